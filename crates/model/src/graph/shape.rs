@@ -1,0 +1,126 @@
+//! The one function that says what shape each value has for an image of a given size.
+
+use std::fmt;
+
+use super::{Graph, Node, NodeId, Op};
+use kernels::{Nhwc, Window};
+
+/// Height, width and channels of one image's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hwc {
+    /// Height.
+    pub h: usize,
+    /// Width.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Hwc {
+    /// The shape of a batch of `n`.
+    pub fn batch(self, n: usize) -> Nhwc {
+        Nhwc { n, h: self.h, w: self.w, c: self.c }
+    }
+
+    /// Elements of one image's value.
+    #[allow(clippy::len_without_is_empty)] // shapes are never empty
+    pub fn len(self) -> usize {
+        self.h * self.w * self.c
+    }
+}
+
+impl fmt::Display for Hwc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.h, self.w, self.c)
+    }
+}
+
+/// Why a network cannot take an image of this size.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum ShapeError {
+    /// The size is no multiple of what the decoder needs.
+    #[error("image size {height}x{width} does not suit this network: height and width must be multiples of {multiple}; nearest good sizes: {below} and {above}")]
+    Size {
+        /// Height asked for.
+        height: usize,
+        /// Width asked for.
+        width: usize,
+        /// What they must be multiples of.
+        multiple: usize,
+        /// Nearest good size below.
+        below: String,
+        /// Nearest good size above.
+        above: String,
+    },
+    /// A node's inputs do not fit each other.
+    #[error("node `{node}` ({op}) cannot take {shapes}: {why}")]
+    Node {
+        /// Node's name.
+        node: String,
+        /// Operation.
+        op: &'static str,
+        /// Input shapes.
+        shapes: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Graph {
+    /// Shape of every value for images of `height × width`, indexed as [`Graph::nodes`].
+    pub fn shapes(&self, height: usize, width: usize) -> Result<Vec<Hwc>, ShapeError> {
+        self.check_size(height, width)?;
+        let mut shapes: Vec<Hwc> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let inputs: Vec<Hwc> = node.inputs.iter().map(|i: &NodeId| shapes[i.index()]).collect();
+            let shape = match &node.op {
+                Op::Input { channels } => Ok(Hwc { h: height, w: width, c: *channels }),
+                _ => output_shape(node, &inputs),
+            };
+            shapes.push(shape.map_err(|why| node_error(node, &inputs, why))?);
+        }
+        Ok(shapes)
+    }
+
+    /// Whether images of this size fit; the error names the nearest sizes that do.
+    pub fn check_size(&self, height: usize, width: usize) -> Result<(), ShapeError> {
+        let m = self.size_multiple;
+        if height > 0 && width > 0 && height.is_multiple_of(m) && width.is_multiple_of(m) {
+            return Ok(());
+        }
+        let below = |n: usize| (n / m).max(1) * m;
+        let above = |n: usize| n.div_ceil(m).max(1) * m;
+        Err(ShapeError::Size {
+            height,
+            width,
+            multiple: m,
+            below: format!("{}x{}", below(height), below(width)),
+            above: format!("{}x{}", above(height), above(width)),
+        })
+    }
+}
+
+fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
+    let Some(&x) = inputs.first() else { return Err("it has no input".into()) };
+    let c = node.channels;
+    match &node.op {
+        Op::Conv2d { window, .. } | Op::Depthwise { window } | Op::MaxPool { window } => windowed(x, *window, c),
+        Op::ConvTranspose2x2 { .. } | Op::Upsample2x { .. } => Ok(Hwc { h: 2 * x.h, w: 2 * x.w, c }),
+        Op::GlobalAvgPool => Ok(Hwc { h: 1, w: 1, c }),
+        Op::Linear { .. } if (x.h, x.w) != (1, 1) => Err("a linear layer takes a pooled value (1x1)".into()),
+        Op::Concat if inputs.iter().any(|i| (i.h, i.w) != (x.h, x.w)) => Err("heights and widths differ".into()),
+        Op::Add if inputs.iter().any(|i| *i != x) => Err("shapes differ".into()),
+        Op::ScaleChannels if inputs[1] != (Hwc { h: 1, w: 1, c: x.c }) => Err("the second must be 1x1 with the channels of the first".into()),
+        _ => Ok(Hwc { h: x.h, w: x.w, c }),
+    }
+}
+
+fn windowed(x: Hwc, window: Window, channels: usize) -> Result<Hwc, String> {
+    let y = window.output(x.batch(1), channels).ok_or("the window is larger than the padded image")?;
+    Ok(Hwc { h: y.h, w: y.w, c: channels })
+}
+
+fn node_error(node: &Node, inputs: &[Hwc], why: String) -> ShapeError {
+    let shapes = inputs.iter().map(Hwc::to_string).collect::<Vec<_>>().join(", ");
+    ShapeError::Node { node: node.name.clone(), op: node.op.kind(), shapes, why }
+}

@@ -1,0 +1,61 @@
+//! Markdown and figures for a report that a person can read: plain data in, files out.
+//!
+//! This crate knows no other crate of the workspace. Each figure is a small struct of numbers and names with a `draw`
+//! method that gives a [`Figure`]; [`Document`] builds Markdown that reads well on GitHub. The words of a report are
+//! the caller's job.
+//!
+//! Promises that hold for every figure:
+//! - Nothing but a Rust toolchain is needed: the font is embedded, no fontconfig, no system library.
+//! - The same data give the same bytes.
+//! - Data without a value to show (an empty curve, only NaN) give a labelled empty figure, never a panic; data that
+//!   contradict themselves (a map of a wrong length, ragged counts) give an [`Error`].
+//! - Colours come from one colour-blind-safe palette ([`palette`]); figures are 800 units wide, saved at two pixels
+//!   a unit, so that text stays readable at the width that GitHub shows.
+//! - Files appear whole or not at all (temporary file and rename), and errors name the path.
+//!
+//! ```
+//! use report::{ClassDistribution, Document, SplitCounts};
+//!
+//! let figure = ClassDistribution {
+//!     title: "Images per split".into(),
+//!     classes: vec!["NORMAL".into(), "PNEUMONIA".into()],
+//!     splits: vec![SplitCounts { name: "train".into(), counts: vec![1341, 3875] }],
+//! }
+//! .draw()?;
+//! let folder = std::env::temp_dir();
+//! figure.save(&folder.join("classes.png"))?;
+//!
+//! let mut document = Document::new("Pneumonia");
+//! document.heading(2, "Data").figure("classes.png", "Images per split", "Three in four images show pneumonia.");
+//! document.save(&folder.join("report.md"))?;
+//! # Ok::<(), report::Error>(())
+//! ```
+
+mod compose;
+mod draw;
+mod error;
+mod figure;
+mod figures;
+mod file;
+pub mod format;
+mod markdown;
+mod plane;
+
+pub use compose::{
+    OVERLAY_THRESHOLD, error_map, heat_map, outline, overlay,
+};
+pub use draw::colormap::Colormap;
+pub use draw::palette::{self, Color};
+pub use error::Error;
+pub use figure::Figure;
+pub use figures::class_distribution::{ClassDistribution, SplitCounts};
+pub use figures::confusion::ConfusionMatrix;
+pub use figures::curves::{CurveLine, CurvePanel, TrainingCurves};
+pub use figures::error_maps::{ErrorMapCase, ErrorMaps};
+pub use figures::grid::{ImageGrid, Picture, Tile};
+pub use figures::histogram::{Histogram, HistogramSeries, Marker};
+pub use figures::overlays::{OverlayCase, OverlayPanels};
+pub use figures::reliability::{ReliabilityBin, ReliabilityCurve, ReliabilityDiagram};
+pub use figures::roc::{OperatingPoint, PrCurve, PrCurves, RocCurve, RocCurves};
+pub use markdown::{Align, Document, Table};
+pub use plane::Plane;
