@@ -1,1 +1,71 @@
-//! kernels
+//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward side by side.
+//!
+//! Slices in, slices out: the crate knows no graph, no parameters and no device. NHWC because a 1×1 convolution is then
+//! one matrix product over the whole batch and a depthwise one runs its SIMD over channels at any image size.
+//! The caller owns all memory. An operation that needs working space states how much (`*_scratch`, counted in `f32`;
+//! its content is arbitrary on entry and on return), and a backward pass replaces or adds to its output as told.
+//!
+//! Work is spread over Rayon's current pool in tiles that depend on the shapes alone, and every sum has a fixed order:
+//! the result is the same to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time.
+//! Sizes that contradict each other are programmer errors and panic with a message. [`reference`](mod@reference) holds a naive
+//! version of every kernel.
+//!
+//! ```
+//! use kernels::{Epilogue, Nhwc, Padding, Window, conv2d};
+//! let xs = Nhwc { n: 1, h: 2, w: 2, c: 1 };
+//! let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(1) };
+//! let mut scratch = vec![0.0; conv2d::forward_scratch(xs, 1, window)];
+//! let mut y = [0.0; 4];
+//! conv2d::forward(&[1.0, 2.0, 3.0, 4.0], xs, &[1.0; 9], 1, window, Epilogue::default(), &mut y, &mut scratch);
+//! assert_eq!(y, [10.0; 4]);
+//! ```
+
+pub mod activation;
+pub mod batch_norm;
+pub mod bias;
+pub mod concat;
+pub mod conv2d;
+pub mod conv_transpose2x2;
+pub mod depthwise;
+pub mod elementwise;
+pub mod linear;
+pub mod pool;
+pub mod reference;
+pub mod resize;
+
+mod shape;
+mod window;
+
+pub use shape::Nhwc;
+pub use window::{Padding, Window};
+
+/// What a backward pass does with what is already in its output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accumulate {
+    /// Overwrites it.
+    Replace,
+    /// Adds to it: the value has other users, whose gradients came earlier.
+    Add,
+}
+
+/// A function applied to each value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Activation {
+    /// `x · sigmoid(x)`, also called swish.
+    Silu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `1 / (1 + e⁻ˣ)`.
+    Sigmoid,
+}
+
+/// What follows a convolution in its last pass over the output: `y = act(conv + bias)`.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Epilogue<'a> {
+    /// One value an output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Option<Activation>,
+}

@@ -1,0 +1,103 @@
+//! Pooling and resizing.
+
+use super::for_each_tap;
+use crate::{Nhwc, Window};
+
+/// Largest value under each window and its pixel within the image; the first of equals, and NaN beats all.
+pub fn max_pool_forward(x: &[f64], xs: Nhwc, window: Window) -> (Vec<f64>, Vec<u32>) {
+    let ys = window.fitted(xs, xs.c);
+    let (mut y, mut argmax) = (vec![f64::NEG_INFINITY; ys.len()], vec![u32::MAX; ys.len()]);
+    for_each_tap(xs, window, |i, o, _| {
+        for c in 0..xs.c {
+            let (value, best) = (x[i * xs.c + c], &mut y[o * xs.c + c]);
+            if value > *best || value.is_nan() || argmax[o * xs.c + c] == u32::MAX {
+                *best = value;
+                argmax[o * xs.c + c] = (i % (xs.h * xs.w)) as u32;
+            }
+        }
+    });
+    (y, argmax)
+}
+
+/// Sends each gradient to the pixel that won.
+pub fn max_pool_backward(dy: &[f64], argmax: &[u32], xs: Nhwc, window: Window) -> Vec<f64> {
+    let ys = window.fitted(xs, xs.c);
+    let mut dx = vec![0.0; xs.len()];
+    for (o, (g, pixel)) in dy.iter().zip(argmax).enumerate() {
+        let n = o / (ys.h * ys.w * ys.c);
+        dx[(n * xs.h * xs.w + *pixel as usize) * xs.c + o % xs.c] += g;
+    }
+    dx
+}
+
+/// Mean over the pixels of each image: `[n, c]`.
+pub fn global_avg_forward(x: &[f64], xs: Nhwc) -> Vec<f64> {
+    let mut y = vec![0.0; xs.n * xs.c];
+    for (i, v) in x.iter().enumerate() {
+        y[i / (xs.h * xs.w * xs.c) * xs.c + i % xs.c] += v / (xs.h * xs.w) as f64;
+    }
+    y
+}
+
+/// Gradient of [`global_avg_forward`].
+pub fn global_avg_backward(dy: &[f64], xs: Nhwc) -> Vec<f64> {
+    let area = xs.h * xs.w;
+    (0..xs.len())
+        .map(|i| dy[i / (area * xs.c) * xs.c + i % xs.c] / area as f64)
+        .collect()
+}
+
+/// The two sources of position `o` of an axis of `len` pixels doubled (half-pixel centres), with their weights.
+fn bilinear_sources(o: usize, len: usize) -> [(usize, f64); 2] {
+    let i = o / 2;
+    let neighbour = if o % 2 == 0 {
+        i.saturating_sub(1)
+    } else {
+        (i + 1).min(len - 1)
+    };
+    [(i, 0.75), (neighbour, 0.25)]
+}
+
+/// The source pixels of output pixel `o` of a doubled image, with their weights.
+fn doubled_sources(o: usize, xs: Nhwc, bilinear: bool) -> Vec<(usize, f64)> {
+    let (row, column) = (o / (2 * xs.w), o % (2 * xs.w));
+    let (n, row) = (row / (2 * xs.h), row % (2 * xs.h));
+    if !bilinear {
+        return vec![((n * xs.h + row / 2) * xs.w + column / 2, 1.0)];
+    }
+    let rows = bilinear_sources(row, xs.h);
+    let columns = bilinear_sources(column, xs.w);
+    rows.iter()
+        .flat_map(|&(r, wr)| {
+            columns
+                .iter()
+                .map(move |&(c, wc)| ((n * xs.h + r) * xs.w + c, wr * wc))
+        })
+        .collect()
+}
+
+/// Doubles height and width: nearest, or bilinear with half-pixel centres (`align_corners=False`).
+pub fn resize2x_forward(x: &[f64], xs: Nhwc, bilinear: bool) -> Vec<f64> {
+    let mut y = vec![0.0; xs.len() * 4];
+    for o in 0..xs.pixels() * 4 {
+        for (i, weight) in doubled_sources(o, xs, bilinear) {
+            for c in 0..xs.c {
+                y[o * xs.c + c] += weight * x[i * xs.c + c];
+            }
+        }
+    }
+    y
+}
+
+/// Gradient of [`resize2x_forward`].
+pub fn resize2x_backward(dy: &[f64], xs: Nhwc, bilinear: bool) -> Vec<f64> {
+    let mut dx = vec![0.0; xs.len()];
+    for o in 0..xs.pixels() * 4 {
+        for (i, weight) in doubled_sources(o, xs, bilinear) {
+            for c in 0..xs.c {
+                dx[i * xs.c + c] += weight * dy[o * xs.c + c];
+            }
+        }
+    }
+    dx
+}

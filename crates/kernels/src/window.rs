@@ -1,0 +1,85 @@
+use crate::Nhwc;
+
+/// How a window's input is extended by zeros (by nothing, for pooling) at its borders.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// The same count on every side, as PyTorch's `padding=p`.
+    Symmetric(usize),
+    /// TensorFlow's dynamic `SAME`: the output has ⌈input / stride⌉ positions, and the odd pixel goes after.
+    Same,
+}
+
+/// The sliding window of a convolution or pooling. This file holds the only formula for output size and padding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Window {
+    /// Height and width in pixels.
+    pub kernel: [usize; 2],
+    /// Step in pixels, the same on both axes.
+    pub stride: usize,
+    /// What lies beyond the border.
+    pub padding: Padding,
+}
+
+impl Window {
+    /// The 1×1 window of stride 1.
+    pub const POINT: Self = Self {
+        kernel: [1, 1],
+        stride: 1,
+        padding: Padding::Symmetric(0),
+    };
+
+    /// Positions of the window along `axis` (0 = rows, 1 = columns) of `input` pixels;
+    /// `None` if it does not fit even once, or if kernel or stride is zero.
+    pub fn output_len(&self, axis: usize, input: usize) -> Option<usize> {
+        if self.stride == 0 || self.kernel[axis] == 0 || input == 0 {
+            return None;
+        }
+        match self.padding {
+            Padding::Same => Some(input.div_ceil(self.stride)),
+            Padding::Symmetric(pad) => {
+                let room = (input + 2 * pad).checked_sub(self.kernel[axis])?;
+                Some(room / self.stride + 1)
+            }
+        }
+    }
+
+    /// Shape of the output for an input of shape `x`; `None` if the window does not fit.
+    pub fn output(&self, x: Nhwc, channels: usize) -> Option<Nhwc> {
+        let (h, w) = (self.output_len(0, x.h)?, self.output_len(1, x.w)?);
+        Some(Nhwc {
+            n: x.n,
+            h,
+            w,
+            c: channels,
+        })
+    }
+
+    /// Padding before the first pixel of `axis`: of TF SAME's total `max((⌈n/s⌉−1)·s + k − n, 0)` the smaller half.
+    pub fn pad_before(&self, axis: usize, input: usize) -> usize {
+        match self.padding {
+            Padding::Symmetric(pad) => pad,
+            Padding::Same => {
+                let span =
+                    (input.div_ceil(self.stride).max(1) - 1) * self.stride + self.kernel[axis];
+                span.saturating_sub(input) / 2
+            }
+        }
+    }
+
+    /// Number of taps.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// [`Window::output`] where the caller has promised that the window fits.
+    pub(crate) fn fitted(&self, x: Nhwc, channels: usize) -> Nhwc {
+        let output = self.output(x, channels);
+        assert!(
+            output.is_some(),
+            "window {self:?} does not fit the input {x:?}"
+        );
+        output.unwrap_or(x)
+    }
+}
