@@ -1,1 +1,13 @@
-//! model
+//! The network as a typed graph, the architectures, the engines that run them, and training on dfdx.
+//!
+//! A [`graph::Graph`] is plain data made by [`build`]; a [`plan`] says in which order its steps run and which
+//! buffers they share; an [`engine`] executes the plan; [`network::Network`] joins graph, weights and engine and
+//! puts the whole pass on dfdx's tape as one operation; [`weights`] moves values to and from files in timm's and
+//! segmentation_models.pytorch's names; [`train`] fits.
+
+pub mod engine;
+pub mod graph;
+pub mod network;
+pub mod plan;
+pub mod rng;
+pub mod store;

@@ -30,9 +30,25 @@ pub struct GraphBuilder {
 impl GraphBuilder {
     /// Starts a graph whose input has `in_channels`.
     pub fn new(in_channels: usize) -> Self {
-        let input = Node { name: "input".into(), op: Op::Input { channels: in_channels }, inputs: vec![], params: vec![], channels: in_channels };
-        let graph = Graph { nodes: vec![input], params: vec![], outputs: vec![], size_multiple: 1 };
-        GraphBuilder { graph, scope: vec![] }
+        let input = Node {
+            name: "input".into(),
+            op: Op::Input {
+                channels: in_channels,
+            },
+            inputs: vec![],
+            params: vec![],
+            channels: in_channels,
+        };
+        let graph = Graph {
+            nodes: vec![input],
+            params: vec![],
+            outputs: vec![],
+            size_multiple: 1,
+        };
+        GraphBuilder {
+            graph,
+            scope: vec![],
+        }
     }
 
     /// The input's value.
@@ -66,29 +82,92 @@ impl GraphBuilder {
     }
 
     /// Dense square convolution.
-    pub fn conv(&mut self, name: &str, x: NodeId, out: usize, kernel: usize, stride: usize, padding: Padding, bias: bool, init: Init) -> NodeId {
-        let window = Window { kernel: [kernel; 2], stride, padding };
-        let weight = (Role::Weight, Layout::Conv, vec![kernel, kernel, self.channels(x), out], init);
+    pub fn conv(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        bias: bool,
+        init: Init,
+    ) -> NodeId {
+        let window = Window {
+            kernel: [kernel; 2],
+            stride,
+            padding,
+        };
+        let weight = (
+            Role::Weight,
+            Layout::Conv,
+            vec![kernel, kernel, self.channels(x), out],
+            init,
+        );
         let mut params = vec![("weight", weight)];
         if bias {
             params.push(("bias", vector(Role::Bias, out, 0.0)));
         }
-        self.push(name, Op::Conv2d { out_channels: out, window, bias }, &[x], params, out)
+        self.push(
+            name,
+            Op::Conv2d {
+                out_channels: out,
+                window,
+                bias,
+            },
+            &[x],
+            params,
+            out,
+        )
     }
 
     /// Depthwise square convolution.
-    pub fn depthwise(&mut self, name: &str, x: NodeId, kernel: usize, stride: usize, padding: Padding, init: Init) -> NodeId {
+    pub fn depthwise(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        init: Init,
+    ) -> NodeId {
         let c = self.channels(x);
-        let window = Window { kernel: [kernel; 2], stride, padding };
-        let weight = (Role::Weight, Layout::Depthwise, vec![kernel, kernel, c], init);
-        self.push(name, Op::Depthwise { window }, &[x], vec![("weight", weight)], c)
+        let window = Window {
+            kernel: [kernel; 2],
+            stride,
+            padding,
+        };
+        let weight = (
+            Role::Weight,
+            Layout::Depthwise,
+            vec![kernel, kernel, c],
+            init,
+        );
+        self.push(
+            name,
+            Op::Depthwise { window },
+            &[x],
+            vec![("weight", weight)],
+            c,
+        )
     }
 
     /// Transposed 2×2 convolution of stride 2, with bias.
     pub fn conv_transpose2x2(&mut self, name: &str, x: NodeId, out: usize, init: Init) -> NodeId {
-        let weight = (Role::Weight, Layout::ConvTranspose, vec![self.channels(x), 2, 2, out], init);
+        let weight = (
+            Role::Weight,
+            Layout::ConvTranspose,
+            vec![self.channels(x), 2, 2, out],
+            init,
+        );
         let params = vec![("weight", weight), ("bias", vector(Role::Bias, out, 0.0))];
-        self.push(name, Op::ConvTranspose2x2 { out_channels: out }, &[x], params, out)
+        self.push(
+            name,
+            Op::ConvTranspose2x2 { out_channels: out },
+            &[x],
+            params,
+            out,
+        )
     }
 
     /// Batch normalization with running statistics.
@@ -109,8 +188,25 @@ impl GraphBuilder {
     }
 
     /// Max pooling by a square window.
-    pub fn max_pool(&mut self, name: &str, x: NodeId, kernel: usize, stride: usize, padding: Padding) -> NodeId {
-        self.unary(name, Op::MaxPool { window: Window { kernel: [kernel; 2], stride, padding } }, x)
+    pub fn max_pool(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> NodeId {
+        self.unary(
+            name,
+            Op::MaxPool {
+                window: Window {
+                    kernel: [kernel; 2],
+                    stride,
+                    padding,
+                },
+            },
+            x,
+        )
     }
 
     /// Mean over height and width.
@@ -146,19 +242,32 @@ impl GraphBuilder {
 
     /// Affine map of a `[n, c]` value.
     pub fn linear(&mut self, name: &str, x: NodeId, out: usize, init: Init) -> NodeId {
-        let weight = (Role::Weight, Layout::Linear, vec![self.channels(x), out], init);
+        let weight = (
+            Role::Weight,
+            Layout::Linear,
+            vec![self.channels(x), out],
+            init,
+        );
         let params = vec![("weight", weight), ("bias", vector(Role::Bias, out, 0.0))];
         self.push(name, Op::Linear { out_features: out }, &[x], params, out)
     }
 
     /// Stochastic depth; a rate of 0 adds no node.
     pub fn drop_path(&mut self, name: &str, x: NodeId, rate: f32) -> NodeId {
-        if rate == 0.0 { x } else { self.unary(name, Op::DropPath { rate }, x) }
+        if rate == 0.0 {
+            x
+        } else {
+            self.unary(name, Op::DropPath { rate }, x)
+        }
     }
 
     /// Dropout; a rate of 0 adds no node.
     pub fn dropout(&mut self, name: &str, x: NodeId, rate: f32) -> NodeId {
-        if rate == 0.0 { x } else { self.unary(name, Op::Dropout { rate }, x) }
+        if rate == 0.0 {
+            x
+        } else {
+            self.unary(name, Op::Dropout { rate }, x)
+        }
     }
 
     fn unary(&mut self, name: &str, op: Op, x: NodeId) -> NodeId {
@@ -166,15 +275,37 @@ impl GraphBuilder {
         self.push(name, op, &[x], vec![], c)
     }
 
-    fn push(&mut self, name: &str, op: Op, inputs: &[NodeId], params: Vec<(&str, NewParam)>, channels: usize) -> NodeId {
+    fn push(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: &[NodeId],
+        params: Vec<(&str, NewParam)>,
+        channels: usize,
+    ) -> NodeId {
         let name = self.scoped(name);
-        let params = params.into_iter().map(|(suffix, p)| self.param(format!("{name}.{suffix}"), p)).collect();
-        self.graph.nodes.push(Node { name, op, inputs: inputs.to_vec(), params, channels });
+        let params = params
+            .into_iter()
+            .map(|(suffix, p)| self.param(format!("{name}.{suffix}"), p))
+            .collect();
+        self.graph.nodes.push(Node {
+            name,
+            op,
+            inputs: inputs.to_vec(),
+            params,
+            channels,
+        });
         NodeId(self.graph.nodes.len() as u32 - 1)
     }
 
     fn param(&mut self, name: String, (role, layout, shape, init): NewParam) -> ParamId {
-        self.graph.params.push(ParamSpec { name, shape, role, layout, init });
+        self.graph.params.push(ParamSpec {
+            name,
+            shape,
+            role,
+            layout,
+            init,
+        });
         ParamId(self.graph.params.len() as u32 - 1)
     }
 

@@ -62,7 +62,11 @@ impl Graph {
         self.check_order()?;
         self.nodes.iter().try_for_each(check_arity)?;
         self.check_claims()?;
-        match self.outputs.iter().find(|(_, id)| id.index() >= self.nodes.len()) {
+        match self
+            .outputs
+            .iter()
+            .find(|(_, id)| id.index() >= self.nodes.len())
+        {
             Some((name, _)) => Err(GraphError::Output(name.clone())),
             None => Ok(()),
         }
@@ -79,7 +83,10 @@ impl Graph {
     fn check_order(&self) -> Result<(), GraphError> {
         for (i, node) in self.nodes.iter().enumerate() {
             if let Some(input) = node.inputs.iter().find(|x| x.index() >= i) {
-                return Err(GraphError::Order { node: node.name.clone(), input: input.index() });
+                return Err(GraphError::Order {
+                    node: node.name.clone(),
+                    input: input.index(),
+                });
             }
         }
         Ok(())
@@ -90,11 +97,19 @@ impl Graph {
         for p in self.nodes.iter().flat_map(|n| &n.params) {
             match claims.get_mut(p.index()) {
                 Some(c) => *c += 1,
-                None => return Err(GraphError::Claim { index: p.index(), claims: 0 }),
+                None => {
+                    return Err(GraphError::Claim {
+                        index: p.index(),
+                        claims: 0,
+                    });
+                }
             }
         }
         match claims.iter().position(|c| *c != 1) {
-            Some(index) => Err(GraphError::Claim { index, claims: claims[index] }),
+            Some(index) => Err(GraphError::Claim {
+                index,
+                claims: claims[index],
+            }),
             None => Ok(()),
         }
     }
@@ -104,7 +119,10 @@ fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Resul
     let mut seen = HashSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Err(GraphError::Duplicate { what, name: name.into() });
+            return Err(GraphError::Duplicate {
+                what,
+                name: name.into(),
+            });
         }
     }
     Ok(())
@@ -124,7 +142,13 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
         Op::BatchNorm { .. } => 4,
         _ => 0,
     };
-    let error = |what, found, expected| GraphError::Arity { node: node.name.clone(), op: node.op.kind(), what, found, expected };
+    let error = |what, found, expected| GraphError::Arity {
+        node: node.name.clone(),
+        op: node.op.kind(),
+        what,
+        found,
+        expected,
+    };
     if !inputs.contains(&node.inputs.len()) {
         return Err(error("inputs", node.inputs.len(), format!("{inputs:?}")));
     }

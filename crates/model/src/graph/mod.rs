@@ -198,7 +198,10 @@ impl Graph {
 
     /// The value published under a name, if there is one.
     pub fn output(&self, name: &str) -> Option<NodeId> {
-        self.outputs.iter().find(|(n, _)| n == name).map(|(_, id)| *id)
+        self.outputs
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, id)| *id)
     }
 
     /// Image channels that the network takes.
@@ -208,6 +211,10 @@ impl Graph {
 
     /// Trainable parameters (buffers left out).
     pub fn parameter_count(&self) -> usize {
-        self.params.iter().filter(|p| p.role.trainable()).map(ParamSpec::len).sum()
+        self.params
+            .iter()
+            .filter(|p| p.role.trainable())
+            .map(ParamSpec::len)
+            .sum()
     }
 }

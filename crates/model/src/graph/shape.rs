@@ -19,7 +19,12 @@ pub struct Hwc {
 impl Hwc {
     /// The shape of a batch of `n`.
     pub fn batch(self, n: usize) -> Nhwc {
-        Nhwc { n, h: self.h, w: self.w, c: self.c }
+        Nhwc {
+            n,
+            h: self.h,
+            w: self.w,
+            c: self.c,
+        }
     }
 
     /// Elements of one image's value.
@@ -39,7 +44,9 @@ impl fmt::Display for Hwc {
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ShapeError {
     /// The size is no multiple of what the decoder needs.
-    #[error("image size {height}x{width} does not suit this network: height and width must be multiples of {multiple}; nearest good sizes: {below} and {above}")]
+    #[error(
+        "image size {height}x{width} does not suit this network: height and width must be multiples of {multiple}; nearest good sizes: {below} and {above}"
+    )]
     Size {
         /// Height asked for.
         height: usize,
@@ -72,9 +79,17 @@ impl Graph {
         self.check_size(height, width)?;
         let mut shapes: Vec<Hwc> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let inputs: Vec<Hwc> = node.inputs.iter().map(|i: &NodeId| shapes[i.index()]).collect();
+            let inputs: Vec<Hwc> = node
+                .inputs
+                .iter()
+                .map(|i: &NodeId| shapes[i.index()])
+                .collect();
             let shape = match &node.op {
-                Op::Input { channels } => Ok(Hwc { h: height, w: width, c: *channels }),
+                Op::Input { channels } => Ok(Hwc {
+                    h: height,
+                    w: width,
+                    c: *channels,
+                }),
                 _ => output_shape(node, &inputs),
             };
             shapes.push(shape.map_err(|why| node_error(node, &inputs, why))?);
@@ -101,26 +116,55 @@ impl Graph {
 }
 
 fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
-    let Some(&x) = inputs.first() else { return Err("it has no input".into()) };
+    let Some(&x) = inputs.first() else {
+        return Err("it has no input".into());
+    };
     let c = node.channels;
     match &node.op {
-        Op::Conv2d { window, .. } | Op::Depthwise { window } | Op::MaxPool { window } => windowed(x, *window, c),
-        Op::ConvTranspose2x2 { .. } | Op::Upsample2x { .. } => Ok(Hwc { h: 2 * x.h, w: 2 * x.w, c }),
+        Op::Conv2d { window, .. } | Op::Depthwise { window } | Op::MaxPool { window } => {
+            windowed(x, *window, c)
+        }
+        Op::ConvTranspose2x2 { .. } | Op::Upsample2x { .. } => Ok(Hwc {
+            h: 2 * x.h,
+            w: 2 * x.w,
+            c,
+        }),
         Op::GlobalAvgPool => Ok(Hwc { h: 1, w: 1, c }),
-        Op::Linear { .. } if (x.h, x.w) != (1, 1) => Err("a linear layer takes a pooled value (1x1)".into()),
-        Op::Concat if inputs.iter().any(|i| (i.h, i.w) != (x.h, x.w)) => Err("heights and widths differ".into()),
+        Op::Linear { .. } if (x.h, x.w) != (1, 1) => {
+            Err("a linear layer takes a pooled value (1x1)".into())
+        }
+        Op::Concat if inputs.iter().any(|i| (i.h, i.w) != (x.h, x.w)) => {
+            Err("heights and widths differ".into())
+        }
         Op::Add if inputs.iter().any(|i| *i != x) => Err("shapes differ".into()),
-        Op::ScaleChannels if inputs[1] != (Hwc { h: 1, w: 1, c: x.c }) => Err("the second must be 1x1 with the channels of the first".into()),
+        Op::ScaleChannels if inputs[1] != (Hwc { h: 1, w: 1, c: x.c }) => {
+            Err("the second must be 1x1 with the channels of the first".into())
+        }
         _ => Ok(Hwc { h: x.h, w: x.w, c }),
     }
 }
 
 fn windowed(x: Hwc, window: Window, channels: usize) -> Result<Hwc, String> {
-    let y = window.output(x.batch(1), channels).ok_or("the window is larger than the padded image")?;
-    Ok(Hwc { h: y.h, w: y.w, c: channels })
+    let y = window
+        .output(x.batch(1), channels)
+        .ok_or("the window is larger than the padded image")?;
+    Ok(Hwc {
+        h: y.h,
+        w: y.w,
+        c: channels,
+    })
 }
 
 fn node_error(node: &Node, inputs: &[Hwc], why: String) -> ShapeError {
-    let shapes = inputs.iter().map(Hwc::to_string).collect::<Vec<_>>().join(", ");
-    ShapeError::Node { node: node.name.clone(), op: node.op.kind(), shapes, why }
+    let shapes = inputs
+        .iter()
+        .map(Hwc::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    ShapeError::Node {
+        node: node.name.clone(),
+        op: node.op.kind(),
+        shapes,
+        why,
+    }
 }

@@ -1,0 +1,155 @@
+//! The CPU engine: walks a plan and calls `kernels`, one file an operation family, one line an operation.
+//!
+//! Every buffer lives in a slot of the plan. A step takes the slot that it writes out of its place, reads the others
+//! where they lie, and puts it back: no aliasing, no `unsafe`, no allocation once the slots have grown to the plan.
+
+mod buffers;
+mod conv;
+mod elementwise;
+mod norm;
+mod pass;
+mod shape_ops;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use self::buffers::Buffers;
+use self::norm::Folded;
+use self::pass::{Pass, Saved};
+use super::{Engine, EngineError, Images, Value};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Mode, Plan};
+use crate::store::{Group, ParamStore};
+
+/// Runs a graph on the CPU with Rayon's current pool.
+pub struct CpuEngine {
+    graph: Arc<Graph>,
+    plans: HashMap<PlanKey, Arc<Plan>>,
+    buffers: Buffers,
+    saved: Saved,
+    folded: Folded,
+    scratch: Vec<f32>,
+    /// Plan and seed of the training forward pass that a backward pass may follow.
+    last: Option<(Arc<Plan>, u64)>,
+}
+
+type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
+
+impl CpuEngine {
+    /// An engine for one graph; buffers are made at the first call.
+    pub fn new(graph: Arc<Graph>) -> Self {
+        let saved = Saved::new(&graph);
+        CpuEngine {
+            graph,
+            plans: HashMap::new(),
+            buffers: Buffers::default(),
+            saved,
+            folded: Folded::default(),
+            scratch: Vec::new(),
+            last: None,
+        }
+    }
+
+    fn plan(
+        &mut self,
+        mode: Mode,
+        x: Images<'_>,
+        outputs: &[NodeId],
+    ) -> Result<Arc<Plan>, EngineError> {
+        let channels = self.graph.in_channels();
+        if x.shape.len() != x.data.len() || x.shape.c != channels || x.shape.n == 0 {
+            return Err(EngineError::Batch {
+                shape: x.shape,
+                len: x.data.len(),
+                channels,
+            });
+        }
+        let key = (mode, x.shape.n, x.shape.h, x.shape.w, outputs.to_vec());
+        if let Some(plan) = self.plans.get(&key) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(Plan::new(
+            &self.graph,
+            mode,
+            x.shape.n,
+            x.shape.h,
+            x.shape.w,
+            outputs,
+        )?);
+        self.plans.insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    /// Runs all forward steps and copies the outputs out.
+    fn run(&mut self, plan: &Plan, params: &ParamStore, x: Images<'_>, seed: u64) -> Vec<Value> {
+        self.buffers.fit(&plan.slots);
+        let mut pass = self.pass(plan, params, seed);
+        pass.load(x.data);
+        for step in &plan.steps {
+            pass.forward(step);
+        }
+        plan.outputs.iter().map(|id| pass.copy_out(*id)).collect()
+    }
+
+    fn pass<'a>(&'a mut self, plan: &'a Plan, params: &'a ParamStore, seed: u64) -> Pass<'a> {
+        Pass {
+            graph: &self.graph,
+            plan,
+            params,
+            buffers: &mut self.buffers,
+            saved: &mut self.saved,
+            folded: &self.folded,
+            scratch: &mut self.scratch,
+            seed,
+        }
+    }
+}
+
+impl Engine for CpuEngine {
+    fn device(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn infer(
+        &mut self,
+        params: &ParamStore,
+        x: Images<'_>,
+        outputs: &[NodeId],
+    ) -> Result<Vec<Value>, EngineError> {
+        self.last = None; // the buffers are shared, so a pending backward pass is lost
+        let plan = self.plan(Mode::Infer, x, outputs)?;
+        self.folded.refresh(&self.graph, params);
+        Ok(self.run(&plan, params, x, 0))
+    }
+
+    fn forward(
+        &mut self,
+        params: &mut ParamStore,
+        x: Images<'_>,
+        seed: u64,
+        outputs: &[NodeId],
+    ) -> Result<Vec<Value>, EngineError> {
+        let plan = self.plan(Mode::Train, x, outputs)?;
+        let values = self.run(&plan, params, x, seed);
+        norm::update_running(&self.graph, &plan, &self.saved, params);
+        self.last = Some((plan, seed));
+        Ok(values)
+    }
+
+    fn backward(
+        &mut self,
+        params: &ParamStore,
+        output_grads: &[Vec<f32>],
+        grads: &mut ParamStore,
+    ) -> Result<(), EngineError> {
+        let (plan, seed) = self.last.take().ok_or(EngineError::NoForward)?;
+        for group in Group::TRAINABLE {
+            let values = grads.group_mut(group);
+            values.clear(); // parameters that this pass does not reach have gradient zero
+            values.resize(params.map().len(group), 0.0);
+        }
+        let mut pass = self.pass(&plan, params, seed);
+        pass.backward_all(output_grads, grads);
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What runs a graph: chosen at run time, behind one small trait.
+//!
+//! An engine owns its buffers and nothing else: values of parameters come in with each call, gradients go out.
+
+pub mod cpu;
+
+use kernels::Nhwc;
+
+use crate::graph::{NodeId, ShapeError};
+use crate::store::ParamStore;
+
+/// A batch of images, normalized, NHWC.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    /// `n·h·w·c` values.
+    pub data: &'a [f32],
+    /// Batch, height, width, channels.
+    pub shape: Nhwc,
+}
+
+/// A value copied out of an engine, NHWC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// `n·h·w·c` values.
+    pub data: Vec<f32>,
+    /// Batch, height, width, channels.
+    pub shape: Nhwc,
+}
+
+/// Why an engine could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The image size does not suit the network.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The batch does not have the shape that it says, or the channels that the network takes.
+    #[error(
+        "a batch of shape {shape:?} with {len} values does not fit a network that takes {channels} channels"
+    )]
+    Batch {
+        /// Shape said.
+        shape: Nhwc,
+        /// Values given.
+        len: usize,
+        /// Channels of the network's input.
+        channels: usize,
+    },
+    /// `backward` without a `forward` before it.
+    #[error("backward was called with no forward pass before it")]
+    NoForward,
+}
+
+/// Runs one graph forward and backward.
+pub trait Engine: Send {
+    /// `cpu`, `cuda` …
+    fn device(&self) -> &'static str;
+
+    /// Inference: running statistics, no dropout. Returns the values asked for, in that order.
+    fn infer(
+        &mut self,
+        params: &ParamStore,
+        x: Images<'_>,
+        outputs: &[NodeId],
+    ) -> Result<Vec<Value>, EngineError>;
+
+    /// Training forward pass: batch statistics (the running ones in `params` are updated), dropout drawn from `seed`.
+    /// What backward needs is kept until the next call.
+    fn forward(
+        &mut self,
+        params: &mut ParamStore,
+        x: Images<'_>,
+        seed: u64,
+        outputs: &[NodeId],
+    ) -> Result<Vec<Value>, EngineError>;
+
+    /// Gradients of the last [`Engine::forward`]: `output_grads` are those of its outputs, in their order. Replaces
+    /// the trainable groups of `grads`.
+    fn backward(
+        &mut self,
+        params: &ParamStore,
+        output_grads: &[Vec<f32>],
+        grads: &mut ParamStore,
+    ) -> Result<(), EngineError>;
+}

@@ -1,0 +1,276 @@
+//! A graph with weights and an engine, driven by dfdx: its trainable parameters are two flat dfdx tensors.
+//!
+//! This is the one file that touches dfdx's tape. A training forward pass records a single operation, "the trunk";
+//! losses on its outputs are dfdx's, `loss.backward()` runs the trunk's closure, and the optimizers' steps are
+//! dfdx's on the flat tensors. Nothing per activation passes through dfdx.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFromVec, Trace};
+use kernels::Nhwc;
+
+use crate::engine::cpu::CpuEngine;
+use crate::engine::{Engine, EngineError, Images, Value};
+use crate::graph::{Graph, NodeId};
+use crate::store::{Group, ParamStore};
+
+/// A flat dfdx tensor.
+pub type Flat = Tensor<(usize,), f32, Cpu>;
+
+/// A gradient or moment as dfdx stores it (derefs to `Vec<f32>`).
+pub type Grad = <Cpu as dfdx::tensor::Storage<f32>>::Vec;
+
+/// A network ready to run and to train.
+pub struct Network {
+    graph: Arc<Graph>,
+    device: Cpu,
+    params: [Flat; 2],
+    trunk: Arc<Mutex<Trunk>>,
+}
+
+/// What a training forward pass gives: outputs for losses, and the tape that leads back to the parameters.
+pub struct Taped {
+    /// Class scores, `[n, classes]`.
+    pub logits: Tensor<(usize, usize), f32, Cpu>,
+    /// Class map before softmax, `[n, h, w, classes]`, where it was asked for.
+    pub map: Option<Tensor<(usize, usize, usize, usize), f32, Cpu>>,
+    /// Put it on the output that the loss starts from (`logits.put_tape(tape)`).
+    pub tape: OwnedTape<f32, Cpu>,
+}
+
+/// Which outputs a training step's loss looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heads {
+    /// Class scores only.
+    Logits,
+    /// Class scores and the class map.
+    LogitsAndMap,
+}
+
+/// Why a network could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The graph publishes no such value.
+    #[error("the network has no output `{name}`; it has: {known}")]
+    NoOutput {
+        /// Name asked for.
+        name: String,
+        /// Names there are.
+        known: String,
+    },
+}
+
+struct Trunk {
+    engine: Box<dyn Engine>,
+    /// The engine's view of the weights; trainable groups are copies of the dfdx tensors.
+    store: ParamStore,
+    grads: ParamStore,
+    /// Whether the dfdx tensors have changed since they were last copied.
+    stale: bool,
+    /// A backward pass runs inside dfdx, whose error type cannot carry ours.
+    error: Option<EngineError>,
+}
+
+impl Network {
+    /// A network on the CPU with first values drawn from `seed`.
+    pub fn new(graph: Graph, seed: u64) -> Self {
+        let store = ParamStore::initialized(&graph, seed);
+        Self::with_store(graph, store)
+    }
+
+    /// A network on the CPU with the values given.
+    pub fn with_store(graph: Graph, store: ParamStore) -> Self {
+        let graph = Arc::new(graph);
+        let device = Cpu::default();
+        let params = Group::TRAINABLE.map(|g| flat(&device, store.group(g).to_vec()));
+        let grads = ParamStore::zeros(store.map().clone());
+        let engine: Box<dyn Engine> = Box::new(CpuEngine::new(graph.clone()));
+        let trunk = Trunk {
+            engine,
+            store,
+            grads,
+            stale: false,
+            error: None,
+        };
+        Network {
+            graph,
+            device,
+            params,
+            trunk: Arc::new(Mutex::new(trunk)),
+        }
+    }
+
+    /// The network's structure.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// Where it runs: `cpu`, `cuda`.
+    pub fn device_name(&self) -> &'static str {
+        lock(&self.trunk).engine.device()
+    }
+
+    /// All values, weights and running statistics, as they stand.
+    pub fn store(&self) -> ParamStore {
+        self.synced().store.clone()
+    }
+
+    /// Replaces all values (a loaded checkpoint, the moving average for evaluation).
+    pub fn set_store(&mut self, store: ParamStore) {
+        self.params = Group::TRAINABLE.map(|g| flat(&self.device, store.group(g).to_vec()));
+        let mut trunk = lock(&self.trunk);
+        trunk.store = store;
+        trunk.stale = false;
+    }
+
+    /// Inference: the named outputs, in that order.
+    pub fn infer(&self, x: Images<'_>, outputs: &[&str]) -> Result<Vec<Value>, NetworkError> {
+        let ids = outputs
+            .iter()
+            .map(|name| self.output(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut trunk = self.synced();
+        let Trunk { engine, store, .. } = &mut *trunk;
+        Ok(engine.infer(store, x, &ids)?)
+    }
+
+    /// Training forward pass; dropout and drop path are drawn from `seed`.
+    pub fn forward(&self, x: Images<'_>, seed: u64, heads: Heads) -> Result<Taped, NetworkError> {
+        let ids = match heads {
+            Heads::Logits => vec![self.output("logits")?],
+            Heads::LogitsAndMap => vec![self.output("logits")?, self.output("map")?],
+        };
+        let mut values = {
+            let mut trunk = self.synced();
+            let Trunk { engine, store, .. } = &mut *trunk;
+            engine.forward(store, x, seed, &ids)?.into_iter()
+        };
+        let logits = values.next().map(|v| self.matrix(v));
+        let Some(logits) = logits else {
+            return Err(EngineError::NoForward.into());
+        };
+        let map = values.next().map(|v| self.map(v));
+        let tape = self.record(&logits, map.as_ref());
+        Ok(Taped { logits, map, tape })
+    }
+
+    /// The gradient that `loss.backward()` left for a group (clipping reads and scales it before the step).
+    ///
+    /// # Errors
+    /// What went wrong inside the backward pass, if something did.
+    pub fn gradient<'g>(
+        &self,
+        grads: &'g mut Gradients<f32, Cpu>,
+        group: Group,
+    ) -> Result<&'g mut Grad, NetworkError> {
+        if let Some(error) = lock(&self.trunk).error.take() {
+            return Err(error.into());
+        }
+        // dfdx allocates zeros here only when no backward pass reached the parameter.
+        grads
+            .get_or_alloc_mut(&self.params[group as usize])
+            .map_err(|_| EngineError::NoForward.into())
+    }
+
+    /// One optimizer step: calls `step` with each trainable group, its flat parameter and its gradient.
+    ///
+    /// # Errors
+    /// As [`Network::gradient`].
+    pub fn update(
+        &mut self,
+        grads: &mut Gradients<f32, Cpu>,
+        mut step: impl FnMut(Group, &mut Flat, &Grad),
+    ) -> Result<(), NetworkError> {
+        for group in Group::TRAINABLE {
+            let grad = self.gradient(grads, group)?;
+            step(group, &mut self.params[group as usize], grad);
+        }
+        lock(&self.trunk).stale = true;
+        Ok(())
+    }
+
+    fn output(&self, name: &str) -> Result<NodeId, NetworkError> {
+        self.graph.output(name).ok_or_else(|| {
+            let known = self
+                .graph
+                .outputs
+                .iter()
+                .map(|(n, _)| n.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            NetworkError::NoOutput {
+                name: name.into(),
+                known,
+            }
+        })
+    }
+
+    /// The trunk with the dfdx tensors' values copied in, if they have changed.
+    fn synced(&self) -> MutexGuard<'_, Trunk> {
+        let mut trunk = lock(&self.trunk);
+        if trunk.stale {
+            for (group, param) in Group::TRAINABLE.into_iter().zip(&self.params) {
+                param.copy_into(trunk.store.group_mut(group));
+            }
+            trunk.stale = false;
+        }
+        trunk
+    }
+
+    fn matrix(&self, value: Value) -> Tensor<(usize, usize), f32, Cpu> {
+        let Nhwc { n, c, .. } = value.shape;
+        self.device.tensor_from_vec(value.data, (n, c))
+    }
+
+    fn map(&self, value: Value) -> Tensor<(usize, usize, usize, usize), f32, Cpu> {
+        let Nhwc { n, h, w, c } = value.shape;
+        self.device.tensor_from_vec(value.data, (n, h, w, c))
+    }
+
+    /// The one operation on the tape: from the outputs' gradients to the parameters'.
+    fn record(
+        &self,
+        logits: &Tensor<(usize, usize), f32, Cpu>,
+        map: Option<&Tensor<(usize, usize, usize, usize), f32, Cpu>>,
+    ) -> OwnedTape<f32, Cpu> {
+        let (_, mut tape) = self.params[0].leaky_trace().split_tape();
+        let ghosts = [self.params[0].ghost(), self.params[1].ghost()];
+        let (logits, map) = (logits.ghost(), map.map(|m| m.ghost()));
+        let trunk = self.trunk.clone();
+        tape.add_backward_op(move |grads| {
+            // The outputs' gradients are read only here, so their slots are left empty.
+            let mut output_grads = vec![mem::take(&mut **grads.get_or_alloc_mut(&logits)?)];
+            if let Some(map) = &map {
+                output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(map)?));
+            }
+            let mut trunk = lock(&trunk);
+            let Trunk {
+                engine,
+                store,
+                grads: own,
+                error,
+                ..
+            } = &mut *trunk;
+            *error = engine.backward(store, &output_grads, own).err();
+            for (group, ghost) in Group::TRAINABLE.into_iter().zip(&ghosts) {
+                mem::swap(&mut **grads.get_or_alloc_mut(ghost)?, own.group_mut(group));
+            }
+            Ok(())
+        });
+        tape
+    }
+}
+
+fn flat(device: &Cpu, values: Vec<f32>) -> Flat {
+    let len = values.len();
+    device.tensor_from_vec(values, (len,))
+}
+
+/// A panic elsewhere leaves buffers that the next forward pass overwrites, so a poisoned lock is still good.
+fn lock(trunk: &Mutex<Trunk>) -> MutexGuard<'_, Trunk> {
+    trunk.lock().unwrap_or_else(PoisonError::into_inner)
+}

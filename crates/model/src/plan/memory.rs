@@ -1,0 +1,164 @@
+//! Lifetimes of values and gradients, and the buffers that they share.
+
+use kernels::Nhwc;
+
+use super::{Mode, SlotId, Step, keeps_input};
+use crate::graph::{Graph, NodeId, Op};
+
+/// When a tensor of `len` elements is alive: from `start` to `end`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// First written.
+    pub start: usize,
+    /// Last read.
+    pub end: usize,
+    /// Elements.
+    pub len: usize,
+}
+
+/// Buffers of values and gradients, indexed as the graph's nodes.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Buffer of each value.
+    pub values: Vec<Option<SlotId>>,
+    /// Buffer of each gradient.
+    pub grads: Vec<Option<SlotId>>,
+    /// Length of each buffer.
+    pub slots: Vec<usize>,
+}
+
+pub(super) fn plan(
+    graph: &Graph,
+    mode: Mode,
+    steps: &[Step],
+    shapes: &[Nhwc],
+    outputs: &[NodeId],
+) -> Memory {
+    let lifetimes = Lifetimes::new(graph, mode, steps, outputs);
+    let n = graph.nodes.len();
+    let interval = |i: usize, life: Option<(usize, usize)>| {
+        life.map(|(start, end)| Interval {
+            start,
+            end,
+            len: shapes[i % n].len(),
+        })
+    };
+    let tensors: Vec<Option<Interval>> = lifetimes
+        .values
+        .iter()
+        .chain(&lifetimes.grads)
+        .enumerate()
+        .map(|(i, life)| interval(i, *life))
+        .collect();
+    let (mut places, slots) = assign(&tensors);
+    let grads = places.split_off(n);
+    Memory {
+        values: places,
+        grads,
+        slots,
+    }
+}
+
+/// Gives every tensor a buffer such that no two live ones share it. Greedy by start; among the free buffers the
+/// one that fits most tightly, else the largest is grown: exact for equal sizes, close to the peak for nets.
+pub fn assign(tensors: &[Option<Interval>]) -> (Vec<Option<SlotId>>, Vec<usize>) {
+    let mut order: Vec<(usize, Interval)> = tensors
+        .iter()
+        .enumerate()
+        .filter_map(|(i, t)| Some((i, (*t)?)))
+        .collect();
+    order.sort_by_key(|(i, t)| (t.start, std::cmp::Reverse(t.len), *i));
+    let mut places = vec![None; tensors.len()];
+    let mut slots: Vec<usize> = Vec::new();
+    let mut busy_until: Vec<usize> = Vec::new();
+    for (i, t) in order {
+        let free = (0..slots.len()).filter(|s| busy_until[*s] < t.start);
+        let slot = free
+            .min_by_key(|s| (slots[*s] < t.len, slots[*s].abs_diff(t.len), *s))
+            .unwrap_or_else(|| {
+                slots.push(0);
+                busy_until.push(0);
+                slots.len() - 1
+            });
+        slots[slot] = slots[slot].max(t.len);
+        busy_until[slot] = t.end;
+        places[i] = Some(SlotId(slot as u32));
+    }
+    (places, slots)
+}
+
+/// First and last time of every value and gradient; `None` where there is none.
+struct Lifetimes {
+    values: Vec<Option<(usize, usize)>>,
+    grads: Vec<Option<(usize, usize)>>,
+}
+
+impl Lifetimes {
+    fn new(graph: &Graph, mode: Mode, steps: &[Step], outputs: &[NodeId]) -> Self {
+        let n = graph.nodes.len();
+        let mut lives = Lifetimes {
+            values: vec![None; n],
+            grads: vec![None; n],
+        };
+        touch(&mut lives.values[0], 0); // the images are copied in before the first step
+        for (i, step) in steps.iter().enumerate() {
+            lives.forward(graph, i + 1, step);
+        }
+        let turn = steps.len() + 1;
+        for id in outputs {
+            touch(&mut lives.values[id.index()], turn);
+        }
+        if mode == Mode::Train {
+            let trains = reaches_parameters(graph);
+            for id in outputs.iter().filter(|id| trains[id.index()]) {
+                touch(&mut lives.grads[id.index()], turn);
+            }
+            for (i, step) in steps.iter().enumerate().rev() {
+                lives.backward(graph, 2 * turn - (i + 1), step, &trains);
+            }
+        }
+        lives
+    }
+
+    fn forward(&mut self, graph: &Graph, time: usize, step: &Step) {
+        for input in &graph.node(step.first()).inputs {
+            touch(&mut self.values[input.index()], time);
+        }
+        touch(&mut self.values[step.last().index()], time);
+    }
+
+    fn backward(&mut self, graph: &Graph, time: usize, step: &Step, trains: &[bool]) {
+        let (first, last) = (graph.node(step.first()), step.last());
+        if !trains[last.index()] {
+            return;
+        }
+        touch(&mut self.grads[last.index()], time);
+        for input in &first.inputs {
+            if keeps_input(&first.op) {
+                touch(&mut self.values[input.index()], time);
+            }
+            if trains[input.index()] {
+                touch(&mut self.grads[input.index()], time);
+            }
+        }
+    }
+}
+
+fn touch(life: &mut Option<(usize, usize)>, time: usize) {
+    *life = match *life {
+        Some((start, end)) => Some((start.min(time), end.max(time))),
+        None => Some((time, time)),
+    };
+}
+
+/// Whether a value depends on a trainable parameter, so that a gradient must flow to it.
+fn reaches_parameters(graph: &Graph) -> Vec<bool> {
+    let mut reaches = vec![false; graph.nodes.len()];
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let own = node.params.iter().any(|p| graph.param(*p).role.trainable());
+        let inherited = node.inputs.iter().any(|i| reaches[i.index()]);
+        reaches[id.index()] = !matches!(node.op, Op::Input { .. }) && (own || inherited);
+    }
+    reaches
+}

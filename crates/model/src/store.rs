@@ -1,0 +1,149 @@
+//! All numbers of a network in three flat buffers, and where each parameter lies in them.
+//!
+//! Flat because the optimizer, weight EMA, gradient clipping, checkpoints and device copies then are one pass over
+//! one slice, whatever the number of layers. Three because weight decay divides the trainable parameters and
+//! because buffers (running statistics) never meet the optimizer.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::graph::{Graph, ParamId};
+use crate::rng::Rng;
+
+/// Which flat buffer a parameter lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Trainable, with weight decay: kernels and matrices.
+    Decayed,
+    /// Trainable, without weight decay: biases and norms.
+    Plain,
+    /// Not trainable: running statistics.
+    Buffers,
+}
+
+impl Group {
+    /// The groups that the optimizer sees.
+    pub const TRAINABLE: [Group; 2] = [Group::Decayed, Group::Plain];
+    /// All groups, in storage order.
+    pub const ALL: [Group; 3] = [Group::Decayed, Group::Plain, Group::Buffers];
+}
+
+/// Group and range of every parameter of a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamMap {
+    places: Vec<(Group, Range<usize>)>,
+    lens: [usize; 3],
+}
+
+impl ParamMap {
+    /// Lays out a graph's parameters in their order.
+    pub fn new(graph: &Graph) -> Self {
+        let mut lens = [0; 3];
+        let places = graph
+            .params
+            .iter()
+            .map(|p| {
+                let group = match (p.role.trainable(), p.role.decayed()) {
+                    (false, _) => Group::Buffers,
+                    (true, true) => Group::Decayed,
+                    (true, false) => Group::Plain,
+                };
+                let start = lens[group as usize];
+                lens[group as usize] += p.len();
+                (group, start..start + p.len())
+            })
+            .collect();
+        ParamMap { places, lens }
+    }
+
+    /// Where a parameter lies.
+    pub fn place(&self, id: ParamId) -> (Group, Range<usize>) {
+        self.places[id.index()].clone()
+    }
+
+    /// Elements of a group.
+    pub fn len(&self, group: Group) -> usize {
+        self.lens[group as usize]
+    }
+
+    /// Whether a group has no elements.
+    pub fn is_empty(&self, group: Group) -> bool {
+        self.len(group) == 0
+    }
+}
+
+/// Values (or gradients, or moving averages) of all parameters.
+#[derive(Clone, Debug)]
+pub struct ParamStore {
+    map: Arc<ParamMap>,
+    groups: [Vec<f32>; 3],
+    version: u64,
+}
+
+impl ParamStore {
+    /// All zeros.
+    pub fn zeros(map: Arc<ParamMap>) -> Self {
+        let groups = Group::ALL.map(|g| vec![0.0; map.len(g)]);
+        ParamStore {
+            map,
+            groups,
+            version: next_version(),
+        }
+    }
+
+    /// First values as the graph's specs say; each parameter's stream depends on the seed and its position alone.
+    pub fn initialized(graph: &Graph, seed: u64) -> Self {
+        let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
+        for (i, spec) in graph.params.iter().enumerate() {
+            let mut rng = Rng::new(seed, i as u64);
+            rng.fill(spec.init, store.get_mut(ParamId(i as u32)));
+        }
+        store
+    }
+
+    /// The layout.
+    pub fn map(&self) -> &Arc<ParamMap> {
+        &self.map
+    }
+
+    /// One parameter's values in stored order.
+    pub fn get(&self, id: ParamId) -> &[f32] {
+        let (group, range) = self.map.place(id);
+        &self.groups[group as usize][range]
+    }
+
+    /// One parameter's values, to be changed.
+    pub fn get_mut(&mut self, id: ParamId) -> &mut [f32] {
+        let (group, range) = self.map.place(id);
+        &mut self.group_mut(group)[range]
+    }
+
+    /// Two parameters of one group, the first lying before the second.
+    pub fn get_pair_mut(&mut self, first: ParamId, second: ParamId) -> (&mut [f32], &mut [f32]) {
+        let ((group, a), (_, b)) = (self.map.place(first), self.map.place(second));
+        let (left, right) = self.group_mut(group).split_at_mut(b.start);
+        (&mut left[a], &mut right[..b.len()])
+    }
+
+    /// A whole group.
+    pub fn group(&self, group: Group) -> &[f32] {
+        &self.groups[group as usize]
+    }
+
+    /// A whole group, to be changed (its length must stay).
+    pub fn group_mut(&mut self, group: Group) -> &mut Vec<f32> {
+        self.version = next_version();
+        &mut self.groups[group as usize]
+    }
+
+    /// Differs whenever values may differ: what an engine derives from weights is cached under it.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
