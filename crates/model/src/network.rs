@@ -119,9 +119,12 @@ impl Network {
         self.synced().store.clone()
     }
 
-    /// Replaces all values (a loaded checkpoint, the moving average for evaluation).
+    /// Replaces all values (a loaded checkpoint, the moving average for evaluation). The dfdx tensors keep their
+    /// identity, so an optimizer's moments stay with them.
     pub fn set_store(&mut self, store: ParamStore) {
-        self.params = Group::TRAINABLE.map(|g| flat(&self.device, store.group(g).to_vec()));
+        for (group, param) in Group::TRAINABLE.into_iter().zip(&mut self.params) {
+            param.copy_from(store.group(group));
+        }
         let mut trunk = lock(&self.trunk);
         trunk.store = store;
         trunk.stale = false;

@@ -1,1 +1,152 @@
+use kernels::{Activation, Padding};
 
+use super::*;
+use crate::graph::{GraphBuilder, Init};
+use crate::rng::Rng;
+
+/// conv-bn-act, squeeze-excite, residual, 1×1 head: every kind of step.
+fn small() -> Graph {
+    let mut g = GraphBuilder::new(3);
+    let init = Init::Normal(0.3);
+    let x = g.conv(
+        "conv",
+        g.input(),
+        8,
+        3,
+        2,
+        Padding::Symmetric(1),
+        false,
+        init,
+    );
+    let x = g.batch_norm("bn", x, 1e-5, 0.1);
+    let x = g.activation("act", x, Activation::Silu);
+    let s = g.global_avg_pool("se.pool", x);
+    let s = g.conv("se.reduce", s, 2, 1, 1, Padding::Symmetric(0), true, init);
+    let s = g.activation("se.act", s, Activation::Silu);
+    let s = g.conv("se.expand", s, 8, 1, 1, Padding::Symmetric(0), true, init);
+    let s = g.activation("se.gate", s, Activation::Sigmoid);
+    let y = g.scale_channels("scale", x, s);
+    let y = g.conv("project", y, 8, 1, 1, Padding::Symmetric(0), false, init);
+    let y = g.batch_norm("project_bn", y, 1e-5, 0.1);
+    let y = g.add("add", x, y);
+    let y = g.global_avg_pool("pool", y);
+    let y = g.linear("head", y, 2, init);
+    g.publish("features", x);
+    g.publish("logits", y);
+    g.finish(2).unwrap()
+}
+
+fn plan(mode: Mode, outputs: &[&str]) -> (Graph, Plan) {
+    let graph = small();
+    let ids: Vec<NodeId> = outputs.iter().map(|o| graph.output(o).unwrap()).collect();
+    let plan = Plan::new(&graph, mode, 2, 8, 8, &ids).unwrap();
+    (graph, plan)
+}
+
+fn names(graph: &Graph, plan: &Plan) -> Vec<String> {
+    let name = |id: &NodeId| graph.node(*id).name.clone();
+    let text = |step: &Step| match step {
+        Step::Single(id) => name(id),
+        Step::NormAct { norm, act } => format!("{}+{}", name(norm), name(act)),
+        Step::ConvNormAct { conv, norm, act } => {
+            let parts = [Some(*conv), *norm, *act];
+            parts
+                .iter()
+                .flatten()
+                .map(name)
+                .collect::<Vec<_>>()
+                .join("+")
+        }
+    };
+    plan.steps.iter().map(text).collect()
+}
+
+#[test]
+fn inference_folds_norm_and_activation_into_convolutions() {
+    let (graph, plan) = plan(Mode::Infer, &["logits"]);
+    let expected = "conv+bn+act se.pool se.reduce+se.act se.expand+se.gate scale project+project_bn add pool head";
+    assert_eq!(names(&graph, &plan).join(" "), expected);
+}
+
+#[test]
+fn training_fuses_norm_with_activation_only() {
+    let (graph, plan) = plan(Mode::Train, &["logits"]);
+    let expected = "conv bn+act se.pool se.reduce se.act se.expand se.gate scale project project_bn add pool head";
+    assert_eq!(names(&graph, &plan).join(" "), expected);
+}
+
+#[test]
+fn steps_that_no_output_needs_are_left_out() {
+    let (graph, plan) = plan(Mode::Infer, &["features"]);
+    assert_eq!(names(&graph, &plan), ["conv+bn+act"]);
+}
+
+#[test]
+fn a_value_that_the_caller_reads_is_written_out() {
+    let graph = small();
+    let conv = graph.ids().nth(1).unwrap();
+    let plan = Plan::new(
+        &graph,
+        Mode::Infer,
+        1,
+        8,
+        8,
+        &[conv, graph.output("logits").unwrap()],
+    )
+    .unwrap();
+    assert_eq!(names(&graph, &plan)[..2], ["conv", "bn+act"]);
+    assert!(plan.values[conv.index()].is_some());
+}
+
+#[test]
+fn the_input_gets_no_gradient_and_fused_values_no_buffer() {
+    let (graph, plan) = plan(Mode::Train, &["logits"]);
+    assert_eq!(plan.grads[0], None);
+    let bn = graph.nodes.iter().position(|n| n.name == "bn").unwrap();
+    assert_eq!((plan.values[bn], plan.grads[bn]), (None, None));
+}
+
+#[test]
+fn inference_needs_far_less_memory_than_the_sum_of_values() {
+    let (_, plan) = plan(Mode::Infer, &["logits"]);
+    let all: usize = plan.shapes.iter().map(|s| 4 * s.len()).sum();
+    assert!(plan.bytes() * 2 < all, "{} of {all}", plan.bytes());
+}
+
+#[test]
+fn buffers_are_never_shared_by_two_that_live() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed, 0);
+        let mut below = |n: u64| (rng.next_u64() % n) as usize;
+        let tensors: Vec<Option<Interval>> = (0..40)
+            .map(|_| {
+                let start = below(50);
+                (below(10) > 0).then(|| Interval {
+                    start,
+                    end: start + below(20),
+                    len: 1 + below(1000),
+                })
+            })
+            .collect();
+        check_disjoint(&tensors);
+    }
+}
+
+fn check_disjoint(tensors: &[Option<Interval>]) {
+    let (places, slots) = assign(tensors);
+    for (i, a) in tensors.iter().enumerate() {
+        let Some(a) = a else {
+            assert_eq!(places[i], None);
+            continue;
+        };
+        assert!(slots[places[i].unwrap().index()] >= a.len);
+        for (j, b) in tensors.iter().enumerate().skip(i + 1) {
+            let overlap = b.is_some_and(|b| a.start <= b.end && b.start <= a.end);
+            assert!(
+                !overlap || places[i] != places[j],
+                "{a:?} and {b:?} share {:?}",
+                places[i]
+            );
+        }
+    }
+}

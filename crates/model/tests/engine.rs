@@ -1,0 +1,282 @@
+//! The engine through the dfdx bridge: gradients against finite differences, and what must not matter.
+
+use dfdx::prelude::*;
+use kernels::{Activation, Nhwc, Padding};
+use model::engine::Images;
+use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
+use model::network::{Heads, Network};
+use model::rng::Rng;
+use model::store::{Group, ParamStore};
+
+/// Every operation once, with a value read by several nodes and a class map beside the logits.
+fn every_op() -> Graph {
+    let mut g = GraphBuilder::new(2);
+    let init = Init::Normal(0.4);
+    let x = g.conv("stem", g.input(), 6, 3, 1, Padding::Same, true, init);
+    let x = g.batch_norm("stem_bn", x, 1e-3, 0.1);
+    let x = g.activation("stem_act", x, Activation::Silu);
+    let pooled = g.max_pool("pool", x, 2, 2, Padding::Symmetric(0));
+    let y = g.depthwise("dw", pooled, 5, 1, Padding::Symmetric(2), init);
+    let y = g.batch_norm("dw_bn", y, 1e-5, 0.1);
+    let y = squeeze_excite(&mut g, y, init);
+    let y = g.drop_path("drop_path", y, 0.3);
+    let y = g.add("residual", pooled, y);
+    let near = g.upsample2x("near", y, Interpolation::Nearest);
+    let smooth = g.upsample2x("smooth", y, Interpolation::Bilinear);
+    let up = g.conv_transpose2x2("up", y, 3, init);
+    let y = g.concat("concat", &[near, x, smooth, up]);
+    let y = g.conv("map", y, 3, 3, 1, Padding::Symmetric(1), true, init);
+    g.publish("map", y);
+    let y = g.activation("map_act", y, Activation::Sigmoid);
+    let y = g.global_avg_pool("gap", y);
+    let y = g.dropout("dropout", y, 0.25);
+    let y = g.linear("head", y, 2, Init::Normal(2.0));
+    g.publish("logits", y);
+    g.finish(2).unwrap()
+}
+
+fn squeeze_excite(g: &mut GraphBuilder, x: NodeId, init: Init) -> NodeId {
+    let s = g.global_avg_pool("se.pool", x);
+    let s = g.conv("se.reduce", s, 3, 1, 1, Padding::Symmetric(0), true, init);
+    let s = g.activation("se.act", s, Activation::Silu);
+    let s = g.conv("se.expand", s, 6, 1, 1, Padding::Symmetric(0), true, init);
+    let s = g.activation("se.gate", s, Activation::Sigmoid);
+    g.scale_channels("se.scale", x, s)
+}
+
+fn images(n: usize, size: usize) -> (Vec<f32>, Nhwc) {
+    let shape = Nhwc {
+        n,
+        h: size,
+        w: size,
+        c: 2,
+    };
+    let mut rng = Rng::new(7, 7);
+    ((0..shape.len()).map(|_| rng.normal()).collect(), shape)
+}
+
+const SEED: u64 = 5;
+
+/// Cross-entropy of the logits plus the mean square of the map: both outputs carry gradient.
+fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f32, Cpu>> {
+    let taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
+    let dev = Cpu::default();
+    let target = dev.tensor_from_vec(
+        (0..2 * x.shape.n)
+            .map(|i| (i % 3 == 0) as u8 as f32)
+            .collect(),
+        (x.shape.n, Const::<2>),
+    );
+    let target: Tensor<(usize, usize), f32, Cpu> = target.realize();
+    let (map_loss, tape) = taped
+        .map
+        .unwrap()
+        .put_tape(taped.tape)
+        .square()
+        .mean()
+        .split_tape();
+    let class_loss =
+        -(taped.logits.put_tape(tape).log_softmax::<Axis<1>>() * target).sum::<Rank0, _>();
+    class_loss + map_loss
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    let (data, shape) = images(3, 6);
+    let x = Images { data: &data, shape };
+    let graph = every_op();
+    let store = ParamStore::initialized(&graph, 1);
+    let mut network = Network::with_store(graph, store.clone());
+    let mut grads = loss(&network, x).backward();
+    for group in Group::TRAINABLE {
+        let analytic = network.gradient(&mut grads, group).unwrap().to_vec();
+        for i in 0..analytic.len() {
+            let mut at = |delta: f32| {
+                let mut moved = store.clone();
+                moved.group_mut(group)[i] += delta;
+                network.set_store(moved);
+                loss(&network, x).array() as f64
+            };
+            let (h, scale) = (2e-3f32, 1.0 + analytic[i].abs() as f64);
+            let numeric = (at(h) - at(-h)) / f64::from(2.0 * h);
+            assert!(
+                (numeric - f64::from(analytic[i])).abs() < 2e-2 * scale,
+                "{group:?}[{i}]: {numeric} against {}",
+                analytic[i]
+            );
+        }
+    }
+}
+
+#[test]
+fn inference_gives_the_same_whatever_else_is_asked_and_however_batched() {
+    let network = Network::new(every_op(), 3);
+    let (data, shape) = images(4, 6);
+    let all = network
+        .infer(Images { data: &data, shape }, &["map", "logits"])
+        .unwrap();
+    let logits = network
+        .infer(Images { data: &data, shape }, &["logits"])
+        .unwrap();
+    close(&all[1].data, &logits[0].data); // fused differently, so equal up to rounding
+    let image = shape.len() / 4;
+    for i in 0..4 {
+        let one = Images {
+            data: &data[i * image..(i + 1) * image],
+            shape: Nhwc { n: 1, ..shape },
+        };
+        let one = network.infer(one, &["logits"]).unwrap();
+        close(&one[0].data, &logits[0].data[2 * i..2 * i + 2]);
+    }
+}
+
+fn close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{a} against {b}"));
+}
+
+#[test]
+fn sizes_can_change_between_calls() {
+    let network = Network::new(every_op(), 3);
+    let run = |n, size| {
+        let (data, shape) = images(n, size);
+        network
+            .infer(Images { data: &data, shape }, &["logits"])
+            .unwrap()
+    };
+    let first = run(2, 8);
+    run(5, 12);
+    assert_eq!(run(2, 8), first);
+}
+
+#[test]
+fn a_training_pass_moves_running_statistics_towards_the_batch() {
+    let graph = every_op();
+    let mean = graph
+        .params
+        .iter()
+        .position(|p| p.name == "stem_bn.running_mean")
+        .unwrap();
+    let id = graph
+        .nodes
+        .iter()
+        .flat_map(|n| n.params.clone())
+        .find(|p| p.index() == mean)
+        .unwrap();
+    let network = Network::new(graph, 3);
+    assert!(network.store().get(id).iter().all(|m| *m == 0.0));
+    let (data, shape) = images(2, 6);
+    network
+        .forward(Images { data: &data, shape }, 0, Heads::Logits)
+        .unwrap();
+    assert!(network.store().get(id).iter().all(|m| *m != 0.0));
+}
+
+#[test]
+fn the_result_does_not_depend_on_threads() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let mut network = Network::new(every_op(), 9);
+            let (data, shape) = images(5, 16);
+            let mut grads = loss(&network, Images { data: &data, shape }).backward();
+            Group::TRAINABLE
+                .map(|g| network.gradient(&mut grads, g).unwrap().to_vec())
+                .to_vec()
+        })
+    };
+    assert_eq!(run(1), run(2));
+    assert_eq!(run(2), run(3));
+}
+
+#[test]
+fn an_optimizer_step_reaches_the_next_pass() {
+    let mut network = Network::new(every_op(), 2);
+    let (data, shape) = images(2, 6);
+    let x = Images { data: &data, shape };
+    let before = loss(&network, x).array();
+    for _ in 0..20 {
+        let mut grads = loss(&network, x).backward();
+        let sgd = SgdConfig {
+            lr: 0.02,
+            momentum: None,
+            weight_decay: None,
+        };
+        let mut velocity = Gradients::leaky();
+        network
+            .update(&mut grads, |_, param, grad| {
+                sgd.try_update(param, velocity.get_or_alloc_mut(param).unwrap(), grad)
+                    .unwrap()
+            })
+            .unwrap();
+    }
+    let after = loss(&network, x).array();
+    assert!(after < 0.8 * before, "{before} → {after}");
+}
+
+#[test]
+fn bad_batches_are_errors() {
+    let network = Network::new(every_op(), 2);
+    let check = |len: usize, shape: Nhwc, expected: &str| {
+        let data = vec![0.0; len];
+        let error = network
+            .infer(Images { data: &data, shape }, &["logits"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        72,
+        Nhwc {
+            n: 1,
+            h: 6,
+            w: 6,
+            c: 3,
+        },
+        "takes 2 channels",
+    );
+    check(
+        72,
+        Nhwc {
+            n: 1,
+            h: 7,
+            w: 6,
+            c: 2,
+        },
+        "does not fit",
+    );
+    check(
+        98,
+        Nhwc {
+            n: 1,
+            h: 7,
+            w: 7,
+            c: 2,
+        },
+        "nearest good sizes: 6x6 and 8x8",
+    );
+    let data = [0.0; 72];
+    let unknown = network.infer(
+        Images {
+            data: &data,
+            shape: Nhwc {
+                n: 1,
+                h: 6,
+                w: 6,
+                c: 2,
+            },
+        },
+        &["depth"],
+    );
+    assert!(
+        unknown
+            .unwrap_err()
+            .to_string()
+            .contains("no output `depth`; it has: map, logits")
+    );
+}
