@@ -41,9 +41,7 @@ pub mod format;
 mod markdown;
 mod plane;
 
-pub use compose::{
-    OVERLAY_THRESHOLD, error_map, heat_map, outline, overlay,
-};
+pub use compose::{OVERLAY_THRESHOLD, error_map, heat_map, outline, overlay};
 pub use draw::colormap::Colormap;
 pub use draw::palette::{self, Color};
 pub use error::Error;

@@ -1,0 +1,299 @@
+//! A white page, 800 units wide, that grows downwards as a figure is laid out.
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters_backend::text_anchor::{HPos, VPos};
+use plotters_backend::{BackendCoord, BackendStyle, DrawingBackend};
+
+use super::palette::{self, Color};
+use super::surface::Surface;
+use super::text::{Fonts, Type};
+use crate::{Error, Figure};
+
+/// Layout units across a figure: about the width that GitHub shows.
+pub(crate) const WIDTH: f64 = 800.0;
+/// White around every figure.
+pub(crate) const MARGIN: f64 = 14.0;
+/// Pixels of a saved figure to a unit.
+const SCALE: u32 = 2;
+/// Device pixels to a saved pixel, each way: shapes are smoothed by averaging them.
+const OVERSAMPLING: u32 = 2;
+const DEVICE: f64 = (SCALE * OVERSAMPLING) as f64;
+
+/// A rectangle in layout units.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rect {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) w: f64,
+    pub(crate) h: f64,
+}
+
+impl Rect {
+    pub(crate) fn new(x: f64, y: f64, w: f64, h: f64) -> Self {
+        Self { x, y, w, h }
+    }
+
+    pub(crate) fn right(self) -> f64 {
+        self.x + self.w
+    }
+
+    pub(crate) fn bottom(self) -> f64 {
+        self.y + self.h
+    }
+
+    pub(crate) fn center(self) -> (f64, f64) {
+        (self.x + self.w / 2.0, self.y + self.h / 2.0)
+    }
+
+    pub(crate) fn grown(self, by: f64) -> Self {
+        Self::new(
+            self.x - by,
+            self.y - by,
+            self.w + 2.0 * by,
+            self.h + 2.0 * by,
+        )
+    }
+}
+
+/// The page. Coordinates are layout units from the top left unless a name says "device".
+pub(crate) struct Canvas {
+    fonts: &'static Fonts,
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+    images: Vec<(Rect, RgbImage)>,
+}
+
+impl Canvas {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let width = (WIDTH * DEVICE) as u32;
+        Ok(Self {
+            fonts: Fonts::load()?,
+            width,
+            height: 0,
+            pixels: Vec::new(),
+            images: Vec::new(),
+        })
+    }
+
+    pub(crate) fn width(&self) -> f64 {
+        WIDTH
+    }
+
+    pub(crate) fn fonts(&self) -> &'static Fonts {
+        self.fonts
+    }
+
+    /// Makes the page reach down to `bottom` plus the margin.
+    pub(crate) fn reserve(&mut self, bottom: f64) {
+        let rows = ((bottom + MARGIN) * f64::from(SCALE)).ceil() as u32 * OVERSAMPLING;
+        self.height = self.height.max(rows);
+        self.pixels
+            .resize(self.height as usize * self.width as usize * 3, 255);
+    }
+
+    /// Writes title and subtitle (either may be empty); gives the y below them.
+    pub(crate) fn header(&mut self, title: &str, subtitle: &str) -> f64 {
+        let room = WIDTH - 2.0 * MARGIN;
+        let mut y = MARGIN;
+        for (text, look) in [
+            (title, Type::new(17.0).bold()),
+            (subtitle, Type::new(12.0).color(palette::MUTED)),
+        ] {
+            if !text.is_empty() {
+                y += look.line_height();
+                self.reserve(y);
+                let text = self.fonts.elided(text, look.size, look.bold, room);
+                self.text(
+                    &text,
+                    MARGIN,
+                    y - 0.35 * look.size,
+                    look.at(HPos::Left, VPos::Bottom),
+                );
+            }
+        }
+        y + 8.0
+    }
+
+    pub(crate) fn fill(&mut self, rect: Rect, color: Color, alpha: f64) {
+        let from = device((rect.x, rect.y));
+        let to = device((rect.right(), rect.bottom()));
+        self.fill_device(from, to, color, alpha as f32);
+    }
+
+    pub(crate) fn frame(&mut self, rect: Rect, color: Color, width: f64) {
+        let (l, t, r, b) = (rect.x, rect.y, rect.right(), rect.bottom());
+        self.polyline(&[(l, t), (r, t), (r, b), (l, b), (l, t)], color, width);
+    }
+
+    pub(crate) fn polyline(&mut self, points: &[(f64, f64)], color: Color, width: f64) {
+        let path: Vec<_> = points.iter().map(|&point| device(point)).collect();
+        let stroke = Stroke {
+            color,
+            width: (width * DEVICE).round().max(1.0) as u32,
+        };
+        infallible(Surface(self).draw_path(path, &stroke));
+    }
+
+    /// A straight dashed line.
+    pub(crate) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: Color, width: f64) {
+        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let along = |d: f64| {
+            let t = (d / length).min(1.0);
+            (from.0 + (to.0 - from.0) * t, from.1 + (to.1 - from.1) * t)
+        };
+        let dashes = (length / 7.0).ceil() as usize;
+        for start in (0..dashes).map(|i| i as f64 * 7.0) {
+            self.polyline(&[along(start), along(start + 4.0)], color, width);
+        }
+    }
+
+    /// A filled dot with a white rim, so that it stands out on a line of its own colour.
+    pub(crate) fn dot(&mut self, center: (f64, f64), radius: f64, color: Color) {
+        self.disc(center, radius + 1.2, palette::PAPER);
+        self.disc(center, radius, color);
+    }
+
+    pub(crate) fn text(&mut self, text: &str, x: f64, y: f64, look: Type) {
+        let look = Type {
+            size: look.size * DEVICE,
+            ..look
+        };
+        self.text_device(text, device((x, y)), look);
+    }
+
+    /// Puts a picture into a rectangle of its aspect when the page is finished, above everything
+    /// else there; scaled once, straight to the saved size.
+    pub(crate) fn image(&mut self, rect: Rect, image: RgbImage) {
+        self.images.push((rect, image));
+    }
+
+    /// A part of the page for plotters to draw on.
+    pub(crate) fn area(&mut self, rect: Rect) -> DrawingArea<Surface<'_>, Shift> {
+        let (x, y) = device((rect.x, rect.y));
+        let (w, h) = device((rect.w, rect.h));
+        Surface(self).into_drawing_area().shrink((x, y), (w, h))
+    }
+
+    /// Averages device pixels down to saved ones and places the pictures.
+    pub(crate) fn finish(self) -> Figure {
+        let mut page = RgbImage::from_fn(
+            self.width / OVERSAMPLING,
+            self.height / OVERSAMPLING,
+            |x, y| image::Rgb([0, 1, 2].map(|channel| self.average(x, y, channel))),
+        );
+        for (rect, picture) in &self.images {
+            let [x, y, w, h] =
+                [rect.x, rect.y, rect.w, rect.h].map(|v| (v * f64::from(SCALE)).round());
+            let filter = if w >= f64::from(picture.width()) {
+                FilterType::CatmullRom
+            } else {
+                FilterType::Lanczos3
+            };
+            let scaled = imageops::resize(picture, w.max(1.0) as u32, h.max(1.0) as u32, filter);
+            imageops::replace(&mut page, &scaled, x as i64, y as i64);
+        }
+        Figure::from_image(page)
+    }
+
+    pub(crate) fn device_size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// Mixes `color` into one device pixel; outside the page nothing happens.
+    pub(crate) fn blend(&mut self, x: i32, y: i32, color: Color, alpha: f32) {
+        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
+            return;
+        };
+        if x >= self.width || y >= self.height {
+            return;
+        }
+        let start = (y as usize * self.width as usize + x as usize) * 3;
+        for (old, new) in self.pixels[start..start + 3].iter_mut().zip(color.rgb()) {
+            *old = (f32::from(*old) + (f32::from(new) - f32::from(*old)) * alpha).round() as u8;
+        }
+    }
+
+    pub(crate) fn fill_device(
+        &mut self,
+        from: BackendCoord,
+        to: BackendCoord,
+        color: Color,
+        alpha: f32,
+    ) {
+        let (width, height) = (self.width as i32, self.height as i32);
+        for y in from.1.min(to.1).max(0)..from.1.max(to.1).min(height) {
+            for x in from.0.min(to.0).max(0)..from.0.max(to.0).min(width) {
+                self.blend(x, y, color, alpha);
+            }
+        }
+    }
+
+    pub(crate) fn text_device(&mut self, text: &str, at: BackendCoord, look: Type) {
+        let width = self.fonts.width(text, look.size, look.bold);
+        let dx = match look.h {
+            HPos::Left => 0.0,
+            HPos::Center => -width / 2.0,
+            HPos::Right => -width,
+        };
+        let cap = Fonts::cap_height(look.size);
+        let dy = match look.v {
+            VPos::Top => cap,
+            VPos::Center => cap / 2.0,
+            VPos::Bottom => 0.0,
+        };
+        let (dx, dy) = (dx.round() as i32, dy.round() as i32);
+        self.fonts
+            .rasterize(text, look.size, look.bold, |x, y, coverage| {
+                let (x, y) = (x + dx, y + dy);
+                let (x, y) = if look.upward { (y, -x) } else { (x, y) };
+                self.blend(at.0 + x, at.1 + y, look.color, coverage);
+            });
+    }
+
+    fn disc(&mut self, center: (f64, f64), radius: f64, color: Color) {
+        let stroke = Stroke { color, width: 1 };
+        let radius = (radius * DEVICE).round() as u32;
+        infallible(Surface(self).draw_circle(device(center), radius, &stroke, true));
+    }
+
+    fn average(&self, x: u32, y: u32, channel: usize) -> u8 {
+        let mut sum = 0;
+        for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let (x, y) = (x * OVERSAMPLING + dx, y * OVERSAMPLING + dy);
+            let index = (y as usize * self.width as usize + x as usize) * 3 + channel;
+            sum += u32::from(self.pixels[index]);
+        }
+        ((sum + 2) / 4) as u8
+    }
+}
+
+/// A colour and a width in device pixels, as plotters' rasterizer wants them.
+struct Stroke {
+    color: Color,
+    width: u32,
+}
+
+impl BackendStyle for Stroke {
+    fn color(&self) -> plotters_backend::BackendColor {
+        self.color.backend()
+    }
+
+    fn stroke_width(&self) -> u32 {
+        self.width
+    }
+}
+
+pub(crate) fn device_len(units: f64) -> i32 {
+    (units * DEVICE).round() as i32
+}
+
+fn device((x, y): (f64, f64)) -> BackendCoord {
+    (device_len(x), device_len(y))
+}
+
+/// A [`Surface`] has no way to fail, and its fonts are loaded before it exists.
+fn infallible<E>(_: Result<(), E>) {}

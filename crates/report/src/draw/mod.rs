@@ -1,0 +1,9 @@
+//! The drawing layer under the figures: colours, text, a canvas, axes and legends.
+
+pub(crate) mod axes;
+pub(crate) mod canvas;
+pub(crate) mod colormap;
+pub(crate) mod legend;
+pub mod palette;
+pub(crate) mod surface;
+pub(crate) mod text;

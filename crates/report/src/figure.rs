@@ -1,0 +1,66 @@
+//! A finished picture.
+
+use std::path::Path;
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
+
+use crate::Error;
+use crate::draw::canvas::Canvas;
+use crate::draw::palette;
+use crate::draw::text::Type;
+use crate::file::write_atomic;
+
+/// A finished picture in 8-bit RGB, two pixels to a unit of the layout (a figure 800 units wide has 1600 pixels).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    image: RgbImage,
+}
+
+impl Figure {
+    /// Wraps a picture that was made elsewhere.
+    pub fn from_image(image: RgbImage) -> Self {
+        Self { image }
+    }
+
+    /// A small figure that says why there is nothing to show; what the `draw` methods give for empty data.
+    pub fn empty(title: &str, reason: &str) -> Result<Self, Error> {
+        let mut canvas = Canvas::new()?;
+        let top = canvas.header(title, "");
+        canvas.reserve(top + 72.0);
+        canvas.text(
+            reason,
+            canvas.width() / 2.0,
+            top + 28.0,
+            Type::new(13.0).color(palette::MUTED).centered(),
+        );
+        Ok(canvas.finish())
+    }
+
+    /// The pixels.
+    pub fn image(&self) -> &RgbImage {
+        &self.image
+    }
+
+    /// The picture as PNG. `path` only names the figure in an error.
+    pub fn to_png(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+            .write_image(
+                self.image.as_raw(),
+                self.image.width(),
+                self.image.height(),
+                ExtendedColorType::Rgb8,
+            )
+            .map_err(|source| Error::Encode {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(bytes)
+    }
+
+    /// Writes the picture as PNG, atomically. The folder must exist.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        write_atomic(path, &self.to_png(path)?)
+    }
+}
