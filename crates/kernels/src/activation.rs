@@ -1,24 +1,40 @@
-//! Activations.
-use crate::reference::{normalization as rn, wide, write};
+//! Activations on their own; after a convolution or batch norm they are fused there.
+
+use crate::map::{Map, map, map_in_place};
+use crate::simd::{Simd, activate, activation_gradient};
 use crate::{Accumulate, Activation};
-/// y = act(x)
+
+/// `y = kind(x)`.
 pub fn forward(kind: Activation, x: &[f32], y: &mut [f32]) {
-    write(
-        y,
-        &rn::activation_forward(Some(kind), &wide(x)),
-        Accumulate::Replace,
-    );
+    map(Forward(kind), [x], y, Accumulate::Replace);
 }
-/// x = act(x)
+
+/// `x = kind(x)`.
 pub fn forward_in_place(kind: Activation, x: &mut [f32]) {
-    let y = rn::activation_forward(Some(kind), &wide(x));
-    write(x, &y, Accumulate::Replace);
+    map_in_place(Forward(kind), x);
 }
-/// dx = dy act'(x)
+
+/// `dx (+)= dy · kind'(x)`, where `x` is what went in. At ReLU's and ReLU6's corners the derivative is 0, as in PyTorch.
 pub fn backward(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32], acc: Accumulate) {
-    write(
-        dx,
-        &rn::activation_backward(Some(kind), &wide(x), &wide(dy)),
-        acc,
-    );
+    map(Backward(kind), [x, dy], dx, acc);
+}
+
+#[derive(Clone, Copy)]
+struct Forward(Activation);
+
+impl Map<1, 0> for Forward {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [x]: [S::V; 1], _: [S::V; 0]) -> S::V {
+        activate(s, Some(self.0), x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Backward(Activation);
+
+impl Map<2, 0> for Backward {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [x, dy]: [S::V; 2], _: [S::V; 0]) -> S::V {
+        activation_gradient(s, Some(self.0), x, dy)
+    }
 }

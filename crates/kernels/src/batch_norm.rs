@@ -1,13 +1,36 @@
-//! Batch normalization.
-use crate::reference::{normalization as rn, wide, write};
+//! Batch normalization (Ioffe & Szegedy 2015) over the last axis, with the activation that follows it fused in.
+//!
+//! `z` is the input, `a = z · scale + shift` the normalized value and `y = act(a)`. The backward passes compute `a` again
+//! rather than read it: memory is slower than the activation.
+
+use crate::map::{Map, Rows, map_rows};
+use crate::reduce::{Terms, store, sum_pixels};
+use crate::simd::{Simd, activate, activation_gradient};
 use crate::{Accumulate, Activation};
-/// statistics
+
+/// Mean and biased variance of each channel over all pixels of `z`.
+///
+/// Sums are taken about the mean of a sample of pixels, so that a large mean does not swamp a small variance.
 pub fn statistics(z: &[f32], channels: usize, mean: &mut [f32], var: &mut [f32]) {
-    let (m, v) = rn::batch_norm_statistics(&wide(z), channels);
-    write(mean, &m, Accumulate::Replace);
-    write(var, &v, Accumulate::Replace);
+    assert!(
+        mean.len() == channels && var.len() == channels,
+        "batch_norm::statistics: not one value a channel"
+    );
+    assert!(!z.is_empty(), "batch_norm::statistics: no pixels");
+    let count = (z.len() / channels) as f64;
+    let origin = sample_mean(z, channels);
+    let sums = sum_pixels(Moments, [z], [&origin], channels);
+    for c in 0..channels {
+        let offset = sums[c] / count;
+        mean[c] = (f64::from(origin[c]) + offset) as f32;
+        // `max` would hide a NaN.
+        let variance = sums[channels + c] / count - offset * offset;
+        var[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
+    }
 }
-/// running
+
+/// `running = (1 − momentum) · running + momentum · batch`, with the variance unbiased by n / (n − 1), as in PyTorch.
+/// `count` is the number n of pixels.
 pub fn update_running(
     running_mean: &mut [f32],
     running_var: &mut [f32],
@@ -16,15 +39,16 @@ pub fn update_running(
     count: usize,
     momentum: f32,
 ) {
-    let unbias = count as f32 / (count.max(2) - 1) as f32;
-    for (r, m) in running_mean.iter_mut().zip(mean) {
-        *r = (1.0 - momentum) * *r + momentum * m;
+    let unbias = count as f32 / count.saturating_sub(1).max(1) as f32;
+    for (running, mean) in running_mean.iter_mut().zip(mean) {
+        *running += momentum * (mean - *running);
     }
-    for (r, v) in running_var.iter_mut().zip(var) {
-        *r = (1.0 - momentum) * *r + momentum * v * unbias;
+    for (running, var) in running_var.iter_mut().zip(var) {
+        *running += momentum * (var * unbias - *running);
     }
 }
-/// fold
+
+/// The factors of the normalization: `scale = gamma / √(var + eps)`, `shift = beta − mean · scale`.
 pub fn fold(
     gamma: &[f32],
     beta: &[f32],
@@ -34,12 +58,18 @@ pub fn fold(
     scale: &mut [f32],
     shift: &mut [f32],
 ) {
-    for c in 0..gamma.len() {
-        scale[c] = gamma[c] / (var[c] + eps).sqrt();
-        shift[c] = beta[c] - mean[c] * scale[c];
+    let c = gamma.len();
+    let same = [beta.len(), mean.len(), var.len(), scale.len(), shift.len()]
+        .iter()
+        .all(|&len| len == c);
+    assert!(same, "batch_norm::fold: not {c} values each");
+    for i in 0..c {
+        scale[i] = gamma[i] / (var[i] + eps).sqrt();
+        shift[i] = beta[i] - mean[i] * scale[i];
     }
 }
-/// y = act(z*scale + shift)
+
+/// `y = act(z · scale + shift)`.
 pub fn apply(
     z: &[f32],
     scale: &[f32],
@@ -47,19 +77,22 @@ pub fn apply(
     activation: Option<Activation>,
     y: &mut [f32],
 ) {
-    let c = scale.len();
-    let a: Vec<f64> = z
-        .iter()
-        .enumerate()
-        .map(|(i, &v)| f64::from(v * scale[i % c] + shift[i % c]))
-        .collect();
-    write(
+    let rows = Rows {
+        sample: z.len(),
+        channels: scale.len(),
+    };
+    map_rows(
+        Apply(activation),
+        [z],
+        [scale, shift],
+        rows,
         y,
-        &rn::activation_forward(activation, &a),
         Accumulate::Replace,
     );
 }
-/// train
+
+/// Gradients of `y = act(batch_norm(z))` where `mean` and `var` are `z`'s own. `dz` is replaced and may alias nothing;
+/// `dgamma` and `dbeta` are replaced or added to.
 pub fn backward_train(
     z: &[f32],
     dy: &[f32],
@@ -74,11 +107,39 @@ pub fn backward_train(
     dbeta: &mut [f32],
     acc: Accumulate,
 ) {
-    backward(
-        z, dy, gamma, beta, mean, var, eps, activation, dz, dgamma, dbeta, acc, true,
+    let channels = Channels::new(gamma, beta, mean, var, eps);
+    let sums = channels.parameter_gradients(z, dy, mean, activation, dgamma, dbeta, acc);
+    let c = gamma.len();
+    let per_pixel = c as f64 / z.len() as f64;
+    let mut through_var = vec![0.0; c];
+    let mut through_mean = vec![0.0; c];
+    for i in 0..c {
+        let scale = f64::from(channels.scale[i]) * per_pixel;
+        through_mean[i] = (scale * sums[i]) as f32;
+        through_var[i] = (scale * sums[c + i] * f64::from(channels.deviation[i])) as f32;
+    }
+    let params = [
+        &*channels.scale,
+        &channels.shift,
+        mean,
+        &through_mean,
+        &through_var,
+    ];
+    let rows = Rows {
+        sample: z.len(),
+        channels: c,
+    };
+    map_rows(
+        TrainInput(activation),
+        [z, dy],
+        params,
+        rows,
+        dz,
+        Accumulate::Replace,
     );
 }
-/// eval
+
+/// As [`backward_train`], where `mean` and `var` are constants (running statistics).
 pub fn backward_eval(
     z: &[f32],
     dy: &[f32],
@@ -93,37 +154,134 @@ pub fn backward_eval(
     dbeta: &mut [f32],
     acc: Accumulate,
 ) {
-    backward(
-        z, dy, gamma, beta, mean, var, eps, activation, dz, dgamma, dbeta, acc, false,
+    let channels = Channels::new(gamma, beta, mean, var, eps);
+    channels.parameter_gradients(z, dy, mean, activation, dgamma, dbeta, acc);
+    let rows = Rows {
+        sample: z.len(),
+        channels: gamma.len(),
+    };
+    map_rows(
+        EvalInput(activation),
+        [z, dy],
+        [&channels.scale, &channels.shift],
+        rows,
+        dz,
+        Accumulate::Replace,
     );
 }
-fn backward(
-    z: &[f32],
-    dy: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    mean: &[f32],
-    var: &[f32],
-    eps: f32,
-    activation: Option<Activation>,
-    dz: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-    acc: Accumulate,
-    train: bool,
-) {
-    let (a, b, c) = rn::batch_norm_backward(
-        &wide(z),
-        &wide(dy),
-        &wide(gamma),
-        &wide(beta),
-        &wide(mean),
-        &wide(var),
-        f64::from(eps),
-        activation,
-        train,
-    );
-    write(dz, &a, Accumulate::Replace);
-    write(dgamma, &b, acc);
-    write(dbeta, &c, acc);
+
+/// The mean of up to 32 pixels spread over `z`.
+fn sample_mean(z: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = z.len() / channels;
+    let count = pixels.min(32);
+    let mut mean = vec![0.0; channels];
+    for i in 0..count {
+        let pixel = &z[pixels * i / count * channels..][..channels];
+        mean.iter_mut()
+            .zip(pixel)
+            .for_each(|(mean, value)| *mean += value / count as f32);
+    }
+    mean
+}
+
+/// What both backward passes need of each channel.
+struct Channels {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    /// 1 / √(var + eps).
+    deviation: Vec<f32>,
+}
+
+impl Channels {
+    fn new(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32], eps: f32) -> Self {
+        let (mut scale, mut shift) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
+        fold(gamma, beta, mean, var, eps, &mut scale, &mut shift);
+        Self {
+            scale,
+            shift,
+            deviation: var.iter().map(|var| 1.0 / (var + eps).sqrt()).collect(),
+        }
+    }
+
+    /// Writes `dbeta = Σ g` and `dgamma = Σ g · (z − mean) / √(var + eps)` with g the gradient of `a`; returns both.
+    fn parameter_gradients(
+        &self,
+        z: &[f32],
+        dy: &[f32],
+        mean: &[f32],
+        activation: Option<Activation>,
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+        acc: Accumulate,
+    ) -> Vec<f64> {
+        let c = self.scale.len();
+        let params = [&*self.scale, &self.shift, mean, &self.deviation];
+        let sums = sum_pixels(ParameterTerms(activation), [z, dy], params, c);
+        store(&sums[..c], dbeta, acc);
+        store(&sums[c..], dgamma, acc);
+        sums
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Moments;
+
+impl Terms<1, 1, 2> for Moments {
+    #[inline(always)]
+    fn terms<S: Simd>(self, s: S, [z]: [S::V; 1], [origin]: [S::V; 1]) -> [S::V; 2] {
+        let d = s.sub(z, origin);
+        [d, s.mul(d, d)]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Apply(Option<Activation>);
+
+impl Map<1, 2> for Apply {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [z]: [S::V; 1], [scale, shift]: [S::V; 2]) -> S::V {
+        activate(s, self.0, s.mul_add(z, scale, shift))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ParameterTerms(Option<Activation>);
+
+impl Terms<2, 4, 2> for ParameterTerms {
+    #[inline(always)]
+    fn terms<S: Simd>(
+        self,
+        s: S,
+        [z, dy]: [S::V; 2],
+        [scale, shift, mean, deviation]: [S::V; 4],
+    ) -> [S::V; 2] {
+        let g = activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy);
+        [g, s.mul(g, s.mul(s.sub(z, mean), deviation))]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TrainInput(Option<Activation>);
+
+impl Map<2, 5> for TrainInput {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [z, dy]: [S::V; 2], params: [S::V; 5]) -> S::V {
+        let [scale, shift, mean, through_mean, through_var] = params;
+        let g = activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy);
+        let direct = s.sub(s.mul(g, scale), through_mean);
+        s.sub(direct, s.mul(s.sub(z, mean), through_var))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct EvalInput(Option<Activation>);
+
+impl Map<2, 2> for EvalInput {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [z, dy]: [S::V; 2], [scale, shift]: [S::V; 2]) -> S::V {
+        s.mul(
+            scale,
+            activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy),
+        )
+    }
 }

@@ -1,18 +1,32 @@
 //! Concatenation along channels.
+
 use crate::Accumulate;
-use crate::reference::{simple as r, wide, write};
-/// y
+use crate::parallel::{CHUNK, Shared, for_each};
+use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+
+/// Joins tensors of equal `pixels` (n · h · w) along channels, in order; each input comes with its number of channels.
 pub fn forward(inputs: &[(&[f32], usize)], pixels: usize, y: &mut [f32]) {
-    let total: usize = inputs.iter().map(|(_, c)| c).sum();
-    for p in 0..pixels {
-        let mut at = p * total;
-        for (x, c) in inputs {
-            y[at..at + c].copy_from_slice(&x[p * c..(p + 1) * c]);
-            at += c;
-        }
+    let total: usize = inputs.iter().map(|(_, channels)| channels).sum();
+    assert_eq!(y.len(), pixels * total, "concat::forward: length of y");
+    let (out, mut offset) = (Shared::new(y), 0);
+    for (x, channels) in inputs {
+        assert_eq!(
+            x.len(),
+            pixels * channels,
+            "concat::forward: length of an input"
+        );
+        let copy = Copy {
+            from: [*channels, 0],
+            to: [total, offset],
+            channels: *channels,
+            acc: Accumulate::Replace,
+        };
+        copy.run(x, pixels, out);
+        offset += channels;
     }
 }
-/// dx
+
+/// `dx (+)= dy[…, offset..offset + channels]`: the gradient of one input of [`forward`].
 pub fn backward(
     dy: &[f32],
     channels_total: usize,
@@ -21,9 +35,82 @@ pub fn backward(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    write(
-        dx,
-        &r::concat_backward(&wide(dy), channels_total, offset, channels),
-        acc,
+    let pixels = dx.len() / channels.max(1);
+    assert_eq!(
+        dx.len(),
+        pixels * channels,
+        "concat::backward: length of dx"
     );
+    assert_eq!(
+        dy.len(),
+        pixels * channels_total,
+        "concat::backward: length of dy"
+    );
+    assert!(
+        offset + channels <= channels_total,
+        "concat::backward: channels beyond the last"
+    );
+    Copy {
+        from: [channels_total, offset],
+        to: [channels, 0],
+        channels,
+        acc,
+    }
+    .run(dy, pixels, Shared::new(dx));
+}
+
+/// Moves some channels of every pixel. `from` and `to` are channels a pixel and first channel.
+#[derive(Clone, Copy)]
+struct Copy {
+    from: [usize; 2],
+    to: [usize; 2],
+    channels: usize,
+    acc: Accumulate,
+}
+
+impl Copy {
+    fn run(self, from: &[f32], pixels: usize, to: Shared<'_, f32>) {
+        let step = (CHUNK / self.channels.max(1)).max(1);
+        for_each(pixels.div_ceil(step), |task| {
+            dispatch(Task {
+                copy: self,
+                from,
+                to,
+                pixels: task * step..pixels.min((task + 1) * step),
+            });
+        });
+    }
+}
+
+struct Task<'a> {
+    copy: Copy,
+    from: &'a [f32],
+    to: Shared<'a, f32>,
+    pixels: std::ops::Range<usize>,
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Copy {
+            from,
+            to,
+            channels,
+            acc,
+        } = self.copy;
+        for pixel in self.pixels {
+            for_vectors!(s, channels, |at, mask| {
+                // SAFETY: the callers checked the lengths; this task's channels of this pixel are its alone.
+                unsafe {
+                    let target = self.to.pointer().add(pixel * to[0] + to[1] + at);
+                    let mut value =
+                        s.load(self.from.as_ptr().add(pixel * from[0] + from[1] + at), mask);
+                    if acc == Accumulate::Add {
+                        value = s.add(value, s.load(target, mask));
+                    }
+                    s.store(target, mask, value);
+                }
+            });
+        }
+    }
 }

@@ -1,11 +1,23 @@
-//! Transposed 2×2 convolution of stride 2. Weights are `[cin, 2, 2, cout]`.
-use crate::reference::{convolution as r, normalization as rn, wide, write};
-use crate::{Accumulate, Nhwc};
+//! Transposed 2×2 convolution of stride 2, which doubles height and width. Weights are `[cin, 2, 2, cout]`.
+//!
+//! Its windows do not overlap: each row of the output is a 1×1 convolution of a row of the input with half of the weights,
+//! and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
+
+use crate::conv2d::{Finish, Gather, Layout, Order, WeightGradient, packed_len};
+use crate::{Accumulate, Nhwc, Padding, Window};
+
+const WINDOW: Window = Window {
+    kernel: [2, 2],
+    stride: 2,
+    padding: Padding::Symmetric(0),
+};
+
 /// Scratch of [`forward`].
-pub fn forward_scratch(_xs: Nhwc, _cout: usize) -> usize {
-    0
+pub fn forward_scratch(xs: Nhwc, cout: usize) -> usize {
+    packed_len(xs.c, 2 * cout) + xs.c + 2 * cout
 }
-/// y
+
+/// `y[n, 2i+a, 2j+b, k] = bias[k] + Σ x[n, i, j, c] · w[c, a, b, k]`; `y` is `[n, 2h, 2w, cout]`.
 pub fn forward(
     x: &[f32],
     xs: Nhwc,
@@ -13,19 +25,43 @@ pub fn forward(
     cout: usize,
     bias: Option<&[f32]>,
     y: &mut [f32],
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    let mut v = r::conv_transpose2x2_forward(&wide(x), xs, &wide(w), cout);
-    if let Some(b) = bias {
-        v = rn::bias_forward(&v, &wide(b));
+    check("conv_transpose2x2::forward", xs, cout, x, w, y);
+    assert!(
+        bias.is_none_or(|bias| bias.len() == cout),
+        "conv_transpose2x2::forward: length of the bias"
+    );
+    assert!(
+        scratch.len() >= forward_scratch(xs, cout),
+        "conv_transpose2x2::forward: too little scratch"
+    );
+    let (twice, scratch) = scratch.split_at_mut(2 * cout);
+    let bias = bias.map(|bias| {
+        twice[..cout].copy_from_slice(bias);
+        twice[cout..].copy_from_slice(bias);
+        &*twice
+    });
+    let finish = Finish {
+        bias,
+        activation: None,
+        acc: Accumulate::Replace,
+    };
+    for half in 0..2 {
+        let layout = Layout::EveryOtherRow { width: xs.w, half };
+        let gather = Gather::forward(xs, 2 * cout, Window::POINT).with_layout(layout);
+        gather.run(x, w, Order::Half(half), finish, y, scratch);
     }
-    write(y, &v, Accumulate::Replace);
 }
+
 /// Scratch of both backward passes.
-pub fn backward_scratch(_xs: Nhwc, _cout: usize) -> usize {
-    0
+pub fn backward_scratch(xs: Nhwc, cout: usize) -> usize {
+    let ys = xs.doubled().with_channels(cout);
+    let weight = WeightGradient::new(ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
+    weight.max(packed_len(4 * cout, xs.c) + cout)
 }
-/// dx
+
+/// Gradient with respect to `x`.
 pub fn backward_input(
     dy: &[f32],
     w: &[f32],
@@ -33,15 +69,19 @@ pub fn backward_input(
     cout: usize,
     dx: &mut [f32],
     acc: Accumulate,
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    write(
-        dx,
-        &r::conv_transpose2x2_backward_input(&wide(dy), &wide(w), xs, cout),
+    check("conv_transpose2x2::backward_input", xs, cout, dx, w, dy);
+    let finish = Finish {
+        bias: None,
+        activation: None,
         acc,
-    );
+    };
+    let ys = xs.doubled().with_channels(cout);
+    Gather::forward(ys, xs.c, WINDOW).run(dy, w, Order::Transposed, finish, dx, scratch);
 }
-/// dw
+
+/// Gradient with respect to `w`, `[cin, 2, 2, cout]`.
 pub fn backward_weight(
     x: &[f32],
     dy: &[f32],
@@ -49,11 +89,40 @@ pub fn backward_weight(
     cout: usize,
     dw: &mut [f32],
     acc: Accumulate,
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    write(
-        dw,
-        &r::conv_transpose2x2_backward_weight(&wide(x), &wide(dy), xs, cout),
-        acc,
+    check("conv_transpose2x2::backward_weight", xs, cout, x, dw, dy);
+    assert!(
+        scratch.len() >= backward_scratch(xs, cout),
+        "conv_transpose2x2::backward_weight: too little scratch"
+    );
+    // That of the 2×2 convolution from `dy` to `x`: `[2, 2, cout, cin]`.
+    let (turned, scratch) = scratch.split_at_mut(4 * xs.c * cout);
+    let ys = xs.doubled().with_channels(cout);
+    WeightGradient::new(ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
+    for (c, row) in dw.chunks_exact_mut(4 * cout).enumerate() {
+        for (i, dw) in row.iter_mut().enumerate() {
+            let gradient = turned[i * xs.c + c];
+            *dw = if acc == Accumulate::Add {
+                *dw + gradient
+            } else {
+                gradient
+            };
+        }
+    }
+}
+
+fn check(name: &str, xs: Nhwc, cout: usize, x: &[f32], w: &[f32], y: &[f32]) {
+    assert_eq!(x.len(), xs.len(), "{name}: length of x for {xs:?}");
+    assert_eq!(
+        y.len(),
+        4 * xs.pixels() * cout,
+        "{name}: length of y for {xs:?} to {cout} channels"
+    );
+    assert_eq!(
+        w.len(),
+        4 * xs.c * cout,
+        "{name}: length of w, {} to {cout} channels",
+        xs.c
     );
 }

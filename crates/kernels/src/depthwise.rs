@@ -1,7 +1,20 @@
-//! Depthwise convolution. Weights are `[kh, kw, c]`.
-use crate::reference::{convolution as r, normalization as rn, wide, write};
-use crate::{Accumulate, Epilogue, Nhwc, Window};
-/// y
+//! Depthwise convolution: each channel has its own kernel. Weights are `[kh, kw, c]`; the SIMD runs over channels.
+//!
+//! A row of the output is computed four pixels × one vector of channels at a time. The pixels whose windows lie wholly
+//! inside share one list of taps (offsets of input and weights); those at the border have lists of their own.
+
+mod weight;
+
+use crate::parallel::{Shared, for_each};
+use crate::simd::{Kernel, Simd, activate, dispatch, for_vectors};
+use crate::{Accumulate, Activation, Epilogue, Nhwc, Window};
+
+pub use weight::{backward_weight, backward_weight_scratch};
+
+/// Most taps of a kernel: 11 × 11.
+const TAPS: usize = 121;
+
+/// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`.
 pub fn forward(
     x: &[f32],
     xs: Nhwc,
@@ -10,17 +23,25 @@ pub fn forward(
     epilogue: Epilogue<'_>,
     y: &mut [f32],
 ) {
-    let mut v = r::depthwise_forward(&wide(x), xs, &wide(w), window);
-    if let Some(b) = epilogue.bias {
-        v = rn::bias_forward(&v, &wide(b));
-    }
-    write(
-        y,
-        &rn::activation_forward(epilogue.activation, &v),
-        Accumulate::Replace,
+    let ys = check("depthwise::forward", x.len(), xs, w.len(), window, y.len());
+    let Epilogue { bias, activation } = epilogue;
+    assert!(
+        bias.is_none_or(|bias| bias.len() == xs.c),
+        "depthwise::forward: length of the bias"
     );
+    let axes = axes(xs, ys, window, Direction::Forward);
+    Plan {
+        axes,
+        n: xs.n,
+        c: xs.c,
+        bias,
+        activation,
+        acc: Accumulate::Replace,
+    }
+    .run(x, w, y);
 }
-/// dx
+
+/// Gradient with respect to `x`.
 pub fn backward_input(
     dy: &[f32],
     w: &[f32],
@@ -29,29 +50,304 @@ pub fn backward_input(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    write(
-        dx,
-        &r::depthwise_backward_input(&wide(dy), &wide(w), xs, window),
-        acc,
+    let ys = check(
+        "depthwise::backward_input",
+        dx.len(),
+        xs,
+        w.len(),
+        window,
+        dy.len(),
     );
+    let axes = axes(xs, ys, window, Direction::Backward);
+    Plan {
+        axes,
+        n: xs.n,
+        c: xs.c,
+        bias: None,
+        activation: None,
+        acc,
+    }
+    .run(dy, w, dx);
 }
-/// Scratch
-pub fn backward_weight_scratch(_xs: Nhwc, _window: Window) -> usize {
-    0
+
+fn axes(xs: Nhwc, ys: Nhwc, window: Window, direction: Direction) -> [Axis; 2] {
+    [(0, xs.h, ys.h), (1, xs.w, ys.w)].map(|(axis, x, y)| {
+        let (read, written) = if direction == Direction::Forward {
+            (x, y)
+        } else {
+            (y, x)
+        };
+        let (kernel, pad) = (window.kernel[axis], window.pad_before(axis, x));
+        Axis {
+            direction,
+            kernel,
+            stride: window.stride,
+            pad,
+            read,
+            written,
+        }
+    })
 }
-/// dw
-pub fn backward_weight(
-    x: &[f32],
-    dy: &[f32],
-    xs: Nhwc,
-    window: Window,
-    dw: &mut [f32],
+
+fn check(name: &str, x: usize, xs: Nhwc, w: usize, window: Window, y: usize) -> Nhwc {
+    let ys = window.fitted(xs, xs.c);
+    assert_eq!(x, xs.len(), "{name}: length of x for {xs:?}");
+    assert_eq!(y, ys.len(), "{name}: length of y for {ys:?}");
+    assert_eq!(
+        w,
+        window.taps() * xs.c,
+        "{name}: length of w for {window:?}"
+    );
+    assert!(
+        window.taps() <= TAPS,
+        "{name}: {window:?} has more than {TAPS} taps"
+    );
+    ys
+}
+
+/// Which way the window is applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    /// Reads `x`, writes `y`.
+    Forward,
+    /// Reads `dy`, writes `dx`.
+    Backward,
+}
+
+/// How positions of what is read and of what is written go together along one axis.
+///
+/// Written positions fall into classes by their remainder modulo `classes`; the `j`-th of a class reads, through each of
+/// the class's taps, position `start + j · step`.
+#[derive(Clone, Copy)]
+struct Axis {
+    direction: Direction,
+    kernel: usize,
+    stride: usize,
+    pad: usize,
+    read: usize,
+    written: usize,
+}
+
+impl Axis {
+    fn classes(self) -> usize {
+        if self.direction == Direction::Forward {
+            1
+        } else {
+            self.stride
+        }
+    }
+
+    fn step(self) -> usize {
+        if self.direction == Direction::Forward {
+            self.stride
+        } else {
+            1
+        }
+    }
+
+    /// Where tap `k` of the first position of `class` reads, if the class has that tap; may lie before the border.
+    fn start(self, class: usize, k: usize) -> Option<isize> {
+        match self.direction {
+            Direction::Forward => Some(k as isize - self.pad as isize),
+            Direction::Backward => {
+                let at = (class + self.pad) as isize - k as isize;
+                let stride = self.stride as isize;
+                (at % stride == 0).then_some(at / stride)
+            }
+        }
+    }
+
+    /// Where tap `k` of written position `at` reads, if inside.
+    fn source(self, at: usize, k: usize) -> Option<usize> {
+        let start = self.start(at % self.classes(), k)?;
+        let position = start + (at / self.classes() * self.step()) as isize;
+        (position >= 0 && (position as usize) < self.read).then_some(position as usize)
+    }
+
+    /// Positions of a class.
+    fn count(self, class: usize) -> usize {
+        (self.written.saturating_sub(class)).div_ceil(self.classes())
+    }
+
+    /// Those positions of `class` for which all its taps read inside.
+    fn interior(self, class: usize) -> std::ops::Range<usize> {
+        let (mut first, mut end, step) = (0, self.count(class), self.step());
+        for start in (0..self.kernel).filter_map(|k| self.start(class, k)) {
+            first = first.max(start.min(0).unsigned_abs().div_ceil(step));
+            let room = self.read as isize - start;
+            end = end.min(if room > 0 {
+                (room as usize).div_ceil(step)
+            } else {
+                0
+            });
+        }
+        let first = first.min(self.count(class));
+        first..end.max(first)
+    }
+}
+
+/// Offsets of the values that a pixel reads and of their weights.
+struct Taps {
+    list: [(usize, usize); TAPS],
+    len: usize,
+}
+
+impl Taps {
+    fn new() -> Self {
+        Self {
+            list: [(0, 0); TAPS],
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, tap: (usize, usize)) {
+        self.list[self.len] = tap;
+        self.len += 1;
+    }
+}
+
+struct Plan<'a> {
+    axes: [Axis; 2],
+    n: usize,
+    c: usize,
+    bias: Option<&'a [f32]>,
+    activation: Option<Activation>,
     acc: Accumulate,
-    _scratch: &mut [f32],
-) {
-    write(
-        dw,
-        &r::depthwise_backward_weight(&wide(x), &wide(dy), xs, window),
-        acc,
-    );
+}
+
+impl Plan<'_> {
+    fn run(&self, source: &[f32], w: &[f32], out: &mut [f32]) {
+        let [rows, columns] = self.axes;
+        assert_eq!(source.len(), self.n * rows.read * columns.read * self.c);
+        let out = Shared::new(out);
+        for_each(self.n * rows.written, |row| {
+            let width = columns.written * self.c;
+            // SAFETY: rows are disjoint.
+            let out = unsafe { out.part(row * width..(row + 1) * width) };
+            let image = &source[row / rows.written * rows.read * columns.read * self.c..];
+            dispatch(Row {
+                plan: self,
+                image,
+                w,
+                y: row % rows.written,
+                out,
+            });
+        });
+    }
+}
+
+/// One row of the output.
+struct Row<'a> {
+    plan: &'a Plan<'a>,
+    /// What is read, from the image's first pixel.
+    image: &'a [f32],
+    w: &'a [f32],
+    y: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Row<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let columns = self.plan.axes[1];
+        for class in 0..columns.classes() {
+            let (interior, count) = (columns.interior(class), columns.count(class));
+            for j in (0..interior.start).chain(interior.end..count) {
+                self.pixels::<S, 1>(s, class, j);
+            }
+            let mut j = interior.start;
+            while j + 4 <= interior.end {
+                self.pixels::<S, 4>(s, class, j);
+                j += 4;
+            }
+            for j in j..interior.end {
+                self.pixels::<S, 1>(s, class, j);
+            }
+        }
+    }
+}
+
+impl Row<'_> {
+    /// The taps that pixel `x` has inside the image.
+    fn taps(&self, x: usize) -> Taps {
+        let [rows, columns] = self.plan.axes;
+        let mut taps = Taps::new();
+        for ky in 0..rows.kernel {
+            let Some(row) = rows.source(self.y, ky) else {
+                continue;
+            };
+            for kx in 0..columns.kernel {
+                let Some(column) = columns.source(x, kx) else {
+                    continue;
+                };
+                taps.push((
+                    (row * columns.read + column) * self.plan.c,
+                    (ky * columns.kernel + kx) * self.plan.c,
+                ));
+            }
+        }
+        taps
+    }
+
+    /// Pixels `j..j + P` of a class, which all have the taps of the first.
+    #[inline(always)]
+    fn pixels<S: Simd, const P: usize>(&mut self, s: S, class: usize, j: usize) {
+        let (columns, c) = (self.plan.axes[1], self.plan.c);
+        let x = class + j * columns.classes();
+        let taps = self.taps(x);
+        let last = (P - 1) * columns.step() * c;
+        for (from, _) in &taps.list[..taps.len] {
+            assert!(
+                from + last + c <= self.image.len(),
+                "a tap beyond the image"
+            );
+        }
+        assert!(
+            (x + (P - 1) * columns.classes() + 1) * c <= self.out.len(),
+            "a pixel beyond the row"
+        );
+        for_vectors!(s, c, |at, mask| {
+            let mut acc = [s.splat(0.0); P];
+            for &(from, weight) in &taps.list[..taps.len] {
+                // SAFETY: checked above for every tap and pixel; `w` has `c` weights a tap.
+                unsafe {
+                    let weight = s.load(self.w.as_ptr().add(weight + at), mask);
+                    let from = self.image.as_ptr().add(from + at);
+                    for (p, acc) in acc.iter_mut().enumerate() {
+                        *acc =
+                            s.mul_add(s.load(from.add(p * columns.step() * c), mask), weight, *acc);
+                    }
+                }
+            }
+            for (p, acc) in acc.iter().enumerate() {
+                let to = (x + p * columns.classes()) * c + at;
+                // SAFETY: checked above for every pixel; the bias has `c` values.
+                unsafe { self.finish(s, *acc, at, mask, to) };
+            }
+        });
+    }
+
+    /// # Safety
+    /// `mask` ends with the channels at `at` of the bias and at `to` of the row.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(
+        &mut self,
+        s: S,
+        mut value: S::V,
+        at: usize,
+        mask: S::Mask,
+        to: usize,
+    ) {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            let to = self.out.as_mut_ptr().add(to);
+            if let Some(bias) = self.plan.bias {
+                value = s.add(value, s.load(bias.as_ptr().add(at), mask));
+            }
+            if self.plan.acc == Accumulate::Add {
+                value = s.add(value, s.load(to, mask));
+            }
+            s.store(to, mask, activate(s, self.plan.activation, value));
+        }
+    }
 }

@@ -1,25 +1,27 @@
 //! Sums and scales.
-use crate::reference::{simple as r, wide, write};
+
+use crate::map::{Map, Rows, map, map_rows};
+use crate::parallel::{Shared, for_each};
+use crate::reduce::{Terms, store, sum_pixels};
+use crate::simd::Simd;
 use crate::{Accumulate, Nhwc};
-/// y = a + b
+
+/// `y = a + b`.
 pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
-    for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-        *y = a + b;
-    }
+    map(Sum, [a, b], y, Accumulate::Replace);
 }
-/// dx (+)= dy
+
+/// `dx (+)= dy`.
 pub fn accumulate(dy: &[f32], dx: &mut [f32], acc: Accumulate) {
-    write(dx, &wide(dy), acc);
+    map(Same, [dy], dx, acc);
 }
-/// y
+
+/// `y[n, …, c] = x[n, …, c] · s[n, c]`: squeeze-excite's scale.
 pub fn scale_channels_forward(x: &[f32], xs: Nhwc, s: &[f32], y: &mut [f32]) {
-    write(
-        y,
-        &r::scale_channels(&wide(x), xs, &wide(s)),
-        Accumulate::Replace,
-    );
+    map_rows(Product, [x], [s], per_image(xs), y, Accumulate::Replace);
 }
-/// dx
+
+/// `dx (+)= dy · s`.
 pub fn scale_channels_backward_input(
     dy: &[f32],
     s: &[f32],
@@ -27,9 +29,10 @@ pub fn scale_channels_backward_input(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    write(dx, &r::scale_channels(&wide(dy), xs, &wide(s)), acc);
+    map_rows(Product, [dy], [s], per_image(xs), dx, acc);
 }
-/// ds
+
+/// `ds[n, c] (+)= Σ x[n, …, c] · dy[n, …, c]` over the pixels of each image.
 pub fn scale_channels_backward_scale(
     x: &[f32],
     dy: &[f32],
@@ -37,13 +40,25 @@ pub fn scale_channels_backward_scale(
     ds: &mut [f32],
     acc: Accumulate,
 ) {
-    write(
-        ds,
-        &r::scale_channels_backward_scale(&wide(x), &wide(dy), xs),
-        acc,
+    assert!(
+        x.len() == xs.len() && dy.len() == xs.len(),
+        "scale_channels_backward_scale: length of x or dy for {xs:?}"
     );
+    assert_eq!(
+        ds.len(),
+        xs.n * xs.c,
+        "scale_channels_backward_scale: length of ds for {xs:?}"
+    );
+    let (image, ds) = (xs.h * xs.w * xs.c, Shared::new(ds));
+    for_each(xs.n, |n| {
+        let range = n * image..(n + 1) * image;
+        let sums = sum_pixels(ProductTerm, [&x[range.clone()], &dy[range]], [], xs.c);
+        // SAFETY: each task has its own image.
+        store(&sums, unsafe { ds.part(n * xs.c..(n + 1) * xs.c) }, acc);
+    });
 }
-/// y (+)= x * factors[n]
+
+/// `y (+)= x · factors[n]`, samples of `per_sample` values: drop path and its gradient.
 pub fn scale_samples(
     x: &[f32],
     per_sample: usize,
@@ -51,10 +66,95 @@ pub fn scale_samples(
     y: &mut [f32],
     acc: Accumulate,
 ) {
-    let v: Vec<f64> = x
-        .iter()
-        .enumerate()
-        .map(|(i, &v)| f64::from(v * factors[i / per_sample]))
-        .collect();
-    write(y, &v, acc);
+    assert_eq!(
+        x.len(),
+        per_sample * factors.len(),
+        "scale_samples: not one factor a sample"
+    );
+    assert_eq!(x.len(), y.len(), "scale_samples: length of y");
+    for ((x, y), factor) in x
+        .chunks_exact(per_sample.max(1))
+        .zip(y.chunks_exact_mut(per_sample.max(1)))
+        .zip(factors)
+    {
+        map(Times(*factor), [x], y, acc);
+    }
+}
+
+/// `into (+)=` the sum of the parts, each as long as `into`, in their order.
+pub(crate) fn sum_parts(parts: &[f32], into: &mut [f32], acc: Accumulate) {
+    let mut acc = acc;
+    let mut parts = parts.chunks_exact(into.len());
+    while parts.len() > 0 {
+        let mut next = || parts.next();
+        match (next(), next(), next(), next()) {
+            (Some(a), Some(b), Some(c), Some(d)) => map(Sum, [a, b, c, d], into, acc),
+            (Some(a), Some(b), Some(c), None) => map(Sum, [a, b, c], into, acc),
+            (Some(a), Some(b), None, _) => map(Sum, [a, b], into, acc),
+            (Some(a), ..) => map(Sum, [a], into, acc),
+            (None, ..) => {}
+        }
+        acc = Accumulate::Add;
+    }
+}
+
+fn per_image(xs: Nhwc) -> Rows {
+    Rows {
+        sample: xs.h * xs.w * xs.c,
+        channels: xs.c,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sum;
+
+impl<const N: usize> Map<N, 0> for Sum {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, values: [S::V; N], _: [S::V; 0]) -> S::V {
+        let mut sum = values[0];
+        for value in &values[1..] {
+            sum = s.add(sum, *value);
+        }
+        sum
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Same;
+
+impl Map<1, 0> for Same {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, [value]: [S::V; 1], _: [S::V; 0]) -> S::V {
+        value
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Times(f32);
+
+impl Map<1, 0> for Times {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [value]: [S::V; 1], _: [S::V; 0]) -> S::V {
+        s.mul(value, s.splat(self.0))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Product;
+
+impl Map<1, 1> for Product {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, [value]: [S::V; 1], [scale]: [S::V; 1]) -> S::V {
+        s.mul(value, scale)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ProductTerm;
+
+impl Terms<2, 0, 1> for ProductTerm {
+    #[inline(always)]
+    fn terms<S: Simd>(self, s: S, [x, dy]: [S::V; 2], _: [S::V; 0]) -> [S::V; 1] {
+        [s.mul(x, dy)]
+    }
 }

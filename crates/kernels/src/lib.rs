@@ -33,6 +33,11 @@ pub mod pool;
 pub mod reference;
 pub mod resize;
 
+mod map;
+mod parallel;
+mod reduce;
+mod simd;
+
 mod shape;
 mod window;
 
@@ -49,7 +54,8 @@ pub enum Accumulate {
 }
 
 /// A function applied to each value.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x · sigmoid(x)`, also called swish.
     Silu,

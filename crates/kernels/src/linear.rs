@@ -1,16 +1,32 @@
-//! Linear layer. Weights are `[inputs, outputs]`.
-use crate::Accumulate;
-use crate::reference::{convolution as r, normalization as rn, wide, write};
-/// y
+//! Linear layer: the 1×1 convolution of `n` single pixels. Weights are `[inputs, outputs]`.
+//!
+//! It takes no scratch: a network has one or two such layers, at the end, and their packed weights are allocated.
+
+use crate::{Accumulate, Epilogue, Nhwc, Window, conv2d};
+
+/// `y[n, k] = bias[k] + Σ x[n, c] · w[c, k]`.
 pub fn forward(x: &[f32], n: usize, w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let (inputs, outputs) = (x.len() / n, y.len() / n);
-    let mut v = r::linear_forward(&wide(x), n, &wide(w), inputs, outputs);
-    if let Some(b) = bias {
-        v = rn::bias_forward(&v, &wide(b));
+    if n == 0 {
+        return;
     }
-    write(y, &v, Accumulate::Replace);
+    let (xs, outputs) = (pixels(n, x.len() / n), y.len() / n);
+    let mut scratch = vec![0.0; conv2d::forward_scratch(xs, outputs, Window::POINT)];
+    conv2d::forward(
+        x,
+        xs,
+        w,
+        outputs,
+        Window::POINT,
+        Epilogue {
+            bias,
+            activation: None,
+        },
+        y,
+        &mut scratch,
+    );
 }
-/// dx
+
+/// `dx (+)= dy · wᵀ`.
 pub fn backward_input(
     dy: &[f32],
     n: usize,
@@ -20,13 +36,12 @@ pub fn backward_input(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    write(
-        dx,
-        &r::linear_backward_input(&wide(dy), n, &wide(w), inputs, outputs),
-        acc,
-    );
+    let xs = pixels(n, inputs);
+    let mut scratch = vec![0.0; conv2d::backward_input_scratch(xs, outputs, Window::POINT)];
+    conv2d::backward_input(dy, w, xs, outputs, Window::POINT, dx, acc, &mut scratch);
 }
-/// dw
+
+/// `dw (+)= xᵀ · dy`.
 pub fn backward_weight(
     x: &[f32],
     dy: &[f32],
@@ -36,9 +51,11 @@ pub fn backward_weight(
     dw: &mut [f32],
     acc: Accumulate,
 ) {
-    write(
-        dw,
-        &r::linear_backward_weight(&wide(x), &wide(dy), n, inputs, outputs),
-        acc,
-    );
+    let xs = pixels(n, inputs);
+    let mut scratch = vec![0.0; conv2d::backward_weight_scratch(xs, outputs, Window::POINT)];
+    conv2d::backward_weight(x, dy, xs, outputs, Window::POINT, dw, acc, &mut scratch);
+}
+
+fn pixels(n: usize, c: usize) -> Nhwc {
+    Nhwc { n, h: 1, w: 1, c }
 }

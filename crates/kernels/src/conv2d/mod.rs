@@ -1,12 +1,29 @@
-//! Convolution. Weights are `[kh, kw, cin, cout]`.
-use crate::reference::{convolution as r, normalization as rn, wide, write};
+//! Convolution as a sum of matrix products, with no im2col buffer.
+//!
+//! In NHWC the `cin` values of a pixel are contiguous, so the inner product of a window with the weights is a few runs of
+//! contiguous memory. [`gather`] walks those runs where they lie, a tile of pixels × output channels in registers at a time:
+//! nothing is copied but the weights, which are packed in the order in which they are read. It does the forward pass, and
+//! the backward pass to the input, which is the forward pass of `dy` with the weights turned round. [`weight`] does the
+//! same for the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop.
+//! A 1×1 convolution is the case of a single run. Weights are `[kh, kw, cin, cout]`.
+
+mod gather;
+mod pack;
+mod tile;
+mod weight;
+
+pub(crate) use gather::{Finish, Gather, Layout};
+pub(crate) use pack::{Order, packed_len};
+pub(crate) use weight::WeightGradient;
+
 use crate::{Accumulate, Epilogue, Nhwc, Window};
 
 /// Scratch of [`forward`].
-pub fn forward_scratch(_x: Nhwc, _cout: usize, _window: Window) -> usize {
-    0
+pub fn forward_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
+    packed_len(window.taps() * x.c, cout) + gather::zeros_len(x.c)
 }
-/// y
+
+/// `y = act(conv(x, w) + bias)`; `x` of shape `xs`, `w` `[kh, kw, cin, cout]`, `y` of shape `window.output(xs, cout)`.
 pub fn forward(
     x: &[f32],
     xs: Nhwc,
@@ -15,23 +32,23 @@ pub fn forward(
     window: Window,
     epilogue: Epilogue<'_>,
     y: &mut [f32],
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    let mut v = r::conv2d_forward(&wide(x), xs, &wide(w), cout, window);
-    if let Some(b) = epilogue.bias {
-        v = rn::bias_forward(&v, &wide(b));
-    }
-    write(
-        y,
-        &rn::activation_forward(epilogue.activation, &v),
-        Accumulate::Replace,
-    );
+    check("conv2d::forward", xs, cout, window, x, w, y);
+    let finish = Finish {
+        bias: epilogue.bias,
+        activation: epilogue.activation,
+        acc: Accumulate::Replace,
+    };
+    Gather::forward(xs, cout, window).run(x, w, Order::Forward, finish, y, scratch);
 }
+
 /// Scratch of [`backward_input`].
-pub fn backward_input_scratch(_x: Nhwc, _cout: usize, _window: Window) -> usize {
-    0
+pub fn backward_input_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
+    packed_len(window.taps() * cout, x.c) + gather::zeros_len(cout)
 }
-/// dx
+
+/// Gradient with respect to `x`, of shape `xs`; `dy` has the shape of `y`.
 pub fn backward_input(
     dy: &[f32],
     w: &[f32],
@@ -40,19 +57,23 @@ pub fn backward_input(
     window: Window,
     dx: &mut [f32],
     acc: Accumulate,
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    write(
-        dx,
-        &r::conv2d_backward_input(&wide(dy), &wide(w), xs, cout, window),
+    check("conv2d::backward_input", xs, cout, window, dx, w, dy);
+    let finish = Finish {
+        bias: None,
+        activation: None,
         acc,
-    );
+    };
+    Gather::backward(xs, cout, window).run(dy, w, Order::Backward, finish, dx, scratch);
 }
+
 /// Scratch of [`backward_weight`].
-pub fn backward_weight_scratch(_x: Nhwc, _cout: usize, _window: Window) -> usize {
-    0
+pub fn backward_weight_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
+    WeightGradient::new(x, cout, window).scratch()
 }
-/// dw
+
+/// Gradient with respect to `w`, `[kh, kw, cin, cout]`.
 pub fn backward_weight(
     x: &[f32],
     dy: &[f32],
@@ -61,11 +82,20 @@ pub fn backward_weight(
     window: Window,
     dw: &mut [f32],
     acc: Accumulate,
-    _scratch: &mut [f32],
+    scratch: &mut [f32],
 ) {
-    write(
-        dw,
-        &r::conv2d_backward_weight(&wide(x), &wide(dy), xs, cout, window),
-        acc,
+    check("conv2d::backward_weight", xs, cout, window, x, dw, dy);
+    WeightGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch);
+}
+
+fn check(name: &str, xs: Nhwc, cout: usize, window: Window, x: &[f32], w: &[f32], y: &[f32]) {
+    let ys = window.fitted(xs, cout);
+    assert_eq!(x.len(), xs.len(), "{name}: length of x for {xs:?}");
+    assert_eq!(y.len(), ys.len(), "{name}: length of y for {ys:?}");
+    assert_eq!(
+        w.len(),
+        window.taps() * xs.c * cout,
+        "{name}: length of w, {window:?}, {} to {cout} channels",
+        xs.c
     );
 }

@@ -25,18 +25,3 @@ pub(crate) fn for_each_tap(xs: Nhwc, window: Window, mut visit: impl FnMut(usize
         }
     }
 }
-
-pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
-    x.iter().map(|&v| f64::from(v)).collect()
-}
-pub(crate) fn write(into: &mut [f32], values: &[f64], acc: crate::Accumulate) {
-    assert_eq!(into.len(), values.len());
-    for (i, v) in into.iter_mut().zip(values) {
-        *i = (*v
-            + if acc == crate::Accumulate::Add {
-                f64::from(*i)
-            } else {
-                0.0
-            }) as f32;
-    }
-}

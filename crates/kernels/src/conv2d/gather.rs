@@ -1,0 +1,382 @@
+//! Each output pixel gathers from the input pixels under its window.
+
+use super::pack::{Order, Panels, aligned, pack, packed_len};
+use super::tile::multiply_run;
+use crate::parallel::{Shared, for_each, part};
+use crate::simd::{Kernel, Simd, activate, dispatch};
+use crate::{Accumulate, Activation, Nhwc, Window};
+
+/// Values of a source band that one task reads again for each panel of weights: half a second-level cache.
+const BAND: usize = 96 * 1024;
+/// Tasks wanted, so that a few cores get equal shares.
+const TASKS: usize = 16;
+/// A multiple of every tile's number of pixels.
+const PIXELS: usize = 24;
+
+/// What happens to a finished sum.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a> {
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) acc: Accumulate,
+}
+
+/// Where output pixel `i` lies in the output, in units of values.
+#[derive(Clone, Copy)]
+pub(crate) enum Layout {
+    /// One after the other.
+    Dense,
+    /// Row `r` of `width` pixels becomes row `2r + half`: the rows of a transposed 2×2 convolution.
+    EveryOtherRow { width: usize, half: usize },
+}
+
+/// A convolution with all that its inner loops need to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Gather {
+    source: Nhwc,
+    /// Shape of what is written.
+    out: Nhwc,
+    kernel: [usize; 2],
+    stride: usize,
+    /// Spacing of the source's pixels: 2 where a convolution of stride 2 is undone.
+    spread: usize,
+    /// Padding before, in spread pixels; negative where the window is smaller than the padding undone.
+    pad: [isize; 2],
+    layout: Layout,
+}
+
+/// Length of the run of zeros that stands for a pixel beyond the border.
+pub(super) fn zeros_len(channels: usize) -> usize {
+    channels
+}
+
+impl Gather {
+    pub(crate) fn forward(xs: Nhwc, cout: usize, window: Window) -> Self {
+        let pad = [
+            window.pad_before(0, xs.h) as isize,
+            window.pad_before(1, xs.w) as isize,
+        ];
+        let out = window.fitted(xs, cout);
+        Self {
+            source: xs,
+            out,
+            kernel: window.kernel,
+            stride: window.stride,
+            spread: 1,
+            pad,
+            layout: Layout::Dense,
+        }
+    }
+
+    /// From `dy` to `dx`: stride and spread change places, and the padding is what completes the kernel.
+    pub(crate) fn backward(xs: Nhwc, cout: usize, window: Window) -> Self {
+        let pad =
+            |axis, len| window.kernel[axis] as isize - 1 - window.pad_before(axis, len) as isize;
+        Self {
+            source: window.fitted(xs, cout),
+            out: xs,
+            kernel: window.kernel,
+            stride: 1,
+            spread: window.stride,
+            pad: [pad(0, xs.h), pad(1, xs.w)],
+            layout: Layout::Dense,
+        }
+    }
+
+    pub(crate) fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// Packs `w` and computes `out` from `source`.
+    pub(crate) fn run(
+        self,
+        source: &[f32],
+        w: &[f32],
+        order: Order,
+        finish: Finish<'_>,
+        out: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let (taps, rows) = (
+            self.kernel[0] * self.kernel[1],
+            self.kernel[0] * self.kernel[1] * self.source.c,
+        );
+        let need = packed_len(rows, self.out.c) + zeros_len(self.source.c);
+        assert!(
+            scratch.len() >= need,
+            "scratch has {} values, the convolution needs {need}",
+            scratch.len()
+        );
+        assert!(
+            finish.bias.is_none_or(|bias| bias.len() == self.out.c),
+            "bias: not one value an output channel"
+        );
+        let (zeros, packed) = scratch.split_at_mut(zeros_len(self.source.c));
+        zeros.fill(0.0);
+        let packed = aligned(packed);
+        pack(w, order, taps, self.source.c, self.out.c, packed);
+        let panels = Panels::new(self.out.c);
+        let (bands, groups) = self.tasks(panels.count);
+        let out = Shared::new(out);
+        for_each(bands * groups, |task| {
+            dispatch(Task {
+                gather: self,
+                source,
+                zeros,
+                packed,
+                finish,
+                out,
+                panels,
+                pixels: self.band(bands, task / groups),
+                group: part(panels.count, groups, task % groups),
+            });
+        });
+    }
+
+    /// Bands of pixels and groups of panels; a task is a pair of them.
+    fn tasks(self, panels: usize) -> (usize, usize) {
+        let reuse = (self.stride * self.stride * self.source.c).div_ceil(self.spread * self.spread);
+        let band = (BAND / reuse.max(1))
+            .clamp(4 * PIXELS, 4096)
+            .min(self.out.pixels().div_ceil(TASKS).max(8 * PIXELS));
+        let bands = self.out.pixels().div_ceil(band).max(1);
+        (bands, TASKS.div_ceil(bands).min(panels).max(1))
+    }
+
+    fn band(self, bands: usize, index: usize) -> std::ops::Range<usize> {
+        let tiles = part(self.out.pixels().div_ceil(PIXELS), bands, index);
+        tiles.start * PIXELS..(tiles.end * PIXELS).min(self.out.pixels())
+    }
+
+    /// Whether the output is a plain matrix product: pixel `i` of the source makes pixel `i` of the output.
+    fn is_pointwise(self) -> bool {
+        self.kernel == [1, 1] && self.stride == 1 && self.spread == 1 && self.pad == [0, 0]
+    }
+
+    /// Offset of output pixel `i`.
+    #[inline(always)]
+    fn out_offset(self, i: usize) -> usize {
+        match self.layout {
+            Layout::Dense => i * self.out.c,
+            Layout::EveryOtherRow { width, half } => {
+                ((i / width * 2 + half) * width + i % width) * self.out.c
+            }
+        }
+    }
+}
+
+struct Task<'a> {
+    gather: Gather,
+    source: &'a [f32],
+    zeros: &'a [f32],
+    packed: &'a [f32],
+    finish: Finish<'a>,
+    out: Shared<'a, f32>,
+    panels: Panels,
+    pixels: std::ops::Range<usize>,
+    group: std::ops::Range<usize>,
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for index in self.group.clone() {
+            let wide = S::REGISTERS >= 32;
+            match self.panels.panel(index) {
+                (c, 1) if wide => self.panel::<S, 12, 1>(s, c),
+                (c, 2) if wide => self.panel::<S, 12, 2>(s, c),
+                (c, 3) if wide => self.panel::<S, 8, 3>(s, c),
+                (c, 1) => self.panel::<S, 8, 1>(s, c),
+                (c, 2) => self.panel::<S, 6, 2>(s, c),
+                (c, _) => self.panel::<S, 4, 3>(s, c),
+            }
+        }
+    }
+}
+
+/// The pixels of a tile: where each one's window starts, in spread pixels of the source.
+struct Corners<const P: usize> {
+    /// First source pixel of the image.
+    image: [usize; P],
+    y: [isize; P],
+    x: [isize; P],
+    /// Whether all windows lie within the source, with no gaps.
+    inside: bool,
+}
+
+impl Task<'_> {
+    /// All pixels of the task for the `V` vectors of output channels from `channel`.
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize, const V: usize>(&self, s: S, channel: usize) {
+        let rows = self.gather.kernel[0] * self.gather.kernel[1] * self.gather.source.c;
+        let w = &self.packed[rows * channel..rows * (channel + V * S::LANES)];
+        let mask = s.mask(self.gather.out.c - channel - (V - 1) * S::LANES);
+        let pointwise = self.gather.is_pointwise();
+        let mut first = self.pixels.start;
+        while first < self.pixels.end {
+            let count = P.min(self.pixels.end - first);
+            let mut acc = [[s.splat(0.0); V]; P];
+            if pointwise {
+                self.pointwise_tile(s, first, count, w, &mut acc);
+            } else {
+                self.window_tile(s, first, count, w, &mut acc);
+            }
+            self.finish_tile(s, first, count, channel, mask, &acc);
+            first += P;
+        }
+    }
+
+    #[inline(always)]
+    fn pointwise_tile<S: Simd, const P: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        count: usize,
+        w: &[f32],
+        acc: &mut [[S::V; V]; P],
+    ) {
+        let c = self.gather.source.c;
+        let mut x = [self.source.as_ptr(); P];
+        for (p, x) in x.iter_mut().enumerate() {
+            *x = self.source[(first + p.min(count - 1)) * c..][..c].as_ptr();
+        }
+        // SAFETY: each `x` was sliced to `c` values; `w` has `c` rows of `V` vectors.
+        unsafe { multiply_run(s, &x, c, w.as_ptr(), acc) };
+    }
+
+    #[inline(always)]
+    fn window_tile<S: Simd, const P: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        count: usize,
+        w: &[f32],
+        acc: &mut [[S::V; V]; P],
+    ) {
+        let Gather { source, kernel, .. } = self.gather;
+        let corners = self.corners::<P>(first, count);
+        // A row of the kernel is one run where nothing is cut off, else each of its taps is one.
+        let (runs, len) = if corners.inside {
+            (1, kernel[1] * source.c)
+        } else {
+            (kernel[1], source.c)
+        };
+        let mut x = [self.zeros.as_ptr(); P];
+        let mut w = w.as_ptr();
+        for ky in 0..kernel[0] as isize {
+            for kx in 0..runs as isize {
+                for p in 0..P {
+                    x[p] = self.locate(corners.image[p], corners.y[p] + ky, corners.x[p] + kx);
+                }
+                // SAFETY: `locate` gives the `c` values of a pixel or as many zeros; inside, those of `kernel[1]` pixels.
+                // All runs together read the panel's rows once.
+                w = unsafe { multiply_run(s, &x, len, w, acc) };
+            }
+        }
+    }
+
+    /// The values of the source pixel at a spread position of the image whose first pixel is `image`.
+    #[inline(always)]
+    fn locate(&self, image: usize, y: isize, x: isize) -> *const f32 {
+        let Gather { source, spread, .. } = self.gather;
+        let (y, x) = (y as usize, x as usize);
+        let (row, column) = if spread == 1 {
+            (y, x)
+        } else {
+            (y / spread, x / spread)
+        };
+        let gap = spread != 1 && (y % spread != 0 || x % spread != 0);
+        // A negative position is a huge unsigned one.
+        if gap || row >= source.h || column >= source.w {
+            return self.zeros.as_ptr();
+        }
+        // SAFETY: a pixel of the source, which has `source.len()` values.
+        unsafe {
+            self.source
+                .as_ptr()
+                .add((image + row * source.w + column) * source.c)
+        }
+    }
+
+    #[inline(always)]
+    fn corners<const P: usize>(&self, first: usize, count: usize) -> Corners<P> {
+        let Gather {
+            source,
+            out,
+            kernel,
+            stride,
+            spread,
+            pad,
+            ..
+        } = self.gather;
+        let mut corners = Corners {
+            image: [0; P],
+            y: [0; P],
+            x: [0; P],
+            inside: spread == 1,
+        };
+        let (mut n, mut oy, mut ox) = (
+            first / (out.h * out.w),
+            first / out.w % out.h,
+            first % out.w,
+        );
+        for p in 0..P {
+            corners.image[p] = n * source.h * source.w;
+            corners.y[p] = (oy * stride) as isize - pad[0];
+            corners.x[p] = (ox * stride) as isize - pad[1];
+            let fits = corners.y[p] >= 0
+                && corners.x[p] >= 0
+                && corners.y[p] + kernel[0] as isize <= source.h as isize
+                && corners.x[p] + kernel[1] as isize <= source.w as isize;
+            corners.inside &= fits;
+            if p + 1 < count {
+                ox += 1;
+                if ox == out.w {
+                    (ox, oy) = (0, oy + 1);
+                }
+                if oy == out.h {
+                    (oy, n) = (0, n + 1);
+                }
+            }
+        }
+        corners
+    }
+
+    #[inline(always)]
+    fn finish_tile<S: Simd, const P: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        count: usize,
+        channel: usize,
+        mask: S::Mask,
+        acc: &[[S::V; V]; P],
+    ) {
+        let full = s.mask(S::LANES);
+        let masks: [S::Mask; V] = std::array::from_fn(|v| if v + 1 == V { mask } else { full });
+        let mut bias = [s.splat(0.0); V];
+        if let Some(values) = self.finish.bias {
+            for v in 0..V {
+                // SAFETY: `run` checked that the bias has one value a channel; the mask ends with them.
+                bias[v] = unsafe { s.load(values.as_ptr().add(channel + v * S::LANES), masks[v]) };
+            }
+        }
+        for p in 0..P {
+            if p >= count {
+                break;
+            }
+            for v in 0..V {
+                let at = self.gather.out_offset(first + p) + channel + v * S::LANES;
+                // SAFETY: the masked channels of an output pixel that belongs to this task alone.
+                unsafe {
+                    let to = self.out.pointer().add(at);
+                    let mut value = s.add(acc[p][v], bias[v]);
+                    if self.finish.acc == Accumulate::Add {
+                        value = s.add(value, s.load(to, masks[v]));
+                    }
+                    s.store(to, masks[v], activate(s, self.finish.activation, value));
+                }
+            }
+        }
+    }
+}

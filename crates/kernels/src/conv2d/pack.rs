@@ -1,0 +1,124 @@
+//! Weights in the order in which the tiles read them.
+
+use crate::parallel::{Shared, for_each};
+use crate::simd::lanes;
+use std::ops::Range;
+
+/// Widest panel in vectors.
+const WIDEST: usize = 3;
+
+/// How the rows of the matrix `[taps · inputs, outputs]` lie in the weights that were given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// `w[tap, input, output]`: as they lie.
+    Forward,
+    /// `w[last tap − tap, output, input]`: turned by 180° and transposed, which makes a convolution its own gradient.
+    Backward,
+    /// `w[output, tap, input]`: a plain transpose over all taps.
+    Transposed,
+    /// `w[input, part, output]`: one of two parts of each row.
+    Half(usize),
+}
+
+/// Output channels `0..outputs` as panels of one to [`WIDEST`] vectors, as equal as can be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panels {
+    pub(crate) outputs: usize,
+    vectors: usize,
+    pub(crate) count: usize,
+}
+
+impl Panels {
+    pub(crate) fn new(outputs: usize) -> Self {
+        let vectors = outputs.div_ceil(lanes());
+        Self {
+            outputs,
+            vectors,
+            count: vectors.div_ceil(WIDEST),
+        }
+    }
+
+    /// First channel and number of vectors of a panel.
+    pub(crate) fn panel(self, index: usize) -> (usize, usize) {
+        let vectors = crate::parallel::part(self.vectors, self.count, index);
+        (vectors.start * lanes(), vectors.len())
+    }
+
+    /// Channels of a panel.
+    pub(crate) fn channels(self, index: usize) -> Range<usize> {
+        let (start, vectors) = self.panel(index);
+        start..(start + vectors * lanes()).min(self.outputs)
+    }
+}
+
+/// Length of a packed matrix of `rows` × `outputs`, alignment included.
+pub(crate) fn packed_len(rows: usize, outputs: usize) -> usize {
+    rows * outputs.next_multiple_of(16) + 16
+}
+
+/// The part of `scratch` that starts at a cache line.
+pub(crate) fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(64).min(15);
+    scratch.get_mut(skip..).unwrap_or_default()
+}
+
+/// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` values, zeros after the last channel.
+pub(crate) fn pack(
+    w: &[f32],
+    order: Order,
+    taps: usize,
+    inputs: usize,
+    outputs: usize,
+    packed: &mut [f32],
+) {
+    let (panels, rows) = (Panels::new(outputs), taps * inputs);
+    let packed = Shared::new(packed);
+    for_each(panels.count, |index| {
+        let (start, vectors) = panels.panel(index);
+        let width = vectors * lanes();
+        // SAFETY: panels are disjoint, each `rows` rows of its own channels.
+        let panel = unsafe { packed.part(rows * start..rows * (start + width)) };
+        for (row, into) in panel.chunks_exact_mut(width).enumerate() {
+            let (tap, input) = (row / inputs, row % inputs);
+            let channels = panels.channels(index);
+            let (into, rest) = into.split_at_mut(channels.len());
+            copy_row(
+                w,
+                order,
+                [taps, inputs, outputs],
+                tap,
+                input,
+                channels,
+                into,
+            );
+            rest.fill(0.0);
+        }
+    });
+}
+
+fn copy_row(
+    w: &[f32],
+    order: Order,
+    [taps, inputs, outputs]: [usize; 3],
+    tap: usize,
+    input: usize,
+    channels: Range<usize>,
+    into: &mut [f32],
+) {
+    let contiguous = |start: usize| &w[start + channels.start..start + channels.end];
+    match order {
+        Order::Forward => into.copy_from_slice(contiguous((tap * inputs + input) * outputs)),
+        Order::Half(half) => into.copy_from_slice(contiguous((input * 2 + half) * outputs)),
+        Order::Backward => {
+            let w = &w[(taps - 1 - tap) * inputs * outputs..];
+            for (into, output) in into.iter_mut().zip(channels) {
+                *into = w[output * inputs + input];
+            }
+        }
+        Order::Transposed => {
+            for (into, output) in into.iter_mut().zip(channels) {
+                *into = w[(output * taps + tap) * inputs + input];
+            }
+        }
+    }
+}

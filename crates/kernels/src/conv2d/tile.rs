@@ -1,0 +1,74 @@
+//! The inner loops: a tile of results in registers.
+
+use crate::simd::Simd;
+
+/// `acc[p][v] += Σ_i x[p][i] · w[i][v]`, with `w` the next `len` rows of a packed panel; returns the panel behind them.
+///
+/// # Safety
+/// Every `x[p]` has `len` values, and `w` has `len · V · LANES`.
+#[inline(always)]
+pub(super) unsafe fn multiply_run<S: Simd, const P: usize, const V: usize>(
+    s: S,
+    x: &[*const f32; P],
+    len: usize,
+    mut w: *const f32,
+    acc: &mut [[S::V; V]; P],
+) -> *const f32 {
+    for i in 0..len {
+        let mut weights = [s.splat(0.0); V];
+        for (v, weights) in weights.iter_mut().enumerate() {
+            // SAFETY: row `i` of the panel.
+            *weights = unsafe { s.load_all(w.add(v * S::LANES)) };
+        }
+        for p in 0..P {
+            // SAFETY: `i < len`.
+            let value = s.splat(unsafe { *x[p].add(i) });
+            for v in 0..V {
+                acc[p][v] = s.mul_add(value, weights[v], acc[p][v]);
+            }
+        }
+        // SAFETY: at most one past the panel's end.
+        w = unsafe { w.add(V * S::LANES) };
+    }
+    w
+}
+
+/// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` pixels; the last vector of `dy` is cut by `mask`.
+///
+/// # Safety
+/// The pixels' `R` values at `x` and the masked `V` vectors at `dy` are readable.
+#[inline(always)]
+pub(super) unsafe fn outer_products<S: Simd, const R: usize, const V: usize>(
+    s: S,
+    mut x: *const f32,
+    x_step: usize,
+    mut dy: *const f32,
+    dy_step: usize,
+    len: usize,
+    mask: S::Mask,
+    acc: &mut [[S::V; V]; R],
+) {
+    for _ in 0..len {
+        let mut gradients = [s.splat(0.0); V];
+        for (v, gradient) in gradients.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for this pixel's vectors.
+            *gradient = unsafe {
+                let from = dy.add(v * S::LANES);
+                if v + 1 == V {
+                    s.load(from, mask)
+                } else {
+                    s.load_all(from)
+                }
+            };
+        }
+        for r in 0..R {
+            // SAFETY: the caller vouches for this pixel's `R` values.
+            let value = s.splat(unsafe { *x.add(r) });
+            for v in 0..V {
+                acc[r][v] = s.mul_add(value, gradients[v], acc[r][v]);
+            }
+        }
+        x = x.wrapping_add(x_step);
+        dy = dy.wrapping_add(dy_step);
+    }
+}

@@ -1,0 +1,144 @@
+//! Element-wise passes, with or without parameters per channel.
+
+use crate::Accumulate;
+use crate::parallel::{CHUNK, Shared, Source, for_each};
+use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+
+/// A function of `N` values and of `C` parameters of their channel.
+pub(crate) trait Map<const N: usize, const C: usize>: Copy + Send + Sync {
+    /// Must be `#[inline(always)]`.
+    fn apply<S: Simd>(self, s: S, values: [S::V; N], params: [S::V; C]) -> S::V;
+}
+
+/// How values lie: samples of `sample` values, rows of `channels` in them. Each sample has its own parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) sample: usize,
+    pub(crate) channels: usize,
+}
+
+/// `out[i] (+)= f(inputs[..][i])`.
+pub(crate) fn map<const N: usize>(
+    f: impl Map<N, 0>,
+    inputs: [&[f32]; N],
+    out: &mut [f32],
+    acc: Accumulate,
+) {
+    let rows = Rows {
+        sample: out.len(),
+        channels: CHUNK,
+    };
+    map_rows(f, inputs, [], rows, out, acc);
+}
+
+/// `x[i] = f(x[i])`.
+pub(crate) fn map_in_place(f: impl Map<1, 0>, x: &mut [f32]) {
+    let (source, rows) = (
+        Source(x.as_ptr()),
+        Rows {
+            sample: x.len(),
+            channels: CHUNK,
+        },
+    );
+    run(f, [source], [], rows, x, Accumulate::Replace);
+}
+
+/// `out[i] (+)= f(inputs[..][i], params[..][sample, channel])`.
+pub(crate) fn map_rows<const N: usize, const C: usize>(
+    f: impl Map<N, C>,
+    inputs: [&[f32]; N],
+    params: [&[f32]; C],
+    rows: Rows,
+    out: &mut [f32],
+    acc: Accumulate,
+) {
+    for input in inputs {
+        assert_eq!(input.len(), out.len(), "inputs and output differ in length");
+    }
+    for params in params {
+        assert_eq!(
+            params.len() * rows.sample,
+            out.len() * rows.channels,
+            "not one parameter a channel"
+        );
+    }
+    run(
+        f,
+        inputs.map(|input| Source(input.as_ptr())),
+        params,
+        rows,
+        out,
+        acc,
+    );
+}
+
+fn run<M: Map<N, C>, const N: usize, const C: usize>(
+    f: M,
+    inputs: [Source; N],
+    params: [&[f32]; C],
+    rows: Rows,
+    out: &mut [f32],
+    acc: Accumulate,
+) {
+    if out.is_empty() {
+        return;
+    }
+    let step = (CHUNK / rows.channels).max(1) * rows.channels;
+    let per_sample = rows.sample.div_ceil(step);
+    let samples = out.len() / rows.sample;
+    let out = Shared::new(out);
+    for_each(samples * per_sample, |task| {
+        let (n, first) = (task / per_sample, task % per_sample * step);
+        let start = n * rows.sample + first;
+        // SAFETY: chunks are disjoint.
+        let out = unsafe { out.part(start..(n * rows.sample + rows.sample.min(first + step))) };
+        let inputs = inputs.map(|input| Source(input.0.wrapping_add(start)));
+        let params = params.map(|params| &params[n * rows.channels..][..rows.channels]);
+        dispatch(Chunk {
+            f,
+            inputs,
+            params,
+            channels: rows.channels,
+            out,
+            add: acc == Accumulate::Add,
+        });
+    });
+}
+
+struct Chunk<'a, M, const N: usize, const C: usize> {
+    f: M,
+    inputs: [Source; N],
+    params: [&'a [f32]; C],
+    channels: usize,
+    out: &'a mut [f32],
+    add: bool,
+}
+
+impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut row = 0;
+        while row < self.out.len() {
+            let width = self.channels.min(self.out.len() - row);
+            for_vectors!(s, width, |at, mask| {
+                let (mut values, mut params) = ([s.splat(0.0); N], [s.splat(0.0); C]);
+                // SAFETY: the mask ends with the row, which lies within inputs, output and parameters alike.
+                unsafe {
+                    for (value, input) in values.iter_mut().zip(self.inputs) {
+                        *value = s.load(input.0.add(row + at), mask);
+                    }
+                    for (param, from) in params.iter_mut().zip(self.params) {
+                        *param = s.load(from.as_ptr().add(at), mask);
+                    }
+                    let to = self.out.as_mut_ptr().add(row + at);
+                    let mut value = self.f.apply(s, values, params);
+                    if self.add {
+                        value = s.add(value, s.load(to, mask));
+                    }
+                    s.store(to, mask, value);
+                }
+            });
+            row += width;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Spreading tiles over Rayon's current pool. Tiles depend on the shapes alone, never on the number of threads.
+
+use rayon::prelude::*;
+
+/// Values an element-wise task handles: 64 KiB of each operand, so that a task's data stay in the second-level cache.
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// Calls `task(0)` to `task(count − 1)`, in parallel if there is more than one.
+pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
+    if count == 1 {
+        return task(0);
+    }
+    (0..count).into_par_iter().with_max_len(1).for_each(task);
+}
+
+/// The `index`-th of `count` nearly equal ranges that make up `0..len`.
+pub(crate) fn part(len: usize, count: usize, index: usize) -> std::ops::Range<usize> {
+    len * index / count..len * (index + 1) / count
+}
+
+/// An output that tasks write to side by side.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a, T> {
+    data: *mut T,
+    len: usize,
+    borrow: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the pointer stands for a `&mut [T]`; whoever takes a part of it vouches that parts do not overlap.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self {
+            data: slice.as_mut_ptr(),
+            len: slice.len(),
+            borrow: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn pointer(&self) -> *mut T {
+        self.data
+    }
+
+    /// The values `range`.
+    ///
+    /// # Safety
+    /// No other part in use at the same time overlaps it.
+    pub(crate) unsafe fn part(&self, range: std::ops::Range<usize>) -> &'a mut [T] {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "part {range:?} of {} values",
+            self.len
+        );
+        // SAFETY: within the slice, and disjoint by the caller's word.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
+    }
+}
+
+/// An input that tasks read, which may be the output itself, value by value.
+#[derive(Clone, Copy)]
+pub(crate) struct Source(pub(crate) *const f32);
+
+// SAFETY: only read, and only values that no other task writes.
+unsafe impl Send for Source {}
+// SAFETY: as above.
+unsafe impl Sync for Source {}

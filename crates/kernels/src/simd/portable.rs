@@ -1,0 +1,86 @@
+use super::Simd;
+
+/// Eight lanes in plain Rust, which the compiler vectorises for whatever the target's baseline is.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+#[inline(always)]
+fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+    let mut out = a;
+    for (out, b) in out.iter_mut().zip(b) {
+        *out = f(*out, b);
+    }
+    out
+}
+
+impl Simd for Portable {
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+    type V = [f32; 8];
+    type Mask = usize;
+
+    #[inline(always)]
+    fn mask(self, count: usize) -> usize {
+        count.min(8)
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32, mask: usize) -> [f32; 8] {
+        let mut out = [0.0; 8];
+        // SAFETY: the caller vouches for the first `mask` values, and `out` has room for them.
+        unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), mask) };
+        out
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, mask: usize, value: [f32; 8]) {
+        // SAFETY: the caller vouches for the first `mask` values.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), to, mask) };
+    }
+    #[inline(always)]
+    unsafe fn load_all(self, from: *const f32) -> [f32; 8] {
+        // SAFETY: the caller vouches for eight values.
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    /// Not `f32::mul_add`, which without the instruction is a library call.
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        self.add(self.mul(a, b), c)
+    }
+    #[inline(always)]
+    fn where_positive(self, x: [f32; 8], value: [f32; 8]) -> [f32; 8] {
+        zip(x, value, |x, value| if x > 0.0 { value } else { 0.0 })
+    }
+    #[inline(always)]
+    fn scale_by_power_of_two(self, x: [f32; 8], n: [f32; 8]) -> [f32; 8] {
+        zip(x, n, |x, n| {
+            x * f32::from_bits(((n as i32 + 127) << 23) as u32)
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! AVX-512 and AVX2. The fields are private to this file: only `detect` makes a token.
+
+use super::{Kernel, Simd};
+use std::arch::x86_64::*;
+
+/// Proof that the machine has AVX-512 F and VL.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+        (found && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+pub(crate) fn with_avx512<K: Kernel>(kernel: K, simd: Avx512) {
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    fn run<K: Kernel>(kernel: K, simd: Avx512) {
+        kernel.run(simd);
+    }
+    // SAFETY: `simd` is proof of the features.
+    unsafe { run(kernel, simd) }
+}
+
+pub(crate) fn with_avx2<K: Kernel>(kernel: K, simd: Avx2) {
+    #[target_feature(enable = "avx2,fma")]
+    fn run<K: Kernel>(kernel: K, simd: Avx2) {
+        kernel.run(simd);
+    }
+    // SAFETY: `simd` is proof of the features.
+    unsafe { run(kernel, simd) }
+}
+
+/// Methods that are one intrinsic each.
+macro_rules! arithmetic {
+    ($v:ty: $($method:ident = $intrinsic:ident),*) => {
+        $(#[inline(always)]
+        fn $method(self, a: $v, b: $v) -> $v {
+            // SAFETY: `self` is proof of the feature.
+            unsafe { $intrinsic(a, b) }
+        })*
+    };
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+    type V = __m512;
+    type Mask = __mmask16;
+
+    arithmetic!(__m512: add = _mm512_add_ps, sub = _mm512_sub_ps, mul = _mm512_mul_ps, div = _mm512_div_ps,
+        min = _mm512_min_ps, max = _mm512_max_ps, scale_by_power_of_two = _mm512_scalef_ps);
+
+    #[inline(always)]
+    fn mask(self, count: usize) -> __mmask16 {
+        if count >= 16 { !0 } else { (1 << count) - 1 }
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32, mask: __mmask16) -> __m512 {
+        // SAFETY: `self` is proof of the feature; masked-off lanes are not touched.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, mask: __mmask16, value: __m512) {
+        // SAFETY: as in `load`.
+        unsafe { _mm512_mask_storeu_ps(to, mask, value) }
+    }
+    #[inline(always)]
+    unsafe fn load_all(self, from: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for sixteen values.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn where_positive(self, x: __m512, value: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            _mm512_maskz_mov_ps(
+                _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()),
+                value,
+            )
+        }
+    }
+}
+
+/// Eight ones, then eight zeros: the mask of the first `k` lanes starts at `8 − k`.
+static AVX2_MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+    type V = __m256;
+    type Mask = __m256i;
+
+    arithmetic!(__m256: add = _mm256_add_ps, sub = _mm256_sub_ps, mul = _mm256_mul_ps, div = _mm256_div_ps,
+        min = _mm256_min_ps, max = _mm256_max_ps);
+
+    #[inline(always)]
+    fn mask(self, count: usize) -> __m256i {
+        // SAFETY: the offset is 0..=8, so eight values of the table remain.
+        unsafe { _mm256_loadu_si256(AVX2_MASKS.as_ptr().add(8 - count.min(8)).cast()) }
+    }
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32, mask: __m256i) -> __m256 {
+        // SAFETY: `self` is proof of the feature; masked-off lanes are not touched.
+        unsafe { _mm256_maskload_ps(from, mask) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, mask: __m256i, value: __m256) {
+        // SAFETY: as in `load`.
+        unsafe { _mm256_maskstore_ps(to, mask, value) }
+    }
+    #[inline(always)]
+    unsafe fn load_all(self, from: *const f32) -> __m256 {
+        // SAFETY: the caller vouches for eight values.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn where_positive(self, x: __m256, value: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), value) }
+    }
+    #[inline(always)]
+    fn scale_by_power_of_two(self, x: __m256, n: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+}

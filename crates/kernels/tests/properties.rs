@@ -1,0 +1,285 @@
+//! Kernels against their naive references on random shapes: odd sizes, strides, paddings, channels of any number.
+
+mod common;
+
+use common::*;
+use kernels::*;
+use proptest::prelude::*;
+
+/// Forward, backward with `Replace` (over garbage) and with `Add` agree with the reference.
+fn check_case(case: &Case) {
+    let wide_inputs: Vec<Vec<f64>> = case.inputs.iter().map(|x| wide(x)).collect();
+    let expected = (case.reference_forward)(&wide_inputs);
+    check(&case.name, &(case.forward)(&case.inputs), &expected, 2e-5);
+    let dy = Random(99).tensor(expected.len());
+    let gradients = (case.reference_backward)(&wide_inputs, &wide(&dy));
+    let mut replaced: Vec<Vec<f32>> = case
+        .inputs
+        .iter()
+        .map(|x| vec![f32::NAN; x.len()])
+        .collect();
+    (case.backward)(&case.inputs, &dy, Accumulate::Replace, &mut replaced);
+    let mut added: Vec<Vec<f32>> = case.inputs.iter().map(|x| vec![1.0; x.len()]).collect();
+    (case.backward)(&case.inputs, &dy, Accumulate::Add, &mut added);
+    for (i, gradient) in gradients.iter().enumerate() {
+        check(
+            &format!("{}, gradient {i}", case.name),
+            &replaced[i],
+            gradient,
+            2e-5,
+        );
+        let plus_one: Vec<f64> = gradient.iter().map(|g| g + 1.0).collect();
+        check(
+            &format!("{}, gradient {i} added", case.name),
+            &added[i],
+            &plus_one,
+            2e-5,
+        );
+    }
+}
+
+fn shapes() -> impl Strategy<Value = Nhwc> {
+    let channels = prop_oneof![1..8usize, 8..40usize, Just(64usize), Just(113usize)];
+    (1..4usize, 1..14usize, 1..14usize, channels).prop_map(|(n, h, w, c)| Nhwc { n, h, w, c })
+}
+
+fn windows() -> impl Strategy<Value = Window> {
+    let padding = prop_oneof![
+        Just(Padding::Same),
+        (0..4usize).prop_map(Padding::Symmetric)
+    ];
+    let kernel = prop_oneof![
+        Just([1, 1]),
+        Just([3, 3]),
+        Just([5, 5]),
+        [1..5usize, 1..5usize]
+    ];
+    (kernel, 1..4usize, padding).prop_map(|(kernel, stride, padding)| Window {
+        kernel,
+        stride,
+        padding,
+    })
+}
+
+fn activations() -> impl Strategy<Value = Option<Activation>> {
+    prop_oneof![
+        Just(None),
+        proptest::sample::select(ACTIVATIONS.to_vec()).prop_map(Some)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn conv2d_agrees(xs in shapes(), cout in 1..70usize, window in windows(), activation in activations()) {
+        conv2d_case(xs, cout, window, activation).iter().for_each(check_case);
+    }
+
+    #[test]
+    fn depthwise_agrees(xs in shapes(), window in windows(), activation in activations()) {
+        depthwise_case(xs, window, activation).iter().for_each(check_case);
+    }
+
+    #[test]
+    fn conv_transpose_agrees(xs in shapes(), cout in 1..40usize) {
+        check_case(&conv_transpose_case(xs, cout));
+    }
+
+    #[test]
+    fn linear_agrees(n in 1..9usize, inputs in 1..200usize, outputs in 1..40usize) {
+        check_case(&linear_case(n, inputs, outputs));
+    }
+
+    #[test]
+    fn batch_norm_agrees(xs in shapes(), mean in -3f32..3.0, activation in activations(), train: bool) {
+        // Training on a single pixel has variance 0, whose gradient is all rounding.
+        prop_assume!(!train || xs.pixels() > 3);
+        check_case(&batch_norm_case(xs, mean, activation, train));
+    }
+
+    #[test]
+    fn max_pool_agrees(xs in shapes(), window in windows()) {
+        let padding_is_smaller = match window.padding {
+            Padding::Same => true,
+            Padding::Symmetric(pad) => pad < window.kernel[0] && pad < window.kernel[1],
+        };
+        prop_assume!(padding_is_smaller);
+        max_pool_case(xs, window).iter().for_each(check_case);
+    }
+
+    #[test]
+    fn simple_operations_agree(xs in shapes()) {
+        simple_cases(xs).iter().for_each(check_case);
+    }
+
+    #[test]
+    fn activations_agree(len in 1..100usize) {
+        for kind in ACTIVATIONS {
+            check_case(&activation_case(kind, len));
+        }
+    }
+}
+
+#[test]
+fn small_cases_agree() {
+    small_cases().iter().for_each(check_case);
+}
+
+/// Large enough that tasks, bands, panels and partial sums are many.
+#[test]
+fn large_cases_agree() {
+    let xs = Nhwc {
+        n: 2,
+        h: 30,
+        w: 41,
+        c: 24,
+    };
+    let window = Window {
+        kernel: [3, 3],
+        stride: 1,
+        padding: Padding::Symmetric(1),
+    };
+    let cases = [
+        conv2d_case(xs, 40, window, None),
+        conv2d_case(
+            xs,
+            16,
+            Window {
+                stride: 2,
+                ..window
+            },
+            None,
+        ),
+    ];
+    cases.iter().flatten().for_each(check_case);
+    depthwise_case(
+        xs.with_channels(1030),
+        Window {
+            kernel: [5, 5],
+            padding: Padding::Same,
+            ..window
+        },
+        None,
+    )
+    .iter()
+    .for_each(check_case);
+    conv2d_case(
+        Nhwc {
+            n: 1,
+            h: 3,
+            w: 3,
+            c: 300,
+        },
+        200,
+        window,
+        None,
+    )
+    .iter()
+    .for_each(check_case);
+    conv2d_case(
+        Nhwc {
+            n: 3,
+            h: 50,
+            w: 40,
+            c: 20,
+        },
+        100,
+        Window::POINT,
+        None,
+    )
+    .iter()
+    .for_each(check_case);
+    check_case(&batch_norm_case(
+        Nhwc {
+            n: 2,
+            h: 50,
+            w: 60,
+            c: 33,
+        },
+        1.0,
+        Some(Activation::Silu),
+        true,
+    ));
+    simple_cases(xs).iter().for_each(check_case);
+}
+
+/// All of the above again with the slower instruction sets, in processes of their own.
+#[test]
+fn every_instruction_set_agrees() {
+    if std::env::var_os("KERNELS_SIMD").is_some() {
+        return;
+    }
+    for set in ["avx2", "portable"] {
+        let this = std::env::current_exe().unwrap();
+        let output = std::process::Command::new(this)
+            .env("KERNELS_SIMD", set)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{set}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn exponentials_saturate_exactly_and_nan_passes() {
+    let x = [
+        f32::NEG_INFINITY,
+        -1e30,
+        -200.0,
+        -88.0,
+        0.0,
+        20.0,
+        89.0,
+        1e30,
+        f32::INFINITY,
+        f32::NAN,
+    ];
+    let mut y = [0.0; 10];
+    activation::forward(Activation::Sigmoid, &x, &mut y);
+    assert_eq!(y[..3], [0.0; 3]);
+    assert_eq!(y[4], 0.5);
+    assert_eq!(y[5..9], [1.0; 4]);
+    for kind in ACTIVATIONS {
+        activation::forward(kind, &x, &mut y);
+        assert!(y[9].is_nan(), "{kind:?} of NaN");
+    }
+    activation::forward(Activation::Silu, &x, &mut y);
+    assert_eq!((y[1], y[4], y[7]), (0.0, 0.0, 1e30));
+}
+
+#[test]
+fn sigmoid_is_within_a_few_units_in_the_last_place() {
+    let x: Vec<f32> = (-80_000..80_000).map(|i| i as f32 * 1e-3).collect();
+    let mut y = vec![0.0; x.len()];
+    activation::forward(Activation::Sigmoid, &x, &mut y);
+    for (x, y) in x.iter().zip(y) {
+        let expected = 1.0 / (1.0 + (-f64::from(*x)).exp());
+        assert!(
+            (f64::from(y) / expected - 1.0).abs() < 4e-7,
+            "sigmoid({x}) = {y}, expected {expected}"
+        );
+    }
+}
+
+#[test]
+fn variance_survives_a_large_mean() {
+    let z: Vec<f32> = (0..40_000)
+        .map(|i| 4096.0 + (i / 2 % 5) as f32 * if i % 2 == 0 { 0.5 } else { 1.0 })
+        .collect();
+    let (mut mean, mut var) = ([0.0; 2], [0.0; 2]);
+    batch_norm::statistics(&z, 2, &mut mean, &mut var);
+    assert_eq!(mean, [4097.0, 4098.0]);
+    check("variance", &var, &[0.5, 2.0], 1e-6);
+}
+
+#[test]
+fn running_statistics_are_pytorchs() {
+    let (mut mean, mut var) = ([1.0], [2.0]);
+    batch_norm::update_running(&mut mean, &mut var, &[3.0], &[4.0], 5, 0.1);
+    check("mean", &mean, &[1.2], 1e-6);
+    check("variance", &var, &[2.3], 1e-6);
+}
