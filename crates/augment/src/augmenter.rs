@@ -1,0 +1,216 @@
+//! From a checked configuration and a seed to what happens to a sample.
+
+use rayon::prelude::*;
+
+use crate::check::check;
+use crate::draw::Shade;
+use crate::rng::{Purpose, Stream};
+use crate::{AugmentConfig, AugmentError, Draw, Erase, Factor, Raster, Rect};
+
+/// A checked configuration, ready to augment samples from any number of threads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Augmenter {
+    config: AugmentConfig,
+}
+
+impl Augmenter {
+    /// Checks `config` and keeps it.
+    ///
+    /// # Errors
+    /// Names the first key whose value lies out of its range.
+    pub fn new(config: &AugmentConfig) -> Result<Self, AugmentError> {
+        check(config)?;
+        Ok(Self {
+            config: config.clone(),
+        })
+    }
+
+    /// True where no seed can change a sample: every transform is absent, has probability 0, or does nothing.
+    pub fn is_identity(&self) -> bool {
+        let c = &self.config;
+        let on = [
+            c.rotation
+                .is_some_and(|t| t.probability > 0.0 && t.degrees > 0.0),
+            c.flip
+                .is_some_and(|t| t.horizontal > 0.0 || t.vertical > 0.0),
+            c.shift
+                .is_some_and(|t| t.probability > 0.0 && t.fraction > 0.0),
+            c.shear
+                .is_some_and(|t| t.probability > 0.0 && t.degrees > 0.0),
+            [c.zoom, c.brightness, c.contrast, c.gamma]
+                .into_iter()
+                .flatten()
+                .any(Factor::changes),
+            c.noise
+                .is_some_and(|t| t.probability > 0.0 && t.sigma > 0.0),
+            c.blur.is_some_and(|t| t.probability > 0.0 && t.sigma > 0.0),
+            c.erase.is_some_and(|t| t.probability > 0.0 && t.max > 0.0),
+            c.border
+                .is_some_and(|t| t.probability > 0.0 && t.fraction > 0.0),
+        ];
+        !on.contains(&true)
+    }
+
+    /// Augments a sample in place: `image`, and `mask` with the same geometry.
+    ///
+    /// The result is a function of (configuration, seed, sample) alone. The mask may have another size than
+    /// the image; its map is the image's, scaled.
+    pub fn apply(&self, seed: u64, image: &mut Raster, mask: Option<&mut Raster>) {
+        if !self.is_identity() {
+            self.draw(seed).apply(image, mask);
+        }
+    }
+
+    /// Augments `images`, each with its seed, on Rayon's current pool; same result as one after the other.
+    ///
+    /// # Errors
+    /// Where there are not as many seeds as images; nothing is changed then.
+    pub fn apply_batch(&self, seeds: &[u64], images: &mut [Raster]) -> Result<(), AugmentError> {
+        if seeds.len() != images.len() {
+            return Err(AugmentError::BatchLength {
+                images: images.len(),
+                seeds: seeds.len(),
+            });
+        }
+        images
+            .par_iter_mut()
+            .zip(seeds)
+            .for_each(|(image, &seed)| self.apply(seed, image, None));
+        Ok(())
+    }
+
+    /// What `seed` draws: everything that happens to the sample that gets it.
+    pub fn draw(&self, seed: u64) -> Draw {
+        let c = &self.config;
+        let none = Draw::default();
+        let dice = Dice { seed };
+        Draw {
+            seed,
+            fill: c.fill,
+            rotation_degrees: c.rotation.map_or(0.0, |t| {
+                dice.symmetric(Purpose::Rotation, t.degrees, t.probability)
+            }),
+            flip_horizontal: c
+                .flip
+                .is_some_and(|t| dice.stream(Purpose::FlipHorizontal).chance(t.horizontal)),
+            flip_vertical: c
+                .flip
+                .is_some_and(|t| dice.stream(Purpose::FlipVertical).chance(t.vertical)),
+            zoom: dice.factor(Purpose::Zoom, c.zoom),
+            shear_degrees: c.shear.map_or(0.0, |t| {
+                dice.symmetric(Purpose::Shear, t.degrees, t.probability)
+            }),
+            shift: c
+                .shift
+                .map_or(none.shift, |t| dice.shift(t.fraction, t.probability)),
+            blur_sigma: c
+                .blur
+                .map_or(0.0, |t| dice.up_to(Purpose::Blur, t.sigma, t.probability)),
+            brightness: dice.factor(Purpose::Brightness, c.brightness),
+            contrast: dice.factor(Purpose::Contrast, c.contrast),
+            gamma: dice.factor(Purpose::Gamma, c.gamma),
+            noise_sigma: c.noise.map_or(0.0, |t| {
+                dice.up_to(Purpose::NoiseStrength, t.sigma, t.probability)
+            }),
+            border: c.border.map_or(none.border, |t| Shade {
+                area: dice.up_to(Purpose::Border, t.fraction, t.probability),
+                value: t.value,
+            }),
+            erase: c.erase.and_then(|t| dice.erase(t)),
+        }
+    }
+}
+
+impl Factor {
+    /// True where the factor can come out as anything but 1.
+    fn changes(self) -> bool {
+        self.probability > 0.0 && (self.min, self.max) != (1.0, 1.0)
+    }
+}
+
+/// A seed, and how each kind of parameter is drawn from it.
+#[derive(Clone, Copy)]
+struct Dice {
+    seed: u64,
+}
+
+impl Dice {
+    fn stream(self, purpose: Purpose) -> Stream {
+        Stream::new(self.seed, purpose)
+    }
+
+    /// A number in `-limit..limit`, or 0.
+    fn symmetric(self, purpose: Purpose, limit: f64, probability: f64) -> f64 {
+        let mut stream = self.stream(purpose);
+        if stream.chance(probability) {
+            stream.uniform(-limit, limit)
+        } else {
+            0.0
+        }
+    }
+
+    /// A number in `0..limit`, or 0.
+    fn up_to(self, purpose: Purpose, limit: f64, probability: f64) -> f64 {
+        let mut stream = self.stream(purpose);
+        if stream.chance(probability) {
+            stream.uniform(0.0, limit)
+        } else {
+            0.0
+        }
+    }
+
+    /// A factor of the range, or 1.
+    fn factor(self, purpose: Purpose, factor: Option<Factor>) -> f64 {
+        let mut stream = self.stream(purpose);
+        match factor {
+            Some(t) if stream.chance(t.probability) => stream.uniform(t.min, t.max),
+            _ => 1.0,
+        }
+    }
+
+    /// Shares of width and height.
+    fn shift(self, fraction: f64, probability: f64) -> [f64; 2] {
+        let mut stream = self.stream(Purpose::Shift);
+        if !stream.chance(probability) {
+            return [0.0, 0.0];
+        }
+        [
+            stream.uniform(-fraction, fraction),
+            stream.uniform(-fraction, fraction),
+        ]
+    }
+
+    /// A rectangle inside the picture. Where the ratio would make a side longer than the picture, the side is
+    /// the picture's and the other one keeps the area.
+    fn erase(self, erase: Erase) -> Option<Shade<Rect>> {
+        /// log₂ 3.3, and nearly −log₂ 0.3.
+        const LOG2_RATIO: f64 = 1.722;
+        let mut stream = self.stream(Purpose::Erase);
+        if !stream.chance(erase.probability) {
+            return None;
+        }
+        let area = stream.uniform(erase.min, erase.max);
+        let ratio = f64::from(crate::math::exp2(
+            stream.uniform(-LOG2_RATIO, LOG2_RATIO) as f32
+        ));
+        let height = (area * ratio).sqrt().clamp(area, 1.0);
+        let width = if height > 0.0 {
+            (area / height).min(1.0)
+        } else {
+            0.0
+        };
+        let (top, left) = (
+            stream.uniform(0.0, 1.0 - height),
+            stream.uniform(0.0, 1.0 - width),
+        );
+        Some(Shade {
+            area: Rect {
+                top,
+                left,
+                height,
+                width,
+            },
+            value: erase.value,
+        })
+    }
+}

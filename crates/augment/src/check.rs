@@ -1,0 +1,191 @@
+//! The ranges that a configuration's values must lie in.
+
+use std::ops::RangeInclusive;
+
+use crate::{AugmentConfig, AugmentError, Factor, Fill};
+
+/// Refuses the first value out of its range. NaN lies in no range.
+pub(crate) fn check(config: &AugmentConfig) -> Result<(), AugmentError> {
+    check_geometry(config)?;
+    check_light(config)?;
+    check_texture(config)?;
+    check_hiding(config)
+}
+
+fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
+    if let Some(rotation) = config.rotation {
+        within(
+            "rotation.degrees",
+            rotation.degrees,
+            0.0..=180.0,
+            "from 0 to 180 degrees",
+        )?;
+        probability("rotation.probability", rotation.probability)?;
+    }
+    if let Some(flip) = config.flip {
+        probability("flip.horizontal", flip.horizontal)?;
+        probability("flip.vertical", flip.vertical)?;
+    }
+    if let Some(shift) = config.shift {
+        within(
+            "shift.fraction",
+            shift.fraction,
+            0.0..=1.0,
+            "a share of the side, from 0 to 1",
+        )?;
+        probability("shift.probability", shift.probability)?;
+    }
+    if let Some(shear) = config.shear {
+        within(
+            "shear.degrees",
+            shear.degrees,
+            0.0..=80.0,
+            "from 0 to 80 degrees",
+        )?;
+        probability("shear.probability", shear.probability)?;
+    }
+    if let Fill::Constant(value) = config.fill {
+        value_in_picture("fill.constant", value)?;
+    }
+    let keys = ["zoom", "zoom.min", "zoom.max", "zoom.probability"];
+    factor(
+        keys,
+        config.zoom,
+        0.05..=20.0,
+        "from 0.05 to 20 (1 is the original size)",
+    )
+}
+
+fn check_light(config: &AugmentConfig) -> Result<(), AugmentError> {
+    let keys = [
+        "brightness",
+        "brightness.min",
+        "brightness.max",
+        "brightness.probability",
+    ];
+    factor(
+        keys,
+        config.brightness,
+        0.0..=100.0,
+        "from 0 (black) to 100, where 1 changes nothing",
+    )?;
+    let keys = [
+        "contrast",
+        "contrast.min",
+        "contrast.max",
+        "contrast.probability",
+    ];
+    factor(
+        keys,
+        config.contrast,
+        0.0..=100.0,
+        "from 0 (flat) to 100, where 1 changes nothing",
+    )?;
+    let keys = ["gamma", "gamma.min", "gamma.max", "gamma.probability"];
+    factor(
+        keys,
+        config.gamma,
+        0.01..=10.0,
+        "from 0.01 to 10, where 1 changes nothing",
+    )
+}
+
+fn check_texture(config: &AugmentConfig) -> Result<(), AugmentError> {
+    if let Some(noise) = config.noise {
+        within(
+            "noise.sigma",
+            noise.sigma,
+            0.0..=1.0,
+            "from 0 to 1, in the picture's values",
+        )?;
+        probability("noise.probability", noise.probability)?;
+    }
+    if let Some(blur) = config.blur {
+        within("blur.sigma", blur.sigma, 0.0..=20.0, "from 0 to 20 pixels")?;
+        probability("blur.probability", blur.probability)?;
+    }
+    Ok(())
+}
+
+fn check_hiding(config: &AugmentConfig) -> Result<(), AugmentError> {
+    if let Some(erase) = config.erase {
+        within(
+            "erase.min",
+            erase.min,
+            0.0..=1.0,
+            "a share of the area, from 0 to 1",
+        )?;
+        within(
+            "erase.max",
+            erase.max,
+            0.0..=1.0,
+            "a share of the area, from 0 to 1",
+        )?;
+        ordered("erase", erase.min, erase.max)?;
+        probability("erase.probability", erase.probability)?;
+        value_in_picture("erase.value", erase.value)?;
+    }
+    if let Some(border) = config.border {
+        within(
+            "border.fraction",
+            border.fraction,
+            0.0..=0.5,
+            "a share of the side, from 0 to 0.5",
+        )?;
+        probability("border.probability", border.probability)?;
+        value_in_picture("border.value", border.value)?;
+    }
+    Ok(())
+}
+
+/// Checks a factor whose keys are those of the table, its `min`, its `max` and its `probability`.
+fn factor(
+    [table, min, max, chance]: [&'static str; 4],
+    factor: Option<Factor>,
+    range: RangeInclusive<f64>,
+    allowed: &'static str,
+) -> Result<(), AugmentError> {
+    let Some(factor) = factor else { return Ok(()) };
+    within(min, factor.min, range.clone(), allowed)?;
+    within(max, factor.max, range, allowed)?;
+    ordered(table, factor.min, factor.max)?;
+    probability(chance, factor.probability)
+}
+
+fn probability(key: &'static str, value: f64) -> Result<(), AugmentError> {
+    within(key, value, 0.0..=1.0, "a probability, from 0 to 1")
+}
+
+fn value_in_picture(key: &'static str, value: f64) -> Result<(), AugmentError> {
+    within(
+        key,
+        value,
+        0.0..=1.0,
+        "a value of the picture, from 0 (black) to 1 (white)",
+    )
+}
+
+fn ordered(key: &'static str, min: f64, max: f64) -> Result<(), AugmentError> {
+    if min <= max {
+        Ok(())
+    } else {
+        Err(AugmentError::EmptyRange { key, min, max })
+    }
+}
+
+fn within(
+    key: &'static str,
+    value: f64,
+    range: RangeInclusive<f64>,
+    allowed: &'static str,
+) -> Result<(), AugmentError> {
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(AugmentError::OutOfRange {
+            key,
+            value,
+            allowed,
+        })
+    }
+}

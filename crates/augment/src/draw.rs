@@ -1,0 +1,251 @@
+//! The parameters drawn for one sample, and their application to it.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use crate::{Affine, Fill, Raster};
+use crate::{blur, math, occlude, photometric, resample};
+
+/// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
+///
+/// `Display` gives a caption: `rotated 12.3° clockwise, flipped horizontally, zoom ×1.080`, or `unchanged`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draw {
+    /// The seed, which the noise's pixels come from.
+    pub seed: u64,
+    /// What lies beyond the edge.
+    pub fill: Fill,
+    /// Turn about the centre in degrees, positive clockwise.
+    pub rotation_degrees: f64,
+    /// Left and right exchanged.
+    pub flip_horizontal: bool,
+    /// Top and bottom exchanged.
+    pub flip_vertical: bool,
+    /// Enlargement about the centre, above 0; 1 is none.
+    pub zoom: f64,
+    /// Slant along the rows in degrees, positive leans the top to the right.
+    pub shear_degrees: f64,
+    /// Movement to the right and down, in shares of width and height.
+    pub shift: [f64; 2],
+    /// Standard deviation of the blur in pixels.
+    pub blur_sigma: f64,
+    /// Factor on every value.
+    pub brightness: f64,
+    /// Factor on every value's distance to the mean.
+    pub contrast: f64,
+    /// Exponent of every value.
+    pub gamma: f64,
+    /// Standard deviation of the noise.
+    pub noise_sigma: f64,
+    /// Width of the blanked ring as a share of each side, and the value written.
+    pub border: Shade<f64>,
+    /// The blanked rectangle, and the value written.
+    pub erase: Option<Shade<Rect>>,
+}
+
+/// A part of the picture and the value that hides it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shade<A> {
+    /// What is hidden.
+    pub area: A,
+    /// The value written there.
+    pub value: f64,
+}
+
+/// A rectangle in shares of the picture's sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rect {
+    /// Upper edge.
+    pub top: f64,
+    /// Left edge.
+    pub left: f64,
+    /// Height.
+    pub height: f64,
+    /// Width.
+    pub width: f64,
+}
+
+impl Default for Draw {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            fill: Fill::default(),
+            rotation_degrees: 0.0,
+            flip_horizontal: false,
+            flip_vertical: false,
+            zoom: 1.0,
+            shear_degrees: 0.0,
+            shift: [0.0, 0.0],
+            blur_sigma: 0.0,
+            brightness: 1.0,
+            contrast: 1.0,
+            gamma: 1.0,
+            noise_sigma: 0.0,
+            border: Shade {
+                area: 0.0,
+                value: 0.0,
+            },
+            erase: None,
+        }
+    }
+}
+
+thread_local! {
+    /// Two buffers a thread, of the last image's and the last mask's size: resampling writes into one and
+    /// swaps it with the raster's, so a stream of equal sizes allocates nothing.
+    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+impl Draw {
+    /// Augments a sample in place: `image`, and `mask` with the same geometry.
+    pub fn apply(&self, image: &mut Raster, mask: Option<&mut Raster>) {
+        let mut scratch = SCRATCH.take();
+        let [for_image, for_mask] = &mut scratch;
+        if self.moves() {
+            let map = self.source_map(image.height, image.width);
+            if let Some(mask) = mask {
+                let map = map.rescaled((image.height, image.width), (mask.height, mask.width));
+                resample::nearest(mask, &map, self.fill.for_mask(), for_mask);
+            }
+            resample::bilinear(image, &map, self.fill, for_image);
+        }
+        self.apply_light(image, for_image);
+        SCRATCH.set(scratch);
+    }
+
+    /// True where nothing happens to the sample.
+    pub fn is_identity(&self) -> bool {
+        *self
+            == Self {
+                seed: self.seed,
+                fill: self.fill,
+                ..Self::default()
+            }
+    }
+
+    /// Where each output pixel of a picture of this size looks in the source.
+    ///
+    /// A source point is flipped, slanted, zoomed, turned and then moved, all about the centre of the
+    /// picture: `out = T·C·R·Z·S·F·C⁻¹·source`, torchvision's order. This is its inverse.
+    pub fn source_map(&self, height: usize, width: usize) -> Affine {
+        let sign = |flipped: bool| if flipped { -1.0 } else { 1.0 };
+        let (flip_x, flip_y) = (sign(self.flip_horizontal), sign(self.flip_vertical));
+        let (sin, cos) = math::sin_cos_degrees(self.rotation_degrees);
+        let (shear_sin, shear_cos) = math::sin_cos_degrees(self.shear_degrees);
+        let tan = shear_sin / shear_cos;
+        // F · S⁻¹ · R⁻¹ / zoom, with S⁻¹ = [1 tan; 0 1] and R⁻¹ = [cos sin; −sin cos].
+        let rows = [
+            [
+                flip_x * (cos - tan * sin) / self.zoom,
+                flip_x * (sin + tan * cos) / self.zoom,
+            ],
+            [flip_y * -sin / self.zoom, flip_y * cos / self.zoom],
+        ];
+        let centre = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
+        let moved = [
+            centre[0] + self.shift[0] * width as f64,
+            centre[1] + self.shift[1] * height as f64,
+        ];
+        Affine::about(rows, moved, centre)
+    }
+
+    /// True where the geometry does anything.
+    fn moves(&self) -> bool {
+        let flips = self.flip_horizontal || self.flip_vertical;
+        let angles = self.rotation_degrees != 0.0 || self.shear_degrees != 0.0;
+        flips || angles || self.zoom != 1.0 || self.shift != [0.0, 0.0]
+    }
+
+    /// Everything after the geometry, in the crate's fixed order.
+    fn apply_light(&self, image: &mut Raster, scratch: &mut Vec<f32>) {
+        if self.blur_sigma > 0.0 {
+            blur::gaussian(image, self.blur_sigma as f32, scratch);
+        }
+        if self.brightness != 1.0 {
+            photometric::brightness(image, self.brightness as f32);
+        }
+        if self.contrast != 1.0 {
+            photometric::contrast(image, self.contrast as f32);
+        }
+        if self.gamma != 1.0 {
+            photometric::gamma(image, self.gamma as f32);
+        }
+        if self.noise_sigma > 0.0 {
+            photometric::noise(image, self.noise_sigma as f32, self.seed);
+        }
+        occlude::border(image, self.border);
+        if let Some(erase) = self.erase {
+            occlude::erase(image, erase);
+        }
+    }
+}
+
+impl fmt::Display for Draw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = [self.geometry_captions(), self.light_captions()]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+        if parts.is_empty() {
+            f.write_str("unchanged")
+        } else {
+            f.write_str(&parts.join(", "))
+        }
+    }
+}
+
+impl Draw {
+    fn geometry_captions(&self) -> Vec<Option<String>> {
+        let direction = if self.rotation_degrees < 0.0 {
+            "counter-clockwise"
+        } else {
+            "clockwise"
+        };
+        let [right, down] = self.shift.map(|share| share * 100.0);
+        vec![
+            say(self.flip_horizontal, || "flipped horizontally".into()),
+            say(self.flip_vertical, || "flipped vertically".into()),
+            say(self.rotation_degrees != 0.0, || {
+                format!("rotated {:.1}° {direction}", self.rotation_degrees.abs())
+            }),
+            say(self.zoom != 1.0, || format!("zoom ×{:.3}", self.zoom)),
+            say(self.shear_degrees != 0.0, || {
+                format!("sheared {:.1}°", self.shear_degrees)
+            }),
+            say(self.shift != [0.0, 0.0], || {
+                format!("shifted {right:+.1} % right, {down:+.1} % down")
+            }),
+        ]
+    }
+
+    fn light_captions(&self) -> Vec<Option<String>> {
+        let erased = self
+            .erase
+            .map_or(0.0, |shade| shade.area.height * shade.area.width);
+        vec![
+            say(self.blur_sigma > 0.0, || {
+                format!("blur σ {:.2} px", self.blur_sigma)
+            }),
+            say(self.brightness != 1.0, || {
+                format!("brightness ×{:.2}", self.brightness)
+            }),
+            say(self.contrast != 1.0, || {
+                format!("contrast ×{:.2}", self.contrast)
+            }),
+            say(self.gamma != 1.0, || format!("gamma {:.2}", self.gamma)),
+            say(self.noise_sigma > 0.0, || {
+                format!("noise σ {:.3}", self.noise_sigma)
+            }),
+            say(self.border.area > 0.0, || {
+                format!("border {:.1} % blanked", self.border.area * 100.0)
+            }),
+            say(erased > 0.0, || format!("{:.1} % erased", erased * 100.0)),
+        ]
+    }
+}
+
+/// A caption where it is due.
+fn say(due: bool, caption: impl FnOnce() -> String) -> Option<String> {
+    due.then(caption)
+}

@@ -1,0 +1,103 @@
+//! The picture that is augmented.
+
+use crate::AugmentError;
+
+/// A picture in memory: rows of pixels, channels innermost (HWC), values in `[0, 1]`.
+///
+/// A mask is a raster too, usually of one channel holding 0 and 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raster {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) data: Vec<f32>,
+}
+
+impl Raster {
+    /// The longest side, in pixels: source coordinates are fixed-point numbers with 31 integer bits,
+    /// and the strongest zoom-out and shear allowed reach about 150 sides away.
+    pub const MAX_SIDE: usize = 1 << 20;
+
+    /// A raster over `data`, which holds `height · width · channels` values in HWC order.
+    ///
+    /// # Errors
+    /// Where the values do not fill the shape, there are no channels, or a side exceeds [`Self::MAX_SIDE`].
+    pub fn new(
+        height: usize,
+        width: usize,
+        channels: usize,
+        data: Vec<f32>,
+    ) -> Result<Self, AugmentError> {
+        if channels == 0 || height.max(width) > Self::MAX_SIDE {
+            return Err(AugmentError::BadShape {
+                height,
+                width,
+                channels,
+            });
+        }
+        let (expected, actual) = ((height * width).saturating_mul(channels), data.len());
+        if expected != actual {
+            return Err(AugmentError::WrongLength {
+                height,
+                width,
+                channels,
+                expected,
+                actual,
+            });
+        }
+        Ok(Self {
+            height,
+            width,
+            channels,
+            data,
+        })
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Values a pixel.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The values, HWC.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The values, HWC, to write to.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The values, HWC, without the raster.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// Values a row.
+    pub(crate) fn stride(&self) -> usize {
+        self.width * self.channels
+    }
+
+    /// Sets the pixels of a rectangle, given in rows and columns that lie inside, to `value`.
+    pub(crate) fn paint(
+        &mut self,
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+        value: f32,
+    ) {
+        let (stride, channels) = (self.stride(), self.channels);
+        for row in rows {
+            self.data[row * stride..][columns.start * channels..columns.end * channels].fill(value);
+        }
+    }
+}

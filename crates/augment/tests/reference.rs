@@ -1,0 +1,267 @@
+//! Against figures made elsewhere: torchvision, PyTorch's grid_sample and scipy (`reference.py`), and
+//! against a naive per-pixel f64 version on random transforms.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+use augment::{Draw, Fill, Raster};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Reference {
+    height: usize,
+    width: usize,
+    picture: Vec<f32>,
+    grey: Vec<f32>,
+    mask: Vec<f32>,
+    geometry: Vec<Geometry>,
+    light: Vec<Light>,
+}
+
+#[derive(Deserialize)]
+struct Geometry {
+    rotation: f64,
+    flip: [bool; 2],
+    zoom: f64,
+    shear: f64,
+    shift: [f64; 2],
+    constant: Vec<f32>,
+    nearest: Vec<f32>,
+    reflect: Vec<f32>,
+    mask: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Light {
+    name: String,
+    value: f64,
+    expected: Vec<f32>,
+}
+
+fn reference() -> Reference {
+    serde_json::from_str(include_str!("reference.json")).unwrap()
+}
+
+fn check(what: &str, actual: &Raster, expected: &[f32], tolerance: f32) {
+    let worst = actual
+        .data()
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(
+        actual.data().len() == expected.len() && worst <= tolerance,
+        "{what}: off by {worst}"
+    );
+}
+
+#[test]
+fn geometry_agrees_with_torchvision_and_grid_sample() {
+    let reference = reference();
+    for case in &reference.geometry {
+        let cases = [
+            (Fill::Constant(0.0), &case.constant),
+            (Fill::Nearest, &case.nearest),
+            (Fill::Reflect, &case.reflect),
+        ];
+        for (fill, expected) in cases {
+            let draw = draw(case, fill);
+            let mut image = Raster::new(
+                reference.height,
+                reference.width,
+                3,
+                reference.picture.clone(),
+            )
+            .unwrap();
+            draw.apply(&mut image, None);
+            check(&format!("{draw} with {fill:?}"), &image, expected, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn masks_agree_with_torchvision() {
+    let reference = reference();
+    for case in &reference.geometry {
+        let draw = draw(case, Fill::Constant(1.0));
+        let mut image = Raster::new(
+            reference.height,
+            reference.width,
+            3,
+            reference.picture.clone(),
+        )
+        .unwrap();
+        let mut mask =
+            Raster::new(reference.height, reference.width, 1, reference.mask.clone()).unwrap();
+        draw.apply(&mut image, Some(&mut mask));
+        check(&draw.to_string(), &mask, &case.mask, 0.0);
+    }
+}
+
+fn draw(case: &Geometry, fill: Fill) -> Draw {
+    Draw {
+        rotation_degrees: case.rotation,
+        flip_horizontal: case.flip[0],
+        flip_vertical: case.flip[1],
+        zoom: case.zoom,
+        shear_degrees: case.shear,
+        shift: case.shift,
+        fill,
+        ..Draw::default()
+    }
+}
+
+#[test]
+fn light_agrees_with_torchvision_and_scipy() {
+    let reference = reference();
+    for case in &reference.light {
+        let mut draw = Draw::default();
+        let field = match case.name.as_str() {
+            "brightness" => &mut draw.brightness,
+            "contrast" => &mut draw.contrast,
+            "gamma" => &mut draw.gamma,
+            "blur" => &mut draw.blur_sigma,
+            other => panic!("no such transform: {other}"),
+        };
+        *field = case.value;
+        // Contrast is about the mean, which torchvision takes of the grey version, with weights that sum to
+        // 0.9999: nearly the same where the picture is grey.
+        let (data, tolerance) = if case.name == "contrast" {
+            (&reference.grey, 5e-5)
+        } else {
+            (&reference.picture, 2e-6)
+        };
+        let mut image = Raster::new(reference.height, reference.width, 3, data.clone()).unwrap();
+        draw.apply(&mut image, None);
+        check(&draw.to_string(), &image, &case.expected, tolerance);
+    }
+}
+
+/// The definition, written another way: undo each step in turn on centred coordinates, in f64.
+fn naive_source(draw: &Draw, (height, width): (usize, usize), x: usize, y: usize) -> (f64, f64) {
+    let centre = ((width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0);
+    let (px, py) = (
+        x as f64 - centre.0 - draw.shift[0] * width as f64,
+        y as f64 - centre.1 - draw.shift[1] * height as f64,
+    );
+    let (sin, cos) = draw.rotation_degrees.to_radians().sin_cos();
+    let (px, py) = (cos * px + sin * py, cos * py - sin * px);
+    let (px, py) = (px / draw.zoom, py / draw.zoom);
+    let px = px + draw.shear_degrees.to_radians().tan() * py;
+    let (px, py) = (
+        if draw.flip_horizontal { -px } else { px },
+        if draw.flip_vertical { -py } else { py },
+    );
+    (px + centre.0, py + centre.1)
+}
+
+fn naive_tap(raster: &Raster, fill: Fill, x: i64, y: i64, channel: usize) -> f64 {
+    let continued = |at: i64, len: usize| match fill {
+        Fill::Constant(_) => (0..len as i64).contains(&at).then_some(at),
+        Fill::Nearest => Some(at.clamp(0, len as i64 - 1)),
+        Fill::Reflect => {
+            let mut at = at;
+            while !(0..len as i64).contains(&at) {
+                at = if at < 0 {
+                    -1 - at
+                } else {
+                    2 * len as i64 - 1 - at
+                };
+            }
+            Some(at)
+        }
+    };
+    match (
+        continued(x, raster.width()),
+        continued(y, raster.height()),
+        fill,
+    ) {
+        (Some(x), Some(y), _) => f64::from(
+            raster.data()[(y as usize * raster.width() + x as usize) * raster.channels() + channel],
+        ),
+        (_, _, Fill::Constant(value)) => value,
+        _ => unreachable!(),
+    }
+}
+
+fn naive_bilinear(raster: &Raster, fill: Fill, (x, y): (f64, f64), channel: usize) -> f64 {
+    let (x0, y0) = (x.floor(), y.floor());
+    let mut sum = 0.0;
+    for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+        let weight =
+            (1.0 - (x - x0 - f64::from(dx)).abs()) * (1.0 - (y - y0 - f64::from(dy)).abs());
+        sum += weight
+            * naive_tap(
+                raster,
+                fill,
+                x0 as i64 + i64::from(dx),
+                y0 as i64 + i64::from(dy),
+                channel,
+            );
+    }
+    sum
+}
+
+prop_compose! {
+    fn any_draw()(
+        fill in prop_oneof![(0.0..1.0f64).prop_map(Fill::Constant), Just(Fill::Nearest), Just(Fill::Reflect)],
+        rotation_degrees in prop_oneof![-180.0..180.0f64, Just(90.0), Just(0.0)],
+        flip_horizontal: bool,
+        flip_vertical: bool,
+        zoom in prop_oneof![0.3..3.0f64, Just(1.0)],
+        shear_degrees in prop_oneof![-60.0..60.0f64, Just(0.0)],
+        shift in prop_oneof![[-1.0..1.0f64, -1.0..1.0f64], Just([0.0, 0.0])],
+    ) -> Draw {
+        Draw { fill, rotation_degrees, flip_horizontal, flip_vertical, zoom, shear_degrees, shift, ..Draw::default() }
+    }
+}
+
+/// A picture of noise: the hardest case for a wrong coordinate.
+fn noise(height: usize, width: usize, channels: usize) -> Raster {
+    let data = (0..height * width * channels)
+        .map(|i| ((i * 7919 + 13) % 1009) as f32 / 1008.0)
+        .collect();
+    Raster::new(height, width, channels, data).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn images_agree_with_the_naive_version(draw in any_draw(), height in 1usize..24, width in 1usize..24, channels in 1usize..6) {
+        let source = noise(height, width, channels);
+        let mut image = source.clone();
+        draw.apply(&mut image, None);
+        for (i, &value) in image.data().iter().enumerate() {
+            let (x, y) = (i / channels % width, i / channels / width);
+            let at = naive_source(&draw, (height, width), x, y);
+            let expected = naive_bilinear(&source, draw.fill, at, i % channels);
+            prop_assert!((f64::from(value) - expected).abs() < 5e-6, "{draw}: ({x}, {y}) is {value}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn masks_agree_with_the_naive_version(draw in any_draw(), height in 1usize..24, width in 1usize..24, finer in 1usize..4) {
+        // The mask may be finer than the image: the same scene, looked at by more pixels.
+        let mut image = noise(height, width, 3);
+        let (height, width) = (height * finer, width * finer);
+        let source = {
+            let values = noise(height, width, 1).into_data().into_iter().map(|v| f32::from(v > 0.5)).collect();
+            Raster::new(height, width, 1, values).unwrap()
+        };
+        let mut mask = source.clone();
+        draw.apply(&mut image, Some(&mut mask));
+        let fill = if let Fill::Constant(_) = draw.fill { Fill::Constant(0.0) } else { draw.fill };
+        for (i, &value) in mask.data().iter().enumerate() {
+            let at = naive_source(&draw, (height, width), i % width, i / width);
+            let tie = |v: f64| (v - v.floor() - 0.5).abs() < 1e-6;
+            let expected = naive_tap(&source, fill, at.0.round() as i64, at.1.round() as i64, 0);
+            prop_assert!(tie(at.0) || tie(at.1) || f64::from(value) == expected, "{draw}: {at:?} is {value}");
+            prop_assert!(value == 0.0 || value == 1.0);
+        }
+    }
+}
