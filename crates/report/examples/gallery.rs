@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use report::*;
 
 type Drawn = Result<Figure, Error>;
+type Draw = fn() -> Drawn;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os()
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-const FIGURES: [(&str, fn() -> Drawn); 16] = [
+const FIGURES: [(&str, Draw); 16] = [
     ("class_distribution", class_distribution),
     ("class_distribution_10", class_distribution_of_ten),
     ("samples", samples),
@@ -114,7 +115,9 @@ fn samples() -> Drawn {
             i * 37,
             i * 91
         ),
-        border: (i % 3 == 0).then_some(palette::series(i as usize / 3)),
+        border: i
+            .is_multiple_of(3)
+            .then_some(palette::series(i as usize / 3)),
     };
     ImageGrid {
         title: "Samples".into(),
@@ -422,7 +425,7 @@ fn error_maps() -> Drawn {
     let case = |i: u32| ErrorMapCase {
         image: chest(i),
         truth: threshold(&opacity_map(i, 224), 0.8),
-        predicted: threshold(&opacity_map(i + 7, 224), 0.75),
+        predicted: threshold(&opacity_map(i + 1, 224), 0.6),
         caption: format!("person{}_bacteria.jpeg\nDice 0.{}", 80 + i, 91 - 3 * i),
     };
     ErrorMaps {

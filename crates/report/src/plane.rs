@@ -140,7 +140,7 @@ mod tests {
         assert!(Plane::new(0, 0, vec![]).is_err());
     }
 
-    /// Expected values: torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False).
+    /// Expected values of PyTorch 2.15: torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False).
     #[test]
     fn resizing_agrees_with_pytorch() {
         let plane = Plane::new(2, 2, vec![0.0, 1.0, 2.0, 4.0]).unwrap();

@@ -92,8 +92,9 @@ impl Axis {
             .collect();
         Self {
             label: label.to_owned(),
-            low: bottom,
-            high: top,
+            // Lines at a power of ten stay clear of the frame.
+            low: bottom - 0.1,
+            high: top + 0.1,
             log: true,
             ticks,
         }
@@ -165,8 +166,8 @@ impl<'a> Plot<'a> {
         let top = if title.is_empty() { 6.0 } else { 24.0 };
         let rect = Rect::new(rect.x, rect.y + top, rect.w, rect.h - top);
         let left = Self::left_margin(canvas, &y);
-        let bottom = if x.ticks.is_empty() { 8.0 } else { 22.0 }
-            + if x.label.is_empty() { 0.0 } else { 18.0 };
+        let bottom = if x.ticks.is_empty() { 8.0 } else { 20.0 }
+            + if x.label.is_empty() { 0.0 } else { 17.0 };
         let right = 8.0;
         let inner = Rect::new(
             rect.x + left,
@@ -325,7 +326,7 @@ mod tests {
             Axis::linear("", 0.0, 3875.0, 5),
             &["0", "1,000", "2,000", "3,000"],
         );
-        check(Axis::linear("", 0.31, 0.52, 4), &["0.40", "0.50"]);
+        check(Axis::linear("", 0.31, 0.52, 4), &["0.4", "0.5"]);
         check(
             Axis::whole("", 1.0, 8.0, 8),
             &["1", "2", "3", "4", "5", "6", "7", "8"],

@@ -165,6 +165,23 @@ impl Canvas {
         self.text_device(text, device((x, y)), look);
     }
 
+    /// Text over a grid or other lines: the page's white behind it keeps them off the letters.
+    pub(crate) fn text_on_paper(&mut self, text: &str, x: f64, y: f64, look: Type) {
+        let (w, h) = (
+            self.fonts.width(text, look.size, look.bold),
+            look.size * 1.15,
+        );
+        let (w, h) = if look.upward { (h, w) } else { (w, h) };
+        let (across, down) = if look.upward {
+            (look.v_share(), 1.0 - look.h_share())
+        } else {
+            (look.h_share(), look.v_share())
+        };
+        let rect = Rect::new(x - across * w, y - down * h, w, h);
+        self.fill(rect.grown(1.0), palette::PAPER, 0.85);
+        self.text(text, x, y, look);
+    }
+
     /// Puts a picture into a rectangle of its aspect when the page is finished, above everything
     /// else there; scaled once, straight to the saved size.
     pub(crate) fn image(&mut self, rect: Rect, image: RgbImage) {

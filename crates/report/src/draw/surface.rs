@@ -63,7 +63,8 @@ impl DrawingBackend for Surface<'_> {
         path: I,
         style: &S,
     ) -> Drawn {
-        let radius = style.stroke_width() / 2;
+        // A disc of radius r spans 2r + 1 pixels.
+        let radius = style.stroke_width().saturating_sub(1) / 2;
         let mut last: Option<BackendCoord> = None;
         for point in path {
             if let Some(last) = last.filter(|&last| last != point) {

@@ -61,6 +61,24 @@ impl Type {
         }
     }
 
+    /// The share of the text that lies left of its point (before any turn).
+    pub(crate) fn h_share(self) -> f64 {
+        match self.h {
+            HPos::Left => 0.0,
+            HPos::Center => 0.5,
+            HPos::Right => 1.0,
+        }
+    }
+
+    /// The share of the text that lies above its point (before any turn).
+    pub(crate) fn v_share(self) -> f64 {
+        match self.v {
+            VPos::Top => 0.0,
+            VPos::Center => 0.5,
+            VPos::Bottom => 1.0,
+        }
+    }
+
     /// The distance between two baselines.
     pub(crate) fn line_height(self) -> f64 {
         self.size * 1.3
@@ -107,14 +125,13 @@ impl Fonts {
         if self.width(text, size, bold) <= width {
             return text.to_owned();
         }
-        let mut kept: Vec<char> = text.chars().collect();
-        while kept.pop().is_some() {
-            let shorter: String = kept.iter().collect::<String>().trim_end().to_owned() + "…";
-            if self.width(&shorter, size, bold) <= width {
-                return shorter;
-            }
-        }
-        String::new()
+        let shortened = |end: usize| format!("{}…", text[..end].trim_end());
+        let ends: Vec<_> = text.char_indices().map(|(start, _)| start).collect();
+        let fits = |&end: &usize| self.width(&shortened(end), size, bold) <= width;
+        let fitting = ends.partition_point(fits);
+        fitting
+            .checked_sub(1)
+            .map_or_else(String::new, |last| shortened(ends[last]))
     }
 
     /// `text` broken at spaces (and its own line breaks) into at most `most` lines of `width`;
@@ -159,20 +176,48 @@ impl Fonts {
     fn broken(&self, paragraph: &str, size: f64, width: f64) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            let longer = if line.is_empty() {
-                word.to_owned()
-            } else {
-                format!("{line} {word}")
-            };
-            if line.is_empty() || self.width(&longer, size, false) <= width {
+        let words = paragraph
+            .split_whitespace()
+            .flat_map(|word| self.pieces(word, size, width));
+        for word in words {
+            let longer = format!("{line} {word}");
+            if line.is_empty() {
+                line = word;
+            } else if self.width(&longer, size, false) <= width {
                 line = longer;
             } else {
-                lines.push(std::mem::replace(&mut line, word.to_owned()));
+                lines.push(std::mem::replace(&mut line, word));
             }
         }
         lines.push(line);
         lines
+    }
+
+    /// A word cut into pieces that fit, for long file names; after an underscore or a hyphen if
+    /// there is one.
+    fn pieces(&self, word: &str, size: f64, width: f64) -> Vec<String> {
+        let mut pieces = Vec::new();
+        let mut rest = word;
+        while self.width(rest, size, false) > width {
+            let starts = rest.char_indices().map(|(start, _)| start).skip(1);
+            let fits = |&end: &usize| self.width(&rest[..end], size, false) <= width;
+            let Some(longest) = starts
+                .clone()
+                .take_while(fits)
+                .last()
+                .or(starts.clone().next())
+            else {
+                break;
+            };
+            let joint = rest[..longest]
+                .rfind(['_', '-'])
+                .map_or(longest, |at| at + 1);
+            let (piece, tail) = rest.split_at(joint);
+            pieces.push(piece.to_owned());
+            rest = tail;
+        }
+        pieces.push(rest.to_owned());
+        pieces
     }
 
     /// Calls `each(glyph, right)` in order: the placed glyph and where the next one starts.

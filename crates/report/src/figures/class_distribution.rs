@@ -62,7 +62,7 @@ impl ClassDistribution {
         let slot = rect.w * 0.9 / groups * FILL / self.classes.len() as f64;
         let labels = Labels::that_fit(canvas, slot, self.counts());
         let most = self.counts().max().unwrap_or(0) as f64;
-        let high = most * HEIGHT / (HEIGHT - 36.0 - labels.height());
+        let high = most * HEIGHT / (HEIGHT - 24.0 - labels.height());
         let x = Axis::linear("", 0.0, groups, 1).bare();
         let y = Axis::linear("images", 0.0, high, 5);
         let mut plot = Plot::new(canvas, rect, "", x, y)?;
@@ -150,12 +150,12 @@ impl Labels {
         let stacked = look.at(HPos::Center, VPos::Bottom);
         match self {
             Self::Stacked => {
-                canvas.text(&share, x, y - 5.0, stacked.color(palette::MUTED));
-                canvas.text(&count, x, y - 5.0 - 1.25 * LABEL, stacked.bold());
+                canvas.text_on_paper(&share, x, y - 5.0, stacked.color(palette::MUTED));
+                canvas.text_on_paper(&count, x, y - 5.0 - 1.25 * LABEL, stacked.bold());
             }
             Self::Upward(_) => {
                 let both = format!("{count} · {share}");
-                canvas.text(&both, x, y - 5.0, look.upward());
+                canvas.text_on_paper(&both, x, y - 5.0, look.upward());
             }
             Self::None => {}
         }

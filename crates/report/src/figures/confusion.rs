@@ -24,6 +24,8 @@ pub struct ConfusionMatrix {
 /// Where the matrix lies.
 struct Layout {
     left: f64,
+    /// Width of the widest row name.
+    names: f64,
     top: f64,
     cell: f64,
     upward_names: bool,
@@ -64,13 +66,17 @@ impl ConfusionMatrix {
             .iter()
             .map(|name| canvas.fonts().width(name, 12.0, false));
         let names = widths.fold(0.0, f64::max).min(170.0);
-        let left = MARGIN + 26.0 + names + 10.0;
-        let room = WIDTH - MARGIN - TOTALS - left;
-        let cell = (room / self.classes.len() as f64).clamp(14.0, 130.0);
+        let beside = 26.0 + names + 10.0;
+        let room = WIDTH - 2.0 * MARGIN - beside - TOTALS;
+        let classes = self.classes.len() as f64;
+        let cell = (room / classes).clamp(14.0, 150.0);
+        // A small matrix stands in the middle of the page.
+        let left = MARGIN + beside + ((room - cell * classes) / 2.0).max(0.0);
         let upward_names = names > cell - 6.0;
         let head = if upward_names { names.min(120.0) } else { 14.0 };
         Layout {
             left,
+            names,
             top: top + 22.0 + head + 8.0,
             cell,
             upward_names,
@@ -103,7 +109,7 @@ impl ConfusionMatrix {
         );
         canvas.text(
             "truth",
-            MARGIN + 10.0,
+            layout.left - layout.names - 26.0,
             layout.top + side / 2.0,
             axis.upward(),
         );
@@ -159,9 +165,9 @@ fn draw_cell(canvas: &mut Canvas, rect: Rect, count: u64, total: u64) {
         palette::INK
     };
     let (x, y) = rect.center();
-    let size = (rect.w * 0.2).clamp(7.0, 20.0);
-    let small = (size * 0.62).clamp(6.5, 12.0);
-    let with_share = rect.w >= 34.0;
+    let size = (rect.w * 0.23).clamp(6.0, 20.0);
+    let small = (size * 0.72).clamp(6.0, 12.0);
+    let with_share = rect.w >= 30.0;
     let look = Type::new(size).bold().color(ink).centered();
     canvas.text(
         &format::thousands(count),
@@ -174,7 +180,7 @@ fn draw_cell(canvas: &mut Canvas, rect: Rect, count: u64, total: u64) {
         canvas.text(
             &text,
             x,
-            y + size * 0.75,
+            y + size * 0.8,
             Type::new(small).color(ink).centered(),
         );
     }

@@ -56,7 +56,7 @@ impl TrainingCurves {
         for (index, panel) in self.panels.iter().enumerate() {
             let rect = self.cell(index, top);
             canvas.reserve(rect.bottom());
-            let x = Axis::whole("epoch", first, last, (rect.w / 45.0) as usize);
+            let x = Axis::whole("epoch", first, last, (rect.w / 40.0) as usize);
             panel.draw(&mut canvas, rect, x, &names, self.best_epoch)?;
         }
         Ok(canvas.finish())

@@ -110,31 +110,43 @@ impl Histogram {
         );
         let mut plot = Plot::new(canvas, rect, "", x, y)?;
         let fill = if self.series.len() <= 3 { 0.3 } else { 0.0 };
+        // Every outline above every filling, so that no line is tinted by another series.
         for (index, heights) in heights.iter().enumerate() {
-            self.draw_series(&mut plot, index, heights, fill);
+            self.fill_series(&mut plot, index, heights, fill);
+        }
+        for (index, heights) in heights.iter().enumerate() {
+            self.outline_series(&mut plot, index, heights);
+        }
+        for marker in &self.markers {
+            marker.draw_line(&mut plot);
         }
         for (row, marker) in self.markers.iter().enumerate() {
-            marker.draw(&mut plot, row);
+            marker.draw_label(&mut plot, row);
         }
         Ok(())
     }
 
-    fn draw_series(&self, plot: &mut Plot, index: usize, heights: &[f64], fill: f64) {
-        let (low, high) = self.range;
-        let edge = |bin: usize| low + (high - low) * bin as f64 / heights.len() as f64;
-        let mut outline = vec![(low, 0.0)];
+    fn fill_series(&self, plot: &mut Plot, index: usize, heights: &[f64], alpha: f64) {
         for (bin, &height) in heights.iter().enumerate() {
-            plot.bar(
-                edge(bin),
-                edge(bin + 1),
-                height,
-                palette::series(index),
-                fill,
-            );
-            outline.extend([(edge(bin), height), (edge(bin + 1), height)]);
+            let (from, to) = self.edges(bin, heights.len());
+            plot.bar(from, to, height, palette::series(index), alpha);
         }
-        outline.push((high, 0.0));
+    }
+
+    fn outline_series(&self, plot: &mut Plot, index: usize, heights: &[f64]) {
+        let mut outline = vec![(self.range.0, 0.0)];
+        for (bin, &height) in heights.iter().enumerate() {
+            let (from, to) = self.edges(bin, heights.len());
+            outline.extend([(from, height), (to, height)]);
+        }
+        outline.push((self.range.1, 0.0));
         plot.line(&outline, palette::series(index), 1.8);
+    }
+
+    fn edges(&self, bin: usize, bins: usize) -> (f64, f64) {
+        let (low, high) = self.range;
+        let edge = |bin: usize| low + (high - low) * bin as f64 / bins as f64;
+        (edge(bin), edge(bin + 1))
     }
 
     fn heights(&self, series: &HistogramSeries) -> Vec<f64> {
@@ -161,21 +173,27 @@ impl Histogram {
 }
 
 impl Marker {
+    fn draw_line(&self, plot: &mut Plot) {
+        let Some((x, bottom)) = plot.place(self.at, 0.0) else {
+            return;
+        };
+        let top = plot.inner.y;
+        plot.canvas.dashed((x, top), (x, bottom), palette::INK, 1.2);
+    }
+
     /// Each marker's label has a row of its own, on the side where there is more room.
-    fn draw(&self, plot: &mut Plot, row: usize) {
+    fn draw_label(&self, plot: &mut Plot, row: usize) {
         let Some((x, _)) = plot.place(self.at, 0.0) else {
             return;
         };
-        let (top, bottom) = (plot.inner.y, plot.inner.bottom());
-        plot.canvas.dashed((x, top), (x, bottom), palette::INK, 1.2);
         let leftward = x > plot.inner.center().0;
         let (side, dx) = if leftward {
             (HPos::Right, -6.0)
         } else {
             (HPos::Left, 6.0)
         };
-        let y = top + 9.0 + 17.0 * row as f64;
-        plot.canvas.text(
+        let y = plot.inner.y + 9.0 + 17.0 * row as f64;
+        plot.canvas.text_on_paper(
             &self.label,
             x + dx,
             y,

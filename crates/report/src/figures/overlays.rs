@@ -135,7 +135,7 @@ impl OverlayCase {
                 bold,
                 ..Type::new(size).color(color)
             };
-            for line in canvas.fonts().wrapped(text, size, WORDS - 14.0, 3) {
+            for line in canvas.fonts().wrapped(text, size, WORDS - 18.0, 4) {
                 canvas.text(&line, MARGIN + 12.0, y, look);
                 y += look.line_height();
             }

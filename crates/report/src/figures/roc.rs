@@ -140,10 +140,7 @@ fn draw_square(
     diagonal: Option<Key>,
 ) -> Result<Figure, Error> {
     let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
-    if !curves
-        .iter()
-        .any(|curve| curve.points.iter().any(|point| finite(point)))
-    {
+    if !curves.iter().any(|curve| curve.points.iter().any(finite)) {
         return Figure::empty(title, "no curve: it takes cases of both classes");
     }
     let mut canvas = Canvas::new()?;

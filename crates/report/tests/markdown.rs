@@ -1,0 +1,119 @@
+//! Golden text of every block, and formats.
+
+use std::time::Duration;
+
+use report::{Align, Document, Table, format};
+
+fn check(build: impl FnOnce(&mut Document) -> &mut Document, expected: &str) {
+    let mut document = Document::fragment();
+    let _ = build(&mut document);
+    assert_eq!(document.to_string(), expected);
+}
+
+#[test]
+fn blocks() {
+    check(|d| d.heading(2, "Data\nand splits"), "## Data and splits\n");
+    check(|d| d.heading(9, "deep"), "###### deep\n");
+    check(|d| d.paragraph(" one \n").paragraph("two"), "one\n\ntwo\n");
+    check(|d| d.list(["a", "b\nc"]), "- a\n- b\n  c\n");
+    check(|d| d.note("one\ntwo"), "> [!NOTE]\n> one\n> two\n");
+    check(|d| d.warning("phantoms"), "> [!WARNING]\n> phantoms\n");
+    check(|d| d.code("sh", "cargo run\n"), "```sh\ncargo run\n```\n");
+    check(|d| d.code("", "a ``` b"), "````\na ``` b\n````\n");
+}
+
+#[test]
+fn figures_survive_odd_names() {
+    check(|d| d.figure("roc.png", "ROC", ""), "![ROC](roc.png)\n");
+    check(
+        |d| d.figure("figures\\a (1).png", "ROC [test]", "AUC 0.95."),
+        "![ROC \\[test\\]](figures/a%20%281%29.png)\n\n*AUC 0.95.*\n",
+    );
+}
+
+#[test]
+fn details_hold_a_document() {
+    let mut inside = Document::fragment();
+    inside.paragraph("hidden");
+    check(
+        |d| d.details("a < b", &inside),
+        "<details>\n<summary>a &lt; b</summary>\n\nhidden\n\n</details>\n",
+    );
+}
+
+#[test]
+fn tables_align_and_escape() {
+    let columns = [
+        ("metric", Align::Left),
+        ("mark", Align::Center),
+        ("value", Align::Right),
+    ];
+    let mut table = Table::new(columns);
+    table
+        .row(["a|b", "x", "92.8 %"])
+        .unwrap()
+        .row(["line\nbreak", "", "1"])
+        .unwrap();
+    let expected = "\
+| metric        | mark |  value |
+| ------------- | :--: | -----: |
+| a\\|b          |  x   | 92.8 % |
+| line<br>break |      |      1 |
+";
+    check(|d| d.table(&table), expected);
+}
+
+#[test]
+fn a_ragged_row_is_an_error_that_names_the_table() {
+    let mut table = Table::new([("class", Align::Left), ("n", Align::Right)]);
+    let error = table.row(["NORMAL"]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "table `class, n`: cells of row 1: expected 2 values, found 1"
+    );
+}
+
+#[test]
+fn text_from_outside_is_defused() {
+    assert_eq!(
+        Document::escape("a_b*[x]|<i>&\n#`"),
+        "a\\_b\\*\\[x\\]\\|&lt;i&gt;&amp; \\#\\`"
+    );
+}
+
+#[test]
+fn numbers() {
+    let ms = Duration::from_millis;
+    let cases = [
+        (format::percent(0.92830, 1), "92.8 %"),
+        (format::percent(f64::NAN, 1), "–"),
+        (
+            format::percent_interval(0.9283, (0.905, 0.947), 1),
+            "92.8 % [90.5, 94.7]",
+        ),
+        (
+            format::interval(0.9523, (0.9411, 0.9629), 3),
+            "0.952 [0.941, 0.963]",
+        ),
+        (format::thousands(0), "0"),
+        (format::thousands(999), "999"),
+        (format::thousands(12_345_678), "12,345,678"),
+        (format::share(1, 3), "33.3 %"),
+        (format::share(0, 0), "–"),
+        (format::duration(ms(350)), "350 ms"),
+        (format::duration(ms(999)), "999 ms"),
+        (format::duration(ms(4_210)), "4.2 s"),
+        (format::duration(ms(59_960)), "1 min 00 s"),
+        (format::duration(ms(187_000)), "3 min 07 s"),
+        (format::duration(ms(7_500_000)), "2 h 05 min"),
+        (format::bytes(512), "512 B"),
+        (format::bytes(35_000_000), "33.4 MiB"),
+        (format::compact(1e-4), "0.0001"),
+        (format::compact(1e-7), "1e-7"),
+        (format::compact(0.25), "0.25"),
+        (format::compact(0.0), "0"),
+    ];
+    for (actual, expected) in cases {
+        assert_eq!(actual, expected);
+    }
+}
