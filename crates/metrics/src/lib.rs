@@ -1,1 +1,68 @@
-//! metrics
+//! Judging a classifier or a segmenter: every figure that a report prints, with its interval and its n.
+//!
+//! Inputs are plain slices: labels as class indices or `bool`, scores and probabilities as floats, masks as
+//! `bool` or a map and a cut. Nothing here knows images, models or files. Conventions are scikit-learn's
+//! wherever it has one (its figures are the test fixtures); where it would warn and return NaN, we return an
+//! error or `None`, because a NaN in a report is read as a result.
+//!
+//! Why a crate of its own: these are the numbers that people act on, so they are small functions that can be
+//! checked one by one, deterministic to the bit, and the same whatever the number of threads.
+//!
+//! ```
+//! use metrics::{ClassificationReport, ConfusionMatrix, roc_auc};
+//!
+//! let labels = [0, 1, 1, 0, 1];
+//! let predictions = [0, 1, 0, 0, 1];
+//! let confusion = ConfusionMatrix::new(2, &labels, &predictions)?;
+//! assert_eq!(confusion.accuracy(), 0.8);
+//! println!("{}", ClassificationReport::new(&confusion, &["normal", "pneumonia"])?);
+//!
+//! let diseased = [false, true, true, false, true];
+//! assert_eq!(roc_auc(&diseased, &[0.1, 0.9, 0.4, 0.3, 0.8])?, 1.0);
+//! # Ok::<(), metrics::MetricsError>(())
+//! ```
+//!
+//! [`evaluate`] collects all of it for one set of predictions: an [`Evaluation`] for `metrics.json`, and the
+//! [`Curves`] to draw.
+
+mod auc;
+mod bootstrap;
+mod calibration;
+mod check;
+mod confusion;
+mod curve;
+mod delong;
+mod error;
+mod evaluation;
+mod interval;
+mod normal;
+mod probability;
+mod report;
+mod rng;
+mod segmentation;
+mod temperature;
+mod threshold;
+
+pub use auc::{OneVsRestAuc, bootstrap_auc, roc_auc, roc_auc_one_vs_rest};
+pub use bootstrap::{Bootstrap, Resampling};
+pub use calibration::{
+    ReliabilityBin, expected_calibration_error, reliability_bins, top_label_confidence,
+};
+pub use confusion::{ClassScores, ConfusionMatrix};
+pub use curve::{CurvePoints, PrCurve, RocCurve, average_precision, pr_curve, roc_curve};
+pub use delong::delong_auc;
+pub use error::{MetricsError, Result};
+pub use evaluation::{
+    BinaryEvaluation, ClassCurves, ClassRanking, Curves, Evaluation, EvaluationSettings,
+    Predictions, evaluate,
+};
+pub use interval::{Interval, wilson};
+pub use normal::normal_quantile;
+pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
+pub use report::{ClassReport, ClassificationReport};
+pub use rng::SplitMix64;
+pub use segmentation::{
+    MaskScores, SegmentationSummary, mask_scores, mask_scores_from_map, summarize_masks,
+};
+pub use temperature::{Temperature, TemperatureFit, fit_temperature, fit_temperature_binary};
+pub use threshold::{BinaryCounts, OperatingPoint, threshold_for_sensitivity, youden_threshold};

@@ -1,0 +1,223 @@
+//! The percentile bootstrap, for any statistic.
+
+use std::ops::Range;
+
+use crate::check;
+use crate::error::{MetricsError, Result};
+use crate::interval::Interval;
+use crate::rng::SplitMix64;
+
+/// Percentile bootstrap (Efron): how many resamples, from which seed, at which level.
+///
+/// Resample `r` is a function of (seed, r) alone. **A resample on which the statistic is undefined**, such as an
+/// AUC without positives, is redrawn from its own stream, up to 100 times: the interval then speaks of samples on
+/// which the statistic exists. Percentiles interpolate linearly (NumPy's default).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bootstrap {
+    /// Number of resamples; 2000 settles the second digit of a 95 % interval.
+    pub resamples: usize,
+    /// Same seed, same interval, to the bit.
+    pub seed: u64,
+    /// Confidence level, such as 0.95.
+    pub level: f64,
+}
+
+/// What is drawn with replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resampling<'a> {
+    /// Examples, all alike.
+    Simple,
+    /// Examples within each stratum (an id per example), so that stratum sizes stay as they are.
+    Stratified(&'a [usize]),
+    /// Whole groups (an id per example), such as patients with several images each: images of one patient are
+    /// not independent, and drawing them one by one would make the interval too narrow.
+    Grouped(&'a [usize]),
+}
+
+/// Redraws of one resample before giving up.
+const MAX_DRAWS: usize = 100;
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self {
+            resamples: 2000,
+            seed: 0,
+            level: 0.95,
+        }
+    }
+}
+
+impl Bootstrap {
+    /// The interval of `statistic` over `n` examples. It receives the indices of the examples drawn (with
+    /// repeats), first `0..n` for the estimate, and returns `None` where it is undefined.
+    ///
+    /// # Errors
+    /// No example, ids of another length than `n`, no resample, a level outside 0..1, or a statistic that is
+    /// undefined on the data or stays so in 100 redraws.
+    pub fn interval(
+        &self,
+        n: usize,
+        resampling: Resampling<'_>,
+        mut statistic: impl FnMut(&[usize]) -> Option<f64>,
+    ) -> Result<Interval> {
+        check::level(self.level)?;
+        check::count_in(
+            "resamples",
+            self.resamples,
+            1_000_000,
+            "1 to 1,000,000; 2000 is usual",
+        )?;
+        let sampler = Sampler::new(n, resampling)?;
+        let mut sample: Vec<usize> = (0..n).collect();
+        let estimate = statistic(&sample).ok_or(UNDEFINED_ON_DATA)?;
+        let mut values = Vec::with_capacity(self.resamples);
+        for resample in 0..self.resamples as u64 {
+            let mut rng = SplitMix64::new(self.seed, resample);
+            let value = (0..MAX_DRAWS).find_map(|_| {
+                sampler.draw(&mut rng, &mut sample);
+                statistic(&sample)
+            });
+            values.push(value.ok_or(UNDEFINED_ON_RESAMPLES)?);
+        }
+        values.sort_by(f64::total_cmp);
+        let tail = (1.0 - self.level) / 2.0;
+        let (low, high) = (quantile(&values, tail), quantile(&values, 1.0 - tail));
+        Ok(Interval {
+            estimate,
+            low,
+            high,
+            level: self.level,
+            n,
+        })
+    }
+}
+
+const UNDEFINED_ON_DATA: MetricsError = MetricsError::StatisticUndefined {
+    place: "on the data",
+};
+const UNDEFINED_ON_RESAMPLES: MetricsError = MetricsError::StatisticUndefined {
+    place: "on a hundred draws of one resample",
+};
+
+/// Units (an example or a group of them) drawn with replacement within strata.
+struct Sampler {
+    /// Example indices, unit after unit.
+    members: Vec<usize>,
+    /// Each unit's place in `members`.
+    units: Vec<Range<usize>>,
+    /// Each stratum's place in `units`.
+    strata: Vec<Range<usize>>,
+}
+
+impl Sampler {
+    fn new(n: usize, resampling: Resampling<'_>) -> Result<Self> {
+        check::not_empty("examples", n)?;
+        let singles: Vec<Range<usize>> = (0..n).map(|i| i..i + 1).collect();
+        Ok(match resampling {
+            Resampling::Simple => Self {
+                members: (0..n).collect(),
+                units: singles,
+                strata: std::iter::once(0..n).collect(),
+            },
+            Resampling::Stratified(ids) => {
+                let (members, strata) = sorted_runs("strata", n, ids)?;
+                Self {
+                    members,
+                    units: singles,
+                    strata,
+                }
+            }
+            Resampling::Grouped(ids) => {
+                let (members, units) = sorted_runs("groups", n, ids)?;
+                let strata = std::iter::once(0..units.len()).collect();
+                Self {
+                    members,
+                    units,
+                    strata,
+                }
+            }
+        })
+    }
+
+    fn draw(&self, rng: &mut SplitMix64, sample: &mut Vec<usize>) {
+        sample.clear();
+        for stratum in &self.strata {
+            for _ in stratum.clone() {
+                let unit = &self.units[stratum.start + rng.below(stratum.len())];
+                sample.extend_from_slice(&self.members[unit.clone()]);
+            }
+        }
+    }
+}
+
+/// Example indices sorted by id, and where each id's run lies.
+fn sorted_runs(
+    what: &'static str,
+    n: usize,
+    ids: &[usize],
+) -> Result<(Vec<usize>, Vec<Range<usize>>)> {
+    check::same_length(what, ids.len(), "labels", n)?;
+    let mut members: Vec<usize> = (0..n).collect();
+    members.sort_by_key(|i| ids[*i]);
+    let mut start = 0;
+    let runs = members.chunk_by(|a, b| ids[*a] == ids[*b]).map(|run| {
+        let range = start..start + run.len();
+        start = range.end;
+        range
+    });
+    let runs = runs.collect();
+    Ok((members, runs))
+}
+
+/// Linear interpolation between order statistics; `sorted` is not empty, `0 <= q <= 1`.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let position = q * (sorted.len() - 1) as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantile_interpolates_as_numpy() {
+        let check = |q, expected: f64| {
+            assert!((quantile(&[1.0, 2.0, 4.0, 8.0], q) - expected).abs() < 1e-15)
+        };
+        [
+            (0.0, 1.0),
+            (0.025, 1.075),
+            (0.5, 3.0),
+            (0.975, 7.7),
+            (1.0, 8.0),
+        ]
+        .into_iter()
+        .for_each(|(q, expected)| check(q, expected));
+    }
+
+    #[test]
+    fn strata_keep_their_sizes_and_groups_stay_whole() {
+        let ids = [7, 3, 7, 7, 3, 9];
+        let mut sample = Vec::new();
+        for stream in 0..50 {
+            let mut rng = SplitMix64::new(1, stream);
+            Sampler::new(6, Resampling::Stratified(&ids))
+                .unwrap()
+                .draw(&mut rng, &mut sample);
+            let drawn = |id| sample.iter().filter(|i| ids[**i] == id).count();
+            assert_eq!([drawn(3), drawn(7), drawn(9)], [2, 3, 1]);
+
+            Sampler::new(6, Resampling::Grouped(&ids))
+                .unwrap()
+                .draw(&mut rng, &mut sample);
+            let drawn = |i| sample.iter().filter(|j| **j == i).count();
+            assert_eq!(
+                [drawn(0), drawn(0), drawn(1)],
+                [drawn(2), drawn(3), drawn(4)]
+            );
+            assert_eq!(drawn(0) + drawn(1) + drawn(5), 3);
+        }
+    }
+}

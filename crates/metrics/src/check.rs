@@ -1,0 +1,138 @@
+//! Checks on inputs, shared by all metrics so that they fail with the same words.
+
+use crate::error::{MetricsError, Result};
+
+/// Errors unless `len > 0`.
+pub(crate) fn not_empty(what: &'static str, len: usize) -> Result<()> {
+    if len == 0 {
+        return Err(MetricsError::Empty { what });
+    }
+    Ok(())
+}
+
+/// Errors unless `len == expected`, the length that `like` asks for.
+pub(crate) fn same_length(
+    what: &'static str,
+    len: usize,
+    like: &'static str,
+    expected: usize,
+) -> Result<()> {
+    if len != expected {
+        return Err(MetricsError::LengthMismatch {
+            what,
+            len,
+            like,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+/// Errors unless every label is below `classes`.
+pub(crate) fn labels_in_range(what: &'static str, labels: &[usize], classes: usize) -> Result<()> {
+    match labels
+        .iter()
+        .enumerate()
+        .find(|(_, label)| **label >= classes)
+    {
+        Some((index, &label)) => Err(MetricsError::LabelOutOfRange {
+            what,
+            index,
+            label,
+            classes,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Errors unless every value is finite.
+pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<()> {
+    match values
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !value.is_finite())
+    {
+        Some((index, &value)) => Err(MetricsError::NotFinite { what, index, value }),
+        None => Ok(()),
+    }
+}
+
+/// Errors unless every value lies in 0..=1 (NaN does not).
+pub(crate) fn probabilities(what: &'static str, values: &[f64]) -> Result<()> {
+    match values
+        .iter()
+        .enumerate()
+        .find(|(_, value)| !(0.0..=1.0).contains(*value))
+    {
+        Some((index, &value)) => Err(MetricsError::NotAProbability { what, index, value }),
+        None => Ok(()),
+    }
+}
+
+/// Errors unless labels and scores are non-empty, of one length, and the scores finite.
+pub(crate) fn scored(labels: &[bool], scores: &[f64]) -> Result<()> {
+    not_empty("labels", labels.len())?;
+    same_length("scores", scores.len(), "labels", labels.len())?;
+    finite("scores", scores)
+}
+
+/// Errors unless both classes occur among `labels`.
+pub(crate) fn both_classes(metric: &'static str, labels: &[bool]) -> Result<()> {
+    let (n, positives) = (labels.len(), count_true(labels));
+    if positives == 0 || positives == n {
+        return Err(MetricsError::SingleClass {
+            metric,
+            positives,
+            n,
+        });
+    }
+    Ok(())
+}
+
+/// Errors unless `0 < level < 1`.
+pub(crate) fn level(level: f64) -> Result<()> {
+    if level > 0.0 && level < 1.0 {
+        return Ok(());
+    }
+    Err(setting(
+        "level",
+        level,
+        "a confidence level strictly between 0 and 1, such as 0.95",
+    ))
+}
+
+/// Errors unless `1 <= value <= most`: what is allocated for it must not come from a slip in a settings file.
+pub(crate) fn count_in(
+    name: &'static str,
+    value: usize,
+    most: usize,
+    expected: &'static str,
+) -> Result<()> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(setting(name, value, expected))
+}
+
+/// The error for a setting outside its range.
+pub(crate) fn setting(
+    name: &'static str,
+    value: impl std::fmt::Display,
+    expected: &'static str,
+) -> MetricsError {
+    MetricsError::InvalidSetting {
+        name,
+        value: value.to_string(),
+        expected,
+    }
+}
+
+/// How many entries are `true`.
+pub(crate) fn count_true(labels: &[bool]) -> usize {
+    labels.iter().filter(|label| **label).count()
+}
+
+/// One class against the rest.
+pub(crate) fn is_class(labels: &[usize], class: usize) -> Vec<bool> {
+    labels.iter().map(|label| *label == class).collect()
+}

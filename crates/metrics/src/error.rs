@@ -1,0 +1,108 @@
+//! What can be wrong with the figures handed in.
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, MetricsError>;
+
+/// Why a metric cannot be computed. Each text says what is wrong, where, and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricsError {
+    /// Nothing to judge.
+    #[error("`{what}` is empty: a metric needs at least one example")]
+    Empty {
+        /// The argument.
+        what: &'static str,
+    },
+    /// Two arguments that belong together differ in length.
+    #[error(
+        "`{what}` has {len} entries, but {expected} are expected (as many as `{like}` asks for)"
+    )]
+    LengthMismatch {
+        /// The argument whose length is off.
+        what: &'static str,
+        /// Its length.
+        len: usize,
+        /// The argument that sets the length.
+        like: &'static str,
+        /// The length it should have.
+        expected: usize,
+    },
+    /// A class index that no class has.
+    #[error(
+        "`{what}[{index}]` is class {label}, but there are {classes} classes, numbered from 0: \
+         check the order of the class names"
+    )]
+    LabelOutOfRange {
+        /// The argument.
+        what: &'static str,
+        /// Position in it.
+        index: usize,
+        /// The class index found.
+        label: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// NaN or infinity among scores: the model diverged, or a file is damaged.
+    #[error("`{what}[{index}]` is {value}, not a finite number: check the model's outputs")]
+    NotFinite {
+        /// The argument.
+        what: &'static str,
+        /// Position in it.
+        index: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// A probability outside 0..=1.
+    #[error(
+        "`{what}[{index}]` is {value}, not a probability: apply softmax or sigmoid to logits first"
+    )]
+    NotAProbability {
+        /// The argument.
+        what: &'static str,
+        /// Position in it.
+        index: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// A row of class probabilities that does not sum to one.
+    #[error(
+        "the probabilities of row {row} sum to {sum}, not 1: apply softmax over the classes first"
+    )]
+    RowSum {
+        /// The example.
+        row: usize,
+        /// Its sum.
+        sum: f64,
+    },
+    /// Ranking metrics compare positives with negatives and need both.
+    #[error(
+        "{metric} needs positives and negatives, but {positives} of {n} examples are positive: \
+         use a split that has both classes"
+    )]
+    SingleClass {
+        /// The metric asked for.
+        metric: &'static str,
+        /// Number of positive examples.
+        positives: usize,
+        /// Number of examples.
+        n: usize,
+    },
+    /// A setting outside its range.
+    #[error("`{name}` is {value}: it must be {expected}")]
+    InvalidSetting {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The statistic has no value on the data themselves or on nearly every resample.
+    #[error(
+        "the bootstrapped statistic is undefined {place}: the data hold too few examples of some class"
+    )]
+    StatisticUndefined {
+        /// Where it failed.
+        place: &'static str,
+    },
+}

@@ -1,0 +1,343 @@
+//! What no reference library states: determinism, edge rules, errors, the summary.
+
+use metrics::*;
+
+/// Labels and scores with ties, from the crate's own generator.
+fn example(n: usize) -> (Vec<bool>, Vec<f64>) {
+    let mut rng = SplitMix64::new(11, n as u64);
+    let labels: Vec<bool> = (0..n).map(|_| rng.below(3) > 0).collect();
+    let score = |label: &bool| (rng.below(80) + if *label { 20 } else { 0 }) as f64 / 100.0;
+    let scores = labels.iter().map(score).collect();
+    (labels, scores)
+}
+
+#[test]
+fn bootstrap_repeats_and_its_fast_path_equals_the_plain_one() {
+    let (labels, scores) = example(120);
+    let strata: Vec<usize> = labels.iter().map(|label| usize::from(*label)).collect();
+    let patients: Vec<usize> = (0..labels.len()).map(|i| i / 5).collect();
+    let bootstrap = Bootstrap {
+        resamples: 300,
+        seed: 5,
+        level: 0.9,
+    };
+    let run =
+        |plan, bootstrap: &Bootstrap| bootstrap_auc(&labels, &scores, plan, bootstrap).unwrap();
+    for plan in [
+        Resampling::Simple,
+        Resampling::Stratified(&strata),
+        Resampling::Grouped(&patients),
+    ] {
+        let fast = run(plan, &bootstrap);
+        let plain = bootstrap.interval(labels.len(), plan, |sample| {
+            let labels: Vec<bool> = sample.iter().map(|i| labels[*i]).collect();
+            let scores: Vec<f64> = sample.iter().map(|i| scores[*i]).collect();
+            roc_auc(&labels, &scores).ok()
+        });
+        assert_eq!(fast, plain.unwrap());
+        assert_eq!(fast, run(plan, &bootstrap));
+        assert_ne!(
+            fast,
+            run(
+                plan,
+                &Bootstrap {
+                    seed: 6,
+                    ..bootstrap
+                }
+            )
+        );
+        assert!(fast.low < fast.estimate && fast.estimate < fast.high);
+    }
+}
+
+#[test]
+fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
+    // 40 patients with ten identical images each: 40 pieces of information, not 400.
+    let (labels, scores) = example(40);
+    let repeat = |i: usize| i / 10;
+    let many_labels: Vec<bool> = (0..400).map(|i| labels[repeat(i)]).collect();
+    let many_scores: Vec<f64> = (0..400).map(|i| scores[repeat(i)]).collect();
+    let patients: Vec<usize> = (0..400).map(repeat).collect();
+    let width = |plan| {
+        let interval = bootstrap_auc(&many_labels, &many_scores, plan, &Bootstrap::default());
+        interval
+            .map(|interval| interval.high - interval.low)
+            .unwrap()
+    };
+    assert!(width(Resampling::Grouped(&patients)) > 2.0 * width(Resampling::Simple));
+}
+
+#[test]
+fn resamples_without_a_class_are_redrawn() {
+    // One positive in 30: a third of plain resamples lack it.
+    let labels: Vec<bool> = (0..30).map(|i| i == 7).collect();
+    let scores: Vec<f64> = (0..30).map(|i| i as f64 / 30.0).collect();
+    let interval =
+        bootstrap_auc(&labels, &scores, Resampling::Simple, &Bootstrap::default()).unwrap();
+    assert!(interval.low >= 0.0 && interval.high <= 1.0);
+    let hopeless = Bootstrap::default().interval(3, Resampling::Simple, |sample| {
+        (sample == [0, 1, 2]).then_some(1.0).filter(|_| false)
+    });
+    assert!(matches!(
+        hopeless,
+        Err(MetricsError::StatisticUndefined { .. })
+    ));
+}
+
+#[test]
+fn two_thousand_resamples_of_600_are_quick() {
+    let (labels, scores) = example(624);
+    let start = std::time::Instant::now();
+    bootstrap_auc(&labels, &scores, Resampling::Simple, &Bootstrap::default()).unwrap();
+    let took = start.elapsed();
+    println!("2000 resamples of 624: {took:?}");
+    assert!(
+        took.as_secs_f64() < 1.0 || cfg!(debug_assertions),
+        "{took:?}"
+    );
+}
+
+#[test]
+fn intervals_read_well() {
+    let interval = wilson(579, 624, 0.95).unwrap();
+    assert_eq!(interval.to_string(), "0.928 (0.905–0.946)");
+    assert_eq!(format!("{interval:.1}"), "0.9 (0.9–0.9)");
+}
+
+#[test]
+fn empty_masks() {
+    let check = |truth: [bool; 2], predicted: [bool; 2], expected: [f64; 4]| {
+        let s = mask_scores(&truth, &predicted).unwrap();
+        assert_eq!(
+            [s.dice, s.iou, s.precision, s.recall],
+            expected,
+            "{truth:?} {predicted:?}"
+        );
+    };
+    check([false, false], [false, false], [1.0; 4]);
+    check([true, false], [false, false], [0.0; 4]);
+    check([false, false], [true, false], [0.0; 4]);
+    check([true, true], [true, false], [2.0 / 3.0, 0.5, 1.0, 0.5]);
+
+    let images = [
+        mask_scores(&[true, true], &[true, false]),
+        mask_scores(&[false, false], &[false, false]),
+    ];
+    let summary = summarize_masks(&images.map(Result::unwrap)).unwrap();
+    assert_eq!(
+        (summary.n, summary.mean_iou, summary.pooled.iou),
+        (2, 0.75, 0.5)
+    );
+}
+
+#[test]
+fn temperature_keeps_its_promises_at_the_edges() {
+    let fit = |labels: &[bool], logits: &[f64]| fit_temperature_binary(labels, logits).unwrap();
+    // All right: sharper without end. Flat logits, or an already even loss: nothing to change.
+    assert!(fit(&[true, false], &[2.0, -2.0]).temperature.value() < 0.5);
+    assert_eq!(
+        fit(&[true, false], &[0.0, 0.0]).temperature,
+        Temperature::ONE
+    );
+    // Worse than chance: as soft as the range allows.
+    assert!((fit(&[true, false], &[-2.0, 2.0]).temperature.value() - 100.0).abs() < 1.0);
+    for scale in [1e-6, 1e6] {
+        let fit = fit(&[true, false, true], &[scale, -scale, -0.5 * scale]);
+        assert!(fit.temperature.value().is_finite() && fit.nll_after <= fit.nll_before);
+    }
+    let half = Temperature::new(2.0).unwrap();
+    let [_, p] = half.softmax(&[0.0_f32, 3.0])[..] else {
+        panic!("two logits")
+    };
+    assert!((p - half.sigmoid(3.0)).abs() < 1e-15);
+    assert!(Temperature::new(0.0).is_err() && serde_json::from_str::<Temperature>("-1").is_err());
+}
+
+#[test]
+fn youden_ties_go_to_the_higher_sensitivity() {
+    let point = youden_threshold(&[true, false, true, false], &[0.9, 0.8, 0.7, 0.6]).unwrap();
+    assert_eq!(
+        (point.threshold, point.counts.sensitivity()),
+        (0.7, Some(1.0))
+    );
+}
+
+#[test]
+fn binary_summary() {
+    let (labels, scores) = example(90);
+    let classes: Vec<usize> = labels.iter().map(|label| usize::from(*label)).collect();
+    let rows: Vec<f32> = scores
+        .iter()
+        .flat_map(|p| [1.0 - *p as f32, *p as f32])
+        .collect();
+    let patients: Vec<usize> = (0..90).map(|i| i / 2).collect();
+    let predictions = Predictions {
+        class_names: &["NORMAL", "PNEUMONIA"],
+        labels: &classes,
+        probabilities: &rows,
+        groups: Some(&patients),
+    };
+    let settings = EvaluationSettings {
+        threshold: 0.6,
+        resamples: 200,
+        seed: 3,
+        ..Default::default()
+    };
+    let (evaluation, curves) = evaluate(&predictions, &settings).unwrap();
+    let binary = evaluation.binary.clone().unwrap();
+    let confusion = &evaluation.confusion;
+    assert_eq!(binary.counts.true_positives, confusion.get(1, 1));
+    assert_eq!(binary.counts.false_positives, confusion.get(0, 1));
+    assert_eq!(evaluation.groups, Some(45));
+    assert_eq!(evaluation.ranking.len(), 1);
+    assert_eq!(evaluation.auc, evaluation.ranking[0].auc);
+    assert_eq!(
+        binary.auc_delong.unwrap().estimate,
+        evaluation.auc.unwrap().estimate
+    );
+    assert_eq!(
+        curves.reliability.iter().map(|bin| bin.n).sum::<usize>(),
+        90
+    );
+
+    // To the bit: twice the same text, and back from it the same value.
+    let text = serde_json::to_string(&evaluation).unwrap();
+    assert_eq!(
+        text,
+        serde_json::to_string(&evaluate(&predictions, &settings).unwrap().0).unwrap()
+    );
+    assert_eq!(
+        serde_json::from_str::<Evaluation>(&text).unwrap(),
+        evaluation
+    );
+    let drawn = serde_json::to_string(&curves).unwrap();
+    assert_eq!(serde_json::from_str::<Curves>(&drawn).unwrap(), curves);
+
+    // Naming the other class positive mirrors the decision, not the ranking.
+    let other = EvaluationSettings {
+        positive: 0,
+        ..settings
+    };
+    let (mirrored, _) = evaluate(&predictions, &other).unwrap();
+    let gap = mirrored.auc.unwrap().estimate - evaluation.auc.unwrap().estimate;
+    assert!(gap.abs() < 1e-12);
+    assert_eq!(mirrored.binary.unwrap().positive, "NORMAL");
+}
+
+#[test]
+fn a_split_without_a_class_is_judged_as_far_as_possible() {
+    let judge = |names: &[&str], labels: &[usize], rows: &[f64]| {
+        let predictions = Predictions {
+            class_names: names,
+            labels,
+            probabilities: rows,
+            groups: None,
+        };
+        evaluate(&predictions, &EvaluationSettings::default()).unwrap()
+    };
+    let (evaluation, curves) = judge(&["a", "b"], &[1, 1, 1], &[0.2, 0.8, 0.7, 0.3, 0.1, 0.9]);
+    assert_eq!((evaluation.auc, evaluation.average_precision), (None, None));
+    let binary = evaluation.binary.unwrap();
+    assert!(binary.specificity.is_none() && binary.sensitivity.is_some());
+    assert!(curves.classes.is_empty());
+
+    let rows = [0.5, 0.3, 0.2, 0.3, 0.6, 0.1, 0.8, 0.1, 0.1, 0.2, 0.7, 0.1];
+    let (evaluation, curves) = judge(&["a", "b", "c"], &[0, 1, 0, 1], &rows);
+    assert_eq!((evaluation.auc, curves.classes.len()), (None, 2));
+    assert!(evaluation.ranking[0].auc.is_some() && evaluation.ranking[2].auc.is_none());
+}
+
+#[test]
+fn bad_input_is_an_error_that_says_what_to_do() {
+    let check = |error: MetricsError, expected: &str| {
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let both = [true, false];
+    check(
+        ConfusionMatrix::new(2, &[], &[]).unwrap_err(),
+        "`labels` is empty",
+    );
+    check(
+        ConfusionMatrix::new(0, &[0], &[0]).unwrap_err(),
+        "`classes` is 0",
+    );
+    check(
+        ConfusionMatrix::new(2, &[0, 1], &[0]).unwrap_err(),
+        "`predictions` has 1 entries, but 2",
+    );
+    check(
+        ConfusionMatrix::new(2, &[0, 2], &[0, 0]).unwrap_err(),
+        "`labels[1]` is class 2",
+    );
+    check(
+        ConfusionMatrix::from_rows(&[vec![1, 2], vec![3]]).unwrap_err(),
+        "a row of counts",
+    );
+    check(
+        ConfusionMatrix::from_rows(&[vec![0]]).unwrap_err(),
+        "`counts` is empty",
+    );
+    check(
+        roc_auc(&[true, true], &[0.1, 0.2]).unwrap_err(),
+        "2 of 2 examples are positive",
+    );
+    check(
+        roc_auc(&both, &[0.1, f64::NAN]).unwrap_err(),
+        "`scores[1]` is NaN",
+    );
+    check(
+        pr_curve(&[false], &[0.1], CurvePoints::All).unwrap_err(),
+        "0 of 1 examples",
+    );
+    check(
+        delong_auc(&both, &[0.1, 0.2], 0.95).unwrap_err(),
+        "two of each",
+    );
+    check(
+        brier_score(&both, &[0.1, 1.2]).unwrap_err(),
+        "apply softmax or sigmoid",
+    );
+    check(
+        Probabilities::new(2, &[0.5, 0.5, 0.5]).unwrap_err(),
+        "`probabilities` has 3 entries, but 4",
+    );
+    check(
+        Probabilities::new(2, &[0.5, 0.6]).unwrap_err(),
+        "row 0 sum to 1.1",
+    );
+    check(
+        reliability_bins(&both, &[0.1, 0.2], 0).unwrap_err(),
+        "`bins` is 0",
+    );
+    check(wilson(1, 0, 0.95).unwrap_err(), "`trials` is empty");
+    check(wilson(2, 1, 0.95).unwrap_err(), "`successes` is 2");
+    check(wilson(1, 2, f64::NAN).unwrap_err(), "`level` is NaN");
+    check(
+        threshold_for_sensitivity(&both, &[0.1, 0.2], 1.5).unwrap_err(),
+        "`sensitivity` is 1.5",
+    );
+    check(
+        fit_temperature(&[0], &[1.0, f64::INFINITY], 2).unwrap_err(),
+        "`logits[1]` is inf",
+    );
+    check(summarize_masks(&[]).unwrap_err(), "`images` is empty");
+    check(
+        fit_temperature(&[0, 1], &[1.0], usize::MAX).unwrap_err(),
+        "`logits` has 1 entries",
+    );
+    let none = Bootstrap {
+        resamples: 0,
+        ..Default::default()
+    };
+    check(
+        bootstrap_auc(&both, &[0.1, 0.2], Resampling::Simple, &none).unwrap_err(),
+        "`resamples`",
+    );
+    let short = bootstrap_auc(
+        &both,
+        &[0.1, 0.2],
+        Resampling::Grouped(&[1]),
+        &Bootstrap::default(),
+    );
+    check(short.unwrap_err(), "`groups` has 1 entries, but 2");
+}
