@@ -1,0 +1,300 @@
+//! Times the kernels at layer shapes of U-Net++ on EfficientNet-B1, 224×224, batch 8.
+//!
+//! `cargo run --release -p kernels --example ops [THREADS]`. Products are in GFLOP/s (beside the `gemm` crate on one
+//! core), passes in GB/s of what they must read and write.
+
+use kernels::*;
+use std::hint::black_box;
+use std::time::Instant;
+
+fn main() {
+    let threads = std::env::args()
+        .nth(1)
+        .and_then(|a| a.parse().ok())
+        .unwrap_or(0);
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+        Ok(pool) => pool.install(run),
+        Err(error) => eprintln!("no pool of {threads} threads: {error}"),
+    }
+}
+
+fn run() {
+    println!("{} threads; best of 5", rayon::current_num_threads());
+    gemm_crate();
+    let convolutions = [
+        (3, 14, 432, 256),
+        (3, 14, 256, 256),
+        (3, 28, 168, 128),
+        (3, 28, 128, 128),
+        (3, 56, 152, 64),
+        (3, 56, 64, 64),
+        (3, 56, 64, 24),
+        (3, 112, 80, 32),
+        (3, 112, 40, 16),
+        (3, 112, 32, 32),
+        (3, 224, 32, 16),
+        (3, 224, 16, 16),
+        (3, 224, 16, 2),
+        (1, 112, 32, 16),
+        (1, 112, 16, 96),
+        (1, 56, 24, 144),
+        (1, 56, 144, 24),
+        (1, 28, 240, 40),
+        (1, 14, 112, 672),
+        (1, 14, 672, 112),
+        (1, 7, 1152, 320),
+        (1, 7, 320, 1920),
+        (1, 1, 1152, 48),
+        (1, 1, 48, 1152),
+    ];
+    for (k, size, cin, cout) in convolutions {
+        convolution(k, size, cin, cout);
+    }
+    for (k, stride, size, c) in [
+        (3, 1, 112, 32),
+        (3, 2, 112, 96),
+        (3, 1, 56, 144),
+        (5, 2, 56, 144),
+        (5, 1, 28, 240),
+        (5, 1, 14, 672),
+        (5, 1, 7, 1152),
+    ] {
+        depthwise_convolution(k, stride, size, c);
+    }
+    for (size, c) in [
+        (112, 96),
+        (56, 144),
+        (28, 240),
+        (14, 672),
+        (7, 1920),
+        (224, 16),
+        (112, 40),
+    ] {
+        passes(size, c);
+    }
+}
+
+/// Best seconds of five runs.
+fn time(mut f: impl FnMut()) -> f64 {
+    f();
+    (0..5).fold(f64::INFINITY, |best, _| {
+        let start = Instant::now();
+        f();
+        best.min(start.elapsed().as_secs_f64())
+    })
+}
+
+/// Values that repeat only after a while, small enough to stay finite.
+fn values(len: usize) -> Vec<f32> {
+    (0..len)
+        .map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5)
+        .collect()
+}
+
+fn report(name: &str, unit: &str, parts: &[(&str, f64, f64)]) {
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(part, amount, s)| {
+            format!("{part} {:7.2} ms {:5.0} {unit}", s * 1e3, amount / s / 1e9)
+        })
+        .collect();
+    println!("{name:32} {}", parts.join(" | "));
+}
+
+fn gemm_crate() {
+    let n = 1536;
+    let (a, b, mut c) = (values(n * n), values(n * n), values(n * n));
+    let seconds = time(|| {
+        let row = n as isize;
+        // SAFETY: three square matrices of side `n`, row after row.
+        unsafe {
+            let (c, a, b) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr());
+            let one_thread = gemm::Parallelism::None;
+            gemm::gemm(
+                n, n, n, c, 1, row, false, a, 1, row, b, 1, row, 0.0, 1.0, false, false, false,
+                one_thread,
+            );
+        }
+    });
+    report(
+        "gemm crate, 1536³, 1 core",
+        "GFLOP/s",
+        &[("product", 2.0 * (n as f64).powi(3), seconds)],
+    );
+}
+
+fn convolution(k: usize, size: usize, cin: usize, cout: usize) {
+    let xs = Nhwc {
+        n: 8,
+        h: size,
+        w: size,
+        c: cin,
+    };
+    let window = Window {
+        kernel: [k, k],
+        stride: 1,
+        padding: Padding::Same,
+    };
+    let (x, mut w, mut y) = (
+        values(xs.len()),
+        values(k * k * cin * cout),
+        values(xs.pixels() * cout),
+    );
+    let mut dx = values(xs.len());
+    let need = [
+        conv2d::forward_scratch,
+        conv2d::backward_input_scratch,
+        conv2d::backward_weight_scratch,
+    ]
+    .map(|need| need(xs, cout, window));
+    let mut scratch = values(need.into_iter().max().unwrap_or(0));
+    let add = Accumulate::Add;
+    let forward = time(|| {
+        conv2d::forward(
+            &x,
+            xs,
+            &w,
+            cout,
+            window,
+            Epilogue::default(),
+            &mut y,
+            &mut scratch,
+        )
+    });
+    let input = time(|| {
+        conv2d::backward_input(
+            &y,
+            &w,
+            xs,
+            cout,
+            window,
+            &mut dx,
+            Accumulate::Replace,
+            &mut scratch,
+        )
+    });
+    let weight = time(|| {
+        conv2d::backward_weight(
+            &x,
+            &y,
+            xs,
+            cout,
+            window,
+            black_box(&mut w),
+            add,
+            &mut scratch,
+        )
+    });
+    let flop = 2.0 * (xs.pixels() * k * k * cin * cout) as f64;
+    let name = format!("conv {k}x{k} {size}² {cin} -> {cout}");
+    report(
+        &name,
+        "GFLOP/s",
+        &[
+            ("forward", flop, forward),
+            ("input", flop, input),
+            ("weight", flop, weight),
+        ],
+    );
+}
+
+fn depthwise_convolution(k: usize, stride: usize, size: usize, c: usize) {
+    let xs = Nhwc {
+        n: 8,
+        h: size,
+        w: size,
+        c,
+    };
+    let window = Window {
+        kernel: [k, k],
+        stride,
+        padding: Padding::Symmetric(k / 2),
+    };
+    let Some(ys) = window.output(xs, c) else {
+        return;
+    };
+    let (x, mut w, mut y, mut dx) = (
+        values(xs.len()),
+        values(k * k * c),
+        values(ys.len()),
+        values(xs.len()),
+    );
+    let mut scratch = values(depthwise::backward_weight_scratch(xs, window));
+    let replace = Accumulate::Replace;
+    let forward = time(|| depthwise::forward(&x, xs, &w, window, Epilogue::default(), &mut y));
+    let input = time(|| depthwise::backward_input(&y, &w, xs, window, &mut dx, replace));
+    let weight =
+        time(|| depthwise::backward_weight(&x, &y, xs, window, &mut w, replace, &mut scratch));
+    let bytes = 4.0 * (xs.len() + ys.len()) as f64;
+    let name = format!("depthwise {k}x{k}/{stride} {size}² {c}");
+    report(
+        &name,
+        "GB/s",
+        &[
+            ("forward", bytes, forward),
+            ("input", bytes, input),
+            ("weight", bytes, weight),
+        ],
+    );
+}
+
+fn passes(size: usize, c: usize) {
+    let xs = Nhwc {
+        n: 8,
+        h: size,
+        w: size,
+        c,
+    };
+    let (z, dy, mut y) = (values(xs.len()), values(xs.len()), values(xs.len()));
+    let (gamma, beta, mut mean, mut var) = (values(c), values(c), values(c), values(c));
+    let (mut dgamma, mut dbeta) = (values(c), values(c));
+    let silu = Some(Activation::Silu);
+    let statistics = time(|| batch_norm::statistics(&z, c, &mut mean, &mut var));
+    let apply = time(|| batch_norm::apply(&z, &gamma, &beta, silu, &mut y));
+    let backward = time(|| {
+        let replace = Accumulate::Replace;
+        let (dgamma, dbeta) = (&mut dgamma, &mut dbeta);
+        batch_norm::backward_train(
+            &z, &dy, &gamma, &beta, &mean, &var, 1e-3, silu, &mut y, dgamma, dbeta, replace,
+        );
+    });
+    let bytes = 4.0 * xs.len() as f64;
+    let parts = [
+        ("statistics", bytes, statistics),
+        ("apply", 2.0 * bytes, apply),
+        ("backward", 5.0 * bytes, backward),
+    ];
+    report(&format!("batch norm + SiLU {size}² {c}"), "GB/s", &parts);
+
+    let (mut scale, mut doubled) = (values(8 * c), values(4 * xs.len()));
+    let sum = time(|| elementwise::add(&z, &dy, &mut y));
+    let channels = time(|| elementwise::scale_channels_forward(&z, xs, &gamma.repeat(8), &mut y));
+    let to_scale = time(|| {
+        elementwise::scale_channels_backward_scale(
+            &z,
+            &dy,
+            xs,
+            black_box(&mut scale),
+            Accumulate::Replace,
+        );
+    });
+    let joined = time(|| {
+        concat::forward(
+            &[(&z, c), (&dy, c)],
+            xs.pixels(),
+            &mut doubled[..2 * xs.len()],
+        )
+    });
+    let nearest = time(|| resize::nearest2x_forward(&z, xs, &mut doubled));
+    let nearest_back =
+        time(|| resize::nearest2x_backward(&doubled, xs, &mut y, Accumulate::Replace));
+    let parts = [
+        ("add", 3.0 * bytes, sum),
+        ("scale", 2.0 * bytes, channels),
+        ("d scale", 2.0 * bytes, to_scale),
+        ("concat", 4.0 * bytes, joined),
+        ("up", 5.0 * bytes, nearest),
+        ("d up", 5.0 * bytes, nearest_back),
+    ];
+    report(&format!("passes {size}² {c}"), "GB/s", &parts);
+}
