@@ -6,95 +6,89 @@ use crate::{Fill, Raster};
 /// Replaces `image` by what `map` shows of it, interpolated between the four pixels around each point.
 pub(crate) fn bilinear(image: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
     match image.channels {
-        1 => resample(image, map, fill, scratch, &Bilinear::<1, 1>),
+        1 => resample::<Bilinear<1, 1>>(image, map, fill, scratch),
         // Four lanes for three channels: one SIMD register, whose last lane is thrown away.
-        3 => resample(image, map, fill, scratch, &Bilinear::<3, 4>),
-        4 => resample(image, map, fill, scratch, &Bilinear::<4, 4>),
-        _ => resample(image, map, fill, scratch, &AnyChannels),
+        3 => resample::<Bilinear<3, 4>>(image, map, fill, scratch),
+        4 => resample::<Bilinear<4, 4>>(image, map, fill, scratch),
+        _ => resample::<AnyChannels>(image, map, fill, scratch),
     }
 }
 
 /// Replaces `mask` by what `map` shows of it, the nearest pixel to each point: no new value appears.
 pub(crate) fn nearest(mask: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
-    resample(mask, map, fill, scratch, &Nearest);
+    resample::<Nearest>(mask, map, fill, scratch);
 }
 
-/// How a row of output is made of points of the source.
+/// How a point of the source becomes a pixel.
 trait Sampler {
-    /// How many columns and rows of the source, counted from the far edge, need care beyond the last
-    /// point's own pixel; none where there is no fast path.
-    fn margin(&self) -> Option<(i64, i64)>;
-
     /// Added to every point before it is split into pixel and fraction.
-    fn offset(&self) -> i64;
+    const OFFSET: i64;
+    /// Columns and rows at the source's far edge whose points are not for the fast path; `None` without one.
+    const MARGIN: Option<(i64, i64)>;
+    /// Pixels of output that the fast path may overwrite after its last.
+    const OVERRUN: usize;
 
-    /// Fills `out` with points that all lie inside the margin.
-    fn inside(&self, source: &Raster, walk: Walk, out: &mut [f32]);
+    /// The fast path: fills the first `count` pixels of `out` from points that all lie inside the margin.
+    fn inside(source: &Raster, walk: Walk, count: usize, out: &mut [f32]);
 
-    /// Fills the pixel `out` with a point anywhere.
-    fn anywhere(&self, source: &Raster, fill: Fill, at: Walk, out: &mut [f32]);
+    /// The slow path: fills the pixel `out` from a point anywhere.
+    fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]);
 }
 
-/// Runs `sampler` over all rows: the span inside the source on the fast path, its two ends point by point.
-fn resample(
-    raster: &mut Raster,
-    map: &Affine,
-    fill: Fill,
-    scratch: &mut Vec<f32>,
-    sampler: &impl Sampler,
-) {
+/// Runs a sampler over all rows: the span inside the source on the fast path, its two ends point by point.
+fn resample<S: Sampler>(raster: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
     if raster.data.is_empty() {
         return;
     }
     scratch.resize(raster.data.len(), 0.0);
-    let (width, height) = (raster.width as i64, raster.height as i64);
-    let limits = sampler
-        .margin()
-        .map_or((0, 0), |(x, y)| (width - x, height - y));
+    let (width, channels) = (raster.width, raster.channels);
+    let limits = S::MARGIN.map_or((0, 0), |(x, y)| {
+        (width as i64 - x, raster.height as i64 - y)
+    });
     for (y, row) in scratch.chunks_exact_mut(raster.stride()).enumerate() {
         let mut walk = map.row(y);
-        walk.x += sampler.offset();
-        walk.y += sampler.offset();
-        let span = walk.span(raster.width, limits.0, limits.1);
-        let (before, rest) = row.split_at_mut(span.start * raster.channels);
-        let (inside, after) = rest.split_at_mut(span.len() * raster.channels);
-        at_edge(raster, fill, walk, before, sampler);
-        sampler.inside(raster, walk.ahead(span.start), inside);
-        at_edge(raster, fill, walk.ahead(span.end), after, sampler);
+        (walk.x, walk.y) = (walk.x + S::OFFSET, walk.y + S::OFFSET);
+        let span = walk.span(width - S::OVERRUN, limits.0, limits.1);
+        let (before, rest) = row.split_at_mut(span.start * channels);
+        at_edge::<S>(raster, fill, walk, before);
+        S::inside(raster, walk.ahead(span.start), span.len(), rest);
+        at_edge::<S>(
+            raster,
+            fill,
+            walk.ahead(span.end),
+            &mut rest[span.len() * channels..],
+        );
     }
     std::mem::swap(&mut raster.data, scratch);
 }
 
-fn at_edge(source: &Raster, fill: Fill, mut at: Walk, out: &mut [f32], sampler: &impl Sampler) {
+fn at_edge<S: Sampler>(source: &Raster, fill: Fill, mut at: Walk, out: &mut [f32]) {
     for pixel in out.chunks_exact_mut(source.channels) {
-        sampler.anywhere(source, fill, at, pixel);
+        S::anywhere(source, fill, at, pixel);
         at = at.ahead(1);
     }
 }
 
-/// Bilinear over `C` channels in `L ≥ C` lanes.
+/// Bilinear over `C` channels in `L` lanes, `C ≤ L ≤ 2·C`.
 struct Bilinear<const C: usize, const L: usize>;
 
 impl<const C: usize, const L: usize> Sampler for Bilinear<C, L> {
-    /// The neighbour to the right and below, and one column more where lanes read past the neighbour.
-    fn margin(&self) -> Option<(i64, i64)> {
-        Some((if L > C { 2 } else { 1 }, 1))
-    }
+    const OFFSET: i64 = 0;
+    /// The neighbours to the right and below, and one column more where spare lanes read past the neighbour.
+    const MARGIN: Option<(i64, i64)> = Some((if L > C { 2 } else { 1 }, 1));
+    /// Spare lanes land on the next pixel, which is written afterwards.
+    const OVERRUN: usize = if L > C { 1 } else { 0 };
 
-    fn offset(&self) -> i64 {
-        0
-    }
-
-    fn inside(&self, source: &Raster, mut at: Walk, out: &mut [f32]) {
+    fn inside(source: &Raster, mut at: Walk, count: usize, out: &mut [f32]) {
         let stride = source.stride();
-        for pixel in out.chunks_exact_mut(C) {
+        for pixel in 0..count {
             let ((x, fx), (y, fy)) = (split(at.x), split(at.y));
             let first = y as usize * stride + x as usize * C;
             let upper = &source.data[first..first + C + L];
             let lower = &source.data[first + stride..first + stride + C + L];
             let upper = lerp::<L>(lanes(upper), lanes(&upper[C..]), fx);
             let lower = lerp::<L>(lanes(lower), lanes(&lower[C..]), fx);
-            pixel.copy_from_slice(&lerp(upper, lower, fy)[..C]);
+            out[pixel * C..pixel * C + L].copy_from_slice(&lerp(upper, lower, fy));
             at = Walk {
                 x: at.x + at.dx,
                 y: at.y + at.dy,
@@ -103,7 +97,7 @@ impl<const C: usize, const L: usize> Sampler for Bilinear<C, L> {
         }
     }
 
-    fn anywhere(&self, source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
+    fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
         bilinear_anywhere(source, fill, at, out);
     }
 }
@@ -112,17 +106,13 @@ impl<const C: usize, const L: usize> Sampler for Bilinear<C, L> {
 struct AnyChannels;
 
 impl Sampler for AnyChannels {
-    fn margin(&self) -> Option<(i64, i64)> {
-        None
-    }
+    const OFFSET: i64 = 0;
+    const MARGIN: Option<(i64, i64)> = None;
+    const OVERRUN: usize = 0;
 
-    fn offset(&self) -> i64 {
-        0
-    }
+    fn inside(_: &Raster, _: Walk, _: usize, _: &mut [f32]) {}
 
-    fn inside(&self, _: &Raster, _: Walk, _: &mut [f32]) {}
-
-    fn anywhere(&self, source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
+    fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
         bilinear_anywhere(source, fill, at, out);
     }
 }
@@ -131,18 +121,14 @@ impl Sampler for AnyChannels {
 struct Nearest;
 
 impl Sampler for Nearest {
-    fn margin(&self) -> Option<(i64, i64)> {
-        Some((0, 0))
-    }
-
     /// Half a pixel, so that taking the whole part rounds.
-    fn offset(&self) -> i64 {
-        ONE / 2
-    }
+    const OFFSET: i64 = ONE / 2;
+    const MARGIN: Option<(i64, i64)> = Some((0, 0));
+    const OVERRUN: usize = 0;
 
-    fn inside(&self, source: &Raster, mut at: Walk, out: &mut [f32]) {
+    fn inside(source: &Raster, mut at: Walk, count: usize, out: &mut [f32]) {
         let (stride, channels) = (source.stride(), source.channels);
-        for pixel in out.chunks_exact_mut(channels) {
+        for pixel in out.chunks_exact_mut(channels).take(count) {
             let first = (at.y >> 32) as usize * stride + (at.x >> 32) as usize * channels;
             pixel.copy_from_slice(&source.data[first..first + channels]);
             at = Walk {
@@ -153,50 +139,43 @@ impl Sampler for Nearest {
         }
     }
 
-    fn anywhere(&self, source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
+    fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
         let (column, row) = (
             fill.index(at.x >> 32, source.width),
             fill.index(at.y >> 32, source.height),
         );
-        for (channel, value) in out.iter_mut().enumerate() {
-            *value = tap(source, fill, row, column, channel);
+        match tap(source, row, column) {
+            Some(first) => out.copy_from_slice(&source.data[first..first + source.channels]),
+            None => out.fill(fill.value()),
         }
     }
 }
 
-/// The slow path, which the fast ones must equal to the bit: the same lerps in the same order.
+/// The slow path, which the fast ones equal to the bit: the same lerps in the same order.
 fn bilinear_anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
     let ((x, fx), (y, fy)) = (split(at.x), split(at.y));
-    let columns = [x, x + 1].map(|x| fill.index(x, source.width));
-    let rows = [y, y + 1].map(|y| fill.index(y, source.height));
-    if columns == [None, None] || rows == [None, None] {
-        out.fill(fill.value());
-        return;
+    let (left, right) = (fill.index(x, source.width), fill.index(x + 1, source.width));
+    let (upper, lower) = (
+        fill.index(y, source.height),
+        fill.index(y + 1, source.height),
+    );
+    let corners = [(upper, left), (upper, right), (lower, left), (lower, right)];
+    let [a, b, c, d] = corners.map(|(row, column)| tap(source, row, column));
+    if [a, b, c, d] == [None; 4] {
+        return out.fill(fill.value());
     }
     for (channel, value) in out.iter_mut().enumerate() {
-        let [upper, lower] = rows.map(|row| {
-            let [left, right] = columns.map(|column| [tap(source, fill, row, column, channel)]);
-            lerp(left, right, fx)
-        });
-        [*value] = lerp(upper, lower, fy);
+        let at = |first: Option<usize>| {
+            [first.map_or(fill.value(), |first| source.data[first + channel])]
+        };
+        [*value] = lerp(lerp(at(a), at(b), fx), lerp(at(c), at(d), fx), fy);
     }
 }
 
-/// One value of the source, or the constant around it.
-#[inline]
-fn tap(
-    source: &Raster,
-    fill: Fill,
-    row: Option<usize>,
-    column: Option<usize>,
-    channel: usize,
-) -> f32 {
-    match (row, column) {
-        (Some(row), Some(column)) => {
-            source.data[row * source.stride() + column * source.channels + channel]
-        }
-        _ => fill.value(),
-    }
+/// Where a pixel's values start; none where the constant around the picture is.
+#[inline(always)]
+fn tap(source: &Raster, row: Option<usize>, column: Option<usize>) -> Option<usize> {
+    Some((row? * source.width + column?) * source.channels)
 }
 
 /// The first `L` values.
