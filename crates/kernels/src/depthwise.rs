@@ -204,6 +204,10 @@ impl Taps {
         self.list[self.len] = tap;
         self.len += 1;
     }
+
+    fn as_slice(&self) -> &[(usize, usize)] {
+        &self.list[..self.len]
+    }
 }
 
 struct Plan<'a> {
@@ -249,80 +253,87 @@ struct Row<'a> {
 impl Kernel for Row<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let columns = self.plan.axes[1];
+        let (columns, c) = (self.plan.axes[1], self.plan.c);
+        // First value and first weight of each row of the kernel that lies inside.
+        let mut rows = Taps::new();
+        for ky in 0..self.plan.axes[0].kernel {
+            if let Some(row) = self.plan.axes[0].source(self.y, ky) {
+                rows.push((row * columns.read * c, ky * columns.kernel * c));
+            }
+        }
         for class in 0..columns.classes() {
             let (interior, count) = (columns.interior(class), columns.count(class));
             for j in (0..interior.start).chain(interior.end..count) {
-                self.pixels::<S, 1>(s, class, j);
+                let taps = self.taps(&rows, class, j);
+                self.pixels::<S, 1>(s, &taps, 0, class + j * columns.classes());
             }
+            // Inside, the taps of a pixel are those of the first, shifted.
+            let taps = self.taps(&rows, class, interior.start);
             let mut j = interior.start;
-            while j + 4 <= interior.end {
-                self.pixels::<S, 4>(s, class, j);
-                j += 4;
-            }
-            for j in j..interior.end {
-                self.pixels::<S, 1>(s, class, j);
+            while j < interior.end {
+                let (shift, x) = (
+                    (j - interior.start) * columns.step() * c,
+                    class + j * columns.classes(),
+                );
+                if j + 4 <= interior.end {
+                    self.pixels::<S, 4>(s, &taps, shift, x);
+                    j += 4;
+                } else {
+                    self.pixels::<S, 1>(s, &taps, shift, x);
+                    j += 1;
+                }
             }
         }
     }
 }
 
 impl Row<'_> {
-    /// The taps that pixel `x` has inside the image.
-    fn taps(&self, x: usize) -> Taps {
-        let [rows, columns] = self.plan.axes;
-        let mut taps = Taps::new();
-        for ky in 0..rows.kernel {
-            let Some(row) = rows.source(self.y, ky) else {
+    /// The taps that the `j`-th pixel of a class has inside the image.
+    fn taps(&self, rows: &Taps, class: usize, j: usize) -> Taps {
+        let (columns, c, mut taps) = (self.plan.axes[1], self.plan.c, Taps::new());
+        for kx in 0..columns.kernel {
+            let Some(start) = columns.start(class, kx) else {
                 continue;
             };
-            for kx in 0..columns.kernel {
-                let Some(column) = columns.source(x, kx) else {
-                    continue;
-                };
-                taps.push((
-                    (row * columns.read + column) * self.plan.c,
-                    (ky * columns.kernel + kx) * self.plan.c,
-                ));
+            // A negative position is a huge unsigned one.
+            let column = start.wrapping_add_unsigned(j * columns.step()) as usize;
+            if column < columns.read {
+                for &(value, weight) in rows.as_slice() {
+                    taps.push((value + column * c, weight + kx * c));
+                }
             }
         }
         taps
     }
 
-    /// Pixels `j..j + P` of a class, which all have the taps of the first.
+    /// Pixels `x, x + classes, …` (`P` of them), the first of which reads at `taps` shifted by `shift`.
     #[inline(always)]
-    fn pixels<S: Simd, const P: usize>(&mut self, s: S, class: usize, j: usize) {
+    fn pixels<S: Simd, const P: usize>(&mut self, s: S, taps: &Taps, shift: usize, x: usize) {
         let (columns, c) = (self.plan.axes[1], self.plan.c);
-        let x = class + j * columns.classes();
-        let taps = self.taps(x);
-        let last = (P - 1) * columns.step() * c;
-        for (from, _) in &taps.list[..taps.len] {
-            assert!(
-                from + last + c <= self.image.len(),
-                "a tap beyond the image"
-            );
+        let (read_step, write_step) = (columns.step() * c, columns.classes() * c);
+        let last = shift + (P - 1) * read_step + c;
+        for (from, _) in taps.as_slice() {
+            assert!(from + last <= self.image.len(), "a tap beyond the image");
         }
         assert!(
-            (x + (P - 1) * columns.classes() + 1) * c <= self.out.len(),
+            x * c + (P - 1) * write_step + c <= self.out.len(),
             "a pixel beyond the row"
         );
         for_vectors!(s, c, |at, mask| {
             let mut acc = [s.splat(0.0); P];
-            for &(from, weight) in &taps.list[..taps.len] {
+            for &(from, weight) in taps.as_slice() {
                 // SAFETY: checked above for every tap and pixel; `w` has `c` weights a tap.
                 unsafe {
                     let weight = s.load(self.w.as_ptr().add(weight + at), mask);
-                    let from = self.image.as_ptr().add(from + at);
+                    let from = self.image.as_ptr().add(from + shift + at);
                     for (p, acc) in acc.iter_mut().enumerate() {
-                        *acc =
-                            s.mul_add(s.load(from.add(p * columns.step() * c), mask), weight, *acc);
+                        *acc = s.mul_add(s.load(from.add(p * read_step), mask), weight, *acc);
                     }
                 }
             }
             for (p, acc) in acc.iter().enumerate() {
-                let to = (x + p * columns.classes()) * c + at;
                 // SAFETY: checked above for every pixel; the bias has `c` values.
-                unsafe { self.finish(s, *acc, at, mask, to) };
+                unsafe { self.finish(s, *acc, at, mask, x * c + p * write_step + at) };
             }
         });
     }

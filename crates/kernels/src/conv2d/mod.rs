@@ -7,6 +7,11 @@
 //! same for the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop.
 //! A 1×1 convolution is the case of a single run. Weights are `[kh, kw, cin, cout]`.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles are arrays of arrays that are indexed alike"
+)]
+
 mod gather;
 mod pack;
 mod tile;

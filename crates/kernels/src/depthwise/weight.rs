@@ -1,5 +1,10 @@
 //! Gradient of a depthwise convolution's weights.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "tiles are arrays of arrays that are indexed alike"
+)]
+
 use super::check;
 use crate::parallel::{Shared, for_each, part};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};

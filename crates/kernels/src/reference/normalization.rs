@@ -31,15 +31,7 @@ pub fn activation_value(kind: Activation, x: f64) -> f64 {
                 x
             }
         }
-        Activation::Relu6 => {
-            if x < 0.0 {
-                0.0
-            } else if x > 6.0 {
-                6.0
-            } else {
-                x
-            }
-        }
+        Activation::Relu6 => x.clamp(0.0, 6.0),
     }
 }
 

@@ -50,7 +50,7 @@ pub fn global_avg_backward(dy: &[f64], xs: Nhwc) -> Vec<f64> {
 /// The two sources of position `o` of an axis of `len` pixels doubled (half-pixel centres), with their weights.
 fn bilinear_sources(o: usize, len: usize) -> [(usize, f64); 2] {
     let i = o / 2;
-    let neighbour = if o % 2 == 0 {
+    let neighbour = if o.is_multiple_of(2) {
         i.saturating_sub(1)
     } else {
         (i + 1).min(len - 1)
