@@ -1,24 +1,27 @@
-//! Times the kernels at layer shapes of U-Net++ on EfficientNet-B1, 224×224, batch 8.
+//! Times the kernels at layer shapes of U-Net++ on EfficientNet-B1, 224×224.
 //!
-//! `cargo run --release -p kernels --example ops [THREADS]`. Products are in GFLOP/s (beside the `gemm` crate on one
+//! `cargo run --release -p kernels --example ops [THREADS [BATCH]]`. Products are in GFLOP/s (beside the `gemm` crate on one
 //! core), passes in GB/s of what they must read and write.
 
 use kernels::*;
 use std::time::Instant;
 
 fn main() {
-    let threads = std::env::args()
-        .nth(1)
-        .and_then(|a| a.parse().ok())
-        .unwrap_or(0);
+    let argument = |i, default| {
+        std::env::args()
+            .nth(i)
+            .and_then(|a| a.parse().ok())
+            .unwrap_or(default)
+    };
+    let (threads, batch) = (argument(1, 0), argument(2, 8));
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-        Ok(pool) => pool.install(run),
+        Ok(pool) => pool.install(|| run(batch)),
         Err(error) => eprintln!("no pool of {threads} threads: {error}"),
     }
 }
 
-fn run() {
-    println!("{} threads", rayon::current_num_threads());
+fn run(n: usize) {
+    println!("{} threads, batch {n}", rayon::current_num_threads());
     gemm_crate();
     let convolutions = [
         (3, 14, 432, 256),
@@ -47,7 +50,7 @@ fn run() {
         (1, 1, 48, 1152),
     ];
     for (k, size, cin, cout) in convolutions {
-        convolution(k, size, cin, cout);
+        convolution(n, k, size, cin, cout);
     }
     for (k, stride, size, c) in [
         (3, 1, 112, 32),
@@ -58,7 +61,7 @@ fn run() {
         (5, 1, 14, 672),
         (5, 1, 7, 1152),
     ] {
-        depthwise_convolution(k, stride, size, c);
+        depthwise_convolution(n, k, stride, size, c);
     }
     for (size, c) in [
         (112, 96),
@@ -69,7 +72,7 @@ fn run() {
         (224, 16),
         (112, 40),
     ] {
-        passes(size, c);
+        passes(n, size, c);
     }
 }
 
@@ -123,9 +126,9 @@ fn gemm_crate() {
     );
 }
 
-fn convolution(k: usize, size: usize, cin: usize, cout: usize) {
+fn convolution(n: usize, k: usize, size: usize, cin: usize, cout: usize) {
     let xs = Nhwc {
-        n: 8,
+        n,
         h: size,
         w: size,
         c: cin,
@@ -173,18 +176,8 @@ fn convolution(k: usize, size: usize, cin: usize, cout: usize) {
             &mut scratch,
         )
     });
-    let weight = time(|| {
-        conv2d::backward_weight(
-            &x,
-            &y,
-            xs,
-            cout,
-            window,
-            black_box(&mut w),
-            add,
-            &mut scratch,
-        )
-    });
+    let weight =
+        time(|| conv2d::backward_weight(&x, &y, xs, cout, window, &mut w, add, &mut scratch));
     let flop = 2.0 * (xs.pixels() * k * k * cin * cout) as f64;
     let name = format!("conv {k}x{k} {size}² {cin} -> {cout}");
     report(
@@ -198,9 +191,9 @@ fn convolution(k: usize, size: usize, cin: usize, cout: usize) {
     );
 }
 
-fn depthwise_convolution(k: usize, stride: usize, size: usize, c: usize) {
+fn depthwise_convolution(n: usize, k: usize, stride: usize, size: usize, c: usize) {
     let xs = Nhwc {
-        n: 8,
+        n,
         h: size,
         w: size,
         c,
@@ -238,9 +231,9 @@ fn depthwise_convolution(k: usize, stride: usize, size: usize, c: usize) {
     );
 }
 
-fn passes(size: usize, c: usize) {
+fn passes(n: usize, size: usize, c: usize) {
     let xs = Nhwc {
-        n: 8,
+        n,
         h: size,
         w: size,
         c,
@@ -266,9 +259,10 @@ fn passes(size: usize, c: usize) {
     ];
     report(&format!("batch norm + SiLU {size}² {c}"), "GB/s", &parts);
 
-    let (mut scale, mut doubled) = (values(8 * c), values(4 * xs.len()));
+    let (mut scale, mut doubled) = (values(n * c), values(4 * xs.len()));
+    let scales = gamma.repeat(n);
     let sum = time(|| elementwise::add(&z, &dy, &mut y));
-    let channels = time(|| elementwise::scale_channels_forward(&z, xs, &gamma.repeat(8), &mut y));
+    let channels = time(|| elementwise::scale_channels_forward(&z, xs, &scales, &mut y));
     let to_scale = time(|| {
         elementwise::scale_channels_backward_scale(&z, &dy, xs, &mut scale, Accumulate::Replace);
     });

@@ -1,12 +1,12 @@
 //! Depthwise convolution: each channel has its own kernel. Weights are `[kh, kw, c]`; the SIMD runs over channels.
 //!
-//! A row of the output is computed four pixels × one vector of channels at a time. The pixels whose windows lie wholly
+//! A row of the output is computed four pixels × two vectors of channels at a time. The pixels whose windows lie wholly
 //! inside share one list of taps (offsets of input and weights); those at the border have lists of their own.
 
 mod weight;
 
 use crate::parallel::{Shared, for_each};
-use crate::simd::{Kernel, Simd, activate, dispatch, for_vectors};
+use crate::simd::{Kernel, Simd, activate, dispatch};
 use crate::{Accumulate, Activation, Epilogue, Nhwc, Window};
 
 pub use weight::{backward_weight, backward_weight_scratch};
@@ -265,7 +265,7 @@ impl Kernel for Row<'_> {
             let (interior, count) = (columns.interior(class), columns.count(class));
             for j in (0..interior.start).chain(interior.end..count) {
                 let taps = self.taps(&rows, class, j);
-                self.pixels::<S, 1>(s, &taps, 0, class + j * columns.classes());
+                self.pixels::<S, 1, 4>(s, &taps, 0, class + j * columns.classes());
             }
             // Inside, the taps of a pixel are those of the first, shifted.
             let taps = self.taps(&rows, class, interior.start);
@@ -276,10 +276,10 @@ impl Kernel for Row<'_> {
                     class + j * columns.classes(),
                 );
                 if j + 4 <= interior.end {
-                    self.pixels::<S, 4>(s, &taps, shift, x);
+                    self.pixels::<S, 4, 2>(s, &taps, shift, x);
                     j += 4;
                 } else {
-                    self.pixels::<S, 1>(s, &taps, shift, x);
+                    self.pixels::<S, 1, 4>(s, &taps, shift, x);
                     j += 1;
                 }
             }
@@ -306,9 +306,16 @@ impl Row<'_> {
         taps
     }
 
-    /// Pixels `x, x + classes, …` (`P` of them), the first of which reads at `taps` shifted by `shift`.
+    /// Pixels `x, x + classes, …` (`P` of them), the first of which reads at `taps` shifted by `shift`;
+    /// `V` vectors of channels at a time, so that there are sums enough to hide the latency of each.
     #[inline(always)]
-    fn pixels<S: Simd, const P: usize>(&mut self, s: S, taps: &Taps, shift: usize, x: usize) {
+    fn pixels<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        s: S,
+        taps: &Taps,
+        shift: usize,
+        x: usize,
+    ) {
         let (columns, c) = (self.plan.axes[1], self.plan.c);
         let (read_step, write_step) = (columns.step() * c, columns.classes() * c);
         let last = shift + (P - 1) * read_step + c;
@@ -319,23 +326,55 @@ impl Row<'_> {
             x * c + (P - 1) * write_step + c <= self.out.len(),
             "a pixel beyond the row"
         );
-        for_vectors!(s, c, |at, mask| {
-            let mut acc = [s.splat(0.0); P];
-            for &(from, weight) in taps.as_slice() {
-                // SAFETY: checked above for every tap and pixel; `w` has `c` weights a tap.
+        let (mut at, write) = (0, [x * c, write_step]);
+        // SAFETY: checked above for every tap and pixel.
+        unsafe {
+            while at + V * S::LANES <= c {
+                self.vectors::<S, P, V>(s, taps, [shift, read_step], write, at, s.mask(S::LANES));
+                at += V * S::LANES;
+            }
+            while at < c {
+                self.vectors::<S, P, 1>(s, taps, [shift, read_step], write, at, s.mask(c - at));
+                at += S::LANES;
+            }
+        }
+    }
+
+    /// `V` vectors of channels from `at`, cut by `mask`. `read` and `write` are offset of the first pixel and step.
+    ///
+    /// # Safety
+    /// Every tap of every pixel lies in the image and every pixel in the row, up to the last channel of `mask`.
+    #[inline(always)]
+    unsafe fn vectors<S: Simd, const P: usize, const V: usize>(
+        &mut self,
+        s: S,
+        taps: &Taps,
+        read: [usize; 2],
+        write: [usize; 2],
+        at: usize,
+        mask: S::Mask,
+    ) {
+        let mut acc = [[s.splat(0.0); V]; P];
+        for &(from, weight) in taps.as_slice() {
+            for v in 0..V {
+                let at = at + v * S::LANES;
+                // SAFETY: the caller vouches for the pixels; `w` has `c` weights a tap.
                 unsafe {
                     let weight = s.load(self.w.as_ptr().add(weight + at), mask);
-                    let from = self.image.as_ptr().add(from + shift + at);
+                    let from = self.image.as_ptr().add(from + read[0] + at);
                     for (p, acc) in acc.iter_mut().enumerate() {
-                        *acc = s.mul_add(s.load(from.add(p * read_step), mask), weight, *acc);
+                        acc[v] = s.mul_add(s.load(from.add(p * read[1]), mask), weight, acc[v]);
                     }
                 }
             }
-            for (p, acc) in acc.iter().enumerate() {
-                // SAFETY: checked above for every pixel; the bias has `c` values.
-                unsafe { self.finish(s, *acc, at, mask, x * c + p * write_step + at) };
+        }
+        for (p, acc) in acc.iter().enumerate() {
+            for (v, sum) in acc.iter().enumerate() {
+                let at = at + v * S::LANES;
+                // SAFETY: the caller vouches for the pixel; the bias has `c` values.
+                unsafe { self.finish(s, *sum, at, mask, write[0] + p * write[1] + at) };
             }
-        });
+        }
     }
 
     /// # Safety

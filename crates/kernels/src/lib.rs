@@ -6,7 +6,9 @@
 //! its content is arbitrary on entry and on return), and a backward pass replaces or adds to its output as told.
 //!
 //! Work is spread over Rayon's current pool in tiles that depend on the shapes alone, and every sum has a fixed order:
-//! the result is the same to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time.
+//! the result is the same to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time;
+//! the environment variable `KERNELS_SIMD` (`avx2`, `portable`) holds it back. Buffers that start at a multiple of
+//! 64 bytes are fastest.
 //! Sizes that contradict each other are programmer errors and panic with a message. [`reference`](mod@reference) holds a naive
 //! version of every kernel.
 //!

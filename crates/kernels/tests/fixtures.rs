@@ -1,6 +1,12 @@
 //! Kernels against PyTorch's outputs and gradients: the small cases stored here (made by `make_fixtures.py`) and, where
 //! they lie beside the repository, the larger ones of `../shared/fixtures/ops`.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::{check, wide};

@@ -1,5 +1,11 @@
 //! Backward passes against what they claim to be: derivatives of the forward pass, and the adjoints of linear maps.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::*;

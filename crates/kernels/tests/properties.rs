@@ -1,5 +1,11 @@
 //! Kernels against their naive references on random shapes: odd sizes, strides, paddings, channels of any number.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::*;

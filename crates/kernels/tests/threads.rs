@@ -1,5 +1,11 @@
 //! The result is the same to the bit with any number of threads.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::*;

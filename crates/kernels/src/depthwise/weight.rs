@@ -64,6 +64,9 @@ pub fn backward_weight(
     crate::elementwise::sum_parts(scratch, dw, acc);
 }
 
+/// Pixels summed in registers before the sums go to memory.
+const PIXELS: usize = 16;
+
 struct Task<'a> {
     x: &'a [f32],
     dy: &'a [f32],
@@ -115,28 +118,47 @@ impl Task<'_> {
             .min(ys.w);
         let room = (xs.w + pad[1] + 1).saturating_sub(first[1] + KW);
         let interior = interior_start..room.div_ceil(window.stride).clamp(interior_start, ys.w);
+        let ranges = [
+            (0..interior.start, false),
+            (interior.clone(), true),
+            (interior.end..ys.w, false),
+        ];
+        for (range, inside) in ranges {
+            // A few pixels at a time, so that memory is read in order.
+            for start in range.clone().step_by(PIXELS) {
+                let columns = start..range.end.min(start + PIXELS);
+                self.pixels::<S, KH, KW>(s, row, first, &rows, columns, inside);
+            }
+        }
+    }
+
+    /// The pixels `columns` of a row; `inside` if all their taps are, but for rows that are `None`.
+    #[inline(always)]
+    fn pixels<S: Simd, const KH: usize, const KW: usize>(
+        &mut self,
+        s: S,
+        row: usize,
+        first: [usize; 2],
+        rows: &[Option<usize>; KH],
+        columns: Range<usize>,
+        inside: bool,
+    ) {
+        let (xs, ys, window, c) = (self.xs, self.ys, self.window, self.xs.c);
+        let pad = window.pad_before(1, xs.w);
         for_vectors!(s, c, |at, mask| {
             let mut acc = [[s.splat(0.0); KW]; KH];
-            for (range, inside) in [
-                (0..interior.start, false),
-                (interior.clone(), true),
-                (interior.end..ys.w, false),
-            ] {
-                for ox in range {
-                    // SAFETY: `ox < ys.w`, and the mask ends with the pixel's channels.
-                    let dy =
-                        unsafe { s.load(self.dy.as_ptr().add((row * ys.w + ox) * c + at), mask) };
-                    for ky in 0..KH {
-                        let Some(start) = rows[ky] else { continue };
-                        for kx in 0..KW {
-                            let ix = (ox * window.stride + first[1] + kx).wrapping_sub(pad[1]);
-                            if inside || ix < xs.w {
-                                // SAFETY: row and column lie inside the image.
-                                let x = unsafe {
-                                    s.load(self.x.as_ptr().add(start + ix * c + at), mask)
-                                };
-                                acc[ky][kx] = s.mul_add(x, dy, acc[ky][kx]);
-                            }
+            for ox in columns.clone() {
+                // SAFETY: `ox < ys.w`, and the mask ends with the pixel's channels.
+                let dy = unsafe { s.load(self.dy.as_ptr().add((row * ys.w + ox) * c + at), mask) };
+                for ky in 0..KH {
+                    let Some(start) = rows[ky] else { continue };
+                    for kx in 0..KW {
+                        let ix = (ox * window.stride + first[1] + kx).wrapping_sub(pad);
+                        if inside || ix < xs.w {
+                            // SAFETY: row and column lie inside the image.
+                            let x =
+                                unsafe { s.load(self.x.as_ptr().add(start + ix * c + at), mask) };
+                            acc[ky][kx] = s.mul_add(x, dy, acc[ky][kx]);
                         }
                     }
                 }
