@@ -1,9 +1,9 @@
 //! Convolution as a sum of matrix products, with no im2col buffer.
 //!
 //! In NHWC the `cin` values of a pixel are contiguous, so the inner product of a window with the weights is a few runs of
-//! contiguous memory. [`gather`] walks those runs where they lie, a tile of pixels × output channels in registers at a time:
+//! contiguous memory. `gather` walks those runs where they lie, a tile of pixels × output channels in registers at a time:
 //! nothing is copied but the weights, which are packed in the order in which they are read. It does the forward pass, and
-//! the backward pass to the input, which is the forward pass of `dy` with the weights turned round. [`weight`] does the
+//! the backward pass to the input, which is the forward pass of `dy` with the weights turned round. `weight` does the
 //! same for the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop.
 //! A 1×1 convolution is the case of a single run. Weights are `[kh, kw, cin, cout]`.
 
