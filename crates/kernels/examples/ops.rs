@@ -1,7 +1,7 @@
 //! Times the kernels at layer shapes of U-Net++ on EfficientNet-B1, 224×224.
 //!
-//! `cargo run --release -p kernels --example ops [THREADS [BATCH]]`. Products are in GFLOP/s (beside the `gemm` crate on one
-//! core), passes in GB/s of what they must read and write.
+//! `cargo run --release -p kernels --example ops [THREADS [BATCH]]`. Products are in GFLOP/s, passes in
+//! GB/s of what they must read and write.
 
 use kernels::*;
 use std::time::Instant;
@@ -22,7 +22,6 @@ fn main() {
 
 fn run(n: usize) {
     println!("{} threads, batch {n}", rayon::current_num_threads());
-    gemm_crate();
     let convolutions = [
         (3, 14, 432, 256),
         (3, 14, 256, 256),
@@ -102,28 +101,6 @@ fn report(name: &str, unit: &str, parts: &[(&str, f64, f64)]) {
         })
         .collect();
     println!("{name:32} {}", parts.join(" | "));
-}
-
-fn gemm_crate() {
-    let n = 1536;
-    let (a, b, mut c) = (values(n * n), values(n * n), values(n * n));
-    let seconds = time(|| {
-        let row = n as isize;
-        // SAFETY: three square matrices of side `n`, row after row.
-        unsafe {
-            let (c, a, b) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr());
-            let one_thread = gemm::Parallelism::None;
-            gemm::gemm(
-                n, n, n, c, 1, row, false, a, 1, row, b, 1, row, 0.0, 1.0, false, false, false,
-                one_thread,
-            );
-        }
-    });
-    report(
-        "gemm crate, 1536³, 1 core",
-        "GFLOP/s",
-        &[("product", 2.0 * (n as f64).powi(3), seconds)],
-    );
 }
 
 fn convolution(n: usize, k: usize, size: usize, cin: usize, cout: usize) {
