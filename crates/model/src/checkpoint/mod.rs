@@ -1,0 +1,351 @@
+//! A trained network as one file that says all that a prediction needs: structure, weights, classes, preprocessing,
+//! threshold.
+//!
+//! The format is safetensors with PyTorch's names and layout, so other programs read the weights; a JSON document in
+//! the header holds the rest. `last.safetensors` also holds what training needs to go on, under names that start with
+//! `training/`: in the same file, so that no kill can leave weights of one epoch beside moments of another.
+//!
+//! ```
+//! use model::checkpoint::{Checkpoint, Meta, Preprocessing};
+//! use model::graph::{GraphBuilder, Init};
+//! use model::store::ParamStore;
+//! let mut g = GraphBuilder::new(3);
+//! let x = g.input();
+//! let x = g.global_avg_pool("pool", x);
+//! let logits = g.linear("head", x, 2, Init::Normal(0.1));
+//! g.publish("logits", logits);
+//! let graph = g.finish(1)?;
+//! let store = ParamStore::initialized(&graph, 1);
+//! let preprocessing = Preprocessing { height: 8, width: 8, channels: 3, mean: vec![0.5; 3], std: vec![0.5; 3] };
+//! let meta = Meta::new(["NORMAL", "PNEUMONIA"], preprocessing);
+//! let path = std::env::temp_dir().join("model_checkpoint_example.safetensors");
+//! Checkpoint { graph, store, meta }.save(&path)?;
+//! let (network, meta) = Checkpoint::load(&path)?.into_network();
+//! assert_eq!(meta.classes[1], "PNEUMONIA");
+//! # let _ = network;
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod file;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::graph::{Graph, Layout, ParamId, ParamSpec};
+use crate::network::Network;
+use crate::store::{ParamMap, ParamStore};
+use crate::weights::{from_torch, to_torch};
+
+pub use error::CheckpointError;
+use file::{Contents, Entry, Tensors};
+
+/// The format written.
+const FORMAT: u32 = 1;
+
+/// First part of the names of what only training reads.
+const TRAINING: &str = "training/";
+
+/// A network with its values and what they mean.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Structure.
+    pub graph: Graph,
+    /// Weights and running statistics.
+    pub store: ParamStore,
+    /// The rest.
+    pub meta: Meta,
+}
+
+/// What a prediction needs besides the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Names of the classes, in the order of the scores.
+    pub classes: Vec<String>,
+    /// From an image to the network's input.
+    pub preprocessing: Preprocessing,
+    /// Probability of the last class from which it is called, where one was chosen.
+    pub threshold: Option<f64>,
+    /// What scores are divided by before softmax, where they were calibrated.
+    pub temperature: Option<f64>,
+    /// Epoch of the weights, from 1; 0 for an untrained network.
+    pub epoch: usize,
+    /// That epoch's figures (`val_loss` …).
+    pub metrics: BTreeMap<String, f64>,
+    /// Anything else that the caller wants to find again.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// From an image to the network's input: resize, `x/255`, `(x − mean) / std`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Pixels.
+    pub height: usize,
+    /// Pixels.
+    pub width: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// One value a channel, on the scale 0–1.
+    pub mean: Vec<f32>,
+    /// One value a channel, on the scale 0–1.
+    pub std: Vec<f32>,
+}
+
+impl Meta {
+    /// For a network that is still to be trained.
+    pub fn new<S: Into<String>>(
+        classes: impl IntoIterator<Item = S>,
+        preprocessing: Preprocessing,
+    ) -> Self {
+        let classes = classes.into_iter().map(Into::into).collect();
+        Meta {
+            classes,
+            preprocessing,
+            threshold: None,
+            temperature: None,
+            epoch: 0,
+            metrics: BTreeMap::new(),
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Writes the file, whole or not at all; the same contents give the same bytes.
+    ///
+    /// # Errors
+    /// The file cannot be written; one that was there before is then untouched.
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        save(
+            path,
+            &Parts {
+                graph: &self.graph,
+                store: &self.store,
+                meta: &self.meta,
+            },
+            None,
+        )
+    }
+
+    /// Reads a file that [`Checkpoint::save`] or a training run wrote.
+    ///
+    /// # Errors
+    /// No such file, or one that is truncated, foreign or inconsistent.
+    pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        load(path).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Ready to run.
+    pub fn into_network(self) -> (Network, Meta) {
+        (Network::with_store(self.graph, self.store), self.meta)
+    }
+}
+
+/// The folder of a run's two checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointDir {
+    path: PathBuf,
+}
+
+impl CheckpointDir {
+    /// Makes the folder if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
+        let path = path.into();
+        match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok(CheckpointDir { path }),
+            Err(source) => Err(CheckpointError::Io {
+                action: "create the folder",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// The epoch with the best monitored figure.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// The last epoch completed, from which a run resumes.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+}
+
+/// A checkpoint that is about to be written.
+pub(crate) struct Parts<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) store: &'a ParamStore,
+    pub(crate) meta: &'a Meta,
+}
+
+/// What training needs to go on: a document and flat buffers.
+pub(crate) struct Training<'a> {
+    pub(crate) progress: Value,
+    pub(crate) buffers: Vec<(String, Cow<'a, [f32]>)>,
+}
+
+impl Training<'_> {
+    /// Takes a buffer out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Vec<f32>> {
+        let at = self.buffers.iter().position(|(n, _)| n == name)?;
+        Some(self.buffers.swap_remove(at).1.into_owned())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document<'a> {
+    format: u32,
+    graph: Cow<'a, Graph>,
+    meta: Cow<'a, Meta>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<Value>,
+}
+
+pub(crate) fn save(
+    path: &Path,
+    parts: &Parts<'_>,
+    training: Option<Training<'_>>,
+) -> Result<(), CheckpointError> {
+    let (progress, buffers) = training.map_or((None, vec![]), |t| (Some(t.progress), t.buffers));
+    let document = Document {
+        format: FORMAT,
+        graph: Cow::Borrowed(parts.graph),
+        meta: Cow::Borrowed(parts.meta),
+        training: progress,
+    };
+    let document = serde_json::to_string(&document).map_err(|e| CheckpointError::Io {
+        action: "write",
+        path: path.into(),
+        source: std::io::Error::other(e),
+    })?;
+    let mut entries: Vec<(String, Entry<'_>)> = parts
+        .graph
+        .params
+        .iter()
+        .enumerate()
+        .map(|(i, spec)| entry(spec, parts.store, i))
+        .collect();
+    entries.extend(buffers.into_iter().map(|(name, data)| {
+        (
+            format!("{TRAINING}{name}"),
+            Entry {
+                shape: vec![data.len()],
+                data,
+            },
+        )
+    }));
+    file::write(path, &document, entries)
+}
+
+fn entry(spec: &ParamSpec, store: &ParamStore, index: usize) -> (String, Entry<'static>) {
+    let data = to_torch(spec, store.get(ParamId(index as u32))).into();
+    (
+        spec.name.clone(),
+        Entry {
+            shape: spec.torch_shape(),
+            data,
+        },
+    )
+}
+
+pub(crate) fn load(
+    path: &Path,
+) -> Result<(Checkpoint, Option<Training<'static>>), CheckpointError> {
+    let contents = Contents::read(path)?;
+    let document = contents.document()?;
+    check_format(path, &document)?;
+    let document: Document<'static> =
+        serde_json::from_str(&document).map_err(|e| contents.damaged(e))?;
+    let graph = document.graph.into_owned();
+    graph.check().map_err(|source| CheckpointError::Graph {
+        path: path.into(),
+        source,
+    })?;
+    let tensors = contents.tensors()?;
+    let store = read_store(&graph, &tensors)?;
+    let training = document
+        .training
+        .map(|progress| read_training(progress, &tensors))
+        .transpose()?;
+    Ok((
+        Checkpoint {
+            graph,
+            store,
+            meta: document.meta.into_owned(),
+        },
+        training,
+    ))
+}
+
+/// First the format alone: a later one may read differently in all else.
+fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    match serde_json::from_str(document) {
+        Ok(Format { format: 1..=FORMAT }) => Ok(()),
+        Ok(Format { format: found }) => Err(CheckpointError::Version {
+            path: path.into(),
+            found,
+            known: FORMAT,
+        }),
+        Err(_) => Err(CheckpointError::Foreign { path: path.into() }),
+    }
+}
+
+/// Shapes are compared before anything is allocated: a damaged network may ask for any amount.
+fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, CheckpointError> {
+    let mut values = Vec::with_capacity(graph.params.len());
+    for spec in &graph.params {
+        if spec.shape.len() != rank(spec.layout) {
+            return Err(tensors.error(
+                &spec.name,
+                format!("cannot have {} dimensions", spec.shape.len()),
+            ));
+        }
+        values.push(tensors.get(&spec.name, Some(&spec.torch_shape()))?);
+    }
+    let expected =
+        |name: &String| name.starts_with(TRAINING) || graph.params.iter().any(|p| p.name == *name);
+    if let Some(name) = tensors.names().iter().find(|name| !expected(name)) {
+        return Err(tensors.error(name, "belongs to no parameter of the network in the file"));
+    }
+    let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
+    for (i, (spec, values)) in graph.params.iter().zip(&values).enumerate() {
+        from_torch(spec, values, store.get_mut(ParamId(i as u32)));
+    }
+    Ok(store)
+}
+
+fn rank(layout: Layout) -> usize {
+    match layout {
+        Layout::Vector => 1,
+        Layout::Linear => 2,
+        Layout::Depthwise => 3,
+        Layout::Conv | Layout::ConvTranspose => 4,
+    }
+}
+
+fn read_training(
+    progress: Value,
+    tensors: &Tensors<'_>,
+) -> Result<Training<'static>, CheckpointError> {
+    let mut buffers = vec![];
+    for name in tensors.names() {
+        if let Some(short) = name.strip_prefix(TRAINING) {
+            buffers.push((short.to_string(), Cow::Owned(tensors.get(&name, None)?)));
+        }
+    }
+    Ok(Training { progress, buffers })
+}

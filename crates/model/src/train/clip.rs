@@ -1,0 +1,13 @@
+//! Global-norm gradient clipping (Pascanu 2013; PyTorch's `clip_grad_norm_`).
+
+/// Sum of squares in f64 in stored order, so it never depends on threads.
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(*v).powi(2)).sum()
+}
+
+/// The factor that brings a gradient of this norm down to `max_norm`; `None` where nothing is to be done
+/// (`max_norm` of 0 never clips).
+pub fn clip_factor(norm: f64, max_norm: f64) -> Option<f32> {
+    let factor = max_norm / (norm + 1e-6);
+    (max_norm > 0.0 && factor < 1.0).then_some(factor as f32)
+}

@@ -1,0 +1,305 @@
+//! Losses on class scores, as dfdx tensor operations.
+//!
+//! All go through log-softmax or log odds, never through a probability's logarithm, so they stay finite for any
+//! finite scores.
+
+use dfdx::prelude::{
+    Axis, BroadcastTo, Cpu, CpuError, LogSumExpTo, NoneTape, PutTape, Rank0, SplitTape, SumTo,
+    Tape, Tensor, TensorFromVec, TryAdd, TryMul, TrySub, ZerosTensor,
+};
+use dfdx::shapes::HasShape;
+use serde::{Deserialize, Serialize};
+
+/// Class scores, `[n, classes]`.
+pub type Logits<T> = Tensor<(usize, usize), f32, Cpu, T>;
+
+/// A loss: one number, with the tape that leads back to what it was made from.
+pub type Loss<T> = Tensor<Rank0, f32, Cpu, T>;
+
+/// Added to a score that a sum of exponentials must leave out. Not −∞, which times 0 is NaN.
+const LEFT_OUT: f32 = -1e30;
+
+/// Which loss the class scores get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassLoss {
+    /// Softmax, then the negative log-likelihood of the label.
+    #[default]
+    CrossEntropy,
+    /// Softmax, then the binary cross-entropy of each class against the one-hot label, mean over classes (Keras'
+    /// `binary_crossentropy` after `softmax`). Equal to the cross-entropy for two classes.
+    SoftmaxBce,
+}
+
+/// How much each class counts in the loss.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawWeights", into = "RawWeights")]
+pub enum ClassWeights {
+    /// All images alike (`"none"`).
+    #[default]
+    None,
+    /// By the inverse of the class's share in the training split, mean 1 over images (`"balanced"`; scikit-learn's
+    /// `n / (classes · count)`).
+    Balanced,
+    /// One number a class.
+    Given(Vec<f32>),
+}
+
+/// Why a loss could not be computed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LossError {
+    /// A label outside the classes.
+    #[error("label {label} does not exist: the network has {classes} classes, numbered from 0")]
+    Label {
+        /// The label.
+        label: usize,
+        /// Classes of the network.
+        classes: usize,
+    },
+    /// Labels, weights or masks that do not fit the outputs.
+    #[error("{found} {what} given where {expected} are needed")]
+    Length {
+        /// `labels`, `class weights`, `mask pixels`.
+        what: &'static str,
+        /// Number given.
+        found: usize,
+        /// Number needed.
+        expected: usize,
+    },
+    /// Balanced weights cannot be made.
+    #[error("class_weights = \"balanced\" is not possible: class {0} has no training image")]
+    EmptyClass(usize),
+    /// dfdx failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(String),
+}
+
+impl From<CpuError> for LossError {
+    fn from(error: CpuError) -> Self {
+        LossError::Tensor(error.to_string())
+    }
+}
+
+impl ClassWeights {
+    /// The weights for a training split with these numbers of images per class; `None` where all count alike.
+    ///
+    /// # Errors
+    /// A wrong number of weights, or an empty class where they are to be balanced.
+    pub fn resolve(&self, counts: &[usize]) -> Result<Option<Vec<f32>>, LossError> {
+        match self {
+            ClassWeights::None => Ok(None),
+            ClassWeights::Balanced => balanced(counts).map(Some),
+            ClassWeights::Given(weights) => {
+                same_length("class weights", weights.len(), counts.len())?;
+                Ok(Some(weights.clone()))
+            }
+        }
+    }
+}
+
+/// The loss of a run's class scores.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassObjective {
+    /// Kind.
+    pub loss: ClassLoss,
+    /// One factor a class.
+    pub weights: Option<Vec<f32>>,
+    /// Share of the label that is spread evenly over all classes.
+    pub label_smoothing: f32,
+}
+
+impl ClassObjective {
+    /// Mean loss of a batch.
+    ///
+    /// # Errors
+    /// Labels or weights that do not fit the scores.
+    pub fn loss<T: Tape<f32, Cpu>>(
+        &self,
+        logits: Logits<T>,
+        labels: &[usize],
+    ) -> Result<Loss<T>, LossError> {
+        let (n, classes) = *logits.shape();
+        check(labels, n, classes, self.weights.as_deref())?;
+        match self.loss {
+            ClassLoss::CrossEntropy => self.cross_entropy(logits, labels),
+            ClassLoss::SoftmaxBce => self.softmax_bce(logits, labels),
+        }
+    }
+
+    /// PyTorch's `cross_entropy(weight, label_smoothing)`: minus the sum over images of
+    /// `(1−ε)·wᵧ·log pᵧ + ε/C·Σc wc·log pc`, over `Σ wᵧ`.
+    fn cross_entropy<T: Tape<f32, Cpu>>(
+        &self,
+        logits: Logits<T>,
+        labels: &[usize],
+    ) -> Result<Loss<T>, LossError> {
+        let (n, classes) = *logits.shape();
+        let total: f32 = labels.iter().map(|y| self.weight(*y)).sum();
+        let mut targets = Vec::with_capacity(n * classes);
+        for y in labels {
+            targets.extend(
+                (0..classes).map(|c| self.weight(c) * self.target(c == *y, classes) / total),
+            );
+        }
+        let targets = constant(&logits, targets)?;
+        let log_p = logits.try_log_softmax::<Axis<1>>()?;
+        Ok(log_p
+            .try_mul(targets)?
+            .try_sum::<Rank0, _>()?
+            .try_negate()?)
+    }
+
+    /// `log odds(p) = log p − log(1 − p)`, so binary cross-entropy on log odds needs no logarithm of `1 − p`.
+    fn softmax_bce<T: Tape<f32, Cpu>>(
+        &self,
+        logits: Logits<T>,
+        labels: &[usize],
+    ) -> Result<Loss<T>, LossError> {
+        let (n, classes) = *logits.shape();
+        let total: f32 = labels.iter().map(|y| self.weight(*y)).sum();
+        let weights: Vec<f32> = labels
+            .iter()
+            .map(|y| self.weight(*y) / (total * classes as f32))
+            .collect();
+        let (logits, mut tape) = logits.split_tape();
+        let mut sum: Loss<NoneTape> = logits.device().try_zeros()?;
+        for class in 0..classes {
+            let targets = labels
+                .iter()
+                .map(|y| self.target(*y == class, classes))
+                .collect();
+            let targets = logits.device().try_tensor_from_vec(targets, (n,))?;
+            let weights = logits.device().try_tensor_from_vec(weights.clone(), (n,))?;
+            let nll =
+                log_odds(logits.clone().put_tape(tape), class)?.try_bce_with_logits(targets)?;
+            let total = nll
+                .try_mul(weights)?
+                .try_sum::<Rank0, _>()?
+                .try_add(sum.retaped::<T>())?;
+            (sum, tape) = total.split_tape();
+        }
+        Ok(sum.put_tape(tape))
+    }
+
+    fn weight(&self, class: usize) -> f32 {
+        self.weights.as_ref().map_or(1.0, |w| w[class])
+    }
+
+    fn target(&self, hit: bool, classes: usize) -> f32 {
+        let spread = self.label_smoothing / classes as f32;
+        if hit {
+            1.0 - self.label_smoothing + spread
+        } else {
+            spread
+        }
+    }
+}
+
+/// `x_k − log Σ_{j≠k} exp x_j`: the logit whose sigmoid is `softmax(x)_k`. A single column is its own log odds.
+pub(super) fn log_odds<T: Tape<f32, Cpu>>(
+    x: Logits<T>,
+    class: usize,
+) -> Result<Tensor<(usize,), f32, Cpu, T>, CpuError> {
+    let (n, classes) = *x.shape();
+    let column = |hit: f32, miss: f32| -> Result<Logits<NoneTape>, CpuError> {
+        let row = (0..classes)
+            .map(|c| if c == class { hit } else { miss })
+            .collect();
+        let row: Tensor<(usize,), f32, Cpu> = x.device().try_tensor_from_vec(row, (classes,))?;
+        row.try_broadcast_like::<_, Axis<0>>(&(n, classes))
+    };
+    let own = column(1.0, 0.0)?;
+    let others = column(LEFT_OUT, 0.0)?;
+    let rest = x.retaped::<T>();
+    let own = x.try_mul(own)?.try_sum::<(usize,), Axis<1>>()?;
+    if classes == 1 {
+        return Ok(own);
+    }
+    own.try_sub(rest.try_add(others)?.try_logsumexp::<(usize,), Axis<1>>()?)
+}
+
+pub(super) fn same_length(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), LossError> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(LossError::Length {
+            what,
+            found,
+            expected,
+        })
+    }
+}
+
+fn check(
+    labels: &[usize],
+    n: usize,
+    classes: usize,
+    weights: Option<&[f32]>,
+) -> Result<(), LossError> {
+    same_length("labels", labels.len(), n)?;
+    if let Some(weights) = weights {
+        same_length("class weights", weights.len(), classes)?;
+    }
+    match labels.iter().find(|y| **y >= classes) {
+        Some(&label) => Err(LossError::Label { label, classes }),
+        None => Ok(()),
+    }
+}
+
+fn constant<T>(like: &Logits<T>, values: Vec<f32>) -> Result<Logits<NoneTape>, CpuError> {
+    like.device().try_tensor_from_vec(values, *like.shape())
+}
+
+fn balanced(counts: &[usize]) -> Result<Vec<f32>, LossError> {
+    if let Some(empty) = counts.iter().position(|n| *n == 0) {
+        return Err(LossError::EmptyClass(empty));
+    }
+    let total: usize = counts.iter().sum();
+    let share = |n: &usize| total as f64 / (counts.len() * n) as f64;
+    Ok(counts.iter().map(|n| share(n) as f32).collect())
+}
+
+/// How class weights are written: a word or a list.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"none\", \"balanced\" or a list of one number a class"
+)]
+enum RawWeights {
+    Word(String),
+    List(Vec<f32>),
+}
+
+impl TryFrom<RawWeights> for ClassWeights {
+    type Error = String;
+
+    fn try_from(raw: RawWeights) -> Result<Self, String> {
+        match raw {
+            RawWeights::Word(word) if word == "none" => Ok(ClassWeights::None),
+            RawWeights::Word(word) if word == "balanced" => Ok(ClassWeights::Balanced),
+            RawWeights::Word(word) => Err(format!(
+                "class_weights = \"{word}\" is unknown: write \"none\", \"balanced\" or a list of one number a class"
+            )),
+            RawWeights::List(list) if list.iter().all(|w| w.is_finite() && *w > 0.0) => {
+                Ok(ClassWeights::Given(list))
+            }
+            RawWeights::List(list) => Err(format!(
+                "class_weights = {list:?}: each must be a positive number"
+            )),
+        }
+    }
+}
+
+impl From<ClassWeights> for RawWeights {
+    fn from(weights: ClassWeights) -> Self {
+        match weights {
+            ClassWeights::None => RawWeights::Word("none".into()),
+            ClassWeights::Balanced => RawWeights::Word("balanced".into()),
+            ClassWeights::Given(list) => RawWeights::List(list),
+        }
+    }
+}

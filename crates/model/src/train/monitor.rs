@@ -1,0 +1,91 @@
+//! Which figure of an epoch decides, and which of two values is the better.
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use super::fit::Job;
+
+/// Direction of improvement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// As the figure itself says: losses fall, accuracy rises, a metric as it was declared.
+    #[default]
+    Auto,
+    /// Lower is better.
+    Min,
+    /// Higher is better.
+    Max,
+}
+
+/// A figure by its name (`val_loss`) with its direction settled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Monitor {
+    /// Name as in [`EpochRecord::value`](super::EpochRecord::value).
+    pub name: String,
+    /// Whether higher is better.
+    pub rises: bool,
+}
+
+impl Monitor {
+    /// Whether `value` beats `best` by more than `min_delta`. What is not finite (an AUC of one class) never does;
+    /// the first finite value always does.
+    pub fn improves(&self, value: Option<f64>, best: Option<f64>, min_delta: f64) -> bool {
+        match (value.filter(|v| v.is_finite()), best) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(value), Some(best)) if self.rises => value > best + min_delta,
+            (Some(value), Some(best)) => value < best - min_delta,
+        }
+    }
+}
+
+/// The figures that this run's epochs will have, and whether they rise as things get better.
+pub(super) struct Figures(Vec<(String, bool)>);
+
+impl Figures {
+    pub(super) fn new(job: &Job<'_>, validated: bool) -> Self {
+        let own =
+            [("loss", false), ("accuracy", true)].map(|(name, rises)| (name.to_string(), rises));
+        let mut all = own.to_vec();
+        if validated {
+            all.extend(own.map(|(name, rises)| (format!("val_{name}"), rises)));
+            all.extend(
+                job.metrics
+                    .iter()
+                    .map(|m| (format!("val_{}", m.name), m.rises)),
+            );
+        }
+        Figures(all)
+    }
+
+    pub(super) fn monitor(
+        &self,
+        key: &'static str,
+        name: &str,
+        mode: Mode,
+    ) -> Result<Monitor, TrainError> {
+        let known = || {
+            self.0
+                .iter()
+                .map(|(n, _)| n.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let found = self.0.iter().find(|(n, _)| n == name);
+        let (_, rises) = found.ok_or_else(|| TrainError::Monitor {
+            key,
+            name: name.into(),
+            known: known(),
+        })?;
+        let rises = match mode {
+            Mode::Auto => *rises,
+            Mode::Min => false,
+            Mode::Max => true,
+        };
+        Ok(Monitor {
+            name: name.into(),
+            rises,
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! What batches sum up to, and where in the run a batch stands.
+
+use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
+use super::{BatchError, TrainError};
+use crate::engine::Images;
+
+/// Sums over images, in f64 and in the batches' order.
+#[derive(Default)]
+pub(super) struct Sums {
+    pub(super) images: usize,
+    loss: f64,
+    pub(super) hits: usize,
+    map_images: usize,
+    map_loss: f64,
+}
+
+/// A batch's class loss, right answers and map loss.
+pub(super) struct Scores {
+    pub(super) loss: f32,
+    pub(super) hits: usize,
+    pub(super) map_loss: Option<f32>,
+}
+
+/// Where in the run a batch stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) phase: Phase,
+    pub(super) epoch: usize,
+    pub(super) batch: usize,
+    pub(super) batches: usize,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, batch: &Batch, scores: &Scores) {
+        let n = batch.labels.len();
+        self.images += n;
+        self.loss += f64::from(scores.loss) * n as f64;
+        self.hits += scores.hits;
+        if let Some(loss) = scores.map_loss {
+            self.map_images += n;
+            self.map_loss += f64::from(loss) * n as f64;
+        }
+    }
+
+    pub(super) fn means(&self) -> PhaseRecord {
+        let n = self.images as f64;
+        let map_loss = (self.map_images > 0).then(|| self.map_loss / self.map_images as f64);
+        PhaseRecord {
+            loss: self.loss / n,
+            accuracy: self.hits as f64 / n,
+            map_loss,
+        }
+    }
+
+    pub(super) fn event(&self, place: Place, lr: f64) -> BatchEvent {
+        let PhaseRecord { loss, accuracy, .. } = self.means();
+        let Place {
+            phase,
+            epoch,
+            batch,
+            batches,
+        } = place;
+        BatchEvent {
+            phase,
+            epoch,
+            batch,
+            batches,
+            images: self.images,
+            loss,
+            accuracy,
+            lr,
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn loaded(self, batch: Result<Batch, BoxError>) -> Result<Batch, TrainError> {
+        let Place {
+            phase,
+            epoch,
+            batch: number,
+            ..
+        } = self;
+        batch.map_err(|source| TrainError::Data {
+            phase,
+            epoch,
+            batch: number,
+            source,
+        })
+    }
+
+    pub(super) fn error(self, batch: &Batch, source: impl Into<BatchError>) -> TrainError {
+        let Place {
+            phase,
+            epoch,
+            batch: number,
+            ..
+        } = self;
+        TrainError::Batch {
+            phase,
+            epoch,
+            batch: number,
+            name: batch.name.clone(),
+            source: Box::new(source.into()),
+        }
+    }
+
+    pub(super) fn finite(
+        self,
+        what: &'static str,
+        value: f64,
+        batch: &Batch,
+    ) -> Result<(), TrainError> {
+        let Place {
+            epoch,
+            batch: number,
+            ..
+        } = self;
+        match value.is_finite() {
+            true => Ok(()),
+            false => Err(TrainError::NotFinite {
+                what,
+                value,
+                epoch,
+                batch: number,
+                name: batch.name.clone(),
+            }),
+        }
+    }
+}
+
+pub(super) fn images(batch: &Batch) -> Images<'_> {
+    Images {
+        data: &batch.images,
+        shape: batch.shape,
+    }
+}
+
+/// Rows whose highest score (the first, if several) is the label's.
+pub(super) fn hits(logits: &[f32], classes: usize, labels: &[usize]) -> usize {
+    let best =
+        |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
+    logits
+        .chunks(classes)
+        .zip(labels)
+        .filter(|(row, label)| best(row) == **label)
+        .count()
+}

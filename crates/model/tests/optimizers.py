@@ -1,0 +1,56 @@
+"""Makes optimizers.json: seven steps of PyTorch's optimizers at a rate that changes on the way, and of the RMSprop
+of TensorFlow's form (epsilon under the root), written out in numpy f64.
+
+Run: python optimizers.py > optimizers.json      (torch 2.15, numpy)
+"""
+import json
+
+import numpy as np
+import torch
+
+torch.manual_seed(3)
+STEPS, LEN = 7, 6
+RATES = [0.1, 0.1, 0.1, 0.02, 0.02, 0.004, 0.004]
+start, grads = torch.randn(LEN), torch.randn(STEPS, LEN)
+O = torch.optim
+
+
+def flat(t):
+    return [float(f"{v:.9g}") for v in np.asarray(t).flatten().tolist()]
+
+
+def run(make):
+    p = torch.nn.Parameter(start.clone())
+    o = make([p])
+    out = []
+    for g, lr in zip(grads, RATES):
+        o.param_groups[0]["lr"] = lr
+        p.grad = g.clone()
+        o.step()
+        out.append(p.detach().clone())
+    return flat(torch.stack(out))
+
+
+def rmsprop(alpha, eps, momentum, decay):
+    p, s, m = start.double().numpy(), 0.0, 0.0
+    out = []
+    for g, lr in zip(grads.double().numpy(), RATES):
+        g = g + decay * p
+        s = alpha * s + (1 - alpha) * g * g
+        m = momentum * m + g / np.sqrt(s + eps)
+        p = p - lr * m
+        out.append(p)
+    return flat(np.stack(out))
+
+
+cases = [
+    ({"name": "adam"}, run(lambda p: O.Adam(p))),
+    ({"name": "adam", "betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.1}, run(lambda p: O.Adam(p, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1))),
+    ({"name": "adamw", "weight_decay": 0.2}, run(lambda p: O.AdamW(p, weight_decay=0.2))),
+    ({"name": "sgd", "momentum": 0.0}, run(lambda p: O.SGD(p))),
+    ({"name": "sgd"}, run(lambda p: O.SGD(p, momentum=0.9))),
+    ({"name": "sgd", "momentum": 0.7, "nesterov": True, "weight_decay": 0.05}, run(lambda p: O.SGD(p, momentum=0.7, nesterov=True, weight_decay=0.05))),
+    ({"name": "rmsprop"}, rmsprop(0.9, 1e-7, 0.0, 0.0)),
+    ({"name": "rmsprop", "alpha": 0.8, "eps": 1e-2, "momentum": 0.6, "weight_decay": 0.1}, rmsprop(0.8, 1e-2, 0.6, 0.1)),
+]
+print(json.dumps({"start": flat(start), "grads": flat(grads), "rates": RATES, "cases": [{"config": c, "after": a} for c, a in cases]}))
