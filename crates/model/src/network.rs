@@ -15,6 +15,12 @@ use crate::engine::{Engine, EngineError, Images, Value};
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
+/// Class scores as dfdx holds them, `[n, classes]`.
+pub type Logits = Tensor<(usize, usize), f32, Cpu>;
+
+/// A class map as dfdx holds it, `[n, h, w, classes]`.
+pub type ClassMap = Tensor<(usize, usize, usize, usize), f32, Cpu>;
+
 /// A flat dfdx tensor.
 pub type Flat = Tensor<(usize,), f32, Cpu>;
 
@@ -32,9 +38,9 @@ pub struct Network {
 /// What a training forward pass gives: outputs for losses, and the tape that leads back to the parameters.
 pub struct Taped {
     /// Class scores, `[n, classes]`.
-    pub logits: Tensor<(usize, usize), f32, Cpu>,
+    pub logits: Logits,
     /// Class map before softmax, `[n, h, w, classes]`, where it was asked for.
-    pub map: Option<Tensor<(usize, usize, usize, usize), f32, Cpu>>,
+    pub map: Option<ClassMap>,
     /// Put it on the output that the loss starts from (`logits.put_tape(tape)`).
     pub tape: OwnedTape<f32, Cpu>,
 }
@@ -224,22 +230,18 @@ impl Network {
         trunk
     }
 
-    fn matrix(&self, value: Value) -> Tensor<(usize, usize), f32, Cpu> {
+    fn matrix(&self, value: Value) -> Logits {
         let Nhwc { n, c, .. } = value.shape;
         self.device.tensor_from_vec(value.data, (n, c))
     }
 
-    fn map(&self, value: Value) -> Tensor<(usize, usize, usize, usize), f32, Cpu> {
+    fn map(&self, value: Value) -> ClassMap {
         let Nhwc { n, h, w, c } = value.shape;
         self.device.tensor_from_vec(value.data, (n, h, w, c))
     }
 
     /// The one operation on the tape: from the outputs' gradients to the parameters'.
-    fn record(
-        &self,
-        logits: &Tensor<(usize, usize), f32, Cpu>,
-        map: Option<&Tensor<(usize, usize, usize, usize), f32, Cpu>>,
-    ) -> OwnedTape<f32, Cpu> {
+    fn record(&self, logits: &Logits, map: Option<&ClassMap>) -> OwnedTape<f32, Cpu> {
         let (_, mut tape) = self.params[0].leaky_trace().split_tape();
         let ghosts = [self.params[0].ghost(), self.params[1].ghost()];
         let (logits, map) = (logits.ghost(), map.map(|m| m.ghost()));

@@ -45,6 +45,34 @@ pub enum GraphError {
         /// How many nodes claim it.
         claims: usize,
     },
+    /// A parameter has another shape than its node's operation needs.
+    #[error(
+        "parameter `{name}` of node `{node}` ({op}) has shape {found:?}, expected {expected:?}"
+    )]
+    ParamShape {
+        /// Parameter's name.
+        name: String,
+        /// Node's name.
+        node: String,
+        /// Operation.
+        op: &'static str,
+        /// Shape found.
+        found: Vec<usize>,
+        /// Shape that the operation needs.
+        expected: Vec<usize>,
+    },
+    /// A node's channels are not what its operation makes of its inputs.
+    #[error("node `{node}` ({op}) says {found} channels, its operation gives {expected}")]
+    Channels {
+        /// Node's name.
+        node: String,
+        /// Operation.
+        op: &'static str,
+        /// Channels said.
+        found: usize,
+        /// Channels that the operation gives.
+        expected: usize,
+    },
     /// An output names a value that does not exist.
     #[error("output `{0}` points at no node")]
     Output(String),
@@ -62,6 +90,12 @@ impl Graph {
         self.check_order()?;
         self.nodes.iter().try_for_each(check_arity)?;
         self.check_claims()?;
+        self.nodes
+            .iter()
+            .try_for_each(|node| self.check_channels(node))?;
+        self.nodes
+            .iter()
+            .try_for_each(|node| self.check_param_shapes(node))?;
         match self
             .outputs
             .iter()
@@ -86,6 +120,56 @@ impl Graph {
                 return Err(GraphError::Order {
                     node: node.name.clone(),
                     input: input.index(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_channels(&self, node: &Node) -> Result<(), GraphError> {
+        let input = |k: usize| self.node(node.inputs[k]).channels;
+        let expected = match node.op {
+            Op::Input { channels } => channels,
+            Op::Conv2d { out_channels, .. } | Op::ConvTranspose2x2 { out_channels } => out_channels,
+            Op::Linear { out_features } => out_features,
+            Op::Concat => (0..node.inputs.len()).map(input).sum(),
+            _ => input(0),
+        };
+        if node.channels == expected {
+            return Ok(());
+        }
+        let (name, op) = (node.name.clone(), node.op.kind());
+        Err(GraphError::Channels {
+            node: name,
+            op,
+            found: node.channels,
+            expected,
+        })
+    }
+
+    fn check_param_shapes(&self, node: &Node) -> Result<(), GraphError> {
+        let (c, input) = (
+            node.channels,
+            node.inputs.first().map_or(0, |x| self.node(*x).channels),
+        );
+        let first = match node.op {
+            Op::Conv2d { window, .. } => vec![window.kernel[0], window.kernel[1], input, c],
+            Op::Depthwise { window } => vec![window.kernel[0], window.kernel[1], c],
+            Op::ConvTranspose2x2 { .. } => vec![input, 2, 2, c],
+            Op::Linear { .. } => vec![input, c],
+            _ => vec![c],
+        };
+        for (k, spec) in node.params.iter().map(|p| self.param(*p)).enumerate() {
+            let expected = if k == 0 { first.clone() } else { vec![c] };
+            if spec.shape != expected {
+                let (name, node_name) = (spec.name.clone(), node.name.clone());
+                let (op, found) = (node.op.kind(), spec.shape.clone());
+                return Err(GraphError::ParamShape {
+                    name,
+                    node: node_name,
+                    op,
+                    found,
+                    expected,
                 });
             }
         }
@@ -156,4 +240,79 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
         return Err(error("parameters", node.params.len(), params.to_string()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Padding;
+
+    use super::*;
+    use crate::graph::{GraphBuilder, Init};
+
+    fn check(spoil: impl Fn(&mut Graph), expected: &str) {
+        let mut g = GraphBuilder::new(2);
+        let x = g.conv(
+            "conv",
+            g.input(),
+            4,
+            3,
+            1,
+            Padding::Same,
+            true,
+            Init::Constant(0.0),
+        );
+        let x = g.batch_norm("bn", x, 1e-5, 0.1);
+        let x = g.global_avg_pool("pool", x);
+        let x = g.linear("head", x, 3, Init::Constant(0.0));
+        g.publish("logits", x);
+        let mut graph = g.finish(1).unwrap();
+        spoil(&mut graph);
+        let error = graph.check().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn every_broken_invariant_is_named() {
+        check(
+            |g| g.nodes[2].name = "conv".into(),
+            "two nodes are named `conv`",
+        );
+        check(
+            |g| g.params[1].name = "conv.weight".into(),
+            "two parameters are named `conv.weight`",
+        );
+        check(|g| g.nodes[1].inputs[0].0 = 3, "node `conv` reads value 3");
+        check(
+            |g| g.nodes[1].inputs.clear(),
+            "has 0 inputs, expected 1..=1",
+        );
+        check(
+            |g| g.nodes[1].params.truncate(1),
+            "node `conv` (conv2d) has 1 parameters, expected 2",
+        );
+        check(
+            |g| g.nodes[1].params[1].0 = 0,
+            "parameter 0 is claimed by 2 nodes",
+        );
+        check(
+            |g| g.nodes[1].params[1].0 = 99,
+            "parameter 99 is claimed by 0 nodes",
+        );
+        check(
+            |g| g.outputs[0].1.0 = 9,
+            "output `logits` points at no node",
+        );
+        check(
+            |g| g.nodes[1].op = Op::Input { channels: 4 },
+            "one input node",
+        );
+        check(
+            |g| g.nodes[2].channels = 5,
+            "node `bn` (batch_norm) says 5 channels, its operation gives 4",
+        );
+        check(
+            |g| g.params[0].shape[2] = 7,
+            "`conv.weight` of node `conv` (conv2d) has shape [3, 3, 7, 4]",
+        );
+    }
 }

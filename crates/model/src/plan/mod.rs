@@ -1,7 +1,7 @@
 //! What an engine executes: fused steps in order, and which buffer holds each value and each gradient when.
 //!
 //! A plan is made for one graph, one mode and one batch shape, without any device; both engines follow the same
-//! one. [`steps`] decides what fuses, [`memory`] decides what shares memory.
+//! one. `steps.rs` decides what fuses, `memory.rs` what shares memory.
 //!
 //! Time runs through the forward steps and then, in training, back through them: step `i` of `n` runs forward at
 //! time `i` and backward at time `2n − i`; at time `n` the outputs are read and their gradients come in. A value or
