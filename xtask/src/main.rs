@@ -1,1 +1,175 @@
-fn main() {}
+//! The command line: thin, for all work is `pipeline`'s. Exit codes: 0 good, 1 error, 2 wrong usage, 130 interrupted.
+
+mod bench;
+mod cli;
+mod test;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use pipeline::predict::Predictor;
+use pipeline::{Interrupt, Interrupted, Progress, Request};
+
+use cli::{Cli, Command, PipelineArgs, PredictArgs, Settings};
+
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let interrupt = Interrupt::default();
+    let result = on_ctrl_c(&interrupt).and_then(|()| dispatch(Cli::parse().command, &interrupt));
+    match result {
+        Ok(code) => code,
+        Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
+            eprintln!("interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
+    match command {
+        Command::Pipeline(args) => run_pipeline(&args, interrupt),
+        Command::List => print(&pipeline::list(&root())),
+        Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
+        Command::Predict(args) => predict(&args, interrupt),
+        Command::Test(args) => test::run(&root(), &args),
+        Command::Bench(args) => bench::run(&args, interrupt),
+    }
+}
+
+/// The first Ctrl-C asks to stop at the next safe point, the second ends at once.
+fn on_ctrl_c(interrupt: &Interrupt) -> Result<()> {
+    let interrupt = interrupt.clone();
+    ctrlc::set_handler(move || {
+        if interrupt.raise() {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("\nstopping at the next safe point (Ctrl-C again to stop at once)");
+    })
+    .context("cannot listen for Ctrl-C")
+}
+
+fn run_pipeline(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("cannot set the number of threads")?;
+    }
+    let request = request(&args.settings, args.out.as_deref());
+    match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
+        Ok(finished) => print(&format!(
+            "{}\n",
+            finished.folder.join("report.md").display()
+        )),
+        Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
+            eprintln!(
+                "interrupted; what is done is kept. Go on with:\n  {}",
+                resume_command(args)
+            );
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The command that was typed, with `--resume`.
+fn resume_command(args: &PipelineArgs) -> String {
+    let typed = std::env::args().skip(1).map(|arg| quoted(&arg));
+    let resume = (!args.resume).then(|| "--resume".to_owned());
+    ["cargo".to_owned(), "xtask".to_owned()]
+        .into_iter()
+        .chain(typed)
+        .chain(resume)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.into()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
+}
+
+fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
+    let predictor = Predictor::open(&args.model)?;
+    for image in &args.images {
+        interrupt.check()?;
+        let folder = args
+            .out
+            .clone()
+            .unwrap_or_else(|| image.parent().unwrap_or(Path::new("")).to_path_buf());
+        let prediction = predictor.predict(image, &folder)?;
+        let line =
+            serde_json::to_string(&prediction).context("the trace cannot be written as JSON")?;
+        let probability = prediction
+            .probabilities
+            .iter()
+            .find(|p| p.class == prediction.class)
+            .map_or(0.0, |p| p.probability);
+        eprintln!(
+            "{}: {} ({:.1} %)",
+            image.display(),
+            prediction.class,
+            100.0 * probability
+        );
+        print(&format!("{line}\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(settings: &Settings, out: Option<&Path>) -> Request {
+    Request {
+        pipeline: settings.name.clone(),
+        root: root(),
+        data: settings.data.clone(),
+        device: settings.device.clone(),
+        set: settings.set.clone(),
+        demo: settings.demo,
+        out: out.map(Path::to_path_buf),
+    }
+}
+
+/// The workspace that this program was built in; where that is gone, the current folder.
+fn root() -> PathBuf {
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    if built_in.join("pipelines").is_dir() {
+        built_in.into()
+    } else {
+        PathBuf::from(".")
+    }
+}
+
+/// To stdout; a reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(e).context("cannot write to the terminal")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The error and its causes, each once: libraries' texts often hold their cause's.
+fn report(error: &anyhow::Error) {
+    let mut said = error.to_string();
+    eprintln!("error: {said}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            eprintln!("  because: {cause}");
+        }
+        said = cause;
+    }
+}

@@ -1,0 +1,255 @@
+//! Settings: TOML → a tree with origins → raw tables → [`Settings`], whose values are all good.
+//!
+//! Order of precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only where the data folder
+//! is absent), `--set`, `--data` and `--device`. Everything that can be checked without opening an image is checked
+//! here, before anything runs.
+
+mod check;
+mod decode;
+mod error;
+mod nearest;
+mod raw;
+mod settings;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use error::ConfigError;
+pub use nearest::nearest;
+pub use raw::Threshold;
+pub use settings::{DataSettings, EvaluateSettings, ImageSettings, SegmentSettings, Settings};
+
+use nearest::did_you_mean;
+use tree::{Node, join};
+
+/// What a user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// A name under `pipelines/`, or the path of a `.toml` file (such as a run's `resolved.toml`).
+    pub pipeline: String,
+    /// The workspace's root: relative paths in a file start here, and `pipelines/` and `runs/` lie here.
+    pub root: PathBuf,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--device`.
+    pub device: Option<String>,
+    /// `--set`, in order.
+    pub set: Vec<String>,
+    /// `--demo`: run on phantoms even where the data folder is there.
+    pub demo: bool,
+    /// `--out`: the folder of all runs, `runs/` below the root if absent.
+    pub out: Option<PathBuf>,
+}
+
+impl Request {
+    /// Asks for a pipeline as its file has it.
+    pub fn new(root: impl Into<PathBuf>, pipeline: impl Into<String>) -> Self {
+        Request {
+            pipeline: pipeline.into(),
+            root: root.into(),
+            ..Request::default()
+        }
+    }
+
+    fn sets(&self, key: &str) -> bool {
+        self.set
+            .iter()
+            .any(|s| s.split_once('=').is_some_and(|(k, _)| k.trim() == key))
+    }
+
+    /// The folder of all runs.
+    pub fn runs(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| self.root.join("runs"))
+    }
+}
+
+/// Reads, joins and checks everything.
+///
+/// # Errors
+/// The first thing that is wrong: its key, its place and what to do.
+pub fn load(request: &Request) -> Result<Settings, ConfigError> {
+    let file = find(request)?;
+    let mut tree = parse_file(&file, &request.root)?;
+    let is_for_demo = |s: &&String| s.starts_with("demo.");
+    request
+        .set
+        .iter()
+        .filter(is_for_demo)
+        .try_for_each(|assignment| tree.set(assignment))?;
+    check_tables(&tree, "")?;
+    let demo = tree.take("demo");
+    if let Some(demo) = &demo {
+        check_tables(demo, "demo")?;
+    }
+    if request.data.is_some() || request.sets("data.dir") {
+        // A run's resolved.toml may name phantoms, which other data replace.
+        tree.take("phantom");
+    } else if request.demo || !data_is_there(&tree, &request.root) {
+        use_demo(&mut tree, demo, request)?;
+    }
+    request
+        .set
+        .iter()
+        .filter(|s| !is_for_demo(s))
+        .try_for_each(|assignment| tree.set(assignment))?;
+    apply_options(&mut tree, request);
+    check_tables(&tree, "")?;
+    settings::checked(tree, pipeline_name(&file), request)
+}
+
+/// Lays `[demo]` over the tables; a pipeline without one stays as it is, and its data folder is then missed.
+fn use_demo(tree: &mut Node, demo: Option<Node>, request: &Request) -> Result<(), ConfigError> {
+    let Some(demo) = demo else {
+        let message = "--demo was asked for, but this pipeline has no [demo] tables".to_owned();
+        let refusal = ConfigError::Value {
+            key: "demo".into(),
+            origin: "settings".into(),
+            message,
+        };
+        return if request.demo && tree.get("phantom").is_none() {
+            Err(refusal)
+        } else {
+            Ok(())
+        };
+    };
+    tree.overlay(demo);
+    if tree.get("phantom").is_none() {
+        tree.put("phantom", Node::table());
+    }
+    Ok(())
+}
+
+/// Names of the pipelines in a folder, sorted.
+pub fn pipelines(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let mut names: Vec<String> = entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+        .filter_map(|p| Some(p.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// First `title` of a pipeline file, for lists.
+pub fn pipeline_title(folder: &Path, name: &str) -> Option<String> {
+    let text = fs::read_to_string(folder.join(format!("{name}.toml"))).ok()?;
+    let tree = Node::parse(name, &text).ok()?;
+    match &tree.get("pipeline.title")?.value {
+        tree::Value::Text(title) => Some(title.clone()),
+        _ => None,
+    }
+}
+
+fn find(request: &Request) -> Result<PathBuf, ConfigError> {
+    let as_path = PathBuf::from(&request.pipeline);
+    if as_path.extension().is_some_and(|e| e == "toml") {
+        return Ok(as_path);
+    }
+    let folder = request.root.join("pipelines");
+    let known = pipelines(&folder);
+    if known.contains(&request.pipeline) {
+        return Ok(folder.join(format!("{}.toml", request.pipeline)));
+    }
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let hint = did_you_mean(&request.pipeline, &names);
+    let known = if known.is_empty() {
+        "none".into()
+    } else {
+        known.join(", ")
+    };
+    Err(ConfigError::NoPipeline {
+        name: request.pipeline.clone(),
+        folder,
+        hint,
+        known,
+    })
+}
+
+/// `pneumonia` for `pipelines/pneumonia.toml`; a run's `resolved.toml` is called after the run's pipeline.
+fn pipeline_name(file: &Path) -> String {
+    let stem = file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let of_run = || {
+        file.parent()?
+            .parent()?
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+    };
+    if stem == "resolved" {
+        of_run().unwrap_or(stem)
+    } else {
+        stem
+    }
+}
+
+fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
+    let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
+        path: file.into(),
+        source,
+    })?;
+    let shown = file.strip_prefix(root).unwrap_or(file);
+    Node::parse(&shown.display().to_string(), &text)
+}
+
+fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
+    for (key, node) in tree.entries().into_iter().flatten() {
+        let (key_path, origin) = (join(path, key), node.origin.to_string());
+        if !raw::TABLES.contains(&key.as_str()) {
+            let hint = did_you_mean(key, &raw::TABLES);
+            return Err(ConfigError::UnknownKey {
+                key: key_path,
+                origin,
+                hint,
+                known: raw::TABLES.join(", "),
+            });
+        }
+        if node.entries().is_none() {
+            let (expected, found) = ("a table".into(), node.to_toml().to_string());
+            return Err(ConfigError::Type {
+                key: key_path,
+                origin,
+                expected,
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn data_is_there(tree: &Node, root: &Path) -> bool {
+    match tree.get("data.dir").map(|node| &node.value) {
+        Some(tree::Value::Text(dir)) => root.join(dir).is_dir(),
+        _ => false,
+    }
+}
+
+fn apply_options(tree: &mut Node, request: &Request) {
+    if let Some(dir) = &request.data {
+        tree.put(
+            "data.dir",
+            Node::text(&dir.to_string_lossy(), &format!("--data {}", dir.display())),
+        );
+    }
+    if let Some(device) = &request.device {
+        tree.put(
+            "pipeline.device",
+            Node::text(device, &format!("--device {device}")),
+        );
+    }
+}
+
+/// Dotted key and value of everything in a settings file.
+///
+/// # Errors
+/// The text is no TOML.
+pub fn leaves(file: &Path, text: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    Ok(Node::parse(&file.display().to_string(), text)?.leaves())
+}

@@ -1,0 +1,368 @@
+//! Checked settings: one type whose values are all good.
+
+use std::path::{Path, PathBuf};
+
+use augment::AugmentConfig;
+use dataset::phantom::{ClassImages, PhantomConfig};
+use dataset::{IndexConfig, SplitPolicy};
+use model::build::ModelSpec;
+use model::graph::Graph;
+use model::train::TrainConfig;
+
+use super::check::{self, Keys};
+use super::decode::decode;
+use super::raw::{self, Threshold};
+use super::tree::{Node, Origin, Value};
+use super::{ConfigError, Request};
+use crate::stages::Stage;
+
+/// Everything that a run needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// The pipeline's name.
+    pub name: String,
+    /// The report's title.
+    pub title: String,
+    /// Decides every random number.
+    pub seed: u64,
+    /// `auto` or `cpu`.
+    pub device: String,
+    /// What runs, in order.
+    pub stages: Vec<&'static dyn Stage>,
+    /// `[data]` and `[phantom]`.
+    pub data: DataSettings,
+    /// `[image]`.
+    pub image: ImageSettings,
+    /// `[augment]`.
+    pub augment: AugmentConfig,
+    /// `[model]`; `classes` is set once the data are known.
+    pub model: ModelSpec,
+    /// Weights to start the encoder from.
+    pub pretrained: Option<PathBuf>,
+    /// `[train]`.
+    pub train: TrainConfig,
+    /// `[evaluate]`.
+    pub evaluate: EvaluateSettings,
+    /// `[segment]`.
+    pub segment: SegmentSettings,
+    /// Paragraphs of the user's for the end of the report.
+    pub notes: Vec<String>,
+    /// Pictures in the report's grids.
+    pub samples: usize,
+    /// The same settings as a pipeline file, with absolute paths.
+    pub resolved: String,
+    /// Dotted key and value of each setting that was written down, for comparison.
+    pub leaves: Vec<(String, String)>,
+}
+
+/// Where the images are and how they are dealt out.
+#[derive(Clone, Debug)]
+pub struct DataSettings {
+    /// What to index.
+    pub index: IndexConfig,
+    /// How validation is drawn.
+    pub policy: SplitPolicy,
+    /// At most so many images of each class in each split.
+    pub limit_per_class: Option<usize>,
+    /// The class that the figures speak of; the last one if absent.
+    pub positive: Option<String>,
+    /// Named trees of masks that only judge where the class map lights up.
+    pub regions: Vec<(String, PathBuf)>,
+    /// Set where the data are phantoms, which are then made in [`IndexConfig::root`]'s parent.
+    pub phantom: Option<PhantomConfig>,
+}
+
+/// How an image enters the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSettings {
+    /// Pixels down.
+    pub height: usize,
+    /// Pixels across.
+    pub width: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Subtracted from values in [0, 1], one a channel.
+    pub mean: Vec<f32>,
+    /// Then divided by, one a channel.
+    pub std: Vec<f32>,
+    /// Memory for decoded images.
+    pub cache_bytes: usize,
+}
+
+/// How the trained network is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateSettings {
+    /// How the threshold is chosen.
+    pub threshold: Threshold,
+    /// Resamples of the bootstrap.
+    pub bootstrap: usize,
+    /// Level of all intervals.
+    pub confidence: f64,
+    /// Whether to average over the image and its mirror image.
+    pub tta: bool,
+    /// Side of the small images that the linear baseline sees.
+    pub baseline_size: usize,
+}
+
+/// What the overlays show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentSettings {
+    /// Pixels whose class map is at least this are green.
+    pub certainty: f32,
+    /// Cases of each kind in the report.
+    pub examples: usize,
+}
+
+impl Settings {
+    /// The network for so many classes.
+    ///
+    /// # Errors
+    /// As [`model::build::build`].
+    pub fn graph(&self, classes: usize) -> Result<Graph, model::build::BuildError> {
+        model::build::build(&self.spec(classes))
+    }
+
+    /// The network's description for so many classes.
+    pub fn spec(&self, classes: usize) -> ModelSpec {
+        ModelSpec {
+            classes,
+            ..self.model.clone()
+        }
+    }
+}
+
+pub(super) fn checked(
+    tree: Node,
+    name: String,
+    request: &Request,
+) -> Result<Settings, ConfigError> {
+    let raw_pipeline: raw::Pipeline = table(&tree, "pipeline")?;
+    let keys = Keys { tree: &tree };
+    let stages = check::stages(&keys, &raw_pipeline.stages)?;
+    check::device(&raw_pipeline.device)?;
+    let paths = Paths {
+        root: &request.root,
+        tree: &tree,
+    };
+    let (model, extra): (ModelSpec, raw::ModelExtra) =
+        split_table(&tree, "model", &["pretrained"])?;
+    let train = table(&tree, "train")?;
+    let image: raw::Image = table(&tree, "image")?;
+    let augment = table(&tree, "augment")?;
+    check::augment(&keys, &augment)?;
+    check::train(&keys, &train)?;
+    let image = check::image(&keys, image, &model.encoder)?;
+    let model = ModelSpec {
+        in_channels: image.channels,
+        ..model
+    };
+    let raw_data: raw::Data = table(&tree, "data")?;
+    check::model(&keys, &model, raw_data.classes.len(), &image)?;
+    check::class_map(&keys, &model, &train, &stages)?;
+    let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    let pretrained = extra
+        .pretrained
+        .map(|path| paths.existing("model.pretrained", &path))
+        .transpose()?;
+    let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
+    let segment = check::segment(&keys, table(&tree, "segment")?)?;
+    let raw::Report { notes, samples } = table(&tree, "report")?;
+    let resolved = resolved(&tree, &data, pretrained.as_deref());
+    Ok(Settings {
+        title: if raw_pipeline.title.is_empty() {
+            name.clone()
+        } else {
+            raw_pipeline.title
+        },
+        name,
+        seed: raw_pipeline.seed,
+        device: raw_pipeline.device,
+        stages,
+        data,
+        image,
+        augment,
+        model,
+        pretrained,
+        train,
+        evaluate,
+        segment,
+        notes,
+        samples,
+        resolved: resolved.to_toml().to_string(),
+        leaves: resolved.leaves(),
+    })
+}
+
+fn table<T: serde::de::DeserializeOwned>(tree: &Node, name: &str) -> Result<T, ConfigError> {
+    decode(tree.get(name).unwrap_or(&Node::table()), name, &[])
+}
+
+/// One table that holds two structs' keys: `own` go to the second.
+fn split_table<T, U>(tree: &Node, name: &str, own: &[&str]) -> Result<(T, U), ConfigError>
+where
+    T: serde::de::DeserializeOwned,
+    U: serde::de::DeserializeOwned,
+{
+    let mut foreign = tree.get(name).cloned().unwrap_or_else(Node::table);
+    let mut ours = Node {
+        origin: foreign.origin.clone(),
+        ..Node::table()
+    };
+    for key in own {
+        if let Some(node) = foreign.take(key) {
+            ours.put(key, node);
+        }
+    }
+    Ok((decode(&foreign, name, own)?, decode(&ours, name, &[])?))
+}
+
+fn data(
+    keys: &Keys<'_>,
+    paths: &Paths<'_>,
+    raw: raw::Data,
+    seed: u64,
+    runs: &Path,
+) -> Result<DataSettings, ConfigError> {
+    let phantom = keys
+        .tree
+        .get("phantom")
+        .map(|node| decode(node, "phantom", &[]))
+        .transpose()?;
+    let phantom = phantom
+        .map(|raw| check::phantom(keys, phantom_config(&raw)))
+        .transpose()?;
+    let policy = check::policy(keys, &raw.validation, seed)?;
+    let (root, masks, regions) = match &phantom {
+        Some(config) => {
+            let made = phantom_folder(runs, config);
+            let regions = vec![
+                ("lungs".into(), made.join("masks/lungs")),
+                ("opacity".into(), made.join("masks/opacity")),
+            ];
+            (made.join("images"), None, regions)
+        }
+        None => {
+            let root = paths.existing("data.dir", &raw.dir)?;
+            let masks = raw
+                .masks
+                .map(|path| paths.existing("data.masks", &path))
+                .transpose()?;
+            let region = |(name, path): (&String, &String)| {
+                Ok((
+                    name.clone(),
+                    paths.existing(&format!("data.regions.{name}"), path)?,
+                ))
+            };
+            (
+                root,
+                masks,
+                raw.regions
+                    .iter()
+                    .map(region)
+                    .collect::<Result<_, ConfigError>>()?,
+            )
+        }
+    };
+    check::positive(keys, raw.positive.as_deref(), &raw.classes)?;
+    check::limit(keys, raw.limit_per_class)?;
+    let index = IndexConfig {
+        root,
+        splits: raw.folders,
+        classes: raw.classes,
+        patients: raw.patients,
+        masks,
+        on_bad_image: raw.on_bad_image,
+    };
+    Ok(DataSettings {
+        index,
+        policy,
+        limit_per_class: raw.limit_per_class,
+        positive: raw.positive,
+        regions,
+        phantom,
+    })
+}
+
+fn phantom_config(raw: &raw::Phantom) -> PhantomConfig {
+    let class = |[normal, pneumonia]: [usize; 2]| ClassImages { normal, pneumonia };
+    PhantomConfig {
+        size: raw.size,
+        train: class(raw.train),
+        val: class(raw.val),
+        test: class(raw.test),
+        images_per_patient: raw.images_per_patient,
+        difficulty: raw.difficulty,
+        seed: raw.seed,
+        ..PhantomConfig::default()
+    }
+}
+
+/// One folder a configuration, so that runs share what they have in common.
+fn phantom_folder(runs: &Path, config: &PhantomConfig) -> PathBuf {
+    let hash = crate::hash::hex(format!("{config:?}").as_bytes());
+    let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.into());
+    runs.join(".phantom").join(&hash[..12])
+}
+
+/// Paths in a file start at the root, paths in an option where the user stands.
+struct Paths<'a> {
+    root: &'a Path,
+    tree: &'a Node,
+}
+
+impl Paths<'_> {
+    fn existing(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        let node = self.tree.get(key);
+        let from_option = node.is_some_and(|n| matches!(n.origin, Origin::Option(_)));
+        let full = if from_option {
+            PathBuf::from(path)
+        } else {
+            self.root.join(path)
+        };
+        let full = std::path::absolute(&full).unwrap_or(full);
+        if !path.is_empty() && full.exists() {
+            return Ok(full);
+        }
+        let origin = node.map_or_else(|| "settings".into(), |n| n.origin.to_string());
+        let message = match (key, path) {
+            (_, "") => {
+                "no folder is given: name the one that holds the images, or pass --data DIR".into()
+            }
+            ("data.dir", _) => format!(
+                "no data folder at {}; see data/README.md for how to get the data, or pass --data DIR",
+                full.display()
+            ),
+            ("model.pretrained", _) => format!(
+                "no weights file at {}; leave the key out to start from random weights",
+                full.display()
+            ),
+            _ => format!("nothing at {}", full.display()),
+        };
+        Err(ConfigError::Value {
+            key: key.into(),
+            origin,
+            message,
+        })
+    }
+}
+
+fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node {
+    let mut tree = tree.clone();
+    let text = |path: &Path| Node {
+        value: Value::Text(path.to_string_lossy().into_owned()),
+        origin: Origin::Implied,
+    };
+    if data.phantom.is_none() {
+        tree.put("data.dir", text(&data.index.root));
+        if let Some(masks) = &data.index.masks {
+            tree.put("data.masks", text(masks));
+        }
+        for (name, path) in &data.regions {
+            tree.put(&format!("data.regions.{name}"), text(path));
+        }
+    }
+    if let Some(path) = pretrained {
+        tree.put("model.pretrained", text(path));
+    }
+    tree
+}

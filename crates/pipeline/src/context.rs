@@ -1,0 +1,214 @@
+//! What stages share: settings, the run's folder, progress, and the data, read when first asked for.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+use dataset::{Loader, LoaderConfig, Manifest, Splits, phantom};
+use report::{Document, Figure};
+
+use crate::config::Settings;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::run_dir::{RUN, RunDir};
+
+/// Given to every stage.
+pub struct Context<'a> {
+    /// Checked settings.
+    pub settings: &'a Settings,
+    /// Where results go.
+    pub run: &'a RunDir,
+    /// Where progress goes.
+    pub progress: Progress,
+    /// Whether the user wants to stop.
+    pub interrupt: &'a Interrupt,
+    data: Option<Data>,
+}
+
+/// The data set as this run sees it.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// All images, with the splits of this run.
+    pub manifest: Manifest,
+    /// All images, with the splits of the folders.
+    pub as_shipped: Manifest,
+    /// Rows of each split.
+    pub splits: Splits,
+    /// Label of the class that binary figures speak of.
+    pub positive: usize,
+}
+
+impl<'a> Context<'a> {
+    /// A context with nothing read yet.
+    pub fn new(
+        settings: &'a Settings,
+        run: &'a RunDir,
+        progress: Progress,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        Context {
+            settings,
+            run,
+            progress,
+            interrupt,
+            data: None,
+        }
+    }
+
+    /// The data set: indexed at the first call. A resumed run checks that the data are those it began with.
+    ///
+    /// # Errors
+    /// As [`dataset::index`] and [`Splits::new`]; data that have changed since the run began.
+    pub fn data(&mut self) -> Result<&Data> {
+        let data = match self.data.take() {
+            Some(data) => data,
+            None => self.read_data()?,
+        };
+        Ok(self.data.insert(data))
+    }
+
+    /// The data set, for callers that have called [`Context::data`] and need the context beside it.
+    ///
+    /// # Errors
+    /// As [`Context::data`].
+    pub fn data_cloned(&mut self) -> Result<Data> {
+        self.data().cloned()
+    }
+
+    fn read_data(&self) -> Result<Data> {
+        let settings = &self.settings.data;
+        self.make_phantom()?;
+        let as_shipped = self.index()?;
+        let splits = Splits::new(&as_shipped, &settings.policy, settings.limit_per_class)?;
+        let manifest = as_shipped.with_splits(&splits)?;
+        let positive = positive_label(&manifest, settings.positive.as_deref())?;
+        self.check_fingerprint(&manifest.fingerprint())?;
+        Ok(Data {
+            manifest,
+            as_shipped,
+            splits,
+            positive,
+        })
+    }
+
+    fn make_phantom(&self) -> Result<()> {
+        let Some(config) = &self.settings.data.phantom else {
+            return Ok(());
+        };
+        let Some(folder) = self.settings.data.index.root.parent() else {
+            return Ok(());
+        };
+        if let Some(parent) = folder.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        if !folder.exists() {
+            self.progress
+                .say("  no data folder: making phantom radiographs");
+        }
+        phantom::generate(folder, config)?;
+        Ok(())
+    }
+
+    fn index(&self) -> Result<Manifest> {
+        let job = std::sync::OnceLock::new();
+        let last = AtomicUsize::new(0);
+        let manifest = dataset::index_with_progress(&self.settings.data.index, &|done, total| {
+            let job = job.get_or_init(|| self.progress.job("indexing", "images", total as u64));
+            // Threads report out of order: only ever forwards.
+            job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
+        })?;
+        for bad in manifest.bad_images() {
+            self.progress
+                .say(format!("  warning: left out {}: {}", bad.path, bad.reason));
+        }
+        Ok(manifest)
+    }
+
+    fn check_fingerprint(&self, found: &str) -> Result<()> {
+        let mut record = self.run.record()?;
+        match &record.data_fingerprint {
+            Some(known) if known != found => bail!(
+                "the images under {} have changed since this run began; start a new run instead of resuming it",
+                self.settings.data.index.root.display()
+            ),
+            Some(_) => Ok(()),
+            None => {
+                record.data_fingerprint = Some(found.into());
+                self.run.write_json(RUN, &record)
+            }
+        }
+    }
+
+    /// A loader over some rows, in their order, without augmentation.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub fn loader(&mut self, rows: Vec<usize>) -> Result<Loader> {
+        let config = self.loader_config(false);
+        Ok(Loader::new(&self.data()?.manifest, rows, config)?)
+    }
+
+    /// How images are read; `training` shuffles.
+    pub fn loader_config(&self, training: bool) -> LoaderConfig {
+        let image = &self.settings.image;
+        LoaderConfig {
+            height: image.height,
+            width: image.width,
+            channels: image.channels,
+            batch_size: self.settings.train.batch_size,
+            mean: image.mean.clone(),
+            std: image.std.clone(),
+            seed: self.settings.seed,
+            shuffle: training,
+            drop_last: false,
+            queue: 2,
+            cache_bytes: image.cache_bytes,
+            on_bad_image: self.settings.data.index.on_bad_image,
+        }
+    }
+
+    /// Saves a figure as `figures/<name>.png` and adds it to a section.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn figure(
+        &self,
+        section: &mut Document,
+        name: &str,
+        figure: &Figure,
+        alt: &str,
+        caption: &str,
+    ) -> Result<()> {
+        let path: PathBuf = self.run.folder("figures")?.join(format!("{name}.png"));
+        figure.save(&path)?;
+        section.figure(&format!("figures/{name}.png"), alt, caption);
+        Ok(())
+    }
+
+    /// Saves a stage's part of the report.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn section(&self, stage: &str, section: &Document) -> Result<()> {
+        self.run.folder("sections")?;
+        self.run.write(
+            &format!("sections/{stage}.md"),
+            section.to_string().as_bytes(),
+        )
+    }
+}
+
+fn positive_label(manifest: &Manifest, name: Option<&str>) -> Result<usize> {
+    let classes = manifest.classes();
+    let Some(name) = name else {
+        return Ok(classes.len().saturating_sub(1));
+    };
+    match classes.iter().position(|class| class == name) {
+        Some(label) => Ok(label),
+        None => bail!(
+            "data.positive = \"{name}\" is no class; the data have {}",
+            classes.join(", ")
+        ),
+    }
+}

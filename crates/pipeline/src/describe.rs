@@ -1,0 +1,83 @@
+//! What there is, and what a pipeline's network looks like.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::config::{self, ConfigError, Request};
+use crate::stages;
+
+/// Pipelines, encoders, decoders, heads and stages, as text.
+pub fn list(root: &Path) -> String {
+    let folder = root.join("pipelines");
+    let mut text = String::new();
+    let pipelines = config::pipelines(&folder);
+    let titles: Vec<String> = pipelines
+        .iter()
+        .map(|p| config::pipeline_title(&folder, p).unwrap_or_default())
+        .collect();
+    table(
+        &mut text,
+        "pipelines",
+        pipelines
+            .iter()
+            .map(String::as_str)
+            .zip(titles.iter().map(String::as_str)),
+    );
+    table(
+        &mut text,
+        "encoders",
+        model::build::encoders()
+            .iter()
+            .map(|e| (e.name, e.description)),
+    );
+    table(
+        &mut text,
+        "decoders",
+        model::build::decoders()
+            .iter()
+            .map(|d| (d.name, d.description)),
+    );
+    table(
+        &mut text,
+        "heads",
+        model::build::heads()
+            .iter()
+            .map(|h| (h.name, h.description)),
+    );
+    table(
+        &mut text,
+        "stages",
+        stages::all().iter().map(|s| (s.name(), s.about())),
+    );
+    text
+}
+
+fn table<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "{title}:");
+    for (name, about) in rows {
+        let _ = writeln!(text, "  {name:<width$}  {about}");
+    }
+    text.push('\n');
+}
+
+/// The graph of a pipeline's network at its image size: nodes, shapes, parameters, multiply-adds.
+///
+/// # Errors
+/// As [`config::load`].
+pub fn describe(request: &Request) -> Result<String, ConfigError> {
+    let settings = config::load(request)?;
+    let wrong = |message: String| ConfigError::Value {
+        key: "model".into(),
+        origin: settings.name.clone(),
+        message,
+    };
+    let graph = settings
+        .graph(settings.data.index.classes.len().max(2))
+        .map_err(|e| wrong(e.to_string()))?;
+    graph
+        .dump(settings.image.height, settings.image.width)
+        .map_err(|e| wrong(e.to_string()))
+}

@@ -1,0 +1,163 @@
+//! A trained network on new images: class, probability, overlay, and a trace that says how the answer came about.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use model::graph::Hwc;
+use report::{OVERLAY_THRESHOLD, Plane, overlay};
+use serde::Serialize;
+
+use crate::stages::decide;
+use crate::trained::{Input, Trained, extra};
+
+/// The answer to one image, and all that it depends on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The file.
+    pub image: PathBuf,
+    /// SHA-256 of its bytes.
+    pub image_sha256: String,
+    /// Pixels down and across in the file.
+    pub original_size: [usize; 2],
+    /// The answer.
+    pub class: String,
+    /// By class, at the fitted temperature.
+    pub probabilities: Vec<ClassProbability>,
+    /// Probability of `positive` from which it is called; the most probable class wins without one.
+    pub threshold: Option<f64>,
+    /// The class that the threshold belongs to.
+    pub positive: String,
+    /// Divides the scores before they become probabilities.
+    pub temperature: f64,
+    /// What happened to the image, in order.
+    pub preprocessing: Vec<String>,
+    /// SHA-256 of the checkpoint.
+    pub weights_sha256: String,
+    /// Version that trained it, and version that answers.
+    pub versions: [String; 2],
+    /// Green share of the image.
+    pub green_share: Option<f64>,
+    /// The overlay written, where the network has a class map.
+    pub overlay: Option<PathBuf>,
+}
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassProbability {
+    /// Class.
+    pub class: String,
+    /// In [0, 1].
+    pub probability: f64,
+}
+
+/// A network ready to answer.
+pub struct Predictor {
+    trained: Trained,
+    sha256: String,
+}
+
+impl Predictor {
+    /// From a run's folder or a checkpoint file.
+    ///
+    /// # Errors
+    /// Nothing there, or a damaged file.
+    pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
+        let path = crate::trained::find(run_or_checkpoint)?;
+        Ok(Predictor {
+            trained: Trained::load(&path)?,
+            sha256: crate::hash::of_file(&path)?,
+        })
+    }
+
+    /// Answers one image; the overlay goes into `folder`.
+    ///
+    /// # Errors
+    /// An image that cannot be read, an overlay that cannot be written.
+    pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
+        let (meta, positive) = (&self.trained.meta, self.trained.positive());
+        let p = &meta.preprocessing;
+        let picture = dataset::read_image(image, p.height, p.width, p.channels)?;
+        let normalized = normalize(&picture.image, &p.mean, &p.std);
+        let input = Input {
+            data: &normalized,
+            n: 1,
+            shape: Hwc {
+                h: p.height,
+                w: p.width,
+                c: p.channels,
+            },
+        };
+        let map_of = self.trained.has_map().then_some(positive);
+        let answers = self.trained.answer(input, map_of, false)?;
+        let probabilities = self.trained.probabilities(&answers.logits)?;
+        let class = decide(&probabilities, positive, meta.threshold);
+        let drawn = map_of
+            .map(|_| self.draw(image, folder, &answers.maps))
+            .transpose()?;
+        let named = meta.classes.iter().zip(&probabilities);
+        Ok(Prediction {
+            image: image.into(),
+            image_sha256: crate::hash::of_file(image)?,
+            original_size: [picture.original_height, picture.original_width],
+            class: meta.classes.get(class).cloned().unwrap_or_default(),
+            probabilities: named
+                .map(|(class, p)| ClassProbability {
+                    class: class.clone(),
+                    probability: *p,
+                })
+                .collect(),
+            threshold: meta.threshold,
+            positive: meta.classes.get(positive).cloned().unwrap_or_default(),
+            temperature: meta.temperature.unwrap_or(1.0),
+            preprocessing: self.steps(),
+            weights_sha256: self.sha256.clone(),
+            versions: [
+                meta.extra.get(extra::VERSION).cloned().unwrap_or_default(),
+                crate::VERSION.into(),
+            ],
+            green_share: drawn.as_ref().map(|(_, share)| *share),
+            overlay: drawn.map(|(path, _)| path),
+        })
+    }
+
+    fn steps(&self) -> Vec<String> {
+        let p = &self.trained.meta.preprocessing;
+        vec![
+            format!("resize to {}x{}", p.height, p.width),
+            if p.channels == 1 {
+                "grey".into()
+            } else {
+                "grey replicated to RGB".into()
+            },
+            "divide by full scale".into(),
+            format!("subtract {:?}, divide by {:?}", p.mean, p.std),
+        ]
+    }
+
+    /// At the image's own size.
+    fn draw(&self, image: &Path, folder: &Path, map: &[f32]) -> Result<(PathBuf, f64)> {
+        let p = &self.trained.meta.preprocessing;
+        let map = Plane::new(p.width as u32, p.height as u32, map.to_vec())?;
+        let size = dataset::read_image(image, 1, 1, 1)?;
+        let original = crate::pictures::grey(image, size.original_height, size.original_width)?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        let path = folder.join(format!("{stem}.overlay.png"));
+        crate::pictures::save_png(&path, &overlay(&original, &map, OVERLAY_THRESHOLD)?)?;
+        let green = map
+            .values()
+            .iter()
+            .filter(|v| **v >= OVERLAY_THRESHOLD)
+            .count();
+        Ok((path, green as f64 / map.values().len() as f64))
+    }
+}
+
+fn normalize(image: &[f32], mean: &[f32], std: &[f32]) -> Vec<f32> {
+    image
+        .iter()
+        .enumerate()
+        .map(|(i, v)| (v - mean[i % mean.len()]) / std[i % std.len()])
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! Runs a pipeline's stages in order, and goes on with a run that was broken off.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::config::{self, Request, Settings};
+use crate::context::Context;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::run_dir::{RESOLVED, RUN, RunDir, RunRecord};
+use crate::stages::Stage;
+
+/// Seconds that each stage took, over all attempts of a run.
+pub(crate) const TIMINGS: &str = "timings.json";
+
+/// A run that has ended well.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Whether the data were phantoms.
+    pub phantom: bool,
+    /// How long this process worked on it.
+    pub took: Duration,
+}
+
+/// Starts a fresh run of a pipeline, or with `resume` goes on with the newest unfinished one.
+///
+/// # Errors
+/// A [`config::ConfigError`] before anything runs; what a stage said; [`crate::Interrupted`].
+pub fn run(
+    request: &Request,
+    resume: bool,
+    progress: Progress,
+    interrupt: &Interrupt,
+) -> Result<Finished> {
+    let settings = config::load(request)?;
+    let start = Instant::now();
+    let run = if resume {
+        resumed(request, &settings)?
+    } else {
+        fresh(request, &settings)?
+    };
+    progress.say(format!("{} in {}", settings.name, run.path().display()));
+    let mut record = run.record()?;
+    let mut context = Context::new(&settings, &run, progress, interrupt);
+    let total = settings.stages.len();
+    for (i, stage) in settings.stages.iter().enumerate() {
+        if record.done.iter().any(|done| done == stage.name()) {
+            progress.say(format!("[{}/{total}] {}: done before", i + 1, stage.name()));
+            continue;
+        }
+        progress.say(format!(
+            "[{}/{total}] {}: {}",
+            i + 1,
+            stage.name(),
+            stage.about()
+        ));
+        record = run_stage(*stage, &mut context)?;
+    }
+    record.finished = true;
+    run.write_json(RUN, &record)?;
+    Ok(Finished {
+        folder: run.path().into(),
+        phantom: settings.data.phantom.is_some(),
+        took: start.elapsed(),
+    })
+}
+
+fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<RunRecord> {
+    let start = Instant::now();
+    let result = context
+        .interrupt
+        .check()
+        .map_err(Into::into)
+        .and_then(|()| stage.run(context));
+    add_seconds(context.run, stage.name(), start.elapsed())?;
+    result.with_context(|| format!("stage \"{}\"", stage.name()))?;
+    // Read again: the first stage writes the data's fingerprint.
+    let mut record = context.run.record()?;
+    record.done.push(stage.name().into());
+    context.run.write_json(RUN, &record)?;
+    Ok(record)
+}
+
+/// Seconds by stage name.
+pub fn timings(run: &RunDir) -> BTreeMap<String, f64> {
+    run.read_json(TIMINGS).unwrap_or_default()
+}
+
+fn add_seconds(run: &RunDir, stage: &str, took: Duration) -> Result<()> {
+    let mut timings = timings(run);
+    *timings.entry(stage.into()).or_default() += took.as_secs_f64();
+    run.write_json(TIMINGS, &timings)
+}
+
+fn fresh(request: &Request, settings: &Settings) -> Result<RunDir> {
+    let run = RunDir::create(&request.runs(), &settings.name)?;
+    run.write(RESOLVED, settings.resolved.as_bytes())?;
+    let record = RunRecord {
+        pipeline: settings.name.clone(),
+        version: crate::VERSION.into(),
+        seed: settings.seed,
+        device: "cpu".into(),
+        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ..RunRecord::default()
+    };
+    run.write_json(RUN, &record)?;
+    run.link_latest()?;
+    Ok(run)
+}
+
+fn resumed(request: &Request, settings: &Settings) -> Result<RunDir> {
+    let run = RunDir::newest_unfinished(&request.runs(), &settings.name)?;
+    let text = run.read(RESOLVED)?;
+    let began_with = config::leaves(&run.file(RESOLVED), &text)?;
+    if let Some(difference) = difference(&began_with, &settings.leaves) {
+        bail!(
+            "{} was begun with other settings: {difference}; resume with the same, or start a new run",
+            run.path().display()
+        );
+    }
+    let version = run.record()?.version;
+    if version != crate::VERSION {
+        bail!(
+            "{} was begun by version {version}, this is {}; start a new run",
+            run.path().display(),
+            crate::VERSION
+        );
+    }
+    run.link_latest()?;
+    Ok(run)
+}
+
+/// The first key whose value differs, in words.
+fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<String> {
+    let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+        before.iter().cloned().collect(),
+        now.iter().cloned().collect(),
+    );
+    let value = |map: &BTreeMap<String, String>, key: &String| {
+        map.get(key)
+            .cloned()
+            .unwrap_or_else(|| "its default".into())
+    };
+    let key = before
+        .keys()
+        .chain(now.keys())
+        .find(|key| before.get(*key) != now.get(*key))?;
+    Some(format!(
+        "{key} was {}, now it is {}",
+        value(&before, key),
+        value(&now, key)
+    ))
+}

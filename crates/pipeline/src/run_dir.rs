@@ -1,0 +1,287 @@
+//! A run's folder: `runs/<pipeline>/<time>/`, enough to repeat the run and to go on with it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The settings that the run was started with, complete, as a pipeline file of its own.
+pub(crate) const RESOLVED: &str = "resolved.toml";
+/// What ran on what: versions, seed, data fingerprint, stages done.
+pub(crate) const RUN: &str = "run.json";
+
+/// The folder of one run. All writes are a temporary file and a rename.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Pipeline's name.
+    pub pipeline: String,
+    /// Version of this program.
+    pub version: String,
+    /// Decides every random number.
+    pub seed: u64,
+    /// `cpu`, `cuda`.
+    pub device: String,
+    /// Operating system and processor family.
+    pub platform: String,
+    /// SHA-256 over classes, paths, labels and file contents; set by the first stage.
+    pub data_fingerprint: Option<String>,
+    /// Stages that have ended, in order.
+    pub done: Vec<String>,
+    /// Whether all stages have ended.
+    pub finished: bool,
+}
+
+impl RunDir {
+    /// A fresh folder for a run that starts now.
+    pub fn create(runs: &Path, pipeline: &str) -> Result<Self> {
+        let parent = runs.join(pipeline);
+        make_folder(&parent)?;
+        let stamp = timestamp(SystemTime::now());
+        for attempt in 1..1000 {
+            let name = if attempt == 1 {
+                stamp.clone()
+            } else {
+                format!("{stamp}-{attempt}")
+            };
+            let path = parent.join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(RunDir { path }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(unwritable(e, "create the run folder", &path)),
+            }
+        }
+        bail!("{} holds a thousand runs of this second", parent.display())
+    }
+
+    /// A folder that exists already (`latest` included).
+    pub fn open(path: &Path) -> Result<Self> {
+        let path = fs::canonicalize(path)
+            .with_context(|| format!("no run folder at {}", path.display()))?;
+        if path.is_dir() {
+            return Ok(RunDir { path });
+        }
+        // Where links are not to be had, `latest` is a text file that holds the newest run's name.
+        let name = fs::read_to_string(&path).unwrap_or_default();
+        let target = path.with_file_name(name.trim());
+        if !name.trim().is_empty() && target.is_dir() {
+            return Ok(RunDir { path: target });
+        }
+        bail!("{} is no run folder", path.display())
+    }
+
+    /// The newest run of a pipeline that has not finished.
+    pub fn newest_unfinished(runs: &Path, pipeline: &str) -> Result<Self> {
+        let parent = runs.join(pipeline);
+        let listed = fs::read_dir(&parent)
+            .map(|d| d.filter_map(|e| Some(e.ok()?.path())).collect::<Vec<_>>());
+        let mut folders = listed.unwrap_or_default();
+        folders.sort();
+        let all = folders
+            .iter()
+            .rev()
+            .filter(|p| !p.is_symlink() && p.join(RUN).is_file())
+            .map(|p| RunDir { path: p.clone() });
+        let unfinished = |run: &RunDir| run.record().is_ok_and(|record| !record.finished);
+        all.into_iter().find(unfinished).ok_or_else(|| {
+            anyhow!(
+                "no unfinished run in {}: start one with `cargo xtask pipeline {pipeline}`",
+                parent.display()
+            )
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A folder in it, made if need be.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        make_folder(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_atomic(&self.file(name), bytes)
+    }
+
+    /// As [`RunDir::write`], pretty JSON.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(value)
+            .with_context(|| format!("{name} cannot be written as JSON"))?;
+        text.push('\n');
+        self.write(name, text.as_bytes())
+    }
+
+    /// Reads a text file.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let path = self.file(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Reads JSON.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        serde_json::from_str(&self.read(name)?)
+            .with_context(|| format!("{} is damaged", self.file(name).display()))
+    }
+
+    /// `run.json`.
+    pub fn record(&self) -> Result<RunRecord> {
+        self.read_json(RUN)
+    }
+
+    /// Points `latest`, beside the run folders, at this one.
+    pub fn link_latest(&self) -> Result<()> {
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Ok(());
+        };
+        let (link, temporary) = (
+            parent.join("latest"),
+            parent.join(format!(".latest.{}", std::process::id())),
+        );
+        // A leftover of a killed process with our id; absent as a rule.
+        let _ = fs::remove_file(&temporary);
+        match symlink(Path::new(name), &temporary) {
+            Ok(()) => fs::rename(&temporary, &link)
+                .with_context(|| format!("cannot write {}", link.display())),
+            Err(_) => write_atomic(&link, format!("{}\n", name.to_string_lossy()).as_bytes()),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes beside the target, flushes to the disk, renames over it.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
+        // Best effort: the error that matters is the one of the write.
+        let _ = fs::remove_file(&temporary);
+        unwritable(e, "write", path)
+    })
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| unwritable(e, "create the folder", path))
+}
+
+fn unwritable(error: io::Error, action: &str, path: &Path) -> anyhow::Error {
+    let hint = "is the disk full, the folder writable? choose another place with --out DIR";
+    anyhow::Error::new(error).context(format!("cannot {action} {} ({hint})", path.display()))
+}
+
+/// `2026-11-23T13-46-55Z`: sorts by time, and is a file name everywhere.
+fn timestamp(now: SystemTime) -> String {
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}-{m:02}-{s:02}Z")
+}
+
+/// Days since 1970 to the Gregorian date (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (
+        yoe + era * 400 + u64::from(month <= 2),
+        month,
+        doy - (153 * mp + 2) / 5 + 1,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_are_dates() {
+        // date -u -d @N +%FT%H-%M-%SZ
+        let check = |seconds, expected: &str| {
+            assert_eq!(
+                timestamp(UNIX_EPOCH + Duration::from_secs(seconds)),
+                expected
+            );
+        };
+        check(0, "1970-01-01T00-00-00Z");
+        check(951_782_400, "2000-02-29T00-00-00Z");
+        check(1_735_689_599, "2024-12-31T23-59-59Z");
+        check(4_107_542_400, "2100-03-01T00-00-00Z");
+    }
+
+    #[test]
+    fn a_second_run_in_one_second_gets_its_own_folder_and_latest_follows() {
+        let runs = tempfile::tempdir().unwrap();
+        let first = RunDir::create(runs.path(), "p").unwrap();
+        first.link_latest().unwrap();
+        let second = RunDir::create(runs.path(), "p").unwrap();
+        second.link_latest().unwrap();
+        assert_ne!(first.path(), second.path());
+        let latest = RunDir::open(&runs.path().join("p/latest")).unwrap();
+        assert_eq!(latest.path(), fs::canonicalize(second.path()).unwrap());
+    }
+
+    #[test]
+    fn a_run_folder_that_cannot_be_made_is_named_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runs");
+        fs::write(&file, "not a folder").unwrap();
+        let error = RunDir::create(&file, "p").unwrap_err().to_string();
+        assert!(error.contains("runs") && error.contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn only_unfinished_runs_resume() {
+        let runs = tempfile::tempdir().unwrap();
+        assert!(
+            RunDir::newest_unfinished(runs.path(), "p")
+                .unwrap_err()
+                .to_string()
+                .contains("no unfinished run")
+        );
+        let run = RunDir::create(runs.path(), "p").unwrap();
+        let mut record = RunRecord::default();
+        run.write_json(RUN, &record).unwrap();
+        assert_eq!(
+            RunDir::newest_unfinished(runs.path(), "p").unwrap().path(),
+            run.path()
+        );
+        record.finished = true;
+        run.write_json(RUN, &record).unwrap();
+        assert!(RunDir::newest_unfinished(runs.path(), "p").is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! What the data are like, before anything is trained on them.
+
+use anyhow::Result;
+use dataset::{EdaConfig, Split};
+use report::{
+    Align, ClassDistribution, Document, Histogram, HistogramSeries, ImageGrid, SplitCounts, Table,
+    Tile, format,
+};
+
+use super::{Artifact, Stage};
+use crate::context::{Context, Data};
+use crate::pictures::{grey, spread};
+use crate::words::count;
+
+pub(super) struct Eda;
+
+impl Stage for Eda {
+    fn name(&self) -> &'static str {
+        "eda"
+    }
+
+    fn about(&self) -> &'static str {
+        "counts, sizes, intensities, duplicates, and patients on two sides of a split"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[Artifact::Manifest, Artifact::Splits]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Eda]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let data = context.data_cloned()?;
+        let config = EdaConfig {
+            seed: context.settings.seed,
+            ..EdaConfig::default()
+        };
+        let eda = dataset::Eda::new(&data.manifest, &config)?;
+        context.run.write_json("eda.json", &eda)?;
+        let mut section = Document::fragment();
+        section.heading(2, "What the data are like");
+        class_figure(context, &data, &mut section)?;
+        samples(context, &data, &mut section)?;
+        section.heading(3, "What to mind").list(warnings(&eda));
+        section.table(&facts(&eda)?);
+        intensity(context, &eda, &mut section)?;
+        context.section("eda", &section)
+    }
+}
+
+fn class_figure(context: &Context<'_>, data: &Data, section: &mut Document) -> Result<()> {
+    let split = |split: Split| SplitCounts {
+        name: split.name().into(),
+        counts: data
+            .manifest
+            .class_counts(data.splits.rows(split))
+            .iter()
+            .map(|n| *n as u64)
+            .collect(),
+    };
+    let figure = ClassDistribution {
+        title: "Images of each class in each split".into(),
+        classes: data.manifest.classes().to_vec(),
+        splits: Split::ALL.map(split).to_vec(),
+    };
+    context.figure(
+        section,
+        "classes",
+        &figure.draw()?,
+        "Class distribution",
+        "",
+    )
+}
+
+fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result<()> {
+    let classes = data.manifest.classes();
+    let each = context.settings.samples.div_ceil(classes.len()).max(1);
+    let mut tiles = vec![];
+    for (label, class) in classes.iter().enumerate() {
+        let rows: Vec<usize> = data
+            .splits
+            .train
+            .iter()
+            .copied()
+            .filter(|r| data.manifest.rows()[*r].class == label)
+            .collect();
+        for row in spread(&rows, each) {
+            let record = &data.manifest.rows()[row];
+            let image = grey(
+                &data.manifest.image_file(record),
+                context.settings.image.height,
+                context.settings.image.width,
+            )?;
+            let name = record.path.rsplit('/').next().unwrap_or_default();
+            tiles.push(Tile {
+                image: image.into(),
+                caption: format!("{class}: {name}"),
+                border: None,
+            });
+        }
+    }
+    let (h, w) = (context.settings.image.height, context.settings.image.width);
+    let subtitle = format!("training split, as the network sees them: {h}×{w}");
+    let figure = ImageGrid {
+        title: "Samples".into(),
+        subtitle,
+        columns: 0,
+        tiles,
+    };
+    context.figure(
+        section,
+        "samples",
+        &figure.draw()?,
+        "Sample images of each class",
+        "",
+    )
+}
+
+fn warnings(eda: &dataset::Eda) -> Vec<String> {
+    if eda.warnings.is_empty() {
+        vec!["Nothing stands out.".into()]
+    } else {
+        eda.warnings.iter().map(|w| Document::escape(w)).collect()
+    }
+}
+
+fn facts(eda: &dataset::Eda) -> Result<Table> {
+    let mut table = Table::new([("fact", Align::Left), ("value", Align::Left)]);
+    let sizes = &eda.sizes;
+    let copies: usize = eda.duplicates.iter().map(|g| g.paths.len()).sum();
+    let most = eda
+        .images_per_patient
+        .iter()
+        .map(|p| p.images)
+        .max()
+        .unwrap_or(0);
+    let formats: Vec<String> = eda
+        .formats
+        .iter()
+        .map(|f| {
+            format!(
+                "{} of {} channels at {} bit",
+                f.images, f.channels, f.bit_depth
+            )
+        })
+        .collect();
+    let imbalance: Vec<String> = eda
+        .splits
+        .iter()
+        .filter_map(|s| Some(format!("{} {}:1", s.split, format::fixed(s.imbalance?, 2))))
+        .collect();
+    table.row([
+        "images, patients",
+        &format!("{}, {}", eda.images, eda.patients),
+    ])?;
+    table.row(["images of one patient", &format!("1 to {most}")])?;
+    table.row(["class imbalance", &imbalance.join(", ")])?;
+    table.row([
+        "widths (5 % – median – 95 %)",
+        &format!(
+            "{:.0} – {:.0} – {:.0} pixels",
+            sizes.width.p05, sizes.width.median, sizes.width.p95
+        ),
+    ])?;
+    table.row([
+        "heights (5 % – median – 95 %)",
+        &format!(
+            "{:.0} – {:.0} – {:.0} pixels",
+            sizes.height.p05, sizes.height.median, sizes.height.p95
+        ),
+    ])?;
+    table.row(["stored as", &formats.join(", ")])?;
+    table.row([
+        "byte-identical files",
+        &format!(
+            "{} in {}",
+            count(copies, "file"),
+            count(eda.duplicates.len(), "group")
+        ),
+    ])?;
+    table.row([
+        "patients on two sides of a split",
+        &count(eda.leaked_patients.len(), "patient"),
+    ])?;
+    table.row([
+        "files that could not be read",
+        &count(eda.bad_images.len(), "file"),
+    ])?;
+    Ok(table)
+}
+
+fn intensity(context: &Context<'_>, eda: &dataset::Eda, section: &mut Document) -> Result<()> {
+    let series = |c: &dataset::ClassIntensity| HistogramSeries {
+        name: c.class.clone(),
+        counts: c.mean_histogram.iter().map(|n| *n as u64).collect(),
+    };
+    let figure = Histogram {
+        title: "Mean brightness of the images".into(),
+        x_label: "mean grey value, 0 black, 1 white".into(),
+        range: (0.0, 1.0),
+        series: eda.intensity.iter().map(series).collect(),
+        as_share: true,
+        markers: vec![],
+    };
+    let caption = "Where these curves lie apart, brightness alone tells the classes apart, which is no finding in a lung.";
+    context.figure(
+        section,
+        "intensity",
+        &figure.draw()?,
+        "Histogram of mean brightness by class",
+        caption,
+    )
+}

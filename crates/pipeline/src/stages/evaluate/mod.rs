@@ -1,0 +1,156 @@
+//! How good it is: chosen on validation, judged on test, beside two baselines.
+
+mod baselines;
+mod figures;
+mod judge;
+mod section;
+
+use anyhow::Result;
+use dataset::Split;
+use model::checkpoint::Checkpoint;
+
+use super::index::csv;
+use super::{Artifact, Stage};
+use crate::context::{Context, Data};
+use crate::trained::Trained;
+
+pub(crate) use judge::decide;
+pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
+
+pub(super) struct Evaluate;
+
+/// A classifier's answers to the images of one split.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scored {
+    /// Rows of the manifest.
+    pub(crate) rows: Vec<usize>,
+    /// True classes.
+    pub(crate) labels: Vec<usize>,
+    /// Class scores before softmax, `[n, classes]`.
+    pub(crate) logits: Vec<f32>,
+    /// An id a patient: the bootstrap draws whole patients.
+    pub(crate) patients: Vec<usize>,
+}
+
+impl Stage for Evaluate {
+    fn name(&self) -> &'static str {
+        "evaluate"
+    }
+
+    fn about(&self) -> &'static str {
+        "chooses threshold and temperature on validation, judges on test, beside the baselines"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[Artifact::Manifest, Artifact::Splits, Artifact::Model]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Predictions, Artifact::Metrics]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let data = context.data_cloned()?;
+        let path = context.run.file(crate::MODEL);
+        let trained = Trained::load(&path)?;
+        let val = scored(context, &data, &trained, Split::Val)?;
+        let test = scored(context, &data, &trained, Split::Test)?;
+        let baselines = baselines::fit(context, &data)?;
+        let judged = judge::judge(context.settings, &data, [&val, &test], &baselines)?;
+        context.run.write(
+            "predictions.csv",
+            predictions(&data, &judged, [&val, &test]).as_bytes(),
+        )?;
+        let mut checkpoint = Checkpoint::load(&path)?;
+        checkpoint.meta.threshold = judged.metrics.threshold.map(|t| t.threshold);
+        checkpoint.meta.temperature = Some(judged.metrics.calibration.temperature);
+        checkpoint.save(&path)?;
+        context.run.write_json("metrics.json", &judged.metrics)?;
+        context
+            .progress
+            .say(format!("  test: {}", section::headline(&judged.metrics)));
+        context.section("evaluate", &section::write(context, &data, &judged)?)
+    }
+}
+
+fn scored(
+    context: &mut Context<'_>,
+    data: &Data,
+    trained: &Trained,
+    split: Split,
+) -> Result<Scored> {
+    let rows = data.splits.rows(split).to_vec();
+    let loader = context.loader(rows)?;
+    let job = context.progress.job(
+        &format!("inference, {split}"),
+        "images",
+        loader.len() as u64,
+    );
+    let mut scored = Scored::default();
+    trained.each(
+        &loader,
+        None,
+        context.settings.evaluate.tta,
+        (&job, context.interrupt),
+        |batch, answers| {
+            scored.rows.extend(&batch.rows);
+            scored.labels.extend(&batch.labels);
+            scored.logits.extend(answers.logits);
+            Ok(())
+        },
+    )?;
+    scored.patients = patient_ids(data, &scored.rows);
+    Ok(scored)
+}
+
+/// Numbers the patients in the order of their first image.
+fn patient_ids(data: &Data, rows: &[usize]) -> Vec<usize> {
+    let mut known = std::collections::HashMap::new();
+    let mut id = |row: &usize| {
+        let next = known.len();
+        *known
+            .entry(data.manifest.rows()[*row].patient.as_str())
+            .or_insert(next)
+    };
+    rows.iter().map(&mut id).collect()
+}
+
+fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> String {
+    let classes = data.manifest.classes();
+    let mut text = String::from("split,path,patient,class,predicted,correct");
+    classes
+        .iter()
+        .for_each(|c| text += &format!(",{}", csv(&format!("p_{c}"))));
+    classes
+        .iter()
+        .for_each(|c| text += &format!(",{}", csv(&format!("score_{c}"))));
+    text.push('\n');
+    for ((name, scored), p) in ["val", "test"]
+        .into_iter()
+        .zip(splits)
+        .zip(&judged.probabilities)
+    {
+        let per_image = scored
+            .rows
+            .iter()
+            .zip(&scored.labels)
+            .zip(p.chunks(classes.len()))
+            .zip(scored.logits.chunks(classes.len()));
+        for (((row, label), p), scores) in per_image {
+            let record = &data.manifest.rows()[*row];
+            let predicted = judged.metrics.decide(p);
+            text += &format!(
+                "{name},{},{},{},{},{}",
+                csv(&record.path),
+                csv(&record.patient),
+                csv(&classes[*label]),
+                csv(&classes[predicted]),
+                predicted == *label
+            );
+            p.iter().for_each(|p| text += &format!(",{p:.6}"));
+            scores.iter().for_each(|s| text += &format!(",{s}"));
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! Which images there are, and which split each is in.
+
+use anyhow::Result;
+use dataset::{Manifest, Split, SplitPolicy, Splits};
+use report::{Align, Document, Table, format};
+
+use super::{Artifact, Stage};
+use crate::config::Settings;
+use crate::context::{Context, Data};
+use crate::words::count;
+
+pub(super) struct Index;
+
+impl Stage for Index {
+    fn name(&self) -> &'static str {
+        "index"
+    }
+
+    fn about(&self) -> &'static str {
+        "reads the images, their classes and patients, and deals out the splits"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Manifest, Artifact::Splits]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let data = context.data_cloned()?;
+        data.manifest.write_csv(&context.run.file("manifest.csv"))?;
+        context
+            .run
+            .write("splits.csv", splits_csv(&data).as_bytes())?;
+        let n = |split| data.splits.rows(split).len();
+        context.progress.say(format!(
+            "  {} train, {} validation, {} test",
+            n(Split::Train),
+            n(Split::Val),
+            n(Split::Test)
+        ));
+        context.section("index", &section(&data, context.settings)?)
+    }
+}
+
+fn splits_csv(data: &Data) -> String {
+    let mut text = String::from("split,path,class,patient\n");
+    let lists = [
+        ("train", &data.splits.train),
+        ("val", &data.splits.val),
+        ("test", &data.splits.test),
+        ("dropped", &data.splits.dropped),
+    ];
+    for (name, rows) in lists {
+        for record in rows.iter().filter_map(|row| data.manifest.rows().get(*row)) {
+            let class = &data.manifest.classes()[record.class];
+            text += &format!(
+                "{name},{},{},{}\n",
+                csv(&record.path),
+                csv(class),
+                csv(&record.patient)
+            );
+        }
+    }
+    text
+}
+
+/// A CSV field, quoted where it must be (RFC 4180).
+pub(super) fn csv(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.into()
+    }
+}
+
+fn section(data: &Data, settings: &Settings) -> Result<Document> {
+    let mut section = Document::fragment();
+    section
+        .heading(2, "Data")
+        .paragraph(&origin(settings, &data.manifest));
+    section.table(&split_table(data)?);
+    section.paragraph(&policy(settings, &data.splits));
+    let bad = data.manifest.bad_images();
+    if !bad.is_empty() {
+        section.warning(&format!(
+            "{} could not be read and {} left out.",
+            count(bad.len(), "file"),
+            if bad.len() == 1 { "was" } else { "were" }
+        ));
+        let line = |b: &dataset::BadImage| format!("`{}`: {}", b.path, Document::escape(&b.reason));
+        let mut list = Document::fragment();
+        list.list(bad.iter().map(line));
+        section.details("Files left out", &list);
+    }
+    Ok(section)
+}
+
+fn origin(settings: &Settings, manifest: &Manifest) -> String {
+    let images = count(manifest.rows().len(), "image");
+    match &settings.data.phantom {
+        Some(p) => format!(
+            "{images}: radiograph phantoms of {0}×{0} pixels that this program draws. Pneumonia is one or several soft \
+             opacities inside a lung; exposure, pose, contrast and markers vary alike in both classes, so that \
+             brightness alone does not tell them apart. Nothing here says anything about patients.",
+            p.size
+        ),
+        None => format!("{images} from `{}`.", manifest.root().display()),
+    }
+}
+
+fn split_table(data: &Data) -> Result<Table> {
+    let classes = data.manifest.classes();
+    let columns = ["split"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(classes.iter().cloned())
+        .chain([
+            "images".into(),
+            "share of ".to_owned() + &classes[data.positive],
+        ]);
+    let mut table = Table::new(
+        columns
+            .enumerate()
+            .map(|(i, c)| (c, if i == 0 { Align::Left } else { Align::Right })),
+    );
+    for split in Split::ALL {
+        let counts = data.manifest.class_counts(data.splits.rows(split));
+        let total: usize = counts.iter().sum();
+        let mut row = vec![split.name().to_owned()];
+        row.extend(counts.iter().map(|n| format::thousands(*n as u64)));
+        row.extend([
+            format::thousands(total as u64),
+            format::share(counts[data.positive] as u64, total as u64),
+        ]);
+        table.row(row)?;
+    }
+    Ok(table)
+}
+
+fn policy(settings: &Settings, splits: &Splits) -> String {
+    let dropped = match splits.dropped.len() {
+        0 => String::new(),
+        n => format!(
+            " {} left out of training because a patient or a file of theirs is in the test split.",
+            count(n, "image")
+        ),
+    };
+    let how = match settings.data.policy {
+        SplitPolicy::Official => "The splits are the folders as they are shipped.".to_owned(),
+        SplitPolicy::ValidationFromTrain { fraction, .. } => format!(
+            "The test split is the data set's own. Validation is {} of the training images, drawn by patient (all images \
+             of a patient and all copies of a file stay on one side) and with the classes' shares kept.",
+            format::percent(fraction, 0)
+        ),
+        SplitPolicy::Holdout { val, test, .. } => format!(
+            "Validation ({}) and test ({}) are drawn from all images by patient, with the classes' shares kept.",
+            format::percent(val, 0),
+            format::percent(test, 0)
+        ),
+    };
+    format!(
+        "{how} The test split chooses nothing: not the epoch, not the threshold, not the temperature.{dropped}"
+    )
+}

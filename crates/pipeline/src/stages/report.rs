@@ -1,0 +1,133 @@
+//! `report.md`: the summary, then what each stage has written of its own work, then how to repeat the run.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use report::{Align, Document, Table, format};
+
+use super::{Artifact, Metrics, Stage};
+use crate::context::Context;
+use crate::run::timings;
+use crate::words::{count, number, or_dash, percent};
+
+pub(super) struct Report;
+
+impl Stage for Report {
+    fn name(&self) -> &'static str {
+        "report"
+    }
+
+    fn about(&self) -> &'static str {
+        "joins everything into report.md"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[Artifact::Manifest]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Report]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let mut report = Document::fragment();
+        if context.settings.data.phantom.is_some() {
+            report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about pneumonia. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
+        }
+        report.heading(1, &context.settings.title);
+        if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
+            summary(&mut report, &metrics);
+        }
+        for stage in &context.settings.stages {
+            // A stage that has nothing to say has no section.
+            if let Ok(section) = context.run.read(&format!("sections/{}.md", stage.name())) {
+                report.paragraph(&section);
+            }
+        }
+        effort(&mut report, context)?;
+        repeat(&mut report, context)?;
+        report.save(&context.run.file("report.md"))?;
+        context
+            .progress
+            .say(format!("  {}", context.run.file("report.md").display()));
+        Ok(())
+    }
+}
+
+fn summary(report: &mut Document, metrics: &Metrics) {
+    let test = &metrics.test;
+    let n = count(test.n, "test image");
+    let mut text = format!("Of {n}, {} were told right", percent(&test.accuracy));
+    if let Some(binary) = &test.binary {
+        let rate = |interval: Option<&metrics::Interval>| or_dash(interval, percent);
+        text += &format!(
+            ": {} of those with {} were found (sensitivity), {} of those without were cleared (specificity)",
+            rate(binary.sensitivity.as_ref()),
+            binary.positive,
+            rate(binary.specificity.as_ref())
+        );
+    }
+    let linear = &metrics.baselines.linear;
+    text += &format!(
+        ". The area under the ROC curve is {}. ",
+        or_dash(test.auc.as_ref(), number)
+    );
+    text += &format!(
+        "A linear model on {0}×{0} grey pixels reaches {1} and an area of {2}; answering the larger class always, {3}.",
+        metrics.baselines.linear_side,
+        percent(&linear.accuracy),
+        or_dash(linear.auc.as_ref(), number),
+        percent(&metrics.baselines.majority.accuracy)
+    );
+    report.paragraph(&text);
+}
+
+fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
+    let mut table = Table::new([("stage", Align::Left), ("time", Align::Right)]);
+    let seconds = timings(context.run);
+    for stage in &context.settings.stages {
+        if let Some(s) = seconds.get(stage.name()) {
+            table.row([
+                stage.name().to_owned(),
+                format::duration(Duration::from_secs_f64(*s)),
+            ])?;
+        }
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    report.heading(2, "Time");
+    report.paragraph(&format!(
+        "On the processor, {}, {}.",
+        count(threads, "core"),
+        context.run.record()?.platform
+    ));
+    report.table(&table);
+    Ok(())
+}
+
+fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
+    let record = context.run.record()?;
+    report.heading(2, "How to repeat it");
+    report.paragraph(&format!(
+        "Version {}, seed {}, data fingerprint `{}`. The same settings on the same data give the same `metrics.json` to the \
+         bit, with any number of threads.",
+        record.version,
+        record.seed,
+        record.data_fingerprint.as_deref().unwrap_or("–")
+    ));
+    report.code(
+        "sh",
+        &format!(
+            "cargo xtask pipeline {}",
+            context.run.file(crate::run_dir::RESOLVED).display()
+        ),
+    );
+    let mut settings = Document::fragment();
+    settings.code("toml", &context.settings.resolved);
+    report.details("All settings of this run", &settings);
+    report.paragraph(
+        "In this folder: `metrics.json` (all figures), `predictions.csv` (every image), `history.csv` (every epoch), \
+         `model.safetensors` (network, weights, preprocessing, threshold), `manifest.csv` and `splits.csv` (the data), \
+         `eda.json`, `segment.json`, `timings.json`, `run.json`.",
+    );
+    Ok(())
+}

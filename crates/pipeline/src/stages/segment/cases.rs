@@ -1,0 +1,217 @@
+//! Which cases are shown: the surest and the least sure, right and wrong, by fixed rules and not by looks.
+
+use anyhow::Result;
+use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
+
+use super::statistics::{ImageStatistics, region_mask};
+use crate::context::{Context, Data};
+use crate::trained::Trained;
+
+/// Cases that have something in common.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Group {
+    /// File name of the figure.
+    pub(super) name: String,
+    /// Heading.
+    pub(super) title: String,
+    /// Why these.
+    pub(super) rule: &'static str,
+    pub(super) cases: Vec<Case>,
+    /// All cases that the rule chose from.
+    pub(super) of: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Case {
+    pub(super) row: usize,
+    pub(super) predicted: usize,
+    pub(super) probability: f64,
+}
+
+/// A group and its figure.
+pub(super) struct Drawn {
+    pub(super) group: Group,
+    pub(super) figure: Figure,
+}
+
+pub(super) fn choose(images: &[ImageStatistics], data: &Data, examples: usize) -> Vec<Group> {
+    let mut groups = vec![];
+    for (label, class) in data.manifest.classes().iter().enumerate() {
+        let right: Vec<_> = images
+            .iter()
+            .filter(|i| i.label == label && i.predicted == label)
+            .collect();
+        let wrong: Vec<_> = images
+            .iter()
+            .filter(|i| i.label == label && i.predicted != label)
+            .collect();
+        let slug: String = class
+            .chars()
+            .map(|c| {
+                if c.is_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        groups.push(group(
+            format!("overlay-{slug}-right"),
+            format!("{class}, recognised"),
+            "evenly from the surest to the least sure",
+            &right,
+            examples,
+        ));
+        groups.push(group(
+            format!("overlay-{slug}-wrong"),
+            format!("{class}, missed"),
+            "evenly from the surest mistake to the closest call",
+            &wrong,
+            examples,
+        ));
+    }
+    groups.retain(|g| !g.cases.is_empty());
+    groups
+}
+
+fn group(
+    name: String,
+    title: String,
+    rule: &'static str,
+    images: &[&ImageStatistics],
+    examples: usize,
+) -> Group {
+    let sureness = |i: &ImageStatistics| i.probabilities.get(i.predicted).copied().unwrap_or(0.0);
+    let mut sorted = images.to_vec();
+    // The row breaks ties, so that equal runs show equal cases.
+    sorted.sort_by(|a, b| sureness(b).total_cmp(&sureness(a)).then(a.row.cmp(&b.row)));
+    let n = examples.min(sorted.len());
+    // Both ends included.
+    let picked = (0..n).filter_map(|i| {
+        sorted.get(if n > 1 {
+            i * (sorted.len() - 1) / (n - 1)
+        } else {
+            0
+        })
+    });
+    let cases = picked
+        .map(|i| Case {
+            row: i.row,
+            predicted: i.predicted,
+            probability: sureness(i),
+        })
+        .collect();
+    Group {
+        name,
+        title,
+        rule,
+        cases,
+        of: images.len(),
+    }
+}
+
+pub(super) fn draw(
+    context: &mut Context<'_>,
+    data: &Data,
+    trained: &Trained,
+    groups: &[Group],
+) -> Result<Vec<Drawn>> {
+    groups
+        .iter()
+        .map(|group| draw_group(context, data, trained, group))
+        .collect()
+}
+
+fn draw_group(
+    context: &mut Context<'_>,
+    data: &Data,
+    trained: &Trained,
+    group: &Group,
+) -> Result<Drawn> {
+    let maps = maps(context, data, trained, group)?;
+    let folder = context.run.folder("overlays")?;
+    let certainty = context.settings.segment.certainty;
+    let mut cases = vec![];
+    for (case, (map, size)) in group.cases.iter().zip(maps) {
+        let record = &data.manifest.rows()[case.row];
+        let shown = overlay_case(context, data, case, map, size)?;
+        let file = record.path.replace(['/', '\\'], "_");
+        let path = folder.join(format!("{file}.png"));
+        let original = crate::pictures::grey(
+            &data.manifest.image_file(record),
+            record.height as usize,
+            record.width as usize,
+        )?;
+        crate::pictures::save_png(&path, &overlay(&original, &shown.map, certainty)?)?;
+        cases.push(shown);
+    }
+    let figure = OverlayPanels {
+        title: group.title.clone(),
+        threshold: certainty,
+        colormap: Colormap::Inferno,
+        cases,
+    };
+    Ok(Drawn {
+        group: group.clone(),
+        figure: figure.draw()?,
+    })
+}
+
+type Map = (Vec<f32>, (usize, usize));
+
+/// Class maps of a group's cases, in the order of the cases.
+fn maps(
+    context: &mut Context<'_>,
+    data: &Data,
+    trained: &Trained,
+    group: &Group,
+) -> Result<Vec<Map>> {
+    let loader = context.loader(group.cases.iter().map(|c| c.row).collect())?;
+    let job = context
+        .progress
+        .job(&group.title, "overlays", loader.len() as u64);
+    let mut maps = vec![];
+    trained.each(
+        &loader,
+        Some(data.positive),
+        context.settings.evaluate.tta,
+        (&job, context.interrupt),
+        |batch, answers| {
+            let size = (batch.height, batch.width);
+            maps.extend(
+                answers
+                    .maps
+                    .chunks(size.0 * size.1)
+                    .map(|map| (map.to_vec(), size)),
+            );
+            Ok(())
+        },
+    )?;
+    Ok(maps)
+}
+
+fn overlay_case(
+    context: &Context<'_>,
+    data: &Data,
+    case: &Case,
+    map: Vec<f32>,
+    (height, width): (usize, usize),
+) -> Result<OverlayCase> {
+    let (record, classes) = (&data.manifest.rows()[case.row], data.manifest.classes());
+    // The last region is the narrowest: the finding itself where it is known, else the lungs.
+    let region = context.settings.data.regions.len().checked_sub(1);
+    let truth_mask = match region {
+        Some(i) => region_mask(context.settings, data, case.row, i, (height, width))?
+            .filter(|m| m.values().contains(&1.0)),
+        None => None,
+    };
+    Ok(OverlayCase {
+        name: record.path.rsplit('/').next().unwrap_or_default().into(),
+        image: crate::pictures::grey(&data.manifest.image_file(record), height, width)?,
+        map: Plane::new(width as u32, height as u32, map)?,
+        truth_mask,
+        truth: classes[record.class].clone(),
+        predicted: classes[case.predicted].clone(),
+        probability: case.probability,
+    })
+}

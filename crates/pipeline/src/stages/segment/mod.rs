@@ -1,0 +1,147 @@
+//! Where the class map lights up: overlays of right and wrong cases alike, and whether the light lies in the lungs.
+//!
+//! A pixel's value is the softmax of its class scores (see [`crate::trained`]), for the positive class, at temperature
+//! 1: the article paints every pixel of at least 0.97 green. The map has seen no pixel labels unless the settings say
+//! so; what it shows is where the evidence for the answer lies, not an outline of a finding.
+
+mod cases;
+mod section;
+mod statistics;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{Artifact, Metrics, Stage};
+use crate::context::{Context, Data};
+use crate::trained::Trained;
+use statistics::ImageStatistics;
+
+pub(super) struct Segment;
+
+/// `segment.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentStatistics {
+    /// Pixels of at least this are green.
+    pub certainty: f64,
+    /// The class that the map speaks of.
+    pub class: String,
+    /// By true class.
+    pub classes: Vec<ClassArea>,
+}
+
+/// Green pixels in the images of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassArea {
+    /// True class.
+    pub class: String,
+    /// Test images of it.
+    pub n: usize,
+    /// Images with any green pixel.
+    pub with_green: usize,
+    /// Mean over images of the green share of the image.
+    pub mean_share: f64,
+    /// Median of the same.
+    pub median_share: f64,
+    /// By region, over the images that have its mask.
+    pub regions: Vec<RegionArea>,
+}
+
+/// How much of the green lies in a region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegionArea {
+    /// `lungs`, `opacity`.
+    pub region: String,
+    /// Images with a mask of it that is not empty and with green pixels.
+    pub n: usize,
+    /// Share of all their green pixels that lie inside.
+    pub green_inside: Option<f64>,
+    /// Share of all their pixels that lie inside: what green spread blindly would have.
+    pub area: Option<f64>,
+    /// Share of the region that is green.
+    pub covered: Option<f64>,
+}
+
+impl Stage for Segment {
+    fn name(&self) -> &'static str {
+        "segment"
+    }
+
+    fn about(&self) -> &'static str {
+        "paints the class map's certain pixels green, for right and wrong cases alike"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[
+            Artifact::Manifest,
+            Artifact::Splits,
+            Artifact::Model,
+            Artifact::Metrics,
+        ]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Overlays]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let data = context.data_cloned()?;
+        let metrics: Metrics = context.run.read_json("metrics.json")?;
+        let trained = Trained::load(&context.run.file(crate::MODEL))?;
+        if !trained.has_map() {
+            bail!(
+                "this network has no class map that training reaches; leave the stage \"segment\" out"
+            );
+        }
+        let images = measure(context, &data, &metrics, &trained)?;
+        let statistics = statistics::summarize(context.settings, &data, &images);
+        context.run.write_json("segment.json", &statistics)?;
+        let chosen = cases::choose(&images, &data, context.settings.segment.examples);
+        let drawn = cases::draw(context, &data, &trained, &chosen)?;
+        context.section("segment", &section::write(context, &statistics, drawn)?)
+    }
+}
+
+/// One pass over the test split; only counts are kept, for maps of a large split would not fit in memory.
+fn measure(
+    context: &mut Context<'_>,
+    data: &Data,
+    metrics: &Metrics,
+    trained: &Trained,
+) -> Result<Vec<ImageStatistics>> {
+    let loader = context.loader(data.splits.test.clone())?;
+    let job = context
+        .progress
+        .job("class maps", "images", loader.len() as u64);
+    let settings = context.settings;
+    let mut found = vec![];
+    let tta = settings.evaluate.tta;
+    trained.each(
+        &loader,
+        Some(data.positive),
+        tta,
+        (&job, context.interrupt),
+        |batch, answers| {
+            let (classes, pixels) = (metrics.classes.len(), batch.height * batch.width);
+            for (i, (logits, map)) in answers
+                .logits
+                .chunks(classes)
+                .zip(answers.maps.chunks(pixels))
+                .enumerate()
+            {
+                let p = trained.probabilities(logits)?;
+                let predicted = metrics.decide(&p);
+                let size = (batch.height, batch.width);
+                found.push(statistics::image(
+                    settings,
+                    data,
+                    batch.rows[i],
+                    (predicted, p),
+                    map,
+                    size,
+                )?);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}

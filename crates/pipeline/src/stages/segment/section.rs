@@ -1,0 +1,104 @@
+//! Overlays and areas in words.
+
+use anyhow::Result;
+use report::{Align, Document, Table, format};
+
+use super::SegmentStatistics;
+use super::cases::Drawn;
+use crate::context::Context;
+use crate::words::{count, or_dash};
+
+pub(super) fn write(
+    context: &Context<'_>,
+    statistics: &SegmentStatistics,
+    drawn: Vec<Drawn>,
+) -> Result<Document> {
+    let mut section = Document::fragment();
+    section.heading(2, "Where the network looks");
+    section.paragraph(&format!(
+        "The network's answer is the mean of a map with one score a pixel and class. Green is every pixel whose share of the \
+         scores (softmax) gives {} at least {}. {} So green says where the evidence for the answer lies; it is no outline of a \
+         finding.",
+        statistics.class,
+        format::fixed(statistics.certainty, 2),
+        supervision(context)
+    ));
+    section.table(&areas(statistics)?);
+    if let Some(table) = regions(statistics)? {
+        section.paragraph(
+            "Where masks are known, they say whether the green lies where it should. *By chance* is the region's share of the \
+             image: green that is spread blindly would have as much inside.",
+        );
+        section.table(&table);
+    }
+    for Drawn { group, figure } in drawn {
+        section.heading(3, &group.title);
+        section.paragraph(&format!(
+            "{} of {}, {}.",
+            group.cases.len(),
+            count(group.of, "test image"),
+            group.rule
+        ));
+        context.figure(&mut section, &group.name, &figure, &group.title, "")?;
+    }
+    section.paragraph("The same overlays at the images' own size are in `overlays/`.");
+    Ok(section)
+}
+
+fn supervision(context: &Context<'_>) -> &'static str {
+    if context.settings.train.map.is_on() {
+        "Masks of the training images have taught it pixels too."
+    } else {
+        "It was taught images only, never pixels."
+    }
+}
+
+fn areas(statistics: &SegmentStatistics) -> Result<Table> {
+    let mut table = Table::new([
+        ("true class", Align::Left),
+        ("test images", Align::Right),
+        ("with any green", Align::Right),
+        ("mean green area", Align::Right),
+        ("median", Align::Right),
+    ]);
+    for c in &statistics.classes {
+        let with = format!(
+            "{} ({})",
+            c.with_green,
+            format::share(c.with_green as u64, c.n as u64)
+        );
+        table.row([
+            c.class.clone(),
+            c.n.to_string(),
+            with,
+            format::percent(c.mean_share, 1),
+            format::percent(c.median_share, 1),
+        ])?;
+    }
+    Ok(table)
+}
+
+fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
+    let mut table = Table::new([
+        ("true class", Align::Left),
+        ("region", Align::Left),
+        ("images", Align::Right),
+        ("green inside it", Align::Right),
+        ("by chance", Align::Right),
+        ("of the region green", Align::Right),
+    ]);
+    for c in &statistics.classes {
+        for r in c.regions.iter().filter(|r| r.n > 0) {
+            let cell = |value| or_dash(value, |v| format::percent(v, 1));
+            table.row([
+                c.class.clone(),
+                r.region.clone(),
+                r.n.to_string(),
+                cell(r.green_inside),
+                cell(r.area),
+                cell(r.covered),
+            ])?;
+        }
+    }
+    Ok((!table.is_empty()).then_some(table))
+}

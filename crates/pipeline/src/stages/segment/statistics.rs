@@ -1,0 +1,149 @@
+//! Green pixels counted: by class, and inside lungs and opacities where masks of them exist.
+
+use anyhow::Result;
+use report::Plane;
+
+use super::{ClassArea, RegionArea, SegmentStatistics};
+use crate::config::Settings;
+use crate::context::Data;
+use crate::pictures::grey;
+
+/// One test image.
+#[derive(Clone, Debug)]
+pub(super) struct ImageStatistics {
+    pub(super) row: usize,
+    pub(super) label: usize,
+    pub(super) predicted: usize,
+    pub(super) probabilities: Vec<f64>,
+    /// Green pixels, and pixels.
+    pub(super) green: usize,
+    pub(super) pixels: usize,
+    /// By region of the settings: its pixels and the green ones among them; none without a mask.
+    pub(super) regions: Vec<Option<(usize, usize)>>,
+}
+
+pub(super) fn image(
+    settings: &Settings,
+    data: &Data,
+    row: usize,
+    (predicted, probabilities): (usize, Vec<f64>),
+    map: &[f32],
+    (height, width): (usize, usize),
+) -> Result<ImageStatistics> {
+    let is_green = |p: &f32| *p >= settings.segment.certainty;
+    let inside = |mask: Plane| {
+        let set: Vec<bool> = mask.values().iter().map(|v| *v >= 0.5).collect();
+        let green = set
+            .iter()
+            .zip(map)
+            .filter(|(set, p)| **set && is_green(p))
+            .count();
+        (set.iter().filter(|s| **s).count(), green)
+    };
+    let regions = (0..settings.data.regions.len())
+        .map(|i| Ok(region_mask(settings, data, row, i, (height, width))?.map(inside)));
+    Ok(ImageStatistics {
+        row,
+        label: data.manifest.rows()[row].class,
+        predicted,
+        probabilities,
+        green: map.iter().filter(|p| is_green(p)).count(),
+        pixels: map.len(),
+        regions: regions.collect::<Result<_>>()?,
+    })
+}
+
+/// The mask of a region at the map's size; none where the image has none.
+pub(super) fn region_mask(
+    settings: &Settings,
+    data: &Data,
+    row: usize,
+    region: usize,
+    (height, width): (usize, usize),
+) -> Result<Option<Plane>> {
+    let Some((_, folder)) = settings.data.regions.get(region) else {
+        return Ok(None);
+    };
+    let path = &data.manifest.rows()[row].path;
+    let stem = path
+        .rsplit_once('.')
+        .map_or(path.as_str(), |(stem, _)| stem);
+    let file = folder.join(format!("{stem}.png"));
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let mask = grey(&file, height, width)?;
+    // Masks are stored as 0/1 as well as 0/255: half of the largest value divides both.
+    let half = 0.5 * mask.values().iter().fold(0.0_f32, |a, b| a.max(*b));
+    let (w, h) = mask.dimensions();
+    let values = mask
+        .values()
+        .iter()
+        .map(|v| if half > 0.0 && *v >= half { 1.0 } else { 0.0 })
+        .collect();
+    Ok(Some(Plane::new(w, h, values)?))
+}
+
+pub(super) fn summarize(
+    settings: &Settings,
+    data: &Data,
+    images: &[ImageStatistics],
+) -> SegmentStatistics {
+    let classes = data.manifest.classes();
+    let class = |(label, name): (usize, &String)| {
+        let of_class: Vec<&ImageStatistics> = images.iter().filter(|i| i.label == label).collect();
+        class_area(settings, name, &of_class)
+    };
+    SegmentStatistics {
+        certainty: f64::from(settings.segment.certainty),
+        class: classes[data.positive].clone(),
+        classes: classes.iter().enumerate().map(class).collect(),
+    }
+}
+
+fn class_area(settings: &Settings, name: &str, images: &[&ImageStatistics]) -> ClassArea {
+    let mut shares: Vec<f64> = images
+        .iter()
+        .map(|i| i.green as f64 / i.pixels.max(1) as f64)
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    let region = |(index, (name, _)): (usize, &(String, _))| region_area(name, images, index);
+    ClassArea {
+        class: name.into(),
+        n: images.len(),
+        with_green: images.iter().filter(|i| i.green > 0).count(),
+        mean_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+        median_share: shares.get(shares.len() / 2).copied().unwrap_or(0.0),
+        regions: settings
+            .data
+            .regions
+            .iter()
+            .enumerate()
+            .map(region)
+            .collect(),
+    }
+}
+
+fn region_area(name: &str, images: &[&ImageStatistics], index: usize) -> RegionArea {
+    let with_mask = images
+        .iter()
+        .filter_map(|i| Some((i, i.regions.get(index).copied().flatten()?)));
+    let counted: Vec<_> = with_mask
+        .filter(|(i, (size, _))| *size > 0 && i.green > 0)
+        .collect();
+    let sum = |of: &dyn Fn(&ImageStatistics, usize, usize) -> usize| {
+        counted
+            .iter()
+            .map(|(i, (size, green))| of(i, *size, *green))
+            .sum::<usize>()
+    };
+    let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+    let (inside, size) = (sum(&|_, _, green| green), sum(&|_, size, _| size));
+    RegionArea {
+        region: name.into(),
+        n: counted.len(),
+        green_inside: share(inside, sum(&|i, _, _| i.green)),
+        area: share(size, sum(&|i, _, _| i.pixels)),
+        covered: share(inside, size),
+    }
+}

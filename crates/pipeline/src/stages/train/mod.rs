@@ -1,0 +1,227 @@
+//! Fits the network; goes on where a broken-off run stopped.
+
+mod feed;
+mod section;
+mod watch;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use augment::{Augmenter, Raster};
+use dataset::{Loader, Transform};
+use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
+use model::network::Network;
+use model::store::ParamStore;
+use model::train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
+use model::weights::{LoadReport, load_encoder};
+
+use super::{Artifact, Stage};
+use crate::config::Settings;
+use crate::context::{Context, Data};
+use crate::interrupt::Interrupted;
+use crate::trained::extra;
+use feed::Feed;
+use watch::Watch;
+
+pub(super) struct Train;
+
+impl Stage for Train {
+    fn name(&self) -> &'static str {
+        "train"
+    }
+
+    fn about(&self) -> &'static str {
+        "fits the network, keeps the best epoch, and goes on after a break"
+    }
+
+    fn reads(&self) -> &'static [Artifact] {
+        &[Artifact::Manifest, Artifact::Splits]
+    }
+
+    fn writes(&self) -> &'static [Artifact] {
+        &[Artifact::Model, Artifact::History]
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<()> {
+        let data = context.data_cloned()?;
+        let (mut network, loaded) = network(context.settings, &data)?;
+        if let Some(report) = &loaded {
+            context.progress.say(format!(
+                "  encoder: {} tensors of the pretrained weights applied",
+                report.applied.len()
+            ));
+        }
+        let outcome = train(context, &data, &mut network)?;
+        context
+            .run
+            .write("history.csv", history(&outcome.history).as_bytes())?;
+        if outcome.stopped == Stopped::Interrupted {
+            return Err(Interrupted.into());
+        }
+        save_model(context, &data, &outcome)?;
+        context.section(
+            "train",
+            &section::write(context, &network, &outcome, loaded.as_ref())?,
+        )
+    }
+}
+
+fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadReport>)> {
+    let graph = settings.graph(data.manifest.classes().len())?;
+    let mut store = ParamStore::initialized(&graph, settings.seed);
+    let loaded = match &settings.pretrained {
+        Some(path) => Some(load_encoder(path, &graph, &mut store)?),
+        None => None,
+    };
+    Ok((Network::with_store(graph, store), loaded))
+}
+
+fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Outcome> {
+    let settings = context.settings;
+    let counts = data.manifest.class_counts(&data.splits.train);
+    let checkpoints = CheckpointDir::new(context.run.file("checkpoints"))?;
+    let auc = |probabilities: &[f32], labels: &[usize]| area(probabilities, labels, data);
+    let metrics = [Metric {
+        name: "auc",
+        rises: true,
+        compute: &auc,
+    }];
+    let meta = meta(settings, data);
+    let job = Job {
+        config: &settings.train,
+        seed: settings.seed,
+        class_weights: settings.train.class_weights.resolve(&counts)?,
+        metrics: &metrics,
+        meta: &meta,
+        checkpoints: &checkpoints,
+        resume: true,
+    };
+    let [train, validation] = loaders(context, data)?;
+    let mut feed = Feed {
+        manifest: &data.manifest,
+        train,
+        validation,
+        with_masks: settings.train.wants_masks(),
+    };
+    let mut watch = Watch::new(context.progress, context.interrupt, settings.train.epochs);
+    Ok(fit(network, &job, &mut feed, &mut watch)?)
+}
+
+fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
+    let augmenter = Augmenter::new(&context.settings.augment)?;
+    let train = Loader::new(
+        &data.manifest,
+        data.splits.train.clone(),
+        context.loader_config(true),
+    )?;
+    let train = if augmenter.is_identity() {
+        train
+    } else {
+        train.with_transform(transform(augmenter))
+    };
+    Ok([
+        train,
+        Loader::new(
+            &data.manifest,
+            data.splits.val.clone(),
+            context.loader_config(false),
+        )?,
+    ])
+}
+
+/// Augmentation of an image and its mask, drawn from (seed, epoch, row).
+fn transform(augmenter: Augmenter) -> Transform {
+    Arc::new(move |sample, key| {
+        let (h, w, c) = (sample.height, sample.width, sample.channels);
+        let take =
+            |values: &mut Vec<f32>, channels| Raster::new(h, w, channels, std::mem::take(values));
+        let mut mask = sample.mask.as_mut().and_then(|mask| take(mask, 1).ok());
+        // The loader's samples always fill their shape; were one not to, it would be refused there by name.
+        if let Ok(mut image) = take(&mut sample.image, c) {
+            augmenter.apply(key.rng_seed(), &mut image, mask.as_mut());
+            sample.image = image.into_data();
+        }
+        if let (Some(slot), Some(mask)) = (&mut sample.mask, mask) {
+            *slot = mask.into_data();
+        }
+    })
+}
+
+fn meta(settings: &Settings, data: &Data) -> Meta {
+    let image = &settings.image;
+    let preprocessing = Preprocessing {
+        height: image.height,
+        width: image.width,
+        channels: image.channels,
+        mean: image.mean.clone(),
+        std: image.std.clone(),
+    };
+    let mut meta = Meta::new(data.manifest.classes().iter().cloned(), preprocessing);
+    let taught_by = if settings.train.wants_masks() {
+        "masks"
+    } else {
+        "labels"
+    };
+    let entries = [
+        (
+            extra::POSITIVE,
+            data.manifest.classes()[data.positive].clone(),
+        ),
+        (extra::MAP, taught_by.into()),
+        (extra::VERSION, crate::VERSION.into()),
+        ("pipeline", settings.name.clone()),
+        ("data_fingerprint", data.manifest.fingerprint()),
+    ];
+    meta.extra = entries.map(|(key, value)| (key.to_owned(), value)).into();
+    meta
+}
+
+/// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
+fn area(probabilities: &[f32], labels: &[usize], data: &Data) -> f64 {
+    let classes = data.manifest.classes().len();
+    let of = |class: usize| {
+        let truth: Vec<bool> = labels.iter().map(|l| *l == class).collect();
+        let scores: Vec<f64> = probabilities
+            .chunks(classes)
+            .map(|p| f64::from(p[class]))
+            .collect();
+        metrics::roc_auc(&truth, &scores).unwrap_or(f64::NAN)
+    };
+    match classes {
+        2 => of(data.positive),
+        n => (0..n).map(of).sum::<f64>() / n as f64,
+    }
+}
+
+/// The best epoch's checkpoint, under the name that later stages and users look for.
+fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<()> {
+    let folder = CheckpointDir::new(context.run.file("checkpoints"))?;
+    let keep_best = context.settings.train.restore_best && outcome.best_epoch.is_some();
+    let kept = if keep_best {
+        folder.best()
+    } else {
+        folder.last()
+    };
+    let mut checkpoint = Checkpoint::load(&kept)?;
+    checkpoint.meta.extra = meta(context.settings, data).extra;
+    checkpoint
+        .save(&context.run.file(crate::MODEL))
+        .context("saving the trained network")
+}
+
+fn history(epochs: &[EpochRecord]) -> String {
+    let mut text = String::from(
+        "epoch,lr,loss,accuracy,val_loss,val_accuracy,val_auc,grad_norm,seconds,images_per_second\n",
+    );
+    for e in epochs {
+        let figure = |name| e.value(name).map_or_else(String::new, |v| v.to_string());
+        let figures = ["loss", "accuracy", "val_loss", "val_accuracy", "val_auc"]
+            .map(figure)
+            .join(",");
+        text += &format!(
+            "{},{},{figures},{},{:.3},{:.3}\n",
+            e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second
+        );
+    }
+    text
+}

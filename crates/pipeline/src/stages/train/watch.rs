@@ -1,0 +1,79 @@
+//! A bar a phase, a line an epoch, and Ctrl-C.
+
+use model::train::{BatchEvent, EpochRecord, Observer, Phase};
+use report::format;
+
+use crate::interrupt::Interrupt;
+use crate::progress::{Job, Progress};
+
+pub(super) struct Watch<'a> {
+    progress: Progress,
+    interrupt: &'a Interrupt,
+    epochs: usize,
+    job: Option<(Phase, Job)>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(progress: Progress, interrupt: &'a Interrupt, epochs: usize) -> Self {
+        Watch {
+            progress,
+            interrupt,
+            epochs,
+            job: None,
+        }
+    }
+
+    fn job(&mut self, event: &BatchEvent) -> &Job {
+        let stale = self
+            .job
+            .as_ref()
+            .is_none_or(|(phase, _)| *phase != event.phase || event.batch == 1);
+        if stale {
+            self.job = None;
+        }
+        let (progress, epochs) = (self.progress, self.epochs);
+        let (_, job) = self.job.get_or_insert_with(|| {
+            let what = format!("epoch {}/{epochs} {}", event.epoch, event.phase);
+            (
+                event.phase,
+                progress.job(&what, "batches", event.batches as u64),
+            )
+        });
+        job
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn batch(&mut self, event: &BatchEvent) {
+        let job = self.job(event);
+        job.note(format!(
+            "loss {} accuracy {}",
+            format::fixed(event.loss, 4),
+            format::percent(event.accuracy, 1)
+        ));
+        job.at(event.batch as u64);
+    }
+
+    fn epoch(&mut self, e: &EpochRecord) {
+        self.job = None;
+        let figure = |name: &str, value: Option<f64>| {
+            value.map_or_else(String::new, |v| format!(", {name} {}", format::fixed(v, 4)))
+        };
+        self.progress.say(format!(
+            "  epoch {}/{}: loss {}, accuracy {}{}{}{}, lr {}, {} images/s",
+            e.epoch,
+            self.epochs,
+            format::fixed(e.train.loss, 4),
+            format::fixed(e.train.accuracy, 4),
+            figure("val_loss", e.value("val_loss")),
+            figure("val_accuracy", e.value("val_accuracy")),
+            figure("val_auc", e.value("val_auc")),
+            format::compact(e.lr),
+            format::fixed(e.images_per_second, 1)
+        ));
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.raised()
+    }
+}

@@ -1,0 +1,333 @@
+//! A trained network with all that goes between an image and an answer.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use dataset::Loader;
+use metrics::Temperature;
+use model::checkpoint::{Checkpoint, Meta};
+use model::engine::Images;
+use model::graph::{Graph, Hwc, Op};
+use model::network::Network;
+
+use crate::interrupt::Interrupt;
+use crate::progress::Job;
+
+/// A network, its classes, how an image enters and how an answer is read.
+pub(crate) struct Trained {
+    network: Network,
+    /// What the file says besides the weights.
+    pub(crate) meta: Meta,
+    reading: MapReading,
+}
+
+/// Keys of this crate in a checkpoint's `extra`.
+pub(crate) mod extra {
+    /// Name of the class that the threshold belongs to.
+    pub(crate) const POSITIVE: &str = "positive";
+    /// `masks` where masks taught the class map.
+    pub(crate) const MAP: &str = "map";
+    /// Version of the program that trained it.
+    pub(crate) const VERSION: &str = "version";
+}
+
+/// Raw answers to a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Answers {
+    /// Class scores, `[n, classes]`.
+    pub(crate) logits: Vec<f32>,
+    /// Class map, `[n, h, w]`: a pixel's probability of the class asked for.
+    pub(crate) maps: Vec<f32>,
+}
+
+/// How a pixel's class scores become its probability.
+#[derive(Clone, Debug, PartialEq)]
+enum MapReading {
+    /// The article's head is linear in the map's mean, so the same matrix on a pixel gives scores whose mean over the
+    /// image is the image's own (a class activation map, Zhou 2016). Read so, a pixel's softmax speaks of the class
+    /// that the answer speaks of; the bare map need not, for the matrix may swap or mix its channels.
+    Head { weight: Vec<f32>, bias: Vec<f32> },
+    /// A map that masks have taught: each channel is a class of its own.
+    Sigmoid,
+    /// There is no map.
+    None,
+}
+
+/// Images in, channels last, normalized.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    /// `n·h·w·c` values.
+    pub(crate) data: &'a [f32],
+    /// Images.
+    pub(crate) n: usize,
+    /// Shape of one.
+    pub(crate) shape: Hwc,
+}
+
+impl Trained {
+    /// Reads a checkpoint file.
+    ///
+    /// # Errors
+    /// The file is absent, damaged, or of another kind.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let (network, meta) = Checkpoint::load(path)?.into_network();
+        let supervised = meta
+            .extra
+            .get(extra::MAP)
+            .is_some_and(|taught_by| taught_by == "masks");
+        let reading = MapReading::of(network.graph(), &network, supervised);
+        Ok(Trained {
+            network,
+            meta,
+            reading,
+        })
+    }
+
+    /// Whether there is a class map to show.
+    pub(crate) fn has_map(&self) -> bool {
+        self.reading != MapReading::None
+    }
+
+    /// Scores and, with `map_of`, each pixel's probability of that class. With `mirror` both are the mean over the
+    /// image and its mirror image.
+    ///
+    /// # Errors
+    /// As [`Network::infer`].
+    pub(crate) fn answer(
+        &self,
+        input: Input<'_>,
+        map_of: Option<usize>,
+        mirror: bool,
+    ) -> Result<Answers> {
+        let mut answers = self.plain(input, map_of)?;
+        if mirror {
+            let flipped = mirrored(input.data, input.shape);
+            let mut other = self.plain(
+                Input {
+                    data: &flipped,
+                    ..input
+                },
+                map_of,
+            )?;
+            other.maps = mirrored(
+                &other.maps,
+                Hwc {
+                    c: 1,
+                    ..input.shape
+                },
+            );
+            average(&mut answers.logits, &other.logits);
+            average(&mut answers.maps, &other.maps);
+        }
+        Ok(answers)
+    }
+
+    fn plain(&self, input: Input<'_>, map_of: Option<usize>) -> Result<Answers> {
+        let images = Images {
+            data: input.data,
+            shape: input.shape.batch(input.n),
+        };
+        let names: &[&str] = if map_of.is_some() {
+            &["logits", "map"]
+        } else {
+            &["logits"]
+        };
+        let mut values = self.network.infer(images, names)?.into_iter();
+        let logits = values.next().map(|v| v.data).unwrap_or_default();
+        let maps = match (values.next(), map_of) {
+            (Some(map), Some(class)) => self.reading.probabilities(&map.data, map.shape.c, class),
+            _ => vec![],
+        };
+        Ok(Answers { logits, maps })
+    }
+
+    /// The answers to all images of a loader, batch by batch in order: `each` gets the batch and its answers.
+    ///
+    /// # Errors
+    /// A file that can no longer be read, [`crate::Interrupted`], or what `each` returns.
+    pub(crate) fn each(
+        &self,
+        loader: &Loader,
+        map_of: Option<usize>,
+        mirror: bool,
+        (job, interrupt): (&Job, &Interrupt),
+        mut each: impl FnMut(&dataset::Batch, Answers) -> Result<()>,
+    ) -> Result<()> {
+        for batch in loader.epoch(0) {
+            interrupt.check()?;
+            let batch = batch?;
+            let shape = Hwc {
+                h: batch.height,
+                w: batch.width,
+                c: batch.channels,
+            };
+            let answers = self.answer(
+                Input {
+                    data: &batch.images,
+                    n: batch.len,
+                    shape,
+                },
+                map_of,
+                mirror,
+            )?;
+            each(&batch, answers)?;
+            job.advance(batch.len as u64);
+        }
+        Ok(())
+    }
+
+    /// The network's structure.
+    pub(crate) fn graph(&self) -> &Graph {
+        self.network.graph()
+    }
+
+    /// Label of the class that the threshold belongs to; the last one where the file does not say.
+    pub(crate) fn positive(&self) -> usize {
+        let name = self.meta.extra.get(extra::POSITIVE);
+        let found = name.and_then(|name| self.meta.classes.iter().position(|c| c == name));
+        found.unwrap_or(self.meta.classes.len().saturating_sub(1))
+    }
+
+    /// Class probabilities of one image's scores, at the checkpoint's temperature.
+    ///
+    /// # Errors
+    /// The checkpoint's temperature is no temperature.
+    pub(crate) fn probabilities(&self, logits: &[f32]) -> Result<Vec<f64>> {
+        Ok(Temperature::new(self.meta.temperature.unwrap_or(1.0))?.softmax(logits))
+    }
+}
+
+impl MapReading {
+    fn of(graph: &Graph, network: &Network, supervised: bool) -> Self {
+        let Some(map) = graph.output("map") else {
+            return MapReading::None;
+        };
+        if supervised {
+            return MapReading::Sigmoid;
+        }
+        let store = network.store();
+        let linear = graph.nodes.iter().find(|node| {
+            let pooled = node.inputs.first().map(|id| graph.node(*id));
+            matches!(node.op, Op::Linear { .. })
+                && pooled.is_some_and(|p| p.op == Op::GlobalAvgPool && p.inputs == [map])
+        });
+        match linear.map(|node| node.params.as_slice()) {
+            Some([weight, bias]) => MapReading::Head {
+                weight: store.get(*weight).to_vec(),
+                bias: store.get(*bias).to_vec(),
+            },
+            // Nothing has ever taught this map anything.
+            _ => MapReading::None,
+        }
+    }
+
+    /// `map` is `[…, channels]`; gives `[…]`.
+    fn probabilities(&self, map: &[f32], channels: usize, class: usize) -> Vec<f32> {
+        let pixels = map.chunks(channels.max(1));
+        match self {
+            MapReading::Head { weight, bias } => pixels
+                .map(|pixel| head_probability(pixel, weight, bias, class))
+                .collect(),
+            MapReading::Sigmoid => pixels
+                .map(|pixel| sigmoid(pixel.get(class).copied().unwrap_or(f32::NEG_INFINITY)))
+                .collect(),
+            MapReading::None => vec![],
+        }
+    }
+}
+
+fn head_probability(pixel: &[f32], weight: &[f32], bias: &[f32], class: usize) -> f32 {
+    let score = |j: usize| {
+        bias[j]
+            + pixel
+                .iter()
+                .enumerate()
+                .map(|(i, x)| x * weight[i * bias.len() + j])
+                .sum::<f32>()
+    };
+    let own = score(class);
+    // 1 / Σ exp(score − own): the softmax without overflow where it matters.
+    1.0 / (0..bias.len()).map(|j| (score(j) - own).exp()).sum::<f32>()
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn mirrored(data: &[f32], shape: Hwc) -> Vec<f32> {
+    let rows = data.chunks(shape.w * shape.c);
+    rows.flat_map(|row| row.chunks(shape.c).rev().flatten().copied())
+        .collect()
+}
+
+fn average(a: &mut [f32], b: &[f32]) {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a = 0.5 * (*a + *b));
+}
+
+/// The checkpoint that a path means: a file, or a run's folder.
+///
+/// # Errors
+/// There is nothing there.
+pub(crate) fn find(path: &Path) -> Result<PathBuf> {
+    if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") {
+        return Ok(path.into());
+    }
+    let run = crate::run_dir::RunDir::open(path).with_context(|| {
+        format!(
+            "{} is neither a run's folder nor a checkpoint",
+            path.display()
+        )
+    })?;
+    let file = run.file(crate::MODEL);
+    if !file.is_file() {
+        bail!(
+            "{} holds no {}: has the run finished its training?",
+            run.path().display(),
+            crate::MODEL
+        );
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_the_pixels_scores_is_the_images_score() {
+        // Two pixels of two channels under a head that swaps the channels.
+        let reading = MapReading::Head {
+            weight: vec![0.0, 2.0, 1.0, 0.0],
+            bias: vec![0.5, -0.5],
+        };
+        let map = [3.0, -1.0, 1.0, 2.0];
+        let p = reading.probabilities(&map, 2, 1);
+        let score = |m: &[f32]| (2.0 * m[0] - 0.5) - (m[1] + 0.5);
+        let expected = [score(&map[..2]), score(&map[2..])].map(sigmoid);
+        assert!(
+            p.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{p:?} {expected:?}"
+        );
+    }
+
+    #[test]
+    fn extreme_scores_stay_probabilities() {
+        let reading = MapReading::Head {
+            weight: vec![1.0, 0.0, 0.0, 1.0],
+            bias: vec![0.0, 0.0],
+        };
+        assert_eq!(
+            reading.probabilities(&[500.0, -500.0, -500.0, 500.0], 2, 1),
+            [0.0, 1.0]
+        );
+    }
+
+    #[test]
+    fn mirrors_each_row() {
+        let shape = Hwc { h: 2, w: 2, c: 2 };
+        assert_eq!(
+            mirrored(&[1., 2., 3., 4., 5., 6., 7., 8.], shape),
+            [3., 4., 1., 2., 7., 8., 5., 6.]
+        );
+    }
+}

@@ -1,0 +1,368 @@
+//! Settings that cannot be are refused before anything runs, with key, place and remedy.
+
+use std::fs;
+use std::path::Path;
+
+use pipeline::{Request, config};
+
+const GOOD: &str = r#"
+[data]
+dir = "images"
+classes = ["NORMAL", "PNEUMONIA"]
+
+[image]
+size = 64
+
+[model]
+encoder = "tf_efficientnet_lite0"
+decoder = "unet"
+
+[train]
+epochs = 3
+"#;
+
+fn workspace(toml: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("images")).unwrap();
+    fs::create_dir(root.path().join("pipelines")).unwrap();
+    fs::write(root.path().join("pipelines/lungs.toml"), toml).unwrap();
+    root
+}
+
+fn request(root: &Path, set: &[&str]) -> Request {
+    Request {
+        set: set.iter().map(|s| (*s).to_owned()).collect(),
+        ..Request::new(root, "lungs")
+    }
+}
+
+/// Every part of `expected` stands in the refusal.
+fn check(set: &[&str], expected: &[&str]) {
+    check_file(GOOD, set, expected);
+}
+
+fn check_file(toml: &str, set: &[&str], expected: &[&str]) {
+    let root = workspace(toml);
+    let error = config::load(&request(root.path(), set))
+        .err()
+        .unwrap_or_else(|| panic!("{set:?} was taken"));
+    let text = error.to_string();
+    for part in expected {
+        assert!(text.contains(part), "{set:?}: no {part:?} in {text:?}");
+    }
+}
+
+#[test]
+fn good_settings_pass_and_resolve_to_themselves() {
+    let root = workspace(GOOD);
+    let settings = config::load(&request(
+        root.path(),
+        &["train.epochs=8", "model.decoder=unetpp"],
+    ))
+    .unwrap();
+    assert_eq!(
+        (settings.train.epochs, settings.model.decoder.as_str()),
+        (8, "unetpp")
+    );
+    let again = root.path().join("runs/lungs/now");
+    fs::create_dir_all(&again).unwrap();
+    fs::write(again.join("resolved.toml"), &settings.resolved).unwrap();
+    let file = again.join("resolved.toml").display().to_string();
+    let repeated = config::load(&Request::new(root.path(), file)).unwrap();
+    assert_eq!(
+        (repeated.name.as_str(), &repeated.leaves),
+        ("lungs", &settings.leaves)
+    );
+}
+
+#[test]
+fn no_such_pipeline_names_the_nearest() {
+    let root = workspace(GOOD);
+    let error = config::load(&Request::new(root.path(), "lung"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("no pipeline \"lung\"") && error.contains("did you mean \"lungs\"?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_and_their_place() {
+    check_file(
+        &GOOD.replace("epochs", "epoch"),
+        &[],
+        &[
+            "pipelines/lungs.toml:14:1",
+            "`train.epoch`",
+            "did you mean \"epochs\"?",
+        ],
+    );
+    check_file(
+        "[trian]\nepochs = 3\n",
+        &[],
+        &[
+            "pipelines/lungs.toml:1",
+            "`trian`",
+            "did you mean \"train\"?",
+        ],
+    );
+    check(
+        &["model.pretraind=x"],
+        &[
+            "--set model.pretraind=x",
+            "`model.pretraind`",
+            "did you mean \"pretrained\"?",
+        ],
+    );
+    check(
+        &["augment.rotation={degree=5.0}"],
+        &["`augment.rotation.degree`", "did you mean \"degrees\"?"],
+    );
+    check(
+        &["train.schedule={name='cosine', warmup=1.0}"],
+        &["`train.schedule.warmup`", "did you mean \"warmup_epochs\"?"],
+    );
+    check(
+        &["data.validation.fractoin=0.1"],
+        &["did you mean \"fraction\"?"],
+    );
+    check(&["demo.train.epoch=1"], &["unknown key `demo.train.epoch`"]);
+}
+
+#[test]
+fn wrong_types_say_what_was_expected_and_found() {
+    check(
+        &["train.epochs='ten'"],
+        &["`train.epochs` must be a whole number of at least 0, found the text \"ten\""],
+    );
+    check(
+        &["train.epochs=-1"],
+        &["`train.epochs`", "at least 0", "-1"],
+    );
+    check(
+        &["train.epochs=1.5"],
+        &["`train.epochs` must be a whole number", "1.5"],
+    );
+    check(
+        &["evaluate.tta=1"],
+        &["`evaluate.tta` must be true or false, found the number 1"],
+    );
+    check(
+        &["data.classes='NORMAL'"],
+        &["`data.classes` must be a list, found the text"],
+    );
+    check(
+        &["model.encoder=3"],
+        &["`model.encoder` must be a text in quotes, found the number 3"],
+    );
+    check(&["train=3"], &["`train` must be a table, found 3"]);
+    check(
+        &["image.size='big'"],
+        &["`image.size` must be a side in pixels, or [height, width]"],
+    );
+    check(
+        &["data.on_bad_image='explode'"],
+        &["`data.on_bad_image`", "skip, fail"],
+    );
+}
+
+#[test]
+fn impossible_values_say_what_is_possible() {
+    check(
+        &["image.size=100"],
+        &["image.size", "multiples of 32", "96x96 and 128x128"],
+    );
+    check(&["image.size=[64, 70]"], &["64x64 and 64x96"]);
+    check(
+        &["image.channels=2"],
+        &["image.channels", "1 (grey) or 3 (RGB)"],
+    );
+    check(
+        &["model.encoder=efficientnet_b11"],
+        &["efficientnet_b11", "did you mean \"efficientnet_b1\"?"],
+    );
+    check(&["model.decoder=none"], &["model"]);
+    check(
+        &["model.head=bottleneck"],
+        &["\"segment\" needs a class map", "leave the stage out"],
+    );
+    check(
+        &["model.classes=3"],
+        &["model.classes", "the class folders decide it"],
+    );
+    check(&["train.epochs=0"], &["`train.epochs`", "at least 1"]);
+    check(
+        &["train.optimizer={name='adam', lr=-1.0}"],
+        &["train.optimizer.lr"],
+    );
+    check(
+        &["augment.flip={horizontal=2.0}"],
+        &["flip.horizontal", "2"],
+    );
+    check(
+        &["evaluate.threshold=1.5"],
+        &["evaluate.threshold", "from 0 to 1"],
+    );
+    check(
+        &["data.validation.fraction=1.5"],
+        &["data.validation.fraction"],
+    );
+    check(
+        &["data.positive=PNEUMONA"],
+        &["\"PNEUMONA\" is no class", "did you mean \"PNEUMONIA\"?"],
+    );
+    check(
+        &["pipeline.device=gpu"],
+        &["no device \"gpu\"", "auto, cpu, cuda"],
+    );
+    check(
+        &["pipeline.device=cuda"],
+        &["no CUDA engine", "--device cpu"],
+    );
+}
+
+#[test]
+fn what_is_absent_is_named() {
+    check(
+        &["model.pretrained=/nowhere/lite0.safetensors"],
+        &["no weights file at /nowhere/lite0.safetensors"],
+    );
+    check(
+        &["data.dir=/nowhere"],
+        &["no data folder at /nowhere", "data/README.md"],
+    );
+    check(
+        &["data.masks=/nowhere/masks"],
+        &["data.masks", "/nowhere/masks"],
+    );
+    check_file("[train]\nepochs = 1\n", &[], &["no folder is given"]);
+}
+
+#[test]
+fn stages_must_find_what_they_read() {
+    check(
+        &["pipeline.stages=['index', 'evaluate']"],
+        &[
+            "\"evaluate\" reads model.safetensors",
+            "put \"train\" before it",
+        ],
+    );
+    check(
+        &["pipeline.stages=['train', 'index']"],
+        &["\"train\" reads manifest.csv", "put \"index\" before it"],
+    );
+    check(
+        &["pipeline.stages=['index', 'trian']"],
+        &["no stage \"trian\"", "did you mean \"train\"?"],
+    );
+    check(&["pipeline.stages=['index', 'index']"], &["stands twice"]);
+    check(&["pipeline.stages=[]"], &["no stage is given"]);
+}
+
+#[test]
+fn assignments_and_files_that_are_none() {
+    check(&["train.epochs"], &["--set train.epochs", "key.path=value"]);
+    check(&["=3"], &["key.path=value"]);
+    check_file("[train\nepochs = 3\n", &[], &["pipelines/lungs.toml:1"]);
+}
+
+#[test]
+fn the_demo_is_laid_over_only_where_data_are_absent() {
+    let toml = format!("{GOOD}\n[demo.train]\nepochs = 1\n[demo.phantom]\nsize = 64\n");
+    let root = workspace(&toml);
+    let with_data = config::load(&request(root.path(), &[])).unwrap();
+    assert_eq!(
+        (with_data.train.epochs, with_data.data.phantom.is_none()),
+        (3, true)
+    );
+    let asked = config::load(&Request {
+        demo: true,
+        ..request(root.path(), &[])
+    })
+    .unwrap();
+    assert_eq!(
+        (asked.train.epochs, asked.data.phantom.map(|p| p.size)),
+        (1, Some(64))
+    );
+    fs::remove_dir(root.path().join("images")).unwrap();
+    let absent = config::load(&request(root.path(), &["train.epochs=2"])).unwrap();
+    assert_eq!(
+        (absent.train.epochs, absent.data.phantom.is_some()),
+        (2, true)
+    );
+    let error = config::load(&Request {
+        data: Some("/nowhere".into()),
+        ..request(root.path(), &[])
+    })
+    .err()
+    .unwrap()
+    .to_string();
+    assert!(
+        error.contains("--data /nowhere") && error.contains("no data folder"),
+        "{error}"
+    );
+}
+
+/// pipelines/README.md documents every key that a table knows.
+#[test]
+fn every_key_is_documented() {
+    let root = workspace(GOOD);
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/README.md"))
+            .unwrap();
+    for table in [
+        "pipeline",
+        "data",
+        "data.validation",
+        "image",
+        "augment",
+        "model",
+        "train",
+        "evaluate",
+        "segment",
+        "report",
+        "phantom",
+    ] {
+        let error = config::load(&request(root.path(), &[&format!("{table}.no_such_key=1")]))
+            .err()
+            .unwrap()
+            .to_string();
+        let known = error
+            .split("known here: ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{table}: {error}"))
+            .trim_end_matches(')');
+        for key in known
+            .split(", ")
+            .filter(|key| !["classes", "in_channels"].contains(key) || table == "data")
+        {
+            assert!(
+                readme.contains(&format!("`{key}`")),
+                "{table}.{key} is not in pipelines/README.md"
+            );
+        }
+    }
+}
+
+/// The pipelines that are shipped are good, with their demo and (where only the data folder is missing) without.
+#[test]
+fn shipped_pipelines_are_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for name in config::pipelines(&root.join("pipelines")) {
+        let demo = config::load(&Request {
+            demo: true,
+            ..Request::new(&root, &name)
+        })
+        .unwrap();
+        assert!(demo.data.phantom.is_some());
+        let empty = tempfile::tempdir().unwrap();
+        let full = config::load(&Request {
+            data: Some(empty.path().into()),
+            ..Request::new(&root, &name)
+        })
+        .unwrap();
+        assert!(full.data.phantom.is_none());
+    }
+}

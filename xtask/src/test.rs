@@ -1,0 +1,85 @@
+//! What CI runs, cheapest first; stops at the first failure.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cli::TestArgs;
+
+/// The smallest run that goes through every stage.
+const TINY: [&str; 9] = [
+    "demo.phantom.train=[16,16]",
+    "demo.phantom.test=[8,8]",
+    "demo.phantom.size=64",
+    "demo.data.validation.fraction=0.3",
+    "image.size=64",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "evaluate.bootstrap=50",
+    "segment.examples=2",
+];
+
+pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
+    step(root, &["fmt", "--all", "--", "--check"], &[])?;
+    step(
+        root,
+        &[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    )?;
+    step(
+        root,
+        &["doc", "--release", "--workspace", "--no-deps"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    step(root, &["test", "--release", "--workspace"], &[])?;
+    if !args.fast {
+        phantom_run(root)?;
+    }
+    eprintln!("all good");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn phantom_run(root: &Path) -> Result<()> {
+    let out = root.join("target/tiny-run");
+    // Absent at the first time.
+    let _ = std::fs::remove_dir_all(&out);
+    let out = out.display().to_string();
+    let mut line = vec![
+        "run",
+        "--release",
+        "--package",
+        "xtask",
+        "--",
+        "pipeline",
+        "pneumonia",
+        "--demo",
+        "--out",
+        &out,
+    ];
+    line.extend(TINY.iter().flat_map(|set| ["--set", set]));
+    step(root, &line, &[])
+}
+
+fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    eprintln!("$ cargo {}", arguments.join(" "));
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let status = command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}

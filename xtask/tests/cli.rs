@@ -1,0 +1,417 @@
+//! The command line from outside: exit codes, what it says, and that runs repeat and resume to the bit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The smallest phantom run that goes through every stage.
+const TINY: [&str; 10] = [
+    "demo.phantom.train=[24,24]",
+    "demo.phantom.test=[8,8]",
+    "demo.phantom.size=64",
+    "demo.data.validation.fraction=0.3",
+    "image.size=32",
+    "train.epochs=3",
+    "train.batch_size=8",
+    "evaluate.bootstrap=50",
+    "segment.examples=2",
+    "report.samples=2",
+];
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn tiny(out: &Path, more: &[&str]) -> Command {
+    let mut command = xtask(&["pipeline", "pneumonia", "--demo", "--out"]);
+    command
+        .arg(out)
+        .args(TINY.iter().flat_map(|set| ["--set", set]))
+        .args(more);
+    command
+}
+
+fn finish(mut command: Command) -> Output {
+    command.output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn good(output: Output) -> Output {
+    assert!(output.status.success(), "{}", stderr(&output));
+    output
+}
+
+/// Exit code and parts of stderr.
+fn check(arguments: &[&str], code: i32, expected: &[&str]) {
+    let output = finish(xtask(arguments));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    for part in expected {
+        assert!(
+            text.contains(part),
+            "{arguments:?}: no {part:?} in {text:?}"
+        );
+    }
+    assert!(
+        !text.contains("panicked") && !text.contains("RUST_BACKTRACE"),
+        "{text}"
+    );
+}
+
+fn only_run(out: &Path) -> PathBuf {
+    let mut runs: Vec<_> = fs::read_dir(out.join("pneumonia"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| !p.is_symlink())
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs.remove(0)
+}
+
+fn metrics(out: &Path) -> String {
+    fs::read_to_string(out.join("pneumonia/latest/metrics.json")).unwrap()
+}
+
+#[test]
+fn mistakes_end_with_a_code_and_a_hint() {
+    check(
+        &["pipeline", "pneumonai"],
+        1,
+        &[
+            "error: no pipeline \"pneumonai\"",
+            "did you mean \"pneumonia\"?",
+        ],
+    );
+    check(
+        &["pipeline", "pneumonia", "--data", "/nowhere"],
+        1,
+        &["error:", "--data /nowhere", "no data folder"],
+    );
+    check(
+        &["pipeline", "pneumonia", "--demo", "--set", "train.epoch=3"],
+        1,
+        &["--set train.epoch=3", "did you mean \"epochs\"?"],
+    );
+    check(
+        &[
+            "pipeline",
+            "pneumonia",
+            "--demo",
+            "--set",
+            "train.epochs=many",
+        ],
+        1,
+        &["`train.epochs` must be a whole number"],
+    );
+    check(
+        &["pipeline", "pneumonia", "--demo", "--set", "image.size=100"],
+        1,
+        &["96x96 and 128x128"],
+    );
+    check(
+        &["pipeline", "pneumonia", "--demo", "--device", "cuda"],
+        1,
+        &["no CUDA engine", "--device cpu"],
+    );
+    check(
+        &[
+            "pipeline",
+            "pneumonia",
+            "--demo",
+            "--set",
+            "pipeline.stages=['index', 'report', 'segment']",
+        ],
+        1,
+        &["put \"train\" before it"],
+    );
+    check(
+        &[
+            "pipeline",
+            "pneumonia",
+            "--demo",
+            "--set",
+            "model.pretrained=/nowhere.safetensors",
+        ],
+        1,
+        &["no weights file"],
+    );
+    check(
+        &["predict", "/nowhere", "image.png"],
+        1,
+        &["error:", "/nowhere"],
+    );
+    check(
+        &["bench", "--encoder", "resnet50", "--size", "64"],
+        1,
+        &["resnet50", "known"],
+    );
+    check(&["pipeline"], 2, &["Usage"]);
+    check(&["pipelin"], 2, &["pipeline"]);
+    check(
+        &["pipeline", "pneumonia", "--demo", "--data", "."],
+        2,
+        &["cannot be used with"],
+    );
+}
+
+#[test]
+fn lists_and_describes() {
+    let text =
+        |arguments: &[&str]| String::from_utf8(good(finish(xtask(arguments))).stdout).unwrap();
+    let list = text(&["list"]);
+    for part in [
+        "pipelines:\n  pneumonia",
+        "efficientnet_b1",
+        "tf_efficientnet_lite0",
+        "unetpp",
+        "article",
+        "augment-preview",
+    ] {
+        assert!(list.contains(part), "{part}: {list}");
+    }
+    let graph = text(&["describe", "pneumonia", "--demo"]);
+    assert!(
+        graph.contains("encoder.conv_stem") && graph.contains("multiply-adds:"),
+        "{graph}"
+    );
+}
+
+#[test]
+fn an_unwritable_run_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("runs");
+    fs::write(&file, "not a folder").unwrap();
+    let output = finish(tiny(&file, &[]));
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("error: cannot create") && text.contains("--out DIR"),
+        "{text}"
+    );
+}
+
+#[test]
+fn resuming_what_is_not_there_says_so() {
+    let out = tempfile::tempdir().unwrap();
+    let output = finish(tiny(out.path(), &["--resume"]));
+    assert!(
+        stderr(&output).contains("no unfinished run"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// One unbroken run with one thread, then others that must equal it.
+#[test]
+fn runs_repeat_and_resume_to_the_bit() {
+    let [unbroken, again, killed, stopped] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let first = good(finish(tiny(unbroken.path(), &["--threads", "1"])));
+    let run = only_run(unbroken.path());
+    assert!(String::from_utf8_lossy(&first.stdout).contains("report.md"));
+    complete(&run);
+    let expected = metrics(unbroken.path());
+
+    good(finish(tiny(again.path(), &["--threads", "2"])));
+    assert_eq!(
+        metrics(again.path()),
+        expected,
+        "a second run with two threads differs"
+    );
+
+    kill_after_first_epoch(tiny(killed.path(), &["--threads", "2"]), killed.path());
+    let wrong = finish(tiny(
+        killed.path(),
+        &["--resume", "--set", "train.batch_size=4"],
+    ));
+    assert!(
+        stderr(&wrong).contains("train.batch_size was 8, now it is 4"),
+        "{}",
+        stderr(&wrong)
+    );
+    good(finish(tiny(killed.path(), &["--resume", "--threads", "2"])));
+    assert_eq!(
+        metrics(killed.path()),
+        expected,
+        "a run that was killed and resumed differs"
+    );
+    only_run(killed.path());
+
+    let output = interrupt_after_first_epoch(tiny(stopped.path(), &[]), stopped.path());
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("--resume"), "{text}");
+    assert!(
+        only_run(stopped.path())
+            .join("checkpoints/last.safetensors")
+            .is_file()
+    );
+    good(finish(tiny(stopped.path(), &["--resume"])));
+    assert_eq!(
+        metrics(stopped.path()),
+        expected,
+        "a run that was interrupted and resumed differs"
+    );
+
+    predicts(&run);
+}
+
+/// All that a run's folder must hold, and the report's first line.
+fn complete(run: &Path) {
+    let files = [
+        "resolved.toml",
+        "run.json",
+        "timings.json",
+        "manifest.csv",
+        "splits.csv",
+        "eda.json",
+        "history.csv",
+        "predictions.csv",
+    ];
+    for name in files.iter().chain(&[
+        "metrics.json",
+        "segment.json",
+        "model.safetensors",
+        "report.md",
+    ]) {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(
+        report.lines().next().unwrap().contains("phantoms"),
+        "{report}"
+    );
+    let linked = report
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|l| l.ends_with(".png"));
+    let mut pictures = 0;
+    for picture in linked {
+        assert!(run.join(picture).is_file(), "{picture}");
+        pictures += 1;
+    }
+    assert!(pictures >= 10, "{pictures} pictures");
+    let resolved = fs::read_to_string(run.join("resolved.toml")).unwrap();
+    assert!(
+        !fs::read_to_string(run.join("metrics.json"))
+            .unwrap()
+            .contains("seconds")
+    );
+    assert!(resolved.contains("[phantom]"), "{resolved}");
+}
+
+fn predicts(run: &Path) {
+    let overlays = tempfile::tempdir().unwrap();
+    let manifest = fs::read_to_string(run.join("manifest.csv")).unwrap();
+    let path = manifest.lines().nth(1).unwrap().split(',').next().unwrap();
+    let phantoms = fs::read_dir(run.parent().unwrap().parent().unwrap().join(".phantom"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let image = phantoms.join("images").join(path);
+    let mut command = xtask(&["predict"]);
+    command
+        .arg(run)
+        .arg(&image)
+        .arg("--out")
+        .arg(overlays.path());
+    let output = good(finish(command));
+    let trace = String::from_utf8(output.stdout).unwrap();
+    for key in [
+        "image_sha256",
+        "weights_sha256",
+        "threshold",
+        "preprocessing",
+        "probabilities",
+        "versions",
+    ] {
+        assert!(trace.contains(key), "{key}: {trace}");
+    }
+    assert_eq!(fs::read_dir(overlays.path()).unwrap().count(), 1);
+    let text = overlays.path().join("text.png");
+    fs::write(&text, "no image").unwrap();
+    let mut command = xtask(&["predict"]);
+    command.arg(run).arg(&text);
+    let output = finish(command);
+    assert!(
+        output.status.code() == Some(1) && stderr(&output).contains("text.png"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+fn kill_after_first_epoch(command: Command, out: &Path) {
+    let mut child = after_first_epoch(command, out);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[cfg(unix)]
+fn interrupt_after_first_epoch(command: Command, out: &Path) -> Output {
+    let child = after_first_epoch(command, out);
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    child.wait_with_output().unwrap()
+}
+
+/// Runs until the first epoch's checkpoint is on the disk: in the middle of the second epoch, or just before it.
+fn after_first_epoch(mut command: Command, out: &Path) -> Child {
+    let mut child = command.spawn().unwrap();
+    let start = Instant::now();
+    while !out
+        .join("pneumonia/latest/checkpoints/last.safetensors")
+        .is_file()
+    {
+        assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended too early"
+        );
+        sleep(Duration::from_millis(2));
+    }
+    child
+}
+
+/// A disk that is full, played by a limit on the size of files: the error names the file, and what was done stays.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_nothing_is_lost() {
+    let out = tempfile::tempdir().unwrap();
+    // 2 MiB in blocks of 512 bytes: all but the checkpoints fit. The signal that would kill is ignored, so that the
+    // write fails as on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
+    let inner = tiny(out.path(), &[]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let output = command.output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("cannot write") && text.contains(".safetensors"),
+        "{text}"
+    );
+    let run = only_run(out.path());
+    assert!(
+        run.join("manifest.csv").is_file() && !run.join("checkpoints/last.safetensors").exists()
+    );
+    good(finish(tiny(out.path(), &["--resume"])));
+}
