@@ -1,4 +1,5 @@
 //! The command line from outside: exit codes, what it says, and that runs repeat and resume to the bit.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
 use std::path::{Path, PathBuf};

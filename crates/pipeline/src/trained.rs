@@ -176,11 +176,6 @@ impl Trained {
         Ok(())
     }
 
-    /// The network's structure.
-    pub(crate) fn graph(&self) -> &Graph {
-        self.network.graph()
-    }
-
     /// Label of the class that the threshold belongs to; the last one where the file does not say.
     pub(crate) fn positive(&self) -> usize {
         let name = self.meta.extra.get(extra::POSITIVE);

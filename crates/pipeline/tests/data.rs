@@ -1,4 +1,5 @@
 //! Data folders that are not what they should be: skipped with a warning and counted, or an error that names them.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
 use std::path::{Path, PathBuf};

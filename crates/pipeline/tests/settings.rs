@@ -1,4 +1,5 @@
 //! Settings that cannot be are refused before anything runs, with key, place and remedy.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
 use std::path::Path;
@@ -128,7 +129,10 @@ fn unknown_keys_name_the_nearest_and_their_place() {
         &["data.validation.fractoin=0.1"],
         &["did you mean \"fraction\"?"],
     );
-    check(&["demo.train.epoch=1"], &["unknown key `demo.train.epoch`"]);
+    check(
+        &["demo.train.epoch=1"],
+        &["--set demo.train.epoch=1", "unknown key `train.epoch`"],
+    );
 }
 
 #[test]

@@ -318,9 +318,11 @@ pub(super) fn evaluate(
 ) -> Result<EvaluateSettings, ConfigError> {
     match raw.threshold {
         Threshold::Youden => {}
-        Threshold::Fixed(p) => drop(keys.within("evaluate.threshold", p, 0.0, 1.0)?),
+        Threshold::Fixed(p) => {
+            keys.within("evaluate.threshold", p, 0.0, 1.0)?;
+        }
         Threshold::Sensitivity(s) => {
-            drop(keys.within("evaluate.threshold.sensitivity", s, 0.01, 1.0)?)
+            keys.within("evaluate.threshold.sensitivity", s, 0.01, 1.0)?;
         }
     }
     keys.within("evaluate.bootstrap", raw.bootstrap, 10, 1_000_000)?;

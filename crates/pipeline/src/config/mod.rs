@@ -71,53 +71,67 @@ impl Request {
 pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     let file = find(request)?;
     let mut tree = parse_file(&file, &request.root)?;
-    let is_for_demo = |s: &&String| s.starts_with("demo.");
     request
         .set
         .iter()
-        .filter(is_for_demo)
+        .filter(|s| !is_for_run(s))
         .try_for_each(|assignment| tree.set(assignment))?;
     check_tables(&tree, "")?;
     let demo = tree.take("demo");
-    if let Some(demo) = &demo {
-        check_tables(demo, "demo")?;
-    }
+    let demo = demo.map(|demo| with_demo(tree.clone(), demo)).transpose()?;
     if request.data.is_some() || request.sets("data.dir") {
         // A run's resolved.toml may name phantoms, which other data replace.
         tree.take("phantom");
     } else if request.demo || !data_is_there(&tree, &request.root) {
-        use_demo(&mut tree, demo, request)?;
+        // Without a demo the pipeline stays as it is, and its data folder is then missed.
+        let phantoms = demo.is_some() || tree.get("phantom").is_some();
+        if request.demo && !phantoms {
+            return Err(no_demo());
+        }
+        return finished(demo.unwrap_or(tree), &file, request, &request.set);
     }
-    request
-        .set
-        .iter()
-        .filter(|s| !is_for_demo(s))
+    if let Some(demo) = demo {
+        // Not run, but checked: mistakes in it are found by whoever makes them.
+        finished(demo, &file, request, &[])?;
+    }
+    finished(tree, &file, request, &request.set)
+}
+
+/// Options laid over the tables, and all of it checked.
+fn finished(
+    mut tree: Node,
+    file: &Path,
+    request: &Request,
+    set: &[String],
+) -> Result<Settings, ConfigError> {
+    set.iter()
+        .filter(is_for_run)
         .try_for_each(|assignment| tree.set(assignment))?;
     apply_options(&mut tree, request);
     check_tables(&tree, "")?;
-    settings::checked(tree, pipeline_name(&file), request)
+    settings::checked(tree, pipeline_name(file), request)
 }
 
-/// Lays `[demo]` over the tables; a pipeline without one stays as it is, and its data folder is then missed.
-fn use_demo(tree: &mut Node, demo: Option<Node>, request: &Request) -> Result<(), ConfigError> {
-    let Some(demo) = demo else {
-        let message = "--demo was asked for, but this pipeline has no [demo] tables".to_owned();
-        let refusal = ConfigError::Value {
-            key: "demo".into(),
-            origin: "settings".into(),
-            message,
-        };
-        return if request.demo && tree.get("phantom").is_none() {
-            Err(refusal)
-        } else {
-            Ok(())
-        };
-    };
+fn is_for_run(assignment: &&String) -> bool {
+    !assignment.starts_with("demo.")
+}
+
+fn with_demo(mut tree: Node, demo: Node) -> Result<Node, ConfigError> {
+    check_tables(&demo, "demo")?;
     tree.overlay(demo);
     if tree.get("phantom").is_none() {
         tree.put("phantom", Node::table());
     }
-    Ok(())
+    Ok(tree)
+}
+
+fn no_demo() -> ConfigError {
+    let message = "--demo was asked for, but this pipeline has no [demo] tables".to_owned();
+    ConfigError::Value {
+        key: "demo".into(),
+        origin: "settings".into(),
+        message,
+    }
 }
 
 /// Names of the pipelines in a folder, sorted.

@@ -188,7 +188,7 @@ pub(super) fn checked(
         segment,
         notes,
         samples,
-        resolved: resolved.to_toml().to_string(),
+        resolved: resolved.to_document(),
         leaves: resolved.leaves(),
     })
 }

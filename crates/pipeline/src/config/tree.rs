@@ -175,6 +175,12 @@ impl Node {
         }
     }
 
+    /// The same as a document.
+    pub(crate) fn to_document(&self) -> String {
+        // Only a table with a value that TOML lacks fails, and TOML is where all values came from.
+        toml::to_string(&self.to_toml()).unwrap_or_default()
+    }
+
     /// The same without origins.
     pub(crate) fn to_toml(&self) -> toml::Value {
         match &self.value {

@@ -30,7 +30,7 @@ pub(super) fn fit(context: &mut Context<'_>, data: &Data) -> Result<Fitted> {
     let job = context.progress.job("linear baseline", "fits", 1);
     let linear = Linear::fit(&x, &train.labels, classes);
     job.advance(1);
-    let mut answers = |split| -> Result<_> {
+    let answers = |split| -> Result<_> {
         let (scored, x) = small(context, data, split, side)?;
         Ok((scored, linear.probabilities(&x)))
     };

@@ -147,7 +147,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
             binary.sensitivity,
         ),
         (
-            format!("Of those without, how many are cleared?"),
+            "Of those without, how many are cleared?".to_owned(),
             "specificity",
             binary.specificity,
         ),
@@ -157,7 +157,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
             binary.ppv,
         ),
         (
-            format!("Of those cleared, how many are free of it?"),
+            "Of those cleared, how many are free of it?".to_owned(),
             "negative predictive value",
             binary.npv,
         ),
