@@ -5,9 +5,13 @@
 //! puts the whole pass on dfdx's tape as one operation; [`weights`] moves values to and from files in timm's and
 //! segmentation_models.pytorch's names; [`train`] fits.
 
+pub mod build;
+pub mod checkpoint;
 pub mod engine;
 pub mod graph;
 pub mod network;
 pub mod plan;
 pub mod rng;
 pub mod store;
+pub mod train;
+pub mod weights;

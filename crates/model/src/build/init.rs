@@ -1,0 +1,19 @@
+//! First values, as the libraries whose names we follow draw them.
+
+use crate::graph::Init;
+
+/// timm's for EfficientNet's convolutions (`_init_weight_goog`): normal with deviation √(2 / fan_out), where
+/// `fan_out = k² · out / groups`.
+pub(super) fn goog_conv(kernel: usize, out: usize, groups: usize) -> Init {
+    Init::Normal((2.0 / (kernel * kernel * out / groups) as f32).sqrt())
+}
+
+/// smp's for a decoder's convolutions (`initialize_decoder`): Kaiming uniform for ReLU, ±√(6 / fan_in).
+pub(super) fn kaiming_uniform(kernel: usize, inputs: usize) -> Init {
+    Init::Uniform((6.0 / (kernel * kernel * inputs) as f32).sqrt())
+}
+
+/// smp's for heads (`initialize_head`) and Keras's for `Dense`: Xavier uniform, ±√(6 / (fan_in + fan_out)).
+pub(super) fn xavier_uniform(kernel: usize, inputs: usize, out: usize) -> Init {
+    Init::Uniform((6.0 / (kernel * kernel * (inputs + out)) as f32).sqrt())
+}

@@ -1,0 +1,130 @@
+//! The rows of the registry.
+
+use super::efficientnet::Scaling;
+use super::registry::{DecoderEntry, EncoderEntry, HeadEntry, Normalization, PaddingStyle};
+use super::{head, unet, unetpp};
+
+const B: &str = "EfficientNet (squeeze-excite, SiLU), PyTorch padding";
+const TF_B: &str = "EfficientNet (squeeze-excite, SiLU), TensorFlow padding and batch norm";
+const LITE: &str = "EfficientNet-Lite (ReLU6, no squeeze-excite), PyTorch padding";
+const TF_LITE: &str =
+    "EfficientNet-Lite (ReLU6, no squeeze-excite), TensorFlow padding and batch norm";
+
+const IMAGENET: Normalization = Normalization::IMAGENET;
+const HALF: Normalization = Normalization::HALF;
+
+/// Widths, depths: Tan & Le, "EfficientNet", ICML 2019, and the authors' code; the rest: timm's configurations.
+pub(super) static ENCODERS: [EncoderEntry; 26] = [
+    pytorch("efficientnet_b0", B, b(1.0, 1.0), 224, IMAGENET),
+    pytorch("efficientnet_b1", B, b(1.0, 1.1), 240, HALF),
+    pytorch("efficientnet_b2", B, b(1.1, 1.2), 256, IMAGENET),
+    pytorch("efficientnet_b3", B, b(1.2, 1.4), 288, IMAGENET),
+    pytorch("efficientnet_b4", B, b(1.4, 1.8), 320, IMAGENET),
+    pytorch("efficientnet_b5", B, b(1.6, 2.2), 448, IMAGENET),
+    pytorch("efficientnet_b6", B, b(1.8, 2.6), 528, IMAGENET),
+    pytorch("efficientnet_b7", B, b(2.0, 3.1), 600, IMAGENET),
+    tensorflow("tf_efficientnet_b0", TF_B, b(1.0, 1.0), 224, IMAGENET),
+    tensorflow("tf_efficientnet_b1", TF_B, b(1.0, 1.1), 240, IMAGENET),
+    tensorflow("tf_efficientnet_b2", TF_B, b(1.1, 1.2), 260, IMAGENET),
+    tensorflow("tf_efficientnet_b3", TF_B, b(1.2, 1.4), 300, IMAGENET),
+    tensorflow("tf_efficientnet_b4", TF_B, b(1.4, 1.8), 380, IMAGENET),
+    tensorflow("tf_efficientnet_b5", TF_B, b(1.6, 2.2), 456, IMAGENET),
+    tensorflow("tf_efficientnet_b6", TF_B, b(1.8, 2.6), 528, IMAGENET),
+    tensorflow("tf_efficientnet_b7", TF_B, b(2.0, 3.1), 600, IMAGENET),
+    pytorch("efficientnet_lite0", LITE, lite(1.0, 1.0), 224, IMAGENET),
+    pytorch("efficientnet_lite1", LITE, lite(1.0, 1.1), 240, IMAGENET),
+    pytorch("efficientnet_lite2", LITE, lite(1.1, 1.2), 260, IMAGENET),
+    pytorch("efficientnet_lite3", LITE, lite(1.2, 1.4), 300, IMAGENET),
+    pytorch("efficientnet_lite4", LITE, lite(1.4, 1.8), 380, IMAGENET),
+    tensorflow("tf_efficientnet_lite0", TF_LITE, lite(1.0, 1.0), 224, HALF),
+    tensorflow("tf_efficientnet_lite1", TF_LITE, lite(1.0, 1.1), 240, HALF),
+    tensorflow("tf_efficientnet_lite2", TF_LITE, lite(1.1, 1.2), 260, HALF),
+    tensorflow("tf_efficientnet_lite3", TF_LITE, lite(1.2, 1.4), 300, HALF),
+    tensorflow("tf_efficientnet_lite4", TF_LITE, lite(1.4, 1.8), 380, HALF),
+];
+
+pub(super) static DECODERS: [DecoderEntry; 3] = [
+    DecoderEntry {
+        name: "unet",
+        description: "U-Net: nearest 2x, skip, two 3x3 convolutions a level",
+        write: Some(unet::write),
+    },
+    DecoderEntry {
+        name: "unetpp",
+        description: "U-Net++: U-Net with a dense grid of skips",
+        write: Some(unetpp::write),
+    },
+    DecoderEntry {
+        name: "none",
+        description: "no decoder and no class map: a plain classifier (head = \"bottleneck\")",
+        write: None,
+    },
+];
+
+pub(super) static HEADS: [HeadEntry; 2] = [
+    HeadEntry {
+        name: "article",
+        description: "class scores from the mean of the class map: image labels train encoder, decoder and map",
+        needs_decoder: true,
+        write: head::article,
+    },
+    HeadEntry {
+        name: "bottleneck",
+        description: "class scores from the mean of the deepest features; a decoder's map trains from masks only",
+        needs_decoder: false,
+        write: head::bottleneck,
+    },
+];
+
+/// timm's `efficientnet_*`.
+const fn pytorch(
+    name: &'static str,
+    description: &'static str,
+    scaling: Scaling,
+    resolution: usize,
+    normalization: Normalization,
+) -> EncoderEntry {
+    let padding = PaddingStyle::Symmetric;
+    EncoderEntry {
+        name,
+        description,
+        bn_eps: 1e-5,
+        bn_momentum: 0.1,
+        padding,
+        resolution,
+        normalization,
+        scaling,
+    }
+}
+
+/// timm's `tf_efficientnet_*`: TensorFlow's padding and epsilon, PyTorch's momentum.
+const fn tensorflow(
+    name: &'static str,
+    description: &'static str,
+    scaling: Scaling,
+    resolution: usize,
+    normalization: Normalization,
+) -> EncoderEntry {
+    let like = pytorch(name, description, scaling, resolution, normalization);
+    EncoderEntry {
+        bn_eps: 1e-3,
+        padding: PaddingStyle::TfSame,
+        ..like
+    }
+}
+
+const fn b(width: f64, depth: f64) -> Scaling {
+    Scaling {
+        width,
+        depth,
+        lite: false,
+    }
+}
+
+const fn lite(width: f64, depth: f64) -> Scaling {
+    Scaling {
+        width,
+        depth,
+        lite: true,
+    }
+}

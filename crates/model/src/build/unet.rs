@@ -1,0 +1,15 @@
+//! U-Net's decoder in segmentation_models.pytorch's layout. Ronneberger, Fischer, Brox, MICCAI 2015.
+
+use super::EncoderFeatures;
+use super::decoder::{CHANNELS, up_block};
+use crate::graph::{GraphBuilder, NodeId};
+
+/// From the deepest features up, each block takes the encoder's features of its size; the last has none to take.
+pub(super) fn write(g: &mut GraphBuilder, features: &[EncoderFeatures]) -> NodeId {
+    let mut deepest_first = features.iter().rev().map(|f| f.value);
+    let mut x = deepest_first.next().unwrap_or_else(|| g.input());
+    for (i, out) in CHANNELS.into_iter().enumerate() {
+        x = up_block(g, &i.to_string(), x, deepest_first.next().as_slice(), out);
+    }
+    x
+}

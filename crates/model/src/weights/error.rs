@@ -1,0 +1,113 @@
+//! What can go wrong with a weights file; every text names the file.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why weights could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// There is no such file.
+    #[error("weights file {} does not exist", path.display())]
+    NotFound {
+        /// File.
+        path: PathBuf,
+    },
+    /// The file could not be read or written.
+    #[error("cannot {action} weights file {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The header is not one of safetensors.
+    #[error("{} is not a safetensors file ({why}); PyTorch's .pth and .bin files must be converted first", path.display())]
+    Format {
+        /// File.
+        path: PathBuf,
+        /// What the parser says.
+        why: String,
+    },
+    /// The data do not match the header.
+    #[error("weights file {} is truncated or damaged ({why}): copy or download it again", path.display())]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// What the parser says.
+        why: String,
+    },
+    /// A type of number that networks are not stored in.
+    #[error("tensor `{tensor}` of {} is of type {dtype}: weights must be F32, F16 or BF16", path.display())]
+    Dtype {
+        /// File.
+        path: PathBuf,
+        /// Tensor.
+        tensor: String,
+        /// Its type in the file.
+        dtype: String,
+    },
+    /// A weight that is no number.
+    #[error("tensor `{tensor}` of {} holds NaN or infinite values: the file comes from a run that failed", path.display())]
+    NotFinite {
+        /// File.
+        path: PathBuf,
+        /// Tensor.
+        tensor: String,
+    },
+    /// Two tensors stand for one parameter.
+    #[error("two tensors of {} stand for parameter `{parameter}`", path.display())]
+    Ambiguous {
+        /// File.
+        path: PathBuf,
+        /// Parameter.
+        parameter: String,
+    },
+    /// File and network do not fit each other.
+    #[error("weights file {} does not fit this network ({matched} of {wanted} parameters found).{}{}{} {hint}", path.display(), list(" Missing from the file", missing), list(" Not in the network", unused), list(" Of another shape", shapes))]
+    Mismatch {
+        /// File.
+        path: PathBuf,
+        /// Parameters found with the right shape.
+        matched: usize,
+        /// Parameters looked for.
+        wanted: usize,
+        /// Parameters that the file lacks.
+        missing: Names,
+        /// Tensors that the network lacks.
+        unused: Names,
+        /// Parameters whose shapes differ, with both shapes.
+        shapes: Names,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+/// Names for an error text: how many, and the first few.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        let shown = self
+            .0
+            .iter()
+            .take(SHOWN)
+            .map(|n| format!("`{n}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let rest = if self.0.len() > SHOWN { ", …" } else { "" };
+        write!(f, "{} ({shown}{rest})", self.0.len())
+    }
+}
+
+fn list(what: &str, names: &Names) -> String {
+    if names.0.is_empty() {
+        String::new()
+    } else {
+        format!("{what}: {names}.")
+    }
+}

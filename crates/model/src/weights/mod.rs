@@ -1,0 +1,31 @@
+//! Values to and from safetensors files, in PyTorch's layout and in timm's and segmentation_models.pytorch's names.
+//!
+//! Loading says what it did and by default refuses what it cannot do whole: a network that is partly random because
+//! a name did not match looks like a bad network, not like an error.
+//!
+//! ```
+//! use model::build::{ModelSpec, build};
+//! use model::store::ParamStore;
+//! use model::weights::{LoadOptions, SaveOptions, load, save};
+//! let graph = build(&ModelSpec { encoder: "efficientnet_lite0".into(), ..ModelSpec::default() })?;
+//! let mut store = ParamStore::initialized(&graph, 1);
+//! let path = std::env::temp_dir().join("model_weights_example.safetensors");
+//! save(&path, &graph, &store, &SaveOptions::default())?;
+//! let report = load(&path, &graph, &mut store, &LoadOptions::default())?;
+//! assert_eq!(report.applied.len(), graph.params.len());
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod file;
+mod fit;
+mod layout;
+mod load;
+mod save;
+
+pub use error::{Names, WeightsError};
+pub use file::metadata;
+pub use layout::{from_torch, to_torch};
+pub use load::{LoadOptions, LoadReport, load, load_encoder};
+pub use save::{FileDtype, SMP_NAMES, SaveOptions, save};

@@ -1,0 +1,151 @@
+//! Training steps and comparisons that the model tests share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part, and none is a library"
+)]
+
+use dfdx::prelude::*;
+use kernels::Nhwc;
+use model::engine::Images;
+use model::graph::{Graph, ParamId};
+use model::network::{Heads, Network};
+use model::store::{Group, ParamStore};
+
+/// A batch of images with their classes.
+pub struct Batch {
+    pub data: Vec<f32>,
+    pub shape: Nhwc,
+    pub targets: Vec<usize>,
+}
+
+impl Batch {
+    pub fn images(&self) -> Images<'_> {
+        Images {
+            data: &self.data,
+            shape: self.shape,
+        }
+    }
+}
+
+/// What a training step computed before the update.
+pub struct Step {
+    pub loss: f32,
+    pub logits: Vec<f32>,
+    pub grads: Gradients<f32, Cpu>,
+}
+
+/// Forward in training mode, mean cross-entropy of the logits, backward.
+pub fn step(network: &Network, batch: &Batch) -> Step {
+    let taped = network.forward(batch.images(), 0, Heads::Logits).unwrap();
+    let logits = taped.logits.as_vec();
+    let (n, classes) = *taped.logits.shape();
+    let onehot = batch
+        .targets
+        .iter()
+        .flat_map(|t| (0..classes).map(move |c| f32::from(u8::from(c == *t))))
+        .collect::<Vec<_>>();
+    let target = Cpu::default().tensor_from_vec(onehot, (n, classes));
+    let loss = (taped.logits.put_tape(taped.tape).log_softmax::<Axis<1>>() * target)
+        .sum::<Rank0, _>()
+        * (-1.0 / n as f32);
+    Step {
+        loss: loss.array(),
+        logits,
+        grads: loss.backward(),
+    }
+}
+
+/// All parameters' gradients.
+pub fn gradients(network: &Network, step: &mut Step) -> ParamStore {
+    let mut store = ParamStore::zeros(network.store().map().clone());
+    for group in Group::TRAINABLE {
+        let grad = network.gradient(&mut step.grads, group).unwrap();
+        store.group_mut(group).copy_from_slice(grad);
+    }
+    store
+}
+
+/// dfdx's Adam with its moments.
+pub struct Adam {
+    config: AdamConfig,
+    moments: [Gradients<f32, Cpu>; 2],
+    t: i32,
+}
+
+impl Adam {
+    pub fn new(lr: f64) -> Self {
+        let config = AdamConfig {
+            lr,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: None,
+        };
+        Adam {
+            config,
+            moments: [Gradients::leaky(), Gradients::leaky()],
+            t: 0,
+        }
+    }
+
+    pub fn update(&mut self, network: &mut Network, step: &mut Step) {
+        self.t += 1;
+        let [first, second] = &mut self.moments;
+        network
+            .update(&mut step.grads, |_, param, grad| {
+                let (m, v) = (
+                    first.get_or_alloc_mut(param).unwrap(),
+                    second.get_or_alloc_mut(param).unwrap(),
+                );
+                self.config.try_update(self.t, param, m, v, grad).unwrap();
+            })
+            .unwrap();
+    }
+}
+
+/// Ids and names of a graph's parameters.
+pub fn named(graph: &Graph) -> impl Iterator<Item = (ParamId, &str)> {
+    param_ids(graph)
+        .into_iter()
+        .zip(graph.params.iter().map(|p| p.name.as_str()))
+}
+
+/// Ids of a graph's parameters in order.
+pub fn param_ids(graph: &Graph) -> Vec<ParamId> {
+    let mut ids: Vec<ParamId> = graph
+        .nodes
+        .iter()
+        .flat_map(|n| n.params.iter().copied())
+        .collect();
+    ids.sort();
+    ids
+}
+
+/// The id of a parameter.
+pub fn id(graph: &Graph, name: &str) -> ParamId {
+    named(graph)
+        .find(|(_, n)| *n == name)
+        .unwrap_or_else(|| panic!("no parameter {name}"))
+        .0
+}
+
+pub fn l2(values: &[f32]) -> f64 {
+    values
+        .iter()
+        .map(|v| f64::from(*v).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// The largest difference over the largest magnitude expected.
+pub fn relative(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let scale = expected
+        .iter()
+        .fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    worst.fold(
+        0.0,
+        |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) },
+    ) / scale
+}
