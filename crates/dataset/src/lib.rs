@@ -1,1 +1,59 @@
-//! dataset
+//! What images there are, and how they reach a network: index, splits, analysis, batches.
+//!
+//! A [`Manifest`] is one row an image: where it lies, its class, its patient, its content hash. It
+//! is a Polars frame for questions and typed rows for code, sorted by path and so the same on every
+//! machine. [`Splits`] are row indices that never part a patient; [`Eda`] says what to mind;
+//! [`Loader`] deals batches, prepared on Rayon ahead of the consumer, in which a sample's
+//! randomness depends on (seed, epoch, row) alone. [`phantom`] makes data where there are none.
+//!
+//! ```
+//! use dataset::{IndexConfig, Loader, LoaderConfig, SplitPolicy, Splits, index, phantom};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let made = phantom::generate(folder, &phantom::PhantomConfig { size: 32, ..Default::default() })?;
+//! let config = IndexConfig {
+//!     root: made.images,
+//!     patients: dataset::PatientRule::kaggle_pneumonia(),
+//!     ..Default::default()
+//! };
+//! let manifest = index(&config)?;
+//! let splits = Splits::new(&manifest, &SplitPolicy::default(), None)?;
+//! let settings = LoaderConfig { height: 32, width: 32, shuffle: true, ..Default::default() };
+//! let loader = Loader::new(&manifest, splits.train, settings)?;
+//! for batch in loader.epoch(0) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.images.len(), batch.len * 32 * 32 * 3);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod decode;
+mod eda;
+mod error;
+mod groups;
+mod index;
+mod loader;
+mod manifest;
+mod patient;
+pub mod phantom;
+mod rng;
+mod scan;
+mod split;
+
+pub use config::{IndexConfig, OnBadImage, PatientRule, Split, SplitFolders};
+pub use eda::{
+    ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
+    PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
+};
+pub use error::DatasetError;
+pub use index::{Progress, index, index_with_progress};
+pub use loader::{
+    Batch, EpochBatches, Loader, LoaderConfig, Picture, Sample, SampleKey, Transform,
+    class_weights, read_image,
+};
+pub use manifest::{BadImage, ImageRecord, Manifest};
+pub use split::{OfficialVal, SplitPolicy, Splits};

@@ -1,0 +1,162 @@
+//! What a data folder looks like, as a user says it.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where an image belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Fits the weights.
+    Train,
+    /// Chooses epoch, threshold and temperature.
+    Val,
+    /// Judges, and chooses nothing.
+    Test,
+}
+
+impl Split {
+    /// All three, in their usual order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// `"train"`, `"val"` or `"test"`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The folder of each split below the root; a split that is `None` has no folder. With all three
+/// `None` the class folders lie directly below the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitFolders {
+    /// Folder of the training images.
+    #[serde(default)]
+    pub train: Option<String>,
+    /// Folder of the validation images.
+    #[serde(default)]
+    pub val: Option<String>,
+    /// Folder of the test images.
+    #[serde(default)]
+    pub test: Option<String>,
+}
+
+impl Default for SplitFolders {
+    /// Kaggle's `train`, `val`, `test`.
+    fn default() -> Self {
+        Self::new(Some("train"), Some("val"), Some("test"))
+    }
+}
+
+impl SplitFolders {
+    /// The three folder names, `None` where there is no such folder.
+    pub fn new(train: Option<&str>, val: Option<&str>, test: Option<&str>) -> Self {
+        let own = |name: Option<&str>| name.map(str::to_owned);
+        Self {
+            train: own(train),
+            val: own(val),
+            test: own(test),
+        }
+    }
+
+    /// Class folders directly below the root.
+    pub fn none() -> Self {
+        Self::new(None, None, None)
+    }
+
+    /// The splits that have a folder, with it.
+    pub fn named(&self) -> impl Iterator<Item = (Split, &str)> {
+        let folders = [&self.train, &self.val, &self.test];
+        Split::ALL
+            .into_iter()
+            .zip(folders)
+            .filter_map(|(split, folder)| Some((split, folder.as_deref()?)))
+    }
+}
+
+/// What to do with a file that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadImage {
+    /// Leave it out and report it.
+    #[default]
+    Skip,
+    /// Stop with an error that names it.
+    Fail,
+}
+
+/// How a patient is read from a file name; the first rule that matches decides.
+///
+/// `pattern` is searched in the file name without its extension. The key is `template` with
+/// `${group}` replaced ([`regex::Captures::expand`]), or without a template the named groups that
+/// matched, joined by `-`; `prefix` comes before it, so that two rules cannot collide by number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatientRule {
+    /// Regular expression.
+    pub pattern: String,
+    /// Key with `${group}` references; empty: the named groups joined by `-`.
+    #[serde(default)]
+    pub template: String,
+    /// Put before the key.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+impl PatientRule {
+    /// The rules of Kaggle's "Chest X-Ray Images (Pneumonia)": a patient is (type, number), since
+    /// `person80_bacteria_…` and `person80_virus_…` are numbered apart, or the IM number, with and
+    /// without `NORMAL2` apart.
+    pub fn kaggle_pneumonia() -> Vec<Self> {
+        let rule = |pattern: &str, template: &str| Self {
+            pattern: pattern.to_owned(),
+            template: template.to_owned(),
+            prefix: String::new(),
+        };
+        vec![
+            rule(
+                r"^person(?<number>\d+)_(?<kind>bacteria|virus)",
+                "${kind}-${number}",
+            ),
+            rule(
+                r"^(?<series>NORMAL2-)?IM-(?<number>\d+)",
+                "${series}IM-${number}",
+            ),
+        ]
+    }
+}
+
+/// What to index and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexConfig {
+    /// The data folder.
+    pub root: PathBuf,
+    /// Which folder holds which split.
+    #[serde(default)]
+    pub splits: SplitFolders,
+    /// The class folders in the order of their labels; empty: all folders found, by name.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// How a patient is read from a file name; empty: every image is its own patient.
+    #[serde(default)]
+    pub patients: Vec<PatientRule>,
+    /// A folder tree parallel to `root` whose `….png` files are masks; an image may lack one.
+    #[serde(default)]
+    pub masks: Option<PathBuf>,
+    /// What to do with a file that cannot be decoded.
+    #[serde(default)]
+    pub on_bad_image: OnBadImage,
+}

@@ -1,0 +1,95 @@
+//! What makes a test worthless: the same patient or the same file on both sides of a split.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::split_name;
+use crate::groups::group_rows;
+use crate::{DatasetError, Manifest};
+
+/// Files with the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DuplicateGroup {
+    /// Of the bytes, hexadecimal.
+    pub sha256: String,
+    /// Two or more, sorted.
+    pub paths: Vec<String>,
+    /// Lies in more than one split.
+    pub crosses_splits: bool,
+    /// Carries more than one label: at least one is wrong.
+    pub crosses_classes: bool,
+    /// Belongs to more than one patient by name.
+    pub crosses_patients: bool,
+}
+
+/// A patient in more than one split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeakedPatient {
+    /// The patient's key.
+    pub patient: String,
+    /// Where its images are.
+    pub splits: Vec<SplitCount>,
+}
+
+/// Images of one patient in one split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SplitCount {
+    /// "train", "val" or "test".
+    pub split: String,
+    /// Its images there.
+    pub images: usize,
+}
+
+pub(super) fn duplicates(manifest: &Manifest) -> Result<Vec<DuplicateGroup>, DatasetError> {
+    let groups = group_rows(manifest.frame(), &["sha256"])?;
+    let duplicates = groups.iter().filter(|group| group.len() > 1);
+    Ok(duplicates
+        .map(|group| duplicate_group(manifest, group))
+        .collect())
+}
+
+fn duplicate_group(manifest: &Manifest, group: &[usize]) -> DuplicateGroup {
+    let records = || group.iter().map(|&row| &manifest.rows()[row]);
+    DuplicateGroup {
+        sha256: manifest.rows()[group[0]].sha256.clone(),
+        paths: records().map(|r| r.path.clone()).collect(),
+        crosses_splits: differ(records().map(|r| r.split)),
+        crosses_classes: differ(records().map(|r| r.class)),
+        crosses_patients: differ(records().map(|r| r.patient.as_str())),
+    }
+}
+
+fn differ<T: Ord>(values: impl Iterator<Item = T>) -> bool {
+    values.collect::<BTreeSet<_>>().len() > 1
+}
+
+pub(super) fn leaked_patients(manifest: &Manifest) -> Result<Vec<LeakedPatient>, DatasetError> {
+    let mut by_patient = BTreeMap::<&str, BTreeMap<_, usize>>::new();
+    for group in group_rows(manifest.frame(), &["patient", "split"])? {
+        let record = &manifest.rows()[group[0]];
+        if record.split.is_some() {
+            by_patient
+                .entry(&record.patient)
+                .or_default()
+                .insert(record.split, group.len());
+        }
+    }
+    let leaked = by_patient
+        .into_iter()
+        .filter(|(_, splits)| splits.len() > 1);
+    Ok(leaked
+        .map(|(patient, splits)| leaked_patient(patient, splits))
+        .collect())
+}
+
+fn leaked_patient(patient: &str, splits: BTreeMap<Option<crate::Split>, usize>) -> LeakedPatient {
+    let count = |(split, images)| SplitCount {
+        split: split_name(split),
+        images,
+    };
+    LeakedPatient {
+        patient: patient.to_owned(),
+        splits: splits.into_iter().map(count).collect(),
+    }
+}

@@ -1,0 +1,263 @@
+//! How many images, of what class, size and format, of how many patients.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::*;
+use serde::Serialize;
+
+use super::split_name;
+use crate::groups::group_rows;
+use crate::{DatasetError, ImageRecord, Manifest};
+
+/// One split (or the images in none).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SplitSummary {
+    /// "train", "val", "test" or "unassigned".
+    pub split: String,
+    /// Images in it.
+    pub images: usize,
+    /// Patients in it.
+    pub patients: usize,
+    /// Every class, also one without images.
+    pub classes: Vec<ClassCount>,
+    /// Largest class over smallest; `None` where a class is empty.
+    pub imbalance: Option<f64>,
+}
+
+/// One class within a split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassCount {
+    /// Its name.
+    pub class: String,
+    /// Images of it.
+    pub images: usize,
+    /// Patients with an image of it.
+    pub patients: usize,
+    /// Of the split's images, in [0, 1].
+    pub share: f64,
+}
+
+/// Image sizes in pixels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sizes {
+    /// Pixels across.
+    pub width: Quantiles,
+    /// Pixels down.
+    pub height: Quantiles,
+    /// Width over height.
+    pub aspect: Quantiles,
+    /// How many different sizes.
+    pub distinct: usize,
+    /// The ten most common.
+    pub common: Vec<SizeCount>,
+}
+
+/// A distribution in seven numbers (linear interpolation between the order statistics).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// Smallest.
+    pub min: f64,
+    /// 5 %.
+    pub p05: f64,
+    /// 25 %.
+    pub p25: f64,
+    /// 50 %.
+    pub median: f64,
+    /// 75 %.
+    pub p75: f64,
+    /// 95 %.
+    pub p95: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// How many images have one size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SizeCount {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Images of that size.
+    pub images: usize,
+}
+
+/// How many images are stored in one way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormatCount {
+    /// 1 to 4.
+    pub channels: u8,
+    /// 8 or 16.
+    pub bit_depth: u8,
+    /// Images stored so.
+    pub images: usize,
+}
+
+/// How many patients have a number of images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PatientSize {
+    /// Images of one patient.
+    pub images: usize,
+    /// Patients with that many.
+    pub patients: usize,
+}
+
+pub(super) fn patients(manifest: &Manifest) -> Result<usize, DatasetError> {
+    Ok(group_rows(manifest.frame(), &["patient"])?.len())
+}
+
+pub(super) fn splits(manifest: &Manifest) -> Result<Vec<SplitSummary>, DatasetError> {
+    let images = by_split_and_class(manifest, &["split", "class"])?;
+    let patients = by_split_and_class(manifest, &["split", "class", "patient"])?;
+    let mut split_patients = BTreeMap::<_, usize>::new();
+    for group in group_rows(manifest.frame(), &["split", "patient"])? {
+        *split_patients
+            .entry(order(&manifest.rows()[group[0]]))
+            .or_default() += 1;
+    }
+    Ok(split_patients
+        .into_iter()
+        .map(|(split, n)| summary(manifest, split, n, &images, &patients))
+        .collect())
+}
+
+/// Unassigned last.
+type SplitOrder = (bool, Option<crate::Split>);
+
+fn order(record: &ImageRecord) -> SplitOrder {
+    (record.split.is_none(), record.split)
+}
+
+#[derive(Default)]
+struct Tally {
+    rows: usize,
+    groups: usize,
+}
+
+fn by_split_and_class(
+    manifest: &Manifest,
+    keys: &[&str],
+) -> Result<BTreeMap<(SplitOrder, usize), Tally>, DatasetError> {
+    let mut tallies = BTreeMap::<_, Tally>::new();
+    for group in group_rows(manifest.frame(), keys)? {
+        let record = &manifest.rows()[group[0]];
+        let tally = tallies.entry((order(record), record.class)).or_default();
+        tally.rows += group.len();
+        tally.groups += 1;
+    }
+    Ok(tallies)
+}
+
+fn summary(
+    manifest: &Manifest,
+    split: SplitOrder,
+    patients: usize,
+    images_of: &BTreeMap<(SplitOrder, usize), Tally>,
+    patients_of: &BTreeMap<(SplitOrder, usize), Tally>,
+) -> SplitSummary {
+    let classes = 0..manifest.classes().len();
+    let counts: Vec<usize> = classes
+        .map(|class| images_of.get(&(split, class)).map_or(0, |t| t.rows))
+        .collect();
+    let images: usize = counts.iter().sum();
+    let class_count = |(class, &count): (usize, &usize)| ClassCount {
+        class: manifest.classes()[class].clone(),
+        images: count,
+        patients: patients_of.get(&(split, class)).map_or(0, |t| t.groups),
+        share: count as f64 / images.max(1) as f64,
+    };
+    SplitSummary {
+        split: split_name(split.1),
+        images,
+        patients,
+        classes: counts.iter().enumerate().map(class_count).collect(),
+        imbalance: imbalance(&counts),
+    }
+}
+
+fn imbalance(counts: &[usize]) -> Option<f64> {
+    let (min, max) = (counts.iter().min()?, counts.iter().max()?);
+    (*min > 0).then(|| *max as f64 / *min as f64)
+}
+
+pub(super) fn sizes(manifest: &Manifest) -> Result<Sizes, DatasetError> {
+    let rows = manifest.rows();
+    let groups = group_rows(manifest.frame(), &["width", "height"])?;
+    let aspect = rows
+        .iter()
+        .map(|r| f64::from(r.width) / f64::from(r.height));
+    let mut common: Vec<SizeCount> = groups.iter().map(|group| size_count(rows, group)).collect();
+    common.sort_by_key(|size| (std::cmp::Reverse(size.images), size.width, size.height));
+    common.truncate(10);
+    Ok(Sizes {
+        width: column_quantiles(manifest, "width")?,
+        height: column_quantiles(manifest, "height")?,
+        aspect: quantiles(&Float64Chunked::from_iter_values("aspect".into(), aspect))?,
+        distinct: groups.len(),
+        common,
+    })
+}
+
+fn size_count(rows: &[ImageRecord], group: &[usize]) -> SizeCount {
+    let record = &rows[group[0]];
+    SizeCount {
+        width: record.width,
+        height: record.height,
+        images: group.len(),
+    }
+}
+
+fn column_quantiles(manifest: &Manifest, name: &str) -> Result<Quantiles, DatasetError> {
+    let column = manifest.frame().column(name)?.cast(&DataType::Float64)?;
+    quantiles(column.f64()?)
+}
+
+fn quantiles(values: &Float64Chunked) -> Result<Quantiles, DatasetError> {
+    let at = |q| {
+        Ok(values
+            .quantile(q, QuantileMethod::Linear)?
+            .unwrap_or_default())
+    };
+    let all: Result<Vec<f64>, DatasetError> = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
+        .into_iter()
+        .map(at)
+        .collect();
+    match all?[..] {
+        [min, p05, p25, median, p75, p95, max] => Ok(Quantiles {
+            min,
+            p05,
+            p25,
+            median,
+            p75,
+            p95,
+            max,
+        }),
+        _ => Ok(Quantiles::default()),
+    }
+}
+
+pub(super) fn formats(manifest: &Manifest) -> Result<Vec<FormatCount>, DatasetError> {
+    let groups = group_rows(manifest.frame(), &["channels", "bit_depth"])?;
+    let count = |group: Vec<usize>| {
+        let record = &manifest.rows()[group[0]];
+        FormatCount {
+            channels: record.channels,
+            bit_depth: record.bit_depth,
+            images: group.len(),
+        }
+    };
+    let mut formats: Vec<FormatCount> = groups.into_iter().map(count).collect();
+    formats.sort_by_key(|f| (std::cmp::Reverse(f.images), f.channels, f.bit_depth));
+    Ok(formats)
+}
+
+pub(super) fn images_per_patient(manifest: &Manifest) -> Result<Vec<PatientSize>, DatasetError> {
+    let mut sizes = BTreeMap::<usize, usize>::new();
+    for group in group_rows(manifest.frame(), &["patient"])? {
+        *sizes.entry(group.len()).or_default() += 1;
+    }
+    Ok(sizes
+        .into_iter()
+        .map(|(images, patients)| PatientSize { images, patients })
+        .collect())
+}

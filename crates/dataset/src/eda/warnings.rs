@@ -1,0 +1,170 @@
+//! The analysis in sentences that a person acts on.
+
+use super::{DuplicateGroup, Eda, SplitSummary};
+
+pub(super) fn of(eda: &Eda) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for split in &eda.splits {
+        warnings.extend(imbalance(split));
+    }
+    warnings.extend(prevalence_shift(eda));
+    warnings.extend(small_validation(eda));
+    warnings.extend(leaks(eda));
+    warnings.extend(duplicates(eda));
+    warnings.extend(brightness(eda));
+    warnings.extend(mixed_formats(eda));
+    warnings.extend(unmatched(eda));
+    warnings.extend(bad_images(eda));
+    warnings
+}
+
+fn imbalance(split: &SplitSummary) -> Option<String> {
+    let ratio = split.imbalance.filter(|&ratio| ratio > 1.5)?;
+    let largest = split.classes.iter().max_by_key(|class| class.images)?;
+    Some(format!(
+        "{}: the largest class has {ratio:.1} times the images of the smallest; always answering \
+         {} would be right in {:.1} % of the cases, so accuracy alone says little.",
+        split.split,
+        largest.class,
+        100.0 * largest.share
+    ))
+}
+
+/// Thresholds and calibrated probabilities carry a prevalence in them.
+fn prevalence_shift(eda: &Eda) -> Option<String> {
+    let of = |name: &str| eda.splits.iter().find(|split| split.split == name);
+    let (train, test) = (of("train")?, of("test")?);
+    let shift = |a: &f64, b: &f64| a.total_cmp(b);
+    let classes = train.classes.iter().zip(&test.classes);
+    let (class, by) = classes
+        .map(|(a, b)| (&a.class, 100.0 * (b.share - a.share)))
+        .max_by(|a, b| shift(&a.1.abs(), &b.1.abs()))?;
+    (by.abs() > 5.0).then(|| {
+        format!(
+            "The share of {class} differs by {by:+.1} points from train to test: a threshold or \
+             probability fitted to one does not hold for the other."
+        )
+    })
+}
+
+fn small_validation(eda: &Eda) -> Option<String> {
+    let val = eda.splits.iter().find(|split| split.split == "val")?;
+    let (low, high) = wilson(0.9, val.images as f64);
+    (high - low > 0.1).then(|| {
+        format!(
+            "val has {} images: an accuracy of 90 % on it means anything from {:.0} to {:.0} % \
+             (95 % Wilson interval); draw validation from train by patient instead.",
+            val.images,
+            100.0 * low,
+            100.0 * high
+        )
+    })
+}
+
+/// Wilson's score interval at 95 % (Wilson 1927).
+fn wilson(p: f64, n: f64) -> (f64, f64) {
+    let z2 = 1.959_964_f64.powi(2);
+    let centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = (z2 * (p * (1.0 - p) / n + z2 / (4.0 * n * n))).sqrt() / (1.0 + z2 / n);
+    (centre - half, centre + half)
+}
+
+fn leaks(eda: &Eda) -> Option<String> {
+    let leaked = eda.leaked_patients.as_slice();
+    let first = leaked.first()?;
+    Some(format!(
+        "{} with images in more than one split ({} among them): results on the later split will \
+         look better than they are.",
+        counted(leaked.len(), "patient"),
+        first.patient
+    ))
+}
+
+fn duplicates(eda: &Eda) -> Vec<String> {
+    let groups = &eda.duplicates;
+    let files = |groups: &mut dyn Iterator<Item = &DuplicateGroup>| {
+        groups.fold((0, 0), |(n, files), group| {
+            (n + 1, files + group.paths.len())
+        })
+    };
+    let mut sentences = Vec::new();
+    let mut say = |(n, files): (usize, usize), what: &str| {
+        if n > 0 {
+            let groups = counted(n, "group");
+            sentences.push(format!(
+                "{groups} of byte-identical files ({files} files) {what}."
+            ));
+        }
+    };
+    say(
+        files(&mut groups.iter()),
+        "are in the data: they count more than once",
+    );
+    say(
+        files(&mut groups.iter().filter(|g| g.crosses_splits)),
+        "lie in more than one split: the test has seen them",
+    );
+    say(
+        files(&mut groups.iter().filter(|g| g.crosses_classes)),
+        "carry more than one label: at least one label is wrong",
+    );
+    sentences
+}
+
+/// More than half a standard deviation (a medium effect, Cohen 1988) between two classes.
+fn brightness(eda: &Eda) -> Option<String> {
+    let by_mean =
+        |a: &&super::ClassIntensity, b: &&super::ClassIntensity| a.mean.total_cmp(&b.mean);
+    let dark = eda.intensity.iter().min_by(by_mean)?;
+    let bright = eda.intensity.iter().max_by(by_mean)?;
+    let pooled = ((dark.std_of_means.powi(2) + bright.std_of_means.powi(2)) / 2.0).sqrt();
+    let effect = (bright.mean - dark.mean) / pooled.max(1e-9);
+    (effect > 0.5).then(|| {
+        format!(
+            "{} images are brighter than {} ones by {effect:.1} standard deviations of an image's \
+             mean: a model may learn the exposure instead of the disease.",
+            bright.class, dark.class
+        )
+    })
+}
+
+fn mixed_formats(eda: &Eda) -> Option<String> {
+    let others: usize = eda.formats.iter().skip(1).map(|format| format.images).sum();
+    let main = eda.formats.first()?;
+    (others > 0).then(|| {
+        format!(
+            "{} not stored as the rest ({} channels, {} bit): check that the way of storing does \
+             not follow the class.",
+            if others == 1 {
+                "1 image is".to_owned()
+            } else {
+                format!("{others} images are")
+            },
+            main.channels,
+            main.bit_depth
+        )
+    })
+}
+
+fn unmatched(eda: &Eda) -> Option<String> {
+    (eda.unmatched_patients > 0).then(|| {
+        format!(
+            "No patient rule matches {}: each counts as a patient of its own.",
+            counted(eda.unmatched_patients, "file name")
+        )
+    })
+}
+
+fn bad_images(eda: &Eda) -> Option<String> {
+    let first = eda.bad_images.first()?;
+    Some(format!(
+        "{} left out, the first {}: {}.",
+        counted(eda.bad_images.len(), "bad file"),
+        first.path,
+        first.reason
+    ))
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

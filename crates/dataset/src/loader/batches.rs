@@ -1,0 +1,301 @@
+//! The thread that works ahead, and the iterator that takes what it made.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rayon::prelude::*;
+
+use super::prepare::Prepared;
+use super::sample::{Sample, SampleKey};
+use super::{LoaderConfig, Shared};
+use crate::{DatasetError, OnBadImage};
+
+/// Images ready for a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// NHWC, normalised: (value − mean) / std.
+    pub images: Vec<f32>,
+    /// NHW, 0 or 1; `None` where the data set has no masks. Zeros where an image lacks its mask:
+    /// see `has_mask`.
+    pub masks: Option<Vec<f32>>,
+    /// Whether each image has a mask.
+    pub has_mask: Vec<bool>,
+    /// Class of each image.
+    pub labels: Vec<usize>,
+    /// Row of the manifest of each image.
+    pub rows: Vec<usize>,
+    /// N.
+    pub len: usize,
+    /// H.
+    pub height: usize,
+    /// W.
+    pub width: usize,
+    /// C.
+    pub channels: usize,
+}
+
+/// The batches of one epoch, in order; ends after the first error.
+#[derive(Debug)]
+pub struct EpochBatches {
+    receiver: Option<Receiver<Result<Batch, DatasetError>>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl EpochBatches {
+    pub(super) fn start(shared: Arc<Shared>, epoch: u64) -> Self {
+        let (sender, receiver) = sync_channel(shared.config.queue);
+        let worker = std::thread::Builder::new()
+            .name("loader".to_owned())
+            .spawn(move || produce(&shared, epoch, &sender));
+        match worker {
+            Ok(worker) => Self {
+                receiver: Some(receiver),
+                worker: Some(worker),
+            },
+            Err(error) => Self::refused(error.to_string()),
+        }
+    }
+
+    /// The system gave no thread: an iterator whose only item says so.
+    fn refused(message: String) -> Self {
+        let (sender, receiver) = sync_channel(1);
+        let error = DatasetError::Worker {
+            path: PathBuf::from("a batch"),
+            message,
+        };
+        // The channel has room for one, so this cannot block; nobody else could hang it up.
+        let _sent = sender.send(Err(error));
+        Self {
+            receiver: Some(receiver),
+            worker: None,
+        }
+    }
+}
+
+impl Iterator for EpochBatches {
+    type Item = Result<Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.as_ref()?.recv().ok()
+    }
+}
+
+impl Drop for EpochBatches {
+    /// Hanging up first makes a blocked `send` return, so the join cannot wait for ever.
+    fn drop(&mut self) {
+        self.receiver = None;
+        if let Some(worker) = self.worker.take() {
+            let _ended = worker.join();
+        }
+    }
+}
+
+fn produce(shared: &Shared, epoch: u64, sender: &SyncSender<Result<Batch, DatasetError>>) {
+    let LoaderConfig {
+        batch_size,
+        drop_last,
+        ..
+    } = shared.config;
+    for rows in shared.order(epoch).chunks(batch_size) {
+        if drop_last && rows.len() < batch_size {
+            return;
+        }
+        let batch = shared.batch(rows, epoch);
+        let failed = batch.is_err();
+        let hung_up = match batch {
+            Ok(batch) if batch.len == 0 => false,
+            batch => sender.send(batch).is_err(),
+        };
+        if failed || hung_up {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// One batch; the first error in the order of `rows`, whichever thread met it first.
+    pub(super) fn batch(&self, rows: &[usize], epoch: u64) -> Result<Batch, DatasetError> {
+        let samples: Vec<_> = rows
+            .par_iter()
+            .map(|&row| self.normalised(row, epoch))
+            .collect();
+        let mut batch = self.empty_batch(rows.len());
+        for sample in samples {
+            match sample {
+                Ok(sample) => batch.push(sample),
+                Err(DatasetError::BadImage { path, reason })
+                    if self.config.on_bad_image == OnBadImage::Skip =>
+                {
+                    self.record_bad(&path, &reason);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// A sample in [0, 1]; with `epoch` also transformed.
+    pub(super) fn sample(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
+        let work = || self.sample_or_panic(row, epoch);
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+            let path = self.files[row].image.clone();
+            Err(DatasetError::Worker {
+                path,
+                message: panic_message(cause.as_ref()),
+            })
+        })
+    }
+
+    fn sample_or_panic(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
+        let files = &self.files[row];
+        let geometry = self.geometry();
+        let prepared = self
+            .cache
+            .get_or_read(row, || Prepared::read(files, geometry))?;
+        let mut sample = Sample {
+            image: prepared.image.to_unit(geometry.channels),
+            mask: prepared.unit_mask(),
+            height: geometry.height,
+            width: geometry.width,
+            channels: geometry.channels,
+            label: files.label,
+            row,
+        };
+        if let (Some(transform), Some(epoch)) = (&self.transform, epoch) {
+            transform(
+                &mut sample,
+                SampleKey {
+                    seed: self.config.seed,
+                    epoch,
+                    index: row as u64,
+                },
+            );
+            self.check_shape(&sample)?;
+        }
+        Ok(sample)
+    }
+
+    fn check_shape(&self, sample: &Sample) -> Result<(), DatasetError> {
+        let LoaderConfig {
+            height,
+            width,
+            channels,
+            ..
+        } = self.config;
+        let same = (sample.height, sample.width, sample.channels) == (height, width, channels);
+        if same && sample.is_whole() {
+            return Ok(());
+        }
+        let path = self.files[sample.row].image.clone();
+        let message = "the transform changed the sample's shape".to_owned();
+        Err(DatasetError::Worker { path, message })
+    }
+
+    fn normalised(&self, row: usize, epoch: u64) -> Result<Sample, DatasetError> {
+        let mut sample = self.sample(row, Some(epoch))?;
+        let LoaderConfig {
+            mean,
+            std,
+            channels,
+            ..
+        } = &self.config;
+        for pixel in sample.image.chunks_exact_mut(*channels) {
+            for ((value, mean), std) in pixel.iter_mut().zip(mean).zip(std) {
+                *value = (*value - mean) / std;
+            }
+        }
+        Ok(sample)
+    }
+
+    fn empty_batch(&self, capacity: usize) -> Batch {
+        let LoaderConfig {
+            height,
+            width,
+            channels,
+            ..
+        } = self.config;
+        let pixels = capacity * height * width;
+        Batch {
+            images: Vec::with_capacity(pixels * channels),
+            masks: self.with_masks.then(|| Vec::with_capacity(pixels)),
+            has_mask: Vec::with_capacity(capacity),
+            labels: Vec::with_capacity(capacity),
+            rows: Vec::with_capacity(capacity),
+            len: 0,
+            height,
+            width,
+            channels,
+        }
+    }
+}
+
+impl Batch {
+    fn push(&mut self, sample: Sample) {
+        self.images.extend_from_slice(&sample.image);
+        if let Some(masks) = &mut self.masks {
+            match &sample.mask {
+                Some(mask) => masks.extend_from_slice(mask),
+                None => masks.resize(masks.len() + self.height * self.width, 0.0),
+            }
+        }
+        self.has_mask.push(sample.mask.is_some());
+        self.labels.push(sample.label);
+        self.rows.push(sample.row);
+        self.len += 1;
+    }
+}
+
+fn panic_message(cause: &(dyn Any + Send)) -> String {
+    let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phantom::{ClassImages, PhantomConfig, generate};
+    use crate::{IndexConfig, Loader, index};
+
+    #[test]
+    fn a_batch_is_the_same_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let few = ClassImages {
+            normal: 4,
+            pneumonia: 4,
+        };
+        let made = generate(
+            dir.path(),
+            &PhantomConfig {
+                size: 48,
+                train: few,
+                val: few,
+                test: few,
+                ..PhantomConfig::default()
+            },
+        );
+        let made = made.unwrap();
+        let config = IndexConfig {
+            root: made.images,
+            masks: Some(made.lungs),
+            ..IndexConfig::default()
+        };
+        let manifest = index(&config).unwrap();
+        let shift = |sample: &mut Sample, key: SampleKey| {
+            sample.image.rotate_left(key.rng_seed() as usize % 99);
+        };
+        let batch = |threads| {
+            let loader = Loader::new(&manifest, (0..24).collect(), LoaderConfig::default());
+            let loader = loader.unwrap().with_transform(Arc::new(shift));
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap()
+                .install(|| loader.shared.batch(&loader.order(7), 7))
+                .unwrap()
+        };
+        assert_eq!(batch(1), batch(4));
+    }
+}

@@ -1,0 +1,294 @@
+//! Rows → batches: decoded, resized, transformed and normalised ahead of the consumer.
+
+mod batches;
+mod prepare;
+mod sample;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use batches::{Batch, EpochBatches};
+pub use prepare::{Picture, read_image};
+pub use sample::{Sample, SampleKey, Transform};
+
+use prepare::{Cache, Files, Geometry};
+
+use crate::rng::Rng;
+use crate::{BadImage, DatasetError, Manifest, OnBadImage};
+
+/// How rows become batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderConfig {
+    /// Pixels down, after resizing.
+    pub height: usize,
+    /// Pixels across, after resizing.
+    pub width: usize,
+    /// 1 (luma, Rec. 601) or 3 (grey is replicated).
+    pub channels: usize,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Subtracted from the values in [0, 1], one a channel.
+    pub mean: Vec<f32>,
+    /// Then divided by, one a channel.
+    pub std: Vec<f32>,
+    /// Decides the order and, through [`SampleKey`], every transform.
+    pub seed: u64,
+    /// A new order each epoch; otherwise the rows as given.
+    pub shuffle: bool,
+    /// Leave out the last batch where it is not full.
+    pub drop_last: bool,
+    /// Batches kept ready ahead of the consumer.
+    pub queue: usize,
+    /// Memory for decoded and resized images, so that a file is decoded once and not every epoch.
+    pub cache_bytes: usize,
+    /// What to do with a file that can no longer be read.
+    pub on_bad_image: OnBadImage,
+}
+
+impl Default for LoaderConfig {
+    /// 224×224×3 in batches of 16, normalised by 0.5/0.5, in order, 1 GiB of cache.
+    fn default() -> Self {
+        Self {
+            height: 224,
+            width: 224,
+            channels: 3,
+            batch_size: 16,
+            mean: vec![0.5; 3],
+            std: vec![0.5; 3],
+            seed: 0,
+            shuffle: false,
+            drop_last: false,
+            queue: 2,
+            cache_bytes: 1 << 30,
+            on_bad_image: OnBadImage::Skip,
+        }
+    }
+}
+
+/// Deals the images of some rows in batches, epoch after epoch.
+///
+/// Work happens on Rayon's global pool; a sample depends on (seed, epoch, row) alone, so neither
+/// the number of threads nor the cache changes a result.
+#[derive(Clone)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+/// What the consumer and the thread that works ahead both hold.
+struct Shared {
+    config: LoaderConfig,
+    rows: Vec<usize>,
+    files: Vec<Files>,
+    with_masks: bool,
+    transform: Option<Transform>,
+    cache: Cache,
+    bad: Mutex<Vec<BadImage>>,
+}
+
+impl Loader {
+    /// A loader over `rows` of `manifest` (indices into [`Manifest::rows`]).
+    ///
+    /// # Errors
+    /// [`DatasetError::Setting`] for a size of 0, channels other than 1 or 3, a mean or std that
+    /// is not one finite value a channel, no rows, a row out of range, or no full batch under
+    /// `drop_last`.
+    pub fn new(
+        manifest: &Manifest,
+        rows: Vec<usize>,
+        config: LoaderConfig,
+    ) -> Result<Self, DatasetError> {
+        check(manifest, &rows, &config)?;
+        let files: Vec<Files> = manifest
+            .rows()
+            .iter()
+            .map(|r| Files::of(manifest, r))
+            .collect();
+        let shared = Shared {
+            cache: Cache::new(files.len(), config.cache_bytes),
+            with_masks: manifest.has_masks(),
+            transform: None,
+            bad: Mutex::default(),
+            config,
+            rows,
+            files,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The same loader (with an empty cache) whose samples pass through `transform` after resizing
+    /// and before normalisation.
+    #[must_use]
+    pub fn with_transform(self, transform: Transform) -> Self {
+        let old = &self.shared;
+        let shared = Shared {
+            config: old.config.clone(),
+            rows: old.rows.clone(),
+            files: old.files.clone(),
+            with_masks: old.with_masks,
+            transform: Some(transform),
+            cache: Cache::new(old.files.len(), old.config.cache_bytes),
+            bad: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Starts preparing epoch `epoch`; dropping the iterator stops the work.
+    pub fn epoch(&self, epoch: u64) -> EpochBatches {
+        EpochBatches::start(self.shared.clone(), epoch)
+    }
+
+    /// Batches in an epoch, where no file turns out bad.
+    pub fn batches_per_epoch(&self) -> usize {
+        let config = &self.shared.config;
+        match config.drop_last {
+            true => self.shared.rows.len() / config.batch_size,
+            false => self.shared.rows.len().div_ceil(config.batch_size),
+        }
+    }
+
+    /// Images in an epoch.
+    pub fn len(&self) -> usize {
+        match self.shared.config.drop_last {
+            true => self.batches_per_epoch() * self.shared.config.batch_size,
+            false => self.shared.rows.len(),
+        }
+    }
+
+    /// Never: a loader has at least one batch.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The rows in the order of `epoch`.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        self.shared.order(epoch)
+    }
+
+    /// One sample before normalisation: resized, and with `epoch` also transformed.
+    ///
+    /// # Errors
+    /// As the batches of [`Loader::epoch`]; a row out of range is a [`DatasetError::Setting`].
+    pub fn sample(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
+        if row >= self.shared.files.len() {
+            return Err(row_error(row, self.shared.files.len()));
+        }
+        self.shared.sample(row, epoch)
+    }
+
+    /// The files that could not be read since the loader was made, each once, by path.
+    pub fn bad_images(&self) -> Vec<BadImage> {
+        self.shared.bad().clone()
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.shared.config
+    }
+}
+
+impl Shared {
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut rows = self.rows.clone();
+        if self.config.shuffle {
+            Rng::keyed(self.config.seed, &[epoch]).shuffle(&mut rows);
+        }
+        rows
+    }
+
+    fn geometry(&self) -> Geometry {
+        let LoaderConfig {
+            height,
+            width,
+            channels,
+            ..
+        } = self.config;
+        Geometry {
+            height,
+            width,
+            channels,
+        }
+    }
+
+    fn bad(&self) -> std::sync::MutexGuard<'_, Vec<BadImage>> {
+        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record_bad(&self, path: &Path, reason: &str) {
+        let path = path.to_string_lossy().into_owned();
+        let mut bad = self.bad();
+        if let Err(at) = bad.binary_search_by(|known| known.path.cmp(&path)) {
+            bad.insert(
+                at,
+                BadImage {
+                    path,
+                    reason: reason.to_owned(),
+                },
+            );
+        }
+    }
+}
+
+fn check(manifest: &Manifest, rows: &[usize], config: &LoaderConfig) -> Result<(), DatasetError> {
+    let at_least_one = [
+        ("height", config.height),
+        ("width", config.width),
+        ("batch_size", config.batch_size),
+        ("rows", rows.len()),
+    ];
+    if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+        return Err(DatasetError::setting(key, 0, "must be at least 1"));
+    }
+    if config.channels != 1 && config.channels != 3 {
+        return Err(DatasetError::setting(
+            "channels",
+            config.channels,
+            "must be 1 or 3",
+        ));
+    }
+    check_normalisation(config)?;
+    if let Some(&row) = rows.iter().find(|&&row| row >= manifest.rows().len()) {
+        return Err(row_error(row, manifest.rows().len()));
+    }
+    if config.drop_last && rows.len() < config.batch_size {
+        let reason = format!(
+            "is more than the {} images, and drop_last leaves none",
+            rows.len()
+        );
+        return Err(DatasetError::setting(
+            "batch_size",
+            config.batch_size,
+            &reason,
+        ));
+    }
+    Ok(())
+}
+
+fn check_normalisation(config: &LoaderConfig) -> Result<(), DatasetError> {
+    for (key, values) in [("mean", &config.mean), ("std", &config.std)] {
+        let fits = values.len() == config.channels && values.iter().all(|v| v.is_finite());
+        if !fits || (key == "std" && values.iter().any(|&v| v <= 0.0)) {
+            let reason = format!("needs {} finite values, std above 0", config.channels);
+            return Err(DatasetError::setting(key, format!("{values:?}"), &reason));
+        }
+    }
+    Ok(())
+}
+
+fn row_error(row: usize, len: usize) -> DatasetError {
+    DatasetError::setting("row", row, &format!("the manifest has {len} rows"))
+}
+
+/// Weights that make every class count alike in the loss: n / (classes · count), scikit-learn's
+/// "balanced". A class without images gets 0.
+pub fn class_weights(counts: &[usize]) -> Vec<f32> {
+    let n = counts.iter().sum::<usize>() as f32;
+    let weight = |&count: &usize| match count {
+        0 => 0.0,
+        count => n / (counts.len() as f32 * count as f32),
+    };
+    counts.iter().map(weight).collect()
+}

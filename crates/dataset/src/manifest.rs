@@ -1,0 +1,215 @@
+//! The table of images: a Polars frame for questions, typed rows for code.
+
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::index::hex;
+use crate::{DatasetError, Split, Splits};
+
+/// One usable image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageRecord {
+    /// Relative to [`Manifest::root`], '/'-separated.
+    pub path: String,
+    /// The split it belongs to, where there is one.
+    pub split: Option<Split>,
+    /// Label: index into [`Manifest::classes`].
+    pub class: usize,
+    /// Patient key; the path where no rule matched.
+    pub patient: String,
+    /// Mask relative to the mask tree, where there is one.
+    pub mask: Option<String>,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// 1 to 4, as stored.
+    pub channels: u8,
+    /// 8 or 16 bits a channel.
+    pub bit_depth: u8,
+    /// Mean of the grey values in [0, 1].
+    pub mean: f64,
+    /// Standard deviation of the grey values in [0, 1].
+    pub std: f64,
+    /// Of the file's bytes, hexadecimal.
+    pub sha256: String,
+}
+
+/// A file that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadImage {
+    /// Relative to the root for images, whole for masks.
+    pub path: String,
+    /// In words.
+    pub reason: String,
+}
+
+/// Every usable image of a data set, sorted by path: the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    parts: Parts,
+    frame: DataFrame,
+}
+
+/// All of a manifest that is not derived.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) root: PathBuf,
+    pub(crate) masks: Option<PathBuf>,
+    pub(crate) classes: Vec<String>,
+    pub(crate) records: Vec<ImageRecord>,
+    pub(crate) bad_images: Vec<BadImage>,
+    pub(crate) unmatched_patients: usize,
+    pub(crate) ignored_files: usize,
+}
+
+impl Manifest {
+    pub(crate) fn from_parts(parts: Parts) -> Result<Self, DatasetError> {
+        let frame = frame(&parts)?;
+        Ok(Self { parts, frame })
+    }
+
+    /// The images, one a row of [`Manifest::frame`], in the same order.
+    pub fn rows(&self) -> &[ImageRecord] {
+        &self.parts.records
+    }
+
+    /// Columns: `path`, `split` (null where there is none), `class`, `label`, `patient`, `mask`
+    /// (null where there is none), `width`, `height`, `channels`, `bit_depth`, `mean`, `std`,
+    /// `sha256`.
+    pub fn frame(&self) -> &DataFrame {
+        &self.frame
+    }
+
+    /// The classes in the order of their labels.
+    pub fn classes(&self) -> &[String] {
+        &self.parts.classes
+    }
+
+    /// The folder that the paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.parts.root
+    }
+
+    /// Whether a mask tree was given (an image may still lack its mask).
+    pub fn has_masks(&self) -> bool {
+        self.parts.masks.is_some()
+    }
+
+    /// The files that were left out.
+    pub fn bad_images(&self) -> &[BadImage] {
+        &self.parts.bad_images
+    }
+
+    /// How many images no patient rule matched; 0 where there are no rules.
+    pub fn unmatched_patients(&self) -> usize {
+        self.parts.unmatched_patients
+    }
+
+    /// How many files in the class folders have no image extension.
+    pub fn ignored_files(&self) -> usize {
+        self.parts.ignored_files
+    }
+
+    /// Where the image of `record` lies.
+    pub fn image_file(&self, record: &ImageRecord) -> PathBuf {
+        self.parts.root.join(&record.path)
+    }
+
+    /// Where the mask of `record` lies, where it has one.
+    pub fn mask_file(&self, record: &ImageRecord) -> Option<PathBuf> {
+        Some(self.parts.masks.as_ref()?.join(record.mask.as_ref()?))
+    }
+
+    /// Images of each class among `rows`; rows out of range are not counted.
+    pub fn class_counts(&self, rows: &[usize]) -> Vec<usize> {
+        let mut counts = vec![0; self.classes().len()];
+        rows.iter()
+            .filter_map(|&row| self.rows().get(row))
+            .for_each(|record| counts[record.class] += 1);
+        counts
+    }
+
+    /// SHA-256 over classes, paths, labels and content hashes: the same where the data are the same.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Sha256::new();
+        for class in self.classes() {
+            hasher.update(format!("{class}\n"));
+        }
+        for r in self.rows() {
+            let mask = r.mask.as_deref().unwrap_or("");
+            hasher.update(format!("{}\t{}\t{mask}\t{}\n", r.path, r.class, r.sha256));
+        }
+        hex(&hasher.finalize())
+    }
+
+    /// The same images with `splits` in the place of the folders' splits; an image in none of them
+    /// has no split.
+    ///
+    /// # Errors
+    /// [`DatasetError::Frame`] only.
+    pub fn with_splits(&self, splits: &Splits) -> Result<Self, DatasetError> {
+        let mut parts = self.parts.clone();
+        parts
+            .records
+            .iter_mut()
+            .for_each(|record| record.split = None);
+        for split in Split::ALL {
+            for &row in splits.rows(split) {
+                if let Some(record) = parts.records.get_mut(row) {
+                    record.split = Some(split);
+                }
+            }
+        }
+        Self::from_parts(parts)
+    }
+
+    /// Writes the frame as CSV, whole or not at all (temporary file, then rename).
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] where the file cannot be written.
+    pub fn write_csv(&self, path: &Path) -> Result<(), DatasetError> {
+        let mut csv = Vec::new();
+        CsvWriter::new(&mut csv).finish(&mut self.frame.clone())?;
+        let partial = path.with_extension("csv.partial");
+        std::fs::write(&partial, csv).map_err(|e| DatasetError::io("write", &partial, e))?;
+        std::fs::rename(&partial, path).map_err(|e| DatasetError::io("write", path, e))
+    }
+}
+
+fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
+    let r = &parts.records;
+    let strings = |name: &str, of: &dyn Fn(&ImageRecord) -> String| {
+        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
+    };
+    let options = |name: &str, of: &dyn Fn(&ImageRecord) -> Option<String>| {
+        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
+    };
+    let integers = |name: &str, of: &dyn Fn(&ImageRecord) -> u32| {
+        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
+    };
+    let reals = |name: &str, of: &dyn Fn(&ImageRecord) -> f64| {
+        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
+    };
+    Ok(DataFrame::new(
+        r.len(),
+        vec![
+            strings("path", &|r| r.path.clone()),
+            options("split", &|r| r.split.map(|split| split.to_string())),
+            strings("class", &|r| parts.classes[r.class].clone()),
+            integers("label", &|r| r.class as u32),
+            strings("patient", &|r| r.patient.clone()),
+            options("mask", &|r| r.mask.clone()),
+            integers("width", &|r| r.width),
+            integers("height", &|r| r.height),
+            integers("channels", &|r| u32::from(r.channels)),
+            integers("bit_depth", &|r| u32::from(r.bit_depth)),
+            reals("mean", &|r| r.mean),
+            reals("std", &|r| r.std),
+            strings("sha256", &|r| r.sha256.clone()),
+        ],
+    )?)
+}

@@ -1,0 +1,168 @@
+//! File name → patient, by the rules of the configuration.
+
+use regex::{Captures, Regex};
+
+use crate::{DatasetError, PatientRule};
+
+/// Compiled rules; the first that matches decides.
+#[derive(Debug)]
+pub(crate) struct PatientRules(Vec<Rule>);
+
+#[derive(Debug)]
+struct Rule {
+    regex: Regex,
+    template: String,
+    prefix: String,
+}
+
+impl PatientRules {
+    pub(crate) fn compile(rules: &[PatientRule]) -> Result<Self, DatasetError> {
+        rules
+            .iter()
+            .map(Rule::compile)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// The patient's key, or `None` where no rule matches or the key would be empty.
+    pub(crate) fn key(&self, stem: &str) -> Option<String> {
+        self.0.iter().find_map(|rule| rule.key(stem))
+    }
+}
+
+impl Rule {
+    fn compile(rule: &PatientRule) -> Result<Self, DatasetError> {
+        let fail = |reason: String| DatasetError::PatientRule {
+            pattern: rule.pattern.clone(),
+            reason,
+        };
+        let regex = Regex::new(&rule.pattern).map_err(|error| fail(error.to_string()))?;
+        if let Some(name) = unknown_group(&regex, &rule.template) {
+            return Err(fail(format!(
+                "the template {:?} names the group {name:?}, which the pattern lacks",
+                rule.template
+            )));
+        }
+        if rule.template.is_empty() && regex.capture_names().flatten().next().is_none() {
+            return Err(fail(
+                "give a template, or named groups such as (?<number>\\d+)".to_owned(),
+            ));
+        }
+        Ok(Self {
+            regex,
+            template: rule.template.clone(),
+            prefix: rule.prefix.clone(),
+        })
+    }
+
+    fn key(&self, stem: &str) -> Option<String> {
+        let captures = self.regex.captures(stem)?;
+        let key = if self.template.is_empty() {
+            self.joined(&captures)
+        } else {
+            expanded(&captures, &self.template)
+        };
+        (!key.is_empty()).then(|| format!("{}{key}", self.prefix))
+    }
+
+    fn joined(&self, captures: &Captures<'_>) -> String {
+        let groups = self
+            .regex
+            .capture_names()
+            .flatten()
+            .filter_map(|name| captures.name(name));
+        groups
+            .map(|group| group.as_str())
+            .collect::<Vec<_>>()
+            .join("-")
+    }
+}
+
+fn expanded(captures: &Captures<'_>, template: &str) -> String {
+    let mut key = String::new();
+    captures.expand(template, &mut key);
+    key
+}
+
+/// `expand` replaces an unknown group by nothing, which would merge patients silently.
+fn unknown_group(regex: &Regex, template: &str) -> Option<String> {
+    let mut rest = template;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let body = rest.strip_prefix('{').unwrap_or(rest);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let name: String = body.chars().take_while(|&c| is_name(c)).collect();
+        let known = match name.parse::<usize>() {
+            Ok(index) => index < regex.captures_len(),
+            Err(_) => regex.capture_names().flatten().any(|group| group == name),
+        };
+        if !known {
+            return Some(name);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pattern: &str, template: &str, prefix: &str) -> PatientRule {
+        PatientRule {
+            pattern: pattern.into(),
+            template: template.into(),
+            prefix: prefix.into(),
+        }
+    }
+
+    #[test]
+    fn kaggle_names() {
+        let rules = PatientRules::compile(&PatientRule::kaggle_pneumonia()).unwrap();
+        let check = |stem: &str, expected: Option<&str>| {
+            assert_eq!(rules.key(stem).as_deref(), expected, "{stem}");
+        };
+        check("person80_bacteria_391", Some("bacteria-80"));
+        check("person80_virus_150", Some("virus-80"));
+        check("person1372_virus_2365_1", Some("virus-1372"));
+        check("IM-0115-0001", Some("IM-0115"));
+        check("IM-0115-0001-0002", Some("IM-0115"));
+        check("NORMAL2-IM-0115-0001", Some("NORMAL2-IM-0115"));
+        check("image(55)", None);
+    }
+
+    #[test]
+    fn named_groups_join_and_prefixes_separate() {
+        let check = |rule: PatientRule, stem: &str, expected: &str| {
+            let rules = PatientRules::compile(&[rule]).unwrap();
+            assert_eq!(rules.key(stem).as_deref(), Some(expected));
+        };
+        check(
+            rule(r"(?<site>[a-z]+)_(?<n>\d+)", "", ""),
+            "oslo_12_b",
+            "oslo-12",
+        );
+        check(
+            rule(r"(?<n>\d+)(?<side>[LR])?", "", "knee-"),
+            "12",
+            "knee-12",
+        );
+        check(rule(r"^(\d+)", "p$1", ""), "77_x", "p77");
+        check(rule(r"^(\d+)", "$$$1", ""), "77_x", "$77");
+    }
+
+    #[test]
+    fn bad_rules_say_what_is_wrong() {
+        let check = |rule: PatientRule, expected: &str| {
+            let text = PatientRules::compile(&[rule]).unwrap_err().to_string();
+            assert!(text.contains(expected), "{text}");
+        };
+        check(rule(r"(\d+", "$1", ""), "unclosed group");
+        check(rule(r"(?<n>\d+)", "${m}", ""), "\"m\"");
+        check(rule(r"(\d+)", "$2", ""), "\"2\"");
+        check(rule(r"\d+", "", ""), "give a template");
+    }
+}

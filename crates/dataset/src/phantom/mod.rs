@@ -1,0 +1,261 @@
+//! Chest radiographs that never were: data to try everything on, with the truth known.
+//!
+//! A body, lungs, ribs, spine, heart, vessels and clavicles are summed as X-ray attenuation and
+//! exposed on a film; pneumonia is one or several soft opacities inside a lung. Exposure sets the
+//! mean brightness of every image at random, whatever it shows, and body, contrast, pose, vessels,
+//! markers, leads and densities outside the lungs vary alike in both classes: brightness alone does
+//! not tell them apart. Nothing here is fit for a medical claim.
+//!
+//! The folder that [`generate`] makes:
+//! ```text
+//! images/{train,val,test}/{NORMAL,PNEUMONIA}/….jpeg
+//! masks/{lungs,opacity}/{train,val,test}/{NORMAL,PNEUMONIA}/….png
+//! phantom.txt                                    the settings it was made with
+//! ```
+
+mod anatomy;
+mod lesion;
+mod paint;
+mod plan;
+mod shapes;
+mod shot;
+
+use std::path::{Path, PathBuf};
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{GrayImage, ImageFormat};
+use rayon::prelude::*;
+
+use crate::DatasetError;
+use paint::{Painted, paint};
+use plan::{Job, jobs};
+
+/// How many images of what kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PhantomConfig {
+    /// Pixels across and down, at least 16.
+    pub size: usize,
+    /// Images of each class for training.
+    pub train: ClassImages,
+    /// Images of each class for validation.
+    pub val: ClassImages,
+    /// Images of each class for the test.
+    pub test: ClassImages,
+    /// Most images of one patient; each has 1 to so many, sharing the anatomy.
+    pub images_per_patient: usize,
+    /// 0: opacities are plain; 1: most drown in the anatomy.
+    pub difficulty: f64,
+    /// How the images are stored.
+    pub format: PhantomFormat,
+    /// Same seed, same files (on one platform: the last bit of `exp` is the system's).
+    pub seed: u64,
+}
+
+impl Default for PhantomConfig {
+    /// 320 training and 128 test images at 96×96, with Kaggle's prevalences (74, 50, 62.5 %) and
+    /// its validation folder of 16.
+    fn default() -> Self {
+        Self {
+            size: 96,
+            train: ClassImages {
+                normal: 83,
+                pneumonia: 237,
+            },
+            val: ClassImages {
+                normal: 8,
+                pneumonia: 8,
+            },
+            test: ClassImages {
+                normal: 48,
+                pneumonia: 80,
+            },
+            images_per_patient: 3,
+            difficulty: 0.5,
+            format: PhantomFormat::Jpeg,
+            seed: 0,
+        }
+    }
+}
+
+/// Images of the two classes, at least 1 each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassImages {
+    /// Without opacity.
+    pub normal: usize,
+    /// With opacity.
+    pub pneumonia: usize,
+}
+
+/// File format of the images; masks are always PNG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhantomFormat {
+    /// Grey, quality 92, `.jpeg`.
+    Jpeg,
+    /// Grey, 8 bit, `.png`.
+    Png,
+}
+
+/// Where a phantom data set lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phantom {
+    /// `train|val|test/NORMAL|PNEUMONIA/…`: the root to index.
+    pub images: PathBuf,
+    /// Lung masks in the same tree, the lung behind the heart included.
+    pub lungs: PathBuf,
+    /// Opacity masks in the same tree, empty for the normal images.
+    pub opacity: PathBuf,
+    /// Images in all.
+    pub count: usize,
+}
+
+/// Makes a phantom data set in `dir`, whole or not at all: a folder that already holds the one
+/// wanted is left as it is.
+///
+/// # Errors
+/// A setting outside its range, a `dir` that holds something else, or a file that cannot be
+/// written.
+pub fn generate(dir: &Path, config: &PhantomConfig) -> Result<Phantom, DatasetError> {
+    check(config)?;
+    let jobs = jobs(config);
+    let made = Phantom {
+        images: dir.join("images"),
+        lungs: dir.join("masks/lungs"),
+        opacity: dir.join("masks/opacity"),
+        count: jobs.len(),
+    };
+    let stamp = format!("painting {PAINTING}\n{config:?}\n");
+    if std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == stamp) {
+        return Ok(made);
+    }
+    let partial = prepare_folders(dir)?;
+    jobs.par_iter()
+        .try_for_each(|job| write_job(&partial, config, job))?;
+    write(&partial.join(STAMP), stamp.as_bytes())?;
+    std::fs::rename(&partial, dir).map_err(|error| DatasetError::io("write", dir, error))?;
+    Ok(made)
+}
+
+const STAMP: &str = "phantom.txt";
+
+/// Raised with every change of what is painted, so that a folder made before is not taken for one
+/// made now.
+const PAINTING: u32 = 1;
+
+fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
+    let PhantomConfig {
+        size,
+        difficulty,
+        images_per_patient,
+        ..
+    } = *config;
+    if !(16..=4096).contains(&size) {
+        return Err(DatasetError::setting(
+            "size",
+            size,
+            "must be from 16 to 4096",
+        ));
+    }
+    if !(0.0..=1.0).contains(&difficulty) {
+        return Err(DatasetError::setting(
+            "difficulty",
+            difficulty,
+            "must be from 0 to 1",
+        ));
+    }
+    if images_per_patient == 0 {
+        return Err(DatasetError::setting(
+            "images_per_patient",
+            0,
+            "must be at least 1",
+        ));
+    }
+    let counts = [config.train, config.val, config.test];
+    if counts
+        .iter()
+        .any(|count| count.normal == 0 || count.pneumonia == 0)
+    {
+        return Err(DatasetError::setting(
+            "images",
+            0,
+            "every class needs at least 1 image",
+        ));
+    }
+    Ok(())
+}
+
+/// The folder to write to before it is renamed to `dir`; what a killed run left there is removed.
+fn prepare_folders(dir: &Path) -> Result<PathBuf, DatasetError> {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = dir.with_file_name(name);
+    let fail = |error| DatasetError::io("prepare", &partial, error);
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial).map_err(fail)?;
+    }
+    if dir.exists() {
+        // Removes an empty folder only: anything in it is somebody's.
+        std::fs::remove_dir(dir).map_err(|error| DatasetError::io("replace", dir, error))?;
+    }
+    std::fs::create_dir_all(&partial).map_err(fail)?;
+    Ok(partial)
+}
+
+fn write_job(dir: &Path, config: &PhantomConfig, job: &Job) -> Result<(), DatasetError> {
+    let Painted {
+        image,
+        lungs,
+        opacity,
+    } = paint(config, job);
+    let extension = match config.format {
+        PhantomFormat::Jpeg => "jpeg",
+        PhantomFormat::Png => "png",
+    };
+    let place = |tree: &str, extension: &str| {
+        dir.join(tree)
+            .join(&job.folder)
+            .join(format!("{}.{extension}", job.name))
+    };
+    write_image(
+        &place("images", extension),
+        config.size,
+        image,
+        config.format,
+    )?;
+    write_image(
+        &place("masks/lungs", "png"),
+        config.size,
+        lungs,
+        PhantomFormat::Png,
+    )?;
+    write_image(
+        &place("masks/opacity", "png"),
+        config.size,
+        opacity,
+        PhantomFormat::Png,
+    )
+}
+
+fn write_image(
+    path: &Path,
+    size: usize,
+    pixels: Vec<u8>,
+    format: PhantomFormat,
+) -> Result<(), DatasetError> {
+    let image = GrayImage::from_raw(size as u32, size as u32, pixels).unwrap_or_default();
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let encoded = match format {
+        PhantomFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, 92).encode_image(&image),
+        PhantomFormat::Png => image.write_to(&mut bytes, ImageFormat::Png),
+    };
+    let fail = |error| DatasetError::io("encode", path, std::io::Error::other(error));
+    encoded.map_err(fail)?;
+    write(path, bytes.get_ref())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
+    let fail = |error| DatasetError::io("write", path, error);
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .map_err(fail)?;
+    std::fs::write(path, bytes).map_err(fail)
+}

@@ -1,0 +1,297 @@
+//! Rows → train, val, test: grouped by patient, stratified by class, the same for the same seed.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::groups::{linked_groups, same_patient_or_file};
+use crate::rng::Rng;
+use crate::{DatasetError, Manifest, Split};
+
+/// How the rows are dealt out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SplitPolicy {
+    /// The folders as they are, leaks and all.
+    Official,
+    /// `test` as it is; validation drawn from train.
+    ValidationFromTrain {
+        /// Share of the training images, in (0, 1).
+        fraction: f64,
+        /// Which draw.
+        seed: u64,
+        /// What becomes of the images of the `val` folder.
+        #[serde(default)]
+        official_val: OfficialVal,
+    },
+    /// For data without split folders (folders are ignored): both drawn from everything.
+    Holdout {
+        /// Share of all images for validation, in (0, 1).
+        val: f64,
+        /// Share of all images for the test, in (0, 1).
+        test: f64,
+        /// Which draw.
+        seed: u64,
+    },
+}
+
+impl Default for SplitPolicy {
+    /// A tenth of train for validation, seed 0, the `val` folder merged into train.
+    fn default() -> Self {
+        Self::ValidationFromTrain {
+            fraction: 0.1,
+            seed: 0,
+            official_val: OfficialVal::default(),
+        }
+    }
+}
+
+/// What becomes of the images of the `val` folder when validation is drawn from train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfficialVal {
+    /// They join train before the draw.
+    #[default]
+    MergeIntoTrain,
+    /// They are left out.
+    Drop,
+}
+
+/// Row indices into the manifest, ascending, no row in two of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splits {
+    /// Fits the weights.
+    pub train: Vec<usize>,
+    /// Chooses epoch, threshold and temperature.
+    pub val: Vec<usize>,
+    /// Judges.
+    pub test: Vec<usize>,
+    /// Training rows left out because the test has the same patient or the same file.
+    pub dropped: Vec<usize>,
+}
+
+impl Splits {
+    /// Deals out the rows of `manifest`, then keeps at most `limit_per_class` images of each class
+    /// in each split (an even draw over the paths, for quick runs).
+    ///
+    /// Except under [`SplitPolicy::Official`], no patient and no byte-identical file is on two
+    /// sides: rows that share either are dealt out together, and training rows that share one with
+    /// the official test are dropped.
+    ///
+    /// # Errors
+    /// A share outside (0, 1), a split folder that the policy needs and the data lack, or a class
+    /// that would have no image in some split.
+    pub fn new(
+        manifest: &Manifest,
+        policy: &SplitPolicy,
+        limit_per_class: Option<usize>,
+    ) -> Result<Self, DatasetError> {
+        let mut splits = match *policy {
+            SplitPolicy::Official => official(manifest),
+            SplitPolicy::ValidationFromTrain {
+                fraction,
+                seed,
+                official_val,
+            } => validation_from_train(manifest, fraction, seed, official_val)?,
+            SplitPolicy::Holdout { val, test, seed } => holdout(manifest, val, test, seed)?,
+        };
+        if let Some(limit) = limit_per_class {
+            splits.limit(manifest, limit)?;
+        }
+        splits.refuse_empty(manifest)?;
+        Ok(splits)
+    }
+
+    /// The rows of one split.
+    pub fn rows(&self, split: Split) -> &[usize] {
+        match split {
+            Split::Train => &self.train,
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        }
+    }
+
+    fn limit(&mut self, manifest: &Manifest, limit: usize) -> Result<(), DatasetError> {
+        if limit == 0 {
+            return Err(DatasetError::setting(
+                "limit_per_class",
+                limit,
+                "must be at least 1",
+            ));
+        }
+        for rows in [&mut self.train, &mut self.val, &mut self.test] {
+            *rows = limited(manifest, rows, limit);
+        }
+        Ok(())
+    }
+
+    fn refuse_empty(&self, manifest: &Manifest) -> Result<(), DatasetError> {
+        for split in Split::ALL {
+            let counts = manifest.class_counts(self.rows(split));
+            let empty = counts.iter().position(|&count| count == 0);
+            if let Some(class) = empty {
+                let all = counts.iter().sum::<usize>() == 0;
+                let class = (!all).then(|| manifest.classes()[class].clone());
+                let remedy = remedy(split, all);
+                return Err(DatasetError::EmptySplit {
+                    split,
+                    class,
+                    remedy,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remedy(split: Split, all: bool) -> String {
+    match (split, all) {
+        (Split::Val, true) => "draw validation from train (validation_from_train)",
+        (_, true) => "name its folder in the split folders, or use the holdout policy",
+        (_, false) => "each class needs more patients, or the shares must change",
+    }
+    .to_owned()
+}
+
+fn official(manifest: &Manifest) -> Splits {
+    let of = |split| rows_where(manifest, |s| s == Some(split));
+    Splits {
+        train: of(Split::Train),
+        val: of(Split::Val),
+        test: of(Split::Test),
+        dropped: vec![],
+    }
+}
+
+fn validation_from_train(
+    manifest: &Manifest,
+    fraction: f64,
+    seed: u64,
+    official_val: OfficialVal,
+) -> Result<Splits, DatasetError> {
+    check_share("fraction", fraction)?;
+    let merge = official_val == OfficialVal::MergeIntoTrain;
+    let test = rows_where(manifest, |s| s == Some(Split::Test));
+    let pool = rows_where(manifest, |s| {
+        s == Some(Split::Train) || (merge && s == Some(Split::Val))
+    });
+    let (pool, dropped) = without_test_patients(manifest, pool, &test);
+    let (val, train) = draw(manifest, &pool, &targets(manifest, &pool, fraction), seed);
+    Ok(Splits {
+        train,
+        val,
+        test,
+        dropped,
+    })
+}
+
+fn holdout(manifest: &Manifest, val: f64, test: f64, seed: u64) -> Result<Splits, DatasetError> {
+    check_share("val", val)?;
+    check_share("test", test)?;
+    check_share("val + test", val + test)?;
+    let all: Vec<usize> = (0..manifest.rows().len()).collect();
+    let (test, rest) = draw(manifest, &all, &targets(manifest, &all, test), seed);
+    // Shares are of everything, so validation's targets are too, although drawn from the rest.
+    let (val, train) = draw(manifest, &rest, &targets(manifest, &all, val), seed ^ 1);
+    Ok(Splits {
+        train,
+        val,
+        test,
+        dropped: Vec::new(),
+    })
+}
+
+fn check_share(key: &'static str, share: f64) -> Result<(), DatasetError> {
+    if share > 0.0 && share < 1.0 {
+        return Ok(());
+    }
+    Err(DatasetError::setting(
+        key,
+        share,
+        "must lie between 0 and 1, both excluded",
+    ))
+}
+
+fn rows_where(manifest: &Manifest, keep: impl Fn(Option<Split>) -> bool) -> Vec<usize> {
+    let rows = manifest.rows().iter().enumerate();
+    rows.filter(|(_, record)| keep(record.split))
+        .map(|(row, _)| row)
+        .collect()
+}
+
+fn without_test_patients(
+    manifest: &Manifest,
+    pool: Vec<usize>,
+    test: &[usize],
+) -> (Vec<usize>, Vec<usize>) {
+    let both: Vec<usize> = pool.iter().chain(test).copied().collect();
+    let is_test: BTreeSet<usize> = test.iter().copied().collect();
+    let groups = linked_groups(manifest, &both, same_patient_or_file);
+    let leaked: BTreeSet<usize> = groups
+        .into_iter()
+        .filter(|group| group.iter().any(|row| is_test.contains(row)))
+        .flatten()
+        .collect();
+    pool.into_iter().partition(|row| !leaked.contains(row))
+}
+
+/// Images wanted of each class: the share, but at least one.
+fn targets(manifest: &Manifest, rows: &[usize], fraction: f64) -> Vec<f64> {
+    let counts = manifest.class_counts(rows);
+    counts
+        .iter()
+        .map(|&count| (count as f64 * fraction).max(1.0))
+        .collect()
+}
+
+/// Takes whole groups in random order while each brings the class counts nearer to `targets`
+/// (in units of the targets, so that a rare class weighs as much as a common one).
+fn draw(
+    manifest: &Manifest,
+    pool: &[usize],
+    targets: &[f64],
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
+    let mut groups = linked_groups(manifest, pool, same_patient_or_file);
+    Rng::new(seed).shuffle(&mut groups);
+    let mut counts = vec![0.0; targets.len()];
+    let (mut drawn, mut rest) = (Vec::new(), Vec::new());
+    for group in groups {
+        let mut with_group = counts.clone();
+        for (sum, count) in with_group.iter_mut().zip(manifest.class_counts(&group)) {
+            *sum += count as f64;
+        }
+        if distance(&with_group, targets) < distance(&counts, targets) {
+            counts = with_group;
+            drawn.extend(group);
+        } else {
+            rest.extend(group);
+        }
+    }
+    drawn.sort_unstable();
+    rest.sort_unstable();
+    (drawn, rest)
+}
+
+fn distance(counts: &[f64], targets: &[f64]) -> f64 {
+    let terms = counts.iter().zip(targets);
+    terms
+        .map(|(count, target)| ((count - target) / target).powi(2))
+        .sum()
+}
+
+fn limited(manifest: &Manifest, rows: &[usize], limit: usize) -> Vec<usize> {
+    let mut order = rows.to_vec();
+    Rng::new(0).shuffle(&mut order);
+    let mut counts = vec![0; manifest.classes().len()];
+    order.retain(|&row| {
+        let count = &mut counts[manifest.rows()[row].class];
+        *count += 1;
+        *count <= limit
+    });
+    order.sort_unstable();
+    order
+}
+
+#[cfg(test)]
+mod tests;

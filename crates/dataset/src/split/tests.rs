@@ -1,0 +1,237 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ImageRecord;
+use crate::manifest::Parts;
+
+/// One row as (split, class, patient, content).
+type Row = (Option<Split>, usize, u32, u32);
+
+fn manifest(classes: usize, rows: &[Row]) -> Manifest {
+    let record = |(i, &(split, class, patient, content)): (usize, &Row)| ImageRecord {
+        path: format!("{i:05}.png"),
+        split,
+        class,
+        patient: patient.to_string(),
+        mask: None,
+        width: 8,
+        height: 8,
+        channels: 1,
+        bit_depth: 8,
+        mean: 0.5,
+        std: 0.1,
+        sha256: content.to_string(),
+    };
+    Manifest::from_parts(Parts {
+        root: "data".into(),
+        masks: None,
+        classes: (0..classes).map(|class| format!("c{class}")).collect(),
+        records: rows.iter().enumerate().map(record).collect(),
+        bad_images: Vec::new(),
+        unmatched_patients: 0,
+        ignored_files: 0,
+    })
+    .unwrap()
+}
+
+/// Patients of one class with 1 to 6 images each, as in the real data; a few share a file.
+fn rows(folders: &'static [Option<Split>]) -> impl Strategy<Value = Vec<Row>> {
+    let patient = (0..folders.len(), 0_usize..3, 1_usize..7, any::<bool>());
+    proptest::collection::vec(patient, 60..200).prop_map(move |patients| {
+        let mut rows = Vec::new();
+        for (number, (folder, class, images, shares)) in patients.into_iter().enumerate() {
+            for _ in 0..images {
+                // Every second patient may share a file with the next one.
+                let shared = shares && rows.len() % 5 == 0;
+                let content = if shared {
+                    number as u32 / 2
+                } else {
+                    1000 + rows.len() as u32
+                };
+                rows.push((folders[folder], class, number as u32, content));
+            }
+        }
+        rows
+    })
+}
+
+fn keys(manifest: &Manifest, rows: &[usize]) -> BTreeSet<(bool, String)> {
+    let both = |&row: &usize| {
+        let record = &manifest.rows()[row];
+        [
+            (false, record.patient.clone()),
+            (true, record.sha256.clone()),
+        ]
+    };
+    rows.iter().flat_map(both).collect()
+}
+
+fn assert_apart(manifest: &Manifest, splits: &Splits) {
+    let [train, val, test] = Split::ALL.map(|split| keys(manifest, splits.rows(split)));
+    assert!(train.is_disjoint(&val) && train.is_disjoint(&test) && val.is_disjoint(&test));
+}
+
+/// Each class's count within the largest group of its wanted share.
+fn assert_share(manifest: &Manifest, part: &[usize], pool: usize, counts: &[usize], share: f64) {
+    let largest = 12.0_f64.max(pool as f64 * 0.02);
+    for (class, count) in manifest.class_counts(part).into_iter().enumerate() {
+        let wanted = (counts[class] as f64 * share).max(1.0);
+        assert!(
+            (count as f64 - wanted).abs() <= largest,
+            "class {class}: {count} for {wanted}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn validation_parts_no_patient_and_keeps_the_shares(
+        rows in rows(&[Some(Split::Train), Some(Split::Train), Some(Split::Val), Some(Split::Test)]),
+        fraction in 0.05_f64..0.4,
+        seed in any::<u64>(),
+    ) {
+        let manifest = manifest(3, &rows);
+        let policy = SplitPolicy::ValidationFromTrain { fraction, seed, official_val: OfficialVal::MergeIntoTrain };
+        let Ok(splits) = Splits::new(&manifest, &policy, None) else { return Ok(()) };
+        assert_apart(&manifest, &splits);
+        let pool: Vec<usize> = splits.train.iter().chain(&splits.val).copied().collect();
+        assert_share(&manifest, &splits.val, pool.len(), &manifest.class_counts(&pool), fraction);
+        prop_assert_eq!(pool.len() + splits.test.len() + splits.dropped.len(), rows.len());
+        prop_assert_eq!(&splits, &Splits::new(&manifest, &policy, None).unwrap());
+    }
+
+    #[test]
+    fn holdout_parts_no_patient_and_keeps_the_shares(
+        rows in rows(&[None]),
+        val in 0.1_f64..0.3,
+        test in 0.1_f64..0.3,
+        seed in any::<u64>(),
+    ) {
+        let manifest = manifest(3, &rows);
+        let splits = Splits::new(&manifest, &SplitPolicy::Holdout { val, test, seed }, None).unwrap();
+        assert_apart(&manifest, &splits);
+        let all: Vec<usize> = (0..rows.len()).collect();
+        let counts = manifest.class_counts(&all);
+        assert_share(&manifest, &splits.test, all.len(), &counts, test);
+        assert_share(&manifest, &splits.val, all.len(), &counts, val);
+        let mut dealt = [splits.train, splits.val, splits.test].concat();
+        dealt.sort_unstable();
+        prop_assert_eq!(dealt, all);
+    }
+}
+
+/// `n` patients of one image each in every class and folder.
+fn plain(folders: &[Option<Split>], n: u32) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &folder in folders {
+        for i in 0..2 * n {
+            let id = rows.len() as u32;
+            rows.push((folder, (i % 2) as usize, id, id));
+        }
+    }
+    rows
+}
+
+const FOLDERS: [Option<Split>; 3] = [Some(Split::Train), Some(Split::Val), Some(Split::Test)];
+
+fn from_train(fraction: f64, seed: u64, official_val: OfficialVal) -> SplitPolicy {
+    SplitPolicy::ValidationFromTrain {
+        fraction,
+        seed,
+        official_val,
+    }
+}
+
+#[test]
+fn the_val_folder_is_merged_or_dropped() {
+    let manifest = manifest(2, &plain(&FOLDERS, 20));
+    let check = |policy: SplitPolicy, expected: [usize; 3]| {
+        let splits = Splits::new(&manifest, &policy, None).unwrap();
+        assert_eq!(
+            Split::ALL.map(|split| splits.rows(split).len()),
+            expected,
+            "{policy:?}"
+        );
+    };
+    check(SplitPolicy::Official, [40, 40, 40]);
+    check(
+        from_train(0.25, 3, OfficialVal::MergeIntoTrain),
+        [60, 20, 40],
+    );
+    check(from_train(0.25, 3, OfficialVal::Drop), [30, 10, 40]);
+}
+
+#[test]
+fn another_seed_is_another_draw() {
+    let manifest = manifest(2, &plain(&FOLDERS, 50));
+    let val = |seed| {
+        Splits::new(&manifest, &from_train(0.2, seed, OfficialVal::Drop), None)
+            .unwrap()
+            .val
+    };
+    assert_eq!(val(1), val(1));
+    assert_ne!(val(1), val(2));
+}
+
+#[test]
+fn training_rows_of_a_test_patient_are_dropped() {
+    let mut rows = plain(&FOLDERS, 20);
+    rows[0].2 = rows[110].2;
+    rows[1].3 = rows[111].3;
+    let manifest = manifest(2, &rows);
+    let splits = Splits::new(&manifest, &SplitPolicy::default(), None).unwrap();
+    assert_eq!(splits.dropped, [0, 1]);
+    assert_apart(&manifest, &splits);
+}
+
+#[test]
+fn a_limit_keeps_the_classes_even_and_nests() {
+    let manifest = manifest(2, &plain(&FOLDERS, 30));
+    let limited = |n| Splits::new(&manifest, &SplitPolicy::Official, Some(n)).unwrap();
+    let (five, ten) = (limited(5), limited(10));
+    assert_eq!(manifest.class_counts(&five.train), [5, 5]);
+    assert!(five.test.iter().all(|row| ten.test.contains(row)));
+    assert!(Splits::new(&manifest, &SplitPolicy::Official, Some(0)).is_err());
+}
+
+#[test]
+fn impossible_splits_say_what_to_do() {
+    let train_test = plain(&[FOLDERS[0], FOLDERS[2]], 20);
+    let no_folders = plain(&[None], 20);
+    let one_patient: Vec<Row> = train_test
+        .iter()
+        .map(|&(s, c, p, h)| (s, c, if c == 1 && s == FOLDERS[0] { 999 } else { p }, h))
+        .collect();
+    let check = |rows: &[Row], policy: SplitPolicy, expected: &str| {
+        let text = Splits::new(&manifest(2, rows), &policy, None)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    check(&train_test, SplitPolicy::Official, "validation_from_train");
+    check(&no_folders, SplitPolicy::default(), "holdout");
+    check(&one_patient, SplitPolicy::default(), "more patients");
+    check(
+        &train_test,
+        from_train(0.0, 0, OfficialVal::Drop),
+        "fraction",
+    );
+    check(
+        &train_test,
+        from_train(f64::NAN, 0, OfficialVal::Drop),
+        "fraction",
+    );
+    check(
+        &no_folders,
+        SplitPolicy::Holdout {
+            val: 0.5,
+            test: 0.5,
+            seed: 0,
+        },
+        "val + test",
+    );
+}

@@ -1,0 +1,265 @@
+//! Indexing good and bad folders.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{config, kaggle_like, picture, save};
+use dataset::{IndexConfig, OnBadImage, Split, SplitFolders, index, index_with_progress};
+use image::{DynamicImage, ImageBuffer, Rgb, RgbImage};
+
+#[test]
+fn rows_are_typed_sorted_and_in_the_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [3, 1, 2]);
+    let manifest = index(&config(dir.path())).unwrap();
+    assert_eq!(manifest.classes(), ["NORMAL", "PNEUMONIA"]);
+    assert_eq!(manifest.rows().len(), 12);
+    assert!(manifest.rows().is_sorted_by(|a, b| a.path < b.path));
+    let row = manifest
+        .rows()
+        .iter()
+        .find(|r| r.path == "test/PNEUMONIA/person10_virus_0.jpeg")
+        .unwrap();
+    assert_eq!((row.split, row.class), (Some(Split::Test), 1));
+    assert_eq!(
+        (row.patient.as_str(), row.channels, row.bit_depth),
+        ("virus-10", 1, 8)
+    );
+    assert_eq!((row.width, row.height, row.sha256.len()), (24, 18, 64));
+    assert_eq!(
+        (manifest.frame().height(), manifest.frame().width()),
+        (12, 13)
+    );
+    assert_eq!(manifest.class_counts(&(0..12).collect::<Vec<_>>()), [6, 6]);
+}
+
+#[test]
+fn hashes_means_and_depths_are_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let wide: ImageBuffer<_, Vec<u16>> =
+        ImageBuffer::from_fn(2, 2, |x, _| image::Luma([if x == 0 { 0 } else { 65535 }]));
+    let colour = RgbImage::from_pixel(3, 2, Rgb([255, 0, 0]));
+    save(
+        &DynamicImage::ImageLuma16(wide),
+        &dir.path().join("a/x.png"),
+    );
+    save(
+        &DynamicImage::ImageRgb8(colour),
+        &dir.path().join("b/y.png"),
+    );
+    let config = IndexConfig {
+        splits: SplitFolders::none(),
+        ..config(dir.path())
+    };
+    let manifest = index(&config).unwrap();
+    let [grey, red] = manifest.rows() else {
+        panic!("two rows")
+    };
+    assert_eq!((grey.channels, grey.bit_depth, grey.split), (1, 16, None));
+    assert!((grey.mean - 0.5).abs() < 1e-6 && (grey.std - 0.5).abs() < 1e-6);
+    assert_eq!((red.channels, red.bit_depth), (3, 8));
+    assert!((red.mean - 76.0 / 255.0).abs() < 1e-6 && red.std < 1e-6);
+    assert_eq!(manifest.unmatched_patients(), 2);
+    assert_eq!(red.patient, "b/y.png");
+}
+
+#[test]
+fn bad_files_are_named_and_left_out_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [3, 1, 1]);
+    let class = dir.path().join("train/NORMAL");
+    let whole = std::fs::read(class.join("IM-0002-0000.jpeg")).unwrap();
+    std::fs::write(class.join("cut.jpeg"), &whole[..whole.len() * 2 / 3]).unwrap();
+    std::fs::write(class.join("empty.png"), b"").unwrap();
+    std::fs::write(class.join("text.jpeg"), b"hello, I am text").unwrap();
+    for ignored in [".DS_Store", "._IM-0002.jpeg", "notes.txt"] {
+        std::fs::write(class.join(ignored), b"x").unwrap();
+    }
+    let mut config = config(dir.path());
+    let manifest = index(&config).unwrap();
+    let bad: Vec<(&str, &str)> = manifest
+        .bad_images()
+        .iter()
+        .map(|bad| (bad.path.as_str(), bad.reason.as_str()))
+        .collect();
+    let expected = [
+        ("train/NORMAL/cut.jpeg", "truncated JPEG"),
+        ("train/NORMAL/empty.png", "the file is empty"),
+        ("train/NORMAL/text.jpeg", "not a JPEG or PNG"),
+    ];
+    assert_eq!(bad.len(), 3, "{bad:?}");
+    for ((path, reason), (expected_path, expected_reason)) in bad.iter().zip(expected) {
+        assert_eq!(*path, expected_path);
+        assert!(reason.starts_with(expected_reason), "{reason}");
+    }
+    assert_eq!((manifest.rows().len(), manifest.ignored_files()), (10, 3));
+    config.on_bad_image = OnBadImage::Fail;
+    let text = index(&config).unwrap_err().to_string();
+    assert!(
+        text.contains("cut.jpeg") && text.contains("truncated"),
+        "{text}"
+    );
+}
+
+#[test]
+fn missing_and_empty_folders_are_errors_that_name_them() {
+    let check = |change: fn(&Path), edit: fn(&mut IndexConfig), expected: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        kaggle_like(dir.path(), [2, 1, 1]);
+        change(dir.path());
+        let mut config = config(dir.path());
+        edit(&mut config);
+        let text = index(&config).unwrap_err().to_string();
+        assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+    };
+    let keep = |_: &Path| {};
+    let same = |_: &mut IndexConfig| {};
+    check(
+        keep,
+        |c| c.root.push("nowhere"),
+        &["no data folder", "nowhere"],
+    );
+    check(
+        keep,
+        |c| c.splits.train = Some("Training".into()),
+        &["no train folder", "test, train, val"],
+    );
+    check(
+        keep,
+        |c| c.classes = vec!["NORMAL".into(), "COVID".into()],
+        &["\"COVID\"", "no folder"],
+    );
+    check(
+        |d| std::fs::remove_dir_all(d.join("val/NORMAL")).unwrap(),
+        same,
+        &["\"NORMAL\"", "val"],
+    );
+    check(
+        |d| {
+            std::fs::remove_dir_all(d.join("val/NORMAL")).unwrap();
+            std::fs::create_dir(d.join("val/NORMAL")).unwrap();
+        },
+        same,
+        &["no usable image", "\"NORMAL\"", "val"],
+    );
+    check(
+        keep,
+        |c| {
+            c.splits = SplitFolders::none();
+            c.root.push("train/NORMAL");
+        },
+        &["0 class folder"],
+    );
+    check(keep, |c| c.masks = Some("no/masks".into()), &["no/masks"]);
+    check(
+        keep,
+        |c| c.patients[0].pattern = "(".into(),
+        &["patient rule"],
+    );
+}
+
+#[test]
+fn a_class_of_bad_files_only_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [2, 1, 1]);
+    for file in std::fs::read_dir(dir.path().join("val/PNEUMONIA")).unwrap() {
+        std::fs::write(file.unwrap().path(), b"").unwrap();
+    }
+    let text = index(&config(dir.path())).unwrap_err().to_string();
+    assert!(text.contains("no usable image"), "{text}");
+}
+
+#[test]
+fn masks_are_found_beside_their_images_and_bad_ones_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [2, 1, 1]);
+    save(&picture(1), &masks.join("train/NORMAL/IM-0002-0000.png"));
+    std::fs::write(masks.join("train/NORMAL/IM-0004-0001.png"), b"no mask").unwrap();
+    let manifest = index(&IndexConfig {
+        masks: Some(masks),
+        ..config(&images)
+    })
+    .unwrap();
+    let with: Vec<_> = manifest
+        .rows()
+        .iter()
+        .filter_map(|r| r.mask.as_deref())
+        .collect();
+    assert_eq!(with, ["train/NORMAL/IM-0002-0000.png"]);
+    let [bad] = manifest.bad_images() else {
+        panic!("one bad mask")
+    };
+    assert!(
+        bad.path.ends_with("IM-0004-0001.png") && bad.reason.starts_with("mask"),
+        "{bad:?}"
+    );
+}
+
+#[test]
+fn progress_counts_every_file() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [3, 1, 1]);
+    let (calls, last) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let progress = |done: usize, total: usize| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        last.fetch_max(done, Ordering::Relaxed);
+        assert_eq!(total, 10);
+    };
+    index_with_progress(&config(dir.path()), &progress).unwrap();
+    assert_eq!((calls.into_inner(), last.into_inner()), (10, 10));
+}
+
+#[test]
+fn csv_holds_every_row_and_the_fingerprint_follows_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [2, 1, 1]);
+    let manifest = index(&config(dir.path())).unwrap();
+    let csv = dir.path().join("manifest.csv");
+    manifest.write_csv(&csv).unwrap();
+    let text = std::fs::read_to_string(&csv).unwrap();
+    assert!(
+        text.starts_with("path,split,class,label,patient,mask,width,height,"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 9);
+    assert_eq!(
+        index(&config(dir.path())).unwrap().fingerprint(),
+        manifest.fingerprint()
+    );
+    save(
+        &picture(99),
+        &dir.path().join("train/NORMAL/IM-0002-0000.jpeg"),
+    );
+    assert_ne!(
+        index(&config(dir.path())).unwrap().fingerprint(),
+        manifest.fingerprint()
+    );
+    assert!(
+        manifest
+            .write_csv(&dir.path().join("no/where.csv"))
+            .is_err()
+    );
+}
+
+#[test]
+fn configurations_read_from_toml() {
+    let text = r#"
+        root = "data/brain"
+        splits = { train = "Training", test = "Testing" }
+        on_bad_image = "fail"
+        patients = [{ pattern = '(?<n>\d+)', prefix = "p" }]
+    "#;
+    let config: IndexConfig = toml::from_str(text).unwrap();
+    let named: Vec<_> = config.splits.named().collect();
+    assert_eq!(
+        named,
+        [(Split::Train, "Training"), (Split::Test, "Testing")]
+    );
+    assert_eq!(config.on_bad_image, OnBadImage::Fail);
+    assert!(toml::from_str::<IndexConfig>("root = 'x'\nspilts = {}").is_err());
+}

@@ -1,0 +1,432 @@
+//! Batches: their contents, their order, and what goes wrong on the way.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{config, kaggle_like, picture, save};
+use dataset::{
+    Batch, DatasetError, IndexConfig, Loader, LoaderConfig, Manifest, OnBadImage, Sample,
+    SampleKey, SplitFolders, Transform, class_weights, index, read_image,
+};
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
+
+fn data(dir: &Path) -> Manifest {
+    kaggle_like(dir, [6, 2, 2]);
+    index(&config(dir)).unwrap()
+}
+
+fn settings() -> LoaderConfig {
+    LoaderConfig {
+        height: 9,
+        width: 12,
+        batch_size: 3,
+        seed: 5,
+        ..LoaderConfig::default()
+    }
+}
+
+fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
+    loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
+}
+
+/// Noise of the key's own: what an augmentation would do.
+fn noisy() -> Transform {
+    Arc::new(|sample: &mut Sample, key: SampleKey| {
+        let mut state = key.rng_seed();
+        for value in &mut sample.image {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            *value = (*value + (state >> 40) as f32 / 1e9).clamp(0.0, 1.0);
+        }
+    })
+}
+
+#[test]
+fn batches_have_the_shapes_and_labels_of_their_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let rows: Vec<usize> = (0..10).collect();
+    let loader = Loader::new(&manifest, rows.clone(), settings()).unwrap();
+    let got = batches(&loader, 0);
+    assert_eq!(
+        (got.len(), loader.batches_per_epoch(), loader.len()),
+        (4, 4, 10)
+    );
+    assert_eq!(got.iter().map(|b| b.len).collect::<Vec<_>>(), [3, 3, 3, 1]);
+    assert_eq!(
+        got.iter().flat_map(|b| b.rows.clone()).collect::<Vec<_>>(),
+        rows
+    );
+    for batch in &got {
+        assert_eq!(batch.images.len(), batch.len * 9 * 12 * 3);
+        assert!(batch.masks.is_none() && batch.images.iter().all(|v| (-1.0..=1.0).contains(v)));
+        let labels: Vec<usize> = batch
+            .rows
+            .iter()
+            .map(|&row| manifest.rows()[row].class)
+            .collect();
+        assert_eq!(batch.labels, labels);
+    }
+    let full = LoaderConfig {
+        drop_last: true,
+        ..settings()
+    };
+    assert_eq!(
+        batches(&Loader::new(&manifest, rows, full).unwrap(), 0).len(),
+        3
+    );
+}
+
+#[test]
+fn normalisation_is_mean_and_std_by_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let (mean, std) = (vec![0.1, 0.2, 0.3], vec![0.5, 1.0, 2.0]);
+    let config = LoaderConfig {
+        mean: mean.clone(),
+        std: std.clone(),
+        ..settings()
+    };
+    let loader = Loader::new(&manifest, vec![4], config).unwrap();
+    let plain = loader.sample(4, None).unwrap();
+    let batch = &batches(&loader, 0)[0];
+    for (i, (value, raw)) in batch.images.iter().zip(&plain.image).enumerate() {
+        assert!((value - (raw - mean[i % 3]) / std[i % 3]).abs() < 1e-6);
+    }
+    assert!(
+        plain.image.chunks(3).all(|p| p[0] == p[1] && p[1] == p[2]),
+        "grey is replicated"
+    );
+}
+
+#[test]
+fn shuffling_depends_on_seed_and_epoch_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let loader = |seed| {
+        let config = LoaderConfig {
+            shuffle: true,
+            seed,
+            ..settings()
+        };
+        Loader::new(&manifest, (0..20).collect(), config).unwrap()
+    };
+    assert_eq!(loader(1).order(3), loader(1).order(3));
+    assert_ne!(loader(1).order(3), loader(1).order(4));
+    assert_ne!(loader(1).order(3), loader(2).order(3));
+    let mut order = loader(1).order(3);
+    order.sort_unstable();
+    assert_eq!(order, (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn neither_cache_nor_queue_nor_batch_size_changes_a_sample() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let images = |cache_bytes: usize, queue: usize, batch_size: usize| -> Vec<f32> {
+        let config = LoaderConfig {
+            cache_bytes,
+            queue,
+            batch_size,
+            shuffle: true,
+            ..settings()
+        };
+        let loader = Loader::new(&manifest, (0..20).collect(), config).unwrap();
+        let loader = loader.with_transform(noisy());
+        let _warm = batches(&loader, 0);
+        batches(&loader, 1)
+            .into_iter()
+            .flat_map(|batch| batch.images)
+            .collect()
+    };
+    let expected = images(1 << 20, 2, 3);
+    assert_eq!(expected, images(0, 2, 3));
+    assert_eq!(expected, images(700, 0, 3));
+    assert_eq!(expected, images(1 << 20, 8, 7));
+}
+
+#[test]
+fn the_cache_decodes_a_file_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let loader = Loader::new(&manifest, (0..20).collect(), settings()).unwrap();
+    let before = batches(&loader, 0);
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    assert_eq!(batches(&loader, 1), before);
+}
+
+#[test]
+fn a_file_gone_bad_is_skipped_and_reported_or_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let victim = manifest.image_file(&manifest.rows()[4]);
+    let bytes = std::fs::read(&victim).unwrap();
+    std::fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
+    let loader = Loader::new(&manifest, (0..9).collect(), settings()).unwrap();
+    let rows: Vec<usize> = batches(&loader, 0)
+        .into_iter()
+        .flat_map(|b| b.rows)
+        .collect();
+    assert_eq!(rows, [0, 1, 2, 3, 5, 6, 7, 8]);
+    let _again = batches(&loader, 1);
+    let bad = loader.bad_images();
+    assert_eq!(bad.len(), 1);
+    assert!(bad[0].reason.contains("truncated"), "{bad:?}");
+    let strict = LoaderConfig {
+        on_bad_image: OnBadImage::Fail,
+        ..settings()
+    };
+    let loader = Loader::new(&manifest, (0..9).collect(), strict).unwrap();
+    let mut epoch = loader.epoch(0);
+    assert!(epoch.next().unwrap().is_ok());
+    let error = epoch.next().unwrap().unwrap_err();
+    assert!(
+        matches!(&error, DatasetError::BadImage { path, .. } if *path == victim),
+        "{error}"
+    );
+    assert!(epoch.next().is_none());
+}
+
+#[test]
+fn a_panic_in_a_transform_is_an_error_that_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let fail = |transform: Transform, expected: &str| {
+        let loader = Loader::new(&manifest, (0..9).collect(), settings()).unwrap();
+        let results: Vec<_> = loader.with_transform(transform).epoch(0).collect();
+        let text = results.last().unwrap().as_ref().unwrap_err().to_string();
+        assert_eq!(results.len(), 2);
+        assert!(
+            text.contains(&manifest.rows()[4].path) && text.contains(expected),
+            "{text}"
+        );
+    };
+    fail(
+        Arc::new(|_, key| assert_ne!(key.index, 4, "no fours")),
+        "no fours",
+    );
+    let cut: Transform = Arc::new(|sample, key| {
+        if key.index == 4 {
+            sample.image.pop();
+        }
+    });
+    fail(cut, "shape");
+}
+
+#[test]
+fn dropping_an_epoch_early_stops_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    for queue in [0, 1, 4] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = calls.clone();
+        let count: Transform = Arc::new(move |_, _| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let rows = (0..400).map(|i| i % 20).collect();
+        let config = LoaderConfig {
+            queue,
+            batch_size: 2,
+            ..settings()
+        };
+        let loader = Loader::new(&manifest, rows, config)
+            .unwrap()
+            .with_transform(count);
+        let mut epoch = loader.epoch(0);
+        assert!(epoch.next().unwrap().is_ok());
+        drop(epoch);
+        let made = calls.load(Ordering::Relaxed);
+        assert!(
+            made <= 2 * (queue + 3),
+            "{made} samples for 1 batch and a queue of {queue}"
+        );
+        drop(loader.epoch(1));
+    }
+}
+
+#[test]
+fn masks_follow_their_images_and_stay_binary() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [2, 1, 1]);
+    let half = GrayImage::from_fn(24, 18, |x, _| Luma([u8::from(x < 12)]));
+    save(
+        &DynamicImage::ImageLuma8(half),
+        &masks.join("train/NORMAL/IM-0002-0000.png"),
+    );
+    let manifest = index(&IndexConfig {
+        masks: Some(masks),
+        ..config(&images)
+    })
+    .unwrap();
+    let row = manifest
+        .rows()
+        .iter()
+        .position(|r| r.mask.is_some())
+        .unwrap();
+    let other = (row + 1) % 8;
+    let loader = Loader::new(&manifest, vec![row, other], settings()).unwrap();
+    let batch = &batches(&loader, 0)[0];
+    assert_eq!(batch.has_mask, [true, false]);
+    let masks = batch.masks.as_ref().unwrap();
+    assert_eq!(masks.len(), 2 * 9 * 12);
+    let expected = (0..9 * 12).map(|i| if i % 12 < 6 { 1.0 } else { 0.0 });
+    assert!(masks.iter().zip(expected).all(|(a, b)| *a == b));
+    assert!(masks[9 * 12..].iter().all(|&v| v == 0.0));
+}
+
+#[test]
+fn sixteen_bits_keep_their_fine_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let faint: ImageBuffer<_, Vec<u16>> =
+        ImageBuffer::from_fn(12, 9, |x, y| Luma([(y * 12 + x) as u16]));
+    save(
+        &DynamicImage::ImageLuma16(faint),
+        &dir.path().join("a/x.png"),
+    );
+    save(&picture(1), &dir.path().join("b/y.png"));
+    let config = IndexConfig {
+        splits: SplitFolders::none(),
+        ..config(dir.path())
+    };
+    let manifest = index(&config).unwrap();
+    let one = LoaderConfig {
+        channels: 1,
+        mean: vec![0.0],
+        std: vec![1.0],
+        ..settings()
+    };
+    let batch = &batches(&Loader::new(&manifest, vec![0], one).unwrap(), 0)[0];
+    for (i, value) in batch.images.iter().enumerate() {
+        assert!((value - i as f32 / 65535.0).abs() < 1e-9);
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct PillowCase {
+    from: [usize; 3],
+    to: [usize; 2],
+    values: Vec<u8>,
+}
+
+#[test]
+fn resizing_is_pillows() {
+    let cases: Vec<PillowCase> = serde_json::from_str(include_str!("pillow.json")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for PillowCase {
+        from: [height, width, channels],
+        to,
+        values,
+    } in cases
+    {
+        let at = |i: usize| (i / channels / width, i / channels % width, i % channels);
+        let pixel = |i: usize| {
+            let (y, x, c) = at(i);
+            ((x * 7 + y * 13 + x * y + c * 50) % 256) as u8
+        };
+        let pixels: Vec<u8> = (0..height * width * channels).map(pixel).collect();
+        let color = if channels == 1 {
+            image::ColorType::L8
+        } else {
+            image::ColorType::Rgb8
+        };
+        let path = dir.path().join("pattern.png");
+        image::save_buffer(&path, &pixels, width as u32, height as u32, color).unwrap();
+        let got = read_image(&path, to[0], to[1], channels).unwrap();
+        assert_eq!((got.original_height, got.original_width), (height, width));
+        let got = got.image.iter().map(|v| (v * 255.0).round() as i32);
+        let worst = got
+            .zip(&values)
+            .map(|(a, &b)| (a - i32::from(b)).abs())
+            .max()
+            .unwrap();
+        assert!(
+            worst <= 1,
+            "{height}x{width}x{channels} -> {to:?}: off by {worst}"
+        );
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    let check = |rows: Vec<usize>, config: LoaderConfig, expected: &str| {
+        let text = Loader::new(&manifest, rows, config)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    check(vec![], settings(), "rows");
+    check(vec![20], settings(), "20 rows");
+    check(
+        vec![0],
+        LoaderConfig {
+            batch_size: 0,
+            ..settings()
+        },
+        "batch_size",
+    );
+    check(
+        vec![0],
+        LoaderConfig {
+            width: 0,
+            ..settings()
+        },
+        "width",
+    );
+    check(
+        vec![0],
+        LoaderConfig {
+            channels: 2,
+            ..settings()
+        },
+        "channels",
+    );
+    check(
+        vec![0],
+        LoaderConfig {
+            mean: vec![0.5],
+            ..settings()
+        },
+        "mean",
+    );
+    check(
+        vec![0],
+        LoaderConfig {
+            std: vec![1.0, 0.0, 1.0],
+            ..settings()
+        },
+        "std",
+    );
+    check(
+        vec![0],
+        LoaderConfig {
+            drop_last: true,
+            ..settings()
+        },
+        "drop_last",
+    );
+}
+
+#[test]
+fn keys_make_unlike_seeds() {
+    let key = |seed, epoch, index| SampleKey { seed, epoch, index }.rng_seed();
+    let seeds: std::collections::BTreeSet<u64> = (0..20)
+        .flat_map(|s| (0..20).flat_map(move |e| (0..20).map(move |i| key(s, e, i))))
+        .collect();
+    assert_eq!(seeds.len(), 8000);
+}
+
+#[test]
+fn class_weights_are_scikit_learns_balanced() {
+    // compute_class_weight("balanced", classes=[0, 1], y=[0]*1341 + [1]*3875)
+    let weights = class_weights(&[1341, 3875]);
+    assert!((weights[0] - 1.944_817_3).abs() < 1e-6 && (weights[1] - 0.673_032_3).abs() < 1e-6);
+    assert_eq!(class_weights(&[2, 0]), [0.5, 0.0]);
+}
