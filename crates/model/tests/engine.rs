@@ -1,5 +1,7 @@
 //! The engine through the dfdx bridge: gradients against finite differences, and what must not matter.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not know as tests
+
 use dfdx::prelude::*;
 use kernels::{Activation, Nhwc, Padding};
 use model::engine::Images;
@@ -90,19 +92,19 @@ fn gradients_agree_with_finite_differences() {
     let mut grads = loss(&network, x).backward();
     for group in Group::TRAINABLE {
         let analytic = network.gradient(&mut grads, group).unwrap().to_vec();
-        for i in 0..analytic.len() {
+        for (i, analytic) in analytic.iter().enumerate() {
             let mut at = |delta: f32| {
                 let mut moved = store.clone();
                 moved.group_mut(group)[i] += delta;
                 network.set_store(moved);
                 loss(&network, x).array() as f64
             };
-            let (h, scale) = (2e-3f32, 1.0 + analytic[i].abs() as f64);
+            let (h, scale) = (2e-3f32, 1.0 + f64::from(analytic.abs()));
             let numeric = (at(h) - at(-h)) / f64::from(2.0 * h);
             assert!(
-                (numeric - f64::from(analytic[i])).abs() < 2e-2 * scale,
+                (numeric - f64::from(*analytic)).abs() < 2e-2 * scale,
                 "{group:?}[{i}]: {numeric} against {}",
-                analytic[i]
+                analytic
             );
         }
     }
@@ -182,7 +184,7 @@ fn the_result_does_not_depend_on_threads() {
             .build()
             .unwrap();
         pool.install(|| {
-            let mut network = Network::new(every_op(), 9);
+            let network = Network::new(every_op(), 9);
             let (data, shape) = images(5, 16);
             let mut grads = loss(&network, Images { data: &data, shape }).backward();
             Group::TRAINABLE
