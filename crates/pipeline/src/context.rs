@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{Loader, LoaderConfig, Manifest, Splits, phantom};
+use dataset::{DatasetError, Loader, LoaderConfig, Manifest, Splits, phantom};
 use report::{Document, Figure};
 
 use crate::config::Settings;
@@ -106,7 +106,18 @@ impl<'a> Context<'a> {
             self.progress
                 .say("  no data folder: making phantom radiographs");
         }
-        phantom::generate(folder, config)?;
+        let made = match phantom::generate(folder, config) {
+            // Phantoms of an older version under this name: the folder is this program's own and can be made anew.
+            Err(DatasetError::Io {
+                action: "replace", ..
+            }) => {
+                std::fs::remove_dir_all(folder)
+                    .with_context(|| format!("cannot replace {}", folder.display()))?;
+                phantom::generate(folder, config)
+            }
+            made => made,
+        };
+        made?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! `report.md`: the summary, then what each stage has written of its own work, then how to repeat the run.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -118,7 +119,7 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
         "sh",
         &format!(
             "cargo xtask pipeline {}",
-            context.run.file(crate::run_dir::RESOLVED).display()
+            typed(&context.run.file(crate::run_dir::RESOLVED))
         ),
     );
     let mut settings = Document::fragment();
@@ -130,4 +131,19 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
          `eda.json`, `segment.json`, `timings.json`, `run.json`.",
     );
     Ok(())
+}
+
+/// A path as one would type it here: short below the current folder, in quotes where a shell would split it.
+fn typed(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let short = path
+        .strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string();
+    if short.contains([' ', '\'', '"', '$', '&', '(', ')']) {
+        format!("'{}'", short.replace('\'', r"'\''"))
+    } else {
+        short
+    }
 }

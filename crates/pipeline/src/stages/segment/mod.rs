@@ -22,7 +22,7 @@ pub(super) struct Segment;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentStatistics {
     /// Pixels of at least this are green.
-    pub certainty: f64,
+    pub certainty: f32,
     /// The class that the map speaks of.
     pub class: String,
     /// By true class.

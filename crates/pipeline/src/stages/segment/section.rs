@@ -20,10 +20,17 @@ pub(super) fn write(
          scores (softmax) gives {} at least {}. {} So green says where the evidence for the answer lies; it is no outline of a \
          finding.",
         statistics.class,
-        format::fixed(statistics.certainty, 2),
+        statistics.certainty,
         supervision(context)
     ));
     section.table(&areas(statistics)?);
+    if statistics.classes.iter().all(|c| c.with_green == 0) {
+        section.note(&format!(
+            "No pixel of any test image reaches {}: the network is not that sure of any place. The heat maps below show \
+             where it leans; a lower `segment.certainty` would show more green.",
+            statistics.certainty
+        ));
+    }
     if let Some(table) = regions(statistics)? {
         section.paragraph(
             "Where masks are known, they say whether the green lies where it should. *By chance* is the region's share of the \

@@ -95,7 +95,7 @@ pub(super) fn summarize(
         class_area(settings, name, &of_class)
     };
     SegmentStatistics {
-        certainty: f64::from(settings.segment.certainty),
+        certainty: settings.segment.certainty,
         class: classes[data.positive].clone(),
         classes: classes.iter().enumerate().map(class).collect(),
     }

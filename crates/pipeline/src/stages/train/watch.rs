@@ -60,7 +60,7 @@ impl Observer for Watch<'_> {
             value.map_or_else(String::new, |v| format!(", {name} {}", format::fixed(v, 4)))
         };
         self.progress.say(format!(
-            "  epoch {}/{}: loss {}, accuracy {}{}{}{}, lr {}, {} images/s",
+            "  epoch {}/{}: loss {}, accuracy {}{}{}{}, lr {:.2e}, {} images/s",
             e.epoch,
             self.epochs,
             format::fixed(e.train.loss, 4),
@@ -68,7 +68,7 @@ impl Observer for Watch<'_> {
             figure("val_loss", e.value("val_loss")),
             figure("val_accuracy", e.value("val_accuracy")),
             figure("val_auc", e.value("val_auc")),
-            format::compact(e.lr),
+            e.lr,
             format::fixed(e.images_per_second, 1)
         ));
     }
