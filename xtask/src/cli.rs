@@ -14,9 +14,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a pipeline: from the data folder to runs/<pipeline>/<time>/report.md
+    /// Run a pipeline: from the data folder to runs/PIPELINE/TIME/report.md
     ///
-    /// Where the data folder is absent, the pipeline's [demo] runs on phantoms that the program draws; the report says
+    /// Where the data folder is absent, the pipeline's demo runs on phantoms that the program draws; the report says
     /// so in its first line.
     Pipeline(PipelineArgs),
     /// List pipelines, encoders, decoders, heads and stages
