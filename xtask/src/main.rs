@@ -112,17 +112,7 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
         let prediction = predictor.predict(image, &folder)?;
         let line =
             serde_json::to_string(&prediction).context("the trace cannot be written as JSON")?;
-        let probability = prediction
-            .probabilities
-            .iter()
-            .find(|p| p.class == prediction.class)
-            .map_or(0.0, |p| p.probability);
-        eprintln!(
-            "{}: {} ({:.1} %)",
-            image.display(),
-            prediction.class,
-            100.0 * probability
-        );
+        eprintln!("{}: {}", image.display(), prediction.in_words());
         print(&format!("{line}\n"))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -330,6 +330,11 @@ fn predicts(run: &Path) {
         .arg("--out")
         .arg(overlays.path());
     let output = good(finish(command));
+    assert!(
+        stderr(&output).contains("probability of PNEUMONIA"),
+        "{}",
+        stderr(&output)
+    );
     let trace = String::from_utf8(output.stdout).unwrap();
     for key in [
         "image_sha256",

@@ -41,6 +41,25 @@ pub struct Prediction {
     pub overlay: Option<PathBuf>,
 }
 
+impl Prediction {
+    /// For people: the class, and what it was called by.
+    pub fn in_words(&self) -> String {
+        let of = |name: &str| {
+            let found = self.probabilities.iter().find(|p| p.class == name);
+            100.0 * found.map_or(f64::NAN, |p| p.probability)
+        };
+        let (class, positive) = (&self.class, &self.positive);
+        match self.threshold {
+            Some(t) => format!(
+                "{class} (probability of {positive} {:.1} %, called from {:.1} % on)",
+                of(positive),
+                100.0 * t
+            ),
+            None => format!("{class} (probability {:.1} %)", of(class)),
+        }
+    }
+}
+
 /// A class and its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassProbability {

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use report::{Align, Document, Table, format};
 
-use super::SegmentStatistics;
 use super::cases::Drawn;
+use super::{RegionArea, SegmentStatistics};
 use crate::context::Context;
 use crate::words::{count, or_dash};
 
@@ -37,6 +37,7 @@ pub(super) fn write(
              image: green that is spread blindly would have as much inside.",
         );
         section.table(&table);
+        section.list(verdicts(statistics));
     }
     for Drawn { group, figure } in drawn {
         section.heading(3, &group.title);
@@ -108,4 +109,30 @@ fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
         }
     }
     Ok((!table.is_empty()).then_some(table))
+}
+
+/// Green that lies in a region this many times as often as by chance points there.
+const POINTS: f64 = 2.0;
+
+/// A sentence a region, on the images of the class that the map speaks of.
+fn verdicts(statistics: &SegmentStatistics) -> Vec<String> {
+    let own = statistics
+        .classes
+        .iter()
+        .find(|c| c.class == statistics.class);
+    let regions = own.iter().flat_map(|c| &c.regions);
+    regions.filter_map(verdict).collect()
+}
+
+fn verdict(region: &RegionArea) -> Option<String> {
+    let times = region.green_inside? / region.area.filter(|area| *area > 0.0)?;
+    let meaning = if times >= POINTS {
+        "the map points there"
+    } else {
+        "the map says whether there is a finding, and hardly where"
+    };
+    let (name, times) = (&region.region, format::fixed(times, 1));
+    Some(format!(
+        "Green lies in the masks of *{name}* {times} times as often as by chance: {meaning}."
+    ))
 }
