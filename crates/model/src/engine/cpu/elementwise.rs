@@ -1,6 +1,6 @@
 //! Activations, sums, scales, and the two kinds of dropping.
 
-use kernels::{Accumulate, Activation, activation, elementwise};
+use kernels::{Accumulate, Activation, Nhwc, activation, elementwise};
 
 use super::pass::Pass;
 use crate::graph::NodeId;
@@ -57,61 +57,58 @@ pub(super) fn backward_scale(pass: &mut Pass<'_>, id: NodeId) {
 }
 
 pub(super) fn forward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    pass.write(id, |pass, y, _| {
-        let x = pass.input(id, 0);
-        match pass.plan.mode {
-            Mode::Infer => elementwise::accumulate(pass.value(x), y, Accumulate::Replace),
-            Mode::Train => scale_samples(pass, id, rate, pass.value(x), y, Accumulate::Replace),
-        }
-    });
+    forward_drop(pass, id, rate, drop_samples);
 }
 
 pub(super) fn backward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    pass.write_grad(pass.input(id, 0), |pass, dx, acc, _| {
-        scale_samples(pass, id, rate, pass.grad(id), dx, acc)
-    });
-}
-
-fn scale_samples(
-    pass: &Pass<'_>,
-    id: NodeId,
-    rate: f32,
-    x: &[f32],
-    y: &mut [f32],
-    acc: Accumulate,
-) {
-    let n = pass.shape(id).n;
-    let mut rng = Rng::new(pass.seed, id.index() as u64);
-    let factors: Vec<f32> = (0..n).map(|_| survival(&mut rng, rate)).collect();
-    elementwise::scale_samples(x, x.len() / n, &factors, y, acc);
+    backward_drop(pass, id, rate, drop_samples);
 }
 
 pub(super) fn forward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
+    forward_drop(pass, id, rate, drop_elements);
+}
+
+pub(super) fn backward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
+    backward_drop(pass, id, rate, drop_elements);
+}
+
+/// What is kept of a value, scaled, written or added; linear, so that its gradient is the same function. It is drawn
+/// again from the pass's seed and the node rather than saved.
+type Drop = fn(Rng, f32, Nhwc, &[f32], &mut [f32], Accumulate);
+
+fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) {
     pass.write(id, |pass, y, _| {
-        let x = pass.input(id, 0);
+        let x = pass.value(pass.input(id, 0));
         match pass.plan.mode {
-            Mode::Infer => elementwise::accumulate(pass.value(x), y, Accumulate::Replace),
-            Mode::Train => drop_elements(pass, id, rate, pass.value(x), y, Accumulate::Replace),
+            Mode::Infer => elementwise::accumulate(x, y, Accumulate::Replace),
+            Mode::Train => drop(
+                rng(pass, id),
+                rate,
+                pass.shape(id),
+                x,
+                y,
+                Accumulate::Replace,
+            ),
         }
     });
 }
 
-pub(super) fn backward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
+fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) {
     pass.write_grad(pass.input(id, 0), |pass, dx, acc, _| {
-        drop_elements(pass, id, rate, pass.grad(id), dx, acc)
+        drop(rng(pass, id), rate, pass.shape(id), pass.grad(id), dx, acc);
     });
 }
 
-/// The mask is drawn again from the pass's seed rather than kept.
-fn drop_elements(
-    pass: &Pass<'_>,
-    id: NodeId,
-    rate: f32,
-    x: &[f32],
-    y: &mut [f32],
-    acc: Accumulate,
-) {
-    let mut rng = Rng::new(pass.seed, id.index() as u64);
+fn rng(pass: &Pass<'_>, id: NodeId) -> Rng {
+    Rng::new(pass.seed, id.index() as u64)
+}
+
+fn drop_samples(mut rng: Rng, rate: f32, xs: Nhwc, x: &[f32], y: &mut [f32], acc: Accumulate) {
+    let factors: Vec<f32> = (0..xs.n).map(|_| survival(&mut rng, rate)).collect();
+    elementwise::scale_samples(x, xs.h * xs.w * xs.c, &factors, y, acc);
+}
+
+fn drop_elements(mut rng: Rng, rate: f32, _: Nhwc, x: &[f32], y: &mut [f32], acc: Accumulate) {
     for (y, x) in y.iter_mut().zip(x) {
         let kept = x * survival(&mut rng, rate);
         *y = if acc == Accumulate::Add {
