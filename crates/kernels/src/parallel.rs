@@ -1,6 +1,7 @@
 //! Spreading tiles over Rayon's current pool. Tiles depend on the shapes alone, never on the number of threads.
 
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Values an element-wise task handles: 64 KiB of each operand, so that a task's data stay in the second-level cache.
 pub(crate) const CHUNK: usize = 16 * 1024;
@@ -11,6 +12,40 @@ pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
         return task(0);
     }
     (0..count).into_par_iter().with_max_len(1).for_each(task);
+}
+
+/// Tasks that may run at a time.
+pub(crate) fn workers() -> usize {
+    rayon::current_num_threads()
+}
+
+/// As [`for_each`], with `len` values of working space for each task that runs: as many run at a time as `scratch` has
+/// room for.
+pub(crate) fn for_each_with(
+    count: usize,
+    scratch: &mut [f32],
+    len: usize,
+    task: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
+    let next = AtomicUsize::new(0);
+    let work = |scratch: &mut [f32]| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            task(index, scratch);
+        }
+    };
+    let workers = workers().min(count);
+    if workers <= 1 {
+        return work(&mut scratch[..len]);
+    }
+    scratch
+        .par_chunks_exact_mut(len)
+        .take(workers)
+        .with_max_len(1)
+        .for_each(work);
 }
 
 /// The `index`-th of `count` nearly equal ranges that make up `0..len`.

@@ -16,16 +16,40 @@ mod gather;
 mod pack;
 mod tile;
 mod weight;
+mod winograd;
 
 pub(crate) use gather::{Finish, Gather, Layout};
 pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
 use crate::{Accumulate, Epilogue, Nhwc, Window};
+use winograd::Product;
+
+/// Which way a convolution is computed: the one chooser.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Path {
+    /// A direct sum, for every window.
+    Gather,
+    /// F(4×4, 3×3).
+    Winograd,
+}
+
+impl Path {
+    fn of(xs: Nhwc, cout: usize, window: Window) -> Self {
+        if winograd::suits(xs, cout, window) {
+            Path::Winograd
+        } else {
+            Path::Gather
+        }
+    }
+}
 
 /// Scratch of [`forward`].
 pub fn forward_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    packed_len(window.taps() * x.c, cout) + gather::zeros_len(x.c)
+    match Path::of(x, cout, window) {
+        Path::Gather => packed_len(window.taps() * x.c, cout) + gather::zeros_len(x.c),
+        Path::Winograd => Product::forward(x, cout, window).scratch(),
+    }
 }
 
 /// `y = act(conv(x, w) + bias)`; `x` of shape `xs`, `w` `[kh, kw, cin, cout]`, `y` of shape `window.output(xs, cout)`.
@@ -45,12 +69,20 @@ pub fn forward(
         activation: epilogue.activation,
         acc: Accumulate::Replace,
     };
-    Gather::forward(xs, cout, window).run(x, w, Order::Forward, finish, y, scratch);
+    match Path::of(xs, cout, window) {
+        Path::Gather => {
+            Gather::forward(xs, cout, window).run(x, w, Order::Forward, finish, y, scratch)
+        }
+        Path::Winograd => Product::forward(xs, cout, window).run(x, w, finish, y, scratch),
+    }
 }
 
 /// Scratch of [`backward_input`].
 pub fn backward_input_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    packed_len(window.taps() * cout, x.c) + gather::zeros_len(cout)
+    match Path::of(x, cout, window) {
+        Path::Gather => packed_len(window.taps() * cout, x.c) + gather::zeros_len(cout),
+        Path::Winograd => Product::backward(x, cout, window).scratch(),
+    }
 }
 
 /// Gradient with respect to `x`, of shape `xs`; `dy` has the shape of `y`.
@@ -70,7 +102,12 @@ pub fn backward_input(
         activation: None,
         acc,
     };
-    Gather::backward(xs, cout, window).run(dy, w, Order::Backward, finish, dx, scratch);
+    match Path::of(xs, cout, window) {
+        Path::Gather => {
+            Gather::backward(xs, cout, window).run(dy, w, Order::Backward, finish, dx, scratch)
+        }
+        Path::Winograd => Product::backward(xs, cout, window).run(dy, w, finish, dx, scratch),
+    }
 }
 
 /// Scratch of [`backward_weight`].

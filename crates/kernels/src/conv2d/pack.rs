@@ -44,6 +44,11 @@ impl Panels {
         (vectors.start * lanes(), vectors.len())
     }
 
+    /// Values of the widest panel's rows.
+    pub(crate) fn width(self) -> usize {
+        self.vectors.div_ceil(self.count.max(1)) * lanes()
+    }
+
     /// Channels of a panel.
     pub(crate) fn channels(self, index: usize) -> Range<usize> {
         let (start, vectors) = self.panel(index);
