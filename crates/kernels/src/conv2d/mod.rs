@@ -23,7 +23,7 @@ pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
 use crate::{Accumulate, Epilogue, Nhwc, Window};
-use winograd::Product;
+use winograd::{Product, WinogradGradient};
 
 /// Which way a convolution is computed: the one chooser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,7 +112,10 @@ pub fn backward_input(
 
 /// Scratch of [`backward_weight`].
 pub fn backward_weight_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    WeightGradient::new(x, cout, window).scratch()
+    match Path::of(x, cout, window) {
+        Path::Gather => WeightGradient::new(x, cout, window).scratch(),
+        Path::Winograd => WinogradGradient::new(x, cout, window).scratch(),
+    }
 }
 
 /// Gradient with respect to `w`, `[kh, kw, cin, cout]`.
@@ -127,7 +130,10 @@ pub fn backward_weight(
     scratch: &mut [f32],
 ) {
     check("conv2d::backward_weight", xs, cout, window, x, dw, dy);
-    WeightGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch);
+    match Path::of(xs, cout, window) {
+        Path::Gather => WeightGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch),
+        Path::Winograd => WinogradGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch),
+    }
 }
 
 fn check(name: &str, xs: Nhwc, cout: usize, window: Window, x: &[f32], w: &[f32], y: &[f32]) {

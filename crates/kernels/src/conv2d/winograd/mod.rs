@@ -6,10 +6,12 @@
 //! to memory. `product` is the forward pass and, with the weights turned round, the input's gradient;
 //! `gradient` is the weights'. The result is the direct convolution's up to rounding (see `transform`).
 
+mod gradient;
 mod product;
 mod transform;
 mod weights;
 
+pub(super) use gradient::WeightGradient as WinogradGradient;
 pub(super) use product::Product;
 
 use crate::{Nhwc, Window};

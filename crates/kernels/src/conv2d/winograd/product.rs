@@ -137,7 +137,7 @@ fn row(channels: usize) -> usize {
 }
 
 /// Values between two points of `tiles` rows: not a multiple of a page, or all points would fall on one set of the cache.
-fn step(tiles: usize, row: usize) -> usize {
+pub(super) fn step(tiles: usize, row: usize) -> usize {
     tiles * row + 16
 }
 
