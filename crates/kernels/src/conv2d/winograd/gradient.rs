@@ -1,0 +1,338 @@
+//! The gradient of the weights: at each point, the product of the transformed input's transpose with the transformed
+//! gradient, summed over tiles and transformed back to taps once.
+
+use super::product::step;
+use super::transform::{self, IN, Input, Load, OUT, OutputGradient, POINTS, Pixels, Points, Store, both_axes};
+use super::Tiling;
+use crate::conv2d::pack::{Panels, aligned};
+use crate::conv2d::tile::outer_products;
+use crate::parallel::{Shared, for_each, for_each_with, part, workers};
+use crate::simd::{Kernel, Simd, dispatch, for_vectors, lanes};
+use crate::{Accumulate, Nhwc, Window};
+use std::ops::Range;
+
+/// Tasks wanted, so that a few cores get equal shares.
+const TASKS: usize = 8;
+/// Tiles whose points a task holds at a time: their products are summed in registers.
+const TILES: usize = 64;
+/// As many, where the sums are too large for the second-level cache and each pass over them costs.
+const TILES_OF_LARGE: usize = 128;
+/// Input channels whose points a task holds at a time.
+const CHANNELS: usize = 32;
+/// Values that all partial sums together may have; beyond, tasks split the weights instead of the tiles.
+const PARTIALS: usize = 1 << 21;
+
+/// The plan of a weight gradient, made from shapes alone.
+#[derive(Clone, Copy)]
+pub(in crate::conv2d) struct WeightGradient {
+    tiling: Tiling,
+    panels: Panels,
+    /// Partial sums over disjoint tiles.
+    partials: usize,
+    /// Groups of panels, and parts of the input channels; a task is a partial sum of one of each.
+    groups: usize,
+    parts: usize,
+    /// Tiles at a time.
+    tiles: usize,
+}
+
+impl WeightGradient {
+    pub(in crate::conv2d) fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
+        let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
+        let tiling = Tiling::new(xs, window.fitted(xs, cout), pad);
+        let (panels, tiles) = (Panels::new(cout), tiling.count());
+        let blocks = xs.c.div_ceil(CHANNELS);
+        let affordable = PARTIALS / (POINTS * xs.c * cout.next_multiple_of(16));
+        let partials = affordable.clamp(1, TASKS.min(tiles.div_ceil(TILES)));
+        // Each group transforms the input anew, each part the gradient: two of the dearer one at most, if the other has enough.
+        let wanted = TASKS.div_ceil(partials);
+        let groups = wanted.div_ceil(blocks).max(wanted.min(2)).min(panels.count);
+        let parts = wanted.div_ceil(groups).min(blocks);
+        let tiles = if affordable > 1 { TILES } else { TILES_OF_LARGE };
+        Self { tiling, panels, partials, groups, parts, tiles: tiles.min(tiling.count()) }
+    }
+
+    /// Values of one sum: a row of padded output channels an input channel and point.
+    fn sums(self) -> usize {
+        POINTS * self.tiling.source.c * self.row()
+    }
+
+    fn row(self) -> usize {
+        self.panels.outputs.next_multiple_of(16)
+    }
+
+    /// Panels of the largest group.
+    fn group(self) -> usize {
+        self.panels.count.div_ceil(self.groups)
+    }
+
+    fn task_scratch(self) -> usize {
+        POINTS * (step(self.tiles, CHANNELS) + self.group() * step(self.tiles, self.panels.width()))
+    }
+
+    fn zeros(self) -> usize {
+        self.tiling.source.c.max(self.panels.outputs).next_multiple_of(16)
+    }
+
+    pub(in crate::conv2d) fn scratch(self) -> usize {
+        16 + self.zeros() + self.partials * self.sums() + workers() * self.task_scratch()
+    }
+
+    pub(in crate::conv2d) fn run(self, x: &[f32], dy: &[f32], dw: &mut [f32], acc: Accumulate, scratch: &mut [f32]) {
+        let need = self.scratch();
+        assert!(scratch.len() >= need, "scratch has {} values, the weight gradient needs {need}", scratch.len());
+        let (zeros, scratch) = aligned(scratch).split_at_mut(self.zeros());
+        zeros.fill(0.0);
+        let (sums, scratch) = scratch.split_at_mut(self.partials * self.sums());
+        self.accumulate(x, dy, zeros, sums, scratch);
+        let (dw, cin) = (Shared::new(dw), self.tiling.source.c);
+        for_each(cin, |input| {
+            dispatch(Taps { plan: self, sums, input, dw, acc });
+        });
+    }
+
+    fn accumulate(self, x: &[f32], dy: &[f32], zeros: &[f32], sums: &mut [f32], scratch: &mut [f32]) {
+        let out = Shared::new(sums);
+        let rectangles = self.groups * self.parts;
+        for_each_with(self.partials * rectangles, scratch, self.task_scratch(), |task, scratch| {
+            let (partial, rectangle) = (task / rectangles, task % rectangles);
+            let blocks = part(self.tiling.source.c.div_ceil(CHANNELS), self.parts, rectangle % self.parts);
+            dispatch(Task {
+                plan: self,
+                x,
+                dy,
+                zeros,
+                out,
+                partial,
+                group: part(self.panels.count, self.groups, rectangle / self.parts),
+                channels: blocks.start * CHANNELS..(blocks.end * CHANNELS).min(self.tiling.source.c),
+                scratch,
+            });
+        });
+    }
+}
+
+/// A partial sum of a rectangle of the weights.
+struct Task<'a> {
+    plan: WeightGradient,
+    x: &'a [f32],
+    dy: &'a [f32],
+    zeros: &'a [f32],
+    out: Shared<'a, f32>,
+    partial: usize,
+    group: Range<usize>,
+    channels: Range<usize>,
+    scratch: &'a mut [f32],
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let WeightGradient { tiling, panels, partials, tiles: most, .. } = self.plan;
+        let tiles = part(tiling.count(), partials, self.partial);
+        let inputs = Points { first: self.scratch.as_ptr().cast_mut(), step: step(most, CHANNELS) };
+        let first_gradient = inputs.first.wrapping_add(POINTS * inputs.step);
+        let gradient = |panel: usize| {
+            let step = step(most, panels.width());
+            Points { first: first_gradient.wrapping_add((panel - self.group.start) * POINTS * step), step }
+        };
+        for start in tiles.clone().step_by(most) {
+            let first = start == tiles.start;
+            let tiles = start..tiles.end.min(start + most);
+            for panel in self.group.clone() {
+                self.gradients(s, panel, tiles.clone(), gradient(panel));
+            }
+            for channel in self.channels.clone().step_by(CHANNELS) {
+                let channels = channel..self.channels.end.min(channel + CHANNELS);
+                self.inputs(s, channels.clone(), tiles.clone(), inputs);
+                for panel in self.group.clone() {
+                    let block = Block { channels: channels.clone(), tiles: tiles.len(), panel, first };
+                    self.multiply(s, &block, inputs, gradient(panel));
+                }
+            }
+        }
+    }
+}
+
+/// Some input channels' sums over the tiles at hand, for a panel of output channels.
+struct Block {
+    channels: Range<usize>,
+    tiles: usize,
+    panel: usize,
+    /// Whether these are the first tiles: sums are then written, not added to.
+    first: bool,
+}
+
+impl Task<'_> {
+    /// Transforms some channels of the input under the tiles.
+    #[inline(always)]
+    fn inputs<S: Simd>(&self, s: S, channels: Range<usize>, tiles: Range<usize>, to: Points) {
+        for (i, tile) in tiles.enumerate() {
+            let from = self.plan.tiling.input(tile, self.x, self.zeros.as_ptr());
+            for_vectors!(s, channels.len(), |at, mask| {
+                // SAFETY: each pointer is to a pixel of all channels or to as many zeros; a row has whole vectors.
+                unsafe {
+                    let from = Pixels::<_, IN, { IN * IN }> { from: &from, at: channels.start + at, mask };
+                    let mut to = Points { first: to.first.add(i * CHANNELS + at), ..to };
+                    both_axes(s, Input, &from, &mut to);
+                }
+            });
+        }
+    }
+
+    /// Transforms a panel of the output's gradient under the tiles.
+    #[inline(always)]
+    fn gradients<S: Simd>(&self, s: S, panel: usize, tiles: Range<usize>, to: Points) {
+        let (panels, width) = (self.plan.panels, self.plan.panels.width());
+        let channels = panels.channels(panel);
+        for (i, tile) in tiles.enumerate() {
+            let from = self.plan.tiling.output(tile, self.dy, self.zeros.as_ptr());
+            for_vectors!(s, channels.len(), |at, mask| {
+                // SAFETY: as above.
+                unsafe {
+                    let from = Pixels::<_, OUT, { OUT * OUT }> { from: &from, at: channels.start + at, mask };
+                    let mut to = Points { first: to.first.add(i * width + at), ..to };
+                    both_axes(s, OutputGradient, &from, &mut to);
+                }
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<S: Simd>(&self, s: S, block: &Block, inputs: Points, gradients: Points) {
+        let (_, vectors) = self.plan.panels.panel(block.panel);
+        for point in 0..POINTS {
+            let mut c = 0;
+            while c < block.channels.len() {
+                let left = block.channels.len() - c;
+                let x = inputs.first.wrapping_add(point * inputs.step + c);
+                let dy = gradients.first.wrapping_add(point * gradients.step);
+                c += match (vectors, S::REGISTERS >= 32) {
+                    (1, true) => self.tiles::<S, 1>(s, block, point, c, left.min(16), x, dy),
+                    (2, true) => self.tiles::<S, 2>(s, block, point, c, left.min(8), x, dy),
+                    (_, true) => self.tiles::<S, 3>(s, block, point, c, left.min(8), x, dy),
+                    (1, false) => self.tiles::<S, 1>(s, block, point, c, left.min(8), x, dy),
+                    (2, false) => self.tiles::<S, 2>(s, block, point, c, left.min(4), x, dy),
+                    (_, false) => self.tiles::<S, 3>(s, block, point, c, left.min(4), x, dy),
+                };
+            }
+        }
+    }
+
+    /// The sums of the block's next channels, at most `most`; returns their number.
+    #[inline(always)]
+    fn tiles<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        block: &Block,
+        point: usize,
+        c: usize,
+        most: usize,
+        x: *const f32,
+        dy: *const f32,
+    ) -> usize {
+        match most {
+            16.. => self.tile::<S, 16, V>(s, block, point, c, x, dy),
+            8.. => self.tile::<S, 8, V>(s, block, point, c, x, dy),
+            4.. => self.tile::<S, 4, V>(s, block, point, c, x, dy),
+            2.. => self.tile::<S, 2, V>(s, block, point, c, x, dy),
+            _ => self.tile::<S, 1, V>(s, block, point, c, x, dy),
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &self,
+        s: S,
+        block: &Block,
+        point: usize,
+        c: usize,
+        x: *const f32,
+        dy: *const f32,
+    ) -> usize {
+        let (plan, full) = (self.plan, s.mask(S::LANES));
+        let (channel, _) = plan.panels.panel(block.panel);
+        let mut acc = [[s.splat(0.0); V]; R];
+        // SAFETY: `block.tiles` rows of `CHANNELS` inputs and of a panel's gradients were transformed at this point.
+        unsafe { outer_products(s, x, CHANNELS, dy, plan.panels.width(), block.tiles, full, &mut acc) };
+        for (r, acc) in acc.iter().enumerate() {
+            let row = (point * plan.tiling.source.c + block.channels.start + c + r) * plan.row();
+            for (v, sum) in acc.iter().enumerate() {
+                let at = channel + v * S::LANES;
+                // SAFETY: rows are padded to whole vectors of sixteen, and this part of the sums is the task's alone.
+                unsafe {
+                    let to = self.out.pointer().add(self.partial * plan.sums() + row + at);
+                    let before = if block.first { s.splat(0.0) } else { s.load(to, full) };
+                    s.store(to, full, s.add(before, *sum));
+                }
+            }
+        }
+        R
+    }
+}
+
+/// One input channel's taps, from all partial sums.
+struct Taps<'a> {
+    plan: WeightGradient,
+    sums: &'a [f32],
+    input: usize,
+    dw: Shared<'a, f32>,
+    acc: Accumulate,
+}
+
+impl Kernel for Taps<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (outputs, cin) = (self.plan.panels.outputs, self.plan.tiling.source.c);
+        for_vectors!(s, outputs, |at, mask| {
+            let from = Sums { taps: &self, at };
+            let mut to = Written { taps: &self, step: cin * outputs, at: self.input * outputs + at, mask };
+            // SAFETY: the sums' rows are padded to whole vectors, and the mask ends with the weights' row.
+            unsafe { both_axes(s, transform::WeightGradient, &from, &mut to) };
+        });
+    }
+}
+
+/// The partial sums of a vector of weights, by point.
+struct Sums<'a, 'b> {
+    taps: &'a Taps<'b>,
+    at: usize,
+}
+
+impl<S: Simd> Load<S> for Sums<'_, '_> {
+    /// # Safety
+    /// A whole vector lies at `at` in the sums' rows.
+    #[inline(always)]
+    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
+        let plan = self.taps.plan;
+        let row = ((y * IN + x) * plan.tiling.source.c + self.taps.input) * plan.row() + self.at;
+        let mut sum = s.splat(0.0);
+        for partial in 0..plan.partials {
+            // SAFETY: the caller vouches for it.
+            sum = s.add(sum, unsafe { s.load_all(self.taps.sums.as_ptr().add(partial * plan.sums() + row)) });
+        }
+        sum
+    }
+}
+
+/// The gradients of a vector of weights, by tap.
+struct Written<'a, 'b, M> {
+    taps: &'a Taps<'b>,
+    step: usize,
+    at: usize,
+    mask: M,
+}
+
+impl<S: Simd> Store<S> for Written<'_, '_, S::Mask> {
+    /// # Safety
+    /// The mask ends with the weights' row at `at`, which no other task writes.
+    #[inline(always)]
+    unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            let to = self.taps.dw.pointer().add((y * 3 + x) * self.step + self.at);
+            let before = if self.taps.acc == Accumulate::Add { s.load(to, self.mask) } else { s.splat(0.0) };
+            s.store(to, self.mask, s.add(before, value));
+        }
+    }
+}
