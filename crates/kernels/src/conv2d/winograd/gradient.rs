@@ -1,13 +1,12 @@
 //! The gradient of the weights: at each point, the product of the transformed input's transpose with the transformed
 //! gradient, summed over tiles and transformed back to taps once.
 
-use super::product::step;
-use super::transform::{self, IN, Input, Load, OUT, OutputGradient, POINTS, Pixels, Points, Store, both_axes};
-use super::Tiling;
+use super::tiling::Tiling;
+use super::transform::{self, Grid, IN, Input, Load, OutputGradient, POINTS, Store, both_axes};
 use crate::conv2d::pack::{Panels, aligned};
 use crate::conv2d::tile::outer_products;
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
-use crate::simd::{Kernel, Simd, dispatch, for_vectors, lanes};
+use crate::simd::{Kernel, Simd, dispatch, for_vectors};
 use crate::{Accumulate, Nhwc, Window};
 use std::ops::Range;
 
@@ -48,8 +47,19 @@ impl WeightGradient {
         let wanted = TASKS.div_ceil(partials);
         let groups = wanted.div_ceil(blocks).max(wanted.min(2)).min(panels.count);
         let parts = wanted.div_ceil(groups).min(blocks);
-        let tiles = if affordable > 1 { TILES } else { TILES_OF_LARGE };
-        Self { tiling, panels, partials, groups, parts, tiles: tiles.min(tiling.count()) }
+        let tiles = if affordable > 1 {
+            TILES
+        } else {
+            TILES_OF_LARGE
+        };
+        Self {
+            tiling,
+            panels,
+            partials,
+            groups,
+            parts,
+            tiles: tiles.min(tiling.count()),
+        }
     }
 
     /// Values of one sum: a row of padded output channels an input channel and point.
@@ -71,45 +81,88 @@ impl WeightGradient {
     }
 
     fn zeros(self) -> usize {
-        self.tiling.source.c.max(self.panels.outputs).next_multiple_of(16)
+        self.tiling
+            .source
+            .c
+            .max(self.panels.outputs)
+            .next_multiple_of(16)
     }
 
     pub(in crate::conv2d) fn scratch(self) -> usize {
         16 + self.zeros() + self.partials * self.sums() + workers() * self.task_scratch()
     }
 
-    pub(in crate::conv2d) fn run(self, x: &[f32], dy: &[f32], dw: &mut [f32], acc: Accumulate, scratch: &mut [f32]) {
+    pub(in crate::conv2d) fn run(
+        self,
+        x: &[f32],
+        dy: &[f32],
+        dw: &mut [f32],
+        acc: Accumulate,
+        scratch: &mut [f32],
+    ) {
         let need = self.scratch();
-        assert!(scratch.len() >= need, "scratch has {} values, the weight gradient needs {need}", scratch.len());
+        assert!(
+            scratch.len() >= need,
+            "scratch has {} values, the weight gradient needs {need}",
+            scratch.len()
+        );
         let (zeros, scratch) = aligned(scratch).split_at_mut(self.zeros());
         zeros.fill(0.0);
         let (sums, scratch) = scratch.split_at_mut(self.partials * self.sums());
         self.accumulate(x, dy, zeros, sums, scratch);
         let (dw, cin) = (Shared::new(dw), self.tiling.source.c);
         for_each(cin, |input| {
-            dispatch(Taps { plan: self, sums, input, dw, acc });
-        });
-    }
-
-    fn accumulate(self, x: &[f32], dy: &[f32], zeros: &[f32], sums: &mut [f32], scratch: &mut [f32]) {
-        let out = Shared::new(sums);
-        let rectangles = self.groups * self.parts;
-        for_each_with(self.partials * rectangles, scratch, self.task_scratch(), |task, scratch| {
-            let (partial, rectangle) = (task / rectangles, task % rectangles);
-            let blocks = part(self.tiling.source.c.div_ceil(CHANNELS), self.parts, rectangle % self.parts);
-            dispatch(Task {
+            dispatch(Taps {
                 plan: self,
-                x,
-                dy,
-                zeros,
-                out,
-                partial,
-                group: part(self.panels.count, self.groups, rectangle / self.parts),
-                channels: blocks.start * CHANNELS..(blocks.end * CHANNELS).min(self.tiling.source.c),
-                scratch,
+                sums,
+                input,
+                dw,
+                acc,
             });
         });
     }
+
+    fn accumulate(
+        self,
+        x: &[f32],
+        dy: &[f32],
+        zeros: &[f32],
+        sums: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let out = Shared::new(sums);
+        let rectangles = self.groups * self.parts;
+        for_each_with(
+            self.partials * rectangles,
+            scratch,
+            self.task_scratch(),
+            |task, scratch| {
+                let (partial, rectangle) = (task / rectangles, task % rectangles);
+                let blocks = part(
+                    self.tiling.source.c.div_ceil(CHANNELS),
+                    self.parts,
+                    rectangle % self.parts,
+                );
+                dispatch(Task {
+                    plan: self,
+                    x,
+                    dy,
+                    zeros,
+                    out,
+                    partial,
+                    group: part(self.panels.count, self.groups, rectangle / self.parts),
+                    channels: blocks.start * CHANNELS
+                        ..(blocks.end * CHANNELS).min(self.tiling.source.c),
+                    scratch,
+                });
+            },
+        );
+    }
+}
+
+/// Values between two points of `tiles` rows: not a multiple of a page, or all points would fall on one set of the cache.
+fn step(tiles: usize, row: usize) -> usize {
+    tiles * row + 16
 }
 
 /// A partial sum of a rectangle of the weights.
@@ -128,13 +181,22 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let WeightGradient { tiling, panels, partials, tiles: most, .. } = self.plan;
+        let WeightGradient {
+            tiling,
+            panels,
+            partials,
+            tiles: most,
+            ..
+        } = self.plan;
         let tiles = part(tiling.count(), partials, self.partial);
-        let inputs = Points { first: self.scratch.as_ptr().cast_mut(), step: step(most, CHANNELS) };
-        let first_gradient = inputs.first.wrapping_add(POINTS * inputs.step);
+        let inputs = Grid::points(self.scratch.as_ptr().cast_mut(), step(most, CHANNELS));
+        let first_gradient = inputs.first.wrapping_add(POINTS * inputs.column);
         let gradient = |panel: usize| {
             let step = step(most, panels.width());
-            Points { first: first_gradient.wrapping_add((panel - self.group.start) * POINTS * step), step }
+            Grid::points(
+                first_gradient.wrapping_add((panel - self.group.start) * POINTS * step),
+                step,
+            )
         };
         for start in tiles.clone().step_by(most) {
             let first = start == tiles.start;
@@ -146,7 +208,12 @@ impl Kernel for Task<'_> {
                 let channels = channel..self.channels.end.min(channel + CHANNELS);
                 self.inputs(s, channels.clone(), tiles.clone(), inputs);
                 for panel in self.group.clone() {
-                    let block = Block { channels: channels.clone(), tiles: tiles.len(), panel, first };
+                    let block = Block {
+                        channels: channels.clone(),
+                        tiles: tiles.len(),
+                        panel,
+                        first,
+                    };
                     self.multiply(s, &block, inputs, gradient(panel));
                 }
             }
@@ -166,47 +233,45 @@ struct Block {
 impl Task<'_> {
     /// Transforms some channels of the input under the tiles.
     #[inline(always)]
-    fn inputs<S: Simd>(&self, s: S, channels: Range<usize>, tiles: Range<usize>, to: Points) {
+    fn inputs<S: Simd>(&self, s: S, channels: Range<usize>, tiles: Range<usize>, to: Grid) {
         for (i, tile) in tiles.enumerate() {
-            let from = self.plan.tiling.input(tile, self.x, self.zeros.as_ptr());
-            for_vectors!(s, channels.len(), |at, mask| {
-                // SAFETY: each pointer is to a pixel of all channels or to as many zeros; a row has whole vectors.
-                unsafe {
-                    let from = Pixels::<_, IN, { IN * IN }> { from: &from, at: channels.start + at, mask };
-                    let mut to = Points { first: to.first.add(i * CHANNELS + at), ..to };
-                    both_axes(s, Input, &from, &mut to);
-                }
-            });
+            let patch = self.plan.tiling.input(tile, self.x, self.zeros);
+            let to = to.shifted(i * CHANNELS);
+            // SAFETY: a row at each point has whole vectors for all channels.
+            unsafe { patch.transform(s, Input, channels.start, channels.len(), to, S::LANES) };
         }
     }
 
     /// Transforms a panel of the output's gradient under the tiles.
     #[inline(always)]
-    fn gradients<S: Simd>(&self, s: S, panel: usize, tiles: Range<usize>, to: Points) {
-        let (panels, width) = (self.plan.panels, self.plan.panels.width());
-        let channels = panels.channels(panel);
+    fn gradients<S: Simd>(&self, s: S, panel: usize, tiles: Range<usize>, to: Grid) {
+        let channels = self.plan.panels.channels(panel);
         for (i, tile) in tiles.enumerate() {
-            let from = self.plan.tiling.output(tile, self.dy, self.zeros.as_ptr());
-            for_vectors!(s, channels.len(), |at, mask| {
-                // SAFETY: as above.
-                unsafe {
-                    let from = Pixels::<_, OUT, { OUT * OUT }> { from: &from, at: channels.start + at, mask };
-                    let mut to = Points { first: to.first.add(i * width + at), ..to };
-                    both_axes(s, OutputGradient, &from, &mut to);
-                }
-            });
+            let patch = self.plan.tiling.output(tile, self.dy, self.zeros);
+            let to = to.shifted(i * self.plan.panels.width());
+            // SAFETY: as above.
+            unsafe {
+                patch.transform(
+                    s,
+                    OutputGradient,
+                    channels.start,
+                    channels.len(),
+                    to,
+                    S::LANES,
+                )
+            };
         }
     }
 
     #[inline(always)]
-    fn multiply<S: Simd>(&self, s: S, block: &Block, inputs: Points, gradients: Points) {
+    fn multiply<S: Simd>(&self, s: S, block: &Block, inputs: Grid, gradients: Grid) {
         let (_, vectors) = self.plan.panels.panel(block.panel);
         for point in 0..POINTS {
             let mut c = 0;
             while c < block.channels.len() {
                 let left = block.channels.len() - c;
-                let x = inputs.first.wrapping_add(point * inputs.step + c);
-                let dy = gradients.first.wrapping_add(point * gradients.step);
+                let x = inputs.first.wrapping_add(point * inputs.column + c);
+                let dy = gradients.first.wrapping_add(point * gradients.column);
                 c += match (vectors, S::REGISTERS >= 32) {
                     (1, true) => self.tiles::<S, 1>(s, block, point, c, left.min(16), x, dy),
                     (2, true) => self.tiles::<S, 2>(s, block, point, c, left.min(8), x, dy),
@@ -254,15 +319,33 @@ impl Task<'_> {
         let (channel, _) = plan.panels.panel(block.panel);
         let mut acc = [[s.splat(0.0); V]; R];
         // SAFETY: `block.tiles` rows of `CHANNELS` inputs and of a panel's gradients were transformed at this point.
-        unsafe { outer_products(s, x, CHANNELS, dy, plan.panels.width(), block.tiles, full, &mut acc) };
+        unsafe {
+            outer_products(
+                s,
+                x,
+                CHANNELS,
+                dy,
+                plan.panels.width(),
+                block.tiles,
+                full,
+                &mut acc,
+            )
+        };
         for (r, acc) in acc.iter().enumerate() {
             let row = (point * plan.tiling.source.c + block.channels.start + c + r) * plan.row();
             for (v, sum) in acc.iter().enumerate() {
                 let at = channel + v * S::LANES;
                 // SAFETY: rows are padded to whole vectors of sixteen, and this part of the sums is the task's alone.
                 unsafe {
-                    let to = self.out.pointer().add(self.partial * plan.sums() + row + at);
-                    let before = if block.first { s.splat(0.0) } else { s.load(to, full) };
+                    let to = self
+                        .out
+                        .pointer()
+                        .add(self.partial * plan.sums() + row + at);
+                    let before = if block.first {
+                        s.splat(0.0)
+                    } else {
+                        s.load(to, full)
+                    };
                     s.store(to, full, s.add(before, *sum));
                 }
             }
@@ -286,7 +369,12 @@ impl Kernel for Taps<'_> {
         let (outputs, cin) = (self.plan.panels.outputs, self.plan.tiling.source.c);
         for_vectors!(s, outputs, |at, mask| {
             let from = Sums { taps: &self, at };
-            let mut to = Written { taps: &self, step: cin * outputs, at: self.input * outputs + at, mask };
+            let mut to = Written {
+                taps: &self,
+                step: cin * outputs,
+                at: self.input * outputs + at,
+                mask,
+            };
             // SAFETY: the sums' rows are padded to whole vectors, and the mask ends with the weights' row.
             unsafe { both_axes(s, transform::WeightGradient, &from, &mut to) };
         });
@@ -309,7 +397,9 @@ impl<S: Simd> Load<S> for Sums<'_, '_> {
         let mut sum = s.splat(0.0);
         for partial in 0..plan.partials {
             // SAFETY: the caller vouches for it.
-            sum = s.add(sum, unsafe { s.load_all(self.taps.sums.as_ptr().add(partial * plan.sums() + row)) });
+            sum = s.add(sum, unsafe {
+                s.load_all(self.taps.sums.as_ptr().add(partial * plan.sums() + row))
+            });
         }
         sum
     }
@@ -330,8 +420,16 @@ impl<S: Simd> Store<S> for Written<'_, '_, S::Mask> {
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
         // SAFETY: the caller vouches for it.
         unsafe {
-            let to = self.taps.dw.pointer().add((y * 3 + x) * self.step + self.at);
-            let before = if self.taps.acc == Accumulate::Add { s.load(to, self.mask) } else { s.splat(0.0) };
+            let to = self
+                .taps
+                .dw
+                .pointer()
+                .add((y * 3 + x) * self.step + self.at);
+            let before = if self.taps.acc == Accumulate::Add {
+                s.load(to, self.mask)
+            } else {
+                s.splat(0.0)
+            };
             s.store(to, self.mask, s.add(before, value));
         }
     }

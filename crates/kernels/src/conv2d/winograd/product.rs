@@ -1,32 +1,37 @@
 //! From a source to an output: the forward pass, and the gradient of the input.
+//!
+//! The products of a row of points, for a few tiles and a vector of output channels, fill the registers; the row is
+//! transformed back before it leaves them.
 
-use super::transform::{IN, Input, Output, POINTS, Pixels, Points, Store, both_axes};
+use super::tiling::Tiling;
+use super::transform::{Axis, Grid, IN, Input, OUT, Output, POINTS};
 use super::weights::{self, Direction};
-use super::{BLOCK, Tiling};
 use crate::conv2d::gather::Finish;
-use crate::conv2d::pack::{Panels, aligned};
-use crate::conv2d::tile::multiply_run;
+use crate::conv2d::pack::aligned;
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Kernel, Simd, activate, dispatch, for_vectors};
+use crate::simd::{Kernel, Simd, activate, dispatch, lanes};
 use crate::{Accumulate, Nhwc, Window};
 use std::ops::Range;
 
 /// Tasks wanted, so that a few cores get equal shares.
 const TASKS: usize = 8;
 /// Fewest tiles of a task, for the weights are read anew for each.
-const LEAST: usize = 12;
+const LEAST: usize = 8;
 /// Most tiles of a task.
 const MOST: usize = 96;
+/// Tiles in registers, where there are enough of those; everything is counted in multiples of it.
+const TILES: usize = 4;
 
 /// A convolution, planned from shapes alone.
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct Product {
     tiling: Tiling,
     direction: Direction,
-    panels: Panels,
-    /// Runs of tiles, and groups of panels; a task is a pair of them.
+    /// Runs of tiles, and groups of output vectors; a task is a pair of them.
     bands: usize,
     groups: usize,
+    /// Tiles whose points a task holds at a time.
+    chunk: usize,
 }
 
 impl Product {
@@ -48,39 +53,39 @@ impl Product {
     }
 
     fn new(tiling: Tiling, direction: Direction) -> Self {
-        let (tiles, panels) = (tiling.count(), Panels::new(tiling.out.c));
-        let most = (BLOCK / (POINTS * row(tiling.source.c))).clamp(LEAST, MOST);
-        let bands = tiles
-            .div_ceil(most.min(tiles.div_ceil(TASKS).max(LEAST)))
-            .max(1);
-        let groups = TASKS.div_ceil(bands).min(panels.count);
+        let (tiles, vectors) = (tiling.count(), tiling.out.c.div_ceil(lanes()));
+        let band = tiles.div_ceil(TASKS).clamp(LEAST, MOST);
+        let bands = tiles.div_ceil(band);
+        let groups = TASKS.div_ceil(bands).min(vectors);
+        let chunk = chunk(tiling.source.c, tiling.out.c);
         Self {
             tiling,
             direction,
-            panels,
             bands,
             groups,
+            chunk,
         }
     }
 
     pub(in crate::conv2d) fn scratch(self) -> usize {
-        16 + self.tiling.source.c.next_multiple_of(16)
-            + self.weights()
-            + workers() * self.task_scratch()
+        16 + self.zeros() + self.weights() + workers() * self.task_scratch()
+    }
+
+    fn zeros(self) -> usize {
+        self.tiling.source.c.next_multiple_of(16)
     }
 
     fn weights(self) -> usize {
-        weights::len(self.tiling.source.c, self.panels.outputs)
+        weights::len(self.tiling.source.c, self.tiling.out.c)
     }
 
-    /// Tiles of the longest band.
-    fn longest(self) -> usize {
-        self.tiling.count().div_ceil(self.bands)
+    /// Values of a chunk's transformed input.
+    fn inputs(self) -> usize {
+        POINTS * self.chunk * self.zeros()
     }
 
     fn task_scratch(self) -> usize {
-        let tiles = self.longest();
-        step(tiles, row(self.tiling.source.c)) * POINTS + step(tiles, self.panels.width()) * POINTS
+        self.inputs() + IN * OUT * self.chunk * 16
     }
 
     /// Transforms `w` and computes the output.
@@ -98,23 +103,23 @@ impl Product {
             "scratch has {} values, the convolution needs {need}",
             scratch.len()
         );
+        let (cin, cout) = (self.tiling.source.c, self.tiling.out.c);
         assert!(
-            finish
-                .bias
-                .is_none_or(|bias| bias.len() == self.panels.outputs),
+            finish.bias.is_none_or(|bias| bias.len() == cout),
             "bias: not one value an output channel"
         );
-        let cin = self.tiling.source.c;
-        let (zeros, scratch) = aligned(scratch).split_at_mut(cin.next_multiple_of(16));
+        let (zeros, scratch) = aligned(scratch).split_at_mut(self.zeros());
         zeros.fill(0.0);
         let (points, scratch) = scratch.split_at_mut(self.weights());
-        weights::transform(w, self.direction, cin, self.panels, points);
+        weights::transform(w, self.direction, cin, cout, points);
         let (zeros, points, out) = (&*zeros, &*points, Shared::new(out));
+        let blocks = self.tiling.count().div_ceil(TILES);
         for_each_with(
             self.bands * self.groups,
             scratch,
             self.task_scratch(),
             |task, scratch| {
+                let blocks = part(blocks, self.bands, task / self.groups);
                 dispatch(Task {
                     product: self,
                     source,
@@ -122,8 +127,8 @@ impl Product {
                     points,
                     finish,
                     out,
-                    tiles: part(self.tiling.count(), self.bands, task / self.groups),
-                    group: part(self.panels.count, self.groups, task % self.groups),
+                    tiles: blocks.start * TILES..(blocks.end * TILES).min(self.tiling.count()),
+                    vectors: part(cout.div_ceil(lanes()), self.groups, task % self.groups),
                     scratch,
                 });
             },
@@ -131,14 +136,15 @@ impl Product {
     }
 }
 
-/// Values between the rows of two tiles at one point.
-fn row(channels: usize) -> usize {
-    channels.next_multiple_of(16)
-}
-
-/// Values between two points of `tiles` rows: not a multiple of a page, or all points would fall on one set of the cache.
-pub(super) fn step(tiles: usize, row: usize) -> usize {
-    tiles * row + 16
+/// Few tiles, so that their points stay in the first-level cache, as long as the weights stay in the second; else as many
+/// as make reading the weights from farther away worth it.
+fn chunk(cin: usize, cout: usize) -> usize {
+    const SECOND_LEVEL: usize = 128 * 1024;
+    if weights::len(cin, cout) <= SECOND_LEVEL {
+        TILES
+    } else {
+        (SECOND_LEVEL / (POINTS * cin)).clamp(2 * TILES, 8 * TILES) / TILES * TILES
+    }
 }
 
 struct Task<'a> {
@@ -149,201 +155,165 @@ struct Task<'a> {
     finish: Finish<'a>,
     out: Shared<'a, f32>,
     tiles: Range<usize>,
-    group: Range<usize>,
+    vectors: Range<usize>,
     scratch: &'a mut [f32],
 }
 
 impl Kernel for Task<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let inputs = step(self.tiles.len(), row(self.product.tiling.source.c));
-        let (v, m) = (
-            self.scratch.as_mut_ptr(),
-            self.scratch[POINTS * inputs..].as_mut_ptr(),
-        );
-        self.input(
-            s,
-            Points {
-                first: v,
-                step: inputs,
-            },
-        );
-        for panel in self.group.clone() {
-            let (channel, vectors) = self.product.panels.panel(panel);
-            let outputs = Points {
-                first: m,
-                step: step(self.tiles.len(), vectors * S::LANES),
-            };
-            let inputs = Points {
-                first: v,
-                step: inputs,
-            };
-            match (vectors, S::REGISTERS >= 32) {
-                (1, true) => self.panel::<S, 12, 1>(s, panel, inputs, outputs),
-                (2, true) => self.panel::<S, 12, 2>(s, panel, inputs, outputs),
-                (_, true) => self.panel::<S, 8, 3>(s, panel, inputs, outputs),
-                (1, false) => self.panel::<S, 8, 1>(s, panel, inputs, outputs),
-                (2, false) => self.panel::<S, 6, 2>(s, panel, inputs, outputs),
-                (_, false) => self.panel::<S, 4, 3>(s, panel, inputs, outputs),
-            }
-            self.output(s, channel, vectors, outputs);
+    fn run<S: Simd>(mut self, s: S) {
+        if S::REGISTERS >= 32 {
+            self.chunks::<S, TILES>(s);
+        } else {
+            self.chunks::<S, { TILES / 2 }>(s);
         }
     }
 }
 
 impl Task<'_> {
-    /// Transforms the source under the task's tiles: a row of channels a tile and point.
     #[inline(always)]
-    fn input<S: Simd>(&self, s: S, to: Points) {
-        let (tiling, c) = (self.product.tiling, self.product.tiling.source.c);
-        for (i, tile) in self.tiles.clone().enumerate() {
-            let from = tiling.input(tile, self.source, self.zeros.as_ptr());
-            for_vectors!(s, c, |at, mask| {
-                // SAFETY: each pointer is to a pixel of `c` values or to as many zeros; a row has whole vectors.
-                unsafe {
-                    let from = Pixels::<_, IN, { IN * IN }> {
-                        from: &from,
-                        at,
-                        mask,
-                    };
-                    let mut to = Points {
-                        first: to.first.add(i * row(c) + at),
-                        ..to
-                    };
-                    both_axes(s, Input, &from, &mut to);
-                }
-            });
+    fn chunks<S: Simd, const P: usize>(&mut self, s: S) {
+        let (inputs, rows) = self.scratch.split_at_mut(self.product.inputs());
+        let (inputs, rows) = (inputs.as_mut_ptr(), rows.as_mut_ptr());
+        for start in self.tiles.clone().step_by(self.product.chunk) {
+            let tiles = start..self.tiles.end.min(start + self.product.chunk);
+            self.input::<S, P>(s, tiles.clone(), inputs);
+            for vector in self.vectors.clone() {
+                self.products::<S, P>(s, tiles.len(), vector, inputs, rows);
+                self.output(s, tiles.clone(), vector, rows);
+            }
         }
     }
 
-    /// At every point, the product of all tiles with a panel of weights.
+    /// Vectors of input channels.
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const V: usize>(
+    fn input_vectors<S: Simd>(&self) -> usize {
+        self.product.tiling.source.c.div_ceil(S::LANES)
+    }
+
+    /// Transforms the source under some tiles. `P` tiles lie together: for each row of points and vector of channels, the
+    /// row's points, of each the vectors of all `P` tiles.
+    #[inline(always)]
+    fn input<S: Simd, const P: usize>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
+        let (tiling, vectors) = (self.product.tiling, self.input_vectors::<S>());
+        let vector = IN * P * S::LANES;
+        for i in 0..tiles.len().next_multiple_of(P) {
+            // The last tiles of a block that is not full are the last one again.
+            let patch = tiling.input(
+                (tiles.start + i).min(tiles.end - 1),
+                self.source,
+                self.zeros,
+            );
+            let to = Grid {
+                first: to.wrapping_add(i / P * IN * vectors * vector + i % P * S::LANES),
+                row: vectors * vector,
+                column: P * S::LANES,
+            };
+            // SAFETY: the scratch has these vectors for each tile of a chunk.
+            unsafe { patch.transform(s, Input, 0, tiling.source.c, to, vector) };
+        }
+    }
+
+    /// For each row of points, the products of some tiles with a vector of output channels, transformed along the row:
+    /// `rows[row of points][tile][column of pixels]`.
+    #[inline(always)]
+    fn products<S: Simd, const P: usize>(
         &self,
         s: S,
-        panel: usize,
-        from: Points,
-        to: Points,
+        tiles: usize,
+        vector: usize,
+        from: *const f32,
+        rows: *mut f32,
     ) {
-        let Product { tiling, panels, .. } = self.product;
-        let c = tiling.source.c;
-        for point in 0..POINTS {
-            let w = self.points[weights::offset(panels, panel, c, point)..][..c * V * S::LANES]
-                .as_ptr();
-            let x = from.first.wrapping_add(point * from.step);
-            let y = to.first.wrapping_add(point * to.step);
-            let mut tile = 0;
-            while tile < self.tiles.len() {
-                let (x, y) = (
-                    x.wrapping_add(tile * row(c)),
-                    y.wrapping_add(tile * V * S::LANES),
-                );
-                // SAFETY: rows `tile` and on of this point, as many as are left at most; `w` has `c` rows of `V` vectors.
+        let c = self.product.tiling.source.c;
+        let block = IN * self.input_vectors::<S>() * IN * P * S::LANES;
+        for row in 0..IN {
+            let w = self.points[weights::offset(c, vector, row)..][..c * IN * S::LANES].as_ptr();
+            for first in (0..tiles).step_by(P) {
+                let x = from.wrapping_add(first / P * block + row * (block / IN));
+                let to = rows.wrapping_add((row * self.product.chunk + first) * OUT * S::LANES);
+                // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and `rows`
+                // has room for whole blocks.
                 unsafe {
-                    tile += match self.tiles.len() - tile {
-                        left if left >= P => multiply::<S, P, V>(s, x, c, w, y),
-                        4.. => multiply::<S, 4, V>(s, x, c, w, y),
-                        2.. => multiply::<S, 2, V>(s, x, c, w, y),
-                        _ => multiply::<S, 1, V>(s, x, c, w, y),
-                    };
+                    let sums = multiply_row::<S, P>(s, x, c, w);
+                    for (p, sums) in sums.into_iter().enumerate() {
+                        for (x, value) in Output.apply(s, sums).into_iter().enumerate() {
+                            s.store(to.add((p * OUT + x) * S::LANES), s.mask(S::LANES), value);
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Transforms a panel's sums back and writes the pixels.
+    /// Transforms the rows back and writes the pixels.
     #[inline(always)]
-    fn output<S: Simd>(&self, s: S, channel: usize, vectors: usize, from: Points) {
-        let tiling = self.product.tiling;
-        for (i, tile) in self.tiles.clone().enumerate() {
-            for v in 0..vectors {
-                let at = channel + v * S::LANES;
-                let mask = s.mask(tiling.out.c - at);
-                // SAFETY: the mask ends with the channels of the bias and of the pixels, which this task alone writes;
-                // there are whole vectors of sums.
-                unsafe {
-                    let bias = self
-                        .finish
-                        .bias
-                        .map_or(s.splat(0.0), |bias| s.load(bias.as_ptr().add(at), mask));
-                    let mut to = Written {
-                        task: self,
-                        tile: tiling.tile(tile),
-                        at,
-                        mask,
-                        bias,
-                    };
-                    let from = Points {
-                        first: from.first.add((i * vectors + v) * S::LANES),
-                        ..from
-                    };
-                    both_axes(s, Output, &from, &mut to);
+    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, vector: usize, rows: *const f32) {
+        let (out, at) = (self.product.tiling.out, vector * S::LANES);
+        let mask = s.mask(out.c - at);
+        // SAFETY: the mask ends with the channels of the bias.
+        let bias = self.finish.bias.map_or(s.splat(0.0), |bias| unsafe {
+            s.load(bias.as_ptr().add(at), mask)
+        });
+        for (i, tile) in tiles.enumerate() {
+            let [n, top, left] = self.product.tiling.tile(tile);
+            let first = ((n * out.h + top) * out.w + left) * out.c + at;
+            for x in 0..OUT.min(out.w - left) {
+                let mut sums = [s.splat(0.0); IN];
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let from = ((row * self.product.chunk + i) * OUT + x) * S::LANES;
+                    // SAFETY: `products` wrote them.
+                    *sum = unsafe { s.load_all(rows.add(from)) };
+                }
+                let column = Output.apply(s, sums);
+                for y in 0..OUT.min(out.h - top) {
+                    // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
+                    unsafe {
+                        let to = self.out.pointer().add(first + (y * out.w + x) * out.c);
+                        let mut value = s.add(column[y], bias);
+                        if self.finish.acc == Accumulate::Add {
+                            value = s.add(value, s.load(to, mask));
+                        }
+                        s.store(to, mask, activate(s, self.finish.activation, value));
+                    }
                 }
             }
         }
     }
 }
 
-/// `y[p] = Σ_i x[p][i] · w[i]` for `P` rows; returns `P`.
+/// `sums[p][j] = Σ_c x[c][j][p] · w[c][j]` with `x` as `Task::input` writes a row of points.
 ///
 /// # Safety
-/// `P` rows of `c` values are readable, as many rows of `V` vectors writable, and `w` has `c` rows of `V` vectors.
+/// `x` has that row for `c` channels, `w` has `c` times six vectors.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
+unsafe fn multiply_row<S: Simd, const P: usize>(
     s: S,
-    x: *const f32,
+    mut x: *const f32,
     c: usize,
-    w: *const f32,
-    y: *mut f32,
-) -> usize {
-    let mut acc = [[s.splat(0.0); V]; P];
-    let mut rows = [x; P];
-    for (p, at) in rows.iter_mut().enumerate() {
-        *at = x.wrapping_add(p * row(c));
-    }
-    // SAFETY: the caller vouches for both.
-    unsafe {
-        multiply_run(s, &rows, c, w, &mut acc);
-        for (p, acc) in acc.iter().enumerate() {
-            for (v, sum) in acc.iter().enumerate() {
-                s.store(y.add((p * V + v) * S::LANES), s.mask(S::LANES), *sum);
+    mut w: *const f32,
+) -> [[S::V; IN]; P] {
+    let mut acc = [[s.splat(0.0); IN]; P];
+    let mut left = c;
+    while left > 0 {
+        let lanes = left.min(S::LANES);
+        for lane in 0..lanes {
+            let mut weights = [s.splat(0.0); IN];
+            for (j, weight) in weights.iter_mut().enumerate() {
+                // SAFETY: the caller vouches for it.
+                *weight = unsafe { s.load_all(w.add(j * S::LANES)) };
             }
-        }
-    }
-    P
-}
-
-/// A tile of the output, for the channels from `at`; pixels beyond the border are dropped.
-struct Written<'a, S: Simd> {
-    task: &'a Task<'a>,
-    /// Image, row and column.
-    tile: [usize; 3],
-    at: usize,
-    mask: S::Mask,
-    bias: S::V,
-}
-
-impl<S: Simd> Store<S> for Written<'_, S> {
-    /// # Safety
-    /// No other task writes the tile's channels, and they end with the mask.
-    #[inline(always)]
-    unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
-        let (out, [n, top, left]) = (self.task.product.tiling.out, self.tile);
-        if top + y >= out.h || left + x >= out.w {
-            return;
-        }
-        let at = ((n * out.h + top + y) * out.w + left + x) * out.c + self.at;
-        let Finish {
-            activation, acc, ..
-        } = self.task.finish;
-        // SAFETY: a pixel of the output, whose channels the caller vouches for.
-        unsafe {
-            let to = self.task.out.pointer().add(at);
-            let mut value = s.add(value, self.bias);
-            if acc == Accumulate::Add {
-                value = s.add(value, s.load(to, self.mask));
+            for p in 0..P {
+                for j in 0..IN {
+                    // SAFETY: as above.
+                    let value = s.splat(unsafe { *x.add((j * P + p) * S::LANES + lane) });
+                    acc[p][j] = s.mul_add(value, weights[j], acc[p][j]);
+                }
             }
-            s.store(to, self.mask, activate(s, activation, value));
+            w = w.wrapping_add(IN * S::LANES);
         }
+        x = x.wrapping_add(IN * P * S::LANES);
+        left -= lanes;
     }
+    acc
 }

@@ -189,53 +189,56 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
     }
 }
 
-/// Whole vectors, one a point, `step` values apart: a tile between its transforms.
+/// Whole vectors at equal steps from row to row and from column to column.
 #[derive(Clone, Copy)]
-pub(super) struct Points {
+pub(super) struct Grid {
     pub(super) first: *mut f32,
-    pub(super) step: usize,
+    pub(super) row: usize,
+    pub(super) column: usize,
 }
 
-impl<S: Simd> Load<S> for Points {
-    /// # Safety
-    /// A whole vector is readable at each point.
+impl Grid {
+    /// All points of a tile, `step` values apart.
+    pub(super) fn points(first: *mut f32, step: usize) -> Self {
+        Self {
+            first,
+            row: IN * step,
+            column: step,
+        }
+    }
+
     #[inline(always)]
-    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
-        unsafe { s.load_all(self.first.add((y * IN + x) * self.step)) }
+    fn at(self, y: usize, x: usize) -> *mut f32 {
+        self.first.wrapping_add(y * self.row + x * self.column)
+    }
+
+    /// The same steps from a place `offset` values on.
+    #[inline(always)]
+    pub(super) fn shifted(self, offset: usize) -> Self {
+        Self {
+            first: self.first.wrapping_add(offset),
+            ..self
+        }
     }
 }
 
-impl<S: Simd> Store<S> for Points {
+impl<S: Simd> Load<S> for Grid {
     /// # Safety
-    /// A whole vector is writable at each point.
+    /// A whole vector is readable at each place.
+    #[inline(always)]
+    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load_all(self.at(y, x)) }
+    }
+}
+
+impl<S: Simd> Store<S> for Grid {
+    /// # Safety
+    /// A whole vector is writable at each place.
     #[inline(always)]
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
         // SAFETY: the caller vouches for it.
-        unsafe {
-            s.store(
-                self.first.add((y * IN + x) * self.step),
-                s.mask(S::LANES),
-                value,
-            )
-        };
-    }
-}
-
-/// `N` × `N` pixels that lie anywhere (`NN` of them), of which the channels from `at` that `mask` names are read.
-pub(super) struct Pixels<'a, M, const N: usize, const NN: usize> {
-    pub(super) from: &'a [*const f32; NN],
-    pub(super) at: usize,
-    pub(super) mask: M,
-}
-
-impl<S: Simd, const N: usize, const NN: usize> Load<S> for Pixels<'_, S::Mask, N, NN> {
-    /// # Safety
-    /// Those channels of each pixel are readable.
-    #[inline(always)]
-    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
-        unsafe { s.load(self.from[y * N + x].add(self.at), self.mask) }
+        unsafe { s.store(self.at(y, x), s.mask(S::LANES), value) };
     }
 }
 

@@ -1,8 +1,7 @@
-//! The weights at their points, in the order in which products read them: panel by panel, point by point, a row an input
-//! channel.
+//! The weights at their points, in the order in which products read them: for each vector of output channels and row of
+//! points, input channel by input channel, the row's six vectors.
 
-use super::transform::{Load, POINTS, Points, Weight, both_axes};
-use crate::conv2d::pack::Panels;
+use super::transform::{Grid, IN, Load, POINTS, Weight, both_axes};
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Kernel, Simd, dispatch, lanes};
 
@@ -24,10 +23,9 @@ pub(super) fn len(inputs: usize, outputs: usize) -> usize {
     POINTS * inputs * outputs.next_multiple_of(16)
 }
 
-/// First value of a panel's point.
-pub(super) fn offset(panels: Panels, panel: usize, inputs: usize, point: usize) -> usize {
-    let (channel, vectors) = panels.panel(panel);
-    (POINTS * channel + point * vectors * lanes()) * inputs
+/// First value of a row of points, for a vector of output channels.
+pub(super) fn offset(inputs: usize, vector: usize, row: usize) -> usize {
+    (vector * IN + row) * inputs * IN * lanes()
 }
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
@@ -35,18 +33,18 @@ pub(super) fn transform(
     w: &[f32],
     direction: Direction,
     inputs: usize,
-    panels: Panels,
+    outputs: usize,
     points: &mut [f32],
 ) {
     let blocks = inputs.div_ceil(CHANNELS);
-    let points = Shared::new(&mut points[..len(inputs, panels.outputs)]);
-    for_each(panels.count * blocks, |task| {
+    let points = Shared::new(&mut points[..len(inputs, outputs)]);
+    for_each(outputs.div_ceil(lanes()) * blocks, |task| {
         dispatch(Task {
             w,
             direction,
             inputs,
-            panels,
-            panel: task / blocks,
+            outputs,
+            vector: task / blocks,
             block: task % blocks,
             points,
         });
@@ -57,8 +55,8 @@ struct Task<'a> {
     w: &'a [f32],
     direction: Direction,
     inputs: usize,
-    panels: Panels,
-    panel: usize,
+    outputs: usize,
+    vector: usize,
     block: usize,
     points: Shared<'a, f32>,
 }
@@ -66,28 +64,25 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (channel, vectors) = self.panels.panel(self.panel);
         let first = self.block * CHANNELS;
-        let width = vectors * S::LANES;
-        // Taps of the block's input channels for one vector of output channels.
+        let inputs = first..self.inputs.min(first + CHANNELS);
+        let from = self.vector * S::LANES;
+        // Taps of the block's input channels for the vector of output channels.
         let mut taps = [[0.0; 16]; TAPS * CHANNELS];
-        for v in 0..vectors {
-            let from = channel + v * S::LANES;
-            let count = S::LANES.min(self.panels.outputs - from);
-            let inputs = first..self.inputs.min(first + CHANNELS);
-            self.gather(inputs.clone(), from, count, &mut taps);
-            for i in inputs {
-                let at = offset(self.panels, self.panel, self.inputs, 0) + i * width + v * S::LANES;
-                let taps = Taps(taps[(i - first) * TAPS..][..TAPS].as_ptr());
-                // SAFETY: a row of each point of the panel, which is this task's alone; `taps` are nine vectors.
-                unsafe {
-                    let mut to = Points {
-                        first: self.points.pointer().add(at),
-                        step: self.inputs * width,
-                    };
-                    both_axes(s, Weight, &taps, &mut to);
-                }
-            }
+        let count = S::LANES.min(self.outputs - from);
+        self.gather(inputs.clone(), from, count, &mut taps);
+        let to = Grid {
+            first: self
+                .points
+                .pointer()
+                .wrapping_add(offset(self.inputs, self.vector, 0)),
+            row: self.inputs * IN * S::LANES,
+            column: S::LANES,
+        };
+        for i in inputs {
+            let taps = Taps(taps[(i - first) * TAPS..][..TAPS].as_ptr());
+            // SAFETY: the six vectors of channel `i` in each row, which are this task's alone; `taps` are nine vectors.
+            unsafe { both_axes(s, Weight, &taps, &mut to.shifted(i * IN * S::LANES)) };
         }
     }
 }
@@ -101,7 +96,7 @@ impl Task<'_> {
         count: usize,
         taps: &mut [[f32; 16]; TAPS * CHANNELS],
     ) {
-        let (cin, cout) = (self.inputs, self.panels.outputs);
+        let (cin, cout) = (self.inputs, self.outputs);
         for tap in 0..TAPS {
             match self.direction {
                 Direction::Forward => {

@@ -1,0 +1,196 @@
+//! The output as tiles, and the pixels under them.
+
+use super::transform::{Axis, Grid, IN, Load, OUT, both_axes};
+use crate::Nhwc;
+use crate::simd::{Simd, for_vectors};
+
+/// Tiles image by image and row by row; those at the lower and right border may stand out.
+#[derive(Clone, Copy)]
+pub(super) struct Tiling {
+    pub(super) source: Nhwc,
+    pub(super) out: Nhwc,
+    /// Padding before the first row and column.
+    pad: [usize; 2],
+    rows: usize,
+    columns: usize,
+}
+
+impl Tiling {
+    pub(super) fn new(source: Nhwc, out: Nhwc, pad: [usize; 2]) -> Self {
+        Self {
+            source,
+            out,
+            pad,
+            rows: out.h.div_ceil(OUT),
+            columns: out.w.div_ceil(OUT),
+        }
+    }
+
+    pub(super) fn count(self) -> usize {
+        self.out.n * self.rows * self.columns
+    }
+
+    /// Image, first row and first column of a tile.
+    pub(super) fn tile(self, index: usize) -> [usize; 3] {
+        let (row, column) = (index / self.columns, index % self.columns);
+        [row / self.rows, row % self.rows * OUT, column * OUT]
+    }
+
+    /// The source's pixels under a tile.
+    pub(super) fn input<'a>(
+        self,
+        index: usize,
+        values: &'a [f32],
+        zeros: &'a [f32],
+    ) -> Patch<'a, IN> {
+        let [n, y, x] = self.tile(index);
+        let first = [y.wrapping_sub(self.pad[0]), x.wrapping_sub(self.pad[1])];
+        Patch {
+            values,
+            zeros,
+            shape: self.source,
+            n,
+            first,
+        }
+    }
+
+    /// The pixels of a tensor of the output's shape under a tile.
+    pub(super) fn output<'a>(
+        self,
+        index: usize,
+        values: &'a [f32],
+        zeros: &'a [f32],
+    ) -> Patch<'a, OUT> {
+        let [n, y, x] = self.tile(index);
+        Patch {
+            values,
+            zeros,
+            shape: self.out,
+            n,
+            first: [y, x],
+        }
+    }
+}
+
+/// `N` × `N` pixels of an image, of which those beyond its border are zero.
+pub(super) struct Patch<'a, const N: usize> {
+    values: &'a [f32],
+    /// As many as a pixel has channels.
+    zeros: &'a [f32],
+    shape: Nhwc,
+    n: usize,
+    /// First row and column; may have wrapped round below zero.
+    first: [usize; 2],
+}
+
+impl<const N: usize> Patch<'_, N> {
+    fn inside(&self) -> bool {
+        let [y, x] = self.first;
+        y.wrapping_add(N) <= self.shape.h
+            && x.wrapping_add(N) <= self.shape.w
+            && y < self.shape.h
+            && x < self.shape.w
+    }
+
+    fn offset(&self, y: usize, x: usize) -> usize {
+        ((self.n * self.shape.h + y) * self.shape.w + x) * self.shape.c
+    }
+
+    /// Transforms the channels `from..from + len` by both axes, a vector at a time; the vector at channel `from + i` goes to
+    /// `to` shifted by `i / LANES · step`.
+    ///
+    /// # Safety
+    /// `to` is writable at all those places.
+    #[inline(always)]
+    pub(super) unsafe fn transform<S: Simd, const M: usize>(
+        &self,
+        s: S,
+        axis: impl Axis<N, M>,
+        from: usize,
+        len: usize,
+        to: Grid,
+        step: usize,
+    ) {
+        assert!(
+            from + len <= self.shape.c && self.shape.c <= self.zeros.len(),
+            "channels beyond the last"
+        );
+        if self.inside() {
+            let c = self.shape.c;
+            let first = self.values[self.offset(self.first[0], self.first[1])..].as_ptr();
+            assert!(
+                self.offset(self.first[0] + N - 1, self.first[1] + N - 1) + c <= self.values.len(),
+                "a patch beyond the image"
+            );
+            for_vectors!(s, len, |at, mask| {
+                let from = Dense {
+                    first: first.wrapping_add(from + at),
+                    row: self.shape.w * c,
+                    column: c,
+                    mask,
+                };
+                // SAFETY: the patch lies inside, and the mask ends with the channels; the caller vouches for `to`.
+                unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
+            });
+        } else {
+            let pixels = self.pixels();
+            for_vectors!(s, len, |at, mask| {
+                let from = Scattered {
+                    pixels: &pixels,
+                    at: from + at,
+                    mask,
+                };
+                // SAFETY: each pointer is to a pixel or to as many zeros; the rest as above.
+                unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
+            });
+        }
+    }
+
+    fn pixels(&self) -> [[*const f32; N]; N] {
+        let mut pixels = [[self.zeros.as_ptr(); N]; N];
+        for (y, row) in pixels.iter_mut().enumerate() {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                let (y, x) = (self.first[0].wrapping_add(y), self.first[1].wrapping_add(x));
+                if y < self.shape.h && x < self.shape.w {
+                    *pixel = self.values[self.offset(y, x)..][..self.shape.c].as_ptr();
+                }
+            }
+        }
+        pixels
+    }
+}
+
+/// Pixels at equal steps, of which the channels that `mask` names are read.
+struct Dense<M> {
+    first: *const f32,
+    row: usize,
+    column: usize,
+    mask: M,
+}
+
+impl<S: Simd> Load<S> for Dense<S::Mask> {
+    /// # Safety
+    /// Those channels are readable in each pixel.
+    #[inline(always)]
+    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load(self.first.add(y * self.row + x * self.column), self.mask) }
+    }
+}
+
+/// Pixels that lie anywhere, of which the channels from `at` that `mask` names are read.
+struct Scattered<'a, M, const N: usize> {
+    pixels: &'a [[*const f32; N]; N],
+    at: usize,
+    mask: M,
+}
+
+impl<S: Simd, const N: usize> Load<S> for Scattered<'_, S::Mask, N> {
+    /// # Safety
+    /// Those channels are readable in each pixel.
+    #[inline(always)]
+    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load(self.pixels[y][x].add(self.at), self.mask) }
+    }
+}
