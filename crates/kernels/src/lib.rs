@@ -35,6 +35,7 @@ pub mod pool;
 pub mod reference;
 pub mod resize;
 
+mod buffer;
 mod map;
 mod parallel;
 mod reduce;
@@ -43,6 +44,7 @@ mod simd;
 mod shape;
 mod window;
 
+pub use buffer::Buffer;
 pub use shape::Nhwc;
 pub use window::{Padding, Window};
 

@@ -2,7 +2,7 @@
 
 use kernels::{Accumulate, Epilogue, conv_transpose2x2, conv2d, depthwise, linear};
 
-use super::pass::{Pass, at_least};
+use super::pass::Pass;
 use crate::graph::{NodeId, Op};
 use crate::store::ParamStore;
 
@@ -29,7 +29,7 @@ pub(super) fn forward_fused(
                 out_channels,
                 ..
             } => {
-                let scratch = at_least(scratch, conv2d::forward_scratch(xs, out_channels, window));
+                let scratch = scratch.at_least(conv2d::forward_scratch(xs, out_channels, window));
                 conv2d::forward(x, xs, weight, out_channels, window, epilogue, y, scratch);
             }
             Op::Depthwise { window } => depthwise::forward(x, xs, weight, window, epilogue, y),
@@ -69,10 +69,7 @@ pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId, grads: &mut ParamS
     let x = pass.input(id, 0);
     let xs = pass.shape(x);
     pass.with_scratch(|pass, scratch| {
-        let scratch = at_least(
-            scratch,
-            conv2d::backward_weight_scratch(xs, out_channels, window),
-        );
+        let scratch = scratch.at_least(conv2d::backward_weight_scratch(xs, out_channels, window));
         let dw = grads.get_mut(pass.param_id(id, 0));
         conv2d::backward_weight(
             pass.value(x),
@@ -94,10 +91,7 @@ pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId, grads: &mut ParamS
         );
     }
     pass.write_grad(x, |pass, dx, acc, scratch| {
-        let scratch = at_least(
-            scratch,
-            conv2d::backward_input_scratch(xs, out_channels, window),
-        );
+        let scratch = scratch.at_least(conv2d::backward_input_scratch(xs, out_channels, window));
         conv2d::backward_input(
             pass.grad(id),
             pass.param(id, 0),
@@ -118,7 +112,7 @@ pub(super) fn backward_depthwise(pass: &mut Pass<'_>, id: NodeId, grads: &mut Pa
     let x = pass.input(id, 0);
     let xs = pass.shape(x);
     pass.with_scratch(|pass, scratch| {
-        let scratch = at_least(scratch, depthwise::backward_weight_scratch(xs, window));
+        let scratch = scratch.at_least(depthwise::backward_weight_scratch(xs, window));
         let dw = grads.get_mut(pass.param_id(id, 0));
         depthwise::backward_weight(
             pass.value(x),
@@ -139,7 +133,7 @@ pub(super) fn forward_transposed(pass: &mut Pass<'_>, id: NodeId) {
     pass.write(id, |pass, y, scratch| {
         let x = pass.input(id, 0);
         let (xs, cout) = (pass.shape(x), pass.shape(id).c);
-        let scratch = at_least(scratch, conv_transpose2x2::forward_scratch(xs, cout));
+        let scratch = scratch.at_least(conv_transpose2x2::forward_scratch(xs, cout));
         conv_transpose2x2::forward(
             pass.value(x),
             xs,
@@ -165,7 +159,7 @@ pub(super) fn backward_transposed(pass: &mut Pass<'_>, id: NodeId, grads: &mut P
             cout,
             dw,
             Accumulate::Replace,
-            at_least(scratch, need),
+            scratch.at_least(need),
         );
     });
     kernels::bias::backward(
@@ -182,7 +176,7 @@ pub(super) fn backward_transposed(pass: &mut Pass<'_>, id: NodeId, grads: &mut P
             cout,
             dx,
             acc,
-            at_least(scratch, need),
+            scratch.at_least(need),
         );
     });
 }

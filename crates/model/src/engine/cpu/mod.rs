@@ -13,6 +13,8 @@ mod shape_ops;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kernels::Buffer;
+
 use self::buffers::Buffers;
 use self::norm::Folded;
 use self::pass::{Pass, Saved};
@@ -28,7 +30,7 @@ pub struct CpuEngine {
     buffers: Buffers,
     saved: Saved,
     folded: Folded,
-    scratch: Vec<f32>,
+    scratch: Buffer,
     /// Plan and seed of the training forward pass that a backward pass may follow.
     last: Option<(Arc<Plan>, u64)>,
 }
@@ -45,7 +47,7 @@ impl CpuEngine {
             buffers: Buffers::default(),
             saved,
             folded: Folded::default(),
-            scratch: Vec::new(),
+            scratch: Buffer::default(),
             last: None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kernels::{Accumulate, Activation, batch_norm, elementwise};
 
-use super::pass::{Pass, Saved, at_least};
+use super::pass::{Pass, Saved};
 use crate::graph::{Graph, NodeId, Op};
 use crate::plan::{Mode, Plan};
 use crate::store::ParamStore;
@@ -30,7 +30,9 @@ pub(super) fn forward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) {
     }
     let activation = kind(pass.graph, act);
     pass.write(act.unwrap_or(norm), |pass, y, scratch| {
-        let (scale, shift) = at_least(scratch, 2 * pass.shape(x).c).split_at_mut(pass.shape(x).c);
+        let (scale, shift) = scratch
+            .at_least(2 * pass.shape(x).c)
+            .split_at_mut(pass.shape(x).c);
         let (mean, var) = match pass.plan.mode {
             Mode::Train => (
                 &pass.saved.statistics[norm.index()].0[..],
@@ -90,7 +92,7 @@ pub(super) fn backward(
             Accumulate::Replace => run(dx),
             Accumulate::Add => {
                 // Only where something besides the norm reads its input, which no network here does.
-                let dz = at_least(scratch, dx.len());
+                let dz = scratch.at_least(dx.len());
                 run(dz);
                 elementwise::accumulate(dz, dx, Accumulate::Add);
             }

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use kernels::{Accumulate, Nhwc};
+use kernels::{Accumulate, Buffer, Nhwc};
 
 use super::buffers::Buffers;
 use super::norm::Folded;
@@ -50,7 +50,7 @@ pub(super) struct Pass<'a> {
     pub(super) buffers: &'a mut Buffers,
     pub(super) saved: &'a mut Saved,
     pub(super) folded: &'a Folded,
-    pub(super) scratch: &'a mut Vec<f32>,
+    pub(super) scratch: &'a mut Buffer,
     pub(super) seed: u64,
 }
 
@@ -176,12 +176,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Writes a node's value: `body` gets the pass to read from, the buffer, and the scratch vector.
-    pub(super) fn write(
-        &mut self,
-        id: NodeId,
-        body: impl FnOnce(&Self, &mut [f32], &mut Vec<f32>),
-    ) {
+    /// Writes a node's value: `body` gets the pass to read from, the buffer, and the scratch buffer.
+    pub(super) fn write(&mut self, id: NodeId, body: impl FnOnce(&Self, &mut [f32], &mut Buffer)) {
         let Some(slot) = self.plan.values[id.index()] else {
             return;
         };
@@ -196,7 +192,7 @@ impl Pass<'_> {
     pub(super) fn write_grad(
         &mut self,
         id: NodeId,
-        body: impl FnOnce(&Self, &mut [f32], Accumulate, &mut Vec<f32>),
+        body: impl FnOnce(&Self, &mut [f32], Accumulate, &mut Buffer),
     ) {
         let Some(slot) = self.plan.grads[id.index()] else {
             return;
@@ -213,18 +209,10 @@ impl Pass<'_> {
         self.buffers.put(slot, buffer);
     }
 
-    /// Lends the scratch vector, for gradients of parameters.
-    pub(super) fn with_scratch(&mut self, body: impl FnOnce(&Self, &mut Vec<f32>)) {
+    /// Lends the scratch buffer, for gradients of parameters.
+    pub(super) fn with_scratch(&mut self, body: impl FnOnce(&Self, &mut Buffer)) {
         let mut scratch = mem::take(self.scratch);
         body(self, &mut scratch);
         *self.scratch = scratch;
     }
-}
-
-/// The first `len` elements of a scratch vector, grown as needed; what they hold is arbitrary.
-pub(super) fn at_least(scratch: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
-    }
-    &mut scratch[..len]
 }

@@ -1,0 +1,129 @@
+//! Memory for values and scratch.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// The size of a huge page on x86-64 and most others.
+const HUGE: usize = 2 << 20;
+/// A cache line, and the widest vector.
+const LINE: usize = 64;
+
+/// A slice of `f32` that starts at a cache line and, if it is large, lies in huge pages where the system has them: an
+/// image batch spans thousands of small pages, more than the processor can look up without walking tables, and its
+/// kernels are a tenth slower for it.
+#[derive(Debug)]
+pub struct Buffer {
+    data: NonNull<f32>,
+    len: usize,
+}
+
+// SAFETY: the buffer owns its memory, as a `Vec` does.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        let Some(layout) = layout(len) else {
+            return Self::default();
+        };
+        // SAFETY: the layout is not empty.
+        let Some(data) = NonNull::new(unsafe { alloc(layout) }) else {
+            handle_alloc_error(layout)
+        };
+        // Before the first touch, which is when pages are made.
+        advise_huge_pages(data.as_ptr(), layout);
+        // SAFETY: the allocation has room for `len` values, and zero bytes are zeros.
+        unsafe { data.as_ptr().write_bytes(0, layout.size()) };
+        Self {
+            data: data.cast(),
+            len,
+        }
+    }
+
+    /// Makes room for at least `len` values, zeros or what was there before.
+    pub fn grow(&mut self, len: usize) {
+        if self.len < len {
+            *self = Self::zeros(len);
+        }
+    }
+
+    /// The first `len` values, grown as needed; what they hold is arbitrary.
+    pub fn at_least(&mut self, len: usize) -> &mut [f32] {
+        self.grow(len);
+        &mut self[..len]
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            data: NonNull::dangling(),
+            len: 0,
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(layout) = layout(self.len) {
+            // SAFETY: allocated in `zeros` with this layout.
+            unsafe { dealloc(self.data.as_ptr().cast(), layout) };
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `len` initialized values, or a dangling pointer to none.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `deref`, and the buffer is borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
+    }
+}
+
+/// Whole huge pages for what would fill a few, whole lines for the rest; `None` for nothing.
+fn layout(len: usize) -> Option<Layout> {
+    let bytes = len.checked_mul(size_of::<f32>())?;
+    let unit = if bytes >= 2 * HUGE { HUGE } else { LINE };
+    let layout = Layout::from_size_align(bytes, unit).ok()?.pad_to_align();
+    (layout.size() > 0).then_some(layout)
+}
+
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(data: *mut u8, layout: Layout) {
+    if layout.align() == HUGE {
+        // SAFETY: whole pages of an allocation of ours. A refusal changes nothing but speed.
+        unsafe { libc::madvise(data.cast(), layout.size(), libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages(_: *mut u8, _: Layout) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_aligned_and_grow() {
+        for len in [1, 17, 5 * HUGE / 4] {
+            let mut buffer = Buffer::zeros(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|v| *v == 0.0));
+            assert_eq!(buffer.as_ptr().align_offset(LINE), 0);
+            buffer[len - 1] = 1.0;
+            assert_eq!(buffer.at_least(2 * len).len(), 2 * len);
+        }
+        assert!(Buffer::default().is_empty() && Buffer::zeros(0).is_empty());
+    }
+}
