@@ -3,6 +3,7 @@
 //! `cargo run --release -p kernels --example ops [THREADS [BATCH]]`. Products are in GFLOP/s, passes in
 //! GB/s of what they must read and write.
 
+use kernels::conv2d::{Conv2d, PartGradient};
 use kernels::*;
 use std::time::Instant;
 
@@ -87,10 +88,12 @@ fn time(mut f: impl FnMut()) -> f64 {
 }
 
 /// Values that repeat only after a while, small enough to stay finite.
-fn values(len: usize) -> Vec<f32> {
-    (0..len)
-        .map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5)
-        .collect()
+fn values(len: usize) -> Buffer {
+    let mut values = Buffer::zeros(len);
+    for (i, value) in values.iter_mut().enumerate() {
+        *value = (i * 7919 % 1009) as f32 / 1009.0 - 0.5;
+    }
+    values
 }
 
 fn report(name: &str, unit: &str, parts: &[(&str, f64, f64)]) {
@@ -121,40 +124,27 @@ fn convolution(n: usize, k: usize, size: usize, cin: usize, cout: usize) {
         values(xs.pixels() * cout),
     );
     let mut dx = values(xs.len());
-    let need = [
-        conv2d::forward_scratch,
-        conv2d::backward_input_scratch,
-        conv2d::backward_weight_scratch,
-    ]
-    .map(|need| need(xs, cout, window));
-    let mut scratch = values(need.into_iter().max().unwrap_or(0));
-    let add = Accumulate::Add;
+    let conv = Conv2d::new(xs, cout, window);
+    let mut packed = Buffer::zeros(conv.packed_len().max(conv.backward_packed_len()));
+    let mut scratch = Buffer::default();
     let forward = time(|| {
-        conv2d::forward(
-            &x,
-            xs,
-            &w,
-            cout,
-            window,
-            Epilogue::default(),
-            &mut y,
-            &mut scratch,
-        )
+        conv.pack(&w, &mut packed);
+        let scratch = scratch.at_least(conv.forward_scratch());
+        conv.forward(&[&x], &packed, Epilogue::default(), &mut y, scratch)
     });
     let input = time(|| {
-        conv2d::backward_input(
-            &y,
-            &w,
-            xs,
-            cout,
-            window,
-            &mut dx,
-            Accumulate::Replace,
-            &mut scratch,
-        )
+        conv.pack_backward(&w, &mut packed);
+        let scratch = scratch.at_least(conv.backward_input_scratch());
+        let dx = PartGradient {
+            data: &mut dx,
+            acc: Accumulate::Replace,
+        };
+        conv.backward_input(&y, &packed, &mut [dx], scratch)
     });
-    let weight =
-        time(|| conv2d::backward_weight(&x, &y, xs, cout, window, &mut w, add, &mut scratch));
+    let weight = time(|| {
+        let scratch = scratch.at_least(conv.backward_weight_scratch());
+        conv.backward_weight(&[&x], &y, &mut w, Accumulate::Add, scratch)
+    });
     let flop = 2.0 * (xs.pixels() * k * k * cin * cout) as f64;
     let name = format!("conv {k}x{k} {size}² {cin} -> {cout}");
     report(

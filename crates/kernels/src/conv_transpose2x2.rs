@@ -14,7 +14,7 @@ const WINDOW: Window = Window {
 
 /// Scratch of [`forward`].
 pub fn forward_scratch(xs: Nhwc, cout: usize) -> usize {
-    packed_len(xs.c, 2 * cout) + xs.c + 2 * cout
+    packed_len(xs.c, 2 * cout) + xs.c.next_multiple_of(16) + 2 * cout
 }
 
 /// `y[n, 2i+a, 2j+b, k] = bias[k] + Σ x[n, i, j, c] · w[c, a, b, k]`; `y` is `[n, 2h, 2w, cout]`.
@@ -36,11 +36,12 @@ pub fn forward(
         scratch.len() >= forward_scratch(xs, cout),
         "conv_transpose2x2::forward: too little scratch"
     );
-    let (twice, scratch) = scratch.split_at_mut(2 * cout);
+    let (packed, scratch) = scratch.split_at_mut(packed_len(xs.c, 2 * cout));
+    let (zeros, twice) = scratch.split_at_mut(xs.c.next_multiple_of(16));
     let bias = bias.map(|bias| {
         twice[..cout].copy_from_slice(bias);
-        twice[cout..].copy_from_slice(bias);
-        &*twice
+        twice[cout..2 * cout].copy_from_slice(bias);
+        &twice[..2 * cout]
     });
     let finish = Finish {
         bias,
@@ -50,7 +51,8 @@ pub fn forward(
     for half in 0..2 {
         let layout = Layout::EveryOtherRow { width: xs.w, half };
         let gather = Gather::forward(xs, 2 * cout, Window::POINT).with_layout(layout);
-        gather.run(x, w, Order::Half(half), finish, y, scratch);
+        gather.pack(w, Order::Half(half), packed);
+        gather.run(x, packed, finish, y, zeros);
     }
 }
 
@@ -58,7 +60,7 @@ pub fn forward(
 pub fn backward_scratch(xs: Nhwc, cout: usize) -> usize {
     let ys = xs.doubled().with_channels(cout);
     let weight = WeightGradient::new(ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
-    weight.max(packed_len(4 * cout, xs.c) + cout)
+    weight.max(packed_len(4 * cout, xs.c) + cout.next_multiple_of(16))
 }
 
 /// Gradient with respect to `x`.
@@ -78,7 +80,10 @@ pub fn backward_input(
         acc,
     };
     let ys = xs.doubled().with_channels(cout);
-    Gather::forward(ys, xs.c, WINDOW).run(dy, w, Order::Transposed, finish, dx, scratch);
+    let gather = Gather::forward(ys, xs.c, WINDOW);
+    let (packed, scratch) = scratch.split_at_mut(packed_len(4 * cout, xs.c));
+    gather.pack(w, Order::Transposed, packed);
+    gather.run(dy, packed, finish, dx, scratch);
 }
 
 /// Gradient with respect to `w`, `[cin, 2, 2, cout]`.

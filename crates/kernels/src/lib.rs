@@ -13,12 +13,15 @@
 //! version of every kernel.
 //!
 //! ```
-//! use kernels::{Epilogue, Nhwc, Padding, Window, conv2d};
+//! use kernels::conv2d::Conv2d;
+//! use kernels::{Epilogue, Nhwc, Padding, Window};
 //! let xs = Nhwc { n: 1, h: 2, w: 2, c: 1 };
 //! let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(1) };
-//! let mut scratch = vec![0.0; conv2d::forward_scratch(xs, 1, window)];
+//! let conv = Conv2d::new(xs, 1, window);
+//! let (mut packed, mut scratch) = (vec![0.0; conv.packed_len()], vec![0.0; conv.forward_scratch()]);
+//! conv.pack(&[1.0; 9], &mut packed);
 //! let mut y = [0.0; 4];
-//! conv2d::forward(&[1.0, 2.0, 3.0, 4.0], xs, &[1.0; 9], 1, window, Epilogue::default(), &mut y, &mut scratch);
+//! conv.forward(&[&[1.0, 2.0, 3.0, 4.0]], &packed, Epilogue::default(), &mut y, &mut scratch);
 //! assert_eq!(y, [10.0; 4]);
 //! ```
 

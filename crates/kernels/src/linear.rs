@@ -2,28 +2,25 @@
 //!
 //! It takes no scratch: a network has one or two such layers, at the end, and their packed weights are allocated.
 
-use crate::{Accumulate, Epilogue, Nhwc, Window, conv2d};
+use crate::conv2d::{Conv2d, PartGradient};
+use crate::{Accumulate, Epilogue, Nhwc, Window};
 
 /// `y[n, k] = bias[k] + Σ x[n, c] · w[c, k]`.
 pub fn forward(x: &[f32], n: usize, w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     if n == 0 {
         return;
     }
-    let (xs, outputs) = (pixels(n, x.len() / n), y.len() / n);
-    let mut scratch = vec![0.0; conv2d::forward_scratch(xs, outputs, Window::POINT)];
-    conv2d::forward(
-        x,
-        xs,
-        w,
-        outputs,
-        Window::POINT,
-        Epilogue {
-            bias,
-            activation: None,
-        },
-        y,
-        &mut scratch,
+    let conv = pixels(n, x.len() / n, y.len() / n);
+    let (mut packed, mut scratch) = (
+        vec![0.0; conv.packed_len()],
+        vec![0.0; conv.forward_scratch()],
     );
+    conv.pack(w, &mut packed);
+    let epilogue = Epilogue {
+        bias,
+        activation: None,
+    };
+    conv.forward(&[x], &packed, epilogue, y, &mut scratch);
 }
 
 /// `dx (+)= dy · wᵀ`.
@@ -36,9 +33,18 @@ pub fn backward_input(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    let xs = pixels(n, inputs);
-    let mut scratch = vec![0.0; conv2d::backward_input_scratch(xs, outputs, Window::POINT)];
-    conv2d::backward_input(dy, w, xs, outputs, Window::POINT, dx, acc, &mut scratch);
+    let conv = pixels(n, inputs, outputs);
+    let (mut packed, mut scratch) = (
+        vec![0.0; conv.backward_packed_len()],
+        vec![0.0; conv.backward_input_scratch()],
+    );
+    conv.pack_backward(w, &mut packed);
+    conv.backward_input(
+        dy,
+        &packed,
+        &mut [PartGradient { data: dx, acc }],
+        &mut scratch,
+    );
 }
 
 /// `dw (+)= xᵀ · dy`.
@@ -51,11 +57,22 @@ pub fn backward_weight(
     dw: &mut [f32],
     acc: Accumulate,
 ) {
-    let xs = pixels(n, inputs);
-    let mut scratch = vec![0.0; conv2d::backward_weight_scratch(xs, outputs, Window::POINT)];
-    conv2d::backward_weight(x, dy, xs, outputs, Window::POINT, dw, acc, &mut scratch);
+    let conv = pixels(n, inputs, outputs);
+    conv.backward_weight(
+        &[x],
+        dy,
+        dw,
+        acc,
+        &mut vec![0.0; conv.backward_weight_scratch()],
+    );
 }
 
-fn pixels(n: usize, c: usize) -> Nhwc {
-    Nhwc { n, h: 1, w: 1, c }
+fn pixels(n: usize, inputs: usize, outputs: usize) -> Conv2d {
+    let xs = Nhwc {
+        n,
+        h: 1,
+        w: 1,
+        c: inputs,
+    };
+    Conv2d::new(xs, outputs, Window::POINT)
 }

@@ -9,7 +9,8 @@
 
 mod common;
 
-use common::{check, wide};
+use common::{check, conv_backward, conv_forward, wide};
+use kernels::conv2d::{Conv2d, PartGradient};
 use kernels::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -127,21 +128,13 @@ fn conv2d_fixture(f: &Fixture) {
     let (xs, window, cout) = (f.shape(), f.window(), f.get("w_").shape[0]);
     let (x, w, dy) = (f.values("x"), f.get("w_").permuted(&HWIO), f.values("dy"));
     let (mut y, mut dx, mut dw) = (f.zeros("y"), f.zeros("x"), f.zeros("w_"));
-    let mut s = vec![0.0; conv2d::forward_scratch(xs, cout, window)];
-    conv2d::forward(
-        &x,
-        xs,
-        &w,
-        cout,
-        window,
-        Epilogue::default(),
-        &mut y,
-        &mut s,
-    );
-    let mut s = vec![0.0; conv2d::backward_input_scratch(xs, cout, window)];
-    conv2d::backward_input(&dy, &w, xs, cout, window, &mut dx, REPLACE, &mut s);
-    let mut s = vec![0.0; conv2d::backward_weight_scratch(xs, cout, window)];
-    conv2d::backward_weight(&x, &dy, xs, cout, window, &mut dw, REPLACE, &mut s);
+    let conv = Conv2d::new(xs, cout, window);
+    conv_forward(conv, &[&x], &w, Epilogue::default(), &mut y);
+    let mut parts = [PartGradient {
+        data: &mut dx,
+        acc: REPLACE,
+    }];
+    conv_backward(conv, &[&x], &w, &dy, &mut parts, &mut dw, REPLACE);
     f.expect("y", &[], &y);
     f.expect("dx", &[], &dx);
     f.expect("dw_", &HWIO, &dw);

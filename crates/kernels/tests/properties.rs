@@ -9,6 +9,7 @@
 mod common;
 
 use common::*;
+use kernels::conv2d::InputPart;
 use kernels::*;
 use proptest::prelude::*;
 
@@ -80,6 +81,23 @@ proptest! {
     #[test]
     fn conv2d_agrees(xs in shapes(), cout in 1..70usize, window in windows(), activation in activations()) {
         conv2d_case(xs, cout, window, activation).iter().for_each(check_case);
+    }
+
+    /// The same by Winograd's way: windows that it takes, images of a few tiles.
+    #[test]
+    fn winograd_agrees(n in 1..3usize, h in 8..19usize, w in 8..30usize, c in 8..80usize, cout in 8..90usize,
+                       padding in 0..3usize, activation in activations()) {
+        let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(padding) };
+        conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
+    }
+
+    #[test]
+    fn joined_agrees(n in 1..3usize, h in 1..9usize, w in 1..12usize, cout in 1..50usize,
+                     parts in proptest::collection::vec((1..40usize, any::<bool>()), 1..6)) {
+        let parts: Vec<_> = parts.into_iter().map(|(channels, doubled)| InputPart { channels, doubled }).collect();
+        let c = parts.iter().map(|part| part.channels).sum();
+        let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Same };
+        joined_case(Nhwc { n, h: 2 * h, w: 2 * w, c }, &parts, cout, window).iter().for_each(check_case);
     }
 
     #[test]

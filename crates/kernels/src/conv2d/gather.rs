@@ -1,6 +1,6 @@
 //! Each output pixel gathers from the input pixels under its window.
 
-use super::pack::{Order, Panels, aligned, pack, packed_len};
+use super::pack::{Order, Panels, pack, packed_len};
 use super::tile::multiply_run;
 use crate::parallel::{Shared, for_each, part};
 use crate::simd::{Kernel, Simd, activate, dispatch};
@@ -45,11 +45,6 @@ pub(crate) struct Gather {
     layout: Layout,
 }
 
-/// Length of the run of zeros that stands for a pixel beyond the border.
-pub(super) fn zeros_len(channels: usize) -> usize {
-    channels
-}
-
 impl Gather {
     pub(crate) fn forward(xs: Nhwc, cout: usize, window: Window) -> Self {
         let pad = [
@@ -87,34 +82,39 @@ impl Gather {
         Self { layout, ..self }
     }
 
-    /// Packs `w` and computes `out` from `source`.
+    /// Packs `w`, which lies in `order`.
+    pub(crate) fn pack(self, w: &[f32], order: Order, packed: &mut [f32]) {
+        let taps = self.kernel[0] * self.kernel[1];
+        pack(w, order, taps, self.source.c, self.out.c, packed);
+    }
+
+    pub(crate) fn scratch(self) -> usize {
+        self.source.c.next_multiple_of(16)
+    }
+
+    /// Computes `out` from `source` with packed weights.
     pub(crate) fn run(
         self,
         source: &[f32],
-        w: &[f32],
-        order: Order,
+        packed: &[f32],
         finish: Finish<'_>,
         out: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let (taps, rows) = (
-            self.kernel[0] * self.kernel[1],
-            self.kernel[0] * self.kernel[1] * self.source.c,
-        );
-        let need = packed_len(rows, self.out.c) + zeros_len(self.source.c);
+        let rows = self.kernel[0] * self.kernel[1] * self.source.c;
         assert!(
-            scratch.len() >= need,
-            "scratch has {} values, the convolution needs {need}",
-            scratch.len()
+            packed.len() >= packed_len(rows, self.out.c) && scratch.len() >= self.scratch(),
+            "too little scratch or packed weights for {rows} × {} values",
+            self.out.c
         );
         assert!(
             finish.bias.is_none_or(|bias| bias.len() == self.out.c),
             "bias: not one value an output channel"
         );
-        let (zeros, packed) = scratch.split_at_mut(zeros_len(self.source.c));
+        // Stands for the pixels beyond the border.
+        let zeros = &mut scratch[..self.source.c];
         zeros.fill(0.0);
-        let packed = aligned(packed);
-        pack(w, order, taps, self.source.c, self.out.c, packed);
+        let zeros = &*zeros;
         let panels = Panels::new(self.out.c);
         let (bands, groups) = self.tasks(panels.count);
         let out = Shared::new(out);

@@ -1,11 +1,15 @@
-//! Convolution as a sum of matrix products, with no im2col buffer.
+//! Dense convolution. Weights are `[kh, kw, cin, cout]`.
 //!
-//! In NHWC the `cin` values of a pixel are contiguous, so the inner product of a window with the weights is a few runs of
-//! contiguous memory. `gather` walks those runs where they lie, a tile of pixels × output channels in registers at a time:
-//! nothing is copied but the weights, which are packed in the order in which they are read. It does the forward pass, and
-//! the backward pass to the input, which is the forward pass of `dy` with the weights turned round. `weight` does the
-//! same for the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop.
-//! A 1×1 convolution is the case of a single run. Weights are `[kh, kw, cin, cout]`.
+//! [`Conv2d`] is a convolution of given shapes: it says how much room it needs and runs forward and backward. Weights are
+//! packed first, in the order in which the chosen path reads them; for inference that is done once.
+//!
+//! Paths, of which [`Path::of`] is the one chooser:
+//! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so the
+//!   inner product of a window with the weights is a few runs of contiguous memory, walked where they lie with a tile of
+//!   pixels × output channels in registers. The input's gradient is the same with the weights turned round; `weight` is
+//!   the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop. A 1×1
+//!   convolution is the case of a single run.
+//! - `winograd`: 3×3 of stride 1 with a quarter of the products.
 
 #![allow(
     clippy::needless_range_loop,
@@ -13,21 +17,23 @@
 )]
 
 mod gather;
+mod inputs;
 mod pack;
 mod tile;
 mod weight;
 mod winograd;
 
 pub(crate) use gather::{Finish, Gather, Layout};
+pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
 use crate::{Accumulate, Epilogue, Nhwc, Window};
 use winograd::{Product, WinogradGradient};
 
-/// Which way a convolution is computed: the one chooser.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Path {
+/// Which way a convolution is computed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Path {
     /// A direct sum, for every window.
     Gather,
     /// F(4×4, 3×3).
@@ -44,106 +50,239 @@ impl Path {
     }
 }
 
-/// Scratch of [`forward`].
-pub fn forward_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    match Path::of(x, cout, window) {
-        Path::Gather => packed_len(window.taps() * x.c, cout) + gather::zeros_len(x.c),
-        Path::Winograd => Product::forward(x, cout, window).scratch(),
-    }
-}
-
-/// `y = act(conv(x, w) + bias)`; `x` of shape `xs`, `w` `[kh, kw, cin, cout]`, `y` of shape `window.output(xs, cout)`.
-pub fn forward(
-    x: &[f32],
+/// A convolution from an input of shape `xs` to `cout` channels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Conv2d {
     xs: Nhwc,
-    w: &[f32],
+    inputs: Inputs,
     cout: usize,
     window: Window,
-    epilogue: Epilogue<'_>,
-    y: &mut [f32],
-    scratch: &mut [f32],
-) {
-    check("conv2d::forward", xs, cout, window, x, w, y);
-    let finish = Finish {
-        bias: epilogue.bias,
-        activation: epilogue.activation,
-        acc: Accumulate::Replace,
-    };
-    match Path::of(xs, cout, window) {
-        Path::Gather => {
-            Gather::forward(xs, cout, window).run(x, w, Order::Forward, finish, y, scratch)
+    path: Path,
+}
+
+impl Conv2d {
+    /// A convolution of one tensor; the window must fit.
+    pub fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
+        let path = Path::of(xs, cout, window);
+        Self {
+            xs,
+            inputs: Inputs::whole(xs.c),
+            cout,
+            window,
+            path,
         }
-        Path::Winograd => Product::forward(xs, cout, window).run(x, w, finish, y, scratch),
     }
-}
 
-/// Scratch of [`backward_input`].
-pub fn backward_input_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    match Path::of(x, cout, window) {
-        Path::Gather => packed_len(window.taps() * cout, x.c) + gather::zeros_len(cout),
-        Path::Winograd => Product::backward(x, cout, window).scratch(),
+    /// The same of an input that is joined from parts, of `xs.c` channels together.
+    pub fn joined(self, inputs: Inputs) -> Self {
+        Self { inputs, ..self }
     }
-}
 
-/// Gradient with respect to `x`, of shape `xs`; `dy` has the shape of `y`.
-pub fn backward_input(
-    dy: &[f32],
-    w: &[f32],
-    xs: Nhwc,
-    cout: usize,
-    window: Window,
-    dx: &mut [f32],
-    acc: Accumulate,
-    scratch: &mut [f32],
-) {
-    check("conv2d::backward_input", xs, cout, window, dx, w, dy);
-    let finish = Finish {
-        bias: None,
-        activation: None,
-        acc,
-    };
-    match Path::of(xs, cout, window) {
-        Path::Gather => {
-            Gather::backward(xs, cout, window).run(dy, w, Order::Backward, finish, dx, scratch)
+    /// How it is computed.
+    pub fn path(self) -> Path {
+        self.path
+    }
+
+    fn ys(self) -> Nhwc {
+        self.window.fitted(self.xs, self.cout)
+    }
+
+    /// Length of the weights packed for [`Conv2d::forward`].
+    pub fn packed_len(self) -> usize {
+        match self.path {
+            Path::Gather => packed_len(self.window.taps() * self.xs.c, self.cout),
+            Path::Winograd => Product::forward(self).packed_len(),
         }
-        Path::Winograd => Product::backward(xs, cout, window).run(dy, w, finish, dx, scratch),
     }
-}
 
-/// Scratch of [`backward_weight`].
-pub fn backward_weight_scratch(x: Nhwc, cout: usize, window: Window) -> usize {
-    match Path::of(x, cout, window) {
-        Path::Gather => WeightGradient::new(x, cout, window).scratch(),
-        Path::Winograd => WinogradGradient::new(x, cout, window).scratch(),
+    /// Packs `w` for [`Conv2d::forward`].
+    pub fn pack(self, w: &[f32], packed: &mut [f32]) {
+        self.check_weights("pack", w.len());
+        match self.path {
+            Path::Gather => self.gather().pack(w, Order::Forward, packed),
+            Path::Winograd => Product::forward(self).pack(w, packed),
+        }
     }
-}
 
-/// Gradient with respect to `w`, `[kh, kw, cin, cout]`.
-pub fn backward_weight(
-    x: &[f32],
-    dy: &[f32],
-    xs: Nhwc,
-    cout: usize,
-    window: Window,
-    dw: &mut [f32],
-    acc: Accumulate,
-    scratch: &mut [f32],
-) {
-    check("conv2d::backward_weight", xs, cout, window, x, dw, dy);
-    match Path::of(xs, cout, window) {
-        Path::Gather => WeightGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch),
-        Path::Winograd => WinogradGradient::new(xs, cout, window).run(x, dy, dw, acc, scratch),
+    /// Scratch of [`Conv2d::forward`].
+    pub fn forward_scratch(self) -> usize {
+        match self.path {
+            Path::Gather => self.joining_scratch() + self.gather().scratch(),
+            Path::Winograd => Product::forward(self).scratch(),
+        }
     }
-}
 
-fn check(name: &str, xs: Nhwc, cout: usize, window: Window, x: &[f32], w: &[f32], y: &[f32]) {
-    let ys = window.fitted(xs, cout);
-    assert_eq!(x.len(), xs.len(), "{name}: length of x for {xs:?}");
-    assert_eq!(y.len(), ys.len(), "{name}: length of y for {ys:?}");
-    assert_eq!(
-        w.len(),
-        window.taps() * xs.c * cout,
-        "{name}: length of w, {window:?}, {} to {cout} channels",
-        xs.c
-    );
+    /// `y = act(conv(x, w) + bias)`, with `x` the input's parts and `w` from [`Conv2d::pack`].
+    pub fn forward(
+        self,
+        x: &[&[f32]],
+        packed: &[f32],
+        epilogue: Epilogue<'_>,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        self.inputs
+            .check("conv2d::forward", self.xs, x.iter().map(|x| x.len()));
+        self.check_output("forward", y.len());
+        let finish = Finish {
+            bias: epilogue.bias,
+            activation: epilogue.activation,
+            acc: Accumulate::Replace,
+        };
+        match self.path {
+            Path::Gather => {
+                let (x, scratch) = self.join(x, scratch);
+                self.gather().run(x, packed, finish, y, scratch);
+            }
+            Path::Winograd => Product::forward(self).run_forward(x, packed, finish, y, scratch),
+        }
+    }
+
+    /// Length of the weights packed for [`Conv2d::backward_input`].
+    pub fn backward_packed_len(self) -> usize {
+        match self.path {
+            Path::Gather => packed_len(self.window.taps() * self.cout, self.xs.c),
+            Path::Winograd => Product::backward(self).packed_len(),
+        }
+    }
+
+    /// Packs `w` for [`Conv2d::backward_input`].
+    pub fn pack_backward(self, w: &[f32], packed: &mut [f32]) {
+        self.check_weights("pack_backward", w.len());
+        match self.path {
+            Path::Gather => self.gather_backward().pack(w, Order::Backward, packed),
+            Path::Winograd => Product::backward(self).pack(w, packed),
+        }
+    }
+
+    /// Scratch of [`Conv2d::backward_input`].
+    pub fn backward_input_scratch(self) -> usize {
+        match self.path {
+            Path::Gather => self.joining_scratch() + self.gather_backward().scratch(),
+            Path::Winograd => Product::backward(self).scratch(),
+        }
+    }
+
+    /// Gradients with respect to the input's parts, with `w` from [`Conv2d::pack_backward`].
+    pub fn backward_input(
+        self,
+        dy: &[f32],
+        packed: &[f32],
+        dx: &mut [PartGradient<'_>],
+        scratch: &mut [f32],
+    ) {
+        self.inputs.check(
+            "conv2d::backward_input",
+            self.xs,
+            dx.iter().map(|dx| dx.data.len()),
+        );
+        self.check_output("backward_input", dy.len());
+        match (self.path, dx) {
+            (Path::Winograd, dx) => Product::backward(self).run_backward(dy, packed, dx, scratch),
+            (Path::Gather, [dx]) if self.inputs.is_whole() => {
+                let finish = Finish {
+                    bias: None,
+                    activation: None,
+                    acc: dx.acc,
+                };
+                self.gather_backward()
+                    .run(dy, packed, finish, dx.data, scratch);
+            }
+            (Path::Gather, dx) => {
+                let (whole, scratch) = scratch.split_at_mut(self.xs.len());
+                let (large, scratch) = scratch.split_at_mut(self.joining_scratch() - whole.len());
+                let finish = Finish {
+                    bias: None,
+                    activation: None,
+                    acc: Accumulate::Replace,
+                };
+                self.gather_backward()
+                    .run(dy, packed, finish, whole, scratch);
+                self.inputs.divide(whole, self.xs, dx, large);
+            }
+        }
+    }
+
+    /// Scratch of [`Conv2d::backward_weight`].
+    pub fn backward_weight_scratch(self) -> usize {
+        match self.path {
+            Path::Gather => self.joining_scratch() + self.weight_gradient().scratch(),
+            Path::Winograd => WinogradGradient::new(self).scratch(),
+        }
+    }
+
+    /// Gradient with respect to `w`, `[kh, kw, cin, cout]`.
+    pub fn backward_weight(
+        self,
+        x: &[&[f32]],
+        dy: &[f32],
+        dw: &mut [f32],
+        acc: Accumulate,
+        scratch: &mut [f32],
+    ) {
+        self.inputs.check(
+            "conv2d::backward_weight",
+            self.xs,
+            x.iter().map(|x| x.len()),
+        );
+        self.check_output("backward_weight", dy.len());
+        self.check_weights("backward_weight", dw.len());
+        match self.path {
+            Path::Gather => {
+                let (x, scratch) = self.join(x, scratch);
+                self.weight_gradient().run(x, dy, dw, acc, scratch);
+            }
+            Path::Winograd => WinogradGradient::new(self).run(x, dy, dw, acc, scratch),
+        }
+    }
+
+    fn gather(self) -> Gather {
+        Gather::forward(self.xs, self.cout, self.window)
+    }
+
+    fn gather_backward(self) -> Gather {
+        Gather::backward(self.xs, self.cout, self.window)
+    }
+
+    fn weight_gradient(self) -> WeightGradient {
+        WeightGradient::new(self.xs, self.cout, self.window)
+    }
+
+    /// Room to write out an input that `gather`, which reads one tensor, is given in parts.
+    fn joining_scratch(self) -> usize {
+        if self.inputs.is_whole() {
+            0
+        } else {
+            2 * self.xs.len()
+        }
+    }
+
+    /// The input as one tensor, and the scratch that is left.
+    fn join<'a>(self, x: &[&'a [f32]], scratch: &'a mut [f32]) -> (&'a [f32], &'a mut [f32]) {
+        match x {
+            [x] if self.inputs.is_whole() => (x, scratch),
+            parts => {
+                let (joined, scratch) = scratch.split_at_mut(self.xs.len());
+                let (large, scratch) = scratch.split_at_mut(self.joining_scratch() - joined.len());
+                self.inputs.join(parts, self.xs, joined, large);
+                (joined, scratch)
+            }
+        }
+    }
+
+    fn check_output(self, name: &str, len: usize) {
+        assert_eq!(
+            len,
+            self.ys().len(),
+            "conv2d::{name}: length of y for {self:?}"
+        );
+    }
+
+    fn check_weights(self, name: &str, len: usize) {
+        assert_eq!(
+            len,
+            self.window.taps() * self.xs.c * self.cout,
+            "conv2d::{name}: length of w for {self:?}"
+        );
+    }
 }

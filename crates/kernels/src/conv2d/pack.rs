@@ -56,15 +56,9 @@ impl Panels {
     }
 }
 
-/// Length of a packed matrix of `rows` × `outputs`, alignment included.
+/// Length of a packed matrix of `rows` × `outputs`.
 pub(crate) fn packed_len(rows: usize, outputs: usize) -> usize {
-    rows * outputs.next_multiple_of(16) + 16
-}
-
-/// The part of `scratch` that starts at a cache line.
-pub(crate) fn aligned(scratch: &mut [f32]) -> &mut [f32] {
-    let skip = scratch.as_ptr().align_offset(64).min(15);
-    scratch.get_mut(skip..).unwrap_or_default()
+    rows * outputs.next_multiple_of(16)
 }
 
 /// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` values, zeros after the last channel.

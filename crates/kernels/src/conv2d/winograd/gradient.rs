@@ -3,11 +3,13 @@
 
 use super::tiling::Tiling;
 use super::transform::{self, Grid, IN, Input, Load, OutputGradient, POINTS, Store, both_axes};
-use crate::conv2d::pack::{Panels, aligned};
+use crate::Accumulate;
+use crate::conv2d::Conv2d;
+use crate::conv2d::inputs::{Inputs, Run};
+use crate::conv2d::pack::Panels;
 use crate::conv2d::tile::outer_products;
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
-use crate::{Accumulate, Nhwc, Window};
 use std::ops::Range;
 
 /// Tasks wanted, so that a few cores get equal shares.
@@ -25,6 +27,7 @@ const PARTIALS: usize = 1 << 21;
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct WeightGradient {
     tiling: Tiling,
+    inputs: Inputs,
     panels: Panels,
     /// Partial sums over disjoint tiles.
     partials: usize,
@@ -36,11 +39,18 @@ pub(in crate::conv2d) struct WeightGradient {
 }
 
 impl WeightGradient {
-    pub(in crate::conv2d) fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
+    pub(in crate::conv2d) fn new(conv: Conv2d) -> Self {
+        let Conv2d {
+            xs,
+            window,
+            inputs,
+            cout,
+            ..
+        } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
-        let tiling = Tiling::new(xs, window.fitted(xs, cout), pad);
+        let tiling = Tiling::new(xs, conv.ys(), pad);
         let (panels, tiles) = (Panels::new(cout), tiling.count());
-        let blocks = xs.c.div_ceil(CHANNELS);
+        let blocks = inputs.runs(CHANNELS);
         let affordable = PARTIALS / (POINTS * xs.c * cout.next_multiple_of(16));
         let partials = affordable.clamp(1, TASKS.min(tiles.div_ceil(TILES)));
         // Each group transforms the input anew, each part the gradient: two of the dearer one at most, if the other has enough.
@@ -54,6 +64,7 @@ impl WeightGradient {
         };
         Self {
             tiling,
+            inputs,
             panels,
             partials,
             groups,
@@ -89,12 +100,12 @@ impl WeightGradient {
     }
 
     pub(in crate::conv2d) fn scratch(self) -> usize {
-        16 + self.zeros() + self.partials * self.sums() + workers() * self.task_scratch()
+        self.zeros() + self.partials * self.sums() + workers() * self.task_scratch()
     }
 
     pub(in crate::conv2d) fn run(
         self,
-        x: &[f32],
+        x: &[&[f32]],
         dy: &[f32],
         dw: &mut [f32],
         acc: Accumulate,
@@ -106,7 +117,7 @@ impl WeightGradient {
             "scratch has {} values, the weight gradient needs {need}",
             scratch.len()
         );
-        let (zeros, scratch) = aligned(scratch).split_at_mut(self.zeros());
+        let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
         let (sums, scratch) = scratch.split_at_mut(self.partials * self.sums());
         self.accumulate(x, dy, zeros, sums, scratch);
@@ -124,7 +135,7 @@ impl WeightGradient {
 
     fn accumulate(
         self,
-        x: &[f32],
+        x: &[&[f32]],
         dy: &[f32],
         zeros: &[f32],
         sums: &mut [f32],
@@ -138,8 +149,8 @@ impl WeightGradient {
             self.task_scratch(),
             |task, scratch| {
                 let (partial, rectangle) = (task / rectangles, task % rectangles);
-                let blocks = part(
-                    self.tiling.source.c.div_ceil(CHANNELS),
+                let runs = part(
+                    self.inputs.runs(CHANNELS),
                     self.parts,
                     rectangle % self.parts,
                 );
@@ -151,8 +162,7 @@ impl WeightGradient {
                     out,
                     partial,
                     group: part(self.panels.count, self.groups, rectangle / self.parts),
-                    channels: blocks.start * CHANNELS
-                        ..(blocks.end * CHANNELS).min(self.tiling.source.c),
+                    runs,
                     scratch,
                 });
             },
@@ -168,13 +178,14 @@ fn step(tiles: usize, row: usize) -> usize {
 /// A partial sum of a rectangle of the weights.
 struct Task<'a> {
     plan: WeightGradient,
-    x: &'a [f32],
+    x: &'a [&'a [f32]],
     dy: &'a [f32],
     zeros: &'a [f32],
     out: Shared<'a, f32>,
     partial: usize,
     group: Range<usize>,
-    channels: Range<usize>,
+    /// Runs of input channels.
+    runs: Range<usize>,
     scratch: &'a mut [f32],
 }
 
@@ -204,12 +215,12 @@ impl Kernel for Task<'_> {
             for panel in self.group.clone() {
                 self.gradients(s, panel, tiles.clone(), gradient(panel));
             }
-            for channel in self.channels.clone().step_by(CHANNELS) {
-                let channels = channel..self.channels.end.min(channel + CHANNELS);
-                self.inputs(s, channels.clone(), tiles.clone(), inputs);
+            for run in self.runs.clone() {
+                let run = self.plan.inputs.run(CHANNELS, run);
+                self.inputs(s, run, tiles.clone(), inputs);
                 for panel in self.group.clone() {
                     let block = Block {
-                        channels: channels.clone(),
+                        run,
                         tiles: tiles.len(),
                         panel,
                         first,
@@ -223,7 +234,7 @@ impl Kernel for Task<'_> {
 
 /// Some input channels' sums over the tiles at hand, for a panel of output channels.
 struct Block {
-    channels: Range<usize>,
+    run: Run,
     tiles: usize,
     panel: usize,
     /// Whether these are the first tiles: sums are then written, not added to.
@@ -233,12 +244,21 @@ struct Block {
 impl Task<'_> {
     /// Transforms some channels of the input under the tiles.
     #[inline(always)]
-    fn inputs<S: Simd>(&self, s: S, channels: Range<usize>, tiles: Range<usize>, to: Grid) {
+    fn inputs<S: Simd>(&self, s: S, run: Run, tiles: Range<usize>, to: Grid) {
+        let WeightGradient { tiling, inputs, .. } = self.plan;
         for (i, tile) in tiles.enumerate() {
-            let patch = self.plan.tiling.input(tile, self.x, self.zeros);
-            let to = to.shifted(i * CHANNELS);
+            let patch = tiling.input(tile, inputs.parts()[run.part], self.x[run.part], self.zeros);
             // SAFETY: a row at each point has whole vectors for all channels.
-            unsafe { patch.transform(s, Input, channels.start, channels.len(), to, S::LANES) };
+            unsafe {
+                patch.transform(
+                    s,
+                    Input,
+                    run.first,
+                    run.count,
+                    to.shifted(i * CHANNELS),
+                    S::LANES,
+                )
+            };
         }
     }
 
@@ -268,8 +288,8 @@ impl Task<'_> {
         let (_, vectors) = self.plan.panels.panel(block.panel);
         for point in 0..POINTS {
             let mut c = 0;
-            while c < block.channels.len() {
-                let left = block.channels.len() - c;
+            while c < block.run.count {
+                let left = block.run.count - c;
                 let x = inputs.first.wrapping_add(point * inputs.column + c);
                 let dy = gradients.first.wrapping_add(point * gradients.column);
                 c += match (vectors, S::REGISTERS >= 32) {
@@ -332,7 +352,7 @@ impl Task<'_> {
             )
         };
         for (r, acc) in acc.iter().enumerate() {
-            let row = (point * plan.tiling.source.c + block.channels.start + c + r) * plan.row();
+            let row = (point * plan.tiling.source.c + block.run.channel + c + r) * plan.row();
             for (v, sum) in acc.iter().enumerate() {
                 let at = channel + v * S::LANES;
                 // SAFETY: rows are padded to whole vectors of sixteen, and this part of the sums is the task's alone.

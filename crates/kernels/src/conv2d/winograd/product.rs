@@ -6,11 +6,12 @@
 use super::tiling::Tiling;
 use super::transform::{Axis, Grid, IN, Input, OUT, Output, POINTS};
 use super::weights::{self, Direction};
+use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
-use crate::conv2d::pack::aligned;
+use crate::conv2d::inputs::{Inputs, PartGradient, Run};
 use crate::parallel::{Shared, for_each_with, part, workers};
 use crate::simd::{Kernel, Simd, activate, dispatch, lanes};
-use crate::{Accumulate, Nhwc, Window};
+use crate::{Accumulate, Activation, Nhwc};
 use std::ops::Range;
 
 /// Tasks wanted, so that a few cores get equal shares.
@@ -27,6 +28,9 @@ const TILES: usize = 4;
 pub(in crate::conv2d) struct Product {
     tiling: Tiling,
     direction: Direction,
+    /// Parts that are read, and parts that are written.
+    from: Inputs,
+    to: Inputs,
     /// Runs of tiles, and groups of output vectors; a task is a pair of them.
     bands: usize,
     groups: usize,
@@ -35,100 +39,151 @@ pub(in crate::conv2d) struct Product {
 }
 
 impl Product {
-    pub(in crate::conv2d) fn forward(xs: Nhwc, cout: usize, window: Window) -> Self {
+    pub(in crate::conv2d) fn forward(conv: Conv2d) -> Self {
+        let Conv2d {
+            xs,
+            window,
+            inputs,
+            cout,
+            ..
+        } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
         Self::new(
-            Tiling::new(xs, window.fitted(xs, cout), pad),
+            Tiling::new(xs, conv.ys(), pad),
             Direction::Forward,
+            inputs,
+            Inputs::whole(cout),
         )
     }
 
     /// From `dy` to `dx`: the padding is what completes the kernel.
-    pub(in crate::conv2d) fn backward(xs: Nhwc, cout: usize, window: Window) -> Self {
+    pub(in crate::conv2d) fn backward(conv: Conv2d) -> Self {
+        let Conv2d {
+            xs,
+            window,
+            inputs,
+            cout,
+            ..
+        } = conv;
         let pad = [(0, xs.h), (1, xs.w)].map(|(axis, len)| 2 - window.pad_before(axis, len));
         Self::new(
-            Tiling::new(window.fitted(xs, cout), xs, pad),
+            Tiling::new(conv.ys(), xs, pad),
             Direction::Backward,
+            Inputs::whole(cout),
+            inputs,
         )
     }
 
-    fn new(tiling: Tiling, direction: Direction) -> Self {
-        let (tiles, vectors) = (tiling.count(), tiling.out.c.div_ceil(lanes()));
-        let band = tiles.div_ceil(TASKS).clamp(LEAST, MOST);
-        let bands = tiles.div_ceil(band);
-        let groups = TASKS.div_ceil(bands).min(vectors);
-        let chunk = chunk(tiling.source.c, tiling.out.c);
+    fn new(tiling: Tiling, direction: Direction, from: Inputs, to: Inputs) -> Self {
+        let tiles = tiling.count();
+        let bands = tiles.div_ceil(tiles.div_ceil(TASKS).clamp(LEAST, MOST));
+        let groups = TASKS.div_ceil(bands).min(to.runs(lanes()));
+        let chunk = chunk(tiling.source.c, &to);
         Self {
             tiling,
             direction,
+            from,
+            to,
             bands,
             groups,
             chunk,
         }
     }
 
-    pub(in crate::conv2d) fn scratch(self) -> usize {
-        16 + self.zeros() + self.weights() + workers() * self.task_scratch()
+    pub(in crate::conv2d) fn packed_len(&self) -> usize {
+        weights::len(self.tiling.source.c, &self.to)
     }
 
-    fn zeros(self) -> usize {
+    pub(in crate::conv2d) fn pack(&self, w: &[f32], packed: &mut [f32]) {
+        weights::transform(w, self.direction, self.tiling.source.c, &self.to, packed);
+    }
+
+    pub(in crate::conv2d) fn scratch(&self) -> usize {
+        self.zeros() + workers() * self.task_scratch()
+    }
+
+    fn zeros(&self) -> usize {
         self.tiling.source.c.next_multiple_of(16)
     }
 
-    fn weights(self) -> usize {
-        weights::len(self.tiling.source.c, self.tiling.out.c)
-    }
-
     /// Values of a chunk's transformed input.
-    fn inputs(self) -> usize {
-        POINTS * self.chunk * self.zeros()
+    fn inputs(&self) -> usize {
+        POINTS * self.chunk * self.from.runs(lanes()) * lanes()
     }
 
-    fn task_scratch(self) -> usize {
-        self.inputs() + IN * OUT * self.chunk * 16
+    fn task_scratch(&self) -> usize {
+        self.inputs() + IN * OUT * self.chunk * lanes()
     }
 
-    /// Transforms `w` and computes the output.
-    pub(in crate::conv2d) fn run(
-        self,
-        source: &[f32],
-        w: &[f32],
+    pub(in crate::conv2d) fn run_forward(
+        &self,
+        x: &[&[f32]],
+        packed: &[f32],
         finish: Finish<'_>,
-        out: &mut [f32],
+        y: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let need = self.scratch();
-        assert!(
-            scratch.len() >= need,
-            "scratch has {} values, the convolution needs {need}",
-            scratch.len()
-        );
-        let (cin, cout) = (self.tiling.source.c, self.tiling.out.c);
+        let cout = self.tiling.out.c;
         assert!(
             finish.bias.is_none_or(|bias| bias.len() == cout),
             "bias: not one value an output channel"
         );
-        let (zeros, scratch) = aligned(scratch).split_at_mut(self.zeros());
+        let out = Out {
+            data: Shared::new(y),
+            acc: finish.acc,
+        };
+        self.run(x, packed, finish.bias, finish.activation, &[out], scratch);
+    }
+
+    pub(in crate::conv2d) fn run_backward(
+        &self,
+        dy: &[f32],
+        packed: &[f32],
+        dx: &mut [PartGradient<'_>],
+        scratch: &mut [f32],
+    ) {
+        let out: Vec<_> = dx
+            .iter_mut()
+            .map(|dx| Out {
+                data: Shared::new(dx.data),
+                acc: dx.acc,
+            })
+            .collect();
+        self.run(&[dy], packed, None, None, &out, scratch);
+    }
+
+    fn run(
+        &self,
+        source: &[&[f32]],
+        points: &[f32],
+        bias: Option<&[f32]>,
+        activation: Option<Activation>,
+        out: &[Out<'_>],
+        scratch: &mut [f32],
+    ) {
+        assert!(
+            points.len() >= self.packed_len() && scratch.len() >= self.scratch(),
+            "too little scratch or packed weights"
+        );
+        let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
-        let (points, scratch) = scratch.split_at_mut(self.weights());
-        weights::transform(w, self.direction, cin, cout, points);
-        let (zeros, points, out) = (&*zeros, &*points, Shared::new(out));
-        let blocks = self.tiling.count().div_ceil(TILES);
+        let (zeros, tiles) = (&*zeros, self.tiling.count());
         for_each_with(
             self.bands * self.groups,
             scratch,
             self.task_scratch(),
             |task, scratch| {
-                let blocks = part(blocks, self.bands, task / self.groups);
+                let blocks = part(tiles.div_ceil(TILES), self.bands, task / self.groups);
                 dispatch(Task {
                     product: self,
                     source,
                     zeros,
                     points,
-                    finish,
+                    bias,
+                    activation,
                     out,
-                    tiles: blocks.start * TILES..(blocks.end * TILES).min(self.tiling.count()),
-                    vectors: part(cout.div_ceil(lanes()), self.groups, task % self.groups),
+                    tiles: blocks.start * TILES..(blocks.end * TILES).min(tiles),
+                    vectors: part(self.to.runs(lanes()), self.groups, task % self.groups),
                     scratch,
                 });
             },
@@ -138,22 +193,29 @@ impl Product {
 
 /// Few tiles, so that their points stay in the first-level cache, as long as the weights stay in the second; else as many
 /// as make reading the weights from farther away worth it.
-fn chunk(cin: usize, cout: usize) -> usize {
+fn chunk(cin: usize, to: &Inputs) -> usize {
     const SECOND_LEVEL: usize = 128 * 1024;
-    if weights::len(cin, cout) <= SECOND_LEVEL {
+    if weights::len(cin, to) <= SECOND_LEVEL {
         TILES
     } else {
         (SECOND_LEVEL / (POINTS * cin)).clamp(2 * TILES, 8 * TILES) / TILES * TILES
     }
 }
 
+/// A tensor that is written.
+struct Out<'a> {
+    data: Shared<'a, f32>,
+    acc: Accumulate,
+}
+
 struct Task<'a> {
-    product: Product,
-    source: &'a [f32],
+    product: &'a Product,
+    source: &'a [&'a [f32]],
     zeros: &'a [f32],
     points: &'a [f32],
-    finish: Finish<'a>,
-    out: Shared<'a, f32>,
+    bias: Option<&'a [f32]>,
+    activation: Option<Activation>,
+    out: &'a [Out<'a>],
     tiles: Range<usize>,
     vectors: Range<usize>,
     scratch: &'a mut [f32],
@@ -180,37 +242,36 @@ impl Task<'_> {
             self.input::<S, P>(s, tiles.clone(), inputs);
             for vector in self.vectors.clone() {
                 self.products::<S, P>(s, tiles.len(), vector, inputs, rows);
-                self.output(s, tiles.clone(), vector, rows);
+                let run = self.product.to.run(S::LANES, vector);
+                if self.product.to.parts()[run.part].doubled {
+                    self.output_halved(s, tiles.clone(), run, rows);
+                } else {
+                    self.output(s, tiles.clone(), run, rows);
+                }
             }
         }
-    }
-
-    /// Vectors of input channels.
-    #[inline(always)]
-    fn input_vectors<S: Simd>(&self) -> usize {
-        self.product.tiling.source.c.div_ceil(S::LANES)
     }
 
     /// Transforms the source under some tiles. `P` tiles lie together: for each row of points and vector of channels, the
     /// row's points, of each the vectors of all `P` tiles.
     #[inline(always)]
     fn input<S: Simd, const P: usize>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
-        let (tiling, vectors) = (self.product.tiling, self.input_vectors::<S>());
-        let vector = IN * P * S::LANES;
+        let Product { tiling, from, .. } = self.product;
+        let (vectors, vector) = (from.runs(S::LANES), IN * P * S::LANES);
         for i in 0..tiles.len().next_multiple_of(P) {
             // The last tiles of a block that is not full are the last one again.
-            let patch = tiling.input(
-                (tiles.start + i).min(tiles.end - 1),
-                self.source,
-                self.zeros,
-            );
-            let to = Grid {
+            let tile = (tiles.start + i).min(tiles.end - 1);
+            let mut to = Grid {
                 first: to.wrapping_add(i / P * IN * vectors * vector + i % P * S::LANES),
                 row: vectors * vector,
                 column: P * S::LANES,
             };
-            // SAFETY: the scratch has these vectors for each tile of a chunk.
-            unsafe { patch.transform(s, Input, 0, tiling.source.c, to, vector) };
+            for (part, values) in from.parts().iter().zip(self.source) {
+                let patch = tiling.input(tile, *part, values, self.zeros);
+                // SAFETY: the scratch has these vectors for each tile of a chunk.
+                unsafe { patch.transform(s, Input, 0, part.channels, to, vector) };
+                to = to.shifted(part.channels.div_ceil(S::LANES) * vector);
+            }
         }
     }
 
@@ -226,16 +287,16 @@ impl Task<'_> {
         rows: *mut f32,
     ) {
         let c = self.product.tiling.source.c;
-        let block = IN * self.input_vectors::<S>() * IN * P * S::LANES;
+        let row_len = self.product.from.runs(S::LANES) * IN * P * S::LANES;
         for row in 0..IN {
             let w = self.points[weights::offset(c, vector, row)..][..c * IN * S::LANES].as_ptr();
             for first in (0..tiles).step_by(P) {
-                let x = from.wrapping_add(first / P * block + row * (block / IN));
+                let x = from.wrapping_add((first / P * IN + row) * row_len);
                 let to = rows.wrapping_add((row * self.product.chunk + first) * OUT * S::LANES);
                 // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and `rows`
                 // has room for whole blocks.
                 unsafe {
-                    let sums = multiply_row::<S, P>(s, x, c, w);
+                    let sums = multiply_row::<S, P>(s, x, &self.product.from, w);
                     for (p, sums) in sums.into_iter().enumerate() {
                         for (x, value) in Output.apply(s, sums).into_iter().enumerate() {
                             s.store(to.add((p * OUT + x) * S::LANES), s.mask(S::LANES), value);
@@ -246,38 +307,94 @@ impl Task<'_> {
         }
     }
 
+    /// A column of a tile's pixels, from the tile's transformed rows.
+    ///
+    /// # Safety
+    /// `products` wrote `rows` for tile `i` of the chunk.
+    #[inline(always)]
+    unsafe fn column<S: Simd>(&self, s: S, rows: *const f32, i: usize, x: usize) -> [S::V; OUT] {
+        let mut sums = [s.splat(0.0); IN];
+        for (row, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for it.
+            *sum = unsafe {
+                s.load_all(rows.add(((row * self.product.chunk + i) * OUT + x) * S::LANES))
+            };
+        }
+        Output.apply(s, sums)
+    }
+
     /// Transforms the rows back and writes the pixels.
     #[inline(always)]
-    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, vector: usize, rows: *const f32) {
-        let (out, at) = (self.product.tiling.out, vector * S::LANES);
-        let mask = s.mask(out.c - at);
+    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, rows: *const f32) {
+        let out = self
+            .product
+            .tiling
+            .out
+            .with_channels(self.product.to.parts()[run.part].channels);
+        let mask = s.mask(run.count);
         // SAFETY: the mask ends with the channels of the bias.
-        let bias = self.finish.bias.map_or(s.splat(0.0), |bias| unsafe {
-            s.load(bias.as_ptr().add(at), mask)
+        let bias = self.bias.map_or(s.splat(0.0), |bias| unsafe {
+            s.load(bias.as_ptr().add(run.channel), mask)
         });
         for (i, tile) in tiles.enumerate() {
             let [n, top, left] = self.product.tiling.tile(tile);
-            let first = ((n * out.h + top) * out.w + left) * out.c + at;
+            let first = ((n * out.h + top) * out.w + left) * out.c + run.first;
             for x in 0..OUT.min(out.w - left) {
-                let mut sums = [s.splat(0.0); IN];
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    let from = ((row * self.product.chunk + i) * OUT + x) * S::LANES;
-                    // SAFETY: `products` wrote them.
-                    *sum = unsafe { s.load_all(rows.add(from)) };
-                }
-                let column = Output.apply(s, sums);
+                // SAFETY: `products` wrote the tile's rows.
+                let column = unsafe { self.column(s, rows, i, x) };
                 for y in 0..OUT.min(out.h - top) {
+                    let value = activate(s, self.activation, s.add(column[y], bias));
                     // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
                     unsafe {
-                        let to = self.out.pointer().add(first + (y * out.w + x) * out.c);
-                        let mut value = s.add(column[y], bias);
-                        if self.finish.acc == Accumulate::Add {
-                            value = s.add(value, s.load(to, mask));
-                        }
-                        s.store(to, mask, activate(s, self.finish.activation, value));
-                    }
+                        self.write(s, run.part, first + (y * out.w + x) * out.c, mask, value)
+                    };
                 }
             }
+        }
+    }
+
+    /// As `output`, for a part each of whose pixels was read as 2×2: it takes the sum of the four.
+    #[inline(always)]
+    fn output_halved<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, rows: *const f32) {
+        let Nhwc { h, w, .. } = self.product.tiling.out;
+        let (h, w, c) = (h / 2, w / 2, self.product.to.parts()[run.part].channels);
+        let mask = s.mask(run.count);
+        for (i, tile) in tiles.enumerate() {
+            let [n, top, left] = self.product.tiling.tile(tile);
+            let (top, left) = (top / 2, left / 2);
+            let first = ((n * h + top) * w + left) * c + run.first;
+            for x in 0..(OUT / 2).min(w - left) {
+                // SAFETY: `products` wrote the tile's rows.
+                let (a, b) = unsafe {
+                    (
+                        self.column(s, rows, i, 2 * x),
+                        self.column(s, rows, i, 2 * x + 1),
+                    )
+                };
+                for y in 0..(OUT / 2).min(h - top) {
+                    let upper = s.add(a[2 * y], b[2 * y]);
+                    let value = s.add(upper, s.add(a[2 * y + 1], b[2 * y + 1]));
+                    // SAFETY: as above.
+                    unsafe { self.write(s, run.part, first + (y * w + x) * c, mask, value) };
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The channels of `mask` at `at` lie in the part that is written, and no other task writes them.
+    #[inline(always)]
+    unsafe fn write<S: Simd>(&self, s: S, part: usize, at: usize, mask: S::Mask, value: S::V) {
+        let out = &self.out[part];
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            let to = out.data.pointer().add(at);
+            let before = if out.acc == Accumulate::Add {
+                s.load(to, mask)
+            } else {
+                s.splat(0.0)
+            };
+            s.store(to, mask, s.add(value, before));
         }
     }
 }
@@ -285,35 +402,37 @@ impl Task<'_> {
 /// `sums[p][j] = Σ_c x[c][j][p] · w[c][j]` with `x` as `Task::input` writes a row of points.
 ///
 /// # Safety
-/// `x` has that row for `c` channels, `w` has `c` times six vectors.
+/// `x` has that row for all channels, `w` has six vectors for each.
 #[inline(always)]
 unsafe fn multiply_row<S: Simd, const P: usize>(
     s: S,
     mut x: *const f32,
-    c: usize,
+    channels: &Inputs,
     mut w: *const f32,
 ) -> [[S::V; IN]; P] {
     let mut acc = [[s.splat(0.0); IN]; P];
-    let mut left = c;
-    while left > 0 {
-        let lanes = left.min(S::LANES);
-        for lane in 0..lanes {
-            let mut weights = [s.splat(0.0); IN];
-            for (j, weight) in weights.iter_mut().enumerate() {
-                // SAFETY: the caller vouches for it.
-                *weight = unsafe { s.load_all(w.add(j * S::LANES)) };
-            }
-            for p in 0..P {
-                for j in 0..IN {
-                    // SAFETY: as above.
-                    let value = s.splat(unsafe { *x.add((j * P + p) * S::LANES + lane) });
-                    acc[p][j] = s.mul_add(value, weights[j], acc[p][j]);
+    for part in channels.parts() {
+        let mut left = part.channels;
+        while left > 0 {
+            let lanes = left.min(S::LANES);
+            for lane in 0..lanes {
+                let mut weights = [s.splat(0.0); IN];
+                for (j, weight) in weights.iter_mut().enumerate() {
+                    // SAFETY: the caller vouches for it.
+                    *weight = unsafe { s.load_all(w.add(j * S::LANES)) };
                 }
+                for p in 0..P {
+                    for j in 0..IN {
+                        // SAFETY: as above.
+                        let value = s.splat(unsafe { *x.add((j * P + p) * S::LANES + lane) });
+                        acc[p][j] = s.mul_add(value, weights[j], acc[p][j]);
+                    }
+                }
+                w = w.wrapping_add(IN * S::LANES);
             }
-            w = w.wrapping_add(IN * S::LANES);
+            x = x.wrapping_add(IN * P * S::LANES);
+            left -= lanes;
         }
-        x = x.wrapping_add(IN * P * S::LANES);
-        left -= lanes;
     }
     acc
 }

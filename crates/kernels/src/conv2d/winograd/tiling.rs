@@ -2,6 +2,7 @@
 
 use super::transform::{Axis, Grid, IN, Load, OUT, both_axes};
 use crate::Nhwc;
+use crate::conv2d::inputs::InputPart;
 use crate::simd::{Simd, for_vectors};
 
 /// Tiles image by image and row by row; those at the lower and right border may stand out.
@@ -36,19 +37,23 @@ impl Tiling {
         [row / self.rows, row % self.rows * OUT, column * OUT]
     }
 
-    /// The source's pixels under a tile.
+    /// The pixels under a tile of a part of the source; a doubled one has half its height and width.
     pub(super) fn input<'a>(
         self,
         index: usize,
+        part: InputPart,
         values: &'a [f32],
         zeros: &'a [f32],
     ) -> Patch<'a, IN> {
         let [n, y, x] = self.tile(index);
         let first = [y.wrapping_sub(self.pad[0]), x.wrapping_sub(self.pad[1])];
+        let shift = u32::from(part.doubled);
+        let shape = self.source.with_channels(part.channels);
         Patch {
             values,
             zeros,
-            shape: self.source,
+            shape,
+            shift,
             n,
             first,
         }
@@ -66,6 +71,7 @@ impl Tiling {
             values,
             zeros,
             shape: self.out,
+            shift: 0,
             n,
             first: [y, x],
         }
@@ -77,7 +83,10 @@ pub(super) struct Patch<'a, const N: usize> {
     values: &'a [f32],
     /// As many as a pixel has channels.
     zeros: &'a [f32],
+    /// As the convolution sees it.
     shape: Nhwc,
+    /// 1 where a pixel is read as 2×2, else 0.
+    shift: u32,
     n: usize,
     /// First row and column; may have wrapped round below zero.
     first: [usize; 2],
@@ -86,14 +95,18 @@ pub(super) struct Patch<'a, const N: usize> {
 impl<const N: usize> Patch<'_, N> {
     fn inside(&self) -> bool {
         let [y, x] = self.first;
-        y.wrapping_add(N) <= self.shape.h
-            && x.wrapping_add(N) <= self.shape.w
-            && y < self.shape.h
-            && x < self.shape.w
+        y < self.shape.h && x < self.shape.w && y + N <= self.shape.h && x + N <= self.shape.w
     }
 
     fn offset(&self, y: usize, x: usize) -> usize {
-        ((self.n * self.shape.h + y) * self.shape.w + x) * self.shape.c
+        let Nhwc { h, w, c, .. } = self.shape;
+        let (h, w, y, x) = (
+            h >> self.shift,
+            w >> self.shift,
+            y >> self.shift,
+            x >> self.shift,
+        );
+        ((self.n * h + y) * w + x) * c
     }
 
     /// Transforms the channels `from..from + len` by both axes, a vector at a time; the vector at channel `from + i` goes to
@@ -115,24 +128,8 @@ impl<const N: usize> Patch<'_, N> {
             from + len <= self.shape.c && self.shape.c <= self.zeros.len(),
             "channels beyond the last"
         );
-        if self.inside() {
-            let c = self.shape.c;
-            let first = self.values[self.offset(self.first[0], self.first[1])..].as_ptr();
-            assert!(
-                self.offset(self.first[0] + N - 1, self.first[1] + N - 1) + c <= self.values.len(),
-                "a patch beyond the image"
-            );
-            for_vectors!(s, len, |at, mask| {
-                let from = Dense {
-                    first: first.wrapping_add(from + at),
-                    row: self.shape.w * c,
-                    column: c,
-                    mask,
-                };
-                // SAFETY: the patch lies inside, and the mask ends with the channels; the caller vouches for `to`.
-                unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
-            });
-        } else {
+        let [top, left] = self.first;
+        if !self.inside() {
             let pixels = self.pixels();
             for_vectors!(s, len, |at, mask| {
                 let from = Scattered {
@@ -140,7 +137,43 @@ impl<const N: usize> Patch<'_, N> {
                     at: from + at,
                     mask,
                 };
-                // SAFETY: each pointer is to a pixel or to as many zeros; the rest as above.
+                // SAFETY: each pointer is to a pixel or to as many zeros, and the mask ends with the channels; the caller
+                // vouches for `to`.
+                unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
+            });
+            return;
+        }
+        let end = self.offset(top + N - 1, left + N - 1) + self.shape.c;
+        assert!(end <= self.values.len(), "a patch beyond the image");
+        let first = self.values[self.offset(top, left)..]
+            .as_ptr()
+            .wrapping_add(from);
+        if self.shift == 0 {
+            let (row, column) = (self.shape.w * self.shape.c, self.shape.c);
+            for_vectors!(s, len, |at, mask| {
+                let from = Dense {
+                    first: first.wrapping_add(at),
+                    row,
+                    column,
+                    mask,
+                };
+                // SAFETY: the patch lies inside; the rest as above.
+                unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
+            });
+        } else {
+            let (mut rows, mut columns) = ([0; N], [0; N]);
+            for i in 0..N {
+                rows[i] = self.offset(top + i, left) - self.offset(top, left);
+                columns[i] = self.offset(top, left + i) - self.offset(top, left);
+            }
+            for_vectors!(s, len, |at, mask| {
+                let from = Doubled {
+                    first: first.wrapping_add(at),
+                    rows: &rows,
+                    columns: &columns,
+                    mask,
+                };
+                // SAFETY: as above.
                 unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
             });
         }
@@ -175,6 +208,24 @@ impl<S: Simd> Load<S> for Dense<S::Mask> {
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         // SAFETY: the caller vouches for it.
         unsafe { s.load(self.first.add(y * self.row + x * self.column), self.mask) }
+    }
+}
+
+/// Pixels at steps of their own for rows and columns, of which the channels that `mask` names are read.
+struct Doubled<'a, M, const N: usize> {
+    first: *const f32,
+    rows: &'a [usize; N],
+    columns: &'a [usize; N],
+    mask: M,
+}
+
+impl<S: Simd, const N: usize> Load<S> for Doubled<'_, S::Mask, N> {
+    /// # Safety
+    /// Those channels are readable in each pixel.
+    #[inline(always)]
+    unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load(self.first.add(self.rows[y] + self.columns[x]), self.mask) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! points, input channel by input channel, the row's six vectors.
 
 use super::transform::{Grid, IN, Load, POINTS, Weight, both_axes};
+use crate::conv2d::inputs::Inputs;
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Kernel, Simd, dispatch, lanes};
 
@@ -19,8 +20,8 @@ pub(in crate::conv2d) enum Direction {
 }
 
 /// Length of the transformed weights.
-pub(super) fn len(inputs: usize, outputs: usize) -> usize {
-    POINTS * inputs * outputs.next_multiple_of(16)
+pub(super) fn len(inputs: usize, outputs: &Inputs) -> usize {
+    POINTS * inputs * outputs.runs(lanes()) * lanes()
 }
 
 /// First value of a row of points, for a vector of output channels.
@@ -33,12 +34,12 @@ pub(super) fn transform(
     w: &[f32],
     direction: Direction,
     inputs: usize,
-    outputs: usize,
+    outputs: &Inputs,
     points: &mut [f32],
 ) {
     let blocks = inputs.div_ceil(CHANNELS);
     let points = Shared::new(&mut points[..len(inputs, outputs)]);
-    for_each(outputs.div_ceil(lanes()) * blocks, |task| {
+    for_each(outputs.runs(lanes()) * blocks, |task| {
         dispatch(Task {
             w,
             direction,
@@ -55,7 +56,7 @@ struct Task<'a> {
     w: &'a [f32],
     direction: Direction,
     inputs: usize,
-    outputs: usize,
+    outputs: &'a Inputs,
     vector: usize,
     block: usize,
     points: Shared<'a, f32>,
@@ -66,11 +67,10 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, s: S) {
         let first = self.block * CHANNELS;
         let inputs = first..self.inputs.min(first + CHANNELS);
-        let from = self.vector * S::LANES;
+        let outputs = self.outputs.run(S::LANES, self.vector);
         // Taps of the block's input channels for the vector of output channels.
         let mut taps = [[0.0; 16]; TAPS * CHANNELS];
-        let count = S::LANES.min(self.outputs - from);
-        self.gather(inputs.clone(), from, count, &mut taps);
+        self.gather(inputs.clone(), outputs.channel, outputs.count, &mut taps);
         let to = Grid {
             first: self
                 .points
@@ -96,7 +96,7 @@ impl Task<'_> {
         count: usize,
         taps: &mut [[f32; 16]; TAPS * CHANNELS],
     ) {
-        let (cin, cout) = (self.inputs, self.outputs);
+        let (cin, cout) = (self.inputs, self.outputs.channels());
         for tap in 0..TAPS {
             match self.direction {
                 Direction::Forward => {

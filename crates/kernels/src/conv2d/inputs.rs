@@ -1,0 +1,183 @@
+//! What a convolution's input is joined from.
+
+use crate::{Accumulate, Nhwc, concat, resize};
+
+/// A tensor whose channels are some of a convolution's input channels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct InputPart {
+    /// Its channels.
+    pub channels: usize,
+    /// Whether it has half the input's height and width, and each of its pixels is read as 2×2 (nearest).
+    pub doubled: bool,
+}
+
+/// The parts of a convolution's input, joined along channels in order: a concatenation, and the upsampling before it, that
+/// are read in place and never written out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Inputs {
+    parts: [InputPart; Inputs::MOST],
+    len: usize,
+}
+
+impl Inputs {
+    /// Most parts.
+    pub const MOST: usize = 8;
+
+    /// One tensor as it is.
+    pub fn whole(channels: usize) -> Self {
+        let part = InputPart {
+            channels,
+            doubled: false,
+        };
+        Self {
+            parts: [part; Self::MOST],
+            len: 1,
+        }
+    }
+
+    /// Parts in order; `None` if there are none or more than [`Inputs::MOST`].
+    pub fn joined(parts: &[InputPart]) -> Option<Self> {
+        let mut inputs = Self::whole(0);
+        inputs.len = parts.len();
+        inputs.parts.get_mut(..parts.len())?.copy_from_slice(parts);
+        (!parts.is_empty()).then_some(inputs)
+    }
+
+    /// The parts in order.
+    pub fn parts(&self) -> &[InputPart] {
+        &self.parts[..self.len]
+    }
+
+    /// Channels of all parts.
+    pub fn channels(&self) -> usize {
+        self.parts().iter().map(|part| part.channels).sum()
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.len == 1 && !self.parts[0].doubled
+    }
+
+    /// Shape of a part of an input of shape `xs`.
+    pub(super) fn shape(&self, part: usize, xs: Nhwc) -> Nhwc {
+        let InputPart { channels, doubled } = self.parts[part];
+        let halved = if doubled { 2 } else { 1 };
+        Nhwc {
+            h: xs.h / halved,
+            w: xs.w / halved,
+            c: channels,
+            ..xs
+        }
+    }
+
+    pub(super) fn check(&self, name: &str, xs: Nhwc, lens: impl ExactSizeIterator<Item = usize>) {
+        assert_eq!(
+            self.channels(),
+            xs.c,
+            "{name}: the parts' channels for {xs:?}"
+        );
+        assert_eq!(self.len, lens.len(), "{name}: number of parts");
+        for (part, len) in lens.enumerate() {
+            let doubled = self.parts[part].doubled;
+            assert!(
+                !doubled || (xs.h.is_multiple_of(2) && xs.w.is_multiple_of(2)),
+                "{name}: half of {xs:?}"
+            );
+            assert_eq!(
+                len,
+                self.shape(part, xs).len(),
+                "{name}: length of part {part} of {xs:?}"
+            );
+        }
+    }
+
+    /// Runs of up to `most` channels; none holds channels of two parts.
+    pub(super) fn runs(&self, most: usize) -> usize {
+        self.parts()
+            .iter()
+            .map(|part| part.channels.div_ceil(most))
+            .sum()
+    }
+
+    /// The `index`-th of [`Inputs::runs`].
+    pub(super) fn run(&self, most: usize, mut index: usize) -> Run {
+        let mut before = 0;
+        for (part, InputPart { channels, .. }) in self.parts().iter().enumerate() {
+            let runs = channels.div_ceil(most);
+            if index < runs {
+                let first = index * most;
+                return Run {
+                    part,
+                    first,
+                    channel: before + first,
+                    count: most.min(channels - first),
+                };
+            }
+            (index, before) = (index - runs, before + channels);
+        }
+        Run {
+            part: self.len,
+            first: 0,
+            channel: before,
+            count: 0,
+        }
+    }
+
+    /// Writes the input out.
+    pub(super) fn join(&self, data: &[&[f32]], xs: Nhwc, x: &mut [f32], scratch: &mut [f32]) {
+        let (mut scratch, mut joined) = (scratch, Vec::with_capacity(self.len));
+        for (part, data) in data.iter().enumerate() {
+            let InputPart { channels, doubled } = self.parts[part];
+            if doubled {
+                let (large, rest) = scratch.split_at_mut(xs.pixels() * channels);
+                resize::nearest2x_forward(data, self.shape(part, xs), large);
+                joined.push((&*large, channels));
+                scratch = rest;
+            } else {
+                joined.push((data, channels));
+            }
+        }
+        concat::forward(&joined, xs.pixels(), x);
+    }
+
+    /// Sends the input's gradient on to its parts.
+    pub(super) fn divide(
+        &self,
+        dx: &[f32],
+        xs: Nhwc,
+        into: &mut [PartGradient<'_>],
+        scratch: &mut [f32],
+    ) {
+        let mut offset = 0;
+        for (part, into) in into.iter_mut().enumerate() {
+            let InputPart { channels, doubled } = self.parts[part];
+            if doubled {
+                let large = &mut scratch[..xs.pixels() * channels];
+                concat::backward(dx, xs.c, offset, channels, large, Accumulate::Replace);
+                resize::nearest2x_backward(large, self.shape(part, xs), into.data, into.acc);
+            } else {
+                concat::backward(dx, xs.c, offset, channels, into.data, into.acc);
+            }
+            offset += channels;
+        }
+    }
+}
+
+/// Where the gradient of a part goes.
+#[derive(Debug)]
+pub struct PartGradient<'a> {
+    /// As the part's values lie.
+    pub data: &'a mut [f32],
+    /// Whether it is replaced or added to.
+    pub acc: Accumulate,
+}
+
+/// Some neighbouring channels of one part.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) part: usize,
+    /// First channel within the part.
+    pub(super) first: usize,
+    /// First channel of all.
+    pub(super) channel: usize,
+    pub(super) count: usize,
+}
