@@ -83,6 +83,12 @@ impl Conv2d {
         self.path
     }
 
+    /// Whether weights packed for the other serve this one too.
+    pub fn packs_as(self, other: Self) -> bool {
+        let key = |conv: Self| (conv.path, conv.inputs, conv.cout, conv.window);
+        key(self) == key(other)
+    }
+
     fn ys(self) -> Nhwc {
         self.window.fitted(self.xs, self.cout)
     }

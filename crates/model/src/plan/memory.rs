@@ -2,7 +2,7 @@
 
 use kernels::Nhwc;
 
-use super::{Mode, SlotId, Step, keeps_input};
+use super::{Mode, SlotId, Source, Step, keeps_input};
 use crate::graph::{Graph, NodeId, Op};
 
 /// When a tensor of `len` elements is alive: from `start` to `end`, both included.
@@ -31,10 +31,12 @@ pub(super) fn plan(
     graph: &Graph,
     mode: Mode,
     steps: &[Step],
+    sources: &[Vec<Source>],
+    trains: &[bool],
     shapes: &[Nhwc],
     outputs: &[NodeId],
 ) -> Memory {
-    let lifetimes = Lifetimes::new(graph, mode, steps, outputs);
+    let lifetimes = Lifetimes::new(graph, mode, steps, sources, trains, outputs);
     let n = graph.nodes.len();
     let interval = |i: usize, life: Option<(usize, usize)>| {
         life.map(|(start, end)| Interval {
@@ -94,7 +96,14 @@ struct Lifetimes {
 }
 
 impl Lifetimes {
-    fn new(graph: &Graph, mode: Mode, steps: &[Step], outputs: &[NodeId]) -> Self {
+    fn new(
+        graph: &Graph,
+        mode: Mode,
+        steps: &[Step],
+        sources: &[Vec<Source>],
+        trains: &[bool],
+        outputs: &[NodeId],
+    ) -> Self {
         let n = graph.nodes.len();
         let mut lives = Lifetimes {
             values: vec![None; n],
@@ -102,38 +111,44 @@ impl Lifetimes {
         };
         touch(&mut lives.values[0], 0); // the images are copied in before the first step
         for (i, step) in steps.iter().enumerate() {
-            lives.forward(graph, i + 1, step);
+            lives.forward(sources, i + 1, step);
         }
         let turn = steps.len() + 1;
         for id in outputs {
             touch(&mut lives.values[id.index()], turn);
         }
         if mode == Mode::Train {
-            let trains = reaches_parameters(graph);
             for id in outputs.iter().filter(|id| trains[id.index()]) {
                 touch(&mut lives.grads[id.index()], turn);
             }
             for (i, step) in steps.iter().enumerate().rev() {
-                lives.backward(graph, 2 * turn - (i + 1), step, &trains);
+                lives.backward(graph, sources, 2 * turn - (i + 1), step, trains);
             }
         }
         lives
     }
 
-    fn forward(&mut self, graph: &Graph, time: usize, step: &Step) {
-        for input in &graph.node(step.first()).inputs {
-            touch(&mut self.values[input.index()], time);
+    fn forward(&mut self, sources: &[Vec<Source>], time: usize, step: &Step) {
+        for source in &sources[step.first().index()] {
+            touch(&mut self.values[source.node.index()], time);
         }
         touch(&mut self.values[step.last().index()], time);
     }
 
-    fn backward(&mut self, graph: &Graph, time: usize, step: &Step, trains: &[bool]) {
+    fn backward(
+        &mut self,
+        graph: &Graph,
+        sources: &[Vec<Source>],
+        time: usize,
+        step: &Step,
+        trains: &[bool],
+    ) {
         let (first, last) = (graph.node(step.first()), step.last());
         if !trains[last.index()] {
             return;
         }
         touch(&mut self.grads[last.index()], time);
-        for input in &first.inputs {
+        for Source { node: input, .. } in &sources[step.first().index()] {
             if keeps_input(&first.op) {
                 touch(&mut self.values[input.index()], time);
             }
@@ -152,7 +167,7 @@ fn touch(life: &mut Option<(usize, usize)>, time: usize) {
 }
 
 /// Whether a value depends on a trainable parameter, so that a gradient must flow to it.
-fn reaches_parameters(graph: &Graph) -> Vec<bool> {
+pub(super) fn reaches_parameters(graph: &Graph) -> Vec<bool> {
     let mut reaches = vec![false; graph.nodes.len()];
     for id in graph.ids() {
         let node = graph.node(id);

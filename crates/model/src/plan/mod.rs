@@ -1,21 +1,27 @@
 //! What an engine executes: fused steps in order, and which buffer holds each value and each gradient when.
 //!
 //! A plan is made for one graph, one mode and one batch shape, without any device; both engines follow the same
-//! one. `steps.rs` decides what fuses, `memory.rs` what shares memory.
+//! one. `steps.rs` decides what fuses, `sources.rs` what is read in place, `memory.rs` what shares memory.
 //!
 //! Time runs through the forward steps and then, in training, back through them: step `i` of `n` runs forward at
 //! time `i` and backward at time `2n − i`; at time `n` the outputs are read and their gradients come in. A value or
 //! a gradient occupies its buffer from the time it is first written to the time it is last read, and never else.
 
 mod memory;
+mod sources;
 mod steps;
 
 use kernels::Nhwc;
+use kernels::conv2d::{Conv2d, InputPart, Inputs};
 
-use crate::graph::{Graph, NodeId, ShapeError};
+use crate::graph::{Graph, NodeId, Op, ShapeError};
 
 pub use memory::{Interval, Memory, assign};
+pub use sources::Source;
 pub use steps::{Mode, Step, keeps_input};
+
+use sources::Sources;
+use steps::Readers;
 
 /// A buffer that values and gradients share over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +41,9 @@ pub struct Plan {
     pub mode: Mode,
     /// Steps in forward order.
     pub steps: Vec<Step>,
+    /// What each node's step reads, indexed as the graph's nodes: its inputs, or the parts of an input that a convolution
+    /// reads in place.
+    pub sources: Vec<Vec<Source>>,
     /// Shape of every node's value for this batch, indexed as the graph's nodes.
     pub shapes: Vec<Nhwc>,
     /// Buffer of every node's value; `None` where a fused step never writes it out.
@@ -62,21 +71,48 @@ impl Plan {
             .into_iter()
             .map(|s| s.batch(batch))
             .collect();
-        let steps = steps::fuse(graph, mode, outputs);
+        let readers = Readers::new(graph, outputs);
+        let trains = memory::reaches_parameters(graph);
+        let Sources {
+            of: sources,
+            in_place,
+        } = Sources::new(graph, mode, &readers, &trains);
+        let steps = steps::fuse(graph, mode, &readers, &in_place);
         let Memory {
             values,
             grads,
             slots,
-        } = memory::plan(graph, mode, &steps, &shapes, outputs);
+        } = memory::plan(graph, mode, &steps, &sources, &trains, &shapes, outputs);
         Ok(Plan {
             mode,
             steps,
+            sources,
             shapes,
             values,
             grads,
             slots,
             outputs: outputs.to_vec(),
         })
+    }
+
+    /// A dense convolution as the kernels know it; `None` for any other node.
+    pub fn conv2d(&self, graph: &Graph, id: NodeId) -> Option<Conv2d> {
+        let node = graph.node(id);
+        let Op::Conv2d {
+            window,
+            out_channels,
+            ..
+        } = node.op
+        else {
+            return None;
+        };
+        let part = |source: &Source| InputPart {
+            channels: self.shapes[source.node.index()].c,
+            doubled: source.doubled,
+        };
+        let parts: Vec<InputPart> = self.sources[id.index()].iter().map(part).collect();
+        let conv = Conv2d::new(self.shapes[node.inputs[0].index()], out_channels, window);
+        Some(Inputs::joined(&parts).map_or(conv, |inputs| conv.joined(inputs)))
     }
 
     /// Bytes of all buffers together.

@@ -67,17 +67,15 @@ pub fn keeps_input(op: &Op) -> bool {
     }
 }
 
-/// The steps that make `outputs`, in graph order.
-pub(super) fn fuse(graph: &Graph, mode: Mode, outputs: &[NodeId]) -> Vec<Step> {
-    let needed = needed(graph, outputs);
-    let readers = Readers::new(graph, &needed, outputs);
-    let mut taken = vec![false; graph.nodes.len()];
+/// The steps that make `outputs`, in graph order; nodes that are read `in_place` have none.
+pub(super) fn fuse(graph: &Graph, mode: Mode, readers: &Readers, in_place: &[bool]) -> Vec<Step> {
+    let mut taken = in_place.to_vec();
     let mut steps = Vec::new();
-    for id in graph.ids().filter(|id| needed[id.index()]) {
+    for id in graph.ids().filter(|id| readers.are_any(*id)) {
         if taken[id.index()] || matches!(graph.node(id).op, Op::Input { .. }) {
             continue;
         }
-        let step = step_at(graph, mode, &readers, id);
+        let step = step_at(graph, mode, readers, id);
         for node in members(&step) {
             taken[node.index()] = true;
         }
@@ -140,10 +138,12 @@ fn needed(graph: &Graph, outputs: &[NodeId]) -> Vec<bool> {
 }
 
 /// Who reads each value, as far as fusing needs to know.
-struct Readers(Vec<Vec<Option<NodeId>>>);
+pub(super) struct Readers(Vec<Vec<Option<NodeId>>>);
 
 impl Readers {
-    fn new(graph: &Graph, needed: &[bool], outputs: &[NodeId]) -> Self {
+    /// Of the values that `outputs` need.
+    pub(super) fn new(graph: &Graph, outputs: &[NodeId]) -> Self {
+        let needed = needed(graph, outputs);
         let mut readers = vec![Vec::new(); graph.nodes.len()];
         for id in graph.ids().filter(|id| needed[id.index()]) {
             for input in &graph.node(id).inputs {
@@ -156,8 +156,13 @@ impl Readers {
         Readers(readers)
     }
 
+    /// Whether anyone reads a value.
+    pub(super) fn are_any(&self, id: NodeId) -> bool {
+        !self.0[id.index()].is_empty()
+    }
+
     /// The one node that reads a value, if there is exactly one reader and it is a node.
-    fn only(&self, id: NodeId) -> Option<NodeId> {
+    pub(super) fn only(&self, id: NodeId) -> Option<NodeId> {
         match self.0[id.index()].as_slice() {
             [one] => *one,
             _ => None,

@@ -1,9 +1,10 @@
 //! Convolutions (dense, depthwise, transposed) and linear layers.
 
-use kernels::{Accumulate, Epilogue, conv_transpose2x2, conv2d, depthwise, linear};
+use kernels::{Accumulate, Epilogue, conv_transpose2x2, depthwise, linear};
 
 use super::pass::Pass;
 use crate::graph::{NodeId, Op};
+use crate::plan::Mode;
 use crate::store::ParamStore;
 
 /// Convolution, with a batch norm folded into its weights and an activation in its last pass where given.
@@ -13,95 +14,79 @@ pub(super) fn forward_fused(
     norm: Option<NodeId>,
     act: Option<NodeId>,
 ) {
-    let activation = act.and_then(|id| match pass.graph.node(id).op {
-        Op::Activation { kind } => Some(kind),
-        _ => None,
-    });
+    let activation = super::norm::kind(pass.graph, act);
     let out = act.or(norm).unwrap_or(conv);
     pass.write(out, |pass, y, scratch| {
-        let (weight, bias) = weights(pass, conv, norm);
+        let ready = pass
+            .prepared
+            .get(conv)
+            .filter(|_| pass.plan.mode == Mode::Infer);
+        let bias = match ready {
+            Some(ready) => ready.bias.as_deref(),
+            None => pass
+                .graph
+                .node(conv)
+                .params
+                .get(1)
+                .map(|id| pass.params.get(*id)),
+        };
         let epilogue = Epilogue { bias, activation };
-        let x = pass.input(conv, 0);
-        let (xs, x) = (pass.shape(x), pass.value(x));
-        match pass.graph.node(conv).op {
-            Op::Conv2d {
-                window,
-                out_channels,
-                ..
-            } => {
-                let scratch = scratch.at_least(conv2d::forward_scratch(xs, out_channels, window));
-                conv2d::forward(x, xs, weight, out_channels, window, epilogue, y, scratch);
+        let parts = pass.parts(conv);
+        match (
+            pass.graph.node(conv).op.clone(),
+            pass.plan.conv2d(pass.graph, conv),
+            ready,
+        ) {
+            (Op::Depthwise { window }, ..) => {
+                let weight = ready.map_or(pass.param(conv, 0), |ready| &ready.weight);
+                let xs = pass.shape(pass.input(conv, 0));
+                depthwise::forward(parts[0], xs, weight, window, epilogue, y);
             }
-            Op::Depthwise { window } => depthwise::forward(x, xs, weight, window, epilogue, y),
+            (_, Some(conv2d), Some(ready)) => {
+                let scratch = scratch.at_least(conv2d.forward_scratch());
+                conv2d.forward(&parts, &ready.weight, epilogue, y, scratch);
+            }
+            (_, Some(conv2d), None) => {
+                let packed = conv2d.packed_len();
+                let scratch = scratch.at_least(packed + conv2d.forward_scratch());
+                let (packed, scratch) = scratch.split_at_mut(packed);
+                conv2d.pack(pass.param(conv, 0), packed);
+                conv2d.forward(&parts, packed, epilogue, y, scratch);
+            }
             _ => unreachable!("only convolutions are fused"),
         }
     });
 }
 
-/// Folded weights where a norm follows, else the node's own.
-fn weights<'a>(
-    pass: &'a Pass<'_>,
-    conv: NodeId,
-    norm: Option<NodeId>,
-) -> (&'a [f32], Option<&'a [f32]>) {
-    match norm.and_then(|n| pass.folded.get(n)) {
-        Some((weight, bias)) => (weight, Some(bias)),
-        None => (
-            pass.param(conv, 0),
-            pass.graph
-                .node(conv)
-                .params
-                .get(1)
-                .map(|id| pass.params.get(*id)),
-        ),
-    }
-}
-
 pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId, grads: &mut ParamStore) {
-    let Op::Conv2d {
-        window,
-        out_channels,
-        bias,
-    } = pass.graph.node(id).op
-    else {
+    let Some(conv) = pass.plan.conv2d(pass.graph, id) else {
         return;
     };
-    let x = pass.input(id, 0);
-    let xs = pass.shape(x);
     pass.with_scratch(|pass, scratch| {
-        let scratch = scratch.at_least(conv2d::backward_weight_scratch(xs, out_channels, window));
+        let scratch = scratch.at_least(conv.backward_weight_scratch());
         let dw = grads.get_mut(pass.param_id(id, 0));
-        conv2d::backward_weight(
-            pass.value(x),
+        conv.backward_weight(
+            &pass.parts(id),
             pass.grad(id),
-            xs,
-            out_channels,
-            window,
             dw,
             Accumulate::Replace,
             scratch,
         );
     });
-    if bias {
+    if let Op::Conv2d { bias: true, .. } = pass.graph.node(id).op {
         kernels::bias::backward(
             pass.grad(id),
-            out_channels,
+            pass.shape(id).c,
             grads.get_mut(pass.param_id(id, 1)),
             Accumulate::Replace,
         );
     }
-    pass.write_grad(x, |pass, dx, acc, scratch| {
-        let scratch = scratch.at_least(conv2d::backward_input_scratch(xs, out_channels, window));
-        conv2d::backward_input(
-            pass.grad(id),
-            pass.param(id, 0),
-            xs,
-            out_channels,
-            window,
-            dx,
-            acc,
-            scratch,
-        );
+    pass.write_source_grads(id, |pass, dx, scratch| {
+        let packed = conv.backward_packed_len();
+        let scratch = scratch.at_least(packed + conv.backward_input_scratch());
+        let (packed, scratch) = scratch.split_at_mut(packed);
+        conv.pack_backward(pass.param(id, 0), packed);
+        conv.backward_input(pass.grad(id), packed, dx, scratch);
     });
 }
 

@@ -8,6 +8,7 @@ mod conv;
 mod elementwise;
 mod norm;
 mod pass;
+mod prepared;
 mod shape_ops;
 
 use std::collections::HashMap;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use kernels::Buffer;
 
 use self::buffers::Buffers;
-use self::norm::Folded;
 use self::pass::{Pass, Saved};
+use self::prepared::Prepared;
 use super::{Engine, EngineError, Images, Value};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Mode, Plan};
@@ -29,7 +30,7 @@ pub struct CpuEngine {
     plans: HashMap<PlanKey, Arc<Plan>>,
     buffers: Buffers,
     saved: Saved,
-    folded: Folded,
+    prepared: Prepared,
     scratch: Buffer,
     /// Plan and seed of the training forward pass that a backward pass may follow.
     last: Option<(Arc<Plan>, u64)>,
@@ -46,7 +47,7 @@ impl CpuEngine {
             plans: HashMap::new(),
             buffers: Buffers::default(),
             saved,
-            folded: Folded::default(),
+            prepared: Prepared::default(),
             scratch: Buffer::default(),
             last: None,
         }
@@ -100,7 +101,7 @@ impl CpuEngine {
             params,
             buffers: &mut self.buffers,
             saved: &mut self.saved,
-            folded: &self.folded,
+            prepared: &self.prepared,
             scratch: &mut self.scratch,
             seed,
         }
@@ -120,7 +121,7 @@ impl Engine for CpuEngine {
     ) -> Result<Vec<Value>, EngineError> {
         self.last = None; // the buffers are shared, so a pending backward pass is lost
         let plan = self.plan(Mode::Infer, x, outputs)?;
-        self.folded.refresh(&self.graph, params);
+        self.prepared.refresh(&self.graph, &plan, params);
         Ok(self.run(&plan, params, x, 0))
     }
 

@@ -1,6 +1,4 @@
-//! Batch norm: with its activation in training, folded into convolutions for inference.
-
-use std::collections::HashMap;
+//! Batch norm with the activation that follows it.
 
 use kernels::{Accumulate, Activation, batch_norm, elementwise};
 
@@ -10,10 +8,10 @@ use crate::plan::{Mode, Plan};
 use crate::store::ParamStore;
 
 /// Parameters of a batch norm node, in the order in which [`crate::graph::GraphBuilder`] makes them.
-const GAMMA: usize = 0;
-const BETA: usize = 1;
-const MEAN: usize = 2;
-const VAR: usize = 3;
+pub(super) const GAMMA: usize = 0;
+pub(super) const BETA: usize = 1;
+pub(super) const MEAN: usize = 2;
+pub(super) const VAR: usize = 3;
 
 /// `y = act(norm(x))`: batch statistics in training, running ones in inference.
 pub(super) fn forward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) {
@@ -114,79 +112,16 @@ pub(super) fn update_running(graph: &Graph, plan: &Plan, saved: &Saved, params: 
     }
 }
 
-fn kind(graph: &Graph, act: Option<NodeId>) -> Option<Activation> {
+pub(super) fn kind(graph: &Graph, act: Option<NodeId>) -> Option<Activation> {
     match graph.node(act?).op {
         Op::Activation { kind } => Some(kind),
         _ => None,
     }
 }
 
-fn eps(graph: &Graph, norm: NodeId) -> f32 {
+pub(super) fn eps(graph: &Graph, norm: NodeId) -> f32 {
     match graph.node(norm).op {
         Op::BatchNorm { eps, .. } => eps,
         _ => 0.0,
     }
-}
-
-/// Convolution weights and biases with the batch norm that follows multiplied in, by the norm's node.
-#[derive(Debug, Default)]
-pub(super) struct Folded {
-    version: u64,
-    weights: HashMap<NodeId, (Vec<f32>, Vec<f32>)>,
-}
-
-impl Folded {
-    /// Weight and bias of the convolution before a norm.
-    pub(super) fn get(&self, norm: NodeId) -> Option<(&[f32], &[f32])> {
-        self.weights.get(&norm).map(|(w, b)| (&w[..], &b[..]))
-    }
-
-    /// Folds anew if the parameters have changed.
-    pub(super) fn refresh(&mut self, graph: &Graph, params: &ParamStore) {
-        if self.version == params.version() {
-            return;
-        }
-        for norm in graph
-            .ids()
-            .filter(|id| matches!(graph.node(*id).op, Op::BatchNorm { .. }))
-        {
-            let conv = graph.node(norm).inputs[0];
-            if matches!(
-                graph.node(conv).op,
-                Op::Conv2d { .. } | Op::Depthwise { .. }
-            ) {
-                self.weights.insert(norm, fold(graph, params, conv, norm));
-            }
-        }
-        self.version = params.version();
-    }
-}
-
-/// `norm(w·x + b) = (w·scale)·x + (b·scale + shift)`, channels out being the weights' last axis.
-fn fold(graph: &Graph, params: &ParamStore, conv: NodeId, norm: NodeId) -> (Vec<f32>, Vec<f32>) {
-    let channels = graph.node(norm).channels;
-    let p = |k: usize| params.get(graph.node(norm).params[k]);
-    let (mut scale, mut shift) = (vec![0.0; channels], vec![0.0; channels]);
-    batch_norm::fold(
-        p(GAMMA),
-        p(BETA),
-        p(MEAN),
-        p(VAR),
-        eps(graph, norm),
-        &mut scale,
-        &mut shift,
-    );
-    let conv = graph.node(conv);
-    let mut weight = params.get(conv.params[0]).to_vec();
-    for row in weight.chunks_exact_mut(channels) {
-        row.iter_mut().zip(&scale).for_each(|(w, s)| *w *= s);
-    }
-    if let Some(bias) = conv.params.get(1) {
-        shift
-            .iter_mut()
-            .zip(params.get(*bias))
-            .zip(&scale)
-            .for_each(|((t, b), s)| *t += b * s);
-    }
-    (weight, shift)
 }

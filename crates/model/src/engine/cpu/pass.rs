@@ -2,10 +2,11 @@
 
 use std::mem;
 
+use kernels::conv2d::PartGradient;
 use kernels::{Accumulate, Buffer, Nhwc};
 
 use super::buffers::Buffers;
-use super::norm::Folded;
+use super::prepared::Prepared;
 use super::{conv, elementwise, norm, shape_ops};
 use crate::engine::Value;
 use crate::graph::{Graph, NodeId, Op, ParamId};
@@ -40,6 +41,15 @@ impl Saved {
             written: vec![false; n],
         }
     }
+
+    /// What the next write to a value's gradient must do.
+    fn mark(&mut self, id: NodeId) -> Accumulate {
+        if mem::replace(&mut self.written[id.index()], true) {
+            Accumulate::Add
+        } else {
+            Accumulate::Replace
+        }
+    }
 }
 
 /// The state of one pass.
@@ -49,7 +59,7 @@ pub(super) struct Pass<'a> {
     pub(super) params: &'a ParamStore,
     pub(super) buffers: &'a mut Buffers,
     pub(super) saved: &'a mut Saved,
-    pub(super) folded: &'a Folded,
+    pub(super) prepared: &'a Prepared,
     pub(super) scratch: &'a mut Buffer,
     pub(super) seed: u64,
 }
@@ -197,16 +207,58 @@ impl Pass<'_> {
         let Some(slot) = self.plan.grads[id.index()] else {
             return;
         };
-        let acc = if mem::replace(&mut self.saved.written[id.index()], true) {
-            Accumulate::Add
-        } else {
-            Accumulate::Replace
-        };
+        let acc = self.saved.mark(id);
         let (mut buffer, mut scratch) = (self.buffers.take(slot), mem::take(self.scratch));
         let len = self.shape(id).len();
         body(self, &mut buffer[..len], acc, &mut scratch);
         *self.scratch = scratch;
         self.buffers.put(slot, buffer);
+    }
+
+    /// Values of a node's sources.
+    pub(super) fn parts(&self, id: NodeId) -> Vec<&[f32]> {
+        let sources = &self.plan.sources[id.index()];
+        sources
+            .iter()
+            .map(|source| self.value(source.node))
+            .collect()
+    }
+
+    /// As [`Pass::write_grad`], for all sources of a node at once; where no gradient is wanted `body` is not called.
+    pub(super) fn write_source_grads(
+        &mut self,
+        id: NodeId,
+        body: impl FnOnce(&Self, &mut [PartGradient<'_>], &mut Buffer),
+    ) {
+        let mut taken = Vec::new();
+        for source in &self.plan.sources[id.index()] {
+            let Some(slot) = self.plan.grads[source.node.index()] else {
+                continue; // a plan has the gradients of all sources of a node, or of none
+            };
+            let len = self.shape(source.node).len();
+            taken.push((
+                slot,
+                self.buffers.take(slot),
+                len,
+                self.saved.mark(source.node),
+            ));
+        }
+        if taken.is_empty() {
+            return;
+        }
+        let mut scratch = mem::take(self.scratch);
+        let mut parts: Vec<_> = taken
+            .iter_mut()
+            .map(|(_, buffer, len, acc)| PartGradient {
+                data: &mut buffer[..*len],
+                acc: *acc,
+            })
+            .collect();
+        body(self, &mut parts, &mut scratch);
+        *self.scratch = scratch;
+        for (slot, buffer, ..) in taken {
+            self.buffers.put(slot, buffer);
+        }
     }
 
     /// Lends the scratch buffer, for gradients of parameters.
