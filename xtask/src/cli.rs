@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// From a folder of medical images to a trained, honestly judged network and a report that a person can read.
 #[derive(Debug, Parser)]
@@ -30,8 +30,16 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Check everything that CI checks, cheapest first
     Test(TestArgs),
-    /// Time training and inference on random images, one JSON object a line
+    /// Measure the speed and memory of training and inference on random images, beside peers if asked
+    ///
+    /// Every measurement has a process of its own. Figures are only as good as the machine is quiet.
     Bench(BenchArgs),
+    /// One measurement of `bench`, in the process that it starts for it
+    #[command(hide = true)]
+    Measure {
+        /// A workload as JSON
+        workload: String,
+    },
 }
 
 /// Which pipeline, and what to change in it.
@@ -98,19 +106,67 @@ pub(crate) struct BenchArgs {
     /// Image side in pixels
     #[arg(long, default_value_t = 224)]
     pub(crate) size: usize,
-    /// Images a training step
+    /// Images a training step, and of the larger inference batch
     #[arg(long, default_value_t = 8)]
     pub(crate) batch: usize,
-    /// Threads
+    /// Threads, ours and the peers'; all cores where it is left out
     #[arg(long)]
     pub(crate) threads: Option<usize>,
-    /// Repeats, of which the median counts
+    /// Timed calls of a measurement, of which the median counts; one more goes before them
     #[arg(long, default_value_t = 5)]
     pub(crate) repeats: usize,
-    /// Also run a PyTorch script with the same arguments, with this Python
-    #[arg(long, value_name = "PYTHON", requires = "script")]
+    /// How often each measurement is made, in turn with all the others
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// What to measure
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "infer,train,memory"
+    )]
+    pub(crate) what: Vec<What>,
+    /// Short for `ops` in --what
+    #[arg(long)]
+    pub(crate) ops: bool,
+    /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as this Python has them
+    ///
+    /// Each of a peer's measurements follows one of ours, so that a slow moment of the machine hits both.
+    /// tools/bench_peers.py is what runs, and says what to install.
+    #[arg(long, value_name = "PYTHON")]
     pub(crate) peers: Option<PathBuf>,
-    /// That script: takes --arch --encoder --size --batch --threads --repeats --what
-    #[arg(long, value_name = "PATH", requires = "peers")]
-    pub(crate) script: Option<PathBuf>,
+    /// Write the machine, the settings, versions and every single time to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Batches for --what scale
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "1,4,8,16"
+    )]
+    pub(crate) scale_batches: Vec<usize>,
+    /// Image sides for --what scale
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "128,224,320"
+    )]
+    pub(crate) scale_sizes: Vec<usize>,
+}
+
+/// What a benchmark measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// Inference at batch 1 and at --batch
+    Infer,
+    /// Training steps at --batch
+    Train,
+    /// Each operation of a training step at its shapes: where the time goes
+    Ops,
+    /// Peak memory of inference and of a training step
+    Memory,
+    /// Both over several batches and image sizes: whether the cost of a pixel stays the same
+    Scale,
 }

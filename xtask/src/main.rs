@@ -40,7 +40,8 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
         Command::Predict(args) => predict(&args, interrupt),
         Command::Test(args) => test::run(&root(), &args),
-        Command::Bench(args) => bench::run(&args, interrupt),
+        Command::Bench(args) => bench::run(&root(), &args, interrupt),
+        Command::Measure { workload } => bench::measure(&workload, interrupt),
     }
 }
 
@@ -58,10 +59,7 @@ fn on_ctrl_c(interrupt: &Interrupt) -> Result<()> {
 
 fn run_pipeline(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot set the number of threads")?;
+        set_threads(threads)?;
     }
     let request = request(&args.settings, args.out.as_deref());
     match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
@@ -78,6 +76,13 @@ fn run_pipeline(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> 
         }
         Err(error) => Err(error),
     }
+}
+
+fn set_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot set the number of threads")
 }
 
 /// The command that was typed, with `--resume`.

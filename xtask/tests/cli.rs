@@ -152,11 +152,6 @@ fn mistakes_end_with_a_code_and_a_hint() {
         1,
         &["error:", "/nowhere"],
     );
-    check(
-        &["bench", "--encoder", "resnet50", "--size", "64"],
-        1,
-        &["resnet50", "known"],
-    );
     check(&["pipeline"], 2, &["Usage"]);
     check(&["pipelin"], 2, &["pipeline"]);
     check(

@@ -35,7 +35,7 @@ pub use describe::{describe, list};
 pub use interrupt::{Interrupt, Interrupted};
 pub use progress::{Job, Progress};
 pub use run::{Finished, run, timings};
-pub use run_dir::{RunDir, RunRecord};
+pub use run_dir::{RunDir, RunRecord, replace_file};
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

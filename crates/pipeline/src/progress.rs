@@ -61,6 +61,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Sets how many steps there are, where that was not known at first.
+    pub fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
     /// Says how far it is.
     pub fn at(&self, done: u64) {
         self.bar.set_position(done);

@@ -176,18 +176,25 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Writes beside the target, flushes to the disk, renames over it.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_file(path, bytes).map_err(|e| unwritable(e, "write", path))
+}
+
+/// Writes beside the target, flushes to the disk, renames over it: a reader never sees half a file.
+///
+/// # Errors
+/// The system's; the caller names the path.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
+    if written.is_err() {
         // Best effort: the error that matters is the one of the write.
         let _ = fs::remove_file(&temporary);
-        unwritable(e, "write", path)
-    })
+    }
+    written
 }
 
 fn make_folder(path: &Path) -> Result<()> {

@@ -78,6 +78,11 @@ impl Conv2d {
         Self { inputs, ..self }
     }
 
+    /// Shape of the whole input.
+    pub fn input(self) -> Nhwc {
+        self.xs
+    }
+
     /// How it is computed.
     pub fn path(self) -> Path {
         self.path

@@ -58,7 +58,7 @@ impl Graph {
                 text,
                 "{:<44} {:<18} {:>14} {:>12} {:>14}  {}",
                 node.name,
-                label(&node.op),
+                node.op.label(),
                 shapes[i].to_string(),
                 params,
                 multiply_adds(node, &shapes, i),
@@ -84,20 +84,23 @@ impl Graph {
     }
 }
 
-fn label(op: &Op) -> String {
-    match op {
-        Op::Conv2d { window, .. } => format!(
-            "conv {}x{}/{}",
-            window.kernel[0], window.kernel[1], window.stride
-        ),
-        Op::Depthwise { window } => format!(
-            "depthwise {}x{}/{}",
-            window.kernel[0], window.kernel[1], window.stride
-        ),
-        Op::Activation { kind } => format!("{kind:?}").to_lowercase(),
-        Op::Upsample2x { mode } => format!("up 2x {mode:?}").to_lowercase(),
-        Op::DropPath { rate } | Op::Dropout { rate } => format!("{} {rate}", op.kind()),
-        _ => op.kind().to_string(),
+impl Op {
+    /// The operation with its window, mode or rate, in a few words: `conv 3x3/2`, `silu`, `up 2x nearest`.
+    pub fn label(&self) -> String {
+        match self {
+            Op::Conv2d { window, .. } => format!(
+                "conv {}x{}/{}",
+                window.kernel[0], window.kernel[1], window.stride
+            ),
+            Op::Depthwise { window } => format!(
+                "depthwise {}x{}/{}",
+                window.kernel[0], window.kernel[1], window.stride
+            ),
+            Op::Activation { kind } => format!("{kind:?}").to_lowercase(),
+            Op::Upsample2x { mode } => format!("up 2x {mode:?}").to_lowercase(),
+            Op::DropPath { rate } | Op::Dropout { rate } => format!("{} {rate}", self.kind()),
+            _ => self.kind().to_string(),
+        }
     }
 }
 

@@ -1,0 +1,214 @@
+//! `cargo xtask bench`: a process a measurement, peers between ours, tables, and a file with every time.
+
+mod child;
+mod machine;
+mod peers;
+mod plan;
+mod results;
+mod show;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use pipeline::bench::ops::{Row, time_ops};
+use pipeline::bench::{self, Measurement, Precision, Task, Workload};
+use pipeline::{Interrupt, Progress};
+use serde_json::json;
+
+use crate::cli::{BenchArgs, What};
+use crate::{print, set_threads};
+use machine::Machine;
+use peers::{Peer, Python};
+use plan::{Case, Cases, Job, Program};
+use results::{Failure, Results, Sample};
+use table::milliseconds;
+
+/// Everything that was asked for; failed measurements are told at the end and make the exit code 1.
+pub(crate) fn run(root: &Path, args: &BenchArgs, interrupt: &Interrupt) -> Result<ExitCode> {
+    let bench = Bench::new(root, args)?;
+    let machine = Machine::here();
+    let head = show::machine(&machine, bench.threads, &bench.network());
+    let mut results = bench.measure_all(interrupt)?;
+    if args.ops || args.what.contains(&What::Ops) {
+        results.ops = bench.time_ops(interrupt)?;
+    }
+    print(&format!("{head}{}", show::tables(&results, &bench.cases)))?;
+    if let Some(path) = &args.json {
+        bench.write(path, &machine, &results)?;
+    }
+    Ok(if results.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The hidden command behind each of our measurements: one JSON object on stdout.
+pub(crate) fn measure(workload: &str, interrupt: &Interrupt) -> Result<ExitCode> {
+    let workload: Workload = serde_json::from_str(workload)
+        .context("`measure` is for `bench`, which hands it a workload as JSON")?;
+    set_threads(workload.threads)?;
+    let measurement = bench::measure(&workload, interrupt)?;
+    let line = serde_json::to_string(&measurement).context("a result cannot be written as JSON")?;
+    print(&format!("{line}\n"))
+}
+
+/// Arguments that have been checked.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    threads: usize,
+    cases: Cases,
+    python: Option<Python>,
+    peers: Vec<Peer>,
+}
+
+impl<'a> Bench<'a> {
+    /// Finds out all that can be wrong before the first measurement.
+    fn new(root: &Path, args: &'a BenchArgs) -> Result<Self> {
+        let threads = args
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let mut bench = Bench {
+            args,
+            threads,
+            cases: Cases::new(args),
+            python: None,
+            peers: vec![],
+        };
+        bench.check()?;
+        if let Some(python) = &args.peers {
+            let python = Python::new(root, python)?;
+            bench.peers = python.peers()?;
+            bench.python = Some(python);
+        }
+        Ok(bench)
+    }
+
+    fn check(&self) -> Result<()> {
+        let asked = Case {
+            task: Task::Train,
+            size: self.args.size,
+            batch: self.args.batch,
+        };
+        for case in self.cases.scale.iter().chain([&asked]) {
+            self.workload(*case, Precision::F32).graph()?;
+        }
+        let Some(file) = &self.args.json else {
+            return Ok(());
+        };
+        // Better said now than after minutes of measuring.
+        match file.parent() {
+            Some(folder) if folder.as_os_str().is_empty() || folder.is_dir() => Ok(()),
+            _ => bail!("--json {}: no such folder", file.display()),
+        }
+    }
+
+    fn network(&self) -> String {
+        format!("{} on {}", self.args.decoder, self.args.encoder)
+    }
+
+    fn workload(&self, case: Case, precision: Precision) -> Workload {
+        Workload {
+            encoder: self.args.encoder.clone(),
+            decoder: self.args.decoder.clone(),
+            task: case.task,
+            precision,
+            size: case.size,
+            batch: case.batch,
+            threads: self.threads,
+            repeats: self.args.repeats,
+        }
+    }
+
+    fn measure_all(&self, interrupt: &Interrupt) -> Result<Results> {
+        let jobs = self.cases.jobs(&self.peers, self.args.rounds);
+        let progress = Progress::Shown.job("bench", "measurements", jobs.len() as u64);
+        let mut results = Results::default();
+        for job in jobs {
+            interrupt.check()?;
+            if !results.failed(job.case, &job.program) {
+                let outcome = self.measure_one(&job);
+                // Ctrl-C reaches the measurement as well: its end is no failure.
+                interrupt.check()?;
+                progress.say(&keep(&mut results, job, outcome));
+            }
+            progress.advance(1);
+        }
+        Ok(results)
+    }
+
+    fn measure_one(&self, job: &Job) -> Result<Measurement> {
+        let command = match (&job.program, &self.python) {
+            (Program::This(precision), _) => child::ours(&self.workload(job.case, *precision))?,
+            (Program::Peer(peer), Some(python)) => {
+                python.measure(peer, job.case, self.args, self.threads)
+            }
+            (Program::Peer(_), None) => bail!("there is no Python"),
+        };
+        child::run(command)
+    }
+
+    /// In this process: there is no memory to tell apart.
+    fn time_ops(&self, interrupt: &Interrupt) -> Result<Vec<Row>> {
+        set_threads(self.threads)?;
+        let case = Case {
+            task: Task::Train,
+            size: self.args.size,
+            batch: self.args.batch,
+        };
+        let work = self.workload(case, Precision::F32);
+        let progress = Progress::Shown.job("bench", "operations", 0);
+        time_ops(&work, interrupt, &mut |done, of| {
+            progress.set_total(of as u64);
+            progress.at(done as u64);
+        })
+    }
+
+    fn write(&self, path: &Path, machine: &Machine, results: &Results) -> Result<()> {
+        let value = json!({
+            "version": pipeline::VERSION,
+            "machine": machine,
+            "encoder": self.args.encoder,
+            "decoder": self.args.decoder,
+            "threads": self.threads,
+            "repeats": self.args.repeats,
+            "rounds": self.args.rounds,
+            "peers": self.peers,
+            "results": results,
+        });
+        let text =
+            serde_json::to_string_pretty(&value).context("results cannot be written as JSON")?;
+        pipeline::replace_file(path, text.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Puts an outcome where it belongs; returns the line that tells of it.
+fn keep(results: &mut Results, job: Job, outcome: Result<Measurement>) -> String {
+    let head = format!("{}, {}", job.case, job.program);
+    match outcome {
+        Ok(measurement) => {
+            let line = format!("{head}: {} ms", milliseconds(measurement.median()));
+            results.samples.push(Sample {
+                round: job.round,
+                program: job.program,
+                beside: job.beside,
+                measurement,
+                case: job.case,
+            });
+            line
+        }
+        Err(error) => {
+            let message = format!("{error:#}");
+            let line = format!("{head}: {message}");
+            results.failures.push(Failure {
+                program: job.program,
+                case: job.case,
+                message,
+            });
+            line
+        }
+    }
+}

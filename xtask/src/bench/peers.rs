@@ -1,0 +1,107 @@
+//! The peers: what a Python has, and the command of one measurement.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use pipeline::bench::Task;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::child;
+use super::plan::Case;
+use crate::cli::BenchArgs;
+
+/// Another program that computes the same network, as the script's `list` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Peer {
+    #[serde(rename = "peer")]
+    pub(super) name: String,
+    pub(super) precision: String,
+    pub(super) tasks: Vec<Task>,
+    pub(super) version: String,
+}
+
+/// A Python, the script that it runs, and a folder for what the script keeps between its processes.
+pub(super) struct Python {
+    python: PathBuf,
+    script: PathBuf,
+    scratch: TempDir,
+}
+
+impl Python {
+    pub(super) fn new(root: &Path, python: &Path) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("cannot create a folder for the peers")?;
+        Ok(Python {
+            python: python.into(),
+            script: root.join("tools/bench_peers.py"),
+            scratch,
+        })
+    }
+
+    /// The peers that this Python has.
+    ///
+    /// # Errors
+    /// No such program, a script that fails or says something else, or no peer at all.
+    pub(super) fn peers(&self) -> Result<Vec<Peer>> {
+        let mut command = self.command("list");
+        let output = command.output().with_context(|| {
+            let python = self.python.display();
+            format!("cannot run {python} (--peers takes the path of a Python)")
+        })?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            let why = child::last_lines(&said);
+            bail!(
+                "{} list ended with {}{why}",
+                self.script.display(),
+                output.status
+            );
+        }
+        eprint!("{said}");
+        let peers = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("no peer: {line}")))
+            .collect::<Result<Vec<Peer>>>()?;
+        if peers.is_empty() {
+            bail!("{} has none of the peers", self.python.display());
+        }
+        Ok(peers)
+    }
+
+    /// The process of one measurement.
+    pub(super) fn measure(
+        &self,
+        peer: &Peer,
+        case: Case,
+        args: &BenchArgs,
+        threads: usize,
+    ) -> Command {
+        let mut command = self.command("run");
+        let task = match case.task {
+            Task::Infer => "infer",
+            Task::Train => "train",
+        };
+        command.arg("--scratch").arg(self.scratch.path());
+        for (name, value) in [
+            ("--peer", peer.name.clone()),
+            ("--precision", peer.precision.clone()),
+            ("--task", task.into()),
+            ("--encoder", args.encoder.clone()),
+            ("--decoder", args.decoder.clone()),
+            ("--size", case.size.to_string()),
+            ("--batch", case.batch.to_string()),
+            ("--threads", threads.to_string()),
+            ("--repeats", args.repeats.to_string()),
+        ] {
+            command.arg(name).arg(value);
+        }
+        command
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(&self.script).arg(what);
+        command
+    }
+}

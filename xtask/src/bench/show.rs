@@ -1,0 +1,279 @@
+//! The results as tables for people.
+
+use std::fmt::Write as _;
+
+use pipeline::bench::ops::{Part, Row, Timing, Work};
+use pipeline::bench::{Precision, Task};
+
+use super::machine::Machine;
+use super::plan::{Case, Cases, Program};
+use super::results::Results;
+use super::table::{Table, mebibytes, milliseconds, significant};
+
+/// Operations that together take less of a step than this are left to the JSON file.
+const WORTH_A_LINE: f64 = 0.002;
+
+/// What stands above all tables.
+pub(super) fn machine(machine: &Machine, threads: usize, network: &str) -> String {
+    let Machine { cpu, cores, .. } = machine;
+    format!(
+        "{network}; {threads} threads on {cpu}, {cores} cores ({})\n",
+        machine.features.join(" ")
+    )
+}
+
+/// Every table that was asked for, and what failed.
+pub(super) fn tables(results: &Results, cases: &Cases) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    for case in &cases.speed {
+        let _ = write!(text, "\n{}", speed(results, *case));
+    }
+    if !cases.memory.is_empty() {
+        let _ = write!(text, "\n{}", memory(results, &cases.memory));
+    }
+    for task in [Task::Infer, Task::Train] {
+        let of_task = cases.scale.iter().filter(|case| case.task == task);
+        let of_task: Vec<Case> = of_task.copied().collect();
+        for precision in Precision::ALL.iter().filter(|_| !of_task.is_empty()) {
+            let _ = write!(text, "\n{}", scale(results, &of_task, *precision));
+        }
+    }
+    if !results.ops.is_empty() {
+        let _ = write!(text, "\n{}", ops(&results.ops));
+        text += &whole_step(results, cases);
+    }
+    for failure in &results.failures {
+        let (program, case) = (&failure.program, failure.case);
+        let _ = write!(text, "\nfailed: {program}, {case}: {}\n", failure.message);
+    }
+    text
+}
+
+/// A row a program; beside a peer, each of our precisions over it.
+fn speed(results: &Results, case: Case) -> Table {
+    let programs = results.programs(case);
+    let ours: Vec<&Program> = programs
+        .iter()
+        .copied()
+        .filter(|p| matches!(p, Program::This(_)))
+        .collect();
+    let peers = ours.len() < programs.len();
+    let mut header = vec![
+        "program".to_owned(),
+        "ms a call".to_owned(),
+        "images/s".to_owned(),
+    ];
+    for program in ours.iter().filter(|_| peers) {
+        header.push(format!("{program} over it"));
+        header.push("min".into());
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = Table::new(case.to_string(), &header);
+    for program in &programs {
+        let seconds = results.seconds(case, program).unwrap_or(f64::NAN);
+        let mut row = vec![
+            program.to_string(),
+            milliseconds(seconds),
+            significant(case.batch as f64 / seconds),
+        ];
+        row.extend(
+            ours.iter()
+                .flat_map(|this| ratios(results, case, this, program)),
+        );
+        table.row(row);
+    }
+    table
+}
+
+fn ratios(results: &Results, case: Case, this: &Program, program: &Program) -> Vec<String> {
+    let Program::Peer(peer) = program else {
+        return vec![];
+    };
+    match results.ratio(case, this, peer) {
+        Some(ratio) => [ratio.median, ratio.min].map(|r| format!("{r:.2}")).into(),
+        None => vec!["-".into(), "-".into()],
+    }
+}
+
+fn memory(results: &Results, cases: &[Case]) -> Table {
+    let mut table = Table::new(
+        "peak memory in MiB: all of the process's, and what came after its start and its libraries",
+        &["program", "peak", "network"],
+    );
+    for case in cases {
+        for program in results.programs(*case) {
+            let name = format!("{case}: {program}");
+            table.row(match results.memory(*case, program) {
+                Some(m) => vec![
+                    name,
+                    mebibytes(m.peak),
+                    mebibytes(m.peak.saturating_sub(m.before)),
+                ],
+                None => vec![name, "not measured".into(), "not measured".into()],
+            });
+        }
+    }
+    table
+}
+
+/// The last column says how much dearer a pixel is than in the first row: a cliff is where it jumps.
+fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
+    let this = Program::This(precision);
+    let task = match cases.first().map(|case| case.task) {
+        Some(Task::Train) => "training",
+        _ => "inference",
+    };
+    let header = ["size", "batch", "ms a call", "images/s", "cost of a pixel"];
+    let mut table = Table::new(format!("{task} by size and batch, {this}"), &header);
+    let mut first = None;
+    for case in cases {
+        let Some(seconds) = results.seconds(*case, &this) else {
+            continue;
+        };
+        let pixel = seconds / (case.batch * case.size * case.size) as f64;
+        let relative = pixel / *first.get_or_insert(pixel);
+        table.row(vec![
+            format!("{0}x{0}", case.size),
+            case.batch.to_string(),
+            milliseconds(seconds),
+            significant(case.batch as f64 / seconds),
+            format!("{relative:.2}"),
+        ]);
+    }
+    table
+}
+
+/// Costliest first; the parts of one operation, then all of them in a step.
+fn ops(rows: &[Row]) -> Table {
+    let total: f64 = rows.iter().map(Row::seconds).sum();
+    let header = [
+        "operation",
+        "count",
+        "forward",
+        "input grad",
+        "weight grad",
+        "all ms",
+        "share",
+    ];
+    let title = "operations of a training step, each on its own: ms of one, with GFLOP/s or GB/s";
+    let mut table = Table::new(title, &header);
+    let (shown, small): (Vec<&Row>, Vec<&Row>) = rows
+        .iter()
+        .partition(|row| row.seconds() >= WORTH_A_LINE * total);
+    for row in shown {
+        let mut cells = vec![row.operation.clone(), row.count.to_string()];
+        cells.extend(PARTS.map(|part| row.part(part).map_or_else(|| "-".into(), timing)));
+        cells.extend([milliseconds(row.seconds()), share(row.seconds(), total)]);
+        table.row(cells);
+    }
+    if !small.is_empty() {
+        sum(
+            &mut table,
+            &format!("{} smaller rows", small.len()),
+            &small,
+            total,
+        );
+    }
+    sum(&mut table, "all", &rows.iter().collect::<Vec<_>>(), total);
+    table
+}
+
+/// What the operations' sum is to be held against.
+fn whole_step(results: &Results, cases: &Cases) -> String {
+    let trained = cases.speed.iter().find(|case| case.task == Task::Train);
+    let seconds = trained.and_then(|case| results.seconds(*case, &Program::This(Precision::F32)));
+    seconds.map_or_else(String::new, |seconds| {
+        format!(
+            "A whole step takes {} ms: with these, the loss, the optimizer, copies, and colder caches.\n",
+            milliseconds(seconds)
+        )
+    })
+}
+
+const PARTS: [Part; 3] = [Part::Forward, Part::Input, Part::Weight];
+
+/// Several rows as one: here the parts are of all operations together.
+fn sum(table: &mut Table, name: &str, rows: &[&Row], total: f64) {
+    let count: usize = rows.iter().map(|row| row.count).sum();
+    let part = |part| {
+        let of_row = |row: &&Row| row.part(part).map_or(0.0, |t| row.count as f64 * t.seconds);
+        milliseconds(rows.iter().map(of_row).sum())
+    };
+    let seconds = rows.iter().map(|row| row.seconds()).sum();
+    let mut cells = vec![name.to_owned(), count.to_string()];
+    cells.extend(PARTS.map(|p| format!("all {}", part(p))));
+    cells.extend([milliseconds(seconds), share(seconds, total)]);
+    table.row(cells);
+}
+
+fn timing(timing: &Timing) -> String {
+    let (amount, unit) = match timing.work {
+        Work::Flops(n) => (n, "GFLOP/s"),
+        Work::Bytes(n) => (n, "GB/s"),
+    };
+    let rate = amount as f64 / timing.seconds / 1e9;
+    format!(
+        "{} {:>4} {unit:<7}",
+        milliseconds(timing.seconds),
+        format!("{rate:.0}")
+    )
+}
+
+fn share(seconds: f64, total: f64) -> String {
+    format!("{:.1} %", 100.0 * seconds / total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::tests::{CASE, results};
+    use super::*;
+
+    #[test]
+    fn peers_stand_under_ours_with_ratios() {
+        let text = speed(&results(), CASE).to_string();
+        let expected = "\
+training step, batch 2, 64x64
+  program    ms a call  images/s  this f32 over it   min
+  this f32        1000      2.00
+  torch f32       1500      1.33              1.50  1.20
+";
+        assert_eq!(text, expected);
+        let text = memory(&results(), &[CASE]).to_string();
+        assert!(text.contains("this f32      4        4"), "{text}");
+    }
+
+    #[test]
+    fn the_cost_of_a_pixel_is_relative_to_the_first_row() {
+        let mut results = results();
+        let mut second = results.samples.remove(0);
+        second.case.batch = 4;
+        second.measurement.seconds = vec![3.0];
+        let larger = second.case;
+        results.samples.push(second);
+        let text = scale(&results, &[CASE, larger], Precision::F32).to_string();
+        let costs: Vec<&str> = text
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split_whitespace().last())
+            .collect();
+        assert_eq!(costs, ["1.00", "1.50"], "{text}");
+    }
+
+    #[test]
+    fn small_operations_share_a_line() {
+        let row = |name: &str, count, seconds| Row {
+            operation: name.into(),
+            count,
+            timings: vec![Timing {
+                part: Part::Forward,
+                work: Work::Flops(1_000_000_000),
+                seconds,
+            }],
+        };
+        let text = ops(&[row("conv", 2, 0.5), row("a", 1, 1e-4), row("b", 3, 1e-4)]).to_string();
+        assert!(text.contains("500    2 GFLOP/s"), "{text}");
+        assert!(text.contains("2 smaller rows      4"), "{text}");
+        assert!(!text.contains("\n  b "), "{text}");
+    }
+}
