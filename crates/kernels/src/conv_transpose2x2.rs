@@ -4,6 +4,7 @@
 //! and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
 
 use crate::conv2d::{Finish, Gather, Layout, Order, WeightGradient, packed_len};
+use crate::simd::Single;
 use crate::{Accumulate, Nhwc, Padding, Window};
 
 const WINDOW: Window = Window {
@@ -51,15 +52,15 @@ pub fn forward(
     for half in 0..2 {
         let layout = Layout::EveryOtherRow { width: xs.w, half };
         let gather = Gather::forward(xs, 2 * cout, Window::POINT).with_layout(layout);
-        gather.pack(w, Order::Half(half), packed);
-        gather.run(x, packed, finish, y, zeros);
+        gather.pack(Single, w, Order::Half(half), packed);
+        gather.run(Single, x, packed, finish, y, zeros);
     }
 }
 
 /// Scratch of both backward passes.
 pub fn backward_scratch(xs: Nhwc, cout: usize) -> usize {
     let ys = xs.doubled().with_channels(cout);
-    let weight = WeightGradient::new(ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
+    let weight = WeightGradient::new(Single, ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
     weight.max(packed_len(4 * cout, xs.c) + cout.next_multiple_of(16))
 }
 
@@ -82,8 +83,8 @@ pub fn backward_input(
     let ys = xs.doubled().with_channels(cout);
     let gather = Gather::forward(ys, xs.c, WINDOW);
     let (packed, scratch) = scratch.split_at_mut(packed_len(4 * cout, xs.c));
-    gather.pack(w, Order::Transposed, packed);
-    gather.run(dy, packed, finish, dx, scratch);
+    gather.pack(Single, w, Order::Transposed, packed);
+    gather.run(Single, dy, packed, finish, dx, scratch);
 }
 
 /// Gradient with respect to `w`, `[cin, 2, 2, cout]`.
@@ -104,7 +105,7 @@ pub fn backward_weight(
     // That of the 2×2 convolution from `dy` to `x`: `[2, 2, cout, cin]`.
     let (turned, scratch) = scratch.split_at_mut(4 * xs.c * cout);
     let ys = xs.doubled().with_channels(cout);
-    WeightGradient::new(ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
+    WeightGradient::new(Single, ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
     for (c, row) in dw.chunks_exact_mut(4 * cout).enumerate() {
         for (i, dw) in row.iter_mut().enumerate() {
             let gradient = turned[i * xs.c + c];

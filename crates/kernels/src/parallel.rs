@@ -27,6 +27,9 @@ pub(crate) fn for_each_with(
     len: usize,
     task: impl Fn(usize, &mut [f32]) + Sync + Send,
 ) {
+    if len == 0 {
+        return for_each(count, |index| task(index, &mut []));
+    }
     let next = AtomicUsize::new(0);
     let work = |scratch: &mut [f32]| {
         loop {

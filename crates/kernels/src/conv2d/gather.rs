@@ -2,9 +2,10 @@
 
 use super::pack::{Order, Panels, pack, packed_len};
 use super::tile::multiply_run;
-use crate::parallel::{Shared, for_each, part};
-use crate::simd::{Kernel, Simd, activate, dispatch};
+use crate::parallel::{Shared, for_each_with, part, workers};
+use crate::simd::{Factors, Kernel, Simd, activate, for_vectors};
 use crate::{Accumulate, Activation, Nhwc, Window};
+use std::marker::PhantomData;
 
 /// Values of a source band that one task reads again for each panel of weights: half a second-level cache.
 const BAND: usize = 96 * 1024;
@@ -83,28 +84,54 @@ impl Gather {
     }
 
     /// Packs `w`, which lies in `order`.
-    pub(crate) fn pack(self, w: &[f32], order: Order, packed: &mut [f32]) {
+    pub(crate) fn pack<F: Factors>(self, _: F, w: &[f32], order: Order, packed: &mut [f32]) {
         let taps = self.kernel[0] * self.kernel[1];
-        pack(w, order, taps, self.source.c, self.out.c, packed);
+        pack::<F>(w, order, taps, self.source.c, self.out.c, packed);
     }
 
-    pub(crate) fn scratch(self) -> usize {
+    /// Length of the packed weights.
+    pub(crate) fn packed_len<F: Factors>(self, _: F) -> usize {
+        let taps = self.kernel[0] * self.kernel[1];
+        packed_len(taps * self.source.c.div_ceil(F::EACH), self.out.c)
+    }
+
+    pub(crate) fn scratch<F: Factors>(self, _: F) -> usize {
+        self.zeros() + workers() * self.narrowed::<F>()
+    }
+
+    fn zeros(self) -> usize {
         self.source.c.next_multiple_of(16)
     }
 
-    /// Computes `out` from `source` with packed weights.
-    pub(crate) fn run(
+    /// Words of a task's pixels, where they are not read as they lie.
+    fn narrowed<F: Factors>(self) -> usize {
+        let (bands, _) = self.tasks(Panels::new(self.out.c).count);
+        let pixels = self.out.pixels().div_ceil(PIXELS).div_ceil(bands) * PIXELS;
+        if F::EACH == 1 {
+            0
+        } else {
+            pixels * row_words::<F>(self.source.c)
+        }
+    }
+
+    /// Computes `out` from `source` with packed weights. Narrow factors are for pointwise convolutions only.
+    pub(crate) fn run<F: Factors>(
         self,
+        factors: F,
         source: &[f32],
         packed: &[f32],
         finish: Finish<'_>,
         out: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let rows = self.kernel[0] * self.kernel[1] * self.source.c;
         assert!(
-            packed.len() >= packed_len(rows, self.out.c) && scratch.len() >= self.scratch(),
-            "too little scratch or packed weights for {rows} × {} values",
+            F::EACH == 1 || self.is_pointwise(),
+            "narrow factors for a window"
+        );
+        assert!(
+            packed.len() >= self.packed_len(factors) && scratch.len() >= self.scratch(factors),
+            "too little scratch or packed weights for {:?} to {} channels",
+            self.source,
             self.out.c
         );
         assert!(
@@ -112,25 +139,32 @@ impl Gather {
             "bias: not one value an output channel"
         );
         // Stands for the pixels beyond the border.
-        let zeros = &mut scratch[..self.source.c];
+        let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
         let zeros = &*zeros;
         let panels = Panels::new(self.out.c);
         let (bands, groups) = self.tasks(panels.count);
         let out = Shared::new(out);
-        for_each(bands * groups, |task| {
-            dispatch(Task {
-                gather: self,
-                source,
-                zeros,
-                packed,
-                finish,
-                out,
-                panels,
-                pixels: self.band(bands, task / groups),
-                group: part(panels.count, groups, task % groups),
-            });
-        });
+        for_each_with(
+            bands * groups,
+            scratch,
+            self.narrowed::<F>(),
+            |task, scratch| {
+                F::dispatch(Task::<F> {
+                    gather: self,
+                    source,
+                    narrowed: scratch,
+                    zeros,
+                    packed,
+                    finish,
+                    out,
+                    panels,
+                    pixels: self.band(bands, task / groups),
+                    group: part(panels.count, groups, task % groups),
+                    factors: PhantomData,
+                });
+            },
+        );
     }
 
     /// Bands of pixels and groups of panels; a task is a pair of them.
@@ -165,9 +199,11 @@ impl Gather {
     }
 }
 
-struct Task<'a> {
+struct Task<'a, F> {
     gather: Gather,
     source: &'a [f32],
+    /// The task's pixels as words.
+    narrowed: &'a mut [f32],
     zeros: &'a [f32],
     packed: &'a [f32],
     finish: Finish<'a>,
@@ -175,11 +211,20 @@ struct Task<'a> {
     panels: Panels,
     pixels: std::ops::Range<usize>,
     group: std::ops::Range<usize>,
+    factors: PhantomData<F>,
 }
 
-impl Kernel for Task<'_> {
+/// Words of a pixel.
+fn row_words<F: Factors>(channels: usize) -> usize {
+    channels.next_multiple_of(16) / F::EACH
+}
+
+impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
+        if F::EACH > 1 {
+            self.narrow(s);
+        }
         for index in self.group.clone() {
             let wide = S::REGISTERS >= 32;
             match self.panels.panel(index) {
@@ -204,11 +249,31 @@ struct Corners<const P: usize> {
     inside: bool,
 }
 
-impl Task<'_> {
+impl<F: Factors> Task<'_, F> {
+    /// Writes the task's pixels as words.
+    #[inline(always)]
+    fn narrow<S: Simd>(&mut self, s: S) {
+        let (c, row) = (self.gather.source.c, row_words::<F>(self.gather.source.c));
+        let pixels = &self.source[self.pixels.start * c..self.pixels.end * c];
+        for (pixel, words) in pixels
+            .chunks_exact(c)
+            .zip(self.narrowed.chunks_exact_mut(row))
+        {
+            for_vectors!(s, c, |at, mask| {
+                // SAFETY: the mask ends with the pixel; a row of words has room for whole vectors.
+                unsafe {
+                    let value = s.load(pixel.as_ptr().add(at), mask);
+                    F::store(s, words.as_mut_ptr().add(at / F::EACH), value);
+                }
+            });
+        }
+    }
+
     /// All pixels of the task for the `V` vectors of output channels from `channel`.
     #[inline(always)]
     fn panel<S: Simd, const P: usize, const V: usize>(&self, s: S, channel: usize) {
-        let rows = self.gather.kernel[0] * self.gather.kernel[1] * self.gather.source.c;
+        let taps = self.gather.kernel[0] * self.gather.kernel[1];
+        let rows = taps * self.gather.source.c.div_ceil(F::EACH);
         let w = &self.packed[rows * channel..rows * (channel + V * S::LANES)];
         let mask = s.mask(self.gather.out.c - channel - (V - 1) * S::LANES);
         let pointwise = self.gather.is_pointwise();
@@ -236,12 +301,21 @@ impl Task<'_> {
         acc: &mut [[S::V; V]; P],
     ) {
         let c = self.gather.source.c;
-        let mut x = [self.source.as_ptr(); P];
+        let words = c.div_ceil(F::EACH);
+        let (values, first, row) = match F::EACH {
+            1 => (self.source, first, c),
+            _ => (
+                &*self.narrowed,
+                first - self.pixels.start,
+                row_words::<F>(c),
+            ),
+        };
+        let mut x = [values.as_ptr(); P];
         for (p, x) in x.iter_mut().enumerate() {
-            *x = self.source[(first + p.min(count - 1)) * c..][..c].as_ptr();
+            *x = values[(first + p.min(count - 1)) * row..][..words].as_ptr();
         }
-        // SAFETY: each `x` was sliced to `c` values; `w` has `c` rows of `V` vectors.
-        unsafe { multiply_run(s, &x, c, w.as_ptr(), acc) };
+        // SAFETY: each `x` was sliced to `words`; `w` has as many rows of `V` vectors.
+        unsafe { multiply_run::<S, F, P, V>(s, &x, words, w.as_ptr(), acc) };
     }
 
     #[inline(always)]
@@ -270,7 +344,7 @@ impl Task<'_> {
                 }
                 // SAFETY: `locate` gives the `c` values of a pixel or as many zeros; inside, those of `kernel[1]` pixels.
                 // All runs together read the panel's rows once.
-                w = unsafe { multiply_run(s, &x, len, w, acc) };
+                w = unsafe { multiply_run::<S, F, P, V>(s, &x, len, w, acc) };
             }
         }
     }

@@ -28,8 +28,25 @@ pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
-use crate::{Accumulate, Epilogue, Nhwc, Window};
+use crate::simd::{Brain, Factors, Single};
+use crate::{Accumulate, Epilogue, Nhwc, Precision, Window};
 use winograd::{Product, WinogradGradient};
+
+/// Runs `$body` with the factors of a precision.
+macro_rules! with_factors {
+    ($precision:expr, |$factors:ident| $body:expr) => {
+        match $precision {
+            Precision::F32 => {
+                let $factors = Single;
+                $body
+            }
+            Precision::Bf16 => {
+                let $factors = Brain;
+                $body
+            }
+        }
+    };
+}
 
 /// Which way a convolution is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +75,7 @@ pub struct Conv2d {
     cout: usize,
     window: Window,
     path: Path,
+    precision: Precision,
 }
 
 impl Conv2d {
@@ -70,12 +88,24 @@ impl Conv2d {
             cout,
             window,
             path,
+            precision: Precision::F32,
         }
     }
 
     /// The same of an input that is joined from parts, of `xs.c` channels together.
     pub fn joined(self, inputs: Inputs) -> Self {
         Self { inputs, ..self }
+    }
+
+    /// The same with factors of another precision. Windows that are neither 1×1 nor Winograd's keep `f32`: they are few,
+    /// and their channels are three or so.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        let pointwise = self.window == Window::POINT;
+        let precision = match self.path {
+            Path::Gather if !pointwise => Precision::F32,
+            _ => precision,
+        };
+        Self { precision, ..self }
     }
 
     /// Shape of the whole input.
@@ -90,19 +120,22 @@ impl Conv2d {
 
     /// Whether weights packed for the other serve this one too.
     pub fn packs_as(self, other: Self) -> bool {
-        let key = |conv: Self| (conv.path, conv.inputs, conv.cout, conv.window);
+        let key = |c: Self| (c.path, c.precision, c.inputs, c.cout, c.window);
         key(self) == key(other)
     }
 
-    fn ys(self) -> Nhwc {
+    /// Shape of the output.
+    pub fn output(self) -> Nhwc {
         self.window.fitted(self.xs, self.cout)
     }
 
     /// Length of the weights packed for [`Conv2d::forward`].
     pub fn packed_len(self) -> usize {
         match self.path {
-            Path::Gather => packed_len(self.window.taps() * self.xs.c, self.cout),
-            Path::Winograd => Product::forward(self).packed_len(),
+            Path::Gather => with_factors!(self.precision, |f| self.gather().packed_len(f)),
+            Path::Winograd => {
+                with_factors!(self.precision, |f| Product::forward(f, self).packed_len())
+            }
         }
     }
 
@@ -110,16 +143,26 @@ impl Conv2d {
     pub fn pack(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack", w.len());
         match self.path {
-            Path::Gather => self.gather().pack(w, Order::Forward, packed),
-            Path::Winograd => Product::forward(self).pack(w, packed),
+            Path::Gather => with_factors!(self.precision, |f| self.gather().pack(
+                f,
+                w,
+                Order::Forward,
+                packed
+            )),
+            Path::Winograd => with_factors!(self.precision, |f| Product::forward(f, self)
+                .pack(w, packed)),
         }
     }
 
     /// Scratch of [`Conv2d::forward`].
     pub fn forward_scratch(self) -> usize {
         match self.path {
-            Path::Gather => self.joining_scratch() + self.gather().scratch(),
-            Path::Winograd => Product::forward(self).scratch(),
+            Path::Gather => {
+                self.joining_scratch() + with_factors!(self.precision, |f| self.gather().scratch(f))
+            }
+            Path::Winograd => {
+                with_factors!(self.precision, |f| Product::forward(f, self).scratch())
+            }
         }
     }
 
@@ -143,17 +186,22 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                self.gather().run(x, packed, finish, y, scratch);
+                with_factors!(self.precision, |f| self
+                    .gather()
+                    .run(f, x, packed, finish, y, scratch));
             }
-            Path::Winograd => Product::forward(self).run_forward(x, packed, finish, y, scratch),
+            Path::Winograd => with_factors!(self.precision, |f| Product::forward(f, self)
+                .run_forward(x, packed, finish, y, scratch)),
         }
     }
 
     /// Length of the weights packed for [`Conv2d::backward_input`].
     pub fn backward_packed_len(self) -> usize {
         match self.path {
-            Path::Gather => packed_len(self.window.taps() * self.cout, self.xs.c),
-            Path::Winograd => Product::backward(self).packed_len(),
+            Path::Gather => with_factors!(self.precision, |f| self.gather_backward().packed_len(f)),
+            Path::Winograd => {
+                with_factors!(self.precision, |f| Product::backward(f, self).packed_len())
+            }
         }
     }
 
@@ -161,16 +209,27 @@ impl Conv2d {
     pub fn pack_backward(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack_backward", w.len());
         match self.path {
-            Path::Gather => self.gather_backward().pack(w, Order::Backward, packed),
-            Path::Winograd => Product::backward(self).pack(w, packed),
+            Path::Gather => with_factors!(self.precision, |f| self.gather_backward().pack(
+                f,
+                w,
+                Order::Backward,
+                packed
+            )),
+            Path::Winograd => with_factors!(self.precision, |f| Product::backward(f, self)
+                .pack(w, packed)),
         }
     }
 
     /// Scratch of [`Conv2d::backward_input`].
     pub fn backward_input_scratch(self) -> usize {
         match self.path {
-            Path::Gather => self.joining_scratch() + self.gather_backward().scratch(),
-            Path::Winograd => Product::backward(self).scratch(),
+            Path::Gather => {
+                self.joining_scratch()
+                    + with_factors!(self.precision, |f| self.gather_backward().scratch(f))
+            }
+            Path::Winograd => {
+                with_factors!(self.precision, |f| Product::backward(f, self).scratch())
+            }
         }
     }
 
@@ -189,15 +248,17 @@ impl Conv2d {
         );
         self.check_output("backward_input", dy.len());
         match (self.path, dx) {
-            (Path::Winograd, dx) => Product::backward(self).run_backward(dy, packed, dx, scratch),
+            (Path::Winograd, dx) => with_factors!(self.precision, |f| Product::backward(f, self)
+                .run_backward(dy, packed, dx, scratch)),
             (Path::Gather, [dx]) if self.inputs.is_whole() => {
                 let finish = Finish {
                     bias: None,
                     activation: None,
                     acc: dx.acc,
                 };
-                self.gather_backward()
-                    .run(dy, packed, finish, dx.data, scratch);
+                with_factors!(self.precision, |f| self
+                    .gather_backward()
+                    .run(f, dy, packed, finish, dx.data, scratch));
             }
             (Path::Gather, dx) => {
                 let (whole, scratch) = scratch.split_at_mut(self.xs.len());
@@ -207,8 +268,9 @@ impl Conv2d {
                     activation: None,
                     acc: Accumulate::Replace,
                 };
-                self.gather_backward()
-                    .run(dy, packed, finish, whole, scratch);
+                with_factors!(self.precision, |f| self
+                    .gather_backward()
+                    .run(f, dy, packed, finish, whole, scratch));
                 self.inputs.divide(whole, self.xs, dx, large);
             }
         }
@@ -217,8 +279,13 @@ impl Conv2d {
     /// Scratch of [`Conv2d::backward_weight`].
     pub fn backward_weight_scratch(self) -> usize {
         match self.path {
-            Path::Gather => self.joining_scratch() + self.weight_gradient().scratch(),
-            Path::Winograd => WinogradGradient::new(self).scratch(),
+            Path::Gather => {
+                self.joining_scratch()
+                    + with_factors!(self.precision, |f| self.weight_gradient(f).scratch())
+            }
+            Path::Winograd => {
+                with_factors!(self.precision, |f| WinogradGradient::new(f, self).scratch())
+            }
         }
     }
 
@@ -241,9 +308,12 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                self.weight_gradient().run(x, dy, dw, acc, scratch);
+                with_factors!(self.precision, |f| self
+                    .weight_gradient(f)
+                    .run(x, dy, dw, acc, scratch));
             }
-            Path::Winograd => WinogradGradient::new(self).run(x, dy, dw, acc, scratch),
+            Path::Winograd => with_factors!(self.precision, |f| WinogradGradient::new(f, self)
+                .run(x, dy, dw, acc, scratch)),
         }
     }
 
@@ -255,8 +325,8 @@ impl Conv2d {
         Gather::backward(self.xs, self.cout, self.window)
     }
 
-    fn weight_gradient(self) -> WeightGradient {
-        WeightGradient::new(self.xs, self.cout, self.window)
+    fn weight_gradient<F: Factors>(self, factors: F) -> WeightGradient<F> {
+        WeightGradient::new(factors, self.xs, self.cout, self.window)
     }
 
     /// Room to write out an input that `gather`, which reads one tensor, is given in parts.
@@ -284,7 +354,7 @@ impl Conv2d {
     fn check_output(self, name: &str, len: usize) {
         assert_eq!(
             len,
-            self.ys().len(),
+            self.output().len(),
             "conv2d::{name}: length of y for {self:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! Weights in the order in which the tiles read them.
 
 use crate::parallel::{Shared, for_each};
-use crate::simd::lanes;
+use crate::simd::{Factors, bf16, lanes};
 use std::ops::Range;
 
 /// Widest panel in vectors.
@@ -56,13 +56,13 @@ impl Panels {
     }
 }
 
-/// Length of a packed matrix of `rows` × `outputs`.
+/// Length of a packed matrix of `rows` × `outputs`, words of rows counted for narrow factors.
 pub(crate) fn packed_len(rows: usize, outputs: usize) -> usize {
     rows * outputs.next_multiple_of(16)
 }
 
-/// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` values, zeros after the last channel.
-pub(crate) fn pack(
+/// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` words, zeros after the last channel.
+pub(crate) fn pack<F: Factors>(
     w: &[f32],
     order: Order,
     taps: usize,
@@ -70,26 +70,44 @@ pub(crate) fn pack(
     outputs: usize,
     packed: &mut [f32],
 ) {
-    let (panels, rows) = (Panels::new(outputs), taps * inputs);
+    assert!(F::EACH == 1 || taps == 1, "words hold inputs of one tap");
+    let (panels, rows) = (Panels::new(outputs), taps * inputs.div_ceil(F::EACH));
     let packed = Shared::new(packed);
     for_each(panels.count, |index| {
         let (start, vectors) = panels.panel(index);
-        let width = vectors * lanes();
+        let (channels, width) = (panels.channels(index), vectors * lanes());
         // SAFETY: panels are disjoint, each `rows` rows of its own channels.
         let panel = unsafe { packed.part(rows * start..rows * (start + width)) };
         for (row, into) in panel.chunks_exact_mut(width).enumerate() {
-            let (tap, input) = (row / inputs, row % inputs);
-            let channels = panels.channels(index);
             let (into, rest) = into.split_at_mut(channels.len());
+            let (tap, input) = (row * F::EACH / inputs, row * F::EACH % inputs);
             copy_row(
                 w,
                 order,
                 [taps, inputs, outputs],
                 tap,
                 input,
-                channels,
+                channels.clone(),
                 into,
             );
+            if F::EACH == 2 {
+                let mut upper = [0.0; WIDEST * 16];
+                let upper = &mut upper[..channels.len()];
+                if input + 1 < inputs {
+                    copy_row(
+                        w,
+                        order,
+                        [taps, inputs, outputs],
+                        tap,
+                        input + 1,
+                        channels.clone(),
+                        upper,
+                    );
+                }
+                for (word, upper) in into.iter_mut().zip(upper) {
+                    *word = f32::from_bits(bf16(*upper) << 16 | bf16(*word));
+                }
+            }
             rest.fill(0.0);
         }
     });

@@ -1,13 +1,14 @@
 //! The inner loops: a tile of results in registers.
 
-use crate::simd::Simd;
+use crate::simd::{Factors, Simd};
 
-/// `acc[p][v] += Σ_i x[p][i] · w[i][v]`, with `w` the next `len` rows of a packed panel; returns the panel behind them.
+/// `acc[p][v] += Σ_i x[p][i] · w[i][v]` over `len` words, with `w` the next `len` rows of a packed panel; returns the panel
+/// behind them.
 ///
 /// # Safety
-/// Every `x[p]` has `len` values, and `w` has `len · V · LANES`.
+/// Every `x[p]` has `len` words, and `w` has `len · V · LANES`.
 #[inline(always)]
-pub(super) unsafe fn multiply_run<S: Simd, const P: usize, const V: usize>(
+pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: usize>(
     s: S,
     x: &[*const f32; P],
     len: usize,
@@ -24,7 +25,7 @@ pub(super) unsafe fn multiply_run<S: Simd, const P: usize, const V: usize>(
             // SAFETY: `i < len`.
             let value = s.splat(unsafe { *x[p].add(i) });
             for v in 0..V {
-                acc[p][v] = s.mul_add(value, weights[v], acc[p][v]);
+                acc[p][v] = F::multiply_add(s, value, weights[v], acc[p][v]);
             }
         }
         // SAFETY: at most one past the panel's end.
@@ -33,12 +34,12 @@ pub(super) unsafe fn multiply_run<S: Simd, const P: usize, const V: usize>(
     w
 }
 
-/// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` pixels; the last vector of `dy` is cut by `mask`.
+/// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` words of pixels; the last vector of `dy` is cut by `mask`.
 ///
 /// # Safety
 /// The pixels' `R` values at `x` and the masked `V` vectors at `dy` are readable.
 #[inline(always)]
-pub(super) unsafe fn outer_products<S: Simd, const R: usize, const V: usize>(
+pub(super) unsafe fn outer_products<S: Simd, F: Factors, const R: usize, const V: usize>(
     s: S,
     mut x: *const f32,
     x_step: usize,
@@ -65,7 +66,7 @@ pub(super) unsafe fn outer_products<S: Simd, const R: usize, const V: usize>(
             // SAFETY: the caller vouches for this pixel's `R` values.
             let value = s.splat(unsafe { *x.add(r) });
             for v in 0..V {
-                acc[r][v] = s.mul_add(value, gradients[v], acc[r][v]);
+                acc[r][v] = F::multiply_add(s, value, gradients[v], acc[r][v]);
             }
         }
         x = x.wrapping_add(x_step);

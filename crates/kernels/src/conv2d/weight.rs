@@ -2,13 +2,16 @@
 
 use super::pack::Panels;
 use super::tile::outer_products;
-use crate::parallel::{Shared, for_each, part};
-use crate::simd::{Kernel, Simd, dispatch, lanes};
+use crate::parallel::{Shared, for_each_with, part, workers};
+use crate::simd::{Factors, Kernel, Simd, for_vectors, lanes};
 use crate::{Accumulate, Nhwc, Window};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Pixels summed in registers before a tile is added to memory: their gradients stay in the first-level cache.
 const BAND: usize = 160;
+/// Input channels whose words a task holds at a time: with the panel's, they stay in the first-level cache.
+const CHANNELS: usize = 48;
 /// Tasks wanted, so that a few cores get equal shares.
 const TASKS: usize = 16;
 /// Values that all partial sums together may have; beyond, tasks split the weights instead of the pixels.
@@ -16,7 +19,8 @@ const PARTIALS: usize = 1 << 18;
 
 /// The plan of a weight gradient, made from shapes alone.
 #[derive(Clone, Copy)]
-pub(crate) struct WeightGradient {
+pub(crate) struct WeightGradient<F> {
+    factors: PhantomData<F>,
     xs: Nhwc,
     ys: Nhwc,
     window: Window,
@@ -29,11 +33,13 @@ pub(crate) struct WeightGradient {
     rows: usize,
 }
 
-impl WeightGradient {
-    pub(crate) fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
+impl<F: Factors> WeightGradient<F> {
+    /// Narrow factors are for pointwise convolutions only.
+    pub(crate) fn new(_: F, xs: Nhwc, cout: usize, window: Window) -> Self {
         let ys = window.fitted(xs, cout);
         let pointwise =
             window.kernel == [1, 1] && window.stride == 1 && ys.with_channels(xs.c) == xs;
+        assert!(F::EACH == 1 || pointwise, "narrow factors for a window");
         // A 1×1 convolution knows no rows: cut the pixels as it suits.
         let flat = |shape: Nhwc| Nhwc {
             n: 1,
@@ -64,6 +70,7 @@ impl WeightGradient {
             .min(xs.c.div_ceil(16))
             .max(1);
         Self {
+            factors: PhantomData,
             xs,
             ys,
             window,
@@ -78,12 +85,25 @@ impl WeightGradient {
         self.window.taps() * self.xs.c * self.ys.c
     }
 
-    pub(crate) fn scratch(self) -> usize {
+    fn partials_len(self) -> usize {
         if self.partials == 1 {
             0
         } else {
             self.partials * self.weights()
         }
+    }
+
+    /// Words of a task's pixels, where they are not read as they lie.
+    fn narrowed(self) -> usize {
+        if F::EACH == 1 {
+            0
+        } else {
+            BAND / F::EACH * (CHANNELS + self.panels.width())
+        }
+    }
+
+    pub(crate) fn scratch(self) -> usize {
+        self.partials_len().next_multiple_of(16) + workers() * self.narrowed()
     }
 
     pub(crate) fn run(
@@ -100,34 +120,41 @@ impl WeightGradient {
             "scratch has {} values, the weight gradient needs {need}",
             scratch.len()
         );
+        let (sums, scratch) = scratch.split_at_mut(self.partials_len().next_multiple_of(16));
         if self.partials == 1 {
             if acc == Accumulate::Replace {
                 dw.fill(0.0);
             }
-            return self.accumulate(x, dy, dw);
+            return self.accumulate(x, dy, dw, scratch);
         }
-        let scratch = &mut scratch[..need];
-        scratch.fill(0.0);
-        self.accumulate(x, dy, scratch);
-        crate::elementwise::sum_parts(scratch, dw, acc);
+        let sums = &mut sums[..self.partials_len()];
+        sums.fill(0.0);
+        self.accumulate(x, dy, sums, scratch);
+        crate::elementwise::sum_parts(sums, dw, acc);
     }
 
     /// Adds each partial sum to its part of `partials`.
-    fn accumulate(self, x: &[f32], dy: &[f32], partials: &mut [f32]) {
+    fn accumulate(self, x: &[f32], dy: &[f32], partials: &mut [f32], scratch: &mut [f32]) {
         let out = Shared::new(partials);
         let tiles = self.panels.count * self.blocks;
-        for_each(self.partials * tiles, |task| {
-            let (partial, tile) = (task / tiles, task % tiles);
-            dispatch(Task {
-                plan: self,
-                x,
-                dy,
-                out,
-                partial,
-                panel: tile / self.blocks,
-                block: tile % self.blocks,
-            });
-        });
+        for_each_with(
+            self.partials * tiles,
+            scratch,
+            self.narrowed(),
+            |task, scratch| {
+                let (partial, tile) = (task / tiles, task % tiles);
+                F::dispatch(Task {
+                    plan: self,
+                    x,
+                    dy,
+                    out,
+                    partial,
+                    panel: tile / self.blocks,
+                    block: tile % self.blocks,
+                    narrowed: scratch,
+                });
+            },
+        );
     }
 
     /// Input channels of a block: a multiple of 16 but for the last.
@@ -137,14 +164,16 @@ impl WeightGradient {
     }
 }
 
-struct Task<'a> {
-    plan: WeightGradient,
+struct Task<'a, F> {
+    plan: WeightGradient<F>,
     x: &'a [f32],
     dy: &'a [f32],
     out: Shared<'a, f32>,
     partial: usize,
     panel: usize,
     block: usize,
+    /// Room for the words of a band: of the panel's gradients, then of some input channels.
+    narrowed: &'a mut [f32],
 }
 
 /// A rectangle of output pixels: rows (over all images) and columns.
@@ -154,9 +183,9 @@ struct Band {
     columns: Range<usize>,
 }
 
-impl Kernel for Task<'_> {
+impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let WeightGradient {
             ys, rows, partials, ..
         } = self.plan;
@@ -171,18 +200,20 @@ impl Kernel for Task<'_> {
         );
         for band in part(row_bands * column_bands, partials, self.partial) {
             let (row, column) = (band / column_bands, band % column_bands);
-            self.band(
-                s,
-                &Band {
-                    rows: row * rows..((row + 1) * rows).min(ys.n * ys.h),
-                    columns: part(ys.w, column_bands, column),
-                },
-            );
+            let band = Band {
+                rows: row * rows..((row + 1) * rows).min(ys.n * ys.h),
+                columns: part(ys.w, column_bands, column),
+            };
+            if F::EACH == 1 {
+                self.band(s, &band);
+            } else {
+                self.narrow_band(s, &band.columns);
+            }
         }
     }
 }
 
-impl Task<'_> {
+impl<F: Factors> Task<'_, F> {
     #[inline(always)]
     fn band<S: Simd>(&self, s: S, band: &Band) {
         let channels = self.plan.block(self.block);
@@ -218,6 +249,95 @@ impl Task<'_> {
             2.. => self.tile::<S, 2, V>(s, band, c),
             _ => self.tile::<S, 1, V>(s, band, c),
         }
+    }
+
+    /// A pointwise convolution's pixels, of which neighbours share a word.
+    #[inline(always)]
+    fn narrow_band<S: Simd>(&mut self, s: S, pixels: &Range<usize>) {
+        let WeightGradient { xs, ys, panels, .. } = self.plan;
+        let (outputs, width) = (panels.channels(self.panel), panels.width());
+        let (dy, x) = self.narrowed.split_at_mut(BAND / F::EACH * width);
+        let (dy, x) = (dy.as_mut_ptr(), x.as_mut_ptr());
+        // SAFETY: a band has room for the words of its pixels, in rows of whole vectors.
+        unsafe {
+            pair_rows(
+                s,
+                &self.dy[..ys.len()],
+                ys.c,
+                pixels,
+                outputs.clone(),
+                dy,
+                width,
+            )
+        };
+        let channels = self.plan.block(self.block);
+        for first in channels.clone().step_by(CHANNELS) {
+            let run = first..channels.end.min(first + CHANNELS);
+            // SAFETY: as above.
+            unsafe {
+                pair_rows(
+                    s,
+                    &self.x[..xs.len()],
+                    xs.c,
+                    pixels,
+                    run.clone(),
+                    x,
+                    CHANNELS,
+                )
+            };
+            let words = pixels.len().div_ceil(F::EACH);
+            let mut c = 0;
+            while c < run.len() {
+                c += self.narrow_tiles(s, run.start, c, run.len() - c, words, x, dy);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn narrow_tiles<S: Simd>(
+        &self,
+        s: S,
+        first: usize,
+        c: usize,
+        left: usize,
+        words: usize,
+        x: *const f32,
+        dy: *const f32,
+    ) -> usize {
+        let (_, vectors) = self.plan.panels.panel(self.panel);
+        match (vectors, left) {
+            (1, 16..) => self.narrow_tile::<S, 16, 1>(s, first, c, words, x, dy),
+            (1, 4..) => self.narrow_tile::<S, 4, 1>(s, first, c, words, x, dy),
+            (1, _) => self.narrow_tile::<S, 1, 1>(s, first, c, words, x, dy),
+            (2, 8..) => self.narrow_tile::<S, 8, 2>(s, first, c, words, x, dy),
+            (2, 4..) => self.narrow_tile::<S, 4, 2>(s, first, c, words, x, dy),
+            (2, _) => self.narrow_tile::<S, 1, 2>(s, first, c, words, x, dy),
+            (_, 8..) => self.narrow_tile::<S, 8, 3>(s, first, c, words, x, dy),
+            (_, 4..) => self.narrow_tile::<S, 4, 3>(s, first, c, words, x, dy),
+            (_, _) => self.narrow_tile::<S, 1, 3>(s, first, c, words, x, dy),
+        }
+    }
+
+    #[inline(always)]
+    fn narrow_tile<S: Simd, const R: usize, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        c: usize,
+        words: usize,
+        x: *const f32,
+        dy: *const f32,
+    ) -> usize {
+        let mut acc = [[s.splat(0.0); V]; R];
+        let (x, width, mask) = (
+            x.wrapping_add(c),
+            self.plan.panels.width(),
+            s.mask(S::LANES),
+        );
+        // SAFETY: `words` rows of `CHANNELS` inputs and of the panel's gradients were paired.
+        unsafe { outer_products::<S, F, R, V>(s, x, CHANNELS, dy, width, words, mask, &mut acc) };
+        self.add_tile(s, 0, first + c, &acc);
+        R
     }
 
     /// All taps of `R` input channels and the panel's output channels.
@@ -273,7 +393,7 @@ impl Task<'_> {
             // the mask ends with `dy`'s channels.
             unsafe {
                 let (x, dy) = (self.x.as_ptr().add(x), self.dy.as_ptr().add(dy));
-                outer_products(
+                outer_products::<S, F, R, V>(
                     s,
                     x,
                     window.stride * xs.c,
@@ -322,4 +442,37 @@ fn inside(columns: &Range<usize>, k: usize, pad: usize, stride: usize, len: usiz
         0
     };
     columns.start.max(first)..columns.end.min(end).max(columns.start.max(first))
+}
+
+/// The pixels `pixels` of some channels as words of two neighbours, `step` words a row; an odd last one has zero for a
+/// neighbour.
+///
+/// # Safety
+/// `to` has as many rows of whole vectors.
+#[inline(always)]
+unsafe fn pair_rows<S: Simd>(
+    s: S,
+    values: &[f32],
+    c: usize,
+    pixels: &Range<usize>,
+    channels: Range<usize>,
+    to: *mut f32,
+    step: usize,
+) {
+    let values = &values[pixels.start * c..pixels.end * c];
+    for (row, pair) in values.chunks(2 * c).enumerate() {
+        for_vectors!(s, channels.len(), |at, mask| {
+            let from = pair.as_ptr().wrapping_add(channels.start + at);
+            // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller vouches for `to`.
+            unsafe {
+                let upper = if pair.len() > c {
+                    s.load(from.add(c), mask)
+                } else {
+                    s.splat(0.0)
+                };
+                let word = s.pair(s.load(from, mask), upper);
+                s.store(to.add(row * step + at), s.mask(S::LANES), word);
+            }
+        });
+    }
 }

@@ -4,13 +4,15 @@
 //! loop: it is then compiled anew inside each of the functions below that turn an instruction set on. Vectors carry a
 //! [`Simd::Mask`] so that a row's last few channels need no second loop.
 
+mod factors;
 mod math;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use factors::{Brain, Factors, Single};
 pub(crate) use math::{activate, activation_gradient};
-pub(crate) use portable::Portable;
+pub(crate) use portable::{Portable, bf16};
 
 /// An instruction set. A value of such a type is proof that the machine has it.
 ///
@@ -45,6 +47,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `value` where `x > 0`, else zero.
     fn where_positive(self, x: Self::V, value: Self::V) -> Self::V;
+    /// bf16 numbers in pairs: lane `i` holds `low[i]` in its lower half and `high[i]` in its upper, rounded to nearest even.
+    /// Such vectors and the words that they are stored as have the type of `f32`, but are no numbers.
+    fn pair(self, low: Self::V, high: Self::V) -> Self::V;
+    /// `a_low · b_low + a_high · b_high + c` of pairs `a` and `b`, and `f32` `c`.
+    fn dot(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Writes neighbouring lanes as pairs: half as many words as lanes.
+    ///
+    /// # Safety
+    /// `LANES / 2` words at `to` are writable.
+    unsafe fn store_narrow(self, to: *mut f32, value: Self::V);
     /// `x · 2ⁿ` for integral `n` in −126..=128 (2¹²⁸ may count as infinite).
     fn scale_by_power_of_two(self, x: Self::V, n: Self::V) -> Self::V;
 }
@@ -89,6 +101,17 @@ fn found() -> (Option<x86::Avx512>, Option<x86::Avx2>) {
         Ok("avx2") => (None, x86::Avx2::detect()),
         _ => (x86::Avx512::detect(), x86::Avx2::detect()),
     })
+}
+
+/// As [`dispatch`], for a kernel that multiplies bf16 pairs: with the instruction for it, where there is one.
+pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(_), _) = found()
+        && let Some(simd) = x86::Avx512::detect_bf16()
+    {
+        return x86::with_avx512_bf16(kernel, simd);
+    }
+    dispatch(kernel);
 }
 
 /// Runs `kernel` with the best instruction set of this machine.

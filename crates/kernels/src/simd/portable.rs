@@ -13,6 +13,18 @@ fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
     out
 }
 
+/// The upper half of a number, rounded to nearest even; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16;
+    if value.is_nan() {
+        bits >> 16 | 0x40
+    } else {
+        rounded
+    }
+}
+
 impl Simd for Portable {
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
@@ -76,6 +88,25 @@ impl Simd for Portable {
     #[inline(always)]
     fn where_positive(self, x: [f32; 8], value: [f32; 8]) -> [f32; 8] {
         zip(x, value, |x, value| if x > 0.0 { value } else { 0.0 })
+    }
+    #[inline(always)]
+    fn pair(self, low: [f32; 8], high: [f32; 8]) -> [f32; 8] {
+        zip(low, high, |low, high| {
+            f32::from_bits(bf16(high) << 16 | bf16(low))
+        })
+    }
+    #[inline(always)]
+    fn dot(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        let low = |x: f32| f32::from_bits(x.to_bits() << 16);
+        let high = |x: f32| f32::from_bits(x.to_bits() & 0xFFFF_0000);
+        let products = zip(a, b, |a, b| low(a) * low(b) + high(a) * high(b));
+        self.add(c, products)
+    }
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32, value: [f32; 8]) {
+        let halves = value.map(|value| bf16(value) as u16);
+        // SAFETY: the caller vouches for four words.
+        unsafe { to.cast::<[u16; 8]>().write_unaligned(halves) };
     }
     #[inline(always)]
     fn scale_by_power_of_two(self, x: [f32; 8], n: [f32; 8]) -> [f32; 8] {

@@ -3,15 +3,21 @@
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F and VL.
+/// Proof that the machine has AVX-512 F and VL; if `BF16`, also the instructions for bf16.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool = false>(());
 
 /// Proof that the machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
 impl Avx512 {
+    /// The same with the instructions for bf16.
+    pub(crate) fn detect_bf16() -> Option<Avx512<true>> {
+        let found = Self::detect().is_some() && is_x86_feature_detected!("avx512bf16");
+        found.then_some(Avx512(()))
+    }
+
     pub(crate) fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
         (found && is_x86_feature_detected!("fma")).then_some(Self(()))
@@ -27,6 +33,15 @@ impl Avx2 {
 pub(crate) fn with_avx512<K: Kernel>(kernel: K, simd: Avx512) {
     #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     fn run<K: Kernel>(kernel: K, simd: Avx512) {
+        kernel.run(simd);
+    }
+    // SAFETY: `simd` is proof of the features.
+    unsafe { run(kernel, simd) }
+}
+
+pub(crate) fn with_avx512_bf16<K: Kernel>(kernel: K, simd: Avx512<true>) {
+    #[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+    fn run<K: Kernel>(kernel: K, simd: Avx512<true>) {
         kernel.run(simd);
     }
     // SAFETY: `simd` is proof of the features.
@@ -53,7 +68,7 @@ macro_rules! arithmetic {
     };
 }
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
     type V = __m512;
@@ -99,6 +114,74 @@ impl Simd for Avx512 {
                 _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()),
                 value,
             )
+        }
+    }
+    #[inline(always)]
+    fn pair(self, low: __m512, high: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let low = _mm512_srli_epi32::<16>(self.rounded(low));
+            let high = _mm512_and_si512(
+                self.rounded(high),
+                _mm512_set1_epi32(0xFFFF_0000_u32 as i32),
+            );
+            _mm512_castsi512_ps(_mm512_or_si512(low, high))
+        }
+    }
+    #[inline(always)]
+    fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature, `BF16` of the one for bf16; pairs are bits of any kind.
+        unsafe {
+            if BF16 {
+                let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
+                return _mm512_dpbf16_ps(c, pairs(a), pairs(b));
+            }
+            let low = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(x)));
+            let mask = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
+            let high = |x| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), mask));
+            self.mul_add(low(a), low(b), self.mul_add(high(a), high(b), c))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32, value: __m512) {
+        // SAFETY: `self` is proof of the feature; the caller vouches for eight words.
+        unsafe {
+            if BF16 {
+                let halves = _mm512_cvtneps_pbh(value);
+                return _mm256_storeu_si256(
+                    to.cast(),
+                    std::mem::transmute::<__m256bh, __m256i>(halves),
+                );
+            }
+            let upper = _mm512_srli_epi32::<16>(self.rounded(value));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
+        }
+    }
+}
+
+impl<const BF16: bool> Avx512<BF16> {
+    /// Each number with its upper half rounded to nearest even; the lower half is arbitrary. NaN stays NaN if its upper
+    /// half says so, which arithmetic's own do.
+    #[inline(always)]
+    fn rounded(self, x: __m512) -> __m512i {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let bits = _mm512_castps_si512(x);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)))
+        }
+    }
+}
+
+impl Avx2 {
+    /// As [`Avx512::rounded`].
+    #[inline(always)]
+    fn rounded(self, x: __m256) -> __m256i {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let bits = _mm256_castps_si256(x);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)))
         }
     }
 }
@@ -156,6 +239,38 @@ impl Simd for Avx2 {
         unsafe {
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
             _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+    #[inline(always)]
+    fn pair(self, low: __m256, high: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(self.rounded(low));
+            let high = _mm256_and_si256(
+                self.rounded(high),
+                _mm256_set1_epi32(0xFFFF_0000_u32 as i32),
+            );
+            _mm256_castsi256_ps(_mm256_or_si256(low, high))
+        }
+    }
+    #[inline(always)]
+    fn dot(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(x)));
+            let mask = _mm256_set1_epi32(0xFFFF_0000_u32 as i32);
+            let high = |x| _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(x), mask));
+            self.mul_add(low(a), low(b), self.mul_add(high(a), high(b), c))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_narrow(self, to: *mut f32, value: __m256) {
+        // SAFETY: `self` is proof of the feature; the caller vouches for four words.
+        unsafe {
+            let upper = _mm256_srli_epi32::<16>(self.rounded(value));
+            let halves = _mm256_packus_epi32(upper, upper);
+            let halves = _mm256_permute4x64_epi64::<0b10_00>(halves);
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(halves));
         }
     }
 }

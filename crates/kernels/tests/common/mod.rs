@@ -154,6 +154,56 @@ pub(crate) fn conv2d_case(
     })
 }
 
+/// A number rounded to bf16, to nearest even.
+pub(crate) fn bf16(value: f64) -> f64 {
+    let bits = (value as f32).to_bits();
+    f32::from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000).into()
+}
+
+/// A 1×1 convolution of bf16 factors, against exact sums of rounded factors.
+pub(crate) fn narrow_case(xs: Nhwc, cout: usize) -> Option<Case> {
+    let window = Window::POINT;
+    let mut case = conv2d_case(xs, cout, window, None)?;
+    let conv = Conv2d::new(xs, cout, window).with_precision(Precision::Bf16);
+    let round = |x: &[f64]| -> Vec<f64> { x.iter().map(|v| bf16(*v)).collect() };
+    case.name = format!("narrow {}", case.name);
+    run_with(&mut case, conv);
+    case.reference_forward =
+        Box::new(move |i| conv::conv2d_forward(&round(&i[0]), xs, &round(&i[1]), cout, window));
+    case.reference_backward = Box::new(move |i, dy| {
+        let dy = round(dy);
+        vec![
+            conv::conv2d_backward_input(&dy, &round(&i[1]), xs, cout, window),
+            conv::conv2d_backward_weight(&round(&i[0]), &dy, xs, cout, window),
+        ]
+    });
+    Some(case)
+}
+
+/// A 3×3 convolution by Winograd's way with bf16 factors.
+pub(crate) fn narrow_winograd_case(xs: Nhwc, cout: usize, window: Window) -> Option<Case> {
+    let mut case = conv2d_case(xs, cout, window, None)?;
+    let conv = Conv2d::new(xs, cout, window).with_precision(Precision::Bf16);
+    case.name = format!("narrow {}", case.name);
+    run_with(&mut case, conv);
+    Some(case)
+}
+
+fn run_with(case: &mut Case, conv: Conv2d) {
+    let (len, taps) = (conv.output().len(), case.inputs[1].len());
+    assert!(taps > 0 && len > 0);
+    case.forward = Box::new(move |i| {
+        let mut y = garbage(len);
+        conv_forward(conv, &[&i[0]], &i[1], Epilogue::default(), &mut y);
+        y
+    });
+    case.backward = Box::new(move |i, dy, acc, d| {
+        let [dx, dw] = &mut d[..] else { unreachable!() };
+        let mut dx = [PartGradient { data: dx, acc }];
+        conv_backward(conv, &[&i[0]], &i[1], dy, &mut dx, dw, acc);
+    });
+}
+
 /// A convolution whose input is joined from parts of the channels given, some of them doubled as they are read.
 pub(crate) fn joined_case(
     xs: Nhwc,

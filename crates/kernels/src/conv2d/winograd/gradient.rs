@@ -2,14 +2,17 @@
 //! gradient, summed over tiles and transformed back to taps once.
 
 use super::tiling::Tiling;
-use super::transform::{self, Grid, IN, Input, Load, OutputGradient, POINTS, Store, both_axes};
+use super::transform::{
+    self, Grid, IN, Input, Load, OutputGradient, Over, POINTS, Store, both_axes,
+};
 use crate::Accumulate;
 use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::{Inputs, Run};
 use crate::conv2d::pack::Panels;
 use crate::conv2d::tile::outer_products;
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
-use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+use crate::simd::{Factors, Kernel, Simd, dispatch, for_vectors};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Tasks wanted, so that a few cores get equal shares.
@@ -25,7 +28,8 @@ const PARTIALS: usize = 1 << 21;
 
 /// The plan of a weight gradient, made from shapes alone.
 #[derive(Clone, Copy)]
-pub(in crate::conv2d) struct WeightGradient {
+pub(in crate::conv2d) struct WeightGradient<F> {
+    factors: PhantomData<F>,
     tiling: Tiling,
     inputs: Inputs,
     panels: Panels,
@@ -38,8 +42,8 @@ pub(in crate::conv2d) struct WeightGradient {
     tiles: usize,
 }
 
-impl WeightGradient {
-    pub(in crate::conv2d) fn new(conv: Conv2d) -> Self {
+impl<F: Factors> WeightGradient<F> {
+    pub(in crate::conv2d) fn new(_: F, conv: Conv2d) -> Self {
         let Conv2d {
             xs,
             window,
@@ -48,7 +52,7 @@ impl WeightGradient {
             ..
         } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
-        let tiling = Tiling::new(xs, conv.ys(), pad);
+        let tiling = Tiling::new(xs, conv.output(), pad);
         let (panels, tiles) = (Panels::new(cout), tiling.count());
         let blocks = inputs.runs(CHANNELS);
         let affordable = PARTIALS / (POINTS * xs.c * cout.next_multiple_of(16));
@@ -63,6 +67,7 @@ impl WeightGradient {
             TILES_OF_LARGE
         };
         Self {
+            factors: PhantomData,
             tiling,
             inputs,
             panels,
@@ -88,7 +93,9 @@ impl WeightGradient {
     }
 
     fn task_scratch(self) -> usize {
-        POINTS * (step(self.tiles, CHANNELS) + self.group() * step(self.tiles, self.panels.width()))
+        POINTS
+            * (step(self.tiles.div_ceil(F::EACH), CHANNELS)
+                + self.group() * step(self.tiles.div_ceil(F::EACH), self.panels.width()))
     }
 
     fn zeros(self) -> usize {
@@ -154,7 +161,7 @@ impl WeightGradient {
                     self.parts,
                     rectangle % self.parts,
                 );
-                dispatch(Task {
+                F::dispatch(Task {
                     plan: self,
                     x,
                     dy,
@@ -176,8 +183,8 @@ fn step(tiles: usize, row: usize) -> usize {
 }
 
 /// A partial sum of a rectangle of the weights.
-struct Task<'a> {
-    plan: WeightGradient,
+struct Task<'a, F> {
+    plan: WeightGradient<F>,
     x: &'a [&'a [f32]],
     dy: &'a [f32],
     zeros: &'a [f32],
@@ -189,7 +196,7 @@ struct Task<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let WeightGradient {
@@ -200,10 +207,13 @@ impl Kernel for Task<'_> {
             ..
         } = self.plan;
         let tiles = part(tiling.count(), partials, self.partial);
-        let inputs = Grid::points(self.scratch.as_ptr().cast_mut(), step(most, CHANNELS));
+        let inputs = Grid::points(
+            self.scratch.as_ptr().cast_mut(),
+            step(most.div_ceil(F::EACH), CHANNELS),
+        );
         let first_gradient = inputs.first.wrapping_add(POINTS * inputs.column);
         let gradient = |panel: usize| {
-            let step = step(most, panels.width());
+            let step = step(most.div_ceil(F::EACH), panels.width());
             Grid::points(
                 first_gradient.wrapping_add((panel - self.group.start) * POINTS * step),
                 step,
@@ -241,46 +251,79 @@ struct Block {
     first: bool,
 }
 
-impl Task<'_> {
-    /// Transforms some channels of the input under the tiles.
+impl<F: Factors> Task<'_, F> {
+    /// Transforms some channels of the input under the tiles; the tiles of a word lie in one row.
     #[inline(always)]
     fn inputs<S: Simd>(&self, s: S, run: Run, tiles: Range<usize>, to: Grid) {
         let WeightGradient { tiling, inputs, .. } = self.plan;
-        for (i, tile) in tiles.enumerate() {
+        for (i, tile) in tiles.clone().enumerate() {
             let patch = tiling.input(tile, inputs.parts()[run.part], self.x[run.part], self.zeros);
+            let to = to.shifted(i / F::EACH * CHANNELS);
             // SAFETY: a row at each point has whole vectors for all channels.
             unsafe {
-                patch.transform(
-                    s,
-                    Input,
-                    run.first,
-                    run.count,
-                    to.shifted(i * CHANNELS),
-                    S::LANES,
-                )
-            };
+                match i % F::EACH {
+                    0 => patch.transform(s, Input, run.first, run.count, to, S::LANES),
+                    _ => patch.transform(s, Input, run.first, run.count, Over(to), S::LANES),
+                }
+            }
         }
+        self.fill_word(
+            s,
+            tiles.len(),
+            run.count,
+            to.shifted(tiles.len() / F::EACH * CHANNELS),
+        );
     }
 
-    /// Transforms a panel of the output's gradient under the tiles.
+    /// Transforms a panel of the output's gradient under the tiles, alike.
     #[inline(always)]
     fn gradients<S: Simd>(&self, s: S, panel: usize, tiles: Range<usize>, to: Grid) {
-        let channels = self.plan.panels.channels(panel);
-        for (i, tile) in tiles.enumerate() {
+        let (channels, width) = (self.plan.panels.channels(panel), self.plan.panels.width());
+        for (i, tile) in tiles.clone().enumerate() {
             let patch = self.plan.tiling.output(tile, self.dy, self.zeros);
-            let to = to.shifted(i * self.plan.panels.width());
+            let to = to.shifted(i / F::EACH * width);
             // SAFETY: as above.
             unsafe {
-                patch.transform(
-                    s,
-                    OutputGradient,
-                    channels.start,
-                    channels.len(),
-                    to,
-                    S::LANES,
-                )
-            };
+                match i % F::EACH {
+                    0 => patch.transform(
+                        s,
+                        OutputGradient,
+                        channels.start,
+                        channels.len(),
+                        to,
+                        S::LANES,
+                    ),
+                    _ => patch.transform(
+                        s,
+                        OutputGradient,
+                        channels.start,
+                        channels.len(),
+                        Over(to),
+                        S::LANES,
+                    ),
+                }
+            }
         }
+        self.fill_word(
+            s,
+            tiles.len(),
+            channels.len(),
+            to.shifted(tiles.len() / F::EACH * width),
+        );
+    }
+
+    /// Zeros for the tiles that the last row's words have room for, if there are too few.
+    #[inline(always)]
+    fn fill_word<S: Simd>(&self, s: S, tiles: usize, channels: usize, row: Grid) {
+        if tiles.is_multiple_of(F::EACH) {
+            return;
+        }
+        for_vectors!(s, channels, |at, _mask| {
+            for point in 0..POINTS {
+                // SAFETY: whole vectors, of which the lower numbers have been written.
+                unsafe { Over(row.shifted(at)).store(s, point / IN, point % IN, s.splat(0.0)) };
+            }
+        });
     }
 
     #[inline(always)]
@@ -340,13 +383,13 @@ impl Task<'_> {
         let mut acc = [[s.splat(0.0); V]; R];
         // SAFETY: `block.tiles` rows of `CHANNELS` inputs and of a panel's gradients were transformed at this point.
         unsafe {
-            outer_products(
+            outer_products::<S, F, R, V>(
                 s,
                 x,
                 CHANNELS,
                 dy,
                 plan.panels.width(),
-                block.tiles,
+                block.tiles.div_ceil(F::EACH),
                 full,
                 &mut acc,
             )
@@ -375,15 +418,15 @@ impl Task<'_> {
 }
 
 /// One input channel's taps, from all partial sums.
-struct Taps<'a> {
-    plan: WeightGradient,
+struct Taps<'a, F> {
+    plan: WeightGradient<F>,
     sums: &'a [f32],
     input: usize,
     dw: Shared<'a, f32>,
     acc: Accumulate,
 }
 
-impl Kernel for Taps<'_> {
+impl<F: Factors> Kernel for Taps<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (outputs, cin) = (self.plan.panels.outputs, self.plan.tiling.source.c);
@@ -402,12 +445,12 @@ impl Kernel for Taps<'_> {
 }
 
 /// The partial sums of a vector of weights, by point.
-struct Sums<'a, 'b> {
-    taps: &'a Taps<'b>,
+struct Sums<'a, 'b, F> {
+    taps: &'a Taps<'b, F>,
     at: usize,
 }
 
-impl<S: Simd> Load<S> for Sums<'_, '_> {
+impl<S: Simd, F: Factors> Load<S> for Sums<'_, '_, F> {
     /// # Safety
     /// A whole vector lies at `at` in the sums' rows.
     #[inline(always)]
@@ -426,14 +469,14 @@ impl<S: Simd> Load<S> for Sums<'_, '_> {
 }
 
 /// The gradients of a vector of weights, by tap.
-struct Written<'a, 'b, M> {
-    taps: &'a Taps<'b>,
+struct Written<'a, 'b, F, M> {
+    taps: &'a Taps<'b, F>,
     step: usize,
     at: usize,
     mask: M,
 }
 
-impl<S: Simd> Store<S> for Written<'_, '_, S::Mask> {
+impl<S: Simd, F: Factors> Store<S> for Written<'_, '_, F, S::Mask> {
     /// # Safety
     /// The mask ends with the weights' row at `at`, which no other task writes.
     #[inline(always)]

@@ -4,13 +4,13 @@
 //! transformed back before it leaves them.
 
 use super::tiling::Tiling;
-use super::transform::{Axis, Grid, IN, Input, OUT, Output, POINTS};
+use super::transform::{Axis, Grid, IN, Input, Narrow, OUT, Output, POINTS, Place};
 use super::weights::{self, Direction};
 use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
 use crate::conv2d::inputs::{Inputs, PartGradient, Run};
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Kernel, Simd, activate, dispatch, lanes};
+use crate::simd::{Factors, Kernel, Simd, activate, lanes};
 use crate::{Accumulate, Activation, Nhwc};
 use std::ops::Range;
 
@@ -25,7 +25,8 @@ const TILES: usize = 4;
 
 /// A convolution, planned from shapes alone.
 #[derive(Clone, Copy)]
-pub(in crate::conv2d) struct Product {
+pub(in crate::conv2d) struct Product<F> {
+    factors: F,
     tiling: Tiling,
     direction: Direction,
     /// Parts that are read, and parts that are written.
@@ -38,8 +39,8 @@ pub(in crate::conv2d) struct Product {
     chunk: usize,
 }
 
-impl Product {
-    pub(in crate::conv2d) fn forward(conv: Conv2d) -> Self {
+impl<F: Factors> Product<F> {
+    pub(in crate::conv2d) fn forward(factors: F, conv: Conv2d) -> Self {
         let Conv2d {
             xs,
             window,
@@ -49,7 +50,8 @@ impl Product {
         } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
         Self::new(
-            Tiling::new(xs, conv.ys(), pad),
+            factors,
+            Tiling::new(xs, conv.output(), pad),
             Direction::Forward,
             inputs,
             Inputs::whole(cout),
@@ -57,7 +59,7 @@ impl Product {
     }
 
     /// From `dy` to `dx`: the padding is what completes the kernel.
-    pub(in crate::conv2d) fn backward(conv: Conv2d) -> Self {
+    pub(in crate::conv2d) fn backward(factors: F, conv: Conv2d) -> Self {
         let Conv2d {
             xs,
             window,
@@ -67,19 +69,21 @@ impl Product {
         } = conv;
         let pad = [(0, xs.h), (1, xs.w)].map(|(axis, len)| 2 - window.pad_before(axis, len));
         Self::new(
-            Tiling::new(conv.ys(), xs, pad),
+            factors,
+            Tiling::new(conv.output(), xs, pad),
             Direction::Backward,
             Inputs::whole(cout),
             inputs,
         )
     }
 
-    fn new(tiling: Tiling, direction: Direction, from: Inputs, to: Inputs) -> Self {
+    fn new(factors: F, tiling: Tiling, direction: Direction, from: Inputs, to: Inputs) -> Self {
         let tiles = tiling.count();
         let bands = tiles.div_ceil(tiles.div_ceil(TASKS).clamp(LEAST, MOST));
         let groups = TASKS.div_ceil(bands).min(to.runs(lanes()));
-        let chunk = chunk(tiling.source.c, &to);
+        let chunk = chunk::<F>(&from, &to);
         Self {
+            factors,
             tiling,
             direction,
             from,
@@ -91,11 +95,11 @@ impl Product {
     }
 
     pub(in crate::conv2d) fn packed_len(&self) -> usize {
-        weights::len(self.tiling.source.c, &self.to)
+        weights::len::<F>(&self.from, &self.to)
     }
 
     pub(in crate::conv2d) fn pack(&self, w: &[f32], packed: &mut [f32]) {
-        weights::transform(w, self.direction, self.tiling.source.c, &self.to, packed);
+        weights::transform::<F>(w, self.direction, &self.from, &self.to, packed);
     }
 
     pub(in crate::conv2d) fn scratch(&self) -> usize {
@@ -106,9 +110,9 @@ impl Product {
         self.tiling.source.c.next_multiple_of(16)
     }
 
-    /// Values of a chunk's transformed input.
+    /// Words of a chunk's transformed input.
     fn inputs(&self) -> usize {
-        POINTS * self.chunk * self.from.runs(lanes()) * lanes()
+        POINTS * self.chunk * self.from.runs(lanes()) * (lanes() / F::EACH)
     }
 
     fn task_scratch(&self) -> usize {
@@ -174,7 +178,7 @@ impl Product {
             self.task_scratch(),
             |task, scratch| {
                 let blocks = part(tiles.div_ceil(TILES), self.bands, task / self.groups);
-                dispatch(Task {
+                F::dispatch(Task {
                     product: self,
                     source,
                     zeros,
@@ -193,12 +197,12 @@ impl Product {
 
 /// Few tiles, so that their points stay in the first-level cache, as long as the weights stay in the second; else as many
 /// as make reading the weights from farther away worth it.
-fn chunk(cin: usize, to: &Inputs) -> usize {
+fn chunk<F: Factors>(from: &Inputs, to: &Inputs) -> usize {
     const SECOND_LEVEL: usize = 128 * 1024;
-    if weights::len(cin, to) <= SECOND_LEVEL {
+    if weights::len::<F>(from, to) <= SECOND_LEVEL {
         TILES
     } else {
-        (SECOND_LEVEL / (POINTS * cin)).clamp(2 * TILES, 8 * TILES) / TILES * TILES
+        (SECOND_LEVEL / (POINTS * from.runs(F::EACH))).clamp(2 * TILES, 8 * TILES) / TILES * TILES
     }
 }
 
@@ -208,8 +212,8 @@ struct Out<'a> {
     acc: Accumulate,
 }
 
-struct Task<'a> {
-    product: &'a Product,
+struct Task<'a, F> {
+    product: &'a Product<F>,
     source: &'a [&'a [f32]],
     zeros: &'a [f32],
     points: &'a [f32],
@@ -221,7 +225,7 @@ struct Task<'a> {
     scratch: &'a mut [f32],
 }
 
-impl Kernel for Task<'_> {
+impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         if S::REGISTERS >= 32 {
@@ -232,7 +236,7 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<F: Factors> Task<'_, F> {
     #[inline(always)]
     fn chunks<S: Simd, const P: usize>(&mut self, s: S) {
         let (inputs, rows) = self.scratch.split_at_mut(self.product.inputs());
@@ -256,21 +260,29 @@ impl Task<'_> {
     /// row's points, of each the vectors of all `P` tiles.
     #[inline(always)]
     fn input<S: Simd, const P: usize>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
-        let Product { tiling, from, .. } = self.product;
-        let (vectors, vector) = (from.runs(S::LANES), IN * P * S::LANES);
+        let Product {
+            factors,
+            tiling,
+            from,
+            ..
+        } = self.product;
+        // Words of a vector, and of one in each point of a row and tile.
+        let words = S::LANES / F::EACH;
+        let (vectors, vector) = (from.runs(S::LANES), IN * P * words);
         for i in 0..tiles.len().next_multiple_of(P) {
             // The last tiles of a block that is not full are the last one again.
             let tile = (tiles.start + i).min(tiles.end - 1);
-            let mut to = Grid {
-                first: to.wrapping_add(i / P * IN * vectors * vector + i % P * S::LANES),
+            let grid = Grid {
+                first: to.wrapping_add(i / P * IN * vectors * vector + i % P * words),
                 row: vectors * vector,
-                column: P * S::LANES,
+                column: P * words,
             };
+            let mut to = Narrow(grid, *factors);
             for (part, values) in from.parts().iter().zip(self.source) {
                 let patch = tiling.input(tile, *part, values, self.zeros);
                 // SAFETY: the scratch has these vectors for each tile of a chunk.
                 unsafe { patch.transform(s, Input, 0, part.channels, to, vector) };
-                to = to.shifted(part.channels.div_ceil(S::LANES) * vector);
+                to = Place::<S>::shifted(to, part.channels.div_ceil(S::LANES) * vector);
             }
         }
     }
@@ -286,8 +298,8 @@ impl Task<'_> {
         from: *const f32,
         rows: *mut f32,
     ) {
-        let c = self.product.tiling.source.c;
-        let row_len = self.product.from.runs(S::LANES) * IN * P * S::LANES;
+        let c = self.product.from.runs(F::EACH);
+        let row_len = self.product.from.runs(S::LANES) * IN * P * (S::LANES / F::EACH);
         for row in 0..IN {
             let w = self.points[weights::offset(c, vector, row)..][..c * IN * S::LANES].as_ptr();
             for first in (0..tiles).step_by(P) {
@@ -296,7 +308,7 @@ impl Task<'_> {
                 // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and `rows`
                 // has room for whole blocks.
                 unsafe {
-                    let sums = multiply_row::<S, P>(s, x, &self.product.from, w);
+                    let sums = multiply_row::<S, F, P>(s, x, &self.product.from, w);
                     for (p, sums) in sums.into_iter().enumerate() {
                         for (x, value) in Output.apply(s, sums).into_iter().enumerate() {
                             s.store(to.add((p * OUT + x) * S::LANES), s.mask(S::LANES), value);
@@ -402,20 +414,21 @@ impl Task<'_> {
 /// `sums[p][j] = Σ_c x[c][j][p] · w[c][j]` with `x` as `Task::input` writes a row of points.
 ///
 /// # Safety
-/// `x` has that row for all channels, `w` has six vectors for each.
+/// `x` has that row for all channels, `w` has six vectors for each word of them.
 #[inline(always)]
-unsafe fn multiply_row<S: Simd, const P: usize>(
+unsafe fn multiply_row<S: Simd, F: Factors, const P: usize>(
     s: S,
     mut x: *const f32,
     channels: &Inputs,
     mut w: *const f32,
 ) -> [[S::V; IN]; P] {
+    let words = S::LANES / F::EACH;
     let mut acc = [[s.splat(0.0); IN]; P];
     for part in channels.parts() {
-        let mut left = part.channels;
+        let mut left = part.channels.div_ceil(F::EACH);
         while left > 0 {
-            let lanes = left.min(S::LANES);
-            for lane in 0..lanes {
+            let count = left.min(words);
+            for word in 0..count {
                 let mut weights = [s.splat(0.0); IN];
                 for (j, weight) in weights.iter_mut().enumerate() {
                     // SAFETY: the caller vouches for it.
@@ -424,14 +437,14 @@ unsafe fn multiply_row<S: Simd, const P: usize>(
                 for p in 0..P {
                     for j in 0..IN {
                         // SAFETY: as above.
-                        let value = s.splat(unsafe { *x.add((j * P + p) * S::LANES + lane) });
-                        acc[p][j] = s.mul_add(value, weights[j], acc[p][j]);
+                        let value = s.splat(unsafe { *x.add((j * P + p) * words + word) });
+                        acc[p][j] = F::multiply_add(s, value, weights[j], acc[p][j]);
                     }
                 }
                 w = w.wrapping_add(IN * S::LANES);
             }
-            x = x.wrapping_add(IN * P * S::LANES);
-            left -= lanes;
+            x = x.wrapping_add(IN * P * words);
+            left -= count;
         }
     }
     acc

@@ -1,6 +1,6 @@
 //! The output as tiles, and the pixels under them.
 
-use super::transform::{Axis, Grid, IN, Load, OUT, both_axes};
+use super::transform::{Axis, IN, Load, OUT, Place, both_axes};
 use crate::Nhwc;
 use crate::conv2d::inputs::InputPart;
 use crate::simd::{Simd, for_vectors};
@@ -121,7 +121,7 @@ impl<const N: usize> Patch<'_, N> {
         axis: impl Axis<N, M>,
         from: usize,
         len: usize,
-        to: Grid,
+        to: impl Place<S>,
         step: usize,
     ) {
         assert!(

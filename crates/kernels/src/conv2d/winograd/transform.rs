@@ -5,7 +5,7 @@
 //! direct sum has 2·10⁻⁷). Rows of the input and the output transform are polynomials in the points; the weights'
 //! transform takes the divisors.
 
-use crate::simd::Simd;
+use crate::simd::{Factors, Simd};
 
 /// Side of an output tile in pixels.
 pub(super) const OUT: usize = 4;
@@ -185,6 +185,64 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
         for x in 0..M {
             // SAFETY: the caller vouches for it.
             unsafe { to.store(s, y, x, row[x]) };
+        }
+    }
+}
+
+/// Words of neighbouring channels, at the places of a grid.
+#[derive(Clone, Copy)]
+pub(super) struct Narrow<F>(pub(super) Grid, pub(super) F);
+
+/// Words whose upper numbers are written over `f32`s that were stored in their places before, which become their lower ones.
+#[derive(Clone, Copy)]
+pub(super) struct Over(pub(super) Grid);
+
+/// A grid that a transform writes to, which can be moved.
+pub(super) trait Place<S: Simd>: Store<S> + Copy {
+    /// The same from a place `offset` words on.
+    fn shifted(self, offset: usize) -> Self;
+}
+
+impl<S: Simd> Place<S> for Grid {
+    #[inline(always)]
+    fn shifted(self, offset: usize) -> Self {
+        Grid::shifted(self, offset)
+    }
+}
+
+impl<S: Simd, F: Factors> Place<S> for Narrow<F> {
+    #[inline(always)]
+    fn shifted(self, offset: usize) -> Self {
+        Narrow(self.0.shifted(offset), self.1)
+    }
+}
+
+impl<S: Simd> Place<S> for Over {
+    #[inline(always)]
+    fn shifted(self, offset: usize) -> Self {
+        Over(self.0.shifted(offset))
+    }
+}
+
+impl<S: Simd, F: Factors> Store<S> for Narrow<F> {
+    /// # Safety
+    /// The words of a vector are writable at each place.
+    #[inline(always)]
+    unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
+        // SAFETY: the caller vouches for it.
+        unsafe { F::store(s, self.0.at(y, x), value) };
+    }
+}
+
+impl<S: Simd> Store<S> for Over {
+    /// # Safety
+    /// A whole vector is readable and writable at each place.
+    #[inline(always)]
+    unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            let low = self.0.load(s, y, x);
+            self.0.store(s, y, x, s.pair(low, value));
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The weights at their points, in the order in which products read them: for each vector of output channels and row of
-//! points, input channel by input channel, the row's six vectors.
+//! points, word of input channels by word, the row's six vectors.
 
-use super::transform::{Grid, IN, Load, POINTS, Weight, both_axes};
+use super::transform::{Grid, IN, Load, Over, POINTS, Weight, both_axes};
 use crate::conv2d::inputs::Inputs;
 use crate::parallel::{Shared, for_each};
-use crate::simd::{Kernel, Simd, dispatch, lanes};
+use crate::simd::{Factors, Kernel, Simd, dispatch, lanes};
+use std::ops::Range;
 
-/// Input channels that a task transforms.
-const CHANNELS: usize = 16;
+/// Words of input channels that a task transforms.
+const WORDS: usize = 8;
+/// Most channels of a word.
+const MOST: usize = 2;
 const TAPS: usize = 9;
 
 /// How the weights of a product lie in those of its convolution, `[3, 3, cin, cout]`.
@@ -20,31 +23,32 @@ pub(in crate::conv2d) enum Direction {
 }
 
 /// Length of the transformed weights.
-pub(super) fn len(inputs: usize, outputs: &Inputs) -> usize {
-    POINTS * inputs * outputs.runs(lanes()) * lanes()
+pub(super) fn len<F: Factors>(inputs: &Inputs, outputs: &Inputs) -> usize {
+    POINTS * inputs.runs(F::EACH) * outputs.runs(lanes()) * lanes()
 }
 
-/// First value of a row of points, for a vector of output channels.
-pub(super) fn offset(inputs: usize, vector: usize, row: usize) -> usize {
-    (vector * IN + row) * inputs * IN * lanes()
+/// First word of a row of points, for a vector of output channels; `words` of input channels.
+pub(super) fn offset(words: usize, vector: usize, row: usize) -> usize {
+    (vector * IN + row) * words * IN * lanes()
 }
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
-pub(super) fn transform(
+pub(super) fn transform<F: Factors>(
     w: &[f32],
     direction: Direction,
-    inputs: usize,
+    inputs: &Inputs,
     outputs: &Inputs,
     points: &mut [f32],
 ) {
-    let blocks = inputs.div_ceil(CHANNELS);
-    let points = Shared::new(&mut points[..len(inputs, outputs)]);
+    let blocks = inputs.runs(F::EACH).div_ceil(WORDS);
+    let points = Shared::new(&mut points[..len::<F>(inputs, outputs)]);
     for_each(outputs.runs(lanes()) * blocks, |task| {
         dispatch(Task {
             w,
             direction,
             inputs,
             outputs,
+            each: F::EACH,
             vector: task / blocks,
             block: task % blocks,
             points,
@@ -55,8 +59,10 @@ pub(super) fn transform(
 struct Task<'a> {
     w: &'a [f32],
     direction: Direction,
-    inputs: usize,
+    inputs: &'a Inputs,
     outputs: &'a Inputs,
+    /// Channels a word.
+    each: usize,
     vector: usize,
     block: usize,
     points: Shared<'a, f32>,
@@ -65,52 +71,66 @@ struct Task<'a> {
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let first = self.block * CHANNELS;
-        let inputs = first..self.inputs.min(first + CHANNELS);
+        let all = self.inputs.runs(self.each);
+        let words = self.block * WORDS..all.min((self.block + 1) * WORDS);
+        let word = |index| self.inputs.run(self.each, index);
+        let last = word(words.end - 1);
+        let channels = word(words.start).channel..last.channel + last.count;
         let outputs = self.outputs.run(S::LANES, self.vector);
+        let outputs = outputs.channel..outputs.channel + outputs.count;
         // Taps of the block's input channels for the vector of output channels.
-        let mut taps = [[0.0; 16]; TAPS * CHANNELS];
-        self.gather(inputs.clone(), outputs.channel, outputs.count, &mut taps);
+        let mut taps = [[0.0; 16]; TAPS * WORDS * MOST];
+        self.gather(channels.clone(), outputs, &mut taps);
         let to = Grid {
             first: self
                 .points
                 .pointer()
-                .wrapping_add(offset(self.inputs, self.vector, 0)),
-            row: self.inputs * IN * S::LANES,
+                .wrapping_add(offset(all, self.vector, 0)),
+            row: all * IN * S::LANES,
             column: S::LANES,
         };
-        for i in inputs {
-            let taps = Taps(taps[(i - first) * TAPS..][..TAPS].as_ptr());
-            // SAFETY: the six vectors of channel `i` in each row, which are this task's alone; `taps` are nine vectors.
-            unsafe { both_axes(s, Weight, &taps, &mut to.shifted(i * IN * S::LANES)) };
+        for index in words {
+            let (run, mut to) = (word(index), to.shifted(index * IN * S::LANES));
+            let taps = |i| Taps(taps[(run.channel - channels.start + i) * TAPS..].as_ptr());
+            // SAFETY: the six vectors of a word in each row, which are this task's alone; there are nine vectors of taps
+            // for each channel, and zeros for more than there are channels.
+            unsafe {
+                both_axes(s, Weight, &taps(0), &mut to);
+                if self.each == MOST {
+                    let upper = if run.count == MOST {
+                        taps(1)
+                    } else {
+                        Taps([[0.0; 16]; TAPS].as_ptr())
+                    };
+                    both_axes(s, Weight, &upper, &mut Over(to));
+                }
+            }
         }
     }
 }
 
 impl Task<'_> {
-    /// `taps[input · 9 + tap][output]` of some input channels and `count` output channels from `outputs`.
+    /// `taps[input · 9 + tap][output]` of some channels.
     fn gather(
         &self,
-        inputs: std::ops::Range<usize>,
-        outputs: usize,
-        count: usize,
-        taps: &mut [[f32; 16]; TAPS * CHANNELS],
+        inputs: Range<usize>,
+        outputs: Range<usize>,
+        taps: &mut [[f32; 16]; TAPS * WORDS * MOST],
     ) {
-        let (cin, cout) = (self.inputs, self.outputs.channels());
+        let (cin, cout) = (self.inputs.channels(), self.outputs.channels());
         for tap in 0..TAPS {
             match self.direction {
                 Direction::Forward => {
                     for (j, i) in inputs.clone().enumerate() {
-                        let row = &self.w[(tap * cin + i) * cout + outputs..][..count];
-                        taps[j * TAPS + tap][..count].copy_from_slice(row);
+                        let row = &self.w[(tap * cin + i) * cout..][outputs.clone()];
+                        taps[j * TAPS + tap][..row.len()].copy_from_slice(row);
                     }
                 }
                 Direction::Backward => {
                     // In the convolution's own weights, inputs and outputs have changed places.
                     let w = &self.w[(TAPS - 1 - tap) * cin * cout..];
-                    for o in 0..count {
-                        let row = &w[(outputs + o) * cin + inputs.start..][..inputs.len()];
-                        for (j, value) in row.iter().enumerate() {
+                    for (o, output) in outputs.clone().enumerate() {
+                        for (j, value) in w[output * cin..][inputs.clone()].iter().enumerate() {
                             taps[j * TAPS + tap][o] = *value;
                         }
                     }

@@ -1,0 +1,68 @@
+//! What products are made of: `f32`, or bf16 in pairs.
+
+use super::{Kernel, Simd, dispatch, dispatch_bf16};
+
+/// How the factors of an inner product are stored. A word has 32 bits and holds [`Factors::EACH`] numbers that are neighbours
+/// along the axis that is summed; vectors of words have the type of `f32` whatever they hold.
+pub(crate) trait Factors: Copy + Send + Sync {
+    /// Numbers a word.
+    const EACH: usize;
+
+    /// `c + a · b`, over all numbers of a word.
+    fn multiply_add<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V;
+
+    /// Writes neighbouring numbers: `LANES / EACH` words.
+    ///
+    /// # Safety
+    /// They are writable.
+    unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V);
+
+    /// Runs a kernel with these factors.
+    fn dispatch<K: Kernel>(kernel: K);
+}
+
+/// Single precision.
+#[derive(Clone, Copy)]
+pub(crate) struct Single;
+
+/// bf16, two a word, with sums in `f32`.
+#[derive(Clone, Copy)]
+pub(crate) struct Brain;
+
+impl Factors for Single {
+    const EACH: usize = 1;
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+        s.mul_add(a, b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.store(to, s.mask(S::LANES), value) };
+    }
+
+    fn dispatch<K: Kernel>(kernel: K) {
+        dispatch(kernel);
+    }
+}
+
+impl Factors for Brain {
+    const EACH: usize = 2;
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+        s.dot(a, b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.store_narrow(to, value) };
+    }
+
+    fn dispatch<K: Kernel>(kernel: K) {
+        dispatch_bf16(kernel);
+    }
+}
