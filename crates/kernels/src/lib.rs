@@ -74,6 +74,20 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// Every one.
+    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Bf16];
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        })
+    }
+}
+
 /// A function applied to each value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,7 +11,7 @@ use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFr
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, EngineError, Images, Value};
+use crate::engine::{Engine, EngineError, Images, Precision, Value};
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
@@ -94,7 +94,7 @@ impl Network {
         let device = Cpu::default();
         let params = Group::TRAINABLE.map(|g| flat(&device, store.group(g).to_vec()));
         let grads = ParamStore::zeros(store.map().clone());
-        let engine: Box<dyn Engine> = Box::new(CpuEngine::new(graph.clone()));
+        let engine: Box<dyn Engine> = Box::new(CpuEngine::new(graph.clone(), Precision::F32));
         let trunk = Trunk {
             engine,
             store,
@@ -108,6 +108,12 @@ impl Network {
             params,
             trunk: Arc::new(Mutex::new(trunk)),
         }
+    }
+
+    /// The same network with another precision in its convolutions; weights and their gradients stay `f32`.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        lock(&self.trunk).engine = Box::new(CpuEngine::new(self.graph.clone(), precision));
+        self
     }
 
     /// The network's structure.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use model::engine::Precision;
 use model::graph::Hwc;
 use report::{OVERLAY_THRESHOLD, Plane, overlay};
 use serde::Serialize;
@@ -83,7 +84,7 @@ impl Predictor {
     pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
         let path = crate::trained::find(run_or_checkpoint)?;
         Ok(Predictor {
-            trained: Trained::load(&path)?,
+            trained: Trained::load(&path, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
         })
     }

@@ -7,6 +7,7 @@ use dataset::Loader;
 use metrics::Temperature;
 use model::checkpoint::{Checkpoint, Meta};
 use model::engine::Images;
+use model::engine::Precision;
 use model::graph::{Graph, Hwc, Op};
 use model::network::Network;
 
@@ -65,12 +66,13 @@ pub(crate) struct Input<'a> {
 }
 
 impl Trained {
-    /// Reads a checkpoint file.
+    /// Reads a checkpoint file, to run in a precision.
     ///
     /// # Errors
     /// The file is absent, damaged, or of another kind.
-    pub(crate) fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path, precision: Precision) -> Result<Self> {
         let (network, meta) = Checkpoint::load(path)?.into_network();
+        let network = network.with_precision(precision);
         let supervised = meta
             .extra
             .get(extra::MAP)

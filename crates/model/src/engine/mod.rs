@@ -5,6 +5,7 @@
 pub mod cpu;
 
 use kernels::Nhwc;
+pub use kernels::Precision;
 
 use crate::graph::{NodeId, ShapeError};
 use crate::store::ParamStore;

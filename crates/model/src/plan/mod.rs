@@ -11,8 +11,8 @@ mod memory;
 mod sources;
 mod steps;
 
-use kernels::Nhwc;
 use kernels::conv2d::{Conv2d, InputPart, Inputs};
+use kernels::{Nhwc, Precision};
 
 use crate::graph::{Graph, NodeId, Op, ShapeError};
 
@@ -54,6 +54,8 @@ pub struct Plan {
     pub slots: Vec<usize>,
     /// Values that are copied out, in the caller's order.
     pub outputs: Vec<NodeId>,
+    /// What convolutions multiply.
+    pub precision: Precision,
 }
 
 impl Plan {
@@ -92,7 +94,13 @@ impl Plan {
             grads,
             slots,
             outputs: outputs.to_vec(),
+            precision: Precision::F32,
         })
+    }
+
+    /// The same with convolutions of another precision.
+    pub fn with_precision(self, precision: Precision) -> Plan {
+        Plan { precision, ..self }
     }
 
     /// A dense convolution as the kernels know it; `None` for any other node.
@@ -111,7 +119,8 @@ impl Plan {
             doubled: source.doubled,
         };
         let parts: Vec<InputPart> = self.sources[id.index()].iter().map(part).collect();
-        let conv = Conv2d::new(self.shapes[node.inputs[0].index()], out_channels, window);
+        let xs = self.shapes[node.inputs[0].index()];
+        let conv = Conv2d::new(xs, out_channels, window).with_precision(self.precision);
         Some(Inputs::joined(&parts).map_or(conv, |inputs| conv.joined(inputs)))
     }
 

@@ -9,36 +9,14 @@ mod memory;
 mod network;
 pub mod ops;
 
-use std::fmt;
-
 use anyhow::{Result, bail};
 use model::build::{ModelSpec, build};
+pub use model::engine::Precision;
 use model::graph::Graph;
 use serde::{Deserialize, Serialize};
 
 pub use memory::Memory;
 pub use network::measure;
-
-/// What the engine computes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floating point throughout.
-    F32,
-}
-
-impl Precision {
-    /// All that the engine has; benchmarks walk this list.
-    pub const ALL: [Precision; 1] = [Precision::F32];
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Precision::F32 => "f32",
-        })
-    }
-}
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

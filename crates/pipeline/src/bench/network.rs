@@ -5,12 +5,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use model::checkpoint::{CheckpointDir, Meta, Preprocessing};
 use model::engine::Images;
-use model::graph::{Graph, Hwc};
+use model::graph::Hwc;
 use model::network::Network;
 use model::rng::Rng;
 use model::train::{Batch, BatchEvent, Batches, Data, Job, Observer, TrainConfig, fit};
 
-use super::{Measurement, Memory, Precision, Task, Workload, memory};
+use super::{Measurement, Memory, Task, Workload, memory};
 use crate::interrupt::Interrupt;
 
 /// Makes one measurement in this process, on Rayon's current threads.
@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     let graph = work.graph()?;
     let before = memory::resident();
-    let mut network = network(graph, work.precision);
+    let mut network = Network::new(graph, 0).with_precision(work.precision);
     let Times { seconds, peak } = match work.task {
         Task::Infer => infer(&network, work, interrupt)?,
         Task::Train => train(&mut network, work, interrupt)?,
@@ -42,12 +42,6 @@ pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
 struct Times {
     seconds: Vec<f64>,
     peak: Option<u64>,
-}
-
-fn network(graph: Graph, precision: Precision) -> Network {
-    match precision {
-        Precision::F32 => Network::new(graph, 0),
-    }
 }
 
 fn infer(network: &Network, work: &Workload, interrupt: &Interrupt) -> Result<Times> {

@@ -120,7 +120,8 @@ fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
         .output("logits")
         .context("the network has no output `logits`")?;
     let (n, size) = (work.batch, work.size);
-    let plan = Plan::new(graph, Mode::Train, n, size, size, &[logits])?;
+    let plan =
+        Plan::new(graph, Mode::Train, n, size, size, &[logits])?.with_precision(work.precision);
     let mut layers: Vec<(Layer, usize)> = vec![];
     for step in &plan.steps {
         let layer = Layer::new(graph, &plan, step);

@@ -1,6 +1,7 @@
 //! The tables as they stand in the TOML: types only, nothing checked. `[augment]`, `[model]` and `[train]` are read
 //! straight into their crates' own types; the key that `[model]` holds besides is here.
 
+use model::engine::Precision;
 use serde::Deserialize;
 
 use dataset::{OfficialVal, OnBadImage, PatientRule, SplitFolders};
@@ -18,6 +19,7 @@ pub(super) struct Pipeline {
     pub(super) stages: Vec<String>,
     pub(super) seed: u64,
     pub(super) device: String,
+    pub(super) precision: Precision,
 }
 
 impl Default for Pipeline {
@@ -31,6 +33,7 @@ impl Default for Pipeline {
             stages,
             seed: 0,
             device: "auto".into(),
+            precision: Precision::F32,
         }
     }
 }

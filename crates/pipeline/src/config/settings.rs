@@ -6,6 +6,7 @@ use augment::AugmentConfig;
 use dataset::phantom::{ClassImages, PhantomConfig};
 use dataset::{IndexConfig, SplitPolicy};
 use model::build::ModelSpec;
+use model::engine::Precision;
 use model::graph::Graph;
 use model::train::TrainConfig;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub seed: u64,
     /// `auto` or `cpu`.
     pub device: String,
+    /// What convolutions multiply.
+    pub precision: Precision,
     /// What runs, in order.
     pub stages: Vec<&'static dyn Stage>,
     /// `[data]` and `[phantom]`.
@@ -177,6 +180,7 @@ pub(super) fn checked(
         name,
         seed: raw_pipeline.seed,
         device: raw_pipeline.device,
+        precision: raw_pipeline.precision,
         stages,
         data,
         image,

@@ -14,7 +14,7 @@ mod shape_ops;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kernels::Buffer;
+use kernels::{Buffer, Precision};
 
 use self::buffers::Buffers;
 use self::pass::{Pass, Saved};
@@ -27,6 +27,7 @@ use crate::store::{Group, ParamStore};
 /// Runs a graph on the CPU with Rayon's current pool.
 pub struct CpuEngine {
     graph: Arc<Graph>,
+    precision: Precision,
     plans: HashMap<PlanKey, Arc<Plan>>,
     buffers: Buffers,
     saved: Saved,
@@ -40,10 +41,11 @@ type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
 
 impl CpuEngine {
     /// An engine for one graph; buffers are made at the first call.
-    pub fn new(graph: Arc<Graph>) -> Self {
+    pub fn new(graph: Arc<Graph>, precision: Precision) -> Self {
         let saved = Saved::new(&graph);
         CpuEngine {
             graph,
+            precision,
             plans: HashMap::new(),
             buffers: Buffers::default(),
             saved,
@@ -71,14 +73,9 @@ impl CpuEngine {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(Plan::new(
-            &self.graph,
-            mode,
-            x.shape.n,
-            x.shape.h,
-            x.shape.w,
-            outputs,
-        )?);
+        let plan = Plan::new(&self.graph, mode, x.shape.n, x.shape.h, x.shape.w, outputs)?
+            .with_precision(self.precision);
+        let plan = Arc::new(plan);
         self.plans.insert(key, plan.clone());
         Ok(plan)
     }

@@ -73,7 +73,8 @@ fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadRepo
         Some(path) => Some(load_encoder(path, &graph, &mut store)?),
         None => None,
     };
-    Ok((Network::with_store(graph, store), loaded))
+    let network = Network::with_store(graph, store).with_precision(settings.precision);
+    Ok((network, loaded))
 }
 
 fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Outcome> {
