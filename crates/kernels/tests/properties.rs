@@ -272,7 +272,7 @@ fn every_instruction_set_agrees() {
 }
 
 #[test]
-fn exponentials_saturate_exactly_and_nan_passes() {
+fn exponentials_saturate_and_nan_passes() {
     let x = [
         f32::NEG_INFINITY,
         -1e30,
@@ -287,7 +287,7 @@ fn exponentials_saturate_exactly_and_nan_passes() {
     ];
     let mut y = [0.0; 10];
     activation::forward(Activation::Sigmoid, &x, &mut y);
-    assert_eq!(y[..3], [0.0; 3]);
+    assert!(y[..3].iter().all(|y| (0.0..1e-37).contains(y)));
     assert_eq!(y[4], 0.5);
     assert_eq!(y[5..9], [1.0; 4]);
     for kind in ACTIVATIONS {
@@ -295,7 +295,8 @@ fn exponentials_saturate_exactly_and_nan_passes() {
         assert!(y[9].is_nan(), "{kind:?} of NaN");
     }
     activation::forward(Activation::Silu, &x, &mut y);
-    assert_eq!((y[1], y[4], y[7]), (0.0, 0.0, 1e30));
+    assert!(y[..3].iter().all(|y| y.abs() < 1e-35));
+    assert_eq!((y[4], y[7]), (0.0, 1e30));
 }
 
 #[test]

@@ -58,8 +58,9 @@ pub enum Path {
 }
 
 impl Path {
-    fn of(xs: Nhwc, cout: usize, window: Window) -> Self {
-        if winograd::suits(xs, cout, window) {
+    /// For a product that reads `channels`.
+    fn of(xs: Nhwc, channels: usize, window: Window) -> Self {
+        if winograd::suits(xs, channels, window) {
             Path::Winograd
         } else {
             Path::Gather
@@ -74,20 +75,23 @@ pub struct Conv2d {
     inputs: Inputs,
     cout: usize,
     window: Window,
+    /// Of the forward pass and the weights' gradient, which read the input.
     path: Path,
+    /// Of the input's gradient, which reads the output's.
+    path_back: Path,
     precision: Precision,
 }
 
 impl Conv2d {
     /// A convolution of one tensor; the window must fit.
     pub fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
-        let path = Path::of(xs, cout, window);
         Self {
             xs,
             inputs: Inputs::whole(xs.c),
             cout,
             window,
-            path,
+            path: Path::of(xs, xs.c, window),
+            path_back: Path::of(xs, cout, window),
             precision: Precision::F32,
         }
     }
@@ -100,12 +104,14 @@ impl Conv2d {
     /// The same with factors of another precision. Windows that are neither 1×1 nor Winograd's keep `f32`: they are few,
     /// and their channels are three or so.
     pub fn with_precision(self, precision: Precision) -> Self {
-        let pointwise = self.window == Window::POINT;
-        let precision = match self.path {
-            Path::Gather if !pointwise => Precision::F32,
-            _ => precision,
-        };
         Self { precision, ..self }
+    }
+
+    fn precision_of(self, path: Path) -> Precision {
+        match path {
+            Path::Gather if self.window != Window::POINT => Precision::F32,
+            _ => self.precision,
+        }
     }
 
     /// Shape of the whole input.
@@ -113,7 +119,7 @@ impl Conv2d {
         self.xs
     }
 
-    /// How it is computed.
+    /// How the forward pass is computed.
     pub fn path(self) -> Path {
         self.path
     }
@@ -132,9 +138,12 @@ impl Conv2d {
     /// Length of the weights packed for [`Conv2d::forward`].
     pub fn packed_len(self) -> usize {
         match self.path {
-            Path::Gather => with_factors!(self.precision, |f| self.gather().packed_len(f)),
+            Path::Gather => with_factors!(self.precision_of(self.path), |f| self
+                .gather()
+                .packed_len(f)),
             Path::Winograd => {
-                with_factors!(self.precision, |f| Product::forward(f, self).packed_len())
+                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                    .packed_len())
             }
         }
     }
@@ -143,14 +152,16 @@ impl Conv2d {
     pub fn pack(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack", w.len());
         match self.path {
-            Path::Gather => with_factors!(self.precision, |f| self.gather().pack(
+            Path::Gather => with_factors!(self.precision_of(self.path), |f| self.gather().pack(
                 f,
                 w,
                 Order::Forward,
                 packed
             )),
-            Path::Winograd => with_factors!(self.precision, |f| Product::forward(f, self)
-                .pack(w, packed)),
+            Path::Winograd => {
+                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                    .pack(w, packed))
+            }
         }
     }
 
@@ -158,10 +169,12 @@ impl Conv2d {
     pub fn forward_scratch(self) -> usize {
         match self.path {
             Path::Gather => {
-                self.joining_scratch() + with_factors!(self.precision, |f| self.gather().scratch(f))
+                self.joining_scratch()
+                    + with_factors!(self.precision_of(self.path), |f| self.gather().scratch(f))
             }
             Path::Winograd => {
-                with_factors!(self.precision, |f| Product::forward(f, self).scratch())
+                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                    .scratch())
             }
         }
     }
@@ -186,21 +199,28 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                with_factors!(self.precision, |f| self
+                with_factors!(self.precision_of(self.path), |f| self
                     .gather()
                     .run(f, x, packed, finish, y, scratch));
             }
-            Path::Winograd => with_factors!(self.precision, |f| Product::forward(f, self)
-                .run_forward(x, packed, finish, y, scratch)),
+            Path::Winograd => {
+                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                    .run_forward(x, packed, finish, y, scratch))
+            }
         }
     }
 
     /// Length of the weights packed for [`Conv2d::backward_input`].
     pub fn backward_packed_len(self) -> usize {
-        match self.path {
-            Path::Gather => with_factors!(self.precision, |f| self.gather_backward().packed_len(f)),
+        match self.path_back {
+            Path::Gather => with_factors!(self.precision_of(self.path_back), |f| self
+                .gather_backward()
+                .packed_len(f)),
             Path::Winograd => {
-                with_factors!(self.precision, |f| Product::backward(f, self).packed_len())
+                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
+                    f, self
+                )
+                .packed_len())
             }
         }
     }
@@ -208,27 +228,33 @@ impl Conv2d {
     /// Packs `w` for [`Conv2d::backward_input`].
     pub fn pack_backward(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack_backward", w.len());
-        match self.path {
-            Path::Gather => with_factors!(self.precision, |f| self.gather_backward().pack(
-                f,
-                w,
-                Order::Backward,
-                packed
-            )),
-            Path::Winograd => with_factors!(self.precision, |f| Product::backward(f, self)
-                .pack(w, packed)),
+        match self.path_back {
+            Path::Gather => with_factors!(self.precision_of(self.path_back), |f| self
+                .gather_backward()
+                .pack(f, w, Order::Backward, packed)),
+            Path::Winograd => {
+                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
+                    f, self
+                )
+                .pack(w, packed))
+            }
         }
     }
 
     /// Scratch of [`Conv2d::backward_input`].
     pub fn backward_input_scratch(self) -> usize {
-        match self.path {
+        match self.path_back {
             Path::Gather => {
                 self.joining_scratch()
-                    + with_factors!(self.precision, |f| self.gather_backward().scratch(f))
+                    + with_factors!(self.precision_of(self.path_back), |f| self
+                        .gather_backward()
+                        .scratch(f))
             }
             Path::Winograd => {
-                with_factors!(self.precision, |f| Product::backward(f, self).scratch())
+                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
+                    f, self
+                )
+                .scratch())
             }
         }
     }
@@ -247,16 +273,20 @@ impl Conv2d {
             dx.iter().map(|dx| dx.data.len()),
         );
         self.check_output("backward_input", dy.len());
-        match (self.path, dx) {
-            (Path::Winograd, dx) => with_factors!(self.precision, |f| Product::backward(f, self)
-                .run_backward(dy, packed, dx, scratch)),
+        match (self.path_back, dx) {
+            (Path::Winograd, dx) => {
+                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
+                    f, self
+                )
+                .run_backward(dy, packed, dx, scratch))
+            }
             (Path::Gather, [dx]) if self.inputs.is_whole() => {
                 let finish = Finish {
                     bias: None,
                     activation: None,
                     acc: dx.acc,
                 };
-                with_factors!(self.precision, |f| self
+                with_factors!(self.precision_of(self.path_back), |f| self
                     .gather_backward()
                     .run(f, dy, packed, finish, dx.data, scratch));
             }
@@ -268,7 +298,7 @@ impl Conv2d {
                     activation: None,
                     acc: Accumulate::Replace,
                 };
-                with_factors!(self.precision, |f| self
+                with_factors!(self.precision_of(self.path_back), |f| self
                     .gather_backward()
                     .run(f, dy, packed, finish, whole, scratch));
                 self.inputs.divide(whole, self.xs, dx, large);
@@ -281,10 +311,15 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 self.joining_scratch()
-                    + with_factors!(self.precision, |f| self.weight_gradient(f).scratch())
+                    + with_factors!(self.precision_of(self.path), |f| self
+                        .weight_gradient(f)
+                        .scratch())
             }
             Path::Winograd => {
-                with_factors!(self.precision, |f| WinogradGradient::new(f, self).scratch())
+                with_factors!(self.precision_of(self.path), |f| WinogradGradient::new(
+                    f, self
+                )
+                .scratch())
             }
         }
     }
@@ -308,12 +343,16 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                with_factors!(self.precision, |f| self
+                with_factors!(self.precision_of(self.path), |f| self
                     .weight_gradient(f)
                     .run(x, dy, dw, acc, scratch));
             }
-            Path::Winograd => with_factors!(self.precision, |f| WinogradGradient::new(f, self)
-                .run(x, dy, dw, acc, scratch)),
+            Path::Winograd => {
+                with_factors!(self.precision_of(self.path), |f| WinogradGradient::new(
+                    f, self
+                )
+                .run(x, dy, dw, acc, scratch))
+            }
         }
     }
 

@@ -31,11 +31,18 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.scale_by_power_of_two(p, n)
 }
 
-/// 1 / (1 + e⁻ˣ); exactly 1 for large `x` and exactly 0 for very negative `x`.
+/// `x`, where sigmoid is below 10⁻³⁷ no less than where it gets there.
+#[inline(always)]
+fn not_too_negative<S: Simd>(s: S, x: S::V) -> S::V {
+    s.max(s.splat(-87.0), x)
+}
+
+/// 1 / (1 + e⁻ˣ); exactly 1 for large `x`, and 10⁻³⁸ for very negative `x`, where the sum must stay finite.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
-    s.div(one, s.add(one, exp(s, s.sub(s.splat(0.0), x))))
+    let x = not_too_negative(s, x);
+    s.reciprocal(s.add(one, exp(s, s.sub(s.splat(0.0), x))))
 }
 
 /// `kind(x)`; `x` itself without an activation.
@@ -47,7 +54,7 @@ pub(crate) fn activate<S: Simd>(s: S, kind: Option<Activation>, x: S::V) -> S::V
         Some(Activation::Relu) => s.max(zero, x),
         Some(Activation::Relu6) => s.min(s.splat(6.0), s.max(zero, x)),
         Some(Activation::Sigmoid) => sigmoid(s, x),
-        Some(Activation::Silu) => s.mul(x, sigmoid(s, x)),
+        Some(Activation::Silu) => s.mul(not_too_negative(s, x), sigmoid(s, x)),
     }
 }
 
@@ -72,6 +79,7 @@ pub(crate) fn activation_gradient<S: Simd>(
         }
         Some(Activation::Silu) => {
             let y = sigmoid(s, x);
+            let x = not_too_negative(s, x);
             s.mul(dy, s.mul(y, s.mul_add(x, s.sub(one, y), one)))
         }
     }

@@ -73,6 +73,10 @@ impl Simd for Portable {
         zip(a, b, |a, b| a / b)
     }
     #[inline(always)]
+    fn reciprocal(self, x: [f32; 8]) -> [f32; 8] {
+        x.map(|x| 1.0 / x)
+    }
+    #[inline(always)]
     fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| if a < b { a } else { b })
     }

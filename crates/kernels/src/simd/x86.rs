@@ -81,6 +81,16 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn mask(self, count: usize) -> __mmask16 {
         if count >= 16 { !0 } else { (1 << count) - 1 }
     }
+    /// An estimate of 14 bits and one step of Newton's: a division takes thrice as long.
+    #[inline(always)]
+    fn reciprocal(self, x: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let estimate = _mm512_rcp14_ps(x);
+            let error = _mm512_fnmadd_ps(x, estimate, _mm512_set1_ps(1.0));
+            _mm512_fmadd_ps(estimate, error, estimate)
+        }
+    }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
         // SAFETY: `self` is proof of the feature.
@@ -207,6 +217,10 @@ impl Simd for Avx2 {
     fn splat(self, value: f32) -> __m256 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    fn reciprocal(self, x: __m256) -> __m256 {
+        self.div(self.splat(1.0), x)
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32, mask: __m256i) -> __m256 {

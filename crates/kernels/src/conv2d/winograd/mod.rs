@@ -17,12 +17,13 @@ pub(super) use product::Product;
 
 use crate::{Nhwc, Window};
 
-/// Whether a convolution is done this way. It pays from few channels on; images below a tile or two are all border.
-pub(super) fn suits(xs: Nhwc, cout: usize, window: Window) -> bool {
+/// Whether a product that reads `channels` and writes any number is done this way. With few to read, transforming the
+/// source costs more than is saved; images below a tile or two are all border.
+pub(super) fn suits(xs: Nhwc, channels: usize, window: Window) -> bool {
     const LEAST: usize = 8;
     window.kernel == [3, 3]
         && window.stride == 1
-        && xs.c.min(cout).min(xs.h).min(xs.w) >= LEAST
+        && channels.min(xs.h).min(xs.w) >= LEAST
         && [(0, xs.h), (1, xs.w)]
             .iter()
             .all(|&(axis, len)| window.pad_before(axis, len) <= 2)
