@@ -276,18 +276,19 @@ impl<F: Factors> Task<'_, F> {
         let rows = taps * self.gather.source.c.div_ceil(F::EACH);
         let w = &self.packed[rows * channel..rows * (channel + V * S::LANES)];
         let mask = s.mask(self.gather.out.c - channel - (V - 1) * S::LANES);
-        let pointwise = self.gather.is_pointwise();
-        let mut first = self.pixels.start;
-        while first < self.pixels.end {
-            let count = P.min(self.pixels.end - first);
-            let mut acc = [[s.splat(0.0); V]; P];
-            if pointwise {
-                self.pointwise_tile(s, first, count, w, &mut acc);
-            } else {
-                self.window_tile(s, first, count, w, &mut acc);
+        let tiles = self.pixels.clone().step_by(P);
+        let count = |first| P.min(self.pixels.end - first);
+        // A loop each: with one for both, the compiler keeps the sums in memory.
+        if self.gather.is_pointwise() {
+            for first in tiles {
+                let acc = self.pointwise_tile::<S, P, V>(s, first, count(first), w);
+                self.finish_tile(s, first, count(first), channel, mask, &acc);
             }
-            self.finish_tile(s, first, count, channel, mask, &acc);
-            first += P;
+        } else {
+            for first in tiles {
+                let acc = self.window_tile::<S, P, V>(s, first, count(first), w);
+                self.finish_tile(s, first, count(first), channel, mask, &acc);
+            }
         }
     }
 
@@ -298,8 +299,7 @@ impl<F: Factors> Task<'_, F> {
         first: usize,
         count: usize,
         w: &[f32],
-        acc: &mut [[S::V; V]; P],
-    ) {
+    ) -> [[S::V; V]; P] {
         let c = self.gather.source.c;
         let words = c.div_ceil(F::EACH);
         let (values, first, row) = match F::EACH {
@@ -315,7 +315,7 @@ impl<F: Factors> Task<'_, F> {
             *x = values[(first + p.min(count - 1)) * row..][..words].as_ptr();
         }
         // SAFETY: each `x` was sliced to `words`; `w` has as many rows of `V` vectors.
-        unsafe { multiply_run::<S, F, P, V>(s, &x, words, w.as_ptr(), acc) };
+        unsafe { multiply_run::<S, F, P, V>(s, &x, words, w.as_ptr(), [[s.splat(0.0); V]; P]) }
     }
 
     #[inline(always)]
@@ -325,8 +325,7 @@ impl<F: Factors> Task<'_, F> {
         first: usize,
         count: usize,
         w: &[f32],
-        acc: &mut [[S::V; V]; P],
-    ) {
+    ) -> [[S::V; V]; P] {
         let Gather { source, kernel, .. } = self.gather;
         let corners = self.corners::<P>(first, count);
         // A row of the kernel is one run where nothing is cut off, else each of its taps is one.
@@ -336,7 +335,7 @@ impl<F: Factors> Task<'_, F> {
             (kernel[1], source.c)
         };
         let mut x = [self.zeros.as_ptr(); P];
-        let mut w = w.as_ptr();
+        let (mut w, mut acc) = (w.as_ptr(), [[s.splat(0.0); V]; P]);
         for ky in 0..kernel[0] as isize {
             for kx in 0..runs as isize {
                 for p in 0..P {
@@ -344,9 +343,11 @@ impl<F: Factors> Task<'_, F> {
                 }
                 // SAFETY: `locate` gives the `c` values of a pixel or as many zeros; inside, those of `kernel[1]` pixels.
                 // All runs together read the panel's rows once.
-                w = unsafe { multiply_run::<S, F, P, V>(s, &x, len, w, acc) };
+                acc = unsafe { multiply_run::<S, F, P, V>(s, &x, len, w, acc) };
+                w = w.wrapping_add(len * V * S::LANES);
             }
         }
+        acc
     }
 
     /// The values of the source pixel at a spread position of the image whose first pixel is `image`.

@@ -2,8 +2,9 @@
 
 use crate::simd::{Factors, Simd};
 
-/// `acc[p][v] += Σ_i x[p][i] · w[i][v]` over `len` words, with `w` the next `len` rows of a packed panel; returns the panel
-/// behind them.
+/// `acc[p][v] + Σ_i x[p][i] · w[i][v]` over `len` words, with `w` the next `len` rows of a packed panel.
+///
+/// Sums go in and out by value: behind a reference the compiler may keep them in memory.
 ///
 /// # Safety
 /// Every `x[p]` has `len` words, and `w` has `len · V · LANES`.
@@ -12,14 +13,14 @@ pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: 
     s: S,
     x: &[*const f32; P],
     len: usize,
-    mut w: *const f32,
-    acc: &mut [[S::V; V]; P],
-) -> *const f32 {
+    w: *const f32,
+    mut acc: [[S::V; V]; P],
+) -> [[S::V; V]; P] {
     for i in 0..len {
         let mut weights = [s.splat(0.0); V];
         for (v, weights) in weights.iter_mut().enumerate() {
             // SAFETY: row `i` of the panel.
-            *weights = unsafe { s.load_all(w.add(v * S::LANES)) };
+            *weights = unsafe { s.load_all(w.add((i * V + v) * S::LANES)) };
         }
         for p in 0..P {
             // SAFETY: `i < len`.
@@ -28,10 +29,8 @@ pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: 
                 acc[p][v] = F::multiply_add(s, value, weights[v], acc[p][v]);
             }
         }
-        // SAFETY: at most one past the panel's end.
-        w = unsafe { w.add(V * S::LANES) };
     }
-    w
+    acc
 }
 
 /// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` words of pixels; the last vector of `dy` is cut by `mask`.
