@@ -158,6 +158,10 @@ def exported(args):
     return str(path)
 
 
+# Calls before the timed ones: PyTorch's second step is as slow as its first, while its allocator grows.
+WARM_UP = 3
+
+
 def resident(field):
     """Bytes of `VmRSS` or `VmHWM`; None where there is no such file."""
     try:
@@ -177,7 +181,8 @@ def run(args):
     before = resident("VmRSS")
     calls = {"torch": torch_call, "onnxruntime": onnxruntime_call, "openvino": openvino_call}
     call = calls[args.peer](args)
-    call()
+    for _ in range(WARM_UP):
+        call()
     seconds = []
     for _ in range(args.repeats):
         start = time.perf_counter()

@@ -112,7 +112,7 @@ pub(crate) struct BenchArgs {
     /// Threads, ours and the peers'; all cores where it is left out
     #[arg(long)]
     pub(crate) threads: Option<usize>,
-    /// Timed calls of a measurement, of which the median counts; one more goes before them
+    /// Timed calls of a measurement, of which the median counts; three more go before them
     #[arg(long, default_value_t = 5)]
     pub(crate) repeats: usize,
     /// How often each measurement is made, in turn with all the others

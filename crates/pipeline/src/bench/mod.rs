@@ -45,7 +45,7 @@ pub struct Workload {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
-    /// Timed calls; one more goes before them.
+    /// Timed calls; three more go before them.
     pub repeats: usize,
 }
 

@@ -38,6 +38,9 @@ pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     })
 }
 
+/// Calls before the timed ones, as many as the peers get.
+const WARM_UP: usize = 3;
+
 /// Seconds of the timed calls, and the peak of memory up to the last one's end.
 struct Times {
     seconds: Vec<f64>,
@@ -51,14 +54,14 @@ fn infer(network: &Network, work: &Workload, interrupt: &Interrupt) -> Result<Ti
         shape: batch.shape,
     };
     let mut seconds = vec![];
-    for _ in 0..=work.repeats {
+    for _ in 0..WARM_UP + work.repeats {
         interrupt.check()?;
         let start = Instant::now();
         network.infer(images, &["logits", "map"])?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     Ok(Times {
-        seconds: seconds.split_off(1),
+        seconds: seconds.split_off(WARM_UP),
         peak: memory::peak(),
     })
 }
@@ -68,7 +71,7 @@ fn train(network: &mut Network, work: &Workload, interrupt: &Interrupt) -> Resul
     let folder = std::env::temp_dir().join(format!("pipeline-bench-{}", std::process::id()));
     let mut data = Same {
         batch: random_batch(work),
-        batches: work.repeats + 1,
+        batches: WARM_UP + work.repeats,
     };
     let mut clock = Clock {
         ends: vec![],
@@ -80,7 +83,7 @@ fn train(network: &mut Network, work: &Workload, interrupt: &Interrupt) -> Resul
         .with_context(|| format!("cannot remove {}", folder.display()))?;
     outcome?;
     interrupt.check()?;
-    let between = clock.ends.windows(2);
+    let between = clock.ends[WARM_UP - 1..].windows(2);
     Ok(Times {
         seconds: between.map(|w| (w[1] - w[0]).as_secs_f64()).collect(),
         peak: clock.peak,
