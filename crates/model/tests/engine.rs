@@ -4,7 +4,7 @@
 
 use dfdx::prelude::*;
 use kernels::{Activation, Nhwc, Padding};
-use model::engine::Images;
+use model::engine::{Images, Precision};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
 use model::network::{Heads, Network};
 use model::rng::Rng;
@@ -281,4 +281,56 @@ fn bad_batches_are_errors() {
             .to_string()
             .contains("no output `depth`; it has: map, logits")
     );
+}
+
+/// bf16 products change a network's answers by their rounding and no more, and it learns with them.
+#[test]
+fn bf16_stays_near_f32_and_learns() {
+    let spec = model::build::ModelSpec {
+        encoder: "tf_efficientnet_lite0".into(),
+        decoder: "unet".into(),
+        ..Default::default()
+    };
+    let graph = model::build::build(&spec).unwrap();
+    let shape = Nhwc {
+        n: 4,
+        h: 64,
+        w: 64,
+        c: 3,
+    };
+    let mut rng = Rng::new(1, 1);
+    let data: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    let images = Images { data: &data, shape };
+    let single = Network::new(graph.clone(), 3);
+    let mut narrow = Network::new(graph, 3).with_precision(Precision::Bf16);
+    let answers = |network: &Network| network.infer(images, &["decoder"]).unwrap().remove(0).data;
+    let (a, b) = (answers(&single), answers(&narrow));
+    let scale = a.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let off = a
+        .iter()
+        .zip(&b)
+        .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(
+        off > 1e-6 * scale && off < 5e-2 * scale,
+        "off by {off} of {scale}"
+    );
+    let mut losses = Vec::new();
+    for step in 0..8 {
+        let taped = narrow.forward(images, step, Heads::Logits).unwrap();
+        let loss = taped.logits.put_tape(taped.tape).square().mean();
+        losses.push(loss.array());
+        let mut grads = loss.backward();
+        narrow
+            .update(&mut grads, |_, param, grad| {
+                let values = param
+                    .as_vec()
+                    .iter()
+                    .zip(grad.iter())
+                    .map(|(p, g)| p - 0.05 * g)
+                    .collect::<Vec<_>>();
+                param.copy_from(&values);
+            })
+            .unwrap();
+    }
+    assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
 }

@@ -196,6 +196,10 @@ fn impossible_values_say_what_is_possible() {
         &["model.classes=3"],
         &["model.classes", "the class folders decide it"],
     );
+    check(
+        &["pipeline.precision=f16"],
+        &["pipeline.precision", "f32", "bf16"],
+    );
     check(&["train.epochs=0"], &["`train.epochs`", "at least 1"]);
     check(
         &["train.optimizer={name='adam', lr=-1.0}"],
