@@ -11,6 +11,7 @@ mod fixtures_common;
 
 use std::collections::BTreeMap;
 
+use dfdx::prelude::*;
 use fixtures_common::{Adam, Batch, gradients, id, l2, named, step};
 use kernels::Nhwc;
 use model::build::{ModelSpec, build};
@@ -28,6 +29,7 @@ struct Expected {
     eval: BTreeMap<String, Summary>,
     train_logits: Vec<f32>,
     losses: Vec<f64>,
+    sgd_losses: Vec<f64>,
     grad_norms: BTreeMap<String, f64>,
     buffer_norms: BTreeMap<String, f64>,
     grad_norm: f64,
@@ -77,6 +79,8 @@ fn check(case: usize) {
     check_first_step(&network, &batch, expected);
     network.set_store(store(&graph));
     check_losses(&mut network, &batch, &expected.losses);
+    network.set_store(store(&graph));
+    check_sgd_losses(&mut network, &batch, &expected.sgd_losses);
 }
 
 fn check_eval(network: &Network, batch: &Batch, expected: &Expected) {
@@ -121,6 +125,29 @@ fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
             if i == 0 { 1e-5 } else { 3e-4 },
         );
         adam.update(network, &mut step);
+    }
+}
+
+fn check_sgd_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
+    for (i, expected) in expected.iter().enumerate() {
+        let mut step = step(network, batch);
+        close(
+            &format!("SGD loss {}", i + 1),
+            f64::from(step.loss),
+            *expected,
+            1e-4,
+        );
+        network
+            .update(&mut step.grads, |_, param, grad| {
+                let values = param.as_vec();
+                let stepped: Vec<f32> = values
+                    .iter()
+                    .zip(grad.iter())
+                    .map(|(p, g)| p - 1e-4 * g)
+                    .collect();
+                param.copy_from(&stepped);
+            })
+            .unwrap();
     }
 }
 

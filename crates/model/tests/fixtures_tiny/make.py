@@ -85,13 +85,28 @@ def more_losses(model, x):
     return losses
 
 
-def case(decoder, arch, encoder):
+def sgd_losses(model, x):
+    """Three, with steps in proportion to the gradient, which unlike Adam's do not turn rounding into steps."""
+    sgd = torch.optim.SGD(model.parameters(), lr=1e-4)
+    losses = []
+    for _ in range(3):
+        sgd.zero_grad()
+        losses.append(backward(model, x)[1].item())
+        sgd.step()
+    return losses
+
+
+def fresh(arch, encoder):
     torch.manual_seed(0)
     model = Article(arch, encoder)
     state = {ours(k): v for k, v in model.state_dict().items() if "num_batches" not in k}
     for seed, name in enumerate(sorted(state)):
         state[name].copy_(formula(name, list(state[name].shape), seed))
-    model = model.double()
+    return model.double()
+
+
+def case(decoder, arch, encoder):
+    model = fresh(arch, encoder)
     x = torch.tensor(wave(BATCH * 3 * SIZE * SIZE, 5).astype(np.float32).reshape(BATCH, SIZE, SIZE, 3)).permute(0, 3, 1, 2).double()
     model.eval()
     with torch.no_grad():
@@ -108,6 +123,7 @@ def case(decoder, arch, encoder):
         "eval": evaluated,
         "train_logits": values["logits"].detach().double().reshape(-1).tolist(),
         "losses": [loss.item()] + more_losses(model, x),
+        "sgd_losses": sgd_losses(fresh(arch, encoder).train(), x),
         "grad_norms": {k: norms[k] for k in chosen},
         "buffer_norms": {k: buffers[k] for k in watched},
         "grad_norm": math.sqrt(sum(n * n for n in norms.values())),
