@@ -61,7 +61,7 @@ const SEED: u64 = 5;
 
 /// Cross-entropy of the logits plus the mean square of the map: both outputs carry gradient.
 fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f32, Cpu>> {
-    let taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
+    let mut taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
     let dev = Cpu::default();
     let target = dev.tensor_from_vec(
         (0..2 * x.shape.n)
@@ -71,14 +71,19 @@ fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f
     );
     let target: Tensor<(usize, usize), f32, Cpu> = target.realize();
     let (map_loss, tape) = taped
-        .map
-        .unwrap()
+        .maps
+        .remove(0)
         .put_tape(taped.tape)
         .square()
         .mean()
         .split_tape();
-    let class_loss =
-        -(taped.logits.put_tape(tape).log_softmax::<Axis<1>>() * target).sum::<Rank0, _>();
+    let class_loss = -(taped
+        .logits
+        .unwrap()
+        .put_tape(tape)
+        .log_softmax::<Axis<1>>()
+        * target)
+        .sum::<Rank0, _>();
     class_loss + map_loss
 }
 

@@ -174,7 +174,7 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Parameters and buffers in the order in which nodes claim them.
     pub params: Vec<ParamSpec>,
-    /// Named values: `logits`, `map`, `features.1` …, `decoder`.
+    /// Named values: `logits`, `map`, `map.1` …, `features.1` …, `decoder`.
     pub outputs: Vec<(String, NodeId)>,
     /// Height and width must be multiples of this (the deepest reduction that a decoder undoes).
     pub size_multiple: usize,
@@ -202,6 +202,22 @@ impl Graph {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, id)| *id)
+    }
+
+    /// The class maps that deep supervision teaches: `map`, then `map.1`, `map.2` … as far as they go, each value
+    /// once (U-Net++'s final map may be one of its side maps). Empty without a `map`.
+    pub fn maps(&self) -> Vec<NodeId> {
+        let sides = (1..).map_while(|i| self.output(&format!("map.{i}")));
+        let mut maps: Vec<NodeId> = Vec::new();
+        if let Some(last) = self.output("map") {
+            maps.push(last);
+            for side in sides {
+                if !maps.contains(&side) {
+                    maps.push(side);
+                }
+            }
+        }
+        maps
     }
 
     /// Image channels that the network takes.
