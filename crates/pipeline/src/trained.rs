@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::Loader;
+use dataset::{Fit, Loader};
 use metrics::Temperature;
 use model::checkpoint::{Checkpoint, Meta};
 use model::engine::Images;
@@ -30,6 +30,10 @@ pub(crate) mod extra {
     pub(crate) const MAP: &str = "map";
     /// Version of the program that trained it.
     pub(crate) const VERSION: &str = "version";
+    /// `pad` where images keep their shape; absent in files from before there was a choice.
+    pub(crate) const FIT: &str = "fit";
+    /// Rows and columns of the windows that it was trained on, where it was not whole images.
+    pub(crate) const CROP: &str = "crop";
 }
 
 /// Raw answers to a batch.
@@ -183,6 +187,14 @@ impl Trained {
         let name = self.meta.extra.get(extra::POSITIVE);
         let found = name.and_then(|name| self.meta.classes.iter().position(|c| c == name));
         found.unwrap_or(self.meta.classes.len().saturating_sub(1))
+    }
+
+    /// How an image of another shape fills the network's input.
+    pub(crate) fn fit(&self) -> Fit {
+        match self.meta.extra.get(extra::FIT).map(String::as_str) {
+            Some("pad") => Fit::Pad,
+            _ => Fit::Stretch,
+        }
     }
 
     /// Class probabilities of one image's scores, at the checkpoint's temperature.
