@@ -1,4 +1,5 @@
-"""Expected figures for two small models with weights by formula, made with segmentation_models.pytorch and timm.
+"""Expected figures for small models with weights by formula, made with segmentation_models.pytorch and timm, and for
+the published U-Net and U-Net++ with PyTorch's modules put together as the papers say.
 
     python crates/model/tests/fixtures_tiny/make.py
 
@@ -8,6 +9,7 @@ gradients of so small a batch are off by half a percent.
 The formula (`formula` here, `store` in tests/fixtures_tiny.rs) stands for a weights file: values depend on the
 parameter's position among the sorted names, on its index in PyTorch's order and on its size alone.
 """
+import collections
 import json
 import math
 import pathlib
@@ -16,8 +18,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 
-CASES = [("unet", smp.Unet, "tf_efficientnet_lite0"), ("unetpp", smp.UnetPlusPlus, "efficientnet_b0")]
-BATCH, SIZE, CLASSES = 2, 64, 2
+BATCH, CLASSES = 2, 2
 
 
 def wave(n, seed):
@@ -54,6 +55,90 @@ class Article(torch.nn.Module):
         return values | {"decoder": decoded, "map": seg, "logits": logits}
 
 
+def two_convs(inputs, out, padding):
+    return torch.nn.Sequential(
+        collections.OrderedDict(
+            conv1=torch.nn.Conv2d(inputs, out, 3, padding=padding),
+            relu1=torch.nn.ReLU(),
+            conv2=torch.nn.Conv2d(out, out, 3, padding=padding),
+            relu2=torch.nn.ReLU(),
+        )
+    )
+
+
+def cropped(x, like):
+    rows, columns = ((x.shape[d] - like.shape[d]) // 2 for d in (2, 3))
+    return x[:, :, rows : rows + like.shape[2], columns : columns + like.shape[3]]
+
+
+class UNet2015(torch.nn.Module):
+    def __init__(self, base, padding):
+        super().__init__()
+        widths = [base << i for i in range(5)]
+        self.down = torch.nn.ModuleList(two_convs(i, o, padding) for i, o in zip([3] + widths, widths))
+        self.up = torch.nn.ModuleList(two_convs(2 * w, w, padding) for w in widths[:4])
+        for level, w in zip(self.up, widths):
+            level.up = torch.nn.ConvTranspose2d(2 * w, w, 2, stride=2)
+        self.segmentation_head = torch.nn.Conv2d(base, CLASSES, 1)
+        self.head = torch.nn.Linear(CLASSES, CLASSES)
+
+    def forward(self, x):
+        levels = []
+        for i, level in enumerate(self.down):
+            x = level(x if i == 0 else torch.nn.functional.max_pool2d(x, 2))
+            levels.append(x)
+        for i in (3, 2, 1, 0):
+            level = self.up[i]
+            x = level.up(x)
+            x = level[:4](torch.cat([cropped(levels[i], x), x], 1))
+        seg = self.segmentation_head(x)
+        logits = self.head(seg.mean((2, 3)))
+        return {"features.2": levels[2], "features.4": levels[4], "decoder": x, "map": seg, "logits": logits}
+
+
+class UNetPP2018(torch.nn.Module):
+    def __init__(self, base):
+        super().__init__()
+        widths = [base << i for i in range(5)]
+        for i, w in enumerate(widths):
+            self.add_module(f"x_{i}_0", two_convs(3 if i == 0 else w // 2, w, 1))
+        for j in range(1, 5):
+            for i in range(5 - j):
+                node = two_convs((j + 1) * widths[i], widths[i], 1)
+                node.up = torch.nn.ConvTranspose2d(2 * widths[i], widths[i], 2, stride=2)
+                self.add_module(f"x_{i}_{j}", node)
+        self.heads = torch.nn.ModuleDict({str(j): torch.nn.Conv2d(base, CLASSES, 1) for j in range(1, 5)})
+        self.head = torch.nn.Linear(CLASSES, CLASSES)
+
+    def forward(self, x):
+        rows = []
+        for i in range(5):
+            x = self.get_submodule(f"x_{i}_0")(x if i == 0 else torch.nn.functional.max_pool2d(x, 2))
+            rows.append([x])
+        for j in range(1, 5):
+            for i in range(5 - j):
+                node = self.get_submodule(f"x_{i}_{j}")
+                rows[i].append(node[:4](torch.cat([node.up(rows[i + 1][j - 1])] + rows[i], 1)))
+        maps = {f"map.{j}": self.heads[str(j)](rows[0][j]) for j in range(1, 5)}
+        seg = torch.stack(list(maps.values())).mean(0)
+        logits = self.head(seg.mean((2, 3)))
+        return maps | {"features.4": rows[4][0], "decoder": rows[0][4], "map": seg, "logits": logits}
+
+
+def whole(architecture, size, module):
+    return {"architecture": architecture, "base_channels": 4}, size, module
+
+
+# What ours is asked for, the side of the images, and the model.
+CASES = [
+    ({"decoder": "unet", "encoder": "tf_efficientnet_lite0"}, 64, lambda: Article(smp.Unet, "tf_efficientnet_lite0")),
+    ({"decoder": "unetpp", "encoder": "efficientnet_b0"}, 64, lambda: Article(smp.UnetPlusPlus, "efficientnet_b0")),
+    whole("unet_2015", 32, lambda: UNet2015(4, 1)),
+    whole("unet_2015_valid", 188, lambda: UNet2015(4, 0)),
+    whole("unetpp_2018", 32, lambda: UNetPP2018(4)),
+]
+
+
 def ours(name):
     return name.removeprefix("net.").replace("encoder.model.", "encoder.")
 
@@ -85,14 +170,14 @@ def more_losses(model, x):
     return losses
 
 
-def case(decoder, arch, encoder):
+def case(spec, size, module):
     torch.manual_seed(0)
-    model = Article(arch, encoder)
+    model = module()
     state = {ours(k): v for k, v in model.state_dict().items() if "num_batches" not in k}
     for seed, name in enumerate(sorted(state)):
         state[name].copy_(formula(name, list(state[name].shape), seed))
     model = model.double()
-    x = torch.tensor(wave(BATCH * 3 * SIZE * SIZE, 5).astype(np.float32).reshape(BATCH, SIZE, SIZE, 3)).permute(0, 3, 1, 2).double()
+    x = torch.tensor(wave(BATCH * 3 * size * size, 5).astype(np.float32).reshape(BATCH, size, size, 3)).permute(0, 3, 1, 2).double()
     model.eval()
     with torch.no_grad():
         evaluated = {k: summary(v) for k, v in model(x).items()}
@@ -101,10 +186,10 @@ def case(decoder, arch, encoder):
     norms = {ours(k): p.grad.double().norm().item() for k, p in model.named_parameters()}
     buffers = {ours(k): v.double().norm().item() for k, v in model.named_buffers() if k.endswith(("mean", "var"))}
     chosen = sorted(norms)[:: max(1, len(norms) // 12)]
-    watched = sorted(buffers)[:: len(buffers) // 4]
+    watched = sorted(buffers)[:: max(1, len(buffers) // 4)]
     return {
-        "encoder": encoder,
-        "decoder": decoder,
+        "spec": spec,
+        "size": size,
         "eval": evaluated,
         "train_logits": values["logits"].detach().double().reshape(-1).tolist(),
         "losses": [loss.item()] + more_losses(model, x),
