@@ -66,6 +66,11 @@ fn unetpp_2018() {
     check(4);
 }
 
+#[test]
+fn eff_unet_keras() {
+    check(5);
+}
+
 fn check(case: usize) {
     let cases: Vec<Expected> =
         serde_json::from_str(include_str!("fixtures_tiny/expected.json")).unwrap();

@@ -16,6 +16,7 @@ import pathlib
 
 import numpy as np
 import segmentation_models_pytorch as smp
+import timm
 import torch
 
 BATCH, CLASSES = 2, 2
@@ -125,6 +126,45 @@ class UNetPP2018(torch.nn.Module):
         return maps | {"features.4": rows[4][0], "decoder": rows[0][4], "map": seg, "logits": logits}
 
 
+def keras_convs(inputs, out):
+    def unit(i):
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(i, out, 3, padding=1, bias=False), torch.nn.BatchNorm2d(out, eps=1e-3), torch.nn.ReLU()
+        )
+
+    block = torch.nn.Module()
+    block.conv1, block.conv2 = unit(inputs), unit(out)
+    return block
+
+
+class EffUNetKeras(torch.nn.Module):
+    """The skips are what enters the first depthwise convolution of Keras's blocks 2a, 3a, 4a and 6a."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = timm.create_model("tf_efficientnet_b1", num_classes=0)
+        self.decoder = torch.nn.Module()
+        channels = zip([1280 + 672, 256 + 240, 128 + 144, 64 + 96, 32], [256, 128, 64, 32, 16])
+        self.decoder.blocks = torch.nn.ModuleList(keras_convs(i, o) for i, o in channels)
+        self.segmentation_head = torch.nn.Sequential(torch.nn.Conv2d(16, CLASSES, 3, padding=1))
+        self.head = torch.nn.Linear(CLASSES, CLASSES)
+        self.skips = {}
+        for level, stage in zip((1, 2, 3, 4), (1, 2, 3, 5)):
+            self.encoder.blocks[stage][0].bn1.register_forward_hook(lambda m, i, y, level=level: self.skips.update({level: y}))
+        for module in self.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 0.01
+
+    def forward(self, x):
+        x = top = self.encoder.forward_features(x)
+        for block, level in zip(self.decoder.blocks, (4, 3, 2, 1, None)):
+            x = torch.nn.functional.interpolate(x, scale_factor=2)
+            x = block.conv2(block.conv1(x if level is None else torch.cat([x, self.skips[level]], 1)))
+        seg = self.segmentation_head(x)
+        features = {f"features.{i}": self.skips[i] for i in (1, 4)} | {"features.5": top}
+        return features | {"decoder": x, "map": seg, "logits": self.head(seg.mean((2, 3)))}
+
+
 def whole(architecture, size, module):
     return {"architecture": architecture, "base_channels": 4}, size, module
 
@@ -136,6 +176,7 @@ CASES = [
     whole("unet_2015", 32, lambda: UNet2015(4, 1)),
     whole("unet_2015_valid", 188, lambda: UNet2015(4, 0)),
     whole("unetpp_2018", 32, lambda: UNetPP2018(4)),
+    ({"architecture": "eff_unet_keras"}, 64, EffUNetKeras),
 ]
 
 
