@@ -168,6 +168,8 @@ fn lists_and_describes() {
     let list = text(&["list"]);
     for part in [
         "pipelines:\n  pneumonia",
+        "architectures:\n  encoder_decoder",
+        "unet_2015_valid",
         "efficientnet_b1",
         "tf_efficientnet_lite0",
         "unetpp",

@@ -30,6 +30,10 @@ fn every_op() -> Graph {
     let y = g.conv("map", y, 3, 3, 1, Padding::Symmetric(1), true, init);
     g.publish("map", y);
     let y = g.activation("map_act", y, Activation::Sigmoid);
+    let plain = g.crop("crop", y, 1);
+    let inner = g.crop("crop_again", y, 1);
+    let inner = g.activation("inner_act", inner, Activation::Silu);
+    let y = g.mean("mean", &[plain, inner, plain]);
     let y = g.global_avg_pool("gap", y);
     let y = g.dropout("dropout", y, 0.25);
     let y = g.linear("head", y, 2, Init::Normal(2.0));

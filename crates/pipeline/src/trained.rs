@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Loader};
 use metrics::Temperature;
-use model::checkpoint::{Checkpoint, Meta};
+use model::checkpoint::{Checkpoint, Meta, Preprocessing};
 use model::engine::Images;
 use model::engine::Precision;
 use model::graph::{Graph, Hwc, Op};
@@ -81,7 +81,7 @@ impl Trained {
             .extra
             .get(extra::MAP)
             .is_some_and(|taught_by| taught_by == "masks");
-        let reading = MapReading::of(network.graph(), &network, supervised);
+        let reading = MapReading::of(network.graph(), &network, &meta.preprocessing, supervised);
         Ok(Trained {
             network,
             meta,
@@ -207,10 +207,16 @@ impl Trained {
 }
 
 impl MapReading {
-    fn of(graph: &Graph, network: &Network, supervised: bool) -> Self {
+    fn of(graph: &Graph, network: &Network, image: &Preprocessing, supervised: bool) -> Self {
         let Some(map) = graph.output("map") else {
             return MapReading::None;
         };
+        // A network without padding has a smaller map, which lies on nothing that could be drawn.
+        let shapes = graph.shapes(image.height, image.width);
+        let as_large = |shape: &Hwc| (shape.h, shape.w) == (image.height, image.width);
+        if !shapes.is_ok_and(|shapes| as_large(&shapes[map.index()])) {
+            return MapReading::None;
+        }
         if supervised {
             return MapReading::Sigmoid;
         }

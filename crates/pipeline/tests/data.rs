@@ -152,7 +152,7 @@ fn weights_of_another_architecture_are_refused() {
     ];
     let workspace = Workspace::new();
     let spec = model::build::ModelSpec {
-        encoder: "efficientnet_b0".into(),
+        encoder: Some("efficientnet_b0".into()),
         ..Default::default()
     };
     let graph = model::build::build(&spec).unwrap();

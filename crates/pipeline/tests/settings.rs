@@ -173,6 +173,16 @@ fn wrong_types_say_what_was_expected_and_found() {
 }
 
 #[test]
+fn a_whole_network_takes_the_place_of_encoder_and_decoder() {
+    let root = workspace(GOOD);
+    let set = "model={architecture='unetpp_2018', base_channels=8, pruning_level=3}";
+    let settings = config::load(&request(root.path(), &[set])).unwrap();
+    assert_eq!(settings.model.label(), "unetpp_2018, article");
+    assert_eq!(settings.image.mean, [0.5; 3]);
+    assert_eq!(settings.graph(2).unwrap().size_multiple, 8);
+}
+
+#[test]
 fn impossible_values_say_what_is_possible() {
     check(
         &["image.size=100"],
@@ -191,6 +201,26 @@ fn impossible_values_say_what_is_possible() {
     check(
         &["model.head=bottleneck"],
         &["\"segment\" needs a class map", "leave the stage out"],
+    );
+    check(
+        &["model.architecture=unet_2015"],
+        &["model.encoder", "whole network with encoder included"],
+    );
+    check(
+        &["model={architecture='unet_2016'}"],
+        &["model.architecture", "did you mean \"unet_2015\"?"],
+    );
+    check(
+        &["model={architecture='unet_2015_valid'}"],
+        &["image.size", "188 plus a multiple of 16", "188x188"],
+    );
+    check(
+        &["model={architecture='unet_2015_valid'}", "image.size=188"],
+        &["pipeline.stages", "4x4 for an image of 188x188"],
+    );
+    check(
+        &["model={architecture='unet_2015', pretrained='pipelines/lungs.toml'}"],
+        &["model.pretrained", "no EfficientNet encoder"],
     );
     check(
         &["model.classes=3"],

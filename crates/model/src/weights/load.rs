@@ -64,7 +64,8 @@ pub fn load(
 }
 
 /// Loads the encoder alone, from timm's bare file (`conv_stem.weight` …) or from a whole model's. Decoder, head and
-/// timm's layers behind the last stage (`conv_head`, `bn2`, `classifier`) are listed as ignored.
+/// timm's layers behind the last stage (`conv_head`, `bn2`, `classifier`) are listed as ignored where the network has none
+/// of them.
 ///
 /// # Errors
 /// As [`load`], for the encoder's parameters.
@@ -82,7 +83,7 @@ pub fn load_encoder(
     let rename = |name: &str| match whole {
         true => Some(renamed(name, &options)).filter(|n| n.starts_with(ENCODER)),
         false => Some(name)
-            .filter(|n| !TIMM_TAIL.iter().any(|t| n.starts_with(t)))
+            .filter(|n| !TIMM_TAIL.iter().any(|t| n.starts_with(t)) || has(graph, n))
             .map(|n| format!("{ENCODER}{n}")),
     };
     let wanted = |name: &str| name.starts_with(ENCODER);
@@ -99,6 +100,13 @@ pub fn load_encoder(
 }
 
 const ENCODER: &str = "encoder.";
+
+/// Whether the network's encoder goes as far as this layer of timm's.
+fn has(graph: &Graph, name: &str) -> bool {
+    let own = graph.params.iter();
+    own.filter_map(|p| p.name.strip_prefix(ENCODER))
+        .any(|own| own == name)
+}
 
 /// What timm has after the last stage, which smp's encoders drop.
 const TIMM_TAIL: [&str; 3] = ["conv_head.", "bn2.", "classifier."];

@@ -6,6 +6,7 @@ use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
 use dataset::{Dealt, SplitPolicy};
 use model::build::{self, ModelSpec};
+use model::graph::Graph;
 use model::train::{TrainConfig, TrainError};
 
 use super::ConfigError;
@@ -123,28 +124,73 @@ pub(super) fn train(keys: &Keys<'_>, config: &TrainConfig) -> Result<(), ConfigE
     })
 }
 
-/// Overlays of a map that nothing teaches would show noise.
+/// Overlays of a map that nothing teaches would show noise, and a map that is smaller than its image lies on nothing.
 pub(super) fn class_map(
     keys: &Keys<'_>,
-    spec: &ModelSpec,
+    (spec, graph): (&ModelSpec, &Graph),
     train: &TrainConfig,
+    image: &ImageSettings,
     stages: &[&dyn Stage],
 ) -> Result<(), ConfigError> {
     let wanted = stages
         .iter()
         .any(|s| s.writes().contains(&Artifact::Overlays));
-    let no_map = spec.decoder == "none";
+    let no_map = graph.output("map").is_none();
+    if let Some((height, width)) = smaller_map(graph, image)
+        && (wanted || train.wants_masks())
+    {
+        let key = if wanted {
+            "pipeline.stages"
+        } else {
+            "train.map"
+        };
+        return Err(keys.refuse(
+            key,
+            format!(
+                "the class map of {} is {height}x{width} for an image of {}x{}, so that neither overlays nor masks fit it; \
+                 leave out the stage \"segment\" and train.map, or choose another architecture",
+                spec.label(),
+                image.height,
+                image.width
+            ),
+        ));
+    }
     if wanted && (no_map || (spec.head != "article" && !train.wants_masks())) {
         return Err(keys.refuse(
             "pipeline.stages",
             format!(
-                "the stage \"segment\" needs a class map that training reaches, and head = \"{}\" with decoder = \"{}\" has none; \
+                "the stage \"segment\" needs a class map that training reaches, and this network ({}) has none; \
                  use head = \"article\", teach the map by masks (train.map.loss), or leave the stage out",
-                spec.head, spec.decoder
+                spec.label()
             ),
         ));
     }
     Ok(())
+}
+
+/// Height and width of a class map that is smaller than the image.
+fn smaller_map(graph: &Graph, image: &ImageSettings) -> Option<(usize, usize)> {
+    let map = graph.output("map")?;
+    let shape = graph.shapes(image.height, image.width).ok()?[map.index()];
+    ((shape.h, shape.w) != (image.height, image.width)).then_some((shape.h, shape.w))
+}
+
+/// Weights for an encoder need one in timm's names.
+pub(super) fn pretrained(
+    keys: &Keys<'_>,
+    spec: &ModelSpec,
+    graph: &Graph,
+) -> Result<(), ConfigError> {
+    if graph.params.iter().any(|p| p.name.starts_with("encoder.")) {
+        return Ok(());
+    }
+    Err(keys.refuse(
+        "model.pretrained",
+        format!(
+            "the network ({}) has no EfficientNet encoder to load; leave the key out",
+            spec.label()
+        ),
+    ))
 }
 
 /// Network and image size agree, before a single image is read.
@@ -153,7 +199,7 @@ pub(super) fn model(
     spec: &ModelSpec,
     classes: usize,
     image: &ImageSettings,
-) -> Result<(), ConfigError> {
+) -> Result<Graph, ConfigError> {
     for (key, instead) in [
         ("classes", "the class folders decide it"),
         ("in_channels", "image.channels decides it"),
@@ -170,13 +216,14 @@ pub(super) fn model(
     let graph = build::build(&spec).map_err(|e| keys.refuse("model", e.to_string()))?;
     graph
         .check_size(image.height, image.width)
-        .map_err(|e| keys.refuse("image.size", e.to_string()))
+        .map_err(|e| keys.refuse("image.size", e.to_string()))?;
+    Ok(graph)
 }
 
 pub(super) fn image(
     keys: &Keys<'_>,
     raw: raw::Image,
-    encoder: &str,
+    spec: &ModelSpec,
 ) -> Result<ImageSettings, ConfigError> {
     let raw::Size(height, width) = raw.size;
     if raw.channels != 1 && raw.channels != 3 {
@@ -186,7 +233,7 @@ pub(super) fn image(
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
-    let (mean, std) = normalization(keys, &raw.normalization, raw.channels, encoder)?;
+    let (mean, std) = normalization(keys, &raw.normalization, raw.channels, spec)?;
     if let Some(raw::Size(rows, columns)) = raw.crop {
         keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
     }
@@ -206,7 +253,7 @@ fn normalization(
     keys: &Keys<'_>,
     raw: &raw::Normalization,
     channels: usize,
-    encoder: &str,
+    spec: &ModelSpec,
 ) -> Result<(Vec<f32>, Vec<f32>), ConfigError> {
     const KEY: &str = "image.normalization";
     let chosen = match raw {
@@ -224,11 +271,10 @@ fn normalization(
             return Ok((mean.clone(), std.clone()));
         }
         raw::Normalization::Named(name) => match name.as_str() {
-            "auto" => {
-                build::find_encoder(encoder)
-                    .map_err(|e| keys.refuse("model.encoder", e.to_string()))?
-                    .normalization
-            }
+            "auto" => spec.normalization().map_err(|e| {
+                let key = e.key().map_or("model".into(), |key| format!("model.{key}"));
+                keys.refuse(&key, e.to_string())
+            })?,
             "half" => build::Normalization::HALF,
             "imagenet" => build::Normalization::IMAGENET,
             other => {

@@ -161,20 +161,23 @@ pub(super) fn checked(
     let augment = table(&tree, "augment")?;
     check::augment(&keys, &augment)?;
     check::train(&keys, &train)?;
-    let image = check::image(&keys, image, &model.encoder)?;
+    let image = check::image(&keys, image, &model)?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
     };
     let raw_data: raw::Data = table(&tree, "data")?;
-    check::model(&keys, &model, raw_data.classes.len(), &image)?;
-    check::class_map(&keys, &model, &train, &stages)?;
+    let graph = check::model(&keys, &model, raw_data.classes.len(), &image)?;
+    check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
     let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
     check::mask_use(&keys, data.index.masks.is_some(), &train, &image, &stages)?;
     let pretrained = extra
         .pretrained
         .map(|path| paths.existing("model.pretrained", &path))
         .transpose()?;
+    if pretrained.is_some() {
+        check::pretrained(&keys, &model, &graph)?;
+    }
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
