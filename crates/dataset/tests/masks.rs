@@ -26,10 +26,10 @@ fn half() -> DynamicImage {
     mask(24, 18, |x, _| if x < 12 { 255 } else { 0 })
 }
 
-/// Every fault that a mask can have, in a tree beside 5 + 1 + 1 images of each class.
+/// Every fault that a mask can have, in a tree beside 5 + 1 + 2 images of each class.
 fn faulty(dir: &Path) -> IndexConfig {
     let (images, masks) = (dir.join("images"), dir.join("masks"));
-    kaggle_like(&images, [5, 1, 1]);
+    kaggle_like(&images, [5, 1, 2]);
     let at = |name: &str| masks.join(format!("train/NORMAL/{name}.png"));
     save(&half(), &at("IM-0002-0000"));
     save(&mask(24, 18, |_, _| 0), &at("IM-0004-0001"));
@@ -51,7 +51,7 @@ fn every_fault_is_named_and_counted() {
     let manifest = index(&faulty(dir.path())).unwrap();
     assert_eq!(
         (manifest.rows().len(), manifest.bad_images().len()),
-        (14, 0)
+        (16, 0)
     );
     let bad: Vec<_> = manifest
         .mask_faults()
@@ -73,7 +73,7 @@ fn every_fault_is_named_and_counted() {
     let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
     let counts = |m: &dataset::MaskSummary| [m.images, m.with_mask, m.missing, m.bad, m.empty];
     let splits: Vec<_> = eda.masks.iter().map(counts).collect();
-    assert_eq!(splits, [[10, 2, 5, 3, 1], [2, 0, 2, 0, 0], [2, 0, 1, 1, 0]]);
+    assert_eq!(splits, [[10, 2, 5, 3, 1], [2, 0, 2, 0, 0], [4, 0, 3, 1, 0]]);
     let train = &eda.masks[0];
     let shares: Vec<f64> = train.areas.iter().map(|a| a.mean_share).collect();
     assert_eq!((shares, train.areas[1].images), (vec![0.75, 0.25], 1));
@@ -104,7 +104,7 @@ fn the_settings_say_what_becomes_of_the_image() {
         })
     };
     let skipped = with(OnMask::Skip, OnMask::Unknown).unwrap();
-    assert_eq!(skipped.rows().len(), 10 - 3 + 2 + 2);
+    assert_eq!(skipped.rows().len(), 16 - 4);
     let text = with(OnMask::Unknown, OnMask::Fail).unwrap_err().to_string();
     assert!(
         text.contains("no such file") && text.contains("on_missing_mask"),
@@ -136,7 +136,8 @@ fn masks_beside_images_are_no_images() {
         ["train/NORMAL/IM-0002-0000_mask.png"]
     );
     assert_eq!((manifest.rows().len(), manifest.ignored_files()), (8, 1));
-    assert!(manifest.mask_file(&manifest.rows()[4]).unwrap().is_file());
+    let row = manifest.rows().iter().find(|r| r.mask.is_some()).unwrap();
+    assert!(manifest.mask_file(row).unwrap().is_file());
     let wrong = IndexConfig {
         masks: Some(MaskConfig::beside("mask.png")),
         ..config(dir.path())

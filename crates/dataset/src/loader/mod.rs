@@ -49,7 +49,7 @@ impl Crop {
 }
 
 /// Names the stream of the crops beside that of the transforms, which have the same key.
-const CROP: u64 = 0x63_726F_70;
+const CROP: u64 = 0x6372_6F70;
 
 /// How rows become batches.
 #[derive(Clone, Debug, PartialEq)]
