@@ -11,7 +11,6 @@ mod fixtures_common;
 
 use std::collections::BTreeMap;
 
-use dfdx::prelude::*;
 use fixtures_common::{Adam, Batch, gradients, id, l2, named, step};
 use kernels::Nhwc;
 use model::build::{ModelSpec, build};

@@ -62,8 +62,8 @@ fn good_settings_pass_and_resolve_to_themselves() {
     ))
     .unwrap();
     assert_eq!(
-        (settings.train.epochs, settings.model.decoder.as_str()),
-        (8, "unetpp")
+        (settings.train.epochs, settings.model.decoder.as_deref()),
+        (8, Some("unetpp"))
     );
     let again = root.path().join("runs/lungs/now");
     fs::create_dir_all(&again).unwrap();

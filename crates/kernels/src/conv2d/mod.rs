@@ -3,7 +3,7 @@
 //! [`Conv2d`] is a convolution of given shapes: it says how much room it needs and runs forward and backward. Weights are
 //! packed first, in the order in which the chosen path reads them; for inference that is done once.
 //!
-//! Paths, of which [`Path::of`] is the one chooser:
+//! Paths, of which `Path::of` is the one chooser:
 //! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so the
 //!   inner product of a window with the weights is a few runs of contiguous memory, walked where they lie with a tile of
 //!   pixels × output channels in registers. The input's gradient is the same with the weights turned round; `weight` is
