@@ -219,7 +219,7 @@ fn impossible_values_say_what_is_possible() {
         &["pipeline.stages", "4x4 for an image of 188x188"],
     );
     check(
-        &["model={architecture='unet_2015', pretrained='pipelines/lungs.toml'}"],
+        &["model={architecture='unet_2015', pretrained='Cargo.toml'}"],
         &["model.pretrained", "no EfficientNet encoder"],
     );
     check(
