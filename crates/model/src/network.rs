@@ -137,6 +137,12 @@ impl Network {
         self
     }
 
+    /// The same network on another engine, which must be of the same graph.
+    pub fn with_engine(self, engine: Box<dyn Engine>) -> Self {
+        lock(&self.trunk).engine = engine;
+        self
+    }
+
     /// The network's structure.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph

@@ -18,6 +18,11 @@ impl Rng {
         }
     }
 
+    /// What the stream is at; draw `i` from here is `mix(state + (i + 1) · 0x9E37…)`, which the CUDA kernels compute.
+    pub(crate) fn state(&self) -> u64 {
+        self.state
+    }
+
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);

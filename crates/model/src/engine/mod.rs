@@ -3,11 +3,12 @@
 //! An engine owns its buffers and nothing else: values of parameters come in with each call, gradients go out.
 
 pub mod cpu;
+pub mod cuda;
 
 use kernels::Nhwc;
 pub use kernels::Precision;
 
-use crate::graph::{NodeId, ShapeError};
+use crate::graph::{Graph, NodeId, ShapeError};
 use crate::store::ParamStore;
 
 /// A batch of images, normalized, NHWC.
@@ -17,6 +18,21 @@ pub struct Images<'a> {
     pub data: &'a [f32],
     /// Batch, height, width, channels.
     pub shape: Nhwc,
+}
+
+impl Images<'_> {
+    /// Whether the batch has the shape that it says and the channels that the graph takes.
+    fn check(&self, graph: &Graph) -> Result<(), EngineError> {
+        let (shape, len, channels) = (self.shape, self.data.len(), graph.in_channels());
+        if shape.len() == len && shape.c == channels && shape.n > 0 {
+            return Ok(());
+        }
+        Err(EngineError::Batch {
+            shape,
+            len,
+            channels,
+        })
+    }
 }
 
 /// A value copied out of an engine, NHWC.
@@ -49,6 +65,34 @@ pub enum EngineError {
     /// `backward` without a `forward` before it.
     #[error("backward was called with no forward pass before it")]
     NoForward,
+    /// The device of the CUDA engine.
+    #[error(transparent)]
+    Device(#[from] cuda::driver::DeviceError),
+    /// The batch does not fit the device's memory; nothing of it was run.
+    #[error(
+        "a batch of {batch} images needs {needed} MiB and {device} has {available} MiB: {}",
+        remedy(*.largest)
+    )]
+    Memory {
+        /// The device's name.
+        device: String,
+        /// Images of the batch.
+        batch: usize,
+        /// MiB of everything that the pass keeps on the device.
+        needed: u64,
+        /// MiB that the device can give.
+        available: u64,
+        /// The largest batch of such images that fits; 0 for none.
+        largest: usize,
+    },
+}
+
+fn remedy(largest: usize) -> String {
+    match largest {
+        0 => "not even one image fits; use smaller images, a smaller network, or the device cpu"
+            .into(),
+        n => format!("the largest batch that fits is {n}"),
+    }
 }
 
 /// Runs one graph forward and backward.

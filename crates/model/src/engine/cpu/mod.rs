@@ -61,14 +61,7 @@ impl CpuEngine {
         x: Images<'_>,
         outputs: &[NodeId],
     ) -> Result<Arc<Plan>, EngineError> {
-        let channels = self.graph.in_channels();
-        if x.shape.len() != x.data.len() || x.shape.c != channels || x.shape.n == 0 {
-            return Err(EngineError::Batch {
-                shape: x.shape,
-                len: x.data.len(),
-                channels,
-            });
-        }
+        x.check(&self.graph)?;
         let key = (mode, x.shape.n, x.shape.h, x.shape.w, outputs.to_vec());
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan.clone());

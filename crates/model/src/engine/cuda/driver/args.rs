@@ -1,0 +1,224 @@
+//! A launch and its arguments as the kernels take them.
+
+use std::ffi::c_void;
+
+use kernels::{Nhwc, Window};
+
+use super::{Address, DeviceError};
+
+/// A kernel, the shape of its grid, and what it gets.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// Name in the program.
+    pub kernel: &'static str,
+    /// Blocks along x, y, z.
+    pub grid: [u32; 3],
+    /// Threads of a block along x, y; 256 in all.
+    pub block: [u32; 2],
+    /// In the order of the kernel's parameters.
+    pub args: &'a [Arg],
+}
+
+impl Launch<'_> {
+    /// Threads of a block, in every kernel.
+    pub const THREADS: u32 = 256;
+
+    /// Whether every GPU since 2014 takes it.
+    ///
+    /// # Errors
+    /// A grid with no blocks, or more along an axis than there may be.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        let [x, y, z] = self.grid;
+        let fits =
+            (1..1 << 31).contains(&x) && (1..1 << 16).contains(&y) && (1..1 << 16).contains(&z);
+        if fits && self.block[0] * self.block[1] == Self::THREADS {
+            return Ok(());
+        }
+        Err(DeviceError::Geometry {
+            kernel: self.kernel,
+            grid: self.grid,
+        })
+    }
+}
+
+/// One argument of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg {
+    /// A pointer into the arena, or null.
+    Pointer(Address),
+    /// `u32`.
+    U32(u32),
+    /// `int`.
+    I32(i32),
+    /// `u64`.
+    U64(u64),
+    /// `float`.
+    F32(f32),
+    /// `struct Windowed`.
+    Windowed(Windowed),
+    /// `struct Up`.
+    Up(Up),
+    /// `struct Parts`.
+    Parts(Parts),
+}
+
+impl Arg {
+    /// Where the value itself lies, as a launch wants it.
+    pub fn value(&self) -> *const c_void {
+        match self {
+            Arg::Pointer(v) => std::ptr::from_ref(v).cast(),
+            Arg::U32(v) => std::ptr::from_ref(v).cast(),
+            Arg::I32(v) => std::ptr::from_ref(v).cast(),
+            Arg::U64(v) => std::ptr::from_ref(v).cast(),
+            Arg::F32(v) => std::ptr::from_ref(v).cast(),
+            Arg::Windowed(v) => std::ptr::from_ref(v).cast(),
+            Arg::Up(v) => std::ptr::from_ref(v).cast(),
+            Arg::Parts(v) => std::ptr::from_ref(v).cast(),
+        }
+    }
+}
+
+impl From<Address> for Arg {
+    fn from(v: Address) -> Self {
+        Arg::Pointer(v)
+    }
+}
+
+/// No address is a null pointer.
+impl From<Option<Address>> for Arg {
+    fn from(v: Option<Address>) -> Self {
+        Arg::Pointer(v.unwrap_or(Address::NULL))
+    }
+}
+
+impl From<u32> for Arg {
+    fn from(v: u32) -> Self {
+        Arg::U32(v)
+    }
+}
+
+/// A count; the plan refuses those that do not fit before anything is launched.
+impl From<usize> for Arg {
+    fn from(v: usize) -> Self {
+        Arg::U32(v as u32)
+    }
+}
+
+impl From<i32> for Arg {
+    fn from(v: i32) -> Self {
+        Arg::I32(v)
+    }
+}
+
+impl From<u64> for Arg {
+    fn from(v: u64) -> Self {
+        Arg::U64(v)
+    }
+}
+
+impl From<f32> for Arg {
+    fn from(v: f32) -> Self {
+        Arg::F32(v)
+    }
+}
+
+impl From<bool> for Arg {
+    fn from(v: bool) -> Self {
+        Arg::I32(v.into())
+    }
+}
+
+impl From<Windowed> for Arg {
+    fn from(v: Windowed) -> Self {
+        Arg::Windowed(v)
+    }
+}
+
+impl From<Up> for Arg {
+    fn from(v: Up) -> Self {
+        Arg::Up(v)
+    }
+}
+
+impl From<Parts> for Arg {
+    fn from(v: Parts) -> Self {
+        Arg::Parts(v)
+    }
+}
+
+/// A window over an input; laid out as in `common.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowed {
+    input: [i32; 4],
+    output: [i32; 3],
+    kernel: [i32; 2],
+    stride: i32,
+    padding: [i32; 2],
+}
+
+impl Windowed {
+    /// The window that makes `ys` from `xs`.
+    pub fn new(xs: Nhwc, window: Window, ys: Nhwc) -> Self {
+        Windowed {
+            input: [xs.n, xs.h, xs.w, xs.c].map(int),
+            output: [ys.h, ys.w, ys.c].map(int),
+            kernel: window.kernel.map(int),
+            stride: int(window.stride),
+            padding: [window.pad_before(0, xs.h), window.pad_before(1, xs.w)].map(int),
+        }
+    }
+}
+
+/// A transposed convolution; laid out as in `conv_transpose.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Up {
+    input: [i32; 4],
+    cout: i32,
+}
+
+impl Up {
+    /// From `xs` to `cout` channels.
+    pub fn new(xs: Nhwc, cout: usize) -> Self {
+        Up {
+            input: [xs.n, xs.h, xs.w, xs.c].map(int),
+            cout: int(cout),
+        }
+    }
+}
+
+/// The parts of a convolution's input; laid out as in `conv.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    data: [u64; Parts::MOST],
+    end: [i32; Parts::MOST],
+    doubled: [i32; Parts::MOST],
+}
+
+impl Parts {
+    /// Most parts.
+    pub const MOST: usize = kernels::conv2d::Inputs::MOST;
+
+    /// Address, channels and doubling of each part, in order; at most [`Parts::MOST`].
+    pub fn new(parts: impl Iterator<Item = (Address, usize, bool)>) -> Self {
+        let mut all = Parts {
+            data: [0; Parts::MOST],
+            end: [0; Parts::MOST],
+            doubled: [0; Parts::MOST],
+        };
+        let mut end = 0;
+        for (i, (data, channels, doubled)) in parts.take(Parts::MOST).enumerate() {
+            end += int(channels);
+            (all.data[i], all.doubled[i]) = (data.0, doubled.into());
+            all.end[i..].fill(end); // unused parts end where the last does
+        }
+        all
+    }
+}
+
+/// A size; the plan refuses those that do not fit before anything is launched.
+fn int(v: usize) -> i32 {
+    v as i32
+}

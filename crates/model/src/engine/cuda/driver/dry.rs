@@ -1,0 +1,38 @@
+//! A driver that does nothing: a pass over it tells what a plan launches and how much memory it needs.
+
+use super::{Address, DeviceError, Driver, Launch};
+
+/// Checks each launch's geometry and counts.
+#[derive(Debug, Default)]
+pub struct Dry {
+    /// Kernel and grid of every launch, in order.
+    pub launches: Vec<(&'static str, [u32; 3])>,
+}
+
+impl Driver for Dry {
+    fn name(&self) -> String {
+        "no device".into()
+    }
+
+    fn available(&self) -> Result<u64, DeviceError> {
+        Ok(u64::MAX)
+    }
+
+    fn allocate(&mut self, _: usize) -> Result<Address, DeviceError> {
+        Ok(Address(256))
+    }
+
+    fn upload(&mut self, _: Address, _: &[f32]) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn download(&mut self, _: Address, _: &mut [f32]) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        launch.check()?;
+        self.launches.push((launch.kernel, launch.grid));
+        Ok(())
+    }
+}

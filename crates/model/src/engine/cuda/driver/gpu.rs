@@ -1,0 +1,192 @@
+//! The GPU, through the CUDA driver. The one file of this crate, with its neighbour `nvrtc.rs`, that has `unsafe` code:
+//! every call here hands pointers to a C library.
+//!
+//! All work is queued on the context's default stream, so that launches and the driver's plain copies follow each other
+//! in the order in which they are asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
+    result, sys,
+};
+use cudarc::nvrtc::Ptx;
+
+use super::{Address, Arg, DeviceError, Driver, Launch, Parts, Up, Windowed, nvrtc};
+
+/// Left to the driver: what the kernels' own local memory and the driver's bookkeeping may still take.
+const RESERVE: u64 = 256 << 20;
+
+// SAFETY: `repr(C)` structs of integers without padding, laid out as in the kernels, which assert their sizes.
+unsafe impl DeviceRepr for Windowed {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Up {}
+// SAFETY: as above; the addresses in it are of the arena.
+unsafe impl DeviceRepr for Parts {}
+
+/// The first NVIDIA GPU (`CUDA_VISIBLE_DEVICES` chooses).
+pub struct Gpu {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    module: Arc<CudaModule>,
+    functions: HashMap<&'static str, CudaFunction>,
+    /// Address and length in f32; (null, 0) before the first.
+    arena: (Address, usize),
+}
+
+impl Gpu {
+    /// Finds the driver and the GPU, and compiles the kernels or reads them from the disk.
+    ///
+    /// # Errors
+    /// No driver, no GPU, no NVRTC, or kernels that do not compile; each says so in a sentence.
+    pub fn new() -> Result<Self, DeviceError> {
+        driver_present()?;
+        let context = CudaContext::new(0).map_err(|e| DeviceError::NoGpu(e.to_string()))?;
+        let (major, minor) = context
+            .compute_capability()
+            .map_err(|e| failed("say what it is", e))?;
+        let compiled = nvrtc::cubin(&format!("sm_{major}{minor}"))?;
+        let module = context
+            .load_module(Ptx::from_binary(compiled.cubin))
+            .map_err(|e| failed("load the kernels", e))?;
+        Ok(Gpu {
+            stream: context.default_stream(),
+            context,
+            module,
+            functions: HashMap::new(),
+            arena: (Address::NULL, 0),
+        })
+    }
+
+    /// Makes the context current on this thread: an engine may be used from any.
+    fn bind(&self) -> Result<(), DeviceError> {
+        self.context
+            .bind_to_thread()
+            .map_err(|e| failed("be used from this thread", e))
+    }
+
+    fn function(&mut self, name: &'static str) -> Result<CudaFunction, DeviceError> {
+        if let Some(function) = self.functions.get(name) {
+            return Ok(function.clone());
+        }
+        let function = self
+            .module
+            .load_function(name)
+            .map_err(|e| failed(&format!("find the kernel {name}"), e))?;
+        self.functions.insert(name, function.clone());
+        Ok(function)
+    }
+
+    fn free_arena(&mut self) -> Result<(), DeviceError> {
+        let (address, _) = std::mem::replace(&mut self.arena, (Address::NULL, 0));
+        if address == Address::NULL {
+            return Ok(());
+        }
+        // SAFETY: the address is of `malloc_sync`, and it was just forgotten. The driver waits for kernels that use it.
+        unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
+    }
+
+    /// Whether `len` f32 from `address` lie in the arena.
+    fn check(&self, address: Address, len: usize) -> Result<(), DeviceError> {
+        let (start, elements) = self.arena;
+        let end = address.plus(len);
+        if address >= start && end <= start.plus(elements) {
+            return Ok(());
+        }
+        Err(failed("copy", "the place lies outside its memory"))
+    }
+}
+
+impl Driver for Gpu {
+    fn name(&self) -> String {
+        self.context.name().unwrap_or_else(|_| "NVIDIA GPU".into())
+    }
+
+    fn available(&self) -> Result<u64, DeviceError> {
+        self.bind()?;
+        let (free, _) = self
+            .context
+            .mem_get_info()
+            .map_err(|e| failed("say how much memory is free", e))?;
+        Ok((free as u64 + 4 * self.arena.1 as u64).saturating_sub(RESERVE))
+    }
+
+    fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
+        self.bind()?;
+        self.free_arena()?;
+        // SAFETY: the memory is written before it is read, by copies and kernels that stay within it, and freed once.
+        let address = unsafe { result::malloc_sync(4 * elements) }
+            .map_err(|e| failed(&format!("give {} MiB of memory", elements >> 18), e))?;
+        self.arena = (Address(address), elements);
+        Ok(Address(address))
+    }
+
+    fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        self.check(to, data.len())?;
+        // SAFETY: the place was just checked to lie in the arena; the copy is done when the call returns.
+        unsafe { result::memcpy_htod_sync(to.0, data) }.map_err(|e| failed("take data", e))
+    }
+
+    fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        self.check(from, data.len())?;
+        // SAFETY: as in `upload`. The copy is on the default stream, behind every launch.
+        unsafe { result::memcpy_dtoh_sync(data, from.0) }.map_err(|e| failed("give data", e))
+    }
+
+    fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        launch.check()?;
+        let function = self.function(launch.kernel)?;
+        let mut builder = self.stream.launch_builder(&function);
+        for arg in launch.args {
+            match arg {
+                Arg::Pointer(v) => builder.arg(&v.0),
+                Arg::U32(v) => builder.arg(v),
+                Arg::I32(v) => builder.arg(v),
+                Arg::U64(v) => builder.arg(v),
+                Arg::F32(v) => builder.arg(v),
+                Arg::Windowed(v) => builder.arg(v),
+                Arg::Up(v) => builder.arg(v),
+                Arg::Parts(v) => builder.arg(v),
+            };
+        }
+        let config = LaunchConfig {
+            grid_dim: launch.grid.into(),
+            block_dim: (launch.block[0], launch.block[1], 1),
+            shared_mem_bytes: 0,
+        };
+        // SAFETY: arguments are of the kernel's types in its order, and every pointer is to as many elements of the arena
+        // as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
+        unsafe { builder.launch(config) }
+            .map(drop)
+            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if self.bind().is_ok() {
+            let _ = self.free_arena(); // at the end of a process the driver frees what is left
+        }
+    }
+}
+
+fn driver_present() -> Result<(), DeviceError> {
+    // SAFETY: loads the library and lets it go; the driver does nothing before `cuInit`.
+    match unsafe { sys::is_culib_present() } {
+        true => Ok(()),
+        false => Err(DeviceError::Library {
+            library: "the NVIDIA driver's library (libcuda.so)",
+            remedy: "it comes with the driver of an NVIDIA GPU; without one use the device cpu",
+        }),
+    }
+}
+
+fn failed(what: &str, why: impl std::fmt::Display) -> DeviceError {
+    DeviceError::Call {
+        what: what.into(),
+        why: why.to_string(),
+    }
+}

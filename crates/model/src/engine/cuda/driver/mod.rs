@@ -1,0 +1,93 @@
+//! What the engine asks of a device: memory, copies, launches. The GPU is one driver; the tests bring another, which runs
+//! the same kernels on the host.
+
+mod args;
+mod dry;
+mod gpu;
+mod nvrtc;
+
+pub use args::{Arg, Launch, Parts, Up, Windowed};
+pub use dry::Dry;
+pub use gpu::Gpu;
+pub use nvrtc::{Compiled, compile, cubin};
+
+/// Why a device could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A library is not on this machine.
+    #[error("{library} was not found: {remedy}")]
+    Library {
+        /// What it is and how its file is called.
+        library: &'static str,
+        /// Where it comes from.
+        remedy: &'static str,
+    },
+    /// The driver is there, a GPU is not.
+    #[error("the NVIDIA driver finds no GPU: {0}")]
+    NoGpu(String),
+    /// The kernels do not compile.
+    #[error("the kernels do not compile for {arch}:\n{log}")]
+    Compile {
+        /// Architecture asked for.
+        arch: String,
+        /// The compiler's words.
+        log: String,
+    },
+    /// The engine cannot do this yet.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A launch that no GPU takes.
+    #[error(
+        "the kernel {kernel} cannot be launched with a grid of {grid:?}: the batch is too large"
+    )]
+    Geometry {
+        /// Which.
+        kernel: &'static str,
+        /// Blocks.
+        grid: [u32; 3],
+    },
+    /// The device refused.
+    #[error("the GPU could not {what}: {why}")]
+    Call {
+        /// What was asked.
+        what: String,
+        /// Its answer.
+        why: String,
+    },
+}
+
+/// An address in a device's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address(pub u64);
+
+impl Address {
+    /// No memory.
+    pub const NULL: Address = Address(0);
+
+    /// The address `elements` f32 further on.
+    pub fn plus(self, elements: usize) -> Address {
+        Address(self.0 + 4 * elements as u64)
+    }
+}
+
+/// A device with one arena of memory. Copies and launches happen in the order in which they are asked for; `upload` and
+/// `download` return when the host's slice is free to use.
+pub trait Driver: Send {
+    /// What the device is called.
+    fn name(&self) -> String;
+
+    /// Bytes that an arena can have: what is free, and what the arena already holds.
+    fn available(&self) -> Result<u64, DeviceError>;
+
+    /// Replaces the arena by one of so many f32 and returns its address, a multiple of 256. What it held is lost.
+    fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError>;
+
+    /// Copies to the device.
+    fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError>;
+
+    /// Copies from the device, after everything that was launched before.
+    fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// Runs a kernel of [`super::kernels::source`].
+    fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError>;
+}

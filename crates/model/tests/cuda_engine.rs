@@ -1,0 +1,449 @@
+//! The CUDA engine, run on the host (`cuda_host`), against the CPU engine: operation by operation, network by network.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod cuda_host;
+
+use std::sync::Arc;
+
+use cuda_host::Host;
+use kernels::{Activation, Nhwc, Padding, Precision};
+use model::engine::cpu::CpuEngine;
+use model::engine::cuda::CudaEngine;
+use model::engine::{Engine, Images, Value};
+use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
+use model::rng::Rng;
+use model::store::{Group, ParamStore};
+
+const INIT: Init = Init::Normal(0.4);
+
+/// What a training step and an inference gave.
+struct Results {
+    inferred: Vec<Value>,
+    values: Vec<Value>,
+    grads: ParamStore,
+    params: ParamStore,
+}
+
+fn run(engine: &mut dyn Engine, graph: &Graph, n: usize, (h, w): (usize, usize)) -> Results {
+    let shape = Nhwc {
+        n,
+        h,
+        w,
+        c: graph.in_channels(),
+    };
+    let data = normal(shape.len(), 1);
+    let x = Images { data: &data, shape };
+    let outputs: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
+    let mut params = ParamStore::initialized(graph, 3);
+    // Running statistics other than 0 and 1, so that inference sees them.
+    let running = params.group_mut(Group::Buffers);
+    let moved = normal(running.len(), 9);
+    running
+        .iter_mut()
+        .zip(moved)
+        .for_each(|(r, v)| *r += 0.1 * v.abs());
+    let inferred = engine.infer(&params, x, &outputs).unwrap();
+    let values = engine.forward(&mut params, x, 5, &outputs).unwrap();
+    let output_grads: Vec<Vec<f32>> = values
+        .iter()
+        .enumerate()
+        .map(|(i, v)| normal(v.data.len(), 20 + i as u64))
+        .collect();
+    let mut grads = ParamStore::zeros(params.map().clone());
+    engine.backward(&params, &output_grads, &mut grads).unwrap();
+    Results {
+        inferred,
+        values,
+        grads,
+        params,
+    }
+}
+
+fn normal(len: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Rng::new(seed, 0);
+    (0..len).map(|_| rng.normal()).collect()
+}
+
+fn host(graph: &Graph, reverse: bool) -> Option<CudaEngine> {
+    let mut host = Host::new()?;
+    host.reverse = reverse;
+    Some(CudaEngine::with_driver(
+        Arc::new(graph.clone()),
+        Box::new(host),
+    ))
+}
+
+/// The same values, gradients and running statistics as the CPU engine within `tolerance` of each tensor's scale, and the
+/// same bits whatever the order in which blocks and threads run.
+fn check(name: &str, graph: &Graph, n: usize, size: (usize, usize), tolerance: f32) {
+    let (Some(mut cuda), Some(mut reversed)) = (host(graph, false), host(graph, true)) else {
+        return;
+    };
+    let mut cpu = CpuEngine::new(Arc::new(graph.clone()), Precision::F32);
+    let expected = run(&mut cpu, graph, n, size);
+    let found = run(&mut cuda, graph, n, size);
+    let values = |r: &Results| [r.inferred.clone(), r.values.clone()].concat();
+    for (i, (a, b)) in values(&found).iter().zip(&values(&expected)).enumerate() {
+        assert_eq!(a.shape, b.shape, "{name}: value {i}");
+        close(&format!("{name}: value {i}"), &a.data, &b.data, tolerance);
+    }
+    // A shift that only a norm sees has no gradient but rounding, which is as large as the other gradients make it.
+    let floor = 1e-2
+        * Group::TRAINABLE
+            .map(|g| largest(expected.grads.group(g)))
+            .iter()
+            .fold(0.0f32, |m, v| m.max(*v));
+    for (id, param) in named(graph) {
+        if graph.param(id).role.trainable() {
+            let (found, expected) = (found.grads.get(id), expected.grads.get(id));
+            close_beside(
+                &format!("{name}: gradient of {param}"),
+                found,
+                expected,
+                floor,
+                tolerance,
+            );
+        } else {
+            close(
+                &format!("{name}: {param}"),
+                found.params.get(id),
+                expected.params.get(id),
+                tolerance,
+            );
+        }
+    }
+    let again = run(&mut reversed, graph, n, size);
+    for (a, b) in values(&found).iter().zip(&values(&again)) {
+        same(name, &a.data, &b.data);
+    }
+    for group in Group::TRAINABLE {
+        same(name, found.grads.group(group), again.grads.group(group));
+    }
+}
+
+fn named(graph: &Graph) -> Vec<(model::graph::ParamId, String)> {
+    let mut ids: Vec<_> = graph.nodes.iter().flat_map(|n| n.params.clone()).collect();
+    ids.sort();
+    ids.into_iter()
+        .map(|id| (id, graph.param(id).name.clone()))
+        .collect()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
+    close_beside(what, found, expected, 1e-3, tolerance);
+}
+
+/// Within `tolerance` of the largest value expected, or of `floor` if that is larger.
+fn close_beside(what: &str, found: &[f32], expected: &[f32], floor: f32, tolerance: f32) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = largest(expected).max(floor);
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        let off = (a - b).abs() / scale;
+        assert!(
+            off < tolerance,
+            "{what} [{i}]: {a}, expected {b}: off by {off:.1e} of its scale"
+        );
+    }
+}
+
+fn same(what: &str, a: &[f32], b: &[f32]) {
+    let differ = a
+        .iter()
+        .zip(b)
+        .filter(|(a, b)| a.to_bits() != b.to_bits())
+        .count();
+    assert_eq!(
+        differ, 0,
+        "{what}: values that depend on the order of threads"
+    );
+}
+
+/// A 3×3 convolution before the operation, whose gradients tell where each gradient went, and one after it.
+fn between(channels: usize, op: impl Fn(&mut GraphBuilder, NodeId) -> NodeId) -> Graph {
+    let mut g = GraphBuilder::new(2);
+    let x = g.conv(
+        "before",
+        g.input(),
+        channels,
+        3,
+        1,
+        Padding::Symmetric(1),
+        true,
+        INIT,
+    );
+    let y = op(&mut g, x);
+    g.publish("op", y);
+    let y = g.conv("after", y, 2, 1, 1, Padding::Symmetric(0), true, INIT);
+    g.publish("after", y);
+    g.finish(1).unwrap()
+}
+
+/// Widths about the tiles' edges: 16, 32 and 64 columns.
+const WIDTHS: [usize; 6] = [1, 3, 16, 33, 64, 70];
+
+#[test]
+fn convolutions() {
+    for (i, cout) in WIDTHS.into_iter().enumerate() {
+        let channels = WIDTHS[(i + 2) % WIDTHS.len()];
+        for (kernel, stride, padding) in [
+            (1, 1, Padding::Symmetric(0)),
+            (3, 1, Padding::Symmetric(1)),
+            (3, 1, Padding::Symmetric(0)),
+            (3, 2, Padding::Same),
+            (1, 2, Padding::Symmetric(0)),
+            (5, 2, Padding::Symmetric(2)),
+        ] {
+            let graph = between(channels, |g, x| {
+                g.conv("op", x, cout, kernel, stride, padding, true, INIT)
+            });
+            let name = format!("conv {channels} to {cout}, {kernel}x{kernel} by {stride}");
+            check(&name, &graph, 2, (7, 6), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn depthwise_convolutions() {
+    for channels in WIDTHS {
+        for (kernel, stride, padding) in [
+            (3, 1, Padding::Symmetric(1)),
+            (5, 2, Padding::Same),
+            (3, 2, Padding::Symmetric(1)),
+        ] {
+            let graph = between(channels, |g, x| {
+                g.depthwise("op", x, kernel, stride, padding, INIT)
+            });
+            check(
+                &format!("depthwise {channels}, {kernel} by {stride}"),
+                &graph,
+                2,
+                (9, 8),
+                1e-4,
+            );
+        }
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    for (channels, cout) in [(1, 1), (5, 3), (16, 16), (40, 20)] {
+        let graph = between(channels, |g, x| g.conv_transpose2x2("op", x, cout, INIT));
+        check(
+            &format!("transposed {channels} to {cout}"),
+            &graph,
+            3,
+            (5, 4),
+            1e-4,
+        );
+    }
+}
+
+#[test]
+fn norms_with_every_activation() {
+    for channels in WIDTHS {
+        for kind in [
+            None,
+            Some(Activation::Silu),
+            Some(Activation::Relu),
+            Some(Activation::Relu6),
+            Some(Activation::Sigmoid),
+        ] {
+            let graph = between(channels, |g, x| {
+                let y = g.batch_norm("op", x, 1e-3, 0.1);
+                kind.map_or(y, |kind| g.activation("act", y, kind))
+            });
+            check(
+                &format!("norm of {channels}, {kind:?}"),
+                &graph,
+                3,
+                (9, 7),
+                2e-4,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_norm_and_a_depthwise_convolution_fold() {
+    let graph = between(24, |g, x| {
+        let y = g.depthwise("dw", x, 3, 1, Padding::Symmetric(1), INIT);
+        let y = g.batch_norm("bn", y, 1e-3, 0.1);
+        let y = g.activation("act", y, Activation::Silu);
+        let y = g.conv("pw", y, 40, 1, 1, Padding::Symmetric(0), false, INIT);
+        let y = g.batch_norm("pw_bn", y, 1e-3, 0.1);
+        g.activation("pw_act", y, Activation::Relu6)
+    });
+    check("folded", &graph, 2, (8, 8), 2e-4);
+}
+
+#[test]
+fn activations_alone() {
+    for kind in [
+        Activation::Silu,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Sigmoid,
+    ] {
+        let graph = between(5, |g, x| {
+            let pool = g.max_pool("pool", x, 2, 1, Padding::Symmetric(0));
+            g.activation("op", pool, kind)
+        });
+        check(&format!("{kind:?}"), &graph, 2, (6, 5), 1e-4);
+    }
+}
+
+#[test]
+fn pools() {
+    for (kernel, stride, padding) in [
+        (2, 2, Padding::Symmetric(0)),
+        (3, 2, Padding::Symmetric(1)),
+        (3, 1, Padding::Same),
+        (2, 1, Padding::Symmetric(0)),
+    ] {
+        let graph = between(5, |g, x| g.max_pool("op", x, kernel, stride, padding));
+        check(
+            &format!("max pool {kernel} by {stride}"),
+            &graph,
+            2,
+            (8, 6),
+            1e-4,
+        );
+    }
+    for channels in WIDTHS {
+        let graph = between(channels, |g, x| g.global_avg_pool("op", x));
+        check(&format!("average of {channels}"), &graph, 3, (17, 16), 1e-4);
+    }
+}
+
+#[test]
+fn upsampling_and_cropping() {
+    for mode in [Interpolation::Nearest, Interpolation::Bilinear] {
+        for size in [(1, 1), (2, 3), (5, 4)] {
+            let graph = between(3, |g, x| {
+                let up = g.upsample2x("op", x, mode);
+                g.activation("act", up, Activation::Sigmoid)
+            });
+            check(&format!("{mode:?} {size:?}"), &graph, 2, size, 1e-4);
+        }
+    }
+    let graph = between(3, |g, x| g.crop("op", x, 2));
+    check("crop", &graph, 2, (7, 6), 1e-4);
+}
+
+/// Squeeze-excite, residuals, means, drops, and values with several readers.
+#[test]
+fn sums_scales_and_drops() {
+    for channels in WIDTHS {
+        let graph = between(channels, |g, x| {
+            let s = g.global_avg_pool("pool", x);
+            let s = g.activation("gate", s, Activation::Sigmoid);
+            let y = g.scale_channels("scale", x, s);
+            let y = g.drop_path("path", y, 0.4);
+            let y = g.add("add", x, y);
+            let z = g.dropout("drop", y, 0.3);
+            let y = g.mean("mean", &[x, y, z, y]);
+            let crop = g.crop("crop", y, 1);
+            g.concat("concat", &[crop, crop])
+        });
+        check(&format!("sums of {channels}"), &graph, 5, (6, 5), 1e-4);
+    }
+}
+
+#[test]
+fn linear_layers() {
+    for outputs in [2, 16, 70] {
+        let mut g = GraphBuilder::new(2);
+        let x = g.conv(
+            "before",
+            g.input(),
+            33,
+            3,
+            1,
+            Padding::Symmetric(1),
+            true,
+            INIT,
+        );
+        let x = g.global_avg_pool("pool", x);
+        let y = g.linear("op", x, outputs, INIT);
+        g.publish("op", y);
+        check(
+            &format!("linear to {outputs}"),
+            &g.finish(1).unwrap(),
+            5,
+            (4, 4),
+            1e-4,
+        );
+    }
+}
+
+/// A concatenation and the upsampling before it are read in place by the 3×3 convolution after them.
+#[test]
+fn joined_inputs() {
+    for widths in [[3, 5, 8], [16, 20, 33], [70, 2, 1]] {
+        let mut g = GraphBuilder::new(2);
+        let conv = |g: &mut GraphBuilder, name: &str, x, cout| {
+            g.conv(name, x, cout, 3, 1, Padding::Symmetric(1), true, INIT)
+        };
+        let input = g.input();
+        let a = conv(&mut g, "a", input, widths[0]);
+        let small = g.max_pool("pool", a, 2, 2, Padding::Symmetric(0));
+        let small = conv(&mut g, "small", small, widths[1]);
+        let near = g.upsample2x("near", small, Interpolation::Nearest);
+        let b = conv(&mut g, "b", a, widths[2]);
+        let joined = g.concat("concat", &[near, a, b]);
+        let y = conv(&mut g, "joined", joined, 6);
+        let y = g.batch_norm("bn", y, 1e-3, 0.1);
+        let y = g.activation("act", y, Activation::Silu);
+        g.publish("op", y);
+        let small = conv(&mut g, "small2", small, 4);
+        let near = g.upsample2x("near2", small, Interpolation::Nearest);
+        let y = conv(&mut g, "alone", near, 18);
+        g.publish("alone", y);
+        check(
+            &format!("joined {widths:?}"),
+            &g.finish(2).unwrap(),
+            2,
+            (8, 6),
+            2e-4,
+        );
+    }
+}
+
+/// Sums over more pixels than one chunk or slice holds.
+#[test]
+fn many_pixels() {
+    let graph = between(4, |g, x| {
+        let y = g.batch_norm("bn", x, 1e-3, 0.1);
+        let y = g.activation("act", y, Activation::Silu);
+        let y = g.depthwise("dw", y, 3, 1, Padding::Symmetric(1), INIT);
+        g.conv_transpose2x2("up", y, 3, INIT)
+    });
+    check("many pixels", &graph, 2, (96, 100), 5e-4);
+}
+
+/// A value asked for twice has the sum of both gradients.
+#[test]
+fn an_output_named_twice() {
+    let mut g = GraphBuilder::new(2);
+    let x = g.conv(
+        "conv",
+        g.input(),
+        3,
+        3,
+        1,
+        Padding::Symmetric(1),
+        true,
+        INIT,
+    );
+    g.publish("one", x);
+    g.publish("two", x);
+    check("twice", &g.finish(1).unwrap(), 2, (4, 4), 1e-4);
+}

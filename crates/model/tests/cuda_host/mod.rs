@@ -1,0 +1,173 @@
+//! A driver that runs the CUDA kernels on the host: the very text that NVRTC compiles, built by the host's C++ compiler
+//! behind `shim.hpp` and launched with the engine's own geometry and arguments.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part, and none is a library"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use libloading::{Library, Symbol};
+use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Launch};
+use model::engine::cuda::kernels;
+
+type HostLaunch = unsafe extern "C" fn(
+    *const c_char,
+    *const u32,
+    *const u32,
+    *const *const c_void,
+    c_int,
+) -> c_int;
+
+/// The compiled kernels; `None`, said once, where there is no C++ compiler. Fibers and shared memory are the library's,
+/// so launches take turns.
+fn library() -> Option<&'static Mutex<Library>> {
+    static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
+    LIBRARY
+        .get_or_init(|| {
+            let library = build();
+            if library.is_none() {
+                eprintln!("skipped: no C++ compiler (c++, or the one named in CXX) to run the kernels on the host");
+            }
+            library.map(Mutex::new)
+        })
+        .as_ref()
+}
+
+fn build() -> Option<Library> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    Command::new(&compiler).arg("--version").output().ok()?;
+    let folder = tempfile::tempdir().unwrap();
+    let (source, built) = (
+        folder.path().join("kernels.cpp"),
+        folder.path().join("kernels.so"),
+    );
+    let shim = include_str!("shim.hpp");
+    std::fs::write(&source, format!("{shim}\n{}", kernels::source())).unwrap();
+    let flags = [
+        "-std=c++17",
+        "-O2",
+        "-march=native",
+        "-U_FORTIFY_SOURCE",
+        "-shared",
+        "-fPIC",
+    ];
+    let output = Command::new(&compiler)
+        .args(flags)
+        .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror", "-o"])
+        .args([&built, &source])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "the kernels do not compile on the host:\n{log}"
+    );
+    Some(load(&built))
+}
+
+fn load(file: &Path) -> Library {
+    // SAFETY: our own library, whose initializers fill a list and do nothing else.
+    unsafe { Library::new(file) }.unwrap()
+}
+
+/// Calls a kernel with pointers to its arguments.
+fn host_launch(launch: &Launch<'_>, reverse: bool) -> c_int {
+    let library = library().expect("a host device has its library");
+    let library = library
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let args: Vec<*const c_void> = launch.args.iter().map(Arg::value).collect();
+    let name = CString::new(launch.kernel).unwrap();
+    // SAFETY: the type is that of the shim's function.
+    let function: Symbol<'_, HostLaunch> = unsafe { library.get(b"host_launch") }.unwrap();
+    // SAFETY: arguments are of the kernel's types in its order (what these tests are about), and pointers into the arena.
+    unsafe {
+        function(
+            name.as_ptr(),
+            launch.grid.as_ptr(),
+            launch.block.as_ptr(),
+            args.as_ptr(),
+            reverse.into(),
+        )
+    }
+}
+
+/// The host as a device.
+pub struct Host {
+    arena: Vec<f32>,
+    /// Whether blocks and threads run last to first.
+    pub reverse: bool,
+    /// Bytes that the device says it has.
+    pub memory: u64,
+}
+
+impl Host {
+    /// `None` where no C++ compiler is.
+    pub fn new() -> Option<Self> {
+        library()?;
+        Some(Host {
+            arena: Vec::new(),
+            reverse: false,
+            memory: u64::MAX,
+        })
+    }
+
+    fn start(&self) -> usize {
+        let address = self.arena.as_ptr() as usize;
+        (address.next_multiple_of(256) - address) / 4
+    }
+
+    fn place(&self, address: Address, len: usize) -> std::ops::Range<usize> {
+        let start = (address.0 as usize - self.arena.as_ptr() as usize) / 4;
+        assert!(start + len <= self.arena.len(), "a copy beyond the arena");
+        start..start + len
+    }
+}
+
+impl Driver for Host {
+    fn name(&self) -> String {
+        "the host".into()
+    }
+
+    fn available(&self) -> Result<u64, DeviceError> {
+        Ok(self.memory)
+    }
+
+    /// New memory is NaN: what is read before it is written shows.
+    fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
+        self.arena = vec![f32::NAN; elements + 64];
+        let start = self.start();
+        Ok(Address(self.arena[start..].as_ptr() as u64))
+    }
+
+    fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
+        let place = self.place(to, data.len());
+        self.arena[place].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
+        data.copy_from_slice(&self.arena[self.place(from, data.len())]);
+        Ok(())
+    }
+
+    fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        launch.check()?;
+        match host_launch(launch, self.reverse) {
+            0 => Ok(()),
+            1 => panic!("there is no kernel {}", launch.kernel),
+            _ => panic!("{}: a barrier that not all threads reach", launch.kernel),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+// CUDA C as C++: a grid is a loop over blocks, a block is 256 fibers that meet at barriers.
+//
+// Blocks and threads run one after the other, in the order asked for or its reverse, so that a missing barrier or two
+// threads that write one element show as a difference. Shared memory is filled with NaN before each block: on a GPU it is
+// not cleared either.
+#include <csetjmp>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+#include <ucontext.h>
+#include <utility>
+
+#define __device__
+#define __shared__ static __attribute__((section("cuda_shared")))
+
+struct Index {
+    unsigned x, y, z;
+};
+static Index threadIdx, blockIdx, blockDim, gridDim;
+
+extern "C" char __start_cuda_shared[], __stop_cuda_shared[];
+
+namespace host {
+
+const int THREADS_OF_A_BLOCK = 256;
+const size_t STACK = 64 << 10;
+
+enum State { READY, WAITING, DONE };
+
+struct Fiber {
+    ucontext_t first;
+    jmp_buf resume;
+    bool started;
+    State state;
+    Index thread;
+};
+
+static Fiber fibers[THREADS_OF_A_BLOCK];
+static char* stacks;
+static Fiber* running;
+static jmp_buf scheduler;
+static void (*body)(void* kernel, void** args);
+static void* kernel;
+static void** arguments;
+
+// A fiber lives as long as the program: when its thread is done it waits for the next block's.
+static void live() {
+    for (;;) {
+        body(kernel, arguments);
+        running->state = DONE;
+        if (!_setjmp(running->resume)) _longjmp(scheduler, 1);
+    }
+}
+
+static void resume(Fiber& fiber) {
+    running = &fiber;
+    threadIdx = fiber.thread;
+    if (_setjmp(scheduler)) return;
+    if (fiber.started) _longjmp(fiber.resume, 1);
+    fiber.started = true;
+    setcontext(&fiber.first);
+}
+
+static void make_fibers() {
+    if (stacks) return;
+    stacks = (char*)malloc(STACK * THREADS_OF_A_BLOCK);
+    for (int i = 0; i < THREADS_OF_A_BLOCK; i++) {
+        getcontext(&fibers[i].first);
+        fibers[i].first.uc_stack.ss_sp = stacks + STACK * i;
+        fibers[i].first.uc_stack.ss_size = STACK;
+        fibers[i].first.uc_link = nullptr;
+        makecontext(&fibers[i].first, live, 0);
+    }
+}
+
+static void barrier() {
+    running->state = WAITING;
+    if (!_setjmp(running->resume)) _longjmp(scheduler, 1);
+    threadIdx = running->thread;
+}
+
+// Runs every thread to its next barrier until all are done; 1 if some wait where others have ended.
+static int run_block(int count, bool reverse) {
+    memset(__start_cuda_shared, 0xFF, __stop_cuda_shared - __start_cuda_shared);
+    for (int i = 0; i < count; i++) {
+        fibers[i].state = READY;
+        fibers[i].thread = {i % blockDim.x, i / blockDim.x, 0};
+    }
+    for (;;) {
+        int done = 0;
+        for (int i = 0; i < count; i++) {
+            Fiber& fiber = fibers[reverse ? count - 1 - i : i];
+            resume(fiber);
+            done += fiber.state == DONE;
+        }
+        if (done == count) return 0;
+        if (done) return 1;
+    }
+}
+
+struct Kernel {
+    const char* name;
+    void* function;
+    void (*call)(void* function, void** args);
+    Kernel* next;
+};
+static Kernel* kernels;
+
+struct Register {
+    Register(Kernel* k) {
+        k->next = kernels;
+        kernels = k;
+    }
+};
+
+template <class... A, size_t... I>
+static void call_with(void (*function)(A...), void** args, std::index_sequence<I...>) {
+    function(*(std::remove_const_t<A>*)args[I]...);
+}
+
+template <class F> struct Call;
+template <class... A> struct Call<void(A...)> {
+    static void call(void* function, void** args) {
+        call_with((void (*)(A...))function, args, std::index_sequence_for<A...>());
+    }
+    static const int arity = sizeof...(A);
+};
+
+}  // namespace host
+
+#define __syncthreads() host::barrier()
+
+#define KERNEL(NAME, PARAMS)                                                                                      \
+    extern "C" void NAME PARAMS;                                                                                  \
+    static host::Kernel kernel_##NAME = {#NAME, (void*)NAME, host::Call<decltype(NAME)>::call, nullptr};          \
+    static host::Register register_##NAME(&kernel_##NAME);                                                        \
+    extern "C" void NAME PARAMS
+
+// 0, or: 1 no such kernel, 2 a barrier that not all threads reach.
+extern "C" int host_launch(const char* name, const unsigned grid[3], const unsigned block[2], void** args, int reverse) {
+    host::make_fibers();
+    host::Kernel* k = host::kernels;
+    while (k && strcmp(k->name, name)) k = k->next;
+    if (!k) return 1;
+    host::body = k->call;
+    host::kernel = k->function;
+    host::arguments = args;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], 1};
+    unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];
+    for (unsigned long long b = 0; b < blocks; b++) {
+        unsigned long long at = reverse ? blocks - 1 - b : b;
+        blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};
+        if (host::run_block(block[0] * block[1], reverse)) return 2;
+    }
+    return 0;
+}

@@ -1,0 +1,42 @@
+//! The CUDA kernels compile with NVRTC to machine code, for the architectures of today's data-centre GPUs and for others
+//! that it knows. Needs no GPU; skipped where NVRTC is not found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use model::engine::cuda::driver::{DeviceError, compile};
+use model::engine::cuda::kernels;
+
+#[test]
+fn the_kernels_compile_for_every_architecture() {
+    // Turing, A100, RTX 30, RTX 40, H100.
+    for arch in ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90"] {
+        match compile(&kernels::source(), arch) {
+            Ok(cubin) => {
+                assert!(cubin.starts_with(b"\x7fELF"), "{arch}");
+                eprintln!("{arch}: {} bytes of machine code", cubin.len());
+            }
+            Err(DeviceError::Library { .. }) => {
+                eprintln!(
+                    "skipped: NVRTC (libnvrtc.so) is not found; name its folder in LD_LIBRARY_PATH"
+                );
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_does_not_compile_is_an_error_with_the_compilers_words() {
+    match compile("__global__ void broken( {", "sm_80") {
+        Err(DeviceError::Library { .. }) => eprintln!("skipped: NVRTC (libnvrtc.so) is not found"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("sm_80") && text.contains("error"), "{text}");
+        }
+        Ok(_) => panic!("that is no program"),
+    }
+}
