@@ -1,7 +1,11 @@
-//! The engine through the dfdx bridge: gradients against finite differences, and what must not matter.
+//! Every engine through the dfdx bridge: gradients against finite differences, and what must not matter. The CUDA engine
+//! runs on the host (`cuda_host`).
 
 #![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not know as tests
 
+mod cuda_host;
+
+use cuda_host::engines;
 use dfdx::prelude::*;
 use kernels::{Activation, Nhwc, Padding};
 use model::engine::{Images, Precision};
@@ -48,6 +52,12 @@ fn squeeze_excite(g: &mut GraphBuilder, x: NodeId, init: Init) -> NodeId {
     let s = g.conv("se.expand", s, 6, 1, 1, Padding::Symmetric(0), true, init);
     let s = g.activation("se.gate", s, Activation::Sigmoid);
     g.scale_channels("se.scale", x, s)
+}
+
+/// The network of [`every_op`] on every engine.
+fn networks(seed: u64) -> Vec<Network> {
+    let graph = every_op();
+    engines(&graph, &ParamStore::initialized(&graph, seed))
 }
 
 fn images(n: usize, size: usize) -> (Vec<f32>, Nhwc) {
@@ -97,7 +107,13 @@ fn gradients_agree_with_finite_differences() {
     let x = Images { data: &data, shape };
     let graph = every_op();
     let store = ParamStore::initialized(&graph, 1);
-    let mut network = Network::with_store(graph, store.clone());
+    for network in engines(&graph, &store) {
+        check_gradients(network, x, &store);
+    }
+}
+
+fn check_gradients(mut network: Network, x: Images<'_>, store: &ParamStore) {
+    let device = network.device_name();
     let mut grads = loss(&network, x).backward();
     for group in Group::TRAINABLE {
         let analytic = network.gradient(&mut grads, group).unwrap().to_vec();
@@ -112,7 +128,7 @@ fn gradients_agree_with_finite_differences() {
             let numeric = (at(h) - at(-h)) / f64::from(2.0 * h);
             assert!(
                 (numeric - f64::from(*analytic)).abs() < 2e-2 * scale,
-                "{group:?}[{i}]: {numeric} against {}",
+                "{device}: {group:?}[{i}]: {numeric} against {}",
                 analytic
             );
         }
@@ -121,7 +137,12 @@ fn gradients_agree_with_finite_differences() {
 
 #[test]
 fn inference_gives_the_same_whatever_else_is_asked_and_however_batched() {
-    let network = Network::new(every_op(), 3);
+    networks(3)
+        .into_iter()
+        .for_each(check_inference_gives_the_same_whatever_else_is_asked_and_however_batched);
+}
+
+fn check_inference_gives_the_same_whatever_else_is_asked_and_however_batched(network: Network) {
     let (data, shape) = images(4, 6);
     let all = network
         .infer(Images { data: &data, shape }, &["map", "logits"])
@@ -150,7 +171,12 @@ fn close(a: &[f32], b: &[f32]) {
 
 #[test]
 fn sizes_can_change_between_calls() {
-    let network = Network::new(every_op(), 3);
+    networks(3)
+        .into_iter()
+        .for_each(check_sizes_can_change_between_calls);
+}
+
+fn check_sizes_can_change_between_calls(network: Network) {
     let run = |n, size| {
         let (data, shape) = images(n, size);
         network
@@ -176,13 +202,14 @@ fn a_training_pass_moves_running_statistics_towards_the_batch() {
         .flat_map(|n| n.params.clone())
         .find(|p| p.index() == mean)
         .unwrap();
-    let network = Network::new(graph, 3);
-    assert!(network.store().get(id).iter().all(|m| *m == 0.0));
-    let (data, shape) = images(2, 6);
-    network
-        .forward(Images { data: &data, shape }, 0, Heads::Logits)
-        .unwrap();
-    assert!(network.store().get(id).iter().all(|m| *m != 0.0));
+    for network in engines(&graph, &ParamStore::initialized(&graph, 3)) {
+        assert!(network.store().get(id).iter().all(|m| *m == 0.0));
+        let (data, shape) = images(2, 6);
+        network
+            .forward(Images { data: &data, shape }, 0, Heads::Logits)
+            .unwrap();
+        assert!(network.store().get(id).iter().all(|m| *m != 0.0));
+    }
 }
 
 #[test]
@@ -207,7 +234,12 @@ fn the_result_does_not_depend_on_threads() {
 
 #[test]
 fn an_optimizer_step_reaches_the_next_pass() {
-    let mut network = Network::new(every_op(), 2);
+    networks(2)
+        .into_iter()
+        .for_each(check_an_optimizer_step_reaches_the_next_pass);
+}
+
+fn check_an_optimizer_step_reaches_the_next_pass(mut network: Network) {
     let (data, shape) = images(2, 6);
     let x = Images { data: &data, shape };
     let before = loss(&network, x).array();
@@ -232,7 +264,12 @@ fn an_optimizer_step_reaches_the_next_pass() {
 
 #[test]
 fn bad_batches_are_errors() {
-    let network = Network::new(every_op(), 2);
+    networks(2)
+        .into_iter()
+        .for_each(check_bad_batches_are_errors);
+}
+
+fn check_bad_batches_are_errors(network: Network) {
     let check = |len: usize, shape: Nhwc, expected: &str| {
         let data = vec![0.0; len];
         let error = network

@@ -1,16 +1,18 @@
 //! Small models with weights by formula against figures that segmentation_models.pytorch, timm and PyTorch gave
 //! (fixtures_tiny/make.py): eval values, gradients and running statistics of a training step, three
-//! losses.
+//! losses. On every engine; the CUDA engine runs on the host (`cuda_host`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
 
+mod cuda_host;
 mod fixtures_common;
 
 use std::collections::BTreeMap;
 
+use cuda_host::engines;
 use fixtures_common::{Adam, Batch, gradients, id, l2, named, step};
 use kernels::Nhwc;
 use model::build::{ModelSpec, build};
@@ -77,7 +79,13 @@ fn check(case: usize) {
         serde_json::from_str(include_str!("fixtures_tiny/expected.json")).unwrap();
     let expected = &cases[case];
     let graph = build(&expected.spec).unwrap();
-    let mut network = Network::with_store(graph.clone(), store(&graph));
+    for network in engines(&graph, &store(&graph)) {
+        check_network(network, expected);
+    }
+}
+
+fn check_network(mut network: Network, expected: &Expected) {
+    let graph = network.graph().clone();
     let shape = Nhwc {
         n: 2,
         h: expected.size,

@@ -15,11 +15,14 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::{Library, Symbol};
 use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Launch};
-use model::engine::cuda::kernels;
+use model::engine::cuda::{CudaEngine, kernels};
+use model::graph::Graph;
+use model::network::Network;
+use model::store::ParamStore;
 
 type HostLaunch = unsafe extern "C" fn(
     *const c_char,
@@ -56,7 +59,7 @@ fn build() -> Option<Library> {
     std::fs::write(&source, format!("{shim}\n{}", kernels::source())).unwrap();
     let flags = [
         "-std=c++17",
-        "-O2",
+        "-O3",
         "-march=native",
         "-U_FORTIFY_SOURCE",
         "-shared",
@@ -170,4 +173,16 @@ impl Driver for Host {
             _ => panic!("{}: a barrier that not all threads reach", launch.kernel),
         }
     }
+}
+
+/// The same network on every engine that this machine can run: the CPU's, and CUDA's on the host.
+pub fn engines(graph: &Graph, store: &ParamStore) -> Vec<Network> {
+    let network = || Network::with_store(graph.clone(), store.clone());
+    let cuda = |host: Host| {
+        let engine = CudaEngine::with_driver(Arc::new(graph.clone()), Box::new(host));
+        network().with_engine(Box::new(engine))
+    };
+    std::iter::once(network())
+        .chain(Host::new().map(cuda))
+        .collect()
 }
