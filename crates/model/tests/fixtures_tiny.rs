@@ -136,28 +136,39 @@ fn check_summary(name: &str, value: &Value, expected: &Summary) {
     }
 }
 
+/// After the first step losses are held to what rounding allows: with images changed by 1e-7 the CPU engine's own scatter
+/// by 3.5e-4 after Adam's steps and by 9e-5 after SGD's, and an engine that sums in another order rounds in other places.
+fn later_tolerance(network: &Network, cpu: f64) -> f64 {
+    match network.device_name() {
+        "cpu" => cpu,
+        _ => 4.0 * cpu,
+    }
+}
+
 fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
     let mut adam = Adam::new(1e-5);
+    let later = later_tolerance(network, 3e-4);
     for (i, expected) in expected.iter().enumerate() {
         let mut step = step(network, batch);
         close(
             &format!("loss {}", i + 1),
             f64::from(step.loss),
             *expected,
-            if i == 0 { 1e-5 } else { 3e-4 },
+            if i == 0 { 1e-5 } else { later },
         );
         adam.update(network, &mut step);
     }
 }
 
 fn check_sgd_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
+    let later = later_tolerance(network, 1e-4);
     for (i, expected) in expected.iter().enumerate() {
         let mut step = step(network, batch);
         close(
             &format!("SGD loss {}", i + 1),
             f64::from(step.loss),
             *expected,
-            1e-4,
+            if i == 0 { 1e-5 } else { later },
         );
         network
             .update(&mut step.grads, |_, param, grad| {

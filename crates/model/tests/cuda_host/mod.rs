@@ -59,7 +59,7 @@ fn build() -> Option<Library> {
     std::fs::write(&source, format!("{shim}\n{}", kernels::source())).unwrap();
     let flags = [
         "-std=c++17",
-        "-O3",
+        "-O2",
         "-march=native",
         "-U_FORTIFY_SOURCE",
         "-shared",

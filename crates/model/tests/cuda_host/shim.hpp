@@ -76,7 +76,11 @@ static void make_fibers() {
     }
 }
 
+static bool any_barrier;
+
 static void barrier() {
+    if (!running) abort();  // a kernel whose first block had no barrier was taken to have none
+    any_barrier = true;
     running->state = WAITING;
     if (!_setjmp(running->resume)) _longjmp(scheduler, 1);
     threadIdx = running->thread;
@@ -101,11 +105,24 @@ static int run_block(int count, bool reverse) {
     }
 }
 
+// Runs a block of a kernel that has no barriers: its threads need not be fibers.
+static void run_plain_block(int count, bool reverse) {
+    running = nullptr;
+    for (int i = 0; i < count; i++) {
+        unsigned thread = reverse ? count - 1 - i : i;
+        threadIdx = {thread % blockDim.x, thread / blockDim.x, 0};
+        body(kernel, arguments);
+    }
+}
+
+enum Barriers { UNKNOWN, NONE, SOME };
+
 struct Kernel {
     const char* name;
     void* function;
     void (*call)(void* function, void** args);
     Kernel* next;
+    Barriers barriers;
 };
 static Kernel* kernels;
 
@@ -135,7 +152,8 @@ template <class... A> struct Call<void(A...)> {
 
 #define KERNEL(NAME, PARAMS)                                                                                      \
     extern "C" void NAME PARAMS;                                                                                  \
-    static host::Kernel kernel_##NAME = {#NAME, (void*)NAME, host::Call<decltype(NAME)>::call, nullptr};          \
+    static host::Kernel kernel_##NAME = {#NAME, (void*)NAME, host::Call<decltype(NAME)>::call, nullptr,           \
+                                         host::UNKNOWN};                                                          \
     static host::Register register_##NAME(&kernel_##NAME);                                                        \
     extern "C" void NAME PARAMS
 
@@ -154,7 +172,14 @@ extern "C" int host_launch(const char* name, const unsigned grid[3], const unsig
     for (unsigned long long b = 0; b < blocks; b++) {
         unsigned long long at = reverse ? blocks - 1 - b : b;
         blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};
-        if (host::run_block(block[0] * block[1], reverse)) return 2;
+        int threads = block[0] * block[1];
+        if (k->barriers == host::NONE) {
+            host::run_plain_block(threads, reverse);
+            continue;
+        }
+        host::any_barrier = false;
+        if (host::run_block(threads, reverse)) return 2;
+        if (k->barriers == host::UNKNOWN) k->barriers = host::any_barrier ? host::SOME : host::NONE;
     }
     return 0;
 }

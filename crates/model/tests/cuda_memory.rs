@@ -1,0 +1,285 @@
+//! What the CUDA engine knows from a plan alone: launches that every GPU takes, the memory of a batch, and the refusal of
+//! one that cannot fit. Needs neither a GPU nor a compiler.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::sync::Arc;
+
+use kernels::Nhwc;
+use model::build::{ModelSpec, architectures, build, decoders, encoders};
+use model::engine::cuda::CudaEngine;
+use model::engine::cuda::driver::{Address, DeviceError, Driver, Dry, Launch};
+use model::engine::cuda::layout::Layout;
+use model::engine::{Engine, EngineError, Images};
+use model::graph::{Graph, NodeId};
+use model::plan::{Mode, Plan};
+use model::store::{Group, ParamMap, ParamStore};
+
+fn spec(encoder: &str, decoder: &str) -> ModelSpec {
+    ModelSpec {
+        encoder: Some(encoder.into()),
+        decoder: Some(decoder.into()),
+        ..ModelSpec::default()
+    }
+}
+
+fn lite() -> Arc<Graph> {
+    Arc::new(build(&spec("tf_efficientnet_lite0", "unet")).unwrap())
+}
+
+fn outputs(graph: &Graph) -> Vec<NodeId> {
+    ["logits", "map"]
+        .iter()
+        .filter_map(|name| graph.output(name))
+        .collect()
+}
+
+fn layout(
+    graph: &Arc<Graph>,
+    mode: Mode,
+    n: usize,
+    size: usize,
+) -> Result<(Plan, Layout), DeviceError> {
+    let plan = Plan::new(graph, mode, n, size, size, &outputs(graph)).unwrap();
+    let layout = Layout::new(graph, &Arc::new(ParamMap::new(graph)), &plan)?;
+    Ok((plan, layout))
+}
+
+/// Places in order do not overlap, and the whole holds them all.
+#[test]
+fn nothing_in_the_arena_overlaps() {
+    let graph = lite();
+    let map = ParamMap::new(&graph);
+    for mode in [Mode::Train, Mode::Infer] {
+        let (plan, layout) = layout(&graph, mode, 4, 64).unwrap();
+        let groups = Group::ALL.map(|g| (layout.params[g as usize], map.len(g)));
+        let grads = Group::TRAINABLE.map(|g| (layout.grads[g as usize], map.len(g)));
+        let norms = graph.nodes.iter().zip(&layout.norms).map(|(node, at)| {
+            let norm = node.op.kind() == "batch_norm";
+            (*at, if norm { 4 * node.channels } else { 0 })
+        });
+        let slots = layout.slots.iter().copied().zip(plan.slots.iter().copied());
+        let all: Vec<(usize, usize)> = groups
+            .into_iter()
+            .chain(grads)
+            .chain(norms)
+            .chain(slots)
+            .collect();
+        for pair in all.windows(2) {
+            let [(a, len), (b, _)] = pair else { continue };
+            assert!(a + len <= *b, "{pair:?}");
+            assert_eq!(b % 64, 0);
+        }
+        let (last, len) = all[all.len() - 1];
+        assert!(last + len <= layout.scratch && layout.scratch <= layout.len);
+        assert_eq!(layout.bytes(), 4 * layout.len as u64);
+    }
+}
+
+/// The part that holds weights and gradients is where it was, whatever the batch: plans share one arena.
+#[test]
+fn weights_do_not_move_with_the_batch() {
+    let graph = lite();
+    let (_, a) = layout(&graph, Mode::Train, 2, 64).unwrap();
+    let (_, b) = layout(&graph, Mode::Infer, 7, 96).unwrap();
+    assert_eq!(
+        (a.params, a.grads, a.norms, a.saved),
+        (b.params, b.grads, b.norms, b.saved)
+    );
+}
+
+/// Every network of the registry, at a training batch of photographs' size: `Layout::new` walks the plan forward and
+/// backward and checks each launch.
+#[test]
+fn every_network_launches_within_the_limits() {
+    let pairs = encoders()
+        .iter()
+        .flat_map(|e| decoders().iter().map(|d| spec(e.name, d.name)));
+    let mut specs: Vec<ModelSpec> = pairs.collect();
+    specs
+        .iter_mut()
+        .filter(|s| s.decoder.as_deref() == Some("none"))
+        .for_each(|s| s.head = "bottleneck".into());
+    let wholes = architectures().iter().skip(1).map(|entry| ModelSpec {
+        architecture: entry.name.into(),
+        head: if entry.name == "tpcuar_classifier" {
+            "bottleneck"
+        } else {
+            "article"
+        }
+        .into(),
+        ..ModelSpec::default()
+    });
+    specs.extend(wholes);
+    for spec in specs {
+        let size = if spec.architecture == "unet_2015_valid" {
+            252
+        } else {
+            224
+        };
+        let graph = Arc::new(build(&spec).unwrap());
+        for (mode, n) in [(Mode::Train, 16), (Mode::Infer, 16), (Mode::Infer, 1)] {
+            let (plan, layout) =
+                layout(&graph, mode, n, size).unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
+            assert!(layout.bytes() >= plan.bytes() as u64);
+            // What is not the plan's or the parameters' stays a small part.
+            let rest = layout.bytes() - plan.bytes() as u64;
+            assert!(
+                rest < (2 << 30),
+                "{}: {rest} bytes beside the plan's",
+                spec.label()
+            );
+        }
+    }
+}
+
+#[test]
+fn values_that_32_bits_cannot_count_are_refused() {
+    let error = layout(&lite(), Mode::Infer, 4096, 224)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("use a smaller batch"), "{error}");
+}
+
+#[test]
+fn a_launch_that_no_gpu_takes_is_refused() {
+    let mut dry = Dry::default();
+    let mut launch = |grid, block| {
+        dry.launch(&Launch {
+            kernel: "k",
+            grid,
+            block,
+            args: &[],
+        })
+    };
+    assert!(launch([1, 1, 1], [256, 1]).is_ok());
+    assert!(launch([u32::MAX >> 1, 65535, 65535], [32, 8]).is_ok());
+    for (grid, block) in [
+        ([1 << 31, 1, 1], [256, 1]),
+        ([1, 65536, 1], [256, 1]),
+        ([1, 1, 65536], [256, 1]),
+        ([0, 1, 1], [256, 1]),
+        ([1, 1, 1], [512, 1]),
+    ] {
+        assert!(launch(grid, block).is_err(), "{grid:?} {block:?}");
+    }
+}
+
+/// A device of so many bytes that computes nothing.
+struct Small {
+    memory: u64,
+    taken: usize,
+}
+
+impl Driver for Small {
+    fn name(&self) -> String {
+        "a small device".into()
+    }
+
+    fn available(&self) -> Result<u64, DeviceError> {
+        Ok(self.memory)
+    }
+
+    fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
+        assert!(4 * elements as u64 <= self.memory, "more than there is");
+        self.taken = elements;
+        Ok(Address(256))
+    }
+
+    fn upload(&mut self, _: Address, _: &[f32]) -> Result<(), DeviceError> {
+        assert!(self.taken > 0, "a copy before the memory was taken");
+        Ok(())
+    }
+
+    fn download(&mut self, _: Address, data: &mut [f32]) -> Result<(), DeviceError> {
+        data.fill(0.0);
+        Ok(())
+    }
+
+    fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        assert!(self.taken > 0, "a launch before the memory was taken");
+        launch.check()
+    }
+}
+
+fn train(engine: &mut CudaEngine, graph: &Graph, n: usize) -> Result<(), EngineError> {
+    let shape = Nhwc {
+        n,
+        h: 64,
+        w: 64,
+        c: 3,
+    };
+    let data = vec![0.0; shape.len()];
+    let mut params = ParamStore::initialized(graph, 0);
+    let x = Images { data: &data, shape };
+    engine.forward(&mut params, x, 0, &outputs(graph)).map(drop)
+}
+
+/// The batch that is named fits, and the next larger does not.
+#[test]
+fn a_batch_that_cannot_fit_is_refused_with_the_largest_that_does() {
+    let graph = lite();
+    let memory = layout(&graph, Mode::Train, 9, 64).unwrap().1.bytes() + 1000;
+    let engine = || {
+        let device = Small { memory, taken: 0 };
+        CudaEngine::with_driver(graph.clone(), Box::new(device))
+    };
+    let error = train(&mut engine(), &graph, 32).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EngineError::Memory {
+                largest: 9,
+                batch: 32,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("a batch of 32 images needs")
+            && text.contains("the largest batch that fits is 9"),
+        "{text}"
+    );
+    let mut one = engine();
+    train(&mut one, &graph, 9).unwrap();
+    assert!(train(&mut one, &graph, 10).is_err());
+    train(&mut one, &graph, 4).unwrap();
+}
+
+#[test]
+fn a_device_too_small_for_one_image_says_so() {
+    let graph = lite();
+    let device = Small {
+        memory: 1 << 20,
+        taken: 0,
+    };
+    let mut engine = CudaEngine::with_driver(graph.clone(), Box::new(device));
+    let text = train(&mut engine, &graph, 2).unwrap_err().to_string();
+    assert!(text.contains("not even one image fits"), "{text}");
+}
+
+/// On a machine without a GPU the error is one sentence that says what is missing; with one, there is an engine.
+#[test]
+fn what_is_missing_is_said_in_one_sentence() {
+    match CudaEngine::new(lite(), kernels::Precision::F32) {
+        Ok(engine) => eprintln!("there is a GPU: {}", engine.device()),
+        Err(error) => {
+            let text = error.to_string();
+            eprintln!("no GPU: {text}");
+            assert!(
+                !text.contains('\n') && (text.contains("lib") || text.contains("GPU")),
+                "{text}"
+            );
+        }
+    }
+    let error = CudaEngine::new(lite(), kernels::Precision::Bf16)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("no bf16 yet"), "{error}");
+}
