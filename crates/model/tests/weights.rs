@@ -356,18 +356,22 @@ fn bad_files_are_named() {
     };
     check("absent", None, "does not exist");
     check("", None, "cannot read");
-    check("empty", Some(b""), "not a safetensors file");
+    check("empty", Some(b""), "neither a safetensors file");
     check(
         "text",
         Some(b"weights, honestly, these are weights"),
-        "not a safetensors file",
+        "neither a safetensors file",
     );
     check(
         "pickle.pth",
         Some(b"\x80\x02}q\x00(X\x0b\x00\x00\x00conv_stem.w"),
-        "must be converted",
+        "not one of torch.save's",
     );
-    check("short_header", Some(&good[..40]), "not a safetensors file");
+    check(
+        "short_header",
+        Some(&good[..40]),
+        "neither a safetensors file",
+    );
     check("cut", Some(&good[..good.len() - 10]), "truncated");
 
     write(
@@ -380,7 +384,7 @@ fn bad_files_are_named() {
     check(
         "ints",
         None,
-        "is of type I32: weights must be F32, F16 or BF16",
+        "is of type I32: weights must be F32, F16, BF16 or F64",
     );
     write(
         &folder.path().join("nan"),
