@@ -65,7 +65,11 @@ impl Client {
     /// points to need not; so they are gathered along the way, the first to say something being believed.
     pub(crate) fn describe(&self, url: &str) -> Result<Description, HubError> {
         let mut found = Description::default();
-        let response = self.follow(url, |address| self.agent.head(address).call(), |headers| found.learn(headers))?;
+        let response = self.follow(
+            url,
+            |address| self.agent.head(address).call(),
+            |headers| found.learn(headers),
+        )?;
         match response.status() {
             StatusCode::OK => Ok(found),
             // Storage may sign its addresses for GET alone; with the hub's own word nothing is missing.
@@ -111,7 +115,8 @@ impl Client {
                 why: e.to_string(),
             })?;
             see(response.headers());
-            match text(response.headers(), "location").filter(|_| response.status().is_redirection())
+            match text(response.headers(), "location")
+                .filter(|_| response.status().is_redirection())
             {
                 Some(location) => address = absolute(&address, location),
                 None => return Ok(response),
@@ -126,7 +131,8 @@ impl Client {
 
 impl Description {
     fn learn(&mut self, headers: &HeaderMap) {
-        let quoted = |name| text(headers, name).map(|t| t.trim_start_matches("W/").trim_matches('"'));
+        let quoted =
+            |name| text(headers, name).map(|t| t.trim_start_matches("W/").trim_matches('"'));
         let sum = ["x-linked-etag", "etag"]
             .into_iter()
             .filter_map(quoted)
@@ -162,7 +168,9 @@ fn starts_at(headers: &HeaderMap, from: u64) -> bool {
 /// A redirect's address, which may leave out the server.
 fn absolute(from: &str, location: &str) -> String {
     let host_at = from.find("://").map_or(0, |i| i + 3);
-    let host_end = from[host_at..].find('/').map_or(from.len(), |i| host_at + i);
+    let host_end = from[host_at..]
+        .find('/')
+        .map_or(from.len(), |i| host_at + i);
     match location.starts_with('/') {
         true => format!("{}{location}", &from[..host_end]),
         false => location.into(),

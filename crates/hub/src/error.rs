@@ -15,7 +15,9 @@ pub enum HubError {
         nearest: Option<&'static str>,
     },
     /// No answer.
-    #[error("no answer from {url}: {why}. Is there a connection? Behind a proxy set HTTPS_PROXY, for a mirror --endpoint or HF_ENDPOINT; or download {url} in any way and name the file in model.pretrained")]
+    #[error(
+        "no answer from {url}: {why}. Is there a connection? Behind a proxy set HTTPS_PROXY, for a mirror --endpoint or HF_ENDPOINT; or download {url} in any way and name the file in model.pretrained"
+    )]
     Network {
         /// Address.
         url: String,
@@ -31,7 +33,9 @@ pub enum HubError {
         status: u16,
     },
     /// The connection broke off, and again when the download went on.
-    #[error("the download of {url} broke off at {got} of {size} bytes; run the command again to go on from there")]
+    #[error(
+        "the download of {url} broke off at {got} of {size} bytes; run the command again to go on from there"
+    )]
     Incomplete {
         /// Address.
         url: String,
@@ -53,7 +57,9 @@ pub enum HubError {
         by: &'static str,
     },
     /// Nothing to check against.
-    #[error("{url} comes without a SHA-256, and none is known: pass the one that you trust with --sha256")]
+    #[error(
+        "{url} comes without a SHA-256, and none is known: pass the one that you trust with --sha256"
+    )]
     NoChecksum {
         /// Address.
         url: String,
@@ -84,7 +90,9 @@ pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        401 | 403 => "the repository wants a login or an accepted licence; download the file in a browser",
+        401 | 403 => {
+            "the repository wants a login or an accepted licence; download the file in a browser"
+        }
         404 => "there is no such repository, revision or file (any more)",
         429 => "too many requests; wait a little",
         500.. => "the server has a problem; try again later",

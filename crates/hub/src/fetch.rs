@@ -51,7 +51,10 @@ impl<'a> Request<'a> {
 
     /// The sum to hold the file to before the hub is asked, and who says so.
     fn expected(&self) -> Option<(String, &'static str)> {
-        let given = self.sha256.as_ref().map(|sum| (sum.to_lowercase(), "--sha256"));
+        let given = self
+            .sha256
+            .as_ref()
+            .map(|sum| (sum.to_lowercase(), "--sha256"));
         let pinned = self.known.sha256.filter(|_| self.revision.is_none());
         given.or(pinned.map(|sum| (sum.into(), "the table of known weights")))
     }
@@ -85,7 +88,9 @@ pub fn fetch(
     let url = client.url(request.known.repo, request.revision(), request.known.file);
     let description = client.describe(&url)?;
     let (sum, by) = checksum(request, &url, &description)?;
-    let part = request.cache.join(format!("{}.{}.part", request.known.name, &sum[..12]));
+    let part = request
+        .cache
+        .join(format!("{}.{}.part", request.known.name, &sum[..12]));
     download(&client, &url, &part, description.size, progress)?;
     let found = sha256::of_file(&part)?;
     if found != sum {
@@ -114,7 +119,9 @@ fn already(request: &Request<'_>, path: &Path) -> Result<Option<Fetched>, HubErr
     let revision = [REVISION, COMMIT]
         .iter()
         .any(|key| record.get(*key).is_some_and(|r| r == request.revision()));
-    let wanted = request.expected().is_none_or(|(expected, _)| expected == sum);
+    let wanted = request
+        .expected()
+        .is_none_or(|(expected, _)| expected == sum);
     Ok((revision && wanted).then(|| Fetched {
         path: path.into(),
         sha256: sum,
@@ -174,12 +181,18 @@ fn download(
             return Ok(());
         }
         // More than the whole is the rest of another file; the sum would say so at the end only.
-        let from = if size.is_some_and(|size| have > size) { 0 } else { have };
+        let from = if size.is_some_and(|size| have > size) {
+            0
+        } else {
+            have
+        };
         let result = client
             .bytes(url, from)
             .and_then(|bytes| append(bytes, url, part, size, progress));
         match result {
-            Err(HubError::Incomplete { .. } | HubError::Network { .. }) if attempt < ATTEMPTS => attempt += 1,
+            Err(HubError::Incomplete { .. } | HubError::Network { .. }) if attempt < ATTEMPTS => {
+                attempt += 1
+            }
             other => return other,
         }
     }

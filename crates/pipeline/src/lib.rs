@@ -27,6 +27,7 @@ mod run;
 mod run_dir;
 pub mod stages;
 mod trained;
+pub mod weights;
 mod words;
 
 pub use config::{ConfigError, Request, Settings};

@@ -138,6 +138,16 @@ fn beside(path: &Path) -> BTreeMap<String, String> {
 }
 
 impl InputNormalization {
+    /// ImageNet's mean and deviation.
+    pub fn imagenet() -> Self {
+        Normalization::IMAGENET.into()
+    }
+
+    /// To −1…1.
+    pub fn half() -> Self {
+        Normalization::HALF.into()
+    }
+
     /// For this many image channels: three values are averaged for grey, one is repeated for RGB.
     pub fn channels(&self, n: usize) -> InputNormalization {
         let fit = |values: &[f32]| match values.len() {

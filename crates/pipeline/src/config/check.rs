@@ -1,12 +1,14 @@
 //! Checks of values whose types are right: each refuses with the key, its place and what to do.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
 use dataset::SplitPolicy;
 use dataset::phantom::PhantomConfig;
 use model::build::{self, ModelSpec};
 use model::train::{TrainConfig, TrainError};
+use model::weights::{About, InputNormalization, TensorFile};
 
 use super::ConfigError;
 use super::nearest::did_you_mean;
@@ -173,10 +175,24 @@ pub(super) fn model(
         .map_err(|e| keys.refuse("image.size", e.to_string()))
 }
 
+/// The input normalization that pretrained weights say they were trained with.
+pub(super) fn trained_with(
+    keys: &Keys<'_>,
+    pretrained: Option<&Path>,
+) -> Result<Option<InputNormalization>, ConfigError> {
+    let Some(path) = pretrained else {
+        return Ok(None);
+    };
+    let file =
+        TensorFile::read(path).map_err(|e| keys.refuse("model.pretrained", e.to_string()))?;
+    Ok(About::of(&file).normalization)
+}
+
 pub(super) fn image(
     keys: &Keys<'_>,
     raw: raw::Image,
     encoder: &str,
+    trained_with: Option<&InputNormalization>,
 ) -> Result<ImageSettings, ConfigError> {
     let raw::Size(height, width) = raw.size;
     if raw.channels != 1 && raw.channels != 3 {
@@ -186,7 +202,15 @@ pub(super) fn image(
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
-    let (mean, std) = normalization(keys, &raw.normalization, raw.channels, encoder)?;
+    let trained_with = trained_with.map(|n| n.channels(raw.channels));
+    let InputNormalization { mean, std } = match (&raw.normalization, trained_with) {
+        (raw::Normalization::Named(name), Some(weights)) if name == "auto" => weights,
+        (chosen, weights) => {
+            let chosen = normalization(keys, chosen, raw.channels, encoder)?;
+            agree(keys, &chosen, weights.as_ref())?;
+            chosen
+        }
+    };
     Ok(ImageSettings {
         height,
         width,
@@ -197,12 +221,29 @@ pub(super) fn image(
     })
 }
 
+/// Pretrained weights on another input than theirs start from features that mean nothing.
+fn agree(
+    keys: &Keys<'_>,
+    chosen: &InputNormalization,
+    weights: Option<&InputNormalization>,
+) -> Result<(), ConfigError> {
+    match weights {
+        Some(weights) if !weights.agrees(chosen) => Err(keys.refuse(
+            "image.normalization",
+            format!(
+                "this is {chosen}, but the weights of model.pretrained were trained with {weights}: leave it at \"auto\" to take theirs"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn normalization(
     keys: &Keys<'_>,
     raw: &raw::Normalization,
     channels: usize,
     encoder: &str,
-) -> Result<(Vec<f32>, Vec<f32>), ConfigError> {
+) -> Result<InputNormalization, ConfigError> {
     const KEY: &str = "image.normalization";
     let chosen = match raw {
         raw::Normalization::Values { mean, std } => {
@@ -216,7 +257,10 @@ fn normalization(
                     format!("mean and std need {channels} finite numbers each, std above 0"),
                 ));
             }
-            return Ok((mean.clone(), std.clone()));
+            return Ok(InputNormalization {
+                mean: mean.clone(),
+                std: std.clone(),
+            });
         }
         raw::Normalization::Named(name) => match name.as_str() {
             "auto" => {
@@ -232,7 +276,7 @@ fn normalization(
             }
         },
     };
-    Ok(chosen.channels(channels).into_iter().unzip())
+    Ok(InputNormalization::from(chosen).channels(channels))
 }
 
 pub(super) fn policy(

@@ -154,7 +154,12 @@ pub(super) fn checked(
     let augment = table(&tree, "augment")?;
     check::augment(&keys, &augment)?;
     check::train(&keys, &train)?;
-    let image = check::image(&keys, image, &model.encoder)?;
+    let pretrained = extra
+        .pretrained
+        .map(|path| paths.weights("model.pretrained", &path))
+        .transpose()?;
+    let trained_with = check::trained_with(&keys, pretrained.as_deref())?;
+    let image = check::image(&keys, image, &model.encoder, trained_with.as_ref())?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
@@ -163,10 +168,6 @@ pub(super) fn checked(
     check::model(&keys, &model, raw_data.classes.len(), &image)?;
     check::class_map(&keys, &model, &train, &stages)?;
     let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
-    let pretrained = extra
-        .pretrained
-        .map(|path| paths.existing("model.pretrained", &path))
-        .transpose()?;
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
@@ -315,6 +316,15 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
+    /// A weights file, or the name of known weights that have been fetched.
+    fn weights(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        let fetched = hub::find(path)
+            .ok()
+            .and_then(|known| hub::cached(known, &hub::default_cache()));
+        self.existing(key, path)
+            .or_else(|error| fetched.ok_or(error))
+    }
+
     fn existing(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
         let node = self.tree.get(key);
         let from_option = node.is_some_and(|n| matches!(n.origin, Origin::Option(_)));
@@ -335,6 +345,9 @@ impl Paths<'_> {
             ("data.dir", _) => format!(
                 "no data folder at {}; see data/README.md for how to get the data, or pass --data DIR",
                 full.display()
+            ),
+            ("model.pretrained", name) if hub::find(name).is_ok() => format!(
+                "{name} is known, but has not been fetched: run `cargo xtask weights fetch {name}`"
             ),
             ("model.pretrained", _) => format!(
                 "no weights file at {}; leave the key out to start from random weights",

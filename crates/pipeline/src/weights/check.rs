@@ -1,0 +1,188 @@
+//! The same images through two programs: ours write a sample that another checks, or check one that another wrote.
+//!
+//! A sample is a safetensors file with `input` `[n, c, h, w]` and what a network makes of it, `logits` `[n, classes]`
+//! and `map` `[n, classes, h, w]`; its metadata name the network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use model::engine::{Images, Value};
+use model::network::Network;
+use model::rng::Rng;
+use model::weights::TensorFile;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use super::{Loaded, check_free, load, write_in_place};
+
+/// Images of a sample, and the names of what networks make of them.
+const INPUT: &str = "input";
+const OUTPUTS: [&str; 2] = ["logits", "map"];
+const IMAGES: usize = 2;
+
+/// What to write or compare.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The weights: a checkpoint of ours or any file that can be read.
+    pub weights: PathBuf,
+    /// The encoder, where the file leaves several.
+    pub encoder: Option<String>,
+    /// The sample's file.
+    pub sample: PathBuf,
+}
+
+/// Runs random images of `size` pixels a side and writes them with the outputs.
+///
+/// # Errors
+/// Weights that fit no network of ours, an impossible size, a file that is there already unless forced.
+pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
+    check_free(&what.sample, force)?;
+    let loaded = load(&what.weights, what.encoder.as_deref(), false)?;
+    let spec = loaded.spec.clone();
+    let shape = [IMAGES, spec.in_channels, size, size];
+    let mut rng = Rng::new(0, 0);
+    let input: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
+    let names = known_outputs(&loaded);
+    let outputs = run(loaded, &input, shape, &names)?;
+    let mut tensors = vec![(INPUT, shape.to_vec(), input)];
+    for (name, value) in names.iter().zip(outputs) {
+        tensors.push((name, torch_shape(&value), nchw(&value)));
+    }
+    let metadata = HashMap::from([
+        ("encoder".to_owned(), spec.encoder),
+        ("decoder".to_owned(), spec.decoder),
+        ("head".to_owned(), spec.head),
+        ("classes".to_owned(), spec.classes.to_string()),
+        ("in_channels".to_owned(), spec.in_channels.to_string()),
+    ]);
+    write_in_place(&what.sample, &serialize(&tensors, metadata)?)?;
+    Ok(format!(
+        "{}: {IMAGES} images of {size}x{size}, {}\n",
+        what.sample.display(),
+        names.join(" and ")
+    ))
+}
+
+/// Runs a sample's images and compares the outputs that it has; within `tolerance` of their largest magnitude is good.
+///
+/// # Errors
+/// Outputs that differ, weights that fit no network of ours, a sample that is none.
+pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
+    let sample = TensorFile::read(&what.sample)?;
+    let tensor = |name: &str| {
+        let entry = sample.find(name)?;
+        Some(
+            sample
+                .values(entry)
+                .map(|values| (entry.shape.clone(), values)),
+        )
+    };
+    let (shape, input) =
+        tensor(INPUT).with_context(|| format!("{} has no `{INPUT}`", what.sample.display()))??;
+    let Ok(shape) = <[usize; 4]>::try_from(shape) else {
+        bail!(
+            "`{INPUT}` of {} is no batch of images",
+            what.sample.display()
+        );
+    };
+    let loaded = load(&what.weights, what.encoder.as_deref(), false)?;
+    let names: Vec<&str> = known_outputs(&loaded)
+        .into_iter()
+        .chain(FEATURES)
+        .filter(|name| sample.find(name).is_some())
+        .collect();
+    if names.is_empty() {
+        bail!("{} has no output of this network", what.sample.display());
+    }
+    let mut text = String::new();
+    for (name, value) in names.iter().zip(run(loaded, &input, shape, &names)?) {
+        let (_, expected) = tensor(name).with_context(|| format!("no {name}"))??;
+        let difference = relative(&nchw(&value), &expected);
+        let _ = writeln!(
+            text,
+            "{name}: largest difference {difference:.1e} of the largest magnitude"
+        );
+        if difference.is_nan() || difference > tolerance {
+            bail!("{text}more than {tolerance:e}: the programs compute different things");
+        }
+    }
+    Ok(text)
+}
+
+/// The encoder's outputs, by reduction.
+const FEATURES: [&str; 5] = [
+    "features.1",
+    "features.2",
+    "features.3",
+    "features.4",
+    "features.5",
+];
+
+/// What the weights decide: with a head of first values, not the logits.
+fn known_outputs(loaded: &Loaded) -> Vec<&'static str> {
+    let head = loaded.recognised.head.is_some();
+    OUTPUTS
+        .into_iter()
+        .filter(|name| loaded.graph.output(name).is_some() && (head || *name != "logits"))
+        .collect()
+}
+
+fn run(loaded: Loaded, input: &[f32], shape: [usize; 4], outputs: &[&str]) -> Result<Vec<Value>> {
+    let [n, c, h, w] = shape;
+    let pixels = h * w;
+    let data: Vec<f32> = (0..n * pixels * c)
+        .map(|i| input[(i / (pixels * c) * c + i % c) * pixels + i / c % pixels])
+        .collect();
+    let network = Network::with_store(loaded.graph, loaded.store);
+    let shape = kernels::Nhwc { n, h, w, c };
+    Ok(network.infer(Images { data: &data, shape }, outputs)?)
+}
+
+fn torch_shape(value: &Value) -> Vec<usize> {
+    let s = value.shape;
+    match (s.h, s.w) {
+        (1, 1) => vec![s.n, s.c],
+        _ => vec![s.n, s.c, s.h, s.w],
+    }
+}
+
+fn nchw(value: &Value) -> Vec<f32> {
+    let (s, pixels) = (value.shape, value.shape.h * value.shape.w);
+    (0..value.data.len())
+        .map(|i| value.data[(i / (s.c * pixels) * pixels + i % pixels) * s.c + i / pixels % s.c])
+        .collect()
+}
+
+fn serialize(
+    tensors: &[(&str, Vec<usize>, Vec<f32>)],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    let bytes: BTreeMap<&str, Vec<u8>> = tensors
+        .iter()
+        .map(|(name, _, values)| (*name, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, _)| {
+            Ok((
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), &bytes[name])?,
+            ))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// The largest difference over the largest magnitude; infinite where the counts differ.
+fn relative(found: &[f32], expected: &[f32]) -> f32 {
+    if found.len() != expected.len() {
+        return f32::INFINITY;
+    }
+    let scale = expected
+        .iter()
+        .fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0f32, |m, d| if d.is_nan() { f32::NAN } else { m.max(d) }) / scale
+}

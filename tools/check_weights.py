@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Whether weights mean the same here and in PyTorch, in both directions.
+
+Ours to PyTorch: what `cargo xtask weights check MODEL --write-sample SAMPLE` computed, computed again by
+segmentation_models.pytorch (and timm inside it) from the same file, loaded with strict=True:
+
+    cargo xtask weights check runs/pneumonia/latest/model.safetensors --write-sample sample.safetensors
+    python tools/check_weights.py check runs/pneumonia/latest/model.safetensors sample.safetensors
+
+PyTorch to ours: random weights of another program, saved by it, with what it computes from them:
+
+    python tools/check_weights.py make smp weights.pth sample.safetensors --encoder efficientnet_b1 --decoder unet
+    cargo xtask weights check weights.pth --encoder efficientnet_b1 --sample sample.safetensors
+
+Families: smp (tu- encoder), smp-own, timm, torchvision, lukemelas. Needs torch, timm, segmentation_models_pytorch and
+safetensors; for two of the families torchvision and efficientnet_pytorch.
+"""
+
+import argparse
+import sys
+
+import safetensors
+import safetensors.torch
+import torch
+
+DECODERS = {"unet": "Unet", "unetpp": "UnetPlusPlus"}
+HEAD = "head."
+OURS, THEIRS = "encoder.", "encoder.model."
+SEED = 0
+
+
+class Network(torch.nn.Module):
+    """smp's network and the article's head: class scores from the mean of the class map."""
+
+    def __init__(self, encoder, decoder, head, classes, in_channels):
+        super().__init__()
+        import segmentation_models_pytorch as smp
+
+        aux = {"classes": classes, "pooling": "avg"} if head == "bottleneck" else None
+        self.body = getattr(smp, DECODERS[decoder])(
+            f"tu-{encoder}", encoder_weights=None, in_channels=in_channels, classes=classes, aux_params=aux
+        )
+        self.head = torch.nn.Linear(classes, classes) if aux is None else None
+
+    def forward(self, x):
+        if self.head is None:
+            map_, logits = self.body(x)
+        else:
+            map_ = self.body(x)
+            logits = self.head(map_.mean(dim=(2, 3)))
+        return {"map": map_, "logits": logits}
+
+    def load(self, tensors):
+        """Strictly: every name and shape must agree. Also takes the file's own spelling of the encoder and the head."""
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("training/")}
+        head = {k[len(HEAD) :]: tensors.pop(k) for k in list(tensors) if k.startswith(HEAD)}
+        if self.head is None:
+            tensors.update({f"classification_head.3.{k}": v for k, v in head.items()})
+        else:
+            self.head.load_state_dict(head, strict=True)
+        if not any(k.startswith(THEIRS) for k in tensors):
+            tensors = {THEIRS + k[len(OURS) :] if k.startswith(OURS) else k: v for k, v in tensors.items()}
+        self.body.load_state_dict(tensors, strict=True)
+
+    def state(self):
+        head = {} if self.head is None else {HEAD + k: v for k, v in self.head.state_dict().items()}
+        return {**self.body.state_dict(), **head}
+
+
+def check(arguments):
+    sample = safetensors.torch.load_file(arguments.sample)
+    with safetensors.safe_open(arguments.sample, "pt") as file:
+        about = file.metadata()
+    network = Network(
+        about["encoder"], about["decoder"], about["head"], int(about["classes"]), int(about["in_channels"])
+    )
+    network.load(safetensors.torch.load_file(arguments.weights))
+    with torch.no_grad():
+        found = network.eval()(sample["input"])
+    good = True
+    for name in sorted(found.keys() & sample.keys()):
+        expected = sample[name]
+        difference = ((found[name] - expected).abs().max() / expected.abs().max()).item()
+        print(f"{name}: largest difference {difference:.1e} of the largest magnitude")
+        good &= difference <= arguments.tolerance
+    return 0 if good else 1
+
+
+def features(outputs, first=1):
+    return {f"features.{i}": y for i, y in enumerate(outputs, first)}
+
+
+def smp_network(a):
+    network = Network(a.encoder, a.decoder, "article", 2, 3)
+    return network, network, network.state
+
+
+def smp_own(a):
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    encoder = get_encoder(a.encoder.replace("tf_", "").replace("_", "-"), weights=None)
+    # Its second feature is the stem, which is none of ours.
+    return encoder, lambda x: features(encoder(x)[2:], 2), lambda: prefixed(encoder, "encoder.")
+
+
+def timm_encoder(a):
+    import timm
+
+    model = timm.create_model(a.encoder, pretrained=False, features_only=True)
+    return model, lambda x: features(model(x)), model.state_dict
+
+
+def torchvision_network(a):
+    import torchvision
+
+    model = getattr(torchvision.models, a.encoder)(weights=None)
+
+    def run(x):
+        outputs = []
+        for layer in model.features[:8]:
+            x = layer(x)
+            outputs.append(x)
+        return features([outputs[i] for i in (1, 2, 3, 5, 7)])
+
+    return model, run, model.state_dict
+
+
+def lukemelas(a):
+    from efficientnet_pytorch import EfficientNet
+
+    # Without a size, padding follows the image, as TensorFlow's does.
+    model = EfficientNet.from_name(a.encoder.replace("tf_", "").replace("_", "-"), image_size=None)
+    run = lambda x: features(list(model.extract_endpoints(x).values())[:5])  # noqa: E731
+    return model, run, model.state_dict
+
+
+FAMILIES = {
+    "smp": smp_network,
+    "smp-own": smp_own,
+    "timm": timm_encoder,
+    "torchvision": torchvision_network,
+    "lukemelas": lukemelas,
+}
+
+
+def prefixed(module, prefix):
+    return {prefix + k: v for k, v in module.state_dict().items()}
+
+
+def make(arguments):
+    torch.manual_seed(SEED)
+    module, run, state = FAMILIES[arguments.family](arguments)
+    settle(module, run, arguments.size)
+    x = torch.randn(2, 3, arguments.size, arguments.size)
+    with torch.no_grad():
+        outputs = run(x)
+    tensors = {"input": x, **{k: v.contiguous() for k, v in outputs.items()}}
+    safetensors.torch.save_file(tensors, arguments.sample)
+    if arguments.weights.endswith(".safetensors"):
+        safetensors.torch.save_file({k: v.contiguous() for k, v in state().items()}, arguments.weights)
+    else:
+        torch.save(state(), arguments.weights, _use_new_zipfile_serialization=not arguments.legacy)
+    return 0
+
+
+def settle(module, run, size):
+    """Norms of a network that has seen images: otherwise 50 layers of random weights give nothing but zeros."""
+    norms = [m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 0.5
+        torch.nn.init.uniform_(norm.weight, 0.8, 1.2)
+        torch.nn.init.uniform_(norm.bias, -0.2, 0.2)
+    module.train()
+    with torch.no_grad():
+        for _ in range(4):
+            run(torch.randn(4, 3, size, size))
+    module.eval()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    check_ = commands.add_parser("check", help="compute a sample of ours again")
+    check_.add_argument("weights", help="safetensors: a checkpoint of ours, or converted --as smp")
+    check_.add_argument("sample")
+    check_.add_argument("--tolerance", type=float, default=1e-3)
+    check_.set_defaults(run=check)
+    make_ = commands.add_parser("make", help="make weights and a sample")
+    make_.add_argument("family", choices=FAMILIES)
+    make_.add_argument("weights", help="a .safetensors, or a .pth by torch.save")
+    make_.add_argument("sample")
+    make_.add_argument("--encoder", default="efficientnet_b0")
+    make_.add_argument("--decoder", choices=DECODERS, default="unet")
+    make_.add_argument("--size", type=int, default=96)
+    make_.add_argument("--legacy", action="store_true", help="torch.save's form before PyTorch 1.6")
+    make_.set_defaults(run=make)
+    arguments = parser.parse_args()
+    return arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
