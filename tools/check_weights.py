@@ -86,8 +86,8 @@ def check(arguments):
     return 0 if good else 1
 
 
-def features(outputs, first=1):
-    return {f"features.{i}": y for i, y in enumerate(outputs, first)}
+def features(outputs):
+    return {f"features.{i}": y for i, y in enumerate(outputs, 1)}
 
 
 def smp_network(a):
@@ -97,10 +97,21 @@ def smp_network(a):
 
 def smp_own(a):
     from segmentation_models_pytorch.encoders import get_encoder
+    from segmentation_models_pytorch.encoders._efficientnet import round_repeats
 
     encoder = get_encoder(a.encoder.replace("tf_", "").replace("_", "-"), weights=None)
-    # Its second feature is the stem, which is none of ours.
-    return encoder, lambda x: features(encoder(x)[2:], 2), lambda: prefixed(encoder, "encoder.")
+    repeats = [round_repeats(b.num_repeat, encoder._global_params) for b in encoder._blocks_args]
+    ends = [sum(repeats[: i + 1]) - 1 for i in (0, 1, 2, 4, 6)]
+
+    # Its own features are the stem, and for B0 a block in the middle of a stage: the ends of stages are ours.
+    def run(x):
+        x, outputs = encoder._swish(encoder._bn0(encoder._conv_stem(x))), []
+        for block in encoder._blocks:
+            x = block(x)
+            outputs.append(x)
+        return features([outputs[i] for i in ends])
+
+    return encoder, run, lambda: prefixed(encoder, "encoder.")
 
 
 def timm_encoder(a):

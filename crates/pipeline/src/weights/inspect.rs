@@ -61,6 +61,8 @@ fn facts(file: &TensorFile) -> Vec<(&'static str, String)> {
         facts.push(("taken off", file.unwrapped().join(" ")));
     }
     facts.extend(fits(&recognised));
+    let note = recognised.family.and_then(|f| f.note());
+    facts.extend(note.map(|note| ("note", note.to_owned())));
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not said".into());
     facts.push(("encoder", or_unknown(about.encoder)));
     facts.push((

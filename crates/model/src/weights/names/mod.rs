@@ -72,6 +72,19 @@ impl Family {
         }
     }
 
+    /// What to know before weights of this family are used here, if anything.
+    pub fn note(self) -> Option<&'static str> {
+        match self {
+            Family::SmpOwn | Family::Lukemelas => Some(
+                "where the other program fixed its padding for a nominal image size (smp always does), B1 to B7 differ a little in the last stages; B0 agrees",
+            ),
+            Family::Timm | Family::SmpTimm => Some(
+                "the names do not tell efficientnet_* from tf_efficientnet_*: take the encoder of timm's own name",
+            ),
+            Family::Ours | Family::Torchvision => None,
+        }
+    }
+
     /// Whether a file of this family may hold a decoder in segmentation_models.pytorch's names that is one of ours.
     /// smp's own EfficientNets hand the stem (32 channels) to the decoder where timm's hand the first stage.
     pub fn has_our_decoders(self) -> bool {
