@@ -186,9 +186,8 @@ pub(crate) struct ConvertArgs {
     /// Whose names to write; timm's has the encoder alone
     #[arg(long = "as", value_enum, default_value = "ours")]
     pub(crate) names: Names,
-    /// The encoder, where several have these names and shapes
-    #[arg(long)]
-    pub(crate) encoder: Option<String>,
+    #[command(flatten)]
+    pub(crate) known: KnownArgs,
     /// What the input was normalized with, where the file does not say it
     #[arg(long, value_enum)]
     pub(crate) normalization: Option<Normalization>,
@@ -201,6 +200,26 @@ pub(crate) struct ConvertArgs {
     /// Replace OUT if it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// What a weights file may not say of itself.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KnownArgs {
+    /// The encoder, where several have these names and shapes
+    #[arg(long)]
+    pub(crate) encoder: Option<String>,
+    /// Whose padding and batch-norm epsilon the weights were trained with, where the file does not say it
+    #[arg(long, value_enum)]
+    pub(crate) trained_in: Option<TrainedIn>,
+}
+
+/// Paddings and epsilons with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrainedIn {
+    /// SAME padding of the image at hand, 1e-3
+    Tensorflow,
+    /// Symmetric padding, 1e-5
+    Pytorch,
 }
 
 /// Whose names to write.
@@ -249,9 +268,8 @@ pub(crate) struct FetchArgs {
 pub(crate) struct CheckArgs {
     /// The weights
     pub(crate) file: PathBuf,
-    /// The encoder, where several have these names and shapes
-    #[arg(long)]
-    pub(crate) encoder: Option<String>,
+    #[command(flatten)]
+    pub(crate) known: KnownArgs,
     /// Write images and outputs here, for tools/check_weights.py to check
     #[arg(long, value_name = "OUT", required_unless_present = "sample")]
     pub(crate) write_sample: Option<PathBuf>,

@@ -1,10 +1,14 @@
 //! `cargo xtask weights`: arguments to `pipeline::weights`.
 
 use anyhow::{Context as _, Result};
-use pipeline::weights::{self, Conversion, Download, InputNormalization, Sample};
+use pipeline::weights::{
+    self, Conventions, Conversion, Download, InputNormalization, Known, Sample,
+};
 use pipeline::{Interrupt, Progress};
 
-use crate::cli::{CheckArgs, ConvertArgs, FetchArgs, Names, Normalization, Weights};
+use crate::cli::{
+    CheckArgs, ConvertArgs, FetchArgs, KnownArgs, Names, Normalization, TrainedIn, Weights,
+};
 
 /// Does it, and says what there is to say on stdout.
 pub(crate) fn run(what: Weights, interrupt: &Interrupt) -> Result<String> {
@@ -29,12 +33,22 @@ fn convert(args: ConvertArgs) -> Result<String> {
             Names::Timm => weights::Names::Timm,
             Names::Smp => weights::Names::Smp,
         },
-        encoder: args.encoder,
+        known: known(args.known),
         normalization,
         half: args.half,
         allow_unused: args.allow_unused,
         force: args.force,
     })
+}
+
+fn known(args: KnownArgs) -> Known {
+    Known {
+        encoder: args.encoder,
+        trained_in: args.trained_in.map(|program| match program {
+            TrainedIn::Tensorflow => Conventions::TENSORFLOW,
+            TrainedIn::Pytorch => Conventions::PYTORCH,
+        }),
+    }
 }
 
 fn fetch(args: FetchArgs, interrupt: &Interrupt) -> Result<String> {
@@ -54,7 +68,7 @@ fn fetch(args: FetchArgs, interrupt: &Interrupt) -> Result<String> {
 fn check(args: CheckArgs) -> Result<String> {
     let what = |sample| Sample {
         weights: args.file.clone(),
-        encoder: args.encoder.clone(),
+        known: known(args.known.clone()),
         sample,
     };
     if let Some(out) = args.write_sample.clone() {

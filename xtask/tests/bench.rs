@@ -102,11 +102,12 @@ fn tables_and_a_file_with_every_time() {
     assert_eq!(text.contains("not measured"), !cfg!(target_os = "linux"));
     let value = read(&file);
     let samples = value["results"]["samples"].as_array().unwrap();
-    // Infer and train at batch 1, which scale has as well, and at batch 2.
-    assert_eq!(samples.len(), 4, "{value}");
+    // Infer and train at batch 1, which scale has as well, and at batch 2, in both precisions.
+    assert_eq!(samples.len(), 2 * 4, "{value}");
     for sample in samples {
-        assert_eq!(sample["program"], "this f32", "{sample}");
-        assert_eq!(sample["precision"], "f32", "{sample}");
+        let precision = sample["precision"].as_str().unwrap();
+        assert!(["f32", "bf16"].contains(&precision), "{sample}");
+        assert_eq!(sample["program"], format!("this {precision}"), "{sample}");
         assert_eq!(sample["seconds"].as_array().unwrap().len(), 2, "{sample}");
         if cfg!(target_os = "linux") {
             let bytes = |key| sample["memory"][key].as_u64().unwrap();
@@ -167,8 +168,8 @@ fn a_peer_that_fails_costs_only_its_own_results() {
         &[
             "absent f32: left out",
             "this f32 over it",
-            "good f32      10000     0.100",
-            "good f32      not measured",
+            "10000     0.100",
+            "not measured",
             "failed: bad bf16, inference, batch 1, 32x32: ended with exit status: 3",
             "failed: bad bf16, training step, batch 1, 32x32",
             "    ModuleNotFoundError: no module",

@@ -167,7 +167,10 @@ fn lists_and_describes() {
         |arguments: &[&str]| String::from_utf8(good(finish(xtask(arguments))).stdout).unwrap();
     let list = text(&["list"]);
     for part in [
-        "pipelines:\n  pneumonia",
+        "pipelines:\n  brain-tumor",
+        "\n  pneumonia ",
+        "architectures:\n  encoder_decoder",
+        "unet_2015_valid",
         "efficientnet_b1",
         "tf_efficientnet_lite0",
         "unetpp",

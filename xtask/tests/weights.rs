@@ -49,8 +49,8 @@ fn contains(text: &str, expected: &[&str]) {
 /// A small network's weights without metadata.
 fn made(folder: &Path) -> PathBuf {
     let spec = ModelSpec {
-        encoder: "tf_efficientnet_lite0".into(),
-        decoder: "unet".into(),
+        encoder: Some("tf_efficientnet_lite0".into()),
+        decoder: Some("unet".into()),
         ..ModelSpec::default()
     };
     let graph = build(&spec).unwrap();

@@ -1,10 +1,11 @@
-//! Images a second: rotate, flip, zoom and brightness on 224×224×3 f32, on one thread and on two.
+//! Images a second: rotate, flip, zoom and brightness on 224×224×3 f32, on one thread and on two; then with
+//! elastic deformation besides.
 //!
 //! `cargo run --release -p augment --example bench`, beside `peer.py`, which does the same in Python.
 
 use std::time::{Duration, Instant};
 
-use augment::{AugmentConfig, Augmenter, Factor, Flip, Raster, Rotation};
+use augment::{AugmentConfig, Augmenter, Elastic, Factor, Flip, Raster, Rotation};
 use rayon::prelude::*;
 
 const SIDE: usize = 224;
@@ -12,7 +13,7 @@ const BATCH: usize = 16;
 const ROUNDS: usize = 60;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let augmenter = Augmenter::new(&AugmentConfig {
+    let config = AugmentConfig {
         rotation: Some(Rotation {
             degrees: 15.0,
             probability: 1.0,
@@ -32,16 +33,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             probability: 1.0,
         }),
         ..AugmentConfig::default()
+    };
+    let elastic = Elastic {
+        grid: 3,
+        sigma: 10.0,
+        probability: 1.0,
+    };
+    let bent = Augmenter::new(&AugmentConfig {
+        elastic: Some(elastic),
+        ..config.clone()
     })?;
+    let augmenter = Augmenter::new(&config)?;
     let originals: Vec<Raster> = (0..BATCH).map(picture).collect::<Result<_, _>>()?;
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()?;
-        println!(
-            "augment, {threads} thread(s): {:.0} images/s",
-            pool.install(|| best_rate(&augmenter, &originals, threads))
-        );
+        for (name, augmenter) in [("augment", &augmenter), ("with elastic", &bent)] {
+            println!(
+                "{name}, {threads} thread(s): {:.0} images/s",
+                pool.install(|| best_rate(augmenter, &originals, threads))
+            );
+        }
     }
     Ok(())
 }

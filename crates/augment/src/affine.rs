@@ -72,6 +72,16 @@ pub(crate) const ONE: i64 = 1 << 32;
 const MAX_START: f64 = (1u64 << 30) as f64;
 const MAX_STEP: f64 = (1u64 << 9) as f64;
 
+/// The source point, in fixed point, at which a walk would stand.
+pub(crate) fn standing(x: f64, y: f64) -> Walk {
+    Walk {
+        x: to_fixed(x, MAX_START),
+        y: to_fixed(y, MAX_START),
+        dx: 0,
+        dy: 0,
+    }
+}
+
 /// Rounds to fixed point; NaN becomes 0.
 fn to_fixed(value: f64, limit: f64) -> i64 {
     (value.clamp(-limit, limit) * ONE as f64).round() as i64
@@ -103,6 +113,12 @@ impl Walk {
             y: self.y + n * self.dy,
             ..self
         }
+    }
+
+    /// Whether the point lies in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).
+    #[inline]
+    pub(crate) fn is_inside(&self, limit_x: i64, limit_y: i64) -> bool {
+        (0..limit_x).contains(&(self.x >> 32)) && (0..limit_y).contains(&(self.y >> 32))
     }
 
     /// The output columns, of `width`, whose source lies in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).

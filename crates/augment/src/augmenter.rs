@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::check::check;
 use crate::draw::Shade;
 use crate::rng::{Purpose, Stream};
-use crate::{AugmentConfig, AugmentError, Draw, Erase, Factor, Raster, Rect};
+use crate::{AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Warp};
 
 /// A checked configuration, ready to augment samples from any number of threads.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +37,8 @@ impl Augmenter {
                 .is_some_and(|t| t.probability > 0.0 && t.fraction > 0.0),
             c.shear
                 .is_some_and(|t| t.probability > 0.0 && t.degrees > 0.0),
+            c.elastic
+                .is_some_and(|t| t.probability > 0.0 && t.sigma > 0.0),
             [c.zoom, c.brightness, c.contrast, c.gamma]
                 .into_iter()
                 .flatten()
@@ -103,6 +105,7 @@ impl Augmenter {
             shift: c
                 .shift
                 .map_or(none.shift, |t| dice.shift(t.fraction, t.probability)),
+            warp: c.elastic.and_then(|t| dice.warp(t)),
             blur_sigma: c
                 .blur
                 .map_or(0.0, |t| dice.up_to(Purpose::Blur, t.sigma, t.probability)),
@@ -178,6 +181,22 @@ impl Dice {
             stream.uniform(-fraction, fraction),
             stream.uniform(-fraction, fraction),
         ]
+    }
+
+    /// Normal movements at the grid's points.
+    fn warp(self, elastic: Elastic) -> Option<Warp> {
+        let bends = elastic.sigma > 0.0 && elastic.grid >= 2;
+        if !self.stream(Purpose::Elastic).chance(elastic.probability) || !bends {
+            return None;
+        }
+        let points = self.stream(Purpose::ElasticGrid);
+        let shift = |index| elastic.sigma * f64::from(points.normal_at(index));
+        let shifts =
+            (0..(elastic.grid * elastic.grid) as u64).map(|i| [shift(2 * i), shift(2 * i + 1)]);
+        Some(Warp {
+            grid: elastic.grid,
+            shifts: shifts.collect(),
+        })
     }
 
     /// A rectangle inside the picture. Where the ratio would make a side longer than the picture, the side is

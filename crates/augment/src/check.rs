@@ -44,6 +44,21 @@ fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
         )?;
         probability("shear.probability", shear.probability)?;
     }
+    if let Some(elastic) = config.elastic {
+        within(
+            "elastic.grid",
+            elastic.grid as f64,
+            2.0..=32.0,
+            "from 2 to 32 points along a side",
+        )?;
+        within(
+            "elastic.sigma",
+            elastic.sigma,
+            0.0..=1000.0,
+            "from 0 to 1000 pixels",
+        )?;
+        probability("elastic.probability", elastic.probability)?;
+    }
     if let Fill::Constant(value) = config.fill {
         value_in_picture("fill.constant", value)?;
     }

@@ -13,6 +13,7 @@ use crate::Fill;
 /// zoom = { min = 0.9, max = 1.1 }
 /// shift = { fraction = 0.1 }
 /// shear = { degrees = 5 }
+/// elastic = { grid = 3, sigma = 10.0 }
 /// brightness = { min = 0.8, max = 1.2 }
 /// contrast = { min = 0.8, max = 1.2 }
 /// gamma = { min = 0.8, max = 1.25 }
@@ -45,6 +46,9 @@ pub struct AugmentConfig {
     /// Slant along the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shear: Option<Shear>,
+    /// Bend smoothly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elastic: Option<Elastic>,
     /// Multiply every value and clamp to `[0, 1]`: Keras' `brightness_range`, torchvision's `ColorJitter`.
     /// From 0 (black) up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +140,25 @@ pub struct Shear {
     pub probability: f64,
 }
 
+/// Bend smoothly: normally distributed movements at the points of a coarse grid, interpolated bicubically in between.
+///
+/// The U-Net paper's augmentation for microscopy (Ronneberger 2015), whose values are the defaults. Image and mask
+/// bend alike. Movements of more than about a third of the distance between grid points may fold the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elastic {
+    /// Points along each side of the grid, from 2 to 32. Default 3.
+    #[serde(default = "coarse")]
+    pub grid: usize,
+    /// Standard deviation of the movements along each axis, in pixels of the image as it is augmented, from 0 to
+    /// 1000. Default 10.
+    #[serde(default = "ten_pixels")]
+    pub sigma: f64,
+    /// The chance of bending at all.
+    #[serde(default = "always")]
+    pub probability: f64,
+}
+
 /// Add Gaussian noise of a standard deviation between 0 and `sigma`, then clamp to `[0, 1]`.
 ///
 /// The noise is the same in all channels of a pixel: detectors are grey, and grey pictures stay grey.
@@ -194,6 +217,16 @@ pub struct Border {
     /// The value written, from 0 (black, if left out) to 1.
     #[serde(default)]
     pub value: f64,
+}
+
+/// U-Net's grid.
+fn coarse() -> usize {
+    3
+}
+
+/// U-Net's movements.
+fn ten_pixels() -> f64 {
+    10.0
 }
 
 /// The probability where none is given.

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::{Affine, Fill, Raster};
+use crate::resample::SourceMap;
+use crate::{Affine, Fill, Raster, Warp};
 use crate::{blur, math, occlude, photometric, resample};
 
 /// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
@@ -27,6 +28,8 @@ pub struct Draw {
     pub shear_degrees: f64,
     /// Movement to the right and down, in shares of width and height.
     pub shift: [f64; 2],
+    /// Movements by which the output is bent; `None` is straight.
+    pub warp: Option<Warp>,
     /// Standard deviation of the blur in pixels.
     pub blur_sigma: f64,
     /// Factor on every value.
@@ -76,6 +79,7 @@ impl Default for Draw {
             zoom: 1.0,
             shear_degrees: 0.0,
             shift: [0.0, 0.0],
+            warp: None,
             blur_sigma: 0.0,
             brightness: 1.0,
             contrast: 1.0,
@@ -102,11 +106,21 @@ impl Draw {
         let mut scratch = SCRATCH.take();
         let [for_image, for_mask] = &mut scratch;
         if self.moves() {
-            let map = self.source_map(image.height, image.width);
+            let size = (image.height, image.width);
+            let affine = self.source_map(size.0, size.1);
+            let field =
+                |raster: &Raster| self.warp.as_ref().and_then(|warp| warp.over(size, raster));
             if let Some(mask) = mask {
-                let map = map.rescaled((image.height, image.width), (mask.height, mask.width));
+                let map = SourceMap {
+                    affine: affine.rescaled(size, (mask.height, mask.width)),
+                    field: field(mask),
+                };
                 resample::nearest(mask, &map, self.fill.for_mask(), for_mask);
             }
+            let map = SourceMap {
+                field: field(image),
+                affine,
+            };
             resample::bilinear(image, &map, self.fill, for_image);
         }
         self.apply_light(image, for_image);
@@ -123,7 +137,8 @@ impl Draw {
             }
     }
 
-    /// Where each output pixel of a picture of this size looks in the source.
+    /// Where each output pixel of a picture of this size looks in the source; where [`Self::warp`] bends the output,
+    /// each pixel first moves by its movement, and then looks where this map says.
     ///
     /// A source point is flipped, slanted, zoomed, turned and then moved, all about the centre of the
     /// picture: `out = T·C·R·Z·S·F·C⁻¹·source`, torchvision's order. This is its inverse.
@@ -153,7 +168,7 @@ impl Draw {
     fn moves(&self) -> bool {
         let flips = self.flip_horizontal || self.flip_vertical;
         let angles = self.rotation_degrees != 0.0 || self.shear_degrees != 0.0;
-        flips || angles || self.zoom != 1.0 || self.shift != [0.0, 0.0]
+        flips || angles || self.zoom != 1.0 || self.shift != [0.0, 0.0] || self.warp.is_some()
     }
 
     /// Everything after the geometry, in the crate's fixed order.
@@ -216,6 +231,9 @@ impl Draw {
             say(self.shift != [0.0, 0.0], || {
                 format!("shifted {right:+.1} % right, {down:+.1} % down")
             }),
+            self.warp
+                .as_ref()
+                .map(|warp| format!("bent by {:.1} px", warp.strength())),
         ]
     }
 

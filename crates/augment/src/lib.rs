@@ -1,8 +1,8 @@
-//! Random augmentation of images and their masks: rotate, flip, zoom, shift, shear, then light and noise.
+//! Random augmentation of images and their masks: rotate, flip, zoom, shift, shear, bend, then light and noise.
 //!
-//! All the geometry is one affine map, so a picture is resampled once however many transforms are on
-//! (bilinear for images, nearest for masks, which therefore stay binary), and image and mask always move
-//! together. What happens to a sample is a function of (configuration, seed, sample) alone: every random
+//! All the geometry is one map, affine and bent by a smooth field where `elastic` is on, so a picture is resampled
+//! once however many transforms are on (bilinear for images, nearest for masks, which therefore stay binary, and
+//! labels labels), and image and mask always move together. What happens to a sample is a function of (configuration, seed, sample) alone: every random
 //! number comes from the crate's own counter-based generator, and sines and powers from its own
 //! polynomials, so threads, platforms and library versions never change a run.
 //!
@@ -38,11 +38,15 @@ mod photometric;
 mod raster;
 mod resample;
 mod rng;
+mod warp;
 
 pub use affine::Affine;
 pub use augmenter::Augmenter;
-pub use config::{AugmentConfig, Blur, Border, Erase, Factor, Flip, Noise, Rotation, Shear, Shift};
+pub use config::{
+    AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, Rotation, Shear, Shift,
+};
 pub use draw::{Draw, Rect, Shade};
 pub use error::AugmentError;
 pub use fill::Fill;
 pub use raster::Raster;
+pub use warp::Warp;

@@ -1,10 +1,17 @@
 //! The one resampling pass: bilinear for images, nearest for masks.
 
-use crate::affine::{Affine, ONE, Walk, split};
+use crate::affine::{Affine, ONE, Walk, split, standing};
+use crate::warp::Field;
 use crate::{Fill, Raster};
 
+/// Where an output pixel looks in the source: it moves by the field, if there is one, and then goes by the affine map.
+pub(crate) struct SourceMap {
+    pub(crate) affine: Affine,
+    pub(crate) field: Option<Field>,
+}
+
 /// Replaces `image` by what `map` shows of it, interpolated between the four pixels around each point.
-pub(crate) fn bilinear(image: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
+pub(crate) fn bilinear(image: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
     match image.channels {
         1 => resample::<Bilinear<1, 1>>(image, map, fill, scratch),
         // Four lanes for three channels: one SIMD register, whose last lane is thrown away.
@@ -15,7 +22,7 @@ pub(crate) fn bilinear(image: &mut Raster, map: &Affine, fill: Fill, scratch: &m
 }
 
 /// Replaces `mask` by what `map` shows of it, the nearest pixel to each point: no new value appears.
-pub(crate) fn nearest(mask: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
+pub(crate) fn nearest(mask: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
     resample::<Nearest>(mask, map, fill, scratch);
 }
 
@@ -35,17 +42,30 @@ trait Sampler {
     fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]);
 }
 
-/// Runs a sampler over all rows: the span inside the source on the fast path, its two ends point by point.
-fn resample<S: Sampler>(raster: &mut Raster, map: &Affine, fill: Fill, scratch: &mut Vec<f32>) {
+/// Replaces the raster by what a sampler makes of it.
+fn resample<S: Sampler>(raster: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
     if raster.data.is_empty() {
         return;
     }
     scratch.resize(raster.data.len(), 0.0);
-    let (width, channels) = (raster.width, raster.channels);
-    let limits = S::MARGIN.map_or((0, 0), |(x, y)| {
-        (width as i64 - x, raster.height as i64 - y)
-    });
-    for (y, row) in scratch.chunks_exact_mut(raster.stride()).enumerate() {
+    match &map.field {
+        None => straight::<S>(raster, &map.affine, fill, scratch),
+        Some(field) => bent::<S>(raster, &map.affine, field, fill, scratch),
+    }
+    std::mem::swap(&mut raster.data, scratch);
+}
+
+/// How far the fast path reaches.
+fn limits<S: Sampler>(raster: &Raster) -> (i64, i64) {
+    S::MARGIN.map_or((0, 0), |(x, y)| {
+        (raster.width as i64 - x, raster.height as i64 - y)
+    })
+}
+
+/// Runs a sampler over all rows: the span inside the source on the fast path, its two ends point by point.
+fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, out: &mut [f32]) {
+    let (width, channels, limits) = (raster.width, raster.channels, limits::<S>(raster));
+    for (y, row) in out.chunks_exact_mut(raster.stride()).enumerate() {
         let mut walk = map.row(y);
         (walk.x, walk.y) = (walk.x + S::OFFSET, walk.y + S::OFFSET);
         let span = walk.span(width - S::OVERRUN, limits.0, limits.1);
@@ -59,7 +79,27 @@ fn resample<S: Sampler>(raster: &mut Raster, map: &Affine, fill: Fill, scratch: 
             &mut rest[span.len() * channels..],
         );
     }
-    std::mem::swap(&mut raster.data, scratch);
+}
+
+/// Runs a sampler over all pixels, each on the path that its point allows.
+fn bent<S: Sampler>(raster: &Raster, map: &Affine, field: &Field, fill: Fill, out: &mut [f32]) {
+    let (width, channels, limits) = (raster.width, raster.channels, limits::<S>(raster));
+    let mut line = Vec::new();
+    for (y, row) in out.chunks_exact_mut(raster.stride()).enumerate() {
+        field.line(y, &mut line);
+        for x in 0..width {
+            let [right, down] = field.at(x, &line);
+            let (at_x, at_y) = map.source(x as f64 + right, y as f64 + down);
+            let mut at = standing(at_x, at_y);
+            (at.x, at.y) = (at.x + S::OFFSET, at.y + S::OFFSET);
+            let pixel = &mut row[x * channels..];
+            if x < width - S::OVERRUN && at.is_inside(limits.0, limits.1) {
+                S::inside(raster, at, 1, pixel);
+            } else {
+                S::anywhere(raster, fill, at, &mut pixel[..channels]);
+            }
+        }
+    }
 }
 
 fn at_edge<S: Sampler>(source: &Raster, fill: Fill, mut at: Walk, out: &mut [f32]) {

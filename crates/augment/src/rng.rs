@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Blur = 12,
     Border = 13,
     Erase = 14,
+    Elastic = 15,
+    ElasticGrid = 16,
 }
 
 /// A stream of random numbers, walked in order or read at any index.

@@ -45,7 +45,7 @@ def torchvision_affine(image, g, interpolation):
                      shear=[g["shear"], 0.0], interpolation=interpolation, fill=None)
 
 
-def grid_sample(image, g, padding):
+def theta(g):
     """The forward map as a product of homogeneous matrices in pixels, inverted, in grid_sample's units."""
     angle, shear = math.radians(g["rotation"]), math.radians(g["shear"])
     turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
@@ -55,10 +55,29 @@ def grid_sample(image, g, padding):
     move = np.eye(3)
     move[:2, 2] = g["shift"]
     to_unit = np.diag([2 / WIDTH, 2 / HEIGHT, 1])
-    theta = to_unit @ np.linalg.inv(move @ turn @ size @ slant @ flip) @ np.linalg.inv(to_unit)
-    grid = F.affine_grid(torch.tensor(theta[None, :2]), (1, CHANNELS, HEIGHT, WIDTH), align_corners=False)
+    return torch.tensor((to_unit @ np.linalg.inv(move @ turn @ size @ slant @ flip) @ np.linalg.inv(to_unit))[None, :2])
+
+
+def grid_sample(image, g, padding, shifts=None, mode="bilinear"):
+    """With shifts of a coarse grid, in pixels, each point first moves by their bicubic interpolation."""
+    grid = F.affine_grid(theta(g), (1, CHANNELS, HEIGHT, WIDTH), align_corners=False)
+    if shifts is not None:
+        field = F.interpolate(torch.tensor(shifts).permute(2, 0, 1)[None], size=(HEIGHT, WIDTH), mode="bicubic",
+                              align_corners=True)
+        field = field.permute(0, 2, 3, 1) * torch.tensor([2 / WIDTH, 2 / HEIGHT])
+        grid = grid + field @ theta(g)[0, :, :2].T  # the map is affine: a movement before it is one after it
     image = image.double()[None]
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding, align_corners=False)[0]
+    return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=False)[0]
+
+
+def elastic_case(g, points, sigma, rng):
+    shifts = np.round(rng.normal(0, sigma, (points, points, 2)), 3)
+    return dict(g, shift=[g["shift"][0] / WIDTH, g["shift"][1] / HEIGHT], grid=points,
+                shifts=shifts.reshape(-1, 2).tolist(),
+                constant=flat(grid_sample(chw(picture), g, "zeros", shifts)),
+                nearest=flat(grid_sample(chw(picture), g, "border", shifts)),
+                reflect=flat(grid_sample(chw(picture), g, "reflection", shifts)),
+                mask=flat(grid_sample(chw(mask), g, "zeros", shifts, "nearest")))
 
 
 def main():
@@ -80,8 +99,12 @@ def main():
     for sigma in (0.4, 1.0, 3.0):
         blurred = gaussian_filter(picture, sigma, mode="reflect", truncate=3, axes=(0, 1))
         light.append(dict(name="blur", value=sigma, expected=flat(chw(blurred))))
+    straight = dict(rotation=0.0, flip=[False, False], zoom=1.0, shear=0.0, shift=[0, 0])
+    bends = np.random.default_rng(5)
+    elastic = [elastic_case(g, points, sigma, bends)
+               for g, points, sigma in [(straight, 3, 1.0), (straight, 2, 2.0), (GEOMETRY[1], 4, 0.7), (GEOMETRY[3], 5, 1.5)]]
     out = dict(height=HEIGHT, width=WIDTH, picture=flat(chw(picture)), grey=flat(chw(grey)),
-               mask=flat(chw(mask)), geometry=cases, light=light)
+               mask=flat(chw(mask)), geometry=cases, light=light, elastic=elastic)
     pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
 
 

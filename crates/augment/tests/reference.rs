@@ -7,7 +7,7 @@
     reason = "clippy.toml frees tests, but not their helpers"
 )]
 
-use augment::{Draw, Fill, Raster};
+use augment::{Draw, Fill, Raster, Warp};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -20,6 +20,7 @@ struct Reference {
     mask: Vec<f32>,
     geometry: Vec<Geometry>,
     light: Vec<Light>,
+    elastic: Vec<Geometry>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +34,10 @@ struct Geometry {
     nearest: Vec<f32>,
     reflect: Vec<f32>,
     mask: Vec<f32>,
+    #[serde(default)]
+    grid: usize,
+    #[serde(default)]
+    shifts: Vec<[f64; 2]>,
 }
 
 #[derive(Deserialize)]
@@ -60,9 +65,9 @@ fn check(what: &str, actual: &Raster, expected: &[f32], tolerance: f32) {
 }
 
 #[test]
-fn geometry_agrees_with_torchvision_and_grid_sample() {
+fn geometry_agrees_with_torchvision_interpolate_and_grid_sample() {
     let reference = reference();
-    for case in &reference.geometry {
+    for case in reference.geometry.iter().chain(&reference.elastic) {
         let cases = [
             (Fill::Constant(0.0), &case.constant),
             (Fill::Nearest, &case.nearest),
@@ -86,7 +91,7 @@ fn geometry_agrees_with_torchvision_and_grid_sample() {
 #[test]
 fn masks_agree_with_torchvision() {
     let reference = reference();
-    for case in &reference.geometry {
+    for case in reference.geometry.iter().chain(&reference.elastic) {
         let draw = draw(case, Fill::Constant(1.0));
         let mut image = Raster::new(
             reference.height,
@@ -111,6 +116,10 @@ fn draw(case: &Geometry, fill: Fill) -> Draw {
         shear_degrees: case.shear,
         shift: case.shift,
         fill,
+        warp: (case.grid > 0).then(|| Warp {
+            grid: case.grid,
+            shifts: case.shifts.clone(),
+        }),
         ..Draw::default()
     }
 }
@@ -141,12 +150,50 @@ fn light_agrees_with_torchvision_and_scipy() {
     }
 }
 
-/// The definition, written another way: undo each step in turn on centred coordinates, in f64.
-fn naive_source(draw: &Draw, (height, width): (usize, usize), x: usize, y: usize) -> (f64, f64) {
+/// Keys' bicubic convolution of the grid's movements with `a = −0.75`, as it is defined: all points, each by the
+/// kernel of its distance, those beyond the grid with the edge's movement.
+fn naive_bend(warp: &Warp, at: (f64, f64)) -> (f64, f64) {
+    let kernel = |x: f64| match x.abs() {
+        x if x <= 1.0 => 1.25 * x.powi(3) - 2.25 * x.powi(2) + 1.0,
+        x if x < 2.0 => -0.75 * (x.powi(3) - 5.0 * x.powi(2) + 8.0 * x - 4.0),
+        _ => 0.0,
+    };
+    let last = warp.grid as i64 - 1;
+    let mut sum = (0.0, 0.0);
+    for row in -2..=last + 2 {
+        for column in -2..=last + 2 {
+            let share = kernel(at.0 - column as f64) * kernel(at.1 - row as f64);
+            let point = row.clamp(0, last) * (last + 1) + column.clamp(0, last);
+            let [x, y] = warp.shifts[point as usize];
+            sum = (sum.0 + share * x, sum.1 + share * y);
+        }
+    }
+    sum
+}
+
+/// The definition, written another way: undo each step in turn on centred coordinates, in f64. `finer` is by how much
+/// the raster is finer than the image.
+fn naive_source(
+    draw: &Draw,
+    (height, width): (usize, usize),
+    finer: usize,
+    x: usize,
+    y: usize,
+) -> (f64, f64) {
     let centre = ((width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0);
+    let bend = draw.warp.as_ref().map_or((0.0, 0.0), |warp| {
+        let scale = finer as f64;
+        let place = |at: usize, len: usize| {
+            let (at, last) = ((at as f64 + 0.5) / scale - 0.5, (len / finer) as f64 - 1.0);
+            let share = if last > 0.0 { at / last } else { 0.0 };
+            share.clamp(0.0, 1.0) * (warp.grid as f64 - 1.0)
+        };
+        let (right, down) = naive_bend(warp, (place(x, width), place(y, height)));
+        (right * scale, down * scale)
+    });
     let (px, py) = (
-        x as f64 - centre.0 - draw.shift[0] * width as f64,
-        y as f64 - centre.1 - draw.shift[1] * height as f64,
+        x as f64 + bend.0 - centre.0 - draw.shift[0] * width as f64,
+        y as f64 + bend.1 - centre.1 - draw.shift[1] * height as f64,
     );
     let (sin, cos) = draw.rotation_degrees.to_radians().sin_cos();
     let (px, py) = (cos * px + sin * py, cos * py - sin * px);
@@ -207,7 +254,16 @@ fn naive_bilinear(raster: &Raster, fill: Fill, (x, y): (f64, f64), channel: usiz
 }
 
 prop_compose! {
+    fn any_warp()(grid in 2usize..6)(
+        shifts in prop::collection::vec([-6.0..6.0f64, -6.0..6.0f64], grid * grid), grid in Just(grid),
+    ) -> Warp {
+        Warp { grid, shifts }
+    }
+}
+
+prop_compose! {
     fn any_draw()(
+        warp in prop::option::of(any_warp()),
         fill in prop_oneof![(0.0..1.0f64).prop_map(Fill::Constant), Just(Fill::Nearest), Just(Fill::Reflect)],
         rotation_degrees in prop_oneof![-180.0..180.0f64, Just(90.0), Just(0.0)],
         flip_horizontal: bool,
@@ -216,7 +272,7 @@ prop_compose! {
         shear_degrees in prop_oneof![-60.0..60.0f64, Just(0.0)],
         shift in prop_oneof![[-1.0..1.0f64, -1.0..1.0f64], Just([0.0, 0.0])],
     ) -> Draw {
-        Draw { fill, rotation_degrees, flip_horizontal, flip_vertical, zoom, shear_degrees, shift, ..Draw::default() }
+        Draw { warp, fill, rotation_degrees, flip_horizontal, flip_vertical, zoom, shear_degrees, shift, ..Draw::default() }
     }
 }
 
@@ -238,7 +294,7 @@ proptest! {
         draw.apply(&mut image, None);
         for (i, &value) in image.data().iter().enumerate() {
             let (x, y) = (i / channels % width, i / channels / width);
-            let at = naive_source(&draw, (height, width), x, y);
+            let at = naive_source(&draw, (height, width), 1, x, y);
             let expected = naive_bilinear(&source, draw.fill, at, i % channels);
             prop_assert!((f64::from(value) - expected).abs() < 5e-6, "{draw}: ({x}, {y}) is {value}, not {expected}");
         }
@@ -257,7 +313,7 @@ proptest! {
         draw.apply(&mut image, Some(&mut mask));
         let fill = if let Fill::Constant(_) = draw.fill { Fill::Constant(0.0) } else { draw.fill };
         for (i, &value) in mask.data().iter().enumerate() {
-            let at = naive_source(&draw, (height, width), i % width, i / width);
+            let at = naive_source(&draw, (height, width), finer, i % width, i / width);
             let tie = |v: f64| (v - v.floor() - 0.5).abs() < 1e-6;
             let expected = naive_tap(&source, fill, at.0.round() as i64, at.1.round() as i64, 0);
             prop_assert!(tie(at.0) || tie(at.1) || f64::from(value) == expected, "{draw}: {at:?} is {value}");

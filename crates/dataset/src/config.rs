@@ -1,9 +1,12 @@
 //! What a data folder looks like, as a user says it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::MaskConfig;
 
 /// Where an image belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,24 +141,65 @@ impl PatientRule {
     }
 }
 
+/// How images and classes are laid out below the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// A folder a class, below the split folders where there are any.
+    #[default]
+    ClassFolders,
+    /// Images without classes, as for segmentation alone, below the split folders where there are
+    /// any: all are of one class, named by [`IndexConfig::classes`] or `image`.
+    Images,
+    /// A table that names every image.
+    Csv(CsvLayout),
+}
+
+/// A CSV file with a header and one row an image.
+///
+/// A column that is `None` has its usual name and may be absent, except `path`; one that is named
+/// must be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CsvLayout {
+    /// The file.
+    pub file: PathBuf,
+    /// Column of the image's path below the root; `path`.
+    pub path: Option<String>,
+    /// Column of the mask's path below the root, empty where there is none; `mask`.
+    pub mask: Option<String>,
+    /// Column of the class; `class`. Without it all images are of one class.
+    pub class: Option<String>,
+    /// Column of the split: train, val (or valid, validation), test, or empty; `split`.
+    pub split: Option<String>,
+    /// Column of the patient; `patient`. Empty: the patient rules decide.
+    pub patient: Option<String>,
+}
+
 /// What to index and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexConfig {
     /// The data folder.
     pub root: PathBuf,
-    /// Which folder holds which split.
+    /// How images and classes are laid out.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Which folder holds which split; not used with a CSV.
     #[serde(default)]
     pub splits: SplitFolders,
     /// The class folders in the order of their labels; empty: all folders found, by name.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// What a class is called, where that is not its folder's name.
+    #[serde(default)]
+    pub class_names: BTreeMap<String, String>,
     /// How a patient is read from a file name; empty: every image is its own patient.
     #[serde(default)]
     pub patients: Vec<PatientRule>,
-    /// A folder tree parallel to `root` whose `….png` files are masks; an image may lack one.
+    /// Masks of the images; an image may lack one.
     #[serde(default)]
-    pub masks: Option<PathBuf>,
+    pub masks: Option<MaskConfig>,
     /// What to do with a file that cannot be decoded.
     #[serde(default)]
     pub on_bad_image: OnBadImage,

@@ -77,18 +77,6 @@ pub(crate) fn intensities(image: DynamicImage) -> Vec<f32> {
     }
 }
 
-/// 255 where the mask is set, 0 elsewhere. A value is set from half of the file's largest, so that
-/// masks stored as 0/1, 0/255 and 16 bit all read alike.
-pub(crate) fn binary_mask(image: DynamicImage) -> GrayImage {
-    let (width, height) = (image.width(), image.height());
-    let values = intensities(image);
-    let half = values.iter().fold(0.0_f32, |max, &v| max.max(v)) / 2.0;
-    let set = values
-        .iter()
-        .map(|&v| if v > 0.0 && v >= half { 255 } else { 0 });
-    ImageBuffer::from_raw(width, height, set.collect()).unwrap_or_default()
-}
-
 fn luma([r, g, b]: [u32; 3]) -> u32 {
     (299 * r + 587 * g + 114 * b + 500) / 1000
 }
@@ -213,20 +201,5 @@ mod tests {
         check([0, 0, 255], 29);
         check([200, 100, 50], 124);
         check([77, 77, 77], 77);
-    }
-
-    #[test]
-    fn masks_read_alike_in_every_coding() {
-        let check = |values: [u8; 4], expected: [u8; 4]| {
-            assert_eq!(
-                binary_mask(grey8(2, 2, values.to_vec())).into_raw(),
-                expected
-            );
-        };
-        check([0, 1, 1, 0], [0, 255, 255, 0]);
-        check([0, 255, 3, 250], [0, 255, 0, 255]);
-        check([0, 0, 0, 0], [0, 0, 0, 0]);
-        let wide = binary_mask(grey16(2, 1, vec![0, 65535]));
-        assert_eq!(wide.into_raw(), [0, 255]);
     }
 }

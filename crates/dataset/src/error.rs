@@ -62,6 +62,24 @@ pub enum DatasetError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A mask that is missing or cannot be used, where the settings ask to stop.
+    #[error("mask {}: {reason}; mend it, or set {key} to \"unknown\" or \"skip\"", path.display())]
+    BadMask {
+        /// The mask file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// The setting that decides.
+        key: &'static str,
+    },
+    /// The table that names the images.
+    #[error("{}: {reason}", path.display())]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A patient rule that is not a valid regular expression or template.
     #[error("patient rule {pattern:?}: {reason}")]
     PatientRule {

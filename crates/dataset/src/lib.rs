@@ -4,7 +4,9 @@
 //! is a Polars frame for questions and typed rows for code, sorted by path and so the same on every
 //! machine. [`Splits`] are row indices that never part a patient; [`Eda`] says what to mind;
 //! [`Loader`] deals batches, prepared on Rayon ahead of the consumer, in which a sample's
-//! randomness depends on (seed, epoch, row) alone. [`phantom`] makes data where there are none.
+//! randomness depends on (seed, epoch, row) alone. Masks ([`MaskConfig`]) arrive as class numbers,
+//! NaN where unknown, and a [`Placement`] is the way back to the image's own size; [`tiles`] takes
+//! images that are too large for the network. [`phantom`] makes data where there are none.
 //!
 //! ```
 //! use dataset::{IndexConfig, Loader, LoaderConfig, SplitPolicy, Splits, index, phantom};
@@ -31,6 +33,7 @@
 //! ```
 
 mod config;
+mod csv;
 mod decode;
 mod eda;
 mod error;
@@ -38,22 +41,27 @@ mod groups;
 mod index;
 mod loader;
 mod manifest;
+mod mask;
 mod patient;
 pub mod phantom;
+mod placement;
 mod rng;
 mod scan;
 mod split;
+pub mod tiles;
 
-pub use config::{IndexConfig, OnBadImage, PatientRule, Split, SplitFolders};
+pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, Split, SplitFolders};
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
-    PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
+    MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
 };
 pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};
 pub use loader::{
-    Batch, EpochBatches, Loader, LoaderConfig, Picture, Sample, SampleKey, Transform,
-    class_weights, read_image,
+    Batch, Crop, EpochBatches, Loader, LoaderConfig, Picture, Sample, SampleKey, Transform,
+    class_weights, read_image, read_image_fit,
 };
-pub use manifest::{BadImage, ImageRecord, Manifest};
-pub use split::{OfficialVal, SplitPolicy, Splits};
+pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
+pub use mask::{MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue};
+pub use placement::{Fit, Placement, Rect};
+pub use split::{Dealt, OfficialVal, SplitLists, SplitPolicy, Splits};

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::index::hex;
+use crate::mask::{MaskCoding, MaskConfig};
 use crate::{DatasetError, Split, Splits};
 
 /// One usable image.
@@ -20,8 +21,13 @@ pub struct ImageRecord {
     pub class: usize,
     /// Patient key; the path where no rule matched.
     pub patient: String,
-    /// Mask relative to the mask tree, where there is one.
+    /// Mask relative to the masks' folder, where there is a good one.
     pub mask: Option<String>,
+    /// Share of each mask class among the mask's known pixels; `None` without a mask or where all
+    /// its pixels are ignored.
+    pub mask_shares: Option<Vec<f64>>,
+    /// Of the mask file's bytes, hexadecimal.
+    pub mask_sha256: Option<String>,
     /// Pixels across.
     pub width: u32,
     /// Pixels down.
@@ -38,13 +44,48 @@ pub struct ImageRecord {
     pub sha256: String,
 }
 
+impl ImageRecord {
+    /// Share of the mask's known pixels that are not background (class 0).
+    pub fn mask_share(&self) -> Option<f64> {
+        let shares = self.mask_shares.as_ref()?;
+        Some(shares.iter().skip(1).sum())
+    }
+
+    /// Whether it has a mask with nothing but background in it.
+    pub fn mask_is_empty(&self) -> bool {
+        self.mask_share() == Some(0.0)
+    }
+}
+
 /// A file that was left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BadImage {
-    /// Relative to the root for images, whole for masks.
+    /// Relative to the root.
     pub path: String,
     /// In words.
     pub reason: String,
+}
+
+/// An image whose mask is missing or bad.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MaskFault {
+    /// The image, relative to the root.
+    pub image: String,
+    /// The split of the image's folder, or of its row in the table.
+    pub split: Option<Split>,
+    /// Where the mask was looked for; empty where the table names none.
+    pub file: PathBuf,
+    /// In words.
+    pub reason: String,
+    /// No such file, rather than a bad one.
+    pub missing: bool,
+}
+
+/// Where masks lie, and the settings that they were read with.
+#[derive(Clone, Debug)]
+pub(crate) struct Masks {
+    pub(crate) root: PathBuf,
+    pub(crate) config: MaskConfig,
 }
 
 /// Every usable image of a data set, sorted by path: the same on every machine.
@@ -58,10 +99,11 @@ pub struct Manifest {
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) root: PathBuf,
-    pub(crate) masks: Option<PathBuf>,
+    pub(crate) masks: Option<Masks>,
     pub(crate) classes: Vec<String>,
     pub(crate) records: Vec<ImageRecord>,
     pub(crate) bad_images: Vec<BadImage>,
+    pub(crate) mask_faults: Vec<MaskFault>,
     pub(crate) unmatched_patients: usize,
     pub(crate) ignored_files: usize,
 }
@@ -79,7 +121,7 @@ impl Manifest {
 
     /// Columns: `path`, `split` (null where there is none), `class`, `label`, `patient`, `mask`
     /// (null where there is none), `width`, `height`, `channels`, `bit_depth`, `mean`, `std`,
-    /// `sha256`.
+    /// `sha256`, `mask_share` (of all mask classes but the background; null without a mask).
     pub fn frame(&self) -> &DataFrame {
         &self.frame
     }
@@ -94,9 +136,20 @@ impl Manifest {
         &self.parts.root
     }
 
-    /// Whether a mask tree was given (an image may still lack its mask).
+    /// Whether masks were asked for (an image may still lack its own).
     pub fn has_masks(&self) -> bool {
         self.parts.masks.is_some()
+    }
+
+    /// What mask values mean, where masks were asked for.
+    pub fn mask_coding(&self) -> Option<&MaskCoding> {
+        self.parts.masks.as_ref().map(|masks| &masks.config.coding)
+    }
+
+    /// The masks that are missing or bad, by image; images left out for them are among
+    /// [`Manifest::bad_images`] too.
+    pub fn mask_faults(&self) -> &[MaskFault] {
+        &self.parts.mask_faults
     }
 
     /// The files that were left out.
@@ -121,7 +174,8 @@ impl Manifest {
 
     /// Where the mask of `record` lies, where it has one.
     pub fn mask_file(&self, record: &ImageRecord) -> Option<PathBuf> {
-        Some(self.parts.masks.as_ref()?.join(record.mask.as_ref()?))
+        let masks = self.parts.masks.as_ref()?;
+        Some(masks.root.join(record.mask.as_ref()?))
     }
 
     /// Images of each class among `rows`; rows out of range are not counted.
@@ -133,7 +187,8 @@ impl Manifest {
         counts
     }
 
-    /// SHA-256 over classes, paths, labels and content hashes: the same where the data are the same.
+    /// SHA-256 over classes, paths, labels and content hashes of images and masks: the same where
+    /// the data are the same.
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
         for class in self.classes() {
@@ -141,7 +196,9 @@ impl Manifest {
         }
         for r in self.rows() {
             let mask = r.mask.as_deref().unwrap_or("");
-            hasher.update(format!("{}\t{}\t{mask}\t{}\n", r.path, r.class, r.sha256));
+            let of_mask = r.mask_sha256.as_deref().unwrap_or("");
+            let image = format!("{}\t{}\t{mask}\t{}", r.path, r.class, r.sha256);
+            hasher.update(format!("{image}{of_mask}\n"));
         }
         hex(&hasher.finalize())
     }
@@ -210,6 +267,10 @@ fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
             reals("mean", &|r| r.mean),
             reals("std", &|r| r.std),
             strings("sha256", &|r| r.sha256.clone()),
+            Column::new(
+                "mask_share".into(),
+                r.iter().map(ImageRecord::mask_share).collect::<Vec<_>>(),
+            ),
         ],
     )?)
 }

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::{DatasetError, Manifest, Split};
 
 /// How the rows are dealt out.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SplitPolicy {
     /// The folders as they are, leaks and all.
@@ -33,6 +33,39 @@ pub enum SplitPolicy {
         /// Which draw.
         seed: u64,
     },
+    /// So many images for validation and test, the rest for training (folders are ignored).
+    Count {
+        /// Images for validation.
+        val: usize,
+        /// Images for the test.
+        test: usize,
+        /// Which images.
+        by: Dealt,
+    },
+    /// The images by name (folders are ignored); those not named are in no split.
+    List(SplitLists),
+}
+
+/// Which images a count takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dealt {
+    /// By their paths, numbers in them counting as numbers: the first train, the last test.
+    Order,
+    /// At random, never parting a patient: then a split may have fewer than asked for.
+    Seed(u64),
+}
+
+/// Paths below the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitLists {
+    /// Images for training.
+    pub train: Vec<String>,
+    /// Images for validation.
+    pub val: Vec<String>,
+    /// Images for the test.
+    pub test: Vec<String>,
 }
 
 impl Default for SplitPolicy {
@@ -74,26 +107,29 @@ impl Splits {
     /// Deals out the rows of `manifest`, then keeps at most `limit_per_class` images of each class
     /// in each split (an even draw over the paths, for quick runs).
     ///
-    /// Except under [`SplitPolicy::Official`], no patient and no byte-identical file is on two
+    /// Except under [`SplitPolicy::Official`] and [`SplitPolicy::List`], no patient and no byte-identical file is on two
     /// sides: rows that share either are dealt out together, and training rows that share one with
     /// the official test are dropped.
     ///
     /// # Errors
-    /// A share outside (0, 1), a split folder that the policy needs and the data lack, or a class
+    /// A share outside (0, 1), counts beyond the images, a list that names what is not there or one
+    /// image twice, an order that parts a patient, a split folder that the policy needs and the data lack, or a class
     /// that would have no image in some split.
     pub fn new(
         manifest: &Manifest,
         policy: &SplitPolicy,
         limit_per_class: Option<usize>,
     ) -> Result<Self, DatasetError> {
-        let mut splits = match *policy {
+        let mut splits = match policy {
             SplitPolicy::Official => official(manifest),
             SplitPolicy::ValidationFromTrain {
                 fraction,
                 seed,
                 official_val,
-            } => validation_from_train(manifest, fraction, seed, official_val)?,
-            SplitPolicy::Holdout { val, test, seed } => holdout(manifest, val, test, seed)?,
+            } => validation_from_train(manifest, *fraction, *seed, *official_val)?,
+            SplitPolicy::Holdout { val, test, seed } => holdout(manifest, *val, *test, *seed)?,
+            SplitPolicy::Count { val, test, by } => count::splits(manifest, *val, *test, *by)?,
+            SplitPolicy::List(lists) => count::listed(manifest, lists)?,
         };
         if let Some(limit) = limit_per_class {
             splits.limit(manifest, limit)?;
@@ -293,5 +329,6 @@ fn limited(manifest: &Manifest, rows: &[usize], limit: usize) -> Vec<usize> {
     order
 }
 
+mod count;
 #[cfg(test)]
 mod tests;

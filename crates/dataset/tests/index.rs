@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
-use dataset::{IndexConfig, OnBadImage, Split, SplitFolders, index, index_with_progress};
+use dataset::{
+    IndexConfig, MaskConfig, OnBadImage, Split, SplitFolders, index, index_with_progress,
+};
 use image::{DynamicImage, ImageBuffer, Rgb, RgbImage};
 
 #[test]
@@ -32,7 +34,7 @@ fn rows_are_typed_sorted_and_in_the_frame() {
     assert_eq!((row.width, row.height, row.sha256.len()), (24, 18, 64));
     assert_eq!(
         (manifest.frame().height(), manifest.frame().width()),
-        (12, 13)
+        (12, 14)
     );
     assert_eq!(manifest.class_counts(&(0..12).collect::<Vec<_>>()), [6, 6]);
 }
@@ -154,7 +156,11 @@ fn missing_and_empty_folders_are_errors_that_name_them() {
         },
         &["0 class folder"],
     );
-    check(keep, |c| c.masks = Some("no/masks".into()), &["no/masks"]);
+    check(
+        keep,
+        |c| c.masks = Some(MaskConfig::tree("no/masks")),
+        &["no/masks"],
+    );
     check(
         keep,
         |c| c.patients[0].pattern = "(".into(),
@@ -171,33 +177,6 @@ fn a_class_of_bad_files_only_is_empty() {
     }
     let text = index(&config(dir.path())).unwrap_err().to_string();
     assert!(text.contains("no usable image"), "{text}");
-}
-
-#[test]
-fn masks_are_found_beside_their_images_and_bad_ones_reported() {
-    let dir = tempfile::tempdir().unwrap();
-    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
-    kaggle_like(&images, [2, 1, 1]);
-    save(&picture(1), &masks.join("train/NORMAL/IM-0002-0000.png"));
-    std::fs::write(masks.join("train/NORMAL/IM-0004-0001.png"), b"no mask").unwrap();
-    let manifest = index(&IndexConfig {
-        masks: Some(masks),
-        ..config(&images)
-    })
-    .unwrap();
-    let with: Vec<_> = manifest
-        .rows()
-        .iter()
-        .filter_map(|r| r.mask.as_deref())
-        .collect();
-    assert_eq!(with, ["train/NORMAL/IM-0002-0000.png"]);
-    let [bad] = manifest.bad_images() else {
-        panic!("one bad mask")
-    };
-    assert!(
-        bad.path.ends_with("IM-0004-0001.png") && bad.reason.starts_with("mask"),
-        "{bad:?}"
-    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    Batch, DatasetError, IndexConfig, Loader, LoaderConfig, Manifest, OnBadImage, Sample,
-    SampleKey, SplitFolders, Transform, class_weights, index, read_image,
+    Batch, DatasetError, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig, OnBadImage,
+    Sample, SampleKey, SplitFolders, Transform, class_weights, index, read_image,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 
@@ -259,7 +259,7 @@ fn masks_follow_their_images_and_stay_binary() {
         &masks.join("train/NORMAL/IM-0002-0000.png"),
     );
     let manifest = index(&IndexConfig {
-        masks: Some(masks),
+        masks: Some(MaskConfig::tree(masks)),
         ..config(&images)
     })
     .unwrap();
@@ -276,7 +276,7 @@ fn masks_follow_their_images_and_stay_binary() {
     assert_eq!(masks.len(), 2 * 9 * 12);
     let expected = (0..9 * 12).map(|i| if i % 12 < 6 { 1.0 } else { 0.0 });
     assert!(masks.iter().zip(expected).all(|(a, b)| *a == b));
-    assert!(masks[9 * 12..].iter().all(|&v| v == 0.0));
+    assert!(masks[9 * 12..].iter().all(|v| v.is_nan()));
 }
 
 #[test]

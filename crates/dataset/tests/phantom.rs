@@ -9,14 +9,14 @@ use std::sync::LazyLock;
 
 use common::config;
 use dataset::phantom::{ClassImages, Phantom, PhantomConfig, PhantomFormat, generate};
-use dataset::{Eda, EdaConfig, IndexConfig, Manifest, index, read_image};
+use dataset::{Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, index, read_image};
 
 const SIZE: usize = 96;
 
 fn made(dir: &Path, settings: &PhantomConfig) -> (Phantom, Manifest) {
     let made = generate(&dir.join("phantom"), settings).unwrap();
     let config = IndexConfig {
-        masks: Some(made.opacity.clone()),
+        masks: Some(MaskConfig::tree(&made.opacity)),
         ..config(&made.images)
     };
     let manifest = index(&config).unwrap();

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use common::{config, shared};
 use dataset::{
-    Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, Split, SplitFolders, SplitPolicy, Splits,
-    index,
+    Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, MaskConfig, Split, SplitFolders,
+    SplitPolicy, Splits, index,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn kaggle_pneumonia_is_as_published() {
     let Some(root) = shared("data/chest_xray") else {
         return;
     };
-    let masks = shared("data/chest_xray_lungs");
+    let masks = shared("data/chest_xray_lungs").map(MaskConfig::tree);
     let manifest = index(&IndexConfig {
         masks,
         ..config(&root)
@@ -32,6 +32,8 @@ fn kaggle_pneumonia_is_as_published() {
         manifest.rows().iter().filter(|r| r.mask.is_some()).count(),
         5836
     );
+    let missing = manifest.mask_faults().iter().filter(|fault| fault.missing);
+    assert_eq!((missing.count(), manifest.mask_faults().len()), (20, 20));
     let eda = Eda::new(
         &manifest,
         &EdaConfig {
@@ -86,7 +88,8 @@ fn kaggle_pneumonia_is_as_published() {
     for batch in loader.epoch(0) {
         let batch = batch.unwrap();
         let masks = batch.masks.unwrap();
-        let share = masks.iter().sum::<f32>() / masks.len() as f32;
+        let known: Vec<f32> = masks.into_iter().filter(|v| v.is_finite()).collect();
+        let share = known.iter().sum::<f32>() / known.len() as f32;
         assert!((0.1..0.6).contains(&share), "lungs cover {share}");
     }
 }
@@ -100,10 +103,13 @@ fn brain_tumor_has_two_folders_and_four_classes() {
     let manifest = index(&IndexConfig {
         root,
         splits,
+        class_names: [("glioma_tumor".to_owned(), "glioma".to_owned())].into(),
         ..IndexConfig::default()
     })
     .unwrap();
     assert_eq!((manifest.rows().len(), manifest.classes().len()), (3264, 4));
+    assert_eq!(manifest.classes()[0], "glioma");
+    assert!(manifest.rows().iter().all(|r| r.width.max(r.height) <= 224));
     let splits = Splits::new(&manifest, &SplitPolicy::default(), Some(50)).unwrap();
     assert_eq!(manifest.class_counts(&splits.train), [50, 50, 50, 50]);
 }

@@ -37,7 +37,7 @@ pub(crate) struct Bytes {
 }
 
 impl Client {
-    pub(crate) fn new(endpoint: &str) -> Client {
+    pub(crate) fn new(endpoint: &str, stall: Duration) -> Client {
         let local = ["//127.0.0.1", "//localhost", "//[::1]"];
         let mut config = Agent::config_builder()
             .max_redirects(0)
@@ -46,6 +46,8 @@ impl Client {
             .https_only(endpoint.starts_with("https://"))
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
+            // Of one read: a whole body may take hours on a slow line, but never a minute without a byte.
+            .timeout_per_read(Some(stall))
             .user_agent(concat!("eff-unet/", env!("CARGO_PKG_VERSION")));
         if local.iter().any(|host| endpoint.contains(host)) {
             config = config.proxy(None); // a proxy's localhost is another machine

@@ -34,7 +34,7 @@ pub enum HubError {
     },
     /// The connection broke off, and again when the download went on.
     #[error(
-        "the download of {url} broke off at {got} of {size} bytes; run the command again to go on from there"
+        "the download of {url} broke off at {got} of {size} bytes ({why}); run the command again to go on from there"
     )]
     Incomplete {
         /// Address.
@@ -43,6 +43,8 @@ pub enum HubError {
         got: u64,
         /// Bytes of the whole.
         size: u64,
+        /// What the connection says.
+        why: String,
     },
     /// Other bytes than expected.
     #[error("{what} has SHA-256 {found}, but {expected} is expected ({by}); nothing was kept")]

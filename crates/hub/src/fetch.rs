@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cache::{self, Record, SHA256};
 use crate::client::{Bytes, Client, Description};
@@ -13,6 +14,9 @@ use crate::{ENDPOINT, HubError, Known, sha256};
 
 /// How often a connection may break before the caller hears of it.
 const ATTEMPTS: usize = 4;
+
+/// The usual wait for the next byte.
+const STALL: Duration = Duration::from_secs(30);
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -27,6 +31,8 @@ pub struct Request<'a> {
     pub revision: Option<String>,
     /// The sum that the file must have, instead of the one known or the hub's word.
     pub sha256: Option<String>,
+    /// How long to wait for the next byte before a connection counts as broken.
+    pub stall: Duration,
     /// Further entries for the record beside the file.
     pub record: BTreeMap<String, String>,
 }
@@ -41,6 +47,7 @@ impl<'a> Request<'a> {
             cache,
             revision: None,
             sha256: None,
+            stall: STALL,
             record: BTreeMap::new(),
         }
     }
@@ -84,7 +91,7 @@ pub fn fetch(
         return Ok(found);
     }
     fs::create_dir_all(request.cache).map_err(io("create", request.cache))?;
-    let client = Client::new(&request.endpoint);
+    let client = Client::new(&request.endpoint, request.stall);
     let url = client.url(request.known.repo, request.revision(), request.known.file);
     let description = client.describe(&url)?;
     let (sum, by) = checksum(request, &url, &description)?;
@@ -208,26 +215,31 @@ fn append(
     let mut file = open_at(part, bytes.start)?;
     let size = size.or(bytes.size);
     let (mut done, mut buffer) = (bytes.start, vec![0; 1 << 16]);
-    loop {
+    let broken = loop {
         match bytes.reader.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => break None,
             Ok(n) => {
                 file.write_all(&buffer[..n]).map_err(io("write", part))?;
                 done += n as u64;
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break, // a broken connection, said by the count below
+            Err(e) => break Some(e),
         }
         if progress(done, size.unwrap_or(done)).is_break() {
             return Err(HubError::Stopped);
         }
-    }
+    };
     file.sync_all().map_err(io("write", part))?;
-    match size {
-        Some(size) if done < size => Err(HubError::Incomplete {
+    match (size, broken) {
+        (Some(size), broken) if done < size => Err(HubError::Incomplete {
             url: url.into(),
             got: done,
             size,
+            why: broken.map_or_else(|| "the connection was closed".into(), |e| e.to_string()),
+        }),
+        (None, Some(e)) => Err(HubError::Network {
+            url: url.into(),
+            why: e.to_string(),
         }),
         _ => Ok(()),
     }

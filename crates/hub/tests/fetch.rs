@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use hub::{Fetched, HubError, Known, Request, fetch, known};
 use sha2::{Digest, Sha256};
@@ -37,6 +38,8 @@ struct Manner {
     status: Option<u16>,
     /// Breaks each connection after so many bytes of the file.
     breaks_after: Option<usize>,
+    /// Falls silent after so many bytes of the file, and leaves the connection open.
+    stalls_after: Option<usize>,
     /// Sends the whole file whatever range is asked for.
     ignores_ranges: bool,
     /// Sends other bytes than the sum promises.
@@ -132,8 +135,13 @@ fn answer(
         body.len()
     )?;
     if method == "GET" {
-        let end = manner.breaks_after.unwrap_or(usize::MAX).min(body.len());
+        let end = manner.breaks_after.or(manner.stalls_after);
+        let end = end.unwrap_or(usize::MAX).min(body.len());
         stream.write_all(&body[..end])?;
+        if manner.stalls_after.is_some() && end < body.len() {
+            // Until the other side gives up and closes.
+            let _ = std::io::Read::read(&mut stream, &mut [0]);
+        }
     }
     Ok(())
 }
@@ -255,6 +263,44 @@ fn a_hopeless_connection_keeps_what_it_got() {
     assert!(
         run(&request(&server, cache.path())).is_ok(),
         "the next call goes on"
+    );
+}
+
+#[test]
+fn a_silent_connection_is_given_up_and_the_download_goes_on() {
+    let silent = Manner {
+        stalls_after: Some(150_000),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(silent, file()), TempDir::new().unwrap());
+    let request = Request {
+        stall: Duration::from_millis(200),
+        ..request(&server, cache.path())
+    };
+    let started = Instant::now();
+    let fetched = run(&request).unwrap();
+    assert_eq!(fs::read(fetched.path).unwrap(), file());
+    let gets = server
+        .requests()
+        .into_iter()
+        .filter(|r| r.starts_with("GET /storage"));
+    assert_eq!(gets.count(), 3);
+    // Two silences of 200 ms; without a limit it would not end at all.
+    assert!(started.elapsed() < Duration::from_secs(20));
+
+    let mute = Manner {
+        stalls_after: Some(0),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(mute, file()), TempDir::new().unwrap());
+    let request = Request {
+        stall: Duration::from_millis(50),
+        ..self::request(&server, cache.path())
+    };
+    let text = run(&request).unwrap_err().to_string();
+    assert!(
+        text.contains("broke off at 0 of 400000 bytes") && text.contains("timeout"),
+        "{text}"
     );
 }
 

@@ -31,6 +31,7 @@ pub mod bias;
 pub mod concat;
 pub mod conv2d;
 pub mod conv_transpose2x2;
+pub mod crop;
 pub mod depthwise;
 pub mod elementwise;
 pub mod linear;

@@ -40,4 +40,16 @@ impl Nhwc {
             ..self
         }
     }
+
+    /// The tensor without `margin` pixels on every side; `None` if nothing would be left.
+    pub const fn cropped(self, margin: usize) -> Option<Self> {
+        if self.h <= 2 * margin || self.w <= 2 * margin {
+            return None;
+        }
+        Some(Self {
+            h: self.h - 2 * margin,
+            w: self.w - 2 * margin,
+            ..self
+        })
+    }
 }

@@ -156,6 +156,11 @@ proptest! {
     }
 
     #[test]
+    fn crop_agrees(xs in shapes(), margin in 0..6usize) {
+        crop_case(xs, margin).iter().for_each(check_case);
+    }
+
+    #[test]
     fn simple_operations_agree(xs in shapes()) {
         simple_cases(xs).iter().for_each(check_case);
     }

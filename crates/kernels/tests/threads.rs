@@ -64,6 +64,9 @@ fn cases() -> Vec<Case> {
             padding: Padding::Symmetric(0),
         },
     ));
+    cases.extend(narrow_case(xs, 72));
+    cases.extend(narrow_winograd_case(xs, 40, window));
+    cases.extend(crop_case(xs, 4));
     cases.push(conv_transpose_case(xs, 12));
     cases.push(linear_case(8, 1280, 2));
     cases.push(batch_norm_case(xs, 1.0, Some(Activation::Silu), true));

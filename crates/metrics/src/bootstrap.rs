@@ -170,7 +170,7 @@ fn sorted_runs(
 }
 
 /// Linear interpolation between order statistics; `sorted` is not empty, `0 <= q <= 1`.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

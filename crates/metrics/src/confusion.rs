@@ -83,6 +83,17 @@ impl ConfusionMatrix {
         Self { classes, counts }
     }
 
+    /// Adds another matrix's counts, such as those of the next image's pixels.
+    ///
+    /// # Errors
+    /// Another number of classes.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        check::same_length("other", other.classes, "this matrix", self.classes)?;
+        let counts = self.counts.iter_mut().zip(&other.counts);
+        counts.for_each(|(sum, count)| *sum += count);
+        Ok(())
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes

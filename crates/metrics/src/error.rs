@@ -105,4 +105,7 @@ pub enum MetricsError {
         /// Where it failed.
         place: &'static str,
     },
+    /// A mask that has no shape.
+    #[error(transparent)]
+    Mask(#[from] morphology::MorphologyError),
 }

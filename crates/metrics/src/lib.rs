@@ -23,7 +23,7 @@
 //! ```
 //!
 //! [`evaluate`] collects all of it for one set of predictions: an [`Evaluation`] for `metrics.json`, and the
-//! [`Curves`] to draw.
+//! [`Curves`] to draw. [`evaluate_segmentation`] does the same for masks, judged image by image as [`SegmentedImage`]s.
 
 mod auc;
 mod bootstrap;
@@ -36,6 +36,7 @@ mod error;
 mod evaluation;
 mod interval;
 mod normal;
+mod otsu;
 mod probability;
 mod report;
 mod rng;
@@ -58,11 +59,14 @@ pub use evaluation::{
 };
 pub use interval::{Interval, wilson};
 pub use normal::normal_quantile;
+pub use otsu::otsu_threshold;
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
 pub use report::{ClassReport, ClassificationReport};
 pub use rng::SplitMix64;
 pub use segmentation::{
-    MaskScores, SegmentationSummary, mask_scores, mask_scores_from_map, summarize_masks,
+    ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationEvaluation,
+    SegmentationSettings, SegmentationSummary, SegmentedImage, Spread, SurfaceDistance,
+    evaluate_segmentation, hd95, mask_scores, mask_scores_from_map, summarize_masks,
 };
 pub use temperature::{Temperature, TemperatureFit, fit_temperature, fit_temperature_binary};
 pub use threshold::{BinaryCounts, OperatingPoint, threshold_for_sensitivity, youden_threshold};

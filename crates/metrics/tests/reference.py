@@ -1,7 +1,8 @@
 """Writes reference.json: what scikit-learn, SciPy and NumPy say, for tests/reference.rs.
 
 Run: python crates/metrics/tests/reference.py (scikit-learn >= 1.9, scipy). Seeded: same file every time.
-DeLong is written out here pair by pair, the temperature found by SciPy, ECE and masks by NumPy.
+DeLong is written out here pair by pair, the temperature found by SciPy, ECE and masks by NumPy, surface distances by
+SciPy's distance transform, Otsu's cut as the one with the least variance within.
 """
 
 import json
@@ -10,7 +11,7 @@ import re
 import warnings
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import ndimage, optimize, special, stats
 from sklearn import calibration, metrics
 
 warnings.filterwarnings("ignore")
@@ -230,6 +231,91 @@ def bootstrap_case():
     return {"labels": labels.tolist(), "scores": scores.tolist(), "low": low, "high": high}
 
 
+def surface_distance(truth, predicted):
+    """95th percentile both ways, the larger one; a word where a mask is empty."""
+    if not truth.any() or not predicted.any():
+        return "both_empty" if truth.any() == predicted.any() else "missed" if truth.any() else "invented"
+    a, b = (mask & ~ndimage.binary_erosion(mask) for mask in (truth, predicted))
+    directed = lambda a, b: np.percentile(ndimage.distance_transform_edt(~b)[a], 95)
+    return {"pixels": max(directed(a, b), directed(b, a))}
+
+
+def blobs(rng, height, width, classes):
+    noise = ndimage.gaussian_filter(rng.normal(size=(classes, height, width)), (0, 2, 2))
+    return noise.argmax(axis=0)
+
+
+def segmentation_case(seed, n, height, width, classes, ignore):
+    """Images of smooth patches; some lack a class in truth, in prediction or in both."""
+    rng = np.random.default_rng(seed)
+    images, dice, iou, hd = [], [], [], []
+    pairs = []
+    for i in range(n):
+        truth = blobs(rng, height, width, classes)
+        other = blobs(rng, height, width, classes)
+        predicted = np.where(np.roll(other, 1, 0) == 0, other, truth)
+        last = classes - 1
+        if i % 4 in (1, 3):
+            truth[truth == last] = 0
+        if i % 4 in (2, 3):
+            predicted[predicted == last] = 0
+        if ignore is not None:
+            truth = np.where(rng.random(truth.shape) < 0.1, ignore, truth)
+        known = truth != ignore
+        t, p = truth[known], predicted[known]
+        pairs.append((t, p))
+        labels = list(range(classes))
+        empty = [not (t == c).any() and not (p == c).any() for c in labels]
+        fill = lambda scores: np.where(empty, 1.0, scores)
+        score = lambda f: fill(f(t, p, labels=labels, average=None, zero_division=0))
+        hd95 = [surface_distance((truth == c) & known, (predicted == c) & known) for c in labels]
+        dice.append(score(metrics.f1_score))
+        iou.append(score(metrics.jaccard_score))
+        hd.append([v["pixels"] if isinstance(v, dict) else 0.0 if v == "both_empty" else np.nan for v in hd95])
+        images.append({
+            "truth": truth.ravel().tolist(),
+            "predicted": predicted.ravel().tolist(),
+            "dice": nums(dice[-1]),
+            "iou": nums(iou[-1]),
+            "precision": nums(score(metrics.precision_score)),
+            "recall": nums(score(metrics.recall_score)),
+            "hd95": hd95,
+            "confusion": metrics.confusion_matrix(t, p, labels=labels).tolist(),
+        })  # fmt: skip
+    t, p = (np.concatenate(v) for v in zip(*pairs))
+    dice, iou, hd = np.array(dice), np.array(iou), np.array(hd)
+    counts = [[sum(image["hd95"][c] == word for image in images) for word in ("both_empty", "missed", "invented")]
+              for c in labels]
+    return {
+        "height": height,
+        "width": width,
+        "classes": classes,
+        "ignore": ignore,
+        "images": images,
+        "counts": counts,
+        "dice": [nums((d.mean(), d.std(ddof=1))) for d in dice.T],
+        "iou": [nums((d.mean(), d.std(ddof=1))) for d in iou.T],
+        "hd95": [nums((np.nanmean(d), np.nanstd(d, ddof=1))) for d in hd.T],
+        "mean_dice": dice[:, 1:].mean(),
+        "mean_iou": iou[:, 1:].mean(),
+        "pooled_dice": nums(metrics.f1_score(t, p, labels=labels, average=None)),
+        "confusion": metrics.confusion_matrix(t, p, labels=labels).tolist(),
+    }  # fmt: skip
+
+
+def otsu_case(seed, bins, gap):
+    rng = np.random.default_rng(seed)
+    levels = np.concatenate([rng.normal(bins * 0.3, bins * 0.08, 200), rng.normal(bins * 0.7, bins * 0.1, 120)])
+    levels = np.clip(levels, 0, bins - 1).astype(int)
+    if gap:
+        levels = levels[(levels < bins * 0.4) | (levels > bins * 0.6)]
+    histogram = np.bincount(levels, minlength=bins)
+    within = [len(a) * a.var() + len(b) * b.var() if len(a) and len(b) else np.inf
+              for a, b in ((levels[levels <= t], levels[levels > t]) for t in range(bins))]
+    best = next(t for t, w in enumerate(within) if w <= min(within) * (1 + 1e-12))
+    return {"histogram": histogram.tolist(), "threshold": best}
+
+
 fixture = {
     "made_with": f"scikit-learn {__import__('sklearn').__version__}, scipy {__import__('scipy').__version__}",
     "confusion": confusion_cases(),
@@ -245,6 +331,8 @@ fixture = {
                         (1e-300, 1e-20, 1e-12, 1e-5, 0.025, 0.07, 0.2, 0.5, 0.6, 0.925, 0.975, 0.995, 0.9999999)],
     "masks": [mask_case(n, d, s) for n, d, s in ((64, 0.3, 0.2), (50, 0.05, 0.5), (40, 0.9, 1.0), (36, 0.5, 0.0))],
     "bootstrap": bootstrap_case(),
+    "segmentation": [segmentation_case(*c) for c in ((1, 8, 16, 21, 2, None), (2, 6, 20, 12, 3, 255), (3, 5, 1, 30, 3, None))],
+    "otsu": [otsu_case(*c) for c in ((1, 256, False), (2, 64, True), (3, 16, False), (4, 256, True))],
 }  # fmt: skip
 path = pathlib.Path(__file__).with_name("reference.json")
 path.write_text(json.dumps(fixture, separators=(",", ":"), ensure_ascii=False) + "\n")

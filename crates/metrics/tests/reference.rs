@@ -317,3 +317,84 @@ fn bootstrap_lands_near_numpys() {
         "{ours}"
     );
 }
+
+/// A case's images, each judged and compared.
+fn judged_images(case: &Value) -> Vec<SegmentedImage> {
+    let (height, width): (usize, usize) = (read(&case["height"]), read(&case["width"]));
+    let (classes, ignore) = (read(&case["classes"]), read(&case["ignore"]));
+    let judge = |image: &Value| {
+        let (truth, predicted): (Vec<u16>, Vec<u16>) =
+            (read(&image["truth"]), read(&image["predicted"]));
+        let judged = SegmentedImage::new(&LabelMaps {
+            truth: &truth,
+            predicted: &predicted,
+            height,
+            width,
+            classes,
+            ignore,
+        })
+        .unwrap();
+        let scores = |of: fn(&MaskScores) -> f64| -> Vec<f64> {
+            judged.classes.iter().map(|c| of(&c.scores)).collect()
+        };
+        check_all("dice", &scores(|s| s.dice), &image["dice"]);
+        check_all("iou", &scores(|s| s.iou), &image["iou"]);
+        check_all("precision", &scores(|s| s.precision), &image["precision"]);
+        check_all("recall", &scores(|s| s.recall), &image["recall"]);
+        for (class, expected) in judged
+            .classes
+            .iter()
+            .zip(read::<Vec<Value>>(&image["hd95"]))
+        {
+            match (class.hd95, &expected["pixels"]) {
+                (SurfaceDistance::Pixels(found), pixels) => check("hd95", found, read(pixels)),
+                (word, _) => assert_eq!(serde_json::to_value(word).unwrap(), expected),
+            }
+        }
+        assert_eq!(
+            serde_json::to_value(&judged.confusion).unwrap(),
+            image["confusion"]
+        );
+        judged
+    };
+    let images: Vec<Value> = read(&case["images"]);
+    images.iter().map(judge).collect()
+}
+
+#[test]
+fn segmentation() {
+    for case in cases("segmentation") {
+        let images = judged_images(&case);
+        let names: Vec<String> = (0..images[0].classes.len())
+            .map(|c| c.to_string())
+            .collect();
+        let settings = SegmentationSettings::default();
+        let judged = evaluate_segmentation(&names, &images, None, &settings).unwrap();
+        check("mean", judged.mean_dice.estimate, read(&case["mean_dice"]));
+        check("mean", judged.mean_iou.estimate, read(&case["mean_iou"]));
+        assert_eq!(
+            serde_json::to_value(&judged.confusion).unwrap(),
+            case["confusion"]
+        );
+        let pair = |spread: Spread| [spread.mean, spread.sd.unwrap()];
+        for (i, class) in judged.classes.iter().enumerate() {
+            check_all("dice", &pair(class.dice), &case["dice"][i]);
+            check_all("iou", &pair(class.iou), &case["iou"][i]);
+            check_all("hd95", &pair(class.hd95.unwrap()), &case["hd95"][i]);
+            check("pooled", class.pooled.dice, read(&case["pooled_dice"][i]));
+            let counts = [class.both_empty, class.missed, class.invented];
+            assert_eq!(counts.to_vec(), read::<Vec<usize>>(&case["counts"][i]));
+            let undefined = class.missed + class.invented;
+            assert_eq!(class.hd95.unwrap().n + undefined, images.len());
+            assert_eq!(class.mean_dice.n, images.len());
+        }
+    }
+}
+
+#[test]
+fn otsu() {
+    for case in cases("otsu") {
+        let histogram: Vec<u64> = read(&case["histogram"]);
+        assert_eq!(otsu_threshold(&histogram), read(&case["threshold"]));
+    }
+}

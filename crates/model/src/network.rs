@@ -37,10 +37,11 @@ pub struct Network {
 
 /// What a training forward pass gives: outputs for losses, and the tape that leads back to the parameters.
 pub struct Taped {
-    /// Class scores, `[n, classes]`.
-    pub logits: Logits,
-    /// Class map before softmax, `[n, h, w, classes]`, where it was asked for.
-    pub map: Option<ClassMap>,
+    /// Class scores, `[n, classes]`, where they were asked for.
+    pub logits: Option<Logits>,
+    /// Class maps before softmax, `[n, h, w, classes]`, as many as were asked for: the final one, then the
+    /// deeply supervised ones, which may be smaller ([`Graph::maps`]).
+    pub maps: Vec<ClassMap>,
     /// Put it on the output that the loss starts from (`logits.put_tape(tape)`).
     pub tape: OwnedTape<f32, Cpu>,
 }
@@ -50,8 +51,28 @@ pub struct Taped {
 pub enum Heads {
     /// Class scores only.
     Logits,
-    /// Class scores and the class map.
+    /// Class scores and the final class map.
     LogitsAndMap,
+    /// Class scores and all class maps (deep supervision).
+    LogitsAndMaps,
+    /// The final class map only.
+    Map,
+    /// All class maps (deep supervision).
+    Maps,
+}
+
+impl Heads {
+    fn logits(self) -> bool {
+        !matches!(self, Heads::Map | Heads::Maps)
+    }
+
+    fn maps(self) -> bool {
+        self != Heads::Logits
+    }
+
+    fn deep(self) -> bool {
+        matches!(self, Heads::LogitsAndMaps | Heads::Maps)
+    }
 }
 
 /// Why a network could not run.
@@ -154,23 +175,25 @@ impl Network {
     }
 
     /// Training forward pass; dropout and drop path are drawn from `seed`.
+    ///
+    /// # Errors
+    /// An output that the graph does not publish, or images that do not suit it.
     pub fn forward(&self, x: Images<'_>, seed: u64, heads: Heads) -> Result<Taped, NetworkError> {
-        let ids = match heads {
-            Heads::Logits => vec![self.output("logits")?],
-            Heads::LogitsAndMap => vec![self.output("logits")?, self.output("map")?],
-        };
-        let mut values = {
+        let ids = self.outputs(heads)?;
+        let values = {
             let mut trunk = self.synced();
             let Trunk { engine, store, .. } = &mut *trunk;
-            engine.forward(store, x, seed, &ids)?.into_iter()
+            engine.forward(store, x, seed, &ids)?
         };
-        let logits = values.next().map(|v| self.matrix(v));
-        let Some(logits) = logits else {
-            return Err(EngineError::NoForward.into());
+        let mut values = values.into_iter();
+        let logits = if heads.logits() {
+            values.next().map(|v| self.matrix(v))
+        } else {
+            None
         };
-        let map = values.next().map(|v| self.map(v));
-        let tape = self.record(&logits, map.as_ref());
-        Ok(Taped { logits, map, tape })
+        let maps: Vec<ClassMap> = values.map(|v| self.map(v)).collect();
+        let tape = self.record(logits.as_ref(), &maps);
+        Ok(Taped { logits, maps, tape })
     }
 
     /// The gradient that `loss.backward()` left for a group (clipping reads and scales it before the step).
@@ -206,6 +229,21 @@ impl Network {
         }
         lock(&self.trunk).stale = true;
         Ok(())
+    }
+
+    /// The values behind `heads`: scores first, then the final map, then the others.
+    fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
+        let mut ids = Vec::new();
+        if heads.logits() {
+            ids.push(self.output("logits")?);
+        }
+        if heads.maps() {
+            ids.push(self.output("map")?);
+        }
+        if heads.deep() {
+            ids.extend(self.graph.maps().into_iter().skip(1));
+        }
+        Ok(ids)
     }
 
     fn output(&self, name: &str) -> Result<NodeId, NetworkError> {
@@ -247,15 +285,19 @@ impl Network {
     }
 
     /// The one operation on the tape: from the outputs' gradients to the parameters'.
-    fn record(&self, logits: &Logits, map: Option<&ClassMap>) -> OwnedTape<f32, Cpu> {
+    fn record(&self, logits: Option<&Logits>, maps: &[ClassMap]) -> OwnedTape<f32, Cpu> {
         let (_, mut tape) = self.params[0].leaky_trace().split_tape();
         let ghosts = [self.params[0].ghost(), self.params[1].ghost()];
-        let (logits, map) = (logits.ghost(), map.map(|m| m.ghost()));
+        let logits = logits.map(|l| l.ghost());
+        let maps: Vec<_> = maps.iter().map(|m| m.ghost()).collect();
         let trunk = self.trunk.clone();
         tape.add_backward_op(move |grads| {
             // The outputs' gradients are read only here, so their slots are left empty.
-            let mut output_grads = vec![mem::take(&mut **grads.get_or_alloc_mut(&logits)?)];
-            if let Some(map) = &map {
+            let mut output_grads = Vec::with_capacity(1 + maps.len());
+            if let Some(logits) = &logits {
+                output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(logits)?));
+            }
+            for map in &maps {
                 output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(map)?));
             }
             let mut trunk = lock(&trunk);

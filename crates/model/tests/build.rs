@@ -10,15 +10,17 @@ mod fixtures_common;
 
 use fixtures_common::{Adam, Batch, gradients, l2, named, step};
 use kernels::{Nhwc, Padding};
-use model::build::{BuildError, ModelSpec, build, decoders, encoders, find_encoder, heads};
+use model::build::{
+    BuildError, ModelSpec, architectures, build, decoders, encoders, find_encoder, heads,
+};
 use model::graph::{Graph, Hwc, Init, Op};
 use model::network::Network;
 use model::rng::Rng;
 
 fn spec(encoder: &str, decoder: &str, head: &str) -> ModelSpec {
     ModelSpec {
-        encoder: encoder.into(),
-        decoder: decoder.into(),
+        encoder: Some(encoder.into()),
+        decoder: Some(decoder.into()),
         head: head.into(),
         ..ModelSpec::default()
     }
@@ -35,7 +37,7 @@ fn every_combination_builds_with_the_right_shapes() {
         for decoder in decoders() {
             for head in heads()
                 .iter()
-                .filter(|h| !h.needs_decoder || decoder.name != "none")
+                .filter(|h| !h.needs_map || decoder.name != "none")
             {
                 let graph = graph(encoder.name, decoder.name, head.name);
                 check_shapes(&graph, 64, 64, decoder.name != "none");
@@ -381,48 +383,31 @@ fn first_values_follow_timm_and_smp() {
 
 /// A few steps on four fixed images: no NaN, every trainable parameter gets a gradient, the loss falls.
 fn check_training(encoder: &str, decoder: &str, head: &str) {
+    check_spec_trains(&spec(encoder, decoder, head), 64, 2e-3);
+}
+
+fn check_spec_trains(spec: &ModelSpec, side: usize, lr: f64) {
     let spec = ModelSpec {
         in_channels: 1,
-        ..spec(encoder, decoder, head)
+        ..spec.clone()
     };
+    let name = spec.label();
     let mut network = Network::new(build(&spec).unwrap(), 3);
-    let shape = Nhwc {
-        n: 4,
-        h: 64,
-        w: 64,
-        c: 1,
-    };
-    let mut rng = Rng::new(1, 1);
-    // Two classes by the coarseness of the noise.
-    let noise: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
-    let data = (0..shape.len())
-        .map(|i| {
-            if i / 4096 % 2 == 0 {
-                noise[i]
-            } else {
-                noise[i / 4096 * 4096 + i % 4096 / 512 * 8 + i % 64 / 8]
-            }
-        })
-        .collect();
-    let batch = Batch {
-        data,
-        shape,
-        targets: vec![0, 1, 0, 1],
-    };
-    let mut adam = Adam::new(2e-3);
+    let batch = coarse_and_fine(side);
+    let mut adam = Adam::new(lr);
     let mut losses = vec![];
     for i in 0..6 {
         let mut step = step(&network, &batch);
         losses.push(step.loss);
         if i == 0 {
             let grads = gradients(&network, &mut step);
-            for (id, name) in
+            for (id, param) in
                 named(network.graph()).filter(|(id, _)| network.graph().param(*id).role.trainable())
             {
                 let norm = l2(grads.get(id));
                 assert!(
                     norm.is_finite() && norm > 0.0,
-                    "{encoder} {decoder} {head}: gradient of {name} is {norm}"
+                    "{name}: gradient of {param} is {norm}"
                 );
             }
         }
@@ -430,8 +415,33 @@ fn check_training(encoder: &str, decoder: &str, head: &str) {
     }
     assert!(
         losses.iter().all(|l| l.is_finite()) && losses[5] < 0.9 * losses[0],
-        "{encoder} {decoder} {head}: {losses:?}"
+        "{name}: {losses:?}"
     );
+}
+
+/// Four images of two classes by the coarseness of the noise.
+fn coarse_and_fine(side: usize) -> Batch {
+    let shape = Nhwc {
+        n: 4,
+        h: side,
+        w: side,
+        c: 1,
+    };
+    let mut rng = Rng::new(1, 1);
+    let noise: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    let area = side * side;
+    let value = |i: usize| {
+        let (image, row, column) = (i / area, i % area / side, i % side);
+        match image % 2 {
+            0 => noise[i],
+            _ => noise[image * area + row / 8 * 8 + column / 8],
+        }
+    };
+    Batch {
+        data: (0..shape.len()).map(value).collect(),
+        shape,
+        targets: vec![0, 1, 0, 1],
+    }
 }
 
 #[test]
@@ -457,4 +467,350 @@ fn tf_lite_trains() {
 #[test]
 fn the_bottleneck_head_trains() {
     check_training("efficientnet_lite0", "none", "bottleneck");
+}
+
+/// A whole network with the head that its maps allow.
+fn whole(architecture: &str) -> ModelSpec {
+    let head = match architecture {
+        "tpcuar_classifier" => "bottleneck",
+        _ => "article",
+    };
+    ModelSpec {
+        architecture: architecture.into(),
+        head: head.into(),
+        ..ModelSpec::default()
+    }
+}
+
+fn wholes() -> impl Iterator<Item = ModelSpec> {
+    let rest = architectures().iter().skip(1);
+    rest.map(|entry| whole(entry.name))
+}
+
+/// Sides of the map for an image.
+fn map_side(architecture: &str, side: usize) -> Option<usize> {
+    match architecture {
+        "tpcuar_classifier" => None,
+        "unet_2015_valid" => Some(side - 184),
+        _ => Some(side),
+    }
+}
+
+#[test]
+fn every_architecture_builds_with_the_right_shapes_and_both_heads() {
+    assert_eq!(architectures()[0].name, ModelSpec::default().architecture);
+    for spec in wholes() {
+        for head in heads() {
+            let spec = ModelSpec {
+                head: head.name.into(),
+                classes: 3,
+                ..spec.clone()
+            };
+            if map_side(&spec.architecture, 188).is_none() && head.needs_map {
+                continue;
+            }
+            let graph = build(&spec).unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
+            let sizes = match spec.architecture.as_str() {
+                "unet_2015_valid" => [(188, 188), (220, 572)],
+                _ => [(64, 64), (96, 160)],
+            };
+            for size in sizes {
+                check_whole_shapes(&spec, &graph, size);
+            }
+        }
+    }
+}
+
+fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize)) {
+    let shapes = graph.shapes(h, w).unwrap();
+    let shape = |name: &str| graph.output(name).map(|id| shapes[id.index()]);
+    let label = spec.label();
+    assert_eq!(shape("logits"), Some(Hwc { h: 1, w: 1, c: 3 }), "{label}");
+    let side = |n| map_side(&spec.architecture, n);
+    let map = side(h).zip(side(w)).map(|(h, w)| Hwc { h, w, c: 3 });
+    assert_eq!(shape("map"), map, "{label}");
+    let size = |s: Option<Hwc>| s.map(|s| (s.h, s.w));
+    assert_eq!(size(shape("decoder")), size(map), "{label}");
+    let maps = graph.outputs.iter().filter(|(n, _)| n.starts_with("map."));
+    assert!(maps.into_iter().all(|(n, _)| shape(n) == map), "{label}");
+    if spec.architecture == "unet_2015_valid" {
+        return; // whose features are smaller by what the borders cost
+    }
+    for (name, _) in &graph.outputs {
+        if let Some(level) = name.strip_prefix("features.") {
+            let level: u32 = level.parse().unwrap();
+            assert_eq!(size(shape(name)), Some((h >> level, w >> level)), "{label}");
+        }
+    }
+}
+
+/// Parameters without the article's head, which no paper has.
+fn trunk_parameters(spec: &ModelSpec) -> usize {
+    let head = match spec.head.as_str() {
+        "article" => spec.classes * (spec.classes + 1),
+        _ => 0,
+    };
+    build(spec).unwrap().parameter_count() - head
+}
+
+#[test]
+fn unet_2015_has_the_published_parameters() {
+    for architecture in ["unet_2015", "unet_2015_valid"] {
+        let grey = ModelSpec {
+            in_channels: 1,
+            ..whole(architecture)
+        };
+        assert_eq!(trunk_parameters(&grey), 31_030_658, "{architecture}");
+        // Half as wide it is the U-Net that U-Net++'s authors compare with: 7,759,521 with one class, which here has
+        // two (32 weights and a bias more).
+        let half = ModelSpec {
+            base_channels: Some(32),
+            ..grey
+        };
+        assert_eq!(trunk_parameters(&half), 7_759_521 + 33, "{architecture}");
+    }
+}
+
+#[test]
+fn unpadded_unet_maps_572_to_388() {
+    let graph = build(&whole("unet_2015_valid")).unwrap();
+    let shapes = graph.shapes(572, 572).unwrap();
+    let map = shapes[graph.output("map").unwrap().index()];
+    assert_eq!((map.h, map.w), (388, 388));
+    let text = graph.check_size(572, 576).unwrap_err().to_string();
+    assert!(
+        text.contains("188 plus a multiple of 16") && text.contains("572x572 and 572x588"),
+        "{text}"
+    );
+    assert!(graph.check_size(172, 572).is_err());
+}
+
+#[test]
+fn unetpp_2018_has_the_published_parameters() {
+    // The authors' count is for one grey channel, one class, and the one head of a network without deep supervision.
+    let spec = ModelSpec {
+        in_channels: 1,
+        pruning_level: Some(4),
+        ..whole("unetpp_2018")
+    };
+    assert_eq!(trunk_parameters(&spec), 9_041_601 + 33);
+    let accurate = ModelSpec {
+        pruning_level: None,
+        ..spec
+    };
+    assert_eq!(trunk_parameters(&accurate), 9_041_601 + 33 + 3 * 66);
+}
+
+#[test]
+fn unetpp_2018_publishes_every_head_and_is_pruned_to_one() {
+    let outputs = |level: Option<usize>| {
+        let spec = ModelSpec {
+            pruning_level: level,
+            ..whole("unetpp_2018")
+        };
+        let graph = build(&spec).unwrap();
+        let names: Vec<String> = graph.outputs.iter().map(|(n, _)| n.clone()).collect();
+        (graph, names)
+    };
+    let (all, names) = outputs(None);
+    assert_eq!(names[..5], ["map.1", "map.2", "map.3", "map.4", "map"]);
+    assert_eq!(all.node(all.output("map").unwrap()).op, Op::Mean);
+    let (graph, names) = outputs(Some(2));
+    assert_eq!(names[..2], ["map.2", "map"]);
+    assert_eq!(graph.output("map"), graph.output("map.2"));
+    assert_eq!(graph.size_multiple, 4);
+    // What is left has its names and shapes from the whole network, so that trained weights fit.
+    for param in &graph.params {
+        assert!(all.params.iter().any(|p| p == param), "{}", param.name);
+    }
+    assert!(graph.params.len() < all.params.len() / 2);
+}
+
+#[test]
+fn eff_unet_keras_has_keras_parameters() {
+    let graph = build(&whole("eff_unet_keras")).unwrap();
+    // Keras counts the moving means and variances among a model's parameters ("non-trainable").
+    let all: usize = graph.params.iter().map(|p| p.len()).sum();
+    assert_eq!(all, 12_641_320);
+    assert_eq!(graph.parameter_count(), 12_577_288);
+    let channels = |name: &str| graph.node(graph.output(name).unwrap()).channels;
+    let skips = [1, 2, 3, 4, 5].map(|i| channels(&format!("features.{i}")));
+    assert_eq!(skips, [96, 144, 240, 672, 1280]);
+    for node in &graph.nodes {
+        if let Op::BatchNorm { eps, momentum } = node.op {
+            assert_eq!((eps, momentum), (1e-3, 0.01), "{}", node.name);
+        }
+    }
+}
+
+#[test]
+fn tpcuar_units_are_asymmetric() {
+    let graph = build(&whole("tpcuar_segmenter")).unwrap();
+    let kernel = |name: &str| {
+        let node = graph.nodes.iter().find(|n| n.name == name).unwrap();
+        match node.op {
+            Op::Conv2d { window, bias, .. } => (window.kernel[0], bias),
+            _ => panic!("{name} is no convolution"),
+        }
+    };
+    for (path, size) in [("a", 3), ("b", 5)] {
+        assert_eq!(
+            kernel(&format!("first.{path}.down.0.f1.conv")),
+            (size, false)
+        );
+        assert_eq!(
+            kernel(&format!("second.{path}.up.0.f2.conv")),
+            (size, false)
+        );
+        assert_eq!(kernel(&format!("second.{path}.up.0.p.conv")), (1, false));
+    }
+    // The second pair sees the image's three channels and the first pair's two maps.
+    let seen = graph
+        .nodes
+        .iter()
+        .find(|n| n.name == "cascade.cat")
+        .unwrap();
+    assert_eq!(seen.channels, 5);
+    assert_eq!(graph.output("map"), graph.output("map.2"));
+}
+
+#[test]
+fn keys_of_other_architectures_are_refused_with_the_reason() {
+    let check = |spec: ModelSpec, expected: &str| {
+        let error = build(&spec).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(error.key().is_some());
+    };
+    let unet = || whole("unet_2015");
+    check(
+        whole("unet2015"),
+        "model.architecture = \"unet2015\" is not known; did you mean \"unet_2015\"?",
+    );
+    check(
+        ModelSpec {
+            encoder: Some("efficientnet_b1".into()),
+            ..unet()
+        },
+        "model.encoder: architecture = \"unet_2015\" is a whole network with encoder included",
+    );
+    check(
+        ModelSpec {
+            decoder: Some("unet".into()),
+            ..whole("eff_unet_keras")
+        },
+        "model.decoder: architecture = \"eff_unet_keras\" is a whole network",
+    );
+    check(
+        ModelSpec {
+            drop_path: 0.2,
+            ..unet()
+        },
+        "set drop_path to 0",
+    );
+    check(
+        ModelSpec {
+            pruning_level: Some(2),
+            ..unet()
+        },
+        "use \"unetpp_2018\"",
+    );
+    check(
+        ModelSpec {
+            base_channels: Some(32),
+            ..ModelSpec::default()
+        },
+        "leave base_channels out",
+    );
+    check(
+        ModelSpec {
+            base_channels: Some(0),
+            ..unet()
+        },
+        "model.base_channels = 0 is out of range",
+    );
+    check(
+        ModelSpec {
+            pruning_level: Some(5),
+            ..whole("unetpp_2018")
+        },
+        "from 1 to 4",
+    );
+    check(
+        ModelSpec {
+            head: "article".into(),
+            ..whole("tpcuar_classifier")
+        },
+        "model.head: the article's head needs a class map",
+    );
+    check(
+        ModelSpec {
+            dropout: 0.5,
+            ..whole("tpcuar_segmenter")
+        },
+        "no layer to drop from",
+    );
+    assert!(
+        build(&ModelSpec {
+            dropout: 0.5,
+            ..unet()
+        })
+        .is_ok()
+    );
+}
+
+#[test]
+fn specs_from_before_architectures_still_read() {
+    let old = r#"{"encoder": "efficientnet_b0", "decoder": "unet", "head": "article", "in_channels": 3,
+                  "classes": 2, "drop_path": 0.0, "dropout": 0.0}"#;
+    let read: ModelSpec = serde_json::from_str(old).unwrap();
+    assert_eq!(read, spec("efficientnet_b0", "unet", "article"));
+    let mut graph = serde_json::to_value(graph("efficientnet_b0", "none", "bottleneck")).unwrap();
+    graph.as_object_mut().unwrap().remove("smallest_size");
+    let read: Graph = serde_json::from_value(graph).unwrap();
+    assert!(read.check_size(64, 96).is_ok() && read.check_size(64, 90).is_err());
+    // And new ones survive the way to a file and back.
+    for spec in wholes() {
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ModelSpec>(&text).unwrap(), spec);
+    }
+}
+
+/// A narrow one trains as the wide one does, in seconds.
+fn narrow(architecture: &str) -> ModelSpec {
+    ModelSpec {
+        base_channels: Some(8),
+        ..whole(architecture)
+    }
+}
+
+#[test]
+fn unet_2015_trains() {
+    check_spec_trains(&narrow("unet_2015"), 64, 5e-3);
+}
+
+#[test]
+fn unet_2015_valid_trains() {
+    check_spec_trains(&narrow("unet_2015_valid"), 188, 5e-3);
+}
+
+#[test]
+fn unetpp_2018_trains_in_both_modes() {
+    check_spec_trains(&narrow("unetpp_2018"), 64, 5e-3);
+    let fast = ModelSpec {
+        pruning_level: Some(2),
+        ..narrow("unetpp_2018")
+    };
+    check_spec_trains(&fast, 64, 5e-3);
+}
+
+#[test]
+fn eff_unet_keras_trains() {
+    check_spec_trains(&whole("eff_unet_keras"), 64, 2e-3);
+}
+
+#[test]
+fn both_stages_of_tpcuar_train() {
+    check_spec_trains(&narrow("tpcuar_classifier"), 64, 2e-3);
+    check_spec_trains(&narrow("tpcuar_segmenter"), 64, 2e-3);
 }

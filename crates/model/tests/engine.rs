@@ -4,7 +4,7 @@
 
 use dfdx::prelude::*;
 use kernels::{Activation, Nhwc, Padding};
-use model::engine::Images;
+use model::engine::{Images, Precision};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
 use model::network::{Heads, Network};
 use model::rng::Rng;
@@ -30,6 +30,10 @@ fn every_op() -> Graph {
     let y = g.conv("map", y, 3, 3, 1, Padding::Symmetric(1), true, init);
     g.publish("map", y);
     let y = g.activation("map_act", y, Activation::Sigmoid);
+    let plain = g.crop("crop", y, 1);
+    let inner = g.crop("crop_again", y, 1);
+    let inner = g.activation("inner_act", inner, Activation::Silu);
+    let y = g.mean("mean", &[plain, inner, plain]);
     let y = g.global_avg_pool("gap", y);
     let y = g.dropout("dropout", y, 0.25);
     let y = g.linear("head", y, 2, Init::Normal(2.0));
@@ -61,7 +65,7 @@ const SEED: u64 = 5;
 
 /// Cross-entropy of the logits plus the mean square of the map: both outputs carry gradient.
 fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f32, Cpu>> {
-    let taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
+    let mut taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
     let dev = Cpu::default();
     let target = dev.tensor_from_vec(
         (0..2 * x.shape.n)
@@ -71,14 +75,19 @@ fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f
     );
     let target: Tensor<(usize, usize), f32, Cpu> = target.realize();
     let (map_loss, tape) = taped
-        .map
-        .unwrap()
+        .maps
+        .remove(0)
         .put_tape(taped.tape)
         .square()
         .mean()
         .split_tape();
-    let class_loss =
-        -(taped.logits.put_tape(tape).log_softmax::<Axis<1>>() * target).sum::<Rank0, _>();
+    let class_loss = -(taped
+        .logits
+        .unwrap()
+        .put_tape(tape)
+        .log_softmax::<Axis<1>>()
+        * target)
+        .sum::<Rank0, _>();
     class_loss + map_loss
 }
 
@@ -281,4 +290,56 @@ fn bad_batches_are_errors() {
             .to_string()
             .contains("no output `depth`; it has: map, logits")
     );
+}
+
+/// bf16 products change a network's answers by their rounding and no more, and it learns with them.
+#[test]
+fn bf16_stays_near_f32_and_learns() {
+    let spec = model::build::ModelSpec {
+        encoder: Some("tf_efficientnet_lite0".into()),
+        decoder: Some("unet".into()),
+        ..Default::default()
+    };
+    let graph = model::build::build(&spec).unwrap();
+    let shape = Nhwc {
+        n: 4,
+        h: 64,
+        w: 64,
+        c: 3,
+    };
+    let mut rng = Rng::new(1, 1);
+    let data: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    let images = Images { data: &data, shape };
+    let single = Network::new(graph.clone(), 3);
+    let mut narrow = Network::new(graph, 3).with_precision(Precision::Bf16);
+    let answers = |network: &Network| network.infer(images, &["decoder"]).unwrap().remove(0).data;
+    let (a, b) = (answers(&single), answers(&narrow));
+    let scale = a.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let off = a
+        .iter()
+        .zip(&b)
+        .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+    assert!(
+        off > 1e-6 * scale && off < 5e-2 * scale,
+        "off by {off} of {scale}"
+    );
+    let mut losses = Vec::new();
+    for step in 0..8 {
+        let taped = narrow.forward(images, step, Heads::Logits).unwrap();
+        let loss = taped.logits.unwrap().put_tape(taped.tape).square().mean();
+        losses.push(loss.array());
+        let mut grads = loss.backward();
+        narrow
+            .update(&mut grads, |_, param, grad| {
+                let values = param
+                    .as_vec()
+                    .iter()
+                    .zip(grad.iter())
+                    .map(|(p, g)| p - 0.05 * g)
+                    .collect::<Vec<_>>();
+                param.copy_from(&values);
+            })
+            .unwrap();
+    }
+    assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
 }

@@ -53,8 +53,8 @@ fn check(name: &str, encoder: &str, decoder: &str, loss_tolerances: [f32; 3]) {
         name,
     };
     let spec = ModelSpec {
-        encoder: encoder.into(),
-        decoder: decoder.into(),
+        encoder: Some(encoder.into()),
+        decoder: Some(decoder.into()),
         ..ModelSpec::default()
     };
     let graph = build(&spec).unwrap();

@@ -6,7 +6,7 @@ import json
 
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import DiceLoss
+from segmentation_models_pytorch.losses import DiceLoss, TverskyLoss
 from segmentation_models_pytorch.losses._functional import focal_loss_with_logits
 
 torch.manual_seed(7)
@@ -76,4 +76,58 @@ holes = torch.where(known, mask, torch.tensor(2.0))
 mapped("bce", lambda z: F.binary_cross_entropy_with_logits(z[known], mask[known]), holes)
 mapped("dice", lambda z: dice(z[known][None], mask[known][None]), holes)
 mapped("focal", lambda z: focal(z[known], mask[known]), holes, alpha=0.4, gamma=1.5)
+# Tversky; false positives and false negatives weighed apart, sums to 1 and not to 1.
+for alpha, beta in [(0.3, 0.7), (0.5, 0.9)]:
+    tversky = TverskyLoss("binary", smooth=1.0, alpha=alpha, beta=beta)
+    mapped("tversky", lambda z: tversky(z, mask), mask, alpha=alpha, beta=beta)
+    mapped("tversky", lambda z: tversky(z[known][None], mask[known][None]), holes, alpha=alpha, beta=beta)
+
+# Weights of pixels: means of weight · loss; in Dice they multiply every sum.
+weights = torch.rand(2, 4, 5) * 3
+weights[0, 0] = 0
+
+
+def weighted_dice(z):
+    p = z.sigmoid()
+    return 1 - ((weights * p * mask).sum() + 1) / (0.5 * (weights * (p + mask)).sum() + 1)
+
+
+mapped("bce", lambda z: F.binary_cross_entropy_with_logits(z, mask, weights), mask, pixel_weights=flat(weights))
+mapped("dice", weighted_dice, mask, pixel_weights=flat(weights))
+mapped("focal", lambda z: (weights * focal_loss_with_logits(z, mask, 1.5, 0.4, reduction="none")).mean(), mask,
+       alpha=0.4, gamma=1.5, pixel_weights=flat(weights))
+
+# Over all classes; class 3 is in no mask. 255 is ignored.
+labels = torch.randint(0, 3, (2, 4, 6))
+ignored = torch.where(torch.rand(2, 4, 6) > 0.3, labels, torch.tensor(255))
+weights = torch.rand(2, 4, 6) * 3
+
+
+def planar(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def all_classes(kind, f, mask, **attributes):
+    case(kind, torch.randn(2, 4, 6, 4) * 2, lambda x: f(planar(x), mask), mask=flat(mask.float()), **attributes)
+
+
+def weighted_entropy(x, t):
+    return (weights * F.cross_entropy(x, t, reduction="none")).mean()
+
+
+every = DiceLoss("multiclass", smooth=1.0)
+but_ignored = DiceLoss("multiclass", smooth=1.0, ignore_index=255)
+all_classes("cross_entropy", F.cross_entropy, labels)
+all_classes("cross_entropy", lambda x, t: F.cross_entropy(x, t, ignore_index=255), ignored, ignore=255)
+all_classes("cross_entropy", weighted_entropy, labels, pixel_weights=flat(weights))
+all_classes("multiclass_dice", every, labels)
+all_classes("multiclass_dice", but_ignored, ignored, ignore=255)
+all_classes("cross_entropy_dice", lambda x, t: F.cross_entropy(x, t) + every(x, t), labels)
+
+# Maps of half and of a third of the masks' size see the pixel at their cells' centres.
+for step in [2, 3]:
+    big = torch.randint(0, 4, (2, 4 * step, 6 * step))
+    seen = F.interpolate(big[:, None].float(), size=(4, 6), mode="nearest-exact")[:, 0].long()
+    case("cross_entropy", torch.randn(2, 4, 6, 4) * 2, lambda x: F.cross_entropy(planar(x), seen), mask=flat(big.float()),
+         step=step)
 print(json.dumps(cases))

@@ -10,35 +10,37 @@
 use std::path::Path;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Tensor, TensorFromVec, Trace};
+use model::rng::Rng;
 use model::train::loss::{ClassLoss, ClassObjective, ClassWeights, LossError};
-use model::train::map_loss::{MapLoss, MapObjective};
+use model::train::map_loss::{MapLoss, MapObjective, Masks};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Case {
     kind: String,
     shape: Vec<usize>,
     x: Vec<f32>,
     y: f32,
     dx: Vec<f32>,
-    #[serde(default)]
     labels: Vec<usize>,
-    #[serde(default)]
     mask: Vec<f32>,
     weights: Option<Vec<f32>>,
-    #[serde(default)]
     label_smoothing: f32,
-    #[serde(default)]
     alpha: f32,
-    #[serde(default)]
+    beta: f32,
     gamma: f32,
+    pixel_weights: Option<Vec<f32>>,
+    ignore: Option<usize>,
+    /// By how much the masks are larger than the map; 0 for 1.
+    step: usize,
 }
 
 impl Case {
     fn run(&self) -> (f32, Vec<f32>) {
-        match self.kind.as_str() {
-            "cross_entropy" | "softmax_bce" => self.class_loss(),
+        match self.shape.len() {
+            2 => self.class_loss(),
             _ => self.map_loss(),
         }
     }
@@ -57,33 +59,56 @@ impl Case {
     }
 
     fn map_loss(&self) -> (f32, Vec<f32>) {
-        let loss = match self.kind.as_str() {
-            "bce" => MapLoss::Bce,
-            "dice" => MapLoss::Dice,
-            "bce_dice" => MapLoss::BceDice,
-            "focal" => MapLoss::Focal,
-            other => panic!("no such case {other}"),
-        };
-        let class = Some(self.shape[3] / 2);
+        let loss: MapLoss = serde_json::from_str(&format!("{:?}", self.kind)).unwrap();
         let objective = MapObjective {
             loss,
-            class,
+            class: (!loss.is_multiclass()).then_some(self.shape[3] / 2),
             alpha: self.alpha,
+            beta: self.beta,
             gamma: self.gamma,
+            ignore: self.ignore,
             ..MapObjective::default()
         };
-        let mask: Vec<f32> = self
-            .mask
-            .iter()
-            .map(|m| if *m == 2.0 { f32::NAN } else { *m })
-            .collect();
-        let x: Tensor<(usize, usize, usize, usize), f32, Cpu> = Cpu::default().tensor_from_vec(
-            self.x.clone(),
-            (self.shape[0], self.shape[1], self.shape[2], self.shape[3]),
-        );
-        let y = objective.loss(x.leaky_trace(), &mask).unwrap().unwrap();
-        let value = y.array();
-        (value, y.backward().get(&x).as_vec())
+        let holes = |m: &f32| if *m == 2.0 { f32::NAN } else { *m };
+        let mask: Vec<f32> = match loss.is_multiclass() {
+            true => self.mask.clone(),
+            false => self.mask.iter().map(holes).collect(),
+        };
+        let step = self.step.max(1);
+        let masks = Masks {
+            values: &mask,
+            weights: self.pixel_weights.as_deref(),
+            size: (self.shape[1] * step, self.shape[2] * step),
+        };
+        map_loss(&objective, &self.x, &self.shape, &masks)
+    }
+}
+
+type Map = Tensor<(usize, usize, usize, usize), f32, Cpu>;
+
+fn tensor(x: &[f32], shape: &[usize]) -> Map {
+    let shape = (shape[0], shape[1], shape[2], shape[3]);
+    Cpu::default().tensor_from_vec(x.to_vec(), shape)
+}
+
+fn map_loss(
+    objective: &MapObjective,
+    x: &[f32],
+    shape: &[usize],
+    masks: &Masks<'_>,
+) -> (f32, Vec<f32>) {
+    let x = tensor(x, shape);
+    let y = objective.loss(x.leaky_trace(), masks).unwrap().unwrap();
+    let value = y.array();
+    (value, y.backward().get(&x).as_vec())
+}
+
+/// Masks without weights.
+fn plain(values: &[f32], size: (usize, usize)) -> Masks<'_> {
+    Masks {
+        values,
+        weights: None,
+        size,
     }
 }
 
@@ -120,7 +145,7 @@ fn check(case: &Case, name: &str) {
 #[test]
 fn losses_are_pytorchs() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("losses.json")).unwrap();
-    assert_eq!(cases.len(), 13);
+    assert_eq!(cases.len(), 28);
     for (i, case) in cases.iter().enumerate() {
         check(case, &format!("case {i} ({})", case.kind));
     }
@@ -172,10 +197,9 @@ fn shared_fixtures_are_reproduced() {
             dx,
             labels: labels.clone(),
             mask,
-            weights: None,
-            label_smoothing: 0.0,
             alpha: 0.25,
             gamma: 2.0,
+            ..Case::default()
         }
     };
     check(&fixture("cross_entropy", "cross_entropy"), "cross_entropy");
@@ -244,28 +268,16 @@ fn extreme_scores_stay_finite() {
         let (y, _) = class_loss(&objective, &[f32::NAN, 0.0], &[1, 2], &[1]);
         assert!(y.is_nan(), "a NaN score must show in the loss");
     }
-    for loss in [
-        MapLoss::Bce,
-        MapLoss::Dice,
-        MapLoss::BceDice,
-        MapLoss::Focal,
-    ] {
+    for loss in MAP_LOSSES {
         let objective = MapObjective {
             loss,
             gamma: 0.0,
             ..MapObjective::default()
         };
-        let x: Tensor<(usize, usize, usize, usize), f32, Cpu> =
-            Cpu::default().tensor_from_vec(vec![1e4, -1e4, -1e4, 1e4], (1, 1, 2, 2));
-        let y = objective
-            .loss(x.leaky_trace(), &[1.0, 0.0])
-            .unwrap()
-            .unwrap();
-        assert!(y.array().is_finite(), "{loss:?}");
-        assert!(
-            y.backward().get(&x).as_vec().iter().all(|d| d.is_finite()),
-            "{loss:?}"
-        );
+        let masks = plain(&[1.0, 0.0], (1, 2));
+        let (y, dx) = map_loss(&objective, &[1e4, -1e4, -1e4, 1e4], &[1, 1, 2, 2], &masks);
+        assert!(y.is_finite(), "{loss:?}");
+        assert!(dx.iter().all(|d| d.is_finite()), "{loss:?}");
     }
 }
 
@@ -281,7 +293,7 @@ fn masks_without_known_pixels_give_no_loss_and_empty_ones_no_dice() {
             loss,
             ..MapObjective::default()
         }
-        .loss::<OwnedTape<f32, Cpu>>(map(), &masks)
+        .loss::<OwnedTape<f32, Cpu>>(map(), &plain(&masks, (2, 2)))
         .unwrap();
         y.map(|y| y.array())
     };
@@ -334,9 +346,159 @@ fn bad_input_is_an_error() {
         loss: MapLoss::Bce,
         ..MapObjective::default()
     }
-    .loss(map, &[1.0])
+    .loss(map, &plain(&[1.0], (1, 2)))
     .unwrap_err();
     assert_eq!(error.to_string(), "1 mask pixels given where 2 are needed");
+}
+
+#[test]
+fn bad_masks_are_errors() {
+    let fails = |loss, masks: &[f32], weights: Option<&[f32]>, size, expected: &str| {
+        let objective = MapObjective {
+            loss,
+            ..MapObjective::default()
+        };
+        let masks = Masks {
+            values: masks,
+            weights,
+            size,
+        };
+        let map = tensor(&[0.0; 8], &[1, 2, 2, 2]);
+        let error = objective.loss(map, &masks).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let (bce, entropy) = (MapLoss::Bce, MapLoss::CrossEntropy);
+    let size = (2, 2);
+    fails(bce, &[0.0, 1.0, 2.0, 0.0], None, size, "a mask holds 2");
+    fails(entropy, &[0.0, 1.0, 2.0, 0.0], None, size, "a mask holds 2");
+    fails(
+        entropy,
+        &[0.0, 0.5, 1.0, 0.0],
+        None,
+        size,
+        "a mask holds 0.5",
+    );
+    fails(
+        bce,
+        &[0.0; 12],
+        None,
+        (3, 4),
+        "12 mask pixels given where 4",
+    );
+    fails(bce, &[0.0; 4], Some(&[1.0; 3]), size, "3 pixel weights");
+    let negative = [1.0, 1.0, -1.0, 1.0];
+    fails(bce, &[0.0; 4], Some(&negative), size, "the weight -1");
+}
+
+const MAP_LOSSES: [MapLoss; 8] = [
+    MapLoss::Bce,
+    MapLoss::Dice,
+    MapLoss::BceDice,
+    MapLoss::Focal,
+    MapLoss::Tversky,
+    MapLoss::CrossEntropy,
+    MapLoss::MulticlassDice,
+    MapLoss::CrossEntropyDice,
+];
+
+/// Scores, labels, weights; every fifth pixel is unknown.
+fn random_map(shape: [usize; 4], classes: u64) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    let mut rng = Rng::new(5, classes);
+    let pixels = shape[0] * shape[1] * shape[2];
+    let x = (0..pixels * shape[3]).map(|_| rng.normal()).collect();
+    let label = |i, rng: &mut Rng| match i % 5 {
+        0 => f32::NAN,
+        _ => (rng.next_u64() % classes) as f32,
+    };
+    let labels = (0..pixels).map(|i| label(i, &mut rng)).collect();
+    let weights = (0..pixels).map(|_| rng.normal().abs()).collect();
+    (x, labels, weights)
+}
+
+#[test]
+fn map_gradients_are_finite_differences() {
+    let shape = [2, 3, 4, 3];
+    for loss in MAP_LOSSES {
+        let objective = MapObjective {
+            loss,
+            ..MapObjective::default()
+        };
+        let classes = if loss.is_multiclass() { 3 } else { 2 };
+        let (x, labels, weights) = random_map(shape, classes);
+        let masks = Masks {
+            values: &labels,
+            weights: Some(&weights),
+            size: (3, 4),
+        };
+        let of = |x: &[f32]| map_loss(&objective, x, &shape, &masks);
+        let gradient = of(&x).1;
+        let scale = gradient.iter().fold(0.0f32, |m, g| m.max(g.abs()));
+        for i in 0..x.len() {
+            let moved = |by: f32| {
+                let mut x = x.clone();
+                x[i] += by;
+                f64::from(of(&x).0)
+            };
+            let slope = ((moved(0.02) - moved(-0.02)) / 0.04) as f32;
+            assert!(
+                (slope - gradient[i]).abs() < 4e-3 * scale,
+                "{loss:?}[{i}]: {} instead of {slope}",
+                gradient[i]
+            );
+        }
+    }
+}
+
+#[test]
+fn deep_supervision_is_the_mean_over_maps() {
+    let objective = MapObjective {
+        loss: MapLoss::CrossEntropyDice,
+        ..MapObjective::default()
+    };
+    let shapes = [[1, 4, 8, 3], [1, 2, 4, 3], [1, 1, 2, 3]];
+    let (_, labels, weights) = random_map(shapes[0], 3);
+    let masks = Masks {
+        values: &labels,
+        weights: Some(&weights),
+        size: (4, 8),
+    };
+    let maps = shapes.map(|shape| tensor(&random_map(shape, 3).0, &shape));
+    let traced = maps.iter().map(|x| x.leaky_trace()).collect();
+    let mean = objective.mean_loss(traced, &masks).unwrap().unwrap();
+    let (value, gradients) = (mean.array(), mean.backward());
+    let each = shapes.map(|shape| map_loss(&objective, &random_map(shape, 3).0, &shape, &masks));
+    let expected = each.iter().map(|(y, _)| y / 3.0).sum();
+    assert_close("loss", &[value], &[expected]);
+    for (x, (_, dx)) in maps.iter().zip(&each) {
+        let dx: Vec<f32> = dx.iter().map(|d| d / 3.0).collect();
+        assert_close("gradient", &gradients.get(x).as_vec(), &dx);
+    }
+}
+
+#[test]
+fn a_weight_of_0_in_dice_and_an_unknown_pixel_are_the_same() {
+    for loss in [MapLoss::Dice, MapLoss::Tversky, MapLoss::MulticlassDice] {
+        let objective = MapObjective {
+            loss,
+            ..MapObjective::default()
+        };
+        let shape = [1, 2, 3, 2];
+        let (x, labels, _) = random_map(shape, 2);
+        let weights: Vec<f32> = labels
+            .iter()
+            .map(|l| f32::from(u8::from(!l.is_nan())))
+            .collect();
+        let known: Vec<f32> = labels.iter().map(|l| l.max(0.0)).collect();
+        let masks = Masks {
+            values: &known,
+            weights: Some(&weights),
+            size: (2, 3),
+        };
+        let weighted = map_loss(&objective, &x, &shape, &masks);
+        let unknown = map_loss(&objective, &x, &shape, &plain(&labels, (2, 3)));
+        assert_close("loss", &[weighted.0], &[unknown.0]);
+        assert_close("gradient", &weighted.1, &unknown.1);
+    }
 }
 
 #[test]

@@ -27,6 +27,11 @@ const SIZE: usize = 8;
 
 /// conv-bn-relu-dropout → class map → mean → logits.
 fn graph() -> Graph {
+    graph_with(false)
+}
+
+/// The same; with side maps of a half and of the full size where `deep`.
+fn graph_with(deep: bool) -> Graph {
     let mut g = GraphBuilder::new(1);
     let x = g.input();
     let x = g.conv(
@@ -53,6 +58,18 @@ fn graph() -> Graph {
         Init::Normal(0.3),
     );
     g.publish("map", map);
+    if deep {
+        let one = |g: &mut GraphBuilder, name: &str, x| {
+            let (pad, init) = (Padding::Symmetric(0), Init::Normal(0.3));
+            g.conv(name, x, 2, 1, 1, pad, true, init)
+        };
+        let half = g.max_pool("half", x, 2, 2, Padding::Symmetric(0));
+        let side = one(&mut g, "side.1", half);
+        g.publish("map.1", side);
+        let side = one(&mut g, "side.2", x);
+        g.publish("map.2", side);
+        g.publish("map.3", map); // the final map once more: it must count once
+    }
     let x = g.global_avg_pool("pool", map);
     let logits = g.linear("head", x, 2, Init::Normal(0.7));
     g.publish("logits", logits);
@@ -104,6 +121,7 @@ impl Bars {
             images,
             labels,
             masks: Some(masks),
+            pixel_weights: None,
             shape,
             name: format!("bars {epoch}/{number}"),
         }
@@ -172,7 +190,7 @@ impl Trial {
     fn run(
         &self,
         network: &mut Network,
-        data: &mut Bars,
+        data: &mut dyn Data,
         watch: &mut Watch,
     ) -> Result<Outcome, TrainError> {
         let spread = |p: &[f32], _: &[usize]| f64::from(p.iter().fold(0.0f32, |m, v| m.max(*v)));
@@ -639,5 +657,197 @@ fn folders_that_cannot_be_written_are_errors() {
     assert!(
         error.contains("cannot write") && error.contains("best.safetensors"),
         "{error}"
+    );
+}
+
+/// Without labels, to show that nothing looks at them; with weights on the bars, which are plain to see.
+struct Masked(Bars);
+
+impl Masked {
+    fn strip(
+        batch: Result<Batch, model::train::BoxError>,
+    ) -> Result<Batch, model::train::BoxError> {
+        let batch = batch?;
+        let masks = batch.masks.as_ref().unwrap();
+        let pairs = batch.images.iter().zip(masks);
+        Ok(Batch {
+            images: pairs.map(|(pixel, m)| pixel + 3.0 * m).collect(),
+            labels: vec![],
+            pixel_weights: Some(masks.iter().map(|m| 1.0 + 3.0 * m).collect()),
+            ..batch
+        })
+    }
+}
+
+impl Data for Masked {
+    fn train(&mut self, epoch: usize) -> Batches<'_> {
+        Box::new(self.0.train(epoch).map(Masked::strip))
+    }
+
+    fn validation(&mut self) -> Batches<'_> {
+        Box::new(self.0.validation().map(Masked::strip))
+    }
+
+    fn train_batches(&self) -> usize {
+        self.0.train_batches()
+    }
+
+    fn validation_batches(&self) -> usize {
+        2
+    }
+}
+
+#[test]
+fn a_segmenter_learns_from_masks_alone() {
+    for (map, deep) in [
+        (json!({"loss": "bce_dice"}), false),
+        (
+            json!({"loss": "cross_entropy_dice", "deep_supervision": true}),
+            true,
+        ),
+        (json!({"loss": "tversky"}), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = Trial::new(
+            folder.path(),
+            json!({
+                "task": "segment", "epochs": 12, "map": map, "monitor": "val_dice",
+                "optimizer": {"name": "adam", "lr": 0.03}, "early_stopping": {"enabled": false},
+                "schedule": {"name": "reduce_on_plateau", "monitor": "val_map_loss"}
+            }),
+        );
+        let mut network = Network::new(graph_with(deep), 11);
+        let outcome = trial
+            .run(
+                &mut network,
+                &mut Masked(Bars::new()),
+                &mut Watch::default(),
+            )
+            .unwrap();
+        let values: Vec<_> = outcome.history.iter().map(EpochRecord::values).collect();
+        let names: Vec<&str> = values[0].keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["loss", "map_loss", "val_dice", "val_loss", "val_map_loss"]
+        );
+        let dice: Vec<f64> = values.iter().map(|v| v["val_dice"]).collect();
+        let best = dice.iter().copied().fold(0.0, f64::max);
+        assert_eq!(dice[outcome.best_epoch.unwrap() - 1], best);
+        assert!(best > 0.8, "{map}: {dice:?}");
+        let last = values.last().unwrap();
+        assert!(
+            last["val_map_loss"] < 0.6 * values[0]["val_map_loss"],
+            "{map}"
+        );
+        assert_eq!(last["val_map_loss"], last["val_loss"]);
+        let meta = Checkpoint::load(&trial.dir.best()).unwrap().meta;
+        assert_eq!(meta.metrics["val_dice"], best);
+    }
+}
+
+#[test]
+fn val_dice_is_the_mean_over_images_of_the_masks_dice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (loss, task) in [("bce", "both"), ("cross_entropy", "segment")] {
+        let config = json!({"epochs": 1, "task": task, "map": {"loss": loss}});
+        let mut network = network();
+        let outcome = Trial::new(folder.path(), config)
+            .run(&mut network, &mut Bars::new(), &mut Watch::default())
+            .unwrap();
+        let mut sum = 0.0;
+        for number in [1, 2] {
+            let batch = Bars::new().batch(0, number);
+            let images = model::engine::Images {
+                data: &batch.images,
+                shape: batch.shape,
+            };
+            let map = network.infer(images, &["map"]).unwrap().remove(0);
+            let masks = batch.masks.as_ref().unwrap();
+            for (map, mask) in map
+                .data
+                .chunks(2 * SIZE * SIZE)
+                .zip(masks.chunks(SIZE * SIZE))
+            {
+                let (mut both, mut either) = (0.0, 0.0);
+                for (z, t) in map.chunks(2).zip(mask) {
+                    let p = f64::from(u8::from(z[1] > z[0]));
+                    both += p * f64::from(*t);
+                    either += p + f64::from(*t);
+                }
+                sum += if either == 0.0 {
+                    1.0
+                } else {
+                    2.0 * both / either
+                };
+            }
+        }
+        let found = outcome.history[0].value("val_dice").unwrap();
+        assert!(
+            (found - sum / 12.0).abs() < 1e-12,
+            "{found}, {}",
+            sum / 12.0
+        );
+    }
+}
+
+#[test]
+fn segmenters_resume_to_the_same_bits() {
+    let config = json!({
+        "task": "segment", "epochs": 5, "monitor": "val_dice", "ema": 0.8, "map": {"loss": "cross_entropy_dice"}
+    });
+    killed_and_resumed(&config, |_, watch| watch.stop_at = Some(3 * 7 + 4));
+}
+
+#[test]
+fn runs_whose_network_or_masks_do_not_suit_the_task_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |config: Value, data: &mut dyn Data, expected: &str| {
+        let error = Trial::new(folder.path(), config)
+            .run(&mut network(), data, &mut Watch::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let deep = json!({"task": "segment", "map": {"loss": "dice", "deep_supervision": true}});
+    fails(
+        deep,
+        &mut Bars::new(),
+        "train.map.deep_supervision must be false: this network publishes one class map only",
+    );
+    let segment =
+        |monitor: &str| json!({"task": "segment", "map": {"loss": "dice"}, "monitor": monitor});
+    fails(
+        segment("val_accuracy"),
+        &mut Bars::new(),
+        "there are: loss, map_loss, val_loss, val_map_loss, val_dice",
+    );
+    fails(
+        json!({"map": {"loss": "dice"}, "monitor": "x"}),
+        &mut Bars::new(),
+        "there are: loss, accuracy, map_loss, val_loss, val_accuracy, val_map_loss, val_dice, val_spread",
+    );
+    struct Unknown(Bars);
+    impl Data for Unknown {
+        fn train(&mut self, epoch: usize) -> Batches<'_> {
+            Box::new(self.0.train(epoch).map(|batch| {
+                let batch = batch?;
+                let masks = Some(vec![f32::NAN; batch.images.len()]);
+                Ok(Batch { masks, ..batch })
+            }))
+        }
+        fn validation(&mut self) -> Batches<'_> {
+            self.0.validation()
+        }
+        fn train_batches(&self) -> usize {
+            5
+        }
+        fn validation_batches(&self) -> usize {
+            2
+        }
+    }
+    fails(
+        segment("val_loss"),
+        &mut Unknown(Bars::new()),
+        "batch 1 of epoch 1 (bars 1/1): no pixel of this batch has a known truth",
     );
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use model::graph::{GraphBuilder, Init};
 use model::store::{Group, ParamMap, ParamStore};
-use model::train::TrainConfig;
 use model::train::clip::{clip_factor, sum_of_squares};
 use model::train::ema::Ema;
 use model::train::monitor::Monitor;
 use model::train::schedule::{Moment, Schedule, ScheduleConfig};
 use model::train::stopping::{Stopping, StoppingConfig};
+use model::train::{EpochRecord, Task, TrainConfig};
 use serde_json::{Value, json};
 
 fn reference() -> Value {
@@ -209,10 +209,90 @@ fn settings_are_read_and_checked() {
         json!({"map": {"loss": "focal", "gamma": 0.5}}),
         "train.map.gamma must be 0 or at least 1",
     );
+    refused(
+        json!({"map": {"loss": "tversky", "beta": -1}}),
+        "train.map.beta must be 0 or a positive number",
+    );
     let config = TrainConfig::default();
     config.check().unwrap();
     assert_eq!(
         serde_json::from_value::<TrainConfig>(serde_json::to_value(&config).unwrap()).unwrap(),
         config
+    );
+}
+
+#[test]
+fn tasks_and_settings_that_do_not_go_together_are_refused() {
+    let check = |json: Value, expected: Result<Task, &str>| {
+        let config: TrainConfig = serde_json::from_value(json.clone()).unwrap();
+        match (config.check(), expected) {
+            (Ok(()), Ok(task)) => assert_eq!(config.task(), task, "{json}"),
+            (Err(error), Err(expected)) => {
+                let error = error.to_string();
+                assert!(error.starts_with(expected), "{json}: {error}");
+            }
+            (found, _) => panic!("{json}: {found:?}"),
+        }
+    };
+    // As before there were tasks.
+    check(json!({}), Ok(Task::Classify));
+    check(
+        json!({"map": {"loss": "bce", "weight": 0.5}}),
+        Ok(Task::Both),
+    );
+    let with = |task: &str, map: Value| json!({"task": task, "map": map});
+    let dice = || json!({"loss": "dice"});
+    check(with("classify", json!({})), Ok(Task::Classify));
+    check(with("both", dice()), Ok(Task::Both));
+    check(with("segment", dice()), Ok(Task::Segment));
+    check(
+        with("classify", dice()),
+        Err("train.task must be \"both\" or \"segment\" where map.loss is on"),
+    );
+    for task in ["segment", "both"] {
+        check(with(task, json!({})), Err("train.map.loss must be on"));
+    }
+    check(
+        json!({"map": {"deep_supervision": true}}),
+        Err("train.map.deep_supervision must be false where map.loss"),
+    );
+    check(
+        json!({"map": {"loss": "cross_entropy", "class": 1}}),
+        Err("train.map.class must be left out"),
+    );
+    check(
+        with("segment", json!({"loss": "dice", "weight": 2})),
+        Err("train.map.weight must be 1 where"),
+    );
+    let map = dice();
+    check(
+        json!({"task": "segment", "map": map, "class_weights": "balanced"}),
+        Err("train.class_weights must be \"none\""),
+    );
+    check(
+        json!({"task": "segment", "map": map, "label_smoothing": 0.1}),
+        Err("train.label_smoothing must be 0"),
+    );
+}
+
+#[test]
+fn settings_and_records_of_earlier_checkpoints_read_as_before() {
+    let old = json!({
+        "epochs": 40, "batch_size": 8, "loss": "cross_entropy", "class_weights": "none", "label_smoothing": 0.0,
+        "map": {"loss": "none", "weight": 1.0, "class": null, "alpha": 0.25, "gamma": 2.0},
+        "monitor": "val_loss", "mode": "auto", "restore_best": true
+    });
+    let config: TrainConfig = serde_json::from_value(old).unwrap();
+    assert_eq!(config, TrainConfig::default());
+    let phase = json!({"loss": 0.5, "accuracy": 0.75, "map_loss": null});
+    let record: EpochRecord = serde_json::from_value(json!({
+        "epoch": 1, "lr": 1e-4, "train": phase, "validation": phase, "metrics": {"auc": null},
+        "grad_norm": 1.0, "seconds": 2.0, "images_per_second": 3.0
+    }))
+    .unwrap();
+    let names: Vec<String> = record.values().into_keys().collect();
+    assert_eq!(
+        names,
+        ["accuracy", "loss", "val_accuracy", "val_auc", "val_loss"]
     );
 }

@@ -51,8 +51,8 @@ fn every_layout() -> Graph {
 
 fn encoder_only(encoder: &str, in_channels: usize) -> Graph {
     build(&ModelSpec {
-        encoder: encoder.into(),
-        decoder: "none".into(),
+        encoder: Some(encoder.into()),
+        decoder: Some("none".into()),
         head: "bottleneck".into(),
         in_channels,
         ..ModelSpec::default()
@@ -322,8 +322,8 @@ fn weights_of_another_architecture_are_refused() {
     check(
         &build(&ModelSpec {
             classes: 3,
-            encoder: "efficientnet_lite0".into(),
-            decoder: "none".into(),
+            encoder: Some("efficientnet_lite0".into()),
+            decoder: Some("none".into()),
             head: "bottleneck".into(),
             ..ModelSpec::default()
         })
@@ -466,7 +466,7 @@ fn stems_take_grey_and_colour_from_each_other() {
 fn a_bare_timm_encoder_loads() {
     let folder = TempDir::new().unwrap();
     let graph = build(&ModelSpec {
-        encoder: "efficientnet_b0".into(),
+        encoder: Some("efficientnet_b0".into()),
         ..ModelSpec::default()
     })
     .unwrap();
@@ -534,8 +534,8 @@ fn add_timms_tail(path: &Path) {
 fn the_encoder_of_a_whole_model_loads() {
     let folder = TempDir::new().unwrap();
     let unet = build(&ModelSpec {
-        encoder: "efficientnet_lite0".into(),
-        decoder: "unet".into(),
+        encoder: Some("efficientnet_lite0".into()),
+        decoder: Some("unet".into()),
         ..ModelSpec::default()
     })
     .unwrap();
@@ -562,7 +562,7 @@ fn pretrained_lite_encoders_load() {
             continue;
         }
         let graph = build(&ModelSpec {
-            encoder: name.into(),
+            encoder: Some(name.into()),
             in_channels: 1,
             ..ModelSpec::default()
         })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{DatasetError, Loader, LoaderConfig, Manifest, Splits, phantom};
+use dataset::{Crop, DatasetError, Loader, LoaderConfig, Manifest, Splits};
 use report::{Document, Figure};
 
 use crate::config::Settings;
@@ -92,7 +92,7 @@ impl<'a> Context<'a> {
     }
 
     fn make_phantom(&self) -> Result<()> {
-        let Some(config) = &self.settings.data.phantom else {
+        let Some(subject) = &self.settings.data.phantom else {
             return Ok(());
         };
         let Some(folder) = self.settings.data.index.root.parent() else {
@@ -103,17 +103,16 @@ impl<'a> Context<'a> {
                 .with_context(|| format!("cannot create {}", parent.display()))?;
         }
         if !folder.exists() {
-            self.progress
-                .say("  no data folder: making phantom radiographs");
+            self.progress.say("  no data folder: making phantom images");
         }
-        let made = match phantom::generate(folder, config) {
+        let made = match subject.generate(folder) {
             // Phantoms of an older version under this name: the folder is this program's own and can be made anew.
             Err(DatasetError::Io {
                 action: "replace", ..
             }) => {
                 std::fs::remove_dir_all(folder)
                     .with_context(|| format!("cannot replace {}", folder.display()))?;
-                phantom::generate(folder, config)
+                subject.generate(folder)
             }
             made => made,
         };
@@ -132,6 +131,11 @@ impl<'a> Context<'a> {
         for bad in manifest.bad_images() {
             self.progress
                 .say(format!("  warning: left out {}: {}", bad.path, bad.reason));
+        }
+        for fault in manifest.mask_faults().iter().filter(|fault| !fault.missing) {
+            let (file, reason) = (fault.file.display(), &fault.reason);
+            self.progress
+                .say(format!("  warning: mask {file}: {reason}"));
         }
         Ok(manifest)
     }
@@ -166,6 +170,12 @@ impl<'a> Context<'a> {
         LoaderConfig {
             height: image.height,
             width: image.width,
+            fit: image.fit,
+            crop: image.crop.map(|(height, width)| Crop {
+                height,
+                width,
+                random: training,
+            }),
             channels: image.channels,
             batch_size: self.settings.train.batch_size,
             mean: image.mean.clone(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::{self, ConfigError, Request};
 use crate::stages;
 
-/// Pipelines, encoders, decoders, heads and stages, as text.
+/// Pipelines, architectures, encoders, decoders, heads and stages, as text.
 pub fn list(root: &Path) -> String {
     let folder = root.join("pipelines");
     let mut text = String::new();
@@ -22,6 +22,13 @@ pub fn list(root: &Path) -> String {
             .iter()
             .map(String::as_str)
             .zip(titles.iter().map(String::as_str)),
+    );
+    table(
+        &mut text,
+        "architectures",
+        model::build::architectures()
+            .iter()
+            .map(|a| (a.name, a.description)),
     );
     table(
         &mut text,

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use dataset::Fit;
 use report::Plane;
 
 /// An image file as a grey plane of a size.
 ///
 /// # Errors
-/// As [`dataset::read_image`].
-pub(crate) fn grey(path: &Path, height: usize, width: usize) -> Result<Plane> {
-    let picture = dataset::read_image(path, height, width, 1)?;
+/// As [`dataset::read_image_fit`].
+pub(crate) fn grey(path: &Path, height: usize, width: usize, fit: Fit) -> Result<Plane> {
+    let picture = dataset::read_image_fit(path, height, width, 1, fit)?;
     Ok(Plane::new(width as u32, height as u32, picture.image)?)
 }
 

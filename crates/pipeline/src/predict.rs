@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use dataset::{Fit, Placement};
 use model::engine::Precision;
 use model::graph::Hwc;
 use report::{OVERLAY_THRESHOLD, Plane, overlay};
@@ -96,7 +97,13 @@ impl Predictor {
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
         let (meta, positive) = (&self.trained.meta, self.trained.positive());
         let p = &meta.preprocessing;
-        let picture = dataset::read_image(image, p.height, p.width, p.channels)?;
+        if let Some(window) = meta.extra.get(extra::CROP) {
+            bail!(
+                "this network was trained on windows of {window} pixels and cannot judge whole images"
+            );
+        }
+        let fit = self.trained.fit();
+        let picture = dataset::read_image_fit(image, p.height, p.width, p.channels, fit)?;
         let normalized = normalize(&picture.image, &p.mean, &p.std);
         let input = Input {
             data: &normalized,
@@ -112,7 +119,7 @@ impl Predictor {
         let probabilities = self.trained.probabilities(&answers.logits)?;
         let class = decide(&probabilities, positive, meta.threshold);
         let drawn = map_of
-            .map(|_| self.draw(image, folder, &answers.maps))
+            .map(|_| self.draw(image, folder, &picture.placement, &answers.maps))
             .transpose()?;
         let named = meta.classes.iter().zip(&probabilities);
         Ok(Prediction {
@@ -143,7 +150,13 @@ impl Predictor {
     fn steps(&self) -> Vec<String> {
         let p = &self.trained.meta.preprocessing;
         vec![
-            format!("resize to {}x{}", p.height, p.width),
+            match self.trained.fit() {
+                Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
+                Fit::Pad => format!(
+                    "resize into {}x{} in shape, black border",
+                    p.height, p.width
+                ),
+            },
             if p.channels == 1 {
                 "grey".into()
             } else {
@@ -155,11 +168,16 @@ impl Predictor {
     }
 
     /// At the image's own size.
-    fn draw(&self, image: &Path, folder: &Path, map: &[f32]) -> Result<(PathBuf, f64)> {
-        let p = &self.trained.meta.preprocessing;
-        let map = Plane::new(p.width as u32, p.height as u32, map.to_vec())?;
-        let size = dataset::read_image(image, 1, 1, 1)?;
-        let original = crate::pictures::grey(image, size.original_height, size.original_width)?;
+    fn draw(
+        &self,
+        image: &Path,
+        folder: &Path,
+        placement: &Placement,
+        map: &[f32],
+    ) -> Result<(PathBuf, f64)> {
+        let (height, width) = placement.original;
+        let map = Plane::new(width as u32, height as u32, placement.restore(map))?;
+        let original = crate::pictures::grey(image, height, width, Fit::Stretch)?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::Loader;
+use dataset::{Fit, Loader};
 use metrics::Temperature;
-use model::checkpoint::{Checkpoint, Meta};
+use model::checkpoint::{Checkpoint, Meta, Preprocessing};
 use model::engine::Images;
 use model::engine::Precision;
 use model::graph::{Graph, Hwc, Op};
@@ -30,6 +30,10 @@ pub(crate) mod extra {
     pub(crate) const MAP: &str = "map";
     /// Version of the program that trained it.
     pub(crate) const VERSION: &str = "version";
+    /// `pad` where images keep their shape; absent in files from before there was a choice.
+    pub(crate) const FIT: &str = "fit";
+    /// Rows and columns of the windows that it was trained on, where it was not whole images.
+    pub(crate) const CROP: &str = "crop";
 }
 
 /// Raw answers to a batch.
@@ -77,7 +81,7 @@ impl Trained {
             .extra
             .get(extra::MAP)
             .is_some_and(|taught_by| taught_by == "masks");
-        let reading = MapReading::of(network.graph(), &network, supervised);
+        let reading = MapReading::of(network.graph(), &network, &meta.preprocessing, supervised);
         Ok(Trained {
             network,
             meta,
@@ -185,6 +189,14 @@ impl Trained {
         found.unwrap_or(self.meta.classes.len().saturating_sub(1))
     }
 
+    /// How an image of another shape fills the network's input.
+    pub(crate) fn fit(&self) -> Fit {
+        match self.meta.extra.get(extra::FIT).map(String::as_str) {
+            Some("pad") => Fit::Pad,
+            _ => Fit::Stretch,
+        }
+    }
+
     /// Class probabilities of one image's scores, at the checkpoint's temperature.
     ///
     /// # Errors
@@ -195,10 +207,16 @@ impl Trained {
 }
 
 impl MapReading {
-    fn of(graph: &Graph, network: &Network, supervised: bool) -> Self {
+    fn of(graph: &Graph, network: &Network, image: &Preprocessing, supervised: bool) -> Self {
         let Some(map) = graph.output("map") else {
             return MapReading::None;
         };
+        // A network without padding has a smaller map, which lies on nothing that could be drawn.
+        let shapes = graph.shapes(image.height, image.width);
+        let as_large = |shape: &Hwc| (shape.h, shape.w) == (image.height, image.width);
+        if !shapes.is_ok_and(|shapes| as_large(&shapes[map.index()])) {
+            return MapReading::None;
+        }
         if supervised {
             return MapReading::Sigmoid;
         }

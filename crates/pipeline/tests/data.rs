@@ -152,7 +152,7 @@ fn weights_of_another_architecture_are_refused() {
     ];
     let workspace = Workspace::new();
     let spec = model::build::ModelSpec {
-        encoder: "efficientnet_b0".into(),
+        encoder: Some("efficientnet_b0".into()),
         ..Default::default()
     };
     let graph = model::build::build(&spec).unwrap();
@@ -164,4 +164,37 @@ fn weights_of_another_architecture_are_refused() {
         .run(&set.iter().map(String::as_str).collect::<Vec<_>>())
         .unwrap_err();
     assert!(error.contains("b0.safetensors"), "{error}");
+}
+
+#[test]
+fn phantoms_with_masks_are_counted_in_the_report() {
+    let report = |set: &[&str]| {
+        let workspace = Workspace::new();
+        fs::read_to_string(workspace.run(set).unwrap().join("report.md")).unwrap()
+    };
+    let cells = report(&[
+        "phantom.kind=cells",
+        "phantom.images=12",
+        "phantom.size=32",
+        "data.classes=[]",
+        "data.validation={policy='count', count=2, test_count=3, by='order'}",
+    ]);
+    for part in [
+        "mean area of cell",
+        "last images",
+        "cells with dark membranes",
+    ] {
+        assert!(cells.contains(part), "no {part:?} in {cells}");
+    }
+    let heads = report(&[
+        "phantom.kind=heads",
+        "phantom.per_class=[6, 2]",
+        "phantom.size=32",
+        "data.classes=[]",
+        "data.names={no_tumor='healthy'}",
+        "image.fit=pad",
+    ]);
+    for part in ["mean area of pituitary", "healthy", "have an empty mask"] {
+        assert!(heads.contains(part), "no {part:?} in {heads}");
+    }
 }

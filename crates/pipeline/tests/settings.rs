@@ -62,8 +62,8 @@ fn good_settings_pass_and_resolve_to_themselves() {
     ))
     .unwrap();
     assert_eq!(
-        (settings.train.epochs, settings.model.decoder.as_str()),
-        (8, "unetpp")
+        (settings.train.epochs, settings.model.decoder.as_deref()),
+        (8, Some("unetpp"))
     );
     let again = root.path().join("runs/lungs/now");
     fs::create_dir_all(&again).unwrap();
@@ -173,6 +173,16 @@ fn wrong_types_say_what_was_expected_and_found() {
 }
 
 #[test]
+fn a_whole_network_takes_the_place_of_encoder_and_decoder() {
+    let root = workspace(GOOD);
+    let set = "model={architecture='unetpp_2018', base_channels=8, pruning_level=3}";
+    let settings = config::load(&request(root.path(), &[set])).unwrap();
+    assert_eq!(settings.model.label(), "unetpp_2018, article");
+    assert_eq!(settings.image.mean, [0.5; 3]);
+    assert_eq!(settings.graph(2).unwrap().size_multiple, 8);
+}
+
+#[test]
 fn impossible_values_say_what_is_possible() {
     check(
         &["image.size=100"],
@@ -193,8 +203,32 @@ fn impossible_values_say_what_is_possible() {
         &["\"segment\" needs a class map", "leave the stage out"],
     );
     check(
+        &["model.architecture=unet_2015"],
+        &["model.encoder", "whole network with encoder included"],
+    );
+    check(
+        &["model={architecture='unet_2016'}"],
+        &["model.architecture", "did you mean \"unet_2015\"?"],
+    );
+    check(
+        &["model={architecture='unet_2015_valid'}"],
+        &["image.size", "188 plus a multiple of 16", "188x188"],
+    );
+    check(
+        &["model={architecture='unet_2015_valid'}", "image.size=188"],
+        &["pipeline.stages", "4x4 for an image of 188x188"],
+    );
+    check(
+        &["model={architecture='unet_2015', pretrained='Cargo.toml'}"],
+        &["model.pretrained", "no EfficientNet encoder"],
+    );
+    check(
         &["model.classes=3"],
         &["model.classes", "the class folders decide it"],
+    );
+    check(
+        &["pipeline.precision=f16"],
+        &["pipeline.precision", "f32", "bf16"],
     );
     check(&["train.epochs=0"], &["`train.epochs`", "at least 1"]);
     check(
@@ -244,6 +278,173 @@ fn what_is_absent_is_named() {
     check_file("[train]\nepochs = 1\n", &[], &["no folder is given"]);
 }
 
+/// A root with `images`, `masks` and a table.
+fn with_masks(toml: &str) -> tempfile::TempDir {
+    let root = workspace(toml);
+    fs::create_dir(root.path().join("masks")).unwrap();
+    fs::write(root.path().join("images/table.csv"), "path\n").unwrap();
+    root
+}
+
+#[test]
+fn layouts_and_masks_resolve_to_themselves() {
+    let toml = r#"
+        [data]
+        dir = "."
+        layout = "images"
+        images = "images"
+        masks = "{dir}/masks"
+        on_bad_mask = "fail"
+        resize_masks = true
+        [data.mask]
+        values = { 0 = 0, 255 = 1 }
+        ignore = [128]
+        names = ["membrane", "cell"]
+        [data.validation]
+        policy = "count"
+        count = 3
+        test_count = 5
+        by = "order"
+        [image]
+        size = 64
+        fit = "pad"
+        crop = [96, 64]
+        [pipeline]
+        stages = ["index", "eda", "train"]
+        [train.map]
+        loss = "bce"
+    "#;
+    let root = with_masks(toml);
+    let settings = config::load(&request(root.path(), &[])).unwrap();
+    let index = &settings.data.index;
+    assert!(index.root.ends_with("images") && index.layout == dataset::Layout::Images);
+    assert_eq!(index.splits, dataset::SplitFolders::none());
+    let masks = index.masks.as_ref().unwrap();
+    assert!(matches!(&masks.place, dataset::MaskPlace::Tree(tree) if tree.ends_with("masks")));
+    assert_eq!((masks.coding.classes(), masks.resize), (2, true));
+    assert_eq!(masks.coding.values[&dataset::PixelValue(255)], 1);
+    assert_eq!(
+        (settings.image.fit, settings.image.crop),
+        (dataset::Fit::Pad, Some((96, 64)))
+    );
+    let again = root.path().join("runs/lungs/now");
+    fs::create_dir_all(&again).unwrap();
+    fs::write(again.join("resolved.toml"), &settings.resolved).unwrap();
+    let file = again.join("resolved.toml").display().to_string();
+    let repeated = config::load(&Request::new(root.path(), file)).unwrap();
+    assert_eq!(repeated.leaves, settings.leaves);
+    assert_eq!(repeated.data.index, *index);
+}
+
+#[test]
+fn a_table_is_found_in_the_data_folder() {
+    let toml = "[data]\ndir = \"images\"\nlayout = \"csv\"\ncsv = { file = \"{dir}/table.csv\", mask = \"truth\" }\n";
+    let root = with_masks(toml);
+    let settings = config::load(&request(root.path(), &[])).unwrap();
+    let masks = settings.data.index.masks.unwrap();
+    assert_eq!(masks.place, dataset::MaskPlace::Column);
+    let dataset::Layout::Csv(layout) = settings.data.index.layout else {
+        panic!("a table")
+    };
+    assert!(layout.file.ends_with("images/table.csv"));
+}
+
+#[test]
+fn every_phantom_is_laid_out_as_it_is_drawn() {
+    let layout = |set: &[&str]| {
+        let root = workspace(&format!("{GOOD}\n[demo.phantom]\nsize = 64\n"));
+        let demo = Request {
+            demo: true,
+            ..request(root.path(), set)
+        };
+        config::load(&demo).unwrap().data.index
+    };
+    let chest = layout(&["demo.phantom.masks=lungs"]);
+    let masks = chest.masks.unwrap();
+    assert!(matches!(masks.place, dataset::MaskPlace::Tree(tree) if tree.ends_with("lungs")));
+    let cells = layout(&["demo.phantom.kind=cells", "demo.phantom.images=4"]);
+    assert_eq!(cells.layout, dataset::Layout::Images);
+    let heads = layout(&["demo.phantom.kind=heads", "demo.phantom.per_class=[5, 2]"]);
+    assert_eq!(heads.splits.named().count(), 2);
+    assert_eq!(heads.masks.unwrap().coding.classes(), 4);
+    check(
+        &["demo.phantom.kind=cells", "demo.phantom.difficulty=0.1"],
+        &["phantom.difficulty", "kind = \"chest\" only"],
+    );
+    check(
+        &["demo.phantom.per_class=[1, 1]"],
+        &["kind = \"heads\" only"],
+    );
+}
+
+#[test]
+fn masks_and_layouts_that_do_not_go_together_are_refused() {
+    check(&["data.layout=csv"], &["`data.csv`", "name the table"]);
+    check(
+        &["data.layout=flat"],
+        &["`data.layout`", "classes, images, csv"],
+    );
+    check(
+        &["data.images=x"],
+        &["`data.images`", "layout = \"images\""],
+    );
+    check(&["data.csv.file=x"], &["`data.csv`", "layout = \"csv\""]);
+    check(
+        &["data.csv.fil=x"],
+        &["`data.csv.fil`", "did you mean \"file\"?"],
+    );
+    check(
+        &["data.layout=images"],
+        &["`data.classes`", "one name or none"],
+    );
+    check(
+        &["data.on_bad_mask=skip"],
+        &["`data.on_bad_mask`", "there are no masks"],
+    );
+    check(&["data.on_missing_mask=explode"], &["unknown, skip, fail"]);
+    check(
+        &["data.mask={valus={}}"],
+        &["`data.mask.valus`", "did you mean \"values\"?"],
+    );
+    let masks = "data.masks={stem}_mask.png";
+    check(
+        &["data.masks=a/{stem}.png"],
+        &["`data.masks`", "beside the image"],
+    );
+    check(
+        &[masks, "data.mask={values={a=1}}"],
+        &["data.mask.values.a", "0 to 65535"],
+    );
+    check(
+        &[masks, "data.mask={values={0=0, 9=2}}"],
+        &["`data.mask`", "no value has class 1"],
+    );
+    check(
+        &["data.names={NORML='n'}"],
+        &["\"NORML\" is no class", "did you mean \"NORMAL\"?"],
+    );
+    check(&["train.map={loss='bce'}"], &["`train.map`", "data.masks"]);
+    check(&["image.crop=64"], &["`image.crop`", "crops need masks"]);
+    let taught = [masks, "train.map={loss='bce'}", "image.crop=64"];
+    check(
+        &taught,
+        &["`image.crop`", "\"segment\" paints whole images"],
+    );
+    check(&["image.fit=squash"], &["`image.fit`", "stretch, pad"]);
+    check(
+        &["data.validation.count=3"],
+        &["data.validation.count", "policy = \"count\" only"],
+    );
+    check(
+        &["data.validation.policy=count"],
+        &["data.validation.count", "1"],
+    );
+    check(
+        &["data.validation.policy=list", "data.validation.by=order"],
+        &["data.validation.by", "policy = \"count\" only"],
+    );
+}
+
 #[test]
 fn stages_must_find_what_they_read() {
     check(
@@ -287,7 +488,7 @@ fn the_demo_is_laid_over_only_where_data_are_absent() {
     })
     .unwrap();
     assert_eq!(
-        (asked.train.epochs, asked.data.phantom.map(|p| p.size)),
+        (asked.train.epochs, asked.data.phantom.map(|p| p.size())),
         (1, Some(64))
     );
     fs::remove_dir(root.path().join("images")).unwrap();
@@ -320,6 +521,9 @@ fn every_key_is_documented() {
         "pipeline",
         "data",
         "data.validation",
+        "data.csv",
+        "data.mask",
+        "data.validation.lists",
         "image",
         "augment",
         "model",
@@ -379,8 +583,8 @@ fn normalization_comes_with_the_weights() {
     let root = workspace(GOOD);
     let encoder = model::build::find_encoder("tf_efficientnet_lite0").unwrap();
     let graph = model::build::build(&model::build::ModelSpec {
-        encoder: encoder.name.into(),
-        decoder: "none".into(),
+        encoder: Some(encoder.name.into()),
+        decoder: Some("none".into()),
         head: "bottleneck".into(),
         ..Default::default()
     })

@@ -169,7 +169,9 @@ mod tests {
         };
         let say = |job: Job| format!("{}: {}, {}", job.round, job.program, job.case);
         let jobs = Cases::new(&args).jobs(peers, args.rounds);
-        jobs.into_iter().map(say).collect()
+        // Those in bf16 stand beside each of ours in f32.
+        let single = |job: &String| !job.contains("this bf16");
+        jobs.into_iter().map(say).filter(single).collect()
     }
 
     fn peer(name: &str, tasks: &[Task]) -> Peer {

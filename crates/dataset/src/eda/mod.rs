@@ -6,6 +6,7 @@
 mod audit;
 mod counts;
 mod intensity;
+mod masks;
 mod warnings;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub use audit::{DuplicateGroup, LeakedPatient, SplitCount};
 pub use counts::{ClassCount, FormatCount, PatientSize, Quantiles, SizeCount, Sizes, SplitSummary};
 pub use intensity::ClassIntensity;
+pub use masks::{MaskArea, MaskSummary};
 
 use crate::{BadImage, DatasetError, Manifest};
 
@@ -65,6 +67,8 @@ pub struct Eda {
     pub leaked_patients: Vec<LeakedPatient>,
     /// Files left out.
     pub bad_images: Vec<BadImage>,
+    /// Per split: masks, missing and empty ones, what they cover. Empty where none were asked for.
+    pub masks: Vec<MaskSummary>,
     /// What to mind, in plain sentences.
     pub warnings: Vec<String>,
 }
@@ -91,6 +95,7 @@ impl Eda {
             duplicates: audit::duplicates(manifest)?,
             leaked_patients: audit::leaked_patients(manifest)?,
             bad_images: manifest.bad_images().to_vec(),
+            masks: masks::summaries(manifest),
             warnings: Vec::new(),
         };
         eda.warnings = warnings::of(&eda);

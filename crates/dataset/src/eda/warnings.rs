@@ -15,6 +15,7 @@ pub(super) fn of(eda: &Eda) -> Vec<String> {
     warnings.extend(mixed_formats(eda));
     warnings.extend(unmatched(eda));
     warnings.extend(bad_images(eda));
+    warnings.extend(masks(eda));
     warnings
 }
 
@@ -163,6 +164,29 @@ fn bad_images(eda: &Eda) -> Option<String> {
         first.path,
         first.reason
     ))
+}
+
+fn masks(eda: &Eda) -> Vec<String> {
+    let sum = |of: fn(&super::MaskSummary) -> usize| eda.masks.iter().map(of).sum::<usize>();
+    let faults = [
+        (sum(|m| m.missing), "has no mask", "have no mask"),
+        (
+            sum(|m| m.bad),
+            "has a mask of no use",
+            "have a mask of no use",
+        ),
+        (sum(|m| m.empty), "has an empty mask", "have an empty mask"),
+    ];
+    let sentence = |(n, one, many): (usize, &str, &str)| {
+        (n > 0).then(|| {
+            format!(
+                "{} {}.",
+                counted(n, "image"),
+                if n == 1 { one } else { many }
+            )
+        })
+    };
+    faults.into_iter().filter_map(sentence).collect()
 }
 
 fn counted(n: usize, what: &str) -> String {

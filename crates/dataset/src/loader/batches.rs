@@ -9,18 +9,19 @@ use std::thread::JoinHandle;
 
 use rayon::prelude::*;
 
-use super::prepare::Prepared;
+use super::prepare::{Framed, Prepared, Whole};
 use super::sample::{Sample, SampleKey};
 use super::{LoaderConfig, Shared};
-use crate::{DatasetError, OnBadImage};
+use crate::{DatasetError, OnBadImage, Placement, Rect};
 
 /// Images ready for a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// NHWC, normalised: (value − mean) / std.
     pub images: Vec<f32>,
-    /// NHW, 0 or 1; `None` where the data set has no masks. Zeros where an image lacks its mask:
-    /// see `has_mask`.
+    /// NHW, class numbers (0 and 1 in a binary mask), NaN where the class is unknown: ignored
+    /// values, the border around a padded image, and all of an image that lacks its mask. `None`
+    /// where the data set has no masks.
     pub masks: Option<Vec<f32>>,
     /// Whether each image has a mask.
     pub has_mask: Vec<bool>,
@@ -28,6 +29,8 @@ pub struct Batch {
     pub labels: Vec<usize>,
     /// Row of the manifest of each image.
     pub rows: Vec<usize>,
+    /// Where each file's pixels lie, and the way back to its own size; before any transform.
+    pub placements: Vec<Placement>,
     /// N.
     pub len: usize,
     /// H.
@@ -153,17 +156,25 @@ impl Shared {
     fn sample_or_panic(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
         let files = &self.files[row];
         let geometry = self.geometry();
-        let prepared = self
-            .cache
-            .get_or_read(row, || Prepared::read(files, geometry))?;
+        let prepared = self.cache.get_or_read(row, || self.prepare(row))?;
+        let cut;
+        let framed = match prepared.as_ref() {
+            Prepared::Framed(framed) => framed,
+            Prepared::Whole(whole) => {
+                let part = self.crop(whole.size(), row, epoch);
+                cut = whole.framed(&files.image, part, geometry)?;
+                &cut
+            }
+        };
         let mut sample = Sample {
-            image: prepared.image.to_unit(geometry.channels),
-            mask: prepared.unit_mask(),
+            image: framed.image.to_unit(geometry.channels),
+            mask: framed.unit_mask(),
             height: geometry.height,
             width: geometry.width,
             channels: geometry.channels,
             label: files.label,
             row,
+            placement: framed.placement,
         };
         if let (Some(transform), Some(epoch)) = (&self.transform, epoch) {
             transform(
@@ -177,6 +188,30 @@ impl Shared {
             self.check_shape(&sample)?;
         }
         Ok(sample)
+    }
+
+    fn prepare(&self, row: usize) -> Result<Prepared, DatasetError> {
+        let (files, geometry) = (&self.files[row], self.geometry());
+        let whole = Whole::read(files, &self.coding, geometry.channels)?;
+        if self.config.crop.is_some_and(|crop| crop.random) {
+            return Ok(Prepared::Whole(whole));
+        }
+        let part = self.crop(whole.size(), row, None);
+        let framed: Result<Framed, _> = whole.framed(&files.image, part, geometry);
+        framed.map(Prepared::Framed)
+    }
+
+    /// The part of an image that a sample shows.
+    fn crop(&self, size: (usize, usize), row: usize, epoch: Option<u64>) -> Rect {
+        let Some(crop) = self.config.crop else {
+            return Rect::whole(size.0, size.1);
+        };
+        let key = |epoch| SampleKey {
+            seed: self.config.seed,
+            epoch,
+            index: row as u64,
+        };
+        crop.window(size, epoch.map(key))
     }
 
     fn check_shape(&self, sample: &Sample) -> Result<(), DatasetError> {
@@ -225,6 +260,7 @@ impl Shared {
             has_mask: Vec::with_capacity(capacity),
             labels: Vec::with_capacity(capacity),
             rows: Vec::with_capacity(capacity),
+            placements: Vec::with_capacity(capacity),
             len: 0,
             height,
             width,
@@ -239,12 +275,13 @@ impl Batch {
         if let Some(masks) = &mut self.masks {
             match &sample.mask {
                 Some(mask) => masks.extend_from_slice(mask),
-                None => masks.resize(masks.len() + self.height * self.width, 0.0),
+                None => masks.resize(masks.len() + self.height * self.width, f32::NAN),
             }
         }
         self.has_mask.push(sample.mask.is_some());
         self.labels.push(sample.label);
         self.rows.push(sample.row);
+        self.placements.push(sample.placement);
         self.len += 1;
     }
 }
@@ -281,7 +318,7 @@ mod tests {
         let made = made.unwrap();
         let config = IndexConfig {
             root: made.images,
-            masks: Some(made.lungs),
+            masks: Some(crate::MaskConfig::tree(made.lungs)),
             ..IndexConfig::default()
         };
         let manifest = index(&config).unwrap();

@@ -8,13 +8,48 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use batches::{Batch, EpochBatches};
-pub use prepare::{Picture, read_image};
+pub use prepare::{Picture, read_image, read_image_fit};
 pub use sample::{Sample, SampleKey, Transform};
 
 use prepare::{Cache, Files, Geometry};
 
 use crate::rng::Rng;
-use crate::{BadImage, DatasetError, Manifest, OnBadImage};
+use crate::{BadImage, DatasetError, Fit, Manifest, MaskCoding, OnBadImage, Rect};
+
+/// A window that is cut from an image at its own size, then brought to the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Pixels down; images with fewer are taken as high as they are.
+    pub height: usize,
+    /// Pixels across; images with fewer are taken as wide as they are.
+    pub width: usize,
+    /// Anywhere, by (seed, epoch, row), anew in every epoch; otherwise the middle.
+    pub random: bool,
+}
+
+impl Crop {
+    /// The window in an image of `size` (height, width); the middle without a key.
+    pub fn window(&self, size: (usize, usize), key: Option<SampleKey>) -> Rect {
+        let (height, width) = (self.height.min(size.0), self.width.min(size.1));
+        let spare = (size.0 - height, size.1 - width);
+        let (top, left) = match key.filter(|_| self.random) {
+            None => (spare.0 / 2, spare.1 / 2),
+            Some(key) => {
+                let mut rng = Rng::keyed(key.rng_seed(), &[CROP]);
+                (rng.below(spare.0 + 1), rng.below(spare.1 + 1))
+            }
+        };
+        Rect {
+            top,
+            left,
+            height,
+            width,
+        }
+    }
+}
+
+/// Names the stream of the crops beside that of the transforms, which have the same key.
+const CROP: u64 = 0x6372_6F70;
 
 /// How rows become batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +58,10 @@ pub struct LoaderConfig {
     pub height: usize,
     /// Pixels across, after resizing.
     pub width: usize,
+    /// How an image of another shape fills that.
+    pub fit: Fit,
+    /// The part of an image that is shown; `None`: all of it.
+    pub crop: Option<Crop>,
     /// 1 (luma, Rec. 601) or 3 (grey is replicated).
     pub channels: usize,
     /// Images a batch.
@@ -51,6 +90,8 @@ impl Default for LoaderConfig {
         Self {
             height: 224,
             width: 224,
+            fit: Fit::Stretch,
+            crop: None,
             channels: 3,
             batch_size: 16,
             mean: vec![0.5; 3],
@@ -80,6 +121,7 @@ struct Shared {
     rows: Vec<usize>,
     files: Vec<Files>,
     with_masks: bool,
+    coding: MaskCoding,
     transform: Option<Transform>,
     cache: Cache,
     bad: Mutex<Vec<BadImage>>,
@@ -106,6 +148,7 @@ impl Loader {
         let shared = Shared {
             cache: Cache::new(files.len(), config.cache_bytes),
             with_masks: manifest.has_masks(),
+            coding: manifest.mask_coding().cloned().unwrap_or_default(),
             transform: None,
             bad: Mutex::default(),
             config,
@@ -127,6 +170,7 @@ impl Loader {
             rows: old.rows.clone(),
             files: old.files.clone(),
             with_masks: old.with_masks,
+            coding: old.coding.clone(),
             transform: Some(transform),
             cache: Cache::new(old.files.len(), old.config.cache_bytes),
             bad: Mutex::default(),
@@ -204,12 +248,14 @@ impl Shared {
             height,
             width,
             channels,
+            fit,
             ..
         } = self.config;
         Geometry {
             height,
             width,
             channels,
+            fit,
         }
     }
 
@@ -238,6 +284,10 @@ fn check(manifest: &Manifest, rows: &[usize], config: &LoaderConfig) -> Result<(
         ("width", config.width),
         ("batch_size", config.batch_size),
         ("rows", rows.len()),
+        (
+            "crop",
+            config.crop.map_or(1, |crop| crop.height.min(crop.width)),
+        ),
     ];
     if let Some((key, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
         return Err(DatasetError::setting(key, 0, "must be at least 1"));

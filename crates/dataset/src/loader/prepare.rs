@@ -1,14 +1,16 @@
-//! File → resized pixels, kept in memory within a budget.
+//! File → pixels in the network's frame, kept in memory within a budget.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::DynamicImage;
+use image::{DynamicImage, GenericImage};
 
-use crate::decode::{binary_mask, decode, to_grey, without_alpha};
-use crate::{DatasetError, ImageRecord, Manifest};
+use crate::decode::{decode, to_grey, without_alpha};
+use crate::mask::{Mask, MaskCoding, UNKNOWN};
+use crate::placement::nearest;
+use crate::{DatasetError, Fit, ImageRecord, Manifest, Placement, Rect};
 
 /// Shape of what comes out.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +18,7 @@ pub(super) struct Geometry {
     pub(super) height: usize,
     pub(super) width: usize,
     pub(super) channels: usize,
+    pub(super) fit: Fit,
 }
 
 /// Where a row's pixels come from.
@@ -45,6 +48,21 @@ pub struct Picture {
     pub original_height: usize,
     /// Pixels across in the file.
     pub original_width: usize,
+    /// Where the file's pixels lie in `image`, and the way back.
+    pub placement: Placement,
+}
+
+/// Reads any JPEG or PNG exactly as the loader does with [`Fit::Stretch`].
+///
+/// # Errors
+/// As [`read_image_fit`].
+pub fn read_image(
+    path: &Path,
+    height: usize,
+    width: usize,
+    channels: usize,
+) -> Result<Picture, DatasetError> {
+    read_image_fit(path, height, width, channels, Fit::Stretch)
 }
 
 /// Reads any JPEG or PNG exactly as the loader does.
@@ -52,11 +70,12 @@ pub struct Picture {
 /// # Errors
 /// [`DatasetError::Setting`] for a size of 0 or channels other than 1 or 3,
 /// [`DatasetError::BadImage`] where the file cannot be read or decoded.
-pub fn read_image(
+pub fn read_image_fit(
     path: &Path,
     height: usize,
     width: usize,
     channels: usize,
+    fit: Fit,
 ) -> Result<Picture, DatasetError> {
     if height == 0 || width == 0 || !matches!(channels, 1 | 3) {
         let shape = format!("{height}x{width}x{channels}");
@@ -72,44 +91,118 @@ pub fn read_image(
         height,
         width,
         channels,
+        fit,
     };
-    let pixels = Pixels::new(path, image, geometry)?;
+    let whole = Whole::new(image, None, channels);
+    let framed = whole.framed(path, Rect::whole(original_height, original_width), geometry)?;
     Ok(Picture {
-        image: pixels.to_unit(channels),
+        image: framed.image.to_unit(channels),
         original_height,
         original_width,
+        placement: framed.placement,
     })
 }
 
-/// Resized, not yet augmented; grey is kept as one channel until it is needed as three.
+/// An image and its mask at their own size: what random crops are cut from.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) image: Pixels,
-    /// HW, 0 or 255.
-    mask: Option<Vec<u8>>,
+pub(super) struct Whole {
+    image: DynamicImage,
+    mask: Option<Mask>,
 }
 
-impl Prepared {
-    pub(super) fn read(files: &Files, geometry: Geometry) -> Result<Self, DatasetError> {
-        let image = Pixels::new(&files.image, open(&files.image)?, geometry)?;
-        let mask = files
-            .mask
-            .as_ref()
-            .map(|path| read_mask(path, geometry))
-            .transpose()?;
-        Ok(Self { image, mask })
+impl Whole {
+    fn new(image: DynamicImage, mask: Option<Mask>, channels: usize) -> Self {
+        let image = match channels {
+            1 => to_grey(image),
+            _ => without_alpha(image),
+        };
+        Self { image, mask }
     }
 
-    /// 0 or 1, HW: resizing blends, half decides.
+    pub(super) fn read(
+        files: &Files,
+        coding: &MaskCoding,
+        channels: usize,
+    ) -> Result<Self, DatasetError> {
+        let image = open(&files.image)?;
+        let mask = files.mask.as_ref().map(|path| {
+            let mask = Mask::open(path, coding).map_err(|reason| bad(path, reason))?;
+            // Whether another size may be was decided when it was indexed.
+            let fits = mask.check_size(image.width(), image.height(), true);
+            fits.map(|()| mask).map_err(|reason| bad(path, reason))
+        });
+        let mask = mask.transpose()?;
+        Ok(Self::new(image, mask, channels))
+    }
+
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.image.height() as usize, self.image.width() as usize)
+    }
+
+    /// A part of it in the network's frame; grey is kept as one channel until it is needed as
+    /// three.
+    pub(super) fn framed(
+        &self,
+        path: &Path,
+        part: Rect,
+        geometry: Geometry,
+    ) -> Result<Framed, DatasetError> {
+        let frame = (geometry.height, geometry.width);
+        let placement = Placement::of_part(geometry.fit, self.size(), part, frame);
+        let image = in_frame(path, &self.image, &placement)?;
+        Ok(Framed {
+            image: Pixels::new(image),
+            mask: self
+                .mask
+                .as_ref()
+                .map(|mask| mask_in_frame(mask, &placement)),
+            placement,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.image.as_bytes().len() + self.mask.as_ref().map_or(0, |mask| mask.classes.len())
+    }
+}
+
+/// Resized, not yet augmented.
+#[derive(Debug)]
+pub(super) struct Framed {
+    pub(super) image: Pixels,
+    /// HW, class numbers or [`UNKNOWN`].
+    mask: Option<Vec<u8>>,
+    pub(super) placement: Placement,
+}
+
+impl Framed {
+    /// Class numbers, HW; NaN where the class is unknown.
     pub(super) fn unit_mask(&self) -> Option<Vec<f32>> {
-        let set = |&value: &u8| f32::from(u8::from(value >= 128));
-        self.mask
-            .as_ref()
-            .map(|mask| mask.iter().map(set).collect())
+        let class = |&class: &u8| match class {
+            UNKNOWN => f32::NAN,
+            class => f32::from(class),
+        };
+        let mask = self.mask.as_ref()?;
+        Some(mask.iter().map(class).collect())
     }
 
     fn bytes(&self) -> usize {
         self.image.bytes() + self.mask.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// What is kept of a file: the frame where that is always the same, else all of it.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Framed(Framed),
+    Whole(Whole),
+}
+
+impl Prepared {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Framed(framed) => framed.bytes(),
+            Self::Whole(whole) => whole.bytes(),
+        }
     }
 }
 
@@ -121,19 +214,13 @@ pub(super) enum Pixels {
 }
 
 impl Pixels {
-    fn new(path: &Path, image: DynamicImage, geometry: Geometry) -> Result<Self, DatasetError> {
-        let image = if geometry.channels == 1 {
-            to_grey(image)
-        } else {
-            without_alpha(image)
-        };
-        let image = resized(path, image, geometry)?;
+    fn new(image: DynamicImage) -> Self {
         let channels = usize::from(image.color().channel_count());
-        Ok(match image {
+        match image {
             DynamicImage::ImageLuma16(grey) => Self::Sixteen(grey.into_raw(), channels),
             DynamicImage::ImageRgb16(rgb) => Self::Sixteen(rgb.into_raw(), channels),
             other => Self::Eight(other.into_bytes(), channels),
-        })
+        }
     }
 
     /// HWC in [0, 1] with `channels` channels, grey replicated.
@@ -170,25 +257,86 @@ fn open(path: &Path) -> Result<DynamicImage, DatasetError> {
     decode(&bytes).map_err(|reason| bad(path, reason))
 }
 
-fn read_mask(path: &Path, geometry: Geometry) -> Result<Vec<u8>, DatasetError> {
-    let mask = DynamicImage::ImageLuma8(binary_mask(open(path)?));
-    Ok(resized(path, mask, geometry)?.into_bytes())
+/// The placement's part of the image, resized; black around it.
+fn in_frame(
+    path: &Path,
+    image: &DynamicImage,
+    placement: &Placement,
+) -> Result<DynamicImage, DatasetError> {
+    let Rect {
+        top,
+        left,
+        height,
+        width,
+    } = placement.source;
+    let target = placement.target;
+    let resized = if (height, width) == placement.original {
+        resized(path, image, target)?
+    } else {
+        let part = image.crop_imm(left as u32, top as u32, width as u32, height as u32);
+        resized(path, &part, target)?
+    };
+    if placement.fills_frame() {
+        return Ok(resized);
+    }
+    let (rows, columns) = placement.frame;
+    let mut frame = DynamicImage::new(columns as u32, rows as u32, resized.color());
+    let (x, y) = (target.left as u32, target.top as u32);
+    let copied = match (&mut frame, &resized) {
+        // Type by type: the trait of `DynamicImage` speaks RGBA8, in which 16 bits would be lost.
+        (DynamicImage::ImageLuma8(to), DynamicImage::ImageLuma8(from)) => to.copy_from(from, x, y),
+        (DynamicImage::ImageRgb8(to), DynamicImage::ImageRgb8(from)) => to.copy_from(from, x, y),
+        (DynamicImage::ImageLuma16(to), DynamicImage::ImageLuma16(from)) => {
+            to.copy_from(from, x, y)
+        }
+        (DynamicImage::ImageRgb16(to), DynamicImage::ImageRgb16(from)) => to.copy_from(from, x, y),
+        (to, from) => to.copy_from(from, x, y),
+    };
+    copied.map_err(|error| bad(path, format!("cannot be padded: {error}")))?;
+    Ok(frame)
 }
 
 /// Bilinear with a filter as wide as the shrinking (Pillow's `BILINEAR`): without it fine ribs and
 /// noise alias into patterns that a network learns.
-fn resized(path: &Path, image: DynamicImage, to: Geometry) -> Result<DynamicImage, DatasetError> {
+fn resized(path: &Path, image: &DynamicImage, to: Rect) -> Result<DynamicImage, DatasetError> {
     let (height, width) = (to.height as u32, to.width as u32);
     if (image.height(), image.width()) == (height, width) {
-        return Ok(image);
+        return Ok(image.clone());
     }
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false);
     let mut out = DynamicImage::new(width, height, image.color());
-    let done = Resizer::new().resize(&image, &mut out, &options);
+    let done = Resizer::new().resize(image, &mut out, &options);
     done.map_err(|error| bad(path, format!("cannot be resized: {error}")))?;
     Ok(out)
+}
+
+/// The nearest pixel, for there is no class between two classes; unknown in the border.
+fn mask_in_frame(mask: &Mask, placement: &Placement) -> Vec<u8> {
+    let Placement {
+        original,
+        source,
+        frame,
+        target,
+    } = *placement;
+    // Pixels of the image, and from there of the mask, whose size may be another by one factor.
+    let rows = nearest(source.height, target.height)
+        .map(|row| (2 * (source.top + row) + 1) * mask.height / (2 * original.0));
+    let columns: Vec<usize> = nearest(source.width, target.width)
+        .map(|column| (2 * (source.left + column) + 1) * mask.width / (2 * original.1))
+        .collect();
+    let mut classes = vec![UNKNOWN; frame.0 * frame.1];
+    for (y, row) in rows.enumerate() {
+        let start = (target.top + y) * frame.1 + target.left;
+        for (class, column) in classes[start..start + target.width]
+            .iter_mut()
+            .zip(&columns)
+        {
+            *class = mask.classes[row * mask.width + column];
+        }
+    }
+    classes
 }
 
 fn bad(path: &Path, reason: String) -> DatasetError {

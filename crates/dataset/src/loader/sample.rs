@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::Placement;
 use crate::rng::hash;
 
 /// An image, its mask and its label, after resizing and before normalisation.
@@ -9,7 +10,8 @@ use crate::rng::hash;
 pub struct Sample {
     /// HWC, values in [0, 1].
     pub image: Vec<f32>,
-    /// HW, 0 or 1; `None` where the image has no mask.
+    /// HW, class numbers (0 and 1 in a binary mask), NaN where the class is unknown: ignored values
+    /// and the border around a padded image. `None` where the image has no mask.
     pub mask: Option<Vec<f32>>,
     /// Pixels down.
     pub height: usize,
@@ -21,6 +23,8 @@ pub struct Sample {
     pub label: usize,
     /// Row of the manifest.
     pub row: usize,
+    /// Where the file's pixels lie in `image`, before any transform.
+    pub placement: Placement,
 }
 
 impl Sample {

@@ -12,8 +12,13 @@
 //! masks/{lungs,opacity}/{train,val,test}/{NORMAL,PNEUMONIA}/….png
 //! phantom.txt                                    the settings it was made with
 //! ```
+//!
+//! Two smaller ones: [`generate_cells`] for membranes under the electron microscope,
+//! [`generate_heads`] for four classes of brain slices.
 
 mod anatomy;
+mod cells;
+mod heads;
 mod lesion;
 mod paint;
 mod plan;
@@ -27,8 +32,45 @@ use image::{GrayImage, ImageFormat};
 use rayon::prelude::*;
 
 use crate::DatasetError;
+pub use cells::{Cells, CellsConfig, generate_cells};
+pub use heads::{Heads, HeadsConfig, generate_heads};
 use paint::{Painted, paint};
 use plan::{Job, jobs};
+
+/// Any of the phantoms, as a pipeline names one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Subject {
+    /// Chest radiographs with and without pneumonia: [`generate`].
+    Chest(PhantomConfig),
+    /// Cells with membranes: [`generate_cells`].
+    Cells(CellsConfig),
+    /// Brain slices in four classes: [`generate_heads`].
+    Heads(HeadsConfig),
+}
+
+impl Subject {
+    /// Makes it in `dir`, whole or not at all; the images lie in `dir/images`, masks in
+    /// `dir/masks`.
+    ///
+    /// # Errors
+    /// As [`generate`].
+    pub fn generate(&self, dir: &Path) -> Result<(), DatasetError> {
+        match self {
+            Self::Chest(config) => generate(dir, config).map(drop),
+            Self::Cells(config) => generate_cells(dir, config).map(drop),
+            Self::Heads(config) => generate_heads(dir, config).map(drop),
+        }
+    }
+
+    /// Pixels on the longer side.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Chest(config) => config.size,
+            Self::Cells(config) => config.size,
+            Self::Heads(config) => config.size,
+        }
+    }
+}
 
 /// How many images of what kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,16 +165,27 @@ pub fn generate(dir: &Path, config: &PhantomConfig) -> Result<Phantom, DatasetEr
         opacity: dir.join("masks/opacity"),
         count: jobs.len(),
     };
-    let stamp = format!("painting {PAINTING}\n{config:?}\n");
+    make_once(dir, &format!("{config:?}"), |folder| {
+        let write = |job: &Job| write_job(folder, config, job);
+        jobs.par_iter().try_for_each(write)
+    })?;
+    Ok(made)
+}
+
+/// Fills a folder beside `dir` and then renames it; nothing to do where `dir` has the same settings.
+fn make_once(
+    dir: &Path,
+    settings: &str,
+    fill: impl FnOnce(&Path) -> Result<(), DatasetError>,
+) -> Result<(), DatasetError> {
+    let stamp = format!("painting {PAINTING}\n{settings}\n");
     if std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == stamp) {
-        return Ok(made);
+        return Ok(());
     }
     let partial = prepare_folders(dir)?;
-    jobs.par_iter()
-        .try_for_each(|job| write_job(&partial, config, job))?;
+    fill(&partial)?;
     write(&partial.join(STAMP), stamp.as_bytes())?;
-    std::fs::rename(&partial, dir).map_err(|error| DatasetError::io("write", dir, error))?;
-    Ok(made)
+    std::fs::rename(&partial, dir).map_err(|error| DatasetError::io("write", dir, error))
 }
 
 const STAMP: &str = "phantom.txt";
@@ -217,19 +270,19 @@ fn write_job(dir: &Path, config: &PhantomConfig, job: &Job) -> Result<(), Datase
     };
     write_image(
         &place("images", extension),
-        config.size,
+        [config.size; 2],
         image,
         config.format,
     )?;
     write_image(
         &place("masks/lungs", "png"),
-        config.size,
+        [config.size; 2],
         lungs,
         PhantomFormat::Png,
     )?;
     write_image(
         &place("masks/opacity", "png"),
-        config.size,
+        [config.size; 2],
         opacity,
         PhantomFormat::Png,
     )
@@ -237,11 +290,11 @@ fn write_job(dir: &Path, config: &PhantomConfig, job: &Job) -> Result<(), Datase
 
 fn write_image(
     path: &Path,
-    size: usize,
+    [rows, columns]: [usize; 2],
     pixels: Vec<u8>,
     format: PhantomFormat,
 ) -> Result<(), DatasetError> {
-    let image = GrayImage::from_raw(size as u32, size as u32, pixels).unwrap_or_default();
+    let image = GrayImage::from_raw(columns as u32, rows as u32, pixels).unwrap_or_default();
     let mut bytes = std::io::Cursor::new(Vec::new());
     let encoded = match format {
         PhantomFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, 92).encode_image(&image),

@@ -16,6 +16,8 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         class,
         patient: patient.to_string(),
         mask: None,
+        mask_shares: None,
+        mask_sha256: None,
         width: 8,
         height: 8,
         channels: 1,
@@ -30,6 +32,7 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         classes: (0..classes).map(|class| format!("c{class}")).collect(),
         records: rows.iter().enumerate().map(record).collect(),
         bad_images: Vec::new(),
+        mask_faults: Vec::new(),
         unmatched_patients: 0,
         ignored_files: 0,
     })

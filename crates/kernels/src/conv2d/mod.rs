@@ -3,7 +3,7 @@
 //! [`Conv2d`] is a convolution of given shapes: it says how much room it needs and runs forward and backward. Weights are
 //! packed first, in the order in which the chosen path reads them; for inference that is done once.
 //!
-//! Paths, of which [`Path::of`] is the one chooser:
+//! Paths, of which `Path::of` is the one chooser:
 //! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so the
 //!   inner product of a window with the weights is a few runs of contiguous memory, walked where they lie with a tile of
 //!   pixels × output channels in registers. The input's gradient is the same with the weights turned round; `weight` is
@@ -79,7 +79,9 @@ pub struct Conv2d {
     path: Path,
     /// Of the input's gradient, which reads the output's.
     path_back: Path,
-    precision: Precision,
+    forward_precision: Precision,
+    input_precision: Precision,
+    weight_precision: Precision,
 }
 
 impl Conv2d {
@@ -92,7 +94,9 @@ impl Conv2d {
             window,
             path: Path::of(xs, xs.c, window),
             path_back: Path::of(xs, cout, window),
-            precision: Precision::F32,
+            forward_precision: Precision::F32,
+            input_precision: Precision::F32,
+            weight_precision: Precision::F32,
         }
     }
 
@@ -104,13 +108,20 @@ impl Conv2d {
     /// The same with factors of another precision. Windows that are neither 1×1 nor Winograd's keep `f32`: they are few,
     /// and their channels are three or so.
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        self.with_precisions(precision, precision)
     }
 
-    fn precision_of(self, path: Path) -> Precision {
-        match path {
+    /// As [`Conv2d::with_precision`], with one for the forward pass and one for both gradients.
+    pub fn with_precisions(self, forward: Precision, backward: Precision) -> Self {
+        let narrow = |path, precision| match path {
             Path::Gather if self.window != Window::POINT => Precision::F32,
-            _ => self.precision,
+            _ => precision,
+        };
+        Self {
+            forward_precision: narrow(self.path, forward),
+            input_precision: narrow(self.path_back, backward),
+            weight_precision: narrow(self.path, backward),
+            ..self
         }
     }
 
@@ -124,9 +135,9 @@ impl Conv2d {
         self.path
     }
 
-    /// Whether weights packed for the other serve this one too.
+    /// Whether weights packed for the other's forward pass serve this one's too.
     pub fn packs_as(self, other: Self) -> bool {
-        let key = |c: Self| (c.path, c.precision, c.inputs, c.cout, c.window);
+        let key = |c: Self| (c.path, c.forward_precision, c.inputs, c.cout, c.window);
         key(self) == key(other)
     }
 
@@ -138,11 +149,9 @@ impl Conv2d {
     /// Length of the weights packed for [`Conv2d::forward`].
     pub fn packed_len(self) -> usize {
         match self.path {
-            Path::Gather => with_factors!(self.precision_of(self.path), |f| self
-                .gather()
-                .packed_len(f)),
+            Path::Gather => with_factors!(self.forward_precision, |f| self.gather().packed_len(f)),
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .packed_len())
             }
         }
@@ -152,14 +161,14 @@ impl Conv2d {
     pub fn pack(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack", w.len());
         match self.path {
-            Path::Gather => with_factors!(self.precision_of(self.path), |f| self.gather().pack(
+            Path::Gather => with_factors!(self.forward_precision, |f| self.gather().pack(
                 f,
                 w,
                 Order::Forward,
                 packed
             )),
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .pack(w, packed))
             }
         }
@@ -170,10 +179,10 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 self.joining_scratch()
-                    + with_factors!(self.precision_of(self.path), |f| self.gather().scratch(f))
+                    + with_factors!(self.forward_precision, |f| self.gather().scratch(f))
             }
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .scratch())
             }
         }
@@ -199,12 +208,12 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                with_factors!(self.precision_of(self.path), |f| self
+                with_factors!(self.forward_precision, |f| self
                     .gather()
                     .run(f, x, packed, finish, y, scratch));
             }
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| Product::forward(f, self)
+                with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .run_forward(x, packed, finish, y, scratch))
             }
         }
@@ -213,14 +222,12 @@ impl Conv2d {
     /// Length of the weights packed for [`Conv2d::backward_input`].
     pub fn backward_packed_len(self) -> usize {
         match self.path_back {
-            Path::Gather => with_factors!(self.precision_of(self.path_back), |f| self
+            Path::Gather => with_factors!(self.input_precision, |f| self
                 .gather_backward()
                 .packed_len(f)),
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
-                    f, self
-                )
-                .packed_len())
+                with_factors!(self.input_precision, |f| Product::backward(f, self)
+                    .packed_len())
             }
         }
     }
@@ -229,14 +236,15 @@ impl Conv2d {
     pub fn pack_backward(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack_backward", w.len());
         match self.path_back {
-            Path::Gather => with_factors!(self.precision_of(self.path_back), |f| self
-                .gather_backward()
-                .pack(f, w, Order::Backward, packed)),
+            Path::Gather => with_factors!(self.input_precision, |f| self.gather_backward().pack(
+                f,
+                w,
+                Order::Backward,
+                packed
+            )),
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
-                    f, self
-                )
-                .pack(w, packed))
+                with_factors!(self.input_precision, |f| Product::backward(f, self)
+                    .pack(w, packed))
             }
         }
     }
@@ -246,15 +254,11 @@ impl Conv2d {
         match self.path_back {
             Path::Gather => {
                 self.joining_scratch()
-                    + with_factors!(self.precision_of(self.path_back), |f| self
-                        .gather_backward()
-                        .scratch(f))
+                    + with_factors!(self.input_precision, |f| self.gather_backward().scratch(f))
             }
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
-                    f, self
-                )
-                .scratch())
+                with_factors!(self.input_precision, |f| Product::backward(f, self)
+                    .scratch())
             }
         }
     }
@@ -275,10 +279,8 @@ impl Conv2d {
         self.check_output("backward_input", dy.len());
         match (self.path_back, dx) {
             (Path::Winograd, dx) => {
-                with_factors!(self.precision_of(self.path_back), |f| Product::backward(
-                    f, self
-                )
-                .run_backward(dy, packed, dx, scratch))
+                with_factors!(self.input_precision, |f| Product::backward(f, self)
+                    .run_backward(dy, packed, dx, scratch))
             }
             (Path::Gather, [dx]) if self.inputs.is_whole() => {
                 let finish = Finish {
@@ -286,7 +288,7 @@ impl Conv2d {
                     activation: None,
                     acc: dx.acc,
                 };
-                with_factors!(self.precision_of(self.path_back), |f| self
+                with_factors!(self.input_precision, |f| self
                     .gather_backward()
                     .run(f, dy, packed, finish, dx.data, scratch));
             }
@@ -298,7 +300,7 @@ impl Conv2d {
                     activation: None,
                     acc: Accumulate::Replace,
                 };
-                with_factors!(self.precision_of(self.path_back), |f| self
+                with_factors!(self.input_precision, |f| self
                     .gather_backward()
                     .run(f, dy, packed, finish, whole, scratch));
                 self.inputs.divide(whole, self.xs, dx, large);
@@ -311,15 +313,11 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 self.joining_scratch()
-                    + with_factors!(self.precision_of(self.path), |f| self
-                        .weight_gradient(f)
-                        .scratch())
+                    + with_factors!(self.weight_precision, |f| self.weight_gradient(f).scratch())
             }
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| WinogradGradient::new(
-                    f, self
-                )
-                .scratch())
+                with_factors!(self.weight_precision, |f| WinogradGradient::new(f, self)
+                    .scratch())
             }
         }
     }
@@ -343,15 +341,13 @@ impl Conv2d {
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
-                with_factors!(self.precision_of(self.path), |f| self
+                with_factors!(self.weight_precision, |f| self
                     .weight_gradient(f)
                     .run(x, dy, dw, acc, scratch));
             }
             Path::Winograd => {
-                with_factors!(self.precision_of(self.path), |f| WinogradGradient::new(
-                    f, self
-                )
-                .run(x, dy, dw, acc, scratch))
+                with_factors!(self.weight_precision, |f| WinogradGradient::new(f, self)
+                    .run(x, dy, dw, acc, scratch))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Pooling and resizing.
+//! Pooling, resizing and cropping.
 
 use super::for_each_tap;
 use crate::{Nhwc, Window};
@@ -98,6 +98,30 @@ pub fn resize2x_backward(dy: &[f64], xs: Nhwc, bilinear: bool) -> Vec<f64> {
                 dx[i * xs.c + c] += weight * dy[o * xs.c + c];
             }
         }
+    }
+    dx
+}
+
+/// The pixels of `x` that are left of a crop by `margin` on every side, in order.
+fn inside(xs: Nhwc, margin: usize) -> impl Iterator<Item = usize> {
+    (0..xs.pixels()).filter(move |p| {
+        let (row, column) = (p / xs.w % xs.h, p % xs.w);
+        (margin..xs.h - margin).contains(&row) && (margin..xs.w - margin).contains(&column)
+    })
+}
+
+/// Leaves out `margin` pixels on every side.
+pub fn crop_forward(x: &[f64], xs: Nhwc, margin: usize) -> Vec<f64> {
+    inside(xs, margin)
+        .flat_map(|p| x[p * xs.c..(p + 1) * xs.c].to_vec())
+        .collect()
+}
+
+/// Gradient of [`crop_forward`].
+pub fn crop_backward(dy: &[f64], xs: Nhwc, margin: usize) -> Vec<f64> {
+    let mut dx = vec![0.0; xs.len()];
+    for (p, dy) in inside(xs, margin).zip(dy.chunks_exact(xs.c)) {
+        dx[p * xs.c..(p + 1) * xs.c].copy_from_slice(dy);
     }
     dx
 }

@@ -525,6 +525,24 @@ pub(crate) fn max_pool_case(xs: Nhwc, window: Window) -> Option<Case> {
     })
 }
 
+/// `None` where the margin leaves nothing.
+pub(crate) fn crop_case(xs: Nhwc, margin: usize) -> Option<Case> {
+    let ys = xs.cropped(margin)?;
+    Some(Case {
+        name: format!("crop {xs:?} by {margin}"),
+        inputs: vec![Random((xs.len() + margin) as u64).tensor(xs.len())],
+        forward: Box::new(move |i| {
+            let mut y = garbage(ys.len());
+            crop::forward(&i[0], xs, margin, &mut y);
+            y
+        }),
+        backward: Box::new(move |_, dy, acc, d| crop::backward(dy, xs, margin, &mut d[0], acc)),
+        reference_forward: Box::new(move |i| spatial::crop_forward(&i[0], xs, margin)),
+        reference_backward: Box::new(move |_, dy| vec![spatial::crop_backward(dy, xs, margin)]),
+        linear: true,
+    })
+}
+
 /// Operations without options on an input of shape `xs`.
 pub(crate) fn simple_cases(xs: Nhwc) -> Vec<Case> {
     let mut random = Random(xs.len() as u64 + 5);
@@ -731,6 +749,9 @@ pub(crate) fn small_cases() -> Vec<Case> {
         cases.push(conv_transpose_case(shape, 6));
         cases.push(linear_case(shape.n, shape.c, 7));
         cases.extend(simple_cases(shape));
+    }
+    for margin in 0..3 {
+        cases.extend(crop_case(xs(2, 5, 7, 3), margin));
     }
     for kind in ACTIVATIONS {
         cases.push(activation_case(kind, 37));

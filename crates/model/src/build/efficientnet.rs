@@ -1,5 +1,5 @@
 //! EfficientNet and EfficientNet-Lite as timm builds them, up to the last stage: `conv_head` and what follows serve
-//! ImageNet's classes and are left out, as smp's `tu-` encoders do.
+//! ImageNet's classes and are left out, as smp's `tu-` encoders do, unless asked for ([`write_top`]).
 //!
 //! Tan & Le, "EfficientNet: Rethinking Model Scaling for CNNs", ICML 2019; Lite: the authors' repository.
 
@@ -64,6 +64,9 @@ struct Stage {
 
 const STEM: usize = 32;
 
+/// Channels of `conv_head`.
+const TOP: usize = 1280;
+
 const STAGES: [Stage; 7] = [
     stage(3, 1, 1, 16, 1, true),
     stage(3, 2, 6, 24, 2, true),
@@ -92,17 +95,21 @@ const fn stage(
     }
 }
 
-/// Writes the encoder under the current scope; features at reductions 2, 4, 8, 16 and 32.
-pub(super) fn write(
-    g: &mut GraphBuilder,
-    entry: &EncoderEntry,
-    drop_path: f32,
-) -> Vec<EncoderFeatures> {
+/// What an encoder offers.
+pub(super) struct Written {
+    /// Stage outputs at reductions 2, 4, 8, 16 and 32.
+    pub(super) features: Vec<EncoderFeatures>,
+    /// What enters the depthwise convolutions of stride 2, at reductions 2, 4, 8 and 16: Keras's skips.
+    pub(super) expanded: Vec<EncoderFeatures>,
+}
+
+/// Writes the encoder under the current scope.
+pub(super) fn write(g: &mut GraphBuilder, entry: &EncoderEntry, drop_path: f32) -> Written {
     let family = Family { entry };
     let blocks: usize = (0..STAGES.len()).map(|s| entry.scaling.repeats(s)).sum();
     let mut x = family.stem(g);
     let (mut reduction, mut index) = (2, 0);
-    let mut features = Vec::new();
+    let (mut features, mut expanded) = (Vec::new(), Vec::new());
     for (s, stage) in STAGES.iter().enumerate() {
         for b in 0..entry.scaling.repeats(s) {
             // timm's ramp: block i of n drops with rate · i / n.
@@ -114,19 +121,30 @@ pub(super) fn write(
                 out: entry.scaling.channels(stage.channels),
                 stage,
             };
-            x = g.scope(format!("blocks.{s}.{b}"), |g| family.block(g, x, &block));
+            let written = g.scope(format!("blocks.{s}.{b}"), |g| family.block(g, x, &block));
+            let halves = written.expanded.filter(|_| stride == 2);
+            expanded.extend(halves.map(|value| EncoderFeatures::of(g, value, reduction)));
+            x = written.value;
             index += 1;
         }
         reduction *= stage.stride;
         if stage.feature {
-            features.push(EncoderFeatures {
-                value: x,
-                channels: g.channels(x),
-                reduction,
-            });
+            features.push(EncoderFeatures::of(g, x, reduction));
         }
     }
-    features
+    Written { features, expanded }
+}
+
+/// Writes `conv_head` with its norm and activation on the deepest features.
+pub(super) fn write_top(
+    g: &mut GraphBuilder,
+    entry: &EncoderEntry,
+    features: &[EncoderFeatures],
+) -> Option<EncoderFeatures> {
+    let deepest = features.last()?;
+    let x = pointwise(g, "conv_head", deepest.value, entry.scaling.channels(TOP));
+    let x = Family { entry }.norm_act(g, "bn2", x);
+    Some(EncoderFeatures::of(g, x, deepest.reduction))
 }
 
 /// One block of the scaled network.
@@ -135,6 +153,13 @@ struct Block<'a> {
     stride: usize,
     out: usize,
     drop_path: f32,
+}
+
+/// A block's values.
+struct BlockValues {
+    /// What enters the depthwise convolution, where an expansion precedes it.
+    expanded: Option<NodeId>,
+    value: NodeId,
 }
 
 /// What the blocks of one family share.
@@ -158,16 +183,19 @@ impl Family<'_> {
         self.norm_act(g, "bn1", x)
     }
 
-    fn block(&self, g: &mut GraphBuilder, x: NodeId, block: &Block<'_>) -> NodeId {
-        let y = match block.stage.expand {
-            1 => self.depthwise_separable(g, x, block),
-            _ => self.inverted_residual(g, x, block),
+    fn block(&self, g: &mut GraphBuilder, x: NodeId, block: &Block<'_>) -> BlockValues {
+        let expanded = (block.stage.expand != 1).then(|| self.expand(g, x, block));
+        let y = match expanded {
+            None => self.depthwise_separable(g, x, block),
+            Some(y) => self.inverted_residual(g, y, g.channels(x), block),
         };
-        if block.stride != 1 || g.channels(x) != block.out {
-            return y;
-        }
-        let y = g.drop_path("drop_path", y, block.drop_path);
-        g.add("add", y, x)
+        let value = if block.stride != 1 || g.channels(x) != block.out {
+            y
+        } else {
+            let y = g.drop_path("drop_path", y, block.drop_path);
+            g.add("add", y, x)
+        };
+        BlockValues { expanded, value }
     }
 
     fn depthwise_separable(&self, g: &mut GraphBuilder, x: NodeId, block: &Block<'_>) -> NodeId {
@@ -179,10 +207,20 @@ impl Family<'_> {
         self.norm(g, "bn2", y)
     }
 
-    fn inverted_residual(&self, g: &mut GraphBuilder, x: NodeId, block: &Block<'_>) -> NodeId {
-        let inputs = g.channels(x);
-        let y = pointwise(g, "conv_pw", x, inputs * block.stage.expand);
-        let y = self.norm_act(g, "bn1", y);
+    fn expand(&self, g: &mut GraphBuilder, x: NodeId, block: &Block<'_>) -> NodeId {
+        let wide = g.channels(x) * block.stage.expand;
+        let y = pointwise(g, "conv_pw", x, wide);
+        self.norm_act(g, "bn1", y)
+    }
+
+    /// What follows the expansion of a block's `inputs` channels.
+    fn inverted_residual(
+        &self,
+        g: &mut GraphBuilder,
+        y: NodeId,
+        inputs: usize,
+        block: &Block<'_>,
+    ) -> NodeId {
         let y = self.depthwise(g, y, block);
         let y = self.norm_act(g, "bn2", y);
         let y = self.squeeze_excite(g, y, inputs / 4);

@@ -2,40 +2,32 @@
 
 use kernels::Padding;
 
-use super::init::xavier_uniform;
-use super::{EncoderFeatures, ModelSpec};
+use super::init::{he_normal, xavier_uniform};
+use super::{ModelSpec, Trunk};
 use crate::graph::{GraphBuilder, NodeId};
-
-/// What a head may read.
-pub(super) struct Inputs<'a> {
-    pub(super) features: &'a [EncoderFeatures],
-    pub(super) decoded: Option<NodeId>,
-    pub(super) spec: &'a ModelSpec,
-}
 
 /// The article's: `logits` is a linear map of the mean of each class's map, so that image labels alone train the
 /// map (Keras: `GlobalAveragePooling2D` and `Dense(classes, softmax)`).
-pub(super) fn article(g: &mut GraphBuilder, inputs: &Inputs<'_>) {
-    let Some(map) = class_map(g, inputs) else {
+pub(super) fn article(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
+    let Some(map) = trunk.map else {
         return;
     };
     let pooled = g.global_avg_pool("pool", map);
-    let classes = inputs.spec.classes;
+    let classes = spec.classes;
     let logits = g.linear("head", pooled, classes, xavier_uniform(1, classes, classes));
     g.publish("logits", logits);
 }
 
-/// A plain classifier on the encoder's deepest features. Its loss does not reach a decoder: the `map`, if there is a
-/// decoder, learns only from a loss of its own on masks.
-pub(super) fn bottleneck(g: &mut GraphBuilder, inputs: &Inputs<'_>) {
-    class_map(g, inputs);
-    let Some(deepest) = inputs.features.last() else {
+/// A plain classifier on the deepest features. Its loss does not reach a decoder: the `map`, if there is one, learns
+/// only from a loss of its own on masks.
+pub(super) fn bottleneck(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
+    let Some(deepest) = trunk.features.last() else {
         return;
     };
     let pooled = g.global_avg_pool("pool", deepest.value);
-    let dropped = g.dropout("drop", pooled, inputs.spec.dropout);
+    let dropped = g.dropout("drop", pooled, spec.dropout);
     // Not timm's ±1/√classes, which is meant for 1000 of them and with two gives logits of ±10 at the start.
-    let (channels, classes) = (deepest.channels, inputs.spec.classes);
+    let (channels, classes) = (deepest.channels, spec.classes);
     let logits = g.linear(
         "head",
         dropped,
@@ -45,11 +37,10 @@ pub(super) fn bottleneck(g: &mut GraphBuilder, inputs: &Inputs<'_>) {
     g.publish("logits", logits);
 }
 
-/// smp's segmentation head: a 3×3 convolution to a channel a class, published before softmax.
-fn class_map(g: &mut GraphBuilder, inputs: &Inputs<'_>) -> Option<NodeId> {
-    let x = inputs.decoded?;
-    let (channels, classes) = (g.channels(x), inputs.spec.classes);
-    let map = g.conv(
+/// smp's segmentation head: a 3×3 convolution to a channel a class, before softmax.
+pub(super) fn window_map(g: &mut GraphBuilder, x: NodeId, classes: usize) -> NodeId {
+    let init = xavier_uniform(3, g.channels(x), classes);
+    g.conv(
         "segmentation_head.0",
         x,
         classes,
@@ -57,8 +48,12 @@ fn class_map(g: &mut GraphBuilder, inputs: &Inputs<'_>) -> Option<NodeId> {
         1,
         Padding::Symmetric(1),
         true,
-        xavier_uniform(3, channels, classes),
-    );
-    g.publish("map", map);
-    Some(map)
+        init,
+    )
+}
+
+/// U-Net's: a 1×1 convolution to a channel a class, before softmax.
+pub(super) fn point_map(g: &mut GraphBuilder, name: &str, x: NodeId, classes: usize) -> NodeId {
+    let init = he_normal(1, g.channels(x));
+    g.conv(name, x, classes, 1, 1, Padding::Symmetric(0), true, init)
 }

@@ -17,3 +17,8 @@ pub(super) fn kaiming_uniform(kernel: usize, inputs: usize) -> Init {
 pub(super) fn xavier_uniform(kernel: usize, inputs: usize, out: usize) -> Init {
     Init::Uniform((6.0 / (kernel * kernel * (inputs + out)) as f32).sqrt())
 }
+
+/// He et al., "Delving Deep into Rectifiers", ICCV 2015, as U-Net's paper asks for: normal with deviation √(2 / fan_in).
+pub(super) fn he_normal(kernel: usize, inputs: usize) -> Init {
+    Init::Normal((2.0 / (kernel * kernel * inputs) as f32).sqrt())
+}

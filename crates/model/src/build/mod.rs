@@ -1,34 +1,45 @@
 //! Architectures as rows of tables, and the code that walks the rows into a [`Graph`].
 //!
-//! A model is encoder × decoder × head. An encoder publishes features (value, channels, reduction), and that is all
-//! a decoder sees, so every pair fits. Names of parameters are timm's under `encoder.` and
-//! segmentation_models.pytorch's under `decoder.` and `segmentation_head.`: weights pass both ways.
+//! A model is an architecture and a head. The usual architecture is encoder × decoder: an encoder publishes features
+//! (value, channels, reduction), and that is all a decoder sees, so every pair fits. Names of parameters are timm's
+//! under `encoder.` and segmentation_models.pytorch's under `decoder.` and `segmentation_head.`: weights pass both
+//! ways. The other architectures are whole networks as their papers have them ([`architectures`]).
 //!
 //! ```
 //! use model::build::{ModelSpec, build};
-//! let graph = build(&ModelSpec { encoder: "tf_efficientnet_lite0".into(), decoder: "unet".into(), ..ModelSpec::default() })?;
+//! let lite = ModelSpec { encoder: Some("tf_efficientnet_lite0".into()), ..ModelSpec::default() };
+//! let graph = build(&lite)?;
 //! assert_eq!(graph.output("map").map(|id| graph.node(id).channels), Some(2));
 //! # Ok::<(), model::build::BuildError>(())
 //! ```
 //!
-//! Every graph publishes `features.1` … `features.5` (reductions 2 … 32) and `logits`; with a decoder also
-//! `decoder` (its last block, 16 channels at full size) and `map` (a channel a class, before softmax).
+//! Every graph publishes `logits` and features, `features.N` being those at reduction 2^N (an encoder's: 1 … 5); with
+//! a decoder also `decoder` (its last value) and `map` (a channel a class, before softmax). A network that makes
+//! several maps publishes them as `map.1`, `map.2` … too. All maps are as large as the image, but for
+//! `unet_2015_valid`'s.
 
 mod decoder;
+mod eff_unet_keras;
 mod efficientnet;
 mod head;
 mod init;
 mod registry;
 mod rows;
 mod spec;
+mod tpcuar;
 mod unet;
+mod unet_2015;
 mod unetpp;
+mod unetpp_2018;
 
 use crate::graph::{Graph, GraphBuilder, NodeId};
+use spec::Architecture;
 
 pub use efficientnet::Scaling;
-pub use registry::{DecoderEntry, EncoderEntry, HeadEntry, Normalization, PaddingStyle};
-pub use registry::{decoders, encoders, find_decoder, find_encoder, find_head, heads};
+pub use registry::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry};
+pub use registry::{Normalization, PaddingStyle};
+pub use registry::{architectures, decoders, encoders, heads};
+pub use registry::{find_architecture, find_decoder, find_encoder, find_head};
 pub use spec::{BuildError, ModelSpec};
 
 /// A value that an encoder offers to decoders.
@@ -42,35 +53,70 @@ pub struct EncoderFeatures {
     pub reduction: usize,
 }
 
+impl EncoderFeatures {
+    fn of(g: &GraphBuilder, value: NodeId, reduction: usize) -> Self {
+        EncoderFeatures {
+            value,
+            channels: g.channels(value),
+            reduction,
+        }
+    }
+}
+
+/// What an architecture leaves for a head. It has published its maps.
+struct Trunk {
+    /// From the shallowest to the deepest.
+    features: Vec<EncoderFeatures>,
+    /// The decoder's last value.
+    decoded: Option<NodeId>,
+    /// The class map, a channel a class, before softmax.
+    map: Option<NodeId>,
+}
+
 /// Writes the network that `spec` names.
 ///
 /// # Errors
-/// An unknown encoder, decoder or head (the nearest known one is named), a number outside its range, or parts that
-/// do not go together.
+/// An unknown architecture, encoder, decoder or head (the nearest known one is named), a number outside its range, or
+/// parts that do not go together.
 pub fn build(spec: &ModelSpec) -> Result<Graph, BuildError> {
     let parts = spec.check()?;
     let mut g = GraphBuilder::new(spec.in_channels);
-    let features = g.scope("encoder", |g| {
-        efficientnet::write(g, parts.encoder, spec.drop_path)
-    });
-    for (i, feature) in features.iter().enumerate() {
-        g.publish(format!("features.{}", i + 1), feature.value);
+    let trunk = match parts.architecture {
+        Architecture::Assembled(encoder, decoder) => assemble(&mut g, encoder, decoder, spec),
+        Architecture::Whole(whole) => (whole.write)(&mut g, spec),
+    };
+    for feature in &trunk.features {
+        let level = feature.reduction.ilog2();
+        g.publish(format!("features.{level}"), feature.value);
     }
-    let decoded = parts
-        .decoder
-        .write
-        .map(|write| g.scope("decoder", |g| write(&mut *g, &features)));
-    if let Some(value) = decoded {
+    if let Some(value) = trunk.decoded {
         g.publish("decoder", value);
     }
-    (parts.head.write)(
-        &mut g,
-        &head::Inputs {
-            features: &features,
-            decoded,
-            spec,
-        },
-    );
-    let size_multiple = features.iter().map(|f| f.reduction).max().unwrap_or(1);
-    Ok(g.finish(size_multiple)?)
+    (parts.head.write)(&mut g, &trunk, spec);
+    let reductions = trunk.features.iter().map(|f| f.reduction);
+    Ok(g.finish(reductions.max().unwrap_or(1))?)
+}
+
+/// An encoder, a decoder, and segmentation_models.pytorch's head for the class map.
+fn assemble(
+    g: &mut GraphBuilder,
+    encoder: &EncoderEntry,
+    decoder: &DecoderEntry,
+    spec: &ModelSpec,
+) -> Trunk {
+    let features = g.scope("encoder", |g| {
+        efficientnet::write(g, encoder, spec.drop_path).features
+    });
+    let decoded = decoder
+        .write
+        .map(|write| g.scope("decoder", |g| write(&mut *g, &features)));
+    let map = decoded.map(|x| head::window_map(g, x, spec.classes));
+    if let Some(map) = map {
+        g.publish("map", map);
+    }
+    Trunk {
+        features,
+        decoded,
+        map,
+    }
 }

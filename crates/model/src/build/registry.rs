@@ -1,11 +1,37 @@
-//! All encoders, decoders and heads by name: the rows that the configuration, the command line and the tests read.
+//! All architectures, encoders, decoders and heads by name: the rows that the configuration, the command line and the tests read.
 
 use serde::Serialize;
 
 use super::efficientnet::Scaling;
-use super::rows::{DECODERS, ENCODERS, HEADS};
-use super::{BuildError, EncoderFeatures, head};
+use super::rows::{ARCHITECTURES, DECODERS, ENCODERS, HEADS};
+use super::{BuildError, EncoderFeatures, ModelSpec, Trunk};
 use crate::graph::{GraphBuilder, NodeId};
+
+/// An architecture's row.
+#[derive(Debug)]
+pub struct ArchitectureEntry {
+    /// Name in the configuration.
+    pub name: &'static str,
+    /// One line for lists.
+    pub description: &'static str,
+    /// Keys of [`ModelSpec`] that it takes beside those that all take.
+    pub keys: &'static [&'static str],
+    /// `None` for the one that is put together from an encoder and a decoder.
+    pub(super) whole: Option<WholeNetwork>,
+}
+
+/// A network that brings its own encoder and decoder.
+#[derive(Debug)]
+pub(super) struct WholeNetwork {
+    /// Input normalization.
+    pub(super) normalization: Normalization,
+    /// Whether it has a class map.
+    pub(super) has_map: bool,
+    /// Whether it drops inside, so that `dropout` means something with every head.
+    pub(super) drops: bool,
+    /// Writes it and publishes its maps.
+    pub(super) write: fn(&mut GraphBuilder, &ModelSpec) -> Trunk,
+}
 
 /// An encoder's row.
 #[derive(Debug)]
@@ -88,10 +114,15 @@ pub struct HeadEntry {
     pub name: &'static str,
     /// One line for lists.
     pub description: &'static str,
-    /// Whether its class scores are made from a decoder's output.
-    pub needs_decoder: bool,
-    /// Writes it and publishes `logits` and, with a decoder, `map`.
-    pub(super) write: fn(&mut GraphBuilder, &head::Inputs<'_>),
+    /// Whether its class scores are made from a class map.
+    pub needs_map: bool,
+    /// Writes it and publishes `logits`.
+    pub(super) write: fn(&mut GraphBuilder, &Trunk, &ModelSpec),
+}
+
+/// All architectures, the one of encoder and decoder first.
+pub fn architectures() -> &'static [ArchitectureEntry] {
+    &ARCHITECTURES
 }
 
 /// All encoders.
@@ -107,6 +138,14 @@ pub fn decoders() -> &'static [DecoderEntry] {
 /// All heads.
 pub fn heads() -> &'static [HeadEntry] {
     &HEADS
+}
+
+/// The architecture of a name.
+///
+/// # Errors
+/// [`BuildError::Unknown`] with the nearest name.
+pub fn find_architecture(name: &str) -> Result<&'static ArchitectureEntry, BuildError> {
+    find("architecture", &ARCHITECTURES, |a| a.name, name)
 }
 
 /// The encoder of a name.

@@ -1,8 +1,12 @@
 //! The rows of the registry.
 
 use super::efficientnet::Scaling;
-use super::registry::{DecoderEntry, EncoderEntry, HeadEntry, Normalization, PaddingStyle};
-use super::{head, unet, unetpp};
+use super::registry::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry, WholeNetwork};
+use super::registry::{Normalization, PaddingStyle};
+use super::spec::ENCODER_DECODER;
+use super::{ModelSpec, Trunk};
+use super::{eff_unet_keras, head, tpcuar, unet, unet_2015, unetpp, unetpp_2018};
+use crate::graph::GraphBuilder;
 
 const B: &str = "EfficientNet (squeeze-excite, SiLU), PyTorch padding";
 const TF_B: &str = "EfficientNet (squeeze-excite, SiLU), TensorFlow padding and batch norm";
@@ -43,6 +47,59 @@ pub(super) static ENCODERS: [EncoderEntry; 26] = [
     tensorflow("tf_efficientnet_lite4", TF_LITE, lite(1.4, 1.8), 380, HALF),
 ];
 
+pub(super) static ARCHITECTURES: [ArchitectureEntry; 7] = [
+    ArchitectureEntry {
+        name: ENCODER_DECODER,
+        description: "an encoder and a decoder of the lists below (Eff-UNet; U-EfficientNet, Lin & Lin's glioma net)",
+        keys: &["encoder", "decoder", "drop_path"],
+        whole: None,
+    },
+    ArchitectureEntry {
+        name: "eff_unet_keras",
+        description: "Eff-UNet/B1 to the layer as Keras's segmentation_models has it: expanded skips, conv_head",
+        keys: &["drop_path"],
+        whole: Some(WholeNetwork {
+            normalization: IMAGENET,
+            has_map: true,
+            drops: false,
+            write: eff_unet_keras::write,
+        }),
+    },
+    ArchitectureEntry {
+        name: "unet_2015",
+        description: "U-Net of 2015 with padded convolutions: the map is as large as the image",
+        keys: &["base_channels"],
+        whole: Some(segmenter(true, unet_2015::same)),
+    },
+    ArchitectureEntry {
+        name: "unet_2015_valid",
+        description: "U-Net of 2015 without padding, as in the paper: a map of 388 for an image of 572",
+        keys: &["base_channels"],
+        whole: Some(segmenter(true, unet_2015::valid)),
+    },
+    ArchitectureEntry {
+        name: "unetpp_2018",
+        description: "U-Net++ as its authors published it: deep supervision, pruning",
+        keys: &["base_channels", "pruning_level"],
+        whole: Some(segmenter(true, unetpp_2018::write)),
+    },
+    ArchitectureEntry {
+        name: "tpcuar_classifier",
+        description: "TPCUAR-Net's stage 1 in our reading: local and global path, no class map (head = \"bottleneck\")",
+        keys: &["base_channels"],
+        whole: Some(WholeNetwork {
+            has_map: false,
+            ..segmenter(false, tpcuar::classifier)
+        }),
+    },
+    ArchitectureEntry {
+        name: "tpcuar_segmenter",
+        description: "TPCUAR-Net's stage 2 in our reading: cascaded pairs of U-Nets of asymmetric residual units",
+        keys: &["base_channels"],
+        whole: Some(segmenter(false, tpcuar::segmenter)),
+    },
+];
+
 pub(super) static DECODERS: [DecoderEntry; 3] = [
     DecoderEntry {
         name: "unet",
@@ -65,16 +122,26 @@ pub(super) static HEADS: [HeadEntry; 2] = [
     HeadEntry {
         name: "article",
         description: "class scores from the mean of the class map: image labels train encoder, decoder and map",
-        needs_decoder: true,
+        needs_map: true,
         write: head::article,
     },
     HeadEntry {
         name: "bottleneck",
         description: "class scores from the mean of the deepest features; a decoder's map trains from masks only",
-        needs_decoder: false,
+        needs_map: false,
         write: head::bottleneck,
     },
 ];
+
+/// A network with a class map that starts from random weights, for which no normalization is given.
+const fn segmenter(drops: bool, write: fn(&mut GraphBuilder, &ModelSpec) -> Trunk) -> WholeNetwork {
+    WholeNetwork {
+        normalization: HALF,
+        has_map: true,
+        drops,
+        write,
+    }
+}
 
 /// timm's `efficientnet_*`.
 const fn pytorch(

@@ -5,7 +5,7 @@
 //! later block of row `d` the one before it, with all blocks and features of its own size as skips.
 
 use super::EncoderFeatures;
-use super::decoder::{CHANNELS, up_block};
+use super::decoder::{CHANNELS, Norm, up_block};
 use crate::graph::{GraphBuilder, NodeId};
 
 /// Writes the triangle and the last, full-size block `x_0_4`, which has no skip.
@@ -29,6 +29,7 @@ pub(super) fn write(g: &mut GraphBuilder, features: &[EncoderFeatures]) -> NodeI
                 below,
                 &skips(&rows, &encoded, d, l),
                 out,
+                Norm::TORCH,
             );
             rows[d].push(block);
         }
@@ -38,7 +39,8 @@ pub(super) fn write(g: &mut GraphBuilder, features: &[EncoderFeatures]) -> NodeI
         .and_then(|row| row.last())
         .copied()
         .unwrap_or(encoded[0].value);
-    up_block(g, &format!("x_0_{last}"), top, &[], CHANNELS[last])
+    let (name, out) = (format!("x_0_{last}"), CHANNELS[last]);
+    up_block(g, &name, top, &[], out, Norm::TORCH)
 }
 
 /// Blocks `x_{d+1}_{l}` … `x_{l}_{l}`, then the encoder's features of that size.

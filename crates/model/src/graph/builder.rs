@@ -44,6 +44,7 @@ impl GraphBuilder {
             params: vec![],
             outputs: vec![],
             size_multiple: 1,
+            smallest_size: 0,
         };
         GraphBuilder {
             graph,
@@ -72,6 +73,11 @@ impl GraphBuilder {
     /// Publishes a value under a name that callers and tests can ask for.
     pub fn publish(&mut self, name: impl Into<String>, id: NodeId) {
         self.graph.outputs.push((name.into(), id));
+    }
+
+    /// Only images of `smallest + k · size_multiple` pixels a side fit.
+    pub fn smallest_size(&mut self, smallest: usize) {
+        self.graph.smallest_size = smallest;
     }
 
     /// Checks and returns the graph; image sizes must be multiples of `size_multiple`.
@@ -232,6 +238,24 @@ impl GraphBuilder {
     pub fn add(&mut self, name: &str, a: NodeId, b: NodeId) -> NodeId {
         let c = self.channels(a);
         self.push(name, Op::Add, &[a, b], vec![], c)
+    }
+
+    /// Mean of values of one shape; a single value passes through.
+    pub fn mean(&mut self, name: &str, xs: &[NodeId]) -> NodeId {
+        if let [x] = xs {
+            return *x;
+        }
+        let c = xs.first().map_or(0, |x| self.channels(*x));
+        self.push(name, Op::Mean, xs, vec![], c)
+    }
+
+    /// Leaves out `margin` pixels on every side; a margin of 0 adds no node.
+    pub fn crop(&mut self, name: &str, x: NodeId, margin: usize) -> NodeId {
+        if margin == 0 {
+            x
+        } else {
+            self.unary(name, Op::Crop { margin }, x)
+        }
     }
 
     /// `x · s`, a factor a channel.

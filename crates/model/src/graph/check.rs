@@ -216,7 +216,7 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
     let inputs = match node.op {
         Op::Input { .. } => 0..=0,
         Op::Add | Op::ScaleChannels => 2..=2,
-        Op::Concat => 2..=usize::MAX,
+        Op::Concat | Op::Mean => 2..=usize::MAX,
         _ => 1..=1,
     };
     let params = match node.op {

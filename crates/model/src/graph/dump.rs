@@ -99,6 +99,7 @@ impl Op {
             Op::Activation { kind } => format!("{kind:?}").to_lowercase(),
             Op::Upsample2x { mode } => format!("up 2x {mode:?}").to_lowercase(),
             Op::DropPath { rate } | Op::Dropout { rate } => format!("{} {rate}", self.kind()),
+            Op::Crop { margin } => format!("crop {margin}"),
             _ => self.kind().to_string(),
         }
     }

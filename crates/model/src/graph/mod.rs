@@ -110,6 +110,13 @@ pub enum Op {
     Concat,
     /// Sum of two values of one shape.
     Add,
+    /// Mean of two or more values of one shape.
+    Mean,
+    /// Leaves out a margin on every side.
+    Crop {
+        /// Its width in pixels.
+        margin: usize,
+    },
     /// `x · s`, with `s` of height and width 1 (squeeze-excite).
     ScaleChannels,
     /// `[n, in] → [n, out]`; parameters `weight [in, out]`, `bias [out]`.
@@ -144,6 +151,8 @@ impl Op {
             Op::Upsample2x { .. } => "upsample2x",
             Op::Concat => "concat",
             Op::Add => "add",
+            Op::Mean => "mean",
+            Op::Crop { .. } => "crop",
             Op::ScaleChannels => "scale_channels",
             Op::Linear { .. } => "linear",
             Op::DropPath { .. } => "drop_path",
@@ -174,10 +183,15 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// Parameters and buffers in the order in which nodes claim them.
     pub params: Vec<ParamSpec>,
-    /// Named values: `logits`, `map`, `features.1` …, `decoder`.
+    /// Named values: `logits`, `map`, `map.1` …, `features.1` …, `decoder`.
     pub outputs: Vec<(String, NodeId)>,
-    /// Height and width must be multiples of this (the deepest reduction that a decoder undoes).
+    /// Height and width must be multiples of this (the deepest reduction that a decoder undoes), beyond
+    /// [`Graph::smallest_size`].
     pub size_multiple: usize,
+    /// Smallest height and width where it is not one multiple: a network without padding takes
+    /// `smallest_size + k · size_multiple`. Else 0.
+    #[serde(default)]
+    pub smallest_size: usize,
 }
 
 impl Graph {
@@ -202,6 +216,22 @@ impl Graph {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, id)| *id)
+    }
+
+    /// The class maps that deep supervision teaches: `map`, then `map.1`, `map.2` … as far as they go, each value
+    /// once (U-Net++'s final map may be one of its side maps). Empty without a `map`.
+    pub fn maps(&self) -> Vec<NodeId> {
+        let sides = (1..).map_while(|i| self.output(&format!("map.{i}")));
+        let mut maps: Vec<NodeId> = Vec::new();
+        if let Some(last) = self.output("map") {
+            maps.push(last);
+            for side in sides {
+                if !maps.contains(&side) {
+                    maps.push(side);
+                }
+            }
+        }
+        maps
     }
 
     /// Image channels that the network takes.

@@ -45,7 +45,8 @@ impl fmt::Display for Hwc {
 pub enum ShapeError {
     /// The size is no multiple of what the decoder needs.
     #[error(
-        "image size {height}x{width} does not suit this network: height and width must be multiples of {multiple}; nearest good sizes: {below} and {above}"
+        "image size {height}x{width} does not suit this network: height and width must be {}; nearest good sizes: {below} and {above}",
+        good_sizes(*.multiple, *.smallest)
     )]
     Size {
         /// Height asked for.
@@ -54,6 +55,8 @@ pub enum ShapeError {
         width: usize,
         /// What they must be multiples of.
         multiple: usize,
+        /// Counted from this size on; 0 for plain multiples.
+        smallest: usize,
         /// Nearest good size below.
         below: String,
         /// Nearest good size above.
@@ -99,16 +102,18 @@ impl Graph {
 
     /// Whether images of this size fit; the error names the nearest sizes that do.
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ShapeError> {
-        let m = self.size_multiple;
-        if height > 0 && width > 0 && height.is_multiple_of(m) && width.is_multiple_of(m) {
+        let (m, smallest) = (self.size_multiple, self.smallest_size);
+        let first = if smallest == 0 { m } else { smallest };
+        let below = |n: usize| first + n.saturating_sub(first) / m * m;
+        let above = |n: usize| first + n.saturating_sub(first).div_ceil(m) * m;
+        if below(height) == height && below(width) == width {
             return Ok(());
         }
-        let below = |n: usize| (n / m).max(1) * m;
-        let above = |n: usize| n.div_ceil(m).max(1) * m;
         Err(ShapeError::Size {
             height,
             width,
             multiple: m,
+            smallest,
             below: format!("{}x{}", below(height), below(width)),
             above: format!("{}x{}", above(height), above(width)),
         })
@@ -136,7 +141,8 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
         Op::Concat if inputs.iter().any(|i| (i.h, i.w) != (x.h, x.w)) => {
             Err("heights and widths differ".into())
         }
-        Op::Add if inputs.iter().any(|i| *i != x) => Err("shapes differ".into()),
+        Op::Add | Op::Mean if inputs.iter().any(|i| *i != x) => Err("shapes differ".into()),
+        Op::Crop { margin } => cropped(x, *margin),
         Op::ScaleChannels if inputs[1] != (Hwc { h: 1, w: 1, c: x.c }) => {
             Err("the second must be 1x1 with the channels of the first".into())
         }
@@ -153,6 +159,25 @@ fn windowed(x: Hwc, window: Window, channels: usize) -> Result<Hwc, String> {
         w: y.w,
         c: channels,
     })
+}
+
+fn cropped(x: Hwc, margin: usize) -> Result<Hwc, String> {
+    let y = x
+        .batch(1)
+        .cropped(margin)
+        .ok_or("the crop leaves nothing")?;
+    Ok(Hwc {
+        h: y.h,
+        w: y.w,
+        ..x
+    })
+}
+
+fn good_sizes(multiple: usize, smallest: usize) -> String {
+    match smallest {
+        0 => format!("multiples of {multiple}"),
+        _ => format!("{smallest} plus a multiple of {multiple}"),
+    }
 }
 
 fn node_error(node: &Node, inputs: &[Hwc], why: String) -> ShapeError {

@@ -63,7 +63,8 @@ pub fn keeps_input(op: &Op) -> bool {
         | Op::Linear { .. } => true,
         Op::BatchNorm { .. } | Op::Activation { .. } | Op::ScaleChannels => true,
         Op::Input { .. } | Op::MaxPool { .. } | Op::GlobalAvgPool | Op::Upsample2x { .. } => false,
-        Op::Concat | Op::Add | Op::DropPath { .. } | Op::Dropout { .. } => false,
+        Op::Concat | Op::Add | Op::Mean | Op::Crop { .. } => false,
+        Op::DropPath { .. } | Op::Dropout { .. } => false,
     }
 }
 

@@ -9,6 +9,7 @@ use super::monitor::Mode;
 use super::optimizer::OptimizerConfig;
 use super::schedule::ScheduleConfig;
 use super::stopping::StoppingConfig;
+use super::task::{self, Task};
 
 /// Settings of a training run. The defaults are the article's: cross-entropy, Adam at 1e-4, at most 40 epochs, the
 /// rate reduced on a plateau, early stopping, the best epoch kept.
@@ -32,6 +33,10 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Images a step; read by whoever makes the batches. Default 8.
     pub batch_size: usize,
+    /// What is taught: `classify`, `segment` (the map alone, by masks) or `both`. Left out: `both` where `map.loss`
+    /// is on, else `classify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// Loss of the class scores: `cross_entropy` or `softmax_bce` (for two classes the same). Default
     /// `cross_entropy`.
     pub loss: ClassLoss,
@@ -49,7 +54,8 @@ pub struct TrainConfig {
     /// Decay of the weights' moving average, which then is what is validated and kept; 0 for none. Default 0.
     pub ema: f64,
     /// Figure that decides which epoch is best: `val_loss`, `val_accuracy`, `loss`, `accuracy`, or `val_` and the
-    /// name of a metric (`val_auc`). Default `val_loss`.
+    /// name of a metric (`val_auc`); where masks teach, also `val_map_loss`, `val_dice`, `map_loss`. Where only they
+    /// do, `val_loss` is the map's, and there is no accuracy. Default `val_loss`.
     pub monitor: String,
     /// Direction of `monitor`: `auto`, `min`, `max`. Default `auto`.
     pub mode: Mode,
@@ -64,6 +70,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            task: None,
             epochs: 40,
             batch_size: 8,
             loss: ClassLoss::default(),
@@ -126,6 +133,11 @@ impl TrainConfig {
                 "between 0 and 1",
             ),
             (
+                map.beta.is_finite() && map.beta >= 0.0,
+                "map.beta",
+                "0 or a positive number",
+            ),
+            (
                 map.gamma.is_finite() && (map.gamma == 0.0 || map.gamma >= 1.0),
                 "map.gamma",
                 "0 or at least 1",
@@ -133,6 +145,7 @@ impl TrainConfig {
         ];
         let own = checks
             .into_iter()
+            .chain(task::checks(self))
             .find(|(good, ..)| !good)
             .map(|(_, key, must)| (key.to_string(), must));
         let optimizer = || {
@@ -149,6 +162,16 @@ impl TrainConfig {
             Some((key, must)) => Err(TrainError::Config { key, must }),
             None => Ok(()),
         }
+    }
+
+    /// What the run teaches, settled.
+    pub fn task(&self) -> Task {
+        let settled = if self.map.is_on() {
+            Task::Both
+        } else {
+            Task::Classify
+        };
+        self.task.unwrap_or(settled)
     }
 
     /// Whether training looks at masks.

@@ -6,6 +6,8 @@ use std::fmt;
 use kernels::Nhwc;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::map_loss::Masks;
+
 /// Any error of whoever makes the batches.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -14,14 +16,28 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Batch {
     /// Normalized pixels, NHWC.
     pub images: Vec<f32>,
-    /// A class number for each image.
+    /// A class number for each image; may be empty where only masks teach.
     pub labels: Vec<usize>,
-    /// `n·h·w` values of 0 or 1; NaN marks pixels (or whole images) of unknown truth.
+    /// `n·h·w` values of 0 or 1, or class numbers for losses over all classes; NaN marks pixels (or whole images) of
+    /// unknown truth.
     pub masks: Option<Vec<f32>>,
+    /// `n·h·w` factors of the pixels' losses, such as U-Net's border weights; `None` for 1 everywhere.
+    pub pixel_weights: Option<Vec<f32>>,
     /// Shape of `images`.
     pub shape: Nhwc,
     /// What messages call it, such as the names of its files.
     pub name: String,
+}
+
+impl Batch {
+    /// What is known of its pixels.
+    pub fn masks(&self) -> Option<Masks<'_>> {
+        self.masks.as_ref().map(|values| Masks {
+            values,
+            weights: self.pixel_weights.as_deref(),
+            size: (self.shape.h, self.shape.w),
+        })
+    }
 }
 
 /// Batches in order, each of which may fail to load.
@@ -85,10 +101,12 @@ pub struct BatchEvent {
     pub batches: usize,
     /// Images done in this phase.
     pub images: usize,
-    /// Mean class loss of this phase so far.
+    /// Mean class loss of this phase so far; the map's where only masks teach.
     pub loss: f64,
-    /// Share of right answers of this phase so far.
+    /// Share of right answers of this phase so far; NaN where only masks teach.
     pub accuracy: f64,
+    /// Mean Dice of this phase so far ([`PhaseRecord::dice`]).
+    pub dice: Option<f64>,
     /// Learning rate of the last step.
     pub lr: f64,
 }
@@ -128,38 +146,57 @@ pub struct EpochRecord {
 /// Means over the images of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseRecord {
-    /// Class loss.
+    /// Class loss; the map's where only masks teach.
     #[serde(deserialize_with = "nan")]
     pub loss: f64,
-    /// Share of right answers.
+    /// Share of right answers; NaN where only masks teach.
     #[serde(deserialize_with = "nan")]
     pub accuracy: f64,
     /// Loss of the class map against masks, where there are any.
     pub map_loss: Option<f64>,
+    /// In validation, the mean Dice of the images that have a known pixel: of the marked class's mask (softmax at
+    /// least ½), or, where masks hold class numbers, the mean over the classes from 1 on that the image's truth or
+    /// prediction has. 1 where truth and prediction are both empty.
+    #[serde(default)]
+    pub dice: Option<f64>,
 }
 
 impl EpochRecord {
-    /// A figure by name: `loss`, `accuracy`, `val_loss`, `val_accuracy`, `val_<metric>`.
+    /// A figure by name: `loss`, `accuracy`, `map_loss`, the same with `val_`, `val_dice`, `val_<metric>`; `None`
+    /// for what this run does not record.
     pub fn value(&self, name: &str) -> Option<f64> {
-        match name {
-            "loss" => Some(self.train.loss),
-            "accuracy" => Some(self.train.accuracy),
-            "val_loss" => self.validation.map(|v| v.loss),
-            "val_accuracy" => self.validation.map(|v| v.accuracy),
-            _ => self.metrics.get(name.strip_prefix("val_")?).copied(),
+        match name.strip_prefix("val_") {
+            None => self.train.value(name),
+            Some(name) => match self.validation.and_then(|v| v.value(name)) {
+                Some(value) => Some(value),
+                None => self.metrics.get(name).copied(),
+            },
         }
     }
 
     /// All figures by name.
     pub fn values(&self) -> BTreeMap<String, f64> {
-        let names = ["loss", "accuracy", "val_loss", "val_accuracy"]
-            .map(String::from)
-            .into_iter();
+        let own = PhaseRecord::NAMES.into_iter().map(String::from);
+        let validated = PhaseRecord::NAMES.into_iter().map(|n| format!("val_{n}"));
         let metrics = self.metrics.keys().map(|name| format!("val_{name}"));
-        names
+        own.chain(validated)
             .chain(metrics)
             .filter_map(|name| Some((name.clone(), self.value(&name)?)))
             .collect()
+    }
+}
+
+impl PhaseRecord {
+    const NAMES: [&'static str; 4] = ["loss", "accuracy", "map_loss", "dice"];
+
+    fn value(&self, name: &str) -> Option<f64> {
+        match name {
+            "loss" => Some(self.loss),
+            "accuracy" => Some(self.accuracy).filter(|v| !v.is_nan()),
+            "map_loss" => self.map_loss,
+            "dice" => self.dice,
+            _ => None,
+        }
     }
 }
 

@@ -59,13 +59,29 @@ pub enum LossError {
     /// Labels, weights or masks that do not fit the outputs.
     #[error("{found} {what} given where {expected} are needed")]
     Length {
-        /// `labels`, `class weights`, `mask pixels`.
+        /// `labels`, `class weights`, `mask pixels`, `pixel weights`.
         what: &'static str,
         /// Number given.
         found: usize,
         /// Number needed.
         expected: usize,
     },
+    /// A mask's value that the loss cannot read.
+    #[error(
+        "a mask holds {value}, but each of its pixels must be {needed}, or NaN or train.map.ignore where unknown"
+    )]
+    Mask {
+        /// The value.
+        value: f32,
+        /// What it must be.
+        needed: &'static str,
+    },
+    /// A pixel's weight that is none.
+    #[error("a pixel has the weight {0}, but it must be 0 or a positive number")]
+    PixelWeight(f32),
+    /// A batch that teaches nothing.
+    #[error("no pixel of this batch has a known truth: task = \"segment\" learns from masks alone")]
+    NoTruth,
     /// Balanced weights cannot be made.
     #[error("class_weights = \"balanced\" is not possible: class {0} has no training image")]
     EmptyClass(usize),

@@ -15,11 +15,13 @@ pub mod monitor;
 pub mod optimizer;
 pub mod schedule;
 pub mod stopping;
+pub mod task;
 
 mod config;
 mod error;
 mod event;
 mod fit;
+mod map_dice;
 mod resume;
 mod run;
 mod step;
@@ -32,3 +34,4 @@ pub use event::{
     Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
 };
 pub use fit::{Job, Outcome, Stopped, fit};
+pub use task::Task;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::fit::Job;
+use super::task::Task;
 
 /// Direction of improvement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,16 +46,25 @@ pub(super) struct Figures(Vec<(String, bool)>);
 
 impl Figures {
     pub(super) fn new(job: &Job<'_>, validated: bool) -> Self {
-        let own =
-            [("loss", false), ("accuracy", true)].map(|(name, rises)| (name.to_string(), rises));
-        let mut all = own.to_vec();
+        let task = job.config.task();
+        let mut own = vec![("loss", false)];
+        if task.classifies() {
+            own.push(("accuracy", true));
+        }
+        if task != Task::Classify {
+            own.push(("map_loss", false));
+        }
+        let named = |prefix: &str, (name, rises): (&str, bool)| (format!("{prefix}{name}"), rises);
+        let mut all: Vec<_> = own.iter().map(|figure| named("", *figure)).collect();
         if validated {
-            all.extend(own.map(|(name, rises)| (format!("val_{name}"), rises)));
-            all.extend(
-                job.metrics
-                    .iter()
-                    .map(|m| (format!("val_{}", m.name), m.rises)),
-            );
+            all.extend(own.iter().map(|figure| named("val_", *figure)));
+            if task != Task::Classify {
+                all.push(named("val_", ("dice", true)));
+            }
+            if task.classifies() {
+                let metrics = job.metrics.iter().map(|m| named("val_", (m.name, m.rises)));
+                all.extend(metrics);
+            }
         }
         Figures(all)
     }

@@ -11,6 +11,7 @@ use super::ema::Ema;
 use super::event::{Data, EpochRecord};
 use super::fit::{Job, Outcome, Stopped};
 use super::loss::{ClassObjective, LossError, same_length};
+use super::map_loss::MapObjective;
 use super::monitor::{Figures, Mode, Monitor};
 use super::optimizer::Optimizer;
 use super::resume::Best;
@@ -191,30 +192,60 @@ impl<'a> Run<'a> {
 }
 
 fn check_classes(graph: &Graph, job: &Job<'_>) -> Result<(), TrainError> {
-    let classes = job.meta.classes.len();
-    if let Some(id) = graph.output("logits")
-        && graph.node(id).channels != classes
+    let (classes, config) = (job.meta.classes.len(), job.config);
+    let channels = |name| graph.output(name).map(|id| graph.node(id).channels);
+    if config.task().classifies()
+        && let Some(scores) = channels("logits")
+        && scores != classes
     {
-        return Err(TrainError::Classes {
-            scores: graph.node(id).channels,
-            classes,
-        });
+        return Err(TrainError::Classes { scores, classes });
     }
     if let Some(weights) = &job.class_weights {
         same_length("class weights", weights.len(), classes)?;
     }
-    let map = &job.config.map;
-    if map.is_on() && graph.output("map").is_none() {
-        return Err(TrainError::Config {
-            key: "map.loss".into(),
-            must: "\"none\": this network has no class map",
+    if config.map.is_on() {
+        check_map(graph, &config.map, channels("map"), classes)?;
+    }
+    Ok(())
+}
+
+/// The map is there, and has what its loss looks at.
+fn check_map(
+    graph: &Graph,
+    map: &MapObjective,
+    channels: Option<usize>,
+    classes: usize,
+) -> Result<(), TrainError> {
+    let refuse = |key: &str, must| {
+        Err(TrainError::Config {
+            key: key.into(),
+            must,
+        })
+    };
+    let Some(channels) = channels else {
+        return refuse("map.loss", "\"none\": this network has no class map");
+    };
+    // One channel is one class against the rest, whatever the classes are called.
+    if channels != classes && channels != 1 {
+        return Err(TrainError::Classes {
+            scores: channels,
+            classes,
         });
     }
-    if map.is_on() && map.class.is_some_and(|class| class >= classes) {
-        return Err(TrainError::Config {
-            key: "map.class".into(),
-            must: "the number of a class, counted from 0",
-        });
+    if map.class.is_some_and(|class| class >= channels) {
+        return refuse("map.class", "the number of a class, counted from 0");
+    }
+    if map.loss.is_multiclass() && channels == 1 {
+        return refuse(
+            "map.loss",
+            "one on one class (\"bce\", \"dice\" …): this network's map has one channel",
+        );
+    }
+    if map.deep_supervision && graph.maps().len() < 2 {
+        return refuse(
+            "map.deep_supervision",
+            "false: this network publishes one class map only",
+        );
     }
     Ok(())
 }

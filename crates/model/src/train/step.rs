@@ -14,6 +14,7 @@ use crate::rng::Rng;
 use crate::store::Group;
 
 type Grads = Gradients<f32, Cpu>;
+type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
 /// What an epoch's training sums up.
 #[derive(Default)]
@@ -68,12 +69,7 @@ impl Run<'_> {
         place: Place,
     ) -> Result<(Scores, f64), TrainError> {
         let seed = Rng::new(self.job.seed, self.steps()).next_u64();
-        let masked = self.job.config.wants_masks() && batch.masks.is_some();
-        let heads = if masked {
-            Heads::LogitsAndMap
-        } else {
-            Heads::Logits
-        };
+        let heads = self.heads(batch);
         let taped = network
             .forward(images(batch), seed, heads)
             .map_err(|e| place.error(batch, e))?;
@@ -92,34 +88,50 @@ impl Run<'_> {
         Ok((scores, norm))
     }
 
-    /// Class loss plus weighted map loss.
-    fn loss(
-        &self,
-        taped: Taped,
-        batch: &Batch,
-    ) -> Result<(Scores, Loss<OwnedTape<f32, Cpu>>), LossError> {
-        let hits = hits(
-            &taped.logits.as_vec(),
-            taped.logits.shape().1,
-            &batch.labels,
-        );
-        let loss = self
-            .objective
-            .loss(taped.logits.put_tape(taped.tape), &batch.labels)?;
-        let mut scores = Scores {
-            loss: loss.array(),
-            hits,
-            map_loss: None,
+    /// What the batch's loss looks at.
+    fn heads(&self, batch: &Batch) -> Heads {
+        let config = self.job.config;
+        let masked = config.wants_masks() && batch.masks.is_some();
+        match (
+            config.task().classifies(),
+            masked,
+            config.map.deep_supervision,
+        ) {
+            (false, _, false) => Heads::Map,
+            (false, _, true) => Heads::Maps,
+            (true, false, _) => Heads::Logits,
+            (true, true, false) => Heads::LogitsAndMap,
+            (true, true, true) => Heads::LogitsAndMaps,
+        }
+    }
+
+    /// Class loss, map loss, or the first plus the weighted second.
+    fn loss(&self, taped: Taped, batch: &Batch) -> Result<(Scores, TapedLoss), LossError> {
+        let Taped { logits, maps, tape } = taped;
+        let mut tape = Some(tape); // for the first output; the others join it where losses are summed
+        let mut scores = Scores::default();
+        let mut loss = None;
+        if let Some(logits) = logits {
+            let hits = hits(&logits.as_vec(), logits.shape().1, &batch.labels);
+            let logits = logits.put_tape(tape.take().unwrap_or_default());
+            let class_loss = self.objective.loss(logits, &batch.labels)?;
+            scores.class = Some((class_loss.array(), hits));
+            loss = Some(class_loss);
+        }
+        let maps = maps
+            .into_iter()
+            .map(|map| map.put_tape(tape.take().unwrap_or_default()))
+            .collect();
+        let map_loss = match batch.masks() {
+            Some(masks) => self.job.config.map.mean_loss(maps, &masks)?,
+            None => None,
         };
-        let map = &self.job.config.map;
-        let (Some(values), Some(masks)) = (taped.map, &batch.masks) else {
-            return Ok((scores, loss));
+        scores.map_loss = map_loss.as_ref().map(|loss| loss.array());
+        let loss = match (loss, map_loss) {
+            (Some(loss), Some(map)) => loss.try_add(map.try_mul(self.job.config.map.weight)?)?,
+            (Some(loss), None) | (None, Some(loss)) => loss,
+            (None, None) => return Err(LossError::NoTruth),
         };
-        let Some(map_loss) = map.loss(values.put_tape(OwnedTape::default()), masks)? else {
-            return Ok((scores, loss));
-        };
-        scores.map_loss = Some(map_loss.array());
-        let loss = loss.try_add(map_loss.try_mul(map.weight)?)?;
         Ok((scores, loss))
     }
 }

@@ -1,6 +1,7 @@
 //! What batches sum up to, and where in the run a batch stands.
 
 use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
+use super::map_dice::ImageDice;
 use super::{BatchError, TrainError};
 use crate::engine::Images;
 
@@ -8,17 +9,21 @@ use crate::engine::Images;
 #[derive(Default)]
 pub(super) struct Sums {
     pub(super) images: usize,
+    labelled: usize,
     loss: f64,
-    pub(super) hits: usize,
+    hits: usize,
     map_images: usize,
     map_loss: f64,
+    dice: ImageDice,
 }
 
-/// A batch's class loss, right answers and map loss.
+/// A batch's figures: of its labels, where they are looked at, and of its masks, where they are.
+#[derive(Default)]
 pub(super) struct Scores {
-    pub(super) loss: f32,
-    pub(super) hits: usize,
+    /// Class loss and right answers.
+    pub(super) class: Option<(f32, usize)>,
     pub(super) map_loss: Option<f32>,
+    pub(super) dice: ImageDice,
 }
 
 /// Where in the run a batch stands.
@@ -32,28 +37,36 @@ pub(super) struct Place {
 
 impl Sums {
     pub(super) fn add(&mut self, batch: &Batch, scores: &Scores) {
-        let n = batch.labels.len();
+        let n = batch.shape.n;
         self.images += n;
-        self.loss += f64::from(scores.loss) * n as f64;
-        self.hits += scores.hits;
+        if let Some((loss, hits)) = scores.class {
+            self.labelled += n;
+            self.loss += f64::from(loss) * n as f64;
+            self.hits += hits;
+        }
         if let Some(loss) = scores.map_loss {
             self.map_images += n;
             self.map_loss += f64::from(loss) * n as f64;
         }
+        self.dice.add(scores.dice);
     }
 
     pub(super) fn means(&self) -> PhaseRecord {
-        let n = self.images as f64;
         let map_loss = (self.map_images > 0).then(|| self.map_loss / self.map_images as f64);
+        let loss = match self.labelled {
+            0 => map_loss.unwrap_or(f64::NAN),
+            n => self.loss / n as f64,
+        };
         PhaseRecord {
-            loss: self.loss / n,
-            accuracy: self.hits as f64 / n,
+            loss,
+            accuracy: self.hits as f64 / self.labelled as f64,
             map_loss,
+            dice: self.dice.mean(),
         }
     }
 
     pub(super) fn event(&self, place: Place, lr: f64) -> BatchEvent {
-        let PhaseRecord { loss, accuracy, .. } = self.means();
+        let means = self.means();
         let Place {
             phase,
             epoch,
@@ -66,8 +79,9 @@ impl Sums {
             batch,
             batches,
             images: self.images,
-            loss,
-            accuracy,
+            loss: means.loss,
+            accuracy: means.accuracy,
+            dice: means.dice,
             lr,
         }
     }

@@ -6,6 +6,8 @@ use dfdx::prelude::{AsArray, Cpu, NoneTape, TensorFromVec};
 
 use super::event::{Batch, Data, Metric, Observer, Phase, PhaseRecord};
 use super::loss::{ClassObjective, Logits, LossError};
+use super::map_dice::ImageDice;
+use super::map_loss::{MapObjective, Masks};
 use super::run::Run;
 use super::tally::{Place, Scores, Sums, hits, images};
 use super::{BatchError, TrainError};
@@ -64,8 +66,10 @@ impl Run<'_> {
                 .evaluate(network, &batch)
                 .map_err(|e| place.error(&batch, e))?;
             sums.add(&batch, &scores);
-            probabilities.extend(logits.data.chunks(logits.shape.c).flat_map(softmax));
-            labels.extend(&batch.labels);
+            if let Some(logits) = logits {
+                probabilities.extend(logits.data.chunks(logits.shape.c).flat_map(softmax));
+                labels.extend(&batch.labels);
+            }
             observer.batch(&sums.event(place, lr));
         }
         Ok(Some((
@@ -74,44 +78,37 @@ impl Run<'_> {
         )))
     }
 
-    fn evaluate(&self, network: &Network, batch: &Batch) -> Result<(Scores, Value), BatchError> {
-        let map = &self.job.config.map;
-        let masks = batch.masks.as_ref().filter(|_| map.is_on());
-        let outputs: &[&str] = if masks.is_some() {
-            &["logits", "map"]
-        } else {
-            &["logits"]
+    /// A batch's figures, and its class scores where they are judged.
+    fn evaluate(
+        &self,
+        network: &Network,
+        batch: &Batch,
+    ) -> Result<(Scores, Option<Value>), BatchError> {
+        let (map, classifies) = (&self.job.config.map, self.job.config.task().classifies());
+        let masks = batch.masks().filter(|_| map.is_on());
+        let outputs: &[&str] = match (classifies, masks) {
+            (false, _) => &["map"],
+            (true, None) => &["logits"],
+            (true, Some(_)) => &["logits", "map"],
         };
         let mut values = network.infer(images(batch), outputs)?.into_iter();
-        let Some(logits) = values.next() else {
-            return Err(LossError::Tensor("no output".into()).into());
-        };
-        let (shape, device) = (logits.shape, Cpu::default());
-        let tensor: Logits<NoneTape> = device
-            .try_tensor_from_vec(logits.data.clone(), (shape.n, shape.c))
-            .map_err(LossError::from)?;
-        let loss = ClassObjective::default()
-            .loss(tensor, &batch.labels)?
-            .array();
-        let mut scores = Scores {
-            loss,
-            hits: hits(&logits.data, shape.c, &batch.labels),
-            map_loss: None,
-        };
+        let logits = if classifies { values.next() } else { None };
+        let mut scores = Scores::default();
+        if let Some(logits) = &logits {
+            scores.class = Some(judge_scores(logits, &batch.labels)?);
+        }
         if let (Some(value), Some(masks)) = (values.next(), masks) {
-            let s = value.shape;
-            let tensor = device
-                .try_tensor_from_vec(value.data, (s.n, s.h, s.w, s.c))
-                .map_err(LossError::from)?;
-            scores.map_loss = map
-                .loss::<NoneTape>(tensor, masks)?
-                .map(|loss| loss.array());
+            scores.dice = ImageDice::new(&value, &masks, map)?;
+            scores.map_loss = judge_map(map, value, &masks)?;
         }
         Ok((scores, logits))
     }
 
-    /// The caller's metrics; what is not a number has none.
+    /// The caller's metrics of the class scores, where these are judged; what is not a number has none.
     fn figures(&self, probabilities: &[f32], labels: &[usize]) -> BTreeMap<String, f64> {
+        if !self.job.config.task().classifies() {
+            return BTreeMap::new();
+        }
         let usable = !labels.is_empty() && probabilities.iter().all(|p| p.is_finite());
         let compute = |m: &Metric<'_>| {
             if usable {
@@ -126,6 +123,27 @@ impl Run<'_> {
             .map(|m| (m.name.to_string(), compute(m)))
             .collect()
     }
+}
+
+/// Plain cross-entropy and right answers.
+fn judge_scores(logits: &Value, labels: &[usize]) -> Result<(f32, usize), LossError> {
+    let (n, classes) = (logits.shape.n, logits.shape.c);
+    let tensor: Logits<NoneTape> =
+        Cpu::default().try_tensor_from_vec(logits.data.clone(), (n, classes))?;
+    let loss = ClassObjective::default().loss(tensor, labels)?.array();
+    Ok((loss, hits(&logits.data, classes, labels)))
+}
+
+/// The final map's loss.
+fn judge_map(
+    objective: &MapObjective,
+    map: Value,
+    masks: &Masks<'_>,
+) -> Result<Option<f32>, LossError> {
+    let s = map.shape;
+    let tensor = Cpu::default().try_tensor_from_vec(map.data, (s.n, s.h, s.w, s.c))?;
+    let loss = objective.loss::<NoneTape>(tensor, masks)?;
+    Ok(loss.map(|loss| loss.array()))
 }
 
 fn softmax(row: &[f32]) -> Vec<f32> {

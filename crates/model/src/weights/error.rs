@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::Conventions;
+use super::{Conventions, Family};
 
 /// Why weights could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,14 @@ pub enum WeightsError {
         network: Conventions,
         /// What to do.
         hint: &'static str,
+    },
+    /// Weights of a network that pads for one image size.
+    #[error("weights file {} has the names of {family}, whose EfficientNets pad for one nominal image size whatever size the image has: from B1 on they compute something else in the last stages than any encoder of this program. Train on a `tu-tf_efficientnet_*` encoder of segmentation_models.pytorch, whose weights travel; or, if these are TensorFlow's published weights, say so with `weights convert --trained-in tensorflow`", path.display())]
+    FixedPadding {
+        /// File.
+        path: PathBuf,
+        /// Whose names it has.
+        family: Family,
     },
     /// A type of number that networks are not stored in.
     #[error("tensor `{tensor}` of {} is of type {dtype}: weights must be F32, F16, BF16 or F64", path.display())]

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::{WeightsError, torch, wrapping};
+use super::{About, WeightsError, torch, wrapping};
+use crate::checkpoint;
+use crate::graph::Graph;
 
 /// What kind of file tensors came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(super) struct Tensors {
 /// ```
 /// use model::weights::TensorFile;
 /// # let path = std::env::temp_dir().join("model_tensor_file_example.safetensors");
-/// # let spec = model::build::ModelSpec { encoder: "efficientnet_lite0".into(), ..Default::default() };
+/// # let spec = model::build::ModelSpec { encoder: Some("efficientnet_lite0".into()), ..Default::default() };
 /// # let graph = model::build::build(&spec)?;
 /// # let store = model::store::ParamStore::initialized(&graph, 1);
 /// # model::weights::save(&path, &graph, &store, &Default::default())?;
@@ -123,6 +125,18 @@ impl TensorFile {
     /// The text entries of its header (`__metadata__`).
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.tensors.metadata
+    }
+
+    /// The network of a checkpoint of this crate; `None` for any other file.
+    pub fn network(&self) -> Option<Graph> {
+        let (graph, _) = checkpoint::peek(self.metadata())?;
+        graph.check().is_ok().then_some(graph)
+    }
+
+    /// The file with what somebody says of it who knows; what it says itself must not differ ([`About::of`]).
+    pub fn with_about(mut self, about: &About) -> Self {
+        self.tensors.metadata.extend(about.to_metadata());
+        self
     }
 
     /// What was taken off, outermost first: keys of nested dicts (`state_dict`), prefixes of names (`module.`).

@@ -11,7 +11,7 @@ use super::error::{Names, WeightsError};
 use super::file::{TensorEntry, TensorFile};
 use super::fit::{Fit, stems};
 use super::layout;
-use super::names::{Conventions, ENCODER, Family, Naming, Target};
+use super::names::{Computes, Conventions, ENCODER, Family, Naming, Target};
 use crate::graph::{Graph, ParamId};
 use crate::store::ParamStore;
 
@@ -92,7 +92,8 @@ pub fn load_file(
 }
 
 /// Loads the encoder alone, from a bare file (timm's `conv_stem.weight` …) or from a whole model's. Decoder, head and
-/// the layers behind the last stage (timm's `conv_head`, `bn2`, `classifier`) are listed as ignored.
+/// the layers behind the last stage (timm's `conv_head`, `bn2`, `classifier`) that the network has not are listed as
+/// ignored.
 ///
 /// # Errors
 /// As [`load`], for the encoder's parameters.
@@ -198,8 +199,16 @@ impl Job<'_> {
 
     /// What the file says of its weights, its names or its metadata, against the network.
     fn check_conventions(&self) -> Result<(), WeightsError> {
-        let by_name = self.naming.and_then(Naming::conventions);
-        let trained = by_name.or_else(|| About::of(self.file).conventions);
+        let said = About::of(self.file).conventions;
+        let computes = self.naming.map(|n| (n.family(), n.computes()));
+        let trained = match computes {
+            Some((_, Computes::As(by_name))) => Some(by_name),
+            Some((family, Computes::FixedPadding)) if said.is_none() => {
+                let path = self.file.path().into();
+                return Err(WeightsError::FixedPadding { path, family });
+            }
+            _ => said,
+        };
         match (trained, Conventions::of_graph(self.graph)) {
             (Some(trained), Some(network)) if trained != network => {
                 Err(WeightsError::Conventions {

@@ -8,7 +8,8 @@
 //! use model::build::{ModelSpec, build};
 //! use model::store::ParamStore;
 //! use model::weights::{LoadOptions, SaveOptions, load, save};
-//! let graph = build(&ModelSpec { encoder: "efficientnet_lite0".into(), ..ModelSpec::default() })?;
+//! let lite = ModelSpec { encoder: Some("efficientnet_lite0".into()), ..ModelSpec::default() };
+//! let graph = build(&lite)?;
 //! let mut store = ParamStore::initialized(&graph, 1);
 //! let path = std::env::temp_dir().join("model_weights_example.safetensors");
 //! save(&path, &graph, &store, &SaveOptions::default())?;

@@ -53,8 +53,8 @@ impl Recognised {
             "bottleneck"
         };
         Ok(ModelSpec {
-            encoder: encoder.into(),
-            decoder: decoder.into(),
+            encoder: Some(encoder.into()),
+            decoder: Some(decoder.into()),
             head: self.head.unwrap_or(by_decoder).into(),
             classes: self.classes.unwrap_or(2).max(2),
             in_channels: self.in_channels.unwrap_or(3),
@@ -111,6 +111,7 @@ fn candidates(file: &TensorFile, in_channels: usize) -> Vec<Candidate> {
                 let has = Conventions::of_encoder(encoder);
                 Some(format!("trained with {trained}; this encoder has {has}"))
             }
+            Err(error @ WeightsError::FixedPadding { .. }) => Some(error.to_string()),
             Err(_) => return None,
         };
         Some(Candidate {
@@ -123,8 +124,8 @@ fn candidates(file: &TensorFile, in_channels: usize) -> Vec<Candidate> {
 
 fn encoder_graph(encoder: &str, in_channels: usize) -> Option<Graph> {
     let spec = ModelSpec {
-        encoder: encoder.into(),
-        decoder: "none".into(),
+        encoder: Some(encoder.into()),
+        decoder: Some("none".into()),
         head: "bottleneck".into(),
         in_channels,
         ..ModelSpec::default()

@@ -38,16 +38,16 @@ pub struct Step {
 /// Forward in training mode, mean cross-entropy of the logits, backward.
 pub fn step(network: &Network, batch: &Batch) -> Step {
     let taped = network.forward(batch.images(), 0, Heads::Logits).unwrap();
-    let logits = taped.logits.as_vec();
-    let (n, classes) = *taped.logits.shape();
+    let scores = taped.logits.unwrap();
+    let logits = scores.as_vec();
+    let (n, classes) = *scores.shape();
     let onehot = batch
         .targets
         .iter()
         .flat_map(|t| (0..classes).map(move |c| f32::from(u8::from(c == *t))))
         .collect::<Vec<_>>();
     let target = Cpu::default().tensor_from_vec(onehot, (n, classes));
-    let loss = (taped.logits.put_tape(taped.tape).log_softmax::<Axis<1>>() * target)
-        .sum::<Rank0, _>()
+    let loss = (scores.put_tape(taped.tape).log_softmax::<Axis<1>>() * target).sum::<Rank0, _>()
         * (-1.0 / n as f32);
     Step {
         loss: loss.array(),

@@ -6,7 +6,7 @@
 use kernels::conv2d::PartGradient;
 use kernels::{
     Accumulate, Activation, Buffer, Epilogue, Nhwc, Window, activation, batch_norm, bias, concat,
-    conv_transpose2x2, depthwise, elementwise, linear, pool, resize,
+    conv_transpose2x2, crop, depthwise, elementwise, linear, pool, resize,
 };
 use model::graph::{Interpolation, Op};
 
@@ -35,6 +35,8 @@ pub(super) fn each(layer: &Layer, timer: Timer<'_>) {
         Op::Upsample2x { mode } => upsample(xs, ys, mode, timer),
         Op::Concat => join(&layer.inputs, ys, timer),
         Op::Add => add(xs, timer),
+        Op::Mean => mean(xs, layer.inputs.len(), timer),
+        Op::Crop { margin } => crop_calls(xs, ys, margin, timer),
         Op::ScaleChannels => scale(xs, timer),
         Op::DropPath { .. } => drop_path(xs, timer),
     }
@@ -242,6 +244,34 @@ fn add(xs: Nhwc, timer: Timer<'_>) {
     timer(Part::Input, Work::Bytes(moved(xs, 4)), &mut || {
         elementwise::accumulate(&y, &mut da, REPLACE);
         elementwise::accumulate(&y, &mut db, REPLACE);
+    });
+}
+
+/// The first of the values replaces, the others add.
+fn mean(xs: Nhwc, count: usize, timer: Timer<'_>) {
+    let (x, mut y, factor) = (values(xs.len()), values(xs.len()), [1.0 / count as f32]);
+    let mut share = |acc| elementwise::scale_samples(&x, xs.len(), &factor, &mut y, acc);
+    timer(
+        Part::Forward,
+        Work::Bytes(moved(xs, 3 * count - 1)),
+        &mut || {
+            share(REPLACE);
+            (1..count).for_each(|_| share(Accumulate::Add));
+        },
+    );
+    timer(Part::Input, Work::Bytes(moved(xs, 2 * count)), &mut || {
+        (0..count).for_each(|_| share(REPLACE))
+    });
+}
+
+fn crop_calls(xs: Nhwc, ys: Nhwc, margin: usize, timer: Timer<'_>) {
+    let (mut x, mut y) = (values(xs.len()), values(ys.len()));
+    timer(Part::Forward, Work::Bytes(moved(ys, 2)), &mut || {
+        crop::forward(&x, xs, margin, &mut y)
+    });
+    let work = Work::Bytes(moved(xs, 1) + moved(ys, 2));
+    timer(Part::Input, work, &mut || {
+        crop::backward(&y, xs, margin, &mut x, REPLACE)
     });
 }
 

@@ -65,8 +65,8 @@ impl Workload {
             }
         }
         let graph = build(&ModelSpec {
-            encoder: self.encoder.clone(),
-            decoder: self.decoder.clone(),
+            encoder: Some(self.encoder.clone()),
+            decoder: Some(self.decoder.clone()),
             ..ModelSpec::default()
         })?;
         graph.check_size(self.size, self.size)?;

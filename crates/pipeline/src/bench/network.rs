@@ -185,6 +185,7 @@ fn random_batch(work: &Workload) -> Batch {
         images: (0..shape.len()).map(|_| rng.normal()).collect(),
         labels: (0..work.batch).map(|i| i % 2).collect(),
         masks: None,
+        pixel_weights: None,
         shape,
         name: "random images".into(),
     }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
-use dataset::SplitPolicy;
-use dataset::phantom::PhantomConfig;
+use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
+use dataset::{Dealt, SplitPolicy};
 use model::build::{self, ModelSpec};
+use model::graph::Graph;
 use model::train::{TrainConfig, TrainError};
 use model::weights::{About, InputNormalization, TensorFile};
 
@@ -125,28 +126,69 @@ pub(super) fn train(keys: &Keys<'_>, config: &TrainConfig) -> Result<(), ConfigE
     })
 }
 
-/// Overlays of a map that nothing teaches would show noise.
+/// Overlays of a map that nothing teaches would show noise, and a map that is smaller than its image lies on nothing.
 pub(super) fn class_map(
     keys: &Keys<'_>,
-    spec: &ModelSpec,
+    (spec, graph): (&ModelSpec, &Graph),
     train: &TrainConfig,
+    image: &ImageSettings,
     stages: &[&dyn Stage],
 ) -> Result<(), ConfigError> {
     let wanted = stages
         .iter()
         .any(|s| s.writes().contains(&Artifact::Overlays));
-    let no_map = spec.decoder == "none";
+    let no_map = graph.output("map").is_none();
+    if let Some((height, width)) = smaller_map(graph, image)
+        && (wanted || train.wants_masks())
+    {
+        let key = if wanted {
+            "pipeline.stages"
+        } else {
+            "train.map"
+        };
+        return Err(keys.refuse(
+            key,
+            format!(
+                "the class map of {} is {height}x{width} for an image of {}x{}, so that neither overlays nor masks fit it; \
+                 leave out the stage \"segment\" and train.map, or choose another architecture",
+                spec.label(),
+                image.height,
+                image.width
+            ),
+        ));
+    }
     if wanted && (no_map || (spec.head != "article" && !train.wants_masks())) {
         return Err(keys.refuse(
             "pipeline.stages",
             format!(
-                "the stage \"segment\" needs a class map that training reaches, and head = \"{}\" with decoder = \"{}\" has none; \
+                "the stage \"segment\" needs a class map that training reaches, and this network ({}) has none; \
                  use head = \"article\", teach the map by masks (train.map.loss), or leave the stage out",
-                spec.head, spec.decoder
+                spec.label()
             ),
         ));
     }
     Ok(())
+}
+
+/// Height and width of a class map that is smaller than the image.
+fn smaller_map(graph: &Graph, image: &ImageSettings) -> Option<(usize, usize)> {
+    let map = graph.output("map")?;
+    let shape = graph.shapes(image.height, image.width).ok()?[map.index()];
+    ((shape.h, shape.w) != (image.height, image.width)).then_some((shape.h, shape.w))
+}
+
+/// Weights for an encoder need one in timm's names.
+fn has_encoder(keys: &Keys<'_>, spec: &ModelSpec, graph: &Graph) -> Result<(), ConfigError> {
+    if graph.params.iter().any(|p| p.name.starts_with("encoder.")) {
+        return Ok(());
+    }
+    Err(keys.refuse(
+        "model.pretrained",
+        format!(
+            "the network ({}) has no EfficientNet encoder to load; leave the key out",
+            spec.label()
+        ),
+    ))
 }
 
 /// Network and image size agree, before a single image is read.
@@ -155,7 +197,7 @@ pub(super) fn model(
     spec: &ModelSpec,
     classes: usize,
     image: &ImageSettings,
-) -> Result<(), ConfigError> {
+) -> Result<Graph, ConfigError> {
     for (key, instead) in [
         ("classes", "the class folders decide it"),
         ("in_channels", "image.channels decides it"),
@@ -172,17 +214,25 @@ pub(super) fn model(
     let graph = build::build(&spec).map_err(|e| keys.refuse("model", e.to_string()))?;
     graph
         .check_size(image.height, image.width)
-        .map_err(|e| keys.refuse("image.size", e.to_string()))
+        .map_err(|e| keys.refuse("image.size", e.to_string()))?;
+    Ok(graph)
 }
 
-/// The input normalization that pretrained weights say they were trained with.
+/// The input normalization that pretrained weights say they were trained with. A network that cannot take any is refused
+/// first: it is what the user has to change, whatever the file holds.
 pub(super) fn trained_with(
     keys: &Keys<'_>,
+    spec: &ModelSpec,
     pretrained: Option<&Path>,
 ) -> Result<Option<InputNormalization>, ConfigError> {
     let Some(path) = pretrained else {
         return Ok(None);
     };
+    // Classes and channels are not known yet, and an encoder has its names without them; what cannot be built is
+    // refused with all else that is wrong with the network.
+    if let Ok(graph) = build::build(spec) {
+        has_encoder(keys, spec, &graph)?;
+    }
     let file =
         TensorFile::read(path).map_err(|e| keys.refuse("model.pretrained", e.to_string()))?;
     Ok(About::of(&file).normalization)
@@ -191,7 +241,7 @@ pub(super) fn trained_with(
 pub(super) fn image(
     keys: &Keys<'_>,
     raw: raw::Image,
-    encoder: &str,
+    spec: &ModelSpec,
     trained_with: Option<&InputNormalization>,
 ) -> Result<ImageSettings, ConfigError> {
     let raw::Size(height, width) = raw.size;
@@ -202,11 +252,14 @@ pub(super) fn image(
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
+    if let Some(raw::Size(rows, columns)) = raw.crop {
+        keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
+    }
     let trained_with = trained_with.map(|n| n.channels(raw.channels));
     let InputNormalization { mean, std } = match (&raw.normalization, trained_with) {
         (raw::Normalization::Named(name), Some(weights)) if name == "auto" => weights,
         (chosen, weights) => {
-            let chosen = normalization(keys, chosen, raw.channels, encoder)?;
+            let chosen = normalization(keys, chosen, raw.channels, spec)?;
             agree(keys, &chosen, weights.as_ref())?;
             chosen
         }
@@ -214,6 +267,8 @@ pub(super) fn image(
     Ok(ImageSettings {
         height,
         width,
+        fit: raw.fit,
+        crop: raw.crop.map(|raw::Size(rows, columns)| (rows, columns)),
         channels: raw.channels,
         mean,
         std,
@@ -242,7 +297,7 @@ fn normalization(
     keys: &Keys<'_>,
     raw: &raw::Normalization,
     channels: usize,
-    encoder: &str,
+    spec: &ModelSpec,
 ) -> Result<InputNormalization, ConfigError> {
     const KEY: &str = "image.normalization";
     let chosen = match raw {
@@ -263,11 +318,10 @@ fn normalization(
             });
         }
         raw::Normalization::Named(name) => match name.as_str() {
-            "auto" => {
-                build::find_encoder(encoder)
-                    .map_err(|e| keys.refuse("model.encoder", e.to_string()))?
-                    .normalization
-            }
+            "auto" => spec.normalization().map_err(|e| {
+                let key = e.key().map_or("model".into(), |key| format!("model.{key}"));
+                keys.refuse(&key, e.to_string())
+            })?,
             "half" => build::Normalization::HALF,
             "imagenet" => build::Normalization::IMAGENET,
             other => {
@@ -286,6 +340,10 @@ pub(super) fn policy(
 ) -> Result<SplitPolicy, ConfigError> {
     let share =
         |key: &str, value: f64| keys.within(&format!("data.validation.{key}"), value, 0.01, 0.9);
+    let images = |key: &str, value: usize| {
+        keys.within(&format!("data.validation.{key}"), value, 1, usize::MAX)
+    };
+    validation_keys(keys, raw.policy)?;
     Ok(match raw.policy {
         raw::Policy::Official => SplitPolicy::Official,
         raw::Policy::FromTrain => SplitPolicy::ValidationFromTrain {
@@ -298,17 +356,167 @@ pub(super) fn policy(
             test: share("test_fraction", raw.test_fraction)?,
             seed,
         },
+        raw::Policy::Count => SplitPolicy::Count {
+            val: images("count", raw.count)?,
+            test: images("test_count", raw.test_count)?,
+            by: match raw.by {
+                raw::By::Seed => Dealt::Seed(seed),
+                raw::By::Order => Dealt::Order,
+            },
+        },
+        raw::Policy::List => SplitPolicy::List(raw.lists.clone()),
     })
+}
+
+/// A key of another policy would be read by nobody.
+fn validation_keys(keys: &Keys<'_>, policy: raw::Policy) -> Result<(), ConfigError> {
+    let of_counts = ["count", "test_count", "by"];
+    let foreign: &[&str] = match policy {
+        raw::Policy::Count => &["lists"],
+        raw::Policy::List => &of_counts,
+        _ => &["count", "test_count", "by", "lists"],
+    };
+    for key in foreign {
+        let key = format!("data.validation.{key}");
+        if keys.tree.get(&key).is_some() {
+            let policy = if key.ends_with("lists") {
+                "list"
+            } else {
+                "count"
+            };
+            return Err(keys.refuse(
+                &key,
+                format!("this is read with policy = \"{policy}\" only"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Keys of `[data]` that do not go together.
+pub(super) fn data(keys: &Keys<'_>, raw: &raw::Data) -> Result<(), ConfigError> {
+    layout(keys, raw)?;
+    masks(keys, raw)?;
+    raw.mask
+        .check()
+        .map_err(|reason| keys.refuse("data.mask", reason))?;
+    let known: Vec<&str> = raw.classes.iter().map(String::as_str).collect();
+    match raw
+        .names
+        .keys()
+        .find(|name| !known.is_empty() && !known.contains(&name.as_str()))
+    {
+        None => Ok(()),
+        Some(name) => Err(keys.refuse(
+            &format!("data.names.{name}"),
+            format!("\"{name}\" is no class{}", did_you_mean(name, &known)),
+        )),
+    }
+}
+
+fn layout(keys: &Keys<'_>, raw: &raw::Data) -> Result<(), ConfigError> {
+    let only = [
+        ("data.images", raw::Layout::Images),
+        ("data.csv", raw::Layout::Csv),
+    ];
+    for (key, layout) in only {
+        if raw.layout != layout && keys.tree.get(key).is_some() {
+            let (wanted, found) = (layout.name(), raw.layout.name());
+            let message = format!("this is read with layout = \"{wanted}\", not \"{found}\"");
+            return Err(keys.refuse(key, message));
+        }
+    }
+    if raw.layout == raw::Layout::Csv && raw.folders.is_some() {
+        let message = "the table's split column says what is in which split; leave the folders out";
+        return Err(keys.refuse("data.folders", message));
+    }
+    if raw.layout == raw::Layout::Csv && raw.csv.file.is_none() {
+        return Err(keys.refuse(
+            "data.csv",
+            "name the table: csv = { file = \"images.csv\" }",
+        ));
+    }
+    if raw.layout == raw::Layout::Images && raw.classes.len() > 1 {
+        let message =
+            "with layout = \"images\" no folder tells classes apart; give one name or none";
+        return Err(keys.refuse("data.classes", message));
+    }
+    Ok(())
+}
+
+fn masks(keys: &Keys<'_>, raw: &raw::Data) -> Result<(), ConfigError> {
+    let has_column = raw.layout == raw::Layout::Csv && raw.csv.mask.is_some();
+    if has_column && raw.masks.is_some() {
+        let message = "the masks are named by csv.mask already; keep one of the two";
+        return Err(keys.refuse("data.masks", message));
+    }
+    if let Some(pattern) = raw.masks.as_ref().filter(|masks| masks.contains("{stem}")) {
+        if pattern.contains('/') {
+            let message = "a pattern with {stem} is a file name beside the image; for another folder give the folder";
+            return Err(keys.refuse("data.masks", message));
+        }
+        if raw.layout == raw::Layout::Csv {
+            let message = "a table names its masks by a column: csv.mask";
+            return Err(keys.refuse("data.masks", message));
+        }
+    }
+    if has_column || raw.masks.is_some() {
+        return Ok(());
+    }
+    let of_masks = ["mask", "on_bad_mask", "on_missing_mask", "resize_masks"];
+    let unread = of_masks
+        .iter()
+        .find(|key| keys.tree.get(&format!("data.{key}")).is_some());
+    match unread {
+        // Phantoms have masks of their own.
+        Some(key) if keys.tree.get("phantom").is_none() => Err(keys.refuse(
+            &format!("data.{key}"),
+            "there are no masks: name them by data.masks",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Training that reads masks, or pieces of images, needs masks.
+pub(super) fn mask_use(
+    keys: &Keys<'_>,
+    has_masks: bool,
+    train: &TrainConfig,
+    image: &ImageSettings,
+    stages: &[&dyn Stage],
+) -> Result<(), ConfigError> {
+    if train.wants_masks() && !has_masks {
+        let key = match keys.tree.get("phantom").is_some() {
+            true => "phantom.masks",
+            false => "data.masks",
+        };
+        let message = format!("the map cannot be taught without masks: name them by {key}");
+        return Err(keys.refuse("train.map", message));
+    }
+    if image.crop.is_some() && !(has_masks && train.wants_masks()) {
+        let message = "a piece of an image may not show what its class is about; crops need masks that teach the map \
+                       (data.masks and train.map.loss)";
+        return Err(keys.refuse("image.crop", message));
+    }
+    let overlays = |stage: &&&dyn Stage| stage.writes().contains(&Artifact::Overlays);
+    if let (Some(_), Some(stage)) = (image.crop, stages.iter().find(overlays)) {
+        let message = format!(
+            "the stage \"{}\" paints whole images, which a network of crops does not see; leave it out",
+            stage.name()
+        );
+        return Err(keys.refuse("image.crop", message));
+    }
+    Ok(())
 }
 
 pub(super) fn positive(
     keys: &Keys<'_>,
     positive: Option<&str>,
     classes: &[String],
+    names: &std::collections::BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
-    let Some(name) =
-        positive.filter(|name| !classes.is_empty() && !classes.iter().any(|c| c == name))
-    else {
+    let known = |name: &str| classes.iter().any(|c| c == name) || names.values().any(|n| n == name);
+    let Some(name) = positive.filter(|name| !classes.is_empty() && !known(name)) else {
         return Ok(());
     };
     let known: Vec<&str> = classes.iter().map(String::as_str).collect();
@@ -329,10 +537,52 @@ pub(super) fn limit(keys: &Keys<'_>, limit: Option<usize>) -> Result<(), ConfigE
     })
 }
 
-pub(super) fn phantom(
-    keys: &Keys<'_>,
-    config: PhantomConfig,
-) -> Result<PhantomConfig, ConfigError> {
+/// Keys of another phantom than the one drawn are refused, and so are values out of range.
+pub(super) fn phantom(keys: &Keys<'_>, raw: &raw::Phantom) -> Result<Subject, ConfigError> {
+    for (kind, name, own) in raw::PhantomKind::OWN_KEYS {
+        let unread = own.iter().map(|key| format!("phantom.{key}"));
+        let mut unread = unread.filter(|key| kind != raw.kind && keys.tree.get(key).is_some());
+        if let Some(key) = unread.next() {
+            return Err(keys.refuse(&key, format!("this is read with kind = \"{name}\" only")));
+        }
+    }
+    let (size, seed) = (raw.size, raw.seed);
+    match raw.kind {
+        raw::PhantomKind::Chest => chest(keys, chest_config(raw)).map(Subject::Chest),
+        raw::PhantomKind::Cells => {
+            keys.within("phantom.size", size, 32, 4096)?;
+            let images = keys.within("phantom.images", raw.images, 1, 100_000)?;
+            Ok(Subject::Cells(CellsConfig { size, images, seed }))
+        }
+        raw::PhantomKind::Heads => {
+            keys.within("phantom.size", size, 32, 4096)?;
+            let [train, test] = raw.per_class;
+            keys.within("phantom.per_class", train.min(test), 1, 100_000)?;
+            Ok(Subject::Heads(HeadsConfig {
+                size,
+                train,
+                test,
+                seed,
+            }))
+        }
+    }
+}
+
+fn chest_config(raw: &raw::Phantom) -> PhantomConfig {
+    let class = |[normal, pneumonia]: [usize; 2]| ClassImages { normal, pneumonia };
+    PhantomConfig {
+        size: raw.size,
+        train: class(raw.train),
+        val: class(raw.val),
+        test: class(raw.test),
+        images_per_patient: raw.images_per_patient,
+        difficulty: raw.difficulty,
+        seed: raw.seed,
+        ..PhantomConfig::default()
+    }
+}
+
+fn chest(keys: &Keys<'_>, config: PhantomConfig) -> Result<PhantomConfig, ConfigError> {
     keys.within("phantom.size", config.size, 16, 4096)?;
     keys.within("phantom.difficulty", config.difficulty, 0.0, 1.0)?;
     keys.within(

@@ -4,7 +4,10 @@
 use model::engine::Precision;
 use serde::Deserialize;
 
-use dataset::{OfficialVal, OnBadImage, PatientRule, SplitFolders};
+use dataset::{
+    CsvLayout, Fit, MaskCoding, OfficialVal, OnBadImage, OnMask, PatientRule, SplitFolders,
+    SplitLists,
+};
 
 /// Tables of a pipeline file.
 pub(super) const TABLES: [&str; 11] = [
@@ -42,15 +45,69 @@ impl Default for Pipeline {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Data {
     pub(super) dir: String,
+    pub(super) layout: Layout,
+    pub(super) images: Option<String>,
+    pub(super) csv: Csv,
     pub(super) classes: Vec<String>,
+    pub(super) names: std::collections::BTreeMap<String, String>,
     pub(super) positive: Option<String>,
-    pub(super) folders: SplitFolders,
+    pub(super) folders: Option<SplitFolders>,
     pub(super) patients: Vec<PatientRule>,
     pub(super) masks: Option<String>,
+    pub(super) mask: MaskCoding,
+    pub(super) on_bad_mask: OnMask,
+    pub(super) on_missing_mask: OnMask,
+    pub(super) resize_masks: bool,
     pub(super) regions: std::collections::BTreeMap<String, String>,
     pub(super) on_bad_image: OnBadImage,
     pub(super) validation: Validation,
     pub(super) limit_per_class: Option<usize>,
+}
+
+/// How images and classes lie below `dir`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Layout {
+    #[default]
+    Classes,
+    Images,
+    Csv,
+}
+
+impl Layout {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Layout::Classes => "classes",
+            Layout::Images => "images",
+            Layout::Csv => "csv",
+        }
+    }
+}
+
+/// The table and its columns' names.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Csv {
+    pub(super) file: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) mask: Option<String>,
+    pub(super) class: Option<String>,
+    pub(super) split: Option<String>,
+    pub(super) patient: Option<String>,
+}
+
+impl Csv {
+    /// The same for a table that was found.
+    pub(super) fn layout(self, file: std::path::PathBuf) -> CsvLayout {
+        CsvLayout {
+            file,
+            path: self.path,
+            mask: self.mask,
+            class: self.class,
+            split: self.split,
+            patient: self.patient,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +117,10 @@ pub(super) struct Validation {
     pub(super) fraction: f64,
     pub(super) test_fraction: f64,
     pub(super) official_val: OfficialVal,
+    pub(super) count: usize,
+    pub(super) test_count: usize,
+    pub(super) by: By,
+    pub(super) lists: SplitLists,
 }
 
 impl Default for Validation {
@@ -69,8 +130,20 @@ impl Default for Validation {
             fraction: 0.1,
             test_fraction: 0.2,
             official_val: OfficialVal::MergeIntoTrain,
+            count: 0,
+            test_count: 0,
+            by: By::Seed,
+            lists: SplitLists::default(),
         }
     }
+}
+
+/// Which images a count takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum By {
+    Seed,
+    Order,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -79,12 +152,16 @@ pub(super) enum Policy {
     FromTrain,
     Official,
     Holdout,
+    Count,
+    List,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Image {
     pub(super) size: Size,
+    pub(super) fit: Fit,
+    pub(super) crop: Option<Size>,
     pub(super) channels: usize,
     pub(super) normalization: Normalization,
     pub(super) cache_mib: usize,
@@ -94,6 +171,8 @@ impl Default for Image {
     fn default() -> Self {
         Image {
             size: Size(224, 224),
+            fit: Fit::Stretch,
+            crop: None,
             channels: 3,
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
@@ -284,13 +363,63 @@ impl Default for Report {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Phantom {
+    pub(super) kind: PhantomKind,
+    pub(super) images: usize,
+    pub(super) per_class: [usize; 2],
     pub(super) size: usize,
     pub(super) train: [usize; 2],
     pub(super) val: [usize; 2],
     pub(super) test: [usize; 2],
     pub(super) images_per_patient: usize,
     pub(super) difficulty: f64,
+    pub(super) masks: Option<PhantomMasks>,
     pub(super) seed: u64,
+}
+
+/// What is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PhantomKind {
+    Chest,
+    Cells,
+    Heads,
+}
+
+impl PhantomKind {
+    /// Its name, and the keys that the others do not have.
+    pub(super) const OWN_KEYS: [(Self, &'static str, &'static [&'static str]); 3] = [
+        (
+            Self::Chest,
+            "chest",
+            &[
+                "train",
+                "val",
+                "test",
+                "images_per_patient",
+                "difficulty",
+                "masks",
+            ],
+        ),
+        (Self::Cells, "cells", &["images"]),
+        (Self::Heads, "heads", &["per_class"]),
+    ];
+}
+
+/// Which of the phantom's masks teach the map.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PhantomMasks {
+    Lungs,
+    Opacity,
+}
+
+impl PhantomMasks {
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            PhantomMasks::Lungs => "lungs",
+            PhantomMasks::Opacity => "opacity",
+        }
+    }
 }
 
 impl Default for Phantom {
@@ -306,13 +435,18 @@ impl Default for Phantom {
             ..
         } = Default::default();
         let pair = |c: dataset::phantom::ClassImages| [c.normal, c.pneumonia];
+        let heads = dataset::phantom::HeadsConfig::default();
         Phantom {
+            kind: PhantomKind::Chest,
+            images: dataset::phantom::CellsConfig::default().images,
+            per_class: [heads.train, heads.test],
             size,
             train: pair(train),
             val: pair(val),
             test: pair(test),
             images_per_patient,
             difficulty,
+            masks: None,
             seed,
         }
     }

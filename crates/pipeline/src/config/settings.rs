@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use augment::AugmentConfig;
-use dataset::phantom::{ClassImages, PhantomConfig};
-use dataset::{IndexConfig, SplitPolicy};
+use dataset::phantom::Subject;
+use dataset::{
+    Fit, IndexConfig, Layout, MaskCoding, MaskConfig, MaskPlace, PixelValue, SplitFolders,
+    SplitPolicy,
+};
 use model::build::ModelSpec;
 use model::engine::Precision;
 use model::graph::Graph;
@@ -72,7 +75,7 @@ pub struct DataSettings {
     /// Named trees of masks that only judge where the class map lights up.
     pub regions: Vec<(String, PathBuf)>,
     /// Set where the data are phantoms, which are then made in [`IndexConfig::root`]'s parent.
-    pub phantom: Option<PhantomConfig>,
+    pub phantom: Option<Subject>,
 }
 
 /// How an image enters the network.
@@ -82,6 +85,10 @@ pub struct ImageSettings {
     pub height: usize,
     /// Pixels across.
     pub width: usize,
+    /// How an image of another shape fills that.
+    pub fit: Fit,
+    /// Rows and columns of the windows that training cuts at random from larger images.
+    pub crop: Option<(usize, usize)>,
     /// 1 or 3.
     pub channels: usize,
     /// Subtracted from values in [0, 1], one a channel.
@@ -158,16 +165,17 @@ pub(super) fn checked(
         .pretrained
         .map(|path| paths.weights("model.pretrained", &path))
         .transpose()?;
-    let trained_with = check::trained_with(&keys, pretrained.as_deref())?;
-    let image = check::image(&keys, image, &model.encoder, trained_with.as_ref())?;
+    let trained_with = check::trained_with(&keys, &model, pretrained.as_deref())?;
+    let image = check::image(&keys, image, &model, trained_with.as_ref())?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
     };
     let raw_data: raw::Data = table(&tree, "data")?;
-    check::model(&keys, &model, raw_data.classes.len(), &image)?;
-    check::class_map(&keys, &model, &train, &stages)?;
+    let graph = check::model(&keys, &model, raw_data.classes.len(), &image)?;
+    check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
     let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    check::mask_use(&keys, data.index.masks.is_some(), &train, &image, &stages)?;
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
@@ -233,78 +241,180 @@ fn data(
         .get("phantom")
         .map(|node| decode(node, "phantom", &[]))
         .transpose()?;
-    let phantom = phantom
-        .map(|raw| check::phantom(keys, phantom_config(&raw)))
-        .transpose()?;
+    let phantom_masks = phantom.as_ref().and_then(|raw: &raw::Phantom| raw.masks);
+    let phantom = phantom.map(|raw| check::phantom(keys, &raw)).transpose()?;
+    check::data(keys, &raw)?;
     let policy = check::policy(keys, &raw.validation, seed)?;
-    let (root, masks, regions) = match &phantom {
-        Some(config) => {
-            let made = phantom_folder(runs, config);
-            let regions = vec![
-                ("lungs".into(), made.join("masks/lungs")),
-                ("opacity".into(), made.join("masks/opacity")),
-            ];
-            (made.join("images"), None, regions)
-        }
-        None => {
-            let root = paths.existing("data.dir", &raw.dir)?;
-            let masks = raw
-                .masks
-                .map(|path| paths.existing("data.masks", &path))
-                .transpose()?;
-            let region = |(name, path): (&String, &String)| {
-                Ok((
-                    name.clone(),
-                    paths.existing(&format!("data.regions.{name}"), path)?,
-                ))
-            };
-            (
-                root,
-                masks,
-                raw.regions
-                    .iter()
-                    .map(region)
-                    .collect::<Result<_, ConfigError>>()?,
-            )
-        }
-    };
-    check::positive(keys, raw.positive.as_deref(), &raw.classes)?;
+    check::positive(keys, raw.positive.as_deref(), &raw.classes, &raw.names)?;
     check::limit(keys, raw.limit_per_class)?;
+    let Place {
+        root,
+        layout,
+        splits,
+        masks,
+        regions,
+    } = match &phantom {
+        Some(subject) => of_phantom(runs, subject, phantom_masks, &raw),
+        None => of_folder(paths, &raw)?,
+    };
+    let named = |name: String| raw.names.get(&name).cloned().unwrap_or(name);
     let index = IndexConfig {
         root,
-        splits: raw.folders,
+        splits,
+        layout,
         classes: raw.classes,
+        class_names: raw.names.clone(),
         patients: raw.patients,
         masks,
         on_bad_image: raw.on_bad_image,
     };
+    let positive = raw.positive.map(named);
     Ok(DataSettings {
         index,
         policy,
         limit_per_class: raw.limit_per_class,
-        positive: raw.positive,
+        positive,
         regions,
         phantom,
     })
 }
 
-fn phantom_config(raw: &raw::Phantom) -> PhantomConfig {
-    let class = |[normal, pneumonia]: [usize; 2]| ClassImages { normal, pneumonia };
-    PhantomConfig {
-        size: raw.size,
-        train: class(raw.train),
-        val: class(raw.val),
-        test: class(raw.test),
-        images_per_patient: raw.images_per_patient,
-        difficulty: raw.difficulty,
-        seed: raw.seed,
-        ..PhantomConfig::default()
+/// Where images and masks lie.
+struct Place {
+    root: PathBuf,
+    layout: Layout,
+    splits: SplitFolders,
+    masks: Option<MaskConfig>,
+    regions: Vec<(String, PathBuf)>,
+}
+
+fn of_folder(paths: &Paths<'_>, raw: &raw::Data) -> Result<Place, ConfigError> {
+    Ok(Place {
+        root: images_root(paths, raw)?,
+        layout: layout(paths, raw)?,
+        splits: folders(raw),
+        masks: masks(paths, raw)?,
+        regions: regions(paths, &raw.regions)?,
+    })
+}
+
+/// A phantom is laid out as it is drawn, whatever the real data look like.
+fn of_phantom(
+    runs: &Path,
+    subject: &Subject,
+    chest_masks: Option<raw::PhantomMasks>,
+    raw: &raw::Data,
+) -> Place {
+    let made = phantom_folder(runs, subject);
+    let of_chest = |name: &str| (name.to_owned(), made.join("masks").join(name));
+    let masks = |coding: MaskCoding| MaskConfig {
+        coding,
+        ..MaskConfig::tree(made.join("masks"))
+    };
+    let class_folders = |splits: SplitFolders, masks: Option<MaskConfig>| Place {
+        root: made.join("images"),
+        layout: Layout::ClassFolders,
+        splits,
+        masks,
+        regions: vec![],
+    };
+    match subject {
+        Subject::Chest(_) => {
+            let tree = |which: raw::PhantomMasks| made.join("masks").join(which.folder());
+            let masks = chest_masks.map(|which| MaskConfig::tree(tree(which)));
+            let splits = raw.folders.clone().unwrap_or_default();
+            Place {
+                regions: ["lungs", "opacity"].map(of_chest).into(),
+                ..class_folders(splits, masks)
+            }
+        }
+        Subject::Cells(_) => {
+            let names = ["membrane", "cell"].map(str::to_owned).into();
+            let coding = MaskCoding {
+                names,
+                ..MaskCoding::default()
+            };
+            Place {
+                layout: Layout::Images,
+                ..class_folders(SplitFolders::none(), Some(masks(coding)))
+            }
+        }
+        Subject::Heads(_) => {
+            let splits = SplitFolders::new(Some("Training"), None, Some("Testing"));
+            class_folders(splits, Some(masks(heads_coding())))
+        }
     }
 }
 
+fn heads_coding() -> MaskCoding {
+    let names = ["background", "glioma", "meningioma", "pituitary"];
+    MaskCoding {
+        values: (0..4)
+            .map(|class| (PixelValue(class), class as u8))
+            .collect(),
+        names: names.map(str::to_owned).into(),
+        ..MaskCoding::default()
+    }
+}
+
+fn images_root(paths: &Paths<'_>, raw: &raw::Data) -> Result<PathBuf, ConfigError> {
+    let dir = paths.existing("data.dir", &raw.dir)?;
+    match &raw.images {
+        None => Ok(dir),
+        Some(below) => paths.below(&dir, "data.images", below),
+    }
+}
+
+fn layout(paths: &Paths<'_>, raw: &raw::Data) -> Result<Layout, ConfigError> {
+    Ok(match (raw.layout, &raw.csv.file) {
+        (raw::Layout::Csv, Some(file)) => {
+            let file = paths.in_data("data.csv.file", file, &raw.dir)?;
+            Layout::Csv(raw.csv.clone().layout(file))
+        }
+        (raw::Layout::Images, _) => Layout::Images,
+        _ => Layout::ClassFolders,
+    })
+}
+
+/// Kaggle's where class folders say nothing else; images alone lie in one folder.
+fn folders(raw: &raw::Data) -> SplitFolders {
+    raw.folders.clone().unwrap_or_else(|| match raw.layout {
+        raw::Layout::Classes => SplitFolders::default(),
+        raw::Layout::Images | raw::Layout::Csv => SplitFolders::none(),
+    })
+}
+
+fn masks(paths: &Paths<'_>, raw: &raw::Data) -> Result<Option<MaskConfig>, ConfigError> {
+    let of_csv = raw.layout == raw::Layout::Csv && raw.csv.mask.is_some();
+    let place = match &raw.masks {
+        None if of_csv => MaskPlace::Column,
+        None => return Ok(None),
+        Some(pattern) if pattern.contains("{stem}") => MaskPlace::Beside(pattern.clone()),
+        Some(tree) => MaskPlace::Tree(paths.in_data("data.masks", tree, &raw.dir)?),
+    };
+    Ok(Some(MaskConfig {
+        coding: raw.mask.clone(),
+        on_bad: raw.on_bad_mask,
+        on_missing: raw.on_missing_mask,
+        resize: raw.resize_masks,
+        ..MaskConfig::at(place)
+    }))
+}
+
+fn regions(
+    paths: &Paths<'_>,
+    raw: &std::collections::BTreeMap<String, String>,
+) -> Result<Vec<(String, PathBuf)>, ConfigError> {
+    let region = |(name, path): (&String, &String)| {
+        let key = format!("data.regions.{name}");
+        Ok((name.clone(), paths.existing(&key, path)?))
+    };
+    raw.iter().map(region).collect()
+}
+
 /// One folder a configuration, so that runs share what they have in common.
-fn phantom_folder(runs: &Path, config: &PhantomConfig) -> PathBuf {
-    let hash = crate::hash::hex(format!("{config:?}").as_bytes());
+fn phantom_folder(runs: &Path, subject: &Subject) -> PathBuf {
+    let hash = crate::hash::hex(format!("{subject:?}").as_bytes());
     let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.into());
     runs.join(".phantom").join(&hash[..12])
 }
@@ -316,6 +426,28 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
+    /// As [`Paths::existing`]; `{dir}/` stands for the data folder, so that `--data` moves both.
+    fn in_data(&self, key: &str, path: &str, dir: &str) -> Result<PathBuf, ConfigError> {
+        match path.strip_prefix("{dir}/") {
+            None => self.existing(key, path),
+            Some(below) => self.below(&self.existing("data.dir", dir)?, key, below),
+        }
+    }
+
+    fn below(&self, dir: &Path, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        // Through its components, without "." in it.
+        let full: PathBuf = dir.join(path).components().collect();
+        if full.exists() {
+            return Ok(full);
+        }
+        let node = self.tree.get(key);
+        Err(ConfigError::Value {
+            key: key.into(),
+            origin: node.map_or_else(|| "settings".into(), |n| n.origin.to_string()),
+            message: format!("nothing at {}", full.display()),
+        })
+    }
+
     /// A weights file, or the name of known weights that have been fetched.
     fn weights(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
         let fetched = hub::find(path)
@@ -370,9 +502,16 @@ fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node
         origin: Origin::Implied,
     };
     if data.phantom.is_none() {
+        // The images' folder is `dir` and `images` in one.
+        if tree.get("data.images").is_some() {
+            tree.put("data.images", text(Path::new(".")));
+        }
         tree.put("data.dir", text(&data.index.root));
-        if let Some(masks) = &data.index.masks {
-            tree.put("data.masks", text(masks));
+        if let Some(MaskPlace::Tree(tree_of_masks)) = data.index.masks.as_ref().map(|m| &m.place) {
+            tree.put("data.masks", text(tree_of_masks));
+        }
+        if let Layout::Csv(layout) = &data.index.layout {
+            tree.put("data.csv.file", text(&layout.file));
         }
         for (name, path) in &data.regions {
             tree.put(&format!("data.regions.{name}"), text(path));

@@ -48,10 +48,11 @@ impl Stage for AugmentPreview {
              positions. Validation and test images are never changed.",
         );
         let (height, width) = (context.settings.image.height, context.settings.image.width);
+        let fit = context.settings.image.fit;
         let mut tiles = vec![];
         for row in spread(&data.splits.train, IMAGES) {
             let record = &data.manifest.rows()[row];
-            let image = grey(&data.manifest.image_file(record), height, width)?;
+            let image = grey(&data.manifest.image_file(record), height, width, fit)?;
             tiles.push(Tile {
                 image: image.clone().into(),
                 caption: format!("{} as it is", data.manifest.classes()[record.class]),

@@ -45,6 +45,9 @@ impl Stage for Eda {
         samples(context, &data, &mut section)?;
         section.heading(3, "What to mind").list(warnings(&eda));
         section.table(&facts(&eda)?);
+        if !eda.masks.is_empty() {
+            section.heading(3, "Masks").table(&masks(&eda)?);
+        }
         intensity(context, &eda, &mut section)?;
         context.section("eda", &section)
     }
@@ -92,6 +95,7 @@ fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result
                 &data.manifest.image_file(record),
                 context.settings.image.height,
                 context.settings.image.width,
+                context.settings.image.fit,
             )?;
             let name = record.path.rsplit('/').next().unwrap_or_default();
             tiles.push(Tile {
@@ -188,6 +192,30 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         "files that could not be read",
         &count(eda.bad_images.len(), "file"),
     ])?;
+    Ok(table)
+}
+
+/// One row a split; a class of pixels has a column with its mean share of the image.
+fn masks(eda: &dataset::Eda) -> Result<Table> {
+    let areas = eda.masks.iter().flat_map(|m| &m.areas);
+    let mut names: Vec<&str> = areas.map(|area| area.class.as_str()).collect();
+    names.truncate(eda.masks.first().map_or(0, |m| m.areas.len()));
+    let mut columns = vec![("split".to_owned(), Align::Left)];
+    let counts = ["images", "masks", "missing", "bad", "empty"];
+    let counts = counts.into_iter().map(str::to_owned);
+    let shares = names.iter().map(|name| format!("mean area of {name}"));
+    columns.extend(counts.chain(shares).map(|name| (name, Align::Right)));
+    let mut table = Table::new(columns);
+    for m in &eda.masks {
+        let counts = [m.images, m.with_mask, m.missing, m.bad, m.empty];
+        let mut row = vec![m.split.clone()];
+        row.extend(counts.map(|n| format::thousands(n as u64)));
+        row.extend(m.areas.iter().map(|area| match m.with_mask {
+            0 => "–".to_owned(),
+            _ => format::percent(area.mean_share, 1),
+        }));
+        table.row(row)?;
+    }
     Ok(table)
 }
 

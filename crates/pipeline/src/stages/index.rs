@@ -1,7 +1,8 @@
 //! Which images there are, and which split each is in.
 
 use anyhow::Result;
-use dataset::{Manifest, Split, SplitPolicy, Splits};
+use dataset::phantom::Subject;
+use dataset::{Dealt, Manifest, Split, SplitPolicy, Splits};
 use report::{Align, Document, Table, format};
 
 use super::{Artifact, Stage};
@@ -95,13 +96,42 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
         list.list(bad.iter().map(line));
         section.details("Files left out", &list);
     }
+    mask_faults(&data.manifest, &mut section);
     Ok(section)
+}
+
+fn mask_faults(manifest: &Manifest, section: &mut Document) {
+    let faults = manifest.mask_faults();
+    if faults.is_empty() {
+        return;
+    }
+    section.warning(&format!(
+        "{} no good mask.",
+        match faults.len() {
+            1 => "1 image has".to_owned(),
+            n => format!("{n} images have"),
+        }
+    ));
+    let line = |f: &dataset::MaskFault| format!("`{}`: {}", f.image, Document::escape(&f.reason));
+    let mut list = Document::fragment();
+    list.list(faults.iter().map(line));
+    section.details("Images without a good mask", &list);
 }
 
 fn origin(settings: &Settings, manifest: &Manifest) -> String {
     let images = count(manifest.rows().len(), "image");
     match &settings.data.phantom {
-        Some(p) => format!(
+        Some(Subject::Cells(p)) => format!(
+            "{images}: phantoms of {0}×{0} pixels that this program draws, cells with dark membranes and dark bodies in \
+             them. Nothing here says anything about tissue.",
+            p.size
+        ),
+        Some(Subject::Heads(p)) => format!(
+            "{images}: phantoms of brain slices, {} pixels high, that this program draws: ragged tumours with a dark core, \
+             even ones on the skull, small ones low in the middle, and none. Nothing here says anything about patients.",
+            p.size
+        ),
+        Some(Subject::Chest(p)) => format!(
             "{images}: radiograph phantoms of {0}×{0} pixels that this program draws. Pneumonia is one or several soft \
              opacities inside a lung; exposure, pose, contrast and markers vary alike in both classes, so that \
              brightness alone does not tell them apart. Nothing here says anything about patients.",
@@ -148,18 +178,27 @@ fn policy(settings: &Settings, splits: &Splits) -> String {
             count(n, "image")
         ),
     };
-    let how = match settings.data.policy {
+    let how = match &settings.data.policy {
         SplitPolicy::Official => "The splits are the folders as they are shipped.".to_owned(),
         SplitPolicy::ValidationFromTrain { fraction, .. } => format!(
             "The test split is the data set's own. Validation is {} of the training images, drawn by patient (all images \
              of a patient and all copies of a file stay on one side) and with the classes' shares kept.",
-            format::percent(fraction, 0)
+            format::percent(*fraction, 0)
         ),
         SplitPolicy::Holdout { val, test, .. } => format!(
             "Validation ({}) and test ({}) are drawn from all images by patient, with the classes' shares kept.",
-            format::percent(val, 0),
-            format::percent(test, 0)
+            format::percent(*val, 0),
+            format::percent(*test, 0)
         ),
+        SplitPolicy::Count { by: Dealt::Order, .. } => {
+            "Validation and test are the last images by the numbers in their names: neighbours in a stack are alike, so \
+             the first of them may look easier than an unseen stack."
+                .to_owned()
+        }
+        SplitPolicy::Count { by: Dealt::Seed(_), .. } => {
+            "Validation and test are drawn at random by number of images, by patient.".to_owned()
+        }
+        SplitPolicy::List(_) => "The splits are listed image by image in the settings.".to_owned(),
     };
     format!(
         "{how} The test split chooses nothing: not the epoch, not the threshold, not the temperature.{dropped}"

@@ -33,7 +33,7 @@ impl Stage for Report {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let mut report = Document::fragment();
         if context.settings.data.phantom.is_some() {
-            report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about pneumonia. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
+            report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
         }
         report.heading(1, &context.settings.title);
         if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {

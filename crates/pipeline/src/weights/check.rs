@@ -15,7 +15,7 @@ use model::weights::TensorFile;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::{Loaded, check_free, load, write_in_place};
+use super::{Kind, Known, Loaded, check_free, load, write_in_place};
 
 /// Images of a sample, and the names of what networks make of them.
 const INPUT: &str = "input";
@@ -27,8 +27,8 @@ const IMAGES: usize = 2;
 pub struct Sample {
     /// The weights: a checkpoint of ours or any file that can be read.
     pub weights: PathBuf,
-    /// The encoder, where the file leaves several.
-    pub encoder: Option<String>,
+    /// What the file does not say.
+    pub known: Known,
     /// The sample's file.
     pub sample: PathBuf,
 }
@@ -39,9 +39,9 @@ pub struct Sample {
 /// Weights that fit no network of ours, an impossible size, a file that is there already unless forced.
 pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
     check_free(&what.sample, force)?;
-    let loaded = load(&what.weights, what.encoder.as_deref(), false)?;
-    let spec = loaded.spec.clone();
-    let shape = [IMAGES, spec.in_channels, size, size];
+    let loaded = load(&what.weights, &what.known, false)?;
+    let metadata = parts(&loaded.network);
+    let shape = [IMAGES, loaded.graph.in_channels(), size, size];
     let mut rng = Rng::new(0, 0);
     let input: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
     let names = known_outputs(&loaded);
@@ -50,19 +50,27 @@ pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
     for (name, value) in names.iter().zip(outputs) {
         tensors.push((name, torch_shape(&value), nchw(&value)));
     }
-    let metadata = HashMap::from([
-        ("encoder".to_owned(), spec.encoder),
-        ("decoder".to_owned(), spec.decoder),
-        ("head".to_owned(), spec.head),
-        ("classes".to_owned(), spec.classes.to_string()),
-        ("in_channels".to_owned(), spec.in_channels.to_string()),
-    ]);
     write_in_place(&what.sample, &serialize(&tensors, metadata)?)?;
     Ok(format!(
         "{}: {IMAGES} images of {size}x{size}, {}\n",
         what.sample.display(),
         names.join(" and ")
     ))
+}
+
+/// What the network is put together from, for who builds it again; nothing of a whole network.
+fn parts(network: &Kind) -> HashMap<String, String> {
+    let Kind::Assembled(spec) = network else {
+        return HashMap::new();
+    };
+    let named = |name: &Option<String>| name.clone().unwrap_or_default();
+    HashMap::from([
+        ("encoder".to_owned(), named(&spec.encoder)),
+        ("decoder".to_owned(), named(&spec.decoder)),
+        ("head".to_owned(), spec.head.clone()),
+        ("classes".to_owned(), spec.classes.to_string()),
+        ("in_channels".to_owned(), spec.in_channels.to_string()),
+    ])
 }
 
 /// Runs a sample's images and compares the outputs that it has; within `tolerance` of their largest magnitude is good.
@@ -87,7 +95,7 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
             what.sample.display()
         );
     };
-    let loaded = load(&what.weights, what.encoder.as_deref(), false)?;
+    let loaded = load(&what.weights, &what.known, false)?;
     let names: Vec<&str> = known_outputs(&loaded)
         .into_iter()
         .chain(FEATURES)
@@ -127,7 +135,7 @@ const FEATURES: [&str; 5] = [
 
 /// What the weights decide: with a head of first values, not the logits.
 fn known_outputs(loaded: &Loaded) -> Vec<&'static str> {
-    let head = loaded.recognised.head.is_some();
+    let head = matches!(loaded.network, Kind::Whole) || loaded.recognised.head.is_some();
     OUTPUTS
         .into_iter()
         .filter(|name| loaded.graph.output(name).is_some() && (head || *name != "logits"))

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use model::build::find_encoder;
-use model::weights::{About, FileDtype, InputNormalization, SMP_NAMES, SaveOptions, save};
+use anyhow::{Result, bail};
+use model::graph::Graph;
+use model::weights::{
+    About, Conventions, FileDtype, InputNormalization, SMP_NAMES, SaveOptions, save,
+};
 
-use super::{Loaded, check_free, load};
+use super::{HEAD, Kind, Known, Loaded, check_free, load};
 
 /// Whose names to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub enum Names {
     Ours,
     /// timm's: the encoder alone.
     Timm,
-    /// segmentation_models.pytorch's with a `tu-` encoder. The article's head, which smp does not have, stays `head.`.
+    /// segmentation_models.pytorch's with a `tu-` encoder. The article's head, which smp does not have, is left out.
     Smp,
 }
 
@@ -28,8 +30,8 @@ pub struct Conversion {
     pub to: PathBuf,
     /// Whose names.
     pub names: Names,
-    /// The encoder, where the file leaves several.
-    pub encoder: Option<String>,
+    /// What the file does not say.
+    pub known: Known,
     /// Input normalization, where the file does not say it.
     pub normalization: Option<InputNormalization>,
     /// Halves instead of f32.
@@ -46,58 +48,88 @@ pub struct Conversion {
 /// A file that cannot be read or does not fit a network of ours; one that is there already, unless forced.
 pub fn convert(conversion: &Conversion) -> Result<String> {
     check_free(&conversion.to, conversion.force)?;
-    let loaded = load(
-        &conversion.from,
-        conversion.encoder.as_deref(),
-        conversion.allow_unused,
-    )?;
-    let options = SaveOptions {
+    let loaded = load(&conversion.from, &conversion.known, conversion.allow_unused)?;
+    let options = options(conversion, &loaded)?;
+    save(&conversion.to, &loaded.graph, &loaded.store, &options)?;
+    Ok(said(&conversion.to, &loaded, &options))
+}
+
+fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
+    let (rename, without) = spelling(conversion, loaded)?;
+    Ok(SaveOptions {
         dtype: if conversion.half {
             FileDtype::F16
         } else {
             FileDtype::F32
         },
-        rename: prefixes(conversion.names, &loaded),
-        only: only(conversion.names, &loaded).into(),
-        metadata: about(conversion, &loaded)?.to_metadata(),
-    };
-    save(&conversion.to, &loaded.graph, &loaded.store, &options)?;
-    Ok(said(&conversion.to, &loaded))
+        rename,
+        only: only(conversion.names, loaded).into(),
+        without,
+        metadata: about(conversion, loaded)?.to_metadata(),
+    })
 }
 
-fn prefixes(names: Names, loaded: &Loaded) -> Vec<(String, String)> {
+type Spelling = (Vec<(String, String)>, Vec<String>);
+
+/// How prefixes are written, and which parameters are not: first values that the file did not have, and the article's
+/// head, for which smp has no place (its own reads the bottleneck), so that what is written loads with `strict=True`.
+fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
     let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
-    match names {
-        Names::Ours => vec![],
-        Names::Timm => vec![("encoder.".into(), String::new())],
-        // smp's classification head reads the bottleneck; the article's reads the map, and has no name there.
-        Names::Smp if loaded.spec.head == "article" => SMP_NAMES[..1].iter().map(owned).collect(),
-        Names::Smp => SMP_NAMES.iter().map(owned).collect(),
-    }
+    let head = vec![HEAD.to_owned()];
+    let first_values = match loaded.report.missing.is_empty() {
+        true => vec![],
+        false => head.clone(),
+    };
+    Ok(match (conversion.names, &loaded.network) {
+        (Names::Ours, _) => (vec![], first_values),
+        (Names::Timm, Kind::Whole) if !has_encoder(&loaded.graph) => bail!(
+            "{} holds a network without an encoder of timm's: only --as ours can write it",
+            conversion.from.display()
+        ),
+        (Names::Timm, _) => (vec![(ENCODER.into(), String::new())], vec![]),
+        (Names::Smp, Kind::Whole) => bail!(
+            "{} holds a whole network that segmentation_models.pytorch does not have: only --as ours can write all of it",
+            conversion.from.display()
+        ),
+        (Names::Smp, Kind::Assembled(spec)) if spec.head == "article" => {
+            (SMP_NAMES[..1].iter().map(owned).collect(), head)
+        }
+        (Names::Smp, _) => (SMP_NAMES.iter().map(owned).collect(), first_values),
+    })
+}
+
+const ENCODER: &str = "encoder.";
+
+fn has_encoder(graph: &Graph) -> bool {
+    graph.params.iter().any(|p| p.name.starts_with(ENCODER))
 }
 
 /// Parameters that the file did not have hold first values, and are not written.
 fn only(names: Names, loaded: &Loaded) -> &'static str {
+    let encoder_only =
+        matches!(loaded.network, Kind::Assembled(_)) && loaded.recognised.is_encoder_only();
     match names {
-        Names::Timm => "encoder.",
-        _ if loaded.recognised.is_encoder_only() => "encoder.",
+        Names::Timm => ENCODER,
+        _ if encoder_only => ENCODER,
         _ => "",
     }
 }
 
 fn about(conversion: &Conversion, loaded: &Loaded) -> Result<About> {
-    let encoder = find_encoder(&loaded.spec.encoder)?;
-    let normalization = conversion
-        .normalization
-        .clone()
-        .or_else(|| loaded.about.normalization.clone());
+    let stated = conversion.normalization.clone();
+    let normalization = stated.or_else(|| loaded.about.normalization.clone());
+    let encoder = match &loaded.network {
+        Kind::Assembled(spec) => spec.encoder.as_deref(),
+        Kind::Whole => None,
+    };
     Ok(About {
+        encoder: encoder.map(str::to_owned),
         normalization,
-        ..About::new(encoder, encoder.normalization.into())
+        conventions: Conventions::of_graph(&loaded.graph),
     })
 }
 
-fn said(to: &Path, loaded: &Loaded) -> String {
+fn said(to: &Path, loaded: &Loaded, options: &SaveOptions) -> String {
     let report = &loaded.report;
     let family = report
         .family
@@ -106,12 +138,15 @@ fn said(to: &Path, loaded: &Loaded) -> String {
         [] => String::new(),
         names => format!("  {what}: {}\n", names.join(", ")),
     };
-    let spec = &loaded.spec;
+    let network = match &loaded.network {
+        Kind::Assembled(spec) => spec.label(),
+        Kind::Whole => "the checkpoint's own network".into(),
+    };
+    let left_out = |name: &&String| options.without.iter().any(|p| name.starts_with(p));
+    let left_out: Vec<String> = report.applied.iter().filter(left_out).cloned().collect();
     format!(
-        "{}: {}, decoder {}, from names of {family}\n  applied {}, missing {}, unused {}, passed over by rule {}\n{}{}{}",
+        "{}: {network}, from names of {family}\n  applied {}, missing {}, unused {}, passed over by rule {}\n{}{}{}{}",
         to.display(),
-        spec.encoder,
-        spec.decoder,
         report.applied.len(),
         report.missing.len(),
         report.unused.len(),
@@ -119,5 +154,9 @@ fn said(to: &Path, loaded: &Loaded) -> String {
         list("missing", &report.missing),
         list("unused", &report.unused),
         list("changed", &report.adapted),
+        list(
+            "not written, for these names have no place for it",
+            &left_out
+        ),
     )
 }

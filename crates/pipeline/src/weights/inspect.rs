@@ -60,6 +60,15 @@ fn facts(file: &TensorFile) -> Vec<(&'static str, String)> {
     if !file.unwrapped().is_empty() {
         facts.push(("taken off", file.unwrapped().join(" ")));
     }
+    let network = file.network();
+    facts.extend(network.map(|graph| {
+        let held = format!(
+            "in the file: {} nodes, {} parameters and buffers",
+            graph.nodes.len(),
+            graph.params.len()
+        );
+        ("network", held)
+    }));
     facts.extend(fits(&recognised));
     let note = recognised.family.and_then(|f| f.note());
     facts.extend(note.map(|note| ("note", note.to_owned())));

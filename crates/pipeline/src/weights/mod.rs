@@ -19,11 +19,11 @@ pub use check::{Sample, compare, write_sample};
 pub use convert::{Conversion, Names, convert};
 pub use fetch::{Download, fetch, known};
 pub use inspect::inspect;
-pub use model::weights::InputNormalization;
+pub use model::weights::{Conventions, InputNormalization};
 
 /// A file's weights in a network of ours.
 struct Loaded {
-    spec: ModelSpec,
+    network: Kind,
     graph: Graph,
     store: ParamStore,
     report: LoadReport,
@@ -31,34 +31,67 @@ struct Loaded {
     recognised: Recognised,
 }
 
-/// Loads a file into the network that it is of. `encoder` decides where names and shapes leave several; a head that
-/// the file lacks keeps its first values, as smp's networks have none.
-fn load(path: &Path, encoder: Option<&str>, allow_unused: bool) -> Result<Loaded> {
-    let file = TensorFile::read(path)?;
-    let (recognised, about) = (recognise(&file), About::of(&file));
-    let encoder = choose(path, &recognised, &about, encoder)?;
-    let spec = recognised.spec(&encoder)?;
-    let graph = build(&spec)?;
-    let mut store = ParamStore::initialized(&graph, 0);
-    let report = if recognised.is_encoder_only() {
-        load_encoder_file(&file, &graph, &mut store)?
-    } else {
-        let options = LoadOptions {
-            allow_missing: recognised.head.is_none(),
-            allow_unused,
-            ..LoadOptions::default()
-        };
-        load_file(&file, &graph, &mut store, &options)?
-    };
-    if let Some(other) = report
-        .missing
-        .iter()
-        .find(|name| !name.starts_with("head."))
-    {
-        bail!("{} lacks `{other}`", path.display());
+/// What the network is put together from.
+enum Kind {
+    /// An encoder, maybe a decoder, and a head.
+    Assembled(ModelSpec),
+    /// A whole network out of a checkpoint; no other program has its names.
+    Whole,
+}
+
+/// What a user knows of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// The encoder, where the file leaves several.
+    pub encoder: Option<String>,
+    /// Padding and epsilon, where the file does not say them.
+    pub trained_in: Option<Conventions>,
+}
+
+/// Loads a file into the network that it is of: a checkpoint's own, else the one that names and shapes tell.
+fn load(path: &Path, known: &Known, allow_unused: bool) -> Result<Loaded> {
+    let file = about_known(TensorFile::read(path)?, known)?;
+    match file.network() {
+        Some(graph) => load_checkpoint(&file, graph, known),
+        None => load_recognised(&file, known, allow_unused),
     }
+}
+
+/// The file with what is known of it.
+fn about_known(file: TensorFile, known: &Known) -> Result<TensorFile> {
+    let (said, stated) = (About::of(&file).conventions, known.trained_in);
+    if let (Some(said), Some(stated)) = (said, stated)
+        && said != stated
+    {
+        bail!(
+            "{} says that it was trained with {said}, not with {stated}",
+            file.path().display()
+        );
+    }
+    Ok(file.with_about(&About {
+        conventions: stated,
+        ..About::default()
+    }))
+}
+
+fn load_checkpoint(file: &TensorFile, graph: Graph, known: &Known) -> Result<Loaded> {
+    let (recognised, about) = (recognise(file), About::of(file));
+    let spec = choose(file.path(), &recognised, &about, None)
+        .ok()
+        .and_then(|encoder| recognised.spec(&encoder).ok())
+        .filter(|spec| build(spec).is_ok_and(|built| built.params == graph.params));
+    let encoder = spec.as_ref().and_then(|spec| spec.encoder.as_deref());
+    if known.encoder.is_some() && known.encoder.as_deref() != encoder {
+        bail!(
+            "{} is a checkpoint, and has its own network ({}): leave --encoder out",
+            file.path().display(),
+            encoder.unwrap_or("a whole one")
+        );
+    }
+    let mut store = ParamStore::initialized(&graph, 0);
+    let report = load_file(file, &graph, &mut store, &LoadOptions::default())?;
     Ok(Loaded {
-        spec,
+        network: spec.map_or(Kind::Whole, Kind::Assembled),
         graph,
         store,
         report,
@@ -66,6 +99,40 @@ fn load(path: &Path, encoder: Option<&str>, allow_unused: bool) -> Result<Loaded
         recognised,
     })
 }
+
+/// A head that the file lacks keeps its first values, as smp's networks have none.
+fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Result<Loaded> {
+    let (recognised, about) = (recognise(file), About::of(file));
+    let encoder = choose(file.path(), &recognised, &about, known.encoder.as_deref())?;
+    let spec = recognised.spec(&encoder)?;
+    let graph = build(&spec)?;
+    let mut store = ParamStore::initialized(&graph, 0);
+    let report = if recognised.is_encoder_only() {
+        load_encoder_file(file, &graph, &mut store)?
+    } else {
+        let options = LoadOptions {
+            allow_missing: recognised.head.is_none(),
+            allow_unused,
+            ..LoadOptions::default()
+        };
+        load_file(file, &graph, &mut store, &options)?
+    };
+    let missing = report.missing.iter().find(|name| !name.starts_with(HEAD));
+    if let Some(other) = missing {
+        bail!("{} lacks `{other}`", file.path().display());
+    }
+    Ok(Loaded {
+        network: Kind::Assembled(spec),
+        graph,
+        store,
+        report,
+        about,
+        recognised,
+    })
+}
+
+/// Prefix of the head's parameters.
+const HEAD: &str = "head.";
 
 /// The encoder asked for; else the one that the file names; else the only one that it fits.
 fn choose(
@@ -91,16 +158,16 @@ fn choose(
             )
         }
         several => bail!(
-            "the names and shapes in {} fit {}, which differ in padding and epsilon: say which with --encoder",
+            "the names and shapes in {} fit {}, which differ in padding and epsilon: say which with --encoder, or with --trained-in",
             path.display(),
             several.join(" and ")
         ),
     }
 }
 
-fn fits(encoder: &str, conventions: model::weights::Conventions) -> bool {
+fn fits(encoder: &str, conventions: Conventions) -> bool {
     let row = model::build::find_encoder(encoder);
-    row.is_ok_and(|e| model::weights::Conventions::of_encoder(e) == conventions)
+    row.is_ok_and(|e| Conventions::of_encoder(e) == conventions)
 }
 
 /// For a file that a command is about to write.

@@ -45,14 +45,9 @@ pub(in crate::conv2d) struct WeightGradient<F> {
 impl<F: Factors> WeightGradient<F> {
     pub(in crate::conv2d) fn new(_: F, conv: Conv2d) -> Self {
         let Conv2d {
-            xs,
-            window,
-            inputs,
-            cout,
-            ..
+            xs, inputs, cout, ..
         } = conv;
-        let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
-        let tiling = Tiling::new(xs, conv.output(), pad);
+        let tiling = Tiling::of(conv);
         let (panels, tiles) = (Panels::new(cout), tiling.count());
         let blocks = inputs.runs(CHANNELS);
         let affordable = PARTIALS / (POINTS * xs.c * cout.next_multiple_of(16));

@@ -41,17 +41,10 @@ pub(in crate::conv2d) struct Product<F> {
 
 impl<F: Factors> Product<F> {
     pub(in crate::conv2d) fn forward(factors: F, conv: Conv2d) -> Self {
-        let Conv2d {
-            xs,
-            window,
-            inputs,
-            cout,
-            ..
-        } = conv;
-        let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
+        let Conv2d { inputs, cout, .. } = conv;
         Self::new(
             factors,
-            Tiling::new(xs, conv.output(), pad),
+            Tiling::of(conv),
             Direction::Forward,
             inputs,
             Inputs::whole(cout),

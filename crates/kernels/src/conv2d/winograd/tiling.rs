@@ -2,6 +2,7 @@
 
 use super::transform::{Axis, IN, Load, OUT, Place, both_axes};
 use crate::Nhwc;
+use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::InputPart;
 use crate::simd::{Simd, for_vectors};
 
@@ -25,6 +26,13 @@ impl Tiling {
             rows: out.h.div_ceil(OUT),
             columns: out.w.div_ceil(OUT),
         }
+    }
+
+    /// The output of a convolution, over its input.
+    pub(super) fn of(conv: Conv2d) -> Self {
+        let Conv2d { xs, window, .. } = conv;
+        let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
+        Self::new(xs, conv.output(), pad)
     }
 
     pub(super) fn count(self) -> usize {

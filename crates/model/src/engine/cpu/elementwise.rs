@@ -38,6 +38,33 @@ pub(super) fn backward_add(pass: &mut Pass<'_>, id: NodeId) {
     }
 }
 
+pub(super) fn forward_mean(pass: &mut Pass<'_>, id: NodeId) {
+    let inputs = pass.graph.node(id).inputs.clone();
+    pass.write(id, |pass, y, _| {
+        for (k, x) in inputs.iter().enumerate() {
+            let acc = match k {
+                0 => Accumulate::Replace,
+                _ => Accumulate::Add,
+            };
+            share(pass.value(*x), inputs.len(), y, acc);
+        }
+    });
+}
+
+pub(super) fn backward_mean(pass: &mut Pass<'_>, id: NodeId) {
+    let inputs = pass.graph.node(id).inputs.clone();
+    for x in &inputs {
+        pass.write_grad(*x, |pass, dx, acc, _| {
+            share(pass.grad(id), inputs.len(), dx, acc)
+        });
+    }
+}
+
+/// `y (+)= x / count`.
+fn share(x: &[f32], count: usize, y: &mut [f32], acc: Accumulate) {
+    elementwise::scale_samples(x, x.len(), &[1.0 / count as f32], y, acc);
+}
+
 pub(super) fn forward_scale(pass: &mut Pass<'_>, id: NodeId) {
     pass.write(id, |pass, y, _| {
         let (x, s) = (pass.input(id, 0), pass.input(id, 1));

@@ -96,6 +96,7 @@ impl Pass<'_> {
             Op::BatchNorm { .. } => norm::forward(self, id, None),
             Op::Activation { kind } => elementwise::forward_activation(self, id, kind),
             Op::Add => elementwise::forward_add(self, id),
+            Op::Mean => elementwise::forward_mean(self, id),
             Op::ScaleChannels => elementwise::forward_scale(self, id),
             Op::DropPath { rate } => elementwise::forward_drop_path(self, id, rate),
             Op::Dropout { rate } => elementwise::forward_dropout(self, id, rate),
@@ -103,6 +104,7 @@ impl Pass<'_> {
             Op::GlobalAvgPool => shape_ops::forward_global_avg_pool(self, id),
             Op::Upsample2x { mode } => shape_ops::forward_upsample(self, id, mode),
             Op::Concat => shape_ops::forward_concat(self, id),
+            Op::Crop { margin } => shape_ops::forward_crop(self, id, margin),
         }
     }
 
@@ -140,6 +142,7 @@ impl Pass<'_> {
             Op::BatchNorm { .. } => norm::backward(self, id, None, grads),
             Op::Activation { kind } => elementwise::backward_activation(self, id, kind),
             Op::Add => elementwise::backward_add(self, id),
+            Op::Mean => elementwise::backward_mean(self, id),
             Op::ScaleChannels => elementwise::backward_scale(self, id),
             Op::DropPath { rate } => elementwise::backward_drop_path(self, id, rate),
             Op::Dropout { rate } => elementwise::backward_dropout(self, id, rate),
@@ -147,6 +150,7 @@ impl Pass<'_> {
             Op::GlobalAvgPool => shape_ops::backward_global_avg_pool(self, id),
             Op::Upsample2x { mode } => shape_ops::backward_upsample(self, id, mode),
             Op::Concat => shape_ops::backward_concat(self, id),
+            Op::Crop { margin } => shape_ops::backward_crop(self, id, margin),
         }
     }
 

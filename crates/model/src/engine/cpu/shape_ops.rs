@@ -1,6 +1,6 @@
-//! Operations that change height, width or the channel count without parameters: pools, upsampling, concat.
+//! Operations that change height, width or the channel count without parameters: pools, upsampling, concat, crop.
 
-use kernels::{Window, concat, pool, resize};
+use kernels::{Window, concat, crop, pool, resize};
 
 use super::pass::Pass;
 use crate::graph::{Interpolation, NodeId};
@@ -86,4 +86,18 @@ pub(super) fn backward_concat(pass: &mut Pass<'_>, id: NodeId) {
         });
         offset += channels;
     }
+}
+
+pub(super) fn forward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) {
+    pass.write(id, |pass, y, _| {
+        let x = pass.input(id, 0);
+        crop::forward(pass.value(x), pass.shape(x), margin, y);
+    });
+}
+
+pub(super) fn backward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) {
+    let x = pass.input(id, 0);
+    pass.write_grad(x, |pass, dx, acc, _| {
+        crop::backward(pass.grad(id), pass.shape(x), margin, dx, acc)
+    });
 }

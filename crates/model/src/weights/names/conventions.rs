@@ -17,31 +17,50 @@ pub struct Conventions {
     pub bn_eps: f32,
 }
 
+/// Blocks of B0, whose nominal image side (224) halves five times without a rest.
+const B0: usize = 16;
+
 /// Blocks of B4. From B5 on, torchvision has TensorFlow's epsilon.
-const TORCHVISION_TORCH_EPS: usize = 32;
+const B4: usize = 32;
+
+/// What a family's names say of how its network computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Computes {
+    /// Nothing: timm's `efficientnet_*` and `tf_efficientnet_*` share their names.
+    Unsaid,
+    As(Conventions),
+    /// TensorFlow's padding of one nominal image side, whatever the image's: 240 halves to 15, whose odd rest asks for
+    /// another padding than the 14 of an image of 224. With images in multiples of 32, as all networks here have them,
+    /// only B0's is TensorFlow's.
+    FixedPadding,
+}
+
+impl Computes {
+    pub(super) fn of_family(family: Family, blocks: usize) -> Computes {
+        match family {
+            Family::Ours | Family::Timm | Family::SmpTimm => Computes::Unsaid,
+            Family::SmpOwn | Family::Lukemelas if blocks > B0 => Computes::FixedPadding,
+            Family::SmpOwn | Family::Lukemelas => Computes::As(Conventions::TENSORFLOW),
+            Family::Torchvision if blocks > B4 => Computes::As(Conventions {
+                bn_eps: Conventions::TENSORFLOW.bn_eps,
+                ..Conventions::PYTORCH
+            }),
+            Family::Torchvision => Computes::As(Conventions::PYTORCH),
+        }
+    }
+}
 
 impl Conventions {
-    const TF: Conventions = Conventions {
+    /// TensorFlow's: `SAME` padding of the image at hand.
+    pub const TENSORFLOW: Conventions = Conventions {
         padding: PaddingStyle::TfSame,
         bn_eps: 1e-3,
     };
-    const TORCH: Conventions = Conventions {
+    /// PyTorch's.
+    pub const PYTORCH: Conventions = Conventions {
         padding: PaddingStyle::Symmetric,
         bn_eps: 1e-5,
     };
-
-    /// What a family's names say; timm's say nothing, for `efficientnet_*` and `tf_efficientnet_*` share them.
-    pub(in super::super) fn of_family(family: Family, blocks: usize) -> Option<Conventions> {
-        match family {
-            Family::Ours | Family::Timm | Family::SmpTimm => None,
-            Family::SmpOwn | Family::Lukemelas => Some(Self::TF),
-            Family::Torchvision if blocks > TORCHVISION_TORCH_EPS => Some(Conventions {
-                bn_eps: Self::TF.bn_eps,
-                ..Self::TORCH
-            }),
-            Family::Torchvision => Some(Self::TORCH),
-        }
-    }
 
     /// An encoder's.
     pub fn of_encoder(encoder: &EncoderEntry) -> Conventions {
@@ -71,8 +90,8 @@ impl Conventions {
     /// Which of this crate's encoders compute so, in words.
     pub(in super::super) fn hint(self) -> &'static str {
         match self {
-            Self::TF => "Load them into a tf_efficientnet_* encoder.",
-            Self::TORCH => "Load them into an efficientnet_* encoder.",
+            Self::TENSORFLOW => "Load them into a tf_efficientnet_* encoder.",
+            Self::PYTORCH => "Load them into an efficientnet_* encoder.",
             _ => "No encoder of this program computes so.",
         }
     }

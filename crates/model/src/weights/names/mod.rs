@@ -12,6 +12,7 @@ mod tables;
 use std::fmt;
 
 use super::TensorFile;
+pub(super) use conventions::Computes;
 pub use conventions::Conventions;
 pub(super) use naming::{ENCODER, Naming, Target};
 
@@ -57,7 +58,7 @@ impl Family {
     /// The first convolution's kernel.
     pub(super) fn stem(self) -> String {
         let table = self.table();
-        let theirs = table.stem.first().map_or("", |(_, theirs)| theirs);
+        let theirs = table.outside.first().map_or("", |(_, theirs)| theirs);
         format!("{}{theirs}.weight", table.encoder)
     }
 
@@ -75,13 +76,10 @@ impl Family {
     /// What to know before weights of this family are used here, if anything.
     pub fn note(self) -> Option<&'static str> {
         match self {
-            Family::SmpOwn | Family::Lukemelas => Some(
-                "where the other program fixed its padding for a nominal image size (smp always does), B1 to B7 differ a little in the last stages; B0 agrees",
-            ),
             Family::Timm | Family::SmpTimm => Some(
                 "the names do not tell efficientnet_* from tf_efficientnet_*: take the encoder of timm's own name",
             ),
-            Family::Ours | Family::Torchvision => None,
+            _ => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tables::{Blocks, Table};
-use super::{Conventions, Family};
+use super::{Computes, Family};
 use crate::graph::Graph;
 
 /// Prefix of the encoder's parameters in a graph.
@@ -48,8 +48,8 @@ impl Naming {
     }
 
     /// How the family's network of this size computes, where its names say so.
-    pub(in super::super) fn conventions(&self) -> Option<Conventions> {
-        Conventions::of_family(self.family, self.blocks)
+    pub(in super::super) fn computes(&self) -> Computes {
+        Computes::of_family(self.family, self.blocks)
     }
 
     /// The rest of the name of a tensor that stands where the family's encoder has its own.
@@ -96,7 +96,7 @@ impl Places {
     fn theirs(&self, table: &Table, name: &str) -> Option<String> {
         let place = block(name);
         let (rows, layer) = match place {
-            None => (table.stem, name),
+            None => (table.outside, name),
             Some((0, _, layer)) => (table.separable, layer),
             Some((_, _, layer)) => (table.inverted, layer),
         };
@@ -129,14 +129,17 @@ mod tests {
     use super::*;
     use crate::build::{ModelSpec, build};
 
-    fn check(family: Family, encoder: &str, expected: &[(&str, &str)]) {
-        let spec = ModelSpec {
-            encoder: encoder.into(),
-            decoder: "none".into(),
+    fn encoder(name: &str) -> ModelSpec {
+        ModelSpec {
+            encoder: Some(name.into()),
+            decoder: Some("none".into()),
             head: "bottleneck".into(),
             ..ModelSpec::default()
-        };
-        let graph = build(&spec).unwrap();
+        }
+    }
+
+    fn check(family: Family, spec: &ModelSpec, expected: &[(&str, &str)]) {
+        let graph = build(spec).unwrap();
         let naming = Naming::new(family, &graph);
         let theirs = naming.theirs();
         for param in graph.params.iter().filter(|p| p.name.starts_with(ENCODER)) {
@@ -156,9 +159,15 @@ mod tests {
             "tf_efficientnet_lite4",
         ];
         for family in Family::ALL {
-            for encoder in all {
-                check(family, encoder, &[]);
+            for name in all {
+                check(family, &encoder(name), &[]);
             }
+            // Whose encoder goes as far as conv_head and its norm.
+            let keras = ModelSpec {
+                architecture: "eff_unet_keras".into(),
+                ..ModelSpec::default()
+            };
+            check(family, &keras, &[]);
         }
     }
 
@@ -172,7 +181,7 @@ mod tests {
         let check = |family, names: [&str; 3]| {
             check(
                 family,
-                "efficientnet_b1",
+                &encoder("efficientnet_b1"),
                 &[(first, names[0]), (se, names[1]), (last, names[2])],
             );
         };

@@ -18,19 +18,24 @@ type Rows = &'static [(&'static str, &'static str)];
 pub(in super::super) struct Table {
     /// In front of the encoder's names.
     pub(super) encoder: &'static str,
-    /// Convolution and norm before the blocks.
-    pub(super) stem: Rows,
+    /// What stands outside the blocks, the stem's convolution first; the layers behind the last block are in few networks.
+    pub(super) outside: Rows,
     /// How blocks are numbered.
     pub(super) blocks: Blocks,
     /// A block of the first stage, which does not expand.
     pub(super) separable: Rows,
     /// A block of the others.
     pub(super) inverted: Rows,
-    /// Layers after the last stage, which serve ImageNet's classes: names start so.
+    /// Layers after the last stage, which serve ImageNet's classes, where the network has none of them: names start so.
     pub(super) tail: &'static [&'static str],
 }
 
-const TIMM_STEM: Rows = &[("conv_stem", "conv_stem"), ("bn1", "bn1")];
+const TIMM_OUTSIDE: Rows = &[
+    ("conv_stem", "conv_stem"),
+    ("bn1", "bn1"),
+    ("conv_head", "conv_head"),
+    ("bn2", "bn2"),
+];
 const TIMM_SEPARABLE: Rows = &[
     ("conv_dw", "conv_dw"),
     ("bn1", "bn1"),
@@ -54,7 +59,7 @@ const TIMM_TAIL: &[&str] = &["conv_head.", "bn2.", "classifier."];
 const fn timm(encoder: &'static str) -> Table {
     Table {
         encoder,
-        stem: TIMM_STEM,
+        outside: TIMM_OUTSIDE,
         blocks: Blocks::ByStage,
         separable: TIMM_SEPARABLE,
         inverted: TIMM_INVERTED,
@@ -69,7 +74,12 @@ pub(super) static SMP_TIMM: Table = timm("encoder.model.");
 const fn lukemelas(encoder: &'static str) -> Table {
     Table {
         encoder,
-        stem: &[("conv_stem", "_conv_stem"), ("bn1", "_bn0")],
+        outside: &[
+            ("conv_stem", "_conv_stem"),
+            ("bn1", "_bn0"),
+            ("conv_head", "_conv_head"),
+            ("bn2", "_bn1"),
+        ],
         blocks: Blocks::Flat,
         separable: &[
             ("conv_dw", "_depthwise_conv"),
@@ -98,7 +108,12 @@ pub(super) static SMP_OWN: Table = lukemelas("encoder.");
 
 pub(super) static TORCHVISION: Table = Table {
     encoder: "",
-    stem: &[("conv_stem", "features.0.0"), ("bn1", "features.0.1")],
+    outside: &[
+        ("conv_stem", "features.0.0"),
+        ("bn1", "features.0.1"),
+        ("conv_head", "features.8.0"),
+        ("bn2", "features.8.1"),
+    ],
     blocks: Blocks::Features,
     separable: &[
         ("conv_dw", "0.0"),

@@ -1,6 +1,7 @@
 //! Which cases are shown: the surest and the least sure, right and wrong, by fixed rules and not by looks.
 
 use anyhow::Result;
+use dataset::{Fit, Placement};
 use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
 
 use super::statistics::{ImageStatistics, region_mask};
@@ -141,8 +142,10 @@ fn draw_group(
             &data.manifest.image_file(record),
             record.height as usize,
             record.width as usize,
+            Fit::Stretch,
         )?;
-        crate::pictures::save_png(&path, &overlay(&original, &shown.map, certainty)?)?;
+        let map = at_original_size(context, &shown.map, &original)?;
+        crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
         cases.push(shown);
     }
     let figure = OverlayPanels {
@@ -155,6 +158,17 @@ fn draw_group(
         group: group.clone(),
         figure: figure.draw()?,
     })
+}
+
+/// The map without the border that padding put around the image.
+fn at_original_size(context: &Context<'_>, map: &Plane, original: &Plane) -> Result<Plane> {
+    let size = |plane: &Plane| {
+        let (width, height) = plane.dimensions();
+        (height as usize, width as usize)
+    };
+    let placement = Placement::new(context.settings.image.fit, size(original), size(map));
+    let (width, height) = original.dimensions();
+    Ok(Plane::new(width, height, placement.restore(map.values()))?)
 }
 
 type Map = (Vec<f32>, (usize, usize));
@@ -207,7 +221,12 @@ fn overlay_case(
     };
     Ok(OverlayCase {
         name: record.path.rsplit('/').next().unwrap_or_default().into(),
-        image: crate::pictures::grey(&data.manifest.image_file(record), height, width)?,
+        image: crate::pictures::grey(
+            &data.manifest.image_file(record),
+            height,
+            width,
+            context.settings.image.fit,
+        )?,
         map: Plane::new(width as u32, height as u32, map)?,
         truth_mask,
         truth: classes[record.class].clone(),

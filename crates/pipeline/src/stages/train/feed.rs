@@ -64,6 +64,7 @@ fn convert(batch: dataset::Batch, manifest: &Manifest, with_masks: bool) -> Batc
         images: batch.images,
         labels: batch.labels,
         masks,
+        pixel_weights: None,
         shape,
     }
 }

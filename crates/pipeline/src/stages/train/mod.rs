@@ -170,10 +170,15 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
         ),
         (extra::MAP, taught_by.into()),
         (extra::VERSION, crate::VERSION.into()),
+        (extra::FIT, image.fit.name().into()),
         ("pipeline", settings.name.clone()),
         ("data_fingerprint", data.manifest.fingerprint()),
     ];
     meta.extra = entries.map(|(key, value)| (key.to_owned(), value)).into();
+    if let Some((rows, columns)) = image.crop {
+        let size = format!("{rows}x{columns}");
+        meta.extra.insert(extra::CROP.to_owned(), size);
+    }
     meta
 }
 

@@ -68,13 +68,7 @@ fn network_table(
     let train = &settings.train;
     let mut table = Table::new([("setting", Align::Left), ("value", Align::Left)]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]).map(drop);
-    row(
-        "encoder, decoder, head",
-        format!(
-            "{}, {}, {}",
-            settings.model.encoder, settings.model.decoder, settings.model.head
-        ),
-    )?;
+    row("network", settings.model.label())?;
     row(
         "input",
         format!(

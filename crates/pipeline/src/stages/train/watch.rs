@@ -46,10 +46,16 @@ impl<'a> Watch<'a> {
 impl Observer for Watch<'_> {
     fn batch(&mut self, event: &BatchEvent) {
         let job = self.job(event);
+        let accuracy = match event.accuracy {
+            share if share.is_finite() => format!(" accuracy {}", format::percent(share, 1)),
+            _ => String::new(),
+        };
+        let dice = event.dice.map_or_else(String::new, |dice| {
+            format!(" Dice {}", format::fixed(dice, 4))
+        });
         job.note(format!(
-            "loss {} accuracy {}",
-            format::fixed(event.loss, 4),
-            format::percent(event.accuracy, 1)
+            "loss {}{accuracy}{dice}",
+            format::fixed(event.loss, 4)
         ));
         job.at(event.batch as u64);
     }
@@ -60,14 +66,16 @@ impl Observer for Watch<'_> {
             value.map_or_else(String::new, |v| format!(", {name} {}", format::fixed(v, 4)))
         };
         self.progress.say(format!(
-            "  epoch {}/{}: loss {}, accuracy {}{}{}{}, lr {:.2e}, {} images/s",
+            "  epoch {}/{}: loss {}{}{}{}{}{}{}, lr {:.2e}, {} images/s",
             e.epoch,
             self.epochs,
             format::fixed(e.train.loss, 4),
-            format::fixed(e.train.accuracy, 4),
+            figure("accuracy", e.value("accuracy")),
             figure("val_loss", e.value("val_loss")),
             figure("val_accuracy", e.value("val_accuracy")),
             figure("val_auc", e.value("val_auc")),
+            figure("val_map_loss", e.value("val_map_loss")),
+            figure("val_dice", e.value("val_dice")),
             e.lr,
             format::fixed(e.images_per_second, 1)
         ));

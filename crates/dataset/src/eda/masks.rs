@@ -1,0 +1,126 @@
+//! What the masks are like: how many there are, how many are empty, how much they cover.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::split_name;
+use crate::{ImageRecord, Manifest, Split};
+
+/// The masks of one split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MaskSummary {
+    /// "train", "val", "test" or "unassigned".
+    pub split: String,
+    /// Images in it.
+    pub images: usize,
+    /// Images with a good mask.
+    pub with_mask: usize,
+    /// Images without a mask file.
+    pub missing: usize,
+    /// Images whose mask is of no use.
+    pub bad: usize,
+    /// Masks with nothing but background: allowed, and worth knowing, for overlap scores of an
+    /// empty mask are all or nothing.
+    pub empty: usize,
+    /// Masks without a single known pixel.
+    pub all_ignored: usize,
+    /// Every mask class, the background too.
+    pub areas: Vec<MaskArea>,
+    /// Mean over the masks of each class of images of the share that is not background.
+    pub foreground_by_class: Vec<MaskArea>,
+}
+
+/// How much a class of pixels covers, or how much is covered in a class of images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MaskArea {
+    /// Its name.
+    pub class: String,
+    /// Masks in which it has a pixel; for a class of images: its masks.
+    pub images: usize,
+    /// Mean over masks of its share of the known pixels.
+    pub mean_share: f64,
+}
+
+/// One summary a split, unassigned last; none where no masks were asked for. Images that were left
+/// out for their masks count where their folder puts them.
+pub(super) fn summaries(manifest: &Manifest) -> Vec<MaskSummary> {
+    if !manifest.has_masks() {
+        return vec![];
+    }
+    let mut splits = BTreeMap::<(bool, Option<Split>), Vec<&ImageRecord>>::new();
+    for record in manifest.rows() {
+        let split = (record.split.is_none(), record.split);
+        splits.entry(split).or_default().push(record);
+    }
+    splits
+        .into_iter()
+        .map(|((_, split), records)| summary(manifest, split, &records))
+        .collect()
+}
+
+fn summary(manifest: &Manifest, split: Option<Split>, records: &[&ImageRecord]) -> MaskSummary {
+    let names = manifest.mask_coding().map(|coding| coding.class_names());
+    let counted = |keep: fn(&ImageRecord) -> bool| records.iter().filter(|r| keep(r)).count();
+    let (missing, bad) = faults(manifest, split, records);
+    MaskSummary {
+        split: split_name(split),
+        images: records.len(),
+        with_mask: counted(|r| r.mask.is_some()),
+        missing,
+        bad,
+        empty: counted(ImageRecord::mask_is_empty),
+        all_ignored: counted(|r| r.mask.is_some() && r.mask_shares.is_none()),
+        areas: areas(names.unwrap_or_default(), records),
+        foreground_by_class: foreground(manifest, records),
+    }
+}
+
+/// Missing and bad masks: of images that are there by their split now, of others by their folder.
+fn faults(manifest: &Manifest, split: Option<Split>, records: &[&ImageRecord]) -> (usize, usize) {
+    let (mut missing, mut bad) = (0, 0);
+    for fault in manifest.mask_faults() {
+        // Rows are sorted by path, and so are those of a split.
+        let here = match manifest
+            .rows()
+            .binary_search_by(|r| r.path.cmp(&fault.image))
+        {
+            Ok(_) => records
+                .binary_search_by(|r| r.path.cmp(&fault.image))
+                .is_ok(),
+            Err(_) => fault.split == split,
+        };
+        missing += usize::from(here && fault.missing);
+        bad += usize::from(here && !fault.missing);
+    }
+    (missing, bad)
+}
+
+fn areas(names: Vec<String>, records: &[&ImageRecord]) -> Vec<MaskArea> {
+    let shares: Vec<&Vec<f64>> = records
+        .iter()
+        .filter_map(|r| r.mask_shares.as_ref())
+        .collect();
+    let area = |(class, name): (usize, String)| {
+        let of_class = || shares.iter().filter_map(|shares| shares.get(class));
+        MaskArea {
+            class: name,
+            images: of_class().filter(|share| **share > 0.0).count(),
+            mean_share: of_class().sum::<f64>() / shares.len().max(1) as f64,
+        }
+    };
+    names.into_iter().enumerate().map(area).collect()
+}
+
+fn foreground(manifest: &Manifest, records: &[&ImageRecord]) -> Vec<MaskArea> {
+    let area = |(label, name): (usize, &String)| {
+        let of_class = records.iter().filter(|r| r.class == label);
+        let shares: Vec<f64> = of_class.filter_map(|r| r.mask_share()).collect();
+        MaskArea {
+            class: name.clone(),
+            images: shares.len(),
+            mean_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
+        }
+    };
+    manifest.classes().iter().enumerate().map(area).collect()
+}

@@ -1,0 +1,594 @@
+//! Masks: where they lie, what is wrong with bad ones, and what becomes of their images.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{config, kaggle_like, picture, save, shared};
+use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
+use dataset::{
+    Crop, CsvLayout, Dealt, Eda, EdaConfig, Fit, IndexConfig, Layout, Loader, LoaderConfig,
+    MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue, SampleKey, Split, SplitFolders,
+    SplitLists, SplitPolicy, Splits, index,
+};
+use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
+
+fn mask(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> DynamicImage {
+    DynamicImage::ImageLuma8(GrayImage::from_fn(width, height, |x, y| {
+        Luma([value(x, y)])
+    }))
+}
+
+/// Half of it set, like the pictures 24×18.
+fn half() -> DynamicImage {
+    mask(24, 18, |x, _| if x < 12 { 255 } else { 0 })
+}
+
+/// Every fault that a mask can have, in a tree beside 5 + 1 + 2 images of each class.
+fn faulty(dir: &Path) -> IndexConfig {
+    let (images, masks) = (dir.join("images"), dir.join("masks"));
+    kaggle_like(&images, [5, 1, 2]);
+    let at = |name: &str| masks.join(format!("train/NORMAL/{name}.png"));
+    save(&half(), &at("IM-0002-0000"));
+    save(&mask(24, 18, |_, _| 0), &at("IM-0004-0001"));
+    save(&mask(24, 17, |_, _| 0), &at("IM-0006-0002"));
+    save(&picture(3), &at("IM-0008-0003"));
+    std::fs::write(at("IM-0010-0004"), b"no mask").unwrap();
+    let colour = RgbImage::from_fn(24, 18, |x, _| Rgb([x as u8, 0, 0]));
+    let coloured = masks.join("test/NORMAL/IM-0014-0000.png");
+    save(&DynamicImage::ImageRgb8(colour), &coloured);
+    IndexConfig {
+        masks: Some(MaskConfig::tree(masks)),
+        ..config(&images)
+    }
+}
+
+#[test]
+fn every_fault_is_named_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = index(&faulty(dir.path())).unwrap();
+    assert_eq!(
+        (manifest.rows().len(), manifest.bad_images().len()),
+        (16, 0)
+    );
+    let bad: Vec<_> = manifest
+        .mask_faults()
+        .iter()
+        .filter(|f| !f.missing)
+        .collect();
+    let expected = [
+        ("IM-0014-0000", "colour"),
+        ("IM-0006-0002", "24x17 pixels, its image 24x18"),
+        ("IM-0008-0003", "JPEG"),
+        ("IM-0010-0004", "not a JPEG or PNG"),
+    ];
+    assert_eq!(bad.len(), expected.len(), "{bad:?}");
+    for (fault, (image, reason)) in bad.iter().zip(expected) {
+        assert!(fault.image.contains(image), "{fault:?}");
+        assert!(fault.reason.contains(reason), "{fault:?}");
+        assert!(fault.file.is_file(), "{fault:?}");
+    }
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
+    let counts = |m: &dataset::MaskSummary| [m.images, m.with_mask, m.missing, m.bad, m.empty];
+    let splits: Vec<_> = eda.masks.iter().map(counts).collect();
+    assert_eq!(splits, [[10, 2, 5, 3, 1], [2, 0, 2, 0, 0], [4, 0, 3, 1, 0]]);
+    let train = &eda.masks[0];
+    let shares: Vec<f64> = train.areas.iter().map(|a| a.mean_share).collect();
+    assert_eq!((shares, train.areas[1].images), (vec![0.75, 0.25], 1));
+    assert_eq!(train.areas[1].class, "foreground");
+    assert_eq!(train.foreground_by_class[0].images, 2);
+    assert!(
+        eda.warnings
+            .iter()
+            .any(|w| w == "1 image has an empty mask."),
+        "{:?}",
+        eda.warnings
+    );
+}
+
+#[test]
+fn the_settings_say_what_becomes_of_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = faulty(dir.path());
+    let with = |on_bad: OnMask, on_missing: OnMask| {
+        let masks = MaskConfig {
+            on_bad,
+            on_missing,
+            ..good.masks.clone().unwrap()
+        };
+        index(&IndexConfig {
+            masks: Some(masks),
+            ..good.clone()
+        })
+    };
+    let skipped = with(OnMask::Skip, OnMask::Unknown).unwrap();
+    assert_eq!(skipped.rows().len(), 16 - 4);
+    let text = with(OnMask::Unknown, OnMask::Fail).unwrap_err().to_string();
+    assert!(
+        text.contains("no such file") && text.contains("on_missing_mask"),
+        "{text}"
+    );
+    let text = with(OnMask::Fail, OnMask::Unknown).unwrap_err().to_string();
+    assert!(
+        text.contains("IM-0014-0000.png") && text.contains("on_bad_mask"),
+        "{text}"
+    );
+}
+
+#[test]
+fn masks_beside_images_are_no_images() {
+    let dir = tempfile::tempdir().unwrap();
+    kaggle_like(dir.path(), [2, 1, 1]);
+    save(
+        &half(),
+        &dir.path().join("train/NORMAL/IM-0002-0000_mask.png"),
+    );
+    let manifest = index(&IndexConfig {
+        masks: Some(MaskConfig::beside("{stem}_mask.png")),
+        ..config(dir.path())
+    })
+    .unwrap();
+    let with = manifest.rows().iter().filter_map(|r| r.mask.as_deref());
+    assert_eq!(
+        with.collect::<Vec<_>>(),
+        ["train/NORMAL/IM-0002-0000_mask.png"]
+    );
+    assert_eq!((manifest.rows().len(), manifest.ignored_files()), (8, 1));
+    let row = manifest.rows().iter().find(|r| r.mask.is_some()).unwrap();
+    assert!(manifest.mask_file(row).unwrap().is_file());
+    let wrong = IndexConfig {
+        masks: Some(MaskConfig::beside("mask.png")),
+        ..config(dir.path())
+    };
+    assert!(index(&wrong).unwrap_err().to_string().contains("{stem}"));
+}
+
+#[test]
+fn label_masks_of_half_the_size_arrive_as_class_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [1, 1, 1]);
+    let value = |x: u32, _| [10, 20, 30, 99][x as usize / 3];
+    save(
+        &mask(12, 9, value),
+        &masks.join("train/NORMAL/IM-0002-0000.png"),
+    );
+    let coding = MaskCoding {
+        values: [(10, 0), (20, 1), (30, 2)]
+            .map(|(v, c)| (PixelValue(v), c))
+            .into(),
+        ignore: [PixelValue(99)].into(),
+        names: ["bone", "fat", "air"].map(str::to_owned).into(),
+    };
+    let masks = MaskConfig {
+        coding,
+        resize: true,
+        ..MaskConfig::tree(masks)
+    };
+    let manifest = index(&IndexConfig {
+        masks: Some(masks),
+        ..config(&images)
+    })
+    .unwrap();
+    let row = manifest
+        .rows()
+        .iter()
+        .position(|r| r.mask.is_some())
+        .unwrap();
+    assert_eq!(manifest.rows()[row].mask_shares.as_ref().unwrap().len(), 3);
+    let settings = LoaderConfig {
+        height: 18,
+        width: 24,
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(&manifest, vec![row], settings).unwrap();
+    let batch = loader.epoch(0).next().unwrap().unwrap();
+    for (i, class) in batch.masks.unwrap().iter().enumerate() {
+        match i % 24 / 6 {
+            3 => assert!(class.is_nan()),
+            expected => assert_eq!(*class, expected as f32),
+        }
+    }
+}
+
+#[test]
+fn padding_keeps_the_shape_and_can_be_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [1, 1, 1]);
+    save(&half(), &masks.join("train/NORMAL/IM-0002-0000.png"));
+    let manifest = index(&IndexConfig {
+        masks: Some(MaskConfig::tree(masks)),
+        ..config(&images)
+    })
+    .unwrap();
+    let row = manifest
+        .rows()
+        .iter()
+        .position(|r| r.mask.is_some())
+        .unwrap();
+    let settings = LoaderConfig {
+        height: 48,
+        width: 48,
+        fit: Fit::Pad,
+        mean: vec![0.0; 3],
+        std: vec![1.0; 3],
+        ..LoaderConfig::default()
+    };
+    let batch = Loader::new(&manifest, vec![row], settings).unwrap();
+    let batch = batch.epoch(0).next().unwrap().unwrap();
+    let (placed, mask) = (batch.placements[0], batch.masks.unwrap());
+    assert_eq!(
+        (placed.original, placed.target.top, placed.target.height),
+        ((18, 24), 6, 36)
+    );
+    let border = |i: usize| i / 48 < 6 || i / 48 >= 42;
+    for (i, class) in mask.iter().enumerate() {
+        assert_eq!(class.is_nan(), border(i), "{i}");
+        assert!(!border(i) || batch.images[3 * i] == 0.0);
+    }
+    let back = placed.restore_labels(&mask);
+    let expected = (0..18 * 24).map(|i| if i % 24 < 12 { 1.0 } else { 0.0 });
+    assert!(back.iter().zip(expected).all(|(a, b)| *a == b));
+}
+
+#[test]
+fn crops_are_windows_of_the_image_drawn_by_seed_epoch_and_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = generate_cells(
+        dir.path(),
+        &CellsConfig {
+            size: 64,
+            images: 3,
+            seed: 1,
+        },
+    )
+    .unwrap();
+    let manifest = index(&IndexConfig {
+        root: made.images,
+        layout: Layout::Images,
+        splits: SplitFolders::none(),
+        masks: Some(MaskConfig::tree(made.masks)),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    let crop = Crop {
+        height: 32,
+        width: 32,
+        random: true,
+    };
+    let loader = |crop: Option<Crop>, side: usize| {
+        let config = LoaderConfig {
+            height: side,
+            width: side,
+            channels: 1,
+            mean: vec![0.0],
+            std: vec![1.0],
+            crop,
+            ..LoaderConfig::default()
+        };
+        Loader::new(&manifest, vec![0, 1, 2], config).unwrap()
+    };
+    let cut = loader(Some(crop), 32);
+    let (first, again) = (
+        cut.sample(1, Some(5)).unwrap(),
+        cut.sample(1, Some(5)).unwrap(),
+    );
+    assert_eq!(first, again);
+    let windows: std::collections::BTreeSet<_> = (0..20)
+        .map(|epoch| cut.sample(1, Some(epoch)).unwrap().placement.source)
+        .map(|rect| (rect.top, rect.left))
+        .collect();
+    assert!(windows.len() > 15, "{windows:?}");
+    let whole = loader(None, 64).sample(1, None).unwrap();
+    let source = first.placement.source;
+    for y in 0..32 {
+        for x in 0..32 {
+            let at = (source.top + y) * 64 + source.left + x;
+            assert_eq!(first.image[y * 32 + x], whole.image[at]);
+            assert_eq!(
+                first.mask.as_ref().unwrap()[y * 32 + x],
+                whole.mask.as_ref().unwrap()[at]
+            );
+        }
+    }
+    let middle = cut.sample(1, None).unwrap().placement.source;
+    assert_eq!((middle.top, middle.left), (16, 16));
+    let key = SampleKey {
+        seed: 0,
+        epoch: 0,
+        index: 0,
+    };
+    let small = crop.window((10, 40), Some(key));
+    assert_eq!((small.top, small.height, small.width), (0, 10, 32));
+}
+
+/// Seven images in a folder, named by a table.
+fn with_table(dir: &Path, table: &str, layout: CsvLayout) -> IndexConfig {
+    for i in 0..7 {
+        save(&picture(i), &dir.join(format!("scans/{i} (a).png")));
+    }
+    save(&half(), &dir.join("truth/0.png"));
+    std::fs::write(dir.join("table.csv"), table).unwrap();
+    IndexConfig {
+        root: dir.to_owned(),
+        layout: Layout::Csv(CsvLayout {
+            file: dir.join("table.csv"),
+            ..layout
+        }),
+        ..IndexConfig::default()
+    }
+}
+
+#[test]
+fn a_table_names_images_masks_classes_splits_and_patients() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = "file,truth,finding,fold,person\n\
+                 scans/0 (a).png,truth/0.png,\"sick, very\",train,007\n\
+                 scans/1 (a).png,,well,train,007\n\
+                 scans/2 (a).png,truth/none.png,well,valid,8\n\
+                 scans/3 (a).png,,\"sick, very\",test,9\n\
+                 scans/9 (a).png,,well,test,9\n";
+    let own = |name: &str| Some(name.to_owned());
+    let layout = CsvLayout {
+        path: own("file"),
+        mask: own("truth"),
+        class: own("finding"),
+        split: own("fold"),
+        patient: own("person"),
+        ..CsvLayout::default()
+    };
+    let mut config = with_table(dir.path(), table, layout);
+    config.masks = Some(MaskConfig::at(MaskPlace::Column));
+    // The only well one of the test is not there, and that must not pass silently.
+    assert!(index(&config).unwrap_err().to_string().contains("\"well\""));
+    save(&picture(9), &dir.path().join("scans/9 (a).png"));
+    let manifest = index(&config).unwrap();
+    assert_eq!(manifest.classes(), ["sick, very", "well"]);
+    let rows: Vec<_> = manifest
+        .rows()
+        .iter()
+        .map(|r| {
+            (
+                r.class,
+                r.split.unwrap(),
+                r.patient.as_str(),
+                r.mask.is_some(),
+            )
+        })
+        .collect();
+    let expected = [
+        (0, Split::Train, "007", true),
+        (1, Split::Train, "007", false),
+        (1, Split::Val, "8", false),
+        (0, Split::Test, "9", false),
+        (1, Split::Test, "9", false),
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(manifest.mask_faults().len(), 4);
+}
+
+#[test]
+fn bad_tables_name_the_line() {
+    let check = |table: &str, layout: CsvLayout, expected: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let text = index(&with_table(dir.path(), table, layout))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(expected) && text.contains("table.csv"),
+            "{text}"
+        );
+    };
+    let plain = CsvLayout::default;
+    let image = "scans/0 (a).png";
+    check(&format!("file\n{image}\n"), plain(), "no column \"path\"");
+    check(
+        &format!("path,split\n{image},dev\n"),
+        plain(),
+        "line 2: \"dev\" is no split",
+    );
+    check(
+        &format!("path\n{image}\n{image}\n"),
+        plain(),
+        "stands twice",
+    );
+    check(
+        &format!("path,class\n{image},\n"),
+        plain(),
+        "no row has a class",
+    );
+    let layout = CsvLayout {
+        patient: Some("person".to_owned()),
+        ..plain()
+    };
+    check(
+        &format!("path\n{image}\n"),
+        layout,
+        "no column \"person\"; there are path",
+    );
+    check("path\n/etc/a.png\n", plain(), "relative");
+}
+
+#[test]
+fn counts_and_lists_deal_out_a_stack() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..30 {
+        save(&picture(i), &dir.path().join(format!("{i}.png")));
+    }
+    let manifest = index(&IndexConfig {
+        root: dir.path().to_owned(),
+        layout: Layout::Images,
+        splits: SplitFolders::none(),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    assert_eq!(manifest.classes(), ["image"]);
+    let names = |rows: &[usize]| {
+        let rows = rows.iter().map(|&row| manifest.rows()[row].path.clone());
+        rows.collect::<Vec<_>>()
+    };
+    let count = |by| SplitPolicy::Count {
+        val: 3,
+        test: 5,
+        by,
+    };
+    let ordered = Splits::new(&manifest, &count(Dealt::Order), None).unwrap();
+    assert_eq!(
+        names(&ordered.test),
+        ["25.png", "26.png", "27.png", "28.png", "29.png"]
+    );
+    assert_eq!(names(&ordered.val), ["22.png", "23.png", "24.png"]);
+    let drawn = Splits::new(&manifest, &count(Dealt::Seed(1)), None).unwrap();
+    assert_eq!(
+        [drawn.train.len(), drawn.val.len(), drawn.test.len()],
+        [22, 3, 5]
+    );
+    assert_ne!(
+        drawn,
+        Splits::new(&manifest, &count(Dealt::Seed(2)), None).unwrap()
+    );
+    let too_many = SplitPolicy::Count {
+        val: 3,
+        test: 27,
+        by: Dealt::Order,
+    };
+    assert!(Splits::new(&manifest, &too_many, None).is_err());
+    let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    let lists = SplitLists {
+        train: own(&["7.png", "3.png"]),
+        val: own(&["1.png"]),
+        test: own(&["2.png"]),
+    };
+    let listed = Splits::new(&manifest, &SplitPolicy::List(lists.clone()), None).unwrap();
+    assert_eq!(names(&listed.train), ["3.png", "7.png"]);
+    for wrong in ["1.png", "77.png"] {
+        let test = own(&[wrong]);
+        let lists = SplitLists {
+            test,
+            ..lists.clone()
+        };
+        let text = Splits::new(&manifest, &SplitPolicy::List(lists), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(wrong) && text.contains("lists.test"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_order_that_parts_a_patient_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..10 {
+        save(&picture(0), &dir.path().join(format!("{i}.png")));
+    }
+    let manifest = index(&IndexConfig {
+        root: dir.path().to_owned(),
+        layout: Layout::Images,
+        splits: SplitFolders::none(),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    let policy = SplitPolicy::Count {
+        val: 1,
+        test: 1,
+        by: Dealt::Order,
+    };
+    let text = Splits::new(&manifest, &policy, None)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("two sides"), "{text}");
+}
+
+#[test]
+fn head_phantoms_have_four_classes_label_masks_and_many_shapes() {
+    let dir = tempfile::tempdir().unwrap();
+    let few = HeadsConfig {
+        size: 64,
+        train: 4,
+        test: 2,
+        seed: 3,
+    };
+    let made = generate_heads(dir.path(), &few).unwrap();
+    assert_eq!(generate_heads(dir.path(), &few).unwrap(), made);
+    let values = (0..4)
+        .map(|class| (PixelValue(class), class as u8))
+        .collect();
+    let masks = MaskConfig {
+        coding: MaskCoding {
+            values,
+            ..MaskCoding::default()
+        },
+        on_bad: OnMask::Fail,
+        on_missing: OnMask::Fail,
+        ..MaskConfig::tree(made.masks)
+    };
+    let names = [("no_tumor", "none"), ("glioma_tumor", "glioma")];
+    let manifest = index(&IndexConfig {
+        root: made.images,
+        splits: SplitFolders::new(Some("Training"), None, Some("Testing")),
+        class_names: names.map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
+        masks: Some(masks),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    assert_eq!(
+        manifest.classes(),
+        ["glioma", "meningioma_tumor", "none", "pituitary_tumor"]
+    );
+    assert_eq!(manifest.rows().len(), 24);
+    assert!(manifest.rows().iter().any(|r| r.width < r.height));
+    for record in manifest.rows() {
+        assert_eq!(record.mask_is_empty(), record.class == 2, "{}", record.path);
+    }
+    let bad = HeadsConfig { size: 8, ..few };
+    assert!(generate_heads(&dir.path().join("bad"), &bad).is_err());
+}
+
+#[test]
+fn isbi2012_is_a_stack_of_thirty_with_masks() {
+    let Some(root) = shared("data/isbi2012") else {
+        return;
+    };
+    let coding = MaskCoding {
+        names: ["membrane", "cell"].map(str::to_owned).into(),
+        ..MaskCoding::default()
+    };
+    let masks = MaskConfig {
+        coding,
+        on_bad: OnMask::Fail,
+        on_missing: OnMask::Fail,
+        ..MaskConfig::tree(root.join("masks"))
+    };
+    let manifest = index(&IndexConfig {
+        root: root.join("images"),
+        layout: Layout::Images,
+        splits: SplitFolders::none(),
+        masks: Some(masks),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    assert_eq!(manifest.rows().len(), 30);
+    let policy = SplitPolicy::Count {
+        val: 3,
+        test: 5,
+        by: Dealt::Order,
+    };
+    let splits = Splits::new(&manifest, &policy, None).unwrap();
+    let eda = Eda::new(
+        &manifest.with_splits(&splits).unwrap(),
+        &EdaConfig::default(),
+    )
+    .unwrap();
+    let counts: Vec<_> = eda.masks.iter().map(|m| (m.images, m.with_mask)).collect();
+    assert_eq!(counts, [(22, 22), (3, 3), (5, 5)]);
+    let cell = &eda.masks[0].areas[1];
+    assert!(
+        cell.class == "cell" && (0.7..0.85).contains(&cell.mean_share),
+        "{cell:?}"
+    );
+}

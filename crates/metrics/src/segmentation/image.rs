@@ -1,0 +1,97 @@
+//! One image's segmentation, class by class.
+
+use serde::{Deserialize, Serialize};
+
+use super::overlap::MaskScores;
+use super::surface::{SurfaceDistance, hd95};
+use crate::check;
+use crate::confusion::ConfusionMatrix;
+use crate::error::Result;
+use crate::threshold::BinaryCounts;
+
+/// The true and the predicted class of each pixel, row by row: `u8`, `u16` or `usize`. A binary segmentation has the
+/// classes 0 (background) and 1.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelMaps<'a, L> {
+    /// The true classes.
+    pub truth: &'a [L],
+    /// The predicted classes.
+    pub predicted: &'a [L],
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// True label of pixels that do not count, such as 255. They count as outside every class's surface.
+    pub ignore: Option<usize>,
+}
+
+/// How well one class of one image was found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClassInImage {
+    /// Overlap.
+    pub scores: MaskScores,
+    /// Distance of the surfaces, which also says whether a mask is empty.
+    pub hd95: SurfaceDistance,
+}
+
+/// One image, judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentedImage {
+    /// Every class, in order.
+    pub classes: Vec<ClassInImage>,
+    /// Its pixels: row = true class, column = predicted class.
+    pub confusion: ConfusionMatrix,
+}
+
+impl SegmentedImage {
+    /// Judges an image.
+    ///
+    /// # Errors
+    /// Maps that are not `height · width` pixels, a label that no class has, or no pixel that counts.
+    pub fn new<L: Copy + Into<usize>>(maps: &LabelMaps<'_, L>) -> Result<Self> {
+        let pixels = maps.height * maps.width;
+        check::same_length("truth", maps.truth.len(), "height · width", pixels)?;
+        check::same_length("predicted", maps.predicted.len(), "truth", pixels)?;
+        let pairs = maps.truth.iter().zip(maps.predicted);
+        let pairs = pairs.map(|(truth, predicted)| ((*truth).into(), (*predicted).into()));
+        let known: Vec<Option<(usize, usize)>> = pairs
+            .map(|pair: (usize, usize)| (Some(pair.0) != maps.ignore).then_some(pair))
+            .collect();
+        let (truth, predicted): (Vec<_>, Vec<_>) = known.iter().copied().flatten().unzip();
+        let confusion = ConfusionMatrix::new(maps.classes, &truth, &predicted)?;
+        let (support, sums) = (confusion.support(), confusion.predicted());
+        let judge = |class| -> Result<ClassInImage> {
+            let mask = |of: fn((usize, usize)) -> usize| -> Vec<bool> {
+                let is_class = |pair: &Option<_>| pair.is_some_and(|pair| of(pair) == class);
+                known.iter().map(is_class).collect()
+            };
+            let (truth, predicted) = (mask(|pair| pair.0), mask(|pair| pair.1));
+            Ok(ClassInImage {
+                scores: overlap(&confusion, class, support[class], sums[class]),
+                hd95: hd95(&truth, &predicted, maps.height, maps.width)?,
+            })
+        };
+        Ok(Self {
+            classes: (0..maps.classes).map(judge).collect::<Result<_>>()?,
+            confusion,
+        })
+    }
+}
+
+/// A class against the rest, from the pixels' confusion matrix.
+pub(super) fn overlap(
+    confusion: &ConfusionMatrix,
+    class: usize,
+    truth: u64,
+    predicted: u64,
+) -> MaskScores {
+    let hits = confusion.get(class, class);
+    MaskScores::from_counts(BinaryCounts {
+        true_positives: hits,
+        false_positives: predicted - hits,
+        false_negatives: truth - hits,
+        true_negatives: confusion.total() + hits - truth - predicted,
+    })
+}

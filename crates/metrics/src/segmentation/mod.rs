@@ -1,0 +1,15 @@
+//! Judging masks: overlap and surface distance, image by image, and over images with intervals.
+
+mod image;
+mod overlap;
+mod summary;
+mod surface;
+
+pub use image::{ClassInImage, LabelMaps, SegmentedImage};
+pub use overlap::{
+    MaskScores, SegmentationSummary, mask_scores, mask_scores_from_map, summarize_masks,
+};
+pub use summary::{
+    ClassSegmentation, SegmentationEvaluation, SegmentationSettings, Spread, evaluate_segmentation,
+};
+pub use surface::{SurfaceDistance, hd95};

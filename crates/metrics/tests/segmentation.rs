@@ -1,0 +1,226 @@
+//! What no reference library states of segmentation: the rule for empty masks, grouping, properties, errors.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use metrics::*;
+use proptest::prelude::*;
+
+fn image(truth: &[u8], predicted: &[u8], classes: usize) -> SegmentedImage {
+    SegmentedImage::new(&LabelMaps {
+        truth,
+        predicted,
+        height: 1,
+        width: truth.len(),
+        classes,
+        ignore: None,
+    })
+    .unwrap()
+}
+
+fn judge(images: &[SegmentedImage], groups: Option<&[usize]>) -> SegmentationEvaluation {
+    let names = ["background", "cell"];
+    evaluate_segmentation(&names, images, groups, &SegmentationSettings::default()).unwrap()
+}
+
+#[test]
+fn empty_masks_are_told_apart() {
+    let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, value| {
+        let found = hd95(truth, predicted, 1, truth.len()).unwrap();
+        assert_eq!((found, found.value()), (expected, value));
+    };
+    let (none, some) = ([false; 3], [false, true, false]);
+    check(&none, &none, SurfaceDistance::BothEmpty, Some(0.0));
+    check(&some, &none, SurfaceDistance::Missed, None);
+    check(&none, &some, SurfaceDistance::Invented, None);
+    check(&some, &some, SurfaceDistance::Pixels(0.0), Some(0.0));
+
+    let images = [
+        image(&[0, 0, 0, 0], &[0, 0, 0, 0], 2),
+        image(&[0, 1, 0, 0], &[0, 0, 0, 0], 2),
+        image(&[0, 0, 0, 0], &[0, 1, 1, 0], 2),
+        image(&[1, 0, 0, 0], &[0, 0, 1, 0], 2),
+        image(&[1, 1, 0, 0], &[1, 0, 0, 0], 2),
+    ];
+    let cell = judge(&images, None).classes[1].clone();
+    assert_eq!((cell.both_empty, cell.missed, cell.invented), (1, 1, 1));
+    let dice = (1.0 + 0.0 + 0.0 + 0.0 + 2.0 / 3.0) / 5.0;
+    assert!((cell.dice.mean - dice).abs() < 1e-15 && cell.dice.n == 5);
+    // Distances 0 (both empty), 2 and 1 − 5 %: the images without one are not in the mean.
+    let distances = cell.hd95.unwrap();
+    assert_eq!(distances.n, 3);
+    assert!((distances.mean - (0.0 + 2.0 + 0.95) / 3.0).abs() < 1e-12);
+
+    let one_sided = judge(&images[1..3], None).classes[1].clone();
+    assert_eq!((one_sided.hd95, one_sided.dice.mean), (None, 0.0));
+}
+
+#[test]
+fn the_background_is_in_no_mean_over_classes() {
+    let images = [
+        image(&[0, 0, 0, 1], &[0, 0, 0, 1], 2),
+        image(&[0, 0, 1, 1], &[0, 0, 0, 1], 2),
+    ];
+    let judged = judge(&images, None);
+    assert_eq!(judged.mean_dice, judged.classes[1].mean_dice);
+    let settings = SegmentationSettings {
+        background: None,
+        ..SegmentationSettings::default()
+    };
+    let all = evaluate_segmentation(&["a", "b"], &images, None, &settings).unwrap();
+    let means = all.classes.iter().map(|c| c.dice.mean).sum::<f64>() / 2.0;
+    assert!((all.mean_dice.estimate - means).abs() < 1e-15);
+    assert_eq!(judged.classes[1].dice.to_string(), "0.833 ± 0.236");
+    let text = serde_json::to_string(&judged).unwrap();
+    assert_eq!(
+        serde_json::from_str::<SegmentationEvaluation>(&text).unwrap(),
+        judged
+    );
+}
+
+#[test]
+fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
+    let mut rng = SplitMix64::new(4, 4);
+    let patients: Vec<usize> = (0..200).map(|i| i / 10).collect();
+    let hits: Vec<usize> = (0..20).map(|_| rng.below(8)).collect();
+    let images: Vec<SegmentedImage> = patients
+        .iter()
+        .map(|p| {
+            let predicted: Vec<u8> = (0..8).map(|i| u8::from(i <= hits[*p])).collect();
+            image(&[1; 8], &predicted, 2)
+        })
+        .collect();
+    let width = |groups| {
+        let interval = judge(&images, groups).mean_dice;
+        interval.high - interval.low
+    };
+    assert!(width(Some(&patients)) > 2.0 * width(None));
+    assert_eq!(judge(&images, Some(&patients)).groups, Some(20));
+    assert_eq!(
+        judge(&images, Some(&patients)),
+        judge(&images, Some(&patients))
+    );
+}
+
+#[test]
+fn bad_input_is_an_error() {
+    let check = |error: MetricsError, expected: &str| {
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    let maps = |truth: &'static [u8], predicted: &'static [u8], ignore| LabelMaps {
+        truth,
+        predicted,
+        height: 1,
+        width: 2,
+        classes: 2,
+        ignore,
+    };
+    let of = |maps| SegmentedImage::new(&maps).unwrap_err();
+    check(
+        of(maps(&[0], &[0, 1], None)),
+        "`truth` has 1 entries, but 2",
+    );
+    check(of(maps(&[0, 1], &[0], None)), "`predicted` has 1 entries");
+    check(of(maps(&[0, 2], &[0, 1], None)), "`labels[1]` is class 2");
+    check(of(maps(&[9, 9], &[0, 1], Some(9))), "`labels` is empty");
+    check(hd95(&[], &[], 0, 0).unwrap_err(), "`truth` is empty");
+    check(
+        hd95(&[true; 4], &[true; 4], 2, 3).unwrap_err(),
+        "4 entries, but 6",
+    );
+    let settings = SegmentationSettings::default();
+    let judge = |names: &[&str], images: &[SegmentedImage]| {
+        evaluate_segmentation(names, images, None, &settings).unwrap_err()
+    };
+    check(judge(&["a", "b"], &[]), "`images` is empty");
+    let one = [image(&[0, 0], &[0, 0], 1)];
+    check(judge(&["a", "b"], &one), "classes` has 1 entries, but 2");
+    check(judge(&["a"], &one), "but the background` is empty");
+    let mut matrix = ConfusionMatrix::new(2, &[0, 1], &[1, 1]).unwrap();
+    check(matrix.add(&one[0].confusion).unwrap_err(), "`other` has 1");
+}
+
+/// The definition, pair by pair.
+fn naive_hd95(a: &[bool], b: &[bool], height: usize, width: usize) -> f64 {
+    let surface = |mask: &[bool]| -> Vec<(i64, i64)> {
+        let at = |y: i64, x: i64| {
+            let inside = (0..height as i64).contains(&y) && (0..width as i64).contains(&x);
+            inside && mask[y as usize * width + x as usize]
+        };
+        let points = (0..height as i64).flat_map(|y| (0..width as i64).map(move |x| (y, x)));
+        points
+            .filter(|(y, x)| at(*y, *x))
+            .filter(|(y, x)| {
+                let cross = [(-1, 0), (1, 0), (0, -1), (0, 1)];
+                cross.iter().any(|(dy, dx)| !at(y + dy, x + dx))
+            })
+            .collect()
+    };
+    let (a, b) = (surface(a), surface(b));
+    let directed = |from: &[(i64, i64)], to: &[(i64, i64)]| {
+        let gap = |p: &(i64, i64), q: &(i64, i64)| ((p.0 - q.0).pow(2) + (p.1 - q.1).pow(2)) as f64;
+        let nearest = |p| {
+            to.iter()
+                .map(|q| gap(p, q).sqrt())
+                .fold(f64::INFINITY, f64::min)
+        };
+        let mut all: Vec<f64> = from.iter().map(nearest).collect();
+        all.sort_by(f64::total_cmp);
+        let position = 0.95 * (all.len() - 1) as f64;
+        let below = position.floor() as usize;
+        let above = (below + 1).min(all.len() - 1);
+        all[below] + (position - below as f64) * (all[above] - all[below])
+    };
+    directed(&a, &b).max(directed(&b, &a))
+}
+
+proptest! {
+    #[test]
+    fn distances_are_symmetric_and_those_of_the_definition(
+        (height, width, a, b) in (1usize..12, 1usize..12).prop_flat_map(|(h, w)| {
+            let mask = || prop::collection::vec(any::<bool>(), h * w);
+            (Just(h), Just(w), mask(), mask())
+        }),
+    ) {
+        let found = hd95(&a, &b, height, width).unwrap();
+        prop_assert_eq!(found.value(), hd95(&b, &a, height, width).unwrap().value());
+        if let SurfaceDistance::Pixels(found) = found {
+            prop_assert!((found - naive_hd95(&a, &b, height, width)).abs() < 1e-12);
+            prop_assert!(found <= ((height * height + width * width) as f64).sqrt());
+        }
+        prop_assert_eq!(hd95(&a, &a, height, width).unwrap().value(), Some(0.0));
+    }
+
+    #[test]
+    fn overlap_keeps_its_bounds(truth in prop::collection::vec(0u8..3, 30), predicted in prop::collection::vec(0u8..3, 30)) {
+        let there = image(&truth, &predicted, 3);
+        let back = image(&predicted, &truth, 3);
+        for (a, b) in there.classes.iter().zip(&back.classes) {
+            let s = a.scores;
+            prop_assert!((s.dice - 2.0 * s.iou / (1.0 + s.iou)).abs() < 1e-12);
+            prop_assert!(s.iou <= s.dice && s.dice <= 1.0 && s.iou >= 0.0);
+            prop_assert_eq!((s.dice, s.precision), (b.scores.dice, b.scores.recall));
+            let counts = s.counts;
+            let all = counts.true_positives + counts.false_positives + counts.true_negatives + counts.false_negatives;
+            prop_assert_eq!(all, 30);
+        }
+        prop_assert_eq!(there.confusion.total(), 30);
+    }
+
+    #[test]
+    fn otsu_parts_as_the_definition(histogram in prop::collection::vec(0u64..6, 1..20)) {
+        let within = |cut: usize| {
+            let spread = |part: &[(usize, u64)]| {
+                let n: f64 = part.iter().map(|(_, n)| *n as f64).sum();
+                let mean = part.iter().map(|(bin, k)| *bin as f64 * *k as f64).sum::<f64>() / n;
+                (n, part.iter().map(|(bin, k)| *k as f64 * (*bin as f64 - mean).powi(2)).sum::<f64>())
+            };
+            let bins: Vec<(usize, u64)> = histogram.iter().copied().enumerate().collect();
+            let (dark, bright) = (spread(&bins[..=cut]), spread(&bins[cut + 1..]));
+            (dark.0 > 0.0 && bright.0 > 0.0).then_some(dark.1 + bright.1)
+        };
+        let least = (0..histogram.len()).filter_map(within).fold(f64::INFINITY, f64::min);
+        match otsu_threshold(&histogram) {
+            Some(cut) => prop_assert!(within(cut).unwrap() <= least + 1e-9),
+            None => prop_assert_eq!(least, f64::INFINITY),
+        }
+    }
+}

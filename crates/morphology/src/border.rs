@@ -1,0 +1,117 @@
+//! U-Net's weights of pixels, which teach a network the thin borders between touching cells.
+
+use crate::distance::squared_distances;
+use crate::{Components, Mask, MorphologyError};
+
+/// `w(x) = w_c(x) + w0·exp(−(d1(x) + d2(x))² / (2σ²))` (Ronneberger 2015, eq. 2): `w_c` balances cells and background,
+/// `d1` and `d2` are the distances to the nearest and to the second nearest cell. The second term stands on background
+/// pixels only, which is what the border between cells consists of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BorderWeights {
+    /// Weight of a border of no width. Default 10.
+    pub w0: f64,
+    /// Width in pixels over which it fades. Default 5.
+    pub sigma: f64,
+    /// Whether `w_c` is `pixels / (2 · pixels of the class)`, with mean 1 over the mask; else it is 1. Default true.
+    pub balance: bool,
+}
+
+impl Default for BorderWeights {
+    fn default() -> Self {
+        Self {
+            w0: 10.0,
+            sigma: 5.0,
+            balance: true,
+        }
+    }
+}
+
+impl BorderWeights {
+    /// Weights `[height · width]` for a mask of cells (of a mask of the ISBI 2012 set, the pixels that are 255), whose
+    /// pieces are the cells.
+    ///
+    /// # Errors
+    /// A `w0` below 0, a `sigma` not above it, or one that is no number.
+    pub fn of(&self, cells: Mask<'_>) -> Result<Vec<f32>, MorphologyError> {
+        self.check()?;
+        let [background, cell] = self.class_weights(cells);
+        let components = cells.components();
+        let Some((first, second)) = two_nearest(cells, &components) else {
+            let weight = |set: &bool| if *set { cell } else { background };
+            return Ok(cells
+                .pixels()
+                .iter()
+                .map(|set| weight(set) as f32)
+                .collect());
+        };
+        let weight = |((set, d1), d2): ((&bool, f64), f64)| {
+            if *set {
+                return cell as f32;
+            }
+            let sum = d1.sqrt() + d2.sqrt();
+            let border = (-sum * sum / (2.0 * self.sigma * self.sigma)).exp();
+            (background + self.w0 * border) as f32
+        };
+        let pixels = cells.pixels().iter().zip(first).zip(second);
+        Ok(pixels.map(weight).collect())
+    }
+
+    /// `w_c` of background and cells.
+    fn class_weights(&self, cells: Mask<'_>) -> [f64; 2] {
+        let n = cells.pixels().len();
+        let set = cells.pixels().iter().filter(|set| **set).count();
+        // With one class only there is nothing to balance.
+        if !self.balance || set == 0 || set == n {
+            return [1.0, 1.0];
+        }
+        [n - set, set].map(|count| n as f64 / (2.0 * count as f64))
+    }
+
+    fn check(&self) -> Result<(), MorphologyError> {
+        let setting = |name, value, expected| {
+            Err(MorphologyError::Setting {
+                name,
+                value,
+                expected,
+            })
+        };
+        if !(self.w0.is_finite() && self.w0 >= 0.0) {
+            return setting("w0", self.w0, "0 or a positive number");
+        }
+        if !(self.sigma.is_finite() && self.sigma > 0.0) {
+            return setting("sigma", self.sigma, "a positive number of pixels");
+        }
+        Ok(())
+    }
+}
+
+/// For each pixel the squared distances to the nearest and to the second nearest cell; `None` with fewer than two.
+///
+/// No transform of each cell: two cells' numbers differ in some bit. For each bit, one transform of the cells that have
+/// it and one of those that have not give two distances; the smaller is that to the nearest cell, and the larger that
+/// to the nearest one whose number differs from it there. The smallest of the larger ones over all bits is thus the
+/// distance to the nearest of all other cells, exactly, after `2·log₂(cells)` transforms.
+fn two_nearest(cells: Mask<'_>, components: &Components) -> Option<(Vec<f64>, Vec<f64>)> {
+    let n = components.count;
+    if n < 2 {
+        return None;
+    }
+    let bits = usize::BITS - (n - 1).leading_zeros();
+    let of_bit = |bit: u32, value: u32| {
+        squared_distances(cells.height(), cells.width(), |i| {
+            let label = components.labels[i];
+            label > 0 && (label - 1) >> bit & 1 == value
+        })
+    };
+    let mut first = Vec::new();
+    let mut second = vec![f64::INFINITY; cells.pixels().len()];
+    for bit in 0..bits {
+        let (mut a, b) = (of_bit(bit, 0), of_bit(bit, 1));
+        for ((a, b), second) in a.iter_mut().zip(b).zip(&mut second) {
+            *second = second.min(a.max(b));
+            *a = a.min(b);
+        }
+        first = a;
+    }
+    Some((first, second))
+}

@@ -1,0 +1,56 @@
+//! Connected components.
+
+use crate::Mask;
+
+/// The pieces of a mask, numbered from 1 in the order in which their first pixels are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Components {
+    /// For each pixel its piece; 0 outside the mask.
+    pub labels: Vec<u32>,
+    /// Number of pieces.
+    pub count: usize,
+}
+
+impl Mask<'_> {
+    /// The mask's pieces, whose pixels have edges in common; corners do not join (SciPy's `label`), so a membrane that
+    /// runs diagonally parts two cells.
+    pub fn components(self) -> Components {
+        let mut labels = vec![0; self.pixels().len()];
+        let (mut count, mut open) = (0, Vec::new());
+        for first in 0..labels.len() {
+            if self.pixels()[first] && labels[first] == 0 {
+                count += 1;
+                labels[first] = count;
+                open.push(first);
+                self.flood(&mut labels, count, &mut open);
+            }
+        }
+        Components {
+            labels,
+            count: count as usize,
+        }
+    }
+
+    /// Gives `label` to all that is connected with the pixels in `open`.
+    fn flood(self, labels: &mut [u32], label: u32, open: &mut Vec<usize>) {
+        while let Some(i) = open.pop() {
+            for next in self.neighbours(i).into_iter().flatten() {
+                if self.pixels()[next] && labels[next] == 0 {
+                    labels[next] = label;
+                    open.push(next);
+                }
+            }
+        }
+    }
+
+    /// The pixels above, below, to the left and to the right.
+    fn neighbours(self, i: usize) -> [Option<usize>; 4] {
+        let (row, column) = (i / self.width(), i % self.width());
+        [
+            (row > 0).then(|| i - self.width()),
+            (row + 1 < self.height()).then(|| i + self.width()),
+            (column > 0).then(|| i - 1),
+            (column + 1 < self.width()).then(|| i + 1),
+        ]
+    }
+}

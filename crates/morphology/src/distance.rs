@@ -1,0 +1,98 @@
+//! The exact Euclidean distance transform.
+//!
+//! Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions" (Theory of Computing 2012): the squared
+//! distance is separable, and along a line it is the lower envelope of one parabola a sample, which is found in linear
+//! time. All squares of distances are whole numbers that f64 holds, so the result is exact.
+
+use crate::Mask;
+
+impl Mask<'_> {
+    /// For each pixel the squared distance, in pixels, to the nearest pixel of the mask: 0 in the mask, infinity
+    /// everywhere if it is empty.
+    pub fn squared_distances(self) -> Vec<f64> {
+        squared_distances(self.height(), self.width(), |i| self.pixels()[i])
+    }
+
+    /// For each pixel the distance, in pixels, to the nearest pixel of the mask.
+    pub fn distances(self) -> Vec<f64> {
+        let squares = self.squared_distances();
+        squares.into_iter().map(f64::sqrt).collect()
+    }
+}
+
+/// As [`Mask::squared_distances`], for the mask of the pixels that `is_set` names by their index.
+pub(crate) fn squared_distances(
+    height: usize,
+    width: usize,
+    is_set: impl Fn(usize) -> bool,
+) -> Vec<f64> {
+    let value = |i| if is_set(i) { 0.0 } else { f64::INFINITY };
+    let mut squares: Vec<f64> = (0..height * width).map(value).collect();
+    let mut envelope = Envelope::default();
+    let (mut line, mut out) = (vec![0.0; height], vec![0.0; height]);
+    for x in 0..width {
+        for (y, value) in line.iter_mut().enumerate() {
+            *value = squares[y * width + x];
+        }
+        envelope.transform(&line, &mut out);
+        for (y, value) in out.iter().enumerate() {
+            squares[y * width + x] = *value;
+        }
+    }
+    let mut out = vec![0.0; width];
+    for row in squares.chunks_exact_mut(width.max(1)) {
+        envelope.transform(row, &mut out);
+        row.copy_from_slice(&out);
+    }
+    squares
+}
+
+/// The lower envelope of the parabolas `(q − at)² + height`, left to right, kept to use its memory again.
+#[derive(Default)]
+struct Envelope {
+    parabolas: Vec<Parabola>,
+}
+
+struct Parabola {
+    at: f64,
+    height: f64,
+    /// From where on it is the lowest.
+    from: f64,
+}
+
+impl Envelope {
+    /// `out[q] = min over p of (q − p)² + line[p]`.
+    fn transform(&mut self, line: &[f64], out: &mut [f64]) {
+        self.parabolas.clear();
+        for (at, &height) in line.iter().enumerate().filter(|(_, v)| v.is_finite()) {
+            self.push(at as f64, height);
+        }
+        if self.parabolas.is_empty() {
+            return out.fill(f64::INFINITY);
+        }
+        let mut lowest = 0;
+        for (q, value) in out.iter_mut().enumerate() {
+            let q = q as f64;
+            while self.parabolas.get(lowest + 1).is_some_and(|p| p.from < q) {
+                lowest += 1;
+            }
+            let p = &self.parabolas[lowest];
+            *value = (q - p.at) * (q - p.at) + p.height;
+        }
+    }
+
+    /// Adds a parabola to the right of all others, which hides those that it meets before they begin.
+    fn push(&mut self, at: f64, height: f64) {
+        let mut from = f64::NEG_INFINITY;
+        while let Some(last) = self.parabolas.last() {
+            let ends = at * at + height - last.at * last.at - last.height;
+            from = ends / (2.0 * (at - last.at));
+            if from > last.from {
+                break;
+            }
+            self.parabolas.pop();
+            from = f64::NEG_INFINITY;
+        }
+        self.parabolas.push(Parabola { at, height, from });
+    }
+}

@@ -1,0 +1,26 @@
+//! Shapes in binary masks: exact distances, connected components, surfaces, and U-Net's border weights.
+//!
+//! Why a crate of its own: training weighs pixels by their distance to cells, judging measures the distance of
+//! surfaces, and neither should depend on the other for the one transform that both need. It knows no image, no
+//! network and no figure of merit; masks are slices of `bool`, row by row.
+//!
+//! ```
+//! use morphology::{BorderWeights, Mask};
+//!
+//! // Two cells with a membrane of one pixel between them.
+//! let cells = Mask::new(1, 5, &[true, true, false, true, true])?;
+//! assert_eq!(cells.components().count, 2);
+//! assert_eq!(cells.squared_distances(), [0.0, 0.0, 1.0, 0.0, 0.0]);
+//! let weights = BorderWeights::default().of(cells)?;
+//! assert!(weights[2] > 9.0 && weights[0] < 1.0);
+//! # Ok::<(), morphology::MorphologyError>(())
+//! ```
+
+mod border;
+mod components;
+mod distance;
+mod mask;
+
+pub use border::BorderWeights;
+pub use components::Components;
+pub use mask::{Mask, MorphologyError};
