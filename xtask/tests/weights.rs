@@ -160,7 +160,7 @@ fn files_are_inspected_converted_and_checked() {
         "--size",
         "32",
     ];
-    good(at, &write, &["logits and map"]);
+    good(at, &write, &["logits, map, features.1"]);
     let compare = ["check", "smp.safetensors", "--sample", "sample.safetensors"];
     good(at, &compare, &["map: largest difference"]);
     assert!(!at.join("x").exists());

@@ -1,7 +1,7 @@
 //! The same images through two programs: ours write a sample that another checks, or check one that another wrote.
 //!
 //! A sample is a safetensors file with `input` `[n, c, h, w]` and what a network makes of it, `logits` `[n, classes]`
-//! and `map` `[n, classes, h, w]`; its metadata name the network.
+//! `map` `[n, classes, h, w]` and `features.N`, the encoder's outputs by reduction; its metadata name the network.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -54,7 +54,7 @@ pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
     Ok(format!(
         "{}: {IMAGES} images of {size}x{size}, {}\n",
         what.sample.display(),
-        names.join(" and ")
+        names.join(", ")
     ))
 }
 
@@ -98,7 +98,6 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
     let loaded = load(&what.weights, &what.known, false)?;
     let names: Vec<&str> = known_outputs(&loaded)
         .into_iter()
-        .chain(FEATURES)
         .filter(|name| sample.find(name).is_some())
         .collect();
     if names.is_empty() {
@@ -138,6 +137,7 @@ fn known_outputs(loaded: &Loaded) -> Vec<&'static str> {
     let head = matches!(loaded.network, Kind::Whole) || loaded.recognised.head.is_some();
     OUTPUTS
         .into_iter()
+        .chain(FEATURES)
         .filter(|name| loaded.graph.output(name).is_some() && (head || *name != "logits"))
         .collect()
 }
