@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use model::build::{ModelSpec, build};
 use model::store::ParamStore;
 use model::weights::{InputNormalization, TensorFile, save};
+use sha2::{Digest as _, Sha256};
 
 /// Exit code and both outputs of `xtask weights …` in a folder.
 fn weights(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -166,6 +169,107 @@ fn files_are_inspected_converted_and_checked() {
     assert!(!at.join("x").exists());
 }
 
+/// smp has no place for the article's head, and a head that a file did not have is not made up.
+#[test]
+fn what_is_written_for_smp_is_smps() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    made(at);
+    let convert = |from: &str, to: &str, names: &str, expected: &[&str]| {
+        let encoder = ["--encoder", "tf_efficientnet_lite0"];
+        let arguments = ["convert", from, "--to", to, "--as", names];
+        good(at, &[&arguments[..], &encoder].concat(), expected);
+        let file = TensorFile::read(&at.join(to)).unwrap();
+        let head = file
+            .entries()
+            .iter()
+            .filter(|t| t.name.contains("head.") && !t.name.starts_with("segmentation_head."));
+        head.count()
+    };
+    let left_out = ["not written", "head.weight, head.bias"];
+    assert_eq!(
+        convert("made.safetensors", "smp.safetensors", "smp", &left_out),
+        0
+    );
+    assert_eq!(
+        convert(
+            "made.safetensors",
+            "ours.safetensors",
+            "ours",
+            &["missing 0"]
+        ),
+        2
+    );
+    let missing = ["missing 2", "head.weight"];
+    assert_eq!(
+        convert("smp.safetensors", "back.safetensors", "ours", &missing),
+        0
+    );
+}
+
+/// A checkpoint of a whole network is read by its own document, and goes where it can.
+#[test]
+fn whole_networks_keep_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let spec = ModelSpec {
+        architecture: "unet_2015".into(),
+        base_channels: Some(4),
+        ..ModelSpec::default()
+    };
+    let graph = build(&spec).unwrap();
+    let preprocessing = model::checkpoint::Preprocessing {
+        height: 32,
+        width: 32,
+        channels: 3,
+        mean: vec![0.5; 3],
+        std: vec![0.25; 3],
+    };
+    let checkpoint = model::checkpoint::Checkpoint {
+        store: ParamStore::initialized(&graph, 1),
+        meta: model::checkpoint::Meta::new(["a", "b"], preprocessing),
+        graph,
+    };
+    checkpoint.save(&at.join("model.safetensors")).unwrap();
+    good(
+        at,
+        &["inspect", "model.safetensors"],
+        &[
+            "network        in the file",
+            "no encoder of ours",
+            "std [0.25, 0.25, 0.25]",
+        ],
+    );
+    let convert = ["convert", "model.safetensors", "--to", "out", "--as"];
+    good(
+        at,
+        &[&convert[..], &["ours"]].concat(),
+        &["the checkpoint's own network", "missing 0, unused 0"],
+    );
+    for (names, refusal) in [("smp", "does not have"), ("timm", "without an encoder")] {
+        let other = [&convert[..], &[names, "--force"]].concat();
+        bad(at, &other, 1, &[refusal, "only --as ours"]);
+    }
+    let sample = ["--write-sample", "sample", "--size", "32"];
+    good(
+        at,
+        &[&["check", "model.safetensors"], &sample[..]].concat(),
+        &["logits, map"],
+    );
+    good(
+        at,
+        &["check", "model.safetensors", "--sample", "sample"],
+        &["map: largest"],
+    );
+    let encoder = ["--encoder", "efficientnet_b0", "--sample", "sample"];
+    bad(
+        at,
+        &[&["check", "model.safetensors"], &encoder[..]].concat(),
+        1,
+        &["leave --encoder out"],
+    );
+}
+
 #[test]
 fn files_of_pytorch_are_read_and_code_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,6 +331,111 @@ fn known_weights_are_listed_and_a_missing_network_is_said() {
             .unwrap()
             .next()
             .is_none()
+    );
+}
+
+/// The hub's part of a download: one file, whose sum stands in the headers. Answers until the test ends.
+fn hub(file: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let sum: String = Sha256::digest(&file)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<String> = lines
+                .map_while(Result::ok)
+                .take_while(|l| !l.is_empty())
+                .collect();
+            let asked = "/timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors";
+            let status = match head.first().is_some_and(|line| line.contains(asked)) {
+                true => "200 OK",
+                false => "404 Not Found",
+            };
+            let n = file.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nX-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {n}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n"
+            );
+            if head.first().is_some_and(|line| line.starts_with("GET")) {
+                let _ = stream.write_all(&file);
+            }
+        }
+    });
+    endpoint
+}
+
+/// From the hub to a pipeline: by name, with the normalization that the name stands for.
+#[test]
+fn fetched_weights_have_their_name_and_normalization_in_pipelines() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    made(at);
+    let encoder = ["--encoder", "tf_efficientnet_lite0", "--as", "timm"];
+    let convert = ["convert", "made.safetensors", "--to", "timm.safetensors"];
+    good(at, &[&convert[..], &encoder].concat(), &[]);
+    let endpoint = hub(fs::read(at.join("timm.safetensors")).unwrap());
+    const NAME: &str = "tf_efficientnet_lite0.in1k";
+    let fetch = ["fetch", NAME, "--endpoint", &endpoint];
+    let path = "cache/eff-unet/weights/tf_efficientnet_lite0.in1k.safetensors";
+    good(
+        at,
+        &fetch,
+        &[path, "fetched", "normalization mean [0.5, 0.5, 0.5]"],
+    );
+    good(at, &fetch, &["was there already"]);
+    good(
+        at,
+        &["inspect", path],
+        &[
+            "normalization  mean [0.5, 0.5, 0.5]",
+            "trained with   TensorFlow's SAME",
+        ],
+    );
+
+    let pretrained = format!("model.pretrained={NAME}");
+    let describe = |set: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args([
+            "describe",
+            "pneumonia",
+            "--demo",
+            "--set",
+            "model.encoder=tf_efficientnet_lite0",
+        ]);
+        command.args(["--set", &pretrained]);
+        for set in set {
+            command.args(["--set", set]);
+        }
+        let output = command
+            .env("XDG_CACHE_HOME", at.join("cache"))
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, err) = describe(&[]);
+    assert_eq!(code, Some(0), "{err}");
+    let (code, err) = describe(&["image.normalization=imagenet"]);
+    assert_eq!(code, Some(1), "{err}");
+    contains(
+        &err,
+        &[
+            "image.normalization",
+            "were trained with mean [0.5, 0.5, 0.5]",
+        ],
+    );
+    fs::remove_dir_all(at.join("cache")).unwrap();
+    let (code, err) = describe(&[]);
+    assert_eq!(code, Some(1), "{err}");
+    contains(
+        &err,
+        &["cargo xtask weights fetch tf_efficientnet_lite0.in1k"],
     );
 }
 

@@ -577,3 +577,37 @@ fn pretrained_lite_encoders_load() {
         );
     }
 }
+
+/// Keras's Eff-UNet goes as far as conv_head and its norm, which the other encoders pass over.
+#[test]
+fn layers_behind_the_last_stage_go_where_the_network_has_them() {
+    let folder = TempDir::new().unwrap();
+    let keras = build(&ModelSpec {
+        architecture: "eff_unet_keras".into(),
+        ..ModelSpec::default()
+    })
+    .unwrap();
+    let store = ParamStore::initialized(&keras, 1);
+    let options = SaveOptions {
+        rename: vec![("encoder.".into(), String::new())],
+        only: "encoder.".into(),
+        ..SaveOptions::default()
+    };
+    let timm = saved(&folder, &keras, &store, &options);
+    let mut other = ParamStore::initialized(&keras, 2);
+    let report = load_encoder(&timm, &keras, &mut other).unwrap();
+    assert_eq!(report.ignored, [""; 0]);
+    for name in ["encoder.conv_head.weight", "encoder.bn2.running_var"] {
+        assert!(report.applied.iter().any(|n| n == name), "{name}");
+        assert_eq!(other.get(id(&keras, name)), store.get(id(&keras, name)));
+    }
+
+    let plain = encoder_only("tf_efficientnet_b1", 3);
+    let report = load_encoder(&timm, &plain, &mut ParamStore::initialized(&plain, 2)).unwrap();
+    assert!(report.ignored.iter().any(|n| n == "conv_head.weight"));
+
+    let whole = saved(&folder, &keras, &store, &SaveOptions::default());
+    let (back, report) = strict(&whole, &keras);
+    assert_eq!(report.unwrap().applied.len(), keras.params.len());
+    assert_same(&store, &back, 0.0);
+}

@@ -338,3 +338,123 @@ pub(super) fn with_prefix<'a>(
         .find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")))
         .unwrap_or_else(|| name.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::build::{ModelSpec, build};
+    use crate::weights::recognise;
+
+    fn encoder(name: &str) -> Graph {
+        build(&ModelSpec {
+            encoder: Some(name.into()),
+            decoder: Some("none".into()),
+            head: "bottleneck".into(),
+            ..ModelSpec::default()
+        })
+        .unwrap()
+    }
+
+    /// Zeros in a family's names, in the shapes of this size, with what the file says of itself.
+    fn foreign(
+        folder: &TempDir,
+        family: Family,
+        graph: &Graph,
+        said: Option<Conventions>,
+    ) -> TensorFile {
+        let naming = Naming::new(family, graph);
+        let theirs = naming.theirs();
+        let tensors: Vec<_> = graph
+            .params
+            .iter()
+            .filter_map(|p| Some((*theirs.get(p.name.as_str())?, p.torch_shape())))
+            .collect();
+        let bytes = |shape: &[usize]| vec![0; 4 * shape.iter().product::<usize>()];
+        let data: Vec<Vec<u8>> = tensors.iter().map(|(_, shape)| bytes(shape)).collect();
+        let views = tensors.iter().zip(&data).map(|((name, shape), data)| {
+            (
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+            )
+        });
+        let path = folder.path().join("foreign.safetensors");
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        TensorFile::read(&path).unwrap().with_about(&About {
+            conventions: said,
+            ..About::default()
+        })
+    }
+
+    /// Loads names of `family` into the encoder: `Ok`, or a part of the refusal.
+    fn check(family: Family, name: &str, said: Option<Conventions>, refusal: Option<&str>) {
+        let folder = TempDir::new().unwrap();
+        let graph = encoder(name);
+        let file = foreign(&folder, family, &graph, said);
+        let mut store = ParamStore::initialized(&graph, 1);
+        let before = store.clone();
+        let result = load_encoder_file(&file, &graph, &mut store);
+        let recognised = recognise(&file);
+        let candidate = recognised.encoders.iter().find(|c| c.encoder == name);
+        let refused = candidate.and_then(|c| c.refused.as_deref());
+        match refusal {
+            None => {
+                assert!(result.is_ok(), "{family} {name}: {result:?}");
+                assert_eq!(refused, None, "{family} {name}");
+            }
+            Some(part) => {
+                let text = result.unwrap_err().to_string();
+                assert!(text.contains(part), "{text}");
+                assert!(refused.is_some(), "{family} {name}");
+                let kernel = ParamId(0);
+                assert_eq!(
+                    store.get(kernel),
+                    before.get(kernel),
+                    "a refused file changes nothing"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn padding_of_one_image_size_is_refused_unless_it_is_tensorflows() {
+        let tf = Some(Conventions::TENSORFLOW);
+        for family in [Family::SmpOwn, Family::Lukemelas] {
+            check(family, "tf_efficientnet_b0", None, None);
+            check(
+                family,
+                "tf_efficientnet_b1",
+                None,
+                Some("pad for one nominal image size"),
+            );
+            check(family, "tf_efficientnet_b1", tf, None);
+            check(family, "efficientnet_b1", tf, Some("tf_efficientnet_*"));
+            check(
+                family,
+                "efficientnet_b0",
+                None,
+                Some("TensorFlow's SAME padding"),
+            );
+        }
+    }
+
+    #[test]
+    fn torchvisions_padding_is_pytorchs() {
+        check(Family::Torchvision, "efficientnet_b1", None, None);
+        check(
+            Family::Torchvision,
+            "tf_efficientnet_b1",
+            None,
+            Some("efficientnet_* encoder"),
+        );
+        check(
+            Family::Torchvision,
+            "efficientnet_b5",
+            None,
+            Some("No encoder of this program"),
+        );
+    }
+}
