@@ -133,6 +133,7 @@ fn request(settings: &Settings, out: Option<&Path>) -> Request {
         device: settings.device.clone(),
         set: settings.set.clone(),
         demo: settings.demo,
+        dry: false,
         out: out.map(Path::to_path_buf),
     }
 }

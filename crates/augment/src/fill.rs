@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
-    /// One value in `[0, 1]`, blended with the picture at its edge. A mask is filled with 0, the
-    /// background, whatever the value is. `constant = 0.0` is the default, as torchvision's.
+    /// One value in `[0, 1]`, blended with the picture at its edge. A mask is filled with NaN,
+    /// whatever the value is: what nobody has seen has no known class. `constant = 0.0` is the
+    /// default, as torchvision's.
     Constant(f64),
     /// The nearest pixel of the edge, smeared outwards.
     Nearest,
@@ -53,10 +54,10 @@ impl Fill {
         }
     }
 
-    /// The same for a mask, whose outside is background.
+    /// The same for a mask, whose outside is unknown.
     pub(crate) fn for_mask(self) -> Self {
         match self {
-            Self::Constant(_) => Self::Constant(0.0),
+            Self::Constant(_) => Self::Constant(f64::NAN),
             other => other,
         }
     }

@@ -148,11 +148,13 @@ fn labels_stay_labels_and_go_with_the_image() {
         assert!(
             mask.data()
                 .iter()
-                .all(|v| v.fract() == 0.0 && (0.0..5.0).contains(v))
+                .all(|v| v.is_nan() || (v.fract() == 0.0 && (0.0..5.0).contains(v)))
         );
         let pairs = image.data().iter().zip(mask.data());
-        let agree = pairs.filter(|(a, b)| (*a - *b).abs() < 0.51).count();
-        assert!(agree as f64 > 0.75 * 4200.0, "{agree}");
+        let known: Vec<_> = pairs.filter(|(_, label)| !label.is_nan()).collect();
+        let agree = known.iter().filter(|(a, b)| (*a - *b).abs() < 0.51);
+        assert!(known.len() > 2100, "{}", known.len());
+        assert!(agree.count() as f64 > 0.75 * known.len() as f64);
     }
 }
 

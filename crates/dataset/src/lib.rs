@@ -62,6 +62,6 @@ pub use loader::{
     class_weights, read_image, read_image_fit,
 };
 pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
-pub use mask::{MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue};
+pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue};
 pub use placement::{Fit, Placement, Rect};
 pub use split::{Dealt, OfficialVal, SplitLists, SplitPolicy, Splits};

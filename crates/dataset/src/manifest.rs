@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::index::hex;
-use crate::mask::{MaskCoding, MaskConfig};
+use crate::mask::{Mask, MaskCoding, MaskConfig, UNKNOWN};
 use crate::{DatasetError, Split, Splits};
 
 /// One usable image.
@@ -145,6 +145,36 @@ impl Manifest {
     pub fn mask_coding(&self) -> Option<&MaskCoding> {
         self.parts.masks.as_ref().map(|masks| &masks.config.coding)
     }
+
+    /// Names of what a mask's pixel can be, where masks were asked for.
+    pub fn pixel_classes(&self) -> Option<Vec<String>> {
+        Some(self.mask_coding()?.pixel_classes(self.classes()))
+    }
+
+    /// The true class of each pixel of an image at its own size, row by row;
+    /// [`Manifest::UNKNOWN_PIXEL`] where it is unknown. `None` where the image has no mask.
+    ///
+    /// # Errors
+    /// [`DatasetError::BadImage`] where the mask can no longer be read.
+    pub fn true_pixels(&self, record: &ImageRecord) -> Result<Option<Vec<u8>>, DatasetError> {
+        let (Some(path), Some(coding)) = (self.mask_file(record), self.mask_coding()) else {
+            return Ok(None);
+        };
+        let bad = |reason| DatasetError::BadImage {
+            path: path.clone(),
+            reason,
+        };
+        let mask = Mask::open(&path, coding, record.class).map_err(bad)?;
+        // Whether another size may be was decided when it was indexed.
+        mask.check_size(record.width, record.height, true)
+            .map_err(bad)?;
+        Ok(Some(
+            mask.over(record.height as usize, record.width as usize),
+        ))
+    }
+
+    /// Stands for no class in [`Manifest::true_pixels`].
+    pub const UNKNOWN_PIXEL: u8 = UNKNOWN;
 
     /// The masks that are missing or bad, by image; images left out for them are among
     /// [`Manifest::bad_images`] too.

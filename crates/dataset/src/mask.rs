@@ -8,6 +8,7 @@ use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{decode, without_alpha};
+use crate::placement::nearest;
 
 /// Where the mask of an image lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,21 @@ pub struct MaskCoding {
     pub ignore: BTreeSet<PixelValue>,
     /// Names of the classes by number; empty: `background` and `foreground`, or the numbers.
     pub names: Vec<String>,
+    /// What a binary mask's marked pixels are.
+    pub marks: Marks,
+}
+
+/// What the marked pixels of a binary mask are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Marks {
+    /// Class 1 of the mask.
+    #[default]
+    Foreground,
+    /// The class of their image: class 0 is the background, class 1 the first class of the images,
+    /// and so on. So lungs of a patient with pneumonia are marked as such, and a map learns where
+    /// and what in one.
+    ImageClass,
 }
 
 impl MaskCoding {
@@ -72,7 +88,36 @@ impl MaskCoding {
         (usize::from(highest) + 1).max(2)
     }
 
-    /// The classes' names by number.
+    /// The names of what a pixel can be after [`Marks`], by number, in images of these classes.
+    pub fn pixel_classes(&self, image_classes: &[String]) -> Vec<String> {
+        let mut names = self.class_names();
+        if self.marks == Marks::ImageClass {
+            names.truncate(1);
+            names.extend_from_slice(image_classes);
+        }
+        names
+    }
+
+    /// How many of them there are.
+    pub fn pixel_class_count(&self, image_classes: usize) -> usize {
+        match self.marks {
+            Marks::Foreground => self.classes(),
+            Marks::ImageClass => 1 + image_classes,
+        }
+    }
+
+    /// The value that a file has for each class, as [`MaskCoding::values`] says: 255 for the marked
+    /// pixels of a binary mask.
+    pub fn stored(&self, class: u8) -> u16 {
+        let of_table = self.values.iter().find(|(_, c)| **c == class);
+        match (of_table, self.marks) {
+            (Some((value, _)), _) => value.0,
+            (None, Marks::Foreground) if self.values.is_empty() => 255 * u16::from(class),
+            _ => u16::from(class),
+        }
+    }
+
+    /// The classes of the file by number; see [`MaskCoding::pixel_classes`].
     pub fn class_names(&self) -> Vec<String> {
         let default = |class: usize| match (self.classes(), class) {
             (2, 0) => "background".to_owned(),
@@ -106,6 +151,11 @@ impl MaskCoding {
         }
         if let Some(both) = self.ignore.iter().find(|v| self.values.contains_key(v)) {
             return Err(format!("value {} has a class and is ignored too", both.0));
+        }
+        if self.marks == Marks::ImageClass && self.classes() > 2 {
+            return Err(
+                "marks = \"image_class\" is for binary masks, and these have more classes".into(),
+            );
         }
         if !self.names.is_empty() && self.names.len() != self.classes() {
             let (names, classes) = (self.names.len(), self.classes());
@@ -248,10 +298,35 @@ impl Mask {
         })
     }
 
-    /// As [`Mask::read`], from a file.
-    pub(crate) fn open(path: &Path, coding: &MaskCoding) -> Result<Self, String> {
+    /// As [`Mask::read`], from the file of an image with this label.
+    pub(crate) fn open(path: &Path, coding: &MaskCoding, label: usize) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        Self::read(&bytes, coding)
+        let mut mask = Self::read(&bytes, coding)?;
+        if coding.marks == Marks::ImageClass {
+            // 255 is taken: a data set of so many classes has no room for masks of this kind.
+            let class = u8::try_from(label + 1)
+                .ok()
+                .filter(|class| *class != UNKNOWN);
+            let class = class.ok_or("its image's class is beyond the 253 that masks can mark")?;
+            let marked = mask.classes.iter_mut().filter(|c| **c == 1);
+            marked.for_each(|c| *c = class);
+        }
+        Ok(mask)
+    }
+
+    /// The class over each pixel of an image of this size, which a mask of another size covers by
+    /// one factor; the nearest pixel of the mask.
+    pub(crate) fn over(&self, height: usize, width: usize) -> Vec<u8> {
+        if (self.height, self.width) == (height, width) {
+            return self.classes.clone();
+        }
+        let columns: Vec<usize> = nearest(self.width, width).collect();
+        let row = |y: usize| {
+            columns
+                .iter()
+                .map(move |x| self.classes[y * self.width + x])
+        };
+        nearest(self.height, height).flat_map(row).collect()
     }
 
     /// Share of each class among the pixels whose class is known; `None` where none is.
@@ -317,7 +392,7 @@ mod tests {
         MaskCoding {
             values: values.iter().map(|&(v, c)| (PixelValue(v), c)).collect(),
             ignore: ignore.iter().copied().map(PixelValue).collect(),
-            names: vec![],
+            ..MaskCoding::default()
         }
     }
 
@@ -371,6 +446,11 @@ mod tests {
         check(table(&[(0, 0), (9, 2)], &[]), "no value has class 1");
         check(table(&[(0, 0), (9, 255)], &[]), "254");
         check(table(&[(0, 0), (9, 1)], &[9]), "value 9");
+        let by_image = MaskCoding {
+            marks: Marks::ImageClass,
+            ..table(&[(0, 0), (1, 1), (2, 2)], &[])
+        };
+        check(by_image, "binary");
         let names = vec!["only".to_owned()];
         check(
             MaskCoding {
@@ -381,6 +461,28 @@ mod tests {
         );
         assert!(table(&[(0, 0), (255, 1)], &[128]).check().is_ok());
         assert!(MaskCoding::default().check().is_ok());
+    }
+
+    #[test]
+    fn marked_pixels_may_take_the_class_of_their_image() {
+        let coding = MaskCoding {
+            marks: Marks::ImageClass,
+            ..MaskCoding::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mask.png");
+        let drawn = image::GrayImage::from_raw(3, 1, vec![0, 255, 255]);
+        drawn.unwrap().save(&path).unwrap();
+        assert_eq!(Mask::open(&path, &coding, 1).unwrap().classes, [0, 2, 2]);
+        assert!(Mask::open(&path, &coding, 254).unwrap_err().contains("253"));
+        let names = ["normal", "ill"].map(str::to_owned);
+        assert_eq!(
+            coding.pixel_classes(&names),
+            ["background", "normal", "ill"]
+        );
+        assert_eq!([0, 1, 2].map(|class| coding.stored(class)), [0, 1, 2]);
+        assert_eq!(MaskCoding::default().stored(1), 255);
+        assert_eq!(table(&[(0, 0), (9, 1), (7, 2)], &[]).stored(2), 7);
     }
 
     #[test]

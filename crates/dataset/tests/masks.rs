@@ -161,6 +161,7 @@ fn label_masks_of_half_the_size_arrive_as_class_numbers() {
             .into(),
         ignore: [PixelValue(99)].into(),
         names: ["bone", "fat", "air"].map(str::to_owned).into(),
+        ..MaskCoding::default()
     };
     let masks = MaskConfig {
         coding,

@@ -40,14 +40,15 @@ fn every_combination_builds_with_the_right_shapes() {
                 .filter(|h| !h.needs_map || decoder.name != "none")
             {
                 let graph = graph(encoder.name, decoder.name, head.name);
-                check_shapes(&graph, 64, 64, decoder.name != "none");
-                check_shapes(&graph, 96, 160, decoder.name != "none");
+                let outputs = (decoder.name != "none", head.scores);
+                check_shapes(&graph, 64, 64, outputs);
+                check_shapes(&graph, 96, 160, outputs);
             }
         }
     }
 }
 
-fn check_shapes(graph: &Graph, h: usize, w: usize, has_map: bool) {
+fn check_shapes(graph: &Graph, h: usize, w: usize, (has_map, has_scores): (bool, bool)) {
     let shapes = graph.shapes(h, w).unwrap();
     let shape = |name: &str| graph.output(name).map(|id| shapes[id.index()]);
     for i in 1..=5 {
@@ -57,7 +58,8 @@ fn check_shapes(graph: &Graph, h: usize, w: usize, has_map: bool) {
     let map = has_map.then_some(Hwc { h, w, c: 2 });
     assert_eq!(shape("map"), map);
     assert_eq!(shape("decoder"), map.map(|m| Hwc { c: 16, ..m }));
-    assert_eq!(shape("logits"), Some(Hwc { h: 1, w: 1, c: 2 }));
+    let scores = has_scores.then_some(Hwc { h: 1, w: 1, c: 2 });
+    assert_eq!(shape("logits"), scores);
     assert!(
         graph
             .shapes(h + 8, w)
@@ -497,7 +499,7 @@ fn map_side(architecture: &str, side: usize) -> Option<usize> {
 }
 
 #[test]
-fn every_architecture_builds_with_the_right_shapes_and_both_heads() {
+fn every_architecture_builds_with_the_right_shapes_and_every_head() {
     assert_eq!(architectures()[0].name, ModelSpec::default().architecture);
     for spec in wholes() {
         for head in heads() {
@@ -515,17 +517,18 @@ fn every_architecture_builds_with_the_right_shapes_and_both_heads() {
                 _ => [(64, 64), (96, 160)],
             };
             for size in sizes {
-                check_whole_shapes(&spec, &graph, size);
+                check_whole_shapes(&spec, &graph, size, head.scores);
             }
         }
     }
 }
 
-fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize)) {
+fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize), scores: bool) {
     let shapes = graph.shapes(h, w).unwrap();
     let shape = |name: &str| graph.output(name).map(|id| shapes[id.index()]);
     let label = spec.label();
-    assert_eq!(shape("logits"), Some(Hwc { h: 1, w: 1, c: 3 }), "{label}");
+    let scores = scores.then_some(Hwc { h: 1, w: 1, c: 3 });
+    assert_eq!(shape("logits"), scores, "{label}");
     let side = |n| map_side(&spec.architecture, n);
     let map = side(h).zip(side(w)).map(|(h, w)| Hwc { h, w, c: 3 });
     assert_eq!(shape("map"), map, "{label}");
@@ -542,6 +545,27 @@ fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize)) {
             assert_eq!(size(shape(name)), Some((h >> level, w >> level)), "{label}");
         }
     }
+}
+
+#[test]
+fn a_map_has_classes_of_its_own() {
+    for spec in std::iter::once(ModelSpec::default()).chain(wholes()) {
+        let spec = ModelSpec {
+            classes: 2,
+            map_classes: Some(4),
+            ..spec
+        };
+        let graph = build(&spec).unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
+        let channels = |name: &str| graph.output(name).map(|id| graph.node(id).channels);
+        assert_eq!(channels("logits"), Some(2), "{}", spec.label());
+        let map = map_side(&spec.architecture, 188).map(|_| 4);
+        assert_eq!(channels("map"), map, "{}", spec.label());
+    }
+    let one = ModelSpec {
+        map_classes: Some(1),
+        ..ModelSpec::default()
+    };
+    assert_eq!(build(&one).unwrap_err().key(), Some("map_classes"));
 }
 
 /// Parameters without the article's head, which no paper has.

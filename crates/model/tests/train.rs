@@ -122,6 +122,7 @@ impl Bars {
             labels,
             masks: Some(masks),
             pixel_weights: None,
+            mask_size: None,
             shape,
             name: format!("bars {epoch}/{number}"),
         }
@@ -674,6 +675,7 @@ impl Masked {
             images: pairs.map(|(pixel, m)| pixel + 3.0 * m).collect(),
             labels: vec![],
             pixel_weights: Some(masks.iter().map(|m| 1.0 + 3.0 * m).collect()),
+            mask_size: None,
             ..batch
         })
     }

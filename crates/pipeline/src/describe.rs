@@ -75,14 +75,9 @@ fn table<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = (&'a str
 /// # Errors
 /// As [`config::load`].
 pub fn describe(request: &Request) -> Result<String, ConfigError> {
-    // A network has no need of images: any folder stands for the data, so that their absence does not bring in the
-    // demo's network.
-    let data = request
-        .data
-        .clone()
-        .or_else(|| (!request.demo).then(|| request.root.clone()));
+    // A network has no need of images: their absence must not bring in the demo's network.
     let settings = config::load(&Request {
-        data,
+        dry: !request.demo,
         ..request.clone()
     })?;
     let wrong = |message: String| ConfigError::Value {

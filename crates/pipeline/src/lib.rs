@@ -25,6 +25,7 @@ pub mod predict;
 mod progress;
 mod run;
 mod run_dir;
+mod segmenter;
 pub mod stages;
 mod trained;
 pub mod weights;

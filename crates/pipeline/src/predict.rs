@@ -9,8 +9,12 @@ use model::graph::Hwc;
 use report::{OVERLAY_THRESHOLD, Plane, overlay};
 use serde::Serialize;
 
+use crate::segmenter::Segmenter;
 use crate::stages::decide;
 use crate::trained::{Input, Trained, extra};
+
+/// Share of a tile's side that neighbours have in common, nnU-Net's.
+const TILE_OVERLAP: f64 = 0.5;
 
 /// The answer to one image, and all that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,14 +25,14 @@ pub struct Prediction {
     pub image_sha256: String,
     /// Pixels down and across in the file.
     pub original_size: [usize; 2],
-    /// The answer.
-    pub class: String,
+    /// The answer; `null` where the network only segments.
+    pub class: Option<String>,
     /// By class, at the fitted temperature.
     pub probabilities: Vec<ClassProbability>,
     /// Probability of `positive` from which it is called; the most probable class wins without one.
     pub threshold: Option<f64>,
     /// The class that the threshold belongs to.
-    pub positive: String,
+    pub positive: Option<String>,
     /// Divides the scores before they become probabilities.
     pub temperature: f64,
     /// What happened to the image, in order.
@@ -41,6 +45,31 @@ pub struct Prediction {
     pub green_share: Option<f64>,
     /// The overlay written, where the network has a class map.
     pub overlay: Option<PathBuf>,
+    /// What masks have taught it to find, where they have.
+    pub segmentation: Option<Segmentation>,
+}
+
+/// What each pixel of an image is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Segmentation {
+    /// The mask written: the most probable class of each pixel at the image's own size, in the values of the masks
+    /// that it was taught by.
+    pub mask: PathBuf,
+    /// Each class's share of the image.
+    pub shares: Vec<ClassShare>,
+    /// Overlapping pieces that the image was read in; 1 where it was read whole.
+    pub tiles: usize,
+}
+
+/// How much of an image is of a class.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassShare {
+    /// Class of pixels.
+    pub class: String,
+    /// Its value in the mask.
+    pub value: u16,
+    /// In [0, 1].
+    pub share: f64,
 }
 
 impl Prediction {
@@ -50,15 +79,24 @@ impl Prediction {
             let found = self.probabilities.iter().find(|p| p.class == name);
             100.0 * found.map_or(f64::NAN, |p| p.probability)
         };
-        let (class, positive) = (&self.class, &self.positive);
-        match self.threshold {
-            Some(t) => format!(
+        let class = match (&self.class, self.threshold, &self.positive) {
+            (Some(class), Some(t), Some(positive)) => Some(format!(
                 "{class} (probability of {positive} {:.1} %, called from {:.1} % on)",
                 of(positive),
                 100.0 * t
-            ),
-            None => format!("{class} (probability {:.1} %)", of(class)),
-        }
+            )),
+            (Some(class), ..) => Some(format!("{class} (probability {:.1} %)", of(class))),
+            (None, ..) => None,
+        };
+        let shares = self.segmentation.iter().flat_map(|s| &s.shares);
+        let shares = shares.map(|s| format!("{} {:.1} %", s.class, 100.0 * s.share));
+        let shares = shares.collect::<Vec<_>>().join(", ");
+        let shares = (!shares.is_empty()).then(|| format!("pixels: {shares}"));
+        [class, shares]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -90,11 +128,51 @@ impl Predictor {
         })
     }
 
-    /// Answers one image; the overlay goes into `folder`.
+    /// Answers one image; overlay and mask go into `folder`.
     ///
     /// # Errors
-    /// An image that cannot be read, an overlay that cannot be written.
+    /// An image that cannot be read, a picture that cannot be written.
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
+        let meta = &self.trained.meta;
+        let (width, height) = image::image_dimensions(image)
+            .with_context(|| format!("cannot read {}", image.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let blank = Prediction {
+            image: image.into(),
+            image_sha256: crate::hash::of_file(image)?,
+            original_size: [height as usize, width as usize],
+            class: None,
+            probabilities: vec![],
+            threshold: meta.threshold,
+            positive: None,
+            temperature: meta.temperature.unwrap_or(1.0),
+            preprocessing: self.steps(),
+            weights_sha256: self.sha256.clone(),
+            versions: [
+                meta.extra.get(extra::VERSION).cloned().unwrap_or_default(),
+                crate::VERSION.into(),
+            ],
+            green_share: None,
+            overlay: None,
+            segmentation: None,
+        };
+        let answer = match self.trained.classifies() {
+            true => self.classified(image, folder, blank)?,
+            false => blank,
+        };
+        let segmentation = match self.trained.segments() {
+            true => Some(self.segmented(image, folder)?),
+            false => None,
+        };
+        Ok(Prediction {
+            segmentation,
+            ..answer
+        })
+    }
+
+    /// With the class, and the overlay where there is a map to show.
+    fn classified(&self, image: &Path, folder: &Path, blank: Prediction) -> Result<Prediction> {
         let (meta, positive) = (&self.trained.meta, self.trained.positive());
         let p = &meta.preprocessing;
         if let Some(window) = meta.extra.get(extra::CROP) {
@@ -102,8 +180,8 @@ impl Predictor {
                 "this network was trained on windows of {window} pixels and cannot judge whole images"
             );
         }
-        let fit = self.trained.fit();
-        let picture = dataset::read_image_fit(image, p.height, p.width, p.channels, fit)?;
+        let picture =
+            dataset::read_image_fit(image, p.height, p.width, p.channels, self.trained.fit())?;
         let normalized = normalize(&picture.image, &p.mean, &p.std);
         let input = Input {
             data: &normalized,
@@ -114,7 +192,7 @@ impl Predictor {
                 c: p.channels,
             },
         };
-        let map_of = self.trained.has_map().then_some(positive);
+        let map_of = self.trained.has_map().then(|| self.trained.shown(positive));
         let answers = self.trained.answer(input, map_of, false)?;
         let probabilities = self.trained.probabilities(&answers.logits)?;
         let class = decide(&probabilities, positive, meta.threshold);
@@ -123,27 +201,39 @@ impl Predictor {
             .transpose()?;
         let named = meta.classes.iter().zip(&probabilities);
         Ok(Prediction {
-            image: image.into(),
-            image_sha256: crate::hash::of_file(image)?,
-            original_size: [picture.original_height, picture.original_width],
-            class: meta.classes.get(class).cloned().unwrap_or_default(),
+            class: meta.classes.get(class).cloned(),
             probabilities: named
                 .map(|(class, p)| ClassProbability {
                     class: class.clone(),
                     probability: *p,
                 })
                 .collect(),
-            threshold: meta.threshold,
-            positive: meta.classes.get(positive).cloned().unwrap_or_default(),
-            temperature: meta.temperature.unwrap_or(1.0),
-            preprocessing: self.steps(),
-            weights_sha256: self.sha256.clone(),
-            versions: [
-                meta.extra.get(extra::VERSION).cloned().unwrap_or_default(),
-                crate::VERSION.into(),
-            ],
+            positive: meta.classes.get(positive).cloned(),
             green_share: drawn.as_ref().map(|(_, share)| *share),
             overlay: drawn.map(|(path, _)| path),
+            ..blank
+        })
+    }
+
+    /// The mask at the image's own size.
+    fn segmented(&self, image: &Path, folder: &Path) -> Result<Segmentation> {
+        let found = Segmenter::new(&self.trained, TILE_OVERLAP, false)?.segment(image)?;
+        let values = self.trained.map_values();
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        let mask = folder.join(format!("{stem}.mask.png"));
+        crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
+        let classes = self.trained.map_classes().into_iter();
+        let shares = classes.zip(values).zip(found.shares());
+        Ok(Segmentation {
+            mask,
+            shares: shares
+                .map(|((class, value), share)| ClassShare {
+                    class,
+                    value,
+                    share,
+                })
+                .collect(),
+            tiles: found.tiles,
         })
     }
 
@@ -178,8 +268,6 @@ impl Predictor {
         let (height, width) = placement.original;
         let map = Plane::new(width as u32, height as u32, placement.restore(map))?;
         let original = crate::pictures::grey(image, height, width, Fit::Stretch)?;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!("{stem}.overlay.png"));
         crate::pictures::save_png(&path, &overlay(&original, &map, OVERLAY_THRESHOLD)?)?;
@@ -192,7 +280,8 @@ impl Predictor {
     }
 }
 
-fn normalize(image: &[f32], mean: &[f32], std: &[f32]) -> Vec<f32> {
+/// Pixels in [0, 1], channels last, as the network's input.
+pub(crate) fn normalize(image: &[f32], mean: &[f32], std: &[f32]) -> Vec<f32> {
     image
         .iter()
         .enumerate()

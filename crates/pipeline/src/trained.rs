@@ -34,12 +34,16 @@ pub(crate) mod extra {
     pub(crate) const FIT: &str = "fit";
     /// Rows and columns of the windows that it was trained on, where it was not whole images.
     pub(crate) const CROP: &str = "crop";
+    /// Names of what a pixel can be, where masks taught the map: a JSON list. Absent where those are the images' classes.
+    pub(crate) const MAP_CLASSES: &str = "map_classes";
+    /// The value that each of them has in mask files: a JSON list.
+    pub(crate) const MAP_VALUES: &str = "map_values";
 }
 
 /// Raw answers to a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answers {
-    /// Class scores, `[n, classes]`.
+    /// Class scores, `[n, classes]`; empty for a segmenter.
     pub(crate) logits: Vec<f32>,
     /// Class map, `[n, h, w]`: a pixel's probability of the class asked for.
     pub(crate) maps: Vec<f32>,
@@ -52,8 +56,9 @@ enum MapReading {
     /// image is the image's own (a class activation map, Zhou 2016). Read so, a pixel's softmax speaks of the class
     /// that the answer speaks of; the bare map need not, for the matrix may swap or mix its channels.
     Head { weight: Vec<f32>, bias: Vec<f32> },
-    /// A map that masks have taught: each channel is a class of its own.
-    Sigmoid,
+    /// A map that masks have taught: its losses are on the softmax of its channels, or on one channel's log odds
+    /// against the others, which is the same.
+    Softmax,
     /// There is no map.
     None,
 }
@@ -92,6 +97,84 @@ impl Trained {
     /// Whether there is a class map to show.
     pub(crate) fn has_map(&self) -> bool {
         self.reading != MapReading::None
+    }
+
+    /// Whether masks have taught the map.
+    pub(crate) fn segments(&self) -> bool {
+        let taught_by = self.meta.extra.get(extra::MAP);
+        taught_by.is_some_and(|taught_by| taught_by == "masks")
+    }
+
+    /// Whether it answers with a class.
+    pub(crate) fn classifies(&self) -> bool {
+        self.network.graph().output("logits").is_some()
+    }
+
+    /// Names of what a pixel can be.
+    pub(crate) fn map_classes(&self) -> Vec<String> {
+        self.list(extra::MAP_CLASSES)
+            .unwrap_or_else(|| self.meta.classes.clone())
+    }
+
+    /// The values that these have in mask files; their numbers where the file does not say.
+    pub(crate) fn map_values(&self) -> Vec<u16> {
+        let numbers = || (0..).take(self.map_classes().len()).collect();
+        self.list(extra::MAP_VALUES).unwrap_or_else(numbers)
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<Vec<T>> {
+        serde_json::from_str(self.meta.extra.get(key)?).ok()
+    }
+
+    /// The class of the map that overlays show: the positive class where the map has it, else its last.
+    pub(crate) fn shown(&self, positive: usize) -> usize {
+        let classes = self.map_classes();
+        let name = self.meta.classes.get(positive);
+        let own = classes.iter().position(|class| Some(class) == name);
+        own.unwrap_or(classes.len().saturating_sub(1))
+    }
+
+    /// Rows, columns and channels of the map.
+    ///
+    /// # Errors
+    /// There is no map.
+    pub(crate) fn map_shape(&self) -> Result<Hwc> {
+        let (graph, image) = (self.network.graph(), &self.meta.preprocessing);
+        let map = graph
+            .output("map")
+            .context("this network has no class map")?;
+        Ok(graph.shapes(image.height, image.width)?[map.index()])
+    }
+
+    /// Each pixel's probabilities of the map's classes, `[n, h, w, classes]` of [`Trained::map_shape`]; with `mirror`
+    /// the mean over the image and its mirror image.
+    ///
+    /// # Errors
+    /// As [`Network::infer`].
+    pub(crate) fn maps(&self, input: Input<'_>, mirror: bool) -> Result<Vec<f32>> {
+        let mut maps = self.plain_maps(input)?;
+        if mirror {
+            let flipped = mirrored(input.data, input.shape);
+            let other = self.plain_maps(Input {
+                data: &flipped,
+                ..input
+            })?;
+            average(&mut maps, &mirrored(&other, self.map_shape()?));
+        }
+        Ok(maps)
+    }
+
+    fn plain_maps(&self, input: Input<'_>) -> Result<Vec<f32>> {
+        let images = Images {
+            data: input.data,
+            shape: input.shape.batch(input.n),
+        };
+        let values = self.network.infer(images, &["map"])?;
+        let map = values
+            .into_iter()
+            .next()
+            .context("the network gave no map")?;
+        Ok(map.data.chunks(map.shape.c).flat_map(softmax).collect())
     }
 
     /// Scores and, with `map_of`, each pixel's probability of that class. With `mirror` both are the mean over the
@@ -218,7 +301,7 @@ impl MapReading {
             return MapReading::None;
         }
         if supervised {
-            return MapReading::Sigmoid;
+            return MapReading::Softmax;
         }
         let store = network.store();
         let linear = graph.nodes.iter().find(|node| {
@@ -243,8 +326,8 @@ impl MapReading {
             MapReading::Head { weight, bias } => pixels
                 .map(|pixel| head_probability(pixel, weight, bias, class))
                 .collect(),
-            MapReading::Sigmoid => pixels
-                .map(|pixel| sigmoid(pixel.get(class).copied().unwrap_or(f32::NEG_INFINITY)))
+            MapReading::Softmax => pixels
+                .map(|pixel| softmax(pixel).get(class).copied().unwrap_or(0.0))
                 .collect(),
             MapReading::None => vec![],
         }
@@ -265,8 +348,11 @@ fn head_probability(pixel: &[f32], weight: &[f32], bias: &[f32], class: usize) -
     1.0 / (0..bias.len()).map(|j| (score(j) - own).exp()).sum::<f32>()
 }
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+fn softmax(scores: &[f32]) -> Vec<f32> {
+    let top = scores.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    let exps: Vec<f32> = scores.iter().map(|x| (x - top).exp()).collect();
+    let sum: f32 = exps.iter().sum();
+    exps.into_iter().map(|e| e / sum).collect()
 }
 
 fn mirrored(data: &[f32], shape: Hwc) -> Vec<f32> {
@@ -318,7 +404,7 @@ mod tests {
         let map = [3.0, -1.0, 1.0, 2.0];
         let p = reading.probabilities(&map, 2, 1);
         let score = |m: &[f32]| (2.0 * m[0] - 0.5) - (m[1] + 0.5);
-        let expected = [score(&map[..2]), score(&map[2..])].map(sigmoid);
+        let expected = [score(&map[..2]), score(&map[2..])].map(|x| 1.0 / (1.0 + (-x).exp()));
         assert!(
             p.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
             "{p:?} {expected:?}"
@@ -335,6 +421,13 @@ mod tests {
             reading.probabilities(&[500.0, -500.0, -500.0, 500.0], 2, 1),
             [0.0, 1.0]
         );
+    }
+
+    #[test]
+    fn a_taught_map_is_read_as_its_losses_read_it() {
+        let p = MapReading::Softmax.probabilities(&[2.0, 0.0, 0.0, 3f32.ln()], 2, 1);
+        assert!((p[1] - 0.75).abs() < 1e-6 && (p[0] - 1.0 / (1.0 + 2f32.exp())).abs() < 1e-6);
+        assert_eq!(softmax(&[500.0, -500.0]), [1.0, 0.0]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ const FIGURES: [(&str, Draw); 16] = [
     ("probabilities", probabilities),
     ("intensity", intensity),
     ("overlays", overlays),
-    ("error_maps", error_maps),
+    ("segmentation", segmentation),
     ("empty", || {
         Figure::empty("ROC", "no curve: it takes cases of both classes")
     }),
@@ -421,16 +421,21 @@ fn overlays() -> Drawn {
     .draw()
 }
 
-fn error_maps() -> Drawn {
-    let case = |i: u32| ErrorMapCase {
-        image: chest(i),
-        truth: threshold(&opacity_map(i, 224), 0.8),
-        predicted: threshold(&opacity_map(i + 1, 224), 0.6),
-        caption: format!("person{}_bacteria.jpeg\nDice 0.{}", 80 + i, 91 - 3 * i),
+fn segmentation() -> Drawn {
+    let labels = |map: &Plane, at: f32| {
+        let classes = map.values().iter().map(|v| u8::from(*v >= at));
+        Labels::new(224, 224, classes.collect()).unwrap_or_else(|error| unreachable!("{error}"))
     };
-    ErrorMaps {
+    let case = |i: u32| SegmentationCase {
+        image: chest(i),
+        truth: labels(&opacity_map(i, 224), 0.8),
+        predicted: labels(&opacity_map(i + 1, 224), 0.6),
+        caption: format!("person{}_bacteria.jpeg, Dice 0.{}", 80 + i, 91 - 3 * i),
+    };
+    SegmentationPanels {
         title: "Segmentation, test split".into(),
-        cases: (0..4).map(case).collect(),
+        classes: ["background", "opacity"].map(str::to_owned).into(),
+        cases: (0..3).map(case).collect(),
     }
     .draw()
 }

@@ -4,13 +4,19 @@ use image::{Rgb, RgbImage};
 
 use crate::draw::colormap::Colormap;
 use crate::draw::palette::{self, Color};
-use crate::{Error, Plane};
+use crate::{Error, Labels, Plane};
 
 /// The class-map value from which the article paints a pixel green.
 pub const OVERLAY_THRESHOLD: f32 = 0.97;
 
 /// How much of the overlay's colour covers the grey underneath.
 const OVERLAY_OPACITY: f32 = 0.45;
+
+/// How much of a class's colour covers the grey underneath.
+const LABEL_OPACITY: f32 = 0.55;
+
+/// The class that is drawn as the image alone.
+const BACKGROUND: u8 = 0;
 
 /// The grey `image` with every pixel whose `map` value is at least `threshold` tinted green; all other pixels stay
 /// exactly grey. A map of another size is resampled to the image's (bilinear), so that overlays come at the image's
@@ -49,7 +55,7 @@ pub fn heat_map(
 /// Draws the border of `mask` (pixels inside it with a neighbour outside, 4-connected) onto `picture`, one pixel wide.
 /// The mask must have the picture's size.
 pub fn outline(picture: &mut RgbImage, mask: &Plane, color: Color) -> Result<(), Error> {
-    check_size("outline: mask", picture.dimensions(), mask)?;
+    check_size("outline: mask", picture.dimensions(), mask.dimensions())?;
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         if on_border(mask, x, y) {
             *pixel = Rgb(color.rgb());
@@ -58,30 +64,51 @@ pub fn outline(picture: &mut RgbImage, mask: &Plane, color: Color) -> Result<(),
     Ok(())
 }
 
-/// The grey `image` with true positives, false positives and false negatives of a predicted mask in the palette's
-/// [`palette::TRUE_POSITIVE`], [`palette::FALSE_POSITIVE`] and [`palette::FALSE_NEGATIVE`]; true negatives stay grey.
-/// Both masks must have the image's size.
-pub fn error_map(image: &Plane, truth: &Plane, predicted: &Plane) -> Result<RgbImage, Error> {
-    check_size("error map: truth", image.dimensions(), truth)?;
-    check_size("error map: prediction", image.dimensions(), predicted)?;
+/// The grey `image` with every pixel tinted by its class ([`palette::pixels`]); background and unknown pixels stay grey.
+/// The labels must have the image's size.
+pub fn class_overlay(image: &Plane, labels: &Labels) -> Result<RgbImage, Error> {
+    check_size(
+        "class overlay: labels",
+        image.dimensions(),
+        labels.dimensions(),
+    )?;
     let mut picture = image.to_rgb();
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
-        let color = match (truth.is_set(x, y), predicted.is_set(x, y)) {
-            (true, true) => palette::TRUE_POSITIVE,
-            (false, true) => palette::FALSE_POSITIVE,
-            (true, false) => palette::FALSE_NEGATIVE,
-            (false, false) => continue,
-        };
-        *pixel = mixed(*pixel, color, 0.6);
+    for (pixel, &class) in picture.pixels_mut().zip(labels.classes()) {
+        if class != BACKGROUND && class != Labels::UNKNOWN {
+            *pixel = mixed(*pixel, palette::pixels(class.into()), LABEL_OPACITY);
+        }
     }
     Ok(picture)
 }
 
-fn check_size(what: &str, (width, height): (u32, u32), plane: &Plane) -> Result<(), Error> {
-    if plane.dimensions() == (width, height) {
+/// The grey `image` with the pixels that are of a class found, invented and missed in the palette's
+/// [`palette::TRUE_POSITIVE`], [`palette::FALSE_POSITIVE`] and [`palette::FALSE_NEGATIVE`], and those taken for another
+/// class in [`palette::CONFUSED`]; what is background in both, or of unknown truth, stays grey. Both must have the
+/// image's size.
+pub fn error_map(image: &Plane, truth: &Labels, predicted: &Labels) -> Result<RgbImage, Error> {
+    let size = image.dimensions();
+    check_size("error map: truth", size, truth.dimensions())?;
+    check_size("error map: prediction", size, predicted.dimensions())?;
+    let mut picture = image.to_rgb();
+    let pairs = truth.classes().iter().zip(predicted.classes());
+    for (pixel, pair) in picture.pixels_mut().zip(pairs) {
+        let color = match pair {
+            (&Labels::UNKNOWN, _) | (&BACKGROUND, &BACKGROUND) => continue,
+            (truth, predicted) if truth == predicted => palette::TRUE_POSITIVE,
+            (&BACKGROUND, _) => palette::FALSE_POSITIVE,
+            (_, &BACKGROUND) => palette::FALSE_NEGATIVE,
+            _ => palette::CONFUSED,
+        };
+        *pixel = mixed(*pixel, color, LABEL_OPACITY);
+    }
+    Ok(picture)
+}
+
+fn check_size(what: &str, (width, height): (u32, u32), found: (u32, u32)) -> Result<(), Error> {
+    if found == (width, height) {
         return Ok(());
     }
-    let (w, h) = plane.dimensions();
+    let (w, h) = found;
     Err(Error::shape(
         what,
         format_args!("{width}×{height} pixels, as the image"),

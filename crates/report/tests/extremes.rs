@@ -306,7 +306,7 @@ fn pictures() {
     );
     drawn(
         "no cases",
-        ErrorMaps {
+        SegmentationPanels {
             title: "E".into(),
             ..Default::default()
         }

@@ -123,21 +123,58 @@ fn a_small_map_is_laid_over_the_whole_image() {
 }
 
 #[test]
-fn an_error_map_tells_the_three_kinds_apart() {
-    let black = Plane::new(2, 2, vec![0.0; 4]).unwrap();
-    let truth = Plane::new(2, 2, vec![1.0, 0.0, 1.0, 0.0]).unwrap();
-    let predicted = Plane::new(2, 2, vec![1.0, 1.0, 0.0, 0.0]).unwrap();
+fn an_error_map_tells_the_kinds_apart() {
+    let black = Plane::new(3, 2, vec![0.0; 6]).unwrap();
+    let labels = |classes: [u8; 6]| Labels::new(3, 2, classes.into()).unwrap();
+    let truth = labels([1, 0, 1, 0, 2, Labels::UNKNOWN]);
+    let predicted = labels([1, 1, 0, 0, 1, 1]);
     let picture = error_map(&black, &truth, &predicted).unwrap();
-    // On black, a colour at 60 %.
-    let at = |c: Color| c.rgb().map(|v| (f32::from(v) * 0.6).round() as u8);
+    // On black, a colour at 55 %.
+    let at = |c: Color| c.rgb().map(|v| (f32::from(v) * 0.55).round() as u8);
     let expected = [
         at(palette::TRUE_POSITIVE),
         at(palette::FALSE_POSITIVE),
         at(palette::FALSE_NEGATIVE),
         [0, 0, 0],
+        at(palette::CONFUSED),
+        [0, 0, 0],
     ];
     let actual: Vec<_> = picture.pixels().map(|pixel| pixel.0).collect();
     assert_eq!(actual, expected);
+    let shown = class_overlay(&black, &truth).unwrap();
+    let shown: Vec<_> = shown.pixels().map(|pixel| pixel.0).collect();
+    let classes = [1, 0, 1, 0, 2, 0];
+    let expected = classes.map(|class| match class {
+        0 => [0, 0, 0],
+        class => at(palette::pixels(class)),
+    });
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn segmentation_panels_show_wide_and_high_images() {
+    for (width, height) in [(64, 16), (16, 64)] {
+        let pixels = (width * height) as usize;
+        let labels = |class| Labels::new(width, height, vec![class; pixels]).unwrap();
+        let figure = SegmentationPanels {
+            title: "Cells".into(),
+            classes: classes(3),
+            cases: vec![SegmentationCase {
+                caption: "a case".into(),
+                image: Plane::new(width, height, vec![0.0; pixels]).unwrap(),
+                truth: labels(1),
+                predicted: labels(2),
+            }],
+        };
+        let picture = figure.draw().unwrap().image().clone();
+        let tint = palette::CONFUSED
+            .rgb()
+            .map(|v| (f32::from(v) * 0.55).round() as u8);
+        assert!(
+            picture.pixels().any(|pixel| pixel.0 == tint),
+            "{width}x{height}"
+        );
+    }
 }
 
 #[test]
@@ -155,8 +192,8 @@ fn an_outline_is_the_border_of_the_mask() {
 #[test]
 fn masks_of_another_size_are_refused() {
     let (image, _) = quarter();
-    let small = Plane::new(2, 2, vec![0.0; 4]).unwrap();
-    let error = error_map(&image, &small, &image).unwrap_err().to_string();
+    let small = Labels::new(2, 2, vec![0; 4]).unwrap();
+    let error = error_map(&image, &small, &small).unwrap_err().to_string();
     assert_eq!(
         error,
         "error map: truth: expected 32×32 pixels, as the image, found 2×2"

@@ -126,7 +126,7 @@ impl Whole {
     ) -> Result<Self, DatasetError> {
         let image = open(&files.image)?;
         let mask = files.mask.as_ref().map(|path| {
-            let mask = Mask::open(path, coding).map_err(|reason| bad(path, reason))?;
+            let mask = Mask::open(path, coding, files.label).map_err(|reason| bad(path, reason))?;
             // Whether another size may be was decided when it was indexed.
             let fits = mask.check_size(image.width(), image.height(), true);
             fits.map(|()| mask).map_err(|reason| bad(path, reason))

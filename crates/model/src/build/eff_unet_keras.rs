@@ -35,7 +35,7 @@ pub(super) fn write(g: &mut GraphBuilder, spec: &ModelSpec) -> Trunk {
         written.expanded.into_iter().chain(top).collect::<Vec<_>>()
     });
     let decoded = g.scope("decoder", |g| unet::write_with(g, &features, Norm::KERAS));
-    let map = head::window_map(g, decoded, spec.classes);
+    let map = head::window_map(g, decoded, spec.map_channels());
     g.publish("map", map);
     Trunk {
         features,

@@ -13,10 +13,13 @@ pub(super) fn article(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
         return;
     };
     let pooled = g.global_avg_pool("pool", map);
-    let classes = spec.classes;
-    let logits = g.linear("head", pooled, classes, xavier_uniform(1, classes, classes));
+    let init = xavier_uniform(1, g.channels(map), spec.classes);
+    let logits = g.linear("head", pooled, spec.classes, init);
     g.publish("logits", logits);
 }
+
+/// No class scores: the map is all that there is to learn.
+pub(super) fn none(_: &mut GraphBuilder, _: &Trunk, _: &ModelSpec) {}
 
 /// A plain classifier on the deepest features. Its loss does not reach a decoder: the `map`, if there is one, learns
 /// only from a loss of its own on masks.

@@ -13,8 +13,8 @@
 //! # Ok::<(), model::build::BuildError>(())
 //! ```
 //!
-//! Every graph publishes `logits` and features, `features.N` being those at reduction 2^N (an encoder's: 1 … 5); with
-//! a decoder also `decoder` (its last value) and `map` (a channel a class, before softmax). A network that makes
+//! Every graph publishes `logits` (but with head `none`) and features, `features.N` being those at reduction 2^N (an encoder's: 1 … 5); with
+//! a decoder also `decoder` (its last value) and `map` (a channel a class of the map, before softmax). A network that makes
 //! several maps publishes them as `map.1`, `map.2` … too. All maps are as large as the image, but for
 //! `unet_2015_valid`'s.
 
@@ -110,7 +110,7 @@ fn assemble(
     let decoded = decoder
         .write
         .map(|write| g.scope("decoder", |g| write(&mut *g, &features)));
-    let map = decoded.map(|x| head::window_map(g, x, spec.classes));
+    let map = decoded.map(|x| head::window_map(g, x, spec.map_channels()));
     if let Some(map) = map {
         g.publish("map", map);
     }

@@ -114,8 +114,10 @@ pub struct HeadEntry {
     pub name: &'static str,
     /// One line for lists.
     pub description: &'static str,
-    /// Whether its class scores are made from a class map.
+    /// Whether it makes no sense without a class map.
     pub needs_map: bool,
+    /// Whether it publishes class scores (`logits`).
+    pub scores: bool,
     /// Writes it and publishes `logits`.
     pub(super) write: fn(&mut GraphBuilder, &Trunk, &ModelSpec),
 }

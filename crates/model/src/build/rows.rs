@@ -118,18 +118,27 @@ pub(super) static DECODERS: [DecoderEntry; 3] = [
     },
 ];
 
-pub(super) static HEADS: [HeadEntry; 2] = [
+pub(super) static HEADS: [HeadEntry; 3] = [
     HeadEntry {
         name: "article",
         description: "class scores from the mean of the class map: image labels train encoder, decoder and map",
         needs_map: true,
+        scores: true,
         write: head::article,
     },
     HeadEntry {
         name: "bottleneck",
         description: "class scores from the mean of the deepest features; a decoder's map trains from masks only",
         needs_map: false,
+        scores: true,
         write: head::bottleneck,
+    },
+    HeadEntry {
+        name: "none",
+        description: "no class scores: a segmenter alone (train.task = \"segment\")",
+        needs_map: true,
+        scores: false,
+        write: head::none,
     },
 ];
 

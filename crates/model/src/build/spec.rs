@@ -33,6 +33,8 @@ pub struct ModelSpec {
     pub in_channels: usize,
     /// Classes, at least 2.
     pub classes: usize,
+    /// Channels of the class map, at least 2; as many as `classes` if left out. Masks may have classes of their own.
+    pub map_classes: Option<usize>,
     /// Stochastic depth of the last encoder block, in [0, 1); it grows linearly from 0 over the blocks.
     pub drop_path: f32,
     /// Dropout in [0, 1): before the last layer of the `bottleneck` head, in the two deepest levels of `unet_2015`, and
@@ -55,6 +57,7 @@ impl Default for ModelSpec {
             head: "article".into(),
             in_channels: 3,
             classes: 2,
+            map_classes: None,
             drop_path: 0.0,
             dropout: 0.0,
             base_channels: None,
@@ -161,6 +164,11 @@ impl ModelSpec {
         }
     }
 
+    /// Channels of the class map.
+    pub(super) fn map_channels(&self) -> usize {
+        self.map_classes.unwrap_or(self.classes)
+    }
+
     fn encoder(&self) -> &str {
         self.encoder.as_deref().unwrap_or(ENCODER)
     }
@@ -219,6 +227,12 @@ impl ModelSpec {
             2..=1000,
             "from 2 to 1000 (a yes-or-no question has two classes)",
         )?;
+        in_range(
+            "map_classes",
+            &self.map_channels(),
+            2..=1000,
+            "from 2 to 1000 (the background is one)",
+        )?;
         in_range("drop_path", &self.drop_path, 0.0..=0.99, "from 0 to 0.99")?;
         in_range("dropout", &self.dropout, 0.0..=0.99, "from 0 to 0.99")?;
         let base = self.base_channels.unwrap_or(1);
@@ -238,13 +252,17 @@ impl ModelSpec {
         match parts.architecture {
             Architecture::Assembled(..) if mapless => refuse(
                 "decoder",
-                "\"none\" leaves the article's head without a class map; use head = \"bottleneck\" or a decoder",
+                "\"none\" leaves the head without a class map; use head = \"bottleneck\" or a decoder",
             ),
             Architecture::Whole(_) if mapless => refuse(
                 "head",
-                "the article's head needs a class map, and this architecture has none; use head = \"bottleneck\"",
+                "this head needs a class map, and this architecture has none; use head = \"bottleneck\"",
             ),
             // On a pixel's 16 features the noise would average out over the image, and nobody would notice.
+            _ if !parts.head.scores && self.dropout > 0.0 && !parts.architecture.drops() => refuse(
+                "dropout",
+                "without a head nothing drops; set it to 0, or use drop_path",
+            ),
             _ if parts.head.needs_map && self.dropout > 0.0 && !parts.architecture.drops() => {
                 refuse(
                     "dropout",

@@ -84,7 +84,7 @@ fn pair(g: &mut GraphBuilder, x: NodeId, spec: &ModelSpec) -> Pair {
     Pair {
         bottlenecks: [deep_a, deep_b],
         decoded,
-        map: point_map(g, "segmentation_head", decoded, spec.classes),
+        map: point_map(g, "segmentation_head", decoded, spec.map_channels()),
     }
 }
 

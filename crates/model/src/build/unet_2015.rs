@@ -49,7 +49,7 @@ fn write(g: &mut GraphBuilder, spec: &ModelSpec, form: Form) -> Trunk {
             expand(g, x, levels[level], level, form)
         });
     }
-    let map = point_map(g, "segmentation_head", x, spec.classes);
+    let map = point_map(g, "segmentation_head", x, spec.map_channels());
     g.publish("map", map);
     let features = levels.into_iter().enumerate();
     Trunk {

@@ -32,7 +32,7 @@ pub(super) fn write(g: &mut GraphBuilder, spec: &ModelSpec) -> Trunk {
         None => 1..=columns,
         Some(level) => level..=level,
     };
-    let map = supervised(g, &rows[0], heads, spec.classes);
+    let map = supervised(g, &rows[0], heads, spec.map_channels());
     let encoder = rows.iter().enumerate();
     Trunk {
         features: encoder

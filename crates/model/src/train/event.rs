@@ -23,6 +23,8 @@ pub struct Batch {
     pub masks: Option<Vec<f32>>,
     /// `n·h·w` factors of the pixels' losses, such as U-Net's border weights; `None` for 1 everywhere.
     pub pixel_weights: Option<Vec<f32>>,
+    /// Rows and columns of the masks where they are not the images': the middle, for networks that do not pad.
+    pub mask_size: Option<(usize, usize)>,
     /// Shape of `images`.
     pub shape: Nhwc,
     /// What messages call it, such as the names of its files.
@@ -35,7 +37,7 @@ impl Batch {
         self.masks.as_ref().map(|values| Masks {
             values,
             weights: self.pixel_weights.as_deref(),
-            size: (self.shape.h, self.shape.w),
+            size: self.mask_size.unwrap_or((self.shape.h, self.shape.w)),
         })
     }
 }

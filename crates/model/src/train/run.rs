@@ -194,28 +194,31 @@ impl<'a> Run<'a> {
 fn check_classes(graph: &Graph, job: &Job<'_>) -> Result<(), TrainError> {
     let (classes, config) = (job.meta.classes.len(), job.config);
     let channels = |name| graph.output(name).map(|id| graph.node(id).channels);
-    if config.task().classifies()
-        && let Some(scores) = channels("logits")
-        && scores != classes
-    {
-        return Err(TrainError::Classes { scores, classes });
+    if config.task().classifies() {
+        check_scores(channels("logits"), classes)?;
     }
     if let Some(weights) = &job.class_weights {
         same_length("class weights", weights.len(), classes)?;
     }
     if config.map.is_on() {
-        check_map(graph, &config.map, channels("map"), classes)?;
+        check_map(graph, &config.map, channels("map"))?;
     }
     Ok(())
 }
 
-/// The map is there, and has what its loss looks at.
-fn check_map(
-    graph: &Graph,
-    map: &MapObjective,
-    channels: Option<usize>,
-    classes: usize,
-) -> Result<(), TrainError> {
+fn check_scores(scores: Option<usize>, classes: usize) -> Result<(), TrainError> {
+    match scores {
+        None => Err(TrainError::Config {
+            key: "task".into(),
+            must: "\"segment\": this network has no class scores",
+        }),
+        Some(scores) if scores != classes => Err(TrainError::Classes { scores, classes }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The map is there, and has what its loss looks at. Its classes need not be the images': masks may have their own.
+fn check_map(graph: &Graph, map: &MapObjective, channels: Option<usize>) -> Result<(), TrainError> {
     let refuse = |key: &str, must| {
         Err(TrainError::Config {
             key: key.into(),
@@ -225,13 +228,6 @@ fn check_map(
     let Some(channels) = channels else {
         return refuse("map.loss", "\"none\": this network has no class map");
     };
-    // One channel is one class against the rest, whatever the classes are called.
-    if channels != classes && channels != 1 {
-        return Err(TrainError::Classes {
-            scores: channels,
-            classes,
-        });
-    }
     if map.class.is_some_and(|class| class >= channels) {
         return refuse("map.class", "the number of a class, counted from 0");
     }

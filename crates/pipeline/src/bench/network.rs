@@ -186,6 +186,7 @@ fn random_batch(work: &Workload) -> Batch {
         labels: (0..work.batch).map(|i| i % 2).collect(),
         masks: None,
         pixel_weights: None,
+        mask_size: None,
         shape,
         name: "random images".into(),
     }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
-use dataset::{Dealt, SplitPolicy};
+use dataset::{Dealt, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
 use model::build::{self, ModelSpec};
 use model::graph::Graph;
-use model::train::{TrainConfig, TrainError};
+use model::train::{Task, TrainConfig, TrainError};
 use model::weights::{About, InputNormalization, TensorFile};
+use morphology::BorderWeights;
 
 use super::ConfigError;
 use super::nearest::did_you_mean;
@@ -139,18 +140,13 @@ pub(super) fn class_map(
         .any(|s| s.writes().contains(&Artifact::Overlays));
     let no_map = graph.output("map").is_none();
     if let Some((height, width)) = smaller_map(graph, image)
-        && (wanted || train.wants_masks())
+        && wanted
     {
-        let key = if wanted {
-            "pipeline.stages"
-        } else {
-            "train.map"
-        };
         return Err(keys.refuse(
-            key,
+            "pipeline.stages",
             format!(
-                "the class map of {} is {height}x{width} for an image of {}x{}, so that neither overlays nor masks fit it; \
-                 leave out the stage \"segment\" and train.map, or choose another architecture",
+                "the class map of {} is {height}x{width} for an image of {}x{}, so that overlays do not fit it; \
+                 leave out the stage \"segment\", or choose another architecture",
                 spec.label(),
                 image.height,
                 image.width
@@ -191,15 +187,11 @@ fn has_encoder(keys: &Keys<'_>, spec: &ModelSpec, graph: &Graph) -> Result<(), C
     ))
 }
 
-/// Network and image size agree, before a single image is read.
-pub(super) fn model(
-    keys: &Keys<'_>,
-    spec: &ModelSpec,
-    classes: usize,
-    image: &ImageSettings,
-) -> Result<Graph, ConfigError> {
+/// Keys of a network's description that other tables decide.
+pub(super) fn own_keys(keys: &Keys<'_>) -> Result<(), ConfigError> {
     for (key, instead) in [
         ("classes", "the class folders decide it"),
+        ("map_classes", "the masks' classes decide it"),
         ("in_channels", "image.channels decides it"),
     ] {
         let key = format!("model.{key}");
@@ -207,11 +199,112 @@ pub(super) fn model(
             return Err(keys.refuse(&key, format!("this is no setting of a pipeline: {instead}")));
         }
     }
-    let spec = ModelSpec {
-        classes: classes.max(2),
-        ..spec.clone()
+    Ok(())
+}
+
+/// The network for images of so many classes. A map that masks alone teach, or all of whose classes they teach, has the
+/// masks' classes; else it has the images', of which binary masks may mark one.
+pub(super) fn spec(
+    model: &ModelSpec,
+    train: &TrainConfig,
+    masks: Option<&MaskCoding>,
+    classes: usize,
+) -> ModelSpec {
+    let taught = match train.task() {
+        Task::Classify => false,
+        Task::Segment => true,
+        Task::Both => train.map.loss.is_multiclass(),
     };
-    let graph = build::build(&spec).map_err(|e| keys.refuse("model", e.to_string()))?;
+    // Without class folders in the settings, and for a segmenter of images of one class: any number that builds.
+    let classes = classes.max(2);
+    ModelSpec {
+        classes,
+        map_classes: masks
+            .filter(|_| taught)
+            .map(|coding| coding.pixel_class_count(classes)),
+        ..model.clone()
+    }
+}
+
+/// The task, the head and the stages speak of the same thing.
+pub(super) fn task(
+    keys: &Keys<'_>,
+    model: &ModelSpec,
+    train: &TrainConfig,
+    index: &IndexConfig,
+    stages: &[&dyn Stage],
+) -> Result<(), ConfigError> {
+    let head =
+        build::find_head(&model.head).map_err(|e| keys.refuse("model.head", e.to_string()))?;
+    let classifies = train.task().classifies();
+    if classifies && !head.scores {
+        let message = "this head has no class scores to teach; set train.task = \"segment\", or choose another head";
+        return Err(keys.refuse("model.head", message));
+    }
+    if !classifies && head.scores {
+        let message = "masks alone teach nothing to a head of class scores; set model.head = \"none\" beside train.task = \"segment\"";
+        return Err(keys.refuse("model.head", message));
+    }
+    let single = index.classes.len() == 1 || index.layout == Layout::Images;
+    if classifies && single {
+        let message = "the images are of one class, so that there is nothing to classify; set task = \"segment\" (with model.head = \"none\" \
+                       and masks), or name at least two classes in data.classes";
+        return Err(keys.refuse("train.task", message));
+    }
+    let has = |artifact| stages.iter().find(|s| s.writes().contains(&artifact));
+    let judges_scores = has(Artifact::Metrics).or_else(|| has(Artifact::Overlays));
+    if let (false, Some(stage)) = (classifies, judges_scores) {
+        let message = format!(
+            "the stage \"{}\" is about class scores, which task = \"segment\" does not train; use \"evaluate-map\" instead",
+            stage.name()
+        );
+        return Err(keys.refuse("pipeline.stages", message));
+    }
+    if let (false, Some(stage)) = (train.wants_masks(), has(Artifact::Segmentation)) {
+        let message = format!(
+            "the stage \"{}\" judges a map that masks have taught; set train.map.loss, or leave the stage out",
+            stage.name()
+        );
+        return Err(keys.refuse("pipeline.stages", message));
+    }
+    Ok(())
+}
+
+/// Of the training images in an epoch; 1 if left out.
+pub(super) fn repeats(keys: &Keys<'_>, raw: Option<usize>) -> Result<usize, ConfigError> {
+    keys.within("train.repeats", raw.unwrap_or(1), 1, 10_000)
+}
+
+/// `[train.border]` is for masks of cells that teach.
+pub(super) fn border(
+    keys: &Keys<'_>,
+    raw: Option<raw::Border>,
+    train: &TrainConfig,
+    masks: Option<&MaskCoding>,
+) -> Result<Option<BorderWeights>, ConfigError> {
+    let Some(raw::Border { w0, sigma, balance }) = raw else {
+        return Ok(None);
+    };
+    let binary = masks.is_some_and(|coding| coding.classes() == 2);
+    if !train.wants_masks() || !binary {
+        let message = "border weights are for binary masks of cells that teach the map (data.masks and train.map.loss)";
+        return Err(keys.refuse("train.border", message));
+    }
+    let weights = BorderWeights { w0, sigma, balance };
+    let pixel = morphology::Mask::new(1, 1, &[true]);
+    match pixel.and_then(|pixel| weights.of(pixel)) {
+        Ok(_) => Ok(Some(weights)),
+        Err(error) => Err(keys.refuse("train.border", error.to_string())),
+    }
+}
+
+/// Network and image size agree, before a single image is read.
+pub(super) fn model(
+    keys: &Keys<'_>,
+    spec: &ModelSpec,
+    image: &ImageSettings,
+) -> Result<Graph, ConfigError> {
+    let graph = build::build(spec).map_err(|e| keys.refuse("model", e.to_string()))?;
     graph
         .check_size(image.height, image.width)
         .map_err(|e| keys.refuse("image.size", e.to_string()))?;
@@ -480,12 +573,12 @@ fn masks(keys: &Keys<'_>, raw: &raw::Data) -> Result<(), ConfigError> {
 /// Training that reads masks, or pieces of images, needs masks.
 pub(super) fn mask_use(
     keys: &Keys<'_>,
-    has_masks: bool,
+    masks: Option<&MaskCoding>,
     train: &TrainConfig,
     image: &ImageSettings,
     stages: &[&dyn Stage],
 ) -> Result<(), ConfigError> {
-    if train.wants_masks() && !has_masks {
+    if train.wants_masks() && masks.is_none() {
         let key = match keys.tree.get("phantom").is_some() {
             true => "phantom.masks",
             false => "data.masks",
@@ -493,7 +586,10 @@ pub(super) fn mask_use(
         let message = format!("the map cannot be taught without masks: name them by {key}");
         return Err(keys.refuse("train.map", message));
     }
-    if image.crop.is_some() && !(has_masks && train.wants_masks()) {
+    if let Some(coding) = masks.filter(|_| train.wants_masks() && !train.map.loss.is_multiclass()) {
+        binary_loss(keys, coding, train)?;
+    }
+    if image.crop.is_some() && !train.wants_masks() {
         let message = "a piece of an image may not show what its class is about; crops need masks that teach the map \
                        (data.masks and train.map.loss)";
         return Err(keys.refuse("image.crop", message));
@@ -505,6 +601,26 @@ pub(super) fn mask_use(
             stage.name()
         );
         return Err(keys.refuse("image.crop", message));
+    }
+    Ok(())
+}
+
+/// A loss on one class reads masks of 0 and 1.
+fn binary_loss(
+    keys: &Keys<'_>,
+    coding: &MaskCoding,
+    train: &TrainConfig,
+) -> Result<(), ConfigError> {
+    let several = coding.classes() > 2 || coding.marks == Marks::ImageClass;
+    if several {
+        let message = "this loss is on one class against the rest, and the masks have more; use cross_entropy, multiclass_dice \
+                       or cross_entropy_dice";
+        return Err(keys.refuse("train.map.loss", message));
+    }
+    if train.task() == Task::Segment && train.map.class.is_some_and(|class| class != 1) {
+        let message =
+            "masks alone teach this map, whose class 1 is what they mark; leave the key out";
+        return Err(keys.refuse("train.map.class", message));
     }
     Ok(())
 }
@@ -622,12 +738,14 @@ pub(super) fn evaluate(
     keys.within("evaluate.bootstrap", raw.bootstrap, 10, 1_000_000)?;
     keys.within("evaluate.confidence", raw.confidence, 0.5, 0.999)?;
     keys.within("evaluate.baseline_size", raw.baseline_size, 4, 256)?;
+    keys.within("evaluate.tile_overlap", raw.tile_overlap, 0.0, 0.95)?;
     let raw::Evaluate {
         threshold,
         bootstrap,
         confidence,
         tta,
         baseline_size,
+        tile_overlap,
     } = raw;
     Ok(EvaluateSettings {
         threshold,
@@ -635,6 +753,7 @@ pub(super) fn evaluate(
         confidence,
         tta,
         baseline_size,
+        tile_overlap,
     })
 }
 

@@ -38,6 +38,8 @@ pub struct Request {
     pub set: Vec<String>,
     /// `--demo`: run on phantoms even where the data folder is there.
     pub demo: bool,
+    /// Nothing will be read: files that are not there are not missed.
+    pub dry: bool,
     /// `--out`: the folder of all runs, `runs/` below the root if absent.
     pub out: Option<PathBuf>,
 }
@@ -82,7 +84,7 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     if request.data.is_some() || request.sets("data.dir") {
         // A run's resolved.toml may name phantoms, which other data replace.
         tree.take("phantom");
-    } else if request.demo || !data_is_there(&tree, &request.root) {
+    } else if request.demo || !(request.dry || data_is_there(&tree, &request.root)) {
         // Without a demo the pipeline stays as it is, and its data folder is then missed.
         let phantoms = demo.is_some() || tree.get("phantom").is_some();
         if request.demo && !phantoms {

@@ -2,7 +2,10 @@
 //! straight into their crates' own types; the key that `[model]` holds besides is here.
 
 use model::engine::Precision;
+use morphology::BorderWeights;
 use serde::Deserialize;
+
+use crate::stages::Artifact;
 
 use dataset::{
     CsvLayout, Fit, MaskCoding, OfficialVal, OnBadImage, OnMask, PatientRule, SplitFolders,
@@ -29,6 +32,8 @@ impl Default for Pipeline {
     fn default() -> Self {
         let stages = crate::stages::all()
             .iter()
+            // Masks are not the rule.
+            .filter(|stage| !stage.writes().contains(&Artifact::Segmentation))
             .map(|stage| stage.name().to_owned())
             .collect();
         Pipeline {
@@ -256,6 +261,30 @@ pub(super) struct ModelExtra {
     pub(super) pretrained: Option<String>,
 }
 
+/// Keys of `[train]` that are not the trainer's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TrainExtra {
+    pub(super) border: Option<Border>,
+    pub(super) repeats: Option<usize>,
+}
+
+/// U-Net's weights of pixels between touching cells.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Border {
+    pub(super) w0: f64,
+    pub(super) sigma: f64,
+    pub(super) balance: bool,
+}
+
+impl Default for Border {
+    fn default() -> Self {
+        let BorderWeights { w0, sigma, balance } = BorderWeights::default();
+        Border { w0, sigma, balance }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Evaluate {
@@ -264,6 +293,7 @@ pub(super) struct Evaluate {
     pub(super) confidence: f64,
     pub(super) tta: bool,
     pub(super) baseline_size: usize,
+    pub(super) tile_overlap: f64,
 }
 
 impl Default for Evaluate {
@@ -274,6 +304,7 @@ impl Default for Evaluate {
             confidence: 0.95,
             tta: false,
             baseline_size: 48,
+            tile_overlap: 0.5,
         }
     }
 }

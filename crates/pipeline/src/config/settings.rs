@@ -12,6 +12,7 @@ use model::build::ModelSpec;
 use model::engine::Precision;
 use model::graph::Graph;
 use model::train::TrainConfig;
+use morphology::BorderWeights;
 
 use super::check::{self, Keys};
 use super::decode::decode;
@@ -47,6 +48,10 @@ pub struct Settings {
     pub pretrained: Option<PathBuf>,
     /// `[train]`.
     pub train: TrainConfig,
+    /// `[train.border]`: weights of the pixels between touching cells.
+    pub border: Option<BorderWeights>,
+    /// How many times an epoch goes through the training images, each time anew augmented and cropped.
+    pub repeats: usize,
     /// `[evaluate]`.
     pub evaluate: EvaluateSettings,
     /// `[segment]`.
@@ -112,6 +117,8 @@ pub struct EvaluateSettings {
     pub tta: bool,
     /// Side of the small images that the linear baseline sees.
     pub baseline_size: usize,
+    /// Share of a tile's side that neighbouring tiles of a large image have in common.
+    pub tile_overlap: f64,
 }
 
 /// What the overlays show.
@@ -132,12 +139,10 @@ impl Settings {
         model::build::build(&self.spec(classes))
     }
 
-    /// The network's description for so many classes.
+    /// The network's description for images of so many classes.
     pub fn spec(&self, classes: usize) -> ModelSpec {
-        ModelSpec {
-            classes,
-            ..self.model.clone()
-        }
+        let coding = self.data.index.masks.as_ref().map(|masks| &masks.coding);
+        check::spec(&self.model, &self.train, coding, classes)
     }
 }
 
@@ -153,10 +158,12 @@ pub(super) fn checked(
     let paths = Paths {
         root: &request.root,
         tree: &tree,
+        dry: request.dry,
     };
     let (model, extra): (ModelSpec, raw::ModelExtra) =
         split_table(&tree, "model", &["pretrained"])?;
-    let train = table(&tree, "train")?;
+    let (train, train_extra): (TrainConfig, raw::TrainExtra) =
+        split_table(&tree, "train", &["border", "repeats"])?;
     let image: raw::Image = table(&tree, "image")?;
     let augment = table(&tree, "augment")?;
     check::augment(&keys, &augment)?;
@@ -172,10 +179,16 @@ pub(super) fn checked(
         ..model
     };
     let raw_data: raw::Data = table(&tree, "data")?;
-    let graph = check::model(&keys, &model, raw_data.classes.len(), &image)?;
-    check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
+    check::own_keys(&keys)?;
     let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
-    check::mask_use(&keys, data.index.masks.is_some(), &train, &image, &stages)?;
+    let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
+    check::task(&keys, &model, &train, &data.index, &stages)?;
+    check::mask_use(&keys, masks, &train, &image, &stages)?;
+    let repeats = check::repeats(&keys, train_extra.repeats)?;
+    let border = check::border(&keys, train_extra.border, &train, masks)?;
+    let spec = check::spec(&model, &train, masks, data.index.classes.len());
+    let graph = check::model(&keys, &spec, &image)?;
+    check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
@@ -197,6 +210,8 @@ pub(super) fn checked(
         model,
         pretrained,
         train,
+        border,
+        repeats,
         evaluate,
         segment,
         notes,
@@ -294,7 +309,7 @@ fn of_folder(paths: &Paths<'_>, raw: &raw::Data) -> Result<Place, ConfigError> {
         layout: layout(paths, raw)?,
         splits: folders(raw),
         masks: masks(paths, raw)?,
-        regions: regions(paths, &raw.regions)?,
+        regions: regions(paths, raw)?,
     })
 }
 
@@ -321,7 +336,10 @@ fn of_phantom(
     match subject {
         Subject::Chest(_) => {
             let tree = |which: raw::PhantomMasks| made.join("masks").join(which.folder());
-            let masks = chest_masks.map(|which| MaskConfig::tree(tree(which)));
+            let masks = chest_masks.map(|which| MaskConfig {
+                coding: raw.mask.clone(),
+                ..MaskConfig::tree(tree(which))
+            });
             let splits = raw.folders.clone().unwrap_or_default();
             Place {
                 regions: ["lungs", "opacity"].map(of_chest).into(),
@@ -401,15 +419,12 @@ fn masks(paths: &Paths<'_>, raw: &raw::Data) -> Result<Option<MaskConfig>, Confi
     }))
 }
 
-fn regions(
-    paths: &Paths<'_>,
-    raw: &std::collections::BTreeMap<String, String>,
-) -> Result<Vec<(String, PathBuf)>, ConfigError> {
+fn regions(paths: &Paths<'_>, raw: &raw::Data) -> Result<Vec<(String, PathBuf)>, ConfigError> {
     let region = |(name, path): (&String, &String)| {
         let key = format!("data.regions.{name}");
-        Ok((name.clone(), paths.existing(&key, path)?))
+        Ok((name.clone(), paths.in_data(&key, path, &raw.dir)?))
     };
-    raw.iter().map(region).collect()
+    raw.regions.iter().map(region).collect()
 }
 
 /// One folder a configuration, so that runs share what they have in common.
@@ -423,21 +438,31 @@ fn phantom_folder(runs: &Path, subject: &Subject) -> PathBuf {
 struct Paths<'a> {
     root: &'a Path,
     tree: &'a Node,
+    /// As [`Request::dry`].
+    dry: bool,
 }
 
 impl Paths<'_> {
-    /// As [`Paths::existing`]; `{dir}/` stands for the data folder, so that `--data` moves both.
+    /// As [`Paths::existing`]; `{dir}` at the beginning stands for the data folder, so that `--data` moves both:
+    /// `{dir}/masks` lies in it, `{dir}_masks` beside it.
     fn in_data(&self, key: &str, path: &str, dir: &str) -> Result<PathBuf, ConfigError> {
-        match path.strip_prefix("{dir}/") {
-            None => self.existing(key, path),
-            Some(below) => self.below(&self.existing("data.dir", dir)?, key, below),
+        let Some(rest) = path.strip_prefix("{dir}") else {
+            return self.existing(key, path);
+        };
+        let dir = self.existing("data.dir", dir)?;
+        match rest.strip_prefix('/') {
+            Some(below) => self.below(&dir, key, below),
+            None => {
+                let name = dir.file_name().unwrap_or_default().to_string_lossy();
+                self.below(dir.parent().unwrap_or(&dir), key, &format!("{name}{rest}"))
+            }
         }
     }
 
     fn below(&self, dir: &Path, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
         // Through its components, without "." in it.
         let full: PathBuf = dir.join(path).components().collect();
-        if full.exists() {
+        if self.dry || full.exists() {
             return Ok(full);
         }
         let node = self.tree.get(key);
@@ -466,7 +491,7 @@ impl Paths<'_> {
             self.root.join(path)
         };
         let full = std::path::absolute(&full).unwrap_or(full);
-        if !path.is_empty() && full.exists() {
+        if !path.is_empty() && (self.dry || full.exists()) {
             return Ok(full);
         }
         let origin = node.map_or_else(|| "settings".into(), |n| n.origin.to_string());

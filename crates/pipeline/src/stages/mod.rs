@@ -6,6 +6,7 @@
 mod augment_preview;
 mod eda;
 mod evaluate;
+mod evaluate_map;
 mod index;
 mod report;
 mod segment;
@@ -19,6 +20,7 @@ use crate::context::Context;
 
 pub(crate) use evaluate::decide;
 pub use evaluate::{Baselines, Calibration, Chosen, Metrics, Rule};
+pub use evaluate_map::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use segment::{ClassArea, RegionArea, SegmentStatistics};
 
 /// What stages hand on.
@@ -42,6 +44,8 @@ pub enum Artifact {
     Metrics,
     /// `segment.json` and `overlays/`: where the class map lights up.
     Overlays,
+    /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
+    Segmentation,
     /// `report.md`.
     Report,
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Artifact {
             Artifact::Predictions => "predictions.csv",
             Artifact::Metrics => "metrics.json",
             Artifact::Overlays => "the overlays",
+            Artifact::Segmentation => "segmentation.json",
             Artifact::Report => "report.md",
         })
     }
@@ -88,6 +93,7 @@ pub fn all() -> &'static [&'static dyn Stage] {
         &augment_preview::AugmentPreview,
         &train::Train,
         &evaluate::Evaluate,
+        &evaluate_map::EvaluateMap,
         &segment::Segment,
         &report::Report,
     ]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use report::{Align, Document, Table, format};
 
-use super::{Artifact, Metrics, Stage};
+use super::{Artifact, Metrics, SegmentationMetrics, Stage};
 use crate::context::Context;
 use crate::run::timings;
 use crate::words::{count, number, or_dash, percent};
@@ -38,6 +38,12 @@ impl Stage for Report {
         report.heading(1, &context.settings.title);
         if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
             summary(&mut report, &metrics);
+        }
+        if let Ok(metrics) = context
+            .run
+            .read_json::<SegmentationMetrics>("segmentation.json")
+        {
+            report.paragraph(&segmentation(&metrics));
         }
         for stage in &context.settings.stages {
             // A stage that has nothing to say has no section.
@@ -83,6 +89,34 @@ fn summary(report: &mut Document, metrics: &Metrics) {
     report.paragraph(&text);
 }
 
+fn segmentation(metrics: &SegmentationMetrics) -> String {
+    let test = &metrics.test;
+    let found = metrics.classes.get(1..).unwrap_or_default().join(", ");
+    let mut text = format!(
+        "On {} with masks, the segmentation of {found} overlaps with the truth by a Dice of {}",
+        count(test.n, "test image"),
+        number(&test.mean_dice)
+    );
+    if let Some(marked) = &metrics.marked {
+        text += &format!(
+            " ({} where only the place counts)",
+            number(&marked.mean_dice)
+        );
+    }
+    let mean = &metrics.baselines.mean_mask.mean_dice;
+    match &metrics.baselines.otsu {
+        Some(otsu) => {
+            text += &format!(
+                "; Otsu's threshold reaches {}, the mean of the training masks {}.",
+                number(&otsu.test.mean_dice),
+                number(mean)
+            );
+        }
+        None => text += &format!("; the mean of the training masks reaches {}.", number(mean)),
+    }
+    text
+}
+
 fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
     let mut table = Table::new([("stage", Align::Left), ("time", Align::Right)]);
     let seconds = timings(context.run);
@@ -126,9 +160,10 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
     settings.code("toml", &context.settings.resolved);
     report.details("All settings of this run", &settings);
     report.paragraph(
-        "In this folder: `metrics.json` (all figures), `predictions.csv` (every image), `history.csv` (every epoch), \
-         `model.safetensors` (network, weights, preprocessing, threshold), `manifest.csv` and `splits.csv` (the data), \
-         `eda.json`, `segment.json`, `timings.json`, `run.json`.",
+        "In this folder: `metrics.json` and `segmentation.json` (all figures), `predictions.csv` and `segmentation.csv` (every \
+         image), `history.csv` (every epoch), `model.safetensors` (network, weights, preprocessing, threshold), \
+         `manifest.csv` and `splits.csv` (the data), `eda.json`, `segment.json`, `timings.json`, `run.json`: those of the \
+         stages that ran.",
     );
     Ok(())
 }

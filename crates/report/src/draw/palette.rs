@@ -45,6 +45,8 @@ pub const TRUE_POSITIVE: Color = GREEN;
 pub const FALSE_POSITIVE: Color = VERMILLION;
 /// True, not predicted.
 pub const FALSE_NEGATIVE: Color = SKY;
+/// Predicted as another class than the true one, neither the background.
+pub const CONFUSED: Color = PURPLE;
 
 /// The order in which series take colours. The last three are not of Okabe and Ito: black, a grey
 /// and a wine red (Paul Tol) keep ten classes apart.
@@ -64,6 +66,13 @@ const SERIES: [Color; 10] = [
 /// The colour of the series number `index`, counted from 0; repeats after ten.
 pub fn series(index: usize) -> Color {
     SERIES[index % SERIES.len()]
+}
+
+/// The colour of a class of pixels over a grey image, counted from 1; repeats after six. The first three are not those
+/// of the errors, which stand beside them.
+pub fn pixels(class: usize) -> Color {
+    const COLORS: [Color; 6] = [YELLOW, BLUE, ORANGE, SKY, GREEN, PURPLE];
+    COLORS[class.saturating_sub(1) % COLORS.len()]
 }
 
 impl Color {

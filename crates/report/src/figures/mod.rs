@@ -3,9 +3,9 @@
 pub(crate) mod class_distribution;
 pub(crate) mod confusion;
 pub(crate) mod curves;
-pub(crate) mod error_maps;
 pub(crate) mod grid;
 pub(crate) mod histogram;
 pub(crate) mod overlays;
 pub(crate) mod reliability;
 pub(crate) mod roc;
+pub(crate) mod segmentation;

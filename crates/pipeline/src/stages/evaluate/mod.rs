@@ -104,7 +104,7 @@ fn scored(
 }
 
 /// Numbers the patients in the order of their first image.
-fn patient_ids(data: &Data, rows: &[usize]) -> Vec<usize> {
+pub(crate) fn patient_ids(data: &Data, rows: &[usize]) -> Vec<usize> {
     let mut known = std::collections::HashMap::new();
     let mut id = |row: &usize| {
         let next = known.len();

@@ -187,7 +187,7 @@ fn maps(
     let mut maps = vec![];
     trained.each(
         &loader,
-        Some(data.positive),
+        Some(trained.shown(data.positive)),
         context.settings.evaluate.tta,
         (&job, context.interrupt),
         |batch, answers| {

@@ -2,7 +2,7 @@
 //!
 //! A pixel's value is the softmax of its class scores (see [`crate::trained`]), for the positive class, at temperature
 //! 1: the article paints every pixel of at least 0.97 green. The map has seen no pixel labels unless the settings say
-//! so; what it shows is where the evidence for the answer lies, not an outline of a finding.
+//! so; what it then shows is where the evidence for the answer lies, not an outline of a finding.
 
 mod cases;
 mod section;
@@ -23,7 +23,7 @@ pub(super) struct Segment;
 pub struct SegmentStatistics {
     /// Pixels of at least this are green.
     pub certainty: f32,
-    /// The class that the map speaks of.
+    /// The class of pixels that is painted: the positive class of the images, or what masks have taught.
     pub class: String,
     /// By true class.
     pub classes: Vec<ClassArea>,
@@ -93,7 +93,10 @@ impl Stage for Segment {
             );
         }
         let images = measure(context, &data, &metrics, &trained)?;
-        let statistics = statistics::summarize(context.settings, &data, &images);
+        let shown = trained
+            .map_classes()
+            .swap_remove(trained.shown(data.positive));
+        let statistics = statistics::summarize(context.settings, &data, shown, &images);
         context.run.write_json("segment.json", &statistics)?;
         let chosen = cases::choose(&images, &data, context.settings.segment.examples);
         let drawn = cases::draw(context, &data, &trained, &chosen)?;
@@ -117,7 +120,7 @@ fn measure(
     let tta = settings.evaluate.tta;
     trained.each(
         &loader,
-        Some(data.positive),
+        Some(trained.shown(data.positive)),
         tta,
         (&job, context.interrupt),
         |batch, answers| {

@@ -15,14 +15,7 @@ pub(super) fn write(
 ) -> Result<Document> {
     let mut section = Document::fragment();
     section.heading(2, "Where the network looks");
-    section.paragraph(&format!(
-        "The network's answer is the mean of a map with one score a pixel and class. Green is every pixel whose share of the \
-         scores (softmax) gives {} at least {}. {} So green says where the evidence for the answer lies; it is no outline of a \
-         finding.",
-        statistics.class,
-        statistics.certainty,
-        supervision(context)
-    ));
+    section.paragraph(&meaning(context, statistics));
     section.table(&areas(statistics)?);
     if statistics.classes.iter().all(|c| c.with_green == 0) {
         section.note(&format!(
@@ -53,11 +46,32 @@ pub(super) fn write(
     Ok(section)
 }
 
-fn supervision(context: &Context<'_>) -> &'static str {
-    if context.settings.train.map.is_on() {
-        "Masks of the training images have taught it pixels too."
+/// What green stands for: it depends on what has taught the map, and on whether the answer is made from it.
+fn meaning(context: &Context<'_>, statistics: &SegmentStatistics) -> String {
+    let SegmentStatistics {
+        class, certainty, ..
+    } = statistics;
+    let green = format!(
+        "Green is every pixel whose share of the scores (softmax) gives {class} at least {certainty}."
+    );
+    let answer = match context.settings.model.head.as_str() {
+        "article" => {
+            "The network's answer is made from the mean of a map with one score a pixel and class."
+        }
+        _ => {
+            "Beside its answer the network has a map with one score a pixel and class, from which the answer is not made."
+        }
+    };
+    if context.settings.train.wants_masks() {
+        format!(
+            "{answer} Masks of the training images have taught the map pixels. {green} So green says what the masks say, as far \
+             as the network has learned it."
+        )
     } else {
-        "It was taught images only, never pixels."
+        format!(
+            "{answer} {green} It was taught images only, never pixels. So green says where the evidence for the answer lies; it \
+             is no outline of a finding."
+        )
     }
 }
 
@@ -120,6 +134,8 @@ fn verdicts(statistics: &SegmentStatistics) -> Vec<String> {
         .classes
         .iter()
         .find(|c| c.class == statistics.class);
+    // A map of something else than a class of the images: on the last class, which usually has the finding.
+    let own = own.or(statistics.classes.last());
     let regions = own.iter().flat_map(|c| &c.regions);
     regions.filter_map(verdict).collect()
 }

@@ -87,6 +87,7 @@ pub(super) fn region_mask(
 pub(super) fn summarize(
     settings: &Settings,
     data: &Data,
+    shown: String,
     images: &[ImageStatistics],
 ) -> SegmentStatistics {
     let classes = data.manifest.classes();
@@ -96,7 +97,7 @@ pub(super) fn summarize(
     };
     SegmentStatistics {
         certainty: settings.segment.certainty,
-        class: classes[data.positive].clone(),
+        class: shown,
         classes: classes.iter().enumerate().map(class).collect(),
     }
 }

@@ -1,41 +1,61 @@
 //! The loader's batches as the trainer wants them.
 
+use anyhow::Result;
 use dataset::{Loader, Manifest};
 use model::graph::Hwc;
 use model::train::{Batch, Batches, BoxError, Data};
+use morphology::{BorderWeights, Mask};
+use rayon::prelude::*;
 
 /// Training and validation batches.
 pub(super) struct Feed<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) train: Loader,
     pub(super) validation: Loader,
-    pub(super) with_masks: bool,
+    /// How many times an epoch goes through the training images.
+    pub(super) repeats: usize,
+    /// What is handed on of masks, where they teach.
+    pub(super) masks: Option<MaskFeed>,
+}
+
+/// What is handed on of masks.
+#[derive(Clone, Copy)]
+pub(super) struct MaskFeed {
+    /// Rows and columns of the network's map: masks are cut to their middle where it is smaller than the image.
+    pub(super) map: (usize, usize),
+    /// Weights of the pixels between cells, in training. Validation counts all pixels alike.
+    pub(super) border: Option<BorderWeights>,
 }
 
 impl Feed<'_> {
-    fn batches(&self, loader: &Loader, epoch: u64) -> Batches<'_> {
-        let (manifest, with_masks) = (self.manifest, self.with_masks);
-        Box::new(loader.epoch(epoch).map(move |batch| {
-            Ok(convert(
-                batch.map_err(BoxError::from)?,
-                manifest,
-                with_masks,
-            ))
-        }))
+    fn batches(&self, loader: &Loader, epoch: u64, masks: Option<MaskFeed>) -> Batches<'_> {
+        let manifest = self.manifest;
+        Box::new(
+            loader
+                .epoch(epoch)
+                .map(move |batch| convert(batch.map_err(BoxError::from)?, manifest, masks)),
+        )
     }
 }
 
 impl Data for Feed<'_> {
     fn train(&mut self, epoch: usize) -> Batches<'_> {
-        self.batches(&self.train, epoch as u64)
+        // Each pass is an epoch of the loader's, so that it augments and crops anew.
+        let passes = (epoch - 1) * self.repeats + 1..=epoch * self.repeats;
+        let this = &*self;
+        Box::new(passes.flat_map(move |pass| this.batches(&this.train, pass as u64, this.masks)))
     }
 
     fn validation(&mut self) -> Batches<'_> {
-        self.batches(&self.validation, 0)
+        let unweighted = self.masks.map(|masks| MaskFeed {
+            border: None,
+            ..masks
+        });
+        self.batches(&self.validation, 0, unweighted)
     }
 
     fn train_batches(&self) -> usize {
-        self.train.batches_per_epoch()
+        self.repeats * self.train.batches_per_epoch()
     }
 
     fn validation_batches(&self) -> usize {
@@ -43,7 +63,12 @@ impl Data for Feed<'_> {
     }
 }
 
-fn convert(batch: dataset::Batch, manifest: &Manifest, with_masks: bool) -> Batch {
+fn convert(
+    batch: dataset::Batch,
+    manifest: &Manifest,
+    feed: Option<MaskFeed>,
+) -> Result<Batch, BoxError> {
+    let size = (batch.height, batch.width);
     let shape = Hwc {
         h: batch.height,
         w: batch.width,
@@ -55,27 +80,81 @@ fn convert(batch: dataset::Batch, manifest: &Manifest, with_masks: bool) -> Batc
         .iter()
         .filter_map(|row| Some(manifest.rows().get(*row)?.path.as_str()))
         .collect();
-    let masks = batch
-        .masks
-        .filter(|_| with_masks)
-        .map(|masks| known(masks, &batch.has_mask));
-    Batch {
+    let masks = batch.masks.zip(feed).map(|(masks, feed)| {
+        let weights = feed.border.map(|border| weights(&border, &masks, size));
+        (masks, weights.transpose(), feed.map)
+    });
+    let (masks, pixel_weights, mask_size) = match masks {
+        None => (None, None, None),
+        Some((masks, weights, map)) => {
+            let cut = |values: Vec<f32>| middle(values, size, map);
+            (Some(cut(masks)), weights?.map(cut), Some(map))
+        }
+    };
+    Ok(Batch {
         name: names.join(", "),
         images: batch.images,
         labels: batch.labels,
         masks,
-        pixel_weights: None,
+        pixel_weights,
+        mask_size,
         shape,
-    }
+    })
 }
 
-/// NaN for the whole image where there is no mask: unknown, not empty.
-fn known(mut masks: Vec<f32>, has_mask: &[bool]) -> Vec<f32> {
-    let pixels = masks.len() / has_mask.len().max(1);
-    for (mask, has) in masks.chunks_mut(pixels.max(1)).zip(has_mask) {
-        if !has {
-            mask.fill(f32::NAN);
-        }
+/// U-Net's weights of each image's pixels, as augmented: a bent border keeps its weight. What is unknown has none.
+fn weights(
+    border: &BorderWeights,
+    masks: &[f32],
+    (height, width): (usize, usize),
+) -> Result<Vec<f32>, BoxError> {
+    let of_image = |mask: &[f32]| -> Result<Vec<f32>, BoxError> {
+        let cells: Vec<bool> = mask.iter().map(|v| *v >= 1.0).collect();
+        Ok(border.of(Mask::new(height, width, &cells)?)?)
+    };
+    let images: Result<Vec<Vec<f32>>, BoxError> =
+        masks.par_chunks(height * width).map(of_image).collect();
+    Ok(images?.concat())
+}
+
+/// The middle of each image's values where the map is smaller than the image.
+fn middle(values: Vec<f32>, (height, width): (usize, usize), map: (usize, usize)) -> Vec<f32> {
+    if map == (height, width) {
+        return values;
     }
-    masks
+    let (top, left) = ((height - map.0) / 2, (width - map.1) / 2);
+    values
+        .chunks(height * width)
+        .flat_map(|image| image.chunks(width).skip(top).take(map.0))
+        .flat_map(|row| row[left..left + map.1].iter().copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_of_a_smaller_map_are_their_middle() {
+        let image: Vec<f32> = (0..16).map(|v| v as f32).collect();
+        let two = [image.clone(), image].concat();
+        let expected = [5., 6., 9., 10., 5., 6., 9., 10.];
+        assert_eq!(middle(two.clone(), (4, 4), (2, 2)), expected);
+        assert_eq!(middle(two.clone(), (4, 4), (4, 4)), two);
+    }
+
+    #[test]
+    fn each_image_of_a_batch_has_its_own_border_weights() {
+        // Two cells with a gap of one pixel, then a mask with one cell only.
+        let gap = [1., 0., 1., f32::NAN];
+        let one = [1., 1., 0., 0.];
+        let plain = BorderWeights {
+            w0: 10.0,
+            sigma: 5.0,
+            balance: false,
+        };
+        let found = weights(&plain, &[gap, one].concat(), (1, 4)).unwrap();
+        assert!(found[1] > 9.0 && found[0] == 1.0, "{found:?}");
+        assert_eq!(found[4..], [1.0; 4]);
+    }
 }

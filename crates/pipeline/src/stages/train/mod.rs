@@ -6,7 +6,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Raster};
 use dataset::{Loader, Transform};
 use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::context::{Context, Data};
 use crate::interrupt::Interrupted;
 use crate::trained::extra;
-use feed::Feed;
+use feed::{Feed, MaskFeed};
 use watch::Watch;
 
 pub(super) struct Train;
@@ -67,7 +67,15 @@ impl Stage for Train {
 }
 
 fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadReport>)> {
-    let graph = settings.graph(data.manifest.classes().len())?;
+    let classes = data.manifest.classes();
+    if classes.len() < 2 && settings.train.task().classifies() {
+        bail!(
+            "all images are of one class ({}), so that there is nothing to classify; set train.task = \"segment\" with \
+             model.head = \"none\" and masks, or check data.layout and data.classes",
+            classes.join("")
+        );
+    }
+    let graph = settings.graph(classes.len())?;
     let mut store = ParamStore::initialized(&graph, settings.seed);
     let loaded = match &settings.pretrained {
         Some(path) => Some(load_encoder(path, &graph, &mut store)?),
@@ -87,7 +95,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         rises: true,
         compute: &auc,
     }];
-    let meta = meta(settings, data);
+    let meta = meta(settings, data)?;
     let job = Job {
         config: &settings.train,
         seed: settings.seed,
@@ -102,10 +110,25 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         manifest: &data.manifest,
         train,
         validation,
-        with_masks: settings.train.wants_masks(),
+        repeats: settings.repeats,
+        masks: mask_feed(settings, network)?,
     };
     let mut watch = Watch::new(context.progress, context.interrupt, settings.train.epochs);
     Ok(fit(network, &job, &mut feed, &mut watch)?)
+}
+
+fn mask_feed(settings: &Settings, network: &Network) -> Result<Option<MaskFeed>> {
+    let map = network.graph().output("map");
+    let Some(map) = map.filter(|_| settings.train.wants_masks()) else {
+        return Ok(None);
+    };
+    let image = &settings.image;
+    let shapes = network.graph().shapes(image.height, image.width)?;
+    let map = shapes[map.index()];
+    Ok(Some(MaskFeed {
+        map: (map.h, map.w),
+        border: settings.border,
+    }))
 }
 
 fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
@@ -148,7 +171,7 @@ fn transform(augmenter: Augmenter) -> Transform {
     })
 }
 
-fn meta(settings: &Settings, data: &Data) -> Meta {
+fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
     let image = &settings.image;
     let preprocessing = Preprocessing {
         height: image.height,
@@ -179,7 +202,21 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
         let size = format!("{rows}x{columns}");
         meta.extra.insert(extra::CROP.to_owned(), size);
     }
-    meta
+    let classes = data.manifest.classes();
+    if let (Some(coding), Some(_)) = (
+        data.manifest.mask_coding(),
+        settings.spec(classes.len()).map_classes,
+    ) {
+        let names = coding.pixel_classes(classes);
+        let values: Vec<u16> = (0..).take(names.len()).map(|c| coding.stored(c)).collect();
+        let lists = [
+            (extra::MAP_CLASSES, serde_json::to_string(&names)?),
+            (extra::MAP_VALUES, serde_json::to_string(&values)?),
+        ];
+        meta.extra
+            .extend(lists.map(|(key, list)| (key.to_owned(), list)));
+    }
+    Ok(meta)
 }
 
 /// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
@@ -209,7 +246,7 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
         folder.last()
     };
     let mut checkpoint = Checkpoint::load(&kept)?;
-    checkpoint.meta.extra = meta(context.settings, data).extra;
+    checkpoint.meta.extra = meta(context.settings, data)?.extra;
     checkpoint
         .save(&context.run.file(crate::MODEL))
         .context("saving the trained network")
@@ -217,13 +254,22 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
 
 fn history(epochs: &[EpochRecord]) -> String {
     let mut text = String::from(
-        "epoch,lr,loss,accuracy,val_loss,val_accuracy,val_auc,grad_norm,seconds,images_per_second\n",
+        "epoch,lr,loss,accuracy,map_loss,val_loss,val_accuracy,val_auc,val_map_loss,val_dice,grad_norm,seconds,images_per_second\n",
     );
     for e in epochs {
         let figure = |name| e.value(name).map_or_else(String::new, |v| v.to_string());
-        let figures = ["loss", "accuracy", "val_loss", "val_accuracy", "val_auc"]
-            .map(figure)
-            .join(",");
+        let figures = [
+            "loss",
+            "accuracy",
+            "map_loss",
+            "val_loss",
+            "val_accuracy",
+            "val_auc",
+            "val_map_loss",
+            "val_dice",
+        ]
+        .map(figure)
+        .join(",");
         text += &format!(
             "{},{},{figures},{},{:.3},{:.3}\n",
             e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use model::network::Network;
-use model::train::{EpochRecord, Outcome, Stopped};
+use model::train::{EpochRecord, Outcome, Stopped, Task};
 use model::weights::LoadReport;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
 
+use crate::config::Settings;
 use crate::context::Context;
 
 pub(super) fn write(
@@ -94,16 +95,36 @@ fn network_table(
             train.batch_size, train.epochs
         ),
     )?;
-    row(
-        "loss",
-        format!(
-            "{}, class weights {}",
-            plain(&train.loss),
-            plain(&train.class_weights)
-        ),
-    )?;
+    row("task", plain(&train.task()))?;
+    if train.task().classifies() {
+        let (loss, weights) = (plain(&train.loss), plain(&train.class_weights));
+        row("loss", format!("{loss}, class weights {weights}"))?;
+    }
+    if train.wants_masks() {
+        row("loss of the map", map_loss(settings))?;
+    }
     row("best epoch by", format!("{} on validation", train.monitor))?;
     Ok(table)
+}
+
+fn map_loss(settings: &Settings) -> String {
+    let map = &settings.train.map;
+    let mut text = plain(&map.loss);
+    if settings.train.task() == Task::Both {
+        text += &format!(", times {}", map.weight);
+    }
+    if map.deep_supervision {
+        text += ", mean over all maps";
+    }
+    if let Some(border) = &settings.border {
+        text += &format!(
+            ", border weights w0 {}, sigma {}{}",
+            border.w0,
+            border.sigma,
+            if border.balance { ", balanced" } else { "" }
+        );
+    }
+    text
 }
 
 /// A setting as JSON has it, without its quotes.
@@ -185,37 +206,56 @@ fn curves(outcome: &Outcome) -> TrainingCurves {
             line("validation", &|e| e.value(validation)),
         ]
     };
+    let validation = |name: &'static str| vec![line("validation", &|e| e.value(name))];
+    let mut panels = vec![
+        panel("Loss", false, pair("loss", "val_loss")),
+        panel("Accuracy", false, pair("accuracy", "val_accuracy")),
+        panel("AUC", false, validation("val_auc")),
+        panel("Loss of the map", false, pair("map_loss", "val_map_loss")),
+        panel("Dice of the map", false, validation("val_dice")),
+    ];
+    // What a run does not teach has no curve; a segmenter's loss is its map's.
+    panels.retain(|panel| panel.lines.iter().any(|line| !line.points.is_empty()));
+    if recorded(outcome, "val_accuracy").is_none() {
+        panels.retain(|panel| panel.title != "Loss of the map");
+    }
+    panels.push(panel(
+        "Learning rate",
+        true,
+        vec![line("learning rate", &|e| Some(e.lr))],
+    ));
     TrainingCurves {
         title: "Training".into(),
-        panels: vec![
-            panel("Loss", false, pair("loss", "val_loss")),
-            panel("Accuracy", false, pair("accuracy", "val_accuracy")),
-            panel(
-                "AUC",
-                false,
-                vec![line("validation", &|e| e.value("val_auc"))],
-            ),
-            panel(
-                "Learning rate",
-                true,
-                vec![line("learning rate", &|e| Some(e.lr))],
-            ),
-        ],
+        panels,
         best_epoch: outcome.best_epoch.map(|b| b as f64),
     }
 }
 
+/// The last epoch's figure, where the run records it.
+fn recorded(outcome: &Outcome, name: &str) -> Option<f64> {
+    outcome.history.last()?.value(name)
+}
+
+/// Columns of the table of the best epoch: title, training figure, validation figure.
+const FIGURES: [(&str, &str, &str); 5] = [
+    ("loss", "loss", "val_loss"),
+    ("accuracy", "accuracy", "val_accuracy"),
+    ("AUC", "", "val_auc"),
+    ("map loss", "map_loss", "val_map_loss"),
+    ("Dice", "", "val_dice"),
+];
+
 fn best_epoch(best: &EpochRecord, outcome: &Outcome) -> Result<Table> {
-    let mut table = Table::new([
-        ("epoch", Align::Right),
-        ("", Align::Left),
-        ("loss", Align::Right),
-        ("accuracy", Align::Right),
-        ("AUC", Align::Right),
-    ]);
-    let figure = |e: &EpochRecord, name: &str, digits| {
+    let figures = FIGURES.into_iter();
+    let figures: Vec<_> = figures
+        .filter(|(.., validation)| recorded(outcome, validation).is_some())
+        .collect();
+    let titles = figures.iter().map(|(title, ..)| (*title, Align::Right));
+    let first = [("epoch", Align::Right), ("", Align::Left)];
+    let mut table = Table::new(first.into_iter().chain(titles));
+    let figure = |e: &EpochRecord, name: &str| {
         e.value(name)
-            .map_or_else(|| "–".into(), |v| format::fixed(v, digits))
+            .map_or_else(|| "–".into(), |v| format::fixed(v, 4))
     };
     let mut rows = vec![best];
     rows.extend(
@@ -230,20 +270,12 @@ fn best_epoch(best: &EpochRecord, outcome: &Outcome) -> Result<Table> {
         } else {
             "last"
         };
-        table.row([
-            e.epoch.to_string(),
-            format!("{name}, train"),
-            figure(e, "loss", 4),
-            figure(e, "accuracy", 4),
-            "–".into(),
-        ])?;
-        table.row([
-            String::new(),
-            format!("{name}, validation"),
-            figure(e, "val_loss", 4),
-            figure(e, "val_accuracy", 4),
-            figure(e, "val_auc", 4),
-        ])?;
+        let train = figures.iter().map(|(_, train, _)| figure(e, train));
+        let own = [e.epoch.to_string(), format!("{name}, train")];
+        table.row(own.into_iter().chain(train))?;
+        let validation = figures.iter().map(|(.., name)| figure(e, name));
+        let own = [String::new(), format!("{name}, validation")];
+        table.row(own.into_iter().chain(validation))?;
     }
     Ok(table)
 }

@@ -1,0 +1,198 @@
+//! What a network must beat: a threshold on brightness, which knows no anatomy, and the training masks' mean, which
+//! looks at no image.
+
+use anyhow::Result;
+use dataset::{Fit, Manifest, Split};
+use metrics::{SegmentedImage, mask_scores, otsu_threshold};
+use rayon::prelude::*;
+
+use super::judge::Judge;
+use super::{Otsu, SegmentationBaselines};
+use crate::context::{Context, Data};
+
+/// Side of the grid on which training masks are averaged.
+const GRID: usize = 128;
+
+pub(super) fn judged(
+    context: &Context<'_>,
+    data: &Data,
+    judge: &Judge<'_>,
+    rows: &[usize],
+) -> Result<SegmentationBaselines> {
+    let mean = MeanMask::of(context, judge, data.splits.rows(Split::Train))?;
+    let mean_mask = judge_all(context, judge, rows, "mean mask", |row| {
+        let record = &data.manifest.rows()[row];
+        Ok(mean.over(record.height as usize, record.width as usize))
+    })?;
+    let otsu = match judge.classes.len() {
+        2 => Some(otsu(context, data, judge, rows)?),
+        _ => None,
+    };
+    Ok(SegmentationBaselines {
+        mean_mask: judge.over(rows, &mean_mask)?,
+        otsu,
+    })
+}
+
+/// Judges another segmentation of the same images.
+fn judge_all(
+    context: &Context<'_>,
+    judge: &Judge<'_>,
+    rows: &[usize],
+    name: &str,
+    segment: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+) -> Result<Vec<SegmentedImage>> {
+    let job = context.progress.job(name, "images", rows.len() as u64);
+    let one = |&row: &usize| {
+        context.interrupt.check()?;
+        let truth = judge.truth(row)?.unwrap_or_default();
+        let (scores, _) = judge.image(row, &truth, &segment(row)?)?;
+        job.advance(1);
+        Ok(scores)
+    };
+    rows.par_iter().map(one).collect()
+}
+
+/// The most frequent class of each place in the training masks, all stretched to one grid.
+struct MeanMask {
+    classes: Vec<u8>,
+}
+
+impl MeanMask {
+    fn of(context: &Context<'_>, judge: &Judge<'_>, rows: &[usize]) -> Result<Self> {
+        let job = context
+            .progress
+            .job("training masks", "masks", rows.len() as u64);
+        let classes = judge.classes.len();
+        let count = |mut counts: Vec<u32>, &row: &usize| -> Result<Vec<u32>> {
+            context.interrupt.check()?;
+            let record = &judge.data.manifest.rows()[row];
+            let (height, width) = (record.height as usize, record.width as usize);
+            if let Some(mask) = judge.truth(row)? {
+                for (place, at) in places(GRID, GRID, height, width).enumerate() {
+                    // Unknown pixels have no class to count.
+                    let class = usize::from(mask[at]);
+                    if class < classes {
+                        counts[place * classes + class] += 1;
+                    }
+                }
+            }
+            job.advance(1);
+            Ok(counts)
+        };
+        let none = || vec![0; GRID * GRID * classes];
+        let add = |mut a: Vec<u32>, b: Vec<u32>| -> Result<Vec<u32>> {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            Ok(a)
+        };
+        let counts = rows
+            .par_iter()
+            .try_fold(none, count)
+            .try_reduce(none, add)?;
+        let most = |counts: &[u32]| {
+            let best = (1..counts.len()).fold(0, |best, class| {
+                if counts[class] > counts[best] {
+                    class
+                } else {
+                    best
+                }
+            });
+            best as u8
+        };
+        Ok(MeanMask {
+            classes: counts.chunks(classes.max(1)).map(most).collect(),
+        })
+    }
+
+    /// At an image's size.
+    fn over(&self, height: usize, width: usize) -> Vec<u8> {
+        places(height, width, GRID, GRID)
+            .map(|at| self.classes[at])
+            .collect()
+    }
+}
+
+/// For each pixel of a raster the index of the pixel of another raster that lies over its centre.
+fn places(
+    height: usize,
+    width: usize,
+    from_height: usize,
+    from_width: usize,
+) -> impl Iterator<Item = usize> {
+    let at = |i: usize, n: usize, from: usize| (2 * i + 1) * from / (2 * n);
+    (0..height).flat_map(move |y| {
+        (0..width).map(move |x| at(y, height, from_height) * from_width + at(x, width, from_width))
+    })
+}
+
+/// Which side of the threshold is class 1 is chosen on validation, as everything else is.
+fn otsu(context: &Context<'_>, data: &Data, judge: &Judge<'_>, rows: &[usize]) -> Result<Otsu> {
+    let validation = data.splits.rows(Split::Val);
+    let dice = |bright: bool| -> Result<f64> {
+        let one = |&row: &usize| -> Result<f64> {
+            let Some(truth) = judge.truth(row)? else {
+                return Ok(0.0);
+            };
+            let known = truth.iter().map(|class| *class != Manifest::UNKNOWN_PIXEL);
+            let parted = parted(data, row, bright)?;
+            let known: Vec<(bool, bool)> = known
+                .zip(truth.iter().zip(&parted))
+                .filter(|(known, _)| *known)
+                .map(|(_, (truth, found))| (*truth == 1, *found == 1))
+                .collect();
+            let (truth, found): (Vec<bool>, Vec<bool>) = known.into_iter().unzip();
+            Ok(mask_scores(&truth, &found)?.dice)
+        };
+        let all: Result<Vec<f64>> = validation.par_iter().map(one).collect();
+        Ok(all?.iter().sum())
+    };
+    let bright = dice(true)? >= dice(false)?;
+    let images = judge_all(context, judge, rows, "Otsu's threshold", |row| {
+        parted(data, row, bright)
+    })?;
+    Ok(Otsu {
+        bright,
+        test: judge.over(rows, &images)?,
+    })
+}
+
+/// An image cut in two by Otsu's threshold of its own brightness; nothing is class 1 where it is all of one grey.
+fn parted(data: &Data, row: usize, bright: bool) -> Result<Vec<u8>> {
+    let record = &data.manifest.rows()[row];
+    let (height, width) = (record.height as usize, record.width as usize);
+    let file = data.manifest.image_file(record);
+    let picture = dataset::read_image_fit(&file, height, width, 1, Fit::Stretch)?;
+    let bins: Vec<usize> = picture
+        .image
+        .iter()
+        .map(|v| (v * 255.0).round().clamp(0.0, 255.0) as usize)
+        .collect();
+    let mut histogram = [0u64; 256];
+    bins.iter().for_each(|bin| histogram[*bin] += 1);
+    Ok(match otsu_threshold(&histogram) {
+        Some(threshold) => bins
+            .iter()
+            .map(|bin| u8::from((*bin > threshold) == bright))
+            .collect(),
+        None => vec![0; bins.len()],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_the_nearest() {
+        let found: Vec<usize> = places(2, 2, 4, 4).collect();
+        assert_eq!(found, [5, 7, 13, 15]);
+        let same: Vec<usize> = places(3, 2, 3, 2).collect();
+        assert_eq!(same, [0, 1, 2, 3, 4, 5]);
+        let mean = MeanMask {
+            classes: (0..GRID * GRID)
+                .map(|i| u8::from(i % GRID >= GRID / 2))
+                .collect(),
+        };
+        assert_eq!(mean.over(1, 4), [0, 0, 1, 1]);
+    }
+}

@@ -1,0 +1,80 @@
+//! The worst and the best cases, by Dice and not by looks.
+
+use anyhow::Result;
+use dataset::Fit;
+use report::{Figure, Labels, SegmentationCase, SegmentationPanels, format};
+
+use super::JudgedImage;
+use super::judge::{Judge, dice};
+use crate::context::{Context, Data};
+use crate::segmenter::Segmenter;
+
+/// Cases that have something in common, drawn.
+pub(super) struct Drawn {
+    /// File name of the figure.
+    pub(super) name: &'static str,
+    pub(super) title: String,
+    pub(super) figure: Figure,
+}
+
+pub(super) fn draw(
+    context: &Context<'_>,
+    data: &Data,
+    judge: &Judge<'_>,
+    segmenter: &Segmenter<'_>,
+    images: &[JudgedImage],
+) -> Result<Vec<Drawn>> {
+    let mut sorted: Vec<&JudgedImage> = images.iter().collect();
+    // The row breaks ties, so that equal runs show equal cases.
+    sorted.sort_by(|a, b| {
+        dice(&a.scores)
+            .total_cmp(&dice(&b.scores))
+            .then(a.row.cmp(&b.row))
+    });
+    let n = context.settings.segment.examples;
+    let worst: Vec<&JudgedImage> = sorted.iter().copied().take(n).collect();
+    let best: Vec<&JudgedImage> = sorted.iter().rev().copied().take(n).collect();
+    let mut drawn = vec![];
+    for (name, title, cases) in [
+        ("segmentation-worst", "The worst of the test", worst),
+        ("segmentation-best", "The best of the test", best),
+    ] {
+        let cases: Result<Vec<_>> = cases
+            .into_iter()
+            .map(|image| case(data, judge, segmenter, image))
+            .collect();
+        let panels = SegmentationPanels {
+            title: title.into(),
+            classes: judge.classes.clone(),
+            cases: cases?,
+        };
+        drawn.push(Drawn {
+            name,
+            title: title.into(),
+            figure: panels.draw()?,
+        });
+    }
+    Ok(drawn)
+}
+
+fn case(
+    data: &Data,
+    judge: &Judge<'_>,
+    segmenter: &Segmenter<'_>,
+    image: &JudgedImage,
+) -> Result<SegmentationCase> {
+    let record = &data.manifest.rows()[image.row];
+    let file = data.manifest.image_file(record);
+    let found = segmenter.segment(&file)?;
+    let truth = judge.truth(image.row)?.unwrap_or_default();
+    Ok(SegmentationCase {
+        caption: format!(
+            "{}: Dice {}",
+            record.path,
+            format::fixed(dice(&image.scores), 3)
+        ),
+        image: crate::pictures::grey(&file, found.height, found.width, Fit::Stretch)?,
+        truth: Labels::new(record.width, record.height, truth)?,
+        predicted: Labels::new(record.width, record.height, found.labels())?,
+    })
+}

@@ -1,0 +1,228 @@
+//! The segmentation's figures in words, tables and one line an image.
+
+use anyhow::Result;
+use metrics::{ClassSegmentation, SegmentationEvaluation, SurfaceDistance};
+use report::{Align, Document, Table, format};
+
+use super::super::index::csv;
+use super::cases::Drawn;
+use super::judge::dice;
+use super::{JudgedImage, SegmentationMetrics};
+use crate::context::{Context, Data};
+use crate::words::{count, number, or_dash};
+
+pub(super) fn write(
+    context: &Context<'_>,
+    data: &Data,
+    metrics: &SegmentationMetrics,
+    figures: Vec<Drawn>,
+) -> Result<Document> {
+    let mut section = Document::fragment();
+    section
+        .heading(2, "Segmentation")
+        .paragraph(&judged(metrics));
+    section.table(&comparison(metrics)?);
+    section.heading(3, "Class by class");
+    section.table(&classes(&metrics.test)?);
+    if let Some(marked) = &metrics.marked {
+        section.paragraph(
+            "With all classes but the background taken as one, so that only the place counts and not the name:",
+        );
+        section.table(&classes(marked)?);
+    }
+    section.paragraph(
+        "Figures are means over images, ± the standard deviation between them; *pooled* takes all pixels as one image. \
+         HD95 is the Hausdorff distance at 95 %, in pixels of the image's own size. Where neither truth nor prediction has \
+         a class, an image counts as Dice 1 and distance 0; where only one of them has it, as Dice 0 and without a \
+         distance: those are *missed* and *invented*.",
+    );
+    for Drawn {
+        name,
+        title,
+        figure,
+    } in figures
+    {
+        section.heading(3, &title);
+        context.figure(&mut section, name, &figure, &title, "")?;
+    }
+    section.paragraph(
+        "The predicted masks of all test images, at the images' own size, are in `masks/`; every image's figures are in \
+         `segmentation.csv`.",
+    );
+    if !context.settings.train.task().classifies() {
+        limits(context, data, metrics, &mut section);
+    }
+    Ok(section)
+}
+
+/// For the terminal: "Dice 0.962 [0.958, 0.965], n = 624".
+pub(super) fn headline(metrics: &SegmentationMetrics) -> String {
+    let SegmentationEvaluation { mean_dice, n, .. } = &metrics.test;
+    format!("Dice {}, n = {n}", number(mean_dice))
+}
+
+fn judged(metrics: &SegmentationMetrics) -> String {
+    let test = &metrics.test;
+    let mut text = format!("{} were segmented", count(test.n, "test image"));
+    if let Some(patients) = test.groups.filter(|patients| *patients < test.n) {
+        text += &format!(
+            " of {}, who are drawn whole for the intervals",
+            count(patients, "patient")
+        );
+    }
+    text += match metrics.tiles {
+        1 => ", each as a whole and brought back to its own size.".into(),
+        tiles => {
+            format!(", in up to {tiles} overlapping tiles each that are blended by a Gaussian.")
+        }
+    }
+    .as_str();
+    if metrics.without_mask > 0 {
+        text += &format!(
+            " {} without a usable mask could not be judged.",
+            count(metrics.without_mask, "more image")
+        );
+    }
+    text
+}
+
+fn comparison(metrics: &SegmentationMetrics) -> Result<Table> {
+    let mut table = Table::new([
+        ("", Align::Left),
+        ("Dice", Align::Right),
+        ("IoU", Align::Right),
+    ]);
+    let mut row = |name: String, e: &SegmentationEvaluation| {
+        table
+            .row([name, number(&e.mean_dice), number(&e.mean_iou)])
+            .map(drop)
+    };
+    row("network".into(), &metrics.test)?;
+    if let Some(otsu) = &metrics.baselines.otsu {
+        let side = if otsu.bright { "bright" } else { "dark" };
+        row(
+            format!("Otsu's threshold ({side} is {})", metrics.classes[1]),
+            &otsu.test,
+        )?;
+    }
+    row(
+        "mean of the training masks".into(),
+        &metrics.baselines.mean_mask,
+    )?;
+    Ok(table)
+}
+
+fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
+    let figures = [
+        "Dice",
+        "IoU",
+        "precision",
+        "recall",
+        "HD95",
+        "pooled Dice",
+        "missed",
+        "invented",
+    ];
+    let figures = figures.map(|name| (name, Align::Right));
+    let mut table = Table::new([("class", Align::Left)].into_iter().chain(figures));
+    for class in &evaluation.classes {
+        table.row(cells(class))?;
+    }
+    Ok(table)
+}
+
+fn cells(class: &ClassSegmentation) -> [String; 9] {
+    [
+        class.name.clone(),
+        number(&class.mean_dice),
+        number(&class.mean_iou),
+        class.precision.to_string(),
+        class.recall.to_string(),
+        or_dash(class.hd95, |distance| format!("{distance:.1}")),
+        format::fixed(class.pooled.dice, 3),
+        class.missed.to_string(),
+        class.invented.to_string(),
+    ]
+}
+
+/// What the numbers do not show, where no class figures follow that say it.
+fn limits(
+    context: &Context<'_>,
+    data: &Data,
+    metrics: &SegmentationMetrics,
+    section: &mut Document,
+) {
+    section.heading(3, "What these numbers show, and what they do not");
+    let mut points = vec![];
+    if metrics.phantom {
+        points.push(
+            "The images are phantoms: the figures show that the pipeline works, and nothing about any disease.".into(),
+        );
+    } else {
+        points.push(
+            "One data set stands for the machines, people and habits of the place that it comes from. Nothing here is \
+             shown for others."
+                .into(),
+        );
+    }
+    points.push(
+        "Truth is what somebody drew, or a program proposed and somebody accepted. Two people who draw the same outline \
+         differ too; a Dice beyond their agreement means nothing."
+            .into(),
+    );
+    if !data.manifest.bad_images().is_empty() {
+        points.push(format!(
+            "{} could not be used and count nowhere.",
+            count(data.manifest.bad_images().len(), "file")
+        ));
+    }
+    points.push("It is no medical device. No decision about a patient may rest on it.".into());
+    points.extend(context.settings.notes.iter().cloned());
+    section.list(points);
+}
+
+/// `segmentation.csv`: a line an image.
+pub(super) fn per_image(
+    data: &Data,
+    metrics: &SegmentationMetrics,
+    images: &[JudgedImage],
+) -> String {
+    let mut text = String::from("path,patient,dice");
+    for class in &metrics.classes {
+        for figure in ["dice", "iou", "precision", "recall", "hd95"] {
+            text += &format!(",{}", csv(&format!("{figure}_{class}")));
+        }
+    }
+    text.push('\n');
+    for image in images {
+        let record = &data.manifest.rows()[image.row];
+        text += &format!(
+            "{},{},{:.6}",
+            csv(&record.path),
+            csv(&record.patient),
+            dice(&image.scores)
+        );
+        for class in &image.scores.classes {
+            let s = &class.scores;
+            text += &format!(
+                ",{:.6},{:.6},{:.6},{:.6},{}",
+                s.dice,
+                s.iou,
+                s.precision,
+                s.recall,
+                distance(class.hd95)
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn distance(distance: SurfaceDistance) -> String {
+    match distance {
+        SurfaceDistance::Pixels(pixels) => format!("{pixels:.3}"),
+        SurfaceDistance::BothEmpty => "0".into(),
+        SurfaceDistance::Missed => "missed".into(),
+        SurfaceDistance::Invented => "invented".into(),
+    }
+}
