@@ -36,25 +36,25 @@ SEED = 0
 
 
 class Network(torch.nn.Module):
-    """smp's network and the article's head: class scores from the mean of the class map."""
+    """smp's network; under the article's head, class scores are a linear map of the class map's mean."""
 
-    def __init__(self, encoder, decoder, head, classes, in_channels):
+    def __init__(self, encoder, decoder, head, classes, map_classes, in_channels):
         super().__init__()
         import segmentation_models_pytorch as smp
 
         aux = {"classes": classes, "pooling": "avg"} if head == "bottleneck" else None
         self.body = getattr(smp, DECODERS[decoder])(
-            f"tu-{encoder}", encoder_weights=None, in_channels=in_channels, classes=classes, aux_params=aux
+            f"tu-{encoder}", encoder_weights=None, in_channels=in_channels, classes=map_classes, aux_params=aux
         )
-        self.head = torch.nn.Linear(classes, classes) if aux is None else None
+        self.head = torch.nn.Linear(map_classes, classes) if head == "article" else None
 
     def forward(self, x):
+        outputs = self.body(x)
+        if isinstance(outputs, tuple):
+            return dict(zip(("map", "logits"), outputs))
         if self.head is None:
-            map_, logits = self.body(x)
-        else:
-            map_ = self.body(x)
-            logits = self.head(map_.mean(dim=(2, 3)))
-        return {"map": map_, "logits": logits}
+            return {"map": outputs}
+        return {"map": outputs, "logits": self.head(outputs.mean(dim=(2, 3)))}
 
     def load(self, tensors):
         """Strictly: every name and shape must agree. A file converted --as smp goes into smp's network as it is; one in
@@ -103,9 +103,8 @@ def check(arguments):
 
 
 def smp_loaded(about, tensors):
-    network = Network(
-        about["encoder"], about["decoder"], about["head"], int(about["classes"]), int(about["in_channels"])
-    )
+    numbers = (int(about[key]) for key in ("classes", "map_classes", "in_channels"))
+    network = Network(about["encoder"], about["decoder"], about["head"], *numbers)
     scores = network.load(tensors)
     return network, {"map", "logits"} if scores else {"map"}
 
@@ -139,7 +138,7 @@ def features(outputs):
 
 
 def smp_network(a):
-    network = Network(a.encoder, a.decoder, "article", 2, 3)
+    network = Network(a.encoder, a.decoder, "article", 2, 2, 3)
     return network, network, network.state
 
 

@@ -311,6 +311,10 @@ fn layouts_and_masks_resolve_to_themselves() {
         crop = [96, 64]
         [pipeline]
         stages = ["index", "eda", "train"]
+        [model]
+        head = "none"
+        [train]
+        task = "segment"
         [train.map]
         loss = "bce"
     "#;
@@ -362,7 +366,11 @@ fn every_phantom_is_laid_out_as_it_is_drawn() {
     let chest = layout(&["demo.phantom.masks=lungs"]);
     let masks = chest.masks.unwrap();
     assert!(matches!(masks.place, dataset::MaskPlace::Tree(tree) if tree.ends_with("lungs")));
-    let cells = layout(&["demo.phantom.kind=cells", "demo.phantom.images=4"]);
+    let cells = layout(&[
+        "demo.phantom.kind=cells",
+        "demo.phantom.images=4",
+        "pipeline.stages=['index', 'eda']",
+    ]);
     assert_eq!(cells.layout, dataset::Layout::Images);
     let heads = layout(&["demo.phantom.kind=heads", "demo.phantom.per_class=[5, 2]"]);
     assert_eq!(heads.splits.named().count(), 2);
@@ -442,6 +450,160 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
     check(
         &["data.validation.policy=list", "data.validation.by=order"],
         &["data.validation.by", "policy = \"count\" only"],
+    );
+}
+
+/// Encoder, decoder, head, loss and task change without code …
+#[test]
+fn parts_swap_by_their_names() {
+    let root = with_masks(GOOD);
+    let masks = "data.masks={stem}_mask.png";
+    let stages = "pipeline.stages=['index','train','evaluate-map','report']";
+    let settings = |set: &[&str]| {
+        let set: Vec<&str> = [masks, stages]
+            .into_iter()
+            .chain(set.iter().copied())
+            .collect();
+        config::load(&request(root.path(), &set)).unwrap_or_else(|e| panic!("{set:?}: {e}"))
+    };
+    let channels = |set: &[&str], output: &str| {
+        let graph = settings(set).graph(3).unwrap();
+        graph.output(output).map(|id| graph.node(id).channels)
+    };
+    for encoder in ["efficientnet_b0", "tf_efficientnet_lite1"] {
+        for decoder in ["unet", "unetpp"] {
+            for loss in [
+                "bce",
+                "dice",
+                "bce_dice",
+                "focal",
+                "tversky",
+                "cross_entropy",
+            ] {
+                let parts = [
+                    format!("model.encoder={encoder}"),
+                    format!("model.decoder={decoder}"),
+                    format!("train.map.loss={loss}"),
+                ];
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                let both = [&parts[..], &["train.task=both"]].concat();
+                let segment = [&parts[..], &["train.task=segment", "model.head=none"]].concat();
+                // One class of the images against the rest, or all classes of the masks.
+                let taught = if loss == "cross_entropy" { 2 } else { 3 };
+                assert_eq!(channels(&both, "map"), Some(taught), "{both:?}");
+                assert_eq!(channels(&both, "logits"), Some(3));
+                assert_eq!(channels(&segment, "map"), Some(2), "{segment:?}");
+                assert_eq!(channels(&segment, "logits"), None);
+            }
+        }
+    }
+    let by_image = [
+        "train.map.loss=cross_entropy",
+        "data.mask={marks='image_class'}",
+    ];
+    assert_eq!(channels(&by_image, "map"), Some(4));
+    for whole in [
+        "unet_2015",
+        "unetpp_2018",
+        "tpcuar_segmenter",
+        "eff_unet_keras",
+    ] {
+        let model = format!("model={{architecture='{whole}', head='none'}}");
+        let set = [&model, "train.task=segment", "train.map.loss=dice"];
+        assert_eq!(channels(&set, "map"), Some(2), "{whole}");
+    }
+}
+
+/// … and what does not go together is refused with the reason, before anything runs.
+#[test]
+fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
+    let masks = "data.masks={stem}_mask.png";
+    let taught = "train.map={loss='bce'}";
+    let stages = "pipeline.stages=['index','train','evaluate-map']";
+    check(
+        &["model.head=none"],
+        &[
+            "`model.head`",
+            "no class scores",
+            "train.task = \"segment\"",
+        ],
+    );
+    check(
+        &[masks, taught, "train.task=segment"],
+        &["`model.head`", "model.head = \"none\""],
+    );
+    check(
+        &[masks, taught, "train.task=segment", "model.head=none"],
+        &["`pipeline.stages`", "\"evaluate\"", "\"evaluate-map\""],
+    );
+    check(
+        &[stages],
+        &[
+            "`pipeline.stages`",
+            "\"evaluate-map\" judges",
+            "train.map.loss",
+        ],
+    );
+    check(
+        &["model={encoder='efficientnet_b0', decoder='none', head='none'}"],
+        &["`model.head`", "segment"],
+    );
+    check(
+        &[
+            masks,
+            taught,
+            stages,
+            "train.task=segment",
+            "model={encoder='efficientnet_b0', decoder='none', head='none'}",
+        ],
+        &["model.decoder", "class map"],
+    );
+    check(
+        &[masks, taught, "data.mask={values={0=0,1=1,2=2}}"],
+        &["`train.map.loss`", "one class against the rest"],
+    );
+    check(
+        &[masks, taught, "data.mask={marks='image_class'}"],
+        &["`train.map.loss`", "cross_entropy"],
+    );
+    check(
+        &[
+            masks,
+            "data.mask={marks='image_class', values={0=0,1=1,2=2}}",
+        ],
+        &["`data.mask`", "binary masks"],
+    );
+    check(
+        &[
+            masks,
+            stages,
+            "train={task='segment', map={loss='bce', class=0}}",
+            "model.head=none",
+        ],
+        &["`train.map", "class 1 is what they mark"],
+    );
+    check(&["train.border={}"], &["`train.border`", "binary masks"]);
+    check(
+        &[masks, "train={map={loss='bce'}, border={sigma=0}}"],
+        &["`train.border", "sigma"],
+    );
+    check(&["train.repeats=0"], &["`train.repeats`", "1"]);
+    check(&["data.classes=['NORMAL']"], &["`train", "of one class"]);
+    check(
+        &["model.map_classes=3"],
+        &["`model.map_classes`", "masks' classes decide it"],
+    );
+    check(
+        &["evaluate.tile_overlap=1.0"],
+        &["`evaluate.tile_overlap`", "0.95"],
+    );
+    check(
+        &[
+            "model.decoder=none",
+            "train.task=segment",
+            "model.head=none",
+        ],
+        &["train"],
     );
 }
 
@@ -528,6 +690,8 @@ fn every_key_is_documented() {
         "augment",
         "model",
         "train",
+        "train.border",
+        "train.map",
         "evaluate",
         "segment",
         "report",
@@ -542,10 +706,9 @@ fn every_key_is_documented() {
             .nth(1)
             .unwrap_or_else(|| panic!("{table}: {error}"))
             .trim_end_matches(')');
-        for key in known
-            .split(", ")
-            .filter(|key| !["classes", "in_channels"].contains(key) || table == "data")
-        {
+        for key in known.split(", ").filter(|key| {
+            !["classes", "map_classes", "in_channels"].contains(key) || table == "data"
+        }) {
             assert!(
                 readme.contains(&format!("`{key}`")),
                 "{table}.{key} is not in pipelines/README.md"
@@ -568,6 +731,7 @@ fn shipped_pipelines_are_good() {
         let empty = tempfile::tempdir().unwrap();
         let full = config::load(&Request {
             data: Some(empty.path().into()),
+            dry: true,
             ..Request::new(&root, &name)
         })
         .unwrap();

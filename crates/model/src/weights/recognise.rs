@@ -17,8 +17,10 @@ pub struct Recognised {
     pub decoder: Option<&'static str>,
     /// `article` or `bottleneck`, where it has a head.
     pub head: Option<&'static str>,
-    /// Classes of its map or head.
+    /// Classes of its head.
     pub classes: Option<usize>,
+    /// Channels of its class map.
+    pub map_classes: Option<usize>,
     /// Image channels of its stem.
     pub in_channels: Option<usize>,
 }
@@ -40,7 +42,7 @@ impl Recognised {
     }
 
     /// The network of the file with this encoder: the whole if it has a decoder or head of ours, else the encoder
-    /// under a head with first values.
+    /// under a head with first values, for no network is an encoder alone.
     ///
     /// # Errors
     /// An unknown encoder.
@@ -48,15 +50,17 @@ impl Recognised {
         crate::build::find_encoder(encoder)?;
         let decoder = self.decoder.unwrap_or("none");
         let by_decoder = if self.decoder.is_some() {
-            "article"
+            "none"
         } else {
             "bottleneck"
         };
+        let classes = self.classes.or(self.map_classes).unwrap_or(2);
         Ok(ModelSpec {
             encoder: Some(encoder.into()),
             decoder: Some(decoder.into()),
             head: self.head.unwrap_or(by_decoder).into(),
-            classes: self.classes.unwrap_or(2).max(2),
+            classes,
+            map_classes: self.map_classes.filter(|n| *n != classes),
             in_channels: self.in_channels.unwrap_or(3),
             ..ModelSpec::default()
         })
@@ -85,10 +89,11 @@ pub fn recognise(file: &TensorFile) -> Recognised {
         encoders: in_channels.map_or(vec![], |n| candidates(file, n)),
         decoder: decoder.map(|(_, decoder)| *decoder),
         head: head.map(|shape| match shape {
-            [classes, inputs] if map.is_some() && classes == inputs => "article",
+            [_, inputs] if map == Some(*inputs) => "article",
             _ => "bottleneck",
         }),
-        classes: map.or(head.and_then(<[usize]>::first).copied()),
+        classes: head.and_then(<[usize]>::first).copied(),
+        map_classes: map,
         in_channels,
     }
 }

@@ -245,13 +245,13 @@ pub(super) fn task(
         let message = "masks alone teach nothing to a head of class scores; set model.head = \"none\" beside train.task = \"segment\"";
         return Err(keys.refuse("model.head", message));
     }
+    let has = |artifact| stages.iter().find(|s| s.writes().contains(&artifact));
     let single = index.classes.len() == 1 || index.layout == Layout::Images;
-    if classifies && single {
+    if classifies && single && has(Artifact::Model).is_some() {
         let message = "the images are of one class, so that there is nothing to classify; set task = \"segment\" (with model.head = \"none\" \
                        and masks), or name at least two classes in data.classes";
         return Err(keys.refuse("train.task", message));
     }
-    let has = |artifact| stages.iter().find(|s| s.writes().contains(&artifact));
     let judges_scores = has(Artifact::Metrics).or_else(|| has(Artifact::Overlays));
     if let (false, Some(stage)) = (classifies, judges_scores) {
         let message = format!(

@@ -232,7 +232,7 @@ fn intensity(context: &Context<'_>, eda: &dataset::Eda, section: &mut Document) 
         as_share: true,
         markers: vec![],
     };
-    let caption = "Where these curves lie apart, brightness alone tells the classes apart, which is no finding in a lung.";
+    let caption = "Where these curves lie apart, brightness alone tells the classes apart, which is no finding.";
     context.figure(
         section,
         "intensity",

@@ -69,6 +69,10 @@ fn parts(network: &Kind) -> HashMap<String, String> {
         ("decoder".to_owned(), named(&spec.decoder)),
         ("head".to_owned(), spec.head.clone()),
         ("classes".to_owned(), spec.classes.to_string()),
+        (
+            "map_classes".to_owned(),
+            spec.map_classes.unwrap_or(spec.classes).to_string(),
+        ),
         ("in_channels".to_owned(), spec.in_channels.to_string()),
     ])
 }

@@ -8,7 +8,7 @@ use model::weights::{
     About, Conventions, FileDtype, InputNormalization, SMP_NAMES, SaveOptions, save,
 };
 
-use super::{HEAD, Kind, Known, Loaded, check_free, load};
+use super::{Kind, Known, Loaded, check_free, load};
 
 /// Whose names to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +71,12 @@ fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
 
 type Spelling = (Vec<(String, String)>, Vec<String>);
 
-/// How prefixes are written, and which parameters are not: first values that the file did not have, and the article's
-/// head, for which smp has no place (its own reads the bottleneck), so that what is written loads with `strict=True`.
+/// How prefixes are written, and which parameters are not: the article's head has no place in smp, whose own reads the
+/// bottleneck, and without it what is written loads with `strict=True`.
 fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
     let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
-    let head = vec![HEAD.to_owned()];
-    let first_values = match loaded.report.missing.is_empty() {
-        true => vec![],
-        false => head.clone(),
-    };
     Ok(match (conversion.names, &loaded.network) {
-        (Names::Ours, _) => (vec![], first_values),
+        (Names::Ours, _) => (vec![], vec![]),
         (Names::Timm, Kind::Whole) if !has_encoder(&loaded.graph) => bail!(
             "{} holds a network without an encoder of timm's: only --as ours can write it",
             conversion.from.display()
@@ -91,10 +86,11 @@ fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
             "{} holds a whole network that segmentation_models.pytorch does not have: only --as ours can write all of it",
             conversion.from.display()
         ),
-        (Names::Smp, Kind::Assembled(spec)) if spec.head == "article" => {
-            (SMP_NAMES[..1].iter().map(owned).collect(), head)
-        }
-        (Names::Smp, _) => (SMP_NAMES.iter().map(owned).collect(), first_values),
+        (Names::Smp, Kind::Assembled(spec)) if spec.head == "article" => (
+            SMP_NAMES[..1].iter().map(owned).collect(),
+            vec!["head.".to_owned()],
+        ),
+        (Names::Smp, _) => (SMP_NAMES.iter().map(owned).collect(), vec![]),
     })
 }
 

@@ -103,6 +103,7 @@ fn fits(recognised: &Recognised) -> Vec<(&'static str, String)> {
         ("decoder", recognised.decoder.map(str::to_owned)),
         ("head", recognised.head.map(str::to_owned)),
         ("classes", recognised.classes.map(|n| n.to_string())),
+        ("map", recognised.map_classes.map(|n| n.to_string())),
         ("channels", recognised.in_channels.map(|n| n.to_string())),
     ];
     facts.extend(parts.into_iter().filter_map(|(k, v)| Some((k, v?))));

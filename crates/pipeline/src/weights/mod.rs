@@ -100,10 +100,15 @@ fn load_checkpoint(file: &TensorFile, graph: Graph, known: &Known) -> Result<Loa
     })
 }
 
-/// A head that the file lacks keeps its first values, as smp's networks have none.
 fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Result<Loaded> {
     let (recognised, about) = (recognise(file), About::of(file));
     let encoder = choose(file.path(), &recognised, &about, known.encoder.as_deref())?;
+    if recognised.map_classes == Some(1) {
+        bail!(
+            "the class map in {} has one channel, for a sigmoid; ours have one a class, the background too. Its encoder alone is taken by model.pretrained",
+            file.path().display()
+        );
+    }
     let spec = recognised.spec(&encoder)?;
     let graph = build(&spec)?;
     let mut store = ParamStore::initialized(&graph, 0);
@@ -111,16 +116,11 @@ fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Resu
         load_encoder_file(file, &graph, &mut store)?
     } else {
         let options = LoadOptions {
-            allow_missing: recognised.head.is_none(),
             allow_unused,
             ..LoadOptions::default()
         };
         load_file(file, &graph, &mut store, &options)?
     };
-    let missing = report.missing.iter().find(|name| !name.starts_with(HEAD));
-    if let Some(other) = missing {
-        bail!("{} lacks `{other}`", file.path().display());
-    }
     Ok(Loaded {
         network: Kind::Assembled(spec),
         graph,
@@ -130,9 +130,6 @@ fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Resu
         recognised,
     })
 }
-
-/// Prefix of the head's parameters.
-const HEAD: &str = "head.";
 
 /// The encoder asked for; else the one that the file names; else the only one that it fits.
 fn choose(

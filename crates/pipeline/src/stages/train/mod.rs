@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Raster};
-use dataset::{Loader, Transform};
+use dataset::{Loader, Split, Transform};
 use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
 use model::network::Network;
 use model::store::ParamStore;
@@ -135,7 +135,7 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
     let augmenter = Augmenter::new(&context.settings.augment)?;
     let train = Loader::new(
         &data.manifest,
-        data.splits.train.clone(),
+        taught(context.settings, data, Split::Train)?,
         context.loader_config(true),
     )?;
     let train = if augmenter.is_identity() {
@@ -147,10 +147,26 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
         train,
         Loader::new(
             &data.manifest,
-            data.splits.val.clone(),
+            taught(context.settings, data, Split::Val)?,
             context.loader_config(false),
         )?,
     ])
+}
+
+/// The images of a split that teach something: a segmenter learns nothing from one whose mask knows no pixel.
+fn taught(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usize>> {
+    let rows = data.splits.rows(split).iter().copied();
+    if settings.train.task().classifies() {
+        return Ok(rows.collect());
+    }
+    let known = |row: &usize| data.manifest.rows()[*row].mask_shares.is_some();
+    let rows: Vec<usize> = rows.filter(known).collect();
+    if rows.is_empty() {
+        bail!(
+            "no image of the split {split} has a usable mask, from which alone task = \"segment\" learns; check data.masks"
+        );
+    }
+    Ok(rows)
 }
 
 /// Augmentation of an image and its mask, drawn from (seed, epoch, row).

@@ -1,0 +1,333 @@
+//! Segmentation end to end, on phantoms: tiles, masks at full size, classes of images as classes of pixels, bad masks.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dataset::phantom::{CellsConfig, ClassImages, PhantomConfig, generate, generate_cells};
+use pipeline::predict::Predictor;
+use pipeline::stages::{SegmentStatistics, SegmentationMetrics};
+use pipeline::{Interrupt, Progress, Request, run};
+
+/// Cells of 48×48 pixels, a U-Net that reads windows of 32.
+const CELLS: &str = r#"
+[pipeline]
+stages = ["index", "eda", "augment-preview", "train", "evaluate-map", "report"]
+[data]
+dir = "cells"
+layout = "images"
+images = "images"
+masks = "{dir}/masks"
+mask = { names = ["membrane", "cell"] }
+on_bad_mask = "skip"
+[data.validation]
+policy = "count"
+count = 2
+test_count = 2
+by = "order"
+[image]
+size = 32
+crop = 32
+channels = 1
+[augment]
+elastic = { grid = 3, sigma = 2.0 }
+rotation = { degrees = 180.0 }
+[model]
+architecture = "unet_2015"
+base_channels = 2
+head = "none"
+[train]
+task = "segment"
+epochs = 2
+repeats = 3
+batch_size = 4
+border = {}
+map = { loss = "cross_entropy" }
+[evaluate]
+bootstrap = 50
+[segment]
+examples = 1
+"#;
+
+/// Chests of 64×64 pixels with lungs, whose pixels take the class of their image.
+const CHESTS: &str = r#"
+[pipeline]
+stages = ["index", "train", "evaluate", "evaluate-map", "segment", "report"]
+[data]
+dir = "chests/images"
+classes = ["NORMAL", "PNEUMONIA"]
+masks = "{dir}/../masks/lungs"
+mask = { marks = "image_class" }
+regions = { lungs = "{dir}/../masks/lungs" }
+[data.validation]
+fraction = 0.3
+[image]
+size = 32
+[model]
+encoder = "tf_efficientnet_lite0"
+decoder = "unet"
+[train]
+task = "both"
+epochs = 1
+batch_size = 8
+map = { loss = "cross_entropy_dice", weight = 0.5 }
+[evaluate]
+bootstrap = 50
+[segment]
+examples = 1
+certainty = 0.3
+"#;
+
+struct Workspace {
+    root: tempfile::TempDir,
+}
+
+impl Workspace {
+    fn new(toml: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("pipelines")).unwrap();
+        fs::write(root.path().join("pipelines/it.toml"), toml).unwrap();
+        Workspace { root }
+    }
+
+    fn cells() -> Self {
+        let workspace = Self::new(CELLS);
+        let config = CellsConfig {
+            size: 48,
+            images: 8,
+            seed: 3,
+        };
+        generate_cells(&workspace.path("cells"), &config).unwrap();
+        workspace
+    }
+
+    fn chests() -> Self {
+        let workspace = Self::new(CHESTS);
+        let eight = ClassImages {
+            normal: 8,
+            pneumonia: 8,
+        };
+        let config = PhantomConfig {
+            size: 64,
+            train: eight,
+            val: eight,
+            test: eight,
+            ..PhantomConfig::default()
+        };
+        generate(&workspace.path("chests"), &config).unwrap();
+        workspace
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    fn run(&self, set: &[&str]) -> Result<PathBuf, String> {
+        let request = Request {
+            set: set.iter().map(|s| (*s).to_owned()).collect(),
+            ..Request::new(self.root.path(), "it")
+        };
+        let finished = run(&request, false, Progress::Silent, &Interrupt::default());
+        finished.map(|f| f.folder).map_err(|e| format!("{e:#}"))
+    }
+}
+
+fn metrics(run: &Path) -> SegmentationMetrics {
+    serde_json::from_slice(&fs::read(run.join("segmentation.json")).unwrap()).unwrap()
+}
+
+fn text(run: &Path, name: &str) -> String {
+    fs::read_to_string(run.join(name)).unwrap()
+}
+
+#[test]
+fn tiles_are_put_together_and_judged_at_full_size() {
+    let workspace = Workspace::cells();
+    let folder = workspace.run(&[]).unwrap();
+    let found = metrics(&folder);
+    assert_eq!((found.test.n, found.without_mask, found.tiles), (2, 0, 4));
+    assert_eq!(found.classes, ["membrane", "cell"]);
+    assert!(found.marked.is_none() && found.baselines.otsu.is_some());
+    for name in ["6.png", "7.png"] {
+        let mask = image::open(folder.join(format!("masks/{name}.png"))).unwrap();
+        assert_eq!((mask.width(), mask.height()), (48, 48));
+        let values = mask.into_luma8().into_raw();
+        assert!(values.iter().all(|v| *v == 0 || *v == 255));
+    }
+    let csv = text(&folder, "segmentation.csv");
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert!(csv.starts_with("path,patient,dice,dice_membrane,"), "{csv}");
+    let history = text(&folder, "history.csv");
+    assert!(history.contains("map_loss") && history.contains("val_dice"));
+    let report = text(&folder, "report.md");
+    for part in [
+        "overlapping tiles",
+        "Otsu's threshold",
+        "segmentation-worst.png",
+        "border weights w0 10, sigma 5",
+    ] {
+        assert!(report.contains(part), "no {part:?}");
+    }
+    // The same again gives the same bytes.
+    let again = workspace.run(&[]).unwrap();
+    let json = |run: &Path| text(run, "segmentation.json");
+    assert_eq!(json(&folder), json(&again));
+}
+
+#[test]
+fn a_segmenter_predicts_a_mask_of_any_image() {
+    let workspace = Workspace::cells();
+    let folder = workspace.run(&["train.epochs=1"]).unwrap();
+    let image = workspace.path("wide.png");
+    let shade = |x: u32, y: u32| image::Luma([(x * 3 + y * 5) as u8]);
+    image::GrayImage::from_fn(100, 40, shade)
+        .save(&image)
+        .unwrap();
+    let out = workspace.path("out");
+    let predictor = Predictor::open(&folder).unwrap();
+    let prediction = predictor.predict(&image, &out).unwrap();
+    assert_eq!(
+        (prediction.class.as_ref(), prediction.overlay.as_ref()),
+        (None, None)
+    );
+    let found = prediction.segmentation.clone().unwrap();
+    // 40 rows in two tiles, 100 columns in six: each shares half with the next.
+    assert_eq!(found.tiles, 2 * 6);
+    assert_eq!(found.shares[1].value, 255);
+    assert!((found.shares.iter().map(|s| s.share).sum::<f64>() - 1.0).abs() < 1e-9);
+    let mask = image::open(&found.mask).unwrap();
+    assert_eq!((mask.width(), mask.height()), (100, 40));
+    assert!(prediction.in_words().starts_with("pixels: membrane"));
+}
+
+#[test]
+fn the_unpadded_unet_learns_and_is_tiled() {
+    let workspace = Workspace::cells();
+    let folder = workspace
+        .run(&[
+            "model={architecture='unet_2015_valid', base_channels=1, head='none'}",
+            "image={size=220, crop=48, channels=1}",
+            "train.epochs=1",
+            "train.repeats=1",
+        ])
+        .unwrap();
+    let found = metrics(&folder);
+    assert_eq!(found.test.n, 2);
+    // Its map is 36×36: an image of 220 takes many.
+    assert!(found.tiles > 100, "{}", found.tiles);
+}
+
+#[test]
+fn marked_pixels_take_their_images_class() {
+    let workspace = Workspace::chests();
+    let folder = workspace.run(&[]).unwrap();
+    let found = metrics(&folder);
+    assert_eq!(found.classes, ["background", "NORMAL", "PNEUMONIA"]);
+    assert_eq!(found.test.n, 16);
+    assert!(found.marked.is_some() && found.baselines.otsu.is_none());
+    // The lungs lie at about the same place in all phantoms.
+    assert!(found.baselines.mean_mask.mean_dice.estimate > 0.2);
+    let overlays: SegmentStatistics = serde_json::from_str(&text(&folder, "segment.json")).unwrap();
+    assert_eq!(overlays.class, "PNEUMONIA");
+    let report = text(&folder, "report.md");
+    for part in [
+        "Class by class",
+        "only the place counts",
+        "what the masks say",
+    ] {
+        assert!(report.contains(part), "no {part:?}");
+    }
+    let image = workspace.path("chests/images/test/NORMAL");
+    let image = fs::read_dir(image).unwrap().next().unwrap().unwrap().path();
+    let prediction = Predictor::open(&folder)
+        .unwrap()
+        .predict(&image, &workspace.path("out"))
+        .unwrap();
+    assert!(prediction.class.is_some() && prediction.overlay.is_some());
+    let values = prediction.segmentation.unwrap().shares;
+    let values: Vec<u16> = values.iter().map(|share| share.value).collect();
+    assert_eq!(values, [0, 1, 2]);
+}
+
+/// Five masks that are no good, each in its own way, and an empty one, which is good.
+fn spoil(workspace: &Workspace) {
+    let mask = |i: usize| workspace.path(&format!("cells/masks/{i}.png"));
+    fs::remove_file(mask(0)).unwrap();
+    image::GrayImage::new(40, 48).save(mask(1)).unwrap();
+    let shaded = |x: u32, _| image::Luma([x as u8]);
+    image::GrayImage::from_fn(48, 48, shaded)
+        .save(mask(2))
+        .unwrap();
+    image::GrayImage::new(48, 48).save(mask(3)).unwrap();
+    fs::write(mask(6), "this is no image").unwrap();
+}
+
+const FAULTS: [(&str, &str); 4] = [
+    ("0.png", "no such file"),
+    ("1.png", "no common scale"),
+    ("2.png", "0 and one other value"),
+    ("6.png", "cannot"),
+];
+
+#[test]
+fn bad_masks_are_left_out_named_and_counted() {
+    let workspace = Workspace::cells();
+    spoil(&workspace);
+    let few = "data.validation={policy='count', count=1, test_count=1, by='order'}";
+    let skip = workspace
+        .run(&[few, "data.on_missing_mask=skip", "train.epochs=1"])
+        .unwrap();
+    let manifest = text(&skip, "manifest.csv");
+    let report = text(&skip, "report.md");
+    for (name, _) in FAULTS {
+        assert!(!manifest.contains(name), "{name} was kept");
+        assert!(report.contains(name), "{name} is not named");
+    }
+    assert!(manifest.contains("3.png"), "an empty mask is a good one");
+    assert_eq!(metrics(&skip).test.n, 1);
+    // Kept, they teach and judge nothing.
+    let unknown = workspace
+        .run(&["data.on_bad_mask=unknown", "train.epochs=1"])
+        .unwrap();
+    let manifest = text(&unknown, "manifest.csv");
+    assert!(FAULTS.iter().all(|(name, _)| manifest.contains(name)));
+    let found = metrics(&unknown);
+    assert_eq!((found.test.n, found.without_mask), (1, 1));
+    // Or each stops the run by name.
+    for (name, reason) in FAULTS {
+        let workspace = Workspace::cells();
+        let bad = workspace.path(&format!("cells/masks/{name}"));
+        let spoiled = Workspace::cells();
+        spoil(&spoiled);
+        match fs::read(spoiled.path(&format!("cells/masks/{name}"))) {
+            Ok(bytes) => fs::write(bad, bytes).unwrap(),
+            Err(_) => fs::remove_file(bad).unwrap(),
+        }
+        let error = workspace
+            .run(&["data.on_missing_mask=fail", "data.on_bad_mask=fail"])
+            .unwrap_err();
+        assert!(error.contains(name), "{error}");
+        assert!(reason == "cannot" || error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_table_without_classes_is_enough_for_a_segmenter_alone() {
+    let workspace = Workspace::cells();
+    let rows = (0..8).map(|i| format!("images/{i}.png,masks/{i}.png\n"));
+    let table = format!("path,mask\n{}", rows.collect::<String>());
+    fs::write(workspace.path("cells/table.csv"), table).unwrap();
+    let toml = CELLS.replace(
+        "layout = \"images\"\nimages = \"images\"\nmasks = \"{dir}/masks\"",
+        "layout = \"csv\"\ncsv = { file = \"{dir}/table.csv\", mask = \"mask\" }",
+    );
+    fs::write(workspace.path("pipelines/it.toml"), toml).unwrap();
+    let folder = workspace.run(&["train.epochs=1"]).unwrap();
+    assert_eq!(metrics(&folder).test.n, 2);
+    let classifier = [
+        "train={task='both', epochs=1, map={loss='cross_entropy'}}",
+        "model={architecture='unet_2015', base_channels=2, head='article'}",
+    ];
+    let error = workspace.run(&classifier).unwrap_err();
+    assert!(error.contains("of one class"), "{error}");
+}
