@@ -34,6 +34,9 @@ pub(crate) enum Command {
     ///
     /// Every measurement has a process of its own. Figures are only as good as the machine is quiet.
     Bench(BenchArgs),
+    /// Look at weights files, convert them, fetch known ones, compare them with other programs
+    #[command(subcommand)]
+    Weights(Weights),
     /// One measurement of `bench`, in the process that it starts for it
     #[command(hide = true)]
     Measure {
@@ -154,6 +157,134 @@ pub(crate) struct BenchArgs {
         default_value = "128,224,320"
     )]
     pub(crate) scale_sizes: Vec<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Weights {
+    /// List a file's tensors, whose names they are, and which networks they fit
+    ///
+    /// Reads safetensors and PyTorch's .pth and .pt; no code in a file is ever run.
+    Inspect {
+        /// A weights file
+        file: PathBuf,
+    },
+    /// Write any file that can be read as safetensors in timm's, smp's or our names
+    Convert(ConvertArgs),
+    /// Get known weights from the Hugging Face hub into the cache; model.pretrained takes their names then
+    Fetch(FetchArgs),
+    /// Compare what two programs compute from the same weights (see tools/check_weights.py)
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// A safetensors file, a checkpoint, or a file of PyTorch's
+    pub(crate) file: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "OUT.safetensors")]
+    pub(crate) to: PathBuf,
+    /// Whose names to write; timm's has the encoder alone
+    #[arg(long = "as", value_enum, default_value = "ours")]
+    pub(crate) names: Names,
+    #[command(flatten)]
+    pub(crate) known: KnownArgs,
+    /// What the input was normalized with, where the file does not say it
+    #[arg(long, value_enum)]
+    pub(crate) normalization: Option<Normalization>,
+    /// Write halves instead of f32
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Leave out tensors that our network lacks, instead of refusing the file
+    #[arg(long)]
+    pub(crate) allow_unused: bool,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What a weights file may not say of itself.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct KnownArgs {
+    /// The encoder, where several have these names and shapes
+    #[arg(long)]
+    pub(crate) encoder: Option<String>,
+    /// Whose padding and batch-norm epsilon the weights were trained with, where the file does not say it
+    #[arg(long, value_enum)]
+    pub(crate) trained_in: Option<TrainedIn>,
+}
+
+/// Paddings and epsilons with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrainedIn {
+    /// SAME padding of the image at hand, 1e-3
+    Tensorflow,
+    /// Symmetric padding, 1e-5
+    Pytorch,
+}
+
+/// Whose names to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Names {
+    /// This program's
+    Ours,
+    /// timm's
+    Timm,
+    /// segmentation_models.pytorch's, with a tu- encoder
+    Smp,
+}
+
+/// Input normalizations with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Normalization {
+    /// ImageNet's mean and deviation
+    Imagenet,
+    /// To -1 … 1
+    Half,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// A known name, such as tf_efficientnet_lite0.in1k
+    #[arg(required_unless_present = "list")]
+    pub(crate) name: Option<String>,
+    /// List the known names
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// The cache, instead of $XDG_CACHE_HOME/eff-unet/weights
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// A mirror of the hub; HF_ENDPOINT does the same
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// A branch, tag or commit instead of the known one
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// The SHA-256 that the file must have
+    #[arg(long, value_name = "HEX")]
+    pub(crate) sha256: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The weights
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) known: KnownArgs,
+    /// Write images and outputs here, for tools/check_weights.py to check
+    #[arg(long, value_name = "OUT", required_unless_present = "sample")]
+    pub(crate) write_sample: Option<PathBuf>,
+    /// Check the images and outputs that tools/check_weights.py wrote here
+    #[arg(long, value_name = "FILE", conflicts_with = "write_sample")]
+    pub(crate) sample: Option<PathBuf>,
+    /// Image side of a written sample, in pixels
+    #[arg(long, default_value_t = 96)]
+    pub(crate) size: usize,
+    /// Largest difference allowed, over the largest magnitude
+    #[arg(long, default_value_t = 1e-3)]
+    pub(crate) tolerance: f32,
+    /// Replace a written sample
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What a benchmark measures.

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod test;
+mod weights;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Predict(args) => predict(&args, interrupt),
         Command::Test(args) => test::run(&root(), &args),
         Command::Bench(args) => bench::run(&root(), &args, interrupt),
+        Command::Weights(what) => print(&weights::run(what, interrupt)?),
         Command::Measure { workload } => bench::measure(&workload, interrupt),
     }
 }

@@ -22,23 +22,23 @@ fn picture(channels: usize) -> Raster {
     .unwrap()
 }
 
-/// Checks that `draw` shows, at (x, y), the source pixel that `from` names, exactly; outside, the fill 0.
+/// Checks that `draw` shows, at (x, y), the source pixel that `from` names, exactly; outside, the image's fill 0 and the mask's
+/// unknown.
 fn check(draw: Draw, from: impl Fn(i64, i64) -> (i64, i64)) {
     for channels in [1, 2, 3, 4] {
         let source = picture(channels);
         let (mut image, mut mask) = (source.clone(), picture(1));
         draw.apply(&mut image, Some(&mut mask));
-        for (raster, source) in [(image, source), (mask, picture(1))] {
+        for (raster, source, outside) in [(image, source, 0.0), (mask, picture(1), f32::NAN)] {
             for (i, &value) in raster.data().iter().enumerate() {
                 let (pixel, channel) = (i / raster.channels(), i % raster.channels());
                 let (x, y) = from((pixel % SIDE) as i64, (pixel / SIDE) as i64);
                 let inside = (0..SIDE as i64).contains(&x) && (0..SIDE as i64).contains(&y);
                 let at = (y * SIDE as i64 + x) as usize * raster.channels() + channel;
-                let expected = if inside { source.data()[at] } else { 0.0 };
-                assert_eq!(
-                    value,
-                    expected,
-                    "{draw}, {channels} channels, at {:?}",
+                let expected = if inside { source.data()[at] } else { outside };
+                assert!(
+                    value == expected || (value.is_nan() && expected.is_nan()),
+                    "{draw}, {channels} channels: {value}, not {expected}, at {:?}",
                     (pixel % SIDE, pixel / SIDE)
                 );
             }

@@ -765,7 +765,7 @@ fn keys_of_other_architectures_are_refused_with_the_reason() {
             head: "article".into(),
             ..whole("tpcuar_classifier")
         },
-        "model.head: the article's head needs a class map",
+        "model.head: this head needs a class map",
     );
     check(
         ModelSpec {

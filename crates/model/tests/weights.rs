@@ -356,18 +356,22 @@ fn bad_files_are_named() {
     };
     check("absent", None, "does not exist");
     check("", None, "cannot read");
-    check("empty", Some(b""), "not a safetensors file");
+    check("empty", Some(b""), "neither a safetensors file");
     check(
         "text",
         Some(b"weights, honestly, these are weights"),
-        "not a safetensors file",
+        "neither a safetensors file",
     );
     check(
         "pickle.pth",
         Some(b"\x80\x02}q\x00(X\x0b\x00\x00\x00conv_stem.w"),
-        "must be converted",
+        "not one of torch.save's",
     );
-    check("short_header", Some(&good[..40]), "not a safetensors file");
+    check(
+        "short_header",
+        Some(&good[..40]),
+        "neither a safetensors file",
+    );
     check("cut", Some(&good[..good.len() - 10]), "truncated");
 
     write(
@@ -380,7 +384,7 @@ fn bad_files_are_named() {
     check(
         "ints",
         None,
-        "is of type I32: weights must be F32, F16 or BF16",
+        "is of type I32: weights must be F32, F16, BF16 or F64",
     );
     write(
         &folder.path().join("nan"),
@@ -572,4 +576,38 @@ fn pretrained_lite_encoders_load() {
             report.ignored
         );
     }
+}
+
+/// Keras's Eff-UNet goes as far as conv_head and its norm, which the other encoders pass over.
+#[test]
+fn layers_behind_the_last_stage_go_where_the_network_has_them() {
+    let folder = TempDir::new().unwrap();
+    let keras = build(&ModelSpec {
+        architecture: "eff_unet_keras".into(),
+        ..ModelSpec::default()
+    })
+    .unwrap();
+    let store = ParamStore::initialized(&keras, 1);
+    let options = SaveOptions {
+        rename: vec![("encoder.".into(), String::new())],
+        only: "encoder.".into(),
+        ..SaveOptions::default()
+    };
+    let timm = saved(&folder, &keras, &store, &options);
+    let mut other = ParamStore::initialized(&keras, 2);
+    let report = load_encoder(&timm, &keras, &mut other).unwrap();
+    assert_eq!(report.ignored, [""; 0]);
+    for name in ["encoder.conv_head.weight", "encoder.bn2.running_var"] {
+        assert!(report.applied.iter().any(|n| n == name), "{name}");
+        assert_eq!(other.get(id(&keras, name)), store.get(id(&keras, name)));
+    }
+
+    let plain = encoder_only("tf_efficientnet_b1", 3);
+    let report = load_encoder(&timm, &plain, &mut ParamStore::initialized(&plain, 2)).unwrap();
+    assert!(report.ignored.iter().any(|n| n == "conv_head.weight"));
+
+    let whole = saved(&folder, &keras, &store, &SaveOptions::default());
+    let (back, report) = strict(&whole, &keras);
+    assert_eq!(report.unwrap().applied.len(), keras.params.len());
+    assert_same(&store, &back, 0.0);
 }

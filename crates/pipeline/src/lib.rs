@@ -28,6 +28,7 @@ mod run_dir;
 mod segmenter;
 pub mod stages;
 mod trained;
+pub mod weights;
 mod words;
 
 pub use config::{ConfigError, Request, Settings};

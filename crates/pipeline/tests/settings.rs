@@ -738,3 +738,58 @@ fn shipped_pipelines_are_good() {
         assert!(full.data.phantom.is_none());
     }
 }
+
+/// Weights that say what their input was: `auto` takes that, and anything else that differs is refused.
+#[test]
+fn normalization_comes_with_the_weights() {
+    use model::weights::{About, InputNormalization, SaveOptions, save};
+
+    let root = workspace(GOOD);
+    let encoder = model::build::find_encoder("tf_efficientnet_lite0").unwrap();
+    let graph = model::build::build(&model::build::ModelSpec {
+        encoder: Some(encoder.name.into()),
+        decoder: Some("none".into()),
+        head: "bottleneck".into(),
+        ..Default::default()
+    })
+    .unwrap();
+    let store = model::store::ParamStore::initialized(&graph, 0);
+    let path = root.path().join("lite0.safetensors");
+    // The encoder's usual normalization is the other one.
+    let metadata = About::new(encoder, InputNormalization::imagenet()).to_metadata();
+    let options = SaveOptions {
+        metadata,
+        ..SaveOptions::default()
+    };
+    save(&path, &graph, &store, &options).unwrap();
+    let pretrained = format!("model.pretrained={}", path.display());
+    let load = |set: &[&str]| {
+        let set = [&[pretrained.as_str()], set].concat();
+        config::load(&request(root.path(), &set)).map(|settings| settings.image)
+    };
+    assert_eq!(load(&[]).unwrap().mean, [0.485, 0.456, 0.406]);
+    assert_eq!(load(&["image.channels=1"]).unwrap().mean.len(), 1);
+    let written = "image.normalization={mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]}";
+    assert!(load(&[written]).is_ok());
+    for other in [
+        "image.normalization=half",
+        "image.normalization={mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]}",
+    ] {
+        let text = load(&[other]).unwrap_err().to_string();
+        for part in [
+            "`image.normalization`",
+            "mean [0.5, 0.5, 0.5], std [0.5, 0.5, 0.5]",
+            "mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225]",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
+
+#[test]
+fn known_weights_that_are_not_fetched_say_how() {
+    check(
+        &["model.pretrained=tf_efficientnet_lite4.in1k"],
+        &["cargo xtask weights fetch tf_efficientnet_lite4.in1k"],
+    );
+}

@@ -92,15 +92,6 @@ impl Normalization {
         mean: [0.5; 3],
         std: [0.5; 3],
     };
-
-    /// Mean and deviation of each of `n` image channels: the three for RGB, else their averages.
-    pub fn channels(&self, n: usize) -> Vec<(f32, f32)> {
-        if n == 3 {
-            return self.mean.into_iter().zip(self.std).collect();
-        }
-        let average = |v: [f32; 3]| v.iter().sum::<f32>() / 3.0;
-        vec![(average(self.mean), average(self.std)); n]
-    }
 }
 
 /// A decoder's row.

@@ -13,7 +13,7 @@ use super::CheckpointError;
 
 /// Header key of the JSON document. The only one: the library writes several in a random order, and the same run
 /// must give the same bytes.
-const DOCUMENT: &str = "checkpoint";
+pub(super) const DOCUMENT: &str = "checkpoint";
 
 /// A tensor to be written.
 pub(super) struct Entry<'a> {

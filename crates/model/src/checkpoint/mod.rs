@@ -50,7 +50,7 @@ use file::{Contents, Entry, Tensors};
 const FORMAT: u32 = 1;
 
 /// First part of the names of what only training reads.
-const TRAINING: &str = "training/";
+pub(crate) const TRAINING: &str = "training/";
 
 /// A network with its values and what they mean.
 #[derive(Clone, Debug)]
@@ -285,6 +285,12 @@ pub(crate) fn load(
         },
         training,
     ))
+}
+
+/// Network and meta of a checkpoint's header, for who wants no weights; `None` if it is no checkpoint's.
+pub(crate) fn peek(header: &BTreeMap<String, String>) -> Option<(Graph, Meta)> {
+    let document: Document<'_> = serde_json::from_str(header.get(file::DOCUMENT)?).ok()?;
+    Some((document.graph.into_owned(), document.meta.into_owned()))
 }
 
 /// First the format alone: a later one may read differently in all else.

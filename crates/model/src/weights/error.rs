@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::{Conventions, Family};
+
 /// Why weights could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -23,8 +25,8 @@ pub enum WeightsError {
         /// Cause.
         source: io::Error,
     },
-    /// The header is not one of safetensors.
-    #[error("{} is not a safetensors file ({why}); PyTorch's .pth and .bin files must be converted first", path.display())]
+    /// The start is neither safetensors' nor PyTorch's.
+    #[error("{} is neither a safetensors file ({why}) nor one of PyTorch's", path.display())]
     Format {
         /// File.
         path: PathBuf,
@@ -39,8 +41,44 @@ pub enum WeightsError {
         /// What the parser says.
         why: String,
     },
+    /// A pickle that asks for something else than tensors.
+    #[error("{} asks for `{global}`, which is not on the list of what a state dict needs, so it was not read any further. If you trust the file, load it in PyTorch and save its tensors: torch.save(model.state_dict(), …)", path.display())]
+    Global {
+        /// File.
+        path: PathBuf,
+        /// Module and name.
+        global: String,
+    },
+    /// A sound file of a kind that is not read.
+    #[error("{} cannot be used: {why}", path.display())]
+    Unsupported {
+        /// File.
+        path: PathBuf,
+        /// Reason.
+        why: String,
+    },
+    /// Weights of a network that computes differently.
+    #[error("weights file {} was trained with {trained}, this network has {network}: the weights would fit, and be quietly worse. {hint}", path.display())]
+    Conventions {
+        /// File.
+        path: PathBuf,
+        /// What the file was trained with.
+        trained: Conventions,
+        /// What the network has.
+        network: Conventions,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Weights of a network that pads for one image size.
+    #[error("weights file {} has the names of {family}, whose EfficientNets pad for one nominal image size whatever size the image has: from B1 on they compute something else in the last stages than any encoder of this program. Train on a `tu-tf_efficientnet_*` encoder of segmentation_models.pytorch, whose weights travel; or, if these are TensorFlow's published weights, say so with `weights convert --trained-in tensorflow`", path.display())]
+    FixedPadding {
+        /// File.
+        path: PathBuf,
+        /// Whose names it has.
+        family: Family,
+    },
     /// A type of number that networks are not stored in.
-    #[error("tensor `{tensor}` of {} is of type {dtype}: weights must be F32, F16 or BF16", path.display())]
+    #[error("tensor `{tensor}` of {} is of type {dtype}: weights must be F32, F16, BF16 or F64", path.display())]
     Dtype {
         /// File.
         path: PathBuf,

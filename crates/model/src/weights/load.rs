@@ -1,13 +1,17 @@
 //! From a file into a network's values: names are matched and shapes checked as a whole before anything is written.
+//!
+//! The names may be those of any [`Family`]; weights whose family or metadata say that they were trained with another
+//! padding or epsilon than the network has are refused, for they would load without a word and be quietly worse.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
-
+use super::about::About;
 use super::error::{Names, WeightsError};
+use super::file::{TensorEntry, TensorFile};
 use super::fit::{Fit, stems};
-use super::{file, layout};
+use super::layout;
+use super::names::{Computes, Conventions, ENCODER, Family, Naming, Target};
 use crate::graph::{Graph, ParamId};
 use crate::store::ParamStore;
 
@@ -18,8 +22,8 @@ pub struct LoadOptions {
     pub allow_missing: bool,
     /// Tensors that the network lacks are passed over.
     pub allow_unused: bool,
-    /// Prefixes in the file and what they become; the first that fits is applied, after smp's own
-    /// (see [`super::SMP_NAMES`]) have been.
+    /// Prefixes in the file and what they become; the first that fits is applied, before names are compared with
+    /// those of the families.
     pub rename: Vec<(String, String)>,
 }
 
@@ -32,40 +36,64 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     /// Tensors of the file that the network lacks.
     pub unused: Vec<String>,
-    /// Tensors passed over by rule: counters of batches, and what lies outside the encoder in [`load_encoder`].
+    /// Tensors passed over by rule: counters of batches, layers behind the encoder's last stage, a checkpoint's state
+    /// of training, and what lies outside the encoder in [`load_encoder`].
     pub ignored: Vec<String>,
     /// What was changed to fit, a sentence each: a stem for another number of image channels.
     pub adapted: Vec<String>,
+    /// Whose names the file has, if they are known.
+    pub family: Option<Family>,
 }
 
 /// Loads a whole network.
 ///
 /// # Errors
-/// Anything wrong with the file; unless allowed, a parameter that it lacks or a tensor that the network lacks; always,
-/// a tensor of another shape. `store` is unchanged then.
+/// Anything wrong with the file; weights trained with another padding or epsilon; unless allowed, a parameter that it
+/// lacks or a tensor that the network lacks; always, a tensor of another shape. `store` is unchanged then.
 pub fn load(
     path: &Path,
     graph: &Graph,
     store: &mut ParamStore,
     options: &LoadOptions,
 ) -> Result<LoadReport, WeightsError> {
-    let rename = |name: &str| Some(renamed(name, options));
-    let wanted = |_: &str| true;
-    let hint = "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; to keep first values for what is missing, or to pass over the rest, say so in the load options.";
-    Job {
-        path,
-        graph,
-        options,
-        rename: &rename,
-        wanted: &wanted,
-        hint,
-    }
-    .run(&file::read(path)?, store)
+    load_file(&TensorFile::read(path)?, graph, store, options)
 }
 
-/// Loads the encoder alone, from timm's bare file (`conv_stem.weight` …) or from a whole model's. Decoder, head and
-/// timm's layers behind the last stage (`conv_head`, `bn2`, `classifier`) are listed as ignored where the network has none
-/// of them.
+/// [`load`] from a file already read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(
+    file: &TensorFile,
+    graph: &Graph,
+    store: &mut ParamStore,
+    options: &LoadOptions,
+) -> Result<LoadReport, WeightsError> {
+    let renamed = |name: &str| renamed(name, &options.rename);
+    let naming = naming(file, graph, renamed);
+    let rename = |name: &str| {
+        let name = renamed(name);
+        match naming.as_ref().map(|n| n.target(&name)) {
+            Some(Target::Parameter(ours)) => Some(ours.to_owned()),
+            Some(Target::Tail) => None,
+            Some(Target::Elsewhere) | None => Some(smp_renamed(&name)),
+        }
+    };
+    let job = Job {
+        file,
+        graph,
+        options,
+        naming: naming.as_ref(),
+        rename: &rename,
+        wanted: &|_| true,
+        hint: "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; to keep first values for what is missing, or to pass over the rest, say so in the load options.",
+    };
+    job.run(store)
+}
+
+/// Loads the encoder alone, from a bare file (timm's `conv_stem.weight` …) or from a whole model's. Decoder, head and
+/// the layers behind the last stage (timm's `conv_head`, `bn2`, `classifier`) that the network has not are listed as
+/// ignored.
 ///
 /// # Errors
 /// As [`load`], for the encoder's parameters.
@@ -74,47 +102,61 @@ pub fn load_encoder(
     graph: &Graph,
     store: &mut ParamStore,
 ) -> Result<LoadReport, WeightsError> {
-    let options = LoadOptions::default();
-    let bytes = file::read(path)?;
-    let whole = file::parse(path, &bytes)?
-        .names()
-        .iter()
-        .any(|n| n.starts_with(ENCODER));
-    let rename = |name: &str| match whole {
-        true => Some(renamed(name, &options)).filter(|n| n.starts_with(ENCODER)),
-        false => Some(name)
-            .filter(|n| !TIMM_TAIL.iter().any(|t| n.starts_with(t)) || has(graph, n))
-            .map(|n| format!("{ENCODER}{n}")),
+    load_encoder_file(&TensorFile::read(path)?, graph, store)
+}
+
+/// [`load_encoder`] from a file already read.
+///
+/// # Errors
+/// As [`load_encoder`].
+pub fn load_encoder_file(
+    file: &TensorFile,
+    graph: &Graph,
+    store: &mut ParamStore,
+) -> Result<LoadReport, WeightsError> {
+    with_encoder(file, graph, |job| job.run(store))
+}
+
+/// Whether [`load_encoder_file`] would load.
+pub(super) fn encoder_fits(file: &TensorFile, graph: &Graph) -> Result<(), WeightsError> {
+    with_encoder(file, graph, |job| job.fitting().map(drop))
+}
+
+fn with_encoder<T>(
+    file: &TensorFile,
+    graph: &Graph,
+    run: impl FnOnce(Job<'_>) -> Result<T, WeightsError>,
+) -> Result<T, WeightsError> {
+    let naming = naming(file, graph, str::to_owned);
+    let rename = |name: &str| match &naming {
+        Some(naming) => match naming.target(name) {
+            Target::Parameter(ours) => Some(ours.to_owned()),
+            Target::Tail => None,
+            Target::Elsewhere => naming.in_encoder(name).map(|n| format!("{ENCODER}{n}")),
+        },
+        None => Some(smp_renamed(name)).filter(|n| n.starts_with(ENCODER)),
     };
-    let wanted = |name: &str| name.starts_with(ENCODER);
-    let hint = "They are probably weights of another encoder: check model.encoder.";
-    Job {
-        path,
+    run(Job {
+        file,
         graph,
-        options: &options,
+        options: &LoadOptions::default(),
+        naming: naming.as_ref(),
         rename: &rename,
-        wanted: &wanted,
-        hint,
-    }
-    .run(&bytes, store)
+        wanted: &|name| name.starts_with(ENCODER),
+        hint: "They are probably weights of another encoder: check model.encoder.",
+    })
 }
 
-const ENCODER: &str = "encoder.";
-
-/// Whether the network's encoder goes as far as this layer of timm's.
-fn has(graph: &Graph, name: &str) -> bool {
-    let own = graph.params.iter();
-    own.filter_map(|p| p.name.strip_prefix(ENCODER))
-        .any(|own| own == name)
+fn naming(file: &TensorFile, graph: &Graph, renamed: impl Fn(&str) -> String) -> Option<Naming> {
+    let has = |wanted: &str| file.entries().iter().any(|t| renamed(&t.name) == wanted);
+    Family::of_names(has).map(|family| Naming::new(family, graph))
 }
-
-/// What timm has after the last stage, which smp's encoders drop.
-const TIMM_TAIL: [&str; 3] = ["conv_head.", "bn2.", "classifier."];
 
 struct Job<'a> {
-    path: &'a Path,
+    file: &'a TensorFile,
     graph: &'a Graph,
     options: &'a LoadOptions,
+    naming: Option<&'a Naming>,
     /// The network's name for a tensor of the file; `None` to ignore it.
     rename: &'a dyn Fn(&str) -> Option<String>,
     /// Whether a parameter is one to be loaded.
@@ -125,20 +167,18 @@ struct Job<'a> {
 /// Tensors of the file that fit, and what does not.
 #[derive(Default)]
 struct Matches<'f> {
-    fitting: Vec<(ParamId, TensorView<'f>, Fit)>,
+    fitting: Vec<(ParamId, &'f TensorEntry, Fit)>,
     shapes: Vec<String>,
     report: LoadReport,
 }
 
 impl Job<'_> {
-    fn run(&self, bytes: &[u8], store: &mut ParamStore) -> Result<LoadReport, WeightsError> {
-        let tensors = file::parse(self.path, bytes)?;
-        let mut matches = self.matches(tensors.tensors())?;
-        self.check(&matches)?;
+    fn run(&self, store: &mut ParamStore) -> Result<LoadReport, WeightsError> {
+        let mut matches = self.fitting()?;
         let decoded = matches
             .fitting
             .iter()
-            .map(|(id, view, fit)| self.decode(*id, view, *fit))
+            .map(|(id, entry, fit)| self.decode(*id, entry, *fit))
             .collect::<Result<Vec<_>, _>>()?;
         for ((id, _, fit), values) in matches.fitting.iter().zip(decoded) {
             let spec = self.graph.param(*id);
@@ -148,12 +188,44 @@ impl Job<'_> {
         Ok(matches.report)
     }
 
-    fn matches<'f>(
-        &self,
-        tensors: Vec<(String, TensorView<'f>)>,
-    ) -> Result<Matches<'f>, WeightsError> {
+    /// All that fits, if nothing stands against a load. Shapes come first: of weights of another architecture nobody
+    /// asks how they were trained.
+    fn fitting(&self) -> Result<Matches<'_>, WeightsError> {
+        let matches = self.matches()?;
+        self.check(&matches)?;
+        self.check_conventions()?;
+        Ok(matches)
+    }
+
+    /// What the file says of its weights, its names or its metadata, against the network.
+    fn check_conventions(&self) -> Result<(), WeightsError> {
+        let said = About::of(self.file).conventions;
+        let computes = self.naming.map(|n| (n.family(), n.computes()));
+        let trained = match computes {
+            Some((_, Computes::As(by_name))) => Some(by_name),
+            Some((family, Computes::FixedPadding)) if said.is_none() => {
+                let path = self.file.path().into();
+                return Err(WeightsError::FixedPadding { path, family });
+            }
+            _ => said,
+        };
+        match (trained, Conventions::of_graph(self.graph)) {
+            (Some(trained), Some(network)) if trained != network => {
+                Err(WeightsError::Conventions {
+                    path: self.file.path().into(),
+                    trained,
+                    network,
+                    hint: trained.hint(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn matches(&self) -> Result<Matches<'_>, WeightsError> {
         let mut found = Matches::default();
-        let mut tensors = self.by_parameter(tensors, &mut found.report)?;
+        found.report.family = self.naming.map(Naming::family);
+        let mut tensors = self.by_parameter(&mut found.report)?;
         let stems = stems(self.graph);
         for (i, spec) in self
             .graph
@@ -162,20 +234,20 @@ impl Job<'_> {
             .enumerate()
             .filter(|(_, p)| (self.wanted)(&p.name))
         {
-            let Some(view) = tensors.remove(&spec.name) else {
+            let Some(entry) = tensors.remove(&spec.name) else {
                 found.report.missing.push(spec.name.clone());
                 continue;
             };
             let id = ParamId(i as u32);
-            match Fit::of(spec, view.shape(), stems.contains(&id)) {
+            match Fit::of(spec, &entry.shape, stems.contains(&id)) {
                 Some(fit) => {
                     found.report.applied.push(spec.name.clone());
-                    found.fitting.push((id, view, fit));
+                    found.fitting.push((id, entry, fit));
                 }
                 None => found.shapes.push(format!(
                     "{}: file {:?}, network {:?}",
                     spec.name,
-                    view.shape(),
+                    entry.shape,
                     spec.torch_shape()
                 )),
             }
@@ -185,22 +257,20 @@ impl Job<'_> {
     }
 
     /// The tensors under the network's names; those to be ignored go to the report.
-    fn by_parameter<'f>(
+    fn by_parameter(
         &self,
-        tensors: Vec<(String, TensorView<'f>)>,
         report: &mut LoadReport,
-    ) -> Result<BTreeMap<String, TensorView<'f>>, WeightsError> {
+    ) -> Result<BTreeMap<String, &TensorEntry>, WeightsError> {
         let mut by_name = BTreeMap::new();
-        for (name, view) in tensors {
-            // PyTorch counts batches for a momentum of `None`, which no architecture here has.
-            let renamed = (self.rename)(&name).filter(|n| !n.ends_with("num_batches_tracked"));
+        for entry in self.file.entries() {
+            let renamed = (self.rename)(&entry.name).filter(|n| !is_bookkeeping(n));
             let Some(parameter) = renamed else {
-                report.ignored.push(name);
+                report.ignored.push(entry.name.clone());
                 continue;
             };
-            if by_name.insert(parameter.clone(), view).is_some() {
+            if by_name.insert(parameter.clone(), entry).is_some() {
                 return Err(WeightsError::Ambiguous {
-                    path: self.path.into(),
+                    path: self.file.path().into(),
                     parameter,
                 });
             }
@@ -228,7 +298,7 @@ impl Job<'_> {
             return Ok(());
         }
         Err(WeightsError::Mismatch {
-            path: self.path.into(),
+            path: self.file.path().into(),
             matched: applied.len(),
             wanted,
             missing,
@@ -238,28 +308,25 @@ impl Job<'_> {
         })
     }
 
-    fn decode(
-        &self,
-        id: ParamId,
-        view: &TensorView<'_>,
-        fit: Fit,
-    ) -> Result<Vec<f32>, WeightsError> {
-        let spec = self.graph.param(id);
-        let values = file::values(self.path, &spec.name, view)?;
-        Ok(fit.apply(values, spec))
+    fn decode(&self, id: ParamId, entry: &TensorEntry, fit: Fit) -> Result<Vec<f32>, WeightsError> {
+        Ok(fit.apply(self.file.values(entry)?, self.graph.param(id)))
     }
 }
 
-fn renamed(name: &str, options: &LoadOptions) -> String {
+/// What no network takes: PyTorch counts batches for a momentum of `None`, which no architecture here has, and a
+/// checkpoint of this crate may hold what training needs to go on.
+fn is_bookkeeping(name: &str) -> bool {
+    name.ends_with("num_batches_tracked") || name.starts_with(crate::checkpoint::TRAINING)
+}
+
+fn renamed(name: &str, rename: &[(String, String)]) -> String {
+    let prefixes = rename.iter().map(|(from, to)| (from.as_str(), to.as_str()));
+    with_prefix(name, prefixes)
+}
+
+fn smp_renamed(name: &str) -> String {
     let smp = super::SMP_NAMES.map(|(ours, theirs)| (theirs, ours));
-    let name = with_prefix(name, smp.into_iter());
-    with_prefix(
-        &name,
-        options
-            .rename
-            .iter()
-            .map(|(from, to)| (from.as_str(), to.as_str())),
-    )
+    with_prefix(name, smp.into_iter())
 }
 
 /// The name with the first prefix that fits replaced.
@@ -270,4 +337,124 @@ pub(super) fn with_prefix<'a>(
     prefixes
         .find_map(|(from, to)| name.strip_prefix(from).map(|rest| format!("{to}{rest}")))
         .unwrap_or_else(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::build::{ModelSpec, build};
+    use crate::weights::recognise;
+
+    fn encoder(name: &str) -> Graph {
+        build(&ModelSpec {
+            encoder: Some(name.into()),
+            decoder: Some("none".into()),
+            head: "bottleneck".into(),
+            ..ModelSpec::default()
+        })
+        .unwrap()
+    }
+
+    /// Zeros in a family's names, in the shapes of this size, with what the file says of itself.
+    fn foreign(
+        folder: &TempDir,
+        family: Family,
+        graph: &Graph,
+        said: Option<Conventions>,
+    ) -> TensorFile {
+        let naming = Naming::new(family, graph);
+        let theirs = naming.theirs();
+        let tensors: Vec<_> = graph
+            .params
+            .iter()
+            .filter_map(|p| Some((*theirs.get(p.name.as_str())?, p.torch_shape())))
+            .collect();
+        let bytes = |shape: &[usize]| vec![0; 4 * shape.iter().product::<usize>()];
+        let data: Vec<Vec<u8>> = tensors.iter().map(|(_, shape)| bytes(shape)).collect();
+        let views = tensors.iter().zip(&data).map(|((name, shape), data)| {
+            (
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+            )
+        });
+        let path = folder.path().join("foreign.safetensors");
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        TensorFile::read(&path).unwrap().with_about(&About {
+            conventions: said,
+            ..About::default()
+        })
+    }
+
+    /// Loads names of `family` into the encoder: `Ok`, or a part of the refusal.
+    fn check(family: Family, name: &str, said: Option<Conventions>, refusal: Option<&str>) {
+        let folder = TempDir::new().unwrap();
+        let graph = encoder(name);
+        let file = foreign(&folder, family, &graph, said);
+        let mut store = ParamStore::initialized(&graph, 1);
+        let before = store.clone();
+        let result = load_encoder_file(&file, &graph, &mut store);
+        let recognised = recognise(&file);
+        let candidate = recognised.encoders.iter().find(|c| c.encoder == name);
+        let refused = candidate.and_then(|c| c.refused.as_deref());
+        match refusal {
+            None => {
+                assert!(result.is_ok(), "{family} {name}: {result:?}");
+                assert_eq!(refused, None, "{family} {name}");
+            }
+            Some(part) => {
+                let text = result.unwrap_err().to_string();
+                assert!(text.contains(part), "{text}");
+                assert!(refused.is_some(), "{family} {name}");
+                let kernel = ParamId(0);
+                assert_eq!(
+                    store.get(kernel),
+                    before.get(kernel),
+                    "a refused file changes nothing"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn padding_of_one_image_size_is_refused_unless_it_is_tensorflows() {
+        let tf = Some(Conventions::TENSORFLOW);
+        for family in [Family::SmpOwn, Family::Lukemelas] {
+            check(family, "tf_efficientnet_b0", None, None);
+            check(
+                family,
+                "tf_efficientnet_b1",
+                None,
+                Some("pad for one nominal image size"),
+            );
+            check(family, "tf_efficientnet_b1", tf, None);
+            check(family, "efficientnet_b1", tf, Some("tf_efficientnet_*"));
+            check(
+                family,
+                "efficientnet_b0",
+                None,
+                Some("TensorFlow's SAME padding"),
+            );
+        }
+    }
+
+    #[test]
+    fn torchvisions_padding_is_pytorchs() {
+        check(Family::Torchvision, "efficientnet_b1", None, None);
+        check(
+            Family::Torchvision,
+            "tf_efficientnet_b1",
+            None,
+            Some("efficientnet_* encoder"),
+        );
+        check(
+            Family::Torchvision,
+            "efficientnet_b5",
+            None,
+            Some("No encoder of this program"),
+        );
+    }
 }

@@ -1,4 +1,5 @@
-//! Values to and from safetensors files, in PyTorch's layout and in timm's and segmentation_models.pytorch's names.
+//! Values to and from files: safetensors both ways, PyTorch's `.pth` in; in PyTorch's layout, and in the names of
+//! timm, segmentation_models.pytorch, efficientnet_pytorch and torchvision ([`Family`]).
 //!
 //! Loading says what it did and by default refuses what it cannot do whole: a network that is partly random because
 //! a name did not match looks like a bad network, not like an error.
@@ -18,15 +19,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
 mod error;
 mod file;
 mod fit;
 mod layout;
 mod load;
+mod names;
+mod recognise;
 mod save;
+mod torch;
+mod wrapping;
 
+pub use about::{About, InputNormalization, beside_path};
 pub use error::{Names, WeightsError};
-pub use file::metadata;
+use file::Tensors;
+pub use file::{FileFormat, TensorEntry, TensorFile, metadata};
 pub use layout::{from_torch, to_torch};
-pub use load::{LoadOptions, LoadReport, load, load_encoder};
+pub use load::{LoadOptions, LoadReport, load, load_encoder, load_encoder_file, load_file};
+pub use names::{Conventions, Family};
+pub use recognise::{Candidate, Recognised, recognise};
 pub use save::{FileDtype, SMP_NAMES, SaveOptions, save};

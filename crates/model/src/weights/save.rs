@@ -41,8 +41,17 @@ pub struct SaveOptions {
     pub rename: Vec<(String, String)>,
     /// Writes only parameters with this prefix (`encoder.`), all if empty.
     pub only: String,
+    /// Leaves out parameters with one of these prefixes.
+    pub without: Vec<String>,
     /// Text entries for the header.
     pub metadata: BTreeMap<String, String>,
+}
+
+impl SaveOptions {
+    fn writes(&self, name: &str) -> bool {
+        let left_out = self.without.iter().any(|prefix| name.starts_with(prefix));
+        name.starts_with(&self.only) && !left_out
+    }
 }
 
 /// Writes all values in PyTorch's layout. The file appears whole or not at all, and the same values give the same
@@ -75,7 +84,7 @@ fn serialize(
         .params
         .iter()
         .enumerate()
-        .filter(|(_, p)| p.name.starts_with(&options.only));
+        .filter(|(_, p)| options.writes(&p.name));
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = chosen
         .map(|(i, spec)| {
             let values = layout::to_torch(spec, store.get(ParamId(i as u32)));

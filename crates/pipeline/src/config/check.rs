@@ -1,6 +1,7 @@
 //! Checks of values whose types are right: each refuses with the key, its place and what to do.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
@@ -8,6 +9,7 @@ use dataset::{Dealt, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
 use model::build::{self, ModelSpec};
 use model::graph::Graph;
 use model::train::{Task, TrainConfig, TrainError};
+use model::weights::{About, InputNormalization, TensorFile};
 use morphology::BorderWeights;
 
 use super::ConfigError;
@@ -172,11 +174,7 @@ fn smaller_map(graph: &Graph, image: &ImageSettings) -> Option<(usize, usize)> {
 }
 
 /// Weights for an encoder need one in timm's names.
-pub(super) fn pretrained(
-    keys: &Keys<'_>,
-    spec: &ModelSpec,
-    graph: &Graph,
-) -> Result<(), ConfigError> {
+fn has_encoder(keys: &Keys<'_>, spec: &ModelSpec, graph: &Graph) -> Result<(), ConfigError> {
     if graph.params.iter().any(|p| p.name.starts_with("encoder.")) {
         return Ok(());
     }
@@ -313,10 +311,31 @@ pub(super) fn model(
     Ok(graph)
 }
 
+/// The input normalization that pretrained weights say they were trained with. A network that cannot take any is refused
+/// first: it is what the user has to change, whatever the file holds.
+pub(super) fn trained_with(
+    keys: &Keys<'_>,
+    spec: &ModelSpec,
+    pretrained: Option<&Path>,
+) -> Result<Option<InputNormalization>, ConfigError> {
+    let Some(path) = pretrained else {
+        return Ok(None);
+    };
+    // Classes and channels are not known yet, and an encoder has its names without them; what cannot be built is
+    // refused with all else that is wrong with the network.
+    if let Ok(graph) = build::build(spec) {
+        has_encoder(keys, spec, &graph)?;
+    }
+    let file =
+        TensorFile::read(path).map_err(|e| keys.refuse("model.pretrained", e.to_string()))?;
+    Ok(About::of(&file).normalization)
+}
+
 pub(super) fn image(
     keys: &Keys<'_>,
     raw: raw::Image,
     spec: &ModelSpec,
+    trained_with: Option<&InputNormalization>,
 ) -> Result<ImageSettings, ConfigError> {
     let raw::Size(height, width) = raw.size;
     if raw.channels != 1 && raw.channels != 3 {
@@ -326,10 +345,18 @@ pub(super) fn image(
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
-    let (mean, std) = normalization(keys, &raw.normalization, raw.channels, spec)?;
     if let Some(raw::Size(rows, columns)) = raw.crop {
         keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
     }
+    let trained_with = trained_with.map(|n| n.channels(raw.channels));
+    let InputNormalization { mean, std } = match (&raw.normalization, trained_with) {
+        (raw::Normalization::Named(name), Some(weights)) if name == "auto" => weights,
+        (chosen, weights) => {
+            let chosen = normalization(keys, chosen, raw.channels, spec)?;
+            agree(keys, &chosen, weights.as_ref())?;
+            chosen
+        }
+    };
     Ok(ImageSettings {
         height,
         width,
@@ -342,12 +369,29 @@ pub(super) fn image(
     })
 }
 
+/// Pretrained weights on another input than theirs start from features that mean nothing.
+fn agree(
+    keys: &Keys<'_>,
+    chosen: &InputNormalization,
+    weights: Option<&InputNormalization>,
+) -> Result<(), ConfigError> {
+    match weights {
+        Some(weights) if !weights.agrees(chosen) => Err(keys.refuse(
+            "image.normalization",
+            format!(
+                "this is {chosen}, but the weights of model.pretrained were trained with {weights}: leave it at \"auto\" to take theirs"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn normalization(
     keys: &Keys<'_>,
     raw: &raw::Normalization,
     channels: usize,
     spec: &ModelSpec,
-) -> Result<(Vec<f32>, Vec<f32>), ConfigError> {
+) -> Result<InputNormalization, ConfigError> {
     const KEY: &str = "image.normalization";
     let chosen = match raw {
         raw::Normalization::Values { mean, std } => {
@@ -361,7 +405,10 @@ fn normalization(
                     format!("mean and std need {channels} finite numbers each, std above 0"),
                 ));
             }
-            return Ok((mean.clone(), std.clone()));
+            return Ok(InputNormalization {
+                mean: mean.clone(),
+                std: std.clone(),
+            });
         }
         raw::Normalization::Named(name) => match name.as_str() {
             "auto" => spec.normalization().map_err(|e| {
@@ -376,7 +423,7 @@ fn normalization(
             }
         },
     };
-    Ok(chosen.channels(channels).into_iter().unzip())
+    Ok(InputNormalization::from(chosen).channels(channels))
 }
 
 pub(super) fn policy(

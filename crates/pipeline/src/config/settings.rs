@@ -168,7 +168,12 @@ pub(super) fn checked(
     let augment = table(&tree, "augment")?;
     check::augment(&keys, &augment)?;
     check::train(&keys, &train)?;
-    let image = check::image(&keys, image, &model)?;
+    let pretrained = extra
+        .pretrained
+        .map(|path| paths.weights("model.pretrained", &path))
+        .transpose()?;
+    let trained_with = check::trained_with(&keys, &model, pretrained.as_deref())?;
+    let image = check::image(&keys, image, &model, trained_with.as_ref())?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
@@ -184,13 +189,6 @@ pub(super) fn checked(
     let spec = check::spec(&model, &train, masks, data.index.classes.len());
     let graph = check::model(&keys, &spec, &image)?;
     check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
-    let pretrained = extra
-        .pretrained
-        .map(|path| paths.existing("model.pretrained", &path))
-        .transpose()?;
-    if pretrained.is_some() {
-        check::pretrained(&keys, &model, &graph)?;
-    }
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
@@ -475,6 +473,15 @@ impl Paths<'_> {
         })
     }
 
+    /// A weights file, or the name of known weights that have been fetched.
+    fn weights(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        let fetched = hub::find(path)
+            .ok()
+            .and_then(|known| hub::cached(known, &hub::default_cache()));
+        self.existing(key, path)
+            .or_else(|error| fetched.ok_or(error))
+    }
+
     fn existing(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
         let node = self.tree.get(key);
         let from_option = node.is_some_and(|n| matches!(n.origin, Origin::Option(_)));
@@ -495,6 +502,9 @@ impl Paths<'_> {
             ("data.dir", _) => format!(
                 "no data folder at {}; see data/README.md for how to get the data, or pass --data DIR",
                 full.display()
+            ),
+            ("model.pretrained", name) if hub::find(name).is_ok() => format!(
+                "{name} is known, but has not been fetched: run `cargo xtask weights fetch {name}`"
             ),
             ("model.pretrained", _) => format!(
                 "no weights file at {}; leave the key out to start from random weights",

@@ -63,13 +63,12 @@ pub(super) fn headline(metrics: &SegmentationMetrics) -> String {
 
 fn judged(metrics: &SegmentationMetrics) -> String {
     let test = &metrics.test;
-    let mut text = format!("{} were segmented", count(test.n, "test image"));
+    let mut text = count(test.n, "test image");
     if let Some(patients) = test.groups.filter(|patients| *patients < test.n) {
-        text += &format!(
-            " of {}, who are drawn whole for the intervals",
-            count(patients, "patient")
-        );
+        let patients = count(patients, "patient");
+        text += &format!(" of {patients} (drawn whole for the intervals)");
     }
+    text += " were segmented";
     text += match metrics.tiles {
         1 => ", each as a whole and brought back to its own size.".into(),
         tiles => {

@@ -1,0 +1,62 @@
+//! Where fetched files lie, and the record beside each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::io;
+use crate::{HubError, Known, sha256};
+
+const FOLDER: &str = "eff-unet/weights";
+
+/// `$XDG_CACHE_HOME/eff-unet/weights`, else under `~/.cache` (on Windows `%LOCALAPPDATA%`).
+pub fn default_cache() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+    let base = variable("XDG_CACHE_HOME")
+        .or_else(|| variable("LOCALAPPDATA"))
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    base.unwrap_or_else(|| PathBuf::from(".cache")).join(FOLDER)
+}
+
+/// The file of known weights, if it has been fetched into this cache.
+pub fn cached(known: &Known, cache: &Path) -> Option<PathBuf> {
+    let path = place(known, cache);
+    (path.is_file() && record_path(&path).is_file()).then_some(path)
+}
+
+pub(crate) fn place(known: &Known, cache: &Path) -> PathBuf {
+    cache.join(format!("{}.safetensors", known.name))
+}
+
+/// What is written beside a file.
+pub(crate) type Record = BTreeMap<String, String>;
+
+/// Key of the checksum.
+pub(crate) const SHA256: &str = "sha256";
+
+/// The record of a file in the cache whose bytes still are what it says.
+pub(crate) fn intact(path: &Path) -> Result<Option<Record>, HubError> {
+    let text = fs::read_to_string(record_path(path)).unwrap_or_default();
+    let record: Record = serde_json::from_str(&text).unwrap_or_default();
+    match record.get(SHA256) {
+        Some(sum) if path.is_file() && sha256::of_file(path)? == *sum => Ok(Some(record)),
+        _ => Ok(None),
+    }
+}
+
+/// Puts a complete download in its place. The record goes first: a file without one would be taken for another's.
+pub(crate) fn keep(part: &Path, path: &Path, record: &Record) -> Result<(), HubError> {
+    let beside = record_path(path);
+    let temporary = beside.with_extension("json.tmp");
+    let text = serde_json::to_string_pretty(record).unwrap_or_default();
+    fs::write(&temporary, text).map_err(io("write", &temporary))?;
+    fs::rename(&temporary, &beside).map_err(io("write", &beside))?;
+    fs::rename(part, path).map_err(io("write", path))
+}
+
+fn record_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".json");
+    path.with_file_name(name)
+}

@@ -1,0 +1,435 @@
+//! Downloads from a stand-in of the hub on 127.0.0.1.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hub::{Fetched, HubError, Known, Request, fetch, known};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const KNOWN: Known = Known {
+    name: "toy.v1",
+    encoder: "efficientnet_b0",
+    repo: "owner/toy",
+    file: "model.safetensors",
+    revision: "main",
+    sha256: None,
+    licence: "Apache-2.0",
+    mean: [0.5; 3],
+    std: [0.5; 3],
+};
+
+/// How the stand-in behaves.
+#[derive(Clone, Copy, Default)]
+struct Manner {
+    /// Answers the repository's address with this instead.
+    status: Option<u16>,
+    /// Breaks each connection after so many bytes of the file.
+    breaks_after: Option<usize>,
+    /// Falls silent after so many bytes of the file, and leaves the connection open.
+    stalls_after: Option<usize>,
+    /// Sends the whole file whatever range is asked for.
+    ignores_ranges: bool,
+    /// Sends other bytes than the sum promises.
+    wrong_bytes: bool,
+    /// Says no sum.
+    no_sum: bool,
+}
+
+/// Serves one file as the hub does: a redirect with the headers, then storage.
+struct Server {
+    endpoint: String,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(manner: Manner, file: Vec<u8>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let log = Arc::new(Mutex::new(vec![]));
+        let seen = log.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = answer(stream.unwrap(), manner, &file, &seen);
+            }
+        });
+        Server { endpoint, log }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+}
+
+/// One request a connection.
+fn answer(
+    mut stream: TcpStream,
+    manner: Manner,
+    file: &[u8],
+    log: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let (mut parts, mut from) = (first.split(' '), None);
+    let (method, target) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    for line in lines {
+        let line = line?;
+        if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
+            from = range.trim_end_matches('-').parse::<usize>().ok();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    log.lock()
+        .unwrap()
+        .push(format!("{method} {target} {}", from.unwrap_or(0)));
+    if target.starts_with("/owner/toy/resolve/") {
+        let sum = sum(file);
+        let headers = match manner.no_sum {
+            true => "ETag: \"0123456789\"\r\n".into(),
+            false => format!(
+                "X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {}\r\nX-Repo-Commit: abc123\r\n",
+                file.len()
+            ),
+        };
+        return match manner.status {
+            Some(status) => write!(
+                stream,
+                "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ),
+            None => write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: /storage/file\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            ),
+        };
+    }
+    let from = from.filter(|_| !manner.ignores_ranges);
+    let body: Vec<u8> = file[from.unwrap_or(0)..]
+        .iter()
+        .map(|b| b ^ u8::from(manner.wrong_bytes))
+        .collect();
+    let status = match from {
+        Some(from) => format!(
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{}",
+            file.len() - 1,
+            file.len()
+        ),
+        None => "200 OK".into(),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
+    if method == "GET" {
+        let end = manner.breaks_after.or(manner.stalls_after);
+        let end = end.unwrap_or(usize::MAX).min(body.len());
+        stream.write_all(&body[..end])?;
+        if manner.stalls_after.is_some() && end < body.len() {
+            // Until the other side gives up and closes.
+            let _ = std::io::Read::read(&mut stream, &mut [0]);
+        }
+    }
+    Ok(())
+}
+
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+fn file() -> Vec<u8> {
+    (0..100_000u32).flat_map(|i| i.to_le_bytes()).collect()
+}
+
+fn request<'a>(server: &Server, cache: &'a Path) -> Request<'a> {
+    Request {
+        endpoint: server.endpoint.clone(),
+        record: BTreeMap::from([("encoder".into(), "efficientnet_b0".into())]),
+        ..Request::new(&KNOWN, cache)
+    }
+}
+
+fn run(request: &Request<'_>) -> Result<Fetched, HubError> {
+    fetch(request, &mut |_, _| ControlFlow::Continue(()))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_arrives_whole_and_only_once() {
+    let (server, cache) = (
+        Server::start(Manner::default(), file()),
+        TempDir::new().unwrap(),
+    );
+    let mut last = (0, 0);
+    let fetched = fetch(&request(&server, cache.path()), &mut |done, total| {
+        last = (done, total);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(last, (400_000, 400_000));
+    assert_eq!(fs::read(&fetched.path).unwrap(), file());
+    assert_eq!(
+        (fetched.sha256.as_str(), fetched.cached),
+        (sum(&file()).as_str(), false)
+    );
+    assert_eq!(
+        names(cache.path()),
+        ["toy.v1.safetensors", "toy.v1.safetensors.json"]
+    );
+    let record = fs::read_to_string(cache.path().join("toy.v1.safetensors.json")).unwrap();
+    for part in [
+        &fetched.sha256,
+        "abc123",
+        "owner/toy/model.safetensors",
+        "Apache-2.0",
+        "efficientnet_b0",
+    ] {
+        assert!(record.contains(part), "{record}");
+    }
+    assert_eq!(
+        server.requests().len(),
+        4,
+        "HEAD and GET, each with a redirect"
+    );
+
+    let again = run(&request(&server, cache.path())).unwrap();
+    assert!(again.cached && again.path == fetched.path);
+    assert_eq!(server.requests(), [""; 0], "what is there is not asked for");
+    assert_eq!(
+        hub::cached(&KNOWN, cache.path()),
+        Some(fetched.path.clone())
+    );
+
+    fs::write(&fetched.path, "damaged").unwrap();
+    assert!(!run(&request(&server, cache.path())).unwrap().cached);
+    assert_eq!(fs::read(&fetched.path).unwrap(), file());
+}
+
+#[test]
+fn a_broken_download_goes_on() {
+    let manner = Manner {
+        breaks_after: Some(150_000),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(manner, file()), TempDir::new().unwrap());
+    let fetched = run(&request(&server, cache.path())).unwrap();
+    assert_eq!(fs::read(fetched.path).unwrap(), file());
+    let starts: Vec<String> = server
+        .requests()
+        .into_iter()
+        .filter_map(|r| r.strip_prefix("GET /storage/file ").map(str::to_owned))
+        .collect();
+    assert_eq!(starts, ["0", "150000", "300000"]);
+}
+
+#[test]
+fn a_hopeless_connection_keeps_what_it_got() {
+    let slow = Manner {
+        breaks_after: Some(50_000),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(slow, file()), TempDir::new().unwrap());
+    let text = run(&request(&server, cache.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("broke off at 200000 of 400000 bytes"),
+        "{text}"
+    );
+    assert!(
+        run(&request(&server, cache.path())).is_ok(),
+        "the next call goes on"
+    );
+}
+
+#[test]
+fn a_silent_connection_is_given_up_and_the_download_goes_on() {
+    let silent = Manner {
+        stalls_after: Some(150_000),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(silent, file()), TempDir::new().unwrap());
+    let request = Request {
+        stall: Duration::from_millis(200),
+        ..request(&server, cache.path())
+    };
+    let started = Instant::now();
+    let fetched = run(&request).unwrap();
+    assert_eq!(fs::read(fetched.path).unwrap(), file());
+    let gets = server
+        .requests()
+        .into_iter()
+        .filter(|r| r.starts_with("GET /storage"));
+    assert_eq!(gets.count(), 3);
+    // Two silences of 200 ms; without a limit it would not end at all.
+    assert!(started.elapsed() < Duration::from_secs(20));
+
+    let mute = Manner {
+        stalls_after: Some(0),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(mute, file()), TempDir::new().unwrap());
+    let request = Request {
+        stall: Duration::from_millis(50),
+        ..self::request(&server, cache.path())
+    };
+    let text = run(&request).unwrap_err().to_string();
+    assert!(
+        text.contains("broke off at 0 of 400000 bytes") && text.contains("timeout"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_without_ranges_starts_again() {
+    let (server, cache) = (
+        Server::start(
+            Manner {
+                ignores_ranges: true,
+                ..Manner::default()
+            },
+            file(),
+        ),
+        TempDir::new().unwrap(),
+    );
+    let stopped = fetch(&request(&server, cache.path()), &mut |_, _| {
+        ControlFlow::Break(())
+    });
+    assert!(matches!(stopped, Err(HubError::Stopped)));
+    assert_eq!(names(cache.path()).len(), 1, "the part is kept");
+    let fetched = run(&request(&server, cache.path())).unwrap();
+    assert_eq!(fs::read(fetched.path).unwrap(), file());
+}
+
+#[test]
+fn wrong_bytes_are_not_kept() {
+    let wrong = Manner {
+        wrong_bytes: true,
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(wrong, file()), TempDir::new().unwrap());
+    let text = run(&request(&server, cache.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains(&sum(&file())) && text.contains("the hub's header"),
+        "{text}"
+    );
+    assert_eq!(names(cache.path()), [""; 0]);
+}
+
+#[test]
+fn sums_are_demanded_before_the_download() {
+    let (server, cache) = (
+        Server::start(Manner::default(), file()),
+        TempDir::new().unwrap(),
+    );
+    let mut request = request(&server, cache.path());
+    request.sha256 = Some("0".repeat(64));
+    let text = run(&request).unwrap_err().to_string();
+    assert!(text.contains("--sha256"), "{text}");
+    assert!(server.requests().iter().all(|r| r.starts_with("HEAD")));
+    request.sha256 = Some(sum(&file()).to_uppercase());
+    run(&request).unwrap();
+
+    let silent = Server::start(
+        Manner {
+            no_sum: true,
+            ..Manner::default()
+        },
+        file(),
+    );
+    let cache = TempDir::new().unwrap();
+    let mut request = self::request(&silent, cache.path());
+    let text = run(&request).unwrap_err().to_string();
+    assert!(text.contains("without a SHA-256"), "{text}");
+    request.sha256 = Some(sum(&file()));
+    run(&request).unwrap();
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let check = |request: &Request<'_>, expected: &[&str]| {
+        let text = run(request).unwrap_err().to_string();
+        for part in expected {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    let cache = TempDir::new().unwrap();
+    for (status, expected) in [
+        (404, "no such repository"),
+        (401, "login"),
+        (503, "try again later"),
+    ] {
+        let server = Server::start(
+            Manner {
+                status: Some(status),
+                ..Manner::default()
+            },
+            file(),
+        );
+        check(
+            &request(&server, cache.path()),
+            &[
+                &format!("/owner/toy/resolve/main/model.safetensors answers {status}"),
+                expected,
+            ],
+        );
+    }
+    // A port that nobody listens on: bound, and closed again.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut nowhere = Request::new(&KNOWN, cache.path());
+    nowhere.endpoint = format!("http://{port}");
+    check(&nowhere, &["no answer from", "Is there a connection?"]);
+
+    let server = Server::start(Manner::default(), file());
+    let taken = cache.path().join("file");
+    fs::write(&taken, "").unwrap();
+    check(&request(&server, &taken), &["cannot create", "file"]);
+}
+
+#[test]
+fn names_are_unique_and_found() {
+    let mut names: Vec<&str> = known().iter().map(|k| k.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), known().len());
+    assert_eq!(
+        hub::find("tf_efficientnet_lite1.in1k").unwrap().mean,
+        [0.5; 3]
+    );
+    let text = hub::find("tf_efficientnet_lite1_in1k")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("did you mean \"tf_efficientnet_lite1.in1k\"?"),
+        "{text}"
+    );
+}

@@ -1,0 +1,86 @@
+//! The container before PyTorch 1.6: five pickles (a magic number, the protocol, the machine, the object, the keys of
+//! its storages), then each storage as a count of elements and its numbers.
+
+use std::rc::Rc;
+
+use super::super::Tensors;
+use super::machine::{self, Pickle};
+use super::storage::Storages;
+use super::value::{StorageRef, Value};
+use super::{Problem, Result, damaged, state_dict};
+
+/// 0x1950a86a20f9469cfc6c as a pickle of protocol 2.
+const START: [u8; 15] = [
+    0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
+];
+
+/// Any pickle is taken for one of these, so that a bare one gets an answer that fits it.
+pub(super) fn is_legacy(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x80, 2..=5, ..])
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<Tensors> {
+    if !bytes.starts_with(&START) {
+        return Err(Problem::Unsupported(
+            "it is a pickle, but not one of torch.save's".into(),
+        ));
+    }
+    let mut at = START.len();
+    let mut next = || -> Result<Pickle> {
+        let pickle = machine::run(bytes.get(at..).unwrap_or_default())?;
+        at += pickle.len;
+        Ok(pickle)
+    };
+    let (_protocol, machine) = (next()?, next()?);
+    check_order(&machine)?;
+    let (object, keys) = (next()?, next()?);
+    let storages = places(bytes, at, &object, &keys)?;
+    state_dict::tensors(&object, &storages)
+}
+
+fn check_order(machine: &Pickle) -> Result<()> {
+    let entries = machine.arena.entries(&machine.root).unwrap_or_default();
+    let big = |(key, value): &(Value, Value)| {
+        matches!(key, Value::Text(k) if k.as_ref() == "little_endian")
+            && *value == Value::Bool(false)
+    };
+    match entries.iter().any(big) {
+        true => Err(Problem::Unsupported("its numbers are big-endian".into())),
+        false => Ok(()),
+    }
+}
+
+/// Storages stand behind the pickles in the order of the keys.
+fn places<'a>(
+    bytes: &'a [u8],
+    mut at: usize,
+    object: &Pickle,
+    keys: &Pickle,
+) -> Result<Storages<'a>> {
+    let mut storages = Storages::new(bytes);
+    for key in keys.arena.items(&keys.root).unwrap_or_default() {
+        let Some(storage) = named(object, key) else {
+            return damaged("a storage belongs to no tensor");
+        };
+        let stored = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>);
+        let start = at + 8;
+        let end = storage
+            .size_of(storage.len)
+            .and_then(|len| start.checked_add(len));
+        match (stored, end) {
+            (Some(stored), Some(end))
+                if u64::from_le_bytes(*stored) == storage.len as u64 && end <= bytes.len() =>
+            {
+                storages.insert(&storage.key, start..end);
+                at = end;
+            }
+            _ => return damaged(format!("storage {} is cut short", storage.key)),
+        }
+    }
+    Ok(storages)
+}
+
+fn named<'p>(object: &'p Pickle, key: &Value) -> Option<&'p Rc<StorageRef>> {
+    let Value::Text(key) = key else { return None };
+    object.storages.iter().find(|s| s.key == key.as_ref())
+}

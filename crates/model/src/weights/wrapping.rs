@@ -1,0 +1,27 @@
+//! Prefixes that wrappers put in front of a model's names: `DataParallel`, `torch.compile`, Lightning modules.
+
+use super::file::Tensors;
+
+const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "net."];
+
+/// Takes the prefixes off, however many are nested, and notes them. A wrapper may have a few tensors of its own (a
+/// loss, the input's mean) beside the model's, so most names are enough; theirs stay as they are.
+pub(super) fn strip(tensors: &mut Tensors) {
+    while let Some(prefix) = PREFIXES.into_iter().find(|p| is_wrapper(tensors, p)) {
+        for entry in &mut tensors.entries {
+            if let Some(rest) = entry.name.strip_prefix(prefix) {
+                entry.name = rest.into();
+            }
+        }
+        tensors.unwrapped.push(prefix.into());
+    }
+}
+
+fn is_wrapper(tensors: &Tensors, prefix: &str) -> bool {
+    let wrapped = tensors
+        .entries
+        .iter()
+        .filter(|t| t.name.starts_with(prefix))
+        .count();
+    2 * wrapped > tensors.entries.len()
+}
