@@ -11,7 +11,7 @@ use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFr
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Engine, EngineError, Images, Precision, Value};
+use crate::engine::{Device, Engine, EngineError, Images, Precision, Value};
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
@@ -135,6 +135,15 @@ impl Network {
     pub fn with_precision(self, precision: Precision) -> Self {
         lock(&self.trunk).engine = Box::new(CpuEngine::new(self.graph.clone(), precision));
         self
+    }
+
+    /// The same network on a device.
+    ///
+    /// # Errors
+    /// What a GPU lacks; none on the CPU.
+    pub fn on(self, device: Device, precision: Precision) -> Result<Self, NetworkError> {
+        let engine = device.engine(self.graph.clone(), precision)?;
+        Ok(self.with_engine(engine))
     }
 
     /// The same network on another engine, which must be of the same graph.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use cuda_host::Host;
 use kernels::{Activation, Nhwc, Padding, Precision};
 use model::engine::cpu::CpuEngine;
-use model::engine::cuda::CudaEngine;
+use model::engine::cuda::driver::Dry;
+use model::engine::cuda::{CudaEngine, check as check_device};
 use model::engine::{Engine, Images, Value};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
 use model::rng::Rng;
@@ -446,4 +447,17 @@ fn an_output_named_twice() {
     g.publish("one", x);
     g.publish("two", x);
     check("twice", &g.finish(1).unwrap(), 2, (4, 4), 1e-4);
+}
+
+/// What a GPU must pass before it is trusted passes here, and a device that computes something else does not.
+#[test]
+fn a_device_is_checked_before_it_is_trusted() {
+    let Some(host) = Host::new() else {
+        return;
+    };
+    check_device(Box::new(host)).unwrap();
+    let error = check_device(Box::new(Dry::default()))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("as the CPU does"), "{error}");
 }

@@ -5,6 +5,9 @@
 pub mod cpu;
 pub mod cuda;
 
+mod device;
+
+pub use device::{Choice, Device};
 use kernels::Nhwc;
 pub use kernels::Precision;
 

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod kernels;
 pub mod layout;
 
+mod check;
 mod conv;
 mod elementwise;
 mod norm;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use ::kernels::{Precision, batch_norm};
 
+pub use self::check::check;
 use self::driver::{Address, DeviceError, Driver, Gpu};
 use self::layout::Layout;
 use self::pass::Pass;
@@ -63,12 +65,7 @@ impl CudaEngine {
     /// # Errors
     /// No driver, GPU or compiler on this machine, or a precision that is not there yet.
     pub fn new(graph: Arc<Graph>, precision: Precision) -> Result<Self, EngineError> {
-        if precision != Precision::F32 {
-            let why = format!(
-                "the CUDA engine computes in f32 and has no {precision} yet: use precision f32, or the device cpu"
-            );
-            return Err(DeviceError::Unsupported(why).into());
-        }
+        supports(precision)?;
         Ok(Self::with_driver(graph, Box::new(Gpu::new()?)))
     }
 
@@ -323,6 +320,19 @@ impl Engine for CudaEngine {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the engine computes in a precision.
+///
+/// # Errors
+/// All but f32, with what to do.
+pub fn supports(precision: Precision) -> Result<(), DeviceError> {
+    match precision {
+        Precision::F32 => Ok(()),
+        other => Err(DeviceError::Unsupported(format!(
+            "the CUDA engine computes in f32 and has no {other} yet: use precision f32, or the device cpu"
+        ))),
     }
 }
 
