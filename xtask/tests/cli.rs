@@ -121,9 +121,17 @@ fn mistakes_end_with_a_code_and_a_hint() {
         &["96x96 and 128x128"],
     );
     check(
-        &["pipeline", "pneumonia", "--demo", "--device", "cuda"],
+        &[
+            "pipeline",
+            "pneumonia",
+            "--demo",
+            "--device",
+            "cuda",
+            "--set",
+            "pipeline.precision=bf16",
+        ],
         1,
-        &["no CUDA engine", "--device cpu"],
+        &["device \"cuda\"", "no bf16 yet"],
     );
     check(
         &[

@@ -1,4 +1,5 @@
-//! The CUDA engine, run on the host (`cuda_host`), against the CPU engine: operation by operation, network by network.
+//! The CUDA engine, run on the host (`cuda_host`) and on a GPU where there is one, against the CPU engine: operation by
+//! operation, network by network.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,8 +10,9 @@ mod cuda_host;
 
 use std::sync::Arc;
 
-use cuda_host::Host;
+use cuda_host::{Host, gpu};
 use kernels::{Activation, Nhwc, Padding, Precision};
+use model::build::{ModelSpec, architectures, build};
 use model::engine::cpu::CpuEngine;
 use model::engine::cuda::driver::Dry;
 use model::engine::cuda::{CudaEngine, check as check_device};
@@ -69,26 +71,42 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| rng.normal()).collect()
 }
 
-fn host(graph: &Graph, reverse: bool) -> Option<CudaEngine> {
-    let mut host = Host::new()?;
-    host.reverse = reverse;
-    Some(CudaEngine::with_driver(
-        Arc::new(graph.clone()),
-        Box::new(host),
-    ))
+/// Each device twice: what must give the same bits. The host's second runs blocks and threads last to first.
+fn devices(graph: &Graph) -> Vec<(&'static str, [CudaEngine; 2])> {
+    let engine = |driver| CudaEngine::with_driver(Arc::new(graph.clone()), driver);
+    let host = |reverse| {
+        let mut host = Host::new()?;
+        host.reverse = reverse;
+        Some(engine(Box::new(host)))
+    };
+    let gpu = || gpu().map(|gpu| engine(Box::new(gpu)));
+    let pairs = [
+        ("host", host(false).zip(host(true))),
+        ("GPU", gpu().zip(gpu())),
+    ];
+    let there = |(name, pair): (_, Option<(_, _)>)| pair.map(|(a, b)| (name, [a, b]));
+    pairs.into_iter().filter_map(there).collect()
 }
 
 /// The same values, gradients and running statistics as the CPU engine within `tolerance` of each tensor's scale, and the
-/// same bits whatever the order in which blocks and threads run.
+/// same bits when run again, whatever the order in which blocks and threads run.
 fn check(name: &str, graph: &Graph, n: usize, size: (usize, usize), tolerance: f32) {
-    let (Some(mut cuda), Some(mut reversed)) = (host(graph, false), host(graph, true)) else {
-        return;
-    };
     let mut cpu = CpuEngine::new(Arc::new(graph.clone()), Precision::F32);
     let expected = run(&mut cpu, graph, n, size);
-    let found = run(&mut cuda, graph, n, size);
-    let values = |r: &Results| [r.inferred.clone(), r.values.clone()].concat();
-    for (i, (a, b)) in values(&found).iter().zip(&values(&expected)).enumerate() {
+    for (device, [mut first, mut second]) in devices(graph) {
+        let name = format!("{device}: {name}");
+        let found = run(&mut first, graph, n, size);
+        check_close(&name, graph, &found, &expected, tolerance);
+        check_same(&name, &found, &run(&mut second, graph, n, size));
+    }
+}
+
+fn values(results: &Results) -> impl Iterator<Item = &Value> {
+    results.inferred.iter().chain(&results.values)
+}
+
+fn check_close(name: &str, graph: &Graph, found: &Results, expected: &Results, tolerance: f32) {
+    for (i, (a, b)) in values(found).zip(values(expected)).enumerate() {
         assert_eq!(a.shape, b.shape, "{name}: value {i}");
         close(&format!("{name}: value {i}"), &a.data, &b.data, tolerance);
     }
@@ -117,12 +135,14 @@ fn check(name: &str, graph: &Graph, n: usize, size: (usize, usize), tolerance: f
             );
         }
     }
-    let again = run(&mut reversed, graph, n, size);
-    for (a, b) in values(&found).iter().zip(&values(&again)) {
+}
+
+fn check_same(name: &str, a: &Results, b: &Results) {
+    for (a, b) in values(a).zip(values(b)) {
         same(name, &a.data, &b.data);
     }
     for group in Group::TRAINABLE {
-        same(name, found.grads.group(group), again.grads.group(group));
+        same(name, a.grads.group(group), b.grads.group(group));
     }
 }
 
@@ -452,12 +472,94 @@ fn an_output_named_twice() {
 /// What a GPU must pass before it is trusted passes here, and a device that computes something else does not.
 #[test]
 fn a_device_is_checked_before_it_is_trusted() {
-    let Some(host) = Host::new() else {
-        return;
-    };
-    check_device(Box::new(host)).unwrap();
+    if let Some(host) = Host::new() {
+        check_device(Box::new(host)).unwrap();
+    }
+    if let Some(gpu) = gpu() {
+        check_device(Box::new(gpu)).unwrap();
+    }
     let error = check_device(Box::new(Dry::default()))
         .unwrap_err()
         .to_string();
     assert!(error.contains("as the CPU does"), "{error}");
+}
+
+fn network(name: &str, spec: &ModelSpec, size: usize) {
+    let spec = ModelSpec {
+        in_channels: 1,
+        ..spec.clone()
+    };
+    let graph = build(&spec).unwrap();
+    let shape = Nhwc {
+        n: 2,
+        h: size,
+        w: size,
+        c: 1,
+    };
+    let data = normal(shape.len(), 1);
+    let x = Images { data: &data, shape };
+    let outputs: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
+    let params = ParamStore::initialized(&graph, 3);
+    let infer = |engine: &mut dyn Engine| engine.infer(&params, x, &outputs).unwrap();
+    let expected = infer(&mut CpuEngine::new(Arc::new(graph.clone()), Precision::F32));
+    for (device, [mut first, mut second]) in devices(&graph) {
+        let (found, again) = (infer(&mut first), infer(&mut second));
+        for (((a, b), again), (output, _)) in
+            found.iter().zip(&expected).zip(&again).zip(&graph.outputs)
+        {
+            close(
+                &format!("{device}: {name}: {output}"),
+                &a.data,
+                &b.data,
+                1e-3,
+            );
+            same(name, &a.data, &again.data);
+        }
+    }
+}
+
+/// Each family of encoders and each decoder, all published values.
+#[test]
+fn encoders_and_decoders_infer_as_on_the_cpu() {
+    for (encoder, decoder) in [
+        ("efficientnet_b0", "unetpp"),
+        ("tf_efficientnet_b0", "unet"),
+        ("efficientnet_lite0", "unet"),
+        ("tf_efficientnet_lite0", "unetpp"),
+    ] {
+        let spec = ModelSpec {
+            encoder: Some(encoder.into()),
+            decoder: Some(decoder.into()),
+            ..ModelSpec::default()
+        };
+        network(&format!("{encoder} {decoder}"), &spec, 32);
+    }
+}
+
+#[test]
+fn whole_networks_infer_as_on_the_cpu() {
+    for entry in architectures().iter().skip(1) {
+        let narrow = ModelSpec {
+            architecture: entry.name.into(),
+            head: if entry.name == "tpcuar_classifier" {
+                "bottleneck"
+            } else {
+                "article"
+            }
+            .into(),
+            ..ModelSpec::default()
+        };
+        let wide = narrow.clone();
+        let narrow = ModelSpec {
+            base_channels: Some(8),
+            ..narrow
+        };
+        let spec = if build(&narrow).is_ok() { narrow } else { wide };
+        let size = if entry.name == "unet_2015_valid" {
+            188
+        } else {
+            32
+        };
+        network(entry.name, &spec, size);
+    }
 }

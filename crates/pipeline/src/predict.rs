@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Placement};
-use model::engine::Precision;
+use model::engine::{Device, Precision};
 use model::graph::Hwc;
 use report::{OVERLAY_THRESHOLD, Plane, overlay};
 use serde::Serialize;
@@ -123,7 +123,7 @@ impl Predictor {
     pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
         let path = crate::trained::find(run_or_checkpoint)?;
         Ok(Predictor {
-            trained: Trained::load(&path, Precision::F32)?,
+            trained: Trained::load_on(&path, Device::Cpu, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
         })
     }

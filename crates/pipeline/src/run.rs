@@ -45,6 +45,7 @@ pub fn run(
         fresh(request, &settings)?
     };
     progress.say(format!("{} in {}", settings.name, run.path().display()));
+    progress.say(format!("device: {}", settings.device.words));
     let mut record = run.record()?;
     let mut context = Context::new(&settings, &run, progress, interrupt);
     let total = settings.stages.len();
@@ -104,7 +105,7 @@ fn fresh(request: &Request, settings: &Settings) -> Result<RunDir> {
         pipeline: settings.name.clone(),
         version: crate::VERSION.into(),
         seed: settings.seed,
-        device: "cpu".into(),
+        device: settings.device.device.to_string(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         ..RunRecord::default()
     };

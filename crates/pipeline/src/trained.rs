@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Loader};
 use metrics::Temperature;
 use model::checkpoint::{Checkpoint, Meta, Preprocessing};
-use model::engine::Images;
-use model::engine::Precision;
+use model::engine::{Device, Images, Precision};
 use model::graph::{Graph, Hwc, Op};
 use model::network::Network;
 
+use crate::config::Settings;
 use crate::interrupt::Interrupt;
 use crate::progress::Job;
 
@@ -75,13 +75,18 @@ pub(crate) struct Input<'a> {
 }
 
 impl Trained {
-    /// Reads a checkpoint file, to run in a precision.
+    /// Reads a checkpoint file, to run where and in which precision a pipeline says.
     ///
     /// # Errors
-    /// The file is absent, damaged, or of another kind.
-    pub(crate) fn load(path: &Path, precision: Precision) -> Result<Self> {
+    /// The file is absent, damaged, or of another kind; the device is not there.
+    pub(crate) fn load(path: &Path, settings: &Settings) -> Result<Self> {
+        Self::load_on(path, settings.device.device, settings.precision)
+    }
+
+    /// As [`Trained::load`], with a device and a precision.
+    pub(crate) fn load_on(path: &Path, device: Device, precision: Precision) -> Result<Self> {
         let (network, meta) = Checkpoint::load(path)?.into_network();
-        let network = network.with_precision(precision);
+        let network = network.on(device, precision)?;
         let supervised = meta
             .extra
             .get(extra::MAP)

@@ -41,8 +41,9 @@ impl Device {
         match name {
             "cpu" => Some(Ok(Choice::cpu("cpu".into()))),
             "cuda" => Some(Choice::cuda(precision)),
-            "auto" => Some(Ok(Choice::cuda(precision)
-                .unwrap_or_else(|why| Choice::cpu(format!("cpu (cuda: {why})"))))),
+            "auto" => Some(Ok(Choice::cuda(precision).unwrap_or_else(|why| {
+                Choice::cpu(format!("cpu (cuda: {})", brief(&why)))
+            }))),
             _ => None,
         }
     }
@@ -80,6 +81,16 @@ impl Choice {
             device: Device::Cuda,
             words,
         })
+    }
+}
+
+/// Why it is not the GPU, without the remedy: who runs `auto` may want none.
+fn brief(why: &EngineError) -> String {
+    match why {
+        EngineError::Device(DeviceError::Library { library, .. }) => {
+            format!("{library} was not found")
+        }
+        other => other.to_string(),
     }
 }
 

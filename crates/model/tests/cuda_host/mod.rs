@@ -1,5 +1,5 @@
 //! A driver that runs the CUDA kernels on the host: the very text that NVRTC compiles, built by the host's C++ compiler
-//! behind `shim.hpp` and launched with the engine's own geometry and arguments.
+//! behind `shim.hpp` and launched with the engine's own geometry and arguments. Where there is a GPU, tests run on it too.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -15,10 +15,10 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use libloading::{Library, Symbol};
-use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Launch};
+use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Gpu, Launch};
 use model::engine::cuda::{CudaEngine, kernels};
 use model::graph::Graph;
 use model::network::Network;
@@ -65,9 +65,12 @@ fn build() -> Option<Library> {
         "-shared",
         "-fPIC",
     ];
+    let more = std::env::var("CXXFLAGS").unwrap_or_default(); // such as those of a sanitizer
     let output = Command::new(&compiler)
         .args(flags)
-        .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror", "-o"])
+        .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"])
+        .args(more.split_whitespace())
+        .arg("-o")
         .args([&built, &source])
         .output()
         .unwrap();
@@ -175,14 +178,25 @@ impl Driver for Host {
     }
 }
 
-/// The same network on every engine that this machine can run: the CPU's, and CUDA's on the host.
+/// The GPU, where this machine has one; said once where not.
+pub fn gpu() -> Option<Gpu> {
+    static SAID: Once = Once::new();
+    Gpu::new()
+        .map_err(|why| SAID.call_once(|| eprintln!("skipped on a GPU: {why}")))
+        .ok()
+}
+
+/// The same network on every engine that this machine can run: the CPU's, CUDA's on the host, and CUDA's on a GPU.
 pub fn engines(graph: &Graph, store: &ParamStore) -> Vec<Network> {
     let network = || Network::with_store(graph.clone(), store.clone());
-    let cuda = |host: Host| {
-        let engine = CudaEngine::with_driver(Arc::new(graph.clone()), Box::new(host));
+    let host = Host::new().map(|host| Box::new(host) as Box<dyn Driver>);
+    let gpu = gpu().map(|gpu| Box::new(gpu) as Box<dyn Driver>);
+    let cuda = |driver| {
+        let engine = CudaEngine::with_driver(Arc::new(graph.clone()), driver);
         network().with_engine(Box::new(engine))
     };
+    let devices = host.into_iter().chain(gpu);
     std::iter::once(network())
-        .chain(Host::new().map(cuda))
+        .chain(devices.map(cuda))
         .collect()
 }

@@ -7,6 +7,7 @@ use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
 use dataset::{Dealt, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
 use model::build::{self, ModelSpec};
+use model::engine::{Choice, Device, Precision};
 use model::graph::Graph;
 use model::train::{Task, TrainConfig, TrainError};
 use model::weights::{About, InputNormalization, TensorFile};
@@ -101,14 +102,16 @@ fn unmade(stage: &str, artifact: Artifact) -> String {
     )
 }
 
-/// This build runs on the processor.
-pub(super) fn device(name: &str) -> Result<(), ConfigError> {
-    match name {
-        "auto" | "cpu" => Ok(()),
-        "cuda" => Err(ConfigError::Device(
-            "device \"cuda\": this build has no CUDA engine yet, it runs on the processor only; use --device cpu (or auto)".into(),
-        )),
-        _ => Err(ConfigError::Device(format!("no device \"{name}\"{}; there are: auto, cpu, cuda", did_you_mean(name, &["auto", "cpu", "cuda"])))),
+/// The device of a name, found and tried.
+pub(super) fn device(name: &str, precision: Precision) -> Result<Choice, ConfigError> {
+    match Device::choose(name, precision) {
+        Some(Ok(choice)) => Ok(choice),
+        Some(Err(why)) => Err(ConfigError::Device(format!("device \"{name}\": {why}"))),
+        None => Err(ConfigError::Device(format!(
+            "no device \"{name}\"{}; there are: {}",
+            did_you_mean(name, &Device::NAMES),
+            Device::NAMES.join(", ")
+        ))),
     }
 }
 

@@ -9,7 +9,7 @@ use dataset::{
     SplitPolicy,
 };
 use model::build::ModelSpec;
-use model::engine::Precision;
+use model::engine::{Choice, Precision};
 use model::graph::Graph;
 use model::train::TrainConfig;
 use morphology::BorderWeights;
@@ -30,8 +30,8 @@ pub struct Settings {
     pub title: String,
     /// Decides every random number.
     pub seed: u64,
-    /// `auto` or `cpu`.
-    pub device: String,
+    /// Where networks run.
+    pub device: Choice,
     /// What convolutions multiply.
     pub precision: Precision,
     /// What runs, in order.
@@ -154,7 +154,7 @@ pub(super) fn checked(
     let raw_pipeline: raw::Pipeline = table(&tree, "pipeline")?;
     let keys = Keys { tree: &tree };
     let stages = check::stages(&keys, &raw_pipeline.stages)?;
-    check::device(&raw_pipeline.device)?;
+    let device = check::device(&raw_pipeline.device, raw_pipeline.precision)?;
     let paths = Paths {
         root: &request.root,
         tree: &tree,
@@ -201,7 +201,7 @@ pub(super) fn checked(
         },
         name,
         seed: raw_pipeline.seed,
-        device: raw_pipeline.device,
+        device,
         precision: raw_pipeline.precision,
         stages,
         data,

@@ -16,12 +16,12 @@ use crate::store::{Group, ParamStore};
 /// Of a tensor's largest value; rounding differs by a hundredth of this.
 const TOLERANCE: f32 = 1e-3;
 
-/// Runs inference and a training step of a network of every kernel.
+/// Runs inference and a training step of a network of most operations.
 ///
 /// # Errors
 /// A device that fails, or whose results are not the CPU's.
 pub fn check(driver: Box<dyn Driver>) -> Result<(), EngineError> {
-    let graph = every_kernel().map_err(|e| unlike(&e.to_string()))?;
+    let graph = small_network().map_err(|e| unlike(&e.to_string()))?;
     let graph = Arc::new(graph);
     let found = run(&mut CudaEngine::with_driver(graph.clone(), driver), &graph)?;
     let expected = run(&mut CpuEngine::new(graph.clone(), Precision::F32), &graph)?;
@@ -97,7 +97,7 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
 
 /// Small, but with both tile shapes of the matrix products, inputs read in place, and values with several readers. No
 /// ReLU: at its kink rounding may choose a side.
-fn every_kernel() -> Result<Graph, GraphError> {
+fn small_network() -> Result<Graph, GraphError> {
     let mut g = GraphBuilder::new(2);
     let init = Init::Normal(0.2);
     let same = Padding::Symmetric(1);

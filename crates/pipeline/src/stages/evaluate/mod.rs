@@ -52,7 +52,7 @@ impl Stage for Evaluate {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
         let path = context.run.file(crate::MODEL);
-        let trained = Trained::load(&path, context.settings.precision)?;
+        let trained = Trained::load(&path, context.settings)?;
         let val = scored(context, &data, &trained, Split::Val)?;
         let test = scored(context, &data, &trained, Split::Test)?;
         let baselines = baselines::fit(context, &data)?;

@@ -90,7 +90,7 @@ impl Stage for EvaluateMap {
 
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
-        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings.precision)?;
+        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings)?;
         let settings = &context.settings.evaluate;
         let segmenter = Segmenter::new(&trained, settings.tile_overlap, settings.tta)?;
         let judge = Judge::new(context.settings, &data, trained.map_classes())?;

@@ -86,7 +86,7 @@ impl Stage for Segment {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
         let metrics: Metrics = context.run.read_json("metrics.json")?;
-        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings.precision)?;
+        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings)?;
         if !trained.has_map() {
             bail!(
                 "this network has no class map that training reaches; leave the stage \"segment\" out"

@@ -81,7 +81,8 @@ fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadRepo
         Some(path) => Some(load_encoder(path, &graph, &mut store)?),
         None => None,
     };
-    let network = Network::with_store(graph, store).with_precision(settings.precision);
+    let network =
+        Network::with_store(graph, store).on(settings.device.device, settings.precision)?;
     Ok((network, loaded))
 }
 

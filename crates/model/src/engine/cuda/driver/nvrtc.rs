@@ -50,7 +50,7 @@ pub(super) fn present() -> Result<(), DeviceError> {
     match unsafe { sys::is_culib_present() } {
         true => Ok(()),
         false => Err(DeviceError::Library {
-            library: "NVRTC, CUDA's compiler (libnvrtc.so),",
+            library: "CUDA's compiler NVRTC (libnvrtc.so)",
             remedy: "it comes with the CUDA toolkit or the Python package nvidia-cuda-nvrtc; name its folder in LD_LIBRARY_PATH",
         }),
     }
