@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use model::engine::cuda::driver::{DeviceError, compile};
+use model::engine::cuda::driver::{DeviceError, compile, cubin};
 use model::engine::cuda::kernels;
 
 #[test]
@@ -39,4 +39,32 @@ fn what_does_not_compile_is_an_error_with_the_compilers_words() {
         }
         Ok(_) => panic!("that is no program"),
     }
+}
+
+/// Where this test's child keeps compiled kernels.
+const CHILD: &str = "MODEL_CUDA_CACHE";
+
+/// A second start reads what the first compiled. In a child process, whose environment names the folder.
+#[test]
+fn compiled_kernels_are_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "compiles_twice"])
+        .env(CHILD, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{said}");
+}
+
+#[test]
+#[ignore = "the child of compiled_kernels_are_read_again"]
+fn compiles_twice() {
+    let first = match cubin("sm_80") {
+        Err(DeviceError::Library { .. }) => return,
+        first => first.unwrap(),
+    };
+    let second = cubin("sm_80").unwrap();
+    assert!(!first.cached && second.cached && first.cubin == second.cubin);
+    assert!(!cubin("sm_90").unwrap().cached);
 }

@@ -112,6 +112,8 @@ fn host_launch(launch: &Launch<'_>, reverse: bool) -> c_int {
 /// The host as a device.
 pub struct Host {
     arena: Vec<f32>,
+    /// Elements behind the arena's end, which nothing may write.
+    behind: usize,
     /// Whether blocks and threads run last to first.
     pub reverse: bool,
     /// Bytes that the device says it has.
@@ -124,6 +126,7 @@ impl Host {
         library()?;
         Some(Host {
             arena: Vec::new(),
+            behind: 0,
             reverse: false,
             memory: u64::MAX,
         })
@@ -152,8 +155,9 @@ impl Driver for Host {
 
     /// New memory is NaN: what is read before it is written shows.
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
-        self.arena = vec![f32::NAN; elements + 64];
+        self.arena = vec![f32::NAN; elements + 64 + 1024];
         let start = self.start();
+        self.behind = self.arena.len() - start - elements;
         Ok(Address(self.arena[start..].as_ptr() as u64))
     }
 
@@ -170,7 +174,14 @@ impl Driver for Host {
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
         launch.check()?;
-        match host_launch(launch, self.reverse) {
+        let code = host_launch(launch, self.reverse);
+        let behind = &self.arena[self.arena.len() - self.behind..];
+        assert!(
+            behind.iter().all(|v| v.is_nan()),
+            "{}: wrote behind the arena",
+            launch.kernel
+        );
+        match code {
             0 => Ok(()),
             1 => panic!("there is no kernel {}", launch.kernel),
             _ => panic!("{}: a barrier that not all threads reach", launch.kernel),

@@ -46,10 +46,7 @@ impl Gpu {
         let (major, minor) = context
             .compute_capability()
             .map_err(|e| failed("say what it is", e))?;
-        let compiled = nvrtc::cubin(&format!("sm_{major}{minor}"))?;
-        let module = context
-            .load_module(Ptx::from_binary(compiled.cubin))
-            .map_err(|e| failed("load the kernels", e))?;
+        let module = module(&context, &format!("sm_{major}{minor}"))?;
         Ok(Gpu {
             stream: context.default_stream(),
             context,
@@ -171,6 +168,20 @@ impl Drop for Gpu {
             let _ = self.free_arena(); // at the end of a process the driver frees what is left
         }
     }
+}
+
+/// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.
+fn module(context: &Arc<CudaContext>, arch: &str) -> Result<Arc<CudaModule>, DeviceError> {
+    let load = |cubin| context.load_module(Ptx::from_binary(cubin));
+    let compiled = nvrtc::cubin(arch)?;
+    let loaded = match load(compiled.cubin) {
+        Err(_) if compiled.cached => load(nvrtc::compiled_anew(arch)?.cubin),
+        loaded => loaded,
+    };
+    loaded.map_err(|e| {
+        let why = format!("{e}; a driver takes kernels of its own CUDA version or an older one: NVRTC may be too new");
+        failed("load the kernels", why)
+    })
 }
 
 fn driver_present() -> Result<(), DeviceError> {

@@ -26,16 +26,19 @@ pub struct Compiled {
 /// # Errors
 /// No NVRTC on this machine, or kernels that do not compile.
 pub fn cubin(arch: &str) -> Result<Compiled, DeviceError> {
-    let source = kernels::source();
-    let file = cache_folder().map(|folder| folder.join(file_name(&source, arch)));
-    if let Some(cubin) = file.as_deref().and_then(read) {
-        return Ok(Compiled {
+    match cache_file(arch).as_deref().and_then(read) {
+        Some(cubin) => Ok(Compiled {
             cubin,
             cached: true,
-        });
+        }),
+        None => compiled_anew(arch),
     }
-    let cubin = compile(&source, arch)?;
-    if let Some(file) = file {
+}
+
+/// As [`cubin`], whatever lies on the disk, which is replaced: it may be of a compiler that the driver does not follow.
+pub(super) fn compiled_anew(arch: &str) -> Result<Compiled, DeviceError> {
+    let cubin = compile(&kernels::source(), arch)?;
+    if let Some(file) = cache_file(arch) {
         write(&file, &cubin); // a folder that cannot be written costs seconds at the next start, no more
     }
     Ok(Compiled {
@@ -146,6 +149,10 @@ fn cache_folder() -> Option<PathBuf> {
         let user = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
         Some(user.join("model-cuda"))
     })
+}
+
+fn cache_file(arch: &str) -> Option<PathBuf> {
+    Some(cache_folder()?.join(file_name(&kernels::source(), arch)))
 }
 
 /// Differs with the kernels, the options and the architecture. A newer NVRTC's code may be better, never more right.
