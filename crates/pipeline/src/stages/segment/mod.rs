@@ -9,6 +9,7 @@ mod section;
 mod statistics;
 
 use anyhow::{Result, bail};
+use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Metrics, Stage};
@@ -53,8 +54,8 @@ pub struct RegionArea {
     pub region: String,
     /// Images with a mask of it that is not empty and with green pixels.
     pub n: usize,
-    /// Share of all their green pixels that lie inside.
-    pub green_inside: Option<f64>,
+    /// Share of all their green pixels that lie inside; its interval draws whole patients.
+    pub green_inside: Option<Interval>,
     /// Share of all their pixels that lie inside: what green spread blindly would have.
     pub area: Option<f64>,
     /// Share of the region that is green.
@@ -96,7 +97,7 @@ impl Stage for Segment {
         let shown = trained
             .map_classes()
             .swap_remove(trained.shown(data.positive));
-        let statistics = statistics::summarize(context.settings, &data, shown, &images);
+        let statistics = statistics::summarize(context.settings, &data, shown, &images)?;
         context.run.write_json("segment.json", &statistics)?;
         let chosen = cases::choose(&images, &data, context.settings.segment.examples);
         let drawn = cases::draw(context, &data, &trained, &chosen)?;

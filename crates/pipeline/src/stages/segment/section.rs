@@ -6,7 +6,7 @@ use report::{Align, Document, Table, format};
 use super::cases::Drawn;
 use super::{RegionArea, SegmentStatistics};
 use crate::context::Context;
-use crate::words::{count, or_dash};
+use crate::words::{count, or_dash, percent};
 
 pub(super) fn write(
     context: &Context<'_>,
@@ -116,7 +116,7 @@ fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
                 c.class.clone(),
                 r.region.clone(),
                 r.n.to_string(),
-                cell(r.green_inside),
+                or_dash(r.green_inside.as_ref(), percent),
                 cell(r.area),
                 cell(r.covered),
             ])?;
@@ -141,7 +141,7 @@ fn verdicts(statistics: &SegmentStatistics) -> Vec<String> {
 }
 
 fn verdict(region: &RegionArea) -> Option<String> {
-    let times = region.green_inside? / region.area.filter(|area| *area > 0.0)?;
+    let times = region.green_inside?.estimate / region.area.filter(|area| *area > 0.0)?;
     let meaning = if times >= POINTS {
         "the map points there"
     } else {

@@ -1,8 +1,10 @@
 //! Green pixels counted: by class, and inside lungs and opacities where masks of them exist.
 
 use anyhow::Result;
+use metrics::{Bootstrap, Interval, Resampling};
 use report::Plane;
 
+use super::super::evaluate::patient_ids;
 use super::{ClassArea, RegionArea, SegmentStatistics};
 use crate::config::Settings;
 use crate::context::Data;
@@ -89,27 +91,38 @@ pub(super) fn summarize(
     data: &Data,
     shown: String,
     images: &[ImageStatistics],
-) -> SegmentStatistics {
+) -> Result<SegmentStatistics> {
     let classes = data.manifest.classes();
     let class = |(label, name): (usize, &String)| {
         let of_class: Vec<&ImageStatistics> = images.iter().filter(|i| i.label == label).collect();
-        class_area(settings, name, &of_class)
+        class_area(settings, data, name, &of_class)
     };
-    SegmentStatistics {
+    Ok(SegmentStatistics {
         certainty: settings.segment.certainty,
         class: shown,
-        classes: classes.iter().enumerate().map(class).collect(),
-    }
+        classes: classes
+            .iter()
+            .enumerate()
+            .map(class)
+            .collect::<Result<_>>()?,
+    })
 }
 
-fn class_area(settings: &Settings, name: &str, images: &[&ImageStatistics]) -> ClassArea {
+fn class_area(
+    settings: &Settings,
+    data: &Data,
+    name: &str,
+    images: &[&ImageStatistics],
+) -> Result<ClassArea> {
     let mut shares: Vec<f64> = images
         .iter()
         .map(|i| i.green as f64 / i.pixels.max(1) as f64)
         .collect();
     shares.sort_by(f64::total_cmp);
-    let region = |(index, (name, _)): (usize, &(String, _))| region_area(name, images, index);
-    ClassArea {
+    let region = |(index, (name, _)): (usize, &(String, _))| {
+        region_area(settings, data, name, (images, index))
+    };
+    Ok(ClassArea {
         class: name.into(),
         n: images.len(),
         with_green: images.iter().filter(|i| i.green > 0).count(),
@@ -121,11 +134,16 @@ fn class_area(settings: &Settings, name: &str, images: &[&ImageStatistics]) -> C
             .iter()
             .enumerate()
             .map(region)
-            .collect(),
-    }
+            .collect::<Result<_>>()?,
+    })
 }
 
-fn region_area(name: &str, images: &[&ImageStatistics], index: usize) -> RegionArea {
+fn region_area(
+    settings: &Settings,
+    data: &Data,
+    name: &str,
+    (images, index): (&[&ImageStatistics], usize),
+) -> Result<RegionArea> {
     let with_mask = images
         .iter()
         .filter_map(|i| Some((i, i.regions.get(index).copied().flatten()?)));
@@ -140,11 +158,41 @@ fn region_area(name: &str, images: &[&ImageStatistics], index: usize) -> RegionA
     };
     let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
     let (inside, size) = (sum(&|_, _, green| green), sum(&|_, size, _| size));
-    RegionArea {
+    let green: Vec<(usize, usize)> = counted
+        .iter()
+        .map(|(i, (_, inside))| (*inside, i.green))
+        .collect();
+    let rows: Vec<usize> = counted.iter().map(|(i, _)| i.row).collect();
+    Ok(RegionArea {
         region: name.into(),
         n: counted.len(),
-        green_inside: share(inside, sum(&|i, _, _| i.green)),
+        green_inside: pooled_share(settings, &green, &patient_ids(data, &rows))?,
         area: share(size, sum(&|i, _, _| i.pixels)),
         covered: share(inside, size),
+    })
+}
+
+/// Parts over wholes, each summed over images, with the interval over patients; none without an image. Each whole is
+/// above 0.
+fn pooled_share(
+    settings: &Settings,
+    images: &[(usize, usize)],
+    patients: &[usize],
+) -> Result<Option<Interval>> {
+    if images.is_empty() {
+        return Ok(None);
     }
+    let bootstrap = Bootstrap {
+        resamples: settings.evaluate.bootstrap,
+        seed: settings.seed,
+        level: settings.evaluate.confidence,
+    };
+    let share = |sample: &[usize]| {
+        let drawn = || sample.iter().map(|i| images[*i]);
+        let part: usize = drawn().map(|(part, _)| part).sum();
+        let whole: usize = drawn().map(|(_, whole)| whole).sum();
+        Some(part as f64 / whole as f64)
+    };
+    let grouped = Resampling::Grouped(patients);
+    Ok(Some(bootstrap.interval(images.len(), grouped, share)?))
 }
