@@ -48,15 +48,30 @@ fn library() -> Option<&'static Mutex<Library>> {
 }
 
 fn build() -> Option<Library> {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    Command::new(&compiler).arg("--version").output().ok()?;
     let folder = tempfile::tempdir().unwrap();
-    let (source, built) = (
-        folder.path().join("kernels.cpp"),
-        folder.path().join("kernels.so"),
-    );
+    let built = folder.path().join("kernels.so");
+    compile("", &built).then(|| load(&built))
+}
+
+/// A folder with a `libcuda.so` and a `libnvrtc.so` that are the host: in `LD_LIBRARY_PATH`, the engine's own GPU driver
+/// finds a GPU. `None` where there is no C++ compiler.
+pub fn host_that_plays_a_gpu() -> Option<tempfile::TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    let cuda = folder.path().join("libcuda.so");
+    compile(include_str!("driver.hpp"), &cuda).then_some(())?;
+    std::fs::copy(&cuda, folder.path().join("libnvrtc.so")).unwrap();
+    Some(folder)
+}
+
+/// Builds shim, kernels and `more` into a library; false where there is no C++ compiler.
+fn compile(more: &str, built: &Path) -> bool {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    if Command::new(&compiler).arg("--version").output().is_err() {
+        return false;
+    }
+    let source = built.with_extension("cpp");
     let shim = include_str!("shim.hpp");
-    std::fs::write(&source, format!("{shim}\n{}", kernels::source())).unwrap();
+    std::fs::write(&source, format!("{shim}\n{}\n{more}", kernels::source())).unwrap();
     let flags = [
         "-std=c++17",
         "-O2",
@@ -65,13 +80,13 @@ fn build() -> Option<Library> {
         "-shared",
         "-fPIC",
     ];
-    let more = std::env::var("CXXFLAGS").unwrap_or_default(); // such as those of a sanitizer
+    let flags_of_user = std::env::var("CXXFLAGS").unwrap_or_default(); // such as those of a sanitizer
     let output = Command::new(&compiler)
         .args(flags)
         .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"])
-        .args(more.split_whitespace())
+        .args(flags_of_user.split_whitespace())
         .arg("-o")
-        .args([&built, &source])
+        .args([built, &source])
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
@@ -79,7 +94,7 @@ fn build() -> Option<Library> {
         output.status.success(),
         "the kernels do not compile on the host:\n{log}"
     );
-    Some(load(&built))
+    true
 }
 
 fn load(file: &Path) -> Library {

@@ -219,7 +219,8 @@ impl Parts {
 }
 
 // The kernels assert the same sizes of theirs.
-const _: () = assert!(size_of::<Windowed>() == 48 && size_of::<Up>() == 20 && size_of::<Parts>() == 128);
+const _: () =
+    assert!(size_of::<Windowed>() == 48 && size_of::<Up>() == 20 && size_of::<Parts>() == 128);
 
 /// A size; the plan refuses those that do not fit before anything is launched.
 fn int(v: usize) -> i32 {

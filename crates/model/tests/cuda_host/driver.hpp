@@ -1,0 +1,106 @@
+// The part of the CUDA driver and of NVRTC that the engine calls, on the host: `driver/gpu.rs` talks to this as it would to
+// libcuda.so, and a launch runs the kernel behind `shim.hpp`. Addresses are the host's own.
+
+typedef int Result;  // CUresult and nvrtcResult: 0 is success
+static const Result BAD = 1, NOT_FOUND = 500;
+
+static bool initialized, current;
+static unsigned long long taken;
+
+#define DRIVER extern "C" Result
+
+DRIVER cuInit(unsigned) { initialized = true; return 0; }
+DRIVER cuDeviceGetCount(int* count) { *count = 1; return 0; }
+DRIVER cuDeviceGet(int* device, int) { *device = 0; return initialized ? 0 : BAD; }
+DRIVER cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "a host that plays a GPU"); return 0; }
+
+// Compute capability 9.0; no memory pools.
+DRIVER cuDeviceGetAttribute(int* value, int attribute, int) {
+    *value = attribute == 75 ? 9 : 0;
+    return 0;
+}
+
+DRIVER cuDevicePrimaryCtxRetain(void** context, int) { *context = &current; return 0; }
+DRIVER cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+DRIVER cuCtxGetCurrent(void** context) { *context = current ? &current : nullptr; return 0; }
+DRIVER cuCtxSetCurrent(void* context) { current = context; return 0; }
+DRIVER cuCtxSynchronize() { return 0; }
+
+DRIVER cuMemGetInfo_v2(size_t* free, size_t* total) {
+    *total = 8ull << 30;
+    *free = *total - taken;
+    return 0;
+}
+
+// The size lies before the memory. New memory is NaN.
+DRIVER cuMemAlloc_v2(unsigned long long* address, size_t bytes) {
+    char* memory = (char*)aligned_alloc(256, (bytes + 256 + 255) / 256 * 256);
+    if (!memory) return BAD;
+    memset(memory, 0xFF, bytes + 256);
+    *(size_t*)memory = bytes;
+    taken += bytes;
+    *address = (unsigned long long)(memory + 256);
+    return 0;
+}
+
+DRIVER cuMemFree_v2(unsigned long long address) {
+    char* memory = (char*)address - 256;
+    taken -= *(size_t*)memory;
+    free(memory);
+    return 0;
+}
+
+DRIVER cuMemcpyHtoD_v2(unsigned long long to, const void* from, size_t bytes) {
+    memcpy((void*)to, from, bytes);
+    return 0;
+}
+
+DRIVER cuMemcpyDtoH_v2(void* to, unsigned long long from, size_t bytes) {
+    memcpy(to, (const void*)from, bytes);
+    return 0;
+}
+
+// What NVRTC below gives; anything else is no image for this device, as from a compiler that the driver does not follow.
+static const char IMAGE[] = "\x7f" "ELF of the host";
+
+DRIVER cuModuleLoadData(void** module, const void* image) {
+    *module = &initialized;
+    return memcmp(image, IMAGE, sizeof IMAGE) ? 200 : 0;
+}
+
+DRIVER cuModuleUnload(void*) { return 0; }
+
+// A function is its name.
+DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
+    for (host::Kernel* k = host::kernels; k; k = k->next)
+        if (!strcmp(k->name, name)) {
+            *function = (void*)k->name;
+            return 0;
+        }
+    return NOT_FOUND;
+}
+
+DRIVER cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                      unsigned shared, void* stream, void** args, void** extra) {
+    if (bz != 1 || shared || stream || extra || !current) return BAD;
+    unsigned grid[3] = {gx, gy, gz}, block[2] = {bx, by};
+    return host_launch((const char*)function, grid, block, args, 0);
+}
+
+DRIVER cuGetErrorName(int, const char** text) { *text = "AN_ERROR"; return 0; }
+DRIVER cuGetErrorString(int, const char** text) { *text = "an error of the host that plays a GPU"; return 0; }
+
+DRIVER nvrtcCreateProgram(void** program, const char* source, const char*, int, const char* const*, const char* const*) {
+    *program = (void*)source;
+    return 0;
+}
+DRIVER nvrtcCompileProgram(void*, int count, const char* const* options) {
+    for (int i = 0; i < count; i++)
+        if (!strcmp(options[i], "--gpu-architecture=sm_90")) return 0;
+    return 6;
+}
+DRIVER nvrtcGetCUBINSize(void*, size_t* len) { *len = sizeof IMAGE; return 0; }
+DRIVER nvrtcGetCUBIN(void*, char* cubin) { memcpy(cubin, IMAGE, sizeof IMAGE); return 0; }
+DRIVER nvrtcGetProgramLogSize(void*, size_t* len) { *len = 6; return 0; }
+DRIVER nvrtcGetProgramLog(void*, char* log) { strcpy(log, "a log"); return 0; }
+DRIVER nvrtcDestroyProgram(void** program) { *program = nullptr; return 0; }
