@@ -32,13 +32,21 @@ PEERS = [
 ]
 
 
-def list_peers(_):
+def list_peers(args):
     for name, precision, tasks, more in PEERS:
+        if args.device == "cuda" and name != "torch":
+            continue
         needed = ["torch", "timm", "segmentation_models_pytorch", *more]
         missing = [module for module in needed if importlib.util.find_spec(module) is None]
         if missing:
             print(f"{name} {precision}: left out, not installed: {', '.join(missing)}", file=sys.stderr)
             continue
+        if args.device == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                print(f"{name} {precision}: left out, PyTorch sees no GPU", file=sys.stderr)
+                continue
         version = importlib.metadata.version(name)
         print(json.dumps({"peer": name, "precision": precision, "tasks": tasks, "version": version}))
 
@@ -65,32 +73,38 @@ def network(args):
 
 
 def torch_call(args):
-    """A call of PyTorch in eager mode, channels last; bf16 is autocast's."""
+    """A call of PyTorch in eager mode, channels last; bf16 is autocast's. On a GPU f32 is what PyTorch makes of it by
+    itself: TF32 in convolutions, not in matrix products."""
     import torch
 
     torch.set_num_threads(args.threads)
     layout = torch.channels_last
-    model = network(args).to(memory_format=layout)
+    model = network(args).to(args.device, memory_format=layout)
     images = torch.randn(args.batch, 3, args.size, args.size).contiguous(memory_format=layout)
-    autocast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16")
+    autocast = lambda: torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
     @torch.inference_mode()
     def infer():
         with autocast():
-            model(images)
+            outputs = model(images.to(args.device))
+        # Ours hands its results over too; to wait for them is part of the call.
+        return [output.cpu() for output in outputs]
 
     def train():
         optimizer.zero_grad(set_to_none=True)
         with autocast():
-            logits, _ = model(images)
-        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+            logits, _ = model(images.to(args.device))
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        loss.backward()
         optimizer.step()
+        if args.device == "cuda":
+            torch.cuda.synchronize()
 
     if args.task == "infer":
         model.eval()
         return infer
     model.train()
-    labels = torch.arange(args.batch) % 2
+    labels = (torch.arange(args.batch) % 2).to(args.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     return train
 
@@ -199,7 +213,9 @@ def run(args):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("list", help="the peers that are installed").set_defaults(command=list_peers)
+    listed = commands.add_parser("list", help="the peers that are installed")
+    listed.set_defaults(command=list_peers)
+    listed.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     for name, command, text in [("run", run, "one measurement"), ("export", export, "write --onnx")]:
         sub = commands.add_parser(name, help=text)
         sub.set_defaults(command=command)
@@ -210,6 +226,7 @@ def parse():
         sub.add_argument("--decoder", choices=["unet", "unetpp"], default="unetpp")
         sub.add_argument("--size", type=int, default=224)
         sub.add_argument("--batch", type=int, default=8)
+        sub.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of torch")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
         sub.add_argument("--repeats", type=int, default=5)
         sub.add_argument("--scratch", default=".", help="folder for the exported network")

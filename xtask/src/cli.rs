@@ -89,6 +89,9 @@ pub(crate) struct PredictArgs {
     /// Where the overlays go, instead of beside the images
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Where to compute: auto, cpu or cuda
+    #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
+    pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +115,9 @@ pub(crate) struct BenchArgs {
     /// Images a training step, and of the larger inference batch
     #[arg(long, default_value_t = 8)]
     pub(crate) batch: usize,
+    /// Where to compute: cpu or cuda; of the peers, PyTorch can be asked for the same
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    pub(crate) device: String,
     /// Threads, ours and the peers'; all cores where it is left out
     #[arg(long)]
     pub(crate) threads: Option<usize>,

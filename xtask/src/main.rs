@@ -109,7 +109,7 @@ fn quoted(arg: &str) -> String {
 }
 
 fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    let predictor = Predictor::open(&args.model)?;
+    let predictor = Predictor::open_on(&args.model, pipeline::device(&args.device)?)?;
     for image in &args.images {
         interrupt.check()?;
         let folder = args

@@ -136,7 +136,7 @@ fn stand_in(folder: &Path, cases: &str) -> PathBuf {
 
 #[cfg(unix)]
 const LIST: &str = r#"
-*bench_peers.py\ list)
+*bench_peers.py\ list\ --device\ cpu)
     echo '{"peer":"good","precision":"f32","tasks":["infer"],"version":"1.2"}'
     echo '{"peer":"bad","precision":"bf16","tasks":["infer","train"],"version":"3"}'
     echo 'absent f32: left out' >&2 ;;
@@ -204,4 +204,19 @@ fn a_peer_that_prints_nonsense_is_told_so() {
     let none = stand_in(folder.path(), "*) ;;");
     let peers = ["--peers", none.to_str().unwrap()];
     check(&peers, 1, &["has none of the peers"]);
+    // Peers hear where to compute.
+    let asks = stand_in(folder.path(), "*) echo \"asked for $4\" >&2; exit 1 ;;");
+    let peers = ["--peers", asks.to_str().unwrap()];
+    check(&peers, 1, &["asked for cpu"]);
+}
+
+/// Where there is no GPU; where there is one, it is measured.
+#[test]
+fn a_gpu_that_is_not_there_is_named_before_anything_is_measured() {
+    if std::process::Command::new("nvidia-smi").output().is_ok() {
+        eprintln!("skipped: this machine has a GPU");
+        return;
+    }
+    check(&["--device=cuda"], 1, &["device \"cuda\"", "libcuda.so"]);
+    check(&["--device=gpu"], 2, &["cpu, cuda"]);
 }

@@ -35,9 +35,18 @@ pub use config::{ConfigError, Request, Settings};
 pub use context::{Context, Data};
 pub use describe::{describe, list};
 pub use interrupt::{Interrupt, Interrupted};
+pub use model::engine::Device;
 pub use progress::{Job, Progress};
 pub use run::{Finished, run, timings};
 pub use run_dir::{RunDir, RunRecord, replace_file};
+
+/// The device of a name (`auto`, `cpu`, `cuda`), found and tried, to compute in f32.
+///
+/// # Errors
+/// An unknown name, or what a GPU lacks.
+pub fn device(name: &str) -> Result<Device, ConfigError> {
+    config::device(name, model::engine::Precision::F32).map(|choice| choice.device)
+}
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

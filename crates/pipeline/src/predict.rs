@@ -121,9 +121,17 @@ impl Predictor {
     /// # Errors
     /// Nothing there, or a damaged file.
     pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
+        Self::open_on(run_or_checkpoint, Device::Cpu)
+    }
+
+    /// As [`Predictor::open`], to compute on a device.
+    ///
+    /// # Errors
+    /// As [`Predictor::open`], and what a GPU lacks.
+    pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
         let path = crate::trained::find(run_or_checkpoint)?;
         Ok(Predictor {
-            trained: Trained::load_on(&path, Device::Cpu, Precision::F32)?,
+            trained: Trained::load_on(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
         })
     }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use pipeline::bench::ops::{Row, time_ops};
 use pipeline::bench::{self, Measurement, Precision, Task, Workload};
-use pipeline::{Interrupt, Progress};
+use pipeline::{Device, Interrupt, Progress};
 use serde_json::json;
 
 use crate::cli::{BenchArgs, What};
@@ -59,6 +59,7 @@ pub(crate) fn measure(workload: &str, interrupt: &Interrupt) -> Result<ExitCode>
 struct Bench<'a> {
     args: &'a BenchArgs,
     threads: usize,
+    device: Device,
     cases: Cases,
     python: Option<Python>,
     peers: Vec<Peer>,
@@ -73,6 +74,7 @@ impl<'a> Bench<'a> {
         let mut bench = Bench {
             args,
             threads,
+            device: pipeline::device(&args.device)?,
             cases: Cases::new(args),
             python: None,
             peers: vec![],
@@ -80,7 +82,7 @@ impl<'a> Bench<'a> {
         bench.check()?;
         if let Some(python) = &args.peers {
             let python = Python::new(root, python)?;
-            bench.peers = python.peers()?;
+            bench.peers = python.peers(&args.device)?;
             bench.python = Some(python);
         }
         Ok(bench)
@@ -94,6 +96,11 @@ impl<'a> Bench<'a> {
         };
         for case in self.cases.scale.iter().chain([&asked]) {
             self.workload(*case, Precision::F32).graph()?;
+        }
+        if self.device != Device::Cpu && (self.args.ops || self.args.what.contains(&What::Ops)) {
+            bail!(
+                "--what ops times the processor's kernels one by one: leave it out with --device cuda"
+            );
         }
         let Some(file) = &self.args.json else {
             return Ok(());
@@ -114,6 +121,7 @@ impl<'a> Bench<'a> {
             encoder: self.args.encoder.clone(),
             decoder: self.args.decoder.clone(),
             task: case.task,
+            device: self.device,
             precision,
             size: case.size,
             batch: case.batch,
@@ -123,7 +131,11 @@ impl<'a> Bench<'a> {
     }
 
     fn measure_all(&self, interrupt: &Interrupt) -> Result<Results> {
-        let jobs = self.cases.jobs(&self.peers, self.args.rounds);
+        let mut jobs = self.cases.jobs(&self.peers, self.args.rounds);
+        jobs.retain(|job| match job.program {
+            Program::This(precision) => self.device.supports(precision).is_ok(),
+            Program::Peer(_) => true,
+        });
         let progress = Progress::Shown.job("bench", "measurements", jobs.len() as u64);
         let mut results = Results::default();
         for job in jobs {
@@ -173,6 +185,7 @@ impl<'a> Bench<'a> {
             "encoder": self.args.encoder,
             "decoder": self.args.decoder,
             "threads": self.threads,
+            "device": self.device,
             "repeats": self.args.repeats,
             "rounds": self.args.rounds,
             "peers": self.peers,

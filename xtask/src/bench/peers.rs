@@ -39,12 +39,13 @@ impl Python {
         })
     }
 
-    /// The peers that this Python has.
+    /// The peers that this Python has on a device.
     ///
     /// # Errors
     /// No such program, a script that fails or says something else, or no peer at all.
-    pub(super) fn peers(&self) -> Result<Vec<Peer>> {
+    pub(super) fn peers(&self, device: &str) -> Result<Vec<Peer>> {
         let mut command = self.command("list");
+        command.args(["--device", device]);
         let output = command.output().with_context(|| {
             let python = self.python.display();
             format!("cannot run {python} (--peers takes the path of a Python)")
@@ -91,6 +92,7 @@ impl Python {
             ("--decoder", args.decoder.clone()),
             ("--size", case.size.to_string()),
             ("--batch", case.batch.to_string()),
+            ("--device", args.device.clone()),
             ("--threads", threads.to_string()),
             ("--repeats", args.repeats.to_string()),
         ] {

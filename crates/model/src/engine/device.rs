@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::cpu::CpuEngine;
 use super::cuda::driver::{DeviceError, Driver, Gpu};
 use super::cuda::{self, CudaEngine};
@@ -10,7 +12,8 @@ use super::{Engine, EngineError, Precision};
 use crate::graph::Graph;
 
 /// Where networks run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Device {
     /// This machine's processor.
     #[default]
@@ -45,6 +48,17 @@ impl Device {
                 Choice::cpu(format!("cpu (cuda: {})", brief(&why)))
             }))),
             _ => None,
+        }
+    }
+
+    /// Whether its engine computes in this precision; a bf16 that a processor lacks is computed all the same.
+    ///
+    /// # Errors
+    /// It does not, with what to do.
+    pub fn supports(self, precision: Precision) -> Result<(), EngineError> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Cuda => Ok(cuda::supports(precision)?),
         }
     }
 

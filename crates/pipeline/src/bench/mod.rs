@@ -11,7 +11,7 @@ pub mod ops;
 
 use anyhow::{Result, bail};
 use model::build::{ModelSpec, build};
-pub use model::engine::Precision;
+pub use model::engine::{Device, Precision};
 use model::graph::Graph;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,9 @@ pub struct Workload {
     pub decoder: String,
     /// Inference or training.
     pub task: Task,
-    /// What the engine computes in.
+    /// Where the engine computes.
+    pub device: Device,
+    /// What it computes in.
     pub precision: Precision,
     /// Image side in pixels.
     pub size: usize,

@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     let graph = work.graph()?;
     let before = memory::resident();
-    let mut network = Network::new(graph, 0).with_precision(work.precision);
+    let mut network = Network::new(graph, 0).on(work.device, work.precision)?;
     let Times { seconds, peak } = match work.task {
         Task::Infer => infer(&network, work, interrupt)?,
         Task::Train => train(&mut network, work, interrupt)?,

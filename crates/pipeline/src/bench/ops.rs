@@ -213,7 +213,7 @@ fn time(repeats: usize, call: &mut dyn FnMut()) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Precision, Task};
+    use super::super::{Device, Precision, Task};
     use super::*;
 
     fn work() -> Workload {
@@ -221,6 +221,7 @@ mod tests {
             encoder: "efficientnet_b0".into(),
             decoder: "unet".into(),
             task: Task::Train,
+            device: Device::Cpu,
             precision: Precision::F32,
             size: 32,
             batch: 2,

@@ -103,7 +103,7 @@ fn unmade(stage: &str, artifact: Artifact) -> String {
 }
 
 /// The device of a name, found and tried.
-pub(super) fn device(name: &str, precision: Precision) -> Result<Choice, ConfigError> {
+pub(crate) fn device(name: &str, precision: Precision) -> Result<Choice, ConfigError> {
     match Device::choose(name, precision) {
         Some(Ok(choice)) => Ok(choice),
         Some(Err(why)) => Err(ConfigError::Device(format!("device \"{name}\": {why}"))),

@@ -20,6 +20,7 @@ pub use nearest::nearest;
 pub use raw::Threshold;
 pub use settings::{DataSettings, EvaluateSettings, ImageSettings, SegmentSettings, Settings};
 
+pub(crate) use check::device;
 use nearest::did_you_mean;
 use tree::{Node, join};
 
