@@ -80,6 +80,33 @@ fn counts_audits_and_warns() {
     }
 }
 
+/// A copy or a patient of the test's that training leaves out has not leaked, and its split of nobody is no split.
+#[test]
+fn what_was_left_out_leaks_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = faulty(dir.path());
+    let policy = SplitPolicy::ValidationFromTrain {
+        fraction: 0.3,
+        seed: 1,
+        official_val: OfficialVal::MergeIntoTrain,
+    };
+    let splits = Splits::new(&manifest, &policy, None).unwrap();
+    let eda = Eda::new(
+        &manifest.with_splits(&splits).unwrap(),
+        &EdaConfig::default(),
+    )
+    .unwrap();
+    assert!(!eda.duplicates.is_empty() && eda.splits.iter().any(|s| s.split == "unassigned"));
+    assert!(!eda.duplicates.iter().any(|group| group.crosses_splits));
+    assert!(eda.leaked_patients.is_empty());
+    let warns = |part: &str| eda.warnings.iter().any(|w| w.contains(part));
+    assert!(
+        !warns("more than one split") && !warns("unassigned"),
+        "{:#?}",
+        eda.warnings
+    );
+}
+
 #[test]
 fn histograms_add_up() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,10 +1,11 @@
 //! The analysis in sentences that a person acts on.
 
-use super::{DuplicateGroup, Eda, SplitSummary};
+use super::{DuplicateGroup, Eda, SplitSummary, split_name};
 
 pub(super) fn of(eda: &Eda) -> Vec<String> {
     let mut warnings = Vec::new();
-    for split in &eda.splits {
+    // Images in no split are seen by nobody.
+    for split in eda.splits.iter().filter(|s| s.split != split_name(None)) {
         warnings.extend(imbalance(split));
     }
     warnings.extend(prevalence_shift(eda));

@@ -43,13 +43,15 @@ pub(super) fn headline(metrics: &Metrics) -> String {
 }
 
 fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
-    let groups = metrics
-        .test
-        .groups
-        .map_or(String::new(), |g| format!(" of {}", count(g, "patient")));
+    // Where nothing says which patient an image is of, each is its own: to call them patients would flatter.
+    let patients = metrics.test.groups.filter(|g| *g < metrics.test.n);
+    let (groups, drawn) = match patients {
+        Some(g) => (format!(" of {}", count(g, "patient")), "whole patients"),
+        None => (String::new(), "images"),
+    };
     format!(
         "On the {}{groups} of the test split, which chose nothing. In brackets stand {} intervals: Wilson's for shares, \
-         for the others a bootstrap that draws whole patients. *Majority* answers the larger class always; *linear* is a \
+         for the others a bootstrap that draws {drawn}. *Majority* answers the larger class always; *linear* is a \
          logistic regression on {2}×{2} grey pixels, with its threshold chosen like the network's: what a network must beat \
          to have seen more than brightness and position.",
         count(metrics.test.n, "image"),
