@@ -249,6 +249,36 @@ fn marked_pixels_take_their_images_class() {
     assert_eq!(values, [0, 1, 2]);
 }
 
+/// A loss on one class leaves the map the images' classes; it is judged as what the masks mark.
+#[test]
+fn binary_masks_may_mark_one_class_of_the_images() {
+    let workspace = Workspace::chests();
+    let folder = workspace
+        .run(&[
+            "data.mask={names=['elsewhere', 'lungs']}",
+            "train={task='both', epochs=2, batch_size=8, map={loss='bce', class=0}}",
+            "pipeline.stages=['index','train','evaluate-map','report']",
+        ])
+        .unwrap();
+    let found = metrics(&folder);
+    assert_eq!(found.classes, ["elsewhere", "lungs"]);
+    let mut shares = vec![];
+    for file in fs::read_dir(folder.join("masks")).unwrap() {
+        let mask = image::open(file.unwrap().path())
+            .unwrap()
+            .into_luma8()
+            .into_raw();
+        assert!(mask.iter().all(|value| [0, 255].contains(value)));
+        shares.push(mask.iter().filter(|value| **value == 255).count());
+    }
+    // What is marked in the files is what was judged.
+    let confusion = &found.test.confusion;
+    assert_eq!(
+        shares.iter().sum::<usize>() as u64,
+        confusion.predicted()[1]
+    );
+}
+
 /// Five masks that are no good, each in its own way, and an empty one, which is good.
 fn spoil(workspace: &Workspace) {
     let mask = |i: usize| workspace.path(&format!("cells/masks/{i}.png"));

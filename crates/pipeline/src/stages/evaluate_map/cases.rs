@@ -75,6 +75,6 @@ fn case(
         ),
         image: crate::pictures::grey(&file, found.height, found.width, Fit::Stretch)?,
         truth: Labels::new(record.width, record.height, truth)?,
-        predicted: Labels::new(record.width, record.height, found.labels())?,
+        predicted: Labels::new(record.width, record.height, judge.predicted(&found))?,
     })
 }

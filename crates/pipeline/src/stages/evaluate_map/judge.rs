@@ -9,6 +9,7 @@ use metrics::{
 use super::super::evaluate::patient_ids;
 use crate::config::Settings;
 use crate::context::Data;
+use crate::segmenter::Segmented;
 
 /// What all judging has in common.
 pub(super) struct Judge<'a> {
@@ -16,30 +17,44 @@ pub(super) struct Judge<'a> {
     settings: &'a Settings,
     /// What a pixel can be.
     pub(super) classes: Vec<String>,
+    /// The class of the images that binary masks mark, where the map has the images' classes.
+    marked: Option<usize>,
 }
 
 /// The true class of a pixel that does not count.
 const UNKNOWN: usize = dataset::Manifest::UNKNOWN_PIXEL as usize;
 
 impl<'a> Judge<'a> {
-    /// # Errors
-    /// Masks of other classes than the network's.
-    pub(super) fn new(
-        settings: &'a Settings,
-        data: &'a Data,
-        classes: Vec<String>,
-    ) -> Result<Self> {
-        // A binary mask of one class of the images, as `train.map.class` says, has that class alone.
-        let of_masks = data.manifest.pixel_classes().unwrap_or_default();
-        Ok(Judge {
+    /// Of the masks' classes, which the map has too, unless they mark one class of the images'.
+    pub(super) fn new(settings: &'a Settings, data: &'a Data) -> Self {
+        let images = data.manifest.classes().len();
+        let map = &settings.train.map;
+        let of_images = settings.spec(images).map_classes.is_none();
+        Judge {
             data,
             settings,
-            classes: if of_masks.is_empty() {
-                classes
-            } else {
-                of_masks
-            },
-        })
+            classes: data.manifest.pixel_classes().unwrap_or_default(),
+            marked: of_images.then(|| map.class.unwrap_or(images.saturating_sub(1))),
+        }
+    }
+
+    /// What the map says, in the masks' classes: where these mark one class of the images, that one or another.
+    pub(super) fn predicted(&self, found: &Segmented) -> Vec<u8> {
+        let labels = found.labels();
+        match self.marked {
+            None => labels,
+            Some(class) => labels
+                .into_iter()
+                .map(|label| u8::from(usize::from(label) == class))
+                .collect(),
+        }
+    }
+
+    /// The value that each class has in a mask file.
+    pub(super) fn values(&self) -> Vec<u16> {
+        let coding = self.data.manifest.mask_coding();
+        let stored = |class: u8| coding.map_or(class.into(), |coding| coding.stored(class));
+        (0..).take(self.classes.len()).map(stored).collect()
     }
 
     /// The true classes of an image's pixels; none where it has no mask, or one that knows no pixel.

@@ -93,8 +93,8 @@ impl Stage for EvaluateMap {
         let trained = Trained::load(&context.run.file(crate::MODEL), context.settings)?;
         let settings = &context.settings.evaluate;
         let segmenter = Segmenter::new(&trained, settings.tile_overlap, settings.tta)?;
-        let judge = Judge::new(context.settings, &data, trained.map_classes())?;
-        let images = judged(context, &data, &judge, &segmenter, &trained.map_values())?;
+        let judge = Judge::new(context.settings, &data);
+        let images = judged(context, &data, &judge, &segmenter)?;
         let metrics = summarized(context, &data, &judge, &images)?;
         context.run.write_json("segmentation.json", &metrics)?;
         context.run.write(
@@ -118,10 +118,9 @@ fn judged(
     data: &Data,
     judge: &Judge<'_>,
     segmenter: &Segmenter<'_>,
-    values: &[u16],
 ) -> Result<Vec<JudgedImage>> {
     let rows = data.splits.rows(Split::Test);
-    let folder = context.run.folder("masks")?;
+    let (folder, values) = (context.run.folder("masks")?, judge.values());
     let job = context
         .progress
         .job("segmentation, test", "images", rows.len() as u64);
@@ -130,10 +129,10 @@ fn judged(
         context.interrupt.check()?;
         let record = &data.manifest.rows()[row];
         let found = segmenter.segment(&data.manifest.image_file(record))?;
-        let labels = found.labels();
+        let labels = judge.predicted(&found);
         let name = record.path.replace(['/', '\\'], "_");
         let file = folder.join(format!("{name}.png"));
-        crate::pictures::save_mask(&file, (found.height, found.width), &labels, values)?;
+        crate::pictures::save_mask(&file, (found.height, found.width), &labels, &values)?;
         if let Some(truth) = judge.truth(row)? {
             let (scores, marked) = judge.image(row, &truth, &labels)?;
             images.push(JudgedImage {
