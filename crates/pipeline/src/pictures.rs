@@ -16,6 +16,20 @@ pub(crate) fn grey(path: &Path, height: usize, width: usize, fit: Fit) -> Result
     Ok(Plane::new(width as u32, height as u32, picture.image)?)
 }
 
+/// Rows and columns of an image file, whose content says what it is and not its name.
+///
+/// # Errors
+/// The file cannot be read, or is no image.
+pub(crate) fn size(path: &Path) -> Result<(usize, usize)> {
+    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
+    let unreadable = || format!("cannot read {}", path.display());
+    let (width, height) = reader
+        .with_context(unreadable)?
+        .into_dimensions()
+        .with_context(unreadable)?;
+    Ok((height as usize, width as usize))
+}
+
 /// Writes a picture as PNG, whole or not at all.
 ///
 /// # Errors

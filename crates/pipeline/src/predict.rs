@@ -142,14 +142,13 @@ impl Predictor {
     /// An image that cannot be read, a picture that cannot be written.
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
         let meta = &self.trained.meta;
-        let (width, height) = image::image_dimensions(image)
-            .with_context(|| format!("cannot read {}", image.display()))?;
+        let (height, width) = crate::pictures::size(image)?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let blank = Prediction {
             image: image.into(),
             image_sha256: crate::hash::of_file(image)?,
-            original_size: [height as usize, width as usize],
+            original_size: [height, width],
             class: None,
             probabilities: vec![],
             threshold: meta.threshold,

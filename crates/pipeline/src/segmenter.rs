@@ -56,10 +56,7 @@ impl<'t> Segmenter<'t> {
     /// # Errors
     /// A file that cannot be read, or what the network refuses.
     pub(crate) fn segment(&self, path: &Path) -> Result<Segmented> {
-        let (width, height) = image::image_dimensions(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let original = (height as usize, width as usize);
-        let frame = self.frame(original);
+        let frame = self.frame(crate::pictures::size(path)?);
         // Pieces are cut at the image's own shape: only a whole image may have to be padded.
         let fit = match self.crop {
             Some(_) => Fit::Stretch,

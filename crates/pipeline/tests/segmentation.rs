@@ -198,6 +198,15 @@ fn a_segmenter_predicts_a_mask_of_any_image() {
     let mask = image::open(&found.mask).unwrap();
     assert_eq!((mask.width(), mask.height()), (100, 40));
     assert!(prediction.in_words().starts_with("pixels: membrane"));
+    // The content says what a file is, not its name; and what is none is named.
+    let misnamed = workspace.path("misnamed.jpg");
+    fs::copy(&image, &misnamed).unwrap();
+    let again = predictor.predict(&misnamed, &out).unwrap();
+    assert_eq!(again.segmentation.unwrap().shares, found.shares);
+    let none = workspace.path("none.png");
+    fs::write(&none, "this is no image").unwrap();
+    let error = predictor.predict(&none, &out).unwrap_err();
+    assert!(format!("{error:#}").contains("none.png"), "{error:#}");
 }
 
 #[test]
