@@ -133,7 +133,7 @@ impl<'a> Bench<'a> {
     fn measure_all(&self, interrupt: &Interrupt) -> Result<Results> {
         let mut jobs = self.cases.jobs(&self.peers, self.args.rounds);
         jobs.retain(|job| match job.program {
-            Program::This(precision) => self.device.supports(precision).is_ok(),
+            Program::This(precision) => self.device.has(precision),
             Program::Peer(_) => true,
         });
         let progress = Progress::Shown.job("bench", "measurements", jobs.len() as u64);
