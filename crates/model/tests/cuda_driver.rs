@@ -91,6 +91,7 @@ fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
         grid: [1, 1, 1],
         block: [256, 1],
         args: &[],
+        node: NodeId::INPUT,
     };
     let error = gpu.launch(&launch).unwrap_err().to_string();
     assert!(error.contains("no_such_kernel"), "{error}");

@@ -153,6 +153,7 @@ fn a_launch_that_no_gpu_takes_is_refused() {
             grid,
             block,
             args: &[],
+            node: NodeId::INPUT,
         })
     };
     assert!(launch([1, 1, 1], [256, 1]).is_ok());

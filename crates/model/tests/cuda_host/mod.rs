@@ -21,7 +21,7 @@ use libloading::{Library, Symbol};
 use model::engine::Precision;
 use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Gpu, Launch, Recording};
 use model::engine::cuda::{CudaEngine, kernels};
-use model::graph::Graph;
+use model::graph::{Graph, NodeId};
 use model::network::Network;
 use model::store::ParamStore;
 
@@ -148,6 +148,7 @@ struct Kept {
     grid: [u32; 3],
     block: [u32; 2],
     args: Vec<Arg>,
+    node: NodeId,
 }
 
 impl Host {
@@ -216,6 +217,7 @@ impl Driver for Host {
                 grid: launch.grid,
                 block: launch.block,
                 args: launch.args.to_vec(),
+                node: launch.node,
             });
             return Ok(());
         }
@@ -255,6 +257,7 @@ impl Driver for Host {
                 grid: kept.grid,
                 block: kept.block,
                 args: &kept.args,
+                node: kept.node,
             })?;
         }
         self.recordings[recording.0] = launches;

@@ -33,7 +33,7 @@ use half::bf16;
 use ::kernels::Precision;
 
 pub use self::check::check;
-use self::driver::{Address, Driver, Gpu, Recording};
+use self::driver::{Address, Driver, Dry, Gpu, Recording};
 use self::layout::Layout;
 use self::pass::{Done, Pass};
 use self::variants::Elements;
@@ -347,6 +347,67 @@ impl CudaEngine {
         }
         Ok(())
     }
+}
+
+impl CudaEngine {
+    /// How long each launch of a training step takes, forward and backward with the outputs' gradients as they lie there,
+    /// the shortest of `repeats` steps; none where the device has no clock.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn time_launches(
+        &mut self,
+        params: &ParamStore,
+        x: Images<'_>,
+        outputs: &[NodeId],
+        repeats: usize,
+    ) -> Result<Vec<LaunchTime>, EngineError> {
+        let planned = self.planned(Mode::Train, x, outputs)?;
+        let mut labels = Dry::default();
+        let mut pass = Pass::new(
+            &self.graph,
+            &self.map,
+            &planned.plan,
+            &planned.layout,
+            Address(256),
+            &mut labels,
+        );
+        pass.forward_all()?;
+        pass.backward_all()?;
+        let mut best: Vec<f64> = Vec::new();
+        for _ in 0..=repeats {
+            self.run_forward(&planned, params, x, 0)?;
+            self.driver.start_clock()?;
+            self.pass(&planned)?.forward_all()?;
+            self.pass(&planned)?.backward_all()?;
+            let times = self.driver.stop_clock()?;
+            best = match best.is_empty() {
+                true => times,
+                false => best.iter().zip(&times).map(|(a, b)| a.min(*b)).collect(),
+            };
+        }
+        let launches = labels.launches.into_iter().zip(best);
+        let time = |((kernel, grid, node), seconds)| LaunchTime {
+            kernel,
+            grid,
+            node,
+            seconds,
+        };
+        Ok(launches.map(time).collect())
+    }
+}
+
+/// A launch and how long it took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LaunchTime {
+    /// Kernel.
+    pub kernel: &'static str,
+    /// Blocks.
+    pub grid: [u32; 3],
+    /// The node whose step it is a part of.
+    pub node: NodeId,
+    /// From the end of the launch before it to its own.
+    pub seconds: f64,
 }
 
 fn launch(pass: &mut Pass<'_>, part: Part) -> Done {

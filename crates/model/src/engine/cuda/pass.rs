@@ -28,6 +28,8 @@ pub(super) struct Pass<'a> {
     written: Vec<bool>,
     scratch_used: usize,
     scratch_peak: usize,
+    /// The step that is run.
+    current: NodeId,
 }
 
 impl<'a> Pass<'a> {
@@ -50,6 +52,7 @@ impl<'a> Pass<'a> {
             written: vec![false; graph.nodes.len()],
             scratch_used: 0,
             scratch_peak: 0,
+            current: NodeId::INPUT,
         }
     }
 
@@ -89,12 +92,13 @@ impl<'a> Pass<'a> {
     /// Runs all steps forward on the images that were copied to [`Layout::images`].
     pub(super) fn forward_all(&mut self) -> Done {
         if self.elements.kind != Kind::F32 {
-            let (images, input) = (self.arena.plus(self.layout.images), self.value(NodeId(0)));
-            elementwise::from_f32(self, images, input, self.shape(NodeId(0)).len())?;
+            let (images, input) = (self.arena.plus(self.layout.images), self.value(NodeId::INPUT));
+            elementwise::from_f32(self, images, input, self.shape(NodeId::INPUT).len())?;
         }
         let plan = self.plan;
         for step in &plan.steps {
             self.scratch_used = 0;
+            self.current = step.first();
             match *step {
                 Step::Single(id) => self.forward_node(id)?,
                 Step::NormAct { norm, act } => norm::forward(self, norm, Some(act))?,
@@ -136,6 +140,7 @@ impl<'a> Pass<'a> {
         for step in plan.steps.iter().rev() {
             if self.written[step.last().index()] {
                 self.scratch_used = 0;
+                self.current = step.first();
                 self.backward(step)?;
             }
         }
@@ -342,6 +347,7 @@ impl<'a> Pass<'a> {
             grid,
             block,
             args,
+            node: self.current,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use kernels::{Nhwc, Window};
 
 use super::{Address, DeviceError};
+use crate::graph::NodeId;
 
 /// A kernel, the shape of its grid, and what it gets.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Launch<'a> {
     pub block: [u32; 2],
     /// In the order of the kernel's parameters.
     pub args: &'a [Arg],
+    /// The node whose step it is a part of.
+    pub node: NodeId,
 }
 
 impl Launch<'_> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ::kernels::Precision;
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
     result, sys,
 };
 use cudarc::nvrtc::Ptx;
@@ -41,6 +41,8 @@ pub struct Gpu {
     /// Address and length in words; (null, 0) before the first.
     arena: (Address, usize),
     recordings: Recordings,
+    /// While launches are timed: an event before the first and behind each.
+    clock: Option<Vec<CudaEvent>>,
 }
 
 impl Gpu {
@@ -72,6 +74,7 @@ impl Gpu {
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
+            clock: None,
         })
     }
 
@@ -101,6 +104,13 @@ impl Gpu {
         }
         // SAFETY: the address is of `malloc_sync`, and it was just forgotten. The driver waits for kernels that use it.
         unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
+    }
+
+    /// The present end of the stream.
+    fn event(&self) -> Result<CudaEvent, DeviceError> {
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        let event = self.stream.record_event(Some(flags));
+        event.map_err(|e| failed("tell the time", e))
     }
 
     /// Whether `len` f32 from `address` lie in the arena.
@@ -183,7 +193,28 @@ impl Driver for Gpu {
         // as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
         unsafe { builder.launch(config) }
             .map(drop)
-            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))
+            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))?;
+        if self.clock.is_some() {
+            let event = self.event()?;
+            self.clock.get_or_insert_default().push(event);
+        }
+        Ok(())
+    }
+
+    fn start_clock(&mut self) -> Result<(), DeviceError> {
+        self.clock = Some(vec![self.event()?]);
+        Ok(())
+    }
+
+    fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
+        let events = self.clock.take().unwrap_or_default();
+        self.stream.synchronize().map_err(|e| failed("end its work", e))?;
+        let seconds = |pair: &[CudaEvent]| match pair {
+            [a, b] => a.elapsed_ms(b).map(|ms| 1e-3 * f64::from(ms)),
+            _ => Ok(0.0),
+        };
+        let times: Result<_, _> = events.windows(2).map(seconds).collect();
+        times.map_err(|e| failed("tell the time", e))
     }
 
     fn record(&mut self) -> Result<(), DeviceError> {

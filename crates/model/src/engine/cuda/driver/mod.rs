@@ -111,6 +111,16 @@ pub trait Driver: Send {
 
     /// Runs what was recorded.
     fn replay(&mut self, recording: Recording) -> Result<(), DeviceError>;
+
+    /// Notes the time of each launch from here on, where the device has a clock.
+    fn start_clock(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Seconds that each launch since [`Driver::start_clock`] took, which ends it; none without a clock.
+    fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Launches that a driver keeps, by their number.
