@@ -16,30 +16,87 @@ use cuda_host::host_that_plays_a_gpu;
 use kernels::{Nhwc, Precision};
 use model::build::{ModelSpec, build};
 use model::engine::cuda::check;
-use model::engine::cuda::driver::{DeviceError, Driver, Gpu};
+use model::engine::cuda::driver::{DeviceError, Driver, Gpu, Launch};
 use model::engine::{Device, EngineError, Images};
 use model::graph::NodeId;
 use model::store::ParamStore;
 
 const CACHE: &str = "MODEL_CUDA_CACHE";
 
+/// Runs tests of this file on the host that plays a GPU, in a process of their own: whether all passed, and what was said.
+/// `None` where there is no C++ compiler.
+struct Child {
+    folder: tempfile::TempDir,
+}
+
+impl Child {
+    fn new() -> Option<Self> {
+        let folder = host_that_plays_a_gpu(Precision::F32);
+        if folder.is_none() {
+            eprintln!("skipped: no C++ compiler");
+        }
+        Some(Child { folder: folder? })
+    }
+
+    fn run(&self, tests: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
+        let child = std::process::Command::new(env::current_exe().unwrap())
+            .args(["--ignored", "--test-threads=1", "--nocapture"])
+            .args(tests)
+            .env("LD_LIBRARY_PATH", self.folder.path())
+            .env(CACHE, self.folder.path().join("cache"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let said = [child.stdout, child.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
+        (child.status.success(), said.concat())
+    }
+}
+
 #[test]
 fn the_gpu_driver_runs_on_a_host_that_plays_a_gpu() {
-    let Some(folder) = host_that_plays_a_gpu(Precision::F32) else {
-        eprintln!("skipped: no C++ compiler");
-        return;
+    let Some(child) = Child::new() else { return };
+    let tests = [
+        "it_computes_as_the_cpu_does",
+        "copies_stay",
+        "copies_beside",
+        "launches_are_timed",
+        "a_batch_beyond",
+    ];
+    let (good, said) = child.run(&tests, &[]);
+    assert!(good && said.contains("5 passed"), "{said}");
+}
+
+/// A cubin of a compiler that the driver does not follow lies in the cache: it is made anew.
+#[test]
+fn a_cubin_that_the_driver_refuses_is_replaced() {
+    let Some(child) = Child::new() else { return };
+    let open = || {
+        let (good, said) = child.run(&["opens"], &[]);
+        assert!(good && said.contains("1 passed"), "{said}");
     };
-    let child = std::process::Command::new(env::current_exe().unwrap())
-        .args(["--ignored", "--test-threads=1"])
-        .env("LD_LIBRARY_PATH", folder.path())
-        .env(CACHE, folder.path().join("cache"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    assert!(
-        child.status.success() && said.contains("4 passed"),
-        "{said}"
-    );
+    open();
+    let mut files = fs::read_dir(child.folder.path().join("cache")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    let good = fs::read(&file).unwrap();
+    fs::write(&file, b"\x7fELF of another").unwrap();
+    open();
+    assert_eq!(fs::read(&file).unwrap(), good);
+}
+
+#[test]
+fn an_old_driver_is_an_error_with_a_way_out() {
+    let Some(child) = Child::new() else { return };
+    let (good, said) = child.run(&["opens"], &[("HOST_CUDA_VERSION", "11040")]);
+    let error = "the NVIDIA driver is of CUDA 11.4, and 12.0 is needed: update the driver";
+    assert!(!good && said.contains(error), "{said}");
+}
+
+#[test]
+#[ignore = "a child of the tests above"]
+fn opens() {
+    if let Err(error) = Gpu::new(Precision::F32) {
+        panic!("{error}");
+    }
 }
 
 #[test]
@@ -53,22 +110,50 @@ fn it_computes_as_the_cpu_does() {
     }
 }
 
-/// A cubin of a compiler that the driver does not follow lies in the cache: it is made anew.
+/// What is uploaded beside the launches is there after them, and a download at a mark gives it.
 #[test]
 #[ignore = "a child of the test above"]
-fn a_cubin_that_the_driver_refuses_is_replaced() {
-    Gpu::new(Precision::F32).unwrap();
-    let folder = env::var_os(CACHE).unwrap();
-    let file = fs::read_dir(folder)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let good = fs::read(&file).unwrap();
-    fs::write(&file, b"\x7fELF of another").unwrap();
-    Gpu::new(Precision::F32).unwrap();
-    assert_eq!(fs::read(&file).unwrap(), good);
+fn copies_beside_the_launches() {
+    let mut gpu = Gpu::new(Precision::F32).unwrap();
+    let arena = gpu.allocate(1000).unwrap();
+    for (slot, value) in [(0, 1.0), (1, 2.0), (0, 3.0)] {
+        let (a, b) = (vec![value; 100], vec![-value; 3 + slot]);
+        let pieces = [(arena, &a[..]), (arena.plus(500), &b[..])];
+        gpu.upload_beside(slot, &pieces).unwrap();
+        gpu.await_upload(slot).unwrap();
+        gpu.mark(slot).unwrap();
+        let mut back = [0.0; 2];
+        gpu.download_at(slot, arena.plus(99), &mut back).unwrap();
+        assert!(back[0] == value && back[1].is_nan());
+        gpu.download_at(slot, arena.plus(502), &mut back[..1])
+            .unwrap();
+        assert_eq!(back[0], -value);
+    }
+    let outside = [(arena.plus(999), &[0.0; 2][..])];
+    assert!(gpu.upload_beside(0, &outside).is_err());
+    assert!(gpu.download_at(0, arena.plus(999), &mut [0.0; 2]).is_err());
+}
+
+#[test]
+#[ignore = "a child of the test above"]
+fn launches_are_timed() {
+    let mut gpu = Gpu::new(Precision::F32).unwrap();
+    let arena = gpu.allocate(1000).unwrap();
+    let args = [arena.into(), 1000usize.into(), 7f32.into()];
+    let launch = Launch {
+        kernel: "fill",
+        grid: [4, 1, 1],
+        block: [256, 1],
+        args: &args,
+        node: NodeId::INPUT,
+    };
+    gpu.start_clock().unwrap();
+    gpu.launch(&launch).unwrap();
+    gpu.launch(&launch).unwrap();
+    assert_eq!(gpu.stop_clock().unwrap().len(), 2);
+    let mut back = [0.0; 1000];
+    gpu.download(arena, &mut back).unwrap();
+    assert_eq!(back, [7.0; 1000]);
 }
 
 #[test]
@@ -86,7 +171,7 @@ fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
         let error = gpu.upload(outside, &[0.0; 2]).unwrap_err();
         assert!(matches!(error, DeviceError::Call { .. }), "{error}");
     }
-    let launch = model::engine::cuda::driver::Launch {
+    let launch = Launch {
         kernel: "no_such_kernel",
         grid: [1, 1, 1],
         block: [256, 1],

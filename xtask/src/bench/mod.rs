@@ -161,12 +161,13 @@ impl<'a> Bench<'a> {
     /// Ours that are measured: those asked for that the device has.
     fn precisions(&self) -> Vec<Precision> {
         let asked = self.args.precision.iter().copied();
-        asked.filter(|precision| self.device.has(*precision)).collect()
+        asked
+            .filter(|precision| self.device.has(*precision))
+            .collect()
     }
 
     /// In this process: there is no memory to tell apart.
     fn time_ops(&self, interrupt: &Interrupt, results: &mut Results) -> Result<()> {
-        set_threads(self.threads)?;
         let case = Case {
             task: Task::Train,
             size: self.args.size,
@@ -182,6 +183,7 @@ impl<'a> Bench<'a> {
             }
             return Ok(());
         }
+        set_threads(self.threads)?;
         let work = self.workload(case, Precision::F32);
         let progress = Progress::Shown.job("bench", "operations", 0);
         results.ops = time_ops(&work, interrupt, &mut |done, of| {

@@ -9,6 +9,12 @@ static unsigned long long taken;
 
 #define DRIVER extern "C" Result
 
+// As `HOST_CUDA_VERSION` says, if it is set.
+DRIVER cuDriverGetVersion(int* version) {
+    const char* set = getenv("HOST_CUDA_VERSION");
+    *version = set ? atoi(set) : 13000;
+    return 0;
+}
 DRIVER cuInit(unsigned) { initialized = true; return 0; }
 DRIVER cuDeviceGetCount(int* count) { *count = 1; return 0; }
 DRIVER cuDeviceGet(int* device, int) { *device = 0; return initialized ? 0 : BAD; }
@@ -60,21 +66,39 @@ DRIVER cuModuleLoadData(void** module, const void* image) {
 
 DRIVER cuModuleUnload(void*) { return 0; }
 
-// One stream, which does everything at once, but while it records: then launches are kept, with copies of their arguments, as
+static bool recording_now();
+
+// Streams do everything at once, but while one records: then launches are kept, with copies of their arguments, as
 // a graph. Anything else that is asked of it meanwhile is an error, as on a GPU.
+DRIVER cuStreamWaitEvent(void*, void*, unsigned) { return recording_now() ? BAD : 0; }
+DRIVER cuEventCreate(void** event, unsigned) { *event = &current; return 0; }
+DRIVER cuEventRecord(void*, void*) { return recording_now() ? BAD : 0; }
+DRIVER cuEventSynchronize(void*) { return 0; }
+DRIVER cuEventElapsedTime_v2(float* ms, void*, void*) { *ms = 1; return 0; }
+DRIVER cuEventElapsedTime(float* ms, void*, void*) { *ms = 1; return 0; }
+DRIVER cuEventDestroy_v2(void*) { return 0; }
+DRIVER cuMemHostAlloc(void** memory, size_t bytes, unsigned) { *memory = malloc(bytes); return *memory ? 0 : BAD; }
+DRIVER cuMemFreeHost(void* memory) { free(memory); return 0; }
+
 struct Kept {
     const char* kernel;
     unsigned grid[3], block[2];
     std::vector<std::vector<char>> args;
 };
 static std::vector<Kept>* recording;
+static bool recording_now() { return recording; }
 
-DRIVER cuStreamCreate(void** stream, unsigned) { *stream = &recording; return current ? 0 : BAD; }
+static char streams[64];
+static int opened;
+static void* recorder;  // the stream that records
+DRIVER cuStreamCreate(void** stream, unsigned) { *stream = &streams[opened++ % 64]; return current ? 0 : BAD; }
+static void* recorder_now() { return recording ? recorder : nullptr; }
 DRIVER cuStreamDestroy_v2(void*) { return 0; }
 DRIVER cuStreamSynchronize(void*) { return recording ? BAD : 0; }
 DRIVER cuStreamBeginCapture_v2(void* stream, int) {
-    if (stream != &recording || recording) return BAD;
+    if (recording) return BAD;
     recording = new std::vector<Kept>;
+    recorder = stream;
     return 0;
 }
 DRIVER cuStreamEndCapture(void*, void** graph) {
@@ -91,8 +115,8 @@ DRIVER cuGraphDestroy(void* graph) {
     delete (std::vector<Kept>*)graph;
     return 0;
 }
-DRIVER cuGraphLaunch(void* exec, void* stream) {
-    if (stream != &recording || recording) return BAD;
+DRIVER cuGraphLaunch(void* exec, void*) {
+    if (recording) return BAD;
     for (Kept& kept : *(std::vector<Kept>*)exec) {
         std::vector<void*> args;
         for (std::vector<char>& arg : kept.args) args.push_back(arg.data());
@@ -113,9 +137,9 @@ DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
 
 DRIVER cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, void* stream, void** args, void** extra) {
-    if (bz != 1 || shared || stream != &recording || extra || !current) return BAD;
+    if (bz != 1 || shared || !stream || extra || !current) return BAD;
     unsigned grid[3] = {gx, gy, gz}, block[2] = {bx, by};
-    if (recording) {
+    if (recording && stream == recorder) {
         host::Kernel* k = host::kernels;
         while (k->name != (const char*)function) k = k->next;
         Kept kept = {k->name, {gx, gy, gz}, {bx, by}, {}};
@@ -127,13 +151,13 @@ DRIVER cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
 }
 
 DRIVER cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void* stream) {
-    if (stream != &recording || recording) return BAD;
+    if (!stream || stream == recorder_now()) return BAD;
     memcpy((void*)to, from, bytes);
     return 0;
 }
 
 DRIVER cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, void* stream) {
-    if (stream != &recording || recording) return BAD;
+    if (!stream || stream == recorder_now()) return BAD;
     memcpy(to, (const void*)from, bytes);
     return 0;
 }

@@ -92,7 +92,10 @@ impl<'a> Pass<'a> {
     /// Runs all steps forward on the images that were copied to [`Layout::images`].
     pub(super) fn forward_all(&mut self) -> Done {
         if self.elements.kind != Kind::F32 {
-            let (images, input) = (self.arena.plus(self.layout.images), self.value(NodeId::INPUT));
+            let (images, input) = (
+                self.arena.plus(self.layout.images),
+                self.value(NodeId::INPUT),
+            );
             elementwise::from_f32(self, images, input, self.shape(NodeId::INPUT).len())?;
         }
         let plan = self.plan;

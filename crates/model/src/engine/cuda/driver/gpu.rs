@@ -5,15 +5,16 @@
 //! for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::kernels::Precision;
 use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
-    result, sys,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig,
+    PushKernelArg, result, sys,
 };
 use cudarc::nvrtc::Ptx;
 
+use super::beside::Beside;
 use super::recordings::Recordings;
 use super::{
     Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Recording, Up, Windowed,
@@ -41,6 +42,8 @@ pub struct Gpu {
     /// Address and length in words; (null, 0) before the first.
     arena: (Address, usize),
     recordings: Recordings,
+    /// Once something is copied beside the launches.
+    beside: Option<Beside>,
     /// While launches are timed: an event before the first and behind each.
     clock: Option<Vec<CudaEvent>>,
 }
@@ -52,17 +55,7 @@ impl Gpu {
     /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU without what the precision needs; each says so in
     /// a sentence.
     pub fn new(precision: Precision) -> Result<Self, DeviceError> {
-        driver_present()?;
-        let context = CudaContext::new(0).map_err(|e| DeviceError::NoGpu(e.to_string()))?;
-        let (major, minor) = context
-            .compute_capability()
-            .map_err(|e| failed("say what it is", e))?;
-        if precision != Precision::F32 && major < 8 {
-            return Err(DeviceError::Unsupported(format!(
-                "this GPU has compute capability {major}.{minor}, and {precision} needs 8.0: use precision f32"
-            )));
-        }
-        let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
+        let Loaded { context, module } = loaded(precision)?;
         // A stream of its own: launches on the default one cannot be recorded.
         let stream = context
             .new_stream()
@@ -74,6 +67,7 @@ impl Gpu {
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
+            beside: None,
             clock: None,
         })
     }
@@ -104,6 +98,16 @@ impl Gpu {
         }
         // SAFETY: the address is of `malloc_sync`, and it was just forgotten. The driver waits for kernels that use it.
         unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
+    }
+
+    fn beside(&mut self) -> Result<&mut Beside, DeviceError> {
+        self.bind()?;
+        if self.beside.is_none() {
+            let beside = Beside::new(&self.context);
+            self.beside = Some(beside.map_err(|e| failed("open a stream", e))?);
+        }
+        let opened = self.beside.as_mut();
+        opened.ok_or_else(|| failed("open a stream", "there is none"))
     }
 
     /// The present end of the stream.
@@ -201,6 +205,41 @@ impl Driver for Gpu {
         Ok(())
     }
 
+    fn upload_beside(
+        &mut self,
+        slot: usize,
+        pieces: &[(Address, &[f32])],
+    ) -> Result<(), DeviceError> {
+        for (to, data) in pieces {
+            self.check(*to, data.len())?;
+        }
+        let uploaded = self.beside()?.upload(slot, pieces);
+        uploaded.map_err(|e| failed("take data", e))
+    }
+
+    fn await_upload(&mut self, slot: usize) -> Result<(), DeviceError> {
+        let stream = self.stream.clone();
+        let joined = self.beside()?.join(slot, &stream);
+        joined.map_err(|e| failed("wait for data", e))
+    }
+
+    fn mark(&mut self, slot: usize) -> Result<(), DeviceError> {
+        let stream = self.stream.clone();
+        let marked = self.beside()?.mark(slot, &stream);
+        marked.map_err(|e| failed("mark its work", e))
+    }
+
+    fn download_at(
+        &mut self,
+        slot: usize,
+        from: Address,
+        data: &mut [f32],
+    ) -> Result<(), DeviceError> {
+        self.check(from, data.len())?;
+        let downloaded = self.beside()?.download(slot, from, data);
+        downloaded.map_err(|e| failed("give data", e))
+    }
+
     fn start_clock(&mut self) -> Result<(), DeviceError> {
         self.clock = Some(vec![self.event()?]);
         Ok(())
@@ -208,7 +247,9 @@ impl Driver for Gpu {
 
     fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
         let events = self.clock.take().unwrap_or_default();
-        self.stream.synchronize().map_err(|e| failed("end its work", e))?;
+        self.stream
+            .synchronize()
+            .map_err(|e| failed("end its work", e))?;
         let seconds = |pair: &[CudaEvent]| match pair {
             [a, b] => a.elapsed_ms(b).map(|ms| 1e-3 * f64::from(ms)),
             _ => Ok(0.0),
@@ -245,6 +286,41 @@ impl Drop for Gpu {
     }
 }
 
+/// A GPU's context and the kernels of a precision.
+#[derive(Clone)]
+struct Loaded {
+    context: Arc<CudaContext>,
+    module: Arc<CudaModule>,
+}
+
+/// Loaded once a process: engines share them.
+fn loaded(precision: Precision) -> Result<Loaded, DeviceError> {
+    static LOADED: Mutex<Vec<(Precision, Loaded)>> = Mutex::new(Vec::new());
+    let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, loaded)) = all.iter().find(|(known, _)| *known == precision) {
+        return Ok(loaded.clone());
+    }
+    let loaded = load(precision)?;
+    all.push((precision, loaded.clone()));
+    Ok(loaded)
+}
+
+fn load(precision: Precision) -> Result<Loaded, DeviceError> {
+    driver_present()?;
+    driver_recent()?;
+    let context = CudaContext::new(0).map_err(|e| DeviceError::NoGpu(e.to_string()))?;
+    let (major, minor) = context
+        .compute_capability()
+        .map_err(|e| failed("say what it is", e))?;
+    if precision != Precision::F32 && major < 8 {
+        return Err(DeviceError::Unsupported(format!(
+            "this GPU has compute capability {major}.{minor}, and {precision} needs 8.0: use precision f32"
+        )));
+    }
+    let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
+    Ok(Loaded { context, module })
+}
+
 /// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.
 fn module(
     context: &Arc<CudaContext>,
@@ -271,6 +347,25 @@ fn driver_present() -> Result<(), DeviceError> {
             library: "the NVIDIA driver's library (libcuda.so)",
             remedy: "it comes with the driver of an NVIDIA GPU; without one use the device cpu",
         }),
+    }
+}
+
+/// Recordings and streams of their own need calls that old drivers do not have.
+const OLDEST_CUDA: i32 = 12_000;
+
+fn driver_recent() -> Result<(), DeviceError> {
+    let mut version = 0;
+    // SAFETY: writes one number, and needs no initialization.
+    unsafe { sys::cuDriverGetVersion(&mut version) }
+        .result()
+        .map_err(|e| failed("say which driver it has", e))?;
+    match version >= OLDEST_CUDA {
+        true => Ok(()),
+        false => Err(DeviceError::Unsupported(format!(
+            "the NVIDIA driver is of CUDA {}.{}, and 12.0 is needed: update the driver, or use the device cpu",
+            version / 1000,
+            version % 1000 / 10
+        ))),
     }
 }
 

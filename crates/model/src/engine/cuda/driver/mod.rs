@@ -2,6 +2,7 @@
 //! the same kernels on the host.
 
 mod args;
+mod beside;
 mod dry;
 mod gpu;
 mod nvrtc;
@@ -111,6 +112,38 @@ pub trait Driver: Send {
 
     /// Runs what was recorded.
     fn replay(&mut self, recording: Recording) -> Result<(), DeviceError>;
+
+    /// Copies to the device while launches run, after the earlier uploads of the same slot; what was launched before must
+    /// not read or write the places.
+    fn upload_beside(
+        &mut self,
+        _slot: usize,
+        pieces: &[(Address, &[f32])],
+    ) -> Result<(), DeviceError> {
+        pieces
+            .iter()
+            .try_for_each(|(to, data)| self.upload(*to, data))
+    }
+
+    /// Launches from here on come after a slot's uploads.
+    fn await_upload(&mut self, _slot: usize) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Marks the present end of the launches under a slot's number.
+    fn mark(&mut self, _slot: usize) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Copies from the device once the launches before a mark are done; those behind it must not write the place.
+    fn download_at(
+        &mut self,
+        _slot: usize,
+        from: Address,
+        data: &mut [f32],
+    ) -> Result<(), DeviceError> {
+        self.download(from, data)
+    }
 
     /// Notes the time of each launch from here on, where the device has a clock.
     fn start_clock(&mut self) -> Result<(), DeviceError> {

@@ -1,0 +1,109 @@
+//! Copies beside the launches: on streams of their own, uploads from pinned memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, PinnedHostSlice, result};
+
+use super::Address;
+
+/// What one GPU copies while it computes.
+pub(super) struct Beside {
+    context: Arc<CudaContext>,
+    uploads: Arc<CudaStream>,
+    downloads: Arc<CudaStream>,
+    slots: HashMap<usize, Slot>,
+    marks: HashMap<usize, CudaEvent>,
+}
+
+/// Pinned memory, and the end of the copies from it.
+struct Slot {
+    memory: PinnedHostSlice<f32>,
+    sent: CudaEvent,
+}
+
+impl Beside {
+    pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
+        Ok(Beside {
+            uploads: context.new_stream()?,
+            downloads: context.new_stream()?,
+            context: context.clone(),
+            slots: HashMap::new(),
+            marks: HashMap::new(),
+        })
+    }
+
+    /// Copies to pinned memory, once the slot's earlier copies have left it, and queues the copies from there.
+    pub(super) fn upload(
+        &mut self,
+        slot: usize,
+        pieces: &[(Address, &[f32])],
+    ) -> Result<(), DriverError> {
+        let len = pieces.iter().map(|(_, data)| data.len()).sum();
+        self.make_room(slot, len)?;
+        let Some(Slot { memory, sent }) = self.slots.get_mut(&slot) else {
+            return Ok(()); // there is no more than nothing to copy
+        };
+        sent.synchronize()?;
+        let mut room = memory.as_mut_slice()?;
+        for (to, data) in pieces {
+            let (here, rest) = room.split_at_mut(data.len());
+            here.copy_from_slice(data);
+            // SAFETY: the caller's address has room for the data; the pinned memory is not written before `sent`.
+            unsafe { result::memcpy_htod_async(to.0, &*here, self.uploads.cu_stream()) }?;
+            room = rest;
+        }
+        sent.record(&self.uploads)
+    }
+
+    fn make_room(&mut self, slot: usize, len: usize) -> Result<(), DriverError> {
+        if let Some(slot) = self.slots.get(&slot) {
+            if slot.memory.len() >= len {
+                return Ok(());
+            }
+            slot.sent.synchronize()?;
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        // SAFETY: it is written before it is read.
+        let memory = unsafe { self.context.alloc_pinned::<f32>(len) }?;
+        let sent = self.uploads.record_event(None)?;
+        self.slots.insert(slot, Slot { memory, sent });
+        Ok(())
+    }
+
+    /// What is queued on a stream from here on comes behind the slot's uploads.
+    pub(super) fn join(&self, slot: usize, stream: &CudaStream) -> Result<(), DriverError> {
+        match self.slots.get(&slot) {
+            Some(slot) => stream.wait(&slot.sent),
+            None => Ok(()),
+        }
+    }
+
+    /// Marks a stream's present end.
+    pub(super) fn mark(&mut self, slot: usize, stream: &CudaStream) -> Result<(), DriverError> {
+        match self.marks.get(&slot) {
+            Some(mark) => mark.record(stream),
+            None => {
+                self.marks.insert(slot, stream.record_event(None)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies from the device what lies there at a mark, or later.
+    pub(super) fn download(
+        &self,
+        slot: usize,
+        from: Address,
+        data: &mut [f32],
+    ) -> Result<(), DriverError> {
+        if let Some(mark) = self.marks.get(&slot) {
+            self.downloads.wait(mark)?;
+        }
+        // SAFETY: the caller's address holds as many values; the slice is not touched before the stream has come to its end.
+        unsafe { result::memcpy_dtoh_async(data, from.0, self.downloads.cu_stream()) }?;
+        self.downloads.synchronize()
+    }
+}
