@@ -13,6 +13,7 @@ pub mod loss;
 pub mod map_loss;
 pub mod monitor;
 pub mod optimizer;
+pub mod resident;
 pub mod schedule;
 pub mod stopping;
 pub mod task;
