@@ -35,4 +35,5 @@ pub use event::{
     Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
 };
 pub use fit::{Job, Outcome, Stopped, fit};
+pub use tally::hits;
 pub use task::Task;
