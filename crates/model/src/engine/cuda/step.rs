@@ -273,7 +273,7 @@ mod tests {
     fn chunks_are_few_and_cover_everything() {
         for len in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 31) - 1] {
             let per_chunk = chunk_len(len, 4096, 1024, 1024);
-            assert!(per_chunk >= 4096 && per_chunk % 1024 == 0);
+            assert!(per_chunk >= 4096 && per_chunk.is_multiple_of(1024));
             assert!(len.div_ceil(per_chunk) <= 1024, "{len}");
         }
     }

@@ -23,11 +23,13 @@ struct alignas(8) FourHalves {
     u16 x[4];
 };
 
-// The next four of `left` values, 0 for those that are not there.
+// The next four of `left` values, 0 for those that are not there. Loops over four run to a constant, so that the four stay
+// in registers.
 __device__ inline Four read_four(const float* from, u32 left) {
     if (left >= 4) return *(const Four*)from;
     Four four = {};
-    for (u32 k = 0; k < left; k++) four.x[k] = from[k];
+    for (u32 k = 0; k < 4; k++)
+        if (k < left) four.x[k] = from[k];
     return four;
 }
 
@@ -36,7 +38,8 @@ __device__ inline void write_four(float* to, u32 left, const Four& four) {
         *(Four*)to = four;
         return;
     }
-    for (u32 k = 0; k < left; k++) to[k] = four.x[k];
+    for (u32 k = 0; k < 4; k++)
+        if (k < left) to[k] = four.x[k];
 }
 
 // To the nearest, ties to even. A NaN stays one.
@@ -56,7 +59,8 @@ __device__ inline void write_halves(u16* to, u32 left, const Four& four) {
         *(FourHalves*)to = halves;
         return;
     }
-    for (u32 k = 0; k < left; k++) to[k] = halves.x[k];
+    for (u32 k = 0; k < 4; k++)
+        if (k < left) to[k] = halves.x[k];
 }
 
 // Values that a thread works on: 4 from `at` on (an offset in the run of memory) of which `left` are the group's.
@@ -67,18 +71,17 @@ struct Place {
 
 // Blocks are those of Decayed, then Plain, then Buffers, four values a thread.
 __device__ inline Place place(u32 decayed, u32 plain, u32 buffers) {
-    const u32 lens[3] = {decayed, plain, buffers};
-    u32 block = blockIdx.x, start = 0;
-    for (u32 group = 0; group < 3; group++) {
-        u32 len = lens[group], blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
-        if (block < blocks) {
-            u32 i = (block * THREADS + threadIdx.x) * 4;
-            return {start + i, i < len ? len - i : 0, group == 0, group < 2};
-        }
+    u32 block = blockIdx.x, start = 0, len = decayed, group = 0;
+    u32 blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
+    while (block >= blocks && group < 2) {
         block -= blocks;
         start += group_end(len);
+        len = group == 0 ? plain : buffers;
+        blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
+        group++;
     }
-    return {0, 0, false, false};
+    u32 i = (block * THREADS + threadIdx.x) * 4;
+    return {start + i, i < len ? len - i : 0, group == 0, group < 2};
 }
 
 // A rule takes a weight, its gradient and its moments, changes the moments and gives what is taken from the weight.
