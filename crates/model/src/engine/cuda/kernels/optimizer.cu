@@ -209,8 +209,7 @@ KERNEL(step_results, (const double* partials, u32 chunks, u32 maps, u32 classifi
         results->hits = 0;
     }
     sum_maps(controls, maps, results);
-    float weighted = results->maps ? controls->map_weight * results->map_loss : 0.0f;
-    results->loss = results->class_loss + weighted;
+    results->loss = results->class_loss + product(controls->map_weight, results->map_loss);
     double norm = sqrt(squares), clipped = controls->clip_norm / (norm + 1e-6);
     results->norm = norm;
     results->scale = controls->clip_norm > 0.0 && clipped < 1.0 ? (float)clipped : 1.0f;
