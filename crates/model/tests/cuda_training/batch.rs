@@ -220,6 +220,7 @@ impl Taught {
                 let name = format!("{device}: {name}");
                 let results = Results::read(&found[0]).unwrap();
                 check_figures(&name, &results, &expected, self.tolerance());
+                self.check_unknown(&name, batch, &found[0]);
                 assert_eq!(found.len() - 1, expected.gradients.len(), "{name}");
                 let pairs = found[1..].iter().zip(&expected.gradients);
                 for (i, (found, expected)) in pairs.enumerate() {
@@ -228,6 +229,18 @@ impl Taught {
                 }
             },
         );
+    }
+
+    /// A map without a known pixel has a loss of 0 of its own.
+    fn check_unknown(&self, name: &str, batch: &Batch<'_>, results: &[f32]) {
+        let losses = &results[results_len(0)..];
+        for (i, (loss, map)) in losses.iter().zip(batch.maps).enumerate() {
+            let known = self.truth(batch, map).count > 0;
+            assert!(
+                known || *loss == 0.0,
+                "{name}: map {i} has a loss of {loss}"
+            );
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Devices with fenced memory, and comparisons.
 
-use model::engine::cuda::driver::{Address, Driver};
+use std::sync::{Mutex, OnceLock};
+
+use model::engine::cuda::driver::{Address, Driver, Gpu};
 use model::rng::Rng;
 use model::train::TrainConfig;
 use serde_json::Value;
@@ -79,7 +81,7 @@ pub(crate) fn devices(len: usize) -> Vec<Device> {
         host.reverse = reverse;
         Some(Box::new(host) as Box<dyn Driver>)
     };
-    let gpu = gpu().map(|gpu| Box::new(gpu) as Box<dyn Driver>);
+    let gpu = a_gpu().map(|gpu| Box::new(gpu) as Box<dyn Driver>);
     let all = [
         ("host", host(false)),
         ("host, reversed", host(true)),
@@ -88,6 +90,15 @@ pub(crate) fn devices(len: usize) -> Vec<Device> {
     let there =
         |(name, driver): (_, Option<_>)| driver.map(|driver| Device::new(name, driver, len));
     all.into_iter().filter_map(there).collect()
+}
+
+/// A GPU, where there is one. The first lives on, for a GPU's context is made for its first user and ends with its last,
+/// and making it takes longer than a case.
+fn a_gpu() -> Option<Gpu> {
+    static FIRST: OnceLock<Mutex<Option<Gpu>>> = OnceLock::new();
+    let first = FIRST.get_or_init(|| Mutex::new(gpu()));
+    let there = first.lock().unwrap().is_some();
+    there.then(gpu).flatten()
 }
 
 /// Runs a case on every device; the host's orders must give the same bits, and each device what is expected.

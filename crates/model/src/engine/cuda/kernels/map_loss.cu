@@ -9,7 +9,7 @@ namespace training {
 
 const float SMOOTH = 1.0f;
 
-// What is left of `chunk` where the map has a known pixel: nothing where not, so that a NaN in such a map stays there.
+// What is to be summed of `chunk`: nothing where no pixel of the map is known, whose scores nobody looks at.
 __device__ inline Chunk known_part(Chunk chunk, const MapControls& map) {
     return {map.share > 0.0f ? chunk.begin : chunk.end, chunk.end};
 }
@@ -219,7 +219,7 @@ KERNEL(map_all_finish, (const float* partials, float* slopes, u32 chunks, u32 cl
             for (u32 k = 0; k < TILE && first + k < classes; k++)
                 loss += class_dice(first + k, classes, sums[1 + k], sums[1 + TILE + k], sums[1 + 2 * TILE + k], factor, to);
         }
-        __syncthreads();  // the next tile's sums come to the same place
+        // The next tile's sums are written behind a barrier, which the first thread reaches after this.
     }
     if (threadIdx.x != 0) return;
     map_losses(results)[number] = (float)loss;
