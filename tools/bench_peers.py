@@ -22,19 +22,24 @@ import time
 from pathlib import Path
 
 TRAINS = ["infer", "train"]
-# name, precision, tasks, modules that it needs beside torch and segmentation_models_pytorch
+# name, precision, tasks, devices, modules that it needs beside torch and segmentation_models_pytorch
 PEERS = [
-    ("torch", "f32", TRAINS, []),
-    ("torch", "bf16", TRAINS, []),
-    ("onnxruntime", "f32", ["infer"], ["onnx", "onnxruntime"]),
-    ("openvino", "f32", ["infer"], ["onnx", "openvino"]),
-    ("openvino", "bf16", ["infer"], ["onnx", "openvino"]),
+    ("torch", "f32", TRAINS, ["cpu", "cuda"], []),
+    ("torch", "tf32", TRAINS, ["cuda"], []),
+    ("torch", "bf16", TRAINS, ["cpu", "cuda"], []),
+    ("torch.compile", "tf32", TRAINS, ["cuda"], []),
+    ("torch.compile", "bf16", TRAINS, ["cuda"], []),
+    ("torch.compile+graphs", "tf32", TRAINS, ["cuda"], []),
+    ("torch.compile+graphs", "bf16", TRAINS, ["cuda"], []),
+    ("onnxruntime", "f32", ["infer"], ["cpu"], ["onnx", "onnxruntime"]),
+    ("openvino", "f32", ["infer"], ["cpu"], ["onnx", "openvino"]),
+    ("openvino", "bf16", ["infer"], ["cpu"], ["onnx", "openvino"]),
 ]
 
 
 def list_peers(args):
-    for name, precision, tasks, more in PEERS:
-        if args.device == "cuda" and name != "torch":
+    for name, precision, tasks, devices, more in PEERS:
+        if args.device not in devices:
             continue
         needed = ["torch", "timm", "segmentation_models_pytorch", *more]
         missing = [module for module in needed if importlib.util.find_spec(module) is None]
@@ -47,7 +52,7 @@ def list_peers(args):
             if not torch.cuda.is_available():
                 print(f"{name} {precision}: left out, PyTorch sees no GPU", file=sys.stderr)
                 continue
-        version = importlib.metadata.version(name)
+        version = importlib.metadata.version(name.split(".")[0])
         print(json.dumps({"peer": name, "precision": precision, "tasks": tasks, "version": version}))
 
 
@@ -73,27 +78,35 @@ def network(args):
 
 
 def torch_call(args):
-    """A call of PyTorch in eager mode, channels last; bf16 is autocast's. On a GPU f32 is what PyTorch makes of it by
-    itself: TF32 in convolutions, not in matrix products."""
+    """A call of PyTorch, channels last: eager, compiled, or compiled with its launches recorded as CUDA graphs. bf16 is
+    autocast's; f32 is exact, tf32 what a GPU's tensor cores make of it (PyTorch's own default in convolutions)."""
     import torch
 
     torch.set_num_threads(args.threads)
+    torch.backends.cudnn.allow_tf32 = args.precision != "f32"
+    torch.backends.cuda.matmul.allow_tf32 = args.precision != "f32"
+    torch.backends.cudnn.benchmark = args.device == "cuda"
     layout = torch.channels_last
-    model = network(args).to(args.device, memory_format=layout)
+    network_ = network(args).to(args.device, memory_format=layout)
+    modes = {"torch": None, "torch.compile": "default", "torch.compile+graphs": "reduce-overhead"}
+    mode = modes[args.peer]
+    model = torch.compile(network_, mode=mode) if mode else network_
     images = torch.randn(args.batch, 3, args.size, args.size).contiguous(memory_format=layout)
+    if args.device == "cuda":
+        images = images.pin_memory()
     autocast = lambda: torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
     @torch.inference_mode()
     def infer():
         with autocast():
-            outputs = model(images.to(args.device))
+            outputs = model(images.to(args.device, non_blocking=True))
         # Ours hands its results over too; to wait for them is part of the call.
         return [output.cpu() for output in outputs]
 
     def train():
         optimizer.zero_grad(set_to_none=True)
         with autocast():
-            logits, _ = model(images.to(args.device))
+            logits, _ = model(images.to(args.device, non_blocking=True))
         loss = torch.nn.functional.cross_entropy(logits.float(), labels)
         loss.backward()
         optimizer.step()
@@ -101,11 +114,11 @@ def torch_call(args):
             torch.cuda.synchronize()
 
     if args.task == "infer":
-        model.eval()
+        network_.eval()
         return infer
-    model.train()
+    network_.train()
     labels = (torch.arange(args.batch) % 2).to(args.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(network_.parameters(), lr=1e-4, fused=args.device == "cuda")
     return train
 
 
@@ -140,7 +153,8 @@ def random_images(args):
 
 def load(peer):
     """Imports what a peer's call will need, so that libraries do not count as the network's memory."""
-    modules = {"torch": ["torch", "segmentation_models_pytorch"]}.get(peer, [peer, "numpy"])
+    torch = peer.startswith("torch")
+    modules = ["torch", "segmentation_models_pytorch"] if torch else [peer, "numpy"]
     for module in modules:
         importlib.import_module(module)
 
@@ -189,12 +203,12 @@ def resident(field):
 
 
 def run(args):
-    if args.peer != "torch":
+    if not args.peer.startswith("torch"):
         args.onnx = exported(args)
     load(args.peer)
     before = resident("VmRSS")
-    calls = {"torch": torch_call, "onnxruntime": onnxruntime_call, "openvino": openvino_call}
-    call = calls[args.peer](args)
+    calls = {"onnxruntime": onnxruntime_call, "openvino": openvino_call}
+    call = calls.get(args.peer, torch_call)(args)
     for _ in range(WARM_UP):
         call()
     seconds = []
@@ -220,7 +234,7 @@ def parse():
         sub = commands.add_parser(name, help=text)
         sub.set_defaults(command=command)
         sub.add_argument("--peer", choices=sorted({name for name, *_ in PEERS}), required=True)
-        sub.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+        sub.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
         sub.add_argument("--task", choices=TRAINS, default="infer")
         sub.add_argument("--encoder", default="efficientnet_b1", help="timm's name")
         sub.add_argument("--decoder", choices=["unet", "unetpp"], default="unetpp")

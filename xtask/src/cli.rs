@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipeline::bench::Precision;
 
 /// From a folder of medical images to a trained, honestly judged network and a report that a person can read.
 #[derive(Debug, Parser)]
@@ -118,6 +119,9 @@ pub(crate) struct BenchArgs {
     /// Where to compute: cpu or cuda; of the peers, PyTorch can be asked for the same
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
     pub(crate) device: String,
+    /// Of ours, the precisions to measure; a peer is always measured in all of its own
+    #[arg(long, value_delimiter = ',', default_value = "f32,tf32,bf16", value_parser = precision)]
+    pub(crate) precision: Vec<Precision>,
     /// Threads, ours and the peers'; all cores where it is left out
     #[arg(long)]
     pub(crate) threads: Option<usize>,
@@ -135,7 +139,7 @@ pub(crate) struct BenchArgs {
         default_value = "infer,train,memory"
     )]
     pub(crate) what: Vec<What>,
-    /// Short for `ops` in --what
+    /// Short for `ops` in --what: where a training step's time goes, on a GPU by kernel
     #[arg(long)]
     pub(crate) ops: bool,
     /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as this Python has them
@@ -306,4 +310,9 @@ pub(crate) enum What {
     Memory,
     /// Both over several batches and image sizes: whether the cost of a pixel stays the same
     Scale,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    let known = Precision::ALL.into_iter().find(|p| p.to_string() == name);
+    known.ok_or_else(|| "one of f32, tf32, bf16".into())
 }

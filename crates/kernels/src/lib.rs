@@ -61,7 +61,7 @@ pub enum Accumulate {
     Add,
 }
 
-/// What convolutions multiply; sums are `f32`, and so is all that lies in memory.
+/// What convolutions multiply; sums are `f32`, and on a processor so is all that lies in memory.
 #[derive(
     Clone, Copy, Default, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize,
 )]
@@ -70,6 +70,9 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
+    /// Factors rounded to TF32 (11 bits of precision) where a GPU's tensor cores multiply them; a processor has none, and
+    /// computes in `f32`.
+    Tf32,
     /// Factors rounded to bf16 (8 bits of precision): twice the products a second on a CPU that has AVX512_BF16; on others
     /// the same result at no gain.
     Bf16,
@@ -77,13 +80,14 @@ pub enum Precision {
 
 impl Precision {
     /// Every one.
-    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Bf16];
+    pub const ALL: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Bf16];
 }
 
 impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
             Precision::Bf16 => "bf16",
         })
     }

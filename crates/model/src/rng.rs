@@ -11,16 +11,12 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The stream of `(seed, stream)`; streams of one seed are unrelated.
+    /// The stream of `(seed, stream)`; streams of one seed are unrelated. The CUDA kernels compute the same
+    /// (`elementwise.cu`).
     pub fn new(seed: u64, stream: u64) -> Self {
         Rng {
             state: mix(seed ^ mix(stream.wrapping_add(0x9E37_79B9_7F4A_7C15))),
         }
-    }
-
-    /// What the stream is at; draw `i` from here is `mix(state + (i + 1) · 0x9E37…)`, which the CUDA kernels compute.
-    pub(crate) fn state(&self) -> u64 {
-        self.state
     }
 
     /// 64 random bits.

@@ -25,7 +25,7 @@ const CACHE: &str = "MODEL_CUDA_CACHE";
 
 #[test]
 fn the_gpu_driver_runs_on_a_host_that_plays_a_gpu() {
-    let Some(folder) = host_that_plays_a_gpu() else {
+    let Some(folder) = host_that_plays_a_gpu(Precision::F32) else {
         eprintln!("skipped: no C++ compiler");
         return;
     };
@@ -45,7 +45,7 @@ fn the_gpu_driver_runs_on_a_host_that_plays_a_gpu() {
 #[test]
 #[ignore = "a child of the test above"]
 fn it_computes_as_the_cpu_does() {
-    check(Box::new(Gpu::new().unwrap())).unwrap();
+    check(Precision::F32, Box::new(Gpu::new(Precision::F32).unwrap())).unwrap();
     for name in ["cuda", "auto"] {
         let choice = Device::choose(name, Precision::F32).unwrap().unwrap();
         assert_eq!(choice.device, Device::Cuda);
@@ -57,7 +57,7 @@ fn it_computes_as_the_cpu_does() {
 #[test]
 #[ignore = "a child of the test above"]
 fn a_cubin_that_the_driver_refuses_is_replaced() {
-    Gpu::new().unwrap();
+    Gpu::new(Precision::F32).unwrap();
     let folder = env::var_os(CACHE).unwrap();
     let file = fs::read_dir(folder)
         .unwrap()
@@ -67,14 +67,14 @@ fn a_cubin_that_the_driver_refuses_is_replaced() {
         .path();
     let good = fs::read(&file).unwrap();
     fs::write(&file, b"\x7fELF of another").unwrap();
-    Gpu::new().unwrap();
+    Gpu::new(Precision::F32).unwrap();
     assert_eq!(fs::read(&file).unwrap(), good);
 }
 
 #[test]
 #[ignore = "a child of the test above"]
 fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
-    let mut gpu = Gpu::new().unwrap();
+    let mut gpu = Gpu::new(Precision::F32).unwrap();
     let before = gpu.available().unwrap();
     let arena = gpu.allocate(1000).unwrap();
     assert_eq!(gpu.available().unwrap(), before); // what the arena holds can be had again
@@ -91,6 +91,7 @@ fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
         grid: [1, 1, 1],
         block: [256, 1],
         args: &[],
+        node: NodeId::INPUT,
     };
     let error = gpu.launch(&launch).unwrap_err().to_string();
     assert!(error.contains("no_such_kernel"), "{error}");

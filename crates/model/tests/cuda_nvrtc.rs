@@ -6,17 +6,34 @@
     reason = "a test fails by panicking"
 )]
 
+use std::time::Instant;
+
+use model::engine::Precision;
 use model::engine::cuda::driver::{DeviceError, compile, cubin};
 use model::engine::cuda::kernels;
 
 #[test]
 fn the_kernels_compile_for_every_architecture() {
-    // Turing, A100, RTX 30, RTX 40, H100.
-    for arch in ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90"] {
-        match compile(&kernels::source(), arch) {
+    // Turing, which has no tensor cores for these, A100, RTX 40, H100.
+    for (arch, precision) in [
+        ("sm_75", Precision::F32),
+        ("sm_80", Precision::Tf32),
+        ("sm_89", Precision::Bf16),
+        ("sm_90", Precision::F32),
+        ("sm_90", Precision::Tf32),
+        ("sm_90", Precision::Bf16),
+    ] {
+        let start = Instant::now();
+        match compile(&kernels::source(precision), arch) {
             Ok(cubin) => {
                 assert!(cubin.starts_with(b"\x7fELF"), "{arch}");
-                eprintln!("{arch}: {} bytes of machine code", cubin.len());
+                let seconds = start.elapsed().as_secs_f64();
+                let bytes = cubin.len();
+                eprintln!("{arch}, {precision}: {bytes} bytes of machine code in {seconds:.1} s");
+                if let Some(folder) = std::env::var_os("KEEP_CUBINS") {
+                    let file = format!("{arch}-{precision}.cubin");
+                    std::fs::write(std::path::Path::new(&folder).join(file), cubin).unwrap();
+                }
             }
             Err(DeviceError::Library { .. }) => {
                 eprintln!(
@@ -60,11 +77,12 @@ fn compiled_kernels_are_read_again() {
 #[test]
 #[ignore = "the child of compiled_kernels_are_read_again"]
 fn compiles_twice() {
-    let first = match cubin("sm_80") {
+    let first = match cubin(Precision::F32, "sm_80") {
         Err(DeviceError::Library { .. }) => return,
         first => first.unwrap(),
     };
-    let second = cubin("sm_80").unwrap();
+    let second = cubin(Precision::F32, "sm_80").unwrap();
     assert!(!first.cached && second.cached && first.cubin == second.cubin);
-    assert!(!cubin("sm_90").unwrap().cached);
+    assert!(!cubin(Precision::F32, "sm_90").unwrap().cached);
+    assert!(!cubin(Precision::Tf32, "sm_80").unwrap().cached);
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use cuda_host::{Host, gpu};
 use kernels::reference::{convolution, normalization, simple, spatial};
-use kernels::{Activation, Nhwc, Padding, Window};
+use kernels::{Activation, Nhwc, Padding, Precision, Window};
 use model::engine::cuda::CudaEngine;
 use model::engine::cuda::driver::Driver;
 use model::engine::{Engine, Images};
@@ -70,11 +70,11 @@ fn run(xs: Nhwc, op: impl Fn(&mut GraphBuilder, NodeId) -> NodeId) -> Vec<Ran> {
     let y = op(&mut g, input);
     g.publish("y", y);
     let graph = Arc::new(g.finish(1).unwrap());
-    let host = Host::new().map(|host| Box::new(host) as Box<dyn Driver>);
-    let gpu = gpu().map(|gpu| Box::new(gpu) as Box<dyn Driver>);
+    let host = Host::new(Precision::F32).map(|host| Box::new(host) as Box<dyn Driver>);
+    let gpu = gpu(Precision::F32).map(|gpu| Box::new(gpu) as Box<dyn Driver>);
     let step = |driver| {
         step(
-            &mut CudaEngine::with_driver(graph.clone(), driver),
+            &mut CudaEngine::with_driver(graph.clone(), Precision::F32, driver),
             &graph,
             xs,
             y,

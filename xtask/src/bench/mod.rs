@@ -12,7 +12,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::bench::ops::{Row, time_ops};
+use pipeline::bench::launches::time_launches;
+use pipeline::bench::ops::time_ops;
 use pipeline::bench::{self, Measurement, Precision, Task, Workload};
 use pipeline::{Device, Interrupt, Progress};
 use serde_json::json;
@@ -22,7 +23,7 @@ use crate::{print, set_threads};
 use machine::Machine;
 use peers::{Peer, Python};
 use plan::{Case, Cases, Job, Program};
-use results::{Failure, Results, Sample};
+use results::{Failure, Launches, Results, Sample};
 use table::milliseconds;
 
 /// Everything that was asked for; failed measurements are told at the end and make the exit code 1.
@@ -32,7 +33,7 @@ pub(crate) fn run(root: &Path, args: &BenchArgs, interrupt: &Interrupt) -> Resul
     let head = show::machine(&machine, bench.threads, &bench.network());
     let mut results = bench.measure_all(interrupt)?;
     if args.ops || args.what.contains(&What::Ops) {
-        results.ops = bench.time_ops(interrupt)?;
+        bench.time_ops(interrupt, &mut results)?;
     }
     print(&format!("{head}{}", show::tables(&results, &bench.cases)))?;
     if let Some(path) = &args.json {
@@ -97,11 +98,6 @@ impl<'a> Bench<'a> {
         for case in self.cases.scale.iter().chain([&asked]) {
             self.workload(*case, Precision::F32).graph()?;
         }
-        if self.device != Device::Cpu && (self.args.ops || self.args.what.contains(&What::Ops)) {
-            bail!(
-                "--what ops times the processor's kernels one by one: leave it out with --device cuda"
-            );
-        }
         let Some(file) = &self.args.json else {
             return Ok(());
         };
@@ -132,8 +128,8 @@ impl<'a> Bench<'a> {
 
     fn measure_all(&self, interrupt: &Interrupt) -> Result<Results> {
         let mut jobs = self.cases.jobs(&self.peers, self.args.rounds);
-        jobs.retain(|job| match job.program {
-            Program::This(precision) => self.device.supports(precision).is_ok(),
+        jobs.retain(|job| match &job.program {
+            Program::This(precision) => self.precisions().contains(precision),
             Program::Peer(_) => true,
         });
         let progress = Progress::Shown.job("bench", "measurements", jobs.len() as u64);
@@ -162,20 +158,37 @@ impl<'a> Bench<'a> {
         child::run(command)
     }
 
+    /// Ours that are measured: those asked for that the device has.
+    fn precisions(&self) -> Vec<Precision> {
+        let asked = self.args.precision.iter().copied();
+        asked.filter(|precision| self.device.has(*precision)).collect()
+    }
+
     /// In this process: there is no memory to tell apart.
-    fn time_ops(&self, interrupt: &Interrupt) -> Result<Vec<Row>> {
+    fn time_ops(&self, interrupt: &Interrupt, results: &mut Results) -> Result<()> {
         set_threads(self.threads)?;
         let case = Case {
             task: Task::Train,
             size: self.args.size,
             batch: self.args.batch,
         };
+        if self.device == Device::Cuda {
+            for precision in self.precisions() {
+                interrupt.check()?;
+                results.launches.push(Launches {
+                    precision: precision.to_string(),
+                    rows: time_launches(&self.workload(case, precision))?,
+                });
+            }
+            return Ok(());
+        }
         let work = self.workload(case, Precision::F32);
         let progress = Progress::Shown.job("bench", "operations", 0);
-        time_ops(&work, interrupt, &mut |done, of| {
+        results.ops = time_ops(&work, interrupt, &mut |done, of| {
             progress.set_total(of as u64);
             progress.at(done as u64);
-        })
+        })?;
+        Ok(())
     }
 
     fn write(&self, path: &Path, machine: &Machine, results: &Results) -> Result<()> {

@@ -169,8 +169,8 @@ mod tests {
         };
         let say = |job: Job| format!("{}: {}, {}", job.round, job.program, job.case);
         let jobs = Cases::new(&args).jobs(peers, args.rounds);
-        // Those in bf16 stand beside each of ours in f32.
-        let single = |job: &String| !job.contains("this bf16");
+        // Those in tf32 and bf16 stand beside each of ours in f32.
+        let single = |job: &String| !job.contains("this bf16") && !job.contains("this tf32");
         jobs.into_iter().map(say).filter(single).collect()
     }
 

@@ -1,7 +1,7 @@
 //! What was measured, and the figures made of it.
 
 use pipeline::bench::ops::Row;
-use pipeline::bench::{Measurement, Memory, median};
+use pipeline::bench::{Measurement, Memory, launches, median};
 use serde::{Serialize, Serializer};
 
 use super::peers::Peer;
@@ -37,6 +37,14 @@ pub(super) struct Results {
     pub(super) samples: Vec<Sample>,
     pub(super) failures: Vec<Failure>,
     pub(super) ops: Vec<Row>,
+    pub(super) launches: Vec<Launches>,
+}
+
+/// The kernels of a training step on a GPU in one precision.
+#[derive(Debug, Serialize)]
+pub(super) struct Launches {
+    pub(super) precision: String,
+    pub(super) rows: Vec<launches::Row>,
 }
 
 /// Our images a second over a peer's, round by round.

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use pipeline::bench::ops::{Part, Row, Timing, Work};
-use pipeline::bench::{Precision, Task};
+use pipeline::bench::{Precision, Task, launches};
 
 use super::machine::Machine;
 use super::plan::{Case, Cases, Program};
-use super::results::Results;
+use super::results::{Launches, Results};
 use super::table::{Table, mebibytes, milliseconds, significant};
 
 /// Operations that together take less of a step than this are left to the JSON file.
@@ -42,6 +42,9 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     if !results.ops.is_empty() {
         let _ = write!(text, "\n{}", ops(&results.ops));
         text += &whole_step(results, cases);
+    }
+    for Launches { precision, rows } in &results.launches {
+        let _ = write!(text, "\n{}", launches(precision, rows));
     }
     for failure in &results.failures {
         let (program, case) = (&failure.program, failure.case);
@@ -176,6 +179,33 @@ fn ops(rows: &[Row]) -> Table {
         );
     }
     sum(&mut table, "all", &rows.iter().collect::<Vec<_>>(), total);
+    table
+}
+
+/// Costliest first; small ones together.
+fn launches(precision: &str, rows: &[launches::Row]) -> Table {
+    let total: f64 = rows.iter().map(|row| row.seconds).sum();
+    let title = format!("launches of a training step in {precision}, each timed within the step");
+    let mut table = Table::new(title, &["kernel", "operation", "count", "all ms", "share"]);
+    let mut line = |kernel: &str, operation: &str, rows: &[&launches::Row]| {
+        let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
+        let count: usize = rows.iter().map(|row| row.count).sum();
+        table.row(vec![
+            kernel.into(),
+            operation.into(),
+            count.to_string(),
+            milliseconds(seconds),
+            share(seconds, total),
+        ]);
+    };
+    let (shown, small): (Vec<&launches::Row>, Vec<_>) = rows
+        .iter()
+        .partition(|row| row.seconds >= WORTH_A_LINE * total);
+    for row in shown {
+        line(&row.kernel, &row.operation, &[row]);
+    }
+    line(&format!("{} smaller rows", small.len()), "", &small);
+    line("all", "", &rows.iter().collect::<Vec<_>>());
     table
 }
 

@@ -36,7 +36,7 @@ use winograd::{Product, WinogradGradient};
 macro_rules! with_factors {
     ($precision:expr, |$factors:ident| $body:expr) => {
         match $precision {
-            Precision::F32 => {
+            Precision::F32 | Precision::Tf32 => {
                 let $factors = Single;
                 $body
             }

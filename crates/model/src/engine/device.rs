@@ -51,15 +51,9 @@ impl Device {
         }
     }
 
-    /// Whether its engine computes in this precision; a bf16 that a processor lacks is computed all the same.
-    ///
-    /// # Errors
-    /// It does not, with what to do.
-    pub fn supports(self, precision: Precision) -> Result<(), EngineError> {
-        match self {
-            Device::Cpu => Ok(()),
-            Device::Cuda => Ok(cuda::supports(precision)?),
-        }
+    /// Whether its engine computes in this precision: a processor has no TF32, and computes in f32 where it is asked for.
+    pub fn has(self, precision: Precision) -> bool {
+        self == Device::Cuda || precision != Precision::Tf32
     }
 
     /// An engine for a graph.
@@ -87,10 +81,9 @@ impl Choice {
     }
 
     fn cuda(precision: Precision) -> Result<Self, EngineError> {
-        cuda::supports(precision)?;
-        let gpu = Gpu::new().map_err(one_line)?;
+        let gpu = Gpu::new(precision).map_err(one_line)?;
         let words = format!("cuda ({})", gpu.name());
-        cuda::check(Box::new(gpu))?;
+        cuda::check(precision, Box::new(gpu))?;
         Ok(Choice {
             device: Device::Cuda,
             words,
@@ -145,14 +138,10 @@ mod tests {
         assert!(Device::choose("gpu", Precision::F32).is_none());
     }
 
-    /// What `cuda` refuses, `auto` leaves to the CPU, with the reason.
     #[test]
-    fn auto_says_why_it_is_the_cpu() {
-        let refused = Device::choose("cuda", Precision::Bf16)
-            .unwrap()
-            .unwrap_err();
-        let auto = Device::choose("auto", Precision::Bf16).unwrap().unwrap();
-        assert_eq!(auto.device, Device::Cpu);
-        assert_eq!(auto.words, format!("cpu (cuda: {refused})"));
+    fn tf32_is_a_gpu_s() {
+        let has = |device: Device| Precision::ALL.map(|precision| device.has(precision));
+        assert_eq!(has(Device::Cpu), [true, false, true]);
+        assert_eq!(has(Device::Cuda), [true; 3]);
     }
 }

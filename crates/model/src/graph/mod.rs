@@ -27,6 +27,9 @@ pub use shape::{Hwc, ShapeError};
 pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
+    /// The images.
+    pub const INPUT: NodeId = NodeId(0);
+
     /// Position in [`Graph::nodes`].
     pub fn index(self) -> usize {
         self.0 as usize

@@ -1,18 +1,16 @@
 //! Lifetimes of values and gradients, and the buffers that they share.
 
-use kernels::Nhwc;
-
 use super::{Mode, SlotId, Source, Step, keeps_input};
 use crate::graph::{Graph, NodeId, Op};
 
-/// When a tensor of `len` elements is alive: from `start` to `end`, both included.
+/// When a tensor of `len` words is alive: from `start` to `end`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
     /// First written.
     pub start: usize,
     /// Last read.
     pub end: usize,
-    /// Elements.
+    /// Words of four bytes.
     pub len: usize,
 }
 
@@ -33,7 +31,7 @@ pub(super) fn plan(
     steps: &[Step],
     sources: &[Vec<Source>],
     trains: &[bool],
-    shapes: &[Nhwc],
+    words: &[usize],
     outputs: &[NodeId],
 ) -> Memory {
     let lifetimes = Lifetimes::new(graph, mode, steps, sources, trains, outputs);
@@ -42,7 +40,7 @@ pub(super) fn plan(
         life.map(|(start, end)| Interval {
             start,
             end,
-            len: shapes[i % n].len(),
+            len: words[i % n],
         })
     };
     let tensors: Vec<Option<Interval>> = lifetimes

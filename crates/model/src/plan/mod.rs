@@ -1,12 +1,14 @@
 //! What an engine executes: fused steps in order, and which buffer holds each value and each gradient when.
 //!
 //! A plan is made for one graph, one mode and one batch shape, without any device; both engines follow the same
-//! one. `steps.rs` decides what fuses, `sources.rs` what is read in place, `memory.rs` what shares memory.
+//! one. `steps.rs` decides what fuses, `sources.rs` what is read in place, `kinds.rs` how values lie in memory,
+//! `memory.rs` what shares it.
 //!
 //! Time runs through the forward steps and then, in training, back through them: step `i` of `n` runs forward at
 //! time `i` and backward at time `2n − i`; at time `n` the outputs are read and their gradients come in. A value or
 //! a gradient occupies its buffer from the time it is first written to the time it is last read, and never else.
 
+mod kinds;
 mod memory;
 mod sources;
 mod steps;
@@ -16,6 +18,7 @@ use kernels::{Nhwc, Precision};
 
 use crate::graph::{Graph, NodeId, Op, ShapeError};
 
+pub use kinds::Kind;
 pub use memory::{Interval, Memory, assign};
 pub use sources::Source;
 pub use steps::{Mode, Step, keeps_input};
@@ -46,11 +49,13 @@ pub struct Plan {
     pub sources: Vec<Vec<Source>>,
     /// Shape of every node's value for this batch, indexed as the graph's nodes.
     pub shapes: Vec<Nhwc>,
+    /// How every node's value and gradient lie in memory.
+    pub kinds: Vec<Kind>,
     /// Buffer of every node's value; `None` where a fused step never writes it out.
     pub values: Vec<Option<SlotId>>,
     /// Buffer of every value's gradient; `None` where none is needed.
     pub grads: Vec<Option<SlotId>>,
-    /// Length of every buffer in f32.
+    /// Length of every buffer in words of four bytes.
     pub slots: Vec<usize>,
     /// Values that are copied out, in the caller's order.
     pub outputs: Vec<NodeId>,
@@ -68,6 +73,17 @@ impl Plan {
         width: usize,
         outputs: &[NodeId],
     ) -> Result<Plan, ShapeError> {
+        Plan::with_features(graph, Kind::F32, mode, (batch, height, width), outputs)
+    }
+
+    /// The same with feature maps of another kind in memory.
+    pub fn with_features(
+        graph: &Graph,
+        features: Kind,
+        mode: Mode,
+        (batch, height, width): (usize, usize, usize),
+        outputs: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
         let shapes: Vec<Nhwc> = graph
             .shapes(height, width)?
             .into_iter()
@@ -80,16 +96,23 @@ impl Plan {
             in_place,
         } = Sources::new(graph, mode, &readers, &trains);
         let steps = steps::fuse(graph, mode, &readers, &in_place);
+        let kinds = kinds::kinds(graph, features, &readers);
+        let words: Vec<usize> = shapes
+            .iter()
+            .zip(&kinds)
+            .map(|(shape, kind)| kind.words(shape.len()))
+            .collect();
         let Memory {
             values,
             grads,
             slots,
-        } = memory::plan(graph, mode, &steps, &sources, &trains, &shapes, outputs);
+        } = memory::plan(graph, mode, &steps, &sources, &trains, &words, outputs);
         Ok(Plan {
             mode,
             steps,
             sources,
             shapes,
+            kinds,
             values,
             grads,
             slots,

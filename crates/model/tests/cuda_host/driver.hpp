@@ -50,16 +50,6 @@ DRIVER cuMemFree_v2(unsigned long long address) {
     return 0;
 }
 
-DRIVER cuMemcpyHtoD_v2(unsigned long long to, const void* from, size_t bytes) {
-    memcpy((void*)to, from, bytes);
-    return 0;
-}
-
-DRIVER cuMemcpyDtoH_v2(void* to, unsigned long long from, size_t bytes) {
-    memcpy(to, (const void*)from, bytes);
-    return 0;
-}
-
 // What NVRTC below gives; anything else is no image for this device, as from a compiler that the driver does not follow.
 static const char IMAGE[] = "\x7f" "ELF of the host";
 
@@ -69,6 +59,47 @@ DRIVER cuModuleLoadData(void** module, const void* image) {
 }
 
 DRIVER cuModuleUnload(void*) { return 0; }
+
+// One stream, which does everything at once, but while it records: then launches are kept, with copies of their arguments, as
+// a graph. Anything else that is asked of it meanwhile is an error, as on a GPU.
+struct Kept {
+    const char* kernel;
+    unsigned grid[3], block[2];
+    std::vector<std::vector<char>> args;
+};
+static std::vector<Kept>* recording;
+
+DRIVER cuStreamCreate(void** stream, unsigned) { *stream = &recording; return current ? 0 : BAD; }
+DRIVER cuStreamDestroy_v2(void*) { return 0; }
+DRIVER cuStreamSynchronize(void*) { return recording ? BAD : 0; }
+DRIVER cuStreamBeginCapture_v2(void* stream, int) {
+    if (stream != &recording || recording) return BAD;
+    recording = new std::vector<Kept>;
+    return 0;
+}
+DRIVER cuStreamEndCapture(void*, void** graph) {
+    *graph = recording;
+    recording = nullptr;
+    return *graph ? 0 : BAD;
+}
+DRIVER cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long flags) {
+    *exec = graph;
+    return flags ? BAD : 0;
+}
+DRIVER cuGraphExecDestroy(void*) { return 0; }
+DRIVER cuGraphDestroy(void* graph) {
+    delete (std::vector<Kept>*)graph;
+    return 0;
+}
+DRIVER cuGraphLaunch(void* exec, void* stream) {
+    if (stream != &recording || recording) return BAD;
+    for (Kept& kept : *(std::vector<Kept>*)exec) {
+        std::vector<void*> args;
+        for (std::vector<char>& arg : kept.args) args.push_back(arg.data());
+        if (int code = host_launch(kept.kernel, kept.grid, kept.block, args.data(), 0)) return code;
+    }
+    return 0;
+}
 
 // A function is its name.
 DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
@@ -82,9 +113,29 @@ DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
 
 DRIVER cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, void* stream, void** args, void** extra) {
-    if (bz != 1 || shared || stream || extra || !current) return BAD;
+    if (bz != 1 || shared || stream != &recording || extra || !current) return BAD;
     unsigned grid[3] = {gx, gy, gz}, block[2] = {bx, by};
+    if (recording) {
+        host::Kernel* k = host::kernels;
+        while (k->name != (const char*)function) k = k->next;
+        Kept kept = {k->name, {gx, gy, gz}, {bx, by}, {}};
+        for (int i = 0; i < k->arity; i++) kept.args.emplace_back((char*)args[i], (char*)args[i] + k->sizes[i]);
+        recording->push_back(kept);
+        return 0;
+    }
     return host_launch((const char*)function, grid, block, args, 0);
+}
+
+DRIVER cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void* stream) {
+    if (stream != &recording || recording) return BAD;
+    memcpy((void*)to, from, bytes);
+    return 0;
+}
+
+DRIVER cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, void* stream) {
+    if (stream != &recording || recording) return BAD;
+    memcpy(to, (const void*)from, bytes);
+    return 0;
 }
 
 DRIVER cuGetErrorName(int, const char** text) { *text = "AN_ERROR"; return 0; }

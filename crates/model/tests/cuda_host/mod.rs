@@ -18,9 +18,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use libloading::{Library, Symbol};
-use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Gpu, Launch};
+use model::engine::Precision;
+use model::engine::cuda::driver::{Address, Arg, DeviceError, Driver, Gpu, Launch, Recording};
 use model::engine::cuda::{CudaEngine, kernels};
-use model::graph::Graph;
+use model::graph::{Graph, NodeId};
 use model::network::Network;
 use model::store::ParamStore;
 
@@ -32,13 +33,13 @@ type HostLaunch = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
-/// The compiled kernels; `None`, said once, where there is no C++ compiler. Fibers and shared memory are the library's,
-/// so launches take turns.
-fn library() -> Option<&'static Mutex<Library>> {
-    static LIBRARY: OnceLock<Option<Mutex<Library>>> = OnceLock::new();
-    LIBRARY
+/// The compiled kernels of a precision; `None`, said once, where there is no C++ compiler. Fibers and shared memory are the
+/// library's, so launches take turns.
+fn library(precision: Precision) -> Option<&'static Mutex<Library>> {
+    static LIBRARIES: [OnceLock<Option<Mutex<Library>>>; 3] = [const { OnceLock::new() }; 3];
+    LIBRARIES[precision as usize]
         .get_or_init(|| {
-            let library = build();
+            let library = build(precision);
             if library.is_none() {
                 eprintln!("skipped: no C++ compiler (c++, or the one named in CXX) to run the kernels on the host");
             }
@@ -47,35 +48,37 @@ fn library() -> Option<&'static Mutex<Library>> {
         .as_ref()
 }
 
-fn build() -> Option<Library> {
+fn build(precision: Precision) -> Option<Library> {
     let folder = tempfile::tempdir().unwrap();
     let built = folder.path().join("kernels.so");
-    compile("", &built).then(|| load(&built))
+    compile(precision, "", &built).then(|| load(&built))
 }
 
 /// A folder with a `libcuda.so` and a `libnvrtc.so` that are the host: in `LD_LIBRARY_PATH`, the engine's own GPU driver
-/// finds a GPU. `None` where there is no C++ compiler.
-pub fn host_that_plays_a_gpu() -> Option<tempfile::TempDir> {
+/// finds a GPU whose kernels are of one precision. `None` where there is no C++ compiler.
+pub fn host_that_plays_a_gpu(precision: Precision) -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let cuda = folder.path().join("libcuda.so");
-    compile(include_str!("driver.hpp"), &cuda).then_some(())?;
+    compile(precision, include_str!("driver.hpp"), &cuda).then_some(())?;
     std::fs::copy(&cuda, folder.path().join("libnvrtc.so")).unwrap();
     Some(folder)
 }
 
 /// Builds shim, kernels and `more` into a library; false where there is no C++ compiler.
-fn compile(more: &str, built: &Path) -> bool {
+fn compile(precision: Precision, more: &str, built: &Path) -> bool {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     if Command::new(&compiler).arg("--version").output().is_err() {
         return false;
     }
     let source = built.with_extension("cpp");
     let shim = include_str!("shim.hpp");
-    std::fs::write(&source, format!("{shim}\n{}\n{more}", kernels::source())).unwrap();
+    let kernels = kernels::source_with(precision, include_str!("intrinsics.hpp"));
+    std::fs::write(&source, format!("{shim}\n{kernels}\n{more}")).unwrap();
     let flags = [
         "-std=c++17",
         "-O2",
         "-march=native",
+        "-fno-strict-aliasing", // several elements are loaded as one
         "-U_FORTIFY_SOURCE",
         "-shared",
         "-fPIC",
@@ -103,8 +106,8 @@ fn load(file: &Path) -> Library {
 }
 
 /// Calls a kernel with pointers to its arguments.
-fn host_launch(launch: &Launch<'_>, reverse: bool) -> c_int {
-    let library = library().expect("a host device has its library");
+fn host_launch(precision: Precision, launch: &Launch<'_>, reverse: bool) -> c_int {
+    let library = library(precision).expect("a host device has its library");
     let library = library
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -126,7 +129,11 @@ fn host_launch(launch: &Launch<'_>, reverse: bool) -> c_int {
 
 /// The host as a device.
 pub struct Host {
+    precision: Precision,
     arena: Vec<f32>,
+    /// Launches that are being recorded, and those that were.
+    recording: Option<Vec<Kept>>,
+    recordings: Vec<Vec<Kept>>,
     /// Elements behind the arena's end, which nothing may write.
     behind: usize,
     /// Whether blocks and threads run last to first.
@@ -135,11 +142,23 @@ pub struct Host {
     pub memory: u64,
 }
 
+/// A launch with arguments of its own.
+struct Kept {
+    kernel: &'static str,
+    grid: [u32; 3],
+    block: [u32; 2],
+    args: Vec<Arg>,
+    node: NodeId,
+}
+
 impl Host {
-    /// `None` where no C++ compiler is.
-    pub fn new() -> Option<Self> {
-        library()?;
+    /// With kernels of a precision; `None` where no C++ compiler is.
+    pub fn new(precision: Precision) -> Option<Self> {
+        library(precision)?;
         Some(Host {
+            precision,
+            recording: None,
+            recordings: Vec::new(),
             arena: Vec::new(),
             behind: 0,
             reverse: false,
@@ -170,6 +189,7 @@ impl Driver for Host {
 
     /// New memory is NaN: what is read before it is written shows.
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
+        self.recordings.clear();
         self.arena = vec![f32::NAN; elements + 64 + 1024];
         let start = self.start();
         self.behind = self.arena.len() - start - elements;
@@ -177,19 +197,31 @@ impl Driver for Host {
     }
 
     fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
+        assert!(self.recording.is_none(), "a copy within a recording");
         let place = self.place(to, data.len());
         self.arena[place].copy_from_slice(data);
         Ok(())
     }
 
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
+        assert!(self.recording.is_none(), "a copy within a recording");
         data.copy_from_slice(&self.arena[self.place(from, data.len())]);
         Ok(())
     }
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
         launch.check()?;
-        let code = host_launch(launch, self.reverse);
+        if let Some(recording) = &mut self.recording {
+            recording.push(Kept {
+                kernel: launch.kernel,
+                grid: launch.grid,
+                block: launch.block,
+                args: launch.args.to_vec(),
+                node: launch.node,
+            });
+            return Ok(());
+        }
+        let code = host_launch(self.precision, launch, self.reverse);
         let behind = &self.arena[self.arena.len() - self.behind..];
         assert!(
             behind.iter().all(|v| v.is_nan()),
@@ -202,12 +234,41 @@ impl Driver for Host {
             _ => panic!("{}: a barrier that not all threads reach", launch.kernel),
         }
     }
+
+    fn record(&mut self) -> Result<(), DeviceError> {
+        assert!(
+            self.recording.replace(Vec::new()).is_none(),
+            "two recordings at once"
+        );
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<Recording, DeviceError> {
+        let recording = self.recording.take().expect("a recording was begun");
+        self.recordings.push(recording);
+        Ok(Recording(self.recordings.len() - 1))
+    }
+
+    fn replay(&mut self, recording: Recording) -> Result<(), DeviceError> {
+        let launches = std::mem::take(&mut self.recordings[recording.0]);
+        for kept in &launches {
+            self.launch(&Launch {
+                kernel: kept.kernel,
+                grid: kept.grid,
+                block: kept.block,
+                args: &kept.args,
+                node: kept.node,
+            })?;
+        }
+        self.recordings[recording.0] = launches;
+        Ok(())
+    }
 }
 
-/// The GPU, where this machine has one; said once where not.
-pub fn gpu() -> Option<Gpu> {
+/// The GPU with kernels of a precision, where this machine has one; said once where not.
+pub fn gpu(precision: Precision) -> Option<Gpu> {
     static SAID: Once = Once::new();
-    Gpu::new()
+    Gpu::new(precision)
         .map_err(|why| SAID.call_once(|| eprintln!("skipped on a GPU: {why}")))
         .ok()
 }
@@ -215,10 +276,10 @@ pub fn gpu() -> Option<Gpu> {
 /// The same network on every engine that this machine can run: the CPU's, CUDA's on the host, and CUDA's on a GPU.
 pub fn engines(graph: &Graph, store: &ParamStore) -> Vec<Network> {
     let network = || Network::with_store(graph.clone(), store.clone());
-    let host = Host::new().map(|host| Box::new(host) as Box<dyn Driver>);
-    let gpu = gpu().map(|gpu| Box::new(gpu) as Box<dyn Driver>);
+    let host = Host::new(Precision::F32).map(|host| Box::new(host) as Box<dyn Driver>);
+    let gpu = gpu(Precision::F32).map(|gpu| Box::new(gpu) as Box<dyn Driver>);
     let cuda = |driver| {
-        let engine = CudaEngine::with_driver(Arc::new(graph.clone()), driver);
+        let engine = CudaEngine::with_driver(Arc::new(graph.clone()), Precision::F32, driver);
         network().with_engine(Box::new(engine))
     };
     let devices = host.into_iter().chain(gpu);

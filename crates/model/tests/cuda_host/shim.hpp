@@ -2,7 +2,7 @@
 //
 // Blocks and threads run one after the other, in the order asked for or its reverse, so that a missing barrier or two
 // threads that write one element show as a difference. Shared memory is filled with NaN before each block: on a GPU it is
-// not cleared either.
+// not cleared either. What a warp does as one (`intrinsics.hpp`) is a barrier of the whole block here.
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
@@ -12,14 +12,35 @@
 #include <tuple>
 #include <ucontext.h>
 #include <utility>
+#include <vector>
 
 #define __device__
+#define __grid_constant__
 #define __shared__ static __attribute__((section("cuda_shared")))
 
 struct Index {
     unsigned x, y, z;
 };
 static Index threadIdx, blockIdx, blockDim, gridDim;
+
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+// Shared memory of matrix products, one for all of them.
+static __attribute__((section("cuda_shared"))) float4 shared_of_products[(48 << 10) / 16];
+#define SHARED(NAME, BYTES)                                                  \
+    static_assert(BYTES <= sizeof shared_of_products, "too much");           \
+    float4* NAME = shared_of_products;
 
 extern "C" char __start_cuda_shared[], __stop_cuda_shared[];
 
@@ -123,6 +144,8 @@ struct Kernel {
     void (*call)(void* function, void** args);
     Kernel* next;
     Barriers barriers;
+    const size_t* sizes;  // of its arguments
+    int arity;
 };
 static Kernel* kernels;
 
@@ -143,7 +166,8 @@ template <class... A> struct Call<void(A...)> {
     static void call(void* function, void** args) {
         call_with((void (*)(A...))function, args, std::index_sequence_for<A...>());
     }
-    static const int arity = sizeof...(A);
+    static constexpr int arity = sizeof...(A);
+    static constexpr size_t sizes[] = {sizeof(A)...};
 };
 
 }  // namespace host
@@ -153,7 +177,8 @@ template <class... A> struct Call<void(A...)> {
 #define KERNEL(NAME, PARAMS)                                                                                      \
     extern "C" void NAME PARAMS;                                                                                  \
     static host::Kernel kernel_##NAME = {#NAME, (void*)NAME, host::Call<decltype(NAME)>::call, nullptr,           \
-                                         host::UNKNOWN};                                                          \
+                                         host::UNKNOWN, host::Call<decltype(NAME)>::sizes,                        \
+                                         host::Call<decltype(NAME)>::arity};                                      \
     static host::Register register_##NAME(&kernel_##NAME);                                                        \
     extern "C" void NAME PARAMS
 

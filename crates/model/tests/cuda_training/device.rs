@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
+use kernels::Precision;
 use model::engine::cuda::driver::{Address, Driver, Gpu};
 use model::rng::Rng;
 use model::train::TrainConfig;
@@ -77,7 +78,7 @@ impl Device {
 /// The host in both orders, and a GPU, each with `len` values of memory.
 pub(crate) fn devices(len: usize) -> Vec<Device> {
     let host = |reverse| {
-        let mut host = Host::new()?;
+        let mut host = Host::new(Precision::F32)?;
         host.reverse = reverse;
         Some(Box::new(host) as Box<dyn Driver>)
     };
@@ -96,9 +97,9 @@ pub(crate) fn devices(len: usize) -> Vec<Device> {
 /// and making it takes longer than a case.
 fn a_gpu() -> Option<Gpu> {
     static FIRST: OnceLock<Mutex<Option<Gpu>>> = OnceLock::new();
-    let first = FIRST.get_or_init(|| Mutex::new(gpu()));
+    let first = FIRST.get_or_init(|| Mutex::new(gpu(Precision::F32)));
     let there = first.lock().unwrap().is_some();
-    there.then(gpu).flatten()
+    there.then(|| gpu(Precision::F32)).flatten()
 }
 
 /// Runs a case on every device; the host's orders must give the same bits, and each device what is expected.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dfdx::prelude::{Cpu, Storage, TensorFromVec};
-use model::engine::cuda::driver::Address;
+use model::engine::cuda::driver::{Address, Driver, Recording};
 use model::engine::cuda::recipe::Recipe;
 use model::engine::cuda::step::{Board, Results, Step, controls_len, results_len};
 use model::engine::cuda::update::{Groups, State, update};
@@ -153,6 +153,7 @@ pub(crate) struct DeviceState {
     pub(crate) groups: Groups,
     pub(crate) board: Board,
     pub(crate) at: State,
+    recording: Option<Recording>,
 }
 
 impl DeviceState {
@@ -195,6 +196,7 @@ impl DeviceState {
             groups,
             board,
             at,
+            recording: None,
         }
     }
 
@@ -204,6 +206,18 @@ impl DeviceState {
         assert_eq!(controls.len(), controls_len(self.recipe.maps()));
         let to = self.board.controls;
         device.driver.upload(to, &controls).unwrap();
+    }
+
+    fn update(&self, driver: &mut dyn Driver) {
+        update(driver, &self.recipe, self.board, &self.groups, &self.at).unwrap();
+    }
+
+    /// From here on steps are a replay of what is recorded now.
+    pub(crate) fn record(&mut self, device: &mut Device) {
+        let driver = &mut *device.driver;
+        driver.record().unwrap();
+        self.update(driver);
+        self.recording = Some(driver.recorded().unwrap());
     }
 
     /// A step with these gradients after a class loss of `loss`.
@@ -221,7 +235,10 @@ impl DeviceState {
             driver.upload(to, grad).unwrap();
         }
         driver.upload(self.board.results.plus(2), &[loss]).unwrap();
-        update(driver, &self.recipe, self.board, &self.groups, &self.at).unwrap();
+        match self.recording {
+            Some(recording) => driver.replay(recording).unwrap(),
+            None => self.update(driver),
+        }
         let words = device.get(self.board.results, results_len(self.recipe.maps()));
         Results::read(&words).unwrap()
     }

@@ -16,7 +16,8 @@ use crate::state::{DeviceState, HostState, gradients, graph, recipe_of, same};
 /// Sizes: less than a vector, ends within one, several chunks of the norm's sum.
 pub(crate) const SIZES: [(usize, usize); 4] = [(1, 1), (3, 7), (41, 113), (100, 131)];
 
-/// The same weights, moments, averages and bf16 copies as the host has, to the bit: the rules round where dfdx rounds.
+/// The same weights, moments, averages and bf16 copies as the host has, to the bit: the rules round where dfdx rounds. From
+/// the third step on, steps are replays.
 pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
     let name = format!(
         "{:?} clip {} ema {}",
@@ -28,7 +29,7 @@ pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
     for mut device in devices(1 << 18) {
         let name = format!("{}: {name}, {inputs}x{n}", device.name);
         let mut host = HostState::new(config, &map);
-        let there = DeviceState::new(&mut device, &recipe, groups, &host);
+        let mut there = DeviceState::new(&mut device, &recipe, groups, &host);
         for (number, lr) in (1..).zip(rates) {
             let buffers = normal(map.len(Group::Buffers), 900 + number);
             let to = there.at.weights.plus(groups.start(Group::Buffers));
@@ -41,6 +42,9 @@ pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
                 known: &[],
             };
             let grads = gradients(&map, number);
+            if number == 3 {
+                there.record(&mut device);
+            }
             let found = there.step(&mut device, &step, &grads, 0.5);
             let norm = host.step(&grads, lr);
             let close = (found.norm - norm).abs() <= 1e-12 * norm;

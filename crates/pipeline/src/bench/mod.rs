@@ -1,10 +1,12 @@
 //! How fast training and inference are, how much memory they take, and where a step's time goes.
 //!
 //! One [`measure`] is one figure, and is meant to have a process to itself: peak memory is a process's, and the
-//! caller can then run a peer between two of ours. [`ops`] times the operations of a step one by one. All run on
+//! caller can then run a peer between two of ours. [`ops`] times the operations of a step one by one, [`launches`] the
+//! kernels of one on a GPU. All run on
 //! random images, through the code that a run uses.
 
 mod kernel_calls;
+pub mod launches;
 mod memory;
 mod network;
 pub mod ops;

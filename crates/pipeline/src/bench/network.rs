@@ -173,7 +173,7 @@ impl Observer for Clock<'_> {
     }
 }
 
-fn random_batch(work: &Workload) -> Batch {
+pub(super) fn random_batch(work: &Workload) -> Batch {
     let shape = Hwc {
         h: work.size,
         w: work.size,

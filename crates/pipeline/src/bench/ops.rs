@@ -194,7 +194,7 @@ fn alike(op: &Op) -> Op {
     }
 }
 
-fn image(shape: Nhwc) -> String {
+pub(super) fn image(shape: Nhwc) -> String {
     let Nhwc { h, w, c, .. } = shape;
     Hwc { h, w, c }.to_string()
 }

@@ -13,21 +13,29 @@ use crate::graph::{Graph, GraphBuilder, GraphError, Init, Interpolation, NodeId}
 use crate::rng::Rng;
 use crate::store::{Group, ParamStore};
 
-/// Of a tensor's largest value; rounding differs by a hundredth of this.
-const TOLERANCE: f32 = 1e-3;
+/// Of a tensor's largest value: what a device may be off by. Rounding takes a hundredth of it in f32, a third of it in the
+/// others.
+fn tolerance(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 1e-3,
+        Precision::Tf32 => 2e-2,
+        Precision::Bf16 => 1e-1,
+    }
+}
 
-/// Runs inference and a training step of a network of most operations.
+/// Runs inference and a training step of a network of most operations, on a device with kernels of this precision.
 ///
 /// # Errors
 /// A device that fails, or whose results are not the CPU's.
-pub fn check(driver: Box<dyn Driver>) -> Result<(), EngineError> {
+pub fn check(precision: Precision, driver: Box<dyn Driver>) -> Result<(), EngineError> {
     let graph = small_network().map_err(|e| unlike(&e.to_string()))?;
     let graph = Arc::new(graph);
-    let found = run(&mut CudaEngine::with_driver(graph.clone(), driver), &graph)?;
+    let mut engine = CudaEngine::with_driver(graph.clone(), precision, driver);
+    let found = run(&mut engine, &graph)?;
     let expected = run(&mut CpuEngine::new(graph.clone(), Precision::F32), &graph)?;
     for ((name, found), (_, expected)) in found.iter().zip(&expected) {
         let off = off(found, expected);
-        if off.is_nan() || off > TOLERANCE {
+        if off.is_nan() || off > tolerance(precision) {
             return Err(unlike(&format!("{name} is off by {off:.0e} of its scale")).into());
         }
     }

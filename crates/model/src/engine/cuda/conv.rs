@@ -1,13 +1,22 @@
-//! Convolutions (dense, depthwise, transposed) and linear layers.
+//! Convolutions: dense and transposed ones as matrix products, and which kernel each takes.
 
 use kernels::{Activation, Window};
 
-use super::driver::{Address, Arg, Parts, Up, Windowed};
-use super::elementwise::code;
+use super::driver::{Address, Arg, DeviceError, Part, Parts, Up, Windowed};
 use super::pass::{Done, Pass};
-use super::reduce::{Columns, channel_sums, sum_partials};
-use super::{elementwise, norm};
+use super::reduce::{channel_sums, sum_partials};
+use super::variants::{Tile, Tiles, tiles};
+use super::{depthwise, elementwise, linear};
 use crate::graph::{NodeId, Op};
+use crate::plan::Source;
+
+/// `y = act(conv · scale + shift)`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Epilogue {
+    pub(super) scale: Option<Address>,
+    pub(super) shift: Option<Address>,
+    pub(super) activation: Option<Activation>,
+}
 
 /// Convolution or linear layer, with a batch norm folded into the last pass over its output and an activation after it
 /// where given.
@@ -17,13 +26,13 @@ pub(super) fn forward(
     norm: Option<NodeId>,
     act: Option<NodeId>,
 ) -> Done {
-    let bias = pass.param(id, 1);
     let (scale, shift) = match norm {
         Some(norm) => {
-            let (scale, shift) = norm::fold_running(pass, norm, bias)?;
-            (Some(scale), Some(shift))
+            let c = pass.shape(norm).c;
+            let saved = pass.saved(norm);
+            (Some(saved.plus(2 * c)), Some(saved.plus(3 * c)))
         }
-        None => (None, bias),
+        None => (None, pass.param(id, 1)),
     };
     let out = act.or(norm).unwrap_or(id);
     let epilogue = Epilogue {
@@ -32,180 +41,239 @@ pub(super) fn forward(
         activation: elementwise::kind(pass.graph, act),
     };
     match pass.graph.node(id).op {
-        Op::Depthwise { window } => forward_depthwise(pass, id, window, epilogue, out),
+        Op::Depthwise { window } => depthwise::forward(pass, id, window, epilogue, out),
+        _ if linear::is_linear(pass, id) && norm.is_none() => {
+            linear::forward(pass, id, epilogue.activation, out)
+        }
         _ => forward_dense(pass, id, epilogue, out),
     }
 }
 
-/// `y = act(conv · scale + shift)`.
-struct Epilogue {
-    scale: Option<Address>,
-    shift: Option<Address>,
-    activation: Option<Activation>,
-}
-
-fn forward_depthwise(
-    pass: &mut Pass<'_>,
-    id: NodeId,
-    window: Window,
-    epilogue: Epilogue,
-    out: NodeId,
-) -> Done {
-    let x = pass.input(id, 0);
-    let args = [
-        pass.value(x).into(),
-        pass.param(id, 0).into(),
-        epilogue.scale.into(),
-        epilogue.shift.into(),
-        pass.value(out).into(),
-        Windowed::new(pass.shape(x), window, pass.shape(id)).into(),
-        code(epilogue.activation),
-    ];
-    pass.launch_elements("depthwise_forward", pass.shape(id).len(), &args)
-}
-
 fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeId) -> Done {
-    let ys = pass.shape(id);
-    let args = [
-        windowed(pass, id).into(),
-        parts(pass, id).into(),
-        pass.param(id, 0).into(),
+    let sources = pass.sources(id);
+    check_features(pass, id, sources.iter().map(|s| s.node))?;
+    let (ys, w, wide_x) = (
+        pass.shape(id),
+        pass.weights(id),
+        wide_sources(pass, sources),
+    );
+    let wide_y = pass.is_wide(ys.c);
+    let wide_w = wide_y && w.is_some_and(Address::is_aligned);
+    let tail: [Arg; 5] = [
+        elementwise::code(epilogue.activation),
+        (pass.kind(out) != pass.elements.kind).into(),
+        wide_x.into(),
+        wide_w.into(),
+        wide_y.into(),
+    ];
+    let into: [Arg; 4] = [
+        w.into(),
         epilogue.scale.into(),
         epilogue.shift.into(),
         pass.value(out).into(),
-        code(epilogue.activation),
     ];
-    gemm(
-        pass,
-        ["conv_forward_wide", "conv_forward_narrow"],
-        (ys.pixels(), ys.c, 1),
-        &args,
-    )
+    let shape = (ys.pixels(), ys.c, 1);
+    match point(pass, id) {
+        Some(x) => {
+            let sizes: [Arg; 3] = [ys.pixels(), pass.shape(x).c, ys.c].map(Arg::from);
+            let args = [&[pass.value(x).into()], &into[..], &sizes, &tail].concat();
+            product(pass, tiles!("point_forward"), shape, &args)
+        }
+        None => {
+            let from = [windowed(pass, id).into(), inputs(pass, sources).into()];
+            let args = [&from[..], &into, &tail].concat();
+            product(pass, tiles!("conv_forward"), shape, &args)
+        }
+    }
 }
 
 pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    backward_dense_weight(pass, id)?;
+    if linear::is_linear(pass, id) {
+        return linear::backward(pass, id);
+    }
+    let dy = feature_gradient(pass, id)?;
+    backward_dense_weight(pass, id, dy)?;
     backward_bias(pass, id)?;
-    let (window, w, dy) = (windowed(pass, id), pass.param(id, 0), pass.grad(id));
+    backward_dense_input(pass, id, dy)
+}
+
+/// The gradient of a node's value with the elements of feature maps: a class map's, which is f32, is copied.
+fn feature_gradient(pass: &mut Pass<'_>, id: NodeId) -> Result<Address, DeviceError> {
+    let (dy, len) = (pass.grad(id), pass.shape(id).len());
+    if pass.kind(id) == pass.elements.kind {
+        return Ok(dy);
+    }
+    let copy = pass.scratch(pass.elements.kind.words(len));
+    elementwise::from_f32(pass, dy, copy, len)?;
+    Ok(copy)
+}
+
+/// The gradients of the inputs: of all that are read pixel by pixel at once, of each that is read doubled alone.
+fn backward_dense_input(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     let mut first = 0;
-    for source in pass.sources(id) {
-        let xs = pass.shape(source.node);
-        if let Some((dx, add)) = pass.gradient_to_write(source.node) {
-            let args = [
-                window.into(),
-                dy.into(),
-                w.into(),
-                dx.into(),
-                Arg::I32(first as i32),
-                Arg::I32(xs.c as i32),
-                source.doubled.into(),
-                add.into(),
-            ];
-            let kernels = ["conv_backward_input_wide", "conv_backward_input_narrow"];
-            gemm(pass, kernels, (xs.pixels(), xs.c, 1), &args)?;
+    for run in pass.sources(id).chunk_by(|a, b| !a.doubled && !b.doubled) {
+        let channels: usize = run.iter().map(|s| pass.shape(s.node).c).sum();
+        let into: Vec<Part> = run.iter().filter_map(|s| gradient_of(pass, s)).collect();
+        if into.len() == run.len() {
+            backward_dense_into(pass, id, dy, (first, channels), run, &into)?;
         }
-        first += xs.c;
+        first += channels;
     }
     Ok(())
 }
 
-fn backward_dense_weight(pass: &mut Pass<'_>, id: NodeId) -> Done {
+/// Where a source's gradient goes, if one is wanted.
+fn gradient_of(pass: &mut Pass<'_>, source: &Source) -> Option<Part> {
+    let (data, add) = pass.gradient_to_write(source.node)?;
+    Some(Part {
+        data,
+        channels: pass.shape(source.node).c,
+        doubled: false,
+        add,
+    })
+}
+
+fn backward_dense_into(
+    pass: &mut Pass<'_>,
+    id: NodeId,
+    dy: Address,
+    (first, channels): (usize, usize),
+    run: &[Source],
+    into: &[Part],
+) -> Done {
+    let (ys, w) = (pass.shape(id), pass.weights(id));
+    let (pixels, doubled) = (pass.shape(run[0].node).pixels(), run[0].doubled);
+    let wide_dy = pass.is_wide(ys.c) && w.is_some_and(Address::is_aligned);
+    let wide_dx = into.iter().all(|part| pass.is_wide(part.channels));
+    let (dx, shape) = (Parts::new(into.iter().copied()), (pixels, channels, 1));
+    if point(pass, id).is_some() {
+        let args = [
+            dy.into(),
+            w.into(),
+            dx.into(),
+            pixels.into(),
+            ys.c.into(),
+            channels.into(),
+            wide_dy.into(),
+            wide_dx.into(),
+        ];
+        return product(pass, tiles!("point_backward_input"), shape, &args);
+    }
+    let args = [
+        windowed(pass, id).into(),
+        dy.into(),
+        w.into(),
+        dx.into(),
+        Arg::I32(first as i32),
+        Arg::I32(channels as i32),
+        doubled.into(),
+        wide_dy.into(),
+        wide_dx.into(),
+    ];
+    product(pass, tiles!("conv_backward_input"), shape, &args)
+}
+
+fn backward_dense_weight(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     let Some(dw) = pass.param_grad(id, 0) else {
         return Ok(());
     };
-    let (window, inputs) = (windowed(pass, id), parts(pass, id));
-    let (dy, ys) = (pass.grad(id), pass.shape(id));
+    let sources = pass.sources(id);
+    let ys = pass.shape(id);
+    let wide = [wide_sources(pass, sources), pass.is_wide(ys.c)].map(Arg::from);
     let rows = pass.graph.param(pass.graph.node(id).params[0]).len() / ys.c;
-    let kernels = ["conv_backward_weight_wide", "conv_backward_weight_narrow"];
-    backward_weight(
-        pass,
-        kernels,
-        (rows, ys.c, ys.pixels()),
-        dw,
-        |out, slice| {
-            vec![
-                window.into(),
-                inputs.into(),
-                dy.into(),
-                out.into(),
-                slice.into(),
-            ]
-        },
-    )
+    let shape = (rows, ys.c, ys.pixels());
+    match point(pass, id) {
+        Some(x) => {
+            let x = pass.value(x);
+            backward_weight(
+                pass,
+                tiles!("point_backward_weight"),
+                shape,
+                dw,
+                |out, slice| {
+                    let sizes = [rows.into(), ys.pixels().into(), ys.c.into(), slice.into()];
+                    [&[x.into(), dy.into(), out.into()][..], &sizes, &wide].concat()
+                },
+            )
+        }
+        None => {
+            let (window, inputs) = (windowed(pass, id), inputs(pass, sources));
+            backward_weight(
+                pass,
+                tiles!("conv_backward_weight"),
+                shape,
+                dw,
+                |out, slice| {
+                    let first = [
+                        window.into(),
+                        inputs.into(),
+                        dy.into(),
+                        out.into(),
+                        slice.into(),
+                    ];
+                    [&first[..], &wide].concat()
+                },
+            )
+        }
+    }
 }
 
 fn backward_bias(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let Some(db) = pass.param_grad(id, 1) else {
         return Ok(());
     };
-    let ys = pass.shape(id);
-    channel_sums(pass, pass.grad(id), db, (1, ys.pixels(), ys.c), 1.0, false)
-}
-
-pub(super) fn backward_depthwise(pass: &mut Pass<'_>, id: NodeId, window: Window) -> Done {
-    let x = pass.input(id, 0);
-    let (xs, ys) = (pass.shape(x), pass.shape(id));
-    let windowed = Windowed::new(xs, window, ys);
-    if let Some(dw) = pass.param_grad(id, 0) {
-        let taps = window.kernel[0] * window.kernel[1];
-        let cut = Columns::new(ys.pixels(), xs.c);
-        let partials = pass.scratch(cut.partials(taps, 1));
-        let args = [
-            pass.value(x).into(),
-            pass.grad(id).into(),
-            partials.into(),
-            windowed.into(),
-            cut.rows_per_chunk.into(),
-        ];
-        cut.launch(pass, "depthwise_backward_weight", taps, &args)?;
-        sum_partials(pass, partials, dw, (taps, cut.chunks, xs.c), 1.0, false)?;
-    }
-    let Some((dx, add)) = pass.gradient_to_write(x) else {
-        return Ok(());
-    };
-    let args = [
-        pass.grad(id).into(),
-        pass.param(id, 0).into(),
-        dx.into(),
-        windowed.into(),
-        add.into(),
-    ];
-    pass.launch_elements("depthwise_backward_input", xs.len(), &args)
+    let (ys, kind) = (pass.shape(id), pass.kind(id));
+    channel_sums(
+        pass,
+        (pass.grad(id), kind),
+        db,
+        (1, ys.pixels(), ys.c),
+        1.0,
+        false,
+    )
 }
 
 pub(super) fn forward_transposed(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let x = pass.input(id, 0);
+    check_features(pass, id, [x, id].into_iter())?;
     let (xs, cout) = (pass.shape(x), pass.shape(id).c);
+    let [wide_x, wide_y] = wide_transposed(pass, id);
     let args = [
         Up::new(xs, cout).into(),
         pass.value(x).into(),
-        pass.param(id, 0).into(),
+        pass.weights(id).into(),
         pass.param(id, 1).into(),
         pass.value(id).into(),
+        wide_x,
+        wide_y,
     ];
-    let kernels = [
-        "conv_transpose_forward_wide",
-        "conv_transpose_forward_narrow",
-    ];
-    gemm(pass, kernels, (xs.pixels(), 4 * cout, 1), &args)
+    product(
+        pass,
+        tiles!("conv_transpose_forward"),
+        (xs.pixels(), 4 * cout, 1),
+        &args,
+    )
 }
 
 pub(super) fn backward_transposed(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let x = pass.input(id, 0);
     let (xs, cout) = (pass.shape(x), pass.shape(id).c);
     let (up, value, dy) = (Up::new(xs, cout), pass.value(x), pass.grad(id));
+    let [wide_x, wide_y] = wide_transposed(pass, id);
     if let Some(dw) = pass.param_grad(id, 0) {
-        let kernels = [
-            "conv_transpose_backward_weight_wide",
-            "conv_transpose_backward_weight_narrow",
-        ];
-        backward_weight(
-            pass,
-            kernels,
-            (xs.c, 4 * cout, xs.pixels()),
-            dw,
-            |out, slice| vec![up.into(), value.into(), dy.into(), out.into(), slice.into()],
-        )?;
+        let shape = (xs.c, 4 * cout, xs.pixels());
+        let tiles = tiles!("conv_transpose_backward_weight");
+        backward_weight(pass, tiles, shape, dw, |out, slice| {
+            vec![
+                up.into(),
+                value.into(),
+                dy.into(),
+                out.into(),
+                slice.into(),
+                wide_x,
+                wide_y,
+            ]
+        })?;
     }
     backward_bias(pass, id)?;
     let Some((dx, add)) = pass.gradient_to_write(x) else {
@@ -214,48 +282,98 @@ pub(super) fn backward_transposed(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let args = [
         up.into(),
         dy.into(),
-        pass.param(id, 0).into(),
+        pass.weights(id).into(),
         dx.into(),
         add.into(),
+        wide_x,
+        wide_y,
     ];
-    let kernels = [
-        "conv_transpose_backward_input_wide",
-        "conv_transpose_backward_input_narrow",
-    ];
-    gemm(pass, kernels, (xs.pixels(), xs.c, 1), &args)
+    let tiles = tiles!("conv_transpose_backward_input");
+    product(pass, tiles, (xs.pixels(), xs.c, 1), &args)
+}
+
+fn wide_transposed(pass: &Pass<'_>, id: NodeId) -> [Arg; 2] {
+    let aligned = pass.weights(id).is_some_and(Address::is_aligned);
+    let wide_y = pass.is_wide(pass.shape(id).c) && aligned;
+    [pass.is_wide(pass.shape(pass.input(id, 0)).c), wide_y].map(Arg::from)
+}
+
+/// The one input of a convolution whose windows are single pixels: a plain matrix.
+fn point(pass: &Pass<'_>, id: NodeId) -> Option<NodeId> {
+    match (window(pass, id), pass.sources(id)) {
+        (
+            Window::POINT,
+            [
+                Source {
+                    node,
+                    doubled: false,
+                },
+            ],
+        ) => Some(*node),
+        _ => None,
+    }
 }
 
 /// The window of a dense convolution; a linear layer's is a single pixel.
-fn windowed(pass: &Pass<'_>, id: NodeId) -> Windowed {
-    let window = match pass.graph.node(id).op {
+fn window(pass: &Pass<'_>, id: NodeId) -> Window {
+    match pass.graph.node(id).op {
         Op::Conv2d { window, .. } => window,
         _ => Window::POINT,
-    };
-    Windowed::new(pass.shape(pass.input(id, 0)), window, pass.shape(id))
+    }
 }
 
-fn parts(pass: &Pass<'_>, id: NodeId) -> Parts {
-    let part = |s: &crate::plan::Source| (pass.value(s.node), pass.shape(s.node).c, s.doubled);
-    Parts::new(pass.sources(id).iter().map(part))
+fn windowed(pass: &Pass<'_>, id: NodeId) -> Windowed {
+    Windowed::new(
+        pass.shape(pass.input(id, 0)),
+        window(pass, id),
+        pass.shape(id),
+    )
 }
 
-/// Launches a matrix product of `rows × cols` by one of its two kernels, wide or narrow.
-fn gemm(
+fn inputs(pass: &Pass<'_>, sources: &[Source]) -> Parts {
+    Parts::new(sources.iter().map(|s| Part {
+        data: pass.value(s.node),
+        channels: pass.shape(s.node).c,
+        doubled: s.doubled,
+        add: false,
+    }))
+}
+
+fn wide_sources(pass: &Pass<'_>, sources: &[Source]) -> bool {
+    sources.iter().all(|s| pass.is_wide(pass.shape(s.node).c))
+}
+
+/// Matrix products read feature maps: a vector or class map of another kind cannot be one.
+fn check_features(
+    pass: &Pass<'_>,
+    id: NodeId,
+    mut read: impl Iterator<Item = NodeId>,
+) -> Result<(), DeviceError> {
+    if read.all(|x| pass.kind(x) == pass.elements.kind) {
+        return Ok(());
+    }
+    Err(DeviceError::Unsupported(format!(
+        "{}: the CUDA engine cannot take a vector for a feature map in bf16: use precision tf32 or f32",
+        pass.graph.node(id).name
+    )))
+}
+
+/// Launches a matrix product of `rows × cols`.
+fn product(
     pass: &mut Pass<'_>,
-    [wide, narrow]: [&'static str; 2],
+    names: Tiles,
     (rows, cols, slices): (usize, usize, usize),
     args: &[Arg],
 ) -> Done {
-    let tile = Tile::of(cols);
-    let kernel = if tile == Tile::WIDE { wide } else { narrow };
+    let tile = Tile::of(rows, cols, slices);
     let grid = [rows.div_ceil(tile.rows), cols.div_ceil(tile.cols), slices];
-    pass.launch(kernel, grid, [256, 1], args)
+    pass.launch(tile.name(names), grid, [256, 1], args)
 }
 
 /// A weight's gradient: the pixels are cut in slices, each with its own sums, which are then added in order.
 fn backward_weight(
     pass: &mut Pass<'_>,
-    kernels: [&'static str; 2],
+    names: Tiles,
     (rows, cols, pixels): (usize, usize, usize),
     dw: Address,
     args: impl FnOnce(Address, usize) -> Vec<Arg>,
@@ -264,32 +382,12 @@ fn backward_weight(
         count,
         pixels: slice,
     } = Slices::new(rows, cols, pixels);
-    if count == 1 {
-        return gemm(pass, kernels, (rows, cols, 1), &args(dw, slice));
+    if count == 1 && dw.is_aligned() {
+        return product(pass, names, (rows, cols, 1), &args(dw, slice));
     }
     let partials = pass.scratch(count * rows * cols);
-    gemm(pass, kernels, (rows, cols, count), &args(partials, slice))?;
+    product(pass, names, (rows, cols, count), &args(partials, slice))?;
     sum_partials(pass, partials, dw, (1, count, rows * cols), 1.0, false)
-}
-
-/// What a block of a matrix product computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tile {
-    rows: usize,
-    cols: usize,
-}
-
-impl Tile {
-    const WIDE: Tile = Tile { rows: 64, cols: 64 };
-    const NARROW: Tile = Tile {
-        rows: 128,
-        cols: 16,
-    };
-
-    /// Up to 32 columns would leave half of a wide tile idle.
-    fn of(cols: usize) -> Tile {
-        if cols <= 32 { Tile::NARROW } else { Tile::WIDE }
-    }
 }
 
 /// How a sum over pixels is cut: by shapes alone, so that it does not depend on the device.
@@ -309,13 +407,12 @@ impl Slices {
     const MOST: usize = 16384;
 
     fn new(rows: usize, cols: usize, pixels: usize) -> Slices {
-        let tile = Tile::of(cols);
-        let blocks = rows.div_ceil(tile.rows) * cols.div_ceil(tile.cols);
+        let blocks = Tile::of(rows, cols, Self::BLOCKS).blocks(rows, cols);
         let wanted = Self::BLOCKS
             .div_ceil(blocks)
             .min(pixels.div_ceil(Self::LEAST));
         let wanted = wanted.max(pixels.div_ceil(Self::MOST)).max(1);
-        let slice = pixels.div_ceil(wanted).next_multiple_of(16);
+        let slice = pixels.div_ceil(wanted).next_multiple_of(32);
         Slices {
             count: pixels.div_ceil(slice),
             pixels: slice,
@@ -336,7 +433,7 @@ mod tests {
                     pixels: slice,
                 } = Slices::new(rows, cols, pixels);
                 assert!(count * slice >= pixels && (count - 1) * slice < pixels);
-                assert!(slice <= Slices::MOST && slice % 16 == 0, "{slice}");
+                assert!(slice <= Slices::MOST && slice % 32 == 0, "{slice}");
                 assert!(count < 1 << 16);
             }
         }

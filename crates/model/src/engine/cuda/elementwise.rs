@@ -4,10 +4,10 @@ use kernels::Activation;
 
 use super::driver::{Address, Arg};
 use super::pass::{Done, Pass};
-use super::reduce::{Columns, sum_partials};
+use super::reduce::{launch_columns, sum_partials};
+use super::variants::variants;
 use crate::graph::{Graph, NodeId, Op};
 use crate::plan::Mode;
-use crate::rng::Rng;
 
 /// The activation behind a node.
 pub(super) fn kind(graph: &Graph, act: Option<NodeId>) -> Option<Activation> {
@@ -29,20 +29,18 @@ pub(super) fn code(kind: Option<Activation>) -> Arg {
 }
 
 pub(super) fn forward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) -> Done {
-    let len = pass.shape(id).len();
     let x = pass.value(pass.input(id, 0));
     let args = [
         x.into(),
         pass.value(id).into(),
-        len.into(),
+        pass.shape(id).len().into(),
         code(Some(kind)),
     ];
-    pass.launch_elements("activation_forward", len, &args)
+    pass.launch_like(variants!("activation_forward"), id, &args)
 }
 
 pub(super) fn backward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) -> Done {
     let x = pass.input(id, 0);
-    let len = pass.shape(id).len();
     let Some((dx, add)) = pass.gradient_to_write(x) else {
         return Ok(());
     };
@@ -50,22 +48,21 @@ pub(super) fn backward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activat
         pass.value(x).into(),
         pass.grad(id).into(),
         dx.into(),
-        len.into(),
+        pass.shape(id).len().into(),
         code(Some(kind)),
         add.into(),
     ];
-    pass.launch_elements("activation_backward", len, &args)
+    pass.launch_like(variants!("activation_backward"), id, &args)
 }
 
 pub(super) fn forward_add(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let len = pass.shape(id).len();
     let args = [
         pass.value(pass.input(id, 0)).into(),
         pass.value(pass.input(id, 1)).into(),
         pass.value(id).into(),
-        len.into(),
+        pass.shape(id).len().into(),
     ];
-    pass.launch_elements("add", len, &args)
+    pass.launch_like(variants!("sum_of_two"), id, &args)
 }
 
 pub(super) fn backward_add(pass: &mut Pass<'_>, id: NodeId) -> Done {
@@ -75,16 +72,9 @@ pub(super) fn backward_add(pass: &mut Pass<'_>, id: NodeId) -> Done {
 pub(super) fn forward_mean(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let graph = pass.graph;
     let inputs = &graph.node(id).inputs;
-    let (y, len) = (pass.value(id), pass.shape(id).len());
+    let factor = 1.0 / inputs.len() as f32;
     for (k, x) in inputs.iter().enumerate() {
-        scaled_copy(
-            pass,
-            pass.value(*x),
-            y,
-            len,
-            1.0 / inputs.len() as f32,
-            k > 0,
-        )?;
+        scaled_copy(pass, id, pass.value(*x), pass.value(id), factor, k > 0)?;
     }
     Ok(())
 }
@@ -97,37 +87,42 @@ pub(super) fn backward_mean(pass: &mut Pass<'_>, id: NodeId) -> Done {
 /// Gives every input the node's gradient times `factor`.
 fn share_gradient(pass: &mut Pass<'_>, id: NodeId, factor: f32) -> Done {
     let graph = pass.graph;
-    let (dy, len) = (pass.grad(id), pass.shape(id).len());
     for x in &graph.node(id).inputs {
         if let Some((dx, add)) = pass.gradient_to_write(*x) {
-            scaled_copy(pass, dy, dx, len, factor, add)?;
+            scaled_copy(pass, id, pass.grad(id), dx, factor, add)?;
         }
     }
     Ok(())
 }
 
-/// `y (+)= factor · x`.
+/// `y (+)= factor · x`, of two tensors that lie as the value of `id` does.
 pub(super) fn scaled_copy(
     pass: &mut Pass<'_>,
+    id: NodeId,
     x: Address,
     y: Address,
-    len: usize,
     factor: f32,
     add: bool,
 ) -> Done {
-    let args = [x.into(), y.into(), len.into(), factor.into(), add.into()];
-    pass.launch_elements("scaled_copy", len, &args)
+    let args = [
+        x.into(),
+        y.into(),
+        pass.shape(id).len().into(),
+        factor.into(),
+        add.into(),
+    ];
+    pass.launch_like(variants!("scaled_copy"), id, &args)
+}
+
+/// `y = x`, from f32 to the elements of feature maps.
+pub(super) fn from_f32(pass: &mut Pass<'_>, x: Address, y: Address, len: usize) -> Done {
+    pass.launch_elements("from_f32", len, &[x.into(), y.into(), len.into()])
 }
 
 pub(super) fn forward_scale(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-    scale_channels(
-        pass,
-        id,
-        pass.value(x),
-        pass.value(s),
-        (pass.value(id), false),
-    )
+    let to = (pass.value(id), false);
+    scale_channels(pass, id, pass.value(x), pass.value(s), to)
 }
 
 /// `to (+)= x · s`, with the shape of `id`'s value.
@@ -148,25 +143,25 @@ fn scale_channels(
         xs.c.into(),
         add.into(),
     ];
-    pass.launch_elements("scale_channels", xs.len(), &args)
+    pass.launch_like(variants!("scale_channels"), id, &args)
 }
 
 pub(super) fn backward_scale(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-    let (xs, dy) = (pass.shape(x), pass.grad(id));
+    let (xs, dy, value) = (pass.shape(x), pass.grad(id), pass.value(x));
     if let Some((ds, add)) = pass.gradient_to_write(s) {
-        let (rows, c) = (xs.h * xs.w, xs.c);
-        let cut = Columns::new(rows, c);
-        let partials = pass.scratch(cut.partials(xs.n, 1));
-        let args = [
-            pass.value(x).into(),
-            dy.into(),
-            partials.into(),
-            rows.into(),
-            cut.rows_per_chunk.into(),
-            c.into(),
-        ];
-        cut.launch(pass, "channel_products", xs.n, &args)?;
+        let (rows, c, kind) = (xs.h * xs.w, xs.c, pass.kind(id));
+        let names = variants!("channel_products");
+        let (partials, cut) = launch_columns(pass, names, kind, (xs.n, rows, c, 1), |to, cut| {
+            vec![
+                value.into(),
+                dy.into(),
+                to.into(),
+                rows.into(),
+                cut.rows_per_chunk.into(),
+                c.into(),
+            ]
+        })?;
         sum_partials(pass, partials, ds, (xs.n, cut.chunks, c), 1.0, add)?;
     }
     match pass.gradient_to_write(x) {
@@ -201,7 +196,7 @@ fn image(pass: &Pass<'_>, id: NodeId) -> usize {
 fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, unit: usize) -> Done {
     let (x, y) = (pass.value(pass.input(id, 0)), pass.value(id));
     match pass.plan.mode {
-        Mode::Infer => scaled_copy(pass, x, y, pass.shape(id).len(), 1.0, false),
+        Mode::Infer => scaled_copy(pass, id, x, y, 1.0, false),
         Mode::Train => drop(pass, id, rate, unit, x, (y, false)),
     }
 }
@@ -223,16 +218,16 @@ fn drop(
     x: Address,
     (to, add): (Address, bool),
 ) -> Done {
-    let len = pass.shape(id).len();
     let args = [
         x.into(),
         to.into(),
-        len.into(),
+        pass.shape(id).len().into(),
         unit.into(),
-        Rng::new(pass.seed, id.index() as u64).state().into(),
+        pass.seed().into(),
+        Arg::U32(id.index() as u32),
         rate.into(),
         (1.0 / (1.0 - rate)).into(),
         add.into(),
     ];
-    pass.launch_elements("drop", len, &args)
+    pass.launch_like(variants!("drop"), id, &args)
 }

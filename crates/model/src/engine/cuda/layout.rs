@@ -5,24 +5,33 @@ use std::sync::Arc;
 
 use super::driver::{Address, DeviceError, Dry};
 use super::pass::Pass;
-use crate::graph::{Graph, Op};
-use crate::plan::{Mode, Plan};
+use super::variants::Elements;
+use crate::graph::{Graph, NodeId, Op};
+use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap};
 
 /// Places start at multiples of 256 bytes.
 const ALIGN: usize = 64;
 
-/// Offsets in f32 from the arena's start.
+/// Offsets in words of four bytes from the arena's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Values of the groups of parameters, as [`Group`] numbers them.
     pub params: [usize; 3],
     /// Gradients of the trainable groups.
     pub grads: [usize; 2],
+    /// The weights that decay, kernels and matrices, with the elements of feature maps; empty where these are f32.
+    pub narrow: usize,
+    /// The seed of a pass's draws, 64 bits.
+    pub seed: usize,
     /// Of each batch norm: mean, variance, scale, shift.
     pub norms: Vec<usize>,
     /// Where the norms' part starts and ends.
     pub saved: (usize, usize),
+    /// Where images are copied to: the network's input itself where that is f32.
+    pub images: usize,
+    /// Where the outputs' gradients are copied to, f32.
+    pub output_grads: Vec<usize>,
     /// Of each max pooling: where the maxima were found, one `u32` an element.
     pub argmax: Vec<usize>,
     /// The plan's buffers.
@@ -34,7 +43,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of a plan's memory. What is before `argmax` is the same for all plans of a graph.
+    /// Of a plan's memory. What is before `images` is the same for all plans of a graph in one precision.
     ///
     /// # Errors
     /// Values of more elements than kernels can count, or a grid that no GPU takes.
@@ -48,6 +57,12 @@ impl Layout {
         };
         let params = Group::ALL.map(|g| place(map.len(g)));
         let grads = Group::TRAINABLE.map(|g| place(map.len(g)));
+        let features = Elements::of(plan.precision).kind;
+        let narrow = match features {
+            Kind::F32 => 0,
+            kind => kind.words(map.len(Group::Decayed)),
+        };
+        let (narrow, seed) = (place(narrow), place(2));
         let start = place(0);
         let norm = |op: &Op| matches!(op, Op::BatchNorm { .. });
         let norms: Vec<usize> = graph
@@ -56,6 +71,13 @@ impl Layout {
             .map(|n| place(if norm(&n.op) { 4 * n.channels } else { 0 }))
             .collect();
         let saved = (start, place(0));
+        let own_images = features != Kind::F32;
+        let mut images = place(if own_images { plan.shapes[0].len() } else { 0 });
+        let grad = |id: &NodeId| plan.shapes[id.index()].len();
+        let output_grads = match plan.mode {
+            Mode::Train => plan.outputs.iter().map(|id| place(grad(id))).collect(),
+            Mode::Infer => Vec::new(),
+        };
         let keeps = |op: &Op| plan.mode == Mode::Train && matches!(op, Op::MaxPool { .. });
         let argmax = graph
             .nodes
@@ -63,13 +85,20 @@ impl Layout {
             .zip(&plan.shapes)
             .map(|(n, s)| place(if keeps(&n.op) { s.len() } else { 0 }))
             .collect();
-        let slots = plan.slots.iter().map(|len| place(*len)).collect();
+        let slots: Vec<usize> = plan.slots.iter().map(|len| place(*len)).collect();
+        if let Some(slot) = plan.values[0].filter(|_| !own_images) {
+            images = slots[slot.index()];
+        }
         let scratch = place(0);
         let mut layout = Layout {
             params,
             grads,
+            narrow,
+            seed,
             norms,
             saved,
+            images,
+            output_grads,
             argmax,
             slots,
             scratch,
@@ -104,11 +133,12 @@ fn scratch_len(
     layout: &Layout,
 ) -> Result<usize, DeviceError> {
     let mut dry = Dry::default();
-    let mut pass = Pass::new(graph, map, plan, layout, Address(256), &mut dry, 0);
+    let mut pass = Pass::new(graph, map, plan, layout, Address(256), &mut dry);
+    pass.narrow_weights()?;
     pass.forward_all()?;
-    if plan.mode == Mode::Train {
-        let grads: Vec<Vec<f32>> = plan.outputs.iter().map(|_| Vec::new()).collect();
-        pass.backward_all(&grads)?;
+    match plan.mode {
+        Mode::Train => pass.backward_all()?,
+        Mode::Infer => pass.fold_norms()?,
     }
     Ok(pass.scratch_peak())
 }

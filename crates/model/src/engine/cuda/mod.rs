@@ -5,6 +5,9 @@
 //! bring another that runs the very same kernels on the host. Every sum is taken in an order that the shapes fix, so that
 //! equal steps give equal bits.
 //!
+//! The launches of a pass depend on its plan alone. The second time that a plan runs they are recorded, and from then on
+//! replayed as one (a CUDA graph): what differs from pass to pass, images, weights, seed, lies in memory.
+//!
 //! The weights are the host's: they go to the device when they have changed, and gradients come back.
 
 pub mod driver;
@@ -17,24 +20,30 @@ pub mod update;
 
 mod check;
 mod conv;
+mod depthwise;
 mod elementwise;
+mod linear;
 mod norm;
 mod pass;
 mod reduce;
 mod shape_ops;
+mod variants;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ::kernels::{Precision, batch_norm};
+use half::bf16;
+
+use ::kernels::Precision;
 
 pub use self::check::check;
-use self::driver::{Address, DeviceError, Driver, Gpu};
+use self::driver::{Address, Driver, Dry, Gpu, Recording};
 use self::layout::Layout;
-use self::pass::Pass;
+use self::pass::{Done, Pass};
+use self::variants::Elements;
 use super::{Engine, EngineError, Images, Value};
-use crate::graph::{Graph, NodeId, Op};
-use crate::plan::{Mode, Plan};
+use crate::graph::{Graph, NodeId};
+use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap, ParamStore};
 
 /// Runs a graph on a GPU.
@@ -42,43 +51,71 @@ pub struct CudaEngine {
     graph: Arc<Graph>,
     map: Arc<ParamMap>,
     driver: Box<dyn Driver>,
+    precision: Precision,
     plans: HashMap<PlanKey, Arc<Planned>>,
     arena: Option<Arena>,
-    /// Plan and seed of the training forward pass that a backward pass may follow.
-    last: Option<(Arc<Planned>, u64)>,
+    /// Plan of the training forward pass that a backward pass may follow.
+    last: Option<Arc<Planned>>,
 }
 
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
 
 struct Planned {
+    /// Tells plans of one engine apart.
+    number: usize,
     plan: Plan,
     layout: Layout,
 }
 
-/// The device's memory, and which version of the weights it holds.
+/// The device's memory, and what it holds.
 struct Arena {
     address: Address,
     len: usize,
+    /// Versions of the weights and of the running statistics.
     trainable: Option<u64>,
     buffers: Option<u64>,
+    /// The plan whose norms are folded, and the version of the weights that they are of.
+    folded: Option<(usize, u64)>,
+    /// Launches recorded, by plan and part.
+    recordings: HashMap<(usize, Part), Recorded>,
+}
+
+/// A part of a pass whose launches are always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Forward,
+    Backward,
+}
+
+/// How far a part's recording has come.
+#[derive(Clone, Copy, Debug)]
+enum Recorded {
+    /// It ran once, launch by launch: a plan that runs no second time is not worth recording.
+    Once,
+    /// It can be replayed.
+    Kept(Recording),
 }
 
 impl CudaEngine {
     /// An engine on the first GPU.
     ///
     /// # Errors
-    /// No driver, GPU or compiler on this machine, or a precision that is not there yet.
+    /// No driver, GPU or compiler on this machine, or a GPU without what the precision needs.
     pub fn new(graph: Arc<Graph>, precision: Precision) -> Result<Self, EngineError> {
-        supports(precision)?;
-        Ok(Self::with_driver(graph, Box::new(Gpu::new()?)))
+        Ok(Self::with_driver(
+            graph,
+            precision,
+            Box::new(Gpu::new(precision)?),
+        ))
     }
 
-    /// An engine on any device.
-    pub fn with_driver(graph: Arc<Graph>, driver: Box<dyn Driver>) -> Self {
+    /// An engine on any device, whose kernels are of this precision.
+    pub fn with_driver(graph: Arc<Graph>, precision: Precision, driver: Box<dyn Driver>) -> Self {
         CudaEngine {
             map: Arc::new(ParamMap::new(&graph)),
             graph,
             driver,
+            precision,
             plans: HashMap::new(),
             arena: None,
             last: None,
@@ -109,9 +146,16 @@ impl CudaEngine {
         n: usize,
         outputs: &[NodeId],
     ) -> Result<Planned, EngineError> {
-        let plan = Plan::new(&self.graph, mode, n, x.shape.h, x.shape.w, outputs)?;
+        let features = Elements::of(self.precision).kind;
+        let batch = (n, x.shape.h, x.shape.w);
+        let plan = Plan::with_features(&self.graph, features, mode, batch, outputs)?;
+        let plan = plan.with_precision(self.precision);
         let layout = Layout::new(&self.graph, &self.map, &plan)?;
-        Ok(Planned { plan, layout })
+        Ok(Planned {
+            number: self.plans.len(),
+            plan,
+            layout,
+        })
     }
 
     /// Makes the arena large enough, if the device can.
@@ -140,6 +184,8 @@ impl CudaEngine {
             len,
             trainable: None,
             buffers: None,
+            folded: None,
+            recordings: HashMap::new(),
         });
         Ok(())
     }
@@ -163,39 +209,88 @@ impl CudaEngine {
         good
     }
 
-    /// Copies to the device what has changed since the last call: everything a training pass reads, and for inference
-    /// the running statistics too.
-    fn send_weights(
-        &mut self,
-        planned: &Planned,
-        params: &ParamStore,
-    ) -> Result<Address, EngineError> {
+    /// Copies the weights to the device if they have changed since the last call, and makes of them what the plan reads.
+    fn send_weights(&mut self, planned: &Planned, params: &ParamStore) -> Result<(), EngineError> {
         let Some(arena) = &mut self.arena else {
             return Err(EngineError::NoForward);
         };
-        let version = Some(params.version());
-        let mut send = |group: Group| {
+        let version = params.version();
+        let sent = arena.trainable.replace(version) == Some(version);
+        let buffers = arena.buffers.replace(version) == Some(version);
+        let address = arena.address;
+        for (group, sent) in Group::ALL.into_iter().zip([sent, sent, buffers]) {
             let values = params.group(group);
-            let to = arena.address.plus(planned.layout.params[group as usize]);
-            if values.is_empty() {
-                Ok(())
-            } else {
-                self.driver.upload(to, values)
+            if !sent && !values.is_empty() {
+                let to = address.plus(planned.layout.params[group as usize]);
+                self.driver.upload(to, values)?;
+            }
+        }
+        if !sent {
+            self.pass(planned)?.narrow_weights()?;
+        }
+        self.fold_norms(planned, version)
+    }
+
+    /// What inference makes of the weights, unless it has.
+    fn fold_norms(&mut self, planned: &Planned, version: u64) -> Result<(), EngineError> {
+        let Some(arena) = &mut self.arena else {
+            return Err(EngineError::NoForward);
+        };
+        if planned.plan.mode == Mode::Train {
+            arena.folded = None; // the batch's statistics take their place
+            return Ok(());
+        }
+        let folded = Some((planned.number, version));
+        if std::mem::replace(&mut arena.folded, folded) == folded {
+            return Ok(());
+        }
+        Ok(self.pass(planned)?.fold_norms()?)
+    }
+
+    /// A pass over a plan in the arena.
+    fn pass<'a>(&'a mut self, planned: &'a Planned) -> Result<Pass<'a>, EngineError> {
+        let arena = self.arena.as_ref().ok_or(EngineError::NoForward)?;
+        Ok(Pass::new(
+            &self.graph,
+            &self.map,
+            &planned.plan,
+            &planned.layout,
+            arena.address,
+            &mut *self.driver,
+        ))
+    }
+
+    /// Runs a part of a pass: launch by launch the first time, from then on as a recording.
+    fn run(&mut self, planned: &Planned, part: Part) -> Result<(), EngineError> {
+        let key = (planned.number, part);
+        let arena = self.arena.as_ref().ok_or(EngineError::NoForward)?;
+        let recorded = match arena.recordings.get(&key) {
+            Some(Recorded::Kept(recording)) => {
+                self.driver.replay(*recording)?;
+                return Ok(());
+            }
+            Some(Recorded::Once) => {
+                self.driver.record()?;
+                let launched = launch(&mut self.pass(planned)?, part);
+                let recording = self.driver.recorded(); // ends the recording of a failed pass too
+                launched?;
+                let recording = recording?;
+                self.driver.replay(recording)?;
+                Recorded::Kept(recording)
+            }
+            None => {
+                launch(&mut self.pass(planned)?, part)?;
+                Recorded::Once
             }
         };
-        if arena.trainable != version {
-            Group::TRAINABLE.into_iter().try_for_each(&mut send)?;
-            arena.trainable = version;
+        if let Some(arena) = &mut self.arena {
+            arena.recordings.insert(key, recorded);
         }
-        if planned.plan.mode == Mode::Infer && arena.buffers != version {
-            send(Group::Buffers)?;
-            arena.buffers = version;
-        }
-        Ok(arena.address)
+        Ok(())
     }
 
     /// Runs all forward steps and copies the outputs out.
-    fn run(
+    fn run_forward(
         &mut self,
         planned: &Planned,
         params: &ParamStore,
@@ -203,67 +298,137 @@ impl CudaEngine {
         seed: u64,
     ) -> Result<Vec<Value>, EngineError> {
         self.fit(planned, x)?;
-        let arena = self.send_weights(planned, params)?;
-        let Planned { plan, layout } = planned;
-        let mut pass = Pass::new(
-            &self.graph,
-            &self.map,
-            plan,
-            layout,
-            arena,
-            &mut *self.driver,
-            seed,
-        );
-        pass.load(x.data)?;
-        pass.forward_all()?;
-        let places: Vec<_> = plan
-            .outputs
-            .iter()
-            .map(|id| (pass.value(*id), pass.shape(*id)))
-            .collect();
-        let read = |(from, shape): (Address, ::kernels::Nhwc)| {
-            let mut data = vec![0.0; shape.len()];
-            self.driver.download(from, &mut data)?;
-            Ok(Value { data, shape })
-        };
-        places.into_iter().map(read).collect()
+        self.send_weights(planned, params)?;
+        let start = self.start()?;
+        // The seed's halves, as the bits of two words.
+        let seed = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
+        self.driver.upload(start.plus(planned.layout.seed), &seed)?;
+        self.driver
+            .upload(start.plus(planned.layout.images), x.data)?;
+        self.run(planned, Part::Forward)?;
+        let outputs = planned.plan.outputs.iter();
+        outputs.map(|id| self.read(planned, *id)).collect()
     }
 
-    /// Moves the running statistics of every norm in the plan towards the batch's, on the host.
-    fn update_running(
+    fn start(&self) -> Result<Address, EngineError> {
+        Ok(self.arena.as_ref().ok_or(EngineError::NoForward)?.address)
+    }
+
+    /// A node's value.
+    fn read(&mut self, planned: &Planned, id: NodeId) -> Result<Value, EngineError> {
+        let from = self.pass(planned)?.value(id);
+        let (shape, kind) = (
+            planned.plan.shapes[id.index()],
+            planned.plan.kinds[id.index()],
+        );
+        let mut words = vec![0.0; kind.words(shape.len())];
+        self.driver.download(from, &mut words)?;
+        let data = match kind {
+            Kind::F32 => words,
+            Kind::Bf16 => widened(&words, shape.len()),
+        };
+        Ok(Value { data, shape })
+    }
+
+    /// The running statistics, which a training pass has moved on the device.
+    fn read_buffers(
         &mut self,
         planned: &Planned,
         params: &mut ParamStore,
     ) -> Result<(), EngineError> {
-        let (start, end) = planned.layout.saved;
-        let Some(arena) = self.arena.as_mut().filter(|_| end > start) else {
+        if self.map.is_empty(Group::Buffers) {
             return Ok(());
-        };
-        let mut saved = vec![0.0; end - start];
-        self.driver
-            .download(arena.address.plus(start), &mut saved)?;
-        for id in planned.plan.steps.iter().map(|s| s.first()) {
-            let node = self.graph.node(id);
-            let Op::BatchNorm { momentum, .. } = node.op else {
-                continue;
-            };
-            let statistics = &saved[planned.layout.norms[id.index()] - start..];
-            let (mean, rest) = statistics.split_at(node.channels);
-            let count = planned.plan.shapes[id.index()].pixels();
-            let (running_mean, running_var) =
-                params.get_pair_mut(node.params[norm::MEAN], node.params[norm::VAR]);
-            batch_norm::update_running(
-                running_mean,
-                running_var,
-                mean,
-                &rest[..node.channels],
-                count,
-                momentum,
-            );
         }
-        arena.trainable = Some(params.version()); // only buffers have changed
+        let from = self
+            .start()?
+            .plus(planned.layout.params[Group::Buffers as usize]);
+        self.driver
+            .download(from, params.group_mut(Group::Buffers))?;
+        if let Some(arena) = &mut self.arena {
+            // The host has what the device has.
+            arena.trainable = Some(params.version());
+            arena.buffers = Some(params.version());
+        }
         Ok(())
     }
+}
+
+impl CudaEngine {
+    /// How long each launch of a training step takes, forward and backward with the outputs' gradients as they lie there,
+    /// the shortest of `repeats` steps; none where the device has no clock.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`].
+    pub fn time_launches(
+        &mut self,
+        params: &ParamStore,
+        x: Images<'_>,
+        outputs: &[NodeId],
+        repeats: usize,
+    ) -> Result<Vec<LaunchTime>, EngineError> {
+        let planned = self.planned(Mode::Train, x, outputs)?;
+        let mut labels = Dry::default();
+        let mut pass = Pass::new(
+            &self.graph,
+            &self.map,
+            &planned.plan,
+            &planned.layout,
+            Address(256),
+            &mut labels,
+        );
+        pass.forward_all()?;
+        pass.backward_all()?;
+        let mut best: Vec<f64> = Vec::new();
+        for _ in 0..=repeats {
+            self.run_forward(&planned, params, x, 0)?;
+            self.driver.start_clock()?;
+            self.pass(&planned)?.forward_all()?;
+            self.pass(&planned)?.backward_all()?;
+            let times = self.driver.stop_clock()?;
+            best = match best.is_empty() {
+                true => times,
+                false => best.iter().zip(&times).map(|(a, b)| a.min(*b)).collect(),
+            };
+        }
+        let launches = labels.launches.into_iter().zip(best);
+        let time = |((kernel, grid, node), seconds)| LaunchTime {
+            kernel,
+            grid,
+            node,
+            seconds,
+        };
+        Ok(launches.map(time).collect())
+    }
+}
+
+/// A launch and how long it took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LaunchTime {
+    /// Kernel.
+    pub kernel: &'static str,
+    /// Blocks.
+    pub grid: [u32; 3],
+    /// The node whose step it is a part of.
+    pub node: NodeId,
+    /// From the end of the launch before it to its own.
+    pub seconds: f64,
+}
+
+fn launch(pass: &mut Pass<'_>, part: Part) -> Done {
+    match part {
+        Part::Forward => pass.forward_all(),
+        Part::Backward => pass.backward_all(),
+    }
+}
+
+/// The bf16 values in words of two, as f32.
+fn widened(words: &[f32], len: usize) -> Vec<f32> {
+    let halves = words.iter().flat_map(|word| {
+        let bits = word.to_bits();
+        [bits as u16, (bits >> 16) as u16]
+    });
+    let values = halves.map(|bits| bf16::from_bits(bits).to_f32());
+    values.take(len).collect()
 }
 
 impl Engine for CudaEngine {
@@ -279,7 +444,7 @@ impl Engine for CudaEngine {
     ) -> Result<Vec<Value>, EngineError> {
         self.last = None; // the arena is shared, so a pending backward pass is lost
         let planned = self.planned(Mode::Infer, x, outputs)?;
-        self.run(&planned, params, x, 0)
+        self.run_forward(&planned, params, x, 0)
     }
 
     fn forward(
@@ -291,9 +456,9 @@ impl Engine for CudaEngine {
     ) -> Result<Vec<Value>, EngineError> {
         self.last = None;
         let planned = self.planned(Mode::Train, x, outputs)?;
-        let values = self.run(&planned, params, x, seed)?;
-        self.update_running(&planned, params)?;
-        self.last = Some((planned, seed));
+        let values = self.run_forward(&planned, params, x, seed)?;
+        self.read_buffers(&planned, params)?;
+        self.last = Some(planned);
         Ok(values)
     }
 
@@ -303,40 +468,21 @@ impl Engine for CudaEngine {
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
     ) -> Result<(), EngineError> {
-        let (planned, seed) = self.last.take().ok_or(EngineError::NoForward)?;
-        let arena = self.send_weights(&planned, params)?;
-        let Planned { plan, layout } = &*planned;
-        Pass::new(
-            &self.graph,
-            &self.map,
-            plan,
-            layout,
-            arena,
-            &mut *self.driver,
-            seed,
-        )
-        .backward_all(output_grads)?;
-        for (group, start) in Group::TRAINABLE.into_iter().zip(layout.grads) {
+        let planned = self.last.take().ok_or(EngineError::NoForward)?;
+        self.send_weights(&planned, params)?;
+        let start = self.start()?;
+        for (to, grad) in planned.layout.output_grads.iter().zip(output_grads) {
+            self.driver.upload(start.plus(*to), grad)?;
+        }
+        self.run(&planned, Part::Backward)?;
+        for (group, from) in Group::TRAINABLE.into_iter().zip(planned.layout.grads) {
             let values = grads.group_mut(group);
             values.resize(self.map.len(group), 0.0);
             if !values.is_empty() {
-                self.driver.download(arena.plus(start), values)?;
+                self.driver.download(start.plus(from), values)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the engine computes in a precision.
-///
-/// # Errors
-/// All but f32, with what to do.
-pub fn supports(precision: Precision) -> Result<(), DeviceError> {
-    match precision {
-        Precision::F32 => Ok(()),
-        other => Err(DeviceError::Unsupported(format!(
-            "the CUDA engine computes in f32 and has no {other} yet: use precision f32, or the device cpu"
-        ))),
     }
 }
 

@@ -1,108 +1,82 @@
 //! Batch norm with the activation that follows it.
 
-use super::driver::Address;
+use super::driver::{Address, NormParameters};
 use super::elementwise::{code, kind};
 use super::pass::{Done, Pass};
-use super::reduce::Columns;
-use crate::graph::{Graph, NodeId, Op};
+use super::reduce::{Columns, launch_columns};
+use super::variants::variants;
+use crate::graph::{NodeId, Op};
 use crate::plan::Mode;
 
 /// Parameters of a batch norm node, in the order in which [`crate::graph::GraphBuilder`] makes them.
 const GAMMA: usize = 0;
 const BETA: usize = 1;
-pub(super) const MEAN: usize = 2;
-pub(super) const VAR: usize = 3;
+const MEAN: usize = 2;
+const VAR: usize = 3;
 
-/// `y = act(norm(x))`: batch statistics in training, running ones in inference.
+/// Threads of the kernels that add up a norm's partial sums: channels by shares of the chunks.
+const FINISH: [u32; 2] = [8, 32];
+
+/// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
+/// the running ones.
 pub(super) fn forward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
-    let x = pass.input(norm, 0);
-    let (scale, shift) = match pass.plan.mode {
-        Mode::Train => {
-            let (mean, var) = statistics(pass, norm, x)?;
-            fold(pass, norm, (Some(mean), Some(var)), None)?
-        }
-        Mode::Infer => fold_running(pass, norm, None)?,
-    };
-    let xs = pass.shape(x);
+    if pass.plan.mode == Mode::Train {
+        statistics(pass, norm)?;
+    }
+    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
     let args = [
         pass.value(x).into(),
-        scale.into(),
-        shift.into(),
-        pass.value(act.unwrap_or(norm)).into(),
-        xs.len().into(),
-        xs.c.into(),
+        pass.saved(norm).into(),
+        pass.value(out).into(),
+        pass.shape(x).len().into(),
+        pass.shape(x).c.into(),
         code(kind(pass.graph, act)),
     ];
-    pass.launch_elements("batch_norm_apply", xs.len(), &args)
+    pass.launch_like(variants!("batch_norm_apply"), norm, &args)
 }
 
-/// Mean and variance of the batch, where the norm saves them.
-fn statistics(
-    pass: &mut Pass<'_>,
-    norm: NodeId,
-    x: NodeId,
-) -> Result<(Address, Address), super::driver::DeviceError> {
-    let (z, xs) = (pass.value(x), pass.shape(x));
-    let (rows, c) = (xs.pixels(), xs.c);
-    let (mean, var) = (pass.saved(norm), pass.saved(norm).plus(c));
-    let cut = Columns::new(rows, c);
-    let origin = pass.scratch(c);
-    let partials = pass.scratch(cut.partials(1, 2));
-    let sample = [z.into(), origin.into(), rows.into(), c.into()];
-    pass.launch_elements("sample_mean", c, &sample)?;
-    let moments = [
-        z.into(),
-        origin.into(),
-        partials.into(),
-        rows.into(),
-        cut.rows_per_chunk.into(),
-        c.into(),
-    ];
-    cut.launch(pass, "batch_norm_moments", 1, &moments)?;
-    let finish = [
-        partials.into(),
-        origin.into(),
-        mean.into(),
-        var.into(),
-        cut.chunks.into(),
-        rows.into(),
-        c.into(),
-    ];
-    pass.launch_elements("batch_norm_statistics", c, &finish)?;
-    Ok((mean, var))
+/// Mean and variance of the batch and what follows from them, where the norm saves them.
+fn statistics(pass: &mut Pass<'_>, norm: NodeId) -> Done {
+    let x = pass.input(norm, 0);
+    let (z, rows, c) = (pass.value(x), pass.shape(x).pixels(), pass.shape(x).c);
+    let names = variants!("batch_norm_moments");
+    let kind = pass.kind(norm);
+    let (partials, cut) = launch_columns(pass, names, kind, (1, rows, c, 2), |to, cut| {
+        vec![
+            z.into(),
+            to.into(),
+            rows.into(),
+            cut.rows_per_chunk.into(),
+            c.into(),
+        ]
+    })?;
+    finish_statistics(pass, norm, partials, cut)
 }
 
-/// Scale and shift of a norm by its running statistics; `bias` is that of a convolution before it.
-pub(super) fn fold_running(
-    pass: &mut Pass<'_>,
-    norm: NodeId,
-    bias: Option<Address>,
-) -> Result<(Address, Address), super::driver::DeviceError> {
-    let running = (pass.param(norm, MEAN), pass.param(norm, VAR));
-    fold(pass, norm, running, bias)
-}
-
-fn fold(
-    pass: &mut Pass<'_>,
-    norm: NodeId,
-    (mean, var): (Option<Address>, Option<Address>),
-    bias: Option<Address>,
-) -> Result<(Address, Address), super::driver::DeviceError> {
-    let c = pass.shape(norm).c;
-    let (scale, shift) = (pass.saved(norm).plus(2 * c), pass.saved(norm).plus(3 * c));
+fn finish_statistics(pass: &mut Pass<'_>, norm: NodeId, partials: Address, cut: Columns) -> Done {
+    let xs = pass.shape(norm);
     let args = [
-        pass.param(norm, GAMMA).into(),
-        pass.param(norm, BETA).into(),
-        mean.into(),
-        var.into(),
-        bias.into(),
-        scale.into(),
-        shift.into(),
-        c.into(),
-        eps(pass.graph, norm).into(),
+        partials.into(),
+        parameters(pass, norm).into(),
+        cut.chunks.into(),
+        xs.pixels().into(),
+        cut.rows_per_chunk.into(),
+        xs.c.into(),
     ];
-    pass.launch_elements("batch_norm_fold", c, &args)?;
-    Ok((scale, shift))
+    pass.launch(
+        "batch_norm_statistics",
+        [xs.c.div_ceil(8), 1, 1],
+        FINISH,
+        &args,
+    )
+}
+
+/// Scale and shift by the running statistics; the convolution that the norm is folded into may have a bias.
+pub(super) fn fold(pass: &mut Pass<'_>, norm: NodeId, conv: Option<NodeId>) -> Done {
+    let c = pass.shape(norm).c;
+    let bias = conv.and_then(|conv| pass.param(conv, 1));
+    let args = [parameters(pass, norm).into(), bias.into(), c.into()];
+    pass.launch_elements("batch_norm_fold", c, &args)
 }
 
 /// Gradient through activation and batch statistics.
@@ -112,28 +86,31 @@ pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -
     else {
         return Ok(());
     };
-    let (z, dy, saved) = (pass.value(x), pass.grad(out), pass.saved(norm));
-    let (xs, eps, activation) = (
+    let (z, dy, saved, xs) = (
+        pass.value(x),
+        pass.grad(out),
+        pass.saved(norm),
         pass.shape(x),
-        eps(pass.graph, norm),
-        code(kind(pass.graph, act)),
     );
     let (rows, c) = (xs.pixels(), xs.c);
-    let cut = Columns::new(rows, c);
-    let partials = pass.scratch(cut.partials(1, 2));
+    let (eps, _) = numbers(pass, norm);
+    let activation = code(kind(pass.graph, act));
+    let element = pass.kind(norm);
+    let names = variants!("batch_norm_gradient_sums");
+    let (partials, cut) = launch_columns(pass, names, element, (1, rows, c, 2), |to, cut| {
+        vec![
+            z.into(),
+            dy.into(),
+            saved.into(),
+            to.into(),
+            rows.into(),
+            cut.rows_per_chunk.into(),
+            c.into(),
+            eps.into(),
+            activation,
+        ]
+    })?;
     let through = pass.scratch(2 * c);
-    let sums = [
-        z.into(),
-        dy.into(),
-        saved.into(),
-        partials.into(),
-        rows.into(),
-        cut.rows_per_chunk.into(),
-        c.into(),
-        eps.into(),
-        activation,
-    ];
-    cut.launch(pass, "batch_norm_gradient_sums", 1, &sums)?;
     let finish = [
         partials.into(),
         saved.into(),
@@ -145,7 +122,12 @@ pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -
         c.into(),
         eps.into(),
     ];
-    pass.launch_elements("batch_norm_gradient_finish", c, &finish)?;
+    pass.launch(
+        "batch_norm_gradient_finish",
+        [c.div_ceil(8), 1, 1],
+        FINISH,
+        &finish,
+    )?;
     let Some((dx, add)) = pass.gradient_to_write(x) else {
         return Ok(());
     };
@@ -157,16 +139,29 @@ pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -
         dx.into(),
         xs.len().into(),
         c.into(),
-        eps.into(),
         activation,
         add.into(),
     ];
-    pass.launch_elements("batch_norm_backward", xs.len(), &args)
+    pass.launch_like(variants!("batch_norm_backward"), norm, &args)
 }
 
-fn eps(graph: &Graph, norm: NodeId) -> f32 {
-    match graph.node(norm).op {
-        Op::BatchNorm { eps, .. } => eps,
-        _ => 0.0,
+fn parameters(pass: &Pass<'_>, norm: NodeId) -> NormParameters {
+    let (eps, momentum) = numbers(pass, norm);
+    let param = |k| pass.param(norm, k).unwrap_or(Address::NULL);
+    NormParameters {
+        gamma: param(GAMMA),
+        beta: param(BETA),
+        running_mean: param(MEAN),
+        running_var: param(VAR),
+        saved: pass.saved(norm),
+        eps,
+        momentum,
+    }
+}
+
+fn numbers(pass: &Pass<'_>, norm: NodeId) -> (f32, f32) {
+    match pass.graph.node(norm).op {
+        Op::BatchNorm { eps, momentum } => (eps, momentum),
+        _ => (0.0, 0.0),
     }
 }

@@ -7,10 +7,11 @@ use kernels::Nhwc;
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
 use super::layout::Layout;
-use super::{conv, elementwise, norm, shape_ops};
+use super::variants::{Elements, Variants};
+use super::{conv, depthwise, elementwise, norm, shape_ops};
 use crate::graph::{Graph, NodeId, Op, ParamId};
-use crate::plan::{Plan, Source, Step};
-use crate::store::ParamMap;
+use crate::plan::{Kind, Plan, Source, Step};
+use crate::store::{Group, ParamMap};
 
 pub(super) type Done = Result<(), DeviceError>;
 
@@ -20,13 +21,15 @@ pub(super) struct Pass<'a> {
     pub(super) map: &'a ParamMap,
     pub(super) plan: &'a Plan,
     pub(super) layout: &'a Layout,
-    pub(super) seed: u64,
+    pub(super) elements: Elements,
     arena: Address,
     driver: &'a mut dyn Driver,
     /// Whether a value's gradient has been written in this backward pass (else the next write replaces).
     written: Vec<bool>,
     scratch_used: usize,
     scratch_peak: usize,
+    /// The step that is run.
+    current: NodeId,
 }
 
 impl<'a> Pass<'a> {
@@ -37,33 +40,68 @@ impl<'a> Pass<'a> {
         layout: &'a Layout,
         arena: Address,
         driver: &'a mut dyn Driver,
-        seed: u64,
     ) -> Self {
         Pass {
             graph,
             map,
             plan,
             layout,
-            seed,
+            elements: Elements::of(plan.precision),
             arena,
             driver,
             written: vec![false; graph.nodes.len()],
             scratch_used: 0,
             scratch_peak: 0,
+            current: NodeId::INPUT,
         }
     }
 
-    /// Copies the images in.
-    pub(super) fn load(&mut self, images: &[f32]) -> Done {
-        let input = self.value(NodeId(0));
-        self.driver.upload(input, images)
+    /// What inference makes of the weights once: the factors of folded norms.
+    pub(super) fn fold_norms(&mut self) -> Done {
+        let plan = self.plan;
+        for step in &plan.steps {
+            match *step {
+                Step::ConvNormAct {
+                    conv,
+                    norm: Some(norm),
+                    ..
+                } => norm::fold(self, norm, Some(conv))?,
+                Step::NormAct { norm, .. } => norm::fold(self, norm, None)?,
+                Step::Single(id) if matches!(self.graph.node(id).op, Op::BatchNorm { .. }) => {
+                    norm::fold(self, id, None)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
-    /// Runs all steps forward.
+    /// The weights with the elements of feature maps, where these are not f32.
+    pub(super) fn narrow_weights(&mut self) -> Done {
+        let (from, len) = (self.layout.params[0], self.map.len(Group::Decayed));
+        match self.elements.kind {
+            Kind::F32 => Ok(()),
+            Kind::Bf16 if len == 0 => Ok(()),
+            Kind::Bf16 => {
+                let (from, to) = (self.arena.plus(from), self.arena.plus(self.layout.narrow));
+                elementwise::from_f32(self, from, to, len)
+            }
+        }
+    }
+
+    /// Runs all steps forward on the images that were copied to [`Layout::images`].
     pub(super) fn forward_all(&mut self) -> Done {
+        if self.elements.kind != Kind::F32 {
+            let (images, input) = (
+                self.arena.plus(self.layout.images),
+                self.value(NodeId::INPUT),
+            );
+            elementwise::from_f32(self, images, input, self.shape(NodeId::INPUT).len())?;
+        }
         let plan = self.plan;
         for step in &plan.steps {
             self.scratch_used = 0;
+            self.current = step.first();
             match *step {
                 Step::Single(id) => self.forward_node(id)?,
                 Step::NormAct { norm, act } => norm::forward(self, norm, Some(act))?,
@@ -94,16 +132,18 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Runs all steps backward from the outputs' gradients; those of parameters that no step reaches are zero.
-    pub(super) fn backward_all(&mut self, output_grads: &[Vec<f32>]) -> Done {
+    /// Runs all steps backward from the outputs' gradients, which were copied to [`Layout::output_grads`]; those of
+    /// parameters that no step reaches are zero.
+    pub(super) fn backward_all(&mut self) -> Done {
         self.clear_gradients()?;
-        let plan = self.plan;
-        for (id, grad) in plan.outputs.iter().zip(output_grads) {
-            self.load_gradient(*id, grad)?;
+        let (plan, layout) = (self.plan, self.layout);
+        for (id, from) in plan.outputs.iter().zip(&layout.output_grads) {
+            self.load_gradient(*id, self.arena.plus(*from))?;
         }
         for step in plan.steps.iter().rev() {
             if self.written[step.last().index()] {
                 self.scratch_used = 0;
+                self.current = step.first();
                 self.backward(step)?;
             }
         }
@@ -111,10 +151,7 @@ impl<'a> Pass<'a> {
     }
 
     fn clear_gradients(&mut self) -> Done {
-        for (group, start) in crate::store::Group::TRAINABLE
-            .into_iter()
-            .zip(self.layout.grads)
-        {
+        for (group, start) in Group::TRAINABLE.into_iter().zip(self.layout.grads) {
             let len = self.map.len(group);
             if len > 0 {
                 let to = self.arena.plus(start);
@@ -124,19 +161,20 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Copies an output's gradient in; a value that was asked for twice has the sum of both.
-    fn load_gradient(&mut self, id: NodeId, grad: &[f32]) -> Done {
+    /// Takes an output's gradient in; a value that was asked for twice has the sum of both.
+    fn load_gradient(&mut self, id: NodeId, from: Address) -> Done {
         let Some((to, add)) = self.gradient_to_write(id) else {
             return Ok(());
         };
-        if !add {
-            return self.driver.upload(to, grad);
-        }
         self.scratch_used = 0;
-        let len = self.shape(id).len();
-        let aside = self.scratch(len);
-        self.driver.upload(aside, grad)?;
-        elementwise::scaled_copy(self, aside, to, len, 1.0, true)
+        let mut from = from;
+        if self.kind(id) != Kind::F32 {
+            let len = self.shape(id).len();
+            let copy = self.scratch(self.kind(id).words(len));
+            elementwise::from_f32(self, from, copy, len)?;
+            from = copy;
+        }
+        elementwise::scaled_copy(self, id, from, to, 1.0, add)
     }
 
     fn backward(&mut self, step: &Step) -> Done {
@@ -151,7 +189,7 @@ impl<'a> Pass<'a> {
         match self.graph.node(id).op {
             Op::Input { .. } => Ok(()),
             Op::Conv2d { .. } | Op::Linear { .. } => conv::backward_dense(self, id),
-            Op::Depthwise { window } => conv::backward_depthwise(self, id, window),
+            Op::Depthwise { window } => depthwise::backward(self, id, window),
             Op::ConvTranspose2x2 { .. } => conv::backward_transposed(self, id),
             Op::BatchNorm { .. } => norm::backward(self, id, None),
             Op::Activation { kind } => elementwise::backward_activation(self, id, kind),
@@ -176,6 +214,21 @@ impl<'a> Pass<'a> {
     /// Shape of a node's value.
     pub(super) fn shape(&self, id: NodeId) -> Nhwc {
         self.plan.shapes[id.index()]
+    }
+
+    /// How a node's value and gradient lie in memory.
+    pub(super) fn kind(&self, id: NodeId) -> Kind {
+        self.plan.kinds[id.index()]
+    }
+
+    /// Whether kernels can take so many channels several at a time.
+    pub(super) fn is_wide(&self, channels: usize) -> bool {
+        channels.is_multiple_of(self.elements.wide)
+    }
+
+    /// Where the seed of this pass's draws lies.
+    pub(super) fn seed(&self) -> Address {
+        self.arena.plus(self.layout.seed)
     }
 
     /// What a node's step reads.
@@ -220,6 +273,19 @@ impl<'a> Pass<'a> {
         )
     }
 
+    /// A convolution's weights with the elements of feature maps.
+    pub(super) fn weights(&self, id: NodeId) -> Option<Address> {
+        if self.elements.kind == Kind::F32 {
+            return self.param(id, 0);
+        }
+        let (_, range) = self.map.place(self.param_id(id, 0)?); // of the group that decays, as all kernels and matrices
+        Some(
+            self.arena
+                .plus(self.layout.narrow)
+                .plus_bytes(2 * range.start),
+        )
+    }
+
     /// The gradient of a node's `k`-th parameter, if it has so many and this one trains.
     pub(super) fn param_grad(&self, id: NodeId, k: usize) -> Option<Address> {
         let (group, range) = self.map.place(self.param_id(id, k)?);
@@ -250,14 +316,22 @@ impl<'a> Pass<'a> {
         self.scratch_peak
     }
 
-    /// Launches a kernel that has a thread for each of `len` elements.
+    /// Launches the kernel that suits the elements of a node's value, with a thread for each of the elements or of the
+    /// groups of them that one takes.
+    pub(super) fn launch_like(&mut self, names: Variants, id: NodeId, args: &[Arg]) -> Done {
+        let shape = self.shape(id);
+        let (kernel, width) = self.elements.choose(names, self.kind(id), shape.c);
+        self.launch_elements(kernel, shape.len() / width, args)
+    }
+
+    /// Launches a kernel with `threads` threads.
     pub(super) fn launch_elements(
         &mut self,
         kernel: &'static str,
-        len: usize,
+        threads: usize,
         args: &[Arg],
     ) -> Done {
-        let blocks = len.div_ceil(Launch::THREADS as usize);
+        let blocks = threads.div_ceil(Launch::THREADS as usize);
         self.launch(kernel, [blocks, 1, 1], [Launch::THREADS, 1], args)
     }
 
@@ -276,6 +350,7 @@ impl<'a> Pass<'a> {
             grid,
             block,
             args,
+            node: self.current,
         })
     }
 }

@@ -2,9 +2,11 @@
 
 use super::driver::{Address, Arg, Launch};
 use super::pass::{Done, Pass};
+use super::variants::{Variants, variants};
+use crate::plan::Kind;
 
-/// Chunks beyond these would make the second stage, a thread a channel, the longer one.
-const MOST_CHUNKS: usize = 256;
+/// Chunks beyond these would make the second stage the longer one.
+const MOST_CHUNKS: usize = 512;
 
 /// Rows that a thread should at least sum, so that a chunk is worth its partial sums.
 const ROWS_A_THREAD: usize = 16;
@@ -13,20 +15,29 @@ const ROWS_A_THREAD: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     channels: usize,
-    /// Channels of a block; a power of two. The other side of its 256 threads are rows.
+    /// Channels of a thread.
+    width: usize,
+    /// Threads of a block side by side; a power of two. The other side of its 256 threads are rows.
     lanes: usize,
     pub(super) chunks: usize,
     pub(super) rows_per_chunk: usize,
 }
 
 impl Columns {
-    pub(super) fn new(rows: usize, channels: usize) -> Self {
-        let lanes = channels.next_power_of_two().min(32);
+    /// Of rows that are cheap: a thread should have many.
+    pub(super) fn new(rows: usize, channels: usize, width: usize) -> Self {
+        Self::of_rows(rows, channels, width, ROWS_A_THREAD)
+    }
+
+    /// Of rows of which a thread should have at least `least`.
+    pub(super) fn of_rows(rows: usize, channels: usize, width: usize, least: usize) -> Self {
+        let lanes = lanes(channels.div_ceil(width));
         let groups = Launch::THREADS as usize / lanes;
-        let wanted = (rows / (groups * ROWS_A_THREAD)).clamp(1, MOST_CHUNKS);
+        let wanted = (rows / (groups * least)).clamp(1, MOST_CHUNKS);
         let rows_per_chunk = rows.div_ceil(wanted);
         Columns {
             channels,
+            width,
             lanes,
             chunks: rows.div_ceil(rows_per_chunk),
             rows_per_chunk,
@@ -47,9 +58,33 @@ impl Columns {
         args: &[Arg],
     ) -> Done {
         let lanes = self.lanes as u32;
-        let grid = [self.channels.div_ceil(self.lanes), self.chunks, segments];
+        let tiles = self.channels.div_ceil(self.lanes * self.width);
+        let grid = [tiles, self.chunks, segments];
         pass.launch(kernel, grid, [lanes, Launch::THREADS / lanes], args)
     }
+}
+
+/// How many threads lie side by side over so many groups of channels: few idle ones, and the more the better.
+fn lanes(groups: usize) -> usize {
+    let idle = |lanes: &usize| groups.div_ceil(*lanes) * lanes - groups;
+    let few = |lanes: &usize| 3 * idle(lanes) <= groups;
+    let widths = [32, 16, 8, 4, 2, 1];
+    widths.into_iter().find(few).unwrap_or(1)
+}
+
+/// Cuts and launches the first stage of a sum over a tensor's pixels by the kernel for its elements.
+pub(super) fn launch_columns(
+    pass: &mut Pass<'_>,
+    names: Variants,
+    kind: Kind,
+    (segments, rows, channels, terms): (usize, usize, usize, usize),
+    args: impl FnOnce(Address, Columns) -> Vec<Arg>,
+) -> Result<(Address, Columns), super::driver::DeviceError> {
+    let (kernel, width) = pass.elements.choose(names, kind, channels);
+    let cut = Columns::new(rows, channels, width);
+    let partials = pass.scratch(cut.partials(segments, terms));
+    cut.launch(pass, kernel, segments, &args(partials, cut))?;
+    Ok((partials, cut))
 }
 
 /// `to[segment, i] (+)= factor · Σ partials[segment, chunk, i]`, with `width` values a segment.
@@ -76,22 +111,23 @@ pub(super) fn sum_partials(
 /// `to[segment, c] (+)= factor · Σ x[segment, row, c]` over the `rows` of each segment.
 pub(super) fn channel_sums(
     pass: &mut Pass<'_>,
-    x: Address,
+    (x, kind): (Address, Kind),
     to: Address,
     (segments, rows, channels): (usize, usize, usize),
     factor: f32,
     add: bool,
 ) -> Done {
-    let cut = Columns::new(rows, channels);
-    let partials = pass.scratch(cut.partials(segments, 1));
-    let args = [
-        x.into(),
-        partials.into(),
-        rows.into(),
-        cut.rows_per_chunk.into(),
-        channels.into(),
-    ];
-    cut.launch(pass, "channel_sums", segments, &args)?;
+    let names = variants!("channel_sums");
+    let shape = (segments, rows, channels, 1);
+    let (partials, cut) = launch_columns(pass, names, kind, shape, |partials, cut| {
+        vec![
+            x.into(),
+            partials.into(),
+            rows.into(),
+            cut.rows_per_chunk.into(),
+            channels.into(),
+        ]
+    })?;
     sum_partials(
         pass,
         partials,
@@ -110,15 +146,33 @@ mod tests {
     fn chunks_cover_all_rows_once() {
         for rows in [1, 2, 15, 16, 255, 4096, 100_003, 3_000_000] {
             for channels in [1, 2, 3, 16, 24, 32, 33, 1280] {
-                let cut = Columns::new(rows, channels);
-                assert!(cut.chunks * cut.rows_per_chunk >= rows);
-                assert!(
-                    (cut.chunks - 1) * cut.rows_per_chunk < rows,
-                    "{rows} {channels}"
-                );
-                assert!(cut.chunks <= MOST_CHUNKS);
-                assert!(256 % cut.lanes == 0 && cut.lanes <= 32);
+                for width in [1, 2, 8] {
+                    let cut = Columns::new(rows, channels, width);
+                    assert!(cut.chunks * cut.rows_per_chunk >= rows);
+                    assert!(
+                        (cut.chunks - 1) * cut.rows_per_chunk < rows,
+                        "{rows} {channels}"
+                    );
+                    assert!(cut.chunks <= MOST_CHUNKS);
+                    assert!(256 % cut.lanes == 0 && cut.lanes <= 32);
+                }
             }
+        }
+    }
+
+    #[test]
+    fn few_threads_are_idle() {
+        for (groups, expected) in [
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (5, 2),
+            (12, 16),
+            (18, 8),
+            (30, 32),
+            (60, 32),
+        ] {
+            assert_eq!(lanes(groups), expected, "{groups}");
         }
     }
 }

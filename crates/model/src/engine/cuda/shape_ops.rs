@@ -5,6 +5,7 @@ use kernels::{Nhwc, Window};
 use super::driver::{Address, Arg, Windowed};
 use super::pass::{Done, Pass};
 use super::reduce::channel_sums;
+use super::variants::variants;
 use crate::graph::{Interpolation, NodeId};
 use crate::plan::Mode;
 
@@ -17,7 +18,7 @@ pub(super) fn forward_max_pool(pass: &mut Pass<'_>, id: NodeId, window: Window) 
         argmax.into(),
         Windowed::new(pass.shape(x), window, pass.shape(id)).into(),
     ];
-    pass.launch_elements("max_pool_forward", pass.shape(id).len(), &args)
+    pass.launch_like(variants!("max_pool_forward"), id, &args)
 }
 
 pub(super) fn backward_max_pool(pass: &mut Pass<'_>, id: NodeId, window: Window) -> Done {
@@ -32,14 +33,14 @@ pub(super) fn backward_max_pool(pass: &mut Pass<'_>, id: NodeId, window: Window)
         Windowed::new(pass.shape(x), window, pass.shape(id)).into(),
         add.into(),
     ];
-    pass.launch_elements("max_pool_backward", pass.shape(x).len(), &args)
+    pass.launch_like(variants!("max_pool_backward"), x, &args)
 }
 
 pub(super) fn forward_global_avg_pool(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let x = pass.input(id, 0);
     let xs = pass.shape(x);
     let area = xs.h * xs.w;
-    let (from, to) = (pass.value(x), pass.value(id));
+    let (from, to) = ((pass.value(x), pass.kind(x)), pass.value(id));
     channel_sums(pass, from, to, (xs.n, area, xs.c), 1.0 / area as f32, false)
 }
 
@@ -59,25 +60,25 @@ pub(super) fn backward_global_avg_pool(pass: &mut Pass<'_>, id: NodeId) -> Done 
         (1.0 / area as f32).into(),
         add.into(),
     ];
-    pass.launch_elements("broadcast_pixels", xs.len(), &args)
+    pass.launch_like(variants!("broadcast_pixels"), x, &args)
 }
 
 pub(super) fn forward_upsample(pass: &mut Pass<'_>, id: NodeId, mode: Interpolation) -> Done {
     let x = pass.input(id, 0);
     let kernel = match mode {
-        Interpolation::Nearest => "nearest2x_forward",
-        Interpolation::Bilinear => "bilinear2x_forward",
+        Interpolation::Nearest => variants!("nearest2x_forward"),
+        Interpolation::Bilinear => variants!("bilinear2x_forward"),
     };
     let mut args = vec![pass.value(x).into(), pass.value(id).into()];
     args.extend(sizes(pass.shape(x)));
-    pass.launch_elements(kernel, pass.shape(id).len(), &args)
+    pass.launch_like(kernel, id, &args)
 }
 
 pub(super) fn backward_upsample(pass: &mut Pass<'_>, id: NodeId, mode: Interpolation) -> Done {
     let x = pass.input(id, 0);
     let kernel = match mode {
-        Interpolation::Nearest => "nearest2x_backward",
-        Interpolation::Bilinear => "bilinear2x_backward",
+        Interpolation::Nearest => variants!("nearest2x_backward"),
+        Interpolation::Bilinear => variants!("bilinear2x_backward"),
     };
     let Some((dx, add)) = pass.gradient_to_write(x) else {
         return Ok(());
@@ -85,7 +86,7 @@ pub(super) fn backward_upsample(pass: &mut Pass<'_>, id: NodeId, mode: Interpola
     let mut args = vec![pass.grad(id).into(), dx.into()];
     args.extend(sizes(pass.shape(x)));
     args.push(add.into());
-    pass.launch_elements(kernel, pass.shape(x).len(), &args)
+    pass.launch_like(kernel, x, &args)
 }
 
 /// `int n, int h, int w, u32 c`.
@@ -95,44 +96,45 @@ fn sizes(xs: Nhwc) -> [Arg; 4] {
 }
 
 pub(super) fn forward_concat(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let (graph, ys) = (pass.graph, pass.shape(id));
+    let graph = pass.graph;
     let mut first = 0;
     for x in &graph.node(id).inputs {
-        let (c, from, to) = (pass.shape(*x).c, pass.value(*x), pass.value(id));
-        copy_channels(
-            pass,
-            (from, c, 0),
-            (to, ys.c, first),
-            (ys.pixels(), c),
-            false,
-        )?;
+        let c = pass.shape(*x).c;
+        let (from, to) = (
+            (pass.value(*x), c, 0),
+            (pass.value(id), pass.shape(id).c, first),
+        );
+        copy_channels(pass, id, from, to, c, false)?;
         first += c;
     }
     Ok(())
 }
 
 pub(super) fn backward_concat(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let (graph, ys, dy) = (pass.graph, pass.shape(id), pass.grad(id));
+    let graph = pass.graph;
     let mut first = 0;
     for x in &graph.node(id).inputs {
         let c = pass.shape(*x).c;
         if let Some((dx, add)) = pass.gradient_to_write(*x) {
-            copy_channels(pass, (dy, ys.c, first), (dx, c, 0), (ys.pixels(), c), add)?;
+            let from = (pass.grad(id), pass.shape(id).c, first);
+            copy_channels(pass, id, from, (dx, c, 0), c, add)?;
         }
         first += c;
     }
     Ok(())
 }
 
-/// Copies `channels` of every pixel from one tensor's to another's: each given by its address, its pixels' channels, and
-/// the first of those that are copied.
+/// Copies `channels` of every pixel of `id`'s value from one tensor to another: each given by its address, its pixels'
+/// channels, and the first of those that are copied.
 fn copy_channels(
     pass: &mut Pass<'_>,
+    id: NodeId,
     (x, x_channels, from): (Address, usize, usize),
     (y, y_channels, to): (Address, usize, usize),
-    (pixels, channels): (usize, usize),
+    channels: usize,
     add: bool,
 ) -> Done {
+    let pixels = pass.shape(id).pixels();
     let args = [
         x.into(),
         y.into(),
@@ -144,7 +146,13 @@ fn copy_channels(
         to.into(),
         add.into(),
     ];
-    pass.launch_elements("copy_channels", pixels * channels, &args)
+    // Wide where every offset is a multiple of what a thread takes.
+    let wide = [channels, x_channels, from, y_channels, to];
+    let wide = wide.into_iter().all(|n| pass.is_wide(n));
+    let granule = if wide { pass.elements.wide } else { 1 };
+    let names = variants!("copy_channels");
+    let (kernel, width) = pass.elements.choose(names, pass.kind(id), granule);
+    pass.launch_elements(kernel, pixels * channels / width, &args)
 }
 
 pub(super) fn forward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) -> Done {
@@ -152,7 +160,7 @@ pub(super) fn forward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) -> Do
     let mut args = vec![pass.value(x).into(), pass.value(id).into()];
     args.extend(sizes(pass.shape(x)));
     args.push(Arg::I32(margin as i32));
-    pass.launch_elements("crop_forward", pass.shape(id).len(), &args)
+    pass.launch_like(variants!("crop_forward"), id, &args)
 }
 
 pub(super) fn backward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) -> Done {
@@ -164,5 +172,5 @@ pub(super) fn backward_crop(pass: &mut Pass<'_>, id: NodeId, margin: usize) -> D
     args.extend(sizes(pass.shape(x)));
     args.push(Arg::I32(margin as i32));
     args.push(add.into());
-    pass.launch_elements("crop_backward", pass.shape(x).len(), &args)
+    pass.launch_like(variants!("crop_backward"), x, &args)
 }

@@ -6,6 +6,7 @@
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
 use super::recipe::{MapTerm, Recipe, Terms, Update};
+use crate::graph::NodeId;
 
 /// The two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,7 +243,8 @@ fn whole([low, high]: [f32; 2]) -> f64 {
     f64::from_bits(u64::from(high.to_bits()) << 32 | u64::from(low.to_bits()))
 }
 
-/// Launches a kernel of blocks of 256 threads along x.
+/// Launches a kernel of blocks of 256 threads along x. It is a part of no node's step, and counts as the input's, which has
+/// no launches of its own.
 pub(super) fn launch(
     driver: &mut dyn Driver,
     kernel: &'static str,
@@ -256,6 +258,7 @@ pub(super) fn launch(
         grid: [blocks(x), blocks(y), 1],
         block: [Launch::THREADS, 1],
         args,
+        node: NodeId(0),
     })
 }
 

@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use kernels::{Nhwc, Window};
 
 use super::{Address, DeviceError};
+use crate::graph::NodeId;
 
 /// A kernel, the shape of its grid, and what it gets.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Launch<'a> {
     pub block: [u32; 2],
     /// In the order of the kernel's parameters.
     pub args: &'a [Arg],
+    /// The node whose step it is a part of.
+    pub node: NodeId,
 }
 
 impl Launch<'_> {
@@ -60,6 +63,8 @@ pub enum Arg {
     Up(Up),
     /// `struct Parts`.
     Parts(Parts),
+    /// `struct NormParameters`.
+    Norm(NormParameters),
 }
 
 impl Arg {
@@ -74,6 +79,7 @@ impl Arg {
             Arg::Windowed(v) => std::ptr::from_ref(v).cast(),
             Arg::Up(v) => std::ptr::from_ref(v).cast(),
             Arg::Parts(v) => std::ptr::from_ref(v).cast(),
+            Arg::Norm(v) => std::ptr::from_ref(v).cast(),
         }
     }
 }
@@ -146,6 +152,12 @@ impl From<Parts> for Arg {
     }
 }
 
+impl From<NormParameters> for Arg {
+    fn from(v: NormParameters) -> Self {
+        Arg::Norm(v)
+    }
+}
+
 /// A window over an input; laid out as in `common.cu`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,39 +200,80 @@ impl Up {
     }
 }
 
-/// The parts of a convolution's input; laid out as in `conv.cu`.
+/// The parts of a convolution's input, or of its gradient; laid out as in `conv.cu`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     data: [u64; Parts::MOST],
     end: [i32; Parts::MOST],
     doubled: [i32; Parts::MOST],
+    add: [i32; Parts::MOST],
+}
+
+/// One of [`Parts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it lies.
+    pub data: Address,
+    /// Its channels.
+    pub channels: usize,
+    /// Whether each of its pixels is read as 2×2.
+    pub doubled: bool,
+    /// Of a gradient: whether it adds to what is there.
+    pub add: bool,
 }
 
 impl Parts {
     /// Most parts.
     pub const MOST: usize = kernels::conv2d::Inputs::MOST;
 
-    /// Address, channels and doubling of each part, in order; at most [`Parts::MOST`].
-    pub fn new(parts: impl Iterator<Item = (Address, usize, bool)>) -> Self {
+    /// In order; at most [`Parts::MOST`].
+    pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut all = Parts {
             data: [0; Parts::MOST],
             end: [0; Parts::MOST],
             doubled: [0; Parts::MOST],
+            add: [0; Parts::MOST],
         };
         let mut end = 0;
-        for (i, (data, channels, doubled)) in parts.take(Parts::MOST).enumerate() {
-            end += int(channels);
-            (all.data[i], all.doubled[i]) = (data.0, doubled.into());
+        for (i, part) in parts.into_iter().take(Parts::MOST).enumerate() {
+            end += int(part.channels);
+            all.data[i] = part.data.0;
+            all.doubled[i] = part.doubled.into();
+            all.add[i] = part.add.into();
             all.end[i..].fill(end); // unused parts end where the last does
         }
         all
     }
 }
 
+/// What belongs to a batch norm; laid out as in `norm.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormParameters {
+    /// Factors.
+    pub gamma: Address,
+    /// Terms.
+    pub beta: Address,
+    /// Running mean.
+    pub running_mean: Address,
+    /// Running variance.
+    pub running_var: Address,
+    /// What the norm saves: mean, variance, scale, shift.
+    pub saved: Address,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Share of the batch in the running statistics.
+    pub momentum: f32,
+}
+
 // The kernels assert the same sizes of theirs.
-const _: () =
-    assert!(size_of::<Windowed>() == 48 && size_of::<Up>() == 20 && size_of::<Parts>() == 128);
+const _: () = assert!(
+    size_of::<Windowed>() == 48
+        && size_of::<Up>() == 20
+        && size_of::<Parts>() == 160
+        && size_of::<NormParameters>() == 48
+);
 
 /// A size; the plan refuses those that do not fit before anything is launched.
 fn int(v: usize) -> i32 {

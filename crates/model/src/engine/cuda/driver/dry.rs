@@ -1,12 +1,13 @@
 //! A driver that does nothing: a pass over it tells what a plan launches and how much memory it needs.
 
-use super::{Address, DeviceError, Driver, Launch};
+use super::{Address, DeviceError, Driver, Launch, Recording};
+use crate::graph::NodeId;
 
 /// Checks each launch's geometry and counts.
 #[derive(Debug, Default)]
 pub struct Dry {
-    /// Kernel and grid of every launch, in order.
-    pub launches: Vec<(&'static str, [u32; 3])>,
+    /// Kernel, grid and node of every launch, in order.
+    pub launches: Vec<(&'static str, [u32; 3], NodeId)>,
 }
 
 impl Driver for Dry {
@@ -32,7 +33,20 @@ impl Driver for Dry {
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
         launch.check()?;
-        self.launches.push((launch.kernel, launch.grid));
+        self.launches
+            .push((launch.kernel, launch.grid, launch.node));
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<Recording, DeviceError> {
+        Ok(Recording(0))
+    }
+
+    fn replay(&mut self, _: Recording) -> Result<(), DeviceError> {
         Ok(())
     }
 }

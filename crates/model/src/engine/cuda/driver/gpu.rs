@@ -1,19 +1,24 @@
 //! The GPU, through the CUDA driver. The one file of this crate, with its neighbour `nvrtc.rs`, that has `unsafe` code:
 //! every call here hands pointers to a C library.
 //!
-//! All work is queued on the context's default stream, so that launches and the driver's plain copies follow each other
-//! in the order in which they are asked for.
+//! All work is queued on one stream, so that launches and copies follow each other in the order in which they are asked
+//! for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::kernels::Precision;
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
-    result, sys,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig,
+    PushKernelArg, result, sys,
 };
 use cudarc::nvrtc::Ptx;
 
-use super::{Address, Arg, DeviceError, Driver, Launch, Parts, Up, Windowed, nvrtc};
+use super::recordings::Recordings;
+use super::{
+    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Recording, Up, Windowed,
+    nvrtc,
+};
 
 /// Left to the driver: what the kernels' own local memory and the driver's bookkeeping may still take.
 const RESERVE: u64 = 256 << 20;
@@ -24,6 +29,8 @@ unsafe impl DeviceRepr for Windowed {}
 unsafe impl DeviceRepr for Up {}
 // SAFETY: as above; the addresses in it are of the arena.
 unsafe impl DeviceRepr for Parts {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for NormParameters {}
 
 /// The first NVIDIA GPU (`CUDA_VISIBLE_DEVICES` chooses).
 pub struct Gpu {
@@ -31,28 +38,43 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     module: Arc<CudaModule>,
     functions: HashMap<&'static str, CudaFunction>,
-    /// Address and length in f32; (null, 0) before the first.
+    /// Address and length in words; (null, 0) before the first.
     arena: (Address, usize),
+    recordings: Recordings,
+    /// While launches are timed: an event before the first and behind each.
+    clock: Option<Vec<CudaEvent>>,
 }
 
 impl Gpu {
-    /// Finds the driver and the GPU, and compiles the kernels or reads them from the disk.
+    /// Finds the driver and the GPU, and compiles the kernels of a precision or reads them from the disk.
     ///
     /// # Errors
-    /// No driver, no GPU, no NVRTC, or kernels that do not compile; each says so in a sentence.
-    pub fn new() -> Result<Self, DeviceError> {
+    /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU without what the precision needs; each says so in
+    /// a sentence.
+    pub fn new(precision: Precision) -> Result<Self, DeviceError> {
         driver_present()?;
         let context = CudaContext::new(0).map_err(|e| DeviceError::NoGpu(e.to_string()))?;
         let (major, minor) = context
             .compute_capability()
             .map_err(|e| failed("say what it is", e))?;
-        let module = module(&context, &format!("sm_{major}{minor}"))?;
+        if precision != Precision::F32 && major < 8 {
+            return Err(DeviceError::Unsupported(format!(
+                "this GPU has compute capability {major}.{minor}, and {precision} needs 8.0: use precision f32"
+            )));
+        }
+        let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
+        // A stream of its own: launches on the default one cannot be recorded.
+        let stream = context
+            .new_stream()
+            .map_err(|e| failed("open a stream", e))?;
         Ok(Gpu {
-            stream: context.default_stream(),
+            recordings: Recordings::on(stream.clone()),
+            stream,
             context,
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
+            clock: None,
         })
     }
 
@@ -84,6 +106,13 @@ impl Gpu {
         unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
     }
 
+    /// The present end of the stream.
+    fn event(&self) -> Result<CudaEvent, DeviceError> {
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        let event = self.stream.record_event(Some(flags));
+        event.map_err(|e| failed("tell the time", e))
+    }
+
     /// Whether `len` f32 from `address` lie in the arena.
     fn check(&self, address: Address, len: usize) -> Result<(), DeviceError> {
         let (start, elements) = self.arena;
@@ -111,6 +140,7 @@ impl Driver for Gpu {
 
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
         self.bind()?;
+        self.recordings.clear();
         self.free_arena()?;
         // SAFETY: the memory is written before it is read, by copies and kernels that stay within it, and freed once.
         let address = unsafe { result::malloc_sync(4 * elements) }
@@ -122,15 +152,19 @@ impl Driver for Gpu {
     fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
         self.bind()?;
         self.check(to, data.len())?;
-        // SAFETY: the place was just checked to lie in the arena; the copy is done when the call returns.
-        unsafe { result::memcpy_htod_sync(to.0, data) }.map_err(|e| failed("take data", e))
+        // SAFETY: the place was just checked to lie in the arena. The data are pageable memory, which the driver has copied
+        // when the call returns.
+        unsafe { result::memcpy_htod_async(to.0, data, self.stream.cu_stream()) }
+            .map_err(|e| failed("take data", e))
     }
 
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
         self.bind()?;
         self.check(from, data.len())?;
-        // SAFETY: as in `upload`. The copy is on the default stream, behind every launch.
-        unsafe { result::memcpy_dtoh_sync(data, from.0) }.map_err(|e| failed("give data", e))
+        // SAFETY: as in `upload`; the slice is not touched before the stream has come to its end.
+        unsafe { result::memcpy_dtoh_async(data, from.0, self.stream.cu_stream()) }
+            .and_then(|()| self.stream.synchronize())
+            .map_err(|e| failed("give data", e))
     }
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
@@ -147,6 +181,7 @@ impl Driver for Gpu {
                 Arg::Windowed(v) => builder.arg(v),
                 Arg::Up(v) => builder.arg(v),
                 Arg::Parts(v) => builder.arg(v),
+                Arg::Norm(v) => builder.arg(v),
             };
         }
         let config = LaunchConfig {
@@ -158,12 +193,54 @@ impl Driver for Gpu {
         // as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
         unsafe { builder.launch(config) }
             .map(drop)
-            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))
+            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))?;
+        if self.clock.is_some() {
+            let event = self.event()?;
+            self.clock.get_or_insert_default().push(event);
+        }
+        Ok(())
+    }
+
+    fn start_clock(&mut self) -> Result<(), DeviceError> {
+        self.clock = Some(vec![self.event()?]);
+        Ok(())
+    }
+
+    fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
+        let events = self.clock.take().unwrap_or_default();
+        self.stream
+            .synchronize()
+            .map_err(|e| failed("end its work", e))?;
+        let seconds = |pair: &[CudaEvent]| match pair {
+            [a, b] => a.elapsed_ms(b).map(|ms| 1e-3 * f64::from(ms)),
+            _ => Ok(0.0),
+        };
+        let times: Result<_, _> = events.windows(2).map(seconds).collect();
+        times.map_err(|e| failed("tell the time", e))
+    }
+
+    fn record(&mut self) -> Result<(), DeviceError> {
+        self.recordings
+            .begin()
+            .map_err(|e| failed("record a pass", e))
+    }
+
+    fn recorded(&mut self) -> Result<Recording, DeviceError> {
+        self.recordings
+            .end()
+            .map_err(|e| failed("record a pass", e))
+    }
+
+    fn replay(&mut self, recording: Recording) -> Result<(), DeviceError> {
+        self.recordings
+            .replay(recording)
+            .map_err(|e| failed("replay a pass", e))
     }
 }
 
 impl Drop for Gpu {
     fn drop(&mut self) {
+        self.recordings.clear();
         if self.bind().is_ok() {
             let _ = self.free_arena(); // at the end of a process the driver frees what is left
         }
@@ -171,11 +248,15 @@ impl Drop for Gpu {
 }
 
 /// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.
-fn module(context: &Arc<CudaContext>, arch: &str) -> Result<Arc<CudaModule>, DeviceError> {
+fn module(
+    context: &Arc<CudaContext>,
+    precision: Precision,
+    arch: &str,
+) -> Result<Arc<CudaModule>, DeviceError> {
     let load = |cubin| context.load_module(Ptx::from_binary(cubin));
-    let compiled = nvrtc::cubin(arch)?;
+    let compiled = nvrtc::cubin(precision, arch)?;
     let loaded = match load(compiled.cubin) {
-        Err(_) if compiled.cached => load(nvrtc::compiled_anew(arch)?.cubin),
+        Err(_) if compiled.cached => load(nvrtc::compiled_anew(precision, arch)?.cubin),
         loaded => loaded,
     };
     loaded.map_err(|e| {

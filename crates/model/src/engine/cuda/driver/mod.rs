@@ -5,8 +5,9 @@ mod args;
 mod dry;
 mod gpu;
 mod nvrtc;
+mod recordings;
 
-pub use args::{Arg, Launch, Parts, Up, Windowed};
+pub use args::{Arg, Launch, NormParameters, Part, Parts, Up, Windowed};
 pub use dry::Dry;
 pub use gpu::Gpu;
 pub use nvrtc::{Compiled, compile, cubin};
@@ -57,6 +58,7 @@ pub enum DeviceError {
 }
 
 /// An address in a device's memory, in bytes.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address(pub u64);
 
@@ -64,9 +66,19 @@ impl Address {
     /// No memory.
     pub const NULL: Address = Address(0);
 
-    /// The address `elements` f32 further on.
-    pub fn plus(self, elements: usize) -> Address {
-        Address(self.0 + 4 * elements as u64)
+    /// The address `words` of four bytes further on.
+    pub fn plus(self, words: usize) -> Address {
+        self.plus_bytes(4 * words)
+    }
+
+    /// The address so many bytes further on.
+    pub fn plus_bytes(self, bytes: usize) -> Address {
+        Address(self.0 + bytes as u64)
+    }
+
+    /// Whether 16 bytes can be read from here at once.
+    pub fn is_aligned(self) -> bool {
+        self.0.is_multiple_of(16)
     }
 }
 
@@ -88,6 +100,29 @@ pub trait Driver: Send {
     /// Copies from the device, after everything that was launched before.
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError>;
 
-    /// Runs a kernel of [`super::kernels::source`].
+    /// Runs a kernel of [`super::kernels::source`], or keeps it while launches are recorded.
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError>;
+
+    /// From here to [`Driver::recorded`] launches are kept, not run; nothing is copied between the two.
+    fn record(&mut self) -> Result<(), DeviceError>;
+
+    /// Ends a recording. It holds until the arena is replaced.
+    fn recorded(&mut self) -> Result<Recording, DeviceError>;
+
+    /// Runs what was recorded.
+    fn replay(&mut self, recording: Recording) -> Result<(), DeviceError>;
+
+    /// Notes the time of each launch from here on, where the device has a clock.
+    fn start_clock(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    /// Seconds that each launch since [`Driver::start_clock`] took, which ends it; none without a clock.
+    fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
+        Ok(Vec::new())
+    }
 }
+
+/// Launches that a driver keeps, by their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording(pub usize);

@@ -6,6 +6,8 @@ use std::{env, fs};
 
 use cudarc::nvrtc::{result, sys};
 
+use ::kernels::Precision;
+
 use super::DeviceError;
 use crate::engine::cuda::kernels;
 
@@ -21,24 +23,26 @@ pub struct Compiled {
     pub cached: bool,
 }
 
-/// The kernels for an architecture (`sm_90`): from the disk if they were compiled before, from NVRTC else.
+/// The kernels of a precision for an architecture (`sm_90`): from the disk if they were compiled before, from NVRTC else.
 ///
 /// # Errors
 /// No NVRTC on this machine, or kernels that do not compile.
-pub fn cubin(arch: &str) -> Result<Compiled, DeviceError> {
-    match cache_file(arch).as_deref().and_then(read) {
+pub fn cubin(precision: Precision, arch: &str) -> Result<Compiled, DeviceError> {
+    let source = kernels::source(precision);
+    match cache_file(&source, arch).as_deref().and_then(read) {
         Some(cubin) => Ok(Compiled {
             cubin,
             cached: true,
         }),
-        None => compiled_anew(arch),
+        None => compiled_anew(precision, arch),
     }
 }
 
 /// As [`cubin`], whatever lies on the disk, which is replaced: it may be of a compiler that the driver does not follow.
-pub(super) fn compiled_anew(arch: &str) -> Result<Compiled, DeviceError> {
-    let cubin = compile(&kernels::source(), arch)?;
-    if let Some(file) = cache_file(arch) {
+pub(super) fn compiled_anew(precision: Precision, arch: &str) -> Result<Compiled, DeviceError> {
+    let source = kernels::source(precision);
+    let cubin = compile(&source, arch)?;
+    if let Some(file) = cache_file(&source, arch) {
         write(&file, &cubin); // a folder that cannot be written costs seconds at the next start, no more
     }
     Ok(Compiled {
@@ -151,8 +155,8 @@ fn cache_folder() -> Option<PathBuf> {
     })
 }
 
-fn cache_file(arch: &str) -> Option<PathBuf> {
-    Some(cache_folder()?.join(file_name(&kernels::source(), arch)))
+fn cache_file(source: &str, arch: &str) -> Option<PathBuf> {
+    Some(cache_folder()?.join(file_name(source, arch)))
 }
 
 /// Differs with the kernels, the options and the architecture. A newer NVRTC's code may be better, never more right.

@@ -1,146 +1,268 @@
-// Dense convolution; weights [kh, kw, cin, cout]. A linear layer is the 1x1 convolution of single pixels.
+// Dense convolution; weights [kh, kw, cin, cout]. Windows of one pixel and stride 1 over one input are plain matrices.
 
 // What a convolution's input is joined from, along channels in order. Mirrors `Parts` on the host.
 #define MOST_PARTS 8
 struct Parts {
-    const float* data[MOST_PARTS];
+    Element* data[MOST_PARTS];
     int end[MOST_PARTS];      // channels of this part and those before it
     int doubled[MOST_PARTS];  // whether each pixel is read as 2x2, from half the height and width
+    int add[MOST_PARTS];      // of gradients: whether they add to what is there
 };
-static_assert(sizeof(Parts) == 128, "Parts is laid out as on the host");
+static_assert(sizeof(Parts) == 160, "Parts is laid out as on the host");
 
-// An output pixel: its image, and where its window starts.
+// An output pixel, and where its window starts.
 struct Origin {
-    int n, y, x;
+    Pixel o;
+    int y, x;
 };
 
-__device__ inline Origin origin_of(const Windowed& s, u32 pixel) {
-    Pixel o = pixel_at(pixel, s.oh, s.ow);
-    return {o.n, o.y * s.stride - s.pad_y, o.x * s.stride - s.pad_x};
+__device__ inline Origin origin_at(const Windowed& s, const Pixel& o) {
+    return {o, o.y * s.stride - s.pad_y, o.x * s.stride - s.pad_x};
 }
 
 // An input value within a window: tap, part and channel.
 struct Inner {
-    const float* data;
-    int ky, kx, channels, channel, shift;
+    int ky, kx, channel;
+    int part, start, end, shift;
+    const Element* data;
 };
 
-// The ends of unused parts are the channels of all, so that none is found beyond the last. Unrolled, all indices are
-// constants and `parts` stays where kernel arguments lie.
-__device__ inline Inner inner_of(const Windowed& s, const Parts& parts, u32 k) {
-    int tap = k / (u32)s.c, channel = k % (u32)s.c;
-    const float* data = parts.data[0];
-    int start = 0, end = parts.end[0], doubled = parts.doubled[0];
-#pragma unroll
-    for (int i = 1; i < MOST_PARTS; i++) {
-        if (channel >= parts.end[i - 1]) {
-            data = parts.data[i];
-            start = parts.end[i - 1];
-            end = parts.end[i];
-            doubled = parts.doubled[i];
-        }
-    }
-    return {data, tap / s.kw, tap % s.kw, end - start, channel - start, doubled};
+__device__ inline void enter(Inner& in, const Parts& parts, int part) {
+    in.part = part;
+    in.start = part == 0 ? 0 : parts.end[part - 1];
+    in.end = parts.end[part];
+    in.shift = parts.doubled[part];
+    in.data = parts.data[part];
 }
 
-__device__ inline float input_at(const Windowed& s, const Origin& o, const Inner& in) {
+// Goes `step` channels on, from tap to tap.
+__device__ inline void move_inner(Inner& in, const Windowed& s, const Parts& parts, int step) {
+    in.channel += step;
+    if (in.channel >= s.c) {
+        do {
+            in.channel -= s.c;
+            if (++in.kx == s.kw) {
+                in.kx = 0;
+                in.ky++;
+            }
+        } while (in.channel >= s.c);
+        enter(in, parts, 0);
+    }
+    while (in.channel >= in.end) enter(in, parts, in.part + 1);
+}
+
+__device__ inline Inner inner_at(const Windowed& s, const Parts& parts, u32 k) {
+    u32 tap = k / (u32)s.c;
+    Inner in;
+    in.ky = tap / s.kw;
+    in.kx = tap % s.kw;
+    in.channel = k % (u32)s.c;
+    enter(in, parts, 0);
+    while (in.channel >= in.end) enter(in, parts, in.part + 1);
+    return in;
+}
+
+__device__ inline const Element* input_at(const Windowed& s, const Origin& o, const Inner& in) {
     int y = o.y + in.ky, x = o.x + in.kx;
-    if (y < 0 || y >= s.h || x < 0 || x >= s.w) return 0.0f;
-    return in.data[offset(o.n, y >> in.shift, x >> in.shift, s.h >> in.shift, s.w >> in.shift, in.channels) + in.channel];
+    if (y < 0 || y >= s.h || x < 0 || x >= s.w) return nullptr;
+    u32 pixel = offset(o.o.n, y >> in.shift, x >> in.shift, s.h >> in.shift, s.w >> in.shift, in.end - in.start);
+    return in.data + pixel + (in.channel - in.start);
 }
 
-// y[pixel, o] = act(conv * scale + shift): a row is an output pixel, a column a channel out.
-struct ConvForward {
-    typedef Origin Row;
-    typedef u32 Col;
-    struct Depth {
-        Inner in;
-        u32 row;
-    };
-    Windowed s;
-    Parts parts;
-    const float *w, *scale, *shift;
-    float* y;
-    int kind;
-    __device__ Row row(u32 m) const { return origin_of(s, m); }
-    __device__ Col col(u32 n) const { return n; }
-    __device__ Depth depth(u32 k) const { return {inner_of(s, parts, k), k * s.oc}; }
-    __device__ float a(const Row& r, const Depth& d) const { return input_at(s, r, d.in); }
-    __device__ float b(const Depth& d, Col n) const { return w[d.row + n]; }
-    __device__ void store(u32 m, u32 n, float sum) const {
-        if (scale) sum *= scale[n];
-        if (shift) sum += shift[n];
-        y[m * s.oc + n] = activate(kind, sum);
-    }
+// The windows of an input: a side is an output pixel, k a tap and channel in.
+struct Windows {
+    typedef Origin Side;
+    typedef Inner Depth;
+    const Windowed& s;
+    const Parts& parts;
+    const Element* data;
+    bool wide;
+    __device__ Side side(u32 m) const { return origin_at(s, pixel_at(m, s.oh, s.ow)); }
+    __device__ Depth depth(u32 k) const { return inner_at(s, parts, k); }
+    __device__ void move(Depth& d, int step) const { move_inner(d, s, parts, step); }
+    __device__ const Element* at(const Side& o, const Depth& in) const { return input_at(s, o, in); }
 };
 
-GEMM_KERNELS(conv_forward, true, false,
-             (Windowed s, Parts parts, const float* w, const float* scale, const float* shift, float* y, int kind),
-             ConvForward problem = {s, parts, w, scale, shift, y, kind}; u32 rows = (u32)s.n * s.oh * s.ow;
-             u32 cols = s.oc; u32 k_begin = 0; u32 k_end = (u32)s.kh * s.kw * s.c;)
+// The same with side and k exchanged.
+struct WindowsByPixel {
+    typedef Inner Side;
+    typedef Origin Depth;
+    const Windowed& s;
+    const Parts& parts;
+    const Element* data;
+    bool wide;
+    __device__ Side side(u32 m) const { return inner_at(s, parts, m); }
+    __device__ Depth depth(u32 k) const { return origin_at(s, pixel_at(k, s.oh, s.ow)); }
+    __device__ void move(Depth& d, int step) const {
+        advance(d.o, step, s.oh, s.ow);
+        d = origin_at(s, d.o);
+    }
+    __device__ const Element* at(const Side& in, const Depth& o) const { return input_at(s, o, in); }
+};
 
-// The gradient of one part: a row is a pixel of the part, a column one of its channels, k an output channel seen through a
-// tap. Of a doubled part, a pixel collects the gradients of its 2x2.
-struct ConvBackwardInput {
-    typedef Pixel Row;
-    typedef u32 Col;
-    struct Depth {
-        int ky, kx, up, left, o;
-        u32 tap;
-    };
-    Windowed s;
-    const float *dy, *w;
-    float* dx;
-    int first, channels, doubled, add;
-    __device__ Row row(u32 m) const { return pixel_at(m, s.h >> doubled, s.w >> doubled); }
-    __device__ Col col(u32 n) const { return first + n; }
+// The output's gradient as an input pixel sees it: a side is a pixel of the input (of half its height and width where it is
+// doubled), k an output channel seen through a tap, and through each of the 2x2 where doubled.
+struct Seen {
+    int up, left, ky, kx, o;
+};
+struct GradientWindows {
+    typedef Pixel Side;
+    typedef Seen Depth;
+    const Windowed& s;
+    const Element* data;
+    bool wide;
+    int doubled;
+    __device__ Side side(u32 m) const { return pixel_at(m, s.h >> doubled, s.w >> doubled); }
     __device__ Depth depth(u32 k) const {
         u32 window = k / (u32)s.oc, taps = s.kh * s.kw;
         u32 corner = window / taps, tap = window % taps;
-        return {(int)(tap / s.kw), (int)(tap % s.kw), (int)(corner / 2), (int)(corner % 2), (int)(k % (u32)s.oc), tap};
+        return {(int)(corner / 2), (int)(corner % 2), (int)(tap / s.kw), (int)(tap % s.kw), (int)(k % (u32)s.oc)};
     }
-    __device__ float a(const Row& p, const Depth& d) const {
+    __device__ void move(Depth& d, int step) const {
+        d.o += step;
+        while (d.o >= s.oc) {
+            d.o -= s.oc;
+            if (++d.kx < s.kw) continue;
+            d.kx = 0;
+            if (++d.ky < s.kh) continue;
+            d.ky = 0;
+            if (++d.left < 2) continue;
+            d.left = 0;
+            d.up++;
+        }
+    }
+    __device__ const Element* at(const Side& p, const Depth& d) const {
         int ty = (p.y << doubled) + d.up + s.pad_y - d.ky, tx = (p.x << doubled) + d.left + s.pad_x - d.kx;
-        if (ty < 0 || tx < 0 || ty % s.stride || tx % s.stride) return 0.0f;
-        int oy = ty / s.stride, ox = tx / s.stride;
-        return oy < s.oh && ox < s.ow ? dy[offset(p.n, oy, ox, s.oh, s.ow, s.oc) + d.o] : 0.0f;
+        if (ty < 0 || tx < 0) return nullptr;
+        int oy = ty, ox = tx;
+        if (s.stride != 1) {
+            if (ty % s.stride || tx % s.stride) return nullptr;
+            oy = ty / s.stride;
+            ox = tx / s.stride;
+        }
+        return oy < s.oh && ox < s.ow ? data + offset(p.n, oy, ox, s.oh, s.ow, s.oc) + d.o : nullptr;
     }
-    __device__ float b(const Depth& d, Col c) const { return w[(d.tap * s.c + c) * s.oc + d.o]; }
-    __device__ void store(u32 m, u32 n, float sum) const { put(dx + m * channels + n, sum, add); }
 };
 
-GEMM_KERNELS(conv_backward_input, true, true,
-             (Windowed s, const float* dy, const float* w, float* dx, int first, int channels, int doubled, int add),
-             ConvBackwardInput problem = {s, dy, w, dx, first, channels, doubled, add};
-             u32 rows = (u32)s.n * (s.h >> doubled) * (s.w >> doubled); u32 cols = channels; u32 k_begin = 0;
-             u32 k_end = (u32)s.kh * s.kw * s.oc * (doubled ? 4 : 1);)
+// The weights that belong to it: a side is a channel in, from `first` on.
+struct WeightsOfInput {
+    typedef u32 Side;
+    typedef Seen Depth;
+    const Windowed& s;
+    const Element* data;
+    bool wide;
+    int first;
+    __device__ Side side(u32 n) const { return (first + n) * s.oc; }
+    __device__ Depth depth(u32 k) const {
+        u32 tap = k / (u32)s.oc % (u32)(s.kh * s.kw);
+        return {0, 0, (int)(tap / s.kw), (int)(tap % s.kw), (int)(k % (u32)s.oc)};
+    }
+    __device__ void move(Depth& d, int step) const {
+        d.o += step;
+        while (d.o >= s.oc) {
+            d.o -= s.oc;
+            if (++d.kx < s.kw) continue;
+            d.kx = 0;
+            if (++d.ky == s.kh) d.ky = 0;
+        }
+    }
+    __device__ const Element* at(Side c, const Depth& d) const {
+        return data + (u32)(d.ky * s.kw + d.kx) * s.c * s.oc + c + d.o;
+    }
+};
 
-// A row is a weight's tap and channel in, a column its channel out, k an output pixel; a slice of the grid's z takes a
-// share of the pixels and writes its own sums, [slice, kh, kw, cin, cout].
-struct ConvBackwardWeight {
-    typedef Inner Row;
-    typedef u32 Col;
-    struct Depth {
-        Origin origin;
-        u32 row;
-    };
-    Windowed s;
-    Parts parts;
-    const float* dy;
+// y = act(sum * scale + shift); scale and shift may be null. `y_is_f32` where the value is one that the precision leaves f32.
+struct Activated {
+    const float *scale, *shift;
+    void* y;
+    u32 channels;
+    int kind, y_is_f32;
+    bool wide;
+    __device__ void store(u32 m, u32 n, int count, float* values) const {
+        for (int i = 0; i < count; i++) {
+            float v = values[i];
+            if (scale) v *= scale[n + i];
+            if (shift) v += shift[n + i];
+            values[i] = activate(kind, v);
+        }
+        if (y_is_f32)
+            put_row((float*)y + m * channels + n, count, values, wide, 0);
+        else
+            put_row((Element*)y + m * channels + n, count, values, wide, 0);
+    }
+};
+
+// dx (+)= sum, into the parts that the columns are channels of, the first of which is channel 0.
+struct IntoParts {
+    const Parts& parts;
+    bool wide;
+    __device__ void store(u32 m, u32 n, int count, const float* values) const {
+        if (!wide) {
+            for (int i = 0; i < count; i++) put_at(m, n + i, 1, values + i);
+        } else {
+            put_at(m, n, count, values);
+        }
+    }
+    __device__ void put_at(u32 m, u32 n, int count, const float* values) const {
+        int part = 0;
+        while ((int)n >= parts.end[part]) part++;
+        u32 start = part == 0 ? 0 : parts.end[part - 1], channels = parts.end[part] - start;
+        put_row(parts.data[part] + m * channels + (n - start), count, values, wide, parts.add[part]);
+    }
+};
+
+// A slice's own sums of a weight's gradient, [slice, rows, cols].
+struct Partial {
     float* out;
-    __device__ Row row(u32 m) const { return inner_of(s, parts, m); }
-    __device__ Col col(u32 n) const { return n; }
-    __device__ Depth depth(u32 k) const { return {origin_of(s, k), k * s.oc}; }
-    __device__ float a(const Row& in, const Depth& d) const { return input_at(s, d.origin, in); }
-    __device__ float b(const Depth& d, Col n) const { return dy[d.row + n]; }
-    __device__ void store(u32 m, u32 n, float sum) const { out[(u64)m * s.oc + n] = sum; }
+    u32 cols;
+    bool wide;
+    __device__ void store(u32 m, u32 n, int count, const float* values) const {
+        put_row(out + (u64)m * cols + n, count, values, wide, 0);
+    }
 };
 
-// The pixels of a slice.
-__device__ inline u32 at_most(u32 a, u32 b) { return a < b ? a : b; }
+// The k of this block's slice.
+#define SLICE(DEPTH)                                       \
+    u32 k_begin = at_most(blockIdx.z * slice, (DEPTH));    \
+    u32 k_end = at_most(k_begin + slice, (DEPTH));
 
+GEMM_KERNELS(conv_forward, true, false,
+             (const __grid_constant__ Windowed s, const __grid_constant__ Parts parts, const Element* w,
+              const float* scale, const float* shift, void* y, int kind, int y_is_f32, int wide_x, int wide_w, int wide_y),
+             Windows a = {s, parts, parts.data[0], wide_x != 0}; Matrix b = {w, 1, (u32)s.oc, wide_w != 0};
+             Activated problem = {scale, shift, y, (u32)s.oc, kind, y_is_f32, wide_y != 0};
+             u32 rows = (u32)s.n * s.oh * s.ow; u32 cols = s.oc; u32 k_begin = 0; u32 k_end = (u32)s.kh * s.kw * s.c;)
+
+GEMM_KERNELS(point_forward, true, false,
+             (const Element* x, const Element* w, const float* scale, const float* shift, void* y, u32 rows, u32 depth,
+              u32 cols, int kind, int y_is_f32, int wide_x, int wide_w, int wide_y),
+             Matrix a = {x, depth, 1, wide_x != 0}; Matrix b = {w, 1, cols, wide_w != 0};
+             Activated problem = {scale, shift, y, cols, kind, y_is_f32, wide_y != 0}; u32 k_begin = 0; u32 k_end = depth;)
+
+// The gradient of the parts that are not doubled (or of one that is), whose channels start at `first`.
+GEMM_KERNELS(conv_backward_input, true, true,
+             (const __grid_constant__ Windowed s, const Element* dy, const Element* w, const __grid_constant__ Parts dx,
+              int first, int channels, int doubled, int wide_dy, int wide_dx),
+             GradientWindows a = {s, dy, wide_dy != 0, doubled}; WeightsOfInput b = {s, w, wide_dy != 0, first};
+             IntoParts problem = {dx, wide_dx != 0}; u32 rows = (u32)s.n * (s.h >> doubled) * (s.w >> doubled);
+             u32 cols = channels; u32 k_begin = 0; u32 k_end = (u32)s.kh * s.kw * s.oc * (doubled ? 4 : 1);)
+
+GEMM_KERNELS(point_backward_input, true, true,
+             (const Element* dy, const Element* w, const __grid_constant__ Parts dx, u32 rows, u32 depth, u32 cols,
+              int wide_dy, int wide_dx),
+             Matrix a = {dy, depth, 1, wide_dy != 0}; Matrix b = {w, depth, 1, wide_dy != 0};
+             IntoParts problem = {dx, wide_dx != 0}; u32 k_begin = 0; u32 k_end = depth;)
+
+// A row is a weight's tap and channel in, a column its channel out, k an output pixel, of which each z of the grid has a slice.
 GEMM_KERNELS(conv_backward_weight, false, false,
-             (Windowed s, Parts parts, const float* dy, float* partials, u32 slice),
-             u32 pixels = (u32)s.n * s.oh * s.ow; u32 rows = (u32)s.kh * s.kw * s.c; u32 cols = s.oc;
-             u32 k_begin = at_most(blockIdx.z * slice, pixels); u32 k_end = at_most(k_begin + slice, pixels);
-             ConvBackwardWeight problem = {s, parts, dy, partials + (u64)blockIdx.z * rows * cols};)
+             (const __grid_constant__ Windowed s, const __grid_constant__ Parts parts, const Element* dy, float* partials,
+              u32 slice, int wide_x, int wide_dy),
+             WindowsByPixel a = {s, parts, parts.data[0], wide_x != 0}; Matrix b = {dy, 1, (u32)s.oc, wide_dy != 0};
+             u32 rows = (u32)s.kh * s.kw * s.c; u32 cols = s.oc; SLICE((u32)s.n * s.oh * s.ow)
+             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0};)
+
+GEMM_KERNELS(point_backward_weight, false, false,
+             (const Element* x, const Element* dy, float* partials, u32 rows, u32 depth, u32 cols, u32 slice, int wide_x,
+              int wide_dy),
+             Matrix a = {x, 1, rows, wide_x != 0}; Matrix b = {dy, 1, cols, wide_dy != 0}; SLICE(depth)
+             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0};)

@@ -6,88 +6,84 @@ struct Up {
 };
 static_assert(sizeof(Up) == 20, "Up is laid out as on the host");
 
-// A corner of the 2x2 and a channel out.
-struct Corner {
-    int a, b, o;
+// The offset in y of the 2x2 corner and channel `i` above a pixel of x.
+__device__ inline u32 above(const Up& s, const Pixel& p, u32 i) {
+    u32 corner = i / (u32)s.cout;
+    return offset(p.n, 2 * p.y + (int)(corner / 2), 2 * p.x + (int)(corner % 2), 2 * s.h, 2 * s.w, s.cout) +
+           i % (u32)s.cout;
+}
+
+// The values above each pixel of x: a side is a pixel, k a corner and channel.
+struct Above {
+    typedef Pixel Side;
+    typedef u32 Depth;
+    const Up& s;
+    const Element* data;
+    bool wide;
+    __device__ Side side(u32 m) const { return pixel_at(m, s.h, s.w); }
+    __device__ Depth depth(u32 k) const { return k; }
+    __device__ void move(Depth& d, int step) const { d += step; }
+    __device__ const Element* at(const Side& p, Depth k) const { return data + above(s, p, k); }
 };
 
-__device__ inline Corner corner_of(const Up& s, u32 i) {
-    int tap = i / (u32)s.cout;
-    return {tap / 2, tap % 2, (int)(i % (u32)s.cout)};
-}
+// The same with side and k exchanged.
+struct AboveByPixel {
+    typedef u32 Side;
+    typedef Pixel Depth;
+    const Up& s;
+    const Element* data;
+    bool wide;
+    __device__ Side side(u32 n) const { return n; }
+    __device__ Depth depth(u32 k) const { return pixel_at(k, s.h, s.w); }
+    __device__ void move(Depth& d, int step) const { advance(d, step, s.h, s.w); }
+    __device__ const Element* at(Side i, const Depth& p) const { return data + above(s, p, i); }
+};
 
-// The offset in y of a corner above a pixel of x.
-__device__ inline u32 above(const Up& s, const Pixel& p, const Corner& q) {
-    return offset(p.n, 2 * p.y + q.a, 2 * p.x + q.b, 2 * s.h, 2 * s.w, s.cout) + q.o;
-}
-
-struct UpForward {
-    typedef u32 Row;
-    typedef u32 Col;
-    typedef u32 Depth;
-    Up s;
-    const float *x, *w, *bias;
-    float* y;
-    __device__ Row row(u32 m) const { return m * s.cin; }
-    __device__ Col col(u32 n) const { return n; }
-    __device__ Depth depth(u32 k) const { return k; }
-    __device__ float a(Row r, Depth k) const { return x[r + k]; }
-    __device__ float b(Depth k, Col n) const { return w[k * 4 * s.cout + n]; }
-    __device__ void store(u32 m, u32 n, float sum) const {
-        Corner q = corner_of(s, n);
-        y[above(s, pixel_at(m, s.h, s.w), q)] = bias ? sum + bias[q.o] : sum;
+struct Scattered {
+    const Up& s;
+    const float* bias;
+    Element* y;
+    bool wide;
+    __device__ void store(u32 m, u32 n, int count, float* values) const {
+        Pixel p = pixel_at(m, s.h, s.w);
+        if (bias)
+            for (int i = 0; i < count; i++) values[i] += bias[(n + i) % (u32)s.cout];
+        if (wide) {
+            put_row(y + above(s, p, n), count, values, true, 0);
+        } else {
+            for (int i = 0; i < count; i++) put_row(y + above(s, p, n + i), 1, values + i, false, 0);
+        }
     }
 };
 
-GEMM_KERNELS(conv_transpose_forward, true, false,
-             (Up s, const float* x, const float* w, const float* bias, float* y),
-             UpForward problem = {s, x, w, bias, y}; u32 rows = (u32)s.n * s.h * s.w; u32 cols = 4 * s.cout;
-             u32 k_begin = 0; u32 k_end = s.cin;)
-
-struct UpBackwardInput {
-    typedef Pixel Row;
-    typedef u32 Col;
-    struct Depth {
-        Corner corner;
-        u32 k;
-    };
-    Up s;
-    const float *dy, *w;
-    float* dx;
+struct IntoInput {
+    Element* dx;
+    u32 cols;
+    bool wide;
     int add;
-    __device__ Row row(u32 m) const { return pixel_at(m, s.h, s.w); }
-    __device__ Col col(u32 n) const { return n * 4 * s.cout; }
-    __device__ Depth depth(u32 k) const { return {corner_of(s, k), k}; }
-    __device__ float a(const Row& p, const Depth& d) const { return dy[above(s, p, d.corner)]; }
-    __device__ float b(const Depth& d, Col n) const { return w[n + d.k]; }
-    __device__ void store(u32 m, u32 n, float sum) const { put(dx + m * s.cin + n, sum, add); }
+    __device__ void store(u32 m, u32 n, int count, const float* values) const {
+        put_row(dx + m * cols + n, count, values, wide, add);
+    }
 };
+
+// `wide_x`: whether cin is a multiple of WIDE; `wide_y`: whether cout is, and the weights are aligned.
+GEMM_KERNELS(conv_transpose_forward, true, false,
+             (const __grid_constant__ Up s, const Element* x, const Element* w, const float* bias, Element* y, int wide_x,
+              int wide_y),
+             u32 rows = (u32)s.n * s.h * s.w; u32 cols = 4 * s.cout; Matrix a = {x, (u32)s.cin, 1, wide_x != 0};
+             Matrix b = {w, 1, cols, wide_y != 0}; Scattered problem = {s, bias, y, wide_y != 0}; u32 k_begin = 0;
+             u32 k_end = s.cin;)
 
 GEMM_KERNELS(conv_transpose_backward_input, true, true,
-             (Up s, const float* dy, const float* w, float* dx, int add),
-             UpBackwardInput problem = {s, dy, w, dx, add}; u32 rows = (u32)s.n * s.h * s.w; u32 cols = s.cin;
+             (const __grid_constant__ Up s, const Element* dy, const Element* w, Element* dx, int add, int wide_x,
+              int wide_y),
+             u32 rows = (u32)s.n * s.h * s.w; u32 cols = s.cin; Above a = {s, dy, wide_y != 0};
+             Matrix b = {w, 4u * s.cout, 1, wide_y != 0}; IntoInput problem = {dx, cols, wide_x != 0, add};
              u32 k_begin = 0; u32 k_end = 4 * s.cout;)
 
-struct UpBackwardWeight {
-    typedef u32 Row;
-    typedef Corner Col;
-    struct Depth {
-        Pixel pixel;
-        u32 row;
-    };
-    Up s;
-    const float *x, *dy;
-    float* out;
-    __device__ Row row(u32 m) const { return m; }
-    __device__ Col col(u32 n) const { return corner_of(s, n); }
-    __device__ Depth depth(u32 k) const { return {pixel_at(k, s.h, s.w), k * s.cin}; }
-    __device__ float a(Row c, const Depth& d) const { return x[d.row + c]; }
-    __device__ float b(const Depth& d, const Col& q) const { return dy[above(s, d.pixel, q)]; }
-    __device__ void store(u32 m, u32 n, float sum) const { out[(u64)m * 4 * s.cout + n] = sum; }
-};
-
 GEMM_KERNELS(conv_transpose_backward_weight, false, false,
-             (Up s, const float* x, const float* dy, float* partials, u32 slice),
-             u32 pixels = (u32)s.n * s.h * s.w; u32 rows = s.cin; u32 cols = 4 * s.cout;
-             u32 k_begin = at_most(blockIdx.z * slice, pixels); u32 k_end = at_most(k_begin + slice, pixels);
-             UpBackwardWeight problem = {s, x, dy, partials + (u64)blockIdx.z * rows * cols};)
+             (const __grid_constant__ Up s, const Element* x, const Element* dy, float* partials, u32 slice, int wide_x,
+              int wide_y),
+             u32 rows = s.cin; u32 cols = 4 * s.cout; Matrix a = {x, 1, rows, wide_x != 0};
+             AboveByPixel b = {s, dy, wide_y != 0}; SLICE((u32)s.n * s.h * s.w)
+             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_y != 0};)

@@ -1,40 +1,64 @@
-// Activations, sums, scales, and the two kinds of dropping. One thread an element.
+// Activations, sums, scales, and the two kinds of dropping. A thread has N elements side by side.
 
 // y = act(x)
-KERNEL(activation_forward, (const float* x, float* y, u32 len, int kind)) {
-    u32 i = element();
-    if (i < len) y[i] = activate(kind, x[i]);
+template <class E, int N> __device__ inline void activation_forward(In x, Out y, u32 len, int kind) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    float v[N];
+    load<N>((const E*)x + i, v);
+    for (int j = 0; j < N; j++) v[j] = activate(kind, v[j]);
+    store<N>((E*)y + i, v);
 }
+KERNELS(activation_forward, (In x, Out y, u32 len, int kind), (x, y, len, kind))
 
 // dx (+)= dy * act'(x)
-KERNEL(activation_backward, (const float* x, const float* dy, float* dx, u32 len, int kind, int add)) {
-    u32 i = element();
-    if (i < len) put(dx + i, activation_gradient(kind, x[i], dy[i]), add);
+template <class E, int N>
+__device__ inline void activation_backward(In x, In dy, Out dx, u32 len, int kind, int add) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    float v[N], g[N];
+    load<N>((const E*)x + i, v);
+    load<N>((const E*)dy + i, g);
+    for (int j = 0; j < N; j++) v[j] = activation_gradient(kind, v[j], g[j]);
+    put<N>((E*)dx + i, v, add);
 }
+KERNELS(activation_backward, (In x, In dy, Out dx, u32 len, int kind, int add), (x, dy, dx, len, kind, add))
 
 // y = a + b
-KERNEL(add, (const float* a, const float* b, float* y, u32 len)) {
-    u32 i = element();
-    if (i < len) y[i] = a[i] + b[i];
+template <class E, int N> __device__ inline void sum_of_two(In a, In b, Out y, u32 len) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    float v[N], w[N];
+    load<N>((const E*)a + i, v);
+    load<N>((const E*)b + i, w);
+    for (int j = 0; j < N; j++) v[j] += w[j];
+    store<N>((E*)y + i, v);
 }
+KERNELS(sum_of_two, (In a, In b, Out y, u32 len), (a, b, y, len))
 
 // y (+)= factor * x
-KERNEL(scaled_copy, (const float* x, float* y, u32 len, float factor, int accumulate)) {
-    u32 i = element();
-    if (i < len) put(y + i, factor * x[i], accumulate);
+template <class E, int N> __device__ inline void scaled_copy(In x, Out y, u32 len, float factor, int add) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    float v[N];
+    load<N>((const E*)x + i, v);
+    for (int j = 0; j < N; j++) v[j] *= factor;
+    put<N>((E*)y + i, v, add);
 }
-
-// y = value
-KERNEL(fill, (float* y, u32 len, float value)) {
-    u32 i = element();
-    if (i < len) y[i] = value;
-}
+KERNELS(scaled_copy, (In x, Out y, u32 len, float factor, int add), (x, y, len, factor, add))
 
 // y[n, pixel, c] (+)= x[n, pixel, c] * s[n, c]; also the gradient with respect to x, from dy
-KERNEL(scale_channels, (const float* x, const float* s, float* y, u32 len, u32 image, u32 c, int accumulate)) {
-    u32 i = element();
-    if (i < len) put(y + i, x[i] * s[i / image * c + i % c], accumulate);
+template <class E, int N>
+__device__ inline void scale_channels(In x, const float* s, Out y, u32 len, u32 image, u32 c, int add) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    float v[N], factors[N];
+    load<N>((const E*)x + i, v);
+    load<N>(s + i / image * c + i % c, factors);
+    for (int j = 0; j < N; j++) v[j] *= factors[j];
+    put<N>((E*)y + i, v, add);
 }
+KERNELS(scale_channels, (In x, const float* s, Out y, u32 len, u32 image, u32 c, int add), (x, s, y, len, image, c, add))
 
 // The SplitMix64 of the host's `rng.rs`, so that both engines drop the same elements.
 __device__ inline u64 mix(u64 z) {
@@ -43,6 +67,9 @@ __device__ inline u64 mix(u64 z) {
     return z ^ (z >> 31);
 }
 
+// Where a seed's stream of this number begins.
+__device__ inline u64 stream_of(u64 seed, u64 stream) { return mix(seed ^ mix(stream + 0x9E3779B97F4A7C15ULL)); }
+
 // The draw with number i of a stream that starts at `state`, in [0, 1) with 24 bits.
 __device__ inline float uniform(u64 state, u64 i) {
     u64 bits = mix(state + (i + 1) * 0x9E3779B97F4A7C15ULL);
@@ -50,8 +77,29 @@ __device__ inline float uniform(u64 state, u64 i) {
 }
 
 // y (+)= x where kept, scaled; `unit` elements share a draw (one for dropout, an image for drop path). Linear, so its
-// gradient is itself.
-KERNEL(drop, (const float* x, float* y, u32 len, u32 unit, u64 state, float rate, float kept, int accumulate)) {
+// gradient is itself. The seed lies in memory: a recorded step draws anew each time.
+template <class E, int N>
+__device__ inline void drop(In x, Out y, u32 len, u32 unit, const u64* seed, u32 stream, float rate, float kept, int add) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    u64 state = stream_of(*seed, stream);
+    float v[N];
+    load<N>((const E*)x + i, v);
+    for (int j = 0; j < N; j++) v[j] *= uniform(state, (i + j) / unit) < rate ? 0.0f : kept;
+    put<N>((E*)y + i, v, add);
+}
+KERNELS(drop, (In x, Out y, u32 len, u32 unit, const u64* seed, u32 stream, float rate, float kept, int add),
+        (x, y, len, unit, seed, stream, rate, kept, add))
+
+// y = x, of f32 in memory to the program's elements: images as they come, and gradients where a class map's convolution
+// takes them.
+KERNEL(from_f32, (const float* x, Element* y, u32 len)) {
     u32 i = element();
-    if (i < len) put(y + i, x[i] * (uniform(state, i / unit) < rate ? 0.0f : kept), accumulate);
+    if (i < len) set_value(y + i, x[i]);
+}
+
+// y = value
+KERNEL(fill, (float* y, u32 len, float value)) {
+    u32 i = element();
+    if (i < len) y[i] = value;
 }

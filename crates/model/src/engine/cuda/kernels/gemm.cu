@@ -1,112 +1,341 @@
-// One tiled matrix product, C[m, n] = sum over k of A(m, k) * B(k, n), whose factors are gathered by a problem: the
-// implicit gemm of every convolution. A block computes BM x BN values from tiles of TILE_K in shared memory, a thread
-// TM x TN of them in registers.
+// One tiled matrix product, C[m, n] = sum over k of A(m, k) * B(k, n), whose factors are fetched where they lie: the implicit
+// gemm of every convolution. A block computes BM x BN values from tiles in shared memory, which are copied there STAGES - 1
+// tiles ahead of the product.
 //
-// A problem says what a row, a column and a step of k mean: `row(m)`, `col(n)`, `depth(k)` decode an index once (the
-// divisions are there), `a(row, depth)` and `b(depth, col)` fetch, `store(m, n, sum)` writes. Indices beyond the
-// matrix never reach them.
+// An operand says where its elements are. Of the two indices one is its side (m of A, n of B), the other k:
+//   Side side(u32)           what a position on its side means (the divisions are there),
+//   Depth depth(u32)         the same of k, and `move(depth, step)` goes on from there without a division,
+//   const Element* at(side, depth)   the address, or null for a zero,
+//   bool wide                whether WIDE elements from a multiple of WIDE along the contiguous index lie side by side,
+//                            aligned, and are zero together only.
+// A_ALONG_K and B_ALONG_K say which index is contiguous: k, or the side.
 //
-// A_ALONG_K and B_ALONG_K say which index is contiguous in memory, and so which one neighbouring threads load.
+// A problem's `store(m, n, count, values)` takes up to WIDE columns of a row. Positions beyond the matrix reach neither.
 
-#define TILE_K 16
-// Between rows of a tile in shared memory, against bank conflicts.
-#define TILE_PAD 4
+#define TILE_K (64 / (int)sizeof(Element))
+#define STAGES 3
 
-template <int BM, int BN, int TM, int TN, bool A_ALONG_K, bool B_ALONG_K, class Problem>
-__device__ inline void gemm(const Problem& problem, u32 rows, u32 cols, u32 k_begin, u32 k_end, float* tile_a,
-                            float* tile_b) {
-    static_assert((BM / TM) * (BN / TN) == THREADS, "a thread for each part of the tile");
-    const u32 thread = threadIdx.x;
-    const u32 m0 = blockIdx.x * BM, n0 = blockIdx.y * BN;
-    const u32 ty = thread / (BN / TN), tx = thread % (BN / TN);
-    // The part of A and of B that this thread loads: one index fixed, the other in steps.
-    constexpr int A_STEP = A_ALONG_K ? THREADS / TILE_K : THREADS / BM;
-    constexpr int A_LOADS = BM * TILE_K / THREADS;
-    constexpr int B_STEP = B_ALONG_K ? THREADS / TILE_K : THREADS / BN;
-    constexpr int B_LOADS = BN * TILE_K / THREADS;
-    const u32 a_fixed = A_ALONG_K ? thread % TILE_K : thread % BM;
-    const u32 a_first = A_ALONG_K ? thread / TILE_K : thread / BM;
-    const u32 b_fixed = B_ALONG_K ? thread % TILE_K : thread % BN;
-    const u32 b_first = B_ALONG_K ? thread / TILE_K : thread / BN;
+// A tile in shared memory. Rows are padded so that the product's reads meet no bank twice.
+template <int SIDE, bool ALONG_K> struct Tile {
+    static constexpr int ROWS = ALONG_K ? SIDE : TILE_K;
+    static constexpr int COLS = ALONG_K ? TILE_K : SIDE;
+    static constexpr int PITCH = COLS + (ALONG_K ? WIDE : 8);
+    static constexpr int SIZE = ROWS * PITCH;
+    static __device__ constexpr int at(int side, int k) { return ALONG_K ? side * PITCH + k : k * PITCH + side; }
+};
 
-    typename Problem::Row a_rows[A_ALONG_K ? A_LOADS : 1];
-    for (int i = 0; i < (A_ALONG_K ? A_LOADS : 1); i++) {
-        u32 m = m0 + (A_ALONG_K ? a_first + i * A_STEP : a_fixed);
-        a_rows[i] = problem.row(m < rows ? m : rows - 1);
+// What a thread copies of each tile of an operand whose k is contiguous: the same k of several sides.
+template <int SIDE, bool ALONG_K, class Operand> struct Copier {
+    static constexpr int CHUNKS = Tile<SIDE, true>::COLS / WIDE;
+    static constexpr int COPIES = (SIDE * CHUNKS + THREADS - 1) / THREADS;
+    const Operand& operand;
+    u32 k, k_end;
+    u32 first, end;
+    typename Operand::Side sides[COPIES];
+    typename Operand::Depth depth;
+
+    __device__ Copier(const Operand& operand, u32 first, u32 end, u32 k_begin, u32 k_end)
+        : operand(operand), k(k_begin + threadIdx.x % CHUNKS * WIDE), k_end(k_end), first(first), end(end) {
+        for (int i = 0; i < COPIES; i++) sides[i] = operand.side(at_most(first + row(i), end - 1));
+        depth = operand.depth(k);
     }
-    typename Problem::Col b_cols[B_ALONG_K ? B_LOADS : 1];
-    for (int i = 0; i < (B_ALONG_K ? B_LOADS : 1); i++) {
-        u32 n = n0 + (B_ALONG_K ? b_first + i * B_STEP : b_fixed);
-        b_cols[i] = problem.col(n < cols ? n : cols - 1);
-    }
-    float sums[TM][TN];
-    for (int i = 0; i < TM; i++)
-        for (int j = 0; j < TN; j++) sums[i][j] = 0.0f;
 
-    for (u32 k0 = k_begin; k0 < k_end; k0 += TILE_K) {
+    __device__ static u32 row(int i) { return (threadIdx.x + i * THREADS) / CHUNKS; }
+
+    __device__ void copy(Element* tile) {
+#pragma unroll
+        for (int i = 0; i < COPIES; i++) {
+            if (SIDE * CHUNKS % THREADS != 0 && row(i) >= SIDE) break;
+            Element* to = tile + Tile<SIDE, true>::at(row(i), threadIdx.x % CHUNKS * WIDE);
+            bool inside = first + row(i) < end;
+            if (operand.wide) {
+                const Element* from = inside && k < k_end ? operand.at(sides[i], depth) : nullptr;
+                copy_async(to, from ? from : operand.data, from != nullptr);
+                continue;
+            }
+            for (int j = 0; j < WIDE; j++) {
+                const Element* from = inside && k + j < k_end ? operand.at(sides[i], operand.depth(k + j)) : nullptr;
+                to[j] = from ? *from : Element();
+            }
+        }
+        k += TILE_K;
+        operand.move(depth, TILE_K);
+    }
+};
+
+// Of an operand whose side is contiguous: the same sides at several k.
+template <int SIDE, class Operand> struct Copier<SIDE, false, Operand> {
+    static constexpr int CHUNKS = SIDE / WIDE;
+    static constexpr int COPIES = (TILE_K * CHUNKS + THREADS - 1) / THREADS;
+    const Operand& operand;
+    u32 k, k_end;
+    u32 first, end;
+    typename Operand::Side side;
+    typename Operand::Depth depths[COPIES];
+
+    __device__ Copier(const Operand& operand, u32 block_first, u32 end, u32 k_begin, u32 k_end)
+        : operand(operand), k(k_begin), k_end(k_end), first(block_first + threadIdx.x % CHUNKS * WIDE), end(end) {
+        side = operand.side(at_most(first, end - 1));
+        for (int i = 0; i < COPIES; i++) depths[i] = operand.depth(k + row(i));
+    }
+
+    __device__ static u32 row(int i) { return (threadIdx.x + i * THREADS) / CHUNKS; }
+
+    __device__ void copy(Element* tile) {
+#pragma unroll
+        for (int i = 0; i < COPIES; i++) {
+            if (TILE_K * CHUNKS % THREADS != 0 && row(i) >= TILE_K) break;
+            Element* to = tile + Tile<SIDE, false>::at(threadIdx.x % CHUNKS * WIDE, row(i));
+            bool inside = k + row(i) < k_end;
+            if (operand.wide) {
+                const Element* from = inside && first < end ? operand.at(side, depths[i]) : nullptr;
+                copy_async(to, from ? from : operand.data, from != nullptr);
+            } else {
+                for (int j = 0; j < WIDE; j++) {
+                    const Element* from =
+                        inside && first + j < end ? operand.at(operand.side(first + j), depths[i]) : nullptr;
+                    to[j] = from ? *from : Element();
+                }
+            }
+            operand.move(depths[i], TILE_K);
+        }
+        k += TILE_K;
+    }
+};
+
+// The product of two tiles, added to sums that the block's threads hold between them; `each(f)` hands them out as
+// f(row, column, two sums side by side) or, in f32, one by one.
+#if PRECISION == F32
+
+template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
+    // A thread has every 16th row and every 16th column.
+    static constexpr int TM = BM / 16, TN = BN / 16;
+    typedef Tile<BM, A_ALONG_K> A;
+    typedef Tile<BN, B_ALONG_K> B;
+    float sums[TM][TN] = {};
+
+    // Four steps of k at a place of a tile.
+    template <class T, bool ALONG_K> __device__ static void read(const float* tile, int side, int k, float (&to)[4]) {
+        if (ALONG_K)
+            load<4>(tile + T::at(side, k), to);
+        else
+            for (int i = 0; i < 4; i++) to[i] = tile[T::at(side, k + i)];
+    }
+
+    __device__ void add(const float* tile_a, const float* tile_b) {
+        const int row = threadIdx.x / 16, col = threadIdx.x % 16;
+#pragma unroll
+        for (int k = 0; k < TILE_K; k += 4) {
+            float b[TN][4];
+#pragma unroll
+            for (int j = 0; j < TN; j++) read<B, B_ALONG_K>(tile_b, col + 16 * j, k, b[j]);
+#pragma unroll
+            for (int i = 0; i < TM; i++) {
+                float a[4];
+                read<A, A_ALONG_K>(tile_a, row + 16 * i, k, a);
+#pragma unroll
+                for (int j = 0; j < TN; j++)
+#pragma unroll
+                    for (int l = 0; l < 4; l++) sums[i][j] += a[l] * b[j][l];
+            }
+        }
+    }
+
+    __device__ void write(float* c, int pitch) const {
+        const int row = threadIdx.x / 16, col = threadIdx.x % 16;
+        for (int i = 0; i < TM; i++)
+            for (int j = 0; j < TN; j++) c[(row + 16 * i) * pitch + col + 16 * j] = sums[i][j];
+    }
+};
+
+#else
+
+template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
+    // The block's eight warps lie WARPS_M x WARPS_N; each has MT x NT products of 16 x 8.
+    static constexpr int WARPS_N = BN >= 32 ? 2 : 1, WARPS_M = 8 / WARPS_N;
+    static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N, MT = WM / 16, NT = WN / 8;
+    static constexpr int STEP = 2 * WIDE;  // of k, in one instruction
+    typedef Tile<BM, A_ALONG_K> A;
+    typedef Tile<BN, B_ALONG_K> B;
+    float sums[MT][NT][4] = {};
+
+    __device__ static void factor_a(const Element* tile, int m, int k, u32 (&a)[4]) {
+        const int lane = threadIdx.x % 32;
         if (A_ALONG_K) {
-            u32 k = k0 + a_fixed;
-            typename Problem::Depth depth = problem.depth(k < k_end ? k : k_begin);
-#pragma unroll
-            for (int i = 0; i < A_LOADS; i++) {
-                u32 m = a_first + i * A_STEP;
-                bool inside = k < k_end && m0 + m < rows;
-                tile_a[a_fixed * (BM + TILE_PAD) + m] = inside ? problem.a(a_rows[i], depth) : 0.0f;
-            }
+            load_matrices(a, tile + A::at(m + lane % 16, k + lane / 16 * WIDE));
         } else {
-#pragma unroll
-            for (int i = 0; i < A_LOADS; i++) {
-                u32 kk = a_first + i * A_STEP, k = k0 + kk;
-                bool inside = k < k_end && m0 + a_fixed < rows;
-                tile_a[kk * (BM + TILE_PAD) + a_fixed] = inside ? problem.a(a_rows[0], problem.depth(k)) : 0.0f;
-            }
+#if PRECISION == BF16
+            load_matrices_transposed(a, tile + A::at(m + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8));
+#else
+            const int row = m + lane / 4, depth = k + lane % 4;
+            a[0] = bits_of(tile[A::at(row, depth)]);
+            a[1] = bits_of(tile[A::at(row + 8, depth)]);
+            a[2] = bits_of(tile[A::at(row, depth + 4)]);
+            a[3] = bits_of(tile[A::at(row + 8, depth + 4)]);
+#endif
         }
-        if (B_ALONG_K) {
-            u32 k = k0 + b_fixed;
-            typename Problem::Depth depth = problem.depth(k < k_end ? k : k_begin);
-#pragma unroll
-            for (int i = 0; i < B_LOADS; i++) {
-                u32 n = b_first + i * B_STEP;
-                bool inside = k < k_end && n0 + n < cols;
-                tile_b[b_fixed * (BN + TILE_PAD) + n] = inside ? problem.b(depth, b_cols[i]) : 0.0f;
-            }
-        } else {
-#pragma unroll
-            for (int i = 0; i < B_LOADS; i++) {
-                u32 kk = b_first + i * B_STEP, k = k0 + kk;
-                bool inside = k < k_end && n0 + b_fixed < cols;
-                tile_b[kk * (BN + TILE_PAD) + b_fixed] = inside ? problem.b(problem.depth(k), b_cols[0]) : 0.0f;
-            }
-        }
-        __syncthreads();
-#pragma unroll
-        for (int kk = 0; kk < TILE_K; kk++) {
-            float a[TM], b[TN];
-            for (int i = 0; i < TM; i++) a[i] = tile_a[kk * (BM + TILE_PAD) + ty * TM + i];
-            for (int j = 0; j < TN; j++) b[j] = tile_b[kk * (BN + TILE_PAD) + tx * TN + j];
-            for (int i = 0; i < TM; i++)
-                for (int j = 0; j < TN; j++) sums[i][j] += a[i] * b[j];
-        }
-        __syncthreads();
     }
-    for (int i = 0; i < TM; i++) {
-        u32 m = m0 + ty * TM + i;
-        for (int j = 0; j < TN; j++) {
-            u32 n = n0 + tx * TN + j;
-            if (m < rows && n < cols) problem.store(m, n, sums[i][j]);
+
+    // Of two products side by side.
+    __device__ static void factor_b(const Element* tile, int n, int k, u32 (&b)[4]) {
+        const int lane = threadIdx.x % 32;
+        if (B_ALONG_K) {
+            load_matrices(b, tile + B::at(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * WIDE));
+        } else {
+#if PRECISION == BF16
+            load_matrices_transposed(b, tile + B::at(n + lane / 16 * 8, k + lane % 16));
+#else
+            const int col = n + lane / 4, depth = k + lane % 4;
+            b[0] = bits_of(tile[B::at(col, depth)]);
+            b[1] = bits_of(tile[B::at(col, depth + 4)]);
+            b[2] = bits_of(tile[B::at(col + 8, depth)]);
+            b[3] = bits_of(tile[B::at(col + 8, depth + 4)]);
+#endif
         }
+    }
+
+    __device__ static void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#if PRECISION == BF16
+        multiply_bf16(c, a, b);
+#else
+        multiply_tf32(c, a, b);
+#endif
+    }
+
+    __device__ void add(const Element* tile_a, const Element* tile_b) {
+        const int warp = threadIdx.x / 32, m0 = warp / WARPS_N * WM, n0 = warp % WARPS_N * WN;
+#pragma unroll
+        for (int k = 0; k < TILE_K; k += STEP) {
+            u32 a[MT][4], b[NT][2];
+#pragma unroll
+            for (int i = 0; i < MT; i++) factor_a(tile_a, m0 + 16 * i, k, a[i]);
+#pragma unroll
+            for (int j = 0; j < NT; j += 2) {
+                u32 pair[4];
+                factor_b(tile_b, n0 + 8 * j, k, pair);
+                b[j][0] = pair[0], b[j][1] = pair[1], b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
+            }
+#if PRECISION == TF32
+            for (int i = 0; i < MT; i++)
+                for (int l = 0; l < 4; l++) a[i][l] = round_tf32(a[i][l]);
+            for (int j = 0; j < NT; j++)
+                for (int l = 0; l < 2; l++) b[j][l] = round_tf32(b[j][l]);
+#endif
+#pragma unroll
+            for (int i = 0; i < MT; i++)
+#pragma unroll
+                for (int j = 0; j < NT; j++) multiply(sums[i][j], a[i], b[j]);
+        }
+    }
+
+    __device__ void write(float* c, int pitch) const {
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const int row = warp / WARPS_N * WM + lane / 4, col = warp % WARPS_N * WN + lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < MT; i++)
+#pragma unroll
+            for (int j = 0; j < NT; j++)
+#pragma unroll
+                for (int l = 0; l < 4; l += 2)
+                    *(float2*)(c + (row + 16 * i + l * 4) * pitch + col + 8 * j) =
+                        make_float2(sums[i][j][l], sums[i][j][l + 1]);
+    }
+};
+
+#endif
+
+// Shared memory of a block: tiles, and after the product its sums.
+template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Shared {
+    static constexpr int TILES = Tile<BM, A_ALONG_K>::SIZE + Tile<BN, B_ALONG_K>::SIZE;
+    static constexpr int PITCH = BN + 8;
+    static constexpr int BYTES_OF_TILES = STAGES * TILES * (int)sizeof(Element);
+    static constexpr int BYTES_OF_SUMS = BM * PITCH * (int)sizeof(float);
+    static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
+    static_assert(BYTES <= 48 << 10, "what a block may have without asking");
+};
+
+template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K, class OperandA, class OperandB, class Problem>
+__device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem& problem, u32 rows, u32 cols,
+                            u32 k_begin, u32 k_end, void* shared) {
+    typedef Shared<BM, BN, A_ALONG_K, B_ALONG_K> S;
+    const u32 m0 = blockIdx.x * BM, n0 = blockIdx.y * BN;
+    const int tiles = (int)((k_end - k_begin + TILE_K - 1) / TILE_K);
+    Element* const memory = (Element*)shared;
+    Copier<BM, A_ALONG_K, OperandA> copier_a(a, m0, rows, k_begin, k_end);
+    Copier<BN, B_ALONG_K, OperandB> copier_b(b, n0, cols, k_begin, k_end);
+    Product<BM, BN, A_ALONG_K, B_ALONG_K> product;
+
+    int ahead = 0;  // the stage that is filled next
+    const auto fill = [&](int tile) {
+        if (tile < tiles) {
+            copier_a.copy(memory + ahead * S::TILES);
+            copier_b.copy(memory + ahead * S::TILES + Tile<BM, A_ALONG_K>::SIZE);
+        }
+        copies_commit();
+        ahead = ahead + 1 == STAGES ? 0 : ahead + 1;
+    };
+    for (int tile = 0; tile < STAGES - 1; tile++) fill(tile);
+    int stage = 0;
+    for (int tile = 0; tile < tiles; tile++) {
+        copies_wait<STAGES - 2>();
+        __syncthreads();  // this tile is there, and no thread reads the one before it any more
+        fill(tile + STAGES - 1);
+        product.add(memory + stage * S::TILES, memory + stage * S::TILES + Tile<BM, A_ALONG_K>::SIZE);
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+    }
+    copies_wait<0>();
+    __syncthreads();
+    float* const c = (float*)shared;
+    product.write(c, S::PITCH);
+    __syncthreads();
+    for (int i = threadIdx.x; i < BM * (BN / WIDE); i += THREADS) {
+        const int row = i / (BN / WIDE), col = i % (BN / WIDE) * WIDE;
+        const u32 m = m0 + row, n = n0 + col;
+        if (m < rows && n < cols) problem.store(m, n, (int)at_most(cols - n, WIDE), c + row * S::PITCH + col);
     }
 }
 
-// A kernel in two tile shapes, `_wide` for many columns and `_narrow` for few; BODY sets `problem`, `rows`, `cols`,
-// `k_begin` and `k_end`.
-#define GEMM_KERNEL(NAME, BM, BN, TM, TN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                              \
-    KERNEL(NAME, PARAMS) {                                                                                 \
-        __shared__ float tile_a[TILE_K * (BM + TILE_PAD)];                                                 \
-        __shared__ float tile_b[TILE_K * (BN + TILE_PAD)];                                                 \
-        __VA_ARGS__                                                                                        \
-        gemm<BM, BN, TM, TN, A_ALONG_K, B_ALONG_K>(problem, rows, cols, k_begin, k_end, tile_a, tile_b);   \
+// Up to WIDE values of a row to y; `wide` where all rows are aligned and hold multiples of WIDE.
+template <class E> __device__ inline void put_row(E* y, int count, const float* values, bool wide, int add) {
+    if (wide) {
+        float v[WIDE];
+        load<WIDE>(values, v);
+        put<WIDE>(y, v, add);
+        return;
     }
-#define GEMM_KERNELS(NAME, A_ALONG_K, B_ALONG_K, PARAMS, ...)                              \
-    GEMM_KERNEL(NAME##_wide, 64, 64, 4, 4, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)      \
-    GEMM_KERNEL(NAME##_narrow, 128, 16, 4, 2, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)
+    for (int i = 0; i < count; i++) {
+        float v[1] = {values[i]};
+        put<1>(y + i, v, add);
+    }
+}
+
+// A matrix as it lies: one of the strides is 1.
+struct Matrix {
+    typedef u32 Side;
+    typedef u32 Depth;
+    const Element* data;
+    u32 side_stride, depth_stride;
+    bool wide;
+    __device__ Side side(u32 i) const { return i * side_stride; }
+    __device__ Depth depth(u32 k) const { return k * depth_stride; }
+    __device__ void move(Depth& d, int step) const { d += step * depth_stride; }
+    __device__ const Element* at(Side i, Depth k) const { return data + i + k; }
+};
+
+// A host that defines it itself has one such memory for all.
+#ifndef SHARED
+#define SHARED(NAME, BYTES) __shared__ float4 NAME[(BYTES) / 16];
+#endif
+
+// A kernel for each shape of tile. BODY declares `a`, `b`, `problem`, `rows`, `cols`, `k_begin` and `k_end`.
+#define GEMM_KERNEL(NAME, BM, BN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                          \
+    KERNEL(NAME##_##BM##x##BN, PARAMS) {                                                                      \
+        SHARED(shared, (Shared<BM, BN, A_ALONG_K, B_ALONG_K>::BYTES))                                         \
+        __VA_ARGS__                                                                                           \
+        gemm<BM, BN, A_ALONG_K, B_ALONG_K>(a, b, problem, rows, cols, k_begin, k_end, shared);                \
+    }
+#define GEMM_KERNELS(NAME, A_ALONG_K, B_ALONG_K, PARAMS, ...)                   \
+    GEMM_KERNEL(NAME, 128, 64, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
+    GEMM_KERNEL(NAME, 128, 32, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
+    GEMM_KERNEL(NAME, 128, 16, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
+    GEMM_KERNEL(NAME, 64, 64, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)

@@ -1,11 +1,17 @@
-//! The kernels' CUDA C, joined into one program.
+//! The kernels' CUDA C, joined into one program for a precision.
+
+use ::kernels::Precision;
+
+/// What the GPU alone has; the tests' host brings its own.
+const INTRINSICS: &str = include_str!("intrinsics.cu");
 
 /// Files in the order in which they are joined: what is shared comes before what uses it.
-const FILES: [&str; 13] = [
-    include_str!("common.cu"),
+const FILES: [&str; 14] = [
+    include_str!("values.cu"),
     include_str!("elementwise.cu"),
     include_str!("reduce.cu"),
     include_str!("norm.cu"),
+    include_str!("linear.cu"),
     include_str!("depthwise.cu"),
     include_str!("spatial.cu"),
     include_str!("gemm.cu"),
@@ -18,6 +24,17 @@ const FILES: [&str; 13] = [
 ];
 
 /// The whole program.
-pub fn source() -> String {
-    FILES.join("\n")
+pub fn source(precision: Precision) -> String {
+    source_with(precision, INTRINSICS)
+}
+
+/// The program with another device's words in place of the GPU's.
+pub fn source_with(precision: Precision, intrinsics: &str) -> String {
+    let define = format!("#define PRECISION {}", precision.to_string().to_uppercase());
+    let first = [define.as_str(), include_str!("common.cu"), intrinsics];
+    first
+        .into_iter()
+        .chain(FILES)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -1,125 +1,209 @@
 // Batch norm (Ioffe & Szegedy 2015) with the activation that follows it: a = z * scale + shift, y = act(a). The backward
 // pass computes a again rather than read it.
 
-// origin[c] = mean of up to 32 pixels spread over z: sums are taken about it, so that a large mean does not swamp a
-// small variance
-KERNEL(sample_mean, (const float* z, float* origin, u32 pixels, u32 c)) {
-    u32 channel = element();
-    if (channel >= c) return;
-    u32 count = pixels < 32 ? pixels : 32;
-    float sum = 0.0f;
-    for (u32 i = 0; i < count; i++) sum += z[(u32)((u64)pixels * i / count) * c + channel];
-    origin[channel] = sum / (float)count;
-}
-
-struct MomentTerms {
-    const float* z;
-    const float* origin;
+// Sums about a value of the chunk itself, so that a large mean does not swamp a small variance.
+template <class E, int N> struct MomentTerms {
+    const E* z;
     u32 c;
-    __device__ void operator()(u32 row, u32 channel, float* sums) const {
-        float d = z[row * c + channel] - origin[channel];
-        sums[0] += d;
-        sums[1] += d * d;
+    float origin[N];
+    __device__ void operator()(u32 row, u32 channel, float (&sums)[2][N]) const {
+        float v[N];
+        load<N>(z + row * c + channel, v);
+        for (int j = 0; j < N; j++) {
+            float d = v[j] - origin[j];
+            sums[0][j] += d;
+            sums[1][j] += d * d;
+        }
     }
 };
 
-KERNEL(batch_norm_moments, (const float* z, const float* origin, float* partials, u32 rows, u32 rows_per_chunk, u32 c)) {
-    __shared__ float shared[2 * THREADS];
-    MomentTerms terms = {z, origin, c};
-    column_sums<2>(terms, chunk_rows(rows, rows_per_chunk), c, partials, shared);
+// partials: of each chunk its mean, and its sum of squares about that
+template <class E, int N>
+__device__ inline void batch_norm_moments(In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
+    Rows chunk = chunk_rows(rows, rows_per_chunk);
+    MomentTerms<E, N> terms = {(const E*)z, c, {}};
+    u32 channel = first_channel<N>();
+    if (channel < c) load<N>((const E*)z + chunk.begin * c + channel, terms.origin);
+    float sums[2][N];
+    if (!column_sums<2, N>(terms, chunk, c, sums, shared)) return;
+    float count = (float)(chunk.end - chunk.begin);
+    for (int j = 0; j < N; j++) {
+        float offset = sums[0][j] / count;
+        float squares = sums[1][j] - sums[0][j] * offset;
+        sums[0][j] = terms.origin[j] + offset;
+        sums[1][j] = squares < 0.0f ? 0.0f : squares;  // a NaN stays
+    }
+    store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
+    store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
+}
+COLUMN_KERNELS(batch_norm_moments, (In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c), z, partials, rows,
+               rows_per_chunk, c)
+
+// A norm's own numbers: gamma, beta, running mean and variance of c each, and what it saves, [mean, var, scale, shift].
+struct NormParameters {
+    const float *gamma, *beta;
+    float *running_mean, *running_var;
+    float* saved;
+    float eps, momentum;
+};
+static_assert(sizeof(NormParameters) == 48, "NormParameters is laid out as on the host");
+
+// Adds over the 32 rows of a block of 8 x 32 threads.
+__device__ inline double add_32_rows(double value, double* shared) {
+    const u32 slot = threadIdx.y * 8 + threadIdx.x;
+    shared[slot] = value;
+    __syncthreads();
+    for (u32 half = 16; half > 0; half /= 2) {
+        if (threadIdx.y < half) shared[slot] += shared[slot + half * 8];
+        __syncthreads();
+    }
+    double sum = shared[threadIdx.x];
+    __syncthreads();
+    return sum;
 }
 
-// mean and biased var from the partial moments
-KERNEL(batch_norm_statistics,
-       (const float* partials, const float* origin, float* mean, float* var, u32 chunks, u32 rows, u32 c)) {
-    u32 channel = element();
-    if (channel >= c) return;
+// scale = gamma / sqrt(var + eps), shift = beta + (bias - mean) * scale
+__device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float mean, float var, float bias) {
+    float s = p.gamma[channel] / sqrtf(var + p.eps);
+    p.saved[2 * c + channel] = s;
+    p.saved[3 * c + channel] = p.beta[channel] + (bias - mean) * s;
+}
+
+// Mean and biased variance from the chunks' moments, what follows from them, and the running statistics' step towards them
+// (with the unbiased variance, as in PyTorch).
+KERNEL(batch_norm_statistics, (const float* partials, NormParameters p, u32 chunks, u32 rows, u32 rows_per_chunk, u32 c)) {
+    __shared__ double shared[THREADS];
+    const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
+    const double origin = partials[column];
     double sum = 0.0, squares = 0.0;
-    for (u32 chunk = 0; chunk < chunks; chunk++) {
-        sum += partials[(u64)chunk * 2 * c + channel];
-        squares += partials[((u64)chunk * 2 + 1) * c + channel];
+    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += 32) {
+        double count = at_most(rows_per_chunk, rows - chunk * rows_per_chunk);
+        double mean = partials[(u64)chunk * 2 * c + column] - origin;
+        sum += count * mean;
+        squares += partials[((u64)chunk * 2 + 1) * c + column] + count * mean * mean;
     }
+    sum = add_32_rows(sum, shared);
+    squares = add_32_rows(squares, shared);
+    if (threadIdx.y != 0 || channel >= c) return;
     double offset = sum / rows;
     double variance = squares / rows - offset * offset;
-    mean[channel] = (float)((double)origin[channel] + offset);
-    var[channel] = variance < 0.0 ? 0.0f : (float)variance;  // a NaN stays
+    float mean = (float)(origin + offset), var = variance < 0.0 ? 0.0f : (float)variance;
+    p.saved[channel] = mean;
+    p.saved[c + channel] = var;
+    fold(p, channel, c, mean, var, 0.0f);
+    float unbias = (float)rows / (float)(rows > 1 ? rows - 1 : 1);
+    p.running_mean[channel] += p.momentum * (mean - p.running_mean[channel]);
+    p.running_var[channel] += p.momentum * (var * unbias - p.running_var[channel]);
 }
 
-// scale = gamma / sqrt(var + eps), shift = beta + (bias - mean) * scale; `bias` (of a convolution before it) may be null
-KERNEL(batch_norm_fold, (const float* gamma, const float* beta, const float* mean, const float* var, const float* bias,
-                         float* scale, float* shift, u32 c, float eps)) {
+// Scale and shift by the running statistics; `bias` (of a convolution before it) may be null.
+KERNEL(batch_norm_fold, (NormParameters p, const float* bias, u32 c)) {
     u32 channel = element();
     if (channel >= c) return;
-    float s = gamma[channel] / sqrtf(var[channel] + eps);
-    float b = bias ? bias[channel] : 0.0f;
-    scale[channel] = s;
-    shift[channel] = beta[channel] + (b - mean[channel]) * s;
+    fold(p, channel, c, p.running_mean[channel], p.running_var[channel], bias ? bias[channel] : 0.0f);
 }
 
 // y = act(z * scale + shift)
-KERNEL(batch_norm_apply, (const float* z, const float* scale, const float* shift, float* y, u32 len, u32 c, int kind)) {
-    u32 i = element();
-    if (i < len) y[i] = activate(kind, z[i] * scale[i % c] + shift[i % c]);
+template <class E, int N>
+__device__ inline void batch_norm_apply(In z, const float* saved, Out y, u32 len, u32 c, int kind) {
+    u32 i = element() * N;
+    if (i >= len) return;
+    u32 channel = i % c;
+    float v[N], scale[N], shift[N];
+    load<N>((const E*)z + i, v);
+    load<N>(saved + 2 * c + channel, scale);
+    load<N>(saved + 3 * c + channel, shift);
+    for (int j = 0; j < N; j++) v[j] = activate(kind, v[j] * scale[j] + shift[j]);
+    store<N>((E*)y + i, v);
 }
+KERNELS(batch_norm_apply, (In z, const float* saved, Out y, u32 len, u32 c, int kind), (z, saved, y, len, c, kind))
 
-// A norm's saved values, [mean, var, scale, shift] of c each.
-struct Norm {
-    const float* saved;
-    u32 c;
-    float eps;
-    __device__ float mean(u32 i) const { return saved[i]; }
-    __device__ float deviation(u32 i) const { return 1.0f / sqrtf(saved[c + i] + eps); }
-    __device__ float scale(u32 i) const { return saved[2 * c + i]; }
-    __device__ float shift(u32 i) const { return saved[3 * c + i]; }
+// A norm's saved values at N channels.
+template <int N> struct Norm {
+    float mean[N], deviation[N], scale[N], shift[N];
+    __device__ void read(const float* saved, u32 c, u32 channel, float eps) {
+        load<N>(saved + channel, mean);
+        load<N>(saved + c + channel, deviation);
+        load<N>(saved + 2 * c + channel, scale);
+        load<N>(saved + 3 * c + channel, shift);
+        for (int j = 0; j < N; j++) deviation[j] = 1.0f / sqrtf(deviation[j] + eps);
+    }
 };
 
-struct GradientTerms {
-    const float *z, *dy;
-    Norm norm;
+template <class E, int N> struct GradientTerms {
+    const E *z, *dy;
+    u32 c;
     int kind;
-    __device__ void operator()(u32 row, u32 channel, float* sums) const {
-        float value = z[row * norm.c + channel];
-        float a = value * norm.scale(channel) + norm.shift(channel);
-        float g = activation_gradient(kind, a, dy[row * norm.c + channel]);
-        sums[0] += g;
-        sums[1] += g * (value - norm.mean(channel)) * norm.deviation(channel);
+    Norm<N> norm;
+    __device__ void operator()(u32 row, u32 channel, float (&sums)[2][N]) const {
+        float v[N], g[N];
+        load<N>(z + row * c + channel, v);
+        load<N>(dy + row * c + channel, g);
+        for (int j = 0; j < N; j++) {
+            float gradient = activation_gradient(kind, v[j] * norm.scale[j] + norm.shift[j], g[j]);
+            sums[0][j] += gradient;
+            sums[1][j] += gradient * (v[j] - norm.mean[j]) * norm.deviation[j];
+        }
     }
 };
 
 // partial sums of g and of g * (z - mean) / sqrt(var + eps), with g the gradient of a
-KERNEL(batch_norm_gradient_sums, (const float* z, const float* dy, const float* saved, float* partials, u32 rows,
-                                  u32 rows_per_chunk, u32 c, float eps, int kind)) {
-    __shared__ float shared[2 * THREADS];
-    GradientTerms terms = {z, dy, {saved, c, eps}, kind};
-    column_sums<2>(terms, chunk_rows(rows, rows_per_chunk), c, partials, shared);
+template <class E, int N>
+__device__ inline void batch_norm_gradient_sums(In z, In dy, const float* saved, float* partials, u32 rows,
+                                                u32 rows_per_chunk, u32 c, float eps, int kind, float* shared) {
+    GradientTerms<E, N> terms = {(const E*)z, (const E*)dy, c, kind, {}};
+    u32 channel = first_channel<N>();
+    if (channel < c) terms.norm.read(saved, c, channel, eps);
+    float sums[2][N];
+    if (!column_sums<2, N>(terms, chunk_rows(rows, rows_per_chunk), c, sums, shared)) return;
+    store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
+    store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
 }
+COLUMN_KERNELS(batch_norm_gradient_sums,
+               (In z, In dy, const float* saved, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float eps, int kind), z,
+               dy, saved, partials, rows, rows_per_chunk, c, eps, kind)
 
 // dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c])
 KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, float* dgamma, float* dbeta,
                                     float* through, u32 chunks, u32 rows, u32 c, float eps)) {
-    u32 channel = element();
-    if (channel >= c) return;
-    Norm norm = {saved, c, eps};
+    __shared__ double shared[THREADS];
+    const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
     double sum = 0.0, product = 0.0;
-    for (u32 chunk = 0; chunk < chunks; chunk++) {
-        sum += partials[(u64)chunk * 2 * c + channel];
-        product += partials[((u64)chunk * 2 + 1) * c + channel];
+    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += 32) {
+        sum += partials[(u64)chunk * 2 * c + column];
+        product += partials[((u64)chunk * 2 + 1) * c + column];
     }
+    sum = add_32_rows(sum, shared);
+    product = add_32_rows(product, shared);
+    if (threadIdx.y != 0 || channel >= c) return;
     dbeta[channel] = (float)sum;
     dgamma[channel] = (float)product;
-    double scale = (double)norm.scale(channel) / rows;
+    double scale = (double)saved[2 * c + channel] / rows;
     through[channel] = (float)(scale * sum);
-    through[c + channel] = (float)(scale * product * norm.deviation(channel));
+    through[c + channel] = (float)(scale * product / sqrtf(saved[c + channel] + eps));
 }
 
 // dz (+)= g * scale - through mean - (z - mean) * through variance
-KERNEL(batch_norm_backward, (const float* z, const float* dy, const float* saved, const float* through, float* dz,
-                             u32 len, u32 c, float eps, int kind, int add)) {
-    u32 i = element();
+template <class E, int N>
+__device__ inline void batch_norm_backward(In z, In dy, const float* saved, const float* through, Out dz, u32 len, u32 c,
+                                           int kind, int add) {
+    u32 i = element() * N;
     if (i >= len) return;
-    Norm norm = {saved, c, eps};
     u32 channel = i % c;
-    float g = activation_gradient(kind, z[i] * norm.scale(channel) + norm.shift(channel), dy[i]);
-    float direct = g * norm.scale(channel) - through[channel];
-    put(dz + i, direct - (z[i] - norm.mean(channel)) * through[c + channel], add);
+    float v[N], g[N], mean[N], scale[N], shift[N], through_mean[N], through_var[N];
+    load<N>((const E*)z + i, v);
+    load<N>((const E*)dy + i, g);
+    load<N>(saved + channel, mean);
+    load<N>(saved + 2 * c + channel, scale);
+    load<N>(saved + 3 * c + channel, shift);
+    load<N>(through + channel, through_mean);
+    load<N>(through + c + channel, through_var);
+    for (int j = 0; j < N; j++) {
+        float gradient = activation_gradient(kind, v[j] * scale[j] + shift[j], g[j]);
+        g[j] = gradient * scale[j] - through_mean[j] - (v[j] - mean[j]) * through_var[j];
+    }
+    put<N>((E*)dz + i, g, add);
 }
+KERNELS(batch_norm_backward,
+        (In z, In dy, const float* saved, const float* through, Out dz, u32 len, u32 c, int kind, int add),
+        (z, dy, saved, through, dz, len, c, kind, add))

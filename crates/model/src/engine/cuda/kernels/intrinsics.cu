@@ -1,0 +1,72 @@
+// What a GPU has instructions for and C++ has no words. The tests' host defines the same names, so this is the one file
+// that it does not compile.
+
+__device__ inline u32 bits_of(float x) { return __float_as_uint(x); }
+__device__ inline float float_of(u32 bits) { return __uint_as_float(bits); }
+
+// Good to two units in the last place.
+__device__ inline float fast_exp(float x) { return __expf(x); }
+__device__ inline float fast_divide(float a, float b) { return __fdividef(a, b); }
+
+#if PRECISION != F32
+
+// To the nearest, ties to even: `low` in the lower half.
+__device__ inline u32 pack_bf16(float low, float high) {
+    u32 packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+
+// To ten bits of mantissa, to the nearest, ties away from zero: as tensor cores want an f32.
+__device__ inline u32 round_tf32(u32 bits) {
+    u32 rounded;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
+    return rounded;
+}
+
+// c += a * b for a warp: a is 16 x 16 (bf16) or 16 x 8 (tf32), b has 8 columns; each thread holds its part.
+__device__ inline void multiply_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ inline void multiply_tf32(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ inline u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+
+// Four 8x8 matrices of 16 bits from shared memory: thread t of a warp names row t % 8 of matrix t / 8, and gets of matrix i
+// the two elements 2 (t % 4) of row t / 4 (transposed: of column t / 4).
+__device__ inline void load_matrices(u32 (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row)));
+}
+__device__ inline void load_matrices_transposed(u32 (&r)[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row)));
+}
+
+#endif
+
+// Copies 16 bytes to shared memory, or zeros where `inside` is false, on its own; `copies_wait<N>` returns when all but the
+// last N groups that `copies_commit` closed are there (for the thread that asked; a barrier tells the others).
+#if __CUDA_ARCH__ >= 800
+__device__ inline void copy_async(void* to, const void* from, bool inside) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
+                 "r"(inside ? 16 : 0)
+                 : "memory");
+}
+__device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> __device__ inline void copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+#else
+__device__ inline void copy_async(void* to, const void* from, bool inside) {
+    *(uint4*)to = inside ? *(const uint4*)from : make_uint4(0, 0, 0, 0);
+}
+__device__ inline void copies_commit() {}
+template <int N> __device__ inline void copies_wait() {}
+#endif

@@ -1,0 +1,57 @@
+// Linear layers on one vector an image: a network's head, and the 1x1 convolutions of squeeze-excite. All in f32; weights
+// [cin, cout]. A block is 32 outputs by 8 shares of the sum.
+
+// Adds the 8 rows of a block of 32 x 8 threads; those of its first row then hold the sums.
+__device__ inline float add_8_rows(float value, float* shared) {
+    const u32 slot = threadIdx.y * 32 + threadIdx.x;
+    shared[slot] = value;
+    __syncthreads();
+    for (u32 half = 4; half > 0; half /= 2) {
+        if (threadIdx.y < half) shared[slot] += shared[slot + half * 32];
+        __syncthreads();
+    }
+    return shared[threadIdx.x];
+}
+
+// y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]); an image is a row of the grid
+KERNEL(linear_forward, (const float* x, const float* w, const float* bias, float* y, u32 cin, u32 cout, int kind)) {
+    __shared__ float shared[THREADS];
+    const u32 o = blockIdx.x * 32 + threadIdx.x, column = at_most(o, cout - 1);
+    x += blockIdx.y * cin;
+    float sum = 0.0f;
+#pragma unroll 4
+    for (u32 c = threadIdx.y; c < cin; c += 8) sum += x[c] * w[c * cout + column];
+    sum = add_8_rows(sum, shared);
+    if (threadIdx.y == 0 && o < cout) y[blockIdx.y * cout + o] = activate(kind, bias ? sum + bias[o] : sum);
+}
+
+// dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]; a thread's share are every 32nd o, so that neighbours read side by side
+KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 cin, u32 cout, int add)) {
+    __shared__ float shared[THREADS];
+    const u32 c = blockIdx.x * 8 + threadIdx.y, row = at_most(c, cin - 1) * cout;
+    dy += blockIdx.y * cout;
+    float sum = 0.0f;
+#pragma unroll 4
+    for (u32 o = threadIdx.x; o < cout; o += 32) sum += dy[o] * w[row + o];
+    const u32 slot = threadIdx.y * 32 + threadIdx.x;
+    shared[slot] = sum;
+    __syncthreads();
+    for (u32 half = 16; half > 0; half /= 2) {
+        if (threadIdx.x < half) shared[slot] += shared[slot + half];
+        __syncthreads();
+    }
+    if (threadIdx.x != 0 || c >= cin) return;
+    float* to = dx + blockIdx.y * cin + c;
+    *to = add ? *to + shared[slot] : shared[slot];
+}
+
+// dw[c, o] = sum over images of x[n, c] * dy[n, o]; row cin, where there is a bias, has its gradient. One thread an element.
+KERNEL(linear_backward_weight, (const float* x, const float* dy, float* dw, float* db, u32 n, u32 cin, u32 cout)) {
+    u32 i = element();
+    if (i >= (cin + (db ? 1 : 0)) * cout) return;
+    u32 c = i / cout, o = i % cout;
+    float sum = 0.0f;
+#pragma unroll 4
+    for (u32 image = 0; image < n; image++) sum += (c < cin ? x[image * cin + c] : 1.0f) * dy[image * cout + o];
+    *(c < cin ? dw + i : db + o) = sum;
+}

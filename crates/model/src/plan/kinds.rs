@@ -1,0 +1,118 @@
+//! How each value lies in memory where not all are f32.
+
+use kernels::Window;
+
+use super::steps::Readers;
+use crate::graph::{Graph, NodeId, Op};
+
+/// An element in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Four bytes.
+    #[default]
+    F32,
+    /// Two bytes: the upper half of an f32.
+    Bf16,
+}
+
+impl Kind {
+    /// Words of four bytes that so many elements fill.
+    pub fn words(self, elements: usize) -> usize {
+        match self {
+            Kind::F32 => elements,
+            Kind::Bf16 => elements.div_ceil(2),
+        }
+    }
+}
+
+/// The kind of every node's value and gradient where feature maps are of kind `features`. What is small or ends in a loss
+/// stays f32: vectors (one value a channel, of squeeze-excite and of heads), and class maps, which no convolution reads.
+pub(super) fn kinds(graph: &Graph, features: Kind, readers: &Readers) -> Vec<Kind> {
+    if features == Kind::F32 {
+        return vec![Kind::F32; graph.nodes.len()];
+    }
+    let vectors = vectors(graph);
+    let maps = maps(graph, readers, &vectors);
+    let f32 = vectors
+        .iter()
+        .zip(&maps)
+        .map(|(vector, map)| *vector || *map);
+    f32.map(|f32| if f32 { Kind::F32 } else { features })
+        .collect()
+}
+
+/// What an average over all pixels gives, and what is made from such alone without a window.
+fn vectors(graph: &Graph) -> Vec<bool> {
+    let mut vectors = vec![false; graph.nodes.len()];
+    for id in graph.ids() {
+        let node = graph.node(id);
+        vectors[id.index()] = match node.op {
+            Op::Input { .. } => false,
+            Op::GlobalAvgPool | Op::Linear { .. } => true,
+            Op::Conv2d { window, .. } => window == Window::POINT && all(&vectors, &node.inputs),
+            Op::Depthwise { .. } | Op::ConvTranspose2x2 { .. } | Op::Upsample2x { .. } => false,
+            Op::MaxPool { .. } | Op::Crop { .. } => false,
+            _ => all(&vectors, &node.inputs),
+        };
+    }
+    vectors
+}
+
+/// Convolutions that neither a convolution nor a norm reads, directly or through others, and what is made from their values
+/// alone. Where one is joined with a feature map it is one itself.
+fn maps(graph: &Graph, readers: &Readers, vectors: &[bool]) -> Vec<bool> {
+    let mut maps = vec![false; graph.nodes.len()];
+    let feeds = feeds_features(graph, readers);
+    let mut spoiled = vec![false; graph.nodes.len()];
+    loop {
+        for id in graph.ids() {
+            let node = graph.node(id);
+            let starts = matches!(node.op, Op::Conv2d { .. });
+            let follows = node
+                .inputs
+                .iter()
+                .all(|x| maps[x.index()] || vectors[x.index()]);
+            maps[id.index()] = !vectors[id.index()]
+                && !feeds[id.index()]
+                && !spoiled[id.index()]
+                && !node.inputs.is_empty()
+                && (starts || follows);
+        }
+        let mut again = false;
+        for id in graph
+            .ids()
+            .filter(|id| !maps[id.index()] && !vectors[id.index()])
+        {
+            for x in &graph.node(id).inputs {
+                again |= maps[x.index()] && !std::mem::replace(&mut spoiled[x.index()], true);
+            }
+        }
+        if !again {
+            return maps;
+        }
+    }
+}
+
+/// Whether a convolution or norm reads a value, directly or through nodes that have no parameters.
+fn feeds_features(graph: &Graph, readers: &Readers) -> Vec<bool> {
+    let mut feeds = vec![false; graph.nodes.len()];
+    for id in graph.ids().rev().filter(|id| readers.are_any(*id)) {
+        let node = graph.node(id);
+        let features = matches!(
+            node.op,
+            Op::Conv2d { .. }
+                | Op::Depthwise { .. }
+                | Op::ConvTranspose2x2 { .. }
+                | Op::BatchNorm { .. }
+        );
+        let passes = feeds[id.index()] && !matches!(node.op, Op::GlobalAvgPool | Op::Linear { .. });
+        if features || passes {
+            node.inputs.iter().for_each(|x| feeds[x.index()] = true);
+        }
+    }
+    feeds
+}
+
+fn all(marked: &[bool], nodes: &[NodeId]) -> bool {
+    !nodes.is_empty() && nodes.iter().all(|id| marked[id.index()])
+}

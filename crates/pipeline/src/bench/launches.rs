@@ -1,0 +1,69 @@
+//! Where a training step's time goes on a GPU: every kernel that it launches, timed within the step.
+
+use anyhow::{Context as _, Result};
+use model::engine::cuda::{CudaEngine, LaunchTime};
+use model::engine::{Device, Images};
+use model::graph::{Graph, Hwc};
+use model::store::ParamStore;
+use serde::Serialize;
+
+use super::Workload;
+use super::network::random_batch;
+
+/// Launches of one kernel for operations of one kind and shape.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Kernel.
+    pub kernel: String,
+    /// The operation whose step it is a part of, with the shape of its value.
+    pub operation: String,
+    /// How many of them a step has.
+    pub count: usize,
+    /// Seconds of all of them.
+    pub seconds: f64,
+}
+
+/// Times every launch of a training step, the costliest first; empty where the device has no clock.
+///
+/// # Errors
+/// As [`Workload::graph`], or what the engine returns.
+pub fn time_launches(work: &Workload) -> Result<Vec<Row>> {
+    debug_assert_eq!(work.device, Device::Cuda);
+    let graph = std::sync::Arc::new(work.graph()?);
+    let logits = graph
+        .output("logits")
+        .context("the network has no output `logits`")?;
+    let mut engine = CudaEngine::new(graph.clone(), work.precision)?;
+    let batch = random_batch(work);
+    let images = Images {
+        data: &batch.images,
+        shape: batch.shape,
+    };
+    let params = ParamStore::initialized(&graph, 0);
+    let launches = engine.time_launches(&params, images, &[logits], work.repeats)?;
+    rows(&graph, work.size, &launches)
+}
+
+fn rows(graph: &Graph, size: usize, launches: &[LaunchTime]) -> Result<Vec<Row>> {
+    let shapes = graph.shapes(size, size)?;
+    let mut rows: Vec<Row> = vec![];
+    for launch in launches {
+        let Hwc { h, w, c } = shapes[launch.node.index()];
+        let operation = format!("{} {h}x{w}x{c}", graph.node(launch.node).op.label());
+        let same = |row: &&mut Row| row.kernel == launch.kernel && row.operation == operation;
+        match rows.iter_mut().find(same) {
+            Some(row) => {
+                row.count += 1;
+                row.seconds += launch.seconds;
+            }
+            None => rows.push(Row {
+                kernel: launch.kernel.into(),
+                operation,
+                count: 1,
+                seconds: launch.seconds,
+            }),
+        }
+    }
+    rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok(rows)
+}
