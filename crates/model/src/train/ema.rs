@@ -25,11 +25,17 @@ impl Ema {
         }
     }
 
-    /// Takes in the values after a step. The decay warms up as `min(decay, (1 + t) / (10 + t))` after `t` updates
-    /// (TensorFlow's `ExponentialMovingAverage`), so that the first, random weights are soon forgotten.
-    pub fn update(&mut self, values: &ParamStore) {
+    /// What the next update takes of the new values: `average += share · (value − average)`. The decay warms up as
+    /// `min(decay, (1 + t) / (10 + t))` after `t` updates (TensorFlow's `ExponentialMovingAverage`), so that the first,
+    /// random weights are soon forgotten.
+    pub fn share(&self) -> f32 {
         let t = self.updates as f64;
-        let share = (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32;
+        (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32
+    }
+
+    /// Takes in the values after a step.
+    pub fn update(&mut self, values: &ParamStore) {
+        let share = self.share();
         for group in Group::ALL {
             let average = self.average.group_mut(group).iter_mut();
             average

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod map_loss;
 pub mod monitor;
 pub mod optimizer;
+pub mod resident;
 pub mod schedule;
 pub mod stopping;
 pub mod task;
@@ -34,4 +35,5 @@ pub use event::{
     Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
 };
 pub use fit::{Job, Outcome, Stopped, fit};
+pub use tally::hits;
 pub use task::Task;

@@ -301,6 +301,18 @@ impl Optimizer {
             })
     }
 
+    /// A group's moment, in the order of [`Optimizer::state`]'s names; the CUDA engine's first and second are 0 and 1.
+    pub fn moment(&self, group: Group, index: usize) -> Option<&[f32]> {
+        let moment = self.moments.get(group as usize)?.get(index)?;
+        Some(moment.as_slice())
+    }
+
+    /// The same, to be written from a device that made steps.
+    pub fn moment_mut(&mut self, group: Group, index: usize) -> Option<&mut [f32]> {
+        let moment = self.moments.get_mut(group as usize)?.get_mut(index)?;
+        Some(moment.as_mut_slice())
+    }
+
     /// Goes on from saved moments; `find` gives a buffer by the name that [`Optimizer::state`] gave it.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ pub(super) fn images(batch: &Batch) -> Images<'_> {
 }
 
 /// Rows whose highest score (the first, if several) is the label's.
-pub(super) fn hits(logits: &[f32], classes: usize, labels: &[usize]) -> usize {
+pub fn hits(logits: &[f32], classes: usize, labels: &[usize]) -> usize {
     let best =
         |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     logits

@@ -13,6 +13,10 @@
 pub mod driver;
 pub mod kernels;
 pub mod layout;
+pub mod loss;
+pub mod recipe;
+pub mod step;
+pub mod update;
 
 mod check;
 mod conv;

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::{Logits, Loss, LossError, log_odds};
 
-pub use truth::Masks;
-pub(super) use truth::Truth;
+pub use truth::{Masks, Truth};
 
 /// Class map before softmax, `[n, h, w, classes]`.
 pub type ClassMap<T> = Tensor<(usize, usize, usize, usize), f32, Cpu, T>;
@@ -124,13 +123,8 @@ impl MapObjective {
         masks: &Masks<'_>,
     ) -> Result<Option<Loss<T>>, LossError> {
         let (n, h, w, classes) = *map.shape();
-        let truth = Truth::new(masks, (n, h, w), self.ignore)?;
+        let truth = self.truth(masks, (n, h, w), classes)?;
         let x = map.try_reshape_like(&(n * h * w, classes))?;
-        if self.loss.is_multiclass() {
-            truth.check_labels(classes)?;
-        } else {
-            truth.check_marks()?;
-        }
         let class = self.marked_class(classes)?;
         if truth.count == 0 || !self.is_on() {
             return Ok(None);
@@ -140,6 +134,24 @@ impl MapObjective {
         }
         let z = log_odds(x, class)?.try_reshape_like(&(n * h, w))?;
         Ok(Some(self.on_log_odds(z, &truth)?))
+    }
+
+    /// What masks say at the size `(n, h, w)` of a map, as [`MapObjective::loss`] takes it.
+    ///
+    /// # Errors
+    /// As [`MapObjective::loss`], but for a class that does not exist.
+    pub fn truth(
+        &self,
+        masks: &Masks<'_>,
+        size: (usize, usize, usize),
+        classes: usize,
+    ) -> Result<Truth, LossError> {
+        let truth = Truth::new(masks, size, self.ignore)?;
+        match self.loss.is_multiclass() {
+            true => truth.check_labels(classes)?,
+            false => truth.check_marks()?,
+        }
+        Ok(truth)
     }
 
     /// Mean of the losses of several maps against the same masks (deep supervision); as [`MapObjective::loss`] for

@@ -17,18 +17,19 @@ pub struct Masks<'a> {
     pub size: (usize, usize),
 }
 
-/// The masks as factors of sums.
-pub(in crate::train) struct Truth {
+/// The masks as factors of sums, a value a pixel of the map.
+#[derive(Clone, Debug)]
+pub struct Truth {
     /// Rows and columns of all images below one another.
     pub(super) shape: (usize, usize),
     /// The mask's value; 0 where it is unknown.
-    pub(in crate::train) values: Vec<f32>,
+    pub values: Vec<f32>,
     /// Whether it is known.
     pub(in crate::train) known: Vec<bool>,
     /// The pixel's weight; 0 where its truth is unknown.
-    pub(super) weights: Vec<f32>,
+    pub weights: Vec<f32>,
     /// How many are known.
-    pub(super) count: usize,
+    pub count: usize,
 }
 
 impl Truth {

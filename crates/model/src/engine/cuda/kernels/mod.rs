@@ -6,7 +6,7 @@ use ::kernels::Precision;
 const INTRINSICS: &str = include_str!("intrinsics.cu");
 
 /// Files in the order in which they are joined: what is shared comes before what uses it.
-const FILES: [&str; 10] = [
+const FILES: [&str; 14] = [
     include_str!("values.cu"),
     include_str!("elementwise.cu"),
     include_str!("reduce.cu"),
@@ -17,6 +17,10 @@ const FILES: [&str; 10] = [
     include_str!("gemm.cu"),
     include_str!("conv.cu"),
     include_str!("conv_transpose.cu"),
+    include_str!("step.cu"),
+    include_str!("class_loss.cu"),
+    include_str!("map_loss.cu"),
+    include_str!("optimizer.cu"),
 ];
 
 /// The whole program.

@@ -1,0 +1,130 @@
+// What a training step is told (Controls) and what it tells (Results), and sums over blocks. class_loss.cu, map_loss.cu and
+// optimizer.cu build on it: everything in a step that is not the network.
+//
+// A step is recorded once and replayed, so nothing that changes from step to step is an argument of a launch: it lies in
+// the controls, which the host writes before each step. Launches do not depend on a batch's content either: a map without
+// a known pixel has a share of 0 in its controls, and then its loss and its gradient are 0.
+
+namespace training {
+
+// A step's numbers. Mirrors `Controls` on the host.
+struct Controls {
+    double clip_norm;         // norm above which all gradients are scaled down; 0 for never
+    float rate;               // learning rate
+    float penalty;            // factor of the L2 penalty in the gradient; Decayed only
+    float shrinkage;          // learning rate times weight decay, apart from the gradient; Decayed only
+    float epsilon;
+    float keep1, take1;       // Adam: beta1, 1 - beta1; SGD and RMSprop: momentum, not used
+    float keep2, take2;       // Adam: beta2, 1 - beta2; RMSprop: alpha, 1 - alpha
+    float correction1;        // Adam: 1 / (1 - beta1^t)
+    float correction2;        // Adam: 1 / (1 - beta2^t)
+    u32 nesterov;             // SGD: whether it looks ahead
+    float ema_share;          // average += share * (value - average)
+    float smoothing;          // share of a label that is spread over all classes
+    float map_weight;         // factor of the maps' mean loss in the whole
+    float entropy, overlap;   // map losses: 1 where the loss has this term, else 0
+    float marked, unmarked;   // on one class: factors of the entropy of marked pixels and of the others
+    float gamma;              // on one class: power of 1 - p in the entropy; 0 for none
+    float false_positives;    // on one class: their factor in the overlap's denominator
+    float false_negatives;
+    u32 unused;
+};
+static_assert(sizeof(Controls) == 96, "Controls are laid out as on the host");
+
+// A map's numbers; one after the other behind the controls.
+struct MapControls {
+    float mean;   // 1 / known pixels; 0 where there is none
+    float share;  // 1 / maps with a known pixel; 0 if this one has none
+};
+static_assert(sizeof(MapControls) == 8, "MapControls are laid out as on the host");
+
+__device__ inline MapControls map_controls(const Controls* controls, u32 map) {
+    return ((const MapControls*)(controls + 1))[map];
+}
+
+// What a step gave. Mirrors `Results` on the host. Each map's loss lies behind it.
+struct Results {
+    double norm;       // of all gradients together, before clipping
+    float class_loss;  // 0 where there is none
+    float map_loss;    // mean over the maps that have a known pixel; 0 where none has
+    float loss;        // class_loss + map_weight * map_loss
+    float scale;       // what the gradients were multiplied by; 1 where nothing was clipped
+    u32 hits;          // rows of the class scores whose first highest is the label's
+    u32 maps;          // how many maps have a known pixel
+    u32 applied;       // 1 if weights, moments and averages were changed, 0 if loss or norm are no finite numbers
+    u32 unused;
+};
+static_assert(sizeof(Results) == 40, "Results are laid out as on the host");
+
+__device__ inline float* map_losses(Results* results) { return (float*)(results + 1); }
+
+// A product that is rounded before anything is added to it. Compilers else fuse the two where the machine can, and the
+// update rules would differ from the host's in their last bits.
+#ifdef __CUDA_ARCH__
+__device__ inline float product(float a, float b) { return __fmul_rn(a, b); }
+#else
+__attribute__((noinline)) static float product(float a, float b) { return a * b; }
+#endif
+
+// The sum of the block's values, for every thread, in an order that does not depend on when they run; `shared` holds
+// THREADS doubles. All threads must call it.
+__device__ inline double block_sum(double value, double* shared) {
+    shared[threadIdx.x] = value;
+    __syncthreads();
+    for (u32 half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        __syncthreads();
+    }
+    double sum = shared[0];
+    __syncthreads();  // the next sum writes there
+    return sum;
+}
+
+// out[t] = sum of the threads' sums[t]; `shared` holds TERMS * THREADS floats. All threads must call it.
+template <int TERMS>
+__device__ inline void chunk_sums(const float (&sums)[TERMS], float* out, float* shared) {
+    for (int t = 0; t < TERMS; t++) shared[t * THREADS + threadIdx.x] = sums[t];
+    __syncthreads();
+    for (u32 half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half)
+            for (int t = 0; t < TERMS; t++)
+                shared[t * THREADS + threadIdx.x] += shared[t * THREADS + threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x < TERMS) out[threadIdx.x] = shared[threadIdx.x * THREADS];
+}
+
+// Terms that one round of `finish_sums` adds up, beside as many lanes of chunks.
+const u32 LANES = 16;
+
+// totals[t] = sum over chunks of partials[chunk][t], in double; `shared` holds THREADS doubles, `totals` lies in shared
+// memory too. All threads must call it.
+template <int TERMS>
+__device__ inline void finish_sums(const float* partials, u32 chunks, double* totals, double* shared) {
+    static_assert(TERMS <= LANES && LANES * LANES == THREADS, "a thread has one term and one lane");
+    u32 term = threadIdx.x % LANES;
+    double sum = 0.0;
+    if (term < TERMS)
+        for (u32 chunk = threadIdx.x / LANES; chunk < chunks; chunk += LANES) sum += partials[chunk * TERMS + term];
+    shared[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x < TERMS) {
+        double total = 0.0;
+        for (u32 lane = 0; lane < LANES; lane++) total += shared[lane * LANES + threadIdx.x];
+        totals[threadIdx.x] = total;
+    }
+    __syncthreads();
+}
+
+// Elements of a chunk of this block.
+struct Chunk {
+    u32 begin, end;
+};
+
+__device__ inline Chunk chunk_of(u32 number, u32 per_chunk, u32 len) {
+    u32 begin = number * per_chunk;
+    u32 end = begin + per_chunk;
+    return {begin < len ? begin : len, end < len ? end : len};
+}
+
+}  // namespace training

@@ -1,0 +1,291 @@
+//! What a step is told and what it tells: two small places in a device's memory, which the host writes before a step and
+//! reads after it.
+//!
+//! A step's launches are the same every time (see [`super::loss`] and [`super::update`]), so that they can be recorded
+//! once and replayed: learning rate, bias corrections and what a batch's masks know lie in the controls.
+
+use super::driver::{Address, Arg, DeviceError, Driver, Launch};
+use super::recipe::{MapTerm, Recipe, Terms, Update};
+use crate::graph::NodeId;
+
+/// The two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// [`controls_len`] values, aligned to 16 bytes: what [`Recipe::controls`] gave.
+    pub controls: Address,
+    /// [`results_len`] values, aligned to 16 bytes: what [`Results::read`] takes.
+    pub results: Address,
+}
+
+/// Values of the controls of a recipe with so many maps.
+pub fn controls_len(maps: usize) -> usize {
+    Controls::LEN + 2 * maps
+}
+
+/// Values of the results of a recipe with so many maps.
+pub fn results_len(maps: usize) -> usize {
+    Results::LEN + maps
+}
+
+/// What changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<'a> {
+    /// Number of the step, from 1.
+    pub number: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// `average += share · (value − average)`.
+    pub ema_share: f32,
+    /// For each map, how many of the batch's pixels are known at its size. A map that is not here has none.
+    pub known: &'a [usize],
+}
+
+impl Recipe {
+    /// How many maps are taught.
+    pub fn maps(&self) -> usize {
+        self.map.map_or(0, |term| term.maps)
+    }
+
+    /// The controls of a step, [`controls_len`] values, ready to be uploaded. Some are whole numbers whose bits an f32
+    /// carries: they must be copied, not computed with.
+    pub fn controls(&self, step: &Step<'_>) -> Vec<f32> {
+        let controls = Controls {
+            clip_norm: self.clip_norm,
+            ema_share: step.ema_share,
+            smoothing: self.class.map_or(0.0, |term| term.label_smoothing),
+            map_weight: self.map.map_or(0.0, |term| term.weight),
+            terms: self.map.map_or(Terms::default(), |term| term.kind.terms()),
+            ..self.update.controls(step)
+        };
+        let mut words = controls.words().to_vec();
+        if let Some(term) = self.map {
+            words.extend(map_words(&term, step.known));
+        }
+        words
+    }
+}
+
+/// Mean and share of each map.
+fn map_words(term: &MapTerm, known: &[usize]) -> impl Iterator<Item = f32> {
+    let count = |i| known.get(i).copied().unwrap_or(0);
+    let with = (0..term.maps).filter(|i| count(*i) > 0).count();
+    (0..term.maps).flat_map(move |i| match count(i) {
+        0 => [0.0, 0.0],
+        pixels => [1.0 / pixels as f32, 1.0 / with as f32],
+    })
+}
+
+/// The kernels' `Controls`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Controls {
+    clip_norm: f64,
+    rate: f32,
+    penalty: f32,
+    shrinkage: f32,
+    epsilon: f32,
+    keep: [f32; 2],
+    take: [f32; 2],
+    correction: [f32; 2],
+    nesterov: bool,
+    ema_share: f32,
+    smoothing: f32,
+    map_weight: f32,
+    terms: Terms,
+}
+
+impl Controls {
+    /// The kernels assert the same size of theirs.
+    const LEN: usize = 24;
+
+    /// In the order of the kernels' struct.
+    fn words(&self) -> [f32; Self::LEN] {
+        let [low, high] = halves(self.clip_norm);
+        let t = self.terms;
+        [
+            low,
+            high,
+            self.rate,
+            self.penalty,
+            self.shrinkage,
+            self.epsilon,
+            self.keep[0],
+            self.take[0],
+            self.keep[1],
+            self.take[1],
+            self.correction[0],
+            self.correction[1],
+            f32::from_bits(self.nesterov.into()),
+            self.ema_share,
+            self.smoothing,
+            self.map_weight,
+            t.entropy,
+            t.overlap,
+            t.marked,
+            t.unmarked,
+            t.gamma,
+            t.false_positives,
+            t.false_negatives,
+            0.0,
+        ]
+    }
+}
+
+impl Update {
+    /// The rule's numbers, each rounded to f32 where dfdx rounds it.
+    fn controls(&self, step: &Step<'_>) -> Controls {
+        let rate = Controls {
+            rate: step.lr as f32,
+            ..Controls::default()
+        };
+        match *self {
+            Update::Adam {
+                betas,
+                eps,
+                weight_decay,
+            } => Controls {
+                penalty: weight_decay as f32,
+                ..adam(rate, betas, eps, step.number)
+            },
+            Update::AdamW {
+                betas,
+                eps,
+                weight_decay,
+            } => Controls {
+                shrinkage: (weight_decay * step.lr) as f32,
+                ..adam(rate, betas, eps, step.number)
+            },
+            Update::Sgd {
+                momentum,
+                nesterov,
+                weight_decay,
+            } => Controls {
+                penalty: weight_decay as f32,
+                keep: [momentum as f32, 0.0],
+                nesterov,
+                ..rate
+            },
+            Update::RmsProp {
+                alpha,
+                eps,
+                momentum,
+                weight_decay,
+            } => Controls {
+                penalty: weight_decay as f32,
+                epsilon: eps as f32,
+                keep: [momentum as f32, alpha as f32],
+                take: [0.0, 1.0 - alpha as f32],
+                ..rate
+            },
+        }
+    }
+}
+
+fn adam(rate: Controls, betas: [f64; 2], eps: f64, step: u64) -> Controls {
+    let t = i32::try_from(step).unwrap_or(i32::MAX);
+    let keep = betas.map(|beta| beta as f32);
+    Controls {
+        epsilon: eps as f32,
+        keep,
+        take: keep.map(|beta| 1.0 - beta),
+        correction: keep.map(|beta| (1.0 - beta.powi(t)).recip()),
+        ..rate
+    }
+}
+
+/// What a step gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Results {
+    /// Norm of all gradients together before clipping.
+    pub norm: f64,
+    /// 0 where the recipe has no class loss.
+    pub class_loss: f32,
+    /// Mean over the maps with a known pixel, without the recipe's weight; `None` where no map has one.
+    pub map_loss: Option<f32>,
+    /// The whole: class loss plus the weighted map loss.
+    pub loss: f32,
+    /// What the gradients were multiplied by in the update; 1 where they were not clipped.
+    pub scale: f32,
+    /// Rows whose highest score (the first, if several) is the label's.
+    pub hits: u32,
+    /// Whether weights, moments and averages were changed: not where loss or norm are no finite numbers.
+    pub applied: bool,
+}
+
+impl Results {
+    /// The kernels assert the same size of theirs.
+    const LEN: usize = 10;
+
+    /// From what lies at [`Board::results`]; `None` if that is too short.
+    pub fn read(words: &[f32]) -> Option<Self> {
+        let (words, _) = words.split_first_chunk::<{ Self::LEN }>()?;
+        let [low, high, class_loss, map_loss, loss, scale, ..] = *words;
+        let count = |i: usize| words[i].to_bits();
+        Some(Results {
+            norm: whole([low, high]),
+            class_loss,
+            map_loss: (count(7) > 0).then_some(map_loss),
+            loss,
+            scale,
+            hits: count(6),
+            applied: count(8) != 0,
+        })
+    }
+}
+
+/// A double's bits in two values, the lower half first.
+fn halves(v: f64) -> [f32; 2] {
+    let bits = v.to_bits();
+    [bits as u32, (bits >> 32) as u32].map(f32::from_bits)
+}
+
+/// The other way.
+fn whole([low, high]: [f32; 2]) -> f64 {
+    f64::from_bits(u64::from(high.to_bits()) << 32 | u64::from(low.to_bits()))
+}
+
+/// Launches a kernel of blocks of 256 threads along x. It is a part of no node's step, and counts as the input's, which has
+/// no launches of its own.
+pub(super) fn launch(
+    driver: &mut dyn Driver,
+    kernel: &'static str,
+    [x, y]: [usize; 2],
+    args: &[Arg],
+) -> Result<(), DeviceError> {
+    // Too many blocks stay too many, and the launch's own check says so.
+    let blocks = |n| u32::try_from(n).unwrap_or(u32::MAX);
+    driver.launch(&Launch {
+        kernel,
+        grid: [blocks(x), blocks(y), 1],
+        block: [Launch::THREADS, 1],
+        args,
+        node: NodeId(0),
+    })
+}
+
+/// How `len` elements are cut in chunks of a block each: at least `least` elements, at most `most` chunks, and by `len`
+/// alone. `least` is a multiple of `step`, and so is a chunk.
+pub(super) fn chunk_len(len: usize, least: usize, most: usize, step: usize) -> usize {
+    len.div_ceil(most).next_multiple_of(step).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_few_and_cover_everything() {
+        for len in [0, 1, 4095, 4096, 4097, 1 << 20, (1 << 31) - 1] {
+            let per_chunk = chunk_len(len, 4096, 1024, 1024);
+            assert!(per_chunk >= 4096 && per_chunk.is_multiple_of(1024));
+            assert!(len.div_ceil(per_chunk) <= 1024, "{len}");
+        }
+    }
+
+    #[test]
+    fn doubles_come_back() {
+        for v in [0.0, -1.5, 1e300, f64::MIN_POSITIVE] {
+            assert_eq!(whole(halves(v)), v);
+        }
+        assert!(whole(halves(f64::NAN)).is_nan());
+    }
+}
