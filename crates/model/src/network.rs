@@ -11,7 +11,7 @@ use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFr
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Device, Engine, EngineError, Images, Precision, Value};
+use crate::engine::{Device, Engine, EngineError, Images, Precision, Resident, Value};
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
@@ -246,8 +246,13 @@ impl Network {
         Ok(())
     }
 
+    /// What the engine's own training is asked, where it has one.
+    pub(crate) fn resident<R>(&self, ask: impl FnOnce(&mut dyn Resident) -> R) -> Option<R> {
+        lock(&self.trunk).engine.resident().map(ask)
+    }
+
     /// The values behind `heads`: scores first, then the final map, then the others.
-    fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
+    pub(crate) fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
         let mut ids = Vec::new();
         if heads.logits() {
             ids.push(self.output("logits")?);

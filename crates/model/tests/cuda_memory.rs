@@ -15,7 +15,7 @@ use model::engine::cuda::driver::{Address, DeviceError, Driver, Dry, Launch, Rec
 use model::engine::cuda::layout::Layout;
 use model::engine::{Engine, EngineError, Images};
 use model::graph::{Graph, NodeId};
-use model::plan::{Mode, Plan};
+use model::plan::{Kind, Mode, Plan};
 use model::store::{Group, ParamMap, ParamStore};
 
 fn spec(encoder: &str, decoder: &str) -> ModelSpec {
@@ -44,7 +44,7 @@ fn layout(
     size: usize,
 ) -> Result<(Plan, Layout), DeviceError> {
     let plan = Plan::new(graph, mode, n, size, size, &outputs(graph)).unwrap();
-    let layout = Layout::new(graph, &Arc::new(ParamMap::new(graph)), &plan)?;
+    let layout = Layout::new(graph, &Arc::new(ParamMap::new(graph)), &plan, 0)?;
     Ok((plan, layout))
 }
 
@@ -132,6 +132,27 @@ fn every_network_launches_within_the_limits() {
                 "{}: {rest} bytes beside the plan's",
                 spec.label()
             );
+        }
+    }
+}
+
+/// An epoch's last batch is smaller, and trains where the others did.
+#[test]
+fn a_smaller_batch_needs_no_more_memory() {
+    let graph = Arc::new(build(&spec("efficientnet_b1", "unetpp")).unwrap());
+    let map = Arc::new(ParamMap::new(&graph));
+    for (precision, kind) in [(Precision::F32, Kind::F32), (Precision::Bf16, Kind::Bf16)] {
+        for size in [64, 96] {
+            let needs = |n: usize| {
+                let mode = Mode::Train;
+                let plan =
+                    Plan::with_features(&graph, kind, mode, (n, size, size), &outputs(&graph));
+                let plan = plan.unwrap().with_precision(precision);
+                Layout::new(&graph, &map, &plan, 0).unwrap().len
+            };
+            let needed: Vec<usize> = (1..=24).map(needs).collect();
+            let falls: Vec<_> = needed.windows(2).filter(|pair| pair[1] < pair[0]).collect();
+            assert!(falls.is_empty(), "{falls:?}");
         }
     }
 }

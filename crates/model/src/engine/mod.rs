@@ -4,12 +4,15 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod recipe;
+pub mod resident;
 
 mod device;
 
 pub use device::{Choice, Device};
 use kernels::Nhwc;
 pub use kernels::Precision;
+pub use resident::Resident;
 
 use crate::graph::{Graph, NodeId, ShapeError};
 use crate::store::ParamStore;
@@ -129,4 +132,9 @@ pub trait Engine: Send {
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
     ) -> Result<(), EngineError>;
+
+    /// Training that stays on the engine's device, where it has one of its own.
+    fn resident(&mut self) -> Option<&mut dyn Resident> {
+        None
+    }
 }

@@ -45,6 +45,16 @@ impl Ema {
         self.updates += 1;
     }
 
+    /// Counts an update that a device makes; its average comes with [`Ema::set_average`].
+    pub fn count(&mut self) {
+        self.updates += 1;
+    }
+
+    /// What a device has made of it.
+    pub fn set_average(&mut self, average: ParamStore) {
+        self.average = average;
+    }
+
     /// The average.
     pub fn average(&self) -> &ParamStore {
         &self.average

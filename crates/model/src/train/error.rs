@@ -96,6 +96,9 @@ pub enum TrainError {
         /// What differs.
         problem: String,
     },
+    /// The device on which training stays failed between two batches.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Balanced weights cannot be made, or moments do not fit in memory.
     #[error(transparent)]
     Setup(#[from] LossError),

@@ -135,11 +135,19 @@ impl ClassObjective {
         labels: &[usize],
     ) -> Result<Loss<T>, LossError> {
         let (n, classes) = *logits.shape();
-        check(labels, n, classes, self.weights.as_deref())?;
+        self.check(labels, n, classes)?;
         match self.loss {
             ClassLoss::CrossEntropy => self.cross_entropy(logits, labels),
             ClassLoss::SoftmaxBce => self.softmax_bce(logits, labels),
         }
+    }
+
+    /// Whether labels and weights fit the scores of `n` images.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, labels: &[usize], n: usize, classes: usize) -> Result<(), LossError> {
+        check(labels, n, classes, self.weights.as_deref())
     }
 
     /// PyTorch's `cross_entropy(weight, label_smoothing)`: minus the sum over images of

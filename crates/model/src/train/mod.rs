@@ -5,7 +5,8 @@
 //! settings, the first weights and the batches: dropout is drawn from (seed, step), all sums have a fixed order, and
 //! a run that is killed at any moment resumes from its last epoch to the same bits.
 //!
-//! The losses are dfdx's tensor operations, the steps dfdx's update rules on the network's flat parameters.
+//! The losses are dfdx's tensor operations, the steps dfdx's update rules on the network's flat parameters; a GPU computes
+//! both itself ([`resident`]), to dfdx's figures.
 
 pub mod clip;
 pub mod ema;
@@ -23,6 +24,7 @@ mod error;
 mod event;
 mod fit;
 mod map_dice;
+mod on_device;
 mod resume;
 mod run;
 mod step;

@@ -4,7 +4,7 @@ use super::TrainConfig;
 use super::loss::{ClassLoss, ClassObjective, LossError};
 use super::map_loss::{MapLoss, MapObjective};
 use super::optimizer::OptimizerConfig;
-use crate::engine::cuda::recipe::{ClassKind, ClassTerm, MapKind, MapTerm, Recipe, Update};
+use crate::engine::recipe::{ClassKind, ClassTerm, MapKind, MapTerm, Recipe, Update};
 
 /// The recipe of a run with this class loss, on a network whose maps have `map_classes` channels and which publishes so
 /// many `maps` (see [`crate::graph::Graph::maps`]). The class weights are not in it: they lie in the device's memory.

@@ -132,6 +132,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Counts a step that a device makes.
+    pub(super) fn count_step(&mut self) {
+        self.steps += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.count();
+        }
+    }
+
     /// Takes an epoch's record in and writes the checkpoints.
     pub(super) fn end_epoch(
         &mut self,

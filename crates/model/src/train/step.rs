@@ -1,4 +1,4 @@
-//! One pass over the training batches: forward, backward, update.
+//! One pass over the training batches: forward, backward, update; on the host by dfdx, or on a device that trains by itself.
 
 use dfdx::prelude::{AsArray, Backward, Cpu, Gradients, OwnedTape, PutTape, TryAdd, TryMul};
 use dfdx::shapes::HasShape;
@@ -6,6 +6,7 @@ use dfdx::shapes::HasShape;
 use super::clip::{clip_factor, sum_of_squares};
 use super::event::{Batch, Data, Observer, Phase};
 use super::loss::{Loss, LossError};
+use super::on_device::OnDevice;
 use super::run::Run;
 use super::tally::{Place, Scores, Sums, hits, images};
 use super::{BatchError, TrainError};
@@ -25,6 +26,26 @@ pub(super) struct Trained {
     pub(super) lr: f64,
 }
 
+/// A step that was made.
+pub(super) struct Done {
+    pub(super) place: Place,
+    pub(super) images: usize,
+    pub(super) lr: f64,
+    pub(super) scores: Scores,
+    /// Norm of the gradients before clipping.
+    pub(super) norm: f64,
+}
+
+impl Trained {
+    fn add(&mut self, done: &Done, observer: &mut dyn Observer) {
+        self.lr = done.lr;
+        self.sums.add(done.images, &done.scores);
+        self.steps += 1;
+        self.grad_norm_sum += done.norm;
+        observer.batch(&self.sums.event(done.place, done.lr));
+    }
+}
+
 impl Run<'_> {
     /// Steps through an epoch's batches; `None` if it was interrupted.
     pub(super) fn train(
@@ -34,11 +55,34 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Trained>, TrainError> {
         let epoch = self.epochs_done() + 1;
+        let mut device = OnDevice::new(self, network)?;
+        let trained = match self.steps_of(epoch, network, data, observer, device.as_mut()) {
+            Ok(trained) => trained,
+            Err(error) => {
+                network.resident(|resident| resident.abandon());
+                return Err(error);
+            }
+        };
+        match trained {
+            Some(Trained { steps: 0, .. }) => Err(TrainError::Empty { epoch }),
+            trained => Ok(trained),
+        }
+    }
+
+    fn steps_of(
+        &mut self,
+        epoch: usize,
+        network: &mut Network,
+        data: &mut dyn Data,
+        observer: &mut dyn Observer,
+        mut device: Option<&mut OnDevice>,
+    ) -> Result<Option<Trained>, TrainError> {
         let batches = data.train_batches();
-        let mut trained = Trained::default();
+        let (mut trained, mut interrupted) = (Trained::default(), false);
         for (i, batch) in data.train(epoch).enumerate() {
-            if observer.interrupted() {
-                return Ok(None);
+            interrupted = observer.interrupted();
+            if interrupted {
+                break;
             }
             let place = Place {
                 phase: Phase::Train,
@@ -47,51 +91,66 @@ impl Run<'_> {
                 batches,
             };
             let batch = place.loaded(batch)?;
-            trained.lr = self.lr(batches);
-            let (scores, norm) = self.step(network, &batch, trained.lr, place)?;
-            trained.sums.add(&batch, &scores);
-            trained.steps += 1;
-            trained.grad_norm_sum += norm;
-            observer.batch(&trained.sums.event(place, trained.lr));
+            let lr = self.lr(batches);
+            let done = match &mut device {
+                Some(device) => device.step(self, network, &batch, lr, place)?,
+                None => Some(self.step(network, &batch, lr, place)?),
+            };
+            done.iter().for_each(|done| trained.add(done, observer));
         }
-        match trained.steps {
-            0 => Err(TrainError::Empty { epoch }),
-            _ => Ok(Some(trained)),
+        if let Some(device) = device {
+            let done = device.end(self, network)?;
+            done.iter().for_each(|done| trained.add(done, observer));
         }
+        Ok((!interrupted).then_some(trained))
     }
 
-    /// Forward, backward, update; the gradients' norm before clipping is returned.
+    /// Where a step's dropout is drawn from.
+    pub(super) fn seed(&self) -> u64 {
+        Rng::new(self.job.seed, self.steps()).next_u64()
+    }
+
+    /// Forward, backward, update.
     fn step(
         &mut self,
         network: &mut Network,
         batch: &Batch,
         lr: f64,
         place: Place,
-    ) -> Result<(Scores, f64), TrainError> {
-        let seed = Rng::new(self.job.seed, self.steps()).next_u64();
-        let heads = self.heads(batch);
+    ) -> Result<Done, TrainError> {
+        let (heads, name) = (self.heads(batch), &batch.name);
         let taped = network
-            .forward(images(batch), seed, heads)
-            .map_err(|e| place.error(batch, e))?;
-        let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(batch, e))?;
-        place.finite("loss", loss.array().into(), batch)?;
+            .forward(images(batch), self.seed(), heads)
+            .map_err(|e| place.error(name, e))?;
+        let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(name, e))?;
+        place.finite("loss", loss.array().into(), name)?;
         let mut grads = loss
             .try_backward()
-            .map_err(|e| place.error(batch, LossError::from(e)))?;
-        let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(batch, e))?;
-        place.finite("norm of the gradient", norm, batch)?;
+            .map_err(|e| place.error(name, LossError::from(e)))?;
+        let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(name, e))?;
+        place.finite("norm of the gradient", norm, name)?;
         if let Some(factor) = clip_factor(norm, self.job.config.clip_norm) {
-            scale(network, &mut grads, factor).map_err(|e| place.error(batch, e))?;
+            scale(network, &mut grads, factor).map_err(|e| place.error(name, e))?;
         }
         self.update(network, &mut grads, lr)
-            .map_err(|e| place.error(batch, e))?;
-        Ok((scores, norm))
+            .map_err(|e| place.error(name, e))?;
+        Ok(Done {
+            place,
+            images: batch.shape.n,
+            lr,
+            scores,
+            norm,
+        })
     }
 
     /// What the batch's loss looks at.
     fn heads(&self, batch: &Batch) -> Heads {
+        self.heads_of(self.job.config.wants_masks() && batch.masks.is_some())
+    }
+
+    /// What the loss looks at where there are masks, or where there are none.
+    pub(super) fn heads_of(&self, masked: bool) -> Heads {
         let config = self.job.config;
-        let masked = config.wants_masks() && batch.masks.is_some();
         match (
             config.task().classifies(),
             masked,

@@ -36,8 +36,8 @@ pub(super) struct Place {
 }
 
 impl Sums {
-    pub(super) fn add(&mut self, batch: &Batch, scores: &Scores) {
-        let n = batch.shape.n;
+    /// Takes in the figures of a batch of `n` images.
+    pub(super) fn add(&mut self, n: usize, scores: &Scores) {
         self.images += n;
         if let Some((loss, hits)) = scores.class {
             self.labelled += n;
@@ -103,7 +103,8 @@ impl Place {
         })
     }
 
-    pub(super) fn error(self, batch: &Batch, source: impl Into<BatchError>) -> TrainError {
+    /// What is wrong with the batch of this name.
+    pub(super) fn error(self, name: &str, source: impl Into<BatchError>) -> TrainError {
         let Place {
             phase,
             epoch,
@@ -114,7 +115,7 @@ impl Place {
             phase,
             epoch,
             batch: number,
-            name: batch.name.clone(),
+            name: name.into(),
             source: Box::new(source.into()),
         }
     }
@@ -123,7 +124,7 @@ impl Place {
         self,
         what: &'static str,
         value: f64,
-        batch: &Batch,
+        name: &str,
     ) -> Result<(), TrainError> {
         let Place {
             epoch,
@@ -137,7 +138,7 @@ impl Place {
                 value,
                 epoch,
                 batch: number,
-                name: batch.name.clone(),
+                name: name.into(),
             }),
         }
     }

@@ -64,8 +64,8 @@ impl Run<'_> {
             let batch = place.loaded(batch)?;
             let (scores, logits) = self
                 .evaluate(network, &batch)
-                .map_err(|e| place.error(&batch, e))?;
-            sums.add(&batch, &scores);
+                .map_err(|e| place.error(&batch.name, e))?;
+            sums.add(batch.shape.n, &scores);
             if let Some(logits) = logits {
                 probabilities.extend(logits.data.chunks(logits.shape.c).flat_map(softmax));
                 labels.extend(&batch.labels);

@@ -119,6 +119,12 @@ pub(super) fn from_f32(pass: &mut Pass<'_>, x: Address, y: Address, len: usize) 
     pass.launch_elements("from_f32", len, &[x.into(), y.into(), len.into()])
 }
 
+/// `y = x`, a multiple of four words from and to aligned places.
+pub(super) fn copy(pass: &mut Pass<'_>, x: Address, y: Address, words: usize) -> Done {
+    let count = words / 4;
+    pass.launch_elements("copy", count, &[x.into(), y.into(), count.into()])
+}
+
 pub(super) fn forward_scale(pass: &mut Pass<'_>, id: NodeId) -> Done {
     let (x, s) = (pass.input(id, 0), pass.input(id, 1));
     let to = (pass.value(id), false);

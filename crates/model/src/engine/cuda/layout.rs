@@ -11,7 +11,7 @@ use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap};
 
 /// Places start at multiples of 256 bytes.
-const ALIGN: usize = 64;
+pub(super) const ALIGN: usize = 64;
 
 /// Offsets in words of four bytes from the arena's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,14 @@ pub struct Layout {
     pub grads: [usize; 2],
     /// The weights that decay, kernels and matrices, with the elements of feature maps; empty where these are f32.
     pub narrow: usize,
-    /// The seed of a pass's draws, 64 bits.
-    pub seed: usize,
     /// Of each batch norm: mean, variance, scale, shift.
     pub norms: Vec<usize>,
     /// Where the norms' part starts and ends.
     pub saved: (usize, usize),
+    /// The seed of a pass's draws, 64 bits.
+    pub seed: usize,
+    /// What the engine asked to be kept beside all plans; right behind the seed.
+    pub kept: usize,
     /// Where images are copied to: the network's input itself where that is f32.
     pub images: usize,
     /// Where the outputs' gradients are copied to, f32.
@@ -43,11 +45,17 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of a plan's memory. What is before `images` is the same for all plans of a graph in one precision.
+    /// Of a plan's memory, with room for `kept` words beside. What is before `images` is the same for all plans of a graph
+    /// in one precision with as many.
     ///
     /// # Errors
     /// Values of more elements than kernels can count, or a grid that no GPU takes.
-    pub fn new(graph: &Arc<Graph>, map: &Arc<ParamMap>, plan: &Plan) -> Result<Self, DeviceError> {
+    pub fn new(
+        graph: &Arc<Graph>,
+        map: &Arc<ParamMap>,
+        plan: &Plan,
+        kept: usize,
+    ) -> Result<Self, DeviceError> {
         countable(plan)?;
         let mut end = 0;
         let mut place = |len: usize| {
@@ -62,7 +70,7 @@ impl Layout {
             Kind::F32 => 0,
             kind => kind.words(map.len(Group::Decayed)),
         };
-        let (narrow, seed) = (place(narrow), place(2));
+        let narrow = place(narrow);
         let start = place(0);
         let norm = |op: &Op| matches!(op, Op::BatchNorm { .. });
         let norms: Vec<usize> = graph
@@ -71,6 +79,7 @@ impl Layout {
             .map(|n| place(if norm(&n.op) { 4 * n.channels } else { 0 }))
             .collect();
         let saved = (start, place(0));
+        let (seed, kept) = (place(2), place(kept));
         let own_images = features != Kind::F32;
         let mut images = place(if own_images { plan.shapes[0].len() } else { 0 });
         let grad = |id: &NodeId| plan.shapes[id.index()].len();
@@ -94,9 +103,10 @@ impl Layout {
             params,
             grads,
             narrow,
-            seed,
             norms,
             saved,
+            seed,
+            kept,
             images,
             output_grads,
             argmax,

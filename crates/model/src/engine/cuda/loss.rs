@@ -5,8 +5,8 @@
 //! know lies in the controls ([`super::step`]), and a map without a known pixel gets a loss and a gradient of 0.
 
 use super::driver::{Address, Arg, DeviceError, Driver};
-use super::recipe::{ClassKind, ClassTerm, MapTerm};
 use super::step::{Board, chunk_len, launch};
+use crate::engine::recipe::{ClassKind, ClassTerm, MapTerm};
 
 /// Pixels of a chunk, at least: four a thread.
 const LEAST_PIXELS: usize = 1024;

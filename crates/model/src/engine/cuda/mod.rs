@@ -14,7 +14,6 @@ pub mod driver;
 pub mod kernels;
 pub mod layout;
 pub mod loss;
-pub mod recipe;
 pub mod step;
 pub mod update;
 
@@ -26,6 +25,7 @@ mod linear;
 mod norm;
 mod pass;
 mod reduce;
+mod resident;
 mod shape_ops;
 mod variants;
 
@@ -34,14 +34,15 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use ::kernels::Precision;
+use ::kernels::{Nhwc, Precision};
 
 pub use self::check::check;
-use self::driver::{Address, Driver, Dry, Gpu, Recording};
+use self::driver::{Address, DeviceError, Driver, Dry, Gpu, Recording};
 use self::layout::Layout;
-use self::pass::{Done, Pass};
+use self::pass::Pass;
+use self::resident::Session;
 use self::variants::Elements;
-use super::{Engine, EngineError, Images, Value};
+use super::{Engine, EngineError, Images, Resident, Value};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap, ParamStore};
@@ -56,6 +57,12 @@ pub struct CudaEngine {
     arena: Option<Arena>,
     /// Plan of the training forward pass that a backward pass may follow.
     last: Option<Arc<Planned>>,
+    /// Training that stays on the device.
+    session: Option<Session>,
+    /// Words that it has in the arena beside the plans.
+    kept: usize,
+    /// Plans made so far.
+    made: usize,
 }
 
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
@@ -85,6 +92,8 @@ struct Arena {
 enum Part {
     Forward,
     Backward,
+    /// Both, with losses between them and the update after them.
+    Step,
 }
 
 /// How far a part's recording has come.
@@ -119,6 +128,18 @@ impl CudaEngine {
             plans: HashMap::new(),
             arena: None,
             last: None,
+            session: None,
+            kept: 0,
+            made: 0,
+        }
+    }
+
+    /// Keeps so many words in the arena beside what the plans need.
+    fn keep(&mut self, words: usize) {
+        if words != self.kept {
+            self.kept = words;
+            self.plans.clear();
+            self.arena = None;
         }
     }
 
@@ -129,37 +150,45 @@ impl CudaEngine {
         outputs: &[NodeId],
     ) -> Result<Arc<Planned>, EngineError> {
         x.check(&self.graph)?;
-        let key = (mode, x.shape.n, x.shape.h, x.shape.w, outputs.to_vec());
+        if self.session.is_some() {
+            let why = "the GPU trains: its training must end before anything else is asked of it";
+            return Err(DeviceError::Unsupported(why.into()).into());
+        }
+        self.planned_for(mode, x.shape, outputs)
+    }
+
+    fn planned_for(
+        &mut self,
+        mode: Mode,
+        images: Nhwc,
+        outputs: &[NodeId],
+    ) -> Result<Arc<Planned>, EngineError> {
+        let key = (mode, images.n, images.h, images.w, outputs.to_vec());
         if let Some(planned) = self.plans.get(&key) {
             return Ok(planned.clone());
         }
-        let planned = Arc::new(self.plan(mode, x, x.shape.n, outputs)?);
+        let planned = Arc::new(self.plan(mode, images, outputs)?);
+        self.made += 1;
         self.plans.insert(key, planned.clone());
         Ok(planned)
     }
 
-    /// Plan and layout for another number of such images.
-    fn plan(
-        &self,
-        mode: Mode,
-        x: Images<'_>,
-        n: usize,
-        outputs: &[NodeId],
-    ) -> Result<Planned, EngineError> {
+    /// Plan and layout for such images.
+    fn plan(&self, mode: Mode, images: Nhwc, outputs: &[NodeId]) -> Result<Planned, EngineError> {
         let features = Elements::of(self.precision).kind;
-        let batch = (n, x.shape.h, x.shape.w);
+        let batch = (images.n, images.h, images.w);
         let plan = Plan::with_features(&self.graph, features, mode, batch, outputs)?;
         let plan = plan.with_precision(self.precision);
-        let layout = Layout::new(&self.graph, &self.map, &plan)?;
+        let layout = Layout::new(&self.graph, &self.map, &plan, self.kept)?;
         Ok(Planned {
-            number: self.plans.len(),
+            number: self.made,
             plan,
             layout,
         })
     }
 
     /// Makes the arena large enough, if the device can.
-    fn fit(&mut self, planned: &Planned, x: Images<'_>) -> Result<(), EngineError> {
+    fn fit(&mut self, planned: &Planned, images: Nhwc) -> Result<(), EngineError> {
         if self
             .arena
             .as_ref()
@@ -171,10 +200,10 @@ impl CudaEngine {
         if planned.layout.bytes() > available {
             return Err(EngineError::Memory {
                 device: self.driver.name(),
-                batch: x.shape.n,
+                batch: images.n,
                 needed: mib(planned.layout.bytes()),
                 available: mib(available),
-                largest: self.largest_batch(planned, x, available),
+                largest: self.largest_batch(planned, images, available),
             });
         }
         self.arena = None;
@@ -192,12 +221,13 @@ impl CudaEngine {
 
     /// The largest batch of such images that fits; 0 if not even one does. Memory grows with the batch, up to what the
     /// plan's sharing of buffers happens to give, so the one found is tried and holds.
-    fn largest_batch(&self, planned: &Planned, x: Images<'_>, available: u64) -> usize {
+    fn largest_batch(&self, planned: &Planned, images: Nhwc, available: u64) -> usize {
         let fits = |n: usize| {
-            let plan = self.plan(planned.plan.mode, x, n, &planned.plan.outputs);
+            let images = Nhwc { n, ..images };
+            let plan = self.plan(planned.plan.mode, images, &planned.plan.outputs);
             plan.is_ok_and(|p| p.layout.bytes() <= available)
         };
-        let (mut good, mut bad) = (0, x.shape.n);
+        let (mut good, mut bad) = (0, images.n);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
             if fits(middle) {
@@ -260,6 +290,19 @@ impl CudaEngine {
         ))
     }
 
+    fn launch(&mut self, planned: &Planned, part: Part) -> Result<(), EngineError> {
+        let session = self.session.take();
+        let mut pass = self.pass(planned)?;
+        let done = match (part, &session) {
+            (Part::Forward, _) => pass.forward_all(),
+            (Part::Backward, _) => pass.backward_all(),
+            (Part::Step, Some(session)) => session.launch(&mut pass),
+            (Part::Step, None) => return Err(EngineError::NoForward),
+        };
+        self.session = session;
+        Ok(done?)
+    }
+
     /// Runs a part of a pass: launch by launch the first time, from then on as a recording.
     fn run(&mut self, planned: &Planned, part: Part) -> Result<(), EngineError> {
         let key = (planned.number, part);
@@ -271,7 +314,7 @@ impl CudaEngine {
             }
             Some(Recorded::Once) => {
                 self.driver.record()?;
-                let launched = launch(&mut self.pass(planned)?, part);
+                let launched = self.launch(planned, part);
                 let recording = self.driver.recorded(); // ends the recording of a failed pass too
                 launched?;
                 let recording = recording?;
@@ -279,7 +322,7 @@ impl CudaEngine {
                 Recorded::Kept(recording)
             }
             None => {
-                launch(&mut self.pass(planned)?, part)?;
+                self.launch(planned, part)?;
                 Recorded::Once
             }
         };
@@ -297,7 +340,7 @@ impl CudaEngine {
         x: Images<'_>,
         seed: u64,
     ) -> Result<Vec<Value>, EngineError> {
-        self.fit(planned, x)?;
+        self.fit(planned, x.shape)?;
         self.send_weights(planned, params)?;
         let start = self.start()?;
         // The seed's halves, as the bits of two words.
@@ -414,13 +457,6 @@ pub struct LaunchTime {
     pub seconds: f64,
 }
 
-fn launch(pass: &mut Pass<'_>, part: Part) -> Done {
-    match part {
-        Part::Forward => pass.forward_all(),
-        Part::Backward => pass.backward_all(),
-    }
-}
-
 /// The bf16 values in words of two, as f32.
 fn widened(words: &[f32], len: usize) -> Vec<f32> {
     let halves = words.iter().flat_map(|word| {
@@ -434,6 +470,10 @@ fn widened(words: &[f32], len: usize) -> Vec<f32> {
 impl Engine for CudaEngine {
     fn device(&self) -> &'static str {
         "cuda"
+    }
+
+    fn resident(&mut self) -> Option<&mut dyn Resident> {
+        Some(self)
     }
 
     fn infer(

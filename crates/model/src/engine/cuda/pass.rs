@@ -8,7 +8,7 @@ use kernels::Nhwc;
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
 use super::layout::Layout;
 use super::variants::{Elements, Variants};
-use super::{conv, depthwise, elementwise, norm, shape_ops};
+use super::{conv, depthwise, elementwise, norm, shape_ops, update};
 use crate::graph::{Graph, NodeId, Op, ParamId};
 use crate::plan::{Kind, Plan, Source, Step};
 use crate::store::{Group, ParamMap};
@@ -79,14 +79,18 @@ impl<'a> Pass<'a> {
     /// The weights with the elements of feature maps, where these are not f32.
     pub(super) fn narrow_weights(&mut self) -> Done {
         let (from, len) = (self.layout.params[0], self.map.len(Group::Decayed));
-        match self.elements.kind {
-            Kind::F32 => Ok(()),
-            Kind::Bf16 if len == 0 => Ok(()),
-            Kind::Bf16 => {
-                let (from, to) = (self.arena.plus(from), self.arena.plus(self.layout.narrow));
-                elementwise::from_f32(self, from, to, len)
+        match self.narrow() {
+            Some(to) if len > 0 => {
+                update::weights_to_bf16(self.driver, self.arena.plus(from), to, len)
             }
+            _ => Ok(()),
         }
+    }
+
+    /// Where they lie.
+    pub(super) fn narrow(&self) -> Option<Address> {
+        let narrow = self.elements.kind != Kind::F32;
+        narrow.then(|| self.arena.plus(self.layout.narrow))
     }
 
     /// Runs all steps forward on the images that were copied to [`Layout::images`].
@@ -226,6 +230,11 @@ impl<'a> Pass<'a> {
         channels.is_multiple_of(self.elements.wide)
     }
 
+    /// The arena's address.
+    pub(super) fn start(&self) -> Address {
+        self.arena
+    }
+
     /// Where the seed of this pass's draws lies.
     pub(super) fn seed(&self) -> Address {
         self.arena.plus(self.layout.seed)
@@ -314,6 +323,11 @@ impl<'a> Pass<'a> {
     /// The most scratch that a step has asked for so far.
     pub(super) fn scratch_peak(&self) -> usize {
         self.scratch_peak
+    }
+
+    /// The device, for launches that are no step's.
+    pub(super) fn driver(&mut self) -> &mut dyn Driver {
+        self.driver
     }
 
     /// Launches the kernel that suits the elements of a node's value, with a thread for each of the elements or of the

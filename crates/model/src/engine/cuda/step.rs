@@ -5,7 +5,7 @@
 //! once and replayed: learning rate, bias corrections and what a batch's masks know lie in the controls.
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
-use super::recipe::{MapTerm, Recipe, Terms, Update};
+use crate::engine::recipe::{MapTerm, Recipe, Results, Step, Terms, Update};
 use crate::graph::NodeId;
 
 /// The two places.
@@ -25,19 +25,6 @@ pub fn controls_len(maps: usize) -> usize {
 /// Values of the results of a recipe with so many maps.
 pub fn results_len(maps: usize) -> usize {
     Results::LEN + maps
-}
-
-/// What changes from step to step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step<'a> {
-    /// Number of the step, from 1.
-    pub number: u64,
-    /// Learning rate.
-    pub lr: f64,
-    /// `average += share · (value − average)`.
-    pub ema_share: f32,
-    /// For each map, how many of the batch's pixels are known at its size. A map that is not here has none.
-    pub known: &'a [usize],
 }
 
 impl Recipe {
@@ -190,25 +177,6 @@ fn adam(rate: Controls, betas: [f64; 2], eps: f64, step: u64) -> Controls {
         correction: keep.map(|beta| (1.0 - beta.powi(t)).recip()),
         ..rate
     }
-}
-
-/// What a step gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Results {
-    /// Norm of all gradients together before clipping.
-    pub norm: f64,
-    /// 0 where the recipe has no class loss.
-    pub class_loss: f32,
-    /// Mean over the maps with a known pixel, without the recipe's weight; `None` where no map has one.
-    pub map_loss: Option<f32>,
-    /// The whole: class loss plus the weighted map loss.
-    pub loss: f32,
-    /// What the gradients were multiplied by in the update; 1 where they were not clipped.
-    pub scale: f32,
-    /// Rows whose highest score (the first, if several) is the label's.
-    pub hits: u32,
-    /// Whether weights, moments and averages were changed: not where loss or norm are no finite numbers.
-    pub applied: bool,
 }
 
 impl Results {

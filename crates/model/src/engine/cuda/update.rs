@@ -2,8 +2,8 @@
 //! the update rule and the moving average. Three launches, the same in every step.
 
 use super::driver::{Address, DeviceError, Driver, Launch};
-use super::recipe::Recipe;
 use super::step::{Board, chunk_len, launch};
+use crate::engine::recipe::Recipe;
 use crate::store::{Group, ParamMap};
 
 /// Groups start at multiples of so many values; `GROUP` of the kernels.
@@ -79,7 +79,7 @@ pub struct State {
     /// A run of the trainable groups.
     pub gradients: Address,
     /// The rule's moments, runs of the trainable groups, zero before the first step; one that the rule does not have
-    /// ([`Update::moments`](super::recipe::Update::moments)) is not looked at.
+    /// ([`Update::moments`](crate::engine::recipe::Update::moments)) is not looked at.
     pub moments: [Address; 2],
     /// The moving average, a run of all groups; not looked at where the recipe has none.
     pub average: Address,

@@ -98,6 +98,12 @@ KERNEL(from_f32, (const float* x, Element* y, u32 len)) {
     if (i < len) set_value(y + i, x[i]);
 }
 
+// y = x, 16 bytes a thread
+KERNEL(copy, (const float4* x, float4* y, u32 len)) {
+    u32 i = element();
+    if (i < len) y[i] = x[i];
+}
+
 // y = value
 KERNEL(fill, (float* y, u32 len, float value)) {
     u32 i = element();

@@ -1,5 +1,5 @@
 //! What a training step does beside the network, as plain data: update rule, clipping, moving average, losses. One recipe
-//! holds for a run; what changes from step to step is a [`Step`](super::step::Step).
+//! holds for a run; what changes from step to step is a [`Step`], and what a step gives are [`Results`].
 //!
 //! Nothing here knows [`crate::train`], which writes its settings as a recipe (`train::resident`).
 
@@ -72,7 +72,7 @@ impl Update {
         }
     }
 
-    pub(super) fn kernel(&self) -> &'static str {
+    pub(in crate::engine) fn kernel(&self) -> &'static str {
         match self {
             Update::Adam { .. } | Update::AdamW { .. } => "update_adam",
             Update::Sgd { .. } => "update_sgd",
@@ -145,14 +145,14 @@ pub enum MapKind {
 
 /// A loss on maps as the kernels take it: an entropy and an overlap, either of which may be off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Terms {
-    pub(super) entropy: f32,
-    pub(super) overlap: f32,
-    pub(super) marked: f32,
-    pub(super) unmarked: f32,
-    pub(super) gamma: f32,
-    pub(super) false_positives: f32,
-    pub(super) false_negatives: f32,
+pub(in crate::engine) struct Terms {
+    pub(in crate::engine) entropy: f32,
+    pub(in crate::engine) overlap: f32,
+    pub(in crate::engine) marked: f32,
+    pub(in crate::engine) unmarked: f32,
+    pub(in crate::engine) gamma: f32,
+    pub(in crate::engine) false_positives: f32,
+    pub(in crate::engine) false_negatives: f32,
 }
 
 impl MapKind {
@@ -162,7 +162,7 @@ impl MapKind {
         matches!(self, CrossEntropy | MulticlassDice | CrossEntropyDice)
     }
 
-    pub(super) fn terms(self) -> Terms {
+    pub(in crate::engine) fn terms(self) -> Terms {
         let entropy = Terms {
             entropy: 1.0,
             marked: 1.0,
@@ -197,4 +197,36 @@ impl MapKind {
             },
         }
     }
+}
+
+/// What changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<'a> {
+    /// Number of the step, from 1.
+    pub number: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// `average += share · (value − average)`.
+    pub ema_share: f32,
+    /// For each map, how many of the batch's pixels are known at its size. A map that is not here has none.
+    pub known: &'a [usize],
+}
+
+/// What a step gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Results {
+    /// Norm of all gradients together before clipping.
+    pub norm: f64,
+    /// 0 where the recipe has no class loss.
+    pub class_loss: f32,
+    /// Mean over the maps with a known pixel, without the recipe's weight; `None` where no map has one.
+    pub map_loss: Option<f32>,
+    /// The whole: class loss plus the weighted map loss.
+    pub loss: f32,
+    /// What the gradients were multiplied by in the update; 1 where they were not clipped.
+    pub scale: f32,
+    /// Rows whose highest score (the first, if several) is the label's.
+    pub hits: u32,
+    /// Whether weights, moments and averages were changed: not where loss or norm are no finite numbers.
+    pub applied: bool,
 }
