@@ -178,9 +178,12 @@ impl Engine for Plain {
     }
 }
 
+/// Opens a device.
+type Open = Box<dyn Fn() -> Box<dyn Driver>>;
+
 /// The devices that this machine has, with kernels of a precision.
-fn devices(precision: Precision) -> Vec<(&'static str, Box<dyn Fn() -> Box<dyn Driver>>)> {
-    let mut devices: Vec<(&'static str, Box<dyn Fn() -> Box<dyn Driver>>)> = vec![];
+fn devices(precision: Precision) -> Vec<(&'static str, Open)> {
+    let mut devices: Vec<(&'static str, Open)> = vec![];
     if Host::new(precision).is_some() {
         devices.push((
             "host",

@@ -9,9 +9,10 @@ use model::engine::cuda::driver::{Address, Driver};
 use model::engine::cuda::loss::{
     ClassLoss, MapLoss, class_loss, label_words, map_loss, map_scratch,
 };
-use model::engine::cuda::step::{Results, Step, results_len};
+use model::engine::cuda::step::results_len;
 use model::engine::cuda::update::{Groups, update};
 use model::engine::recipe::{MapTerm, Recipe};
+use model::engine::recipe::{Results, Step};
 use model::store::ParamMap;
 use model::train::loss::{ClassObjective, Logits, Loss};
 use model::train::map_loss::{ClassMap, Masks, Truth};

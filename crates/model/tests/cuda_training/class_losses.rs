@@ -1,6 +1,6 @@
 //! Losses on class scores.
 
-use model::engine::cuda::step::Results;
+use model::engine::recipe::Results;
 use model::rng::Rng;
 use model::train::hits;
 use model::train::loss::{ClassLoss, ClassObjective};

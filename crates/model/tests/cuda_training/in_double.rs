@@ -1,7 +1,7 @@
 //! The losses in double precision, and their slopes as differences: dfdx's gradients are f32 too, and less exact than
 //! these where they subtract from 1.
 
-use model::engine::cuda::step::Results;
+use model::engine::recipe::Results;
 use model::train::loss::{ClassLoss, ClassObjective};
 use model::train::map_loss::{MapLoss, MapObjective, Masks, Truth};
 use serde_json::json;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use model::engine::cuda::driver::{Address, DeviceError, Driver, Launch, Recording};
 use model::engine::cuda::layout::Layout;
 use model::engine::cuda::loss::{ClassLoss, MapLoss as MapPlaces, class_loss, map_loss};
-use model::engine::cuda::step::{Board, Step};
+use model::engine::cuda::step::Board;
 use model::engine::cuda::update::{Groups, State, update};
+use model::engine::recipe::Step;
 use model::plan::{Mode, Plan};
 use model::store::{Group, ParamMap};
 use model::train::loss::ClassObjective;
@@ -143,7 +144,7 @@ fn groups_lie_as_the_engine_lays_them_out() {
     let map = Arc::new(ParamMap::new(&graph));
     let outputs = [graph.output("values").unwrap()];
     let plan = Plan::new(&graph, Mode::Train, 2, 1, 1, &outputs).unwrap();
-    let layout = Layout::new(&graph, &map, &plan).unwrap();
+    let layout = Layout::new(&graph, &map, &plan, 0).unwrap();
     let groups = Groups::new(&map);
     for group in Group::ALL {
         let at = layout.params[group as usize] - layout.params[0];

@@ -1,6 +1,6 @@
 //! Losses on class maps.
 
-use model::engine::cuda::step::Results;
+use model::engine::recipe::Results;
 use model::rng::Rng;
 use model::train::loss::ClassObjective;
 use model::train::map_loss::{MapObjective, Masks};

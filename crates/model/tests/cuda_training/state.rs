@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use dfdx::prelude::{Cpu, Storage, TensorFromVec};
 use model::engine::cuda::driver::{Address, Driver, Recording};
-use model::engine::cuda::step::{Board, Results, Step, controls_len, results_len};
+use model::engine::cuda::step::{Board, controls_len, results_len};
 use model::engine::cuda::update::{Groups, State, update};
 use model::engine::recipe::Recipe;
+use model::engine::recipe::{Results, Step};
 use model::graph::{Graph, GraphBuilder, Init};
 use model::network::{Flat, Grad};
 use model::store::{Group, ParamMap, ParamStore};

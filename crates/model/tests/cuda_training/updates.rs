@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use half::bf16;
-use model::engine::cuda::step::Step;
 use model::engine::cuda::update::{Groups, weights_to_bf16};
+use model::engine::recipe::Step;
 use model::store::{Group, ParamMap};
 use model::train::TrainConfig;
 use model::train::clip::{clip_factor, sum_of_squares};
