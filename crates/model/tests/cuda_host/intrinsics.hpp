@@ -1,6 +1,6 @@
-// What `intrinsics.cu` has instructions for, on the host. A warp's instruction is a barrier: every thread leaves what it
-// brings in its place of a board, waits, and reads what its neighbours left. Two boards take turns, so that a thread that is
-// already at the next instruction overwrites nothing that another still reads.
+// What `intrinsics.cu` has instructions for, on the host. A warp's product is a barrier: every thread leaves its factors in its
+// place of a board, waits, and reads what its neighbours left. Two boards take turns, so that a thread that is already at
+// the next product overwrites nothing that another still reads.
 
 static inline u32 bits_of(float x) {
     u32 bits;
@@ -37,8 +37,7 @@ static inline u32 round_tf32(u32 bits) { return (bits + 0x1000) & 0xFFFFE000; }
 namespace host {
 
 struct Board {
-    const void* rows[THREADS_OF_A_BLOCK];
-    u32 a[THREADS_OF_A_BLOCK][4], b[THREADS_OF_A_BLOCK][2];
+    u32 a[THREADS_OF_A_BLOCK][4][4], b[THREADS_OF_A_BLOCK][4][2];
 };
 static Board boards[2];
 static unsigned char turns[THREADS_OF_A_BLOCK];
@@ -58,57 +57,50 @@ static inline u32 half_at(const void* row, int i) {
     return half;
 }
 
-static inline void load_matrices(u32 (&r)[4], const void* row) {
-    host::Board& board = host::next_board();
-    board.rows[threadIdx.x] = row;
-    host::barrier();
-    const int lane = threadIdx.x % 32, warp = threadIdx.x - lane;
-    for (int i = 0; i < 4; i++) r[i] = pair_at(board.rows[warp + 8 * i + lane / 4], lane % 4);
+// What other threads name is known from their numbers: no barrier.
+template <class Row> static inline void load_matrices(u32 (&r)[4], const Row& row) {
+    const int lane = threadIdx.x % 32;
+    for (int i = 0; i < 4; i++) r[i] = pair_at(row(8 * i + lane / 4), lane % 4);
 }
-static inline void load_matrices_transposed(u32 (&r)[4], const void* row) {
-    host::Board& board = host::next_board();
-    board.rows[threadIdx.x] = row;
-    host::barrier();
-    const int lane = threadIdx.x % 32, warp = threadIdx.x - lane;
+template <class Row> static inline void load_matrices_transposed(u32 (&r)[4], const Row& row) {
+    const int lane = threadIdx.x % 32;
     for (int i = 0; i < 4; i++) {
-        const void* const* rows = board.rows + warp + 8 * i + 2 * (lane % 4);
-        r[i] = half_at(rows[0], lane / 4) | half_at(rows[1], lane / 4) << 16;
+        const int first = 8 * i + 2 * (lane % 4);
+        r[i] = half_at(row(first), lane / 4) | half_at(row(first + 1), lane / 4) << 16;
     }
 }
 
-// Element k of a thread's row or column among those that a warp holds.
+// Product of element k of row `row` of a with element k of column `col` of b, among those that a warp holds.
+#if PRECISION == BF16
+static const int DEPTH_OF_PRODUCT = 16;
 static inline float bf16_of(u32 pair, int i) { return float_of(i % 2 ? pair & 0xFFFF0000u : pair << 16); }
-
-static inline void multiply_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    host::Board& board = host::next_board();
-    for (int i = 0; i < 4; i++) board.a[threadIdx.x][i] = a[i];
-    for (int i = 0; i < 2; i++) board.b[threadIdx.x][i] = b[i];
-    host::barrier();
-    const int lane = threadIdx.x % 32, warp = threadIdx.x - lane;
-    for (int i = 0; i < 4; i++) {
-        const int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-        for (int k = 0; k < 16; k++) {
-            u32 left = board.a[warp + row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
-            u32 right = board.b[warp + col * 4 + k % 8 / 2][k / 8];
-            c[i] += bf16_of(left, k) * bf16_of(right, k);
-        }
-    }
+static inline float product_at(const u32 (*a)[4][4], const u32 (*b)[4][2], int i, int j, int row, int col, int k) {
+    u32 left = a[row % 8 * 4 + k % 8 / 2][i][row / 8 + k / 8 * 2], right = b[col * 4 + k % 8 / 2][j][k / 8];
+    return bf16_of(left, k) * bf16_of(right, k);
 }
-static inline void multiply_tf32(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#else
+static const int DEPTH_OF_PRODUCT = 8;
+static inline float product_at(const u32 (*a)[4][4], const u32 (*b)[4][2], int i, int j, int row, int col, int k) {
+    u32 left = a[row % 8 * 4 + k % 4][i][row / 8 + k / 4 * 2], right = b[col * 4 + k % 4][j][k / 4];
+    // Tensor cores look at no more of an f32 than its first 19 bits.
+    return float_of(left & 0xFFFFE000) * float_of(right & 0xFFFFE000);
+}
+#endif
+
+template <int MT, int NT>
+static inline void multiply(float (&c)[MT][NT][4], const u32 (&a)[MT][4], const u32 (&b)[NT][2]) {
+    static_assert(MT <= 4 && NT <= 4, "the board has no more places");
     host::Board& board = host::next_board();
-    for (int i = 0; i < 4; i++) board.a[threadIdx.x][i] = a[i];
-    for (int i = 0; i < 2; i++) board.b[threadIdx.x][i] = b[i];
+    memcpy(board.a[threadIdx.x], a, sizeof a);
+    memcpy(board.b[threadIdx.x], b, sizeof b);
     host::barrier();
     const int lane = threadIdx.x % 32, warp = threadIdx.x - lane;
-    for (int i = 0; i < 4; i++) {
-        const int row = lane / 4 + i / 2 * 8, col = lane % 4 * 2 + i % 2;
-        for (int k = 0; k < 8; k++) {
-            u32 left = board.a[warp + row % 8 * 4 + k % 4][row / 8 + k / 4 * 2];
-            u32 right = board.b[warp + col * 4 + k % 4][k / 4];
-            // Tensor cores look at no more of an f32 than its first 19 bits.
-            c[i] += float_of(left & 0xFFFFE000) * float_of(right & 0xFFFFE000);
-        }
-    }
+    for (int i = 0; i < MT; i++)
+        for (int j = 0; j < NT; j++)
+            for (int l = 0; l < 4; l++)
+                for (int k = 0; k < DEPTH_OF_PRODUCT; k++)
+                    c[i][j][l] += product_at(board.a + warp, board.b + warp, i, j, lane / 4 + l / 2 * 8,
+                                             lane % 4 * 2 + l % 2, k);
 }
 
 #endif

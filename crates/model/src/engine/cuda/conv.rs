@@ -6,7 +6,7 @@ use super::driver::{Address, Arg, DeviceError, Part, Parts, Up, Windowed};
 use super::pass::{Done, Pass};
 use super::reduce::{channel_sums, sum_partials};
 use super::variants::{Tile, Tiles, tiles};
-use super::{depthwise, elementwise, linear};
+use super::{conv3x3, depthwise, elementwise, linear};
 use crate::graph::{NodeId, Op};
 use crate::plan::Source;
 
@@ -52,6 +52,9 @@ pub(super) fn forward(
 fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeId) -> Done {
     let sources = pass.sources(id);
     check_features(pass, id, sources.iter().map(|s| s.node))?;
+    if let Some(window) = conv3x3::window(pass, id) {
+        return conv3x3::forward(pass, id, window, epilogue, out);
+    }
     let (ys, w, wide_x) = (
         pass.shape(id),
         pass.weights(id),
@@ -141,6 +144,9 @@ fn backward_dense_into(
     run: &[Source],
     into: &[Part],
 ) -> Done {
+    if let Some(window) = conv3x3::window(pass, id) {
+        return conv3x3::backward_input(pass, id, window, dy, (first, channels), run, into);
+    }
     let (ys, w) = (pass.shape(id), pass.weights(id));
     let (pixels, doubled) = (pass.shape(run[0].node).pixels(), run[0].doubled);
     let wide_dy = pass.is_wide(ys.c) && w.is_some_and(Address::is_aligned);
@@ -177,6 +183,11 @@ fn backward_dense_weight(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     let Some(dw) = pass.param_grad(id, 0) else {
         return Ok(());
     };
+    if let Some(window) = conv3x3::window(pass, id)
+        && conv3x3::backward_weight(pass, id, window, dy, dw)?
+    {
+        return Ok(());
+    }
     let sources = pass.sources(id);
     let ys = pass.shape(id);
     let wide = [wide_sources(pass, sources), pass.is_wide(ys.c)].map(Arg::from);
@@ -330,7 +341,7 @@ fn windowed(pass: &Pass<'_>, id: NodeId) -> Windowed {
     )
 }
 
-fn inputs(pass: &Pass<'_>, sources: &[Source]) -> Parts {
+pub(super) fn inputs(pass: &Pass<'_>, sources: &[Source]) -> Parts {
     Parts::new(sources.iter().map(|s| Part {
         data: pass.value(s.node),
         channels: pass.shape(s.node).c,
@@ -339,7 +350,7 @@ fn inputs(pass: &Pass<'_>, sources: &[Source]) -> Parts {
     }))
 }
 
-fn wide_sources(pass: &Pass<'_>, sources: &[Source]) -> bool {
+pub(super) fn wide_sources(pass: &Pass<'_>, sources: &[Source]) -> bool {
     sources.iter().all(|s| pass.is_wide(pass.shape(s.node).c))
 }
 

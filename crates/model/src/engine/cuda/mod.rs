@@ -19,6 +19,7 @@ pub mod update;
 
 mod check;
 mod conv;
+mod conv3x3;
 mod depthwise;
 mod elementwise;
 mod linear;

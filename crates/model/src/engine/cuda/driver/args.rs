@@ -65,6 +65,8 @@ pub enum Arg {
     Parts(Parts),
     /// `struct NormParameters`.
     Norm(NormParameters),
+    /// `struct Patches`.
+    Patches(Patches),
 }
 
 impl Arg {
@@ -80,6 +82,7 @@ impl Arg {
             Arg::Up(v) => std::ptr::from_ref(v).cast(),
             Arg::Parts(v) => std::ptr::from_ref(v).cast(),
             Arg::Norm(v) => std::ptr::from_ref(v).cast(),
+            Arg::Patches(v) => std::ptr::from_ref(v).cast(),
         }
     }
 }
@@ -152,6 +155,12 @@ impl From<Parts> for Arg {
     }
 }
 
+impl From<Patches> for Arg {
+    fn from(v: Patches) -> Self {
+        Arg::Patches(v)
+    }
+}
+
 impl From<NormParameters> for Arg {
     fn from(v: NormParameters) -> Self {
         Arg::Norm(v)
@@ -179,6 +188,42 @@ impl Windowed {
             stride: int(window.stride),
             padding: [window.pad_before(0, xs.h), window.pad_before(1, xs.w)].map(int),
         }
+    }
+}
+
+/// A 3×3 convolution by patches; laid out as in `conv3x3.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patches {
+    input: [i32; 4],
+    output: [i32; 2],
+    padding: [i32; 2],
+    across: i32,
+    down: i32,
+}
+
+impl Patches {
+    /// Columns of a patch.
+    pub const COLUMNS: usize = 16;
+
+    /// Patches of so many rows that make an image of `output` (height, width) from `xs`, before which the window starts by
+    /// `padding`.
+    pub fn new(xs: Nhwc, output: [usize; 2], padding: [usize; 2], rows: usize) -> Self {
+        Patches {
+            input: [xs.n, xs.h, xs.w, xs.c].map(int),
+            output: output.map(int),
+            padding: padding.map(int),
+            across: int(output[1].div_ceil(Self::COLUMNS)),
+            down: int(output[0].div_ceil(rows)),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        [self.input[0], self.across, self.down]
+            .map(|v| v as usize)
+            .iter()
+            .product()
     }
 }
 
@@ -273,6 +318,7 @@ const _: () = assert!(
         && size_of::<Up>() == 20
         && size_of::<Parts>() == 160
         && size_of::<NormParameters>() == 48
+        && size_of::<Patches>() == 40
 );
 
 /// A size; the plan refuses those that do not fit before anything is launched.

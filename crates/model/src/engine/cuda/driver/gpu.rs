@@ -17,7 +17,7 @@ use cudarc::nvrtc::Ptx;
 use super::beside::Beside;
 use super::recordings::Recordings;
 use super::{
-    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Recording, Up, Windowed,
+    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Patches, Recording, Up, Windowed,
     nvrtc,
 };
 
@@ -32,6 +32,8 @@ unsafe impl DeviceRepr for Up {}
 unsafe impl DeviceRepr for Parts {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for NormParameters {}
+// SAFETY: as above, of integers alone.
+unsafe impl DeviceRepr for Patches {}
 
 /// The first NVIDIA GPU (`CUDA_VISIBLE_DEVICES` chooses).
 pub struct Gpu {
@@ -186,6 +188,7 @@ impl Driver for Gpu {
                 Arg::Up(v) => builder.arg(v),
                 Arg::Parts(v) => builder.arg(v),
                 Arg::Norm(v) => builder.arg(v),
+                Arg::Patches(v) => builder.arg(v),
             };
         }
         let config = LaunchConfig {

@@ -8,7 +8,7 @@ mod gpu;
 mod nvrtc;
 mod recordings;
 
-pub use args::{Arg, Launch, NormParameters, Part, Parts, Up, Windowed};
+pub use args::{Arg, Launch, NormParameters, Part, Parts, Patches, Up, Windowed};
 pub use dry::Dry;
 pub use gpu::Gpu;
 pub use nvrtc::{Compiled, compile, cubin};

@@ -16,7 +16,8 @@
 #define STAGES 3
 
 // A tile in shared memory. Rows are padded so that the product's reads meet no bank twice.
-template <int SIDE, bool ALONG_K> struct Tile {
+template <int SIDE, bool K_CONTIGUOUS> struct Tile {
+    static constexpr bool ALONG_K = K_CONTIGUOUS;
     static constexpr int ROWS = ALONG_K ? SIDE : TILE_K;
     static constexpr int COLS = ALONG_K ? TILE_K : SIDE;
     static constexpr int PITCH = COLS + (ALONG_K ? WIDE : 8);
@@ -103,36 +104,35 @@ template <int SIDE, class Operand> struct Copier<SIDE, false, Operand> {
     }
 };
 
-// The product of two tiles, added to sums that the block's threads hold between them; `each(f)` hands them out as
-// f(row, column, two sums side by side) or, in f32, one by one.
+// The product of two tiles of types A and B, over the first `depth` of their k (a multiple of a step), added to sums that the
+// block's threads hold between them; `write` puts them into shared memory, row by row.
 #if PRECISION == F32
 
-template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
+template <int BM, int BN, class A, class B> struct Product {
     // A thread has every 16th row and every 16th column.
-    static constexpr int TM = BM / 16, TN = BN / 16;
-    typedef Tile<BM, A_ALONG_K> A;
-    typedef Tile<BN, B_ALONG_K> B;
+    static constexpr int TM = BM / 16, TN = BN / 16, STEP = 4;
     float sums[TM][TN] = {};
 
     // Four steps of k at a place of a tile.
-    template <class T, bool ALONG_K> __device__ static void read(const float* tile, int side, int k, float (&to)[4]) {
-        if (ALONG_K)
+    template <class T> __device__ static void read(const float* tile, int side, int k, float (&to)[4]) {
+        if (T::ALONG_K)
             load<4>(tile + T::at(side, k), to);
         else
             for (int i = 0; i < 4; i++) to[i] = tile[T::at(side, k + i)];
     }
 
-    __device__ void add(const float* tile_a, const float* tile_b) {
+    __device__ void add(const float* tile_a, const float* tile_b, int depth) {
         const int row = threadIdx.x / 16, col = threadIdx.x % 16;
 #pragma unroll
-        for (int k = 0; k < TILE_K; k += 4) {
+        for (int k = 0; k < TILE_K; k += STEP) {
+            if (k >= depth) break;
             float b[TN][4];
 #pragma unroll
-            for (int j = 0; j < TN; j++) read<B, B_ALONG_K>(tile_b, col + 16 * j, k, b[j]);
+            for (int j = 0; j < TN; j++) read<B>(tile_b, col + 16 * j, k, b[j]);
 #pragma unroll
             for (int i = 0; i < TM; i++) {
                 float a[4];
-                read<A, A_ALONG_K>(tile_a, row + 16 * i, k, a);
+                read<A>(tile_a, row + 16 * i, k, a);
 #pragma unroll
                 for (int j = 0; j < TN; j++)
 #pragma unroll
@@ -150,24 +150,21 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
 
 #else
 
-template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
+template <int BM, int BN, class A, class B> struct Product {
     // The block's eight warps lie WARPS_M x WARPS_N; each has MT x NT products of 16 x 8.
     static constexpr int WARPS_N = BN >= 32 ? 2 : 1, WARPS_M = 8 / WARPS_N;
     static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N, MT = WM / 16, NT = WN / 8;
     static constexpr int STEP = 2 * WIDE;  // of k, in one instruction
-    typedef Tile<BM, A_ALONG_K> A;
-    typedef Tile<BN, B_ALONG_K> B;
     float sums[MT][NT][4] = {};
 
     __device__ static void factor_a(const Element* tile, int m, int k, u32 (&a)[4]) {
-        const int lane = threadIdx.x % 32;
-        if (A_ALONG_K) {
-            load_matrices(a, tile + A::at(m + lane % 16, k + lane / 16 * WIDE));
+        if (A::ALONG_K) {
+            load_matrices(a, [&](int t) { return tile + A::at(m + t % 16, k + t / 16 * WIDE); });
         } else {
 #if PRECISION == BF16
-            load_matrices_transposed(a, tile + A::at(m + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8));
+            load_matrices_transposed(a, [&](int t) { return tile + A::at(m + t / 8 % 2 * 8, k + t % 8 + t / 16 * 8); });
 #else
-            const int row = m + lane / 4, depth = k + lane % 4;
+            const int lane = threadIdx.x % 32, row = m + lane / 4, depth = k + lane % 4;
             a[0] = bits_of(tile[A::at(row, depth)]);
             a[1] = bits_of(tile[A::at(row + 8, depth)]);
             a[2] = bits_of(tile[A::at(row, depth + 4)]);
@@ -178,14 +175,13 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
 
     // Of two products side by side.
     __device__ static void factor_b(const Element* tile, int n, int k, u32 (&b)[4]) {
-        const int lane = threadIdx.x % 32;
-        if (B_ALONG_K) {
-            load_matrices(b, tile + B::at(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * WIDE));
+        if (B::ALONG_K) {
+            load_matrices(b, [&](int t) { return tile + B::at(n + t % 8 + t / 16 * 8, k + t / 8 % 2 * WIDE); });
         } else {
 #if PRECISION == BF16
-            load_matrices_transposed(b, tile + B::at(n + lane / 16 * 8, k + lane % 16));
+            load_matrices_transposed(b, [&](int t) { return tile + B::at(n + t / 16 * 8, k + t % 16); });
 #else
-            const int col = n + lane / 4, depth = k + lane % 4;
+            const int lane = threadIdx.x % 32, col = n + lane / 4, depth = k + lane % 4;
             b[0] = bits_of(tile[B::at(col, depth)]);
             b[1] = bits_of(tile[B::at(col, depth + 4)]);
             b[2] = bits_of(tile[B::at(col + 8, depth)]);
@@ -194,18 +190,11 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
         }
     }
 
-    __device__ static void multiply(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-#if PRECISION == BF16
-        multiply_bf16(c, a, b);
-#else
-        multiply_tf32(c, a, b);
-#endif
-    }
-
-    __device__ void add(const Element* tile_a, const Element* tile_b) {
+    __device__ void add(const Element* tile_a, const Element* tile_b, int depth) {
         const int warp = threadIdx.x / 32, m0 = warp / WARPS_N * WM, n0 = warp % WARPS_N * WN;
 #pragma unroll
         for (int k = 0; k < TILE_K; k += STEP) {
+            if (k >= depth) break;
             u32 a[MT][4], b[NT][2];
 #pragma unroll
             for (int i = 0; i < MT; i++) factor_a(tile_a, m0 + 16 * i, k, a[i]);
@@ -221,10 +210,7 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Product {
             for (int j = 0; j < NT; j++)
                 for (int l = 0; l < 2; l++) b[j][l] = round_tf32(b[j][l]);
 #endif
-#pragma unroll
-            for (int i = 0; i < MT; i++)
-#pragma unroll
-                for (int j = 0; j < NT; j++) multiply(sums[i][j], a[i], b[j]);
+            multiply<MT, NT>(sums, a, b);
         }
     }
 
@@ -263,7 +249,7 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
     Element* const memory = (Element*)shared;
     Copier<BM, A_ALONG_K, OperandA> copier_a(a, m0, rows, k_begin, k_end);
     Copier<BN, B_ALONG_K, OperandB> copier_b(b, n0, cols, k_begin, k_end);
-    Product<BM, BN, A_ALONG_K, B_ALONG_K> product;
+    Product<BM, BN, Tile<BM, A_ALONG_K>, Tile<BN, B_ALONG_K>> product;
 
     int ahead = 0;  // the stage that is filled next
     const auto fill = [&](int tile) {
@@ -280,7 +266,7 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
         copies_wait<STAGES - 2>();
         __syncthreads();  // this tile is there, and no thread reads the one before it any more
         fill(tile + STAGES - 1);
-        product.add(memory + stage * S::TILES, memory + stage * S::TILES + Tile<BM, A_ALONG_K>::SIZE);
+        product.add(memory + stage * S::TILES, memory + stage * S::TILES + Tile<BM, A_ALONG_K>::SIZE, TILE_K);
         stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
     copies_wait<0>();

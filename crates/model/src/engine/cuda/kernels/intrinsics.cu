@@ -24,31 +24,40 @@ __device__ inline u32 round_tf32(u32 bits) {
     return rounded;
 }
 
-// c += a * b for a warp: a is 16 x 16 (bf16) or 16 x 8 (tf32), b has 8 columns; each thread holds its part.
-__device__ inline void multiply_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-__device__ inline void multiply_tf32(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+// c += a * b for a warp, MT x NT products of 16 x 8: of a 16 rows of 16 (bf16) or 8 (tf32) values, of b as many of 8 columns;
+// each thread holds its part.
+template <int MT, int NT>
+__device__ inline void multiply(float (&c)[MT][NT][4], const u32 (&a)[MT][4], const u32 (&b)[NT][2]) {
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#if PRECISION == BF16
+            asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                : "+f"(c[i][j][0]), "+f"(c[i][j][1]), "+f"(c[i][j][2]), "+f"(c[i][j][3])
+                : "r"(a[i][0]), "r"(a[i][1]), "r"(a[i][2]), "r"(a[i][3]), "r"(b[j][0]), "r"(b[j][1]));
+#else
+            asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                : "+f"(c[i][j][0]), "+f"(c[i][j][1]), "+f"(c[i][j][2]), "+f"(c[i][j][3])
+                : "r"(a[i][0]), "r"(a[i][1]), "r"(a[i][2]), "r"(a[i][3]), "r"(b[j][0]), "r"(b[j][1]));
+#endif
 }
 
 __device__ inline u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
-// Four 8x8 matrices of 16 bits from shared memory: thread t of a warp names row t % 8 of matrix t / 8, and gets of matrix i
-// the two elements 2 (t % 4) of row t / 4 (transposed: of column t / 4).
-__device__ inline void load_matrices(u32 (&r)[4], const void* row) {
+// Four 8x8 matrices of 16 bits from shared memory: `row(t)` is where row t % 8 of matrix t / 8 begins, for each thread t of a
+// warp. A thread gets of matrix i the two elements 2 (t % 4) of row t / 4 (transposed: of column t / 4).
+template <class Row> __device__ inline void load_matrices(u32 (&r)[4], const Row& row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row)));
+                 : "r"(shared_address(row(threadIdx.x % 32))));
 }
-__device__ inline void load_matrices_transposed(u32 (&r)[4], const void* row) {
+template <class Row> __device__ inline void load_matrices_transposed(u32 (&r)[4], const Row& row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row)));
+                 : "r"(shared_address(row(threadIdx.x % 32))));
 }
 
 #endif

@@ -6,7 +6,7 @@ use ::kernels::Precision;
 const INTRINSICS: &str = include_str!("intrinsics.cu");
 
 /// Files in the order in which they are joined: what is shared comes before what uses it.
-const FILES: [&str; 14] = [
+const FILES: &[&str] = &[
     include_str!("values.cu"),
     include_str!("elementwise.cu"),
     include_str!("reduce.cu"),
@@ -16,6 +16,7 @@ const FILES: [&str; 14] = [
     include_str!("spatial.cu"),
     include_str!("gemm.cu"),
     include_str!("conv.cu"),
+    include_str!("conv3x3.cu"),
     include_str!("conv_transpose.cu"),
     include_str!("step.cu"),
     include_str!("class_loss.cu"),
@@ -34,7 +35,7 @@ pub fn source_with(precision: Precision, intrinsics: &str) -> String {
     let first = [define.as_str(), include_str!("common.cu"), intrinsics];
     first
         .into_iter()
-        .chain(FILES)
+        .chain(FILES.iter().copied())
         .collect::<Vec<_>>()
         .join("\n")
 }
