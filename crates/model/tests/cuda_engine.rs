@@ -511,7 +511,10 @@ fn joined_inputs() {
 /// parts that are read doubled, with and without padding.
 #[test]
 fn patches() {
-    for (i, widths) in [[8, 16, 24], [40, 8, 72], [16, 48, 16]].into_iter().enumerate() {
+    for (i, widths) in [[8, 16, 24], [40, 8, 72], [16, 48, 16]]
+        .into_iter()
+        .enumerate()
+    {
         let mut g = GraphBuilder::new(2);
         let conv = |g: &mut GraphBuilder, name: &str, x, cout, padding| {
             g.conv(name, x, cout, 3, 1, padding, true, INIT)

@@ -51,6 +51,8 @@ pub struct Plan {
     pub shapes: Vec<Nhwc>,
     /// How every node's value and gradient lie in memory.
     pub kinds: Vec<Kind>,
+    /// In training, the norm that alone reads a dense convolution's value: its statistics can be taken as the value is made.
+    pub norms: Vec<Option<NodeId>>,
     /// Buffer of every node's value; `None` where a fused step never writes it out.
     pub values: Vec<Option<SlotId>>,
     /// Buffer of every value's gradient; `None` where none is needed.
@@ -113,6 +115,7 @@ impl Plan {
             sources,
             shapes,
             kinds,
+            norms: steps::norms(graph, mode, &readers),
             values,
             grads,
             slots,

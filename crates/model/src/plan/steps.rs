@@ -113,6 +113,16 @@ fn step_at(graph: &Graph, mode: Mode, readers: &Readers, id: NodeId) -> Step {
     }
 }
 
+/// The norm that alone reads each dense convolution's value, in training.
+pub(super) fn norms(graph: &Graph, mode: Mode, readers: &Readers) -> Vec<Option<NodeId>> {
+    let is_norm = |id: &NodeId| matches!(graph.node(*id).op, Op::BatchNorm { .. });
+    let norm_of = |id: NodeId| match graph.node(id).op {
+        Op::Conv2d { .. } if mode == Mode::Train => readers.only(id).filter(is_norm),
+        _ => None,
+    };
+    graph.ids().map(norm_of).collect()
+}
+
 fn members(step: &Step) -> Vec<NodeId> {
     match *step {
         Step::Single(node) => vec![node],

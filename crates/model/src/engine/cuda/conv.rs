@@ -3,6 +3,7 @@
 use kernels::{Activation, Window};
 
 use super::driver::{Address, Arg, DeviceError, Part, Parts, Up, Windowed};
+use super::norm::Moments;
 use super::pass::{Done, Pass};
 use super::reduce::{channel_sums, sum_partials};
 use super::variants::{Tile, Tiles, tiles};
@@ -69,25 +70,30 @@ fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeI
         wide_w.into(),
         wide_y.into(),
     ];
-    let into: [Arg; 4] = [
+    let shape = (ys.pixels(), ys.c, 1);
+    let tiles = ys.pixels().div_ceil(Tile::of(ys.pixels(), ys.c, 1).rows);
+    let moments = Moments::of(pass, id, tiles);
+    let into: [Arg; 6] = [
         w.into(),
         epilogue.scale.into(),
         epilogue.shift.into(),
         pass.value(out).into(),
+        moments.map(|m| m.partials).into(),
+        moments.map(|m| m.counts).into(),
     ];
-    let shape = (ys.pixels(), ys.c, 1);
     match point(pass, id) {
         Some(x) => {
             let sizes: [Arg; 3] = [ys.pixels(), pass.shape(x).c, ys.c].map(Arg::from);
             let args = [&[pass.value(x).into()], &into[..], &sizes, &tail].concat();
-            product(pass, tiles!("point_forward"), shape, &args)
+            product(pass, tiles!("point_forward"), shape, &args)?;
         }
         None => {
             let from = [windowed(pass, id).into(), inputs(pass, sources).into()];
             let args = [&from[..], &into, &tail].concat();
-            product(pass, tiles!("conv_forward"), shape, &args)
+            product(pass, tiles!("conv_forward"), shape, &args)?;
         }
     }
+    moments.map_or(Ok(()), |moments| moments.finish(pass))
 }
 
 pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId) -> Done {

@@ -5,6 +5,7 @@ use ::kernels::{Nhwc, Precision, Window};
 use super::conv::{Epilogue, inputs, wide_sources};
 use super::driver::{Address, Arg, Part, Parts, Patches};
 use super::elementwise::code;
+use super::norm::Moments;
 use super::pass::{Done, Pass};
 use super::reduce::sum_partials;
 use crate::graph::{NodeId, Op};
@@ -64,6 +65,7 @@ pub(super) fn forward(
     out: NodeId,
 ) -> Done {
     let (oc, patches) = (pass.shape(id).c, patches(pass, id, window));
+    let moments = Moments::of(pass, id, patches.count());
     let args = [
         patches.into(),
         inputs(pass, pass.sources(id)).into(),
@@ -71,6 +73,8 @@ pub(super) fn forward(
         epilogue.scale.into(),
         epilogue.shift.into(),
         pass.value(out).into(),
+        moments.map(|m| m.partials).into(),
+        moments.map(|m| m.counts).into(),
         oc.into(),
         code(epilogue.activation),
         (pass.kind(out) != pass.elements.kind).into(),
@@ -80,7 +84,8 @@ pub(super) fn forward(
         "conv3x3_forward_32",
         "conv3x3_forward_16",
     ];
-    launch(pass, names, patches.count(), oc, &args)
+    launch(pass, names, patches.count(), oc, &args)?;
+    moments.map_or(Ok(()), |moments| moments.finish(pass))
 }
 
 /// Gradients of a run of sources, whose channels start at `first`: several that are not doubled, or one that is.

@@ -81,8 +81,8 @@ fn backward_weight(pass: &mut Pass<'_>, id: NodeId, window: Window) -> Done {
     ];
     let walk = special(window, names).filter(|_| xs.c.is_multiple_of(2));
     let cut = match walk {
-        Some(_) => Columns::of_rows(ys.n * ys.h, xs.c, 2, 1),
-        None => Columns::new(ys.pixels(), xs.c, 1),
+        Some(_) => Columns::new(1, ys.n * ys.h, xs.c, 2, 1),
+        None => Columns::new(taps, ys.pixels(), xs.c, 1, 16),
     };
     let partials = pass.scratch(cut.partials(taps, 1));
     let args = [

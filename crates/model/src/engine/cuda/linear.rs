@@ -2,6 +2,7 @@
 
 use kernels::{Activation, Window};
 
+use super::driver::Launch;
 use super::elementwise::code;
 use super::pass::{Done, Pass};
 use crate::graph::{NodeId, Op};
@@ -16,7 +17,9 @@ pub(super) fn is_linear(pass: &Pass<'_>, id: NodeId) -> bool {
         _ => false,
     };
     let pixel = pass.shape(x).h == 1 && pass.shape(x).w == 1;
-    single && pixel && pass.kind(x) == Kind::F32 && pass.kind(id) == Kind::F32
+    // A norm after it wants the moments that only a matrix product leaves.
+    let alone = pass.norm_of_product(id).is_none();
+    single && alone && pixel && pass.kind(x) == Kind::F32 && pass.kind(id) == Kind::F32
 }
 
 /// `out = act(x · w + bias)`.
@@ -37,7 +40,15 @@ pub(super) fn forward(
         cout.into(),
         code(activation),
     ];
-    pass.launch("linear_forward", [cout.div_ceil(32), n, 1], [32, 8], &args)
+    // A long sum has many shares.
+    let outputs = if cin >= 128 { 8 } else { 32 };
+    let block = [outputs as u32, Launch::THREADS / outputs as u32];
+    pass.launch(
+        "linear_forward",
+        [cout.div_ceil(outputs), n, 1],
+        block,
+        &args,
+    )
 }
 
 pub(super) fn backward(pass: &mut Pass<'_>, id: NodeId) -> Done {

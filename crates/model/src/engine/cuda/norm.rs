@@ -3,7 +3,7 @@
 use super::driver::{Address, NormParameters};
 use super::elementwise::{code, kind};
 use super::pass::{Done, Pass};
-use super::reduce::{Columns, launch_columns};
+use super::reduce::launch_columns;
 use super::variants::variants;
 use crate::graph::{NodeId, Op};
 use crate::plan::Mode;
@@ -20,10 +20,11 @@ const FINISH: [u32; 2] = [8, 32];
 /// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
 /// the running ones.
 pub(super) fn forward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
-    if pass.plan.mode == Mode::Train {
+    let x = pass.input(norm, 0);
+    if pass.plan.mode == Mode::Train && pass.norm_of_product(x) != Some(norm) {
         statistics(pass, norm)?;
     }
-    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
+    let out = act.unwrap_or(norm);
     let args = [
         pass.value(x).into(),
         pass.saved(norm).into(),
@@ -50,17 +51,57 @@ fn statistics(pass: &mut Pass<'_>, norm: NodeId) -> Done {
             c.into(),
         ]
     })?;
-    finish_statistics(pass, norm, partials, cut)
+    finish(
+        pass,
+        norm,
+        (partials, None),
+        (cut.chunks, cut.rows_per_chunk),
+    )
 }
 
-fn finish_statistics(pass: &mut Pass<'_>, norm: NodeId, partials: Address, cut: Columns) -> Done {
+/// Where a product of so many tiles leaves the moments of its columns, for the norm that alone reads them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    norm: NodeId,
+    tiles: usize,
+    pub(super) partials: Address,
+    pub(super) counts: Address,
+}
+
+impl Moments {
+    /// `None` where no norm asks for them.
+    pub(super) fn of(pass: &mut Pass<'_>, product: NodeId, tiles: usize) -> Option<Self> {
+        let norm = pass.norm_of_product(product)?;
+        let c = pass.shape(norm).c;
+        Some(Moments {
+            norm,
+            tiles,
+            partials: pass.scratch(tiles * 2 * c),
+            counts: pass.scratch(tiles),
+        })
+    }
+
+    /// The norm's statistics from them.
+    pub(super) fn finish(self, pass: &mut Pass<'_>) -> Done {
+        let partials = (self.partials, Some(self.counts));
+        finish(pass, self.norm, partials, (self.tiles, 0))
+    }
+}
+
+fn finish(
+    pass: &mut Pass<'_>,
+    norm: NodeId,
+    (partials, counts): (Address, Option<Address>),
+    (chunks, rows_per_chunk): (usize, usize),
+) -> Done {
     let xs = pass.shape(norm);
     let args = [
         partials.into(),
+        counts.into(),
         parameters(pass, norm).into(),
-        cut.chunks.into(),
+        chunks.into(),
         xs.pixels().into(),
-        cut.rows_per_chunk.into(),
+        rows_per_chunk.into(),
         xs.c.into(),
     ];
     pass.launch(
@@ -106,7 +147,6 @@ pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -
             rows.into(),
             cut.rows_per_chunk.into(),
             c.into(),
-            eps.into(),
             activation,
         ]
     })?;

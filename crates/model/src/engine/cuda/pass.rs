@@ -220,6 +220,12 @@ impl<'a> Pass<'a> {
         self.plan.shapes[id.index()]
     }
 
+    /// The norm that takes its statistics from the product which makes a value: in training, of a dense convolution that a
+    /// norm alone reads.
+    pub(super) fn norm_of_product(&self, product: NodeId) -> Option<NodeId> {
+        self.plan.norms[product.index()]
+    }
+
     /// How a node's value and gradient lie in memory.
     pub(super) fn kind(&self, id: NodeId) -> Kind {
         self.plan.kinds[id.index()]

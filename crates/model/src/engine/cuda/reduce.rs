@@ -8,8 +8,11 @@ use crate::plan::Kind;
 /// Chunks beyond these would make the second stage the longer one.
 const MOST_CHUNKS: usize = 512;
 
+/// Blocks that keep a large GPU busy.
+const BLOCKS: usize = 1056;
+
 /// Rows that a thread should at least sum, so that a chunk is worth its partial sums.
-const ROWS_A_THREAD: usize = 16;
+const ROWS_A_THREAD: usize = 4;
 
 /// How `rows × channels` values are cut: by shapes alone, so that sums do not depend on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +27,19 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Of rows that are cheap: a thread should have many.
-    pub(super) fn new(rows: usize, channels: usize, width: usize) -> Self {
-        Self::of_rows(rows, channels, width, ROWS_A_THREAD)
-    }
-
-    /// Of rows of which a thread should have at least `least`.
-    pub(super) fn of_rows(rows: usize, channels: usize, width: usize, least: usize) -> Self {
+    /// Of so many segments, for threads that take `width` channels of at least `least` rows.
+    pub(super) fn new(
+        segments: usize,
+        rows: usize,
+        channels: usize,
+        width: usize,
+        least: usize,
+    ) -> Self {
         let lanes = lanes(channels.div_ceil(width));
         let groups = Launch::THREADS as usize / lanes;
-        let wanted = (rows / (groups * least)).clamp(1, MOST_CHUNKS);
+        let tiles = channels.div_ceil(lanes * width);
+        let most = (BLOCKS / (segments * tiles)).clamp(1, MOST_CHUNKS);
+        let wanted = (rows / (groups * least)).clamp(1, most);
         let rows_per_chunk = rows.div_ceil(wanted);
         Columns {
             channels,
@@ -81,7 +87,7 @@ pub(super) fn launch_columns(
     args: impl FnOnce(Address, Columns) -> Vec<Arg>,
 ) -> Result<(Address, Columns), super::driver::DeviceError> {
     let (kernel, width) = pass.elements.choose(names, kind, channels);
-    let cut = Columns::new(rows, channels, width);
+    let cut = Columns::new(segments, rows, channels, width, ROWS_A_THREAD);
     let partials = pass.scratch(cut.partials(segments, terms));
     cut.launch(pass, kernel, segments, &args(partials, cut))?;
     Ok((partials, cut))
@@ -147,7 +153,7 @@ mod tests {
         for rows in [1, 2, 15, 16, 255, 4096, 100_003, 3_000_000] {
             for channels in [1, 2, 3, 16, 24, 32, 33, 1280] {
                 for width in [1, 2, 8] {
-                    let cut = Columns::new(rows, channels, width);
+                    let cut = Columns::new(1, rows, channels, width, ROWS_A_THREAD);
                     assert!(cut.chunks * cut.rows_per_chunk >= rows);
                     assert!(
                         (cut.chunks - 1) * cut.rows_per_chunk < rows,

@@ -17,8 +17,8 @@ use cudarc::nvrtc::Ptx;
 use super::beside::Beside;
 use super::recordings::Recordings;
 use super::{
-    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Patches, Recording, Up, Windowed,
-    nvrtc,
+    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Patches, Recording, Up,
+    Windowed, nvrtc,
 };
 
 /// Left to the driver: what the kernels' own local memory and the driver's bookkeeping may still take.

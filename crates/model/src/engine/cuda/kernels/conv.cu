@@ -172,18 +172,25 @@ struct WeightsOfInput {
 };
 
 // y = act(sum * scale + shift); scale and shift may be null. `y_is_f32` where the value is one that the precision leaves f32.
+// The values stay in shared memory as they were stored, for their moments.
 struct Activated {
     const float *scale, *shift;
     void* y;
     u32 channels;
     int kind, y_is_f32;
     bool wide;
+    Moments to;
+    template <int BM, int BN, class Valid>
+    __device__ void moments(const float* sums, const Valid& valid, u32 count, u32 n0) const {
+        to.template put<BM, BN>(sums, valid, count, n0, channels);
+    }
     __device__ void store(u32 m, u32 n, int count, float* values) const {
         for (int i = 0; i < count; i++) {
             float v = values[i];
             if (scale) v *= scale[n + i];
             if (shift) v += shift[n + i];
-            values[i] = activate(kind, v);
+            v = activate(kind, v);
+            values[i] = y_is_f32 ? v : stored(v);
         }
         if (y_is_f32)
             put_row((float*)y + m * channels + n, count, values, wide, 0);
@@ -193,9 +200,10 @@ struct Activated {
 };
 
 // dx (+)= sum, into the parts that the columns are channels of, the first of which is channel 0.
-struct IntoParts {
+struct IntoParts : NoMoments {
     const Parts& parts;
     bool wide;
+    __device__ IntoParts(const Parts& parts, bool wide) : parts(parts), wide(wide) {}
     __device__ void store(u32 m, u32 n, int count, const float* values) const {
         if (!wide) {
             for (int i = 0; i < count; i++) put_at(m, n + i, 1, values + i);
@@ -212,10 +220,11 @@ struct IntoParts {
 };
 
 // A slice's own sums of a weight's gradient, [slice, rows, cols].
-struct Partial {
+struct Partial : NoMoments {
     float* out;
     u32 cols;
     bool wide;
+    __device__ Partial(float* out, u32 cols, bool wide) : out(out), cols(cols), wide(wide) {}
     __device__ void store(u32 m, u32 n, int count, const float* values) const {
         put_row(out + (u64)m * cols + n, count, values, wide, 0);
     }
@@ -228,30 +237,31 @@ struct Partial {
 
 GEMM_KERNELS(conv_forward, true, false,
              (const __grid_constant__ Windowed s, const __grid_constant__ Parts parts, const Element* w,
-              const float* scale, const float* shift, void* y, int kind, int y_is_f32, int wide_x, int wide_w, int wide_y),
+              const float* scale, const float* shift, void* y, float* moments, float* counts, int kind, int y_is_f32,
+              int wide_x, int wide_w, int wide_y),
              Windows a = {s, parts, parts.data[0], wide_x != 0}; Matrix b = {w, 1, (u32)s.oc, wide_w != 0};
-             Activated problem = {scale, shift, y, (u32)s.oc, kind, y_is_f32, wide_y != 0};
+             Activated problem = {scale, shift, y, (u32)s.oc, kind, y_is_f32, wide_y != 0, {moments, counts}};
              u32 rows = (u32)s.n * s.oh * s.ow; u32 cols = s.oc; u32 k_begin = 0; u32 k_end = (u32)s.kh * s.kw * s.c;)
 
 GEMM_KERNELS(point_forward, true, false,
-             (const Element* x, const Element* w, const float* scale, const float* shift, void* y, u32 rows, u32 depth,
-              u32 cols, int kind, int y_is_f32, int wide_x, int wide_w, int wide_y),
+             (const Element* x, const Element* w, const float* scale, const float* shift, void* y, float* moments,
+              float* counts, u32 rows, u32 depth, u32 cols, int kind, int y_is_f32, int wide_x, int wide_w, int wide_y),
              Matrix a = {x, depth, 1, wide_x != 0}; Matrix b = {w, 1, cols, wide_w != 0};
-             Activated problem = {scale, shift, y, cols, kind, y_is_f32, wide_y != 0}; u32 k_begin = 0; u32 k_end = depth;)
+             Activated problem = {scale, shift, y, cols, kind, y_is_f32, wide_y != 0, {moments, counts}}; u32 k_begin = 0; u32 k_end = depth;)
 
 // The gradient of the parts that are not doubled (or of one that is), whose channels start at `first`.
 GEMM_KERNELS(conv_backward_input, true, true,
              (const __grid_constant__ Windowed s, const Element* dy, const Element* w, const __grid_constant__ Parts dx,
               int first, int channels, int doubled, int wide_dy, int wide_dx),
              GradientWindows a = {s, dy, wide_dy != 0, doubled}; WeightsOfInput b = {s, w, wide_dy != 0, first};
-             IntoParts problem = {dx, wide_dx != 0}; u32 rows = (u32)s.n * (s.h >> doubled) * (s.w >> doubled);
+             IntoParts problem(dx, wide_dx != 0); u32 rows = (u32)s.n * (s.h >> doubled) * (s.w >> doubled);
              u32 cols = channels; u32 k_begin = 0; u32 k_end = (u32)s.kh * s.kw * s.oc * (doubled ? 4 : 1);)
 
 GEMM_KERNELS(point_backward_input, true, true,
              (const Element* dy, const Element* w, const __grid_constant__ Parts dx, u32 rows, u32 depth, u32 cols,
               int wide_dy, int wide_dx),
              Matrix a = {dy, depth, 1, wide_dy != 0}; Matrix b = {w, depth, 1, wide_dy != 0};
-             IntoParts problem = {dx, wide_dx != 0}; u32 k_begin = 0; u32 k_end = depth;)
+             IntoParts problem(dx, wide_dx != 0); u32 k_begin = 0; u32 k_end = depth;)
 
 // A row is a weight's tap and channel in, a column its channel out, k an output pixel, of which each z of the grid has a slice.
 GEMM_KERNELS(conv_backward_weight, false, false,
@@ -259,10 +269,10 @@ GEMM_KERNELS(conv_backward_weight, false, false,
               u32 slice, int wide_x, int wide_dy),
              WindowsByPixel a = {s, parts, parts.data[0], wide_x != 0}; Matrix b = {dy, 1, (u32)s.oc, wide_dy != 0};
              u32 rows = (u32)s.kh * s.kw * s.c; u32 cols = s.oc; SLICE((u32)s.n * s.oh * s.ow)
-             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0};)
+             Partial problem(partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0);)
 
 GEMM_KERNELS(point_backward_weight, false, false,
              (const Element* x, const Element* dy, float* partials, u32 rows, u32 depth, u32 cols, u32 slice, int wide_x,
               int wide_dy),
              Matrix a = {x, 1, rows, wide_x != 0}; Matrix b = {dy, 1, cols, wide_dy != 0}; SLICE(depth)
-             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0};)
+             Partial problem(partials + (u64)blockIdx.z * rows * cols, cols, wide_dy != 0);)

@@ -167,6 +167,9 @@ __device__ inline void store_patch(const Patches& s, const Pixel& first, const P
         if (y >= s.oh || x >= s.ow || n0 + col >= columns) continue;
         problem.store(((u32)first.n * s.oh + y) * s.ow + x, n0 + col, WIDE, sums + pixel * (BN + 8) + col);
     }
+    const int rows = (int)at_most(s.oh - first.y, PATCH_H), cols = (int)at_most(s.ow - first.x, PATCH_W);
+    const auto inside = [&](int pixel) { return pixel / PATCH_W < rows && pixel % PATCH_W < cols; };
+    problem.template moments<PATCH_H * PATCH_W, BN>(sums, inside, (u32)(rows * cols), n0);
 }
 
 // The same for a part that is read doubled: each of its pixels collects 2x2.
@@ -188,13 +191,14 @@ __device__ inline void store_halved(const Patches& s, const Pixel& first, const 
 
 #define FORWARD_3X3(BN)                                                                                                   \
     KERNEL(conv3x3_forward_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts, const Element* w, \
-                                  const float* scale, const float* shift, void* y, u32 oc, int kind, int y_is_f32)) {     \
+                                  const float* scale, const float* shift, void* y, float* moments, float* counts, u32 oc, \
+                                  int kind, int y_is_f32)) {                                                              \
         typedef WeightsOfValue<BN> Weights;                                                                               \
         SHARED(shared, (SharedPatches<BN, Weights>::BYTES))                                                               \
         const Pixel first = patch_at(s, blockIdx.x, PATCH_H);                                                             \
         const Weights weights = {w, (u32)s.c, oc};                                                                        \
         float* sums = patch_product<BN>(s, parts, weights, first, shared);                                                \
-        store_patch<BN>(s, first, Activated{scale, shift, y, oc, kind, y_is_f32, true}, oc, sums);                        \
+        store_patch<BN>(s, first, Activated{scale, shift, y, oc, kind, y_is_f32, true, {moments, counts}}, oc, sums);     \
     }
 FORWARD_3X3(64)
 FORWARD_3X3(32)
@@ -211,9 +215,9 @@ FORWARD_3X3(16)
         const Weights weights = {w, c, (u32)s.c, first, columns};                                                         \
         float* sums = patch_product<BN>(s, dy, weights, pixel, shared);                                                   \
         if (doubled)                                                                                                      \
-            store_halved<BN>(s, pixel, IntoParts{dx, true}, columns, sums);                                               \
+            store_halved<BN>(s, pixel, IntoParts(dx, true), columns, sums);                                               \
         else                                                                                                              \
-            store_patch<BN>(s, pixel, IntoParts{dx, true}, columns, sums);                                                \
+            store_patch<BN>(s, pixel, IntoParts(dx, true), columns, sums);                                                \
     }
 BACKWARD_3X3(64)
 BACKWARD_3X3(32)

@@ -39,11 +39,12 @@ struct AboveByPixel {
     __device__ const Element* at(Side i, const Depth& p) const { return data + above(s, p, i); }
 };
 
-struct Scattered {
+struct Scattered : NoMoments {
     const Up& s;
     const float* bias;
     Element* y;
     bool wide;
+    __device__ Scattered(const Up& s, const float* bias, Element* y, bool wide) : s(s), bias(bias), y(y), wide(wide) {}
     __device__ void store(u32 m, u32 n, int count, float* values) const {
         Pixel p = pixel_at(m, s.h, s.w);
         if (bias)
@@ -56,11 +57,12 @@ struct Scattered {
     }
 };
 
-struct IntoInput {
+struct IntoInput : NoMoments {
     Element* dx;
     u32 cols;
     bool wide;
     int add;
+    __device__ IntoInput(Element* dx, u32 cols, bool wide, int add) : dx(dx), cols(cols), wide(wide), add(add) {}
     __device__ void store(u32 m, u32 n, int count, const float* values) const {
         put_row(dx + m * cols + n, count, values, wide, add);
     }
@@ -71,14 +73,14 @@ GEMM_KERNELS(conv_transpose_forward, true, false,
              (const __grid_constant__ Up s, const Element* x, const Element* w, const float* bias, Element* y, int wide_x,
               int wide_y),
              u32 rows = (u32)s.n * s.h * s.w; u32 cols = 4 * s.cout; Matrix a = {x, (u32)s.cin, 1, wide_x != 0};
-             Matrix b = {w, 1, cols, wide_y != 0}; Scattered problem = {s, bias, y, wide_y != 0}; u32 k_begin = 0;
+             Matrix b = {w, 1, cols, wide_y != 0}; Scattered problem(s, bias, y, wide_y != 0); u32 k_begin = 0;
              u32 k_end = s.cin;)
 
 GEMM_KERNELS(conv_transpose_backward_input, true, true,
              (const __grid_constant__ Up s, const Element* dy, const Element* w, Element* dx, int add, int wide_x,
               int wide_y),
              u32 rows = (u32)s.n * s.h * s.w; u32 cols = s.cin; Above a = {s, dy, wide_y != 0};
-             Matrix b = {w, 4u * s.cout, 1, wide_y != 0}; IntoInput problem = {dx, cols, wide_x != 0, add};
+             Matrix b = {w, 4u * s.cout, 1, wide_y != 0}; IntoInput problem(dx, cols, wide_x != 0, add);
              u32 k_begin = 0; u32 k_end = 4 * s.cout;)
 
 GEMM_KERNELS(conv_transpose_backward_weight, false, false,
@@ -86,4 +88,4 @@ GEMM_KERNELS(conv_transpose_backward_weight, false, false,
               int wide_y),
              u32 rows = s.cin; u32 cols = 4 * s.cout; Matrix a = {x, 1, rows, wide_x != 0};
              AboveByPixel b = {s, dy, wide_y != 0}; SLICE((u32)s.n * s.h * s.w)
-             Partial problem = {partials + (u64)blockIdx.z * rows * cols, cols, wide_y != 0};)
+             Partial problem(partials + (u64)blockIdx.z * rows * cols, cols, wide_y != 0);)

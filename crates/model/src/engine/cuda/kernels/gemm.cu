@@ -279,7 +279,59 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
         const u32 m = m0 + row, n = n0 + col;
         if (m < rows && n < cols) problem.store(m, n, (int)at_most(cols - n, WIDE), c + row * S::PITCH + col);
     }
+    const u32 inside = at_most(rows - m0, BM);
+    problem.template moments<BM, BN>(c, [&](int row) { return (u32)row < inside; }, inside, n0);
 }
+
+// Of a problem whose columns no norm reads.
+struct NoMoments {
+    template <int BM, int BN, class Valid>
+    __device__ void moments(const float*, const Valid&, u32, u32) const {}
+};
+
+// The moments of a tile's columns for the batch norm that reads them: of each its mean and the sum of squares about it, over
+// the rows for which `valid` holds, `count` of them. `sums` is [BM][BN + 8]; `shared` has THREADS values.
+template <int BM, int BN, class Valid>
+__device__ inline void column_moments(const float* sums, const Valid& valid, float count, float* mean_to, float* squares_to,
+                                      u32 columns, float* shared) {
+    constexpr int SHARES = THREADS / BN;
+    const int col = threadIdx.x % BN, share = threadIdx.x / BN;
+    const auto total = [&](float value) {
+        shared[threadIdx.x] = value;
+        __syncthreads();
+        float sum = 0.0f;
+        for (int i = 0; i < SHARES; i++) sum += shared[i * BN + col];
+        __syncthreads();
+        return sum;
+    };
+    float sum = 0.0f, squares = 0.0f;
+    for (int row = share; row < BM; row += SHARES)
+        if (valid(row)) sum += sums[row * (BN + 8) + col];
+    const float mean = total(sum) / count;
+    for (int row = share; row < BM; row += SHARES) {
+        float d = sums[row * (BN + 8) + col] - mean;
+        if (valid(row)) squares += d * d;
+    }
+    squares = total(squares);
+    if (share != 0 || (u32)col >= columns) return;
+    mean_to[col] = mean;
+    squares_to[col] = squares;
+}
+
+// Where the moments of all tiles go, [tile][2][channels], and the rows of each; null where nobody asks.
+struct Moments {
+    float *partials, *counts;
+    // Of this block's tile, for the columns from n0 on.
+    template <int BM, int BN, class Valid>
+    __device__ void put(const float* sums, const Valid& valid, u32 count, u32 n0, u32 channels) const {
+        __shared__ float shared[THREADS];
+        if (!partials) return;
+        __syncthreads();  // the values as they were stored are there
+        float* to = partials + (u64)blockIdx.x * 2 * channels + n0;
+        column_moments<BM, BN>(sums, valid, (float)count, to, to + channels, channels - n0, shared);
+        if (n0 == 0 && threadIdx.x == 0) counts[blockIdx.x] = (float)count;
+    }
+};
 
 // Up to WIDE values of a row to y; `wide` where all rows are aligned and hold multiples of WIDE.
 template <class E> __device__ inline void put_row(E* y, int count, const float* values, bool wide, int add) {

@@ -1,31 +1,21 @@
 // Linear layers on one vector an image: a network's head, and the 1x1 convolutions of squeeze-excite. All in f32; weights
-// [cin, cout]. A block is 32 outputs by 8 shares of the sum.
+// [cin, cout].
 
-// Adds the 8 rows of a block of 32 x 8 threads; those of its first row then hold the sums.
-__device__ inline float add_8_rows(float value, float* shared) {
-    const u32 slot = threadIdx.y * 32 + threadIdx.x;
-    shared[slot] = value;
-    __syncthreads();
-    for (u32 half = 4; half > 0; half /= 2) {
-        if (threadIdx.y < half) shared[slot] += shared[slot + half * 32];
-        __syncthreads();
-    }
-    return shared[threadIdx.x];
-}
-
-// y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]); an image is a row of the grid
+// y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]). A block is `blockDim.x` outputs of an image by `blockDim.y`, a
+// power of two, shares of the sum.
 KERNEL(linear_forward, (const float* x, const float* w, const float* bias, float* y, u32 cin, u32 cout, int kind)) {
     __shared__ float shared[THREADS];
-    const u32 o = blockIdx.x * 32 + threadIdx.x, column = at_most(o, cout - 1);
+    const u32 o = blockIdx.x * blockDim.x + threadIdx.x, column = at_most(o, cout - 1);
     x += blockIdx.y * cin;
-    float sum = 0.0f;
-#pragma unroll 4
-    for (u32 c = threadIdx.y; c < cin; c += 8) sum += x[c] * w[c * cout + column];
-    sum = add_8_rows(sum, shared);
-    if (threadIdx.y == 0 && o < cout) y[blockIdx.y * cout + o] = activate(kind, bias ? sum + bias[o] : sum);
+    float sum[1] = {0.0f};
+#pragma unroll 8
+    for (u32 c = threadIdx.y; c < cin; c += blockDim.y) sum[0] += x[c] * w[c * cout + column];
+    add_rows<1>(sum, shared);
+    if (threadIdx.y == 0 && o < cout) y[blockIdx.y * cout + o] = activate(kind, bias ? sum[0] + bias[o] : sum[0]);
 }
 
-// dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]; a thread's share are every 32nd o, so that neighbours read side by side
+// dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]. A block is 32 shares of the sum by 8 c; a share are every 32nd o, so that
+// neighbours read side by side.
 KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 cin, u32 cout, int add)) {
     __shared__ float shared[THREADS];
     const u32 c = blockIdx.x * 8 + threadIdx.y, row = at_most(c, cin - 1) * cout;

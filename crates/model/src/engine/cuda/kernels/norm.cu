@@ -70,14 +70,16 @@ __device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float m
 }
 
 // Mean and biased variance from the chunks' moments, what follows from them, and the running statistics' step towards them
-// (with the unbiased variance, as in PyTorch).
-KERNEL(batch_norm_statistics, (const float* partials, NormParameters p, u32 chunks, u32 rows, u32 rows_per_chunk, u32 c)) {
+// (with the unbiased variance, as in PyTorch). `counts` are the chunks' rows; null where all have `rows_per_chunk` but the
+// last.
+KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormParameters p, u32 chunks, u32 rows,
+                               u32 rows_per_chunk, u32 c)) {
     __shared__ double shared[THREADS];
     const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
     const double origin = partials[column];
     double sum = 0.0, squares = 0.0;
     for (u32 chunk = threadIdx.y; chunk < chunks; chunk += 32) {
-        double count = at_most(rows_per_chunk, rows - chunk * rows_per_chunk);
+        double count = counts ? counts[chunk] : (float)at_most(rows_per_chunk, rows - chunk * rows_per_chunk);
         double mean = partials[(u64)chunk * 2 * c + column] - origin;
         sum += count * mean;
         squares += partials[((u64)chunk * 2 + 1) * c + column] + count * mean * mean;
@@ -113,55 +115,61 @@ __device__ inline void batch_norm_apply(In z, const float* saved, Out y, u32 len
     load<N>((const E*)z + i, v);
     load<N>(saved + 2 * c + channel, scale);
     load<N>(saved + 3 * c + channel, shift);
-    for (int j = 0; j < N; j++) v[j] = activate(kind, v[j] * scale[j] + shift[j]);
+    with_kind(kind, [&](auto act) {
+        for (int j = 0; j < N; j++) v[j] = activate(decltype(act)::of, v[j] * scale[j] + shift[j]);
+    });
     store<N>((E*)y + i, v);
 }
 KERNELS(batch_norm_apply, (In z, const float* saved, Out y, u32 len, u32 c, int kind), (z, saved, y, len, c, kind))
 
-// A norm's saved values at N channels.
+// A norm's saved values at N channels, as its gradient needs them.
 template <int N> struct Norm {
-    float mean[N], deviation[N], scale[N], shift[N];
-    __device__ void read(const float* saved, u32 c, u32 channel, float eps) {
+    float mean[N], scale[N], shift[N];
+    __device__ void read(const float* saved, u32 c, u32 channel) {
         load<N>(saved + channel, mean);
-        load<N>(saved + c + channel, deviation);
         load<N>(saved + 2 * c + channel, scale);
         load<N>(saved + 3 * c + channel, shift);
-        for (int j = 0; j < N; j++) deviation[j] = 1.0f / sqrtf(deviation[j] + eps);
+    }
+    // The gradient of channel j's a, from the value z and the gradient of act(a).
+    template <int KIND> __device__ float gradient(int j, float z, float dy) const {
+        return activation_gradient(KIND, z * scale[j] + shift[j], dy);
     }
 };
 
-template <class E, int N> struct GradientTerms {
+template <class E, int N, int KIND> struct GradientTerms {
     const E *z, *dy;
     u32 c;
-    int kind;
     Norm<N> norm;
     __device__ void operator()(u32 row, u32 channel, float (&sums)[2][N]) const {
         float v[N], g[N];
         load<N>(z + row * c + channel, v);
         load<N>(dy + row * c + channel, g);
         for (int j = 0; j < N; j++) {
-            float gradient = activation_gradient(kind, v[j] * norm.scale[j] + norm.shift[j], g[j]);
+            float gradient = norm.template gradient<KIND>(j, v[j], g[j]);
             sums[0][j] += gradient;
-            sums[1][j] += gradient * (v[j] - norm.mean[j]) * norm.deviation[j];
+            sums[1][j] += gradient * (v[j] - norm.mean[j]);
         }
     }
 };
 
-// partial sums of g and of g * (z - mean) / sqrt(var + eps), with g the gradient of a
+// partial sums of g and of g * (z - mean), with g the gradient of a
 template <class E, int N>
 __device__ inline void batch_norm_gradient_sums(In z, In dy, const float* saved, float* partials, u32 rows,
-                                                u32 rows_per_chunk, u32 c, float eps, int kind, float* shared) {
-    GradientTerms<E, N> terms = {(const E*)z, (const E*)dy, c, kind, {}};
+                                                u32 rows_per_chunk, u32 c, int kind, float* shared) {
     u32 channel = first_channel<N>();
-    if (channel < c) terms.norm.read(saved, c, channel, eps);
-    float sums[2][N];
-    if (!column_sums<2, N>(terms, chunk_rows(rows, rows_per_chunk), c, sums, shared)) return;
-    store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
-    store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
+    Norm<N> norm = {};
+    if (channel < c) norm.read(saved, c, channel);
+    with_kind(kind, [&](auto act) {
+        GradientTerms<E, N, decltype(act)::of> terms = {(const E*)z, (const E*)dy, c, norm};
+        float sums[2][N];
+        if (!column_sums<2, N>(terms, chunk_rows(rows, rows_per_chunk), c, sums, shared)) return;
+        store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
+        store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
+    });
 }
 COLUMN_KERNELS(batch_norm_gradient_sums,
-               (In z, In dy, const float* saved, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float eps, int kind), z,
-               dy, saved, partials, rows, rows_per_chunk, c, eps, kind)
+               (In z, In dy, const float* saved, float* partials, u32 rows, u32 rows_per_chunk, u32 c, int kind), z, dy,
+               saved, partials, rows, rows_per_chunk, c, kind)
 
 // dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c])
 KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, float* dgamma, float* dbeta,
@@ -176,11 +184,12 @@ KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, f
     sum = add_32_rows(sum, shared);
     product = add_32_rows(product, shared);
     if (threadIdx.y != 0 || channel >= c) return;
-    dbeta[channel] = (float)sum;
-    dgamma[channel] = (float)product;
+    double deviation = 1.0 / sqrt((double)saved[c + channel] + eps);
     double scale = (double)saved[2 * c + channel] / rows;
+    dbeta[channel] = (float)sum;
+    dgamma[channel] = (float)(product * deviation);
     through[channel] = (float)(scale * sum);
-    through[c + channel] = (float)(scale * product / sqrtf(saved[c + channel] + eps));
+    through[c + channel] = (float)(scale * product * deviation * deviation);
 }
 
 // dz (+)= g * scale - through mean - (z - mean) * through variance
@@ -190,18 +199,19 @@ __device__ inline void batch_norm_backward(In z, In dy, const float* saved, cons
     u32 i = element() * N;
     if (i >= len) return;
     u32 channel = i % c;
-    float v[N], g[N], mean[N], scale[N], shift[N], through_mean[N], through_var[N];
+    float v[N], g[N], through_mean[N], through_var[N];
     load<N>((const E*)z + i, v);
     load<N>((const E*)dy + i, g);
-    load<N>(saved + channel, mean);
-    load<N>(saved + 2 * c + channel, scale);
-    load<N>(saved + 3 * c + channel, shift);
     load<N>(through + channel, through_mean);
     load<N>(through + c + channel, through_var);
-    for (int j = 0; j < N; j++) {
-        float gradient = activation_gradient(kind, v[j] * scale[j] + shift[j], g[j]);
-        g[j] = gradient * scale[j] - through_mean[j] - (v[j] - mean[j]) * through_var[j];
-    }
+    Norm<N> norm;
+    norm.read(saved, c, channel);
+    with_kind(kind, [&](auto act) {
+        for (int j = 0; j < N; j++) {
+            float gradient = norm.template gradient<decltype(act)::of>(j, v[j], g[j]);
+            g[j] = gradient * norm.scale[j] - through_mean[j] - (v[j] - norm.mean[j]) * through_var[j];
+        }
+    });
     put<N>((E*)dz + i, g, add);
 }
 KERNELS(batch_norm_backward,

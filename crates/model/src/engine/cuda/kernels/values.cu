@@ -155,6 +155,22 @@ __device__ inline float activation_gradient(int kind, float x, float dy) {
     }
 }
 
+// An activation as a type, so that a loop holds no choice between them.
+template <int KIND> struct Kind {
+    static constexpr int of = KIND;
+};
+
+// Calls f with the type of an activation, which is the same for all threads.
+template <class F> __device__ inline void with_kind(int kind, const F& f) {
+    switch (kind) {
+    case ACT_SILU: f(Kind<ACT_SILU>()); break;
+    case ACT_RELU: f(Kind<ACT_RELU>()); break;
+    case ACT_RELU6: f(Kind<ACT_RELU6>()); break;
+    case ACT_SIGMOID: f(Kind<ACT_SIGMOID>()); break;
+    default: f(Kind<ACT_NONE>());
+    }
+}
+
 // This thread's element; the grid covers all elements.
 __device__ inline u32 element() { return blockIdx.x * (u32)THREADS + threadIdx.x; }
 
