@@ -117,7 +117,8 @@ impl OnDevice {
         if self.begun.as_ref().is_some_and(|(first, _)| fits(first)) {
             return Ok(None);
         }
-        let done = self.end(run, network)?;
+        let done = self.wait(network)?;
+        self.end(run, network)?;
         let state = self.state(run, network);
         let start = Start {
             recipe: &self.recipe,
@@ -174,24 +175,26 @@ impl OnDevice {
         }
     }
 
-    /// Takes everything back from the device; the figures of the last step.
+    /// The figures of the step that is queued, if one is.
+    pub(super) fn wait(&mut self, network: &Network) -> Result<Option<Done>, TrainError> {
+        let Some(pending) = self.pending.take() else {
+            return Ok(None);
+        };
+        let results = ask(network, |resident| resident.wait());
+        let results = results.map_err(|e| pending.place.error(&pending.name, e))?;
+        self.done(Some(pending), results)
+    }
+
+    /// Takes everything back from the device.
     pub(super) fn end(
         &mut self,
         run: &mut Run<'_>,
         network: &mut Network,
-    ) -> Result<Option<Done>, TrainError> {
+    ) -> Result<(), TrainError> {
         let Some((_, mut state)) = self.begun.take() else {
-            return Ok(None);
+            return Ok(());
         };
-        let waited = self.pending.take();
-        let fail = |error: NetworkError| match &waited {
-            Some(pending) => pending.place.error(&pending.name, error),
-            None => TrainError::Network(error),
-        };
-        let results = ask(network, |resident| resident.wait()).map_err(fail)?;
-        let ended = ask(network, |resident| resident.end(&mut state));
-        ended.map_err(fail)?;
-        let done = self.done(waited, results)?;
+        ask(network, |resident| resident.end(&mut state))?;
         for (index, moment) in state.moments.iter().enumerate() {
             for group in Group::TRAINABLE {
                 let values = &moment[group as usize];
@@ -206,7 +209,7 @@ impl OnDevice {
             ema.set_average(average);
         }
         network.set_store(state.params);
-        Ok(done)
+        Ok(())
     }
 
     /// A step's figures, which must be finite.

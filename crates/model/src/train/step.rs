@@ -99,8 +99,9 @@ impl Run<'_> {
             done.iter().for_each(|done| trained.add(done, observer));
         }
         if let Some(device) = device {
-            let done = device.end(self, network)?;
+            let done = device.wait(network)?;
             done.iter().for_each(|done| trained.add(done, observer));
+            device.end(self, network)?;
         }
         Ok((!interrupted).then_some(trained))
     }

@@ -10,7 +10,7 @@ use model::network::Network;
 use model::rng::Rng;
 use model::train::{Batch, BatchEvent, Batches, Data, Job, Observer, TrainConfig, fit};
 
-use super::{Measurement, Memory, Task, Workload, memory};
+use super::{Device, Measurement, Memory, Task, Workload, memory};
 use crate::interrupt::Interrupt;
 
 /// Makes one measurement in this process, on Rayon's current threads.
@@ -69,10 +69,7 @@ fn infer(network: &Network, work: &Workload, interrupt: &Interrupt) -> Result<Ti
 /// The times between the ends of training batches: forward, loss, backward, clipping and step, as in a run.
 fn train(network: &mut Network, work: &Workload, interrupt: &Interrupt) -> Result<Times> {
     let folder = std::env::temp_dir().join(format!("pipeline-bench-{}", std::process::id()));
-    let mut data = Same {
-        batch: random_batch(work),
-        batches: WARM_UP + work.repeats,
-    };
+    let mut data = Same::new(work);
     let mut clock = Clock {
         ends: vec![],
         peak: None,
@@ -133,11 +130,29 @@ fn preprocessing(size: usize) -> Preprocessing {
 struct Same {
     batch: Batch,
     batches: usize,
+    /// Copies made ahead, as a loader's threads make theirs beside a GPU. On a processor they would count as memory.
+    ready: Vec<Batch>,
+}
+
+impl Same {
+    fn new(work: &Workload) -> Self {
+        let (batch, batches) = (random_batch(work), WARM_UP + work.repeats);
+        let ready = match work.device {
+            Device::Cuda => vec![batch.clone(); batches],
+            Device::Cpu => vec![],
+        };
+        Same {
+            batch,
+            batches,
+            ready,
+        }
+    }
 }
 
 impl Data for Same {
     fn train(&mut self, _: usize) -> Batches<'_> {
-        Box::new((0..self.batches).map(|_| Ok(self.batch.clone())))
+        let next = |_| self.ready.pop().unwrap_or_else(|| self.batch.clone());
+        Box::new((0..self.batches).map(next).map(Ok))
     }
 
     fn validation(&mut self) -> Batches<'_> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, PinnedHostSlice, result};
+use rayon::prelude::*;
 
 use super::Address;
 
@@ -48,7 +49,7 @@ impl Beside {
         let mut room = memory.as_mut_slice()?;
         for (to, data) in pieces {
             let (here, rest) = room.split_at_mut(data.len());
-            here.copy_from_slice(data);
+            copy(here, data);
             // SAFETY: the caller's address has room for the data; the pinned memory is not written before `sent`.
             unsafe { result::memcpy_htod_async(to.0, &*here, self.uploads.cu_stream()) }?;
             room = rest;
@@ -106,4 +107,12 @@ impl Beside {
         unsafe { result::memcpy_dtoh_async(data, from.0, self.downloads.cu_stream()) }?;
         self.downloads.synchronize()
     }
+}
+
+/// Elements that one thread copies at a time: a batch of images is more than one can copy while a step runs.
+const SHARE: usize = 1 << 17;
+
+fn copy(to: &mut [f32], from: &[f32]) {
+    let shares = to.par_chunks_mut(SHARE).zip(from.par_chunks(SHARE));
+    shares.for_each(|(to, from)| to.copy_from_slice(from));
 }

@@ -5,35 +5,20 @@
 //! for.
 
 use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::kernels::Precision;
-use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig,
-    PushKernelArg, result, sys,
-};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, result, sys};
 use cudarc::nvrtc::Ptx;
 
 use super::beside::Beside;
 use super::recordings::Recordings;
-use super::{
-    Address, Arg, DeviceError, Driver, Launch, NormParameters, Parts, Patches, Recording, Up,
-    Windowed, nvrtc,
-};
+use super::{Address, DeviceError, Driver, Launch, Recording, nvrtc};
 
 /// Left to the driver: what the kernels' own local memory and the driver's bookkeeping may still take.
 const RESERVE: u64 = 256 << 20;
-
-// SAFETY: `repr(C)` structs of integers without padding, laid out as in the kernels, which assert their sizes.
-unsafe impl DeviceRepr for Windowed {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for Up {}
-// SAFETY: as above; the addresses in it are of the arena.
-unsafe impl DeviceRepr for Parts {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for NormParameters {}
-// SAFETY: as above, of integers alone.
-unsafe impl DeviceRepr for Patches {}
 
 /// The first NVIDIA GPU (`CUDA_VISIBLE_DEVICES` chooses).
 pub struct Gpu {
@@ -44,6 +29,8 @@ pub struct Gpu {
     /// Address and length in words; (null, 0) before the first.
     arena: (Address, usize),
     recordings: Recordings,
+    /// Whether a kernel may be launched while those before it run: from Hopper on.
+    overlaps: bool,
     /// Once something is copied beside the launches.
     beside: Option<Beside>,
     /// While launches are timed: an event before the first and behind each.
@@ -57,7 +44,11 @@ impl Gpu {
     /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU without what the precision needs; each says so in
     /// a sentence.
     pub fn new(precision: Precision) -> Result<Self, DeviceError> {
-        let Loaded { context, module } = loaded(precision)?;
+        let Loaded {
+            context,
+            module,
+            overlaps,
+        } = loaded(precision)?;
         // A stream of its own: launches on the default one cannot be recorded.
         let stream = context
             .new_stream()
@@ -69,6 +60,7 @@ impl Gpu {
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
+            overlaps,
             beside: None,
             clock: None,
         })
@@ -176,31 +168,45 @@ impl Driver for Gpu {
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
         launch.check()?;
         let function = self.function(launch.kernel)?;
-        let mut builder = self.stream.launch_builder(&function);
-        for arg in launch.args {
-            match arg {
-                Arg::Pointer(v) => builder.arg(&v.0),
-                Arg::U32(v) => builder.arg(v),
-                Arg::I32(v) => builder.arg(v),
-                Arg::U64(v) => builder.arg(v),
-                Arg::F32(v) => builder.arg(v),
-                Arg::Windowed(v) => builder.arg(v),
-                Arg::Up(v) => builder.arg(v),
-                Arg::Parts(v) => builder.arg(v),
-                Arg::Norm(v) => builder.arg(v),
-                Arg::Patches(v) => builder.arg(v),
-            };
-        }
-        let config = LaunchConfig {
-            grid_dim: launch.grid.into(),
-            block_dim: (launch.block[0], launch.block[1], 1),
-            shared_mem_bytes: 0,
+        let mut args: Vec<*mut c_void> = launch
+            .args
+            .iter()
+            .map(|arg| arg.value().cast_mut())
+            .collect();
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
         };
-        // SAFETY: arguments are of the kernel's types in its order, and every pointer is to as many elements of the arena
-        // as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
-        unsafe { builder.launch(config) }
-            .map(drop)
-            .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))?;
+        let ([x, y, z], [across, down]) = (launch.grid, launch.block);
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: across,
+            blockDimY: down,
+            blockDimZ: 1,
+            sharedMemBytes: 0,
+            hStream: self.stream.cu_stream(),
+            attrs: &raw mut overlap,
+            numAttrs: u32::from(self.overlaps),
+        };
+        self.bind()?;
+        // SAFETY: arguments are of the kernel's types in its order, `repr(C)` as there, and every pointer is to as many
+        // elements of the arena as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
+        // Every kernel begins by waiting for those before it, so that it may be launched while they run.
+        unsafe {
+            sys::cuLaunchKernelEx(
+                &config,
+                function.cu_function(),
+                args.as_mut_ptr(),
+                ptr::null_mut(),
+            )
+        }
+        .result()
+        .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))?;
         if self.clock.is_some() {
             let event = self.event()?;
             self.clock.get_or_insert_default().push(event);
@@ -294,6 +300,7 @@ impl Drop for Gpu {
 struct Loaded {
     context: Arc<CudaContext>,
     module: Arc<CudaModule>,
+    overlaps: bool,
 }
 
 /// Loaded once a process: engines share them.
@@ -321,7 +328,11 @@ fn load(precision: Precision) -> Result<Loaded, DeviceError> {
         )));
     }
     let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
-    Ok(Loaded { context, module })
+    Ok(Loaded {
+        context,
+        module,
+        overlaps: major >= 9 && std::env::var_os("NO_OVERLAP").is_none(),
+    })
 }
 
 /// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.

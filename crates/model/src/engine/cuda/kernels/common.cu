@@ -15,7 +15,7 @@ typedef unsigned long long u64;
 #define BF16 2
 
 #ifndef KERNEL
-// Two blocks a multiprocessor at least: 128 registers a thread.
+// The body begins with `begin_kernel();`. Two blocks a multiprocessor at least: 128 registers a thread.
 #define KERNEL(NAME, PARAMS) extern "C" __global__ void __launch_bounds__(256, 2) NAME PARAMS
 #endif
 

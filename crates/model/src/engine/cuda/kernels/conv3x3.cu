@@ -193,6 +193,7 @@ __device__ inline void store_halved(const Patches& s, const Pixel& first, const 
     KERNEL(conv3x3_forward_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts, const Element* w, \
                                   const float* scale, const float* shift, void* y, float* moments, float* counts, u32 oc, \
                                   int kind, int y_is_f32)) {                                                              \
+        begin_kernel();                                                                                                   \
         typedef WeightsOfValue<BN> Weights;                                                                               \
         SHARED(shared, (SharedPatches<BN, Weights>::BYTES))                                                               \
         const Pixel first = patch_at(s, blockIdx.x, PATCH_H);                                                             \
@@ -209,6 +210,7 @@ FORWARD_3X3(16)
     KERNEL(conv3x3_backward_input_##BN,                                                                                   \
            (const __grid_constant__ Patches s, const __grid_constant__ Parts dy, const Element* w,                        \
             const __grid_constant__ Parts dx, u32 c, u32 first, u32 columns, int doubled)) {                              \
+        begin_kernel();                                                                                                   \
         typedef WeightsOfGradient<BN> Weights;                                                                            \
         SHARED(shared, (SharedPatches<BN, Weights>::BYTES))                                                               \
         const Pixel pixel = patch_at(s, blockIdx.x, PATCH_H);                                                             \
@@ -378,11 +380,12 @@ __device__ inline void gradient_of_weights(const Patches& s, const Parts& parts,
 }
 
 // The grid is TILE_K channels of a part by BN channels out by slices; partials are [slice, 9, c, oc].
-#define BACKWARD_WEIGHT_3X3(BN)                                                                                            \
-    KERNEL(conv3x3_backward_weight_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts,          \
-                                          const Element* dy, float* partials, u32 oc, u32 per_slice)) {                    \
-        SHARED(shared, (GradientOfWeights<BN>::BYTES))                                                                     \
-        gradient_of_weights<BN>(s, parts, dy, partials, oc, per_slice, shared);                                            \
+#define BACKWARD_WEIGHT_3X3(BN)                                                                                           \
+    KERNEL(conv3x3_backward_weight_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts,         \
+                                          const Element* dy, float* partials, u32 oc, u32 per_slice)) {                   \
+        begin_kernel();                                                                                                   \
+        SHARED(shared, (GradientOfWeights<BN>::BYTES))                                                                    \
+        gradient_of_weights<BN>(s, parts, dy, partials, oc, per_slice, shared);                                           \
     }
 BACKWARD_WEIGHT_3X3(64)
 BACKWARD_WEIGHT_3X3(32)

@@ -86,21 +86,35 @@ __device__ inline void depthwise_strip_backward_input(const E* dy, const float* 
     }
 }
 
-#define FORWARD_PARAMS                                                                                               \
-    (const Element* x, const float* w, const float* scale, const float* shift, Element* y,                           \
+#define FORWARD_PARAMS                                                                  \
+    (const Element* x, const float* w, const float* scale, const float* shift, Element* y, \
      const __grid_constant__ Windowed s, int kind)
 #define FORWARD_ARGS (x, w, scale, shift, y, s, kind)
-KERNEL(depthwise_forward_k3s1, FORWARD_PARAMS) { depthwise_strip_forward<Element, WIDE, 3, 1, 4> FORWARD_ARGS; }
-KERNEL(depthwise_forward_k5s1, FORWARD_PARAMS) { depthwise_strip_forward<Element, WIDE, 5, 1, 4> FORWARD_ARGS; }
-KERNEL(depthwise_forward_k3s2, FORWARD_PARAMS) { depthwise_strip_forward<Element, WIDE, 3, 2, 2> FORWARD_ARGS; }
-KERNEL(depthwise_forward_k5s2, FORWARD_PARAMS) { depthwise_strip_forward<Element, WIDE, 5, 2, 2> FORWARD_ARGS; }
+KERNEL(depthwise_forward_k3s1, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_strip_forward<Element, WIDE, 3, 1, 4> FORWARD_ARGS;
+}
+KERNEL(depthwise_forward_k5s1, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_strip_forward<Element, WIDE, 5, 1, 4> FORWARD_ARGS;
+}
+KERNEL(depthwise_forward_k3s2, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_strip_forward<Element, WIDE, 3, 2, 2> FORWARD_ARGS;
+}
+KERNEL(depthwise_forward_k5s2, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_strip_forward<Element, WIDE, 5, 2, 2> FORWARD_ARGS;
+}
 
 #define BACKWARD_PARAMS (const Element* dy, const float* w, Element* dx, const __grid_constant__ Windowed s, int add)
 #define BACKWARD_ARGS (dy, w, dx, s, add)
 KERNEL(depthwise_backward_input_k3s1, BACKWARD_PARAMS) {
+    begin_kernel();
     depthwise_strip_backward_input<Element, WIDE, 3, 4> BACKWARD_ARGS;
 }
 KERNEL(depthwise_backward_input_k5s1, BACKWARD_PARAMS) {
+    begin_kernel();
     depthwise_strip_backward_input<Element, WIDE, 5, 4> BACKWARD_ARGS;
 }
 
@@ -130,8 +144,14 @@ __device__ inline void depthwise_forward(const Element* x, const float* w, const
     for (int j = 0; j < N; j++) sums[j] = activate(kind, sums[j] * factor[j] + v[j]);
     store<N>(y + i, sums);
 }
-KERNEL(depthwise_forward_wide, FORWARD_PARAMS) { depthwise_forward<WIDE> FORWARD_ARGS; }
-KERNEL(depthwise_forward_single, FORWARD_PARAMS) { depthwise_forward<1> FORWARD_ARGS; }
+KERNEL(depthwise_forward_wide, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_forward<WIDE> FORWARD_ARGS;
+}
+KERNEL(depthwise_forward_single, FORWARD_PARAMS) {
+    begin_kernel();
+    depthwise_forward<1> FORWARD_ARGS;
+}
 
 template <int N>
 __device__ inline void depthwise_backward_input(const Element* dy, const float* w, Element* dx, const Windowed& s, int add) {
@@ -154,8 +174,14 @@ __device__ inline void depthwise_backward_input(const Element* dy, const float* 
     }
     put<N>(dx + i, sums, add);
 }
-KERNEL(depthwise_backward_input_wide, BACKWARD_PARAMS) { depthwise_backward_input<WIDE> BACKWARD_ARGS; }
-KERNEL(depthwise_backward_input_single, BACKWARD_PARAMS) { depthwise_backward_input<1> BACKWARD_ARGS; }
+KERNEL(depthwise_backward_input_wide, BACKWARD_PARAMS) {
+    begin_kernel();
+    depthwise_backward_input<WIDE> BACKWARD_ARGS;
+}
+KERNEL(depthwise_backward_input_single, BACKWARD_PARAMS) {
+    begin_kernel();
+    depthwise_backward_input<1> BACKWARD_ARGS;
+}
 
 // The weights' gradient. A thread has two channels and all taps, and walks along rows of outputs with the window's inputs in
 // registers: a step to the right loads one new column of them.
@@ -220,12 +246,13 @@ __device__ inline void depthwise_walk(const Element* x, const Element* dy, float
         }
 }
 
-#define WEIGHT_PARAMS                                                                                               \
+#define WEIGHT_PARAMS                                                                   \
     (const Element* x, const Element* dy, float* partials, const __grid_constant__ Windowed s, u32 rows_per_chunk)
-#define WALK_KERNEL(K, STRIDE)                                                       \
-    KERNEL(depthwise_backward_weight_k##K##s##STRIDE, WEIGHT_PARAMS) {                \
-        __shared__ float shared[2 * THREADS];                                        \
-        depthwise_walk<K, STRIDE>(x, dy, partials, s, rows_per_chunk, shared);       \
+#define WALK_KERNEL(K, STRIDE)                                                          \
+    KERNEL(depthwise_backward_weight_k##K##s##STRIDE, WEIGHT_PARAMS) {                  \
+        begin_kernel();                                                                 \
+        __shared__ float shared[2 * THREADS];                                           \
+        depthwise_walk<K, STRIDE>(x, dy, partials, s, rows_per_chunk, shared);          \
     }
 WALK_KERNEL(3, 1)
 WALK_KERNEL(5, 1)
@@ -247,6 +274,7 @@ struct TapTerm {
 };
 
 KERNEL(depthwise_backward_weight, WEIGHT_PARAMS) {
+    begin_kernel();
     __shared__ float shared[THREADS];
     TapTerm term = {x, dy, s, (int)(blockIdx.z / s.kw), (int)(blockIdx.z % s.kw)};
     const u32 rows = (u32)s.n * s.oh * s.ow;

@@ -366,14 +366,15 @@ struct Matrix {
 #endif
 
 // A kernel for each shape of tile. BODY declares `a`, `b`, `problem`, `rows`, `cols`, `k_begin` and `k_end`.
-#define GEMM_KERNEL(NAME, BM, BN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                          \
-    KERNEL(NAME##_##BM##x##BN, PARAMS) {                                                                      \
-        SHARED(shared, (Shared<BM, BN, A_ALONG_K, B_ALONG_K>::BYTES))                                         \
-        __VA_ARGS__                                                                                           \
-        gemm<BM, BN, A_ALONG_K, B_ALONG_K>(a, b, problem, rows, cols, k_begin, k_end, shared);                \
+#define GEMM_KERNEL(NAME, BM, BN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                      \
+    KERNEL(NAME##_##BM##x##BN, PARAMS) {                                                                  \
+        begin_kernel();                                                                                   \
+        SHARED(shared, (Shared<BM, BN, A_ALONG_K, B_ALONG_K>::BYTES))                                     \
+        __VA_ARGS__                                                                                       \
+        gemm<BM, BN, A_ALONG_K, B_ALONG_K>(a, b, problem, rows, cols, k_begin, k_end, shared);            \
     }
-#define GEMM_KERNELS(NAME, A_ALONG_K, B_ALONG_K, PARAMS, ...)                   \
-    GEMM_KERNEL(NAME, 128, 64, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
-    GEMM_KERNEL(NAME, 128, 32, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
-    GEMM_KERNEL(NAME, 128, 16, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)       \
+#define GEMM_KERNELS(NAME, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                             \
+    GEMM_KERNEL(NAME, 128, 64, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)                                 \
+    GEMM_KERNEL(NAME, 128, 32, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)                                 \
+    GEMM_KERNEL(NAME, 128, 16, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)                                 \
     GEMM_KERNEL(NAME, 64, 64, A_ALONG_K, B_ALONG_K, PARAMS, __VA_ARGS__)

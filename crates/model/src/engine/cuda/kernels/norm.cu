@@ -74,6 +74,7 @@ __device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float m
 // last.
 KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormParameters p, u32 chunks, u32 rows,
                                u32 rows_per_chunk, u32 c)) {
+    begin_kernel();
     __shared__ double shared[THREADS];
     const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
     const double origin = partials[column];
@@ -100,6 +101,7 @@ KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormP
 
 // Scale and shift by the running statistics; `bias` (of a convolution before it) may be null.
 KERNEL(batch_norm_fold, (NormParameters p, const float* bias, u32 c)) {
+    begin_kernel();
     u32 channel = element();
     if (channel >= c) return;
     fold(p, channel, c, p.running_mean[channel], p.running_var[channel], bias ? bias[channel] : 0.0f);
@@ -174,6 +176,7 @@ COLUMN_KERNELS(batch_norm_gradient_sums,
 // dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c])
 KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, float* dgamma, float* dbeta,
                                     float* through, u32 chunks, u32 rows, u32 c, float eps)) {
+    begin_kernel();
     __shared__ double shared[THREADS];
     const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
     double sum = 0.0, product = 0.0;

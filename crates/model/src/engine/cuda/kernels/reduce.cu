@@ -52,6 +52,7 @@ __device__ inline float* partial_at(float* partials, int terms, int term, u32 ch
 
 // out[segment, i] (+)= factor * sum over chunks of partials[segment, chunk, i]; one thread an element of out
 KERNEL(sum_partials, (const float* partials, float* out, u32 segments, u32 chunks, u32 width, float factor, int add)) {
+    begin_kernel();
     u32 i = element();
     if (i >= segments * width) return;
     const float* from = partials + (u64)(i / width) * chunks * width + i % width;
@@ -104,15 +105,21 @@ __device__ inline void channel_products(In x, In dy, float* partials, u32 rows, 
 }
 
 // As KERNELS, with shared memory for `add_rows`.
+#define COLUMN_KERNEL(NAME, SUFFIX, E, N, PARAMS, ...)   \
+    KERNEL(NAME##SUFFIX, PARAMS) {                       \
+        begin_kernel();                                  \
+        __shared__ float shared[N * THREADS];            \
+        NAME<E, N>(__VA_ARGS__, shared);                 \
+    }
 #if PRECISION == BF16
-#define COLUMN_KERNELS(NAME, PARAMS, ...)                                                                                \
-    KERNEL(NAME##_wide, PARAMS) { __shared__ float shared[WIDE * THREADS]; NAME<Element, WIDE>(__VA_ARGS__, shared); }  \
-    KERNEL(NAME##_single, PARAMS) { __shared__ float shared[THREADS]; NAME<Element, 1>(__VA_ARGS__, shared); }          \
-    KERNEL(NAME##_f32, PARAMS) { __shared__ float shared[THREADS]; NAME<float, 1>(__VA_ARGS__, shared); }
+#define COLUMN_KERNELS(NAME, PARAMS, ...)                              \
+    COLUMN_KERNEL(NAME, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
+    COLUMN_KERNEL(NAME, _single, Element, 1, PARAMS, __VA_ARGS__)      \
+    COLUMN_KERNEL(NAME, _f32, float, 1, PARAMS, __VA_ARGS__)
 #else
-#define COLUMN_KERNELS(NAME, PARAMS, ...)                                                                                \
-    KERNEL(NAME##_wide, PARAMS) { __shared__ float shared[WIDE * THREADS]; NAME<Element, WIDE>(__VA_ARGS__, shared); }  \
-    KERNEL(NAME##_single, PARAMS) { __shared__ float shared[THREADS]; NAME<Element, 1>(__VA_ARGS__, shared); }
+#define COLUMN_KERNELS(NAME, PARAMS, ...)                              \
+    COLUMN_KERNEL(NAME, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
+    COLUMN_KERNEL(NAME, _single, Element, 1, PARAMS, __VA_ARGS__)
 #endif
 
 COLUMN_KERNELS(channel_sums, (In x, float* partials, u32 rows, u32 rows_per_chunk, u32 c), x, partials, rows,

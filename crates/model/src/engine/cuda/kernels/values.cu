@@ -103,15 +103,20 @@ template <int N, class E> __device__ inline void put(E* to, float (&values)[N], 
 
 // The same kernel for elements of the program's precision, WIDE at a time (`_wide`) or one by one; and one by one for f32
 // (`_f32`), which in a program of bf16 is what vectors and class maps are. NAME is a template of element and width.
+#define KERNEL_OF(NAME, SUFFIX, E, N, PARAMS, ARGS)   \
+    KERNEL(NAME##SUFFIX, PARAMS) {                    \
+        begin_kernel();                               \
+        NAME<E, N> ARGS;                              \
+    }
 #if PRECISION == BF16
-#define KERNELS(NAME, PARAMS, ARGS)                              \
-    KERNEL(NAME##_wide, PARAMS) { NAME<Element, WIDE> ARGS; }    \
-    KERNEL(NAME##_single, PARAMS) { NAME<Element, 1> ARGS; }     \
-    KERNEL(NAME##_f32, PARAMS) { NAME<float, 1> ARGS; }
+#define KERNELS(NAME, PARAMS, ARGS)                        \
+    KERNEL_OF(NAME, _wide, Element, WIDE, PARAMS, ARGS)    \
+    KERNEL_OF(NAME, _single, Element, 1, PARAMS, ARGS)     \
+    KERNEL_OF(NAME, _f32, float, 1, PARAMS, ARGS)
 #else
-#define KERNELS(NAME, PARAMS, ARGS)                              \
-    KERNEL(NAME##_wide, PARAMS) { NAME<Element, WIDE> ARGS; }    \
-    KERNEL(NAME##_single, PARAMS) { NAME<Element, 1> ARGS; }
+#define KERNELS(NAME, PARAMS, ARGS)                        \
+    KERNEL_OF(NAME, _wide, Element, WIDE, PARAMS, ARGS)    \
+    KERNEL_OF(NAME, _single, Element, 1, PARAMS, ARGS)
 #endif
 
 // Tensors of such kernels, cast where the element is known.
