@@ -86,3 +86,13 @@ fn compiles_twice() {
     assert!(!cubin(Precision::F32, "sm_90").unwrap().cached);
     assert!(!cubin(Precision::Tf32, "sm_80").unwrap().cached);
 }
+
+/// For a machine that is to start at once: `MODEL_CUDA_CACHE=FOLDER ARCH=sm_90 … --ignored fills_a_cache` compiles for it here.
+#[test]
+#[ignore = "for use by hand"]
+fn fills_a_cache() {
+    let arch = std::env::var("ARCH").unwrap_or_else(|_| "sm_90".into());
+    for precision in Precision::ALL {
+        cubin(precision, &arch).unwrap();
+    }
+}

@@ -11,8 +11,13 @@ use ::kernels::Precision;
 use super::DeviceError;
 use crate::engine::cuda::kernels;
 
-/// Names no machine by what it has installed: `--gpu-architecture` alone decides what is made.
-const OPTIONS: [&str; 2] = ["--std=c++17", "--extra-device-vectorization"];
+/// Names no machine by what it has installed: `--gpu-architecture` alone decides what is made. A lambda is the device's without
+/// being told so, which older compilers do not take for granted.
+const OPTIONS: [&str; 3] = [
+    "--std=c++17",
+    "--extra-device-vectorization",
+    "--device-as-default-execution-space",
+];
 
 /// A program for one architecture.
 #[derive(Debug)]
