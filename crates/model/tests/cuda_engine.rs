@@ -537,6 +537,39 @@ fn patches() {
     }
 }
 
+/// 3×3 convolutions to a few channels that no other convolution reads, with an article's head behind them.
+#[test]
+fn class_maps() {
+    let paddings = [Padding::Symmetric(1), Padding::Symmetric(0), Padding::Same];
+    for few in 1..=4 {
+        let mut g = GraphBuilder::new(2);
+        let width = [8, 16, 40, 24][few - 1];
+        let input = g.input();
+        let x = g.conv(
+            "before",
+            input,
+            width,
+            3,
+            1,
+            Padding::Symmetric(1),
+            true,
+            INIT,
+        );
+        let map = g.conv("map", x, few, 3, 1, paddings[few % 3], true, INIT);
+        g.publish("map", map);
+        let pooled = g.global_avg_pool("pool", map);
+        let logits = g.linear("head", pooled, 3, INIT);
+        g.publish("logits", logits);
+        check(
+            &format!("a map of {few}"),
+            &g.finish(1).unwrap(),
+            2,
+            (9, 13),
+            1e-4,
+        );
+    }
+}
+
 /// Sums over more pixels than one chunk or slice holds.
 #[test]
 fn many_pixels() {

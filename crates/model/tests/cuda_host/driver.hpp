@@ -135,24 +135,8 @@ DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
     return NOT_FOUND;
 }
 
-struct LaunchAttribute {
-    int id;
-    char pad[4];
-    int value[16];
-};
-struct LaunchConfig {
-    unsigned gx, gy, gz, bx, by, bz, shared;
-    void* stream;
-    LaunchAttribute* attributes;
-    unsigned count;
-};
-
-// With the one attribute that lets launches overlap, as for a GPU of capability 9.0.
-DRIVER cuLaunchKernelEx(const LaunchConfig* config, void* function, void** args, void** extra) {
-    const LaunchConfig& c = *config;
-    if (c.count != 1 || c.attributes->id != 6 || c.attributes->value[0] != 1) return BAD;
-    const unsigned gx = c.gx, gy = c.gy, gz = c.gz, bx = c.bx, by = c.by, bz = c.bz, shared = c.shared;
-    void* const stream = c.stream;
+DRIVER cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                      unsigned shared, void* stream, void** args, void** extra) {
     if (bz != 1 || shared || !stream || extra || !current) return BAD;
     unsigned grid[3] = {gx, gy, gz}, block[2] = {bx, by};
     if (recording && stream == recorder) {

@@ -2,8 +2,6 @@
 // place of a board, waits, and reads what its neighbours left. Two boards take turns, so that a thread that is already at
 // the next product overwrites nothing that another still reads.
 
-static inline void begin_kernel() {}
-
 static inline u32 bits_of(float x) {
     u32 bits;
     memcpy(&bits, &x, 4);

@@ -143,9 +143,10 @@ struct Kernel {
     void* function;
     void (*call)(void* function, void** args);
     Kernel* next;
-    Barriers barriers;
+    Barriers barriers;  // in blocks of so many rows
     const size_t* sizes;  // of its arguments
     int arity;
+    unsigned rows;
 };
 static Kernel* kernels;
 
@@ -178,7 +179,7 @@ template <class... A> struct Call<void(A...)> {
     extern "C" void NAME PARAMS;                                                                                  \
     static host::Kernel kernel_##NAME = {#NAME, (void*)NAME, host::Call<decltype(NAME)>::call, nullptr,           \
                                          host::UNKNOWN, host::Call<decltype(NAME)>::sizes,                        \
-                                         host::Call<decltype(NAME)>::arity};                                      \
+                                         host::Call<decltype(NAME)>::arity, 0};                                   \
     static host::Register register_##NAME(&kernel_##NAME);                                                        \
     extern "C" void NAME PARAMS
 
@@ -194,6 +195,8 @@ extern "C" int host_launch(const char* name, const unsigned grid[3], const unsig
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], 1};
     unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];
+    if (k->rows != block[1]) k->barriers = host::UNKNOWN;
+    k->rows = block[1];
     for (unsigned long long b = 0; b < blocks; b++) {
         unsigned long long at = reverse ? blocks - 1 - b : b;
         blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};

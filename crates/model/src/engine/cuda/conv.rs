@@ -7,7 +7,7 @@ use super::norm::Moments;
 use super::pass::{Done, Pass};
 use super::reduce::{channel_sums, sum_partials};
 use super::variants::{Tile, Tiles, tiles};
-use super::{conv3x3, depthwise, elementwise, linear};
+use super::{conv_few, conv3x3, depthwise, elementwise, linear};
 use crate::graph::{NodeId, Op};
 use crate::plan::Source;
 
@@ -53,6 +53,11 @@ pub(super) fn forward(
 fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeId) -> Done {
     let sources = pass.sources(id);
     check_features(pass, id, sources.iter().map(|s| s.node))?;
+    if let Some(window) = conv_few::window(pass, id)
+        && conv_few::forward(pass, id, window, epilogue, out)?
+    {
+        return Ok(());
+    }
     if let Some(window) = conv3x3::window(pass, id) {
         return conv3x3::forward(pass, id, window, epilogue, out);
     }
@@ -99,6 +104,11 @@ fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeI
 pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId) -> Done {
     if linear::is_linear(pass, id) {
         return linear::backward(pass, id);
+    }
+    if let Some(window) = conv_few::window(pass, id) {
+        conv_few::backward_weight(pass, id, window)?;
+        backward_bias(pass, id)?;
+        return conv_few::backward_input(pass, id, window);
     }
     let dy = feature_gradient(pass, id)?;
     backward_dense_weight(pass, id, dy)?;

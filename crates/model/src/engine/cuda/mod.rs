@@ -20,6 +20,7 @@ pub mod update;
 mod check;
 mod conv;
 mod conv3x3;
+mod conv_few;
 mod depthwise;
 mod elementwise;
 mod linear;

@@ -3,7 +3,7 @@
 use super::driver::{Address, NormParameters};
 use super::elementwise::{code, kind};
 use super::pass::{Done, Pass};
-use super::reduce::launch_columns;
+use super::reduce::{launch_columns, shares};
 use super::variants::variants;
 use crate::graph::{NodeId, Op};
 use crate::plan::Mode;
@@ -13,9 +13,6 @@ const GAMMA: usize = 0;
 const BETA: usize = 1;
 const MEAN: usize = 2;
 const VAR: usize = 3;
-
-/// Threads of the kernels that add up a norm's partial sums: channels by shares of the chunks.
-const FINISH: [u32; 2] = [8, 32];
 
 /// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
 /// the running ones.
@@ -104,12 +101,8 @@ fn finish(
         rows_per_chunk.into(),
         xs.c.into(),
     ];
-    pass.launch(
-        "batch_norm_statistics",
-        [xs.c.div_ceil(8), 1, 1],
-        FINISH,
-        &args,
-    )
+    let (grid, block) = shares(xs.c, chunks);
+    pass.launch("batch_norm_statistics", grid, block, &args)
 }
 
 /// Scale and shift by the running statistics; the convolution that the norm is folded into may have a bias.
@@ -162,12 +155,8 @@ pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -
         c.into(),
         eps.into(),
     ];
-    pass.launch(
-        "batch_norm_gradient_finish",
-        [c.div_ceil(8), 1, 1],
-        FINISH,
-        &finish,
-    )?;
+    let (grid, block) = shares(c, cut.chunks);
+    pass.launch("batch_norm_gradient_finish", grid, block, &finish)?;
     let Some((dx, add)) = pass.gradient_to_write(x) else {
         return Ok(());
     };

@@ -111,7 +111,20 @@ pub(super) fn sum_partials(
         factor.into(),
         add.into(),
     ];
-    pass.launch_elements("sum_partials", segments * width, &args)
+    let (grid, block) = shares(segments * width, chunks);
+    pass.launch("sum_partials", grid, block, &args)
+}
+
+/// Grid and block of a second stage: so many columns by shares of their chunks, the more the fewer columns there are.
+pub(super) fn shares(columns: usize, chunks: usize) -> ([usize; 3], [u32; 2]) {
+    let threads = Launch::THREADS as usize;
+    let enough = |shares: &usize| columns * shares >= BLOCKS * threads / 4 || 4 * shares >= chunks;
+    let shares = [1, 8, 32, 128].into_iter().find(enough).unwrap_or(threads);
+    let across = threads / shares;
+    (
+        [columns.div_ceil(across), 1, 1],
+        [across as u32, shares as u32],
+    )
 }
 
 /// `to[segment, c] (+)= factor · Σ x[segment, row, c]` over the `rows` of each segment.

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::kernels::Precision;
@@ -29,8 +28,6 @@ pub struct Gpu {
     /// Address and length in words; (null, 0) before the first.
     arena: (Address, usize),
     recordings: Recordings,
-    /// Whether a kernel may be launched while those before it run: from Hopper on.
-    overlaps: bool,
     /// Once something is copied beside the launches.
     beside: Option<Beside>,
     /// While launches are timed: an event before the first and behind each.
@@ -44,11 +41,7 @@ impl Gpu {
     /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU without what the precision needs; each says so in
     /// a sentence.
     pub fn new(precision: Precision) -> Result<Self, DeviceError> {
-        let Loaded {
-            context,
-            module,
-            overlaps,
-        } = loaded(precision)?;
+        let Loaded { context, module } = loaded(precision)?;
         // A stream of its own: launches on the default one cannot be recorded.
         let stream = context
             .new_stream()
@@ -60,7 +53,6 @@ impl Gpu {
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
-            overlaps,
             beside: None,
             clock: None,
         })
@@ -173,39 +165,20 @@ impl Driver for Gpu {
             .iter()
             .map(|arg| arg.value().cast_mut())
             .collect();
-        let mut overlap = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue {
-                programmaticStreamSerializationAllowed: 1,
-            },
-        };
         let ([x, y, z], [across, down]) = (launch.grid, launch.block);
-        let config = sys::CUlaunchConfig {
-            gridDimX: x,
-            gridDimY: y,
-            gridDimZ: z,
-            blockDimX: across,
-            blockDimY: down,
-            blockDimZ: 1,
-            sharedMemBytes: 0,
-            hStream: self.stream.cu_stream(),
-            attrs: &raw mut overlap,
-            numAttrs: u32::from(self.overlaps),
-        };
         self.bind()?;
         // SAFETY: arguments are of the kernel's types in its order, `repr(C)` as there, and every pointer is to as many
         // elements of the arena as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
-        // Every kernel begins by waiting for those before it, so that it may be launched while they run.
         unsafe {
-            sys::cuLaunchKernelEx(
-                &config,
+            result::launch_kernel(
                 function.cu_function(),
-                args.as_mut_ptr(),
-                ptr::null_mut(),
+                (x, y, z),
+                (across, down, 1),
+                0,
+                self.stream.cu_stream(),
+                &mut args,
             )
         }
-        .result()
         .map_err(|e| failed(&format!("run the kernel {}", launch.kernel), e))?;
         if self.clock.is_some() {
             let event = self.event()?;
@@ -300,7 +273,6 @@ impl Drop for Gpu {
 struct Loaded {
     context: Arc<CudaContext>,
     module: Arc<CudaModule>,
-    overlaps: bool,
 }
 
 /// Loaded once a process: engines share them.
@@ -328,11 +300,7 @@ fn load(precision: Precision) -> Result<Loaded, DeviceError> {
         )));
     }
     let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
-    Ok(Loaded {
-        context,
-        module,
-        overlaps: major >= 9 && std::env::var_os("NO_OVERLAP").is_none(),
-    })
+    Ok(Loaded { context, module })
 }
 
 /// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.

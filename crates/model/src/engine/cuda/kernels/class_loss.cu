@@ -164,14 +164,12 @@ __device__ inline void class_loss(const float* logits, const u32* labels, const 
 // `weights` has one factor a class, or is null; `gradient` has the scores' shape. One block.
 KERNEL(class_cross_entropy, (const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
                              u32 classes, const training::Controls* controls, training::Results* results)) {
-    begin_kernel();
     __shared__ double shared[THREADS];
     training::class_loss<training::CrossEntropy>(logits, labels, weights, gradient, n, classes, controls, results, shared);
 }
 
 KERNEL(class_softmax_bce, (const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
                            u32 classes, const training::Controls* controls, training::Results* results)) {
-    begin_kernel();
     __shared__ double shared[THREADS];
     training::class_loss<training::SoftmaxBce>(logits, labels, weights, gradient, n, classes, controls, results, shared);
 }

@@ -2,7 +2,8 @@
 //
 // Rules of all kernels: values are NHWC; counts and offsets are below 2^31 elements (the host refuses more); a sum is taken
 // in f32 or wider, in an order that the shapes fix, so there are no atomics and no reductions over warps; every element of
-// an output is written by exactly one thread.
+// an output is written by exactly one thread. Shared memory is declared in kernels alone: a host's compiler would make that of
+// a template one for all programs that it loads.
 //
 // A host that defines KERNEL itself (the tests' shim) compiles the same text as C++.
 
@@ -15,7 +16,7 @@ typedef unsigned long long u64;
 #define BF16 2
 
 #ifndef KERNEL
-// The body begins with `begin_kernel();`. Two blocks a multiprocessor at least: 128 registers a thread.
+// Two blocks a multiprocessor at least: 128 registers a thread.
 #define KERNEL(NAME, PARAMS) extern "C" __global__ void __launch_bounds__(256, 2) NAME PARAMS
 #endif
 

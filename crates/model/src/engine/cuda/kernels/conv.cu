@@ -181,8 +181,8 @@ struct Activated {
     bool wide;
     Moments to;
     template <int BM, int BN, class Valid>
-    __device__ void moments(const float* sums, const Valid& valid, u32 count, u32 n0) const {
-        to.template put<BM, BN>(sums, valid, count, n0, channels);
+    __device__ void moments(const float* sums, const Valid& valid, u32 count, u32 n0, float* shared) const {
+        to.template put<BM, BN>(sums, valid, count, n0, channels, shared);
     }
     __device__ void store(u32 m, u32 n, int count, float* values) const {
         for (int i = 0; i < count; i++) {

@@ -100,14 +100,19 @@ template <int BN> struct WeightsOfGradient {
     }
 };
 
-// Shared memory: two patches, STAGES tiles of weights; after the product its sums.
+// Shared memory: two patches, and the weights of a few steps; after the product its sums. A step is one tap, or where the
+// product has few columns the three of a row, so that there is enough to do between two barriers.
 template <int BN, class Weights> struct SharedPatches {
     typedef Patch<PATCH_H, WIDE> P;
+    static constexpr int TAPS_A_STEP = BN >= 64 ? 1 : 3, STEPS = TAPS / TAPS_A_STEP, DEPTH = BN >= 64 ? 3 : 2;
+    static constexpr int STAGE = TAPS_A_STEP * Weights::T::SIZE;
     static constexpr int PITCH = BN + 8;
-    static constexpr int BYTES_OF_TILES = (2 * P::SIZE + STAGES * Weights::T::SIZE) * (int)sizeof(Element);
+    static constexpr int BYTES_OF_TILES = (2 * P::SIZE + DEPTH * STAGE) * (int)sizeof(Element);
     static constexpr int BYTES_OF_SUMS = PATCH_H * PATCH_W * PITCH * (int)sizeof(float);
     static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
     static_assert(BYTES <= 48 << 10, "what a block may have without asking");
+    // Behind the sums there is room for a value a thread.
+    static_assert(BYTES_OF_SUMS + THREADS * (int)sizeof(float) <= BYTES, "room for the moments");
 };
 
 // The sums of a patch's pixels, for the columns from blockIdx.y * BN on, left in shared memory.
@@ -125,26 +130,39 @@ __device__ inline float* patch_product(const Patches& s, const Parts& parts, con
     next_channels(next, parts);
     int ahead_tap = 0, ahead_stage = 0;
     const auto copy_weights = [&] {
-        if (ahead.of_all() < s.c) weights.copy(tiles + ahead_stage * Weights::T::SIZE, n0, ahead_tap, ahead);
+        if (ahead.of_all() < s.c)
+            for (int i = 0; i < S::TAPS_A_STEP; i++)
+                weights.copy(tiles + ahead_stage * S::STAGE + i * Weights::T::SIZE, n0, ahead_tap + i, ahead);
         copies_commit();
-        ahead_stage = ahead_stage + 1 == STAGES ? 0 : ahead_stage + 1;
-        if (++ahead_tap == TAPS) {
+        ahead_stage = ahead_stage + 1 == S::DEPTH ? 0 : ahead_stage + 1;
+        ahead_tap += S::TAPS_A_STEP;
+        if (ahead_tap == TAPS) {
             ahead_tap = 0;
             next_channels(ahead, parts);
         }
     };
     copy_patch<P>(patches, s, parts, first, now);
-    for (int i = 0; i < STAGES - 1; i++) copy_weights();
+    for (int i = 0; i < S::DEPTH - 1; i++) copy_weights();
     int stage = 0;
     for (int turn = 0; now.of_all() < s.c; turn ^= 1) {
         const int depth = now.left() < TILE_K ? now.left() : TILE_K;
-        for (int tap = 0; tap < TAPS; tap++) {
-            copies_wait<STAGES - 2>();
+        for (int step = 0; step < S::STEPS; step++) {
+            // Of what was copied last the next step's weights may still be on their way, or the next patch.
+            if (S::DEPTH > 2 || step == 1)
+                copies_wait<1>();
+            else
+                copies_wait<0>();
             __syncthreads();  // patch and weights are there, and no thread reads those before them any more
-            if (tap == 0 && next.of_all() < s.c) copy_patch<P>(patches + (turn ^ 1) * P::SIZE, s, parts, first, next);
             copy_weights();
-            product.add(patches + turn * P::SIZE + P::tap(tap), tiles + stage * Weights::T::SIZE, depth);
-            stage = stage + 1 == STAGES ? 0 : stage + 1;
+            if (step == 0) {
+                if (next.of_all() < s.c) copy_patch<P>(patches + (turn ^ 1) * P::SIZE, s, parts, first, next);
+                if (S::DEPTH == 2) copies_commit();
+            }
+#pragma unroll
+            for (int i = 0; i < S::TAPS_A_STEP; i++)
+                product.add(patches + turn * P::SIZE + P::tap(step * S::TAPS_A_STEP + i),
+                            tiles + stage * S::STAGE + i * Weights::T::SIZE, depth);
+            stage = stage + 1 == S::DEPTH ? 0 : stage + 1;
         }
         now = next;
         next_channels(next, parts);
@@ -169,7 +187,8 @@ __device__ inline void store_patch(const Patches& s, const Pixel& first, const P
     }
     const int rows = (int)at_most(s.oh - first.y, PATCH_H), cols = (int)at_most(s.ow - first.x, PATCH_W);
     const auto inside = [&](int pixel) { return pixel / PATCH_W < rows && pixel % PATCH_W < cols; };
-    problem.template moments<PATCH_H * PATCH_W, BN>(sums, inside, (u32)(rows * cols), n0);
+    float* const behind = sums + PATCH_H * PATCH_W * (BN + 8);
+    problem.template moments<PATCH_H * PATCH_W, BN>(sums, inside, (u32)(rows * cols), n0, behind);
 }
 
 // The same for a part that is read doubled: each of its pixels collects 2x2.
@@ -193,7 +212,6 @@ __device__ inline void store_halved(const Patches& s, const Pixel& first, const 
     KERNEL(conv3x3_forward_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts, const Element* w, \
                                   const float* scale, const float* shift, void* y, float* moments, float* counts, u32 oc, \
                                   int kind, int y_is_f32)) {                                                              \
-        begin_kernel();                                                                                                   \
         typedef WeightsOfValue<BN> Weights;                                                                               \
         SHARED(shared, (SharedPatches<BN, Weights>::BYTES))                                                               \
         const Pixel first = patch_at(s, blockIdx.x, PATCH_H);                                                             \
@@ -210,7 +228,6 @@ FORWARD_3X3(16)
     KERNEL(conv3x3_backward_input_##BN,                                                                                   \
            (const __grid_constant__ Patches s, const __grid_constant__ Parts dy, const Element* w,                        \
             const __grid_constant__ Parts dx, u32 c, u32 first, u32 columns, int doubled)) {                              \
-        begin_kernel();                                                                                                   \
         typedef WeightsOfGradient<BN> Weights;                                                                            \
         SHARED(shared, (SharedPatches<BN, Weights>::BYTES))                                                               \
         const Pixel pixel = patch_at(s, blockIdx.x, PATCH_H);                                                             \
@@ -383,7 +400,6 @@ __device__ inline void gradient_of_weights(const Patches& s, const Parts& parts,
 #define BACKWARD_WEIGHT_3X3(BN)                                                                                           \
     KERNEL(conv3x3_backward_weight_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts,         \
                                           const Element* dy, float* partials, u32 oc, u32 per_slice)) {                   \
-        begin_kernel();                                                                                                   \
         SHARED(shared, (GradientOfWeights<BN>::BYTES))                                                                    \
         gradient_of_weights<BN>(s, parts, dy, partials, oc, per_slice, shared);                                           \
     }

@@ -91,30 +91,24 @@ __device__ inline void depthwise_strip_backward_input(const E* dy, const float* 
      const __grid_constant__ Windowed s, int kind)
 #define FORWARD_ARGS (x, w, scale, shift, y, s, kind)
 KERNEL(depthwise_forward_k3s1, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_forward<Element, WIDE, 3, 1, 4> FORWARD_ARGS;
 }
 KERNEL(depthwise_forward_k5s1, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_forward<Element, WIDE, 5, 1, 4> FORWARD_ARGS;
 }
 KERNEL(depthwise_forward_k3s2, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_forward<Element, WIDE, 3, 2, 2> FORWARD_ARGS;
 }
 KERNEL(depthwise_forward_k5s2, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_forward<Element, WIDE, 5, 2, 2> FORWARD_ARGS;
 }
 
 #define BACKWARD_PARAMS (const Element* dy, const float* w, Element* dx, const __grid_constant__ Windowed s, int add)
 #define BACKWARD_ARGS (dy, w, dx, s, add)
 KERNEL(depthwise_backward_input_k3s1, BACKWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_backward_input<Element, WIDE, 3, 4> BACKWARD_ARGS;
 }
 KERNEL(depthwise_backward_input_k5s1, BACKWARD_PARAMS) {
-    begin_kernel();
     depthwise_strip_backward_input<Element, WIDE, 5, 4> BACKWARD_ARGS;
 }
 
@@ -145,11 +139,9 @@ __device__ inline void depthwise_forward(const Element* x, const float* w, const
     store<N>(y + i, sums);
 }
 KERNEL(depthwise_forward_wide, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_forward<WIDE> FORWARD_ARGS;
 }
 KERNEL(depthwise_forward_single, FORWARD_PARAMS) {
-    begin_kernel();
     depthwise_forward<1> FORWARD_ARGS;
 }
 
@@ -175,11 +167,9 @@ __device__ inline void depthwise_backward_input(const Element* dy, const float* 
     put<N>(dx + i, sums, add);
 }
 KERNEL(depthwise_backward_input_wide, BACKWARD_PARAMS) {
-    begin_kernel();
     depthwise_backward_input<WIDE> BACKWARD_ARGS;
 }
 KERNEL(depthwise_backward_input_single, BACKWARD_PARAMS) {
-    begin_kernel();
     depthwise_backward_input<1> BACKWARD_ARGS;
 }
 
@@ -200,6 +190,15 @@ template <int K, int STRIDE> struct Walk {
         }
     }
 
+    // A step to the right: what is left of the window moves, its last columns are to be loaded.
+    __device__ void shift() {
+#pragma unroll
+        for (int ky = 0; ky < K; ky++)
+#pragma unroll
+            for (int kx = 0; kx < K - STRIDE; kx++)
+                for (int j = 0; j < 2; j++) window[ky][kx][j] = window[ky][kx + STRIDE][j];
+    }
+
     __device__ void row(const Element* x, const Element* dy, const Windowed& s, int n, int oy, u32 channel) {
         const int y = oy * STRIDE - s.pad_y;
 #pragma unroll
@@ -213,11 +212,7 @@ template <int K, int STRIDE> struct Walk {
 #pragma unroll
                 for (int kx = 0; kx < K; kx++)
                     for (int j = 0; j < 2; j++) sums[ky][kx][j] += window[ky][kx][j] * g[j];
-#pragma unroll
-            for (int ky = 0; ky < K; ky++)
-#pragma unroll
-                for (int kx = 0; kx < K - STRIDE; kx++)
-                    for (int j = 0; j < 2; j++) window[ky][kx][j] = window[ky][kx + STRIDE][j];
+            shift();
 #pragma unroll
             for (int kx = K - STRIDE; kx < K; kx++)
                 load_column(kx, x, s, n, y, (ox + 1) * STRIDE - s.pad_x + kx, channel);
@@ -237,21 +232,19 @@ __device__ inline void depthwise_walk(const Element* x, const Element* dy, float
             walk.row(x, dy, s, row / (u32)s.oh, row % (u32)s.oh, channel);
     }
 #pragma unroll
-    for (int ky = 0; ky < K; ky++)
-#pragma unroll
-        for (int kx = 0; kx < K; kx++) {
-            add_rows<2>(walk.sums[ky][kx], shared);
-            if (threadIdx.y == 0 && channel < c)
-                store<2>(partial_at(partials, K * K, ky * K + kx, c, channel), walk.sums[ky][kx]);
-        }
+    for (int ky = 0; ky < K; ky++) {
+        add_columns<K, 2>(walk.sums[ky], c, shared, [&](u32 channel, const float (&sums)[K]) {
+            for (int kx = 0; kx < K; kx++) *partial_at(partials, K * K, ky * K + kx, c, channel) = sums[kx];
+        });
+        __syncthreads();
+    }
 }
 
 #define WEIGHT_PARAMS                                                                   \
     (const Element* x, const Element* dy, float* partials, const __grid_constant__ Windowed s, u32 rows_per_chunk)
 #define WALK_KERNEL(K, STRIDE)                                                          \
     KERNEL(depthwise_backward_weight_k##K##s##STRIDE, WEIGHT_PARAMS) {                  \
-        begin_kernel();                                                                 \
-        __shared__ float shared[2 * THREADS];                                           \
+        __shared__ float shared[COLUMNS_SHARED(K, 2)];                                 \
         depthwise_walk<K, STRIDE>(x, dy, partials, s, rows_per_chunk, shared);          \
     }
 WALK_KERNEL(3, 1)
@@ -274,11 +267,10 @@ struct TapTerm {
 };
 
 KERNEL(depthwise_backward_weight, WEIGHT_PARAMS) {
-    begin_kernel();
-    __shared__ float shared[THREADS];
+    __shared__ float shared[COLUMNS_SHARED(1, 1)];
     TapTerm term = {x, dy, s, (int)(blockIdx.z / s.kw), (int)(blockIdx.z % s.kw)};
     const u32 rows = (u32)s.n * s.oh * s.ow;
-    float sums[1][1];
-    if (column_sums<1, 1>(term, chunk_rows(rows, rows_per_chunk), s.c, sums, shared))
-        store<1>(partial_at(partials, 1, 0, s.c, first_channel<1>()), sums[0]);
+    column_sums<1, 1>(term, chunk_rows(rows, rows_per_chunk), s.c, shared, [&](u32 channel, const float (&sums)[1]) {
+        *partial_at(partials, 1, 0, s.c, channel) = sums[0];
+    });
 }

@@ -94,21 +94,18 @@ KERNELS(drop, (In x, Out y, u32 len, u32 unit, const u64* seed, u32 stream, floa
 // y = x, of f32 in memory to the program's elements: images as they come, and gradients where a class map's convolution
 // takes them.
 KERNEL(from_f32, (const float* x, Element* y, u32 len)) {
-    begin_kernel();
     u32 i = element();
     if (i < len) set_value(y + i, x[i]);
 }
 
 // y = x, 16 bytes a thread
 KERNEL(copy, (const float4* x, float4* y, u32 len)) {
-    begin_kernel();
     u32 i = element();
     if (i < len) y[i] = x[i];
 }
 
 // y = value
 KERNEL(fill, (float* y, u32 len, float value)) {
-    begin_kernel();
     u32 i = element();
     if (i < len) y[i] = value;
 }

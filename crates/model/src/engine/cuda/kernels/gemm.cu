@@ -238,6 +238,8 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Shared {
     static constexpr int BYTES_OF_SUMS = BM * PITCH * (int)sizeof(float);
     static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
     static_assert(BYTES <= 48 << 10, "what a block may have without asking");
+    // Behind the sums there is room for a value a thread.
+    static_assert(BYTES_OF_SUMS + THREADS * (int)sizeof(float) <= BYTES, "room for the moments");
 };
 
 template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K, class OperandA, class OperandB, class Problem>
@@ -280,13 +282,14 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
         if (m < rows && n < cols) problem.store(m, n, (int)at_most(cols - n, WIDE), c + row * S::PITCH + col);
     }
     const u32 inside = at_most(rows - m0, BM);
-    problem.template moments<BM, BN>(c, [&](int row) { return (u32)row < inside; }, inside, n0);
+    float* const behind = c + S::BYTES_OF_SUMS / (int)sizeof(float);
+    problem.template moments<BM, BN>(c, [&](int row) { return (u32)row < inside; }, inside, n0, behind);
 }
 
 // Of a problem whose columns no norm reads.
 struct NoMoments {
     template <int BM, int BN, class Valid>
-    __device__ void moments(const float*, const Valid&, u32, u32) const {}
+    __device__ void moments(const float*, const Valid&, u32, u32, float*) const {}
 };
 
 // The moments of a tile's columns for the batch norm that reads them: of each its mean and the sum of squares about it, over
@@ -323,8 +326,7 @@ struct Moments {
     float *partials, *counts;
     // Of this block's tile, for the columns from n0 on.
     template <int BM, int BN, class Valid>
-    __device__ void put(const float* sums, const Valid& valid, u32 count, u32 n0, u32 channels) const {
-        __shared__ float shared[THREADS];
+    __device__ void put(const float* sums, const Valid& valid, u32 count, u32 n0, u32 channels, float* shared) const {
         if (!partials) return;
         __syncthreads();  // the values as they were stored are there
         float* to = partials + (u64)blockIdx.x * 2 * channels + n0;
@@ -368,7 +370,6 @@ struct Matrix {
 // A kernel for each shape of tile. BODY declares `a`, `b`, `problem`, `rows`, `cols`, `k_begin` and `k_end`.
 #define GEMM_KERNEL(NAME, BM, BN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                      \
     KERNEL(NAME##_##BM##x##BN, PARAMS) {                                                                  \
-        begin_kernel();                                                                                   \
         SHARED(shared, (Shared<BM, BN, A_ALONG_K, B_ALONG_K>::BYTES))                                     \
         __VA_ARGS__                                                                                       \
         gemm<BM, BN, A_ALONG_K, B_ALONG_K>(a, b, problem, rows, cols, k_begin, k_end, shared);            \

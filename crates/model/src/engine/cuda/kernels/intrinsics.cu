@@ -1,15 +1,6 @@
 // What a GPU has instructions for and C++ has no words. The tests' host defines the same names, so this is the one file
 // that it does not compile.
 
-// A kernel's first words. Kernels of one stream may be launched while the one before still runs (programmatic dependent
-// launch, on GPUs from Hopper on): this lets the next one come, and waits until those before are done and their writes seen.
-__device__ inline void begin_kernel() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
 __device__ inline u32 bits_of(float x) { return __float_as_uint(x); }
 __device__ inline float float_of(u32 bits) { return __uint_as_float(bits); }
 

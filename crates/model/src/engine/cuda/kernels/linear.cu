@@ -1,24 +1,23 @@
 // Linear layers on one vector an image: a network's head, and the 1x1 convolutions of squeeze-excite. All in f32; weights
 // [cin, cout].
 
-// y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]). A block is `blockDim.x` outputs of an image by `blockDim.y`, a
-// power of two, shares of the sum.
+// y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]). A block is `blockDim.x` outputs of an image by `blockDim.y`
+// shares of the sum.
 KERNEL(linear_forward, (const float* x, const float* w, const float* bias, float* y, u32 cin, u32 cout, int kind)) {
-    begin_kernel();
-    __shared__ float shared[THREADS];
+    __shared__ float shared[COLUMNS_SHARED(1, 1)];
     const u32 o = blockIdx.x * blockDim.x + threadIdx.x, column = at_most(o, cout - 1);
     x += blockIdx.y * cin;
-    float sum[1] = {0.0f};
+    float sum[1][1] = {};
 #pragma unroll 8
-    for (u32 c = threadIdx.y; c < cin; c += blockDim.y) sum[0] += x[c] * w[c * cout + column];
-    add_rows<1>(sum, shared);
-    if (threadIdx.y == 0 && o < cout) y[blockIdx.y * cout + o] = activate(kind, bias ? sum[0] + bias[o] : sum[0]);
+    for (u32 c = threadIdx.y; c < cin; c += blockDim.y) sum[0][0] += x[c] * w[c * cout + column];
+    add_columns<1, 1>(sum, cout, shared, [&](u32 o, const float (&sums)[1]) {
+        y[blockIdx.y * cout + o] = activate(kind, bias ? sums[0] + bias[o] : sums[0]);
+    });
 }
 
 // dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]. A block is 32 shares of the sum by 8 c; a share are every 32nd o, so that
 // neighbours read side by side.
 KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 cin, u32 cout, int add)) {
-    begin_kernel();
     __shared__ float shared[THREADS];
     const u32 c = blockIdx.x * 8 + threadIdx.y, row = at_most(c, cin - 1) * cout;
     dy += blockIdx.y * cout;
@@ -39,7 +38,6 @@ KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 c
 
 // dw[c, o] = sum over images of x[n, c] * dy[n, o]; row cin, where there is a bias, has its gradient. One thread an element.
 KERNEL(linear_backward_weight, (const float* x, const float* dy, float* dw, float* db, u32 n, u32 cin, u32 cout)) {
-    begin_kernel();
     u32 i = element();
     if (i >= (cin + (db ? 1 : 0)) * cout) return;
     u32 c = i / cout, o = i % cout;

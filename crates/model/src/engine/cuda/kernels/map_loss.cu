@@ -120,7 +120,6 @@ __device__ inline double class_dice(u32 c, u32 classes, double hits, double size
 // partials[chunk][term] of a loss on the class `own`; a block a chunk.
 KERNEL(map_one_sums, (const float* map, const float* values, const float* weights, float* partials, u32 pixels,
                       u32 per_chunk, u32 classes, u32 own, const training::Controls* controls, u32 number)) {
-    begin_kernel();
     using namespace training;
     __shared__ float shared[ONE_TERMS * THREADS];
     float sums[ONE_TERMS] = {};
@@ -141,7 +140,6 @@ KERNEL(map_one_sums, (const float* map, const float* values, const float* weight
 // The map's loss among the results, and its slopes. One block.
 KERNEL(map_one_finish, (const float* partials, float* slopes, u32 chunks, const training::Controls* controls, u32 number,
                         training::Results* results)) {
-    begin_kernel();
     using namespace training;
     __shared__ double shared[THREADS], sums[LANES];
     finish_sums<ONE_TERMS>(partials, chunks, sums, shared);
@@ -161,7 +159,6 @@ KERNEL(map_one_finish, (const float* partials, float* slopes, u32 chunks, const 
 KERNEL(map_one_gradient, (const float* map, const float* values, const float* weights, const float* slopes,
                           float* gradient, u32 pixels, u32 classes, u32 own, const training::Controls* controls,
                           u32 number)) {
-    begin_kernel();
     using namespace training;
     u32 i = element();
     if (i >= pixels) return;
@@ -182,7 +179,6 @@ KERNEL(map_one_gradient, (const float* map, const float* values, const float* we
 // partials[tile][chunk][term] of a loss over all classes; blocks are chunks by tiles of classes.
 KERNEL(map_all_sums, (const float* map, const float* values, const float* weights, float* partials, u32 pixels,
                       u32 per_chunk, u32 classes, const training::Controls* controls, u32 number)) {
-    begin_kernel();
     using namespace training;
     __shared__ float shared[ALL_TERMS * THREADS];
     float sums[ALL_TERMS] = {};
@@ -210,7 +206,6 @@ KERNEL(map_all_sums, (const float* map, const float* values, const float* weight
 
 KERNEL(map_all_finish, (const float* partials, float* slopes, u32 chunks, u32 classes, const training::Controls* controls,
                         u32 number, training::Results* results)) {
-    begin_kernel();
     using namespace training;
     __shared__ double shared[THREADS], sums[LANES];
     AllSlopes to = {slopes};
@@ -233,7 +228,6 @@ KERNEL(map_all_finish, (const float* partials, float* slopes, u32 chunks, u32 cl
 
 KERNEL(map_all_gradient, (const float* map, const float* values, const float* weights, float* slopes, float* gradient,
                           u32 pixels, u32 classes, const training::Controls* controls, u32 number)) {
-    begin_kernel();
     using namespace training;
     u32 i = element();
     if (i >= pixels) return;

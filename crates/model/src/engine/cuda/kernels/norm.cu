@@ -19,24 +19,20 @@ template <class E, int N> struct MomentTerms {
 
 // partials: of each chunk its mean, and its sum of squares about that
 template <class E, int N>
-__device__ inline void batch_norm_moments(In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
+__device__ inline void batch_norm_moments(In z_, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
+    const E* z = (const E*)z_;
     Rows chunk = chunk_rows(rows, rows_per_chunk);
-    MomentTerms<E, N> terms = {(const E*)z, c, {}};
+    MomentTerms<E, N> terms = {z, c, {}};
     u32 channel = first_channel<N>();
-    if (channel < c) load<N>((const E*)z + chunk.begin * c + channel, terms.origin);
-    float sums[2][N];
-    if (!column_sums<2, N>(terms, chunk, c, sums, shared)) return;
-    float count = (float)(chunk.end - chunk.begin);
-    for (int j = 0; j < N; j++) {
-        float offset = sums[0][j] / count;
-        float squares = sums[1][j] - sums[0][j] * offset;
-        sums[0][j] = terms.origin[j] + offset;
-        sums[1][j] = squares < 0.0f ? 0.0f : squares;  // a NaN stays
-    }
-    store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
-    store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
+    if (channel < c) load<N>(z + chunk.begin * c + channel, terms.origin);
+    column_sums<2, N>(terms, chunk, c, shared, [&](u32 channel, const float (&sums)[2]) {
+        float offset = sums[0] / (float)(chunk.end - chunk.begin);
+        float squares = sums[1] - sums[0] * offset;
+        *partial_at(partials, 2, 0, c, channel) = value_at(z + chunk.begin * c + channel) + offset;
+        *partial_at(partials, 2, 1, c, channel) = squares < 0.0f ? 0.0f : squares;  // a NaN stays
+    });
 }
-COLUMN_KERNELS(batch_norm_moments, (In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c), z, partials, rows,
+COLUMN_KERNELS(batch_norm_moments, 2, (In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c), z, partials, rows,
                rows_per_chunk, c)
 
 // A norm's own numbers: gamma, beta, running mean and variance of c each, and what it saves, [mean, var, scale, shift].
@@ -48,20 +44,6 @@ struct NormParameters {
 };
 static_assert(sizeof(NormParameters) == 48, "NormParameters is laid out as on the host");
 
-// Adds over the 32 rows of a block of 8 x 32 threads.
-__device__ inline double add_32_rows(double value, double* shared) {
-    const u32 slot = threadIdx.y * 8 + threadIdx.x;
-    shared[slot] = value;
-    __syncthreads();
-    for (u32 half = 16; half > 0; half /= 2) {
-        if (threadIdx.y < half) shared[slot] += shared[slot + half * 8];
-        __syncthreads();
-    }
-    double sum = shared[threadIdx.x];
-    __syncthreads();
-    return sum;
-}
-
 // scale = gamma / sqrt(var + eps), shift = beta + (bias - mean) * scale
 __device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float mean, float var, float bias) {
     float s = p.gamma[channel] / sqrtf(var + p.eps);
@@ -71,22 +53,21 @@ __device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float m
 
 // Mean and biased variance from the chunks' moments, what follows from them, and the running statistics' step towards them
 // (with the unbiased variance, as in PyTorch). `counts` are the chunks' rows; null where all have `rows_per_chunk` but the
-// last.
+// last. A block is `blockDim.x` channels by `blockDim.y`, a power of two, shares of the chunks.
 KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormParameters p, u32 chunks, u32 rows,
                                u32 rows_per_chunk, u32 c)) {
-    begin_kernel();
     __shared__ double shared[THREADS];
-    const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x, column = at_most(channel, c - 1);
     const double origin = partials[column];
     double sum = 0.0, squares = 0.0;
-    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += 32) {
+    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += blockDim.y) {
         double count = counts ? counts[chunk] : (float)at_most(rows_per_chunk, rows - chunk * rows_per_chunk);
         double mean = partials[(u64)chunk * 2 * c + column] - origin;
         sum += count * mean;
         squares += partials[((u64)chunk * 2 + 1) * c + column] + count * mean * mean;
     }
-    sum = add_32_rows(sum, shared);
-    squares = add_32_rows(squares, shared);
+    sum = add_rows(sum, shared);
+    squares = add_rows(squares, shared);
     if (threadIdx.y != 0 || channel >= c) return;
     double offset = sum / rows;
     double variance = squares / rows - offset * offset;
@@ -101,7 +82,6 @@ KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormP
 
 // Scale and shift by the running statistics; `bias` (of a convolution before it) may be null.
 KERNEL(batch_norm_fold, (NormParameters p, const float* bias, u32 c)) {
-    begin_kernel();
     u32 channel = element();
     if (channel >= c) return;
     fold(p, channel, c, p.running_mean[channel], p.running_var[channel], bias ? bias[channel] : 0.0f);
@@ -163,29 +143,28 @@ __device__ inline void batch_norm_gradient_sums(In z, In dy, const float* saved,
     if (channel < c) norm.read(saved, c, channel);
     with_kind(kind, [&](auto act) {
         GradientTerms<E, N, decltype(act)::of> terms = {(const E*)z, (const E*)dy, c, norm};
-        float sums[2][N];
-        if (!column_sums<2, N>(terms, chunk_rows(rows, rows_per_chunk), c, sums, shared)) return;
-        store<N>(partial_at(partials, 2, 0, c, channel), sums[0]);
-        store<N>(partial_at(partials, 2, 1, c, channel), sums[1]);
+        column_sums<2, N>(terms, chunk_rows(rows, rows_per_chunk), c, shared, [&](u32 channel, const float (&sums)[2]) {
+            *partial_at(partials, 2, 0, c, channel) = sums[0];
+            *partial_at(partials, 2, 1, c, channel) = sums[1];
+        });
     });
 }
-COLUMN_KERNELS(batch_norm_gradient_sums,
+COLUMN_KERNELS(batch_norm_gradient_sums, 2,
                (In z, In dy, const float* saved, float* partials, u32 rows, u32 rows_per_chunk, u32 c, int kind), z, dy,
                saved, partials, rows, rows_per_chunk, c, kind)
 
-// dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c])
+// dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c]); blocks as above.
 KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, float* dgamma, float* dbeta,
                                     float* through, u32 chunks, u32 rows, u32 c, float eps)) {
-    begin_kernel();
     __shared__ double shared[THREADS];
-    const u32 channel = blockIdx.x * 8 + threadIdx.x, column = at_most(channel, c - 1);
+    const u32 channel = blockIdx.x * blockDim.x + threadIdx.x, column = at_most(channel, c - 1);
     double sum = 0.0, product = 0.0;
-    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += 32) {
+    for (u32 chunk = threadIdx.y; chunk < chunks; chunk += blockDim.y) {
         sum += partials[(u64)chunk * 2 * c + column];
         product += partials[((u64)chunk * 2 + 1) * c + column];
     }
-    sum = add_32_rows(sum, shared);
-    product = add_32_rows(product, shared);
+    sum = add_rows(sum, shared);
+    product = add_rows(product, shared);
     if (threadIdx.y != 0 || channel >= c) return;
     double deviation = 1.0 / sqrt((double)saved[c + channel] + eps);
     double scale = (double)saved[2 * c + channel] / rows;

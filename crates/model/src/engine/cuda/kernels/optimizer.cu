@@ -179,7 +179,6 @@ __device__ inline void sum_maps(const Controls* controls, u32 maps, Results* res
 // partials[chunk] = sum of the squares of a chunk of gradients, Decayed's chunks first, in double. A block a chunk, whose
 // length is a multiple of 4.
 KERNEL(gradient_squares, (const float* gradients, double* partials, u32 decayed, u32 plain, u32 per_chunk)) {
-    begin_kernel();
     using namespace training;
     __shared__ double shared[THREADS];
     u32 before = (decayed + per_chunk - 1) / per_chunk;  // chunks of Decayed
@@ -199,7 +198,6 @@ KERNEL(gradient_squares, (const float* gradients, double* partials, u32 decayed,
 // no class loss was computed.
 KERNEL(step_results, (const double* partials, u32 chunks, u32 maps, u32 classifies, const training::Controls* controls,
                       training::Results* results)) {
-    begin_kernel();
     using namespace training;
     __shared__ double shared[THREADS];
     double squares = 0.0;
@@ -223,7 +221,6 @@ KERNEL(step_results, (const double* partials, u32 chunks, u32 maps, u32 classifi
 KERNEL(update_adam, (float* weights, const float* gradients, float* first, float* second, float* average,
                      unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
                      const training::Results* results)) {
-    begin_kernel();
     using namespace training;
     update<Adam>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
 }
@@ -231,7 +228,6 @@ KERNEL(update_adam, (float* weights, const float* gradients, float* first, float
 KERNEL(update_sgd, (float* weights, const float* gradients, float* first, float* second, float* average,
                     unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
                     const training::Results* results)) {
-    begin_kernel();
     using namespace training;
     update<Sgd>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
 }
@@ -239,14 +235,12 @@ KERNEL(update_sgd, (float* weights, const float* gradients, float* first, float*
 KERNEL(update_rmsprop, (float* weights, const float* gradients, float* first, float* second, float* average,
                         unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
                         const training::Results* results)) {
-    begin_kernel();
     using namespace training;
     update<RmsProp>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
 }
 
 // The bf16 copy of weights that the host has written. Four a thread.
 KERNEL(weights_to_bf16, (const float* weights, unsigned short* halves, u32 len)) {
-    begin_kernel();
     using namespace training;
     u32 i = 4 * element();
     if (i < len) write_halves(halves + i, len - i, read_four(weights + i, len - i));

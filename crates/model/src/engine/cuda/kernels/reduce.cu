@@ -1,6 +1,6 @@
 // Sums over rows for each channel, in two stages and a fixed order.
 //
-// Stage one: a block is `blockDim.x` groups of N channels by `blockDim.y` rows, a power of two; the grid is tiles of channels
+// Stage one: a block is `blockDim.x` groups of N channels by `blockDim.y` rows; the grid is tiles of channels
 // by chunks of rows by segments (images). Its partial sums lie as [segment][chunk][term][channel]. Stage two adds the chunks,
 // in double precision.
 
@@ -17,32 +17,45 @@ __device__ inline Rows chunk_rows(u32 rows, u32 rows_per_chunk) {
 // The first of this thread's channels.
 template <int N> __device__ inline u32 first_channel() { return (blockIdx.x * blockDim.x + threadIdx.x) * N; }
 
-// Adds the block's rows of `sums` together; the threads of its first row then hold them. `shared` has N * THREADS values.
-template <int N> __device__ inline void add_rows(float (&sums)[N], float* shared) {
-    const u32 slot = threadIdx.y * blockDim.x + threadIdx.x;
-    for (int j = 0; j < N; j++) shared[j * THREADS + slot] = sums[j];
+// Values of shared memory that `add_columns` needs.
+#define COLUMNS_SHARED(TERMS, N) ((TERMS) * (N) * (THREADS + 4))
+
+// Adds up the block's rows of the threads' `sums`, in order, and hands each channel's to `write(channel, sums)`. A barrier
+// stands before the shared memory is read; one must stand before it is written again.
+template <int TERMS, int N, class Write>
+__device__ inline void add_columns(const float (&sums)[TERMS][N], u32 channels, float* shared, const Write& write) {
+    const u32 slot = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * N;
+#pragma unroll
+    for (int t = 0; t < TERMS; t++)
+#pragma unroll
+        for (int j = 0; j < N; j++) shared[(t * N + j) * (THREADS + 4) + slot] = sums[t][j];
     __syncthreads();
-    for (u32 half = blockDim.y / 2; half > 0; half /= 2) {
-        if (threadIdx.y < half)
-            for (int j = 0; j < N; j++) shared[j * THREADS + slot] += shared[j * THREADS + slot + half * blockDim.x];
-        __syncthreads();
+    const u32 channel = blockIdx.x * width + slot;
+    if (slot >= width || channel >= channels) return;
+    float totals[TERMS];
+    for (int t = 0; t < TERMS; t++) {
+        const float* column = shared + (t * N + slot % N) * (THREADS + 4) + slot / N;
+        float even = 0.0f, odd = 0.0f;
+        for (u32 row = 0; row + 1 < blockDim.y; row += 2) {
+            even += column[row * blockDim.x];
+            odd += column[(row + 1) * blockDim.x];
+        }
+        if (blockDim.y % 2) even += column[(blockDim.y - 1) * blockDim.x];
+        totals[t] = even + odd;
     }
-    for (int j = 0; j < N; j++) sums[j] = shared[j * THREADS + slot];
-    __syncthreads();
+    write(channel, totals);
 }
 
-// `term(row, channel, sums)` adds a row's terms of N channels. True for the threads that end with the chunk's sums.
-template <int TERMS, int N, class Term>
-__device__ inline bool column_sums(const Term& term, Rows rows, u32 channels, float (&sums)[TERMS][N], float* shared) {
+// `term(row, channel, sums)` adds a row's terms of N channels, for all rows of the block.
+template <int TERMS, int N, class Term, class Write>
+__device__ inline void column_sums(const Term& term, Rows rows, u32 channels, float* shared, const Write& write) {
     const u32 channel = first_channel<N>();
-    for (int t = 0; t < TERMS; t++)
-        for (int j = 0; j < N; j++) sums[t][j] = 0.0f;
+    float sums[TERMS][N] = {};
     if (channel < channels) {
 #pragma unroll 4
         for (u32 row = rows.begin + threadIdx.y; row < rows.end; row += blockDim.y) term(row, channel, sums);
     }
-    for (int t = 0; t < TERMS; t++) add_rows<N>(sums[t], shared);
-    return threadIdx.y == 0 && channel < channels;
+    add_columns<TERMS, N>(sums, channels, shared, write);
 }
 
 // Where a block's partial sums of a term go.
@@ -50,15 +63,33 @@ __device__ inline float* partial_at(float* partials, int terms, int term, u32 ch
     return partials + ((u64)(blockIdx.z * gridDim.y + blockIdx.y) * terms + term) * channels + channel;
 }
 
-// out[segment, i] (+)= factor * sum over chunks of partials[segment, chunk, i]; one thread an element of out
+// Adds the rows of a block of doubles; the threads of its first row then hold the sums. `shared` has THREADS values.
+__device__ inline double add_rows(double value, double* shared) {
+    const u32 slot = threadIdx.y * blockDim.x + threadIdx.x;
+    shared[slot] = value;
+    __syncthreads();
+    for (u32 half = blockDim.y / 2; half > 0; half /= 2) {
+        if (threadIdx.y < half) shared[slot] += shared[slot + half * blockDim.x];
+        __syncthreads();
+    }
+    double sum = shared[threadIdx.x];
+    __syncthreads();
+    return sum;
+}
+
+// out[segment, i] (+)= factor * sum over chunks of partials[segment, chunk, i]. A block is `blockDim.x` elements of out by
+// `blockDim.y`, a power of two, shares of the chunks.
 KERNEL(sum_partials, (const float* partials, float* out, u32 segments, u32 chunks, u32 width, float factor, int add)) {
-    begin_kernel();
-    u32 i = element();
-    if (i >= segments * width) return;
-    const float* from = partials + (u64)(i / width) * chunks * width + i % width;
+    __shared__ double shared[THREADS];
+    const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
     double sum = 0.0;
+    if (i < segments * width) {
+        const float* from = partials + (u64)(i / width) * chunks * width + i % width;
 #pragma unroll 4
-    for (u32 chunk = 0; chunk < chunks; chunk++) sum += from[(u64)chunk * width];
+        for (u32 chunk = threadIdx.y; chunk < chunks; chunk += blockDim.y) sum += from[(u64)chunk * width];
+    }
+    if (blockDim.y > 1) sum = add_rows(sum, shared);
+    if (threadIdx.y != 0 || i >= segments * width) return;
     float value = (float)(sum * factor);
     out[i] = add ? out[i] + value : value;
 }
@@ -78,9 +109,9 @@ template <class E, int N> struct PlainTerm {
 template <class E, int N>
 __device__ inline void channel_sums(In x, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
     PlainTerm<E, N> term = {(const E*)x + blockIdx.z * rows * c, c};
-    float sums[1][N];
-    if (column_sums<1, N>(term, chunk_rows(rows, rows_per_chunk), c, sums, shared))
-        store<N>(partial_at(partials, 1, 0, c, first_channel<N>()), sums[0]);
+    column_sums<1, N>(term, chunk_rows(rows, rows_per_chunk), c, shared, [&](u32 channel, const float (&sums)[1]) {
+        *partial_at(partials, 1, 0, c, channel) = sums[0];
+    });
 }
 
 template <class E, int N> struct ProductTerm {
@@ -99,30 +130,29 @@ template <class E, int N>
 __device__ inline void channel_products(In x, In dy, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
     u32 image = blockIdx.z * rows * c;
     ProductTerm<E, N> term = {(const E*)x + image, (const E*)dy + image, c};
-    float sums[1][N];
-    if (column_sums<1, N>(term, chunk_rows(rows, rows_per_chunk), c, sums, shared))
-        store<N>(partial_at(partials, 1, 0, c, first_channel<N>()), sums[0]);
+    column_sums<1, N>(term, chunk_rows(rows, rows_per_chunk), c, shared, [&](u32 channel, const float (&sums)[1]) {
+        *partial_at(partials, 1, 0, c, channel) = sums[0];
+    });
 }
 
-// As KERNELS, with shared memory for `add_rows`.
-#define COLUMN_KERNEL(NAME, SUFFIX, E, N, PARAMS, ...)   \
-    KERNEL(NAME##SUFFIX, PARAMS) {                       \
-        begin_kernel();                                  \
-        __shared__ float shared[N * THREADS];            \
-        NAME<E, N>(__VA_ARGS__, shared);                 \
+// As KERNELS, with shared memory for the columns of so many terms.
+#define COLUMN_KERNEL(NAME, TERMS, SUFFIX, E, N, PARAMS, ...)       \
+    KERNEL(NAME##SUFFIX, PARAMS) {                                  \
+        __shared__ float shared[COLUMNS_SHARED(TERMS, N)];          \
+        NAME<E, N>(__VA_ARGS__, shared);                            \
     }
 #if PRECISION == BF16
-#define COLUMN_KERNELS(NAME, PARAMS, ...)                              \
-    COLUMN_KERNEL(NAME, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
-    COLUMN_KERNEL(NAME, _single, Element, 1, PARAMS, __VA_ARGS__)      \
-    COLUMN_KERNEL(NAME, _f32, float, 1, PARAMS, __VA_ARGS__)
+#define COLUMN_KERNELS(NAME, TERMS, PARAMS, ...)                              \
+    COLUMN_KERNEL(NAME, TERMS, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
+    COLUMN_KERNEL(NAME, TERMS, _single, Element, 1, PARAMS, __VA_ARGS__)      \
+    COLUMN_KERNEL(NAME, TERMS, _f32, float, 1, PARAMS, __VA_ARGS__)
 #else
-#define COLUMN_KERNELS(NAME, PARAMS, ...)                              \
-    COLUMN_KERNEL(NAME, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
-    COLUMN_KERNEL(NAME, _single, Element, 1, PARAMS, __VA_ARGS__)
+#define COLUMN_KERNELS(NAME, TERMS, PARAMS, ...)                              \
+    COLUMN_KERNEL(NAME, TERMS, _wide, Element, WIDE, PARAMS, __VA_ARGS__)     \
+    COLUMN_KERNEL(NAME, TERMS, _single, Element, 1, PARAMS, __VA_ARGS__)
 #endif
 
-COLUMN_KERNELS(channel_sums, (In x, float* partials, u32 rows, u32 rows_per_chunk, u32 c), x, partials, rows,
+COLUMN_KERNELS(channel_sums, 1, (In x, float* partials, u32 rows, u32 rows_per_chunk, u32 c), x, partials, rows,
                rows_per_chunk, c)
-COLUMN_KERNELS(channel_products, (In x, In dy, float* partials, u32 rows, u32 rows_per_chunk, u32 c), x, dy, partials,
+COLUMN_KERNELS(channel_products, 1, (In x, In dy, float* partials, u32 rows, u32 rows_per_chunk, u32 c), x, dy, partials,
                rows, rows_per_chunk, c)

@@ -105,7 +105,6 @@ template <int N, class E> __device__ inline void put(E* to, float (&values)[N], 
 // (`_f32`), which in a program of bf16 is what vectors and class maps are. NAME is a template of element and width.
 #define KERNEL_OF(NAME, SUFFIX, E, N, PARAMS, ARGS)   \
     KERNEL(NAME##SUFFIX, PARAMS) {                    \
-        begin_kernel();                               \
         NAME<E, N> ARGS;                              \
     }
 #if PRECISION == BF16
