@@ -11,7 +11,8 @@ use crate::{blur, math, occlude, photometric, resample};
 
 /// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
 ///
-/// `Display` gives a caption: `rotated 12.3° clockwise, flipped horizontally, zoom ×1.080`, or `unchanged`.
+/// `Display` gives a caption: `cropped to 43.1 %, rotated 12.3° clockwise, zoom ×1.080`, where a crop's share is that of the
+/// area, or `unchanged`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
     /// The seed, which the noise's pixels come from.
@@ -245,8 +246,8 @@ impl Draw {
         };
         let [right, down] = self.shift.map(|share| share * 100.0);
         let cropped = |part: Rect| {
-            let area = part.height * part.width * 100.0;
-            format!("cropped to {area:.1} % of the area")
+            let area = part.height * part.width;
+            format!("cropped to {:.1} %", area * 100.0)
         };
         vec![
             self.crop.map(cropped),

@@ -298,7 +298,7 @@ fn off_is_off_and_the_whole_image_is_left_alone() {
     // On a square, all of the area in the shape of a square is the image; on another image it is not.
     let all = augmenter("random_resized_crop = { area = [1, 1], ratio = [1, 1] }");
     assert_eq!(all.draw(3, (9, 9)).to_string(), "unchanged");
-    let expected = "cropped to 50.0 % of the area";
+    let expected = "cropped to 50.0 %";
     assert_eq!(all.draw(3, (9, 18)).to_string(), expected);
     assert!(augmenter(DEFAULTS).draw(3, (0, 5)).is_identity());
 }
@@ -330,8 +330,8 @@ fn draws_never_change() {
 }
 
 const CAPTIONS: [&str; 2] = [
-    "cropped to 29.9 % of the area, rotated 1.9° counter-clockwise",
-    "cropped to 62.4 % of the area, rotated 16.1° clockwise",
+    "cropped to 29.9 %, rotated 1.9° counter-clockwise",
+    "cropped to 62.4 %, rotated 16.1° clockwise",
 ];
 const HASH: u64 = 11013076719768151466;
 
