@@ -34,7 +34,7 @@ impl Affine {
     /// The same map where the source is `part` of a picture of this size (height, width), enlarged to fill it.
     ///
     /// A pixel's centre lies half a pixel from its edges before and after: PyTorch's `align_corners=False`.
-    pub(crate) fn into_part(self, part: Rect, (height, width): (usize, usize)) -> Self {
+    pub(crate) fn through_part(self, part: Rect, (height, width): (usize, usize)) -> Self {
         let enlarged = |[a, b, c]: [f64; 3], share: f64, edge: f64| {
             [a * share, b * share, (c + 0.5) * share + edge - 0.5]
         };
@@ -45,7 +45,7 @@ impl Affine {
     }
 
     /// The same map where the source begins at the pixel in row `top` and column `left`.
-    pub(crate) fn from_corner(self, top: usize, left: usize) -> Self {
+    pub(crate) fn with_corner(self, top: usize, left: usize) -> Self {
         let moved = |[a, b, c]: [f64; 3], first: usize| [a, b, c - first as f64];
         Self {
             x: moved(self.x, left),

@@ -139,7 +139,7 @@ impl Draw {
         let within = |part: &Rect| map.field.is_none() && affine.stays_in(*part, size);
         let cut = self.crop.filter(within);
         if let Some(window) = cut.and_then(|part| Window::touched(part, size)) {
-            map.affine = affine.from_corner(window.rows.start, window.columns.start);
+            map.affine = affine.with_corner(window.rows.start, window.columns.start);
             fill = Fill::Nearest;
             image.cut(&window);
         }
@@ -187,7 +187,7 @@ impl Draw {
         ];
         let affine = Affine::about(rows, moved, centre);
         self.crop
-            .map_or(affine, |part| affine.into_part(part, (height, width)))
+            .map_or(affine, |part| affine.through_part(part, (height, width)))
     }
 
     /// True where the geometry does anything.
