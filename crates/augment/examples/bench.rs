@@ -1,11 +1,13 @@
 //! Images a second: rotate, flip, zoom and brightness on 224×224×3 f32, on one thread and on two; then with
-//! elastic deformation besides.
+//! elastic deformation, or a random resized crop, besides.
 //!
 //! `cargo run --release -p augment --example bench`, beside `peer.py`, which does the same in Python.
 
 use std::time::{Duration, Instant};
 
-use augment::{AugmentConfig, Augmenter, Elastic, Factor, Flip, Raster, Rotation};
+use augment::{
+    AugmentConfig, Augmenter, Elastic, Factor, Flip, RandomResizedCrop, Raster, Rotation,
+};
 use rayon::prelude::*;
 
 const SIDE: usize = 224;
@@ -43,13 +45,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         elastic: Some(elastic),
         ..config.clone()
     })?;
-    let augmenter = Augmenter::new(&config)?;
+    let cropped = Augmenter::new(&AugmentConfig {
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        ..config.clone()
+    })?;
+    let alone = Augmenter::new(&AugmentConfig {
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        ..AugmentConfig::default()
+    })?;
+    let rows = [
+        ("augment", &Augmenter::new(&config)?),
+        ("with elastic", &bent),
+        ("with random_resized_crop", &cropped),
+        ("random_resized_crop alone", &alone),
+    ];
     let originals: Vec<Raster> = (0..BATCH).map(picture).collect::<Result<_, _>>()?;
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()?;
-        for (name, augmenter) in [("augment", &augmenter), ("with elastic", &bent)] {
+        for (name, augmenter) in rows {
             println!(
                 "{name}, {threads} thread(s): {:.0} images/s",
                 pool.install(|| best_rate(augmenter, &originals, threads))

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::Rect;
+
 /// Where an output pixel looks in the source: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
 ///
 /// Coordinates are pixel centres: the first pixel of a row is at 0, the last at `width − 1`.
@@ -27,6 +29,41 @@ impl Affine {
     pub fn source(&self, x: f64, y: f64) -> (f64, f64) {
         let at = |[a, b, c]: [f64; 3]| a * x + b * y + c;
         (at(self.x), at(self.y))
+    }
+
+    /// The same map where the source is `part` of a picture of this size (height, width), enlarged to fill it.
+    ///
+    /// A pixel's centre lies half a pixel from its edges before and after: PyTorch's `align_corners=False`.
+    pub(crate) fn through_part(self, part: Rect, (height, width): (usize, usize)) -> Self {
+        let enlarged = |[a, b, c]: [f64; 3], share: f64, edge: f64| {
+            [a * share, b * share, (c + 0.5) * share + edge - 0.5]
+        };
+        Self {
+            x: enlarged(self.x, part.width, part.left * width as f64),
+            y: enlarged(self.y, part.height, part.top * height as f64),
+        }
+    }
+
+    /// The same map where the source begins at the pixel in row `top` and column `left`.
+    pub(crate) fn with_corner(self, top: usize, left: usize) -> Self {
+        let moved = |[a, b, c]: [f64; 3], first: usize| [a, b, c - first as f64];
+        Self {
+            x: moved(self.x, left),
+            y: moved(self.y, top),
+        }
+    }
+
+    /// Whether every pixel looks into `part`, where source and output have this size (height, width).
+    pub(crate) fn stays_in(&self, part: Rect, (height, width): (usize, usize)) -> bool {
+        let (height, width) = (height as f64, width as f64);
+        let inside = |at: f64, start: f64, share: f64| (start..=start + share).contains(&at);
+        // An affine map keeps what lies between the corners between them.
+        let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)];
+        corners.into_iter().all(|(right, down)| {
+            let (x, y) = self.source(right * (width - 1.0), down * (height - 1.0));
+            inside((x + 0.5) / width, part.left, part.width)
+                && inside((y + 0.5) / height, part.top, part.height)
+        })
     }
 
     /// The same map between pictures of size `to`, where this one is for pictures of size `from`

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::check::check;
 use crate::draw::Shade;
 use crate::rng::{Purpose, Stream};
-use crate::{AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Warp};
+use crate::{AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Warp, crop};
 
 /// A checked configuration, ready to augment samples from any number of threads.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,7 @@ impl Augmenter {
     pub fn is_identity(&self) -> bool {
         let c = &self.config;
         let on = [
+            c.random_resized_crop.is_some_and(|t| t.probability > 0.0),
             c.rotation
                 .is_some_and(|t| t.probability > 0.0 && t.degrees > 0.0),
             c.flip
@@ -59,7 +60,8 @@ impl Augmenter {
     /// the image; its map is the image's, scaled.
     pub fn apply(&self, seed: u64, image: &mut Raster, mask: Option<&mut Raster>) {
         if !self.is_identity() {
-            self.draw(seed).apply(image, mask);
+            let size = (image.height, image.width);
+            self.draw(seed, size).apply(image, mask);
         }
     }
 
@@ -81,14 +83,18 @@ impl Augmenter {
         Ok(())
     }
 
-    /// What `seed` draws: everything that happens to the sample that gets it.
-    pub fn draw(&self, seed: u64) -> Draw {
+    /// What `seed` draws: everything that happens to the sample that gets it, whose image has this size (height,
+    /// width). The size decides the crop alone, which is one of whole pixels.
+    pub fn draw(&self, seed: u64, size: (usize, usize)) -> Draw {
         let c = &self.config;
         let none = Draw::default();
         let dice = Dice { seed };
         Draw {
             seed,
             fill: c.fill,
+            crop: c
+                .random_resized_crop
+                .and_then(|t| crop::draw(t, &mut dice.stream(Purpose::Crop), size)),
             rotation_degrees: c.rotation.map_or(0.0, |t| {
                 dice.symmetric(Purpose::Rotation, t.degrees, t.probability)
             }),

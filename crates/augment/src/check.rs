@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::{AugmentConfig, AugmentError, Factor, Fill};
+use crate::{AugmentConfig, AugmentError, Factor, Fill, RandomResizedCrop};
 
 /// Refuses the first value out of its range. NaN lies in no range.
 pub(crate) fn check(config: &AugmentConfig) -> Result<(), AugmentError> {
@@ -13,6 +13,9 @@ pub(crate) fn check(config: &AugmentConfig) -> Result<(), AugmentError> {
 }
 
 fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
+    if let Some(crop) = config.random_resized_crop {
+        check_crop(crop)?;
+    }
     if let Some(rotation) = config.rotation {
         within(
             "rotation.degrees",
@@ -69,6 +72,19 @@ fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
         0.05..=20.0,
         "from 0.05 to 20 (1 is the original size)",
     )
+}
+
+fn check_crop(crop: RandomResizedCrop) -> Result<(), AugmentError> {
+    const AREA: &str = "a share of the image's area, from 0.001 to 1 (all of it)";
+    const RATIO: &str = "a ratio of width to height, from 0.1 to 10 (1 is a square)";
+    let ([from, to], [narrow, wide]) = (crop.area, crop.ratio);
+    within("random_resized_crop.area[0]", from, 0.001..=1.0, AREA)?;
+    within("random_resized_crop.area[1]", to, 0.001..=1.0, AREA)?;
+    ordered("random_resized_crop.area", from, to)?;
+    within("random_resized_crop.ratio[0]", narrow, 0.1..=10.0, RATIO)?;
+    within("random_resized_crop.ratio[1]", wide, 0.1..=10.0, RATIO)?;
+    ordered("random_resized_crop.ratio", narrow, wide)?;
+    probability("random_resized_crop.probability", crop.probability)
 }
 
 fn check_light(config: &AugmentConfig) -> Result<(), AugmentError> {

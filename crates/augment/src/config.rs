@@ -8,6 +8,7 @@ use crate::Fill;
 ///
 /// ```toml
 /// [augment]
+/// random_resized_crop = { area = [0.08, 1.0], ratio = [0.75, 1.3333] }
 /// rotation = { degrees = 15, probability = 0.5 }
 /// flip = { horizontal = 0.5, vertical = 0.0 }
 /// zoom = { min = 0.9, max = 1.1 }
@@ -29,6 +30,9 @@ use crate::Fill;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
+    /// Show a part at the size of the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<RandomResizedCrop>,
     /// Turn about the centre.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
@@ -75,6 +79,34 @@ pub struct AugmentConfig {
     pub border: Option<Border>,
     /// What the geometry shows beyond the picture's edge; `{ constant = 0.0 }` if left out.
     pub fill: Fill,
+}
+
+/// Show a part of the image, of random area, shape and place, enlarged to the size of the whole.
+///
+/// torchvision's `RandomResizedCrop` with its defaults (GoogLeNet's, Szegedy 2014): the area is drawn uniformly, the
+/// ratio evenly in its logarithm, and where ten windows in a row do not fit into the image, the largest central one
+/// of an allowed ratio is taken. Both are counted on the image as it is augmented, in whole pixels of it; so a part is
+/// never shrunk and nothing aliases, but a small one shows no more detail than the image holds at that size.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomResizedCrop {
+    /// The smallest and the largest share of the image's area, from 0.001 to 1; torchvision's `scale`. Default 0.08
+    /// and 1.
+    pub area: [f64; 2],
+    /// The smallest and the largest ratio of width to height, from 0.1 to 10. Default ¾ and 4/3.
+    pub ratio: [f64; 2],
+    /// The chance of cropping at all.
+    pub probability: f64,
+}
+
+impl Default for RandomResizedCrop {
+    fn default() -> Self {
+        Self {
+            area: [0.08, 1.0],
+            ratio: [3.0 / 4.0, 4.0 / 3.0],
+            probability: 1.0,
+        }
+    }
 }
 
 /// Turn by an angle between `-degrees` and `degrees`, positive clockwise as one looks at the picture.

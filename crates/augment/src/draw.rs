@@ -3,19 +3,24 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use crate::crop::Window;
 use crate::resample::SourceMap;
+use crate::warp::Field;
 use crate::{Affine, Fill, Raster, Warp};
 use crate::{blur, math, occlude, photometric, resample};
 
 /// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
 ///
-/// `Display` gives a caption: `rotated 12.3° clockwise, flipped horizontally, zoom ×1.080`, or `unchanged`.
+/// `Display` gives a caption: `cropped to 43.1 %, rotated 12.3° clockwise, zoom ×1.080`, where a crop's share is that of the
+/// area, or `unchanged`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
     /// The seed, which the noise's pixels come from.
     pub seed: u64,
     /// What lies beyond the edge.
     pub fill: Fill,
+    /// The part of the picture that is enlarged to fill it, before all other geometry; `None` is all of it.
+    pub crop: Option<Rect>,
     /// Turn about the centre in degrees, positive clockwise.
     pub rotation_degrees: f64,
     /// Left and right exchanged.
@@ -73,6 +78,7 @@ impl Default for Draw {
         Self {
             seed: 0,
             fill: Fill::default(),
+            crop: None,
             rotation_degrees: 0.0,
             flip_horizontal: false,
             flip_vertical: false,
@@ -108,23 +114,41 @@ impl Draw {
         if self.moves() {
             let size = (image.height, image.width);
             let affine = self.source_map(size.0, size.1);
-            let field =
-                |raster: &Raster| self.warp.as_ref().and_then(|warp| warp.over(size, raster));
             if let Some(mask) = mask {
                 let map = SourceMap {
                     affine: affine.rescaled(size, (mask.height, mask.width)),
-                    field: field(mask),
+                    field: self.field(size, mask),
                 };
                 resample::nearest(mask, &map, self.fill.for_mask(), for_mask);
             }
-            let map = SourceMap {
-                field: field(image),
-                affine,
-            };
-            resample::bilinear(image, &map, self.fill, for_image);
+            self.move_image(image, affine, for_image);
         }
         self.apply_light(image, for_image);
         SCRATCH.set(scratch);
+    }
+
+    /// Where the view stays inside the crop, nothing around the crop is blended into its edge: it is cut out first, as
+    /// by torchvision's `resized_crop`. Where other geometry looks beyond it, the picture goes on there.
+    fn move_image(&self, image: &mut Raster, affine: Affine, scratch: &mut Vec<f32>) {
+        let size = (image.height, image.width);
+        let mut map = SourceMap {
+            affine,
+            field: self.field(size, image),
+        };
+        let mut fill = self.fill;
+        let within = |part: &Rect| map.field.is_none() && affine.stays_in(*part, size);
+        let cut = self.crop.filter(within);
+        if let Some(window) = cut.and_then(|part| Window::touched(part, size)) {
+            map.affine = affine.with_corner(window.rows.start, window.columns.start);
+            fill = Fill::Nearest;
+            image.cut(&window);
+        }
+        resample::bilinear(image, &map, fill, size, scratch);
+    }
+
+    /// The bend of an image of `size`, laid over it or its mask.
+    fn field(&self, size: (usize, usize), raster: &Raster) -> Option<Field> {
+        self.warp.as_ref().and_then(|warp| warp.over(size, raster))
     }
 
     /// True where nothing happens to the sample.
@@ -140,8 +164,8 @@ impl Draw {
     /// Where each output pixel of a picture of this size looks in the source; where [`Self::warp`] bends the output,
     /// each pixel first moves by its movement, and then looks where this map says.
     ///
-    /// A source point is flipped, slanted, zoomed, turned and then moved, all about the centre of the
-    /// picture: `out = T·C·R·Z·S·F·C⁻¹·source`, torchvision's order. This is its inverse.
+    /// The crop is enlarged to the picture's size; a point of that is flipped, slanted, zoomed, turned and then moved,
+    /// all about the centre: `out = T·C·R·Z·S·F·C⁻¹·crop(source)`, torchvision's order. This is its inverse.
     pub fn source_map(&self, height: usize, width: usize) -> Affine {
         let sign = |flipped: bool| if flipped { -1.0 } else { 1.0 };
         let (flip_x, flip_y) = (sign(self.flip_horizontal), sign(self.flip_vertical));
@@ -161,14 +185,17 @@ impl Draw {
             centre[0] + self.shift[0] * width as f64,
             centre[1] + self.shift[1] * height as f64,
         ];
-        Affine::about(rows, moved, centre)
+        let affine = Affine::about(rows, moved, centre);
+        self.crop
+            .map_or(affine, |part| affine.through_part(part, (height, width)))
     }
 
     /// True where the geometry does anything.
     fn moves(&self) -> bool {
         let flips = self.flip_horizontal || self.flip_vertical;
         let angles = self.rotation_degrees != 0.0 || self.shear_degrees != 0.0;
-        flips || angles || self.zoom != 1.0 || self.shift != [0.0, 0.0] || self.warp.is_some()
+        let placed = self.crop.is_some() || self.zoom != 1.0 || self.shift != [0.0, 0.0];
+        flips || angles || placed || self.warp.is_some()
     }
 
     /// Everything after the geometry, in the crate's fixed order.
@@ -218,7 +245,12 @@ impl Draw {
             "clockwise"
         };
         let [right, down] = self.shift.map(|share| share * 100.0);
+        let cropped = |part: Rect| {
+            let area = part.height * part.width;
+            format!("cropped to {:.1} %", area * 100.0)
+        };
         vec![
+            self.crop.map(cropped),
             say(self.flip_horizontal, || "flipped horizontally".into()),
             say(self.flip_vertical, || "flipped vertically".into()),
             say(self.rotation_degrees != 0.0, || {

@@ -18,7 +18,7 @@ pub enum AugmentError {
         "augmentation key `{key}` runs from {min} to {max}: swap the two, the smaller comes first"
     )]
     EmptyRange {
-        /// The table that holds the range, such as `zoom`.
+        /// The key that holds the range, such as `zoom`.
         key: &'static str,
         /// The lower end found.
         min: f64,

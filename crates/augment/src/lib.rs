@@ -1,4 +1,4 @@
-//! Random augmentation of images and their masks: rotate, flip, zoom, shift, shear, bend, then light and noise.
+//! Random augmentation of images and their masks: crop, rotate, flip, zoom, shift, shear, bend, then light and noise.
 //!
 //! All the geometry is one map, affine and bent by a smooth field where `elastic` is on, so a picture is resampled
 //! once however many transforms are on (bilinear for images, nearest for masks, which therefore stay binary, and
@@ -16,10 +16,13 @@
 //! };
 //! let augmenter = Augmenter::new(&config)?;
 //! let mut image = Raster::new(2, 2, 1, vec![0.0, 0.25, 0.5, 1.0])?;
-//! println!("{}", augmenter.draw(7)); // for example: flipped horizontally, zoom ×1.043
+//! println!("{}", augmenter.draw(7, (2, 2))); // for example: flipped horizontally, zoom ×1.043
 //! augmenter.apply(7, &mut image, None);
 //! # Ok::<(), augment::AugmentError>(())
 //! ```
+//!
+//! A crop chooses what fills the picture, and the other geometry then moves that. What it brings into view from beyond
+//! the crop's edge is the picture itself, and only beyond the picture's edge there is `fill`.
 //!
 //! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry touches
 //! image and mask; the rest touches the image only, since what is hidden or darkened keeps its label.
@@ -29,6 +32,7 @@ mod augmenter;
 mod blur;
 mod check;
 mod config;
+mod crop;
 mod draw;
 mod error;
 mod fill;
@@ -43,7 +47,8 @@ mod warp;
 pub use affine::Affine;
 pub use augmenter::Augmenter;
 pub use config::{
-    AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, Rotation, Shear, Shift,
+    AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, RandomResizedCrop, Rotation,
+    Shear, Shift,
 };
 pub use draw::{Draw, Rect, Shade};
 pub use error::AugmentError;

@@ -53,7 +53,7 @@ pub(crate) fn exp2(x: f32) -> f32 {
 
 /// Logarithm to base 2 of a positive normal number.
 #[inline(always)]
-fn log2(x: f32) -> f32 {
+pub(crate) fn log2(x: f32) -> f32 {
     // Split x = m·2^e with m in [√½, √2), then log m = 2·artanh((m − 1)/(m + 1)) by its series.
     const SQRT_HALF: u32 = 0x3F35_04F3;
     let exponent = (x.to_bits().wrapping_sub(SQRT_HALF) as i32) >> 23;

@@ -1,6 +1,7 @@
 //! The picture that is augmented.
 
 use crate::AugmentError;
+use crate::crop::Window;
 
 /// A picture in memory: rows of pixels, channels innermost (HWC), values in `[0, 1]`.
 ///
@@ -86,6 +87,19 @@ impl Raster {
     /// Values a row.
     pub(crate) fn stride(&self) -> usize {
         self.width * self.channels
+    }
+
+    /// Keeps the pixels of a window that lies inside, and forgets the others.
+    pub(crate) fn cut(&mut self, window: &Window) {
+        let (stride, channels) = (self.stride(), self.channels);
+        let values = window.columns.len() * channels;
+        for (to, row) in window.rows.clone().enumerate() {
+            // A row never moves towards the end, so none is overwritten before it has moved.
+            let first = row * stride + window.columns.start * channels;
+            self.data.copy_within(first..first + values, to * values);
+        }
+        (self.height, self.width) = (window.rows.len(), window.columns.len());
+        self.data.truncate(self.height * values);
     }
 
     /// Sets the pixels of a rectangle, given in rows and columns that lie inside, to `value`.

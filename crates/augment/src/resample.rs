@@ -10,20 +10,28 @@ pub(crate) struct SourceMap {
     pub(crate) field: Option<Field>,
 }
 
-/// Replaces `image` by what `map` shows of it, interpolated between the four pixels around each point.
-pub(crate) fn bilinear(image: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
+/// Replaces `image` by what `map` shows of it at `size` (height, width), interpolated between the four pixels around
+/// each point.
+pub(crate) fn bilinear(
+    image: &mut Raster,
+    map: &SourceMap,
+    fill: Fill,
+    size: (usize, usize),
+    scratch: &mut Vec<f32>,
+) {
     match image.channels {
-        1 => resample::<Bilinear<1, 1>>(image, map, fill, scratch),
+        1 => resample::<Bilinear<1, 1>>(image, map, fill, size, scratch),
         // Four lanes for three channels: one SIMD register, whose last lane is thrown away.
-        3 => resample::<Bilinear<3, 4>>(image, map, fill, scratch),
-        4 => resample::<Bilinear<4, 4>>(image, map, fill, scratch),
-        _ => resample::<AnyChannels>(image, map, fill, scratch),
+        3 => resample::<Bilinear<3, 4>>(image, map, fill, size, scratch),
+        4 => resample::<Bilinear<4, 4>>(image, map, fill, size, scratch),
+        _ => resample::<AnyChannels>(image, map, fill, size, scratch),
     }
 }
 
 /// Replaces `mask` by what `map` shows of it, the nearest pixel to each point: no new value appears.
 pub(crate) fn nearest(mask: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
-    resample::<Nearest>(mask, map, fill, scratch);
+    let size = (mask.height, mask.width);
+    resample::<Nearest>(mask, map, fill, size, scratch);
 }
 
 /// How a point of the source becomes a pixel.
@@ -42,17 +50,24 @@ trait Sampler {
     fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]);
 }
 
-/// Replaces the raster by what a sampler makes of it.
-fn resample<S: Sampler>(raster: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
+/// Replaces the raster by what a sampler makes of it at `size`.
+fn resample<S: Sampler>(
+    raster: &mut Raster,
+    map: &SourceMap,
+    fill: Fill,
+    (height, width): (usize, usize),
+    scratch: &mut Vec<f32>,
+) {
     if raster.data.is_empty() {
         return;
     }
-    scratch.resize(raster.data.len(), 0.0);
+    scratch.resize(height * width * raster.channels, 0.0);
     match &map.field {
-        None => straight::<S>(raster, &map.affine, fill, scratch),
-        Some(field) => bent::<S>(raster, &map.affine, field, fill, scratch),
+        None => straight::<S>(raster, &map.affine, fill, width, scratch),
+        Some(field) => bent::<S>(raster, &map.affine, field, fill, width, scratch),
     }
     std::mem::swap(&mut raster.data, scratch);
+    (raster.height, raster.width) = (height, width);
 }
 
 /// How far the fast path reaches.
@@ -63,9 +78,9 @@ fn limits<S: Sampler>(raster: &Raster) -> (i64, i64) {
 }
 
 /// Runs a sampler over all rows: the span inside the source on the fast path, its two ends point by point.
-fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, out: &mut [f32]) {
-    let (width, channels, limits) = (raster.width, raster.channels, limits::<S>(raster));
-    for (y, row) in out.chunks_exact_mut(raster.stride()).enumerate() {
+fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, width: usize, out: &mut [f32]) {
+    let (channels, limits) = (raster.channels, limits::<S>(raster));
+    for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
         let mut walk = map.row(y);
         (walk.x, walk.y) = (walk.x + S::OFFSET, walk.y + S::OFFSET);
         let span = walk.span(width - S::OVERRUN, limits.0, limits.1);
@@ -82,10 +97,17 @@ fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, out: &mut [f3
 }
 
 /// Runs a sampler over all pixels, each on the path that its point allows.
-fn bent<S: Sampler>(raster: &Raster, map: &Affine, field: &Field, fill: Fill, out: &mut [f32]) {
-    let (width, channels, limits) = (raster.width, raster.channels, limits::<S>(raster));
+fn bent<S: Sampler>(
+    raster: &Raster,
+    map: &Affine,
+    field: &Field,
+    fill: Fill,
+    width: usize,
+    out: &mut [f32],
+) {
+    let (channels, limits) = (raster.channels, limits::<S>(raster));
     let mut line = Vec::new();
-    for (y, row) in out.chunks_exact_mut(raster.stride()).enumerate() {
+    for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
         field.line(y, &mut line);
         for x in 0..width {
             let [right, down] = field.at(x, &line);

@@ -7,6 +7,8 @@
 //! It is written out here, in full, because a library's generator may change between versions and with it
 //! every run ever recorded. None of this is fit for cryptography.
 
+use crate::math;
+
 /// 2⁶⁴ divided by the golden ratio, made odd: SplitMix64's increment.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -29,6 +31,7 @@ pub(crate) enum Purpose {
     Erase = 14,
     Elastic = 15,
     ElasticGrid = 16,
+    Crop = 17,
 }
 
 /// A stream of random numbers, walked in order or read at any index.
@@ -62,6 +65,19 @@ impl Stream {
     /// A uniform number between `low` and `high`.
     pub(crate) fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
+    }
+
+    /// A number between `low` and `high`, both above 0, whose logarithm is uniform.
+    pub(crate) fn log_uniform(&mut self, low: f64, high: f64) -> f64 {
+        let [from, to] = [low, high].map(|end| f64::from(math::log2(end as f32)));
+        let drawn = math::exp2(self.uniform(from, to) as f32);
+        // Single precision rounds, and what is drawn must not leave the range for that.
+        f64::from(drawn).clamp(low, high)
+    }
+
+    /// A whole number below `n`, which is at least 1, all alike.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.unit() * n as f64) as usize
     }
 
     /// True with the given probability: never for 0, always for 1.

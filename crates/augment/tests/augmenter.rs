@@ -25,13 +25,16 @@ erase = { min = 0.02, max = 0.1, probability = 0.25, value = 0.5 }
 fill = "reflect"
 "#;
 
+/// Of the images; no transform here depends on it.
+const SIZE: (usize, usize) = (40, 50);
+
 fn augmenter(toml: &str) -> Augmenter {
     Augmenter::new(&toml::from_str(toml).unwrap()).unwrap()
 }
 
 fn draws(toml: &str, n: u64) -> Vec<Draw> {
     let augmenter = augmenter(toml);
-    (0..n).map(|seed| augmenter.draw(seed)).collect()
+    (0..n).map(|seed| augmenter.draw(seed, SIZE)).collect()
 }
 
 fn images(n: usize) -> Vec<Raster> {
@@ -151,13 +154,13 @@ fn off_is_off() {
     ] {
         let augmenter = augmenter(toml);
         assert!(
-            augmenter.is_identity() && augmenter.draw(5).is_identity(),
+            augmenter.is_identity() && augmenter.draw(5, SIZE).is_identity(),
             "{toml}"
         );
         let mut image = images(1).remove(0);
         augmenter.apply(5, &mut image, None);
         assert_eq!(image, images(1)[0]);
-        assert_eq!(augmenter.draw(5).to_string(), "unchanged");
+        assert_eq!(augmenter.draw(5, SIZE).to_string(), "unchanged");
     }
     for line in ALL
         .lines()
@@ -232,12 +235,12 @@ fn masks_stay_binary_or_unknown_and_values_stay_in_range() {
                 .iter()
                 .all(|&value| value == 0.0 || value == 1.0 || value.is_nan()),
             "{}",
-            augmenter.draw(seed)
+            augmenter.draw(seed, SIZE)
         );
         assert!(
             image.data().iter().all(|value| (0.0..=1.0).contains(value)),
             "{}",
-            augmenter.draw(seed)
+            augmenter.draw(seed, SIZE)
         );
     }
 }

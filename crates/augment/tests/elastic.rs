@@ -10,6 +10,9 @@ use augment::{AugmentConfig, Augmenter, Draw, Fill, Raster, Warp};
 
 const UNET: &str = "elastic = { grid = 3, sigma = 10.0, probability = 1.0 }";
 
+/// Of the images; no transform here depends on it.
+const SIZE: (usize, usize) = (40, 50);
+
 fn augmenter(toml: &str) -> Augmenter {
     Augmenter::new(&toml::from_str(toml).unwrap()).unwrap()
 }
@@ -49,7 +52,7 @@ fn settings_have_unets_defaults_and_are_checked() {
         "elastic = { sigma = 0.0 }",
         "elastic = { probability = 0.0 }",
     ] {
-        assert!(augmenter(off).is_identity() && augmenter(off).draw(3).is_identity());
+        assert!(augmenter(off).is_identity() && augmenter(off).draw(3, SIZE).is_identity());
     }
     assert!(!augmenter(UNET).is_identity());
 }
@@ -57,7 +60,7 @@ fn settings_have_unets_defaults_and_are_checked() {
 #[test]
 fn movements_have_their_strength_and_their_chance() {
     let augmenter = augmenter("elastic = { grid = 4, sigma = 3.0, probability = 0.25 }");
-    let draws: Vec<Draw> = (0..8000).map(|seed| augmenter.draw(seed)).collect();
+    let draws: Vec<Draw> = (0..8000).map(|seed| augmenter.draw(seed, SIZE)).collect();
     let warps: Vec<&Warp> = draws.iter().filter_map(|draw| draw.warp.as_ref()).collect();
     let share = warps.len() as f64 / 8000.0;
     assert!((share - 0.25).abs() < 0.02, "{share}");
@@ -93,9 +96,9 @@ fn bending_moves_no_other_transform() {
     for seed in 0..50 {
         let straightened = Draw {
             warp: None,
-            ..with.draw(seed)
+            ..with.draw(seed, SIZE)
         };
-        assert_eq!(straightened, without.draw(seed));
+        assert_eq!(straightened, without.draw(seed, SIZE));
     }
 }
 
@@ -103,7 +106,7 @@ fn bending_moves_no_other_transform() {
 #[test]
 fn draws_never_change() {
     let augmenter = augmenter(&format!("rotation = {{ degrees = 20 }}\n{UNET}"));
-    assert_eq!(CAPTION, augmenter.draw(1).to_string());
+    assert_eq!(CAPTION, augmenter.draw(1, SIZE).to_string());
     // FNV-1a over the bits of every value.
     let mut hash = 0xCBF2_9CE4_8422_2325u64;
     for seed in 0..4 {

@@ -118,6 +118,13 @@ fn unknown_keys_name_the_nearest_and_their_place() {
         ],
     );
     check(
+        &["augment.random_resized_crop={scale=[0.5, 1.0]}"],
+        &[
+            "`augment.random_resized_crop.scale`",
+            "known here: area, ratio, probability",
+        ],
+    );
+    check(
         &["augment.rotation={degree=5.0}"],
         &["`augment.rotation.degree`", "did you mean \"degrees\"?"],
     );
@@ -162,6 +169,19 @@ fn wrong_types_say_what_was_expected_and_found() {
         &["`model.encoder` must be a text in quotes, found the number 3"],
     );
     check(&["train=3"], &["`train` must be a table, found 3"]);
+    for (area, found) in [("[0.5]", "found 1"), ("[0.1, 0.5, 1.0]", "found 3")] {
+        check(
+            &[&format!("augment.random_resized_crop={{area={area}}}")],
+            &[
+                "`augment.random_resized_crop.area` must be a list of 2 values",
+                found,
+            ],
+        );
+    }
+    check(
+        &["augment.random_resized_crop={area=[0.1, 'all']}"],
+        &["`augment.random_resized_crop.area[1]` must be a number, found the text \"all\""],
+    );
     check(
         &["image.size='big'"],
         &["`image.size` must be a side in pixels, or [height, width]"],
@@ -240,6 +260,17 @@ fn impossible_values_say_what_is_possible() {
         &["flip.horizontal", "2"],
     );
     check(
+        &["augment.random_resized_crop={area=[0.08, 1.5]}"],
+        &[
+            "`random_resized_crop.area[1]` is 1.5",
+            "a share of the image's area, from 0.001 to 1",
+        ],
+    );
+    check(
+        &["augment.random_resized_crop={ratio=[1.4, 0.7]}"],
+        &["`random_resized_crop.ratio` runs from 1.4 to 0.7", "swap"],
+    );
+    check(
         &["evaluate.threshold=1.5"],
         &["evaluate.threshold", "from 0 to 1"],
     );
@@ -266,7 +297,10 @@ fn impossible_values_say_what_is_possible() {
 fn what_is_absent_is_named() {
     check(
         &["model.pretrained=/nowhere/lite0.safetensors"],
-        &["no weights file at /nowhere/lite0.safetensors"],
+        &[
+            "no weights file at /nowhere/lite0.safetensors",
+            "set the key to \"none\"",
+        ],
     );
     check(
         &["data.dir=/nowhere"],
@@ -793,4 +827,36 @@ fn known_weights_that_are_not_fetched_say_how() {
         &["model.pretrained=tf_efficientnet_lite4.in1k"],
         &["cargo xtask weights fetch tf_efficientnet_lite4.in1k"],
     );
+}
+
+/// A demo, or an option, takes away the weights that a file names, and who only asks what the network is does not miss
+/// them.
+#[test]
+fn weights_can_be_taken_away_and_are_missed_only_where_they_are_read() {
+    let toml = GOOD.replace(
+        "[train]",
+        "pretrained = \"tf_efficientnet_lite4.in1k\"\n[train]",
+    );
+    let toml = format!("{toml}\n[demo.model]\npretrained = \"none\"\n[demo.phantom]\nsize = 64\n");
+    check_file(&toml, &[], &["weights fetch tf_efficientnet_lite4.in1k"]);
+    let root = workspace(&toml);
+    let load = |set: &[&str], demo, dry| {
+        let request = Request {
+            demo,
+            dry,
+            ..request(root.path(), set)
+        };
+        config::load(&request).unwrap()
+    };
+    let without = [
+        load(&[], true, false),
+        load(&["model.pretrained=none"], false, false),
+        load(&[], false, true),
+    ];
+    for settings in without {
+        assert_eq!(
+            (settings.pretrained, &settings.image.mean[..]),
+            (None, &[0.5; 3][..])
+        );
+    }
 }

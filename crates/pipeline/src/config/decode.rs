@@ -154,6 +154,13 @@ impl de::Error for Fault {
         })
     }
 
+    fn invalid_length(len: usize, expected: &dyn de::Expected) -> Self {
+        Fault::new(What::Type {
+            expected: in_words(&expected.to_string()),
+            found: format!("{len}"),
+        })
+    }
+
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         Self::invalid_type(found, expected)
     }
@@ -188,7 +195,10 @@ fn in_words(expected: &str) -> String {
         "a sequence" => "a list".into(),
         other if other.starts_with("struct ") => "a table".into(),
         other if other.contains("enum") => "a text or a table".into(),
-        other => other.into(),
+        other => match other.strip_prefix("an array of length ") {
+            Some(length) => format!("a list of {length} values"),
+            None => other.into(),
+        },
     }
 }
 
@@ -214,16 +224,32 @@ impl<'n> Place<'n> {
                 path: &self.path,
                 value: None,
             }),
-            Value::Array(items) => visitor.visit_seq(Items {
-                rest: items.iter().enumerate(),
-                path: &self.path,
-            }),
+            Value::Array(items) => self.visit_list(items, visitor),
             Value::Text(text) => visitor.visit_str(text),
             Value::Integer(n) if *n >= 0 => visitor.visit_u64(n.unsigned_abs()),
             Value::Integer(n) => visitor.visit_i64(*n),
             Value::Float(x) => visitor.visit_f64(*x),
             Value::Bool(b) => visitor.visit_bool(*b),
         }
+    }
+
+    /// A list of so many values leaves none over.
+    fn visit_list<'de, V: Visitor<'de>>(
+        &self,
+        nodes: &'n [Node],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let mut items = Items {
+            rest: nodes.iter().enumerate(),
+            path: &self.path,
+        };
+        let value = visitor.visit_seq(&mut items)?;
+        let read = nodes.len() - items.rest.len();
+        if read < nodes.len() {
+            let expected = format!("a list of {read} values");
+            return Err(de::Error::invalid_length(nodes.len(), &expected.as_str()));
+        }
+        Ok(value)
     }
 }
 
@@ -317,7 +343,7 @@ struct Items<'n> {
     path: &'n str,
 }
 
-impl<'de> de::SeqAccess<'de> for Items<'_> {
+impl<'de> de::SeqAccess<'de> for &mut Items<'_> {
     type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(

@@ -168,10 +168,7 @@ pub(super) fn checked(
     let augment = table(&tree, "augment")?;
     check::augment(&keys, &augment)?;
     check::train(&keys, &train)?;
-    let pretrained = extra
-        .pretrained
-        .map(|path| paths.weights("model.pretrained", &path))
-        .transpose()?;
+    let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = check::trained_with(&keys, &model, pretrained.as_deref())?;
     let image = check::image(&keys, image, &model, trained_with.as_ref())?;
     let model = ModelSpec {
@@ -473,27 +470,44 @@ impl Paths<'_> {
         })
     }
 
-    /// A weights file, or the name of known weights that have been fetched.
-    fn weights(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
-        let fetched = hub::find(path)
-            .ok()
-            .and_then(|known| hub::cached(known, &hub::default_cache()));
-        self.existing(key, path)
-            .or_else(|error| fetched.ok_or(error))
+    /// A weights file, or the name of known weights that have been fetched. `"none"` is as if the key were absent, so
+    /// that a demo or an option can take a file's weights away.
+    fn weights(&self, key: &str, path: Option<&str>) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = path.filter(|path| *path != "none") else {
+            return Ok(None);
+        };
+        let full = self.full(key, path);
+        let found = if full.is_file() {
+            Some(full)
+        } else {
+            fetched(path)
+        };
+        if found.is_some() || self.dry {
+            return Ok(found);
+        }
+        self.existing(key, path).map(Some)
     }
 
-    fn existing(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
-        let node = self.tree.get(key);
-        let from_option = node.is_some_and(|n| matches!(n.origin, Origin::Option(_)));
+    /// The absolute path: in a file it starts at the root, in an option where the user stands.
+    fn full(&self, key: &str, path: &str) -> PathBuf {
+        let from_option = self
+            .tree
+            .get(key)
+            .is_some_and(|n| matches!(n.origin, Origin::Option(_)));
         let full = if from_option {
             PathBuf::from(path)
         } else {
             self.root.join(path)
         };
-        let full = std::path::absolute(&full).unwrap_or(full);
+        std::path::absolute(&full).unwrap_or(full)
+    }
+
+    fn existing(&self, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
+        let full = self.full(key, path);
         if !path.is_empty() && (self.dry || full.exists()) {
             return Ok(full);
         }
+        let node = self.tree.get(key);
         let origin = node.map_or_else(|| "settings".into(), |n| n.origin.to_string());
         let message = match (key, path) {
             (_, "") => {
@@ -504,10 +518,11 @@ impl Paths<'_> {
                 full.display()
             ),
             ("model.pretrained", name) if hub::find(name).is_ok() => format!(
-                "{name} is known, but has not been fetched: run `cargo xtask weights fetch {name}`"
+                "{name} is known, but has not been fetched: run `cargo xtask weights fetch {name}`, or set the key to \"none\" to \
+                 start from random weights"
             ),
             ("model.pretrained", _) => format!(
-                "no weights file at {}; leave the key out to start from random weights",
+                "no weights file at {}; set the key to \"none\" to start from random weights",
                 full.display()
             ),
             _ => format!("nothing at {}", full.display()),
@@ -518,6 +533,11 @@ impl Paths<'_> {
             message,
         })
     }
+}
+
+/// Known weights of that name in the cache.
+fn fetched(name: &str) -> Option<PathBuf> {
+    hub::cached(hub::find(name).ok()?, &hub::default_cache())
 }
 
 fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node {

@@ -65,7 +65,7 @@ impl Stage for AugmentPreview {
                     index: row as u64,
                 }
                 .rng_seed();
-                let caption = augmenter.draw(seed).to_string();
+                let caption = augmenter.draw(seed, (height, width)).to_string();
                 tiles.push(Tile {
                     image: augmented(&augmenter, seed, &image)?.into(),
                     caption,

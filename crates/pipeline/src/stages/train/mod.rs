@@ -294,3 +294,65 @@ fn history(epochs: &[EpochRecord]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use augment::{AugmentConfig, RandomResizedCrop, Rotation};
+    use dataset::{Fit, Placement, Sample, SampleKey};
+
+    use super::*;
+
+    const SIDE: usize = 32;
+
+    /// An image that holds every pixel's column as a grey value, and a mask that holds it as a class.
+    fn columns() -> Sample {
+        let column = |i: usize| (i % SIDE) as f32;
+        let size = (SIDE, SIDE);
+        Sample {
+            image: (0..SIDE * SIDE).map(|i| column(i) / SIDE as f32).collect(),
+            mask: Some((0..SIDE * SIDE).map(column).collect()),
+            height: SIDE,
+            width: SIDE,
+            channels: 1,
+            label: 0,
+            row: 0,
+            placement: Placement::new(Fit::Stretch, size, size),
+        }
+    }
+
+    fn cropped(seed: u64, epoch: u64, index: u64) -> Sample {
+        let config = AugmentConfig {
+            random_resized_crop: Some(RandomResizedCrop::default()),
+            rotation: Some(Rotation {
+                degrees: 10.0,
+                probability: 0.5,
+            }),
+            fill: augment::Fill::Nearest,
+            ..AugmentConfig::default()
+        };
+        let mut sample = columns();
+        let key = SampleKey { seed, epoch, index };
+        transform(Augmenter::new(&config).unwrap())(&mut sample, key);
+        sample
+    }
+
+    #[test]
+    fn image_and_mask_are_cropped_alike() {
+        for index in 0..50 {
+            let sample = cropped(1, 1, index);
+            for (value, class) in sample.image.iter().zip(sample.mask.unwrap()) {
+                let column = value * SIDE as f32;
+                assert!((column - class).abs() < 0.501 && class.fract() == 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_crop_is_a_function_of_seed_epoch_and_image() {
+        let crop = cropped(1, 2, 3);
+        assert_eq!(cropped(1, 2, 3), crop);
+        for other in [cropped(2, 2, 3), cropped(1, 3, 3), cropped(1, 2, 4)] {
+            assert_ne!(other.image, crop.image);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The random resized crop: which part of the picture is shown, and the pixels that it is made of.
+
+use std::ops::Range;
+
+use crate::rng::Stream;
+use crate::{RandomResizedCrop, Rect};
+
+/// Windows tried before the central one is taken, as in torchvision.
+const TRIES: usize = 10;
+
+/// A part of a picture in whole pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
+/// The part of a picture of `size` (height, width) that a sample shows; `None` where that is all of it.
+///
+/// torchvision's `RandomResizedCrop.get_params`, step by step: windows of whole pixels are drawn until one fits, at
+/// most ten of them; failing that, the largest central window whose shape the ratios allow is taken.
+pub(crate) fn draw(
+    crop: RandomResizedCrop,
+    stream: &mut Stream,
+    size: (usize, usize),
+) -> Option<Rect> {
+    if !stream.chance(crop.probability) || size.0 * size.1 == 0 {
+        return None;
+    }
+    let window = (0..TRIES)
+        .find_map(|_| attempt(crop, stream, size))
+        .unwrap_or_else(|| central(crop.ratio, size));
+    (window.size() != size).then(|| window.shares(size))
+}
+
+/// A window of random area, shape and place; `None` where the picture is too small for it.
+fn attempt(
+    crop: RandomResizedCrop,
+    stream: &mut Stream,
+    (height, width): (usize, usize),
+) -> Option<Window> {
+    let area = (height * width) as f64 * stream.uniform(crop.area[0], crop.area[1]);
+    let ratio = stream.log_uniform(crop.ratio[0], crop.ratio[1]);
+    let rows = rounded((area / ratio).sqrt());
+    let columns = rounded((area * ratio).sqrt());
+    if !(1..=height).contains(&rows) || !(1..=width).contains(&columns) {
+        return None;
+    }
+    let (top, left) = (
+        stream.below(height - rows + 1),
+        stream.below(width - columns + 1),
+    );
+    Some(Window::new((top, left), (rows, columns)))
+}
+
+/// The largest window in the middle whose ratio of width to height lies from `narrow` to `wide`.
+fn central([narrow, wide]: [f64; 2], (height, width): (usize, usize)) -> Window {
+    let ratio = width as f64 / height as f64;
+    let (rows, columns) = if ratio < narrow {
+        (rounded(width as f64 / narrow).max(1), width)
+    } else if ratio > wide {
+        (height, rounded(height as f64 * wide).max(1))
+    } else {
+        (height, width)
+    };
+    let corner = ((height - rows) / 2, (width - columns) / 2);
+    Window::new(corner, (rows, columns))
+}
+
+/// As Python rounds, halves to the even number.
+fn rounded(value: f64) -> usize {
+    value.round_ties_even() as usize
+}
+
+impl Window {
+    fn new((top, left): (usize, usize), (rows, columns): (usize, usize)) -> Self {
+        Self {
+            rows: top..top + rows,
+            columns: left..left + columns,
+        }
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.rows.len(), self.columns.len())
+    }
+
+    fn shares(&self, (height, width): (usize, usize)) -> Rect {
+        let share = |pixels: usize, side: usize| pixels as f64 / side as f64;
+        Rect {
+            top: share(self.rows.start, height),
+            left: share(self.columns.start, width),
+            height: share(self.rows.len(), height),
+            width: share(self.columns.len(), width),
+        }
+    }
+
+    /// The pixels of a picture of `size` that `part` of it touches; `None` where there are none.
+    pub(crate) fn touched(part: Rect, (height, width): (usize, usize)) -> Option<Self> {
+        /// What a share of whole pixels may be off by, in pixels, once it is multiplied out again.
+        const ROUNDING: f64 = 1e-6;
+        let pixels = |start: f64, share: f64, side: usize| {
+            let side = side as f64;
+            let first = (start * side + ROUNDING).floor().clamp(0.0, side) as usize;
+            let end = ((start + share) * side - ROUNDING).ceil();
+            let end = end.clamp(0.0, side) as usize;
+            (first < end).then_some(first..end)
+        };
+        Some(Self {
+            rows: pixels(part.top, part.height, height)?,
+            columns: pixels(part.left, part.width, width)?,
+        })
+    }
+}
