@@ -128,10 +128,10 @@ fn mistakes_end_with_a_code_and_a_hint() {
             "--device",
             "cuda",
             "--set",
-            "pipeline.precision=bf16",
+            "pipeline.precision=f16",
         ],
         1,
-        &["device \"cuda\"", "no bf16 yet"],
+        &["pipeline.precision", "f16", "bf16"],
     );
     check(
         &[

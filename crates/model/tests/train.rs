@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use kernels::{Activation, Nhwc, Padding};
 use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
@@ -851,5 +852,49 @@ fn runs_whose_network_or_masks_do_not_suit_the_task_are_errors() {
         segment("val_loss"),
         &mut Unknown(Bars::new()),
         "batch 1 of epoch 1 (bars 1/1): no pixel of this batch has a known truth",
+    );
+}
+
+/// Bars from a slow disk.
+struct Slow(Bars, Duration);
+
+impl Data for Slow {
+    fn train(&mut self, epoch: usize) -> Batches<'_> {
+        let delay = self.1;
+        Box::new(
+            self.0
+                .train(epoch)
+                .inspect(move |_| std::thread::sleep(delay)),
+        )
+    }
+
+    fn validation(&mut self) -> Batches<'_> {
+        self.0.validation()
+    }
+
+    fn train_batches(&self) -> usize {
+        self.0.train_batches()
+    }
+
+    fn validation_batches(&self) -> usize {
+        self.0.validation_batches()
+    }
+}
+
+#[test]
+fn waiting_for_batches_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial::new(folder.path(), json!({"epochs": 1}));
+    let delay = Duration::from_millis(20);
+    let mut data = Slow(Bars::new(), delay);
+    let mut network = Network::new(graph_with(false), 11);
+    let outcome = trial
+        .run(&mut network, &mut data, &mut Watch::default())
+        .unwrap();
+    let record = &outcome.history[0];
+    let least = delay.as_secs_f64() * data.train_batches() as f64;
+    assert!(
+        record.waited >= least && record.waited <= record.seconds,
+        "{record:?}"
     );
 }

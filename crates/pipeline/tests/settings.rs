@@ -286,11 +286,7 @@ fn impossible_values_say_what_is_possible() {
         &["pipeline.device=gpu"],
         &["no device \"gpu\"", "auto, cpu, cuda"],
     );
-    // Needs no GPU and none to be absent: in bf16 the CUDA engine refuses first.
-    check(
-        &["pipeline.device=cuda", "pipeline.precision=bf16"],
-        &["device \"cuda\"", "no bf16 yet"],
-    );
+    check(&["pipeline.precision=tf23"], &["tf23", "tf32"]);
 }
 
 #[test]

@@ -143,6 +143,9 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training throughput.
     pub images_per_second: f64,
+    /// Of training, the seconds in which the next batch was not ready: what faster reading would save.
+    #[serde(default)]
+    pub waited: f64,
 }
 
 /// Means over the images of a phase.

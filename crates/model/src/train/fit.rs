@@ -121,5 +121,6 @@ fn epoch(
         grad_norm: trained.grad_norm_sum / trained.steps as f64,
         seconds: start.elapsed().as_secs_f64(),
         images_per_second: trained.sums.images as f64 / train_seconds.max(1e-9),
+        waited: trained.waited.as_secs_f64(),
     }))
 }

@@ -1,5 +1,7 @@
 //! One pass over the training batches: forward, backward, update; on the host by dfdx, or on a device that trains by itself.
 
+use std::time::{Duration, Instant};
+
 use dfdx::prelude::{AsArray, Backward, Cpu, Gradients, OwnedTape, PutTape, TryAdd, TryMul};
 use dfdx::shapes::HasShape;
 
@@ -24,6 +26,8 @@ pub(super) struct Trained {
     pub(super) steps: usize,
     pub(super) grad_norm_sum: f64,
     pub(super) lr: f64,
+    /// For batches that were not ready.
+    pub(super) waited: Duration,
 }
 
 /// A step that was made.
@@ -37,6 +41,14 @@ pub(super) struct Done {
 }
 
 impl Trained {
+    /// Counts what `next` takes as waiting.
+    fn waiting<T>(&mut self, next: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let next = next();
+        self.waited += start.elapsed();
+        next
+    }
+
     fn add(&mut self, done: &Done, observer: &mut dyn Observer) {
         self.lr = done.lr;
         self.sums.add(done.images, &done.scores);
@@ -79,7 +91,8 @@ impl Run<'_> {
     ) -> Result<Option<Trained>, TrainError> {
         let batches = data.train_batches();
         let (mut trained, mut interrupted) = (Trained::default(), false);
-        for (i, batch) in data.train(epoch).enumerate() {
+        let mut queue = data.train(epoch).enumerate();
+        while let Some((i, batch)) = trained.waiting(|| queue.next()) {
             interrupted = observer.interrupted();
             if interrupted {
                 break;

@@ -271,7 +271,7 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
 
 fn history(epochs: &[EpochRecord]) -> String {
     let mut text = String::from(
-        "epoch,lr,loss,accuracy,map_loss,val_loss,val_accuracy,val_auc,val_map_loss,val_dice,grad_norm,seconds,images_per_second\n",
+        "epoch,lr,loss,accuracy,map_loss,val_loss,val_accuracy,val_auc,val_map_loss,val_dice,grad_norm,seconds,images_per_second,waited\n",
     );
     for e in epochs {
         let figure = |name| e.value(name).map_or_else(String::new, |v| v.to_string());
@@ -288,8 +288,8 @@ fn history(epochs: &[EpochRecord]) -> String {
         .map(figure)
         .join(",");
         text += &format!(
-            "{},{},{figures},{},{:.3},{:.3}\n",
-            e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second
+            "{},{},{figures},{},{:.3},{:.3},{:.3}\n",
+            e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second, e.waited
         );
     }
     text

@@ -166,6 +166,7 @@ fn course(context: &Context<'_>, outcome: &Outcome) -> String {
         .map(|e| e.images_per_second)
         .sum::<f64>()
         / epochs.max(1) as f64;
+    let waited: f64 = outcome.history.iter().map(|e| e.waited).sum();
     let end = match outcome.stopped {
         Stopped::EarlyStopped => {
             format!("stopped after {epochs} epochs without further improvement")
@@ -180,9 +181,10 @@ fn course(context: &Context<'_>, outcome: &Outcome) -> String {
         _ => "The last epoch is the one that is judged below.".into(),
     };
     format!(
-        "Training {end}, {} in all at {} images a second. {best}",
+        "Training {end}, {} in all at {} images a second; {} of the time it waited for images. {best}",
         format::duration(Duration::from_secs_f64(seconds)),
-        format::fixed(rate, 1)
+        format::fixed(rate, 1),
+        format::percent(waited / seconds.max(1e-9), 1)
     )
 }
 
