@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::Rect;
+use crate::crop::ROUNDING;
 
 /// Where an output pixel looks in the source: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
 ///
@@ -53,16 +54,18 @@ impl Affine {
         }
     }
 
-    /// Whether every pixel looks into `part`, where source and output have this size (height, width).
+    /// Whether every pixel looks into `part` or at its edge, where source and output have this size (height, width).
     pub(crate) fn stays_in(&self, part: Rect, (height, width): (usize, usize)) -> bool {
         let (height, width) = (height as f64, width as f64);
-        let inside = |at: f64, start: f64, share: f64| (start..=start + share).contains(&at);
+        let inside = |at: f64, start: f64, share: f64, side: f64| {
+            let (first, end) = (start * side, (start + share) * side);
+            (first - ROUNDING..=end + ROUNDING).contains(&(at + 0.5))
+        };
         // An affine map keeps what lies between the corners between them.
         let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)];
         corners.into_iter().all(|(right, down)| {
             let (x, y) = self.source(right * (width - 1.0), down * (height - 1.0));
-            inside((x + 0.5) / width, part.left, part.width)
-                && inside((y + 0.5) / height, part.top, part.height)
+            inside(x, part.left, part.width, width) && inside(y, part.top, part.height, height)
         })
     }
 

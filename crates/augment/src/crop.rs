@@ -8,6 +8,9 @@ use crate::{RandomResizedCrop, Rect};
 /// Windows tried before the central one is taken, as in torchvision.
 const TRIES: usize = 10;
 
+/// What a place computed from shares of whole pixels may be off by, in pixels: within this of an edge it is on the edge.
+pub(crate) const ROUNDING: f64 = 1e-6;
+
 /// A part of a picture in whole pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Window {
@@ -96,8 +99,6 @@ impl Window {
 
     /// The pixels of a picture of `size` that `part` of it touches; `None` where there are none.
     pub(crate) fn touched(part: Rect, (height, width): (usize, usize)) -> Option<Self> {
-        /// What a share of whole pixels may be off by, in pixels, once it is multiplied out again.
-        const ROUNDING: f64 = 1e-6;
         let pixels = |start: f64, share: f64, side: usize| {
             let side = side as f64;
             let first = (start * side + ROUNDING).floor().clamp(0.0, side) as usize;

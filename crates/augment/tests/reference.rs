@@ -221,8 +221,9 @@ fn naive_source(
 fn only_seen(draw: &Draw, (height, width): (usize, usize)) -> Option<[i64; 4]> {
     let crop = draw.crop.filter(|_| draw.warp.is_none())?;
     let inside = |at: f64, len: usize, start: f64, share: f64| {
-        let at = (at + 0.5) / len as f64;
-        start <= at && at <= start + share
+        // A turn by 90° may end exactly at the edge, where rounding must not decide.
+        let (at, first, end) = (at + 0.5, start * len as f64, (start + share) * len as f64);
+        first - 1e-6 <= at && at <= end + 1e-6
     };
     let all = (0..height * width).all(|i| {
         let (x, y) = naive_source(draw, (height, width), 1, i % width, i / width);
@@ -345,6 +346,23 @@ proptest! {
             let at = naive_source(&draw, (height, width), 1, x, y);
             let expected = naive_bilinear(&source, draw.fill, only, at, i % channels);
             prop_assert!((f64::from(value) - expected).abs() < 5e-6, "{draw}: ({x}, {y}) is {value}, not {expected}");
+        }
+    }
+
+    /// Here the outermost pixels of a picture turned by 90° look at the crop's very edge.
+    #[test]
+    fn a_view_that_ends_at_the_crops_edge_is_cut_to_it(left in 0.0..0.6f64, width in 0.01..0.4f64, top in 0.0..0.9f64) {
+        let crop = Some(Rect { top, left, height: 0.01, width });
+        let draw = Draw { crop, rotation_degrees: 90.0, ..Draw::default() };
+        let source = noise(19, 18, 1);
+        let mut image = source.clone();
+        draw.apply(&mut image, None);
+        let only = only_seen(&draw, (19, 18));
+        prop_assert!(only.is_some());
+        for (i, &value) in image.data().iter().enumerate() {
+            let at = naive_source(&draw, (19, 18), 1, i % 18, i / 18);
+            let expected = naive_bilinear(&source, draw.fill, only, at, 0);
+            prop_assert!((f64::from(value) - expected).abs() < 5e-6, "{draw}: pixel {i} is {value}, not {expected}");
         }
     }
 
