@@ -295,8 +295,37 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// The same weights, moving averages, running statistics and figures, within what the losses' own rounding makes of eight
-/// steps; and the same bits when run again.
+/// The same weights, moving averages, running statistics and figures.
+fn check_ended(what: &str, found: &Ended, expected: &Ended, tolerance: f32) {
+    for group in Group::ALL {
+        let values = |ended: &Ended| ended.store.group(group).to_vec();
+        close(what, &values(found), &values(expected), tolerance);
+    }
+    assert_eq!(found.events.len(), 2 * (4 + 1), "{what}");
+    for (a, b) in found.events.iter().zip(&expected.events) {
+        assert_eq!((a.epoch, a.batch, a.images), (b.epoch, b.batch, b.images));
+        close(what, &[a.loss as f32], &[b.loss as f32], tolerance);
+        let accuracy = [a.accuracy as f32];
+        close(
+            what,
+            &accuracy,
+            &[b.accuracy as f32],
+            2e-1 * tolerance.max(1e-6),
+        );
+    }
+    for (a, b) in found.outcome.history.iter().zip(&expected.outcome.history) {
+        let figures = [a.grad_norm, a.train.map_loss.unwrap_or(0.0)];
+        let same = [b.grad_norm, b.train.map_loss.unwrap_or(0.0)];
+        close(
+            what,
+            &figures.map(|v| v as f32),
+            &same.map(|v| v as f32),
+            tolerance,
+        );
+    }
+}
+
+/// The host's, within what the losses' own rounding makes of eight steps; and the same bits when run again.
 #[test]
 fn steps_on_the_device_are_the_hosts() {
     for (precision, tolerance) in [(Precision::F32, 2e-4), (Precision::Bf16, 2e-2)] {
@@ -305,32 +334,7 @@ fn steps_on_the_device_are_the_hosts() {
                 let what = format!("{device}, {precision}, configuration {i}");
                 let expected = trained(plain(precision, driver()), config);
                 let found = trained(resident(precision, driver()), config);
-                for group in Group::ALL {
-                    let values = |ended: &Ended| ended.store.group(group).to_vec();
-                    close(&what, &values(&found), &values(&expected), tolerance);
-                }
-                assert_eq!(found.events.len(), 2 * (4 + 1), "{what}");
-                for (a, b) in found.events.iter().zip(&expected.events) {
-                    assert_eq!((a.epoch, a.batch, a.images), (b.epoch, b.batch, b.images));
-                    close(&what, &[a.loss as f32], &[b.loss as f32], tolerance);
-                    let accuracy = [a.accuracy as f32];
-                    close(
-                        &what,
-                        &accuracy,
-                        &[b.accuracy as f32],
-                        2e-1 * tolerance.max(1e-6),
-                    );
-                }
-                for (a, b) in found.outcome.history.iter().zip(&expected.outcome.history) {
-                    let figures = [a.grad_norm, a.train.map_loss.unwrap_or(0.0)];
-                    let same = [b.grad_norm, b.train.map_loss.unwrap_or(0.0)];
-                    close(
-                        &what,
-                        &figures.map(|v| v as f32),
-                        &same.map(|v| v as f32),
-                        tolerance,
-                    );
-                }
+                check_ended(&what, &found, &expected, tolerance);
                 let again = trained(resident(precision, driver()), config);
                 assert_eq!(
                     weights(&again.store),
@@ -338,6 +342,19 @@ fn steps_on_the_device_are_the_hosts() {
                     "{what}: another run"
                 );
             }
+        }
+    }
+}
+
+/// And those of the CPU's engine, with all its losses and updates, within what eight steps make of the rounding of all.
+#[test]
+fn runs_on_the_device_are_the_cpus() {
+    for (device, driver) in devices(Precision::F32) {
+        for (i, config) in configs().iter().enumerate() {
+            let what = format!("{device}, configuration {i}, beside the CPU");
+            let expected = trained(Network::new(graph(), 11), config);
+            let found = trained(resident(Precision::F32, driver()), config);
+            check_ended(&what, &found, &expected, 1e-3);
         }
     }
 }
