@@ -1,7 +1,12 @@
-//! File name → patient, by the rules of the configuration.
+//! Path → patient, by the rules of the configuration.
+
+mod folders;
 
 use regex::{Captures, Regex};
 
+pub use folders::PatientFolders;
+
+use crate::scan::without_extension;
 use crate::{DatasetError, PatientRule};
 
 /// Compiled rules; the first that matches decides.
@@ -13,6 +18,8 @@ struct Rule {
     regex: Regex,
     template: String,
     prefix: String,
+    /// Searched in the whole path, for it holds a '/'; else in the file's name.
+    of_path: bool,
 }
 
 impl PatientRules {
@@ -24,9 +31,13 @@ impl PatientRules {
             .map(Self)
     }
 
-    /// The patient's key, or `None` where no rule matches or the key would be empty.
-    pub(crate) fn key(&self, stem: &str) -> Option<String> {
-        self.0.iter().find_map(|rule| rule.key(stem))
+    /// The patient's key of an image's path, or `None` where no rule matches or the key would be
+    /// empty.
+    pub(crate) fn key(&self, path: &str) -> Option<String> {
+        let path = without_extension(path);
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let key = |rule: &Rule| rule.key(if rule.of_path { path } else { name });
+        self.0.iter().find_map(key)
     }
 }
 
@@ -52,11 +63,12 @@ impl Rule {
             regex,
             template: rule.template.clone(),
             prefix: rule.prefix.clone(),
+            of_path: rule.pattern.contains('/'),
         })
     }
 
-    fn key(&self, stem: &str) -> Option<String> {
-        let captures = self.regex.captures(stem)?;
+    fn key(&self, text: &str) -> Option<String> {
+        let captures = self.regex.captures(text)?;
         let key = if self.template.is_empty() {
             self.joined(&captures)
         } else {
@@ -152,6 +164,21 @@ mod tests {
         );
         check(rule(r"^(\d+)", "p$1", ""), "77_x", "p77");
         check(rule(r"^(\d+)", "$$$1", ""), "77_x", "$77");
+    }
+
+    /// CheXpert names a patient by a folder, and MURA too, whose studies lie between.
+    #[test]
+    fn a_pattern_with_a_slash_is_searched_in_the_path() {
+        let check = |pattern: &str, path: &str, expected: Option<&str>| {
+            let rules = PatientRules::compile(&[rule(pattern, "", "")]).unwrap();
+            assert_eq!(rules.key(path).as_deref(), expected, "{path}");
+        };
+        let chexpert = "train/patient00001/study1/view1_frontal.jpg";
+        check("(?<p>patient[0-9]+)/", chexpert, Some("patient00001"));
+        check("(?<p>patient[0-9]+)", chexpert, None);
+        let mura = "train/XR_ELBOW/patient00011/study1_negative/image1.png";
+        check("/(?<p>patient[0-9]+)/", mura, Some("patient00011"));
+        check("^(?<site>[^/]+)/(?<p>[^/]+)/", "a/b/c.png", Some("a-b"));
     }
 
     #[test]
