@@ -102,8 +102,9 @@ pub enum OnBadImage {
 
 /// How a patient is read from an image's name; the first rule that matches decides.
 ///
-/// `pattern` is searched in the file name without its extension, or where it holds a `/` in the
-/// whole path below the data folder (`patient\d+/`, where a folder is a patient). The key is `template` with
+/// `pattern` is searched in the file name without its extension, and where no rule matches there in
+/// the names of the folders around it, from the inside out, up to those of split and class. One
+/// that holds a `/` is searched in the whole path below the data folder instead. The key is `template` with
 /// `${group}` replaced ([`regex::Captures::expand`]), or without a template the named groups that
 /// matched, joined by `-`; `prefix` comes before it, so that two rules cannot collide by number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

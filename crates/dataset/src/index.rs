@@ -161,7 +161,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     let key = candidate
         .patient
         .clone()
-        .or_else(|| with.rules.key(&candidate.path));
+        .or_else(|| with.rules.key(&candidate.path, candidate.depth));
     let mut record = ImageRecord {
         path: candidate.path.clone(),
         split: candidate.split,

@@ -65,7 +65,7 @@ pub use loader::{
     class_weights,
 };
 pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
-pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue};
+pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue, check_mask_pattern};
 pub use patient::PatientFolders;
 pub use placement::{Fit, Placement, Rect};
 pub use scan::names::{OVERLAY, PREDICTED_MASK};

@@ -397,13 +397,16 @@ fn patients_may_be_folders() {
         template: String::new(),
         prefix: String::new(),
     };
-    for pattern in [found.pattern.as_str(), "/(?<p>[a-z]+[0-9]+)/"] {
+    for pattern in [
+        found.pattern.as_str(),
+        "^(?<p>[a-z]+itive[0-9]|[a-z]+ative[0-9])",
+    ] {
         config.patients = vec![rule(pattern)];
         let manifest = index(&config).unwrap();
         assert!(manifest.patients_are_known() && manifest.patient_folders().is_none());
         assert_eq!(parted(&manifest), 0, "{pattern}");
     }
-    config.patients = vec![rule("(?<p>[a-z]+itive[0-9])")];
+    config.patients = vec![rule("(?<p>person[0-9])")];
     let manifest = index(&config).unwrap();
     assert_eq!(manifest.unmatched_patients(), 48);
     assert!(manifest.patient_folders().is_some());

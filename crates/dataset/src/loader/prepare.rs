@@ -90,6 +90,23 @@ impl Decoder {
     }
 }
 
+impl Manifest {
+    /// An image as [`Decoder::picture`] reads it.
+    ///
+    /// # Errors
+    /// As there, but for [`DatasetError::Vanished`] where the file can no longer be read.
+    pub fn picture(
+        &self,
+        record: &ImageRecord,
+        size: (usize, usize),
+        channels: usize,
+        fit: Fit,
+    ) -> Result<Picture, DatasetError> {
+        let picture = (self.decoder()).picture(&self.image_file(record), size, channels, fit);
+        picture.map_err(DatasetError::vanished)
+    }
+}
+
 /// An image and its mask at their own size: what random crops are cut from.
 #[derive(Debug)]
 pub(super) struct Whole {

@@ -31,6 +31,14 @@ pub enum MaskPlace {
     Column,
 }
 
+/// What is wrong with the name of masks that an image's name is part of, in words.
+///
+/// # Errors
+/// The last part is no image's name that holds `{stem}`, or an earlier one holds it.
+pub fn check_mask_pattern(pattern: &str) -> Result<(), String> {
+    Pattern::new(pattern).map(drop)
+}
+
 /// What becomes of an image whose mask is missing or bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

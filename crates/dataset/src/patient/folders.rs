@@ -89,7 +89,7 @@ mod tests {
             prefix: String::new(),
         };
         let rules = PatientRules::compile(&[rule]).unwrap();
-        let key = rules.key("negative/patient00007/study1/view1_frontal.jpg");
+        let key = rules.key("negative/patient00007/study1/view1_frontal.jpg", 1);
         assert_eq!(key.as_deref(), Some("patient00007"));
     }
 

@@ -220,7 +220,7 @@ fn impossible_splits_say_what_to_do() {
             .to_string();
         assert!(text.contains(expected), "{text}");
     };
-    check(&train_test, SplitPolicy::Official, "validation_from_train");
+    check(&train_test, SplitPolicy::Official, "from_train");
     check(&no_folders, SplitPolicy::default(), "holdout");
     check(&one_patient, SplitPolicy::default(), "more patients");
     check(

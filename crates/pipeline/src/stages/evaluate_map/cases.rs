@@ -73,7 +73,7 @@ fn case(
             record.path,
             format::fixed(dice(&image.scores), 3)
         ),
-        image: crate::pictures::grey(&file, found.height, found.width, Fit::Stretch)?,
+        image: data.grey(record, (found.height, found.width), Fit::Stretch)?,
         truth: Labels::new(record.width, record.height, truth)?,
         predicted: Labels::new(record.width, record.height, judge.predicted(&found))?,
     })
