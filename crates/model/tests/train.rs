@@ -620,8 +620,12 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
         [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat()
     };
     check(
-        &edited("\\\"format\\\":1", "\\\"format\\\":9"),
-        "has checkpoint format 9, this program reads up to 1",
+        &edited("\\\"format\\\":2", "\\\"format\\\":9"),
+        "has checkpoint format 9, this version reads 2",
+    );
+    check(
+        &edited("\\\"format\\\":2", "\\\"format\\\":1"),
+        "train again with this one",
     );
     check(
         &edited("\"checkpoint\"", "\"other_data\""),
