@@ -7,7 +7,7 @@ mod weight;
 
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Kernel, Simd, activate, dispatch};
-use crate::{Accumulate, Activation, Epilogue, Nhwc, Window};
+use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 
 pub use weight::{backward_weight, backward_weight_scratch};
 
@@ -95,7 +95,7 @@ fn check(name: &str, x: usize, xs: Nhwc, w: usize, window: Window, y: usize) -> 
     assert_eq!(y, ys.len(), "{name}: length of y for {ys:?}");
     assert_eq!(
         w,
-        window.taps() * xs.c,
+        size([window.taps(), xs.c]),
         "{name}: length of w for {window:?}"
     );
     assert!(
@@ -133,7 +133,8 @@ impl Axis {
         if self.direction == Direction::Forward {
             1
         } else {
-            self.stride
+            // Beyond the last position a class is empty.
+            self.stride.min(self.written.max(1))
         }
     }
 
