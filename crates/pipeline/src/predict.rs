@@ -174,7 +174,7 @@ impl Predictor {
         }
         let (height, width) = self.trained.decoder().size(image)?;
         if let Some(folder) = files.parent() {
-            std::fs::create_dir_all(folder)
+            files::create_folder(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let blank = Prediction {
