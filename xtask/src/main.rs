@@ -110,6 +110,13 @@ fn quoted(arg: &str) -> String {
 
 fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let predictor = Predictor::open_on(&args.model, pipeline::device(&args.device)?)?;
+    if predictor.taught_on_phantoms() && !args.allow_phantom_model {
+        bail!(
+            "{} has seen nothing but phantoms: what it says of a real image means nothing. Train on real images \
+             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to ask it about a phantom",
+            args.model.display()
+        );
+    }
     let files = pipeline::beside(&args.images, args.out.as_deref());
     let mut failed = 0;
     for (image, files) in args.images.iter().zip(files) {

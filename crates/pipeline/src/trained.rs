@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dataset::{Decoder, Fit, Loader};
-use metrics::Temperature;
+use metrics::{DecisionRule, Scaling};
 use model::checkpoint::{Checkpoint, Meta, Preprocessing};
-use model::engine::{Device, Images, Precision};
+use model::engine::{Device, Images, Precision, Value};
 use model::graph::{Graph, Hwc, Op};
 use model::network::Network;
 
@@ -20,6 +20,8 @@ pub(crate) struct Trained {
     /// What the file says besides the weights.
     pub(crate) meta: Meta,
     reading: MapReading,
+    scaling: Scaling,
+    rule: DecisionRule,
 }
 
 /// Keys of this crate in a checkpoint's `extra`.
@@ -28,6 +30,8 @@ pub(crate) mod extra {
     pub(crate) const POSITIVE: &str = "positive";
     /// `masks` where masks taught the class map.
     pub(crate) const MAP: &str = "map";
+    /// `phantoms` where it has seen no real image; `images` otherwise.
+    pub(crate) const TAUGHT_ON: &str = "taught_on";
     /// Version of the program that trained it.
     pub(crate) const VERSION: &str = "version";
     /// `pad` where images keep their shape; absent in files from before there was a choice.
@@ -89,6 +93,8 @@ impl Trained {
     pub(crate) fn load_on(path: &Path, device: Device, precision: Precision) -> Result<Self> {
         let (network, meta) = Checkpoint::load(path)?.into_network();
         let network = network.on(device, precision)?;
+        let (scaling, rule) =
+            decision(&meta).with_context(|| format!("the decision rule in {}", path.display()))?;
         let supervised = meta
             .extra
             .get(extra::MAP)
@@ -98,6 +104,8 @@ impl Trained {
             network,
             meta,
             reading,
+            scaling,
+            rule,
         })
     }
 
@@ -176,9 +184,8 @@ impl Trained {
             data: input.data,
             shape: input.shape.batch(input.n),
         };
-        let values = self.network.infer(images, &["map"])?;
-        let map = values
-            .into_iter()
+        let map = self
+            .infer(images, &["map"])?
             .next()
             .context("the network gave no map")?;
         Ok(map.data.chunks(map.shape.c).flat_map(softmax).collect())
@@ -228,13 +235,25 @@ impl Trained {
         } else {
             &["logits"]
         };
-        let mut values = self.network.infer(images, names)?.into_iter();
+        let mut values = self.infer(images, names)?;
         let logits = values.next().map(|v| v.data).unwrap_or_default();
         let maps = match (values.next(), map_of) {
             (Some(map), Some(class)) => self.reading.probabilities(&map.data, map.shape.c, class),
             _ => vec![],
         };
+        finite(&maps)?;
         Ok(Answers { logits, maps })
+    }
+
+    /// What the network makes of images. The one place where it is asked: NaN is never an answer.
+    fn infer(
+        &self,
+        images: Images<'_>,
+        outputs: &[&str],
+    ) -> Result<impl Iterator<Item = Value> + use<>> {
+        let values = self.network.infer(images, outputs)?;
+        values.iter().try_for_each(|value| finite(&value.data))?;
+        Ok(values.into_iter())
     }
 
     /// The answers to all images of a loader, batch by batch in order: `each` gets the batch and its answers.
@@ -274,9 +293,13 @@ impl Trained {
 
     /// Label of the class that the threshold belongs to; the last one where the file does not say.
     pub(crate) fn positive(&self) -> usize {
-        let name = self.meta.extra.get(extra::POSITIVE);
-        let found = name.and_then(|name| self.meta.classes.iter().position(|c| c == name));
-        found.unwrap_or(self.meta.classes.len().saturating_sub(1))
+        positive(&self.meta)
+    }
+
+    /// Whether it has seen nothing but phantoms.
+    pub(crate) fn taught_on_phantoms(&self) -> bool {
+        let taught_on = self.meta.extra.get(extra::TAUGHT_ON);
+        taught_on.is_some_and(|taught_on| taught_on == "phantoms")
     }
 
     /// How image files are read: within the limit of the run that trained it.
@@ -294,13 +317,64 @@ impl Trained {
         }
     }
 
-    /// Class probabilities of one image's scores, at the checkpoint's temperature.
-    ///
-    /// # Errors
-    /// The checkpoint's temperature is no temperature.
-    pub(crate) fn probabilities(&self, logits: &[f32]) -> Result<Vec<f64>> {
-        Ok(Temperature::new(self.meta.temperature.unwrap_or(1.0))?.softmax(logits))
+    /// How scores become probabilities.
+    pub(crate) fn scaling(&self) -> &Scaling {
+        &self.scaling
     }
+
+    /// How scores become a class.
+    pub(crate) fn rule(&self) -> DecisionRule {
+        self.rule
+    }
+
+    /// Class probabilities of one image's scores.
+    pub(crate) fn probabilities(&self, logits: &[f32]) -> Vec<f64> {
+        self.scaling.probabilities(logits)
+    }
+
+    /// The class of one image's scores.
+    pub(crate) fn decide(&self, logits: &[f32]) -> usize {
+        let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
+        self.rule.decide(&logits)
+    }
+}
+
+fn finite(scores: &[f32]) -> Result<()> {
+    if !scores.iter().all(|score| score.is_finite()) {
+        bail!(
+            "the network's scores are no numbers: its weights are too large, or its input is far from what it was trained on; \
+             use another checkpoint of the run, or train again with a smaller learning rate"
+        );
+    }
+    Ok(())
+}
+
+fn positive(meta: &Meta) -> usize {
+    let name = meta.extra.get(extra::POSITIVE);
+    let found = name.and_then(|name| meta.classes.iter().position(|c| c == name));
+    found.unwrap_or(meta.classes.len().saturating_sub(1))
+}
+
+/// Plain softmax and the largest score, where no evaluation has chosen anything.
+fn decision(meta: &Meta) -> Result<(Scaling, DecisionRule)> {
+    let classes = meta.classes.len();
+    let Some(decision) = &meta.decision else {
+        return Ok((Scaling::identity(classes), DecisionRule::Largest));
+    };
+    if decision.bias.len() != classes {
+        let biases = decision.bias.len();
+        bail!("it has {biases} biases for {classes} classes");
+    }
+    let rule = match decision.threshold {
+        Some(log_odds) if log_odds.is_finite() && classes == 2 => DecisionRule::Threshold {
+            positive: positive(meta),
+            log_odds,
+        },
+        Some(threshold) => bail!("a threshold of {threshold} on the scores of {classes} classes"),
+        None => DecisionRule::Largest,
+    };
+    let scaling = Scaling::new(decision.temperature, decision.bias.clone())?;
+    Ok((scaling, rule))
 }
 
 impl MapReading {
@@ -406,6 +480,10 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use kernels::Padding;
+    use model::graph::{GraphBuilder, Init};
+    use model::store::ParamStore;
+
     use super::*;
 
     #[test]
@@ -442,6 +520,62 @@ mod tests {
         let p = MapReading::Softmax.probabilities(&[2.0, 0.0, 0.0, 3f32.ln()], 2, 1);
         assert!((p[1] - 0.75).abs() < 1e-6 && (p[0] - 1.0 / (1.0 + 2f32.exp())).abs() < 1e-6);
         assert_eq!(softmax(&[500.0, -500.0]), [1.0, 0.0]);
+    }
+
+    /// Weights that are numbers, and yet so large that scores are none.
+    #[test]
+    fn nan_is_no_answer() {
+        let mut g = GraphBuilder::new(1);
+        let map = g.conv(
+            "map",
+            g.input(),
+            2,
+            1,
+            1,
+            Padding::Same,
+            false,
+            Init::Constant(3e38),
+        );
+        let pooled = g.global_avg_pool("pool", map);
+        let logits = g.linear("head", pooled, 2, Init::Constant(3e38));
+        g.publish("map", map);
+        g.publish("logits", logits);
+        let graph = g.finish(1).unwrap();
+        let preprocessing = Preprocessing {
+            height: 2,
+            width: 2,
+            channels: 1,
+            mean: vec![0.5],
+            std: vec![0.5],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let store = ParamStore::initialized(&graph, 1);
+        let meta = Meta::new(["a", "b"], preprocessing);
+        Checkpoint { graph, store, meta }.save(&path).unwrap();
+        let trained = Trained::load_on(&path, Device::Cpu, Precision::F32).unwrap();
+        let answer = |pixel: f32, map_of| {
+            let input = Input {
+                data: &[pixel; 4],
+                n: 1,
+                shape: Hwc { h: 2, w: 2, c: 1 },
+            };
+            trained.answer(input, map_of, false)
+        };
+        assert_eq!(answer(0.0, Some(1)).unwrap().logits, [0.0, 0.0]);
+        let refused = |answer: Result<Answers>| {
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains("no numbers"), "{error}");
+        };
+        refused(answer(1.0, None));
+        // Scores that are numbers under a head that is not: the map's reading alone would be NaN.
+        let input = Input {
+            data: &[1e30; 4],
+            n: 1,
+            shape: Hwc { h: 2, w: 2, c: 1 },
+        };
+        let error = trained.maps(input, true).unwrap_err().to_string();
+        assert!(error.contains("no numbers"), "{error}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// No safetensors file, or a damaged one.
-    #[error("{} is no checkpoint or is truncated ({why}): train again, or copy the file again", path.display())]
+    #[error("{} is no checkpoint, or is truncated or damaged ({why}): copy the file again, or train again", path.display())]
     Damaged {
         /// File.
         path: PathBuf,
@@ -38,14 +38,14 @@ pub enum CheckpointError {
         /// File.
         path: PathBuf,
     },
-    /// A later program's file.
-    #[error("{} has checkpoint format {found}, this program reads up to {known}: use the program that wrote it, or a newer one", path.display())]
+    /// Another version's file.
+    #[error("{} has checkpoint format {found}, this version reads {known}: use the version that wrote it, or train again with this one", path.display())]
     Version {
         /// File.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest known.
+        /// The one that is read.
         known: u32,
     },
     /// The network inside breaks an invariant.
@@ -55,6 +55,16 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What is wrong.
         source: GraphError,
+    },
+    /// What is said beside the network contradicts it or itself.
+    #[error("`{key}` of {} {problem}", path.display())]
+    Meta {
+        /// File.
+        path: PathBuf,
+        /// Entry of [`super::Meta`].
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A tensor that does not fit the network inside.
     #[error("tensor `{tensor}` of {} {problem}", path.display())]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Raster};
 use dataset::{Loader, Split, Transform};
-use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
+use model::checkpoint::{Checkpoint, CheckpointDir, Inference, Meta, Preprocessing};
 use model::network::Network;
 use model::store::ParamStore;
 use model::train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
@@ -90,7 +90,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
     let settings = context.settings;
     let counts = data.manifest.class_counts(&data.splits.train);
     let checkpoints = CheckpointDir::new(context.run.file("checkpoints"))?;
-    let auc = |probabilities: &[f32], labels: &[usize]| area(probabilities, labels, data);
+    let auc = |logits: &[f32], labels: &[usize]| area(logits, labels, data);
     let metrics = [Metric {
         name: "auc",
         rises: true,
@@ -198,6 +198,11 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
         std: image.std.clone(),
     };
     let mut meta = Meta::new(data.manifest.classes().iter().cloned(), preprocessing);
+    meta.inference = Inference {
+        mirror: settings.evaluate.tta,
+        tile_overlap: settings.evaluate.tile_overlap,
+        certainty: settings.segment.certainty,
+    };
     let taught_by = if settings.train.wants_masks() {
         "masks"
     } else {
@@ -209,6 +214,13 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
             data.manifest.classes()[data.positive].clone(),
         ),
         (extra::MAP, taught_by.into()),
+        (
+            extra::TAUGHT_ON,
+            match settings.data.phantom {
+                Some(_) => "phantoms".into(),
+                None => "images".into(),
+            },
+        ),
         (extra::VERSION, crate::VERSION.into()),
         (extra::FIT, image.fit.name().into()),
         (
@@ -241,15 +253,14 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
 }
 
 /// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
-fn area(probabilities: &[f32], labels: &[usize], data: &Data) -> f64 {
+fn area(logits: &[f32], labels: &[usize], data: &Data) -> f64 {
     let classes = data.manifest.classes().len();
+    let Ok(logits) = metrics::Logits::new(classes, logits) else {
+        return f64::NAN;
+    };
     let of = |class: usize| {
         let truth: Vec<bool> = labels.iter().map(|l| *l == class).collect();
-        let scores: Vec<f64> = probabilities
-            .chunks(classes)
-            .map(|p| f64::from(p[class]))
-            .collect();
-        metrics::roc_auc(&truth, &scores).unwrap_or(f64::NAN)
+        metrics::roc_auc(&truth, &logits.log_odds(class)).unwrap_or(f64::NAN)
     };
     match classes {
         2 => of(data.positive),
@@ -267,7 +278,10 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
         folder.last()
     };
     let mut checkpoint = Checkpoint::load(&kept)?;
-    checkpoint.meta.extra = meta(context.settings, data)?.extra;
+    let Meta {
+        extra, inference, ..
+    } = meta(context.settings, data)?;
+    (checkpoint.meta.extra, checkpoint.meta.inference) = (extra, inference);
     checkpoint
         .save(&context.run.file(crate::MODEL))
         .context("saving the trained network")
