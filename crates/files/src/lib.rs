@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all, and that last: durable writes, locks between processes, checksums.
 //!
-//! Everything that a run keeps goes through [`write`]: beside the target, to the disk, over the target, and the folder to
+//! Everything that a run keeps goes through [`write()`]: beside the target, to the disk, over the target, and the folder to
 //! the disk. So a process that is killed, a full disk or a power cut leaves the old file or the new one, and what a later
 //! step relies on is there. What a killed process leaves behind, [`sweep`] removes.
 //!

@@ -388,7 +388,7 @@ fn masks_that_match_nothing_end_the_run_before_training() {
         .collect();
     let workspace = Workspace::of_images(&paths);
     for (i, path) in paths.iter().enumerate() {
-        let mask = workspace.folder(&format!("../masks/{}", path.replace(".png", "_mask.png")));
+        let mask = workspace.folder(&format!("../drawn/{}", path.replace(".png", "_mask.png")));
         fs::create_dir_all(mask.parent().unwrap()).unwrap();
         let half = |x: u32, _| image::Luma([if x < 4 + i as u32 { 255 } else { 0 }]);
         image::GrayImage::from_fn(32, 32, half).save(mask).unwrap();
@@ -400,7 +400,7 @@ fn masks_that_match_nothing_end_the_run_before_training() {
         let set: Vec<&str> = PLAIN.iter().copied().chain([stages, map, &masks]).collect();
         workspace.run(&set)
     };
-    let error = run("{dir}/../masks").unwrap_err();
+    let error = run("{dir}/../drawn").unwrap_err();
     for part in [
         "\"index\"",
         "split train",
@@ -410,6 +410,6 @@ fn masks_that_match_nothing_end_the_run_before_training() {
     ] {
         assert!(error.contains(part), "no {part:?} in {error}");
     }
-    let run = run("{dir}/../masks/{stem}_mask.png").unwrap();
+    let run = run("{dir}/../drawn/{stem}_mask.png").unwrap();
     assert!(run.join("segmentation.json").is_file());
 }
