@@ -190,7 +190,7 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
         (SplitPolicy::Official, Split::Val) if all => {
             "draw validation from train (policy = \"from_train\")".to_owned()
         }
-        (_, Split::Test) if all && of_folders => {
+        (_, Split::Train | Split::Test) if all && of_folders => {
             "name its folder in the split folders, or use policy = \"holdout\"".to_owned()
         }
         (SplitPolicy::Official, _) => "add images of it to the split's folder".to_owned(),

@@ -29,7 +29,7 @@ impl Buffer {
     /// `len` zeros.
     ///
     /// # Panics
-    /// `len` is more than [`MOST_VALUES`].
+    /// `len` is more than [`crate::MOST_VALUES`].
     pub fn zeros(len: usize) -> Self {
         let Some(layout) = layout(size([len])) else {
             return Self::default();

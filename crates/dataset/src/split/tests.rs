@@ -222,7 +222,11 @@ fn impossible_splits_say_what_to_do() {
     };
     check(&train_test, SplitPolicy::Official, "from_train");
     check(&no_folders, SplitPolicy::default(), "holdout");
-    check(&one_patient, SplitPolicy::default(), "each class needs more");
+    check(
+        &one_patient,
+        SplitPolicy::default(),
+        "each class needs more",
+    );
     check(
         &train_test,
         from_train(0.0, 0, OfficialVal::Drop),
