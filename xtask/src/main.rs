@@ -5,14 +5,13 @@ mod cli;
 mod test;
 mod weights;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use pipeline::predict::Predictor;
-use pipeline::{Interrupt, Interrupted, Progress, Request};
+use pipeline::{Interrupt, Interrupted, Progress, Request, terminal};
 
 use cli::{Cli, Command, PipelineArgs, PredictArgs, Settings};
 
@@ -24,7 +23,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
-            eprintln!("interrupted");
+            terminal::say("interrupted");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
@@ -54,7 +53,7 @@ fn on_ctrl_c(interrupt: &Interrupt) -> Result<()> {
         if interrupt.raise() {
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("\nstopping at the next safe point (Ctrl-C again to stop at once)");
+        terminal::say("\nstopping at the next safe point (Ctrl-C again to stop at once)");
     })
     .context("cannot listen for Ctrl-C")
 }
@@ -65,15 +64,17 @@ fn run_pipeline(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> 
     }
     let request = request(&args.settings, args.out.as_deref());
     match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
-        Ok(finished) => print(&format!(
-            "{}\n",
-            finished.folder.join("report.md").display()
-        )),
+        Ok(finished) => {
+            // The run is done, whether or not anybody can read where.
+            let report = finished.folder.join("report.md");
+            let _ = terminal::print(&format!("{}\n", report.display()));
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
-            eprintln!(
+            terminal::say(&format!(
                 "interrupted; what is done is kept. Go on with:\n  {}",
                 resume_command(args)
-            );
+            ));
             Ok(ExitCode::from(INTERRUPTED))
         }
         Err(error) => Err(error),
@@ -117,6 +118,8 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
             args.model.display()
         );
     }
+    // All images are answered, and their pictures written, whether or not the answers find a reader.
+    let mut unheard = Ok(());
     for image in &args.images {
         interrupt.check()?;
         let folder = args
@@ -126,9 +129,10 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
         let prediction = predictor.predict(image, &folder)?;
         let line =
             serde_json::to_string(&prediction).context("the trace cannot be written as JSON")?;
-        eprintln!("{}: {}", image.display(), prediction.in_words());
-        print(&format!("{line}\n"))?;
+        terminal::say(&format!("{}: {}", image.display(), prediction.in_words()));
+        unheard = unheard.and(terminal::print(&format!("{line}\n")));
     }
+    unheard.context("not all answers could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -159,21 +163,17 @@ fn root() -> PathBuf {
 
 /// To stdout; a reader that has gone away (`| head`) is no error.
 fn print(text: &str) -> Result<ExitCode> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(e).context("cannot write to the terminal")
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    terminal::print(text).context("cannot write what was asked for to stdout")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The error and its causes, each once: libraries' texts often hold their cause's.
 fn report(error: &anyhow::Error) {
     let mut said = error.to_string();
-    eprintln!("error: {said}");
+    terminal::say(&format!("error: {said}"));
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !said.contains(&cause) {
-            eprintln!("  because: {cause}");
+            terminal::say(&format!("  because: {cause}"));
         }
         said = cause;
     }

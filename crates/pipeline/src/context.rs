@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result, bail};
-use dataset::{Crop, DatasetError, Loader, LoaderConfig, Manifest, Splits};
+use anyhow::{Result, bail};
+use dataset::{Crop, Loader, LoaderConfig, Manifest, Splits};
 use report::{Document, Figure};
 
 use crate::config::Settings;
@@ -98,26 +98,10 @@ impl<'a> Context<'a> {
         let Some(folder) = self.settings.data.index.root.parent() else {
             return Ok(());
         };
-        if let Some(parent) = folder.parent() {
-            files::create_folder(parent)
-                .with_context(|| format!("cannot create {}", parent.display()))?;
-        }
         if !folder.exists() {
             self.progress.say("  no data folder: making phantom images");
         }
-        let made = match subject.generate(folder) {
-            // Phantoms of an older version under this name: the folder is this program's own and can be made anew.
-            Err(DatasetError::Io {
-                action: "replace", ..
-            }) => {
-                std::fs::remove_dir_all(folder)
-                    .with_context(|| format!("cannot replace {}", folder.display()))?;
-                subject.generate(folder)
-            }
-            made => made,
-        };
-        made?;
-        Ok(())
+        Ok(subject.generate(folder)?)
     }
 
     fn index(&self) -> Result<Manifest> {

@@ -27,6 +27,7 @@ mod run;
 mod run_dir;
 mod segmenter;
 pub mod stages;
+pub mod terminal;
 mod trained;
 pub mod weights;
 mod words;

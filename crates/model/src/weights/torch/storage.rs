@@ -27,7 +27,7 @@ pub(super) fn persistent(id: &[Value]) -> Result<StorageRef> {
         return damaged("a storage is a view of another, as PyTorch wrote them before 0.4");
     }
     Ok(StorageRef {
-        key: key.to_string(),
+        key: key.clone(),
         dtype: *dtype,
         len,
     })
@@ -53,6 +53,16 @@ impl<'a> Storages<'a> {
             bytes,
             places: BTreeMap::new(),
         }
+    }
+
+    /// Bytes of the whole file.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it is known where a storage lies.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.places.contains_key(key)
     }
 
     pub(super) fn insert(&mut self, key: &str, place: Range<usize>) {
