@@ -129,9 +129,10 @@ fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     report.heading(2, "Time");
+    let device = &context.settings.device.words;
     report.paragraph(&format!(
-        "On the processor, {}, {}.",
-        count(threads, "core"),
+        "Device: {device}; {}, {}.",
+        count(threads, "processor core"),
         context.run.record()?.platform
     ));
     report.table(&table);
