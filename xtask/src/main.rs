@@ -5,6 +5,7 @@ mod cli;
 mod test;
 mod weights;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -119,6 +120,7 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
         );
     }
     let files = pipeline::beside(&args.images, args.out.as_deref());
+    tidy(&files);
     // All images are answered, and their pictures written, whether or not the answers find a reader.
     let (mut failed, mut unheard) = (0, Ok(()));
     for (image, files) in args.images.iter().zip(files) {
@@ -142,6 +144,12 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     }
     unheard.context("not all answers could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what killed processes have left half written in the folders of these files.
+fn tidy(files: &[PathBuf]) {
+    let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    folders.into_iter().for_each(files::sweep);
 }
 
 fn request(settings: &Settings, out: Option<&Path>) -> Request {

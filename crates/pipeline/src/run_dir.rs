@@ -24,7 +24,7 @@ pub struct RunDir {
 
 /// A run's folder that no other process works on as long as this lives.
 #[derive(Debug)]
-pub(crate) struct OwnRun {
+pub struct OwnRun {
     dir: RunDir,
     _lock: Lock,
 }
@@ -38,7 +38,7 @@ impl OwnRun {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub(crate) fn create(runs: &Path, pipeline: &str) -> Result<Self> {
+    pub fn create(runs: &Path, pipeline: &str) -> Result<Self> {
         let parent = runs.join(pipeline);
         make_folder(&parent)?;
         // A folder is made and taken in one turn, so that one that nobody has and that holds no run is a leftover.
