@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipeline::bench::Precision;
 
@@ -73,7 +74,7 @@ pub(crate) struct PipelineArgs {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Threads to use; the result does not depend on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count(1024))]
     pub(crate) threads: Option<usize>,
     /// The folder of all runs, instead of runs/
     #[arg(long, value_name = "DIR")]
@@ -114,10 +115,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value = "unetpp")]
     pub(crate) decoder: String,
     /// Image side in pixels
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, default_value_t = 224, value_parser = count(8192))]
     pub(crate) size: usize,
     /// Images a training step, and of the larger inference batch
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = count(4096))]
     pub(crate) batch: usize,
     /// Where to compute: cpu or cuda; of the peers, PyTorch can be asked for the same
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
@@ -126,10 +127,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_delimiter = ',', default_value = "f32,tf32,bf16", value_parser = precision)]
     pub(crate) precision: Vec<Precision>,
     /// Threads, ours and the peers'; all cores where it is left out
-    #[arg(long)]
+    #[arg(long, value_parser = count(1024))]
     pub(crate) threads: Option<usize>,
     /// Timed calls of a measurement, of which the median counts; three more go before them
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = count(10_000))]
     pub(crate) repeats: usize,
     /// How often each measurement is made, in turn with all the others
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -159,6 +160,7 @@ pub(crate) struct BenchArgs {
         long,
         value_name = "N",
         value_delimiter = ',',
+        value_parser = count(4096),
         default_value = "1,4,8,16"
     )]
     pub(crate) scale_batches: Vec<usize>,
@@ -167,6 +169,7 @@ pub(crate) struct BenchArgs {
         long,
         value_name = "N",
         value_delimiter = ',',
+        value_parser = count(8192),
         default_value = "128,224,320"
     )]
     pub(crate) scale_sizes: Vec<usize>,
@@ -290,7 +293,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "write_sample")]
     pub(crate) sample: Option<PathBuf>,
     /// Image side of a written sample, in pixels
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 96, value_parser = count(8192))]
     pub(crate) size: usize,
     /// Largest difference allowed, over the largest magnitude
     #[arg(long, default_value_t = 1e-3)]
@@ -313,6 +316,11 @@ pub(crate) enum What {
     Memory,
     /// Both over several batches and image sizes: whether the cost of a pixel stays the same
     Scale,
+}
+
+/// A number from 1 to `most`.
+fn count(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn precision(name: &str) -> Result<Precision, String> {

@@ -5,14 +5,14 @@ mod cli;
 mod test;
 mod weights;
 
-use std::io::Write as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use pipeline::predict::Predictor;
-use pipeline::{Interrupt, Interrupted, Progress, Request};
+use pipeline::{Interrupt, Interrupted, Progress, Request, terminal};
 
 use cli::{Cli, Command, PipelineArgs, PredictArgs, Settings};
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
-            eprintln!("interrupted");
+            terminal::say("interrupted");
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
@@ -54,7 +54,7 @@ fn on_ctrl_c(interrupt: &Interrupt) -> Result<()> {
         if interrupt.raise() {
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("\nstopping at the next safe point (Ctrl-C again to stop at once)");
+        terminal::say("\nstopping at the next safe point (Ctrl-C again to stop at once)");
     })
     .context("cannot listen for Ctrl-C")
 }
@@ -65,15 +65,17 @@ fn run_pipeline(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> 
     }
     let request = request(&args.settings, args.out.as_deref());
     match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
-        Ok(finished) => print(&format!(
-            "{}\n",
-            finished.folder.join("report.md").display()
-        )),
+        Ok(finished) => {
+            // The run is done, whether or not anybody can read where.
+            let report = finished.folder.join("report.md");
+            let _ = terminal::print(&format!("{}\n", report.display()));
+            Ok(ExitCode::SUCCESS)
+        }
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
-            eprintln!(
+            terminal::say(&format!(
                 "interrupted; what is done is kept. Go on with:\n  {}",
                 resume_command(args)
-            );
+            ));
             Ok(ExitCode::from(INTERRUPTED))
         }
         Err(error) => Err(error),
@@ -118,7 +120,9 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
         );
     }
     let files = pipeline::beside(&args.images, args.out.as_deref());
-    let mut failed = 0;
+    tidy(&files);
+    // All images are answered, and their pictures written, whether or not the answers find a reader.
+    let (mut failed, mut unheard) = (0, Ok(()));
     for (image, files) in args.images.iter().zip(files) {
         interrupt.check()?;
         // One bad file says nothing about the next.
@@ -126,8 +130,8 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
             Ok(prediction) => {
                 let line = serde_json::to_string(&prediction)
                     .context("the trace cannot be written as JSON")?;
-                eprintln!("{}: {}", image.display(), prediction.in_words());
-                print(&format!("{line}\n"))?;
+                terminal::say(&format!("{}: {}", image.display(), prediction.in_words()));
+                unheard = unheard.and(terminal::print(&format!("{line}\n")));
             }
             Err(error) => {
                 report(&error);
@@ -138,7 +142,14 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     if failed > 0 {
         bail!("{failed} of {} images have no answer", args.images.len());
     }
+    unheard.context("not all answers could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes what killed processes have left half written in the folders of these files.
+fn tidy(files: &[PathBuf]) {
+    let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+    folders.into_iter().for_each(files::sweep);
 }
 
 fn request(settings: &Settings, out: Option<&Path>) -> Request {
@@ -168,21 +179,17 @@ fn root() -> PathBuf {
 
 /// To stdout; a reader that has gone away (`| head`) is no error.
 fn print(text: &str) -> Result<ExitCode> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(e).context("cannot write to the terminal")
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    terminal::print(text).context("cannot write what was asked for to stdout")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The error and its causes, each once: libraries' texts often hold their cause's.
 fn report(error: &anyhow::Error) {
     let mut said = error.to_string();
-    eprintln!("error: {said}");
+    terminal::say(&format!("error: {said}"));
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !said.contains(&cause) {
-            eprintln!("  because: {cause}");
+            terminal::say(&format!("  because: {cause}"));
         }
         said = cause;
     }

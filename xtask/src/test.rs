@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use pipeline::terminal;
 
 use crate::cli::TestArgs;
 
@@ -44,7 +45,7 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
     if !args.fast {
         phantom_run(root)?;
     }
-    eprintln!("all good");
+    terminal::say("all good");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,7 +71,7 @@ fn phantom_run(root: &Path) -> Result<()> {
 }
 
 fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    eprintln!("$ cargo {}", arguments.join(" "));
+    terminal::say(&format!("$ cargo {}", arguments.join(" ")));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let status = command
         .args(arguments)

@@ -84,6 +84,53 @@ fn metrics(out: &Path) -> String {
     fs::read_to_string(out.join("pneumonia/latest/metrics.json")).unwrap()
 }
 
+/// A closed pipe and a full disk behind stderr and stdout: the run is done all the same, where `eprintln!` would panic.
+#[cfg(unix)]
+#[test]
+fn a_run_needs_no_reader() {
+    let runs = tempfile::tempdir().unwrap();
+    let index = ["--set", "pipeline.stages=['index']"];
+    let mut command = tiny(runs.path(), &index);
+    let mut unread = command.spawn().unwrap();
+    drop((unread.stdout.take(), unread.stderr.take()));
+    assert!(unread.wait().unwrap().success());
+    let full = || {
+        fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    if Path::new("/dev/full").exists() {
+        let mut command = tiny(runs.path(), &index);
+        let status = command.stdout(full()).stderr(full()).status().unwrap();
+        assert!(status.success(), "{status}");
+        // Where the output is all that was asked for, its loss is told by the code.
+        let status = xtask(&["list"]).stdout(full()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+    }
+}
+
+/// Two at once want the same phantoms: one makes them, and both find them whole.
+#[test]
+fn two_demos_at_once_share_their_phantoms() {
+    let runs = tempfile::tempdir().unwrap();
+    let set = ["demo.phantom.train=[60,60]", "pipeline.stages=['index']"];
+    let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let both = [(), ()].map(|()| tiny(runs.path(), &set).spawn().unwrap());
+    for child in both {
+        good(child.wait_with_output().unwrap());
+    }
+    let folders = fs::read_dir(runs.path().join(".phantom")).unwrap();
+    let folders: Vec<PathBuf> = folders.map(|e| e.unwrap().path()).collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    let mut manifests = fs::read_dir(runs.path().join("pneumonia"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| !p.is_symlink())
+        .map(|run| fs::read_to_string(run.join("manifest.csv")).unwrap());
+    assert_eq!(manifests.next(), manifests.next());
+}
+
 #[test]
 fn mistakes_end_with_a_code_and_a_hint() {
     check(

@@ -226,6 +226,42 @@ fn a_made_folder_is_kept_and_a_strangers_never_touched() {
 }
 
 #[test]
+fn phantoms_of_an_earlier_version_are_painted_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("phantom");
+    generate(&folder, &small()).unwrap();
+    let stamp = folder.join("phantom.txt");
+    let now = std::fs::read_to_string(&stamp).unwrap();
+    let (_, settings) = now.split_once('\n').unwrap();
+    std::fs::write(&stamp, format!("painting 0\n{settings}")).unwrap();
+    std::fs::write(folder.join("images/old.jpeg"), "of that version").unwrap();
+    generate(&folder, &small()).unwrap();
+    assert_eq!(std::fs::read_to_string(&stamp).unwrap(), now);
+    assert!(!folder.join("images/old.jpeg").exists());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// Eight who want the same at once, over what a killed process left: one makes it, and all find it whole.
+#[test]
+fn phantoms_are_made_once_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("phantom");
+    std::fs::create_dir_all(dir.path().join("phantom.partial/images")).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let made = generate(&folder, &small()).unwrap();
+                assert_eq!(
+                    index(&config(&made.images)).unwrap().rows().len(),
+                    made.count
+                );
+            });
+        }
+    });
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn settings_out_of_range_are_named() {
     let check = |settings: PhantomConfig, expected: &str| {
         let dir = tempfile::tempdir().unwrap();

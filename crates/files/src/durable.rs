@@ -1,7 +1,7 @@
 //! Writes that are on the disk when they return.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use crate::temporary::Temporary;
@@ -17,6 +17,29 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(temporary.path(), path)?;
     temporary.renamed();
     sync_folder(parent(path))
+}
+
+/// Reads a regular file of at most `most` bytes: a pipe or a device would be waited for, or never end.
+///
+/// # Errors
+/// The system's; a path that is no regular file, or a longer one.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
+    }
+    let mut bytes = vec![];
+    // It may grow while it is read.
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {most} bytes"),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Gives a file that was written elsewhere in the same file system its name, once its content is on the disk.

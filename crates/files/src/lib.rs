@@ -2,7 +2,8 @@
 //!
 //! Everything that a run keeps goes through [`write()`]: beside the target, to the disk, over the target, and the folder to
 //! the disk. So a process that is killed, a full disk or a power cut leaves the old file or the new one, and what a later
-//! step relies on is there. What a killed process leaves behind, [`sweep`] removes.
+//! step relies on is there. What a killed process leaves behind, [`sweep`] removes. Where one process at a time may do
+//! something, it holds a [`Lock`].
 //!
 //! ```
 //! # let folder = tempfile::tempdir()?;
@@ -19,6 +20,6 @@ mod lock;
 pub mod sha256;
 mod temporary;
 
-pub use durable::{create_folder, persist, persist_folder, sync_folder, write};
+pub use durable::{create_folder, persist, persist_folder, read, sync_folder, write};
 pub use lock::{Lock, Locked};
-pub use temporary::sweep;
+pub use temporary::{sweep, sweep_tree};

@@ -1,6 +1,6 @@
 //! Files on their way to a name.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,24 +68,33 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files of processes that are no more, in a folder and all folders in it. Those that another process
-/// is writing are left alone.
+/// Removes the temporary files of processes that are no more from a folder. Those that a process is writing are left alone.
 ///
 /// What cannot be removed stays: leftovers take space and do no other harm.
 pub fn sweep(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    for entry in entries.filter_map(Result::ok) {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => sweep(&entry.path()),
-            Ok(kind) if kind.is_file() && is_temporary(&entry.file_name().to_string_lossy()) => {
-                remove_abandoned(&entry.path());
-            }
-            _ => {}
-        }
-    }
+    let temporary = |(path, kind): &(PathBuf, FileType)| kind.is_file() && is_temporary(path);
+    entries(folder)
+        .filter(temporary)
+        .for_each(|(path, _)| remove_abandoned(&path));
 }
 
-fn is_temporary(name: &str) -> bool {
+/// As [`sweep`], from a folder and all folders in it: for folders that are the program's own.
+pub fn sweep_tree(folder: &Path) {
+    sweep(folder);
+    entries(folder)
+        .filter(|(_, kind)| kind.is_dir())
+        .for_each(|(path, _)| sweep_tree(&path));
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = (PathBuf, FileType)> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| Some((entry.path(), entry.file_type().ok()?)))
+}
+
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 

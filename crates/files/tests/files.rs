@@ -115,6 +115,8 @@ fn leftovers_of_dead_processes_are_swept_and_living_ones_are_not() {
     held.lock().unwrap();
     fs::write(folder.path().join("mine.tmp"), "not ours").unwrap();
     files::sweep(folder.path());
+    assert_eq!(names(&deep).len(), 1);
+    files::sweep_tree(folder.path());
     assert_eq!(
         names(folder.path()),
         [".writing-1-2.tmp", "deep", "mine.tmp"]
@@ -139,6 +141,34 @@ fn sweeping_beside_a_write_harms_nothing() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(names(folder.path()).len(), 200);
+}
+
+#[test]
+fn reads_are_of_regular_files_and_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ten");
+    fs::write(&path, [7; 10]).unwrap();
+    assert_eq!(files::read(&path, 10).unwrap(), [7; 10]);
+    let error = files::read(&path, 9).unwrap_err().to_string();
+    assert!(error.contains("more than 9 bytes"), "{error}");
+    for other in [folder.path(), Path::new("/dev/zero")] {
+        let error = files::read(other, 9).unwrap_err().to_string();
+        assert!(!cfg!(unix) || error.contains("no regular file"), "{error}");
+    }
+    let none = files::read(&folder.path().join("none"), 9).unwrap_err();
+    assert_eq!(none.kind(), std::io::ErrorKind::NotFound);
+}
+
+/// A pipe that nobody writes to would be waited for without end.
+#[cfg(unix)]
+#[test]
+fn pipes_are_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&path).status();
+    if made.is_ok_and(|status| status.success()) {
+        files::read(&path, 9).unwrap_err();
+    }
 }
 
 #[test]
@@ -177,7 +207,34 @@ fn a_lock_is_one_processs_and_goes_with_it() {
         std::process::id().to_string()
     );
     drop(mine);
-    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert!(!path.exists());
+}
+
+/// Lock files come and go, and yet no two threads are ever inside at once.
+#[test]
+fn turns_are_taken_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".lock");
+    let inside = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for i in 0..100 {
+                    let turn = match (i % 2, Lock::try_at(&path).unwrap()) {
+                        (_, Locked::Mine(turn)) => turn,
+                        (0, Locked::ByProcess(_)) => continue,
+                        (_, Locked::ByProcess(_)) => Lock::at(&path).unwrap(),
+                    };
+                    let before = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    assert_eq!(before, 0);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    drop(turn);
+                }
+            });
+        }
+    });
+    assert!(!path.exists());
 }
 
 #[test]

@@ -46,6 +46,22 @@ pub enum HubError {
         /// What the connection says.
         why: String,
     },
+    /// More bytes than were announced, or than any weights known here have.
+    #[error("{url} has more than {most} bytes, which these weights cannot have: nothing was kept")]
+    TooLarge {
+        /// Address.
+        url: String,
+        /// The most that it may have.
+        most: u64,
+    },
+    /// Another process downloads the same.
+    #[error("{what} is being fetched by {}; wait until it has ended", process.map_or_else(|| "another process".into(), |id| format!("process {id}")))]
+    Busy {
+        /// Name of the weights.
+        what: String,
+        /// The process's number, where it has said it.
+        process: Option<u32>,
+    },
     /// Other bytes than expected.
     #[error("{what} has SHA-256 {found}, but {expected} is expected ({by}); nothing was kept")]
     Checksum {

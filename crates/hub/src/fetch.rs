@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write as _};
+use std::io::{Error, ErrorKind, Read, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use files::{Lock, Locked};
 
 use crate::cache::{self, Record, SHA256};
 use crate::client::{Bytes, Client, Description};
@@ -17,6 +19,12 @@ const ATTEMPTS: usize = 4;
 
 /// The usual wait for the next byte.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Bytes a second below which a connection counts as broken: a file would take days.
+const SLOWEST: u64 = 1024;
+
+/// Most bytes of a file: EfficientNet-B7's weights have a quarter of this. What a server says of itself bounds nothing.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -31,8 +39,10 @@ pub struct Request<'a> {
     pub revision: Option<String>,
     /// The sum that the file must have, instead of the one known or the hub's word.
     pub sha256: Option<String>,
-    /// How long to wait for the next byte before a connection counts as broken.
+    /// How long a connection may be silent, or slower than a KiB a second, before it counts as broken.
     pub stall: Duration,
+    /// Most bytes that a file may have.
+    pub most_bytes: u64,
     /// Further entries for the record beside the file.
     pub record: BTreeMap<String, String>,
 }
@@ -48,6 +58,7 @@ impl<'a> Request<'a> {
             revision: None,
             sha256: None,
             stall: STALL,
+            most_bytes: MOST_BYTES,
             record: BTreeMap::new(),
         }
     }
@@ -91,6 +102,11 @@ pub fn fetch(
         return Ok(found);
     }
     files::create_folder(request.cache).map_err(io("create", request.cache))?;
+    let _turn = turn(request)?;
+    if let Some(found) = already(request, &path)? {
+        return Ok(found);
+    }
+    files::sweep(request.cache);
     let client = Client::new(&request.endpoint, request.stall);
     let url = client.url(request.known.repo, request.revision(), request.known.file);
     let description = client.describe(&url)?;
@@ -98,7 +114,7 @@ pub fn fetch(
     let part = request
         .cache
         .join(format!("{}.{}.part", request.known.name, &sum[..12]));
-    download(&client, &url, &part, description.size, progress)?;
+    download(&client, &url, &part, request, description.size, progress)?;
     let found = cache::sha256_of(&part)?;
     if found != sum {
         let _ = fs::remove_file(&part); // what matters is the sum
@@ -115,6 +131,18 @@ pub fn fetch(
         sha256: sum,
         cached: false,
     })
+}
+
+/// The right to write the files of these weights: two processes that append to one part would make nothing of use.
+fn turn(request: &Request<'_>) -> Result<Lock, HubError> {
+    let path = request.cache.join(format!(".{}.lock", request.known.name));
+    match Lock::try_at(&path).map_err(io("lock", &path))? {
+        Locked::Mine(lock) => Ok(lock),
+        Locked::ByProcess(process) => Err(HubError::Busy {
+            what: request.known.name.into(),
+            process,
+        }),
+    }
 }
 
 /// The cached file, where it is sound and of the revision and sum asked for.
@@ -178,9 +206,16 @@ fn download(
     client: &Client,
     url: &str,
     part: &Path,
+    request: &Request<'_>,
     size: Option<u64>,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(), HubError> {
+    if size.is_some_and(|size| size > request.most_bytes) {
+        return Err(HubError::TooLarge {
+            url: url.into(),
+            most: request.most_bytes,
+        });
+    }
     let mut attempt = 1;
     loop {
         let have = fs::metadata(part).map_or(0, |m| m.len());
@@ -195,7 +230,7 @@ fn download(
         };
         let result = client
             .bytes(url, from)
-            .and_then(|bytes| append(bytes, url, part, size, progress));
+            .and_then(|bytes| append(bytes, url, part, request, size, progress));
         match result {
             Err(HubError::Incomplete { .. } | HubError::Network { .. }) if attempt < ATTEMPTS => {
                 attempt += 1
@@ -209,18 +244,32 @@ fn append(
     mut bytes: Bytes,
     url: &str,
     part: &Path,
+    request: &Request<'_>,
     size: Option<u64>,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<(), HubError> {
     let mut file = open_at(part, bytes.start)?;
     let size = size.or(bytes.size);
     let (mut done, mut buffer) = (bytes.start, vec![0; 1 << 16]);
+    let mut pace = Pace::new(request.stall);
+    let most = size.unwrap_or(request.most_bytes);
     let broken = loop {
         match bytes.reader.read(&mut buffer) {
             Ok(0) => break None,
             Ok(n) => {
                 file.write_all(&buffer[..n]).map_err(io("write", part))?;
                 done += n as u64;
+                if done > most {
+                    // Another file's; what came of it is of no use. What matters is what the server did.
+                    let _ = fs::remove_file(part);
+                    return Err(HubError::TooLarge {
+                        url: url.into(),
+                        most,
+                    });
+                }
+                if let Err(slow) = pace.keeps(n as u64) {
+                    break Some(slow);
+                }
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => break Some(e),
@@ -242,6 +291,41 @@ fn append(
             why: e.to_string(),
         }),
         _ => Ok(()),
+    }
+}
+
+/// How fast bytes come: a server that sends one now and then would hold a connection for days.
+struct Pace {
+    span: Duration,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(span: Duration) -> Self {
+        Pace {
+            span,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    /// Counts bytes, and looks at the pace after every span.
+    fn keeps(&mut self, bytes: u64) -> Result<(), Error> {
+        self.bytes += bytes;
+        let took = self.since.elapsed();
+        if took < self.span {
+            return Ok(());
+        }
+        let slow = (self.bytes as f64) < SLOWEST as f64 * took.as_secs_f64();
+        *self = Pace::new(self.span);
+        match slow {
+            true => Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("less than {SLOWEST} bytes a second"),
+            )),
+            false => Ok(()),
+        }
     }
 }
 

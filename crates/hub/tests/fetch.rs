@@ -40,6 +40,12 @@ struct Manner {
     breaks_after: Option<usize>,
     /// Falls silent after so many bytes of the file, and leaves the connection open.
     stalls_after: Option<usize>,
+    /// Sends the bytes of the file one by one, a few a second.
+    drips: bool,
+    /// Says no size and sends the file again and again.
+    endless: bool,
+    /// Says this size.
+    size: Option<u64>,
     /// Sends the whole file whatever range is asked for.
     ignores_ranges: bool,
     /// Sends other bytes than the sum promises.
@@ -101,8 +107,14 @@ fn answer(
         let headers = match manner.no_sum {
             true => "ETag: \"0123456789\"\r\n".into(),
             false => format!(
-                "X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {}\r\nX-Repo-Commit: abc123\r\n",
-                file.len()
+                "X-Linked-Etag: \"{sum}\"\r\n{}X-Repo-Commit: abc123\r\n",
+                match manner.endless {
+                    true => String::new(),
+                    false => {
+                        let size = manner.size.unwrap_or(file.len() as u64);
+                        format!("X-Linked-Size: {size}\r\n")
+                    }
+                }
             ),
         };
         return match manner.status {
@@ -129,11 +141,21 @@ fn answer(
         ),
         None => "200 OK".into(),
     };
+    let length = match manner.endless {
+        true => String::new(), // as long as the connection stands
+        false => format!("Content-Length: {}\r\n", body.len()),
+    };
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
+        "HTTP/1.1 {status}\r\n{length}Connection: close\r\n\r\n"
     )?;
+    while method == "GET" && manner.endless {
+        stream.write_all(&body)?;
+    }
+    for byte in body.iter().filter(|_| method == "GET" && manner.drips) {
+        stream.write_all(&[*byte])?;
+        thread::sleep(Duration::from_millis(20));
+    }
     if method == "GET" {
         let end = manner.breaks_after.or(manner.stalls_after);
         let end = end.unwrap_or(usize::MAX).min(body.len());
@@ -302,6 +324,74 @@ fn a_silent_connection_is_given_up_and_the_download_goes_on() {
         text.contains("broke off at 0 of 400000 bytes") && text.contains("timeout"),
         "{text}"
     );
+}
+
+#[test]
+fn a_connection_that_drips_is_given_up() {
+    let drips = Manner {
+        drips: true,
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(drips, file()), TempDir::new().unwrap());
+    let request = Request {
+        stall: Duration::from_millis(300),
+        ..request(&server, cache.path())
+    };
+    let started = Instant::now();
+    let text = run(&request).unwrap_err().to_string();
+    assert!(text.contains("less than 1024 bytes a second"), "{text}");
+    // Four attempts; the whole would take more than two hours.
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_body_without_an_end_is_not_kept() {
+    let endless = Manner {
+        endless: true,
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(endless, file()), TempDir::new().unwrap());
+    let request = Request {
+        most_bytes: 1 << 20,
+        ..request(&server, cache.path())
+    };
+    let text = run(&request).unwrap_err().to_string();
+    assert!(text.contains("more than 1048576 bytes"), "{text}");
+    assert_eq!(names(cache.path()), [""; 0]);
+
+    let boast = Manner {
+        size: Some(1 << 63),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(boast, file()), TempDir::new().unwrap());
+    let text = run(&self::request(&server, cache.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("more than 1073741824 bytes"), "{text}");
+    assert!(server.requests().iter().all(|r| r.starts_with("HEAD")));
+}
+
+#[test]
+fn two_at_once_do_not_meet() {
+    let silent = Manner {
+        stalls_after: Some(1000),
+        ..Manner::default()
+    };
+    let (server, cache) = (Server::start(silent, file()), TempDir::new().unwrap());
+    let (first, second) = (
+        request(&server, cache.path()),
+        request(&server, cache.path()),
+    );
+    let mut begun = false;
+    let stopped = fetch(&first, &mut |_, _| {
+        if !std::mem::replace(&mut begun, true) {
+            let text = run(&second).unwrap_err().to_string();
+            let pid = std::process::id().to_string();
+            assert!(text.contains("toy.v1") && text.contains(&pid), "{text}");
+        }
+        ControlFlow::Break(())
+    });
+    assert!(begun && matches!(stopped, Err(HubError::Stopped)));
 }
 
 #[test]

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result, bail};
-use dataset::{
-    BadImage, Crop, DatasetError, Fit, ImageRecord, Loader, LoaderConfig, Manifest, Splits,
-};
+use anyhow::{Result, bail};
+use dataset::{BadImage, Crop, Fit, ImageRecord, Loader, LoaderConfig, Manifest, Splits};
 use report::{Document, Figure, Plane};
 
 use crate::config::Settings;
@@ -125,26 +123,10 @@ impl<'a> Context<'a> {
         let Some(folder) = self.settings.data.index.root.parent() else {
             return Ok(());
         };
-        if let Some(parent) = folder.parent() {
-            files::create_folder(parent)
-                .with_context(|| format!("cannot create {}", parent.display()))?;
-        }
         self.progress.say(
             "  the images are phantoms, which this program draws: nothing here is of patients",
         );
-        let made = match subject.generate(folder) {
-            // Phantoms of an older version under this name: the folder is this program's own and can be made anew.
-            Err(DatasetError::Io {
-                action: "replace", ..
-            }) => {
-                std::fs::remove_dir_all(folder)
-                    .with_context(|| format!("cannot replace {}", folder.display()))?;
-                subject.generate(folder)
-            }
-            made => made,
-        };
-        made?;
-        Ok(())
+        Ok(subject.generate(folder)?)
     }
 
     fn index(&self) -> Result<Manifest> {

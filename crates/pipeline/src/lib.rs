@@ -28,6 +28,7 @@ mod run;
 mod run_dir;
 mod segmenter;
 pub mod stages;
+pub mod terminal;
 mod trained;
 pub mod weights;
 mod words;
@@ -40,7 +41,7 @@ pub use model::engine::Device;
 pub use names::beside;
 pub use progress::{Job, Progress};
 pub use run::{Finished, run, timings};
-pub use run_dir::{RunDir, RunRecord};
+pub use run_dir::{OwnRun, RunDir, RunRecord};
 
 /// The device of a name (`auto`, `cpu`, `cuda`), found and tried, to compute in f32.
 ///

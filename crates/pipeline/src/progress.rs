@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use report::text::visible;
+
+use crate::terminal;
+
 /// How often a job prints a line where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
@@ -23,7 +27,7 @@ impl Progress {
     /// A line of its own: a stage begins, a warning, a result.
     pub fn say(self, text: impl AsRef<str>) {
         if self == Progress::Shown {
-            eprintln!("{}", text.as_ref());
+            terminal::say(text.as_ref());
         }
     }
 
@@ -36,7 +40,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style(unit));
-        bar.set_prefix(what.to_owned());
+        bar.set_prefix(visible(what).into_owned());
         let lines = self == Progress::Shown && !bars;
         Job {
             bar,
@@ -80,15 +84,15 @@ impl Job {
 
     /// Shown beside the bar: running loss and metric.
     pub fn note(&self, text: impl Into<String>) {
-        self.bar.set_message(text.into());
+        self.bar.set_message(visible(&text.into()).into_owned());
     }
 
     /// Prints a line above the bar.
     pub fn say(&self, text: &str) {
         if self.lines {
-            eprintln!("{text}");
+            terminal::say(text);
         } else {
-            self.bar.println(text);
+            self.bar.println(visible(text));
         }
     }
 
@@ -102,7 +106,7 @@ impl Job {
             .unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            eprintln!("{}", self.line());
+            terminal::say(&self.line());
         }
     }
 

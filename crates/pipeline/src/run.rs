@@ -10,7 +10,7 @@ use crate::config::{self, Request, Settings};
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::run_dir::{RESOLVED, RUN, RunDir, RunRecord};
+use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
 use crate::stages::Stage;
 
 /// Seconds that each stage took, over all attempts of a run.
@@ -102,8 +102,8 @@ fn add_seconds(run: &RunDir, stage: &str, took: Duration) -> Result<()> {
     run.write_json(TIMINGS, &timings)
 }
 
-fn fresh(request: &Request, settings: &Settings) -> Result<RunDir> {
-    let run = RunDir::create(&request.runs(), &settings.name)?;
+fn fresh(request: &Request, settings: &Settings) -> Result<OwnRun> {
+    let run = OwnRun::create(&request.runs(), &settings.name)?;
     run.write(RESOLVED, settings.resolved.as_bytes())?;
     let record = RunRecord {
         pipeline: settings.name.clone(),
@@ -117,8 +117,11 @@ fn fresh(request: &Request, settings: &Settings) -> Result<RunDir> {
     Ok(run)
 }
 
-fn resumed(request: &Request, settings: &Settings) -> Result<RunDir> {
-    let run = RunDir::newest_unfinished(&request.runs(), &settings.name)?;
+fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
+    let run = OwnRun::take(RunDir::newest_unfinished(&request.runs(), &settings.name)?)?;
+    if run.record()?.finished {
+        bail!("another process has just finished {}", run.path().display());
+    }
     let text = run.read(RESOLVED)?;
     let began_with = config::leaves(&run.file(RESOLVED), &text)?;
     if let Some(difference) = difference(&began_with, &settings.leaves) {

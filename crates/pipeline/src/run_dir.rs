@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use files::{Lock, Locked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,59 @@ pub(crate) const RUN: &str = "run.json";
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+}
+
+/// A run's folder that no other process works on as long as this lives.
+#[derive(Debug)]
+pub struct OwnRun {
+    dir: RunDir,
+    _lock: Lock,
+}
+
+/// Held by the process that works on a run, and in the folder of all runs of a pipeline by the one that starts a run or moves
+/// `latest`.
+const LOCK: &str = ".lock";
+
+impl OwnRun {
+    /// A fresh folder for a run that starts now. Folders of runs that were killed before they had begun are removed.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn create(runs: &Path, pipeline: &str) -> Result<Self> {
+        let parent = runs.join(pipeline);
+        make_folder(&parent)?;
+        // A folder is made and taken in one turn, so that one that nobody has and that holds no run is a leftover.
+        let _turn = turn(&parent)?;
+        remove_unbegun(&parent);
+        OwnRun::take(RunDir::create(&parent)?)
+    }
+
+    /// Takes a run for this process, and removes what a killed one left half written.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub(crate) fn take(dir: RunDir) -> Result<Self> {
+        let path = dir.file(LOCK);
+        match Lock::try_at(&path).map_err(|e| unwritable(e, "lock", &path))? {
+            Locked::Mine(lock) => {
+                files::sweep_tree(dir.path());
+                Ok(OwnRun { dir, _lock: lock })
+            }
+            Locked::ByProcess(pid) => bail!(
+                "{} is in use by {}: wait until that has ended, or stop it, before resuming",
+                dir.path().display(),
+                pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+            ),
+        }
+    }
+}
+
+impl Deref for OwnRun {
+    type Target = RunDir;
+
+    fn deref(&self) -> &RunDir {
+        &self.dir
+    }
 }
 
 /// `run.json`.
@@ -42,10 +97,7 @@ pub struct RunRecord {
 }
 
 impl RunDir {
-    /// A fresh folder for a run that starts now.
-    pub fn create(runs: &Path, pipeline: &str) -> Result<Self> {
-        let parent = runs.join(pipeline);
-        make_folder(&parent)?;
+    fn create(parent: &Path) -> Result<Self> {
         let stamp = timestamp(SystemTime::now());
         for attempt in 1..1000 {
             let name = if attempt == 1 {
@@ -55,7 +107,11 @@ impl RunDir {
             };
             let path = parent.join(name);
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(RunDir { path }),
+                Ok(()) => {
+                    files::sync_folder(parent)
+                        .map_err(|e| unwritable(e, "create the run folder", &path))?;
+                    return Ok(RunDir { path });
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(unwritable(e, "create the run folder", &path)),
             }
@@ -152,18 +208,47 @@ impl RunDir {
         let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Ok(());
         };
-        let (link, temporary) = (
-            parent.join("latest"),
-            parent.join(format!(".latest.{}", std::process::id())),
-        );
-        // A leftover of a killed process with our id; absent as a rule.
+        let (link, temporary) = (parent.join("latest"), parent.join(".latest"));
+        let fail = |e| unwritable(e, "write", &link);
+        // In a turn, so that what lies at the temporary name is a killed process's.
+        let _turn = turn(parent)?;
         let _ = fs::remove_file(&temporary);
         match symlink(Path::new(name), &temporary) {
             Ok(()) => fs::rename(&temporary, &link)
-                .with_context(|| format!("cannot write {}", link.display())),
+                .and_then(|()| files::sync_folder(parent))
+                .map_err(fail),
             Err(_) => write(&link, format!("{}\n", name.to_string_lossy()).as_bytes()),
         }
     }
+}
+
+/// The right to start runs in a folder, once nobody else does.
+fn turn(parent: &Path) -> Result<Lock> {
+    let path = parent.join(LOCK);
+    Lock::at(&path).map_err(|e| unwritable(e, "lock", &path))
+}
+
+/// Removes folders that a killed process has made and not begun a run in. What cannot be removed stays.
+fn remove_unbegun(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten();
+    let folders = entries.filter_map(|e| Some(e.ok()?.path()));
+    for path in folders.filter(|p| p.is_dir() && !p.is_symlink() && !p.join(RUN).exists()) {
+        let begun = |name: &str| name != LOCK && name != RESOLVED;
+        if names(&path).iter().any(|name| begun(name)) {
+            continue; // not a run's folder, or one that somebody has emptied of its record
+        }
+        if let Ok(Locked::Mine(_)) = Lock::try_at(&path.join(LOCK)) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    files::sweep(folder);
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let name =
+        |e: io::Result<fs::DirEntry>| Some(e.ok()?.file_name().to_string_lossy().into_owned());
+    entries.filter_map(name).collect()
 }
 
 #[cfg(unix)]
@@ -237,9 +322,9 @@ mod tests {
     #[test]
     fn a_second_run_in_one_second_gets_its_own_folder_and_latest_follows() {
         let runs = tempfile::tempdir().unwrap();
-        let first = RunDir::create(runs.path(), "p").unwrap();
+        let first = OwnRun::create(runs.path(), "p").unwrap();
         first.link_latest().unwrap();
-        let second = RunDir::create(runs.path(), "p").unwrap();
+        let second = OwnRun::create(runs.path(), "p").unwrap();
         second.link_latest().unwrap();
         assert_ne!(first.path(), second.path());
         let latest = RunDir::open(&runs.path().join("p/latest")).unwrap();
@@ -247,11 +332,67 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_one_owner_who_tidies_up() {
+        let runs = tempfile::tempdir().unwrap();
+        let owner = OwnRun::create(runs.path(), "p").unwrap();
+        let run = owner.dir.clone();
+        let leftover = run.folder("sections").unwrap().join(".writing-1-0.tmp");
+        fs::write(&leftover, "cut").unwrap();
+        let error = OwnRun::take(run.clone()).unwrap_err().to_string();
+        let pid = std::process::id().to_string();
+        assert!(error.contains(&pid) && error.contains("in use"), "{error}");
+        drop(owner);
+        OwnRun::take(run).unwrap();
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn folders_of_runs_that_never_began_are_removed() {
+        let runs = tempfile::tempdir().unwrap();
+        let parent = runs.path().join("p");
+        let dead = OwnRun::create(runs.path(), "p").unwrap().dir;
+        dead.write(RESOLVED, b"").unwrap();
+        fs::write(dead.file(".writing-1-0.tmp"), "cut").unwrap();
+        let living = OwnRun::create(runs.path(), "p").unwrap();
+        fs::create_dir_all(parent.join("somebodys/notes")).unwrap();
+        let begun = OwnRun::create(runs.path(), "p").unwrap().dir;
+        begun.write_json(RUN, &RunRecord::default()).unwrap();
+        let next = OwnRun::create(runs.path(), "p").unwrap();
+        assert!(!dead.path().exists());
+        for kept in [
+            living.path(),
+            begun.path(),
+            next.path(),
+            &parent.join("somebodys"),
+        ] {
+            assert!(kept.exists(), "{}", kept.display());
+        }
+    }
+
+    /// Eight at once, over a killed one's leftover: none fails, and one is the latest.
+    #[test]
+    fn latest_is_one_of_those_that_started_at_once() {
+        let runs = tempfile::tempdir().unwrap();
+        OwnRun::create(runs.path(), "p").unwrap();
+        fs::write(runs.path().join("p/.latest"), "left").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let run = OwnRun::create(runs.path(), "p").unwrap();
+                    run.link_latest().unwrap();
+                });
+            }
+        });
+        assert!(RunDir::open(&runs.path().join("p/latest")).is_ok());
+        assert!(!runs.path().join("p/.latest").exists());
+    }
+
+    #[test]
     fn a_run_folder_that_cannot_be_made_is_named_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("runs");
         fs::write(&file, "not a folder").unwrap();
-        let error = RunDir::create(&file, "p").unwrap_err().to_string();
+        let error = OwnRun::create(&file, "p").unwrap_err().to_string();
         assert!(error.contains("runs") && error.contains("--out"), "{error}");
     }
 
@@ -264,7 +405,7 @@ mod tests {
                 .to_string()
                 .contains("no unfinished run")
         );
-        let run = RunDir::create(runs.path(), "p").unwrap();
+        let run = OwnRun::create(runs.path(), "p").unwrap();
         let mut record = RunRecord::default();
         run.write_json(RUN, &record).unwrap();
         assert_eq!(

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Context, Interrupt, Progress, Request, RunDir, RunRecord, config, run};
+use pipeline::{Context, Interrupt, OwnRun, Progress, Request, RunDir, RunRecord, config, run};
 
 const TOML: &str = r#"
 [pipeline]
@@ -344,7 +344,7 @@ fn by_patient_is_said_only_where_patients_are_known() {
 fn an_image_that_vanishes_ends_the_run_by_name() {
     let workspace = Workspace::new();
     let settings = config::load(&workspace.request(&[])).unwrap();
-    let run = RunDir::create(&workspace.root.path().join("runs"), "lungs").unwrap();
+    let run = OwnRun::create(&workspace.root.path().join("runs"), "lungs").unwrap();
     run.write_json("run.json", &RunRecord::default()).unwrap();
     let interrupt = Interrupt::default();
     let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt);
@@ -360,6 +360,69 @@ fn an_image_that_vanishes_ends_the_run_by_name() {
         error.contains(&name) && error.contains("put it back"),
         "{error}"
     );
+}
+
+/// Markdown, HTML and escape sequences in names of classes and files stand in the report as what they are.
+#[cfg(unix)]
+#[test]
+fn names_are_shown_and_not_obeyed() {
+    let classes = ["A|<b>*x*", "B`_\u{1b}[31m"];
+    let image = |i: usize| {
+        let class = classes[i % 2];
+        ["train", "test"].map(|split| format!("{split}/{class}/{i}<script>`|\u{1b}[2J.png"))
+    };
+    let images: Vec<String> = (0..16).flat_map(image).collect();
+    let workspace = Workspace::of_images(&images);
+    let broken = format!("train/{}/<img src=x>`a`.png", classes[0]);
+    fs::write(workspace.folder(&broken), "no image").unwrap();
+    let list = format!("data.classes={}", serde_json::to_string(&classes).unwrap());
+    let val = "data.validation={policy='from_train',fraction=0.3}";
+    let folder = workspace.run(&[&list, val]).unwrap();
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(!report.contains('\u{1b}'), "{report}");
+    let prose: String = report.split("```").step_by(2).collect();
+    for part in [
+        "A\\|&lt;b&gt;\\*x\\*",
+        "B\\`\\_\\\\u001b\\[31m",
+        "``train/A",
+    ] {
+        assert!(prose.contains(part), "{part}: {report}");
+    }
+    for raw in ["<b>*x*\n", "<script>", " <b>*x* "] {
+        assert!(!prose.contains(raw), "{raw}: {report}");
+    }
+}
+
+/// Who resumes a run that another process works on is told so, and may when that has ended.
+#[test]
+fn a_run_in_use_is_not_resumed() {
+    let workspace = Workspace::new();
+    let bad = any_image(&workspace.folder("train/NORMAL"));
+    let sound = fs::read(&bad).unwrap();
+    fs::write(&bad, "damaged").unwrap();
+    let strict = ["data.on_bad_image=fail"];
+    workspace.run(&strict).unwrap_err();
+    fs::write(&bad, sound).unwrap();
+    let runs = workspace.root.path().join("runs/lungs");
+    let mut folders = fs::read_dir(&runs).unwrap().map(|e| e.unwrap().path());
+    let folder = folders.find(|p| p.join("run.json").is_file()).unwrap();
+    let resume = || {
+        let request = workspace.request(&strict);
+        let resumed = run(&request, true, Progress::Silent, &Interrupt::default());
+        resumed.map(|f| f.folder).map_err(|e| format!("{e:#}"))
+    };
+    let held = files::Lock::at(&folder.join(".lock")).unwrap();
+    let error = resume().unwrap_err();
+    let pid = std::process::id().to_string();
+    assert!(error.contains("in use") && error.contains(&pid), "{error}");
+    drop(held);
+    let leftover = folder.join(".writing-1-0.tmp");
+    fs::write(&leftover, "cut").unwrap();
+    assert_eq!(
+        fs::canonicalize(resume().unwrap()).unwrap(),
+        folder.canonicalize().unwrap()
+    );
+    assert!(!leftover.exists() && !folder.join(".lock").exists());
 }
 
 #[test]

@@ -76,6 +76,43 @@ fn good_settings_pass_and_resolve_to_themselves() {
     );
 }
 
+/// Numbers that no machine has memory or time for are refused by their key, before anything is read.
+#[test]
+fn numbers_beyond_all_machines_are_refused_by_key() {
+    let huge = i64::MAX;
+    let of = |key: &str, expected: &[&str]| {
+        check(&[&format!("{key}={huge}")], &[&[key], expected].concat());
+    };
+    of("image.size", &["too large", "at most 8192"]);
+    of("train.batch_size", &["from 1 to 4,096"]);
+    of("train.epochs", &["from 1 to 100,000"]);
+    of("train.repeats", &["from 1 to 10000"]);
+    of("report.samples", &["from 0 to 400"]);
+    of("segment.examples", &["from 1 to 50"]);
+    of("evaluate.bootstrap", &["from 10 to 1000000"]);
+    of("image.cache_mib", &["out of range"]);
+    of("model.base_channels", &["base_channels"]);
+    check(&["image.size=[64, 8193]"], &["image.size", "at most 8192"]);
+    check(
+        &["image.crop=[64, 1000000]"],
+        &["image.crop", "from 1 to 65536"],
+    );
+    // A batch that each number allows, and no memory.
+    check(
+        &[
+            "image.size=8192",
+            "train.batch_size=4096",
+            "pipeline.device=cpu",
+        ],
+        &[
+            "`train.batch_size`",
+            "4096 images needs",
+            "this machine has",
+            "smaller images",
+        ],
+    );
+}
+
 #[test]
 fn no_such_pipeline_names_the_nearest() {
     let root = workspace(GOOD);
@@ -250,7 +287,10 @@ fn impossible_values_say_what_is_possible() {
         &["pipeline.precision=f16"],
         &["pipeline.precision", "f32", "bf16"],
     );
-    check(&["train.epochs=0"], &["`train.epochs`", "at least 1"]);
+    check(
+        &["train.epochs=0"],
+        &["`train.epochs`", "from 1 to 100,000"],
+    );
     check(
         &["train.optimizer={name='adam', lr=-1.0}"],
         &["train.optimizer.lr"],

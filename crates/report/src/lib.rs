@@ -40,6 +40,7 @@ pub mod format;
 mod labels;
 mod markdown;
 mod plane;
+pub mod text;
 
 pub use compose::{OVERLAY_THRESHOLD, class_overlay, error_map, heat_map, outline, overlay};
 pub use draw::colormap::Colormap;

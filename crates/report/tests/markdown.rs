@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use report::{Align, Document, Table, format};
+use report::{Align, Document, Table, format, text};
 
 fn check(build: impl FnOnce(&mut Document) -> &mut Document, expected: &str) {
     let mut document = Document::fragment();
@@ -73,11 +73,33 @@ fn a_ragged_row_is_an_error_that_names_the_table() {
     );
 }
 
+/// Escape sequences in what was not thought of as a name.
 #[test]
-fn text_from_outside_is_defused() {
-    assert_eq!(
-        Document::escape("a_b*[x]|<i>&\n#`"),
-        "a\\_b\\*\\[x\\]\\|&lt;i&gt;&amp; \\#\\`"
+fn control_characters_are_shown_wherever_they_stand() {
+    check(|d| d.paragraph("a\u{1b}[2J"), "a\\u001b[2J\n");
+    check(|d| d.code("", "a\u{9b}b"), "```\na\\u009bb\n```\n");
+    check(
+        |d| d.figure("a.png", "<b>*x*", ""),
+        "![&lt;b&gt;\\*x\\*](a.png)\n",
+    );
+}
+
+/// A name with everything in it, in each place that takes names.
+#[test]
+fn names_from_outside_stay_in_their_place() {
+    let name = "a|b`c*d_e<script>\n| x |";
+    let mut table = Table::new([
+        (text::escape(name), Align::Left),
+        (text::code(name), Align::Left),
+    ]);
+    table.row([text::escape(name), text::code(name)]).unwrap();
+    let shown = table.to_string();
+    assert_eq!(shown.lines().count(), 3);
+    let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert!(shown.lines().all(|line| bars(line) == 3), "{shown}");
+    assert!(
+        !shown.contains("<script>") || shown.contains("``a"),
+        "{shown}"
     );
 }
 

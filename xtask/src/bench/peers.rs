@@ -59,7 +59,9 @@ impl Python {
                 output.status
             );
         }
-        eprint!("{said}");
+        if !said.trim().is_empty() {
+            pipeline::terminal::say(said.trim_end());
+        }
         let peers = String::from_utf8_lossy(&output.stdout)
             .lines()
             .map(|line| serde_json::from_str(line).with_context(|| format!("no peer: {line}")))

@@ -151,7 +151,8 @@ pub struct Phantom {
 }
 
 /// Makes a phantom data set in `dir`, whole or not at all: a folder that already holds the one
-/// wanted is left as it is.
+/// wanted is left as it is, and one that an earlier version painted is replaced. Of several processes
+/// that want the same one makes it.
 ///
 /// # Errors
 /// A setting outside its range, a `dir` that holds something else, or a file that cannot be
@@ -172,23 +173,47 @@ pub fn generate(dir: &Path, config: &PhantomConfig) -> Result<Phantom, DatasetEr
     Ok(made)
 }
 
-/// Fills a folder beside `dir` and then renames it; nothing to do where `dir` has the same settings.
+/// Fills a folder beside `dir` and then renames it; nothing to do where `dir` has the same settings. The stamp that says so
+/// comes last, when all files are on the disk.
 fn make_once(
     dir: &Path,
     settings: &str,
     fill: impl FnOnce(&Path) -> Result<(), DatasetError>,
 ) -> Result<(), DatasetError> {
-    let stamp = format!("painting {PAINTING}\n{settings}\n");
-    if std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == stamp) {
+    if stamp(dir).as_deref() == Some(&stamp_of(settings)) {
         return Ok(());
     }
-    let partial = prepare_folders(dir)?;
+    // One process makes it; the others wait here and then find it made.
+    let turn = beside(dir, ".lock");
+    let fail = |error| DatasetError::io("lock", &turn, error);
+    files::create_folder(turn.parent().unwrap_or(dir)).map_err(fail)?;
+    let _turn = files::Lock::at(&turn).map_err(fail)?;
+    if stamp(dir).as_deref() == Some(&stamp_of(settings)) {
+        return Ok(());
+    }
+    make(dir, settings, fill)
+}
+
+fn make(
+    dir: &Path,
+    settings: &str,
+    fill: impl FnOnce(&Path) -> Result<(), DatasetError>,
+) -> Result<(), DatasetError> {
+    let partial = prepare_folders(dir, settings)?;
     fill(&partial)?;
-    write(&partial.join(STAMP), stamp.as_bytes())?;
-    std::fs::rename(&partial, dir).map_err(|error| DatasetError::io("write", dir, error))
+    write(&partial.join(STAMP), stamp_of(settings).as_bytes())?;
+    files::persist_folder(&partial, dir).map_err(|error| DatasetError::io("write", dir, error))
 }
 
 const STAMP: &str = "phantom.txt";
+
+fn stamp(dir: &Path) -> Option<String> {
+    std::fs::read_to_string(dir.join(STAMP)).ok()
+}
+
+fn stamp_of(settings: &str) -> String {
+    format!("painting {PAINTING}\n{settings}\n")
+}
 
 /// Raised with every change of what is painted, so that a folder made before is not taken for one
 /// made now.
@@ -236,21 +261,46 @@ fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// The folder to write to before it is renamed to `dir`; what a killed run left there is removed.
-fn prepare_folders(dir: &Path) -> Result<PathBuf, DatasetError> {
-    let mut name = dir.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial = dir.with_file_name(name);
+/// The folder to write to before it is renamed to `dir`; what a killed process left there is removed, for only who holds the
+/// lock comes here.
+fn prepare_folders(dir: &Path, settings: &str) -> Result<PathBuf, DatasetError> {
+    let (partial, old) = (beside(dir, ".partial"), beside(dir, ".old"));
+    let clear = |path: &Path| match path.exists() {
+        true => std::fs::remove_dir_all(path),
+        false => Ok(()),
+    };
     let fail = |error| DatasetError::io("prepare", &partial, error);
-    if partial.exists() {
-        std::fs::remove_dir_all(&partial).map_err(fail)?;
+    if is_outdated(dir, settings) {
+        // Out of the way at once: half of it must never be taken for somebody's folder.
+        clear(&old)
+            .and_then(|()| std::fs::rename(dir, &old))
+            .map_err(fail)?;
     }
+    clear(&old).and_then(|()| clear(&partial)).map_err(fail)?;
     if dir.exists() {
         // Removes an empty folder only: anything in it is somebody's.
         std::fs::remove_dir(dir).map_err(|error| DatasetError::io("replace", dir, error))?;
     }
-    std::fs::create_dir_all(&partial).map_err(fail)?;
+    files::create_folder(&partial).map_err(fail)?;
     Ok(partial)
+}
+
+/// Whether a folder holds these phantoms as an earlier version of this program painted them.
+fn is_outdated(dir: &Path, settings: &str) -> bool {
+    let found = stamp(dir).unwrap_or_default();
+    let earlier = found
+        .split_once('\n')
+        .filter(|_| found != stamp_of(settings));
+    earlier.is_some_and(|(version, rest)| {
+        version.starts_with("painting ") && rest.trim_end() == settings
+    })
+}
+
+/// A name beside `dir`.
+fn beside(dir: &Path, suffix: &str) -> PathBuf {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    dir.with_file_name(name)
 }
 
 fn write_job(dir: &Path, config: &PhantomConfig, job: &Job) -> Result<(), DatasetError> {
@@ -308,7 +358,7 @@ fn write_image(
 fn write(path: &Path, bytes: &[u8]) -> Result<(), DatasetError> {
     let fail = |error| DatasetError::io("write", path, error);
     path.parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
+        .map_or(Ok(()), files::create_folder)
         .map_err(fail)?;
     std::fs::write(path, bytes).map_err(fail)
 }

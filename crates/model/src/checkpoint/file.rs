@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,9 @@ use super::CheckpointError;
 /// Header key of the JSON document. The only one: the library writes several in a random order, and the same run
 /// must give the same bytes.
 pub(super) const DOCUMENT: &str = "checkpoint";
+
+/// Most bytes of a checkpoint: as of other weights.
+const MOST_BYTES: u64 = 4 << 30;
 
 /// Stands in the document in the place of the file's checksum, which it cannot know: the SHA-256 of all of the file with
 /// this text in it. The document begins with it, so that nothing like it comes before.
@@ -82,7 +84,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = fs::read(path).map_err(|source| match source.kind() {
+        let bytes = files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.into() },
             _ => CheckpointError::Io {
                 action: "read",

@@ -8,6 +8,7 @@ pub mod recipe;
 pub mod resident;
 
 mod device;
+mod memory;
 
 pub use device::{Choice, Device};
 use kernels::Nhwc;
@@ -74,7 +75,7 @@ pub enum EngineError {
     /// The device of the CUDA engine.
     #[error(transparent)]
     Device(#[from] cuda::driver::DeviceError),
-    /// The batch does not fit the device's memory; nothing of it was run.
+    /// The batch does not fit the memory of the device, or of the machine; nothing of it was run.
     #[error(
         "a batch of {batch} images needs {needed} MiB and {device} has {available} MiB: {}",
         remedy(*.largest)
@@ -95,7 +96,7 @@ pub enum EngineError {
 
 fn remedy(largest: usize) -> String {
     match largest {
-        0 => "not even one image fits; use smaller images, a smaller network, or the device cpu"
+        0 => "not even one image fits; use smaller images, a smaller network, or another device"
             .into(),
         n => format!("the largest batch that fits is {n}"),
     }

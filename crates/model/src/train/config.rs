@@ -89,6 +89,9 @@ impl Default for TrainConfig {
     }
 }
 
+const MOST_EPOCHS: usize = 100_000;
+const MOST_BATCH: usize = 4096;
+
 impl TrainConfig {
     /// Refuses impossible values.
     ///
@@ -99,8 +102,16 @@ impl TrainConfig {
         let below_1 = "at least 0 and less than 1";
         let map = &self.map;
         let checks = [
-            (self.epochs > 0, "epochs", "at least 1"),
-            (self.batch_size > 0, "batch_size", "at least 1"),
+            (
+                (1..=MOST_EPOCHS).contains(&self.epochs),
+                "epochs",
+                "from 1 to 100,000",
+            ),
+            (
+                (1..=MOST_BATCH).contains(&self.batch_size),
+                "batch_size",
+                "from 1 to 4,096",
+            ),
             (
                 share(self.label_smoothing.into()),
                 "label_smoothing",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -195,8 +194,11 @@ fn texts(metadata: &Option<std::collections::HashMap<String, String>>) -> BTreeM
     entries.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
+/// Most bytes of a weights file: EfficientNet-B7 with an optimizer's state has a quarter of this.
+const MOST_BYTES: u64 = 4 << 30;
+
 fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    fs::read(path).map_err(|source| match source.kind() {
+    files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => WeightsError::NotFound { path: path.into() },
         _ => WeightsError::Io {
             action: "read",

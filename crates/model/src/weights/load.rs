@@ -86,7 +86,7 @@ pub fn load_file(
         naming: naming.as_ref(),
         rename: &rename,
         wanted: &|_| true,
-        hint: "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; to keep first values for what is missing, or to pass over the rest, say so in the load options.",
+        hint: "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; if the network is complete and the rest is not its own, `cargo xtask weights convert --allow-unused` leaves the rest out.",
     };
     job.run(store)
 }

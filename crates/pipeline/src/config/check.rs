@@ -7,7 +7,7 @@ use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
 use dataset::{Dealt, Decoder, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
 use model::build::{self, ModelSpec};
-use model::engine::{Choice, Device, Precision};
+use model::engine::{Choice, Device, Precision, cpu};
 use model::graph::Graph;
 use model::train::{Task, TrainConfig, TrainError};
 use model::weights::{About, InputNormalization, TensorFile};
@@ -314,6 +314,22 @@ pub(super) fn model(
     Ok(graph)
 }
 
+/// A training step fits into memory. A GPU's is asked when it is used, and knows more.
+pub(super) fn memory(
+    keys: &Keys<'_>,
+    graph: &Graph,
+    image: &ImageSettings,
+    (train, device): (&TrainConfig, Device),
+    stages: &[&dyn Stage],
+) -> Result<(), ConfigError> {
+    let trains = stages.iter().any(|s| s.writes().contains(&Artifact::Model));
+    if !trains || device != Device::Cpu {
+        return Ok(());
+    }
+    let batch = (train.batch_size, image.height, image.width);
+    cpu::check_training(graph, batch).map_err(|e| keys.refuse("train.batch_size", e.to_string()))
+}
+
 /// The input normalization that pretrained weights say they were trained with. A network that cannot take any is refused
 /// first: it is what the user has to change, whatever the file holds.
 pub(super) fn trained_with(
@@ -351,6 +367,7 @@ pub(super) fn image(
     keys.within("image.max_megapixels", raw.max_megapixels, 1, 4000)?;
     if let Some(raw::Size(rows, columns)) = raw.crop {
         keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
+        keys.within("image.crop", rows.max(columns), 1, 1 << 16)?;
     }
     let trained_with = trained_with.map(|n| n.channels(raw.channels));
     let InputNormalization { mean, std } = match (&raw.normalization, trained_with) {
@@ -654,6 +671,11 @@ pub(super) fn limit(keys: &Keys<'_>, limit: Option<usize>) -> Result<(), ConfigE
         keys.within("data.limit_per_class", n, 1, usize::MAX)
             .map(drop)
     })
+}
+
+/// Pictures of a grid, all of which are drawn at once.
+pub(super) fn samples(keys: &Keys<'_>, samples: usize) -> Result<usize, ConfigError> {
+    keys.within("report.samples", samples, 0, 400)
 }
 
 /// Keys of another phantom than the one drawn are refused, and so are values out of range.

@@ -13,6 +13,7 @@ mod settings;
 mod tree;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
@@ -207,7 +208,10 @@ fn pipeline_name(file: &Path) -> String {
 }
 
 fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
-    let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
+    const MOST_BYTES: u64 = 1 << 20;
+    let bytes = files::read(file, MOST_BYTES);
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = text.map_err(|source| ConfigError::Read {
         path: file.into(),
         source,
     })?;

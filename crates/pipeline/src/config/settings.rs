@@ -189,9 +189,13 @@ pub(super) fn checked(
     let spec = check::spec(&model, &train, masks, data.index.classes.len());
     let graph = check::model(&keys, &spec, &image)?;
     check::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
+    if !request.dry {
+        check::memory(&keys, &graph, &image, (&train, device.device), &stages)?;
+    }
     let evaluate = check::evaluate(&keys, table(&tree, "evaluate")?)?;
     let segment = check::segment(&keys, table(&tree, "segment")?)?;
     let raw::Report { notes, samples } = table(&tree, "report")?;
+    check::samples(&keys, samples)?;
     let resolved = resolved(&tree, &data, pretrained.as_deref());
     Ok(Settings {
         title: if raw_pipeline.title.is_empty() {

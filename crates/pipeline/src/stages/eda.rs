@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use dataset::{EdaConfig, Split};
+use report::text::escape;
 use report::{
     Align, ClassDistribution, Document, Histogram, HistogramSeries, ImageGrid, SplitCounts, Table,
     Tile, format,
@@ -122,7 +123,7 @@ fn warnings(eda: &dataset::Eda) -> Vec<String> {
     if eda.warnings.is_empty() {
         vec!["Nothing stands out.".into()]
     } else {
-        eda.warnings.iter().map(|w| Document::escape(w)).collect()
+        eda.warnings.iter().map(|w| escape(w)).collect()
     }
 }
 
@@ -205,7 +206,9 @@ fn masks(eda: &dataset::Eda) -> Result<Table> {
     let mut columns = vec![("split".to_owned(), Align::Left)];
     let counts = ["images", "masks", "missing", "bad", "empty"];
     let counts = counts.into_iter().map(str::to_owned);
-    let shares = names.iter().map(|name| format!("mean area of {name}"));
+    let shares = names
+        .iter()
+        .map(|name| format!("mean area of {}", escape(name)));
     columns.extend(counts.chain(shares).map(|name| (name, Align::Right)));
     let mut table = Table::new(columns);
     for m in &eda.masks {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use dataset::phantom::Subject;
 use dataset::{Dealt, Manifest, Split, SplitPolicy};
+use report::text::{code, escape};
 use report::{Align, Document, Table, format};
 
 use super::{Artifact, Stage};
@@ -91,7 +92,7 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
             count(bad.len(), "file"),
             if bad.len() == 1 { "was" } else { "were" }
         ));
-        let line = |b: &dataset::BadImage| format!("`{}`: {}", b.path, Document::escape(&b.reason));
+        let line = |b: &dataset::BadImage| format!("{}: {}", code(&b.path), escape(&b.reason));
         let mut list = Document::fragment();
         list.list(bad.iter().map(line));
         section.details("Files left out", &list);
@@ -105,7 +106,7 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
 fn left_out(manifest: &Manifest, section: &mut Document) {
     let sentences = manifest.left_out_in_words();
     if !sentences.is_empty() {
-        section.list(sentences.iter().map(|sentence| Document::escape(sentence)));
+        section.list(sentences.iter().map(|sentence| escape(sentence)));
     }
 }
 
@@ -121,7 +122,7 @@ fn mask_faults(manifest: &Manifest, section: &mut Document) {
             n => format!("{n} images have"),
         }
     ));
-    let line = |f: &dataset::MaskFault| format!("`{}`: {}", f.image, Document::escape(&f.reason));
+    let line = |f: &dataset::MaskFault| format!("{}: {}", code(&f.image), escape(&f.reason));
     let mut list = Document::fragment();
     list.list(faults.iter().map(line));
     section.details("Images without a good mask", &list);
@@ -146,7 +147,10 @@ fn origin(settings: &Settings, manifest: &Manifest) -> String {
              brightness alone does not tell them apart. Nothing here says anything about patients.",
             p.size
         ),
-        None => format!("{images} from `{}`.", manifest.root().display()),
+        None => format!(
+            "{images} from {}.",
+            code(&manifest.root().display().to_string())
+        ),
     }
 }
 
@@ -155,10 +159,10 @@ fn split_table(data: &Data) -> Result<Table> {
     let columns = ["split"]
         .into_iter()
         .map(str::to_owned)
-        .chain(classes.iter().cloned())
+        .chain(classes.iter().map(|class| escape(class)))
         .chain([
             "images".into(),
-            "share of ".to_owned() + &classes[data.positive],
+            "share of ".to_owned() + &escape(&classes[data.positive]),
         ]);
     let mut table = Table::new(
         columns

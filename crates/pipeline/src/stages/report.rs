@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::{Artifact, Metrics, SegmentationMetrics, Stage};
@@ -35,7 +36,7 @@ impl Stage for Report {
         if context.settings.data.phantom.is_some() {
             report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
         }
-        report.heading(1, &context.settings.title);
+        report.heading(1, &escape(&context.settings.title));
         if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
             summary(&mut report, &metrics);
         }
@@ -70,7 +71,7 @@ fn summary(report: &mut Document, metrics: &Metrics) {
         text += &format!(
             ": {} of those with {} were found (sensitivity), {} of those without were cleared (specificity)",
             rate(binary.sensitivity.as_ref()),
-            binary.positive,
+            escape(&binary.positive),
             rate(binary.specificity.as_ref())
         );
     }
@@ -91,7 +92,9 @@ fn summary(report: &mut Document, metrics: &Metrics) {
 
 fn segmentation(metrics: &SegmentationMetrics) -> String {
     let test = &metrics.test;
-    let found = metrics.classes.get(1..).unwrap_or_default().join(", ");
+    let found = metrics.classes.get(1..).unwrap_or_default();
+    let found: Vec<String> = found.iter().map(|class| escape(class)).collect();
+    let found = found.join(", ");
     let mut text = format!(
         "On {} with masks, the segmentation of {found} overlaps with the truth by a Dice of {}",
         count(test.n, "test image"),

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use crate::Error;
 use crate::error::write;
+use crate::text::{escape, longest_run, visible};
 
 pub use table::{Align, Table};
 
 /// A Markdown document, built block by block; blocks are a blank line apart.
 ///
-/// Text given to it is Markdown (emphasis, code spans and links work); use [`Document::escape`]
-/// for text from outside, such as file names.
+/// Text given to it is Markdown (emphasis, code spans and links work); text from outside, such as names of files and classes,
+/// goes through [`crate::text::escape`] or [`crate::text::code`] first. Control characters are shown wherever they stand.
 ///
 /// ```
 /// use report::{Align, Document, Table};
@@ -71,10 +72,10 @@ impl Document {
         self.push(table.to_string())
     }
 
-    /// A picture with its alternative text and, unless it is empty, a caption below. `path` is
+    /// A picture with its alternative text, which may hold anything, and, unless it is empty, a caption below. `path` is
     /// relative to the document and may hold spaces and brackets.
     pub fn figure(&mut self, path: &str, alt: &str, caption: &str) -> &mut Self {
-        let picture = format!("![{}]({})", escape_brackets(&one_line(alt)), link(path));
+        let picture = format!("![{}]({})", escape(&one_line(alt)), link(path));
         match caption.trim() {
             "" => self.push(picture),
             caption => self.push(format!("{picture}\n\n*{}*", one_line(caption))),
@@ -83,8 +84,7 @@ impl Document {
 
     /// A fenced code block; `language` may be empty. The fence outgrows any in the code.
     pub fn code(&mut self, language: &str, code: &str) -> &mut Self {
-        let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-        let fence = "`".repeat(longest.max(2) + 1);
+        let fence = "`".repeat(longest_run(code).max(2) + 1);
         self.push(format!(
             "{fence}{language}\n{}\n{fence}",
             code.trim_end_matches('\n')
@@ -121,22 +121,6 @@ impl Document {
         self.blocks.is_empty()
     }
 
-    /// Text from outside with all characters that Markdown or HTML would read escaped.
-    pub fn escape(text: &str) -> String {
-        let mut escaped = String::with_capacity(text.len());
-        for c in text.chars() {
-            match c {
-                '<' => escaped.push_str("&lt;"),
-                '>' => escaped.push_str("&gt;"),
-                '&' => escaped.push_str("&amp;"),
-                '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '|' => escaped.extend(['\\', c]),
-                '\n' | '\r' => escaped.push(' '),
-                _ => escaped.push(c),
-            }
-        }
-        escaped
-    }
-
     /// Writes the document, whole or not at all. The folder must exist.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         write(path, self.to_string().as_bytes())
@@ -152,7 +136,7 @@ impl Document {
     }
 
     fn push(&mut self, block: String) -> &mut Self {
-        self.blocks.push(block);
+        self.blocks.push(visible(&block).into_owned());
         self
     }
 }
@@ -167,14 +151,9 @@ impl Display for Document {
     }
 }
 
+/// On one line, with single spaces.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn escape_brackets(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('[', "\\[")
-        .replace(']', "\\]")
 }
 
 fn escape_html(text: &str) -> String {
@@ -190,7 +169,7 @@ fn link(path: &str) -> String {
     for c in path.chars() {
         match c {
             '\\' => target.push('/'),
-            ' ' | '(' | ')' | '<' | '>' | '%' | '#' | '?' | '"' => {
+            ' ' | '(' | ')' | '<' | '>' | '[' | ']' | '%' | '#' | '?' | '"' | '\n' | '\t' => {
                 // Writing into a String cannot fail.
                 let _ = write!(target, "%{:02X}", u32::from(c));
             }

@@ -19,7 +19,7 @@ use kernels::{Buffer, Precision};
 use self::buffers::Buffers;
 use self::pass::{Pass, Saved};
 use self::prepared::Prepared;
-use super::{Engine, EngineError, Images, Value};
+use super::{Engine, EngineError, Images, Value, memory};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Mode, Plan};
 use crate::store::{Group, ParamStore};
@@ -35,6 +35,22 @@ pub struct CpuEngine {
     scratch: Buffer,
     /// Plan and seed of the training forward pass that a backward pass may follow.
     last: Option<(Arc<Plan>, u64)>,
+}
+
+/// Whether a training step of `batch` images fits into this machine's memory.
+///
+/// # Errors
+/// An image size that does not suit the network; [`EngineError::Memory`] with what would fit.
+pub fn check_training(
+    graph: &Graph,
+    (batch, height, width): (usize, usize, usize),
+) -> Result<(), EngineError> {
+    let outputs: Vec<NodeId> = ["logits", "map"]
+        .iter()
+        .filter_map(|name| graph.output(name))
+        .collect();
+    let plan = Plan::new(graph, Mode::Train, batch, height, width, &outputs)?;
+    memory::check(batch, plan.bytes() as u64, memory::of_machine())
 }
 
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
@@ -68,6 +84,7 @@ impl CpuEngine {
         }
         let plan = Plan::new(&self.graph, mode, x.shape.n, x.shape.h, x.shape.w, outputs)?
             .with_precision(self.precision);
+        memory::check(x.shape.n, plan.bytes() as u64, memory::of_machine())?;
         let plan = Arc::new(plan);
         self.plans.insert(key, plan.clone());
         Ok(plan)

@@ -29,7 +29,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Tensors> {
     let place = place(&mut archive, bytes, &format!("{folder}data.pkl"))?;
     let pickle = machine::run(&bytes[place])?;
     let mut storages = Storages::new(bytes);
+    // A pickle may name a storage any number of times; reading it once is enough.
     for storage in &pickle.storages {
+        if storages.has(&storage.key) {
+            continue;
+        }
         let name = format!("{folder}data/{}", storage.key);
         storages.insert(&storage.key, self::place(&mut archive, bytes, &name)?);
     }

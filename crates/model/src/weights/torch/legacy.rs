@@ -1,6 +1,7 @@
 //! The container before PyTorch 1.6: five pickles (a magic number, the protocol, the machine, the object, the keys of
 //! its storages), then each storage as a count of elements and its numbers.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::super::Tensors;
@@ -57,9 +58,15 @@ fn places<'a>(
     object: &Pickle,
     keys: &Pickle,
 ) -> Result<Storages<'a>> {
+    let by_key = object.storages.iter().map(|s| (s.key.as_ref(), s));
+    let by_key: HashMap<&str, &Rc<StorageRef>> = by_key.collect();
     let mut storages = Storages::new(bytes);
     for key in keys.arena.items(&keys.root).unwrap_or_default() {
-        let Some(storage) = named(object, key) else {
+        let named = match key {
+            Value::Text(key) => by_key.get(key.as_ref()),
+            _ => None,
+        };
+        let Some(storage) = named else {
             return damaged("a storage belongs to no tensor");
         };
         let stored = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>);
@@ -78,9 +85,4 @@ fn places<'a>(
         }
     }
     Ok(storages)
-}
-
-fn named<'p>(object: &'p Pickle, key: &Value) -> Option<&'p Rc<StorageRef>> {
-    let Value::Text(key) = key else { return None };
-    object.storages.iter().find(|s| s.key == key.as_ref())
 }

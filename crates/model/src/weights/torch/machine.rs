@@ -22,8 +22,15 @@ pub(super) struct Pickle {
     pub(super) len: usize,
 }
 
-/// Runs the pickle at the start of `bytes`.
+/// Most bytes of a pickle. A network's is a few hundred bytes a tensor; each byte may become a value of fifty.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Arguments that any function on the list looks at.
+const MOST_ARGUMENTS: usize = 4;
+
+/// Runs the pickle at the start of `bytes`. What it builds is bounded by what it is long.
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle> {
+    let bytes = &bytes[..bytes.len().min(MOST_BYTES)];
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
         ..Machine::default()
@@ -46,6 +53,8 @@ struct Machine<'a> {
     memo: HashMap<usize, Value>,
     arena: Arena,
     storages: Vec<Rc<StorageRef>>,
+    /// Entries of dicts that were made of lists: the one thing that copies without an opcode a copy.
+    copied: usize,
 }
 
 impl Machine<'_> {
@@ -159,9 +168,11 @@ impl Machine<'_> {
         let Value::Global(global) = called else {
             return damaged("a pickle calls what is no function");
         };
-        let Some(arguments) = self.arena.items(&arguments).map(<[Value]>::to_vec) else {
+        let Some(arguments) = self.arena.items(&arguments) else {
             return damaged("a pickle calls a function without arguments");
         };
+        // A tuple of a million is called with as cheaply as one of four.
+        let arguments = arguments[..arguments.len().min(MOST_ARGUMENTS)].to_vec();
         let made = self.call(global, &arguments)?;
         self.push(made);
         Ok(())
@@ -188,6 +199,10 @@ impl Machine<'_> {
         };
         let items = self.arena.items(list);
         let entries = items.and_then(|items| items.iter().map(pair).collect::<Option<Vec<_>>>());
+        self.copied += entries.as_ref().map_or(0, Vec::len);
+        if self.copied > self.input.bytes.len() {
+            return damaged("a pickle copies a list again and again");
+        }
         match entries {
             Some(entries) => Ok(self.arena.dict(entries)),
             None => damaged("an ordered dict is made of what are no pairs"),

@@ -1,68 +1,226 @@
-//! Where in the object the tensors are: training scripts wrap a state dict in many ways.
+//! Where in the object the state dict is: training scripts wrap it in many ways, and keep other tensors beside it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::rc::Rc;
 
 use super::super::{TensorEntry, Tensors};
 use super::machine::Pickle;
 use super::storage::Storages;
 use super::value::{TensorRef, Value};
-use super::{Problem, Result};
+use super::{Problem, Result, damaged};
 
 /// Keys under which checkpoints keep a model's state dict, the one to be preferred first.
-const WRAPPERS: [&str; 6] = [
+const WRAPPERS: [&str; 7] = [
     "state_dict_ema",
     "model_ema",
     "state_dict",
     "model_state_dict",
     "model",
+    "network",
     "net",
 ];
 
+/// Dictionaries in dictionaries that are looked into.
+const DEPTH: usize = 4;
+
+/// Bytes of a tensor's name.
+const LONGEST_NAME: usize = 1024;
+
+/// Of keys and dictionaries, how many an error names.
+const SHOWN: usize = 8;
+
+/// How much more numbers the largest dictionary of tensors must have than all others together to be the one that is meant,
+/// where no key says so.
+const CLEARLY: usize = 10;
+
+/// Bytes of tensors a byte of the file, beyond which a small file would ask for any amount of memory: views may overlap, and
+/// one tensor of many names is copied once.
+const VIEWS: usize = 2;
+
 /// The tensors of the state dict, copied out of their storages.
 pub(super) fn tensors(pickle: &Pickle, storages: &Storages<'_>) -> Result<Tensors> {
-    let (found, wrapper) = find(pickle, &pickle.root, 2).ok_or_else(|| {
-        Problem::Unsupported(
-            "it holds no state dict: save model.state_dict() instead of the model".into(),
-        )
-    })?;
-    let mut tensors = Tensors::default();
-    tensors
-        .unwrapped
-        .extend(wrapper.iter().map(|w| w.to_string()));
-    for (name, tensor) in found {
-        let bytes = tensor.gather(storages.get(&tensor.storage)?)?;
-        let start = tensors.bytes.len();
-        tensors.bytes.extend(bytes);
-        tensors.entries.push(TensorEntry {
-            name: name.into(),
+    let found = choose(pickle)?;
+    let mut copies = Copies {
+        most: storages.len().saturating_mul(VIEWS),
+        storages,
+        bytes: vec![],
+        places: BTreeMap::new(),
+    };
+    let entry = |(name, tensor): (&&str, &&TensorRef)| {
+        Ok(TensorEntry {
+            name: (*name).into(),
             shape: tensor.shape.clone(),
             dtype: tensor.storage.dtype,
-            range: start..tensors.bytes.len(),
-        });
-    }
-    Ok(tensors)
-}
-
-type Found<'p> = (Vec<(&'p str, &'p TensorRef)>, Vec<&'static str>);
-
-/// The named tensors of a dict, or of a dict under one of the wrappers' keys.
-fn find<'p>(pickle: &'p Pickle, value: &Value, depth: usize) -> Option<Found<'p>> {
-    let entries = pickle.arena.entries(value)?;
-    let named: Vec<_> = entries.iter().filter_map(named_tensor).collect();
-    if !named.is_empty() {
-        return Some((named, vec![]));
-    }
-    let inner = |key: &'static str| {
-        let is_key = |k: &Value| matches!(k, Value::Text(text) if text.as_ref() == key);
-        let (_, value) = entries.iter().find(|(k, _)| is_key(k))?;
-        let (found, mut wrappers) = find(pickle, value, depth - 1)?;
-        wrappers.insert(0, key);
-        Some((found, wrappers))
+            range: copies.place(tensor)?,
+        })
     };
-    WRAPPERS.into_iter().filter(|_| depth > 0).find_map(inner)
+    let entries = found.tensors.iter().map(entry).collect::<Result<_>>()?;
+    Ok(Tensors {
+        entries,
+        bytes: copies.bytes,
+        unwrapped: found.path.iter().map(|key| (*key).to_owned()).collect(),
+        ..Tensors::default()
+    })
 }
 
-fn named_tensor(entry: &(Value, Value)) -> Option<(&str, &TensorRef)> {
-    match entry {
-        (Value::Text(name), Value::Tensor(tensor)) => Some((name, tensor)),
+/// Tensors out of their storages; those of many names once.
+struct Copies<'a, 's> {
+    storages: &'a Storages<'s>,
+    bytes: Vec<u8>,
+    /// By storage, offset, shape and strides.
+    places: BTreeMap<(Rc<str>, usize, Vec<usize>, Vec<usize>), Range<usize>>,
+    most: usize,
+}
+
+impl Copies<'_, '_> {
+    fn place(&mut self, tensor: &TensorRef) -> Result<Range<usize>> {
+        let TensorRef {
+            storage,
+            offset,
+            shape,
+            strides,
+        } = tensor;
+        let key = (storage.key.clone(), *offset, shape.clone(), strides.clone());
+        if let Some(place) = self.places.get(&key) {
+            return Ok(place.clone());
+        }
+        let copy = tensor.gather(self.storages.get(storage)?)?;
+        let place = self.bytes.len()..self.bytes.len() + copy.len();
+        if place.end > self.most {
+            return damaged("its tensors together are larger than the file");
+        }
+        self.bytes.extend(copy);
+        self.places.insert(key, place.clone());
+        Ok(place)
+    }
+}
+
+/// A dictionary that has tensors.
+struct Candidate<'p> {
+    /// Keys that lead to it.
+    path: Vec<&'p str>,
+    /// By name; of entries of one name the last, as in Python.
+    tensors: BTreeMap<&'p str, &'p TensorRef>,
+    /// Entries that are no tensors.
+    others: usize,
+}
+
+impl Candidate<'_> {
+    fn numbers(&self) -> usize {
+        let elements = |t: &TensorRef| {
+            t.shape
+                .iter()
+                .fold(1, |n: usize, len| n.saturating_mul(*len))
+        };
+        let sizes = self.tensors.values().map(|tensor| elements(tensor));
+        sizes.fold(0, usize::saturating_add)
+    }
+
+    /// A state dict is tensors and little else; losses and means beside one are not its tensors.
+    fn is_state_dict(&self) -> bool {
+        self.tensors.len() > self.others
+    }
+
+    /// How much the keys say that this is it; the less, the more. `None` if they say nothing.
+    fn rank(&self) -> Option<Vec<usize>> {
+        let rank = |key: &&str| WRAPPERS.iter().position(|w| w == key);
+        self.path.iter().map(rank).collect()
+    }
+
+    fn named(&self) -> String {
+        let n = self.tensors.len();
+        match self.path.is_empty() {
+            true => format!("the outermost ({n} tensors)"),
+            false => format!("`{}` ({n} tensors)", self.path.join(".")),
+        }
+    }
+}
+
+/// The state dict: the one at a key that says so, else the one with by far the most numbers.
+fn choose(pickle: &Pickle) -> Result<Candidate<'_>> {
+    let mut all = candidates(pickle);
+    if all.iter().any(Candidate::is_state_dict) {
+        all.retain(Candidate::is_state_dict);
+    }
+    let said = all
+        .iter()
+        .enumerate()
+        .filter_map(|(i, c)| Some((c.rank()?, i)));
+    if let Some((_, i)) = said.min() {
+        return Ok(all.swap_remove(i));
+    }
+    all.sort_by_key(|c| std::cmp::Reverse(c.numbers()));
+    let rest = all.iter().skip(1).map(Candidate::numbers);
+    let rest = rest.fold(0, usize::saturating_add);
+    match all.first() {
+        None => Err(Problem::Unsupported(nothing(pickle))),
+        Some(first) if first.numbers() >= rest.saturating_mul(CLEARLY) => Ok(all.swap_remove(0)),
+        Some(_) => {
+            let named: Vec<String> = all.iter().take(SHOWN).map(Candidate::named).collect();
+            Err(Problem::Unsupported(format!(
+                "it holds several dictionaries of tensors, {}, and no key says which is the network: load it in PyTorch \
+                 and save the one that you want, torch.save(checkpoint[KEY], …)",
+                named.join(", ")
+            )))
+        }
+    }
+}
+
+/// All dictionaries with tensors that text keys lead to. A dictionary may hold itself; each is looked at once.
+fn candidates(pickle: &Pickle) -> Vec<Candidate<'_>> {
+    let (mut found, mut seen) = (vec![], HashSet::new());
+    let mut open = vec![(vec![], &pickle.root)];
+    while let Some((path, value)) = open.pop() {
+        let (Value::Dict(id), Some(entries)) = (value, pickle.arena.entries(value)) else {
+            continue;
+        };
+        if !seen.insert(*id) {
+            continue;
+        }
+        let (mut tensors, mut others) = (BTreeMap::new(), 0);
+        for (key, value) in entries {
+            match (key, value) {
+                (Value::Text(name), Value::Tensor(tensor)) if name.len() <= LONGEST_NAME => {
+                    tensors.insert(name.as_ref(), tensor.as_ref());
+                    continue;
+                }
+                (Value::Text(name), Value::Dict(_)) if path.len() < DEPTH => {
+                    open.push(([path.as_slice(), &[name.as_ref()]].concat(), value));
+                }
+                _ => {}
+            }
+            others += 1;
+        }
+        if !tensors.is_empty() {
+            found.push(Candidate {
+                path,
+                tensors,
+                others,
+            });
+        }
+    }
+    found
+}
+
+fn nothing(pickle: &Pickle) -> String {
+    let advice = "save model.state_dict()";
+    let Some(entries) = pickle.arena.entries(&pickle.root) else {
+        return format!("it holds no dictionary of named tensors: {advice}");
+    };
+    let text = |(key, _): &(Value, Value)| match key {
+        Value::Text(key) => Some(format!("`{key}`")),
         _ => None,
+    };
+    let mut keys: Vec<String> = entries.iter().filter_map(text).take(SHOWN + 1).collect();
+    if keys.len() > SHOWN {
+        keys[SHOWN] = "…".into();
+    }
+    match keys.is_empty() {
+        true => format!("its dictionary is empty: {advice}"),
+        false => format!(
+            "there are no named tensors in it (it has the keys {}): {advice}",
+            keys.join(", ")
+        ),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn persistent(id: &[Value]) -> Result<StorageRef> {
         return damaged("a storage is a view of another, as PyTorch wrote them before 0.4");
     }
     Ok(StorageRef {
-        key: key.to_string(),
+        key: key.clone(),
         dtype: *dtype,
         len,
     })
@@ -55,13 +55,23 @@ impl<'a> Storages<'a> {
         }
     }
 
+    /// Bytes of the whole file.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it is known where a storage lies.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
     pub(super) fn insert(&mut self, key: &str, place: Range<usize>) {
         self.places.insert(key.into(), place);
     }
 
     /// A storage's bytes, as many as the pickle says that it has.
     pub(super) fn get(&self, storage: &StorageRef) -> Result<&'a [u8]> {
-        let place = self.places.get(&storage.key).cloned();
+        let place = self.places.get(&*storage.key).cloned();
         let Some(bytes) = place.and_then(|place| self.bytes.get(place)) else {
             return damaged(format!("storage {} is missing", storage.key));
         };

@@ -29,7 +29,7 @@ pub(super) enum Value {
 /// A storage by name: its data lie elsewhere in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StorageRef {
-    pub(super) key: String,
+    pub(super) key: Rc<str>,
     pub(super) dtype: Dtype,
     /// Elements.
     pub(super) len: usize,
@@ -90,9 +90,10 @@ impl Arena {
         }
     }
 
-    /// A sequence of counts: shape, strides.
+    /// A sequence of counts: shape, strides. PyTorch's tensors have at most 64 axes.
     pub(super) fn counts(&self, value: &Value) -> Option<Vec<usize>> {
-        self.items(value)?.iter().map(count).collect()
+        let items = self.items(value).filter(|items| items.len() <= 64)?;
+        items.iter().map(count).collect()
     }
 }
 

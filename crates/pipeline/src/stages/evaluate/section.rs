@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use metrics::{Evaluation, Interval, ScoreIntervals, Unbounded};
+use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::figures;
@@ -152,7 +153,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     let (Some(chosen), Some(binary)) = (metrics.threshold, &metrics.test.binary) else {
         return Ok(());
     };
-    let positive = &binary.positive;
+    let positive = escape(&binary.positive);
     section.heading(3, "At the threshold");
     section.paragraph(&format!(
         "{} An image counts as {positive} from a probability of {} on{}.",
@@ -243,7 +244,7 @@ fn classification_report(evaluation: &Evaluation) -> Result<Table> {
             support,
         } = scores;
         let [precision, recall, f1] = [precision, recall, f1].map(|s| or_dash(s.as_ref(), number));
-        table.row([name.clone(), precision, recall, f1, support.to_string()])?;
+        table.row([escape(name), precision, recall, f1, support.to_string()])?;
     }
     Ok(table)
 }
@@ -288,7 +289,7 @@ fn fitted(metrics: &Metrics) -> String {
     };
     let biases = metrics.classes.iter().zip(&c.bias);
     let biases: Vec<String> = biases
-        .map(|(class, bias)| format!("{bias:+.3} ({class})"))
+        .map(|(class, bias)| format!("{bias:+.3} ({})", escape(class)))
         .collect();
     format!(
         "a temperature of {} ({sureness}), biases of {}",
@@ -359,7 +360,7 @@ fn limits(section: &mut Document, context: &Context<'_>, data: &Data, metrics: &
             / counts.iter().sum::<usize>().max(1) as f64
     };
     let [train, _, test] = &metrics.counts;
-    let positive = &metrics.classes[metrics.positive];
+    let positive = escape(&metrics.classes[metrics.positive]);
     let mut points = vec![format!(
         "The share of {positive} is {} in training and {} in the test. Thresholds, probabilities and predictive values carry \
          such a share in them and must be chosen anew where it differs.",

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use metrics::{ClassSegmentation, SegmentationEvaluation, Spread, SurfaceDistance};
+use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::super::index::csv;
@@ -104,7 +105,10 @@ fn comparison(metrics: &SegmentationMetrics) -> Result<Table> {
     if let Some(otsu) = &metrics.baselines.otsu {
         let side = if otsu.bright { "bright" } else { "dark" };
         row(
-            format!("Otsu's threshold ({side} is {})", metrics.classes[1]),
+            format!(
+                "Otsu's threshold ({side} is {})",
+                escape(&metrics.classes[1])
+            ),
             &otsu.test,
         )?;
     }
@@ -138,7 +142,7 @@ fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
 fn cells(class: &ClassSegmentation) -> [String; 10] {
     let spread = |spread: Option<Spread>| or_dash(spread, |spread| spread.to_string());
     [
-        class.name.clone(),
+        escape(&class.name),
         class.n.to_string(),
         or_dash(class.mean_dice.as_ref(), number),
         or_dash(class.mean_iou.as_ref(), number),

@@ -1,6 +1,7 @@
 //! Overlays and areas in words.
 
 use anyhow::Result;
+use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::cases::Drawn;
@@ -33,7 +34,7 @@ pub(super) fn write(
         section.list(verdicts(statistics));
     }
     for Drawn { group, figure } in drawn {
-        section.heading(3, &group.title);
+        section.heading(3, &escape(&group.title));
         section.paragraph(&format!(
             "{} of {}, {}.",
             group.cases.len(),
@@ -52,7 +53,8 @@ fn meaning(context: &Context<'_>, statistics: &SegmentStatistics) -> String {
         class, certainty, ..
     } = statistics;
     let green = format!(
-        "Green is every pixel whose share of the scores (softmax) gives {class} at least {certainty}."
+        "Green is every pixel whose share of the scores (softmax) gives {} at least {certainty}.",
+        escape(class)
     );
     let answer = match context.settings.model.head.as_str() {
         "article" => {
@@ -90,7 +92,7 @@ fn areas(statistics: &SegmentStatistics) -> Result<Table> {
             format::share(c.with_green as u64, c.n as u64)
         );
         table.row([
-            c.class.clone(),
+            escape(&c.class),
             c.n.to_string(),
             with,
             format::percent(c.mean_share, 1),
@@ -113,8 +115,8 @@ fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
         for r in c.regions.iter().filter(|r| r.n > 0) {
             let cell = |value| or_dash(value, |v| format::percent(v, 1));
             table.row([
-                c.class.clone(),
-                r.region.clone(),
+                escape(&c.class),
+                escape(&r.region),
                 r.n.to_string(),
                 or_dash(r.green_inside.as_ref(), percent),
                 cell(r.area),
@@ -147,7 +149,7 @@ fn verdict(region: &RegionArea) -> Option<String> {
     } else {
         "the map says whether there is a finding, and hardly where"
     };
-    let (name, times) = (&region.region, format::fixed(times, 1));
+    let (name, times) = (escape(&region.region), format::fixed(times, 1));
     Some(format!(
         "Green lies in the masks of *{name}* {times} times as often as by chance: {meaning}."
     ))

@@ -6,6 +6,7 @@ use anyhow::Result;
 use model::network::Network;
 use model::train::{EpochRecord, Outcome, Stopped, Task};
 use model::weights::LoadReport;
+use report::text::code;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
 
 use crate::config::Settings;
@@ -54,13 +55,10 @@ fn network_table(
     let cost = graph.cost(h, w)?;
     let start = match (loaded, &settings.pretrained) {
         (Some(report), Some(path)) => {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             format!(
-                "encoder from `{name}` ({} tensors), the rest random",
+                "encoder from {} ({} tensors), the rest random",
+                code(&name),
                 report.applied.len()
             )
         }
