@@ -42,6 +42,7 @@ mod left_out;
 mod loader;
 mod manifest;
 mod mask;
+mod notes;
 mod patient;
 pub mod phantom;
 mod placement;

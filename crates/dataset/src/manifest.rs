@@ -7,9 +7,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::index::hex;
-use crate::left_out::{self, LeftOut};
+use crate::left_out::LeftOut;
 use crate::mask::{Mask, MaskCoding, MaskConfig, UNKNOWN};
-use crate::{DatasetError, Decoder, PatientFolders, Split, Splits};
+use crate::{DatasetError, Decoder, PatientFolders, Split, Splits, notes};
 
 /// One usable image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -227,9 +227,10 @@ impl Manifest {
         &self.parts.left_out
     }
 
-    /// The same in plain sentences, one a reason.
-    pub fn left_out_in_words(&self) -> Vec<String> {
-        left_out::sentences(self.left_out(), self.rows().len() + self.bad_images().len())
+    /// What the data folder has besides good images, in plain sentences: files left out by reason,
+    /// folders that may be patients, turned images, masks of no image.
+    pub fn notes(&self) -> Vec<String> {
+        notes::of(self)
     }
 
     /// Mask files that belong to no image, relative to the masks' folder.

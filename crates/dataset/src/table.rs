@@ -25,47 +25,90 @@ fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
     if with_masks && !table.has_masks {
         return Err("there is no mask column; name it by csv.mask".to_owned());
     }
-    let mut scan = Scan {
-        classes: classes(config, &table)?,
-        ..Scan::default()
+    let classes = classes(config, &table)?;
+    let mut reading = Reading {
+        config,
+        paths: Paths::new(&config.root),
+        labels: table.has_classes.then(|| classes.clone()),
+        scan: Scan {
+            classes,
+            ..Scan::default()
+        },
+        lines: BTreeMap::new(),
+        groups: BTreeSet::new(),
     };
-    let named = table.has_classes.then(|| scan.classes.clone());
-    let paths = Paths::new(&config.root);
-    let mut lines = BTreeMap::new();
-    // Every class in every split that the table names must keep an image.
-    let mut groups = BTreeSet::new();
     for row in &table.rows {
-        let at = |reason: String| format!("line {}: {reason}", row.line);
-        let text = row.path.clone();
-        let text = text.ok_or_else(|| at("the path is empty".to_owned()))?;
-        let found = paths.find(&text);
-        let path = found.as_ref().unwrap_or(&text).clone();
-        let candidate = row.candidate(path, config, &paths, named.as_deref());
-        let candidate = candidate.map_err(at)?;
-        groups.insert((candidate.class, candidate.split));
-        match found {
-            Ok(path) => match lines.insert(path, row.line) {
-                None => scan.candidates.push(candidate),
-                Some(first) => {
-                    let path = candidate.path;
-                    return Err(at(format!("{path} stands twice, first in line {first}")));
-                }
-            },
-            Err(Missing::Refused(reason)) => return Err(at(reason)),
-            Err(Missing::Absent(reason)) => scan.unreadable.push(BadImage {
-                path: text,
-                reason: at(reason),
-            }),
-        }
+        let added = reading.add(row);
+        added.map_err(|reason| format!("line {}: {reason}", row.line))?;
     }
-    refuse_absent(&scan, config)?;
     let folder = |(class, split)| ClassFolder {
         split,
         class,
         folder: layout.file.clone(),
     };
-    scan.folders = groups.into_iter().map(folder).collect();
+    let mut scan = reading.scan;
+    refuse_absent(&scan, config)?;
+    scan.folders = reading.groups.into_iter().map(folder).collect();
     Ok(scan)
+}
+
+/// Rows on their way to candidates.
+struct Reading<'c> {
+    config: &'c IndexConfig,
+    paths: Paths<'c>,
+    /// The classes, where the table has a column of them.
+    labels: Option<Vec<String>>,
+    scan: Scan,
+    /// The line that each path stands in.
+    lines: BTreeMap<String, u64>,
+    /// Every class in every split that the table names must keep an image.
+    groups: BTreeSet<(usize, Option<Split>)>,
+}
+
+impl Reading<'_> {
+    /// The error is the reason in words.
+    fn add(&mut self, row: &Row) -> Result<(), String> {
+        let text = row.path.as_ref().ok_or("the path is empty")?;
+        let found = self.paths.find(text);
+        let path = found.as_ref().unwrap_or(text).clone();
+        let candidate = self.candidate(row, path)?;
+        self.groups.insert((candidate.class, candidate.split));
+        match found {
+            Ok(path) => match self.lines.insert(path, row.line) {
+                None => self.scan.candidates.push(candidate),
+                Some(first) => {
+                    let path = candidate.path;
+                    return Err(format!("{path} stands twice, first in line {first}"));
+                }
+            },
+            Err(Missing::Refused(reason)) => return Err(reason),
+            Err(Missing::Absent(reason)) => self.scan.unreadable.push(BadImage {
+                path: text.clone(),
+                reason: format!("line {}: {reason}", row.line),
+            }),
+        }
+        Ok(())
+    }
+
+    fn candidate(&self, row: &Row, path: String) -> Result<Candidate, String> {
+        let root = &self.config.root;
+        let mask = row.mask.as_deref().map(|mask| self.paths.inside(mask));
+        let mask = mask.transpose()?;
+        let there = mask.iter().filter(|mask| root.join(mask).is_file());
+        Ok(Candidate {
+            split: row.split.as_deref().map(split).transpose()?,
+            class: match &self.labels {
+                Some(classes) => label(row.class.as_deref(), classes)?,
+                None => 0,
+            },
+            file: root.join(&path),
+            path,
+            masks: there.cloned().collect(),
+            expected_mask: mask,
+            patient: row.patient.clone(),
+            ..Candidate::default()
+        })
+    }
 }
 
 /// Where no row leads to a file, it is the table that is wrong and not the rows.
@@ -196,36 +239,6 @@ fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {
     let names: Vec<&str> = header.iter().collect();
     let names = names.join(", ");
     format!("no column {name:?}; there are {names}: name the right one by csv.{key}")
-}
-
-impl Row {
-    fn candidate(
-        &self,
-        path: String,
-        config: &IndexConfig,
-        paths: &Paths<'_>,
-        classes: Option<&[String]>,
-    ) -> Result<Candidate, String> {
-        let mask = self.mask.as_deref().map(|mask| paths.inside(mask));
-        let mask = mask.transpose()?;
-        Ok(Candidate {
-            split: self.split.as_deref().map(split).transpose()?,
-            class: match classes {
-                Some(classes) => label(self.class.as_deref(), classes)?,
-                None => 0,
-            },
-            file: config.root.join(&path),
-            path,
-            masks: mask
-                .iter()
-                .filter(|m| config.root.join(m).is_file())
-                .cloned()
-                .collect(),
-            expected_mask: mask,
-            patient: self.patient.clone(),
-            ..Candidate::default()
-        })
-    }
 }
 
 fn classes(config: &IndexConfig, table: &Table) -> Result<Vec<String>, String> {

@@ -327,7 +327,7 @@ fn files_that_are_not_read_are_counted_by_extension() {
     }
     std::fs::write(dir.path().join("B/x.dcm"), b"DICM").unwrap();
     let manifest = index(&config).unwrap();
-    let words = manifest.left_out_in_words().join(" ");
+    let words = manifest.notes().join(" ");
     assert!(
         words.contains("21 of 45 files are not read") && words.contains("20 .tif, 1 .dcm"),
         "{words}"

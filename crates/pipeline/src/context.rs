@@ -149,10 +149,10 @@ impl<'a> Context<'a> {
         let bad_masks = manifest.mask_faults().iter().filter(|fault| !fault.missing);
         let bad_masks = bad_masks.map(|f| format!("mask {}: {}", f.file.display(), f.reason));
         self.warn_of(bad_masks.collect(), "bad masks");
-        let sentences = manifest.left_out_in_words();
-        sentences
+        let notes = manifest.notes();
+        notes
             .iter()
-            .for_each(|sentence| self.progress.say(format!("  {sentence}")));
+            .for_each(|note| self.progress.say(format!("  {note}")));
     }
 
     /// The first of the warnings; the report has all of them.

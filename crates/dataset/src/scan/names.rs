@@ -68,7 +68,14 @@ pub(crate) fn is_run_folder(folder: &Path) -> bool {
 /// The suffix by which a file without its extension is a mask of another that is there: `_mask` of
 /// `x_mask` and `x_mask_1` where `x` is an image.
 pub(crate) fn mask_suffix<'s>(stem: &'s str, images: &HashSet<&str>) -> Option<&'s str> {
-    let suffixes = ["mask", "segmentation", "seg", "gt", "groundtruth"];
+    let suffixes = [
+        "mask",
+        "segmentation",
+        "seg",
+        "gt",
+        "groundtruth",
+        "superpixels",
+    ];
     let unnumbered = without_number(stem).unwrap_or(stem);
     let of = |stem: &'s str| {
         let at = stem.rfind(['_', '-', '.', ' '])?;

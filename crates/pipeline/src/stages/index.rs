@@ -97,16 +97,17 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
         list.list(bad.iter().map(line));
         section.details("Files left out", &list);
     }
-    left_out(&data.manifest, &mut section);
+    notes(settings, &data.manifest, &mut section);
     mask_faults(&data.manifest, &mut section);
     Ok(section)
 }
 
-/// What lies in the data folder and is no sample.
-fn left_out(manifest: &Manifest, section: &mut Document) {
-    let sentences = manifest.left_out_in_words();
-    if !sentences.is_empty() {
-        section.list(sentences.iter().map(|sentence| escape(sentence)));
+/// What the data folder has besides good images; where there is an analysis of the data, it stands there.
+fn notes(settings: &Settings, manifest: &Manifest, section: &mut Document) {
+    let analysed = |stage: &&dyn Stage| stage.writes().contains(&Artifact::Eda);
+    let notes = manifest.notes();
+    if !notes.is_empty() && !settings.stages.iter().any(analysed) {
+        section.list(notes.iter().map(|note| escape(note)));
     }
 }
 
