@@ -69,7 +69,7 @@ fn phantom_run(root: &Path) -> Result<()> {
     step(root, &line, &[])
 }
 
-fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     eprintln!("$ cargo {}", arguments.join(" "));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let status = command
