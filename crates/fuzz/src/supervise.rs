@@ -31,7 +31,7 @@ pub struct Row {
     pub refused: u64,
     /// Accepted.
     pub accepted: u64,
-    /// Panics, and processes that died or had to be ended, by kind.
+    /// Panics that reached the caller.
     pub panics: u64,
     /// Ended by a signal.
     pub deaths: u64,
@@ -98,6 +98,8 @@ pub struct Plan<'p> {
     pub what: What,
     /// Where failing inputs are kept.
     pub failures: &'p Path,
+    /// Longest time that an input may take: [`HANG`] but in tests of this.
+    pub hang: Duration,
 }
 
 /// Tries a target's cases. `stop` is asked often, and ends it with what there is.
@@ -116,7 +118,7 @@ pub fn run(target: &dyn Target, plan: &Plan<'_>, stop: &dyn Fn() -> bool) -> Res
             home: home.path().into(),
             failures: plan.failures.into(),
         };
-        let ended = Worker::start(plan.worker, &job)?.watch(stop)?;
+        let ended = Worker::start(plan.worker, &job)?.watch(plan.hang, stop)?;
         row.count(&ended.status);
         ended
             .failures
@@ -222,7 +224,7 @@ impl Worker {
         })
     }
 
-    fn watch(mut self, stop: &dyn Fn() -> bool) -> Result<Ended> {
+    fn watch(mut self, hang: Duration, stop: &dyn Fn() -> bool) -> Result<Ended> {
         let (mut case, mut since) = (Status::STARTING, Instant::now());
         let died = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -235,7 +237,7 @@ impl Worker {
             let limit = if case == Status::STARTING {
                 START
             } else {
-                HANG
+                hang
             };
             if since.elapsed() > limit {
                 self.end()?;
@@ -272,7 +274,13 @@ impl Worker {
     /// What a worker died of; `None` where it ended well.
     fn cause(&self, status: ExitStatus) -> Result<Option<(Kind, String)>> {
         let said = fs::read_to_string(&self.said).unwrap_or_default();
-        let last = said.lines().last().unwrap_or_default();
+        const TELLING: [&str; 3] = ["memory allocation of", "overflowed its stack", "error:"];
+        let telling = |line: &&str| TELLING.iter().any(|word| line.contains(word));
+        let last = said
+            .lines()
+            .find(telling)
+            .or(said.lines().last())
+            .unwrap_or_default();
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(None),
             (Some(code), _) => bail!("a worker ended with {code}: {last}"),

@@ -237,7 +237,8 @@ impl Worker<'_> {
             target: self.job.target.clone(),
             case: number,
             kind,
-            message,
+            // Another folder every time.
+            message: message.replace(&*self.job.home.to_string_lossy(), "…"),
             kept: None,
         };
         let failure = keep(failure, &input(&self.job.home), &self.job.failures)?;

@@ -5,10 +5,58 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fuzz::supervise::{Plan, Row, run};
-use fuzz::worker::What;
+use fuzz::Kind;
+use fuzz::supervise::{HANG, Plan, Row, run};
+use fuzz::worker::{What, kept as kept_input};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_fuzz");
+
+/// Each way to fail is counted as what it is, and kept where it can be tried again; the rest goes on behind it.
+#[test]
+fn failures_are_seen_counted_and_kept() {
+    let target = fuzz::find("ill").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        worker: Path::new(WORKER),
+        what: What::Cases {
+            first: 0,
+            count: 24,
+            time: Duration::from_secs(60),
+        },
+        failures: folder.path(),
+        hang: Duration::from_millis(300),
+    };
+    let row = run(target, &plan, &|| false).unwrap();
+    let failed = [row.panics, row.deaths, row.memory, row.hangs, row.wrong];
+    assert!(failed.iter().all(|n| *n > 0), "{row:?}");
+    assert_eq!(row.tries, 24, "{row:?}");
+    assert_eq!(
+        row.tries,
+        row.refused + row.accepted + row.failures.len() as u64,
+        "{row:?}"
+    );
+    assert_eq!(
+        row.failures.len() as u64,
+        failed.iter().sum::<u64>(),
+        "{row:?}"
+    );
+    let overflow = row
+        .failures
+        .iter()
+        .find(|f| f.message.contains("overflowed its stack"));
+    assert_eq!(overflow.unwrap().kind, Kind::Death);
+    for failure in &row.failures {
+        let Some(kept) = &failure.kept else { continue };
+        let (of, input) = kept_input(kept).unwrap();
+        assert_eq!(of.name(), "ill");
+        let again = Plan {
+            what: What::Folder(input),
+            ..plan.clone()
+        };
+        let again = run(target, &again, &|| false).unwrap();
+        assert_eq!(again.failures[0].kind, failure.kind, "{failure:?}");
+    }
+}
 
 fn short(name: &str) {
     let target = fuzz::find(name).unwrap();
@@ -22,6 +70,7 @@ fn short(name: &str) {
         worker: Path::new(WORKER),
         what,
         failures: failures.path(),
+        hang: HANG,
     };
     let row: Row = run(target, &plan, &|| false).unwrap();
     let failures: Vec<_> = row

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use fuzz::supervise::{self, Plan};
+use fuzz::supervise::{self, HANG, Plan};
 use fuzz::worker::{self, What};
 use fuzz::{Failure, Target};
 
@@ -20,6 +20,9 @@ const ROUNDS: u32 = 5;
 const SHORTEST: Duration = Duration::from_secs(2);
 
 pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
+    let Some(worker) = &torture.worker else {
+        return Ok(());
+    };
     let targets: Vec<_> = fuzz::targets()
         .iter()
         .filter(|target| torture.asked(target.name()))
@@ -34,22 +37,39 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
             if left.is_zero() || torture.stopped() {
                 break;
             }
-            *next += slice_of(torture, **target, *next, slice.min(left))?;
+            let cases = Slice {
+                first: *next,
+                time: slice.min(left),
+            };
+            *next += try_slice(torture, worker, **target, cases)?;
         }
     }
     Ok(())
 }
 
-/// Tries a target for a while; gives the number of tries.
-fn slice_of(torture: &Torture<'_>, target: &dyn Target, first: u64, time: Duration) -> Result<u64> {
+/// Cases of a target for a while.
+struct Slice {
+    /// Number of the first.
+    first: u64,
+    time: Duration,
+}
+
+/// Tries them; gives their number.
+fn try_slice(
+    torture: &Torture<'_>,
+    worker: &Path,
+    target: &dyn Target,
+    Slice { first, time }: Slice,
+) -> Result<u64> {
     let plan = Plan {
-        worker: &torture.worker,
+        worker,
         what: What::Cases {
             first,
             count: 1 << 31,
             time,
         },
         failures: &torture.failures,
+        hang: HANG,
     };
     let tick = || {
         torture.tick();
@@ -112,6 +132,7 @@ pub(super) fn replay(program: &Path, path: &Path, target: Option<&str>) -> Resul
         worker: program,
         what,
         failures: failures.path(),
+        hang: HANG,
     };
     let row = supervise::run(target, &plan, &|| false)?;
     let text = match (row.failures.first(), row.accepted) {

@@ -13,8 +13,8 @@ mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,8 +28,8 @@ use table::Table;
 struct Torture<'t> {
     args: &'t TortureArgs,
     interrupt: &'t Interrupt,
-    /// The worker of the crate `fuzz`.
-    worker: PathBuf,
+    /// The program of the crate `fuzz`; none where no inputs are asked for.
+    worker: Option<PathBuf>,
     /// Where failing inputs and the folders of failed runs are kept.
     failures: PathBuf,
     seed: u64,
@@ -37,15 +37,18 @@ struct Torture<'t> {
     table: Mutex<Table>,
     progress: Job,
     start: Instant,
+    /// A lane has ended with an error: the other need not go on.
+    broken: AtomicBool,
 }
 
 /// Everything that was asked for, or one input again; the exit code is 1 if anything went wrong.
 pub(crate) fn run(root: &Path, args: &TortureArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    let worker = build_worker(root)?;
     if let Some(path) = &args.replay {
-        return inputs::replay(&worker, path, args.target.as_deref());
+        return inputs::replay(&build_worker(root)?, path, args.target.as_deref());
     }
     check_names(&args.only)?;
+    let inputs = args.only.is_empty() || args.only.iter().any(|name| fuzz::find(name).is_some());
+    let worker = inputs.then(|| build_worker(root)).transpose()?;
     let start = Instant::now();
     let time = Duration::from_secs_f64(60.0 * args.minutes);
     let torture = Torture {
@@ -61,6 +64,7 @@ pub(crate) fn run(root: &Path, args: &TortureArgs, interrupt: &Interrupt) -> Res
         table: Mutex::default(),
         progress: Progress::Shown.job("torture", "seconds", time.as_secs()),
         start,
+        broken: AtomicBool::new(false),
     };
     torture.lanes()?;
     let table = torture
@@ -78,7 +82,16 @@ pub(crate) fn run(root: &Path, args: &TortureArgs, interrupt: &Interrupt) -> Res
 
 /// The crate's program is none of this one's dependencies, whose library alone cargo would build.
 fn build_worker(root: &Path) -> Result<PathBuf> {
-    crate::test::step(root, &["build", "--release", "--package", "fuzz"], &[])?;
+    // Both packages, for a package alone would have features, and so builds, of its own.
+    let line = [
+        "build",
+        "--release",
+        "--package",
+        "xtask",
+        "--package",
+        "fuzz",
+    ];
+    crate::test::step(root, &line, &[])?;
     let this = std::env::current_exe().context("cannot tell where this program lies")?;
     let worker = this.with_file_name("fuzz");
     match worker.is_file() {
@@ -111,9 +124,14 @@ fn check_names(only: &[String]) -> Result<()> {
 impl Torture<'_> {
     /// Both at once, a core each.
     fn lanes(&self) -> Result<()> {
+        let watched = |lane: fn(&Torture<'_>) -> Result<()>| {
+            let ended = lane(self);
+            self.broken.fetch_or(ended.is_err(), Ordering::SeqCst);
+            ended
+        };
         std::thread::scope(|scope| {
-            let inputs = scope.spawn(|| inputs::lane(self));
-            let runs = runs::lane(self);
+            let inputs = scope.spawn(move || watched(inputs::lane));
+            let runs = watched(runs::lane);
             let inputs = inputs
                 .join()
                 .unwrap_or_else(|_| bail!("the lane of inputs panicked"));
@@ -127,7 +145,7 @@ impl Torture<'_> {
 
     /// Whether to stop now, whatever is going on.
     fn stopped(&self) -> bool {
-        self.interrupt.raised()
+        self.interrupt.raised() || self.broken.load(Ordering::SeqCst)
     }
 
     fn time_is_over(&self) -> bool {

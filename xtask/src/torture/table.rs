@@ -60,7 +60,8 @@ impl Row {
 /// All rows, and what failed.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: Vec<Row>,
+    inputs: Vec<Row>,
+    runs: Vec<Row>,
     /// A line each.
     failures: Vec<String>,
 }
@@ -68,12 +69,20 @@ pub(super) struct Table {
 /// So many failures are listed one by one.
 const LISTED: usize = 60;
 
+/// Characters of a failure's line.
+const LONGEST: usize = 400;
+
 impl Table {
     /// Adds to the row of its kind.
     pub(super) fn add(&mut self, row: Row) {
-        match self.rows.iter_mut().find(|known| known.kind == row.kind) {
+        // Runs have no bound but the machine.
+        let rows = match row.bound {
+            Some(_) => &mut self.inputs,
+            None => &mut self.runs,
+        };
+        match rows.iter_mut().find(|known| known.kind == row.kind) {
             Some(known) => known.add(&row),
-            None => self.rows.push(row),
+            None => rows.push(row),
         }
     }
 
@@ -83,7 +92,7 @@ impl Table {
     }
 
     pub(super) fn good(&self) -> bool {
-        self.rows.iter().all(Row::good)
+        self.inputs.iter().chain(&self.runs).all(Row::good)
     }
 
     /// As Markdown.
@@ -92,12 +101,20 @@ impl Table {
             "| kind | tries | refused | succeeded | panics | deaths | hangs | over bound | wrong | peak, MiB | bound, MiB |\n\
              | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         );
-        let mut sum = Row::new("all");
-        for row in &self.rows {
-            line(&mut text, row);
-            sum.add(row);
+        for (rows, all) in [
+            (&self.inputs, "**all inputs**"),
+            (&self.runs, "**all accidents to runs**"),
+        ] {
+            let mut sum = Row::new(all);
+            for row in rows {
+                line(&mut text, row);
+                sum.add(row);
+            }
+            sum.skipped = None;
+            if !rows.is_empty() {
+                line(&mut text, &sum);
+            }
         }
-        line(&mut text, &sum);
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
@@ -105,7 +122,11 @@ impl Table {
             took.as_secs_f64() / 60.0
         );
         for failure in self.failures.iter().take(LISTED) {
-            let _ = writeln!(text, "- {failure}");
+            let _ = writeln!(
+                text,
+                "- {}",
+                failure.chars().take(LONGEST).collect::<String>()
+            );
         }
         if self.failures.len() > LISTED {
             let _ = writeln!(text, "- and {} more", self.failures.len() - LISTED);
@@ -171,7 +192,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("| all | 1,239 | 1,239 | 0 | 0 | 0 | 0 | 0 | 0 | 7 | – |"),
+            text.contains(
+                "| **all accidents to runs** | 1,239 | 1,239 | 0 | 0 | 0 | 0 | 0 | 0 | 7 | – |"
+            ),
             "{text}"
         );
         assert!(text.contains("Seed 7, 1.5 minutes."), "{text}");

@@ -79,7 +79,7 @@ fn replace(rng: &mut Rng, value: &mut Value) {
     *value = match (&*value, rng.below(8)) {
         (Value::Number(n), 0 | 1) => json!(n.as_u64().unwrap_or(1).wrapping_add(1)),
         (Value::Number(n), 2) => json!(n.as_u64().unwrap_or(1).wrapping_sub(1)),
-        (Value::Number(n), 3) => json!(n.as_f64().unwrap_or(1.0) * -1.0),
+        (Value::Number(n), 3) => json!(-n.as_f64().unwrap_or(1.0)),
         (Value::Number(_), 4 | 5) => json!(number(rng)),
         (Value::Number(_), 6) => json!([0.0, -0.0, 1e-300, 1e300, 1e39, 0.5][rng.below(6)]),
         (Value::Bool(b), 0..=5) => json!(!b),

@@ -129,7 +129,7 @@ fn change(rng: &mut Rng, chunks: &mut Vec<Chunk>, other: &[u8]) {
             new.into_iter().for_each(|chunk| chunks.insert(at, chunk));
         }
         _ => {
-            let kind = **rng.pick(&KINDS).unwrap_or(&&*b"IDAT");
+            let kind = *KINDS[rng.below(KINDS.len())];
             let data = (0..rng.length(64)).map(|_| rng.byte()).collect();
             chunks.insert(at, Chunk::new(kind, data));
         }

@@ -174,10 +174,7 @@ impl Session for DamagedFiles {
             Err(error) => Outcome::refused(format!("{error:#}"), FILE),
             Ok(prediction) => {
                 Outcome::accepted_if(self.known.contains(&answer(&prediction)), || {
-                    format!(
-                        "a damaged checkpoint is accepted and answers {}",
-                        answer(&prediction)
-                    )
+                    "a damaged checkpoint is accepted and answers otherwise".into()
                 })
             }
         }

@@ -4,6 +4,7 @@ mod checkpoint;
 mod csv;
 mod folder;
 mod hub;
+mod ill;
 mod mask;
 mod picture;
 mod run;
@@ -32,10 +33,11 @@ pub fn targets() -> &'static [&'static dyn Target] {
     ]
 }
 
-/// The target of a name.
+/// The target of a name; `ill` is none of a format, but one that fails in every way, to test the watching.
 pub fn find(name: &str) -> Option<&'static dyn Target> {
     targets()
         .iter()
         .copied()
+        .chain([&ill::Ill as &dyn Target])
         .find(|target| target.name() == name)
 }
