@@ -96,6 +96,9 @@ pub(crate) struct PredictArgs {
     /// Where the overlays go, instead of beside the images
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Ask a network that has seen nothing but phantoms
+    #[arg(long)]
+    pub(crate) allow_phantom_model: bool,
     /// Where to compute: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,

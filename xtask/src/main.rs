@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use pipeline::predict::Predictor;
 use pipeline::{Interrupt, Interrupted, Progress, Request};
@@ -114,6 +114,13 @@ fn quoted(arg: &str) -> String {
 
 fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let predictor = Predictor::open_on(&args.model, pipeline::device(&args.device)?)?;
+    if predictor.taught_on_phantoms() && !args.allow_phantom_model {
+        bail!(
+            "{} has seen nothing but phantoms: what it says of a real image means nothing. Train on real images \
+             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to ask it about a phantom",
+            args.model.display()
+        );
+    }
     for image in &args.images {
         interrupt.check()?;
         let folder = args

@@ -329,7 +329,16 @@ fn predicts(run: &Path) {
         .unwrap()
         .path();
     let image = phantoms.join("images").join(path);
-    let mut command = xtask(&["predict"]);
+    // What has seen nothing but phantoms is not asked unwittingly.
+    let mut unwitting = xtask(&["predict"]);
+    unwitting.arg(run).arg(&image);
+    let refused = finish(unwitting);
+    assert!(
+        refused.status.code() == Some(1) && stderr(&refused).contains("--allow-phantom-model"),
+        "{}",
+        stderr(&refused)
+    );
+    let mut command = xtask(&["predict", "--allow-phantom-model"]);
     command
         .arg(run)
         .arg(&image)
@@ -346,6 +355,7 @@ fn predicts(run: &Path) {
         "image_sha256",
         "weights_sha256",
         "threshold",
+        "taught_on_phantoms",
         "preprocessing",
         "probabilities",
         "versions",
@@ -355,7 +365,7 @@ fn predicts(run: &Path) {
     assert_eq!(fs::read_dir(overlays.path()).unwrap().count(), 1);
     let text = overlays.path().join("text.png");
     fs::write(&text, "no image").unwrap();
-    let mut command = xtask(&["predict"]);
+    let mut command = xtask(&["predict", "--allow-phantom-model"]);
     command.arg(run).arg(&text);
     let output = finish(command);
     assert!(

@@ -1,12 +1,9 @@
-//! Area under the ROC curve: two classes, one against the rest, and its bootstrap.
-
-use serde::{Deserialize, Serialize};
+//! Area under the ROC curve and its bootstrap.
 
 use crate::bootstrap::{Bootstrap, Resampling};
 use crate::check;
 use crate::error::Result;
 use crate::interval::Interval;
-use crate::probability::Probabilities;
 
 /// Area under the ROC curve: the chance that a positive outscores a negative, ties counting half.
 ///
@@ -17,40 +14,6 @@ use crate::probability::Probabilities;
 pub fn roc_auc(labels: &[bool], scores: &[f64]) -> Result<f64> {
     let ranked = RankedScores::new(labels, scores)?;
     Ok(ranked.auc(0..labels.len(), &mut Vec::new()).unwrap_or(0.5))
-}
-
-/// AUC of every class against the rest, and their averages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OneVsRestAuc {
-    /// In class order.
-    pub per_class: Vec<f64>,
-    /// Unweighted mean.
-    pub macro_average: f64,
-    /// Mean weighted by the number of examples of each class.
-    pub weighted_average: f64,
-}
-
-/// One-vs-rest AUC (scikit-learn's `roc_auc_score(multi_class="ovr")`).
-///
-/// # Errors
-/// Different lengths, a label out of range, or a class without examples.
-pub fn roc_auc_one_vs_rest(
-    labels: &[usize],
-    probabilities: &Probabilities,
-) -> Result<OneVsRestAuc> {
-    probabilities.check_labels(labels)?;
-    let (mut per_class, mut support) = (Vec::new(), Vec::new());
-    for class in 0..probabilities.classes() {
-        let positive = check::is_class(labels, class);
-        per_class.push(roc_auc(&positive, &probabilities.class(class))?);
-        support.push(check::count_true(&positive) as f64);
-    }
-    let weighted: f64 = per_class.iter().zip(&support).map(|(auc, n)| auc * n).sum();
-    Ok(OneVsRestAuc {
-        macro_average: per_class.iter().sum::<f64>() / per_class.len() as f64,
-        weighted_average: weighted / support.iter().sum::<f64>(),
-        per_class,
-    })
 }
 
 /// Percentile bootstrap interval of [`roc_auc`]; resamples that lack a class are redrawn (see [`Bootstrap`]).

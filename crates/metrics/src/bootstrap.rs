@@ -169,6 +169,13 @@ fn sorted_runs(
     Ok((members, runs))
 }
 
+/// The middle one of the values, or the mean of the two in the middle; `None` without a value.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| quantile(&sorted, 0.5))
+}
+
 /// Linear interpolation between order statistics; `sorted` is not empty, `0 <= q <= 1`.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
@@ -195,6 +202,13 @@ mod tests {
         ]
         .into_iter()
         .for_each(|(q, expected)| check(q, expected));
+    }
+
+    #[test]
+    fn a_median_of_even_n_is_a_mean_of_two() {
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[]), None);
     }
 
     #[test]

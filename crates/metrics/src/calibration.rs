@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::check;
 use crate::error::Result;
-use crate::probability::Probabilities;
 
 /// The examples whose probability lies in (`low`, `high`]; the first bin also holds 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,7 +54,8 @@ pub fn reliability_bins(
 /// Expected calibration error: the mean over examples of |share − mean probability| of their bin
 /// (Naeini 2015; Guo 2017).
 ///
-/// For two classes give the positive class's probability; for more, what [`top_label_confidence`] returns.
+/// For two classes give the positive class's labels and probability; for more, whether each decision is right and the
+/// probability of the class decided for.
 /// It depends on the number of bins and is biased upwards for few examples: compare only like with like.
 ///
 /// # Errors
@@ -72,27 +72,4 @@ pub fn expected_calibration_error(
         .map(gap)
         .sum();
     Ok(gaps / labels.len() as f64)
-}
-
-/// Per example whether the most probable class is right, and that class's probability.
-///
-/// # Errors
-/// Another number of labels than of rows, or a label out of range.
-pub fn top_label_confidence(
-    labels: &[usize],
-    probabilities: &Probabilities,
-) -> Result<(Vec<bool>, Vec<f64>)> {
-    probabilities.check_labels(labels)?;
-    let top = probabilities.argmax();
-    let right = top
-        .iter()
-        .zip(labels)
-        .map(|(top, label)| top == label)
-        .collect();
-    let confidence = probabilities
-        .rows()
-        .zip(&top)
-        .map(|(row, top)| row[*top])
-        .collect();
-    Ok((right, confidence))
 }

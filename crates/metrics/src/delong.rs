@@ -1,4 +1,6 @@
-//! DeLong's interval for the AUC: no resampling, a check on the bootstrap.
+//! DeLong's interval for the AUC, and Obuchowski's for examples in groups: no resampling, a check on the bootstrap.
+
+use std::collections::BTreeMap;
 
 use crate::auc::roc_auc;
 use crate::check;
@@ -6,17 +8,32 @@ use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
 use crate::normal::normal_quantile;
 
-/// AUC with the normal interval of DeLong, DeLong & Clarke-Pearson (1988), cut to 0..1.
+/// AUC with a normal interval, cut to 0..1: of DeLong, DeLong & Clarke-Pearson (1988) for independent examples, and where
+/// `groups` names a group for each (a patient with several images) of Obuchowski (1997), which is the former
+/// where every group is one example.
 ///
 /// The structural components come from midranks (Sun & Xu 2014), O(n log n). With perfect separation the
 /// variance is 0 and so is the width: there, quote n beside it.
 ///
 /// # Errors
-/// As [`roc_auc`], fewer than two positives or negatives, or a level outside 0..1.
-pub fn delong_auc(labels: &[bool], scores: &[f64], level: f64) -> Result<Interval> {
+/// As [`roc_auc`], as many groups as examples not given, fewer than two groups with positives or with negatives, or a level
+/// outside 0..1.
+pub fn delong_auc(
+    labels: &[bool],
+    scores: &[f64],
+    groups: Option<&[usize]>,
+    level: f64,
+) -> Result<Interval> {
     check::level(level)?;
     let estimate = roc_auc(labels, scores)?;
-    let half = normal_quantile((1.0 + level) / 2.0) * variance(labels, scores)?.sqrt();
+    let variance = match groups {
+        Some(groups) => {
+            check::same_length("groups", groups.len(), "labels", labels.len())?;
+            variance(labels, scores, estimate, |i| groups[i])
+        }
+        None => variance(labels, scores, estimate, |i| i),
+    }?;
+    let half = normal_quantile((1.0 + level) / 2.0) * variance.sqrt();
     let (low, high) = ((estimate - half).max(0.0), (estimate + half).min(1.0));
     Ok(Interval {
         estimate,
@@ -27,11 +44,42 @@ pub fn delong_auc(labels: &[bool], scores: &[f64], level: f64) -> Result<Interva
     })
 }
 
-/// Var(positives' components) / m + Var(negatives' components) / n.
-fn variance(labels: &[bool], scores: &[f64]) -> Result<f64> {
+/// A group's components, less as many times the AUC: of its positives, of its negatives.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    positives: usize,
+    negatives: usize,
+    of_positives: f64,
+    of_negatives: f64,
+}
+
+/// S10 / m + S01 / n + 2 · S11 / (m · n), with m positives and n negatives.
+fn variance(
+    labels: &[bool],
+    scores: &[f64],
+    auc: f64,
+    group: impl Fn(usize) -> usize,
+) -> Result<f64> {
     let positives = check::count_true(labels);
     let negatives = labels.len() - positives;
-    if positives < 2 || negatives < 2 {
+    let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+    let (of_positives, of_negatives) = (
+        components(labels, scores, true),
+        components(labels, scores, false),
+    );
+    for (i, component) in of_positives {
+        let group = groups.entry(group(i)).or_default();
+        group.positives += 1;
+        group.of_positives += component - auc;
+    }
+    for (i, component) in of_negatives {
+        let group = groups.entry(group(i)).or_default();
+        group.negatives += 1;
+        group.of_negatives += component - auc;
+    }
+    let count = |with: fn(&Group) -> bool| groups.values().filter(|g| with(g)).count() as f64;
+    let (with_positives, with_negatives) = (count(|g| g.positives > 0), count(|g| g.negatives > 0));
+    if with_positives < 2.0 || with_negatives < 2.0 {
         let metric = "DeLong's variance, two of each,";
         return Err(MetricsError::SingleClass {
             metric,
@@ -39,19 +87,30 @@ fn variance(labels: &[bool], scores: &[f64]) -> Result<f64> {
             n: labels.len(),
         });
     }
+    let (m, n, all) = (positives as f64, negatives as f64, groups.len() as f64);
+    let sum = |of: fn(&Group) -> f64| groups.values().map(of).sum::<f64>();
+    let s10 = with_positives / ((with_positives - 1.0) * m) * sum(|g| g.of_positives.powi(2));
+    let s01 = with_negatives / ((with_negatives - 1.0) * n) * sum(|g| g.of_negatives.powi(2));
+    let s11 = all / (all - 1.0) * sum(|g| g.of_positives * g.of_negatives);
+    // Groups whose positives and negatives pull apart can make the estimate negative; it stands for none then.
+    Ok((s10 / m + s01 / n + 2.0 * s11 / (m * n)).max(0.0))
+}
+
+/// Of each example of a class its index and its structural component: a positive's is the share of negatives that it beats, a
+/// negative's that of positives that beat it, ties counting half. The rank among all less the rank among its own says how
+/// many others lie below.
+fn components(labels: &[bool], scores: &[f64], class: bool) -> Vec<(usize, f64)> {
+    let own: Vec<usize> = (0..labels.len()).filter(|i| labels[*i] == class).collect();
+    let own_scores: Vec<f64> = own.iter().map(|i| scores[*i]).collect();
+    let others = (labels.len() - own.len()) as f64;
     let overall = midranks(scores);
-    // A positive's component is the share of negatives it beats, a negative's that of positives that beat it
-    // (up to a constant, which no variance sees): the rank among all less the rank among its own.
-    let component_variance = |class: bool, others: usize| {
-        let own: Vec<usize> = (0..labels.len()).filter(|i| labels[*i] == class).collect();
-        let own_scores: Vec<f64> = own.iter().map(|i| scores[*i]).collect();
-        let ranks = own.iter().map(|i| overall[*i]).zip(midranks(&own_scores));
-        let components: Vec<f64> = ranks
-            .map(|(all, own)| (all - own) / others as f64)
-            .collect();
-        sample_variance(&components) / own.len() as f64
-    };
-    Ok(component_variance(true, negatives) + component_variance(false, positives))
+    let ranks = own.iter().zip(midranks(&own_scores));
+    ranks
+        .map(|(i, among_own)| {
+            let below = (overall[*i] - among_own) / others;
+            (*i, if class { below } else { 1.0 - below })
+        })
+        .collect()
 }
 
 /// Rank of each value from 1, ties sharing their mean rank.
@@ -66,15 +125,4 @@ fn midranks(values: &[f64]) -> Vec<f64> {
         before += tied.len();
     }
     ranks
-}
-
-/// Unbiased, for at least two values.
-fn sample_variance(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / (n - 1.0)
 }

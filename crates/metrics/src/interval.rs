@@ -55,7 +55,12 @@ pub fn wilson(successes: u64, n: u64, level: f64) -> Result<Interval> {
             "at most the number of trials",
         ));
     }
-    let (estimate, trials) = (successes as f64 / n as f64, n as f64);
+    Ok(wilson_of(successes as usize, n as usize, n as f64, level))
+}
+
+/// Wilson's interval of `successes / n` as that of `effective` examples, which are positive.
+pub(crate) fn wilson_of(successes: usize, n: usize, effective: f64, level: f64) -> Interval {
+    let (estimate, trials) = (successes as f64 / n as f64, effective);
     let z = normal_quantile((1.0 + level) / 2.0);
     let shrink = 1.0 + z * z / trials;
     let centre = (estimate + z * z / (2.0 * trials)) / shrink;
@@ -64,11 +69,11 @@ pub fn wilson(successes: u64, n: u64, level: f64) -> Result<Interval> {
     // Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
     let low = if successes == 0 { 0.0 } else { centre - half };
     let high = if successes == n { 1.0 } else { centre + half };
-    Ok(Interval {
+    Interval {
         estimate,
         low,
         high,
         level,
-        n: n as usize,
-    })
+        n,
+    }
 }

@@ -31,42 +31,46 @@ mod calibration;
 mod check;
 mod confusion;
 mod curve;
+mod decision;
 mod delong;
 mod error;
 mod evaluation;
 mod interval;
+mod logits;
 mod normal;
 mod otsu;
 mod probability;
+mod proportion;
 mod report;
 mod rng;
+mod scaling;
 mod segmentation;
-mod temperature;
 mod threshold;
 
-pub use auc::{OneVsRestAuc, bootstrap_auc, roc_auc, roc_auc_one_vs_rest};
-pub use bootstrap::{Bootstrap, Resampling};
-pub use calibration::{
-    ReliabilityBin, expected_calibration_error, reliability_bins, top_label_confidence,
-};
+pub use auc::{bootstrap_auc, roc_auc};
+pub use bootstrap::{Bootstrap, Resampling, median};
+pub use calibration::{ReliabilityBin, expected_calibration_error, reliability_bins};
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use curve::{CurvePoints, PrCurve, RocCurve, average_precision, pr_curve, roc_curve};
+pub use decision::DecisionRule;
 pub use delong::delong_auc;
 pub use error::{MetricsError, Result};
 pub use evaluation::{
-    BinaryEvaluation, ClassCurves, ClassRanking, Curves, Evaluation, EvaluationSettings,
-    Predictions, evaluate,
+    BinaryEvaluation, ClassCurves, ClassRanking, Comparison, Curves, Evaluation,
+    EvaluationSettings, Predictions, ScoreIntervals, compare, evaluate,
 };
 pub use interval::{Interval, wilson};
+pub use logits::{Logits, log_odds};
 pub use normal::normal_quantile;
 pub use otsu::otsu_threshold;
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
+pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
 pub use rng::SplitMix64;
+pub use scaling::{Scaling, ScalingFit, Unbounded, fit_scaling};
 pub use segmentation::{
     ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationEvaluation,
-    SegmentationSettings, SegmentationSummary, SegmentedImage, Spread, SurfaceDistance,
-    evaluate_segmentation, hd95, mask_scores, mask_scores_from_map, summarize_masks,
+    SegmentationSettings, SegmentedImage, Spread, SurfaceDistance, evaluate_segmentation, hd95,
+    mask_scores,
 };
-pub use temperature::{Temperature, TemperatureFit, fit_temperature, fit_temperature_binary};
-pub use threshold::{BinaryCounts, OperatingPoint, threshold_for_sensitivity, youden_threshold};
+pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};

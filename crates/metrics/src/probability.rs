@@ -78,13 +78,18 @@ impl Probabilities {
 /// # Errors
 /// Another number of labels than of rows, or a label out of range.
 pub fn log_loss(labels: &[usize], probabilities: &Probabilities) -> Result<f64> {
+    log_loss_terms(labels, probabilities).map(|terms| mean(&terms))
+}
+
+/// What [`log_loss`] is the mean of, an example each.
+pub(crate) fn log_loss_terms(labels: &[usize], probabilities: &Probabilities) -> Result<Vec<f64>> {
     probabilities.check_labels(labels)?;
     let of_true_class = probabilities
         .rows()
         .zip(labels)
         .map(|(row, label)| row[*label]);
     let clipped = of_true_class.map(|p| p.clamp(f64::EPSILON, 1.0 - f64::EPSILON));
-    Ok(clipped.map(|p| -p.ln()).sum::<f64>() / labels.len() as f64)
+    Ok(clipped.map(|p| -p.ln()).collect())
 }
 
 /// Brier score of the positive class's probability: mean of (p − y)², in 0..=1.
@@ -108,6 +113,11 @@ pub fn brier_score(labels: &[bool], probabilities: &[f64]) -> Result<f64> {
 /// # Errors
 /// Another number of labels than of rows, or a label out of range.
 pub fn brier_score_multiclass(labels: &[usize], probabilities: &Probabilities) -> Result<f64> {
+    brier_terms(labels, probabilities).map(|terms| mean(&terms))
+}
+
+/// What [`brier_score_multiclass`] is the mean of, an example each.
+pub(crate) fn brier_terms(labels: &[usize], probabilities: &Probabilities) -> Result<Vec<f64>> {
     probabilities.check_labels(labels)?;
     let distance = |(row, label): (&[f64], &usize)| -> f64 {
         let target = |class: usize| if class == *label { 1.0 } else { 0.0 };
@@ -116,5 +126,10 @@ pub fn brier_score_multiclass(labels: &[usize], probabilities: &Probabilities) -
             .map(|(class, p)| (p - target(class)).powi(2))
             .sum()
     };
-    Ok(probabilities.rows().zip(labels).map(distance).sum::<f64>() / labels.len() as f64)
+    Ok(probabilities.rows().zip(labels).map(distance).collect())
+}
+
+/// Of at least one value.
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -1,14 +1,15 @@
 //! Decisions at a threshold on the score, and choosing one on validation data.
 //!
-//! Throughout, positive means `score >= threshold`. Both choosers try the observed scores and return one of
-//! them, so that the choice repeats to the bit and can be found again in the predictions.
+//! Throughout, positive means `score >= threshold`. A chosen threshold lies half way between two observed scores that it
+//! parts, or below the lowest by half the distance to the next: on a score itself, rounding would decide about that example.
 
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::{Bootstrap, Resampling};
 use crate::check;
 use crate::curve::CumulativeCounts;
 use crate::error::Result;
-use crate::interval::{Interval, wilson};
+use crate::interval::Interval;
 
 /// The four counts of a binary decision, and the rates made of them.
 ///
@@ -34,52 +35,76 @@ pub struct OperatingPoint {
     pub counts: BinaryCounts,
 }
 
-/// The threshold with the largest Youden index J = sensitivity + specificity − 1.
-///
-/// Compared exactly, in integers. Of equal ones the smallest threshold is taken: it misses fewer positives.
-///
-/// # Errors
-/// Empty input, different lengths, a score that is not finite, or only one class present.
-pub fn youden_threshold(labels: &[bool], scores: &[f64]) -> Result<OperatingPoint> {
-    let candidates = operating_points("Youden's index", labels, scores)?;
-    // J·P·N, an integer. `max_by_key` keeps the last of equals, and thresholds fall.
-    let index = |point: &OperatingPoint| {
-        let c = point.counts;
-        let (positives, negatives) = (i128::from(c.positives()), i128::from(c.negatives()));
-        i128::from(c.true_positives) * negatives - i128::from(c.false_positives) * positives
-    };
-    candidates
-        .into_iter()
-        .max_by_key(index)
-        .ok_or_else(unreachable_without_examples)
+/// What is asked of a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdRule {
+    /// The largest Youden index J = sensitivity + specificity − 1, compared exactly, in integers. Of equal ones the
+    /// smallest threshold is taken: it misses fewer positives.
+    Youden,
+    /// The largest threshold that reaches this sensitivity, and so the highest specificity with it. It counts as reached
+    /// within 1e-12, so that 0.95 of 20 positives is 19 of them.
+    Sensitivity(f64),
 }
 
-/// The threshold that reaches `sensitivity` and keeps the specificity highest.
-///
-/// Sensitivity only grows as the threshold falls, so this is the *largest* observed score at which it is
-/// reached. `sensitivity` counts as reached within 1e-12, so that 0.95 of 20 positives is 19 of them.
-///
-/// # Errors
-/// As [`youden_threshold`], or `sensitivity` outside 0 < s ≤ 1.
-pub fn threshold_for_sensitivity(
-    labels: &[bool],
-    scores: &[f64],
-    sensitivity: f64,
-) -> Result<OperatingPoint> {
-    if !(sensitivity > 0.0 && sensitivity <= 1.0) {
-        return Err(check::setting(
-            "sensitivity",
-            sensitivity,
-            "above 0 and at most 1",
-        ));
+impl ThresholdRule {
+    /// The threshold that the rule asks for.
+    ///
+    /// # Errors
+    /// Empty input, different lengths, a score that is not finite, only one class present, or a sensitivity outside
+    /// 0 < s ≤ 1.
+    pub fn choose(self, labels: &[bool], scores: &[f64]) -> Result<OperatingPoint> {
+        let found = match self {
+            Self::Youden => {
+                let points = operating_points("Youden's index", labels, scores)?;
+                // `max_by_key` keeps the last of equals, and thresholds fall.
+                points.into_iter().max_by_key(youden_index)
+            }
+            Self::Sensitivity(wanted) => {
+                if !(wanted > 0.0 && wanted <= 1.0) {
+                    let expected = "above 0 and at most 1";
+                    return Err(check::setting("sensitivity", wanted, expected));
+                }
+                let what = "a threshold for a wanted sensitivity";
+                let reached =
+                    |point: &OperatingPoint| point.counts.sensitivity() >= Some(wanted - 1e-12);
+                operating_points(what, labels, scores)?
+                    .into_iter()
+                    .find(reached)
+            }
+        };
+        // Checked inputs have at least one score, and the lowest reaches a sensitivity of 1.
+        found.ok_or(crate::MetricsError::Empty { what: "scores" })
     }
-    let candidates = operating_points("a threshold for a wanted sensitivity", labels, scores)?;
-    let needed = sensitivity - 1e-12;
-    let reached = |point: &OperatingPoint| point.counts.sensitivity() >= Some(needed);
-    candidates
-        .into_iter()
-        .find(reached)
-        .ok_or_else(unreachable_without_examples)
+
+    /// The threshold with its bootstrap interval: how far another sample of the validation data might have moved it.
+    ///
+    /// # Errors
+    /// As [`ThresholdRule::choose`] and [`Bootstrap::interval`].
+    pub fn interval(
+        self,
+        labels: &[bool],
+        scores: &[f64],
+        resampling: Resampling<'_>,
+        bootstrap: &Bootstrap,
+    ) -> Result<Interval> {
+        self.choose(labels, scores)?;
+        let chosen = |sample: &[usize]| {
+            let (labels, scores): (Vec<bool>, Vec<f64>) =
+                sample.iter().map(|i| (labels[*i], scores[*i])).unzip();
+            self.choose(&labels, &scores)
+                .ok()
+                .map(|point| point.threshold)
+        };
+        bootstrap.interval(labels.len(), resampling, chosen)
+    }
+}
+
+/// J·P·N, an integer.
+fn youden_index(point: &OperatingPoint) -> i128 {
+    let c = point.counts;
+    let (positives, negatives) = (i128::from(c.positives()), i128::from(c.negatives()));
+    i128::from(c.true_positives) * negatives - i128::from(c.false_positives) * positives
 }
 
 impl BinaryCounts {
@@ -159,39 +184,9 @@ impl BinaryCounts {
             self.true_negatives + self.false_negatives,
         )
     }
-
-    /// Sensitivity with its Wilson interval.
-    pub fn sensitivity_interval(&self, level: f64) -> Option<Interval> {
-        wilson(self.true_positives, self.positives(), level).ok()
-    }
-
-    /// Specificity with its Wilson interval.
-    pub fn specificity_interval(&self, level: f64) -> Option<Interval> {
-        wilson(self.true_negatives, self.negatives(), level).ok()
-    }
-
-    /// Positive predictive value with its Wilson interval.
-    pub fn ppv_interval(&self, level: f64) -> Option<Interval> {
-        wilson(
-            self.true_positives,
-            self.true_positives + self.false_positives,
-            level,
-        )
-        .ok()
-    }
-
-    /// Negative predictive value with its Wilson interval.
-    pub fn npv_interval(&self, level: f64) -> Option<Interval> {
-        wilson(
-            self.true_negatives,
-            self.true_negatives + self.false_negatives,
-            level,
-        )
-        .ok()
-    }
 }
 
-/// Every distinct score as a threshold, falling.
+/// A threshold below every distinct score, falling.
 fn operating_points(
     metric: &'static str,
     labels: &[bool],
@@ -202,6 +197,7 @@ fn operating_points(
     let positives = check::count_true(labels) as u64;
     let negatives = labels.len() as u64 - positives;
     let counts = CumulativeCounts::new(labels, scores);
+    let thresholds = between(&counts.thresholds);
     let hits = counts
         .true_positives
         .into_iter()
@@ -215,14 +211,24 @@ fn operating_points(
             false_negatives: positives - tp,
         },
     };
-    Ok(counts.thresholds.into_iter().zip(hits).map(point).collect())
+    Ok(thresholds.into_iter().zip(hits).map(point).collect())
+}
+
+/// Of distinct falling scores the middle between each and the next; below the last half its distance to the one before, or
+/// ½ where it is alone. Neighbours in floating point have no middle: the upper one stands for it.
+fn between(scores: &[f64]) -> Vec<f64> {
+    let below_last = match scores {
+        [.., before, last] => last - 0.5 * (before - last),
+        [only] => only - 0.5,
+        [] => return vec![],
+    };
+    let middle = |pair: &[f64]| {
+        let middle = pair[1] + 0.5 * (pair[0] - pair[1]);
+        if middle > pair[1] { middle } else { pair[0] }
+    };
+    scores.windows(2).map(middle).chain([below_last]).collect()
 }
 
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// Checked inputs have at least one score, and the lowest reaches a sensitivity of 1.
-fn unreachable_without_examples() -> crate::MetricsError {
-    crate::MetricsError::Empty { what: "scores" }
 }

@@ -106,7 +106,7 @@ fn intervals_read_well() {
 
 #[test]
 fn empty_masks() {
-    let check = |truth: [bool; 2], predicted: [bool; 2], expected: [f64; 4]| {
+    let check = |truth: [bool; 2], predicted: [bool; 2], expected: [Option<f64>; 4]| {
         let s = mask_scores(&truth, &predicted).unwrap();
         assert_eq!(
             [s.dice, s.iou, s.precision, s.recall],
@@ -114,71 +114,171 @@ fn empty_masks() {
             "{truth:?} {predicted:?}"
         );
     };
-    check([false, false], [false, false], [1.0; 4]);
-    check([true, false], [false, false], [0.0; 4]);
-    check([false, false], [true, false], [0.0; 4]);
-    check([true, true], [true, false], [2.0 / 3.0, 0.5, 1.0, 0.5]);
-
-    let images = [
-        mask_scores(&[true, true], &[true, false]),
-        mask_scores(&[false, false], &[false, false]),
-    ];
-    let summary = summarize_masks(&images.map(Result::unwrap)).unwrap();
-    assert_eq!(
-        (summary.n, summary.mean_iou, summary.pooled.iou),
-        (2, 0.75, 0.5)
+    let zero = Some(0.0);
+    check([false, false], [false, false], [None; 4]);
+    check([true, false], [false, false], [zero, zero, None, zero]);
+    check([false, false], [true, false], [zero, zero, zero, None]);
+    check(
+        [true, true],
+        [true, false],
+        [Some(2.0 / 3.0), Some(0.5), Some(1.0), Some(0.5)],
     );
 }
 
 #[test]
-fn temperature_keeps_its_promises_at_the_edges() {
-    let fit = |labels: &[bool], logits: &[f64]| fit_temperature_binary(labels, logits).unwrap();
-    // All right: sharper without end. Flat logits, or an already even loss: nothing to change.
-    assert!(fit(&[true, false], &[2.0, -2.0]).temperature.value() < 0.5);
+fn a_scaling_keeps_its_promises_at_the_edges() {
+    let fit = |labels: &[bool], odds: &[f64]| {
+        let labels: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
+        let logits: Vec<f64> = odds.iter().flat_map(|z| [0.0, *z]).collect();
+        fit_scaling(&labels, &logits, 2).unwrap()
+    };
+    // All right: the likelihood would sharpen without end, the prior stops it.
+    let labels: Vec<bool> = (0..100).map(|i| i % 2 == 0).collect();
+    let odds: Vec<f64> = labels.iter().map(|l| if *l { 2.0 } else { -2.0 }).collect();
+    let separable = fit(&labels, &odds);
+    assert_eq!(separable.unbounded, Some(Unbounded::Separable));
+    let temperature = separable.scaling.temperature();
+    assert!((0.2..0.6).contains(&temperature), "{temperature}");
+    // One example beyond the others, and the data decide.
+    let mut wrong = odds.clone();
+    wrong[0] = -3.0;
+    assert_eq!(fit(&labels, &wrong).unbounded, None);
+    // Flat, or worse than chance: as soft as the prior lets it be, and said so.
+    let flat = fit(&labels, &[0.0; 100]);
+    assert_eq!(flat.unbounded, Some(Unbounded::Uninformative));
+    assert!((flat.scaling.temperature() - 1.0).abs() < 1e-6);
+    let reversed: Vec<f64> = odds.iter().map(|z| -z).collect();
+    let reversed = fit(&labels, &reversed);
+    assert_eq!(reversed.unbounded, Some(Unbounded::Uninformative));
+    assert!(reversed.scaling.temperature() > 10.0);
     assert_eq!(
-        fit(&[true, false], &[0.0, 0.0]).temperature,
-        Temperature::ONE
+        fit(&[true, true], &[1.0, 2.0]).unbounded,
+        Some(Unbounded::AbsentClass)
     );
-    // Worse than chance: as soft as the range allows.
-    assert!((fit(&[true, false], &[-2.0, 2.0]).temperature.value() - 100.0).abs() < 1.0);
     for scale in [1e-6, 1e6] {
         let fit = fit(&[true, false, true], &[scale, -scale, -0.5 * scale]);
-        assert!(fit.temperature.value().is_finite() && fit.nll_after <= fit.nll_before);
+        assert!(fit.scaling.temperature().is_finite() && fit.nll_after.is_finite());
     }
-    let half = Temperature::new(2.0).unwrap();
-    let [_, p] = half.softmax(&[0.0_f32, 3.0])[..] else {
-        panic!("two logits")
+}
+
+#[test]
+fn a_scaling_and_its_inverse_agree() {
+    let scaling = Scaling::new(2.0, vec![0.25, -0.5]).unwrap();
+    let p = scaling.probabilities(&[0.0_f32, 3.0]);
+    assert!((p[0] + p[1] - 1.0).abs() < 1e-15);
+    assert!((p[1] - scaling.probability_at(3.0, 1)).abs() < 1e-15);
+    assert!((p[0] - scaling.probability_at(-3.0, 0)).abs() < 1e-15);
+    assert!((scaling.log_odds_at(p[1], 1) - 3.0).abs() < 1e-12);
+    assert_eq!(
+        Scaling::identity(3).probabilities(&[1.0, 1.0, 1.0]),
+        [1.0 / 3.0; 3]
+    );
+    assert!(Scaling::new(0.0, vec![0.0]).is_err() && Scaling::new(1.0, vec![f64::NAN]).is_err());
+    let read = serde_json::from_str::<Scaling>;
+    assert!(read(r#"{"temperature": -1, "bias": [0, 0]}"#).is_err());
+    let text = serde_json::to_string(&scaling).unwrap();
+    assert_eq!(read(&text).unwrap(), scaling);
+}
+
+/// Sharp logits: of f64 probabilities most are 1 or 0, and ranks by them would be ties.
+#[test]
+fn no_calibration_moves_ranks_or_decisions() {
+    let mut rng = SplitMix64::new(3, 3);
+    let labels: Vec<usize> = (0..120).map(|i| i % 3).collect();
+    let logits: Vec<f64> = labels
+        .iter()
+        .flat_map(|label| {
+            let of =
+                |class: usize| rng.below(100) as f64 + if class == *label { 45.0 } else { 0.0 };
+            [0, 1, 2].map(of)
+        })
+        .collect();
+    let judge = |temperature: f64| {
+        let scaling = Scaling::new(temperature, vec![0.3, 0.0, -0.3]).unwrap();
+        let p: Vec<f64> = logits
+            .chunks(3)
+            .flat_map(|z| scaling.probabilities(z))
+            .collect();
+        let predictions = Predictions {
+            class_names: &["a", "b", "c"],
+            labels: &labels,
+            logits: &logits,
+            probabilities: &p,
+            groups: None,
+        };
+        let settings = EvaluationSettings {
+            resamples: 20,
+            ..Default::default()
+        };
+        evaluate(&predictions, &settings).unwrap().0
     };
-    assert!((p - half.sigmoid(3.0)).abs() < 1e-15);
-    assert!(Temperature::new(0.0).is_err() && serde_json::from_str::<Temperature>("-1").is_err());
+    let (sharp, soft) = (judge(0.01), judge(50.0));
+    assert!(sharp.auc.unwrap().estimate > 0.7);
+    assert_eq!((sharp.auc, &sharp.ranking), (soft.auc, &soft.ranking));
+    assert_eq!(sharp.confusion, soft.confusion);
+    assert!(sharp.log_loss.estimate > soft.log_loss.estimate);
 }
 
 #[test]
 fn youden_ties_go_to_the_higher_sensitivity() {
-    let point = youden_threshold(&[true, false, true, false], &[0.9, 0.8, 0.7, 0.6]).unwrap();
-    assert_eq!(
-        (point.threshold, point.counts.sensitivity()),
-        (0.7, Some(1.0))
-    );
+    let labels = [true, false, true, false];
+    let point = ThresholdRule::Youden
+        .choose(&labels, &[0.9, 0.8, 0.7, 0.6])
+        .unwrap();
+    assert!((point.threshold - 0.65).abs() < 1e-15);
+    assert_eq!(point.counts.sensitivity(), Some(1.0));
+}
+
+#[test]
+fn thresholds_lie_between_scores_and_below_the_last() {
+    let choose = |scores: &[f64]| {
+        let labels: Vec<bool> = (0..scores.len()).map(|i| i + 1 == scores.len()).collect();
+        let rule = ThresholdRule::Sensitivity(1.0);
+        rule.choose(&labels, scores).unwrap().threshold
+    };
+    assert_eq!(choose(&[5.0, 3.0, 1.0]), 0.0);
+    assert_eq!(choose(&[1.0, 1.0]), 0.5);
+    // Neighbours have nothing between them.
+    let above = 1.0_f64.next_up();
+    assert_eq!(choose(&[1.0, above]), above);
+}
+
+#[test]
+fn a_threshold_has_an_interval() {
+    let (labels, scores) = example(200);
+    let patients: Vec<usize> = (0..200).map(|i| i / 4).collect();
+    let bootstrap = Bootstrap {
+        resamples: 200,
+        ..Default::default()
+    };
+    for rule in [ThresholdRule::Youden, ThresholdRule::Sensitivity(0.9)] {
+        let plan = Resampling::Grouped(&patients);
+        let found = rule.interval(&labels, &scores, plan, &bootstrap).unwrap();
+        assert_eq!(
+            found.estimate,
+            rule.choose(&labels, &scores).unwrap().threshold
+        );
+        assert!(found.low <= found.estimate && found.estimate <= found.high);
+        assert!(found.low < found.high);
+    }
 }
 
 #[test]
 fn binary_summary() {
     let (labels, scores) = example(90);
     let classes: Vec<usize> = labels.iter().map(|label| usize::from(*label)).collect();
-    let rows: Vec<f32> = scores
-        .iter()
-        .flat_map(|p| [1.0 - *p as f32, *p as f32])
-        .collect();
+    let rows: Vec<f64> = scores.iter().flat_map(|p| [1.0 - p, *p]).collect();
+    let logits: Vec<f64> = scores.iter().flat_map(|p| [0.0, *p - 0.6]).collect();
     let patients: Vec<usize> = (0..90).map(|i| i / 2).collect();
     let predictions = Predictions {
         class_names: &["NORMAL", "PNEUMONIA"],
         labels: &classes,
+        logits: &logits,
         probabilities: &rows,
         groups: Some(&patients),
     };
     let settings = EvaluationSettings {
-        threshold: 0.6,
+        threshold: -1e-9, // 0.6 - 0.6 may round to less than 0
         resamples: 200,
         seed: 3,
         ..Default::default()
@@ -230,6 +330,7 @@ fn a_split_without_a_class_is_judged_as_far_as_possible() {
         let predictions = Predictions {
             class_names: names,
             labels,
+            logits: rows,
             probabilities: rows,
             groups: None,
         };
@@ -290,7 +391,7 @@ fn bad_input_is_an_error_that_says_what_to_do() {
         "0 of 1 examples",
     );
     check(
-        delong_auc(&both, &[0.1, 0.2], 0.95).unwrap_err(),
+        delong_auc(&both, &[0.1, 0.2], None, 0.95).unwrap_err(),
         "two of each",
     );
     check(
@@ -313,16 +414,17 @@ fn bad_input_is_an_error_that_says_what_to_do() {
     check(wilson(2, 1, 0.95).unwrap_err(), "`successes` is 2");
     check(wilson(1, 2, f64::NAN).unwrap_err(), "`level` is NaN");
     check(
-        threshold_for_sensitivity(&both, &[0.1, 0.2], 1.5).unwrap_err(),
+        ThresholdRule::Sensitivity(1.5)
+            .choose(&both, &[0.1, 0.2])
+            .unwrap_err(),
         "`sensitivity` is 1.5",
     );
     check(
-        fit_temperature(&[0], &[1.0, f64::INFINITY], 2).unwrap_err(),
+        fit_scaling(&[0], &[1.0, f64::INFINITY], 2).unwrap_err(),
         "`logits[1]` is inf",
     );
-    check(summarize_masks(&[]).unwrap_err(), "`images` is empty");
     check(
-        fit_temperature(&[0, 1], &[1.0], usize::MAX).unwrap_err(),
+        fit_scaling(&[0, 1], &[1.0], usize::MAX).unwrap_err(),
         "`logits` has 1 entries",
     );
     let none = Bootstrap {

@@ -1,8 +1,9 @@
-"""Writes reference.json: what scikit-learn, SciPy and NumPy say, for tests/reference.rs.
+"""Writes reference.json: what scikit-learn, SciPy, statsmodels, MONAI and NumPy say, for tests/reference.rs.
 
-Run: python crates/metrics/tests/reference.py (scikit-learn >= 1.9, scipy). Seeded: same file every time.
-DeLong is written out here pair by pair, the temperature found by SciPy, ECE and masks by NumPy, surface distances by
-SciPy's distance transform, Otsu's cut as the one with the least variance within.
+Run: python crates/metrics/tests/reference.py (scikit-learn >= 1.9, scipy, statsmodels, monai). Seeded: same file every time.
+DeLong and Obuchowski are written out here pair by pair, temperature and biases found by SciPy, the variance of grouped shares by
+statsmodels' cluster-robust errors, ECE and masks by NumPy, surface distances by SciPy's distance transform and, of masks that
+both have pixels, by MONAI; Otsu's cut is the one with the least variance within.
 """
 
 import json
@@ -10,7 +11,10 @@ import pathlib
 import re
 import warnings
 
+import monai
 import numpy as np
+import statsmodels.api as sm
+import torch
 from scipy import ndimage, optimize, special, stats
 from sklearn import calibration, metrics
 
@@ -96,15 +100,106 @@ def delong_variance(labels, scores):
     return wins.mean(axis=1).var(ddof=1) / m + wins.mean(axis=0).var(ddof=1) / n
 
 
+def obuchowski_variance(labels, scores, groups):
+    """Obuchowski 1997, equations as printed there, every pair compared."""
+    psi = lambda x, y: 1.0 if x > y else 0.5 if x == y else 0.0
+    X, Y = np.flatnonzero(labels), np.flatnonzero(~labels)
+    M, N = len(X), len(Y)
+    A = sum(psi(scores[i], scores[j]) for i in X for j in Y) / (M * N)
+    V10 = {i: sum(psi(scores[i], scores[j]) for j in Y) / N for i in X}
+    V01 = {j: sum(psi(scores[i], scores[j]) for i in X) / M for j in Y}
+    ids = sorted(set(groups.tolist()))
+    I, I10, I01 = len(ids), len(set(groups[X].tolist())), len(set(groups[Y].tolist()))
+    of = lambda V, members, g: (sum(V[i] for i in members if groups[i] == g), sum(groups[i] == g for i in members))
+    dev = {g: (lambda a, m, b, n: (a - m * A, b - n * A))(*of(V10, X, g), *of(V01, Y, g)) for g in ids}
+    S10 = I10 / ((I10 - 1) * M) * sum(d[0] ** 2 for d in dev.values())
+    S01 = I01 / ((I01 - 1) * N) * sum(d[1] ** 2 for d in dev.values())
+    S11 = I / (I - 1) * sum(d[0] * d[1] for d in dev.values())
+    return A, S10 / M + S01 / N + 2 * S11 / (M * N)
+
+
+def obuchowski_case(seed, n, patients, mixed):
+    rng = np.random.default_rng(seed)
+    groups = np.sort(rng.integers(0, patients, n))
+    sick = rng.random(patients) < 0.5
+    labels = np.where(rng.random(n) < mixed, rng.random(n) < 0.5, sick[groups])
+    effect = rng.normal(0, 1, patients)[groups]
+    scores = np.round(1.5 * labels + effect + rng.normal(0, 0.5, n), 1)
+    auc, variance = obuchowski_variance(labels, scores, groups)
+    half = stats.norm.ppf(0.975) * np.sqrt(max(variance, 0))
+    return {
+        "labels": labels.tolist(),
+        "scores": scores.tolist(),
+        "groups": groups.tolist(),
+        "interval": nums([auc, max(0, auc - half), min(1, auc + half)]),
+    }
+
+
+def proportion_case(seed, n, patients, share, level):
+    """Wilson's interval at the effective number of examples; the variance is statsmodels'."""
+    rng = np.random.default_rng(seed)
+    groups = np.sort(rng.integers(0, patients, n))
+    often = np.clip(share + rng.normal(0, 0.3, patients), 0, 1)[groups]
+    hits = rng.random(n) < often
+    p = hits.mean()
+    sizes = np.unique(groups, return_counts=True)[1]
+    if p in (0.0, 1.0) or len(sizes) < 2:
+        effect = (sizes**2).sum() / n
+    else:
+        fit = sm.OLS(hits.astype(float), np.ones(n)).fit(cov_type="cluster", cov_kwds={"groups": groups})
+        effect = fit.cov_params()[0, 0] / (p * (1 - p) / n)
+    m, z = n / max(effect, 1), stats.norm.ppf((1 + level) / 2)
+    centre = (p + z * z / (2 * m)) / (1 + z * z / m)
+    half = z / (1 + z * z / m) * np.sqrt(p * (1 - p) / m + z * z / (4 * m * m))
+    return {
+        "hits": hits.tolist(),
+        "groups": groups.tolist(),
+        "level": level,
+        "interval": nums([p, centre - half, centre + half]),
+    }
+
+
+def paired_case():
+    """The difference of two AUCs over resampled patients, from other random numbers: ours must come out near it."""
+    rng = np.random.default_rng(77)
+    n, groups = 180, np.repeat(np.arange(60), 3)
+    labels = (rng.random(60) < 0.5)[groups]
+    hard = rng.normal(0, 1, n)
+    a, b = 1.6 * labels + hard + rng.normal(0, 0.4, n), 1.2 * labels + hard + rng.normal(0, 0.4, n)
+    a, b = np.round(a - 0.8, 3), np.round(b - 0.6, 3)
+    right = lambda s: ((s >= 0) == labels).astype(float)
+    auc, accuracy = [], []
+    while len(auc) < 8000:
+        i = (3 * rng.integers(0, 60, 60)[:, None] + np.arange(3)).ravel()
+        if labels[i].all() or not labels[i].any():
+            continue
+        auc.append(metrics.roc_auc_score(labels[i], a[i]) - metrics.roc_auc_score(labels[i], b[i]))
+        accuracy.append(right(a)[i].mean() - right(b)[i].mean())
+    interval = lambda values: nums(np.quantile(values, [0.025, 0.975]))
+    return {
+        "labels": labels.tolist(),
+        "groups": groups.tolist(),
+        "a": a.tolist(),
+        "b": b.tolist(),
+        "auc": metrics.roc_auc_score(labels, a) - metrics.roc_auc_score(labels, b),
+        "accuracy": right(a).mean() - right(b).mean(),
+        "auc_interval": interval(auc),
+        "accuracy_interval": interval(accuracy),
+    }
+
+
 def threshold_choices(labels, scores):
-    candidates = sorted(set(scores.tolist()))
+    """Cuts below each observed score: half way to the next lower one, below the last half as far as the one before lies."""
+    observed = sorted(set(scores.tolist()))
+    gap = (observed[1] - observed[0]) / 2 if len(observed) > 1 else 0.5
+    cuts = {t: lower + (t - lower) / 2 for lower, t in zip(observed, observed[1:])} | {observed[0]: observed[0] - gap}
     positives, negatives = int(labels.sum()), int((~labels).sum())
-    hits = {t: int((labels & (scores >= t)).sum()) for t in candidates}
-    alarms = {t: int((~labels & (scores >= t)).sum()) for t in candidates}
-    youden = max(candidates, key=lambda t: (hits[t] * negatives - alarms[t] * positives, -t))
+    hits = {t: int((labels & (scores >= t)).sum()) for t in observed}
+    alarms = {t: int((~labels & (scores >= t)).sum()) for t in observed}
+    youden = max(observed, key=lambda t: (hits[t] * negatives - alarms[t] * positives, -t))
     wanted = (0.5, 0.8, 0.9, 0.95, 1.0)
-    reach = [max(t for t in candidates if hits[t] >= s * positives - 1e-9) for s in wanted]
-    return {"youden": youden, "sensitivities": wanted, "thresholds": reach}
+    reach = [cuts[max(t for t in observed if hits[t] >= s * positives - 1e-9)] for s in wanted]
+    return {"youden": cuts[youden], "sensitivities": wanted, "thresholds": reach}
 
 
 def binary_case(n, share, decimals, skill):
@@ -157,45 +252,66 @@ def binary_cases():
     return cases
 
 
-def multiclass_case(n, k, decimals):
+def multiclass_case(n, k, scale):
+    """Ranked and decided by logits; `scale` makes probabilities that round to 0 and 1, and ranks must not see it."""
     labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
-    logits = rng.normal(0, 1.5, (n, k)) + 1.5 * np.eye(k)[labels]
-    probabilities = np.round(special.softmax(logits, axis=1), decimals)
-    probabilities[:, -1] = 1 - probabilities[:, :-1].sum(axis=1)
-    probabilities = np.clip(np.round(probabilities, decimals), 0, 1)
-    ovr = lambda average: metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average=average)
+    logits = np.round(scale * (rng.normal(0, 1.5, (n, k)) + 1.5 * np.eye(k)[labels]), 3)
+    probabilities = special.softmax(logits, axis=1)
+    others = np.stack([special.logsumexp(np.delete(logits, c, axis=1), axis=1) for c in range(k)], axis=1)
+    odds = logits - others
     positive = np.eye(k)[labels]
-    top = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
-    return {
-        "classes": k,
-        "labels": labels.tolist(),
-        "probabilities": probabilities.ravel().tolist(),
-        "argmax": top.tolist(),
-        "auc": [metrics.roc_auc_score(positive[:, c], probabilities[:, c]) for c in range(k)],
-        "auc_macro": ovr("macro"),
-        "auc_weighted": ovr("weighted"),
-        "ap_macro": metrics.average_precision_score(positive, probabilities, average="macro"),
-        "log_loss": metrics.log_loss(labels, probabilities),
-        "brier": metrics.brier_score_loss(labels, probabilities, labels=range(k)),
-        "mcc": metrics.matthews_corrcoef(labels, top),
-        "top_confidence": confidence.tolist(),
-    }
-
-
-def temperature_case(n, k, scale):
-    labels = rng.integers(0, k, n)
-    logits = np.round(scale * (rng.normal(0, 1, (n, k)) + 1.2 * np.eye(k)[labels]), 4)
-    nll = lambda beta: -np.mean(special.log_softmax(beta * logits, axis=1)[np.arange(n), labels])
-    best = optimize.minimize_scalar(nll, bounds=(0.01, 100), method="bounded", options={"xatol": 1e-12})
+    auc = [metrics.roc_auc_score(positive[:, c], odds[:, c]) for c in range(k)]
+    if scale == 1:  # where nothing saturates, it is scikit-learn's own
+        assert np.allclose(np.mean(auc), metrics.roc_auc_score(labels, probabilities, multi_class="ovr"))
+    top = logits.argmax(axis=1)
+    confidence = probabilities[np.arange(n), top]
+    bins = np.searchsorted(np.linspace(0, 1, 11)[1:-1], confidence)
+    right = top == labels
+    gaps = [abs(right[bins == b].sum() - confidence[bins == b].sum()) for b in range(10)]
+    scores = metrics.precision_recall_fscore_support(labels, top, labels=range(k), zero_division=0)
     return {
         "classes": k,
         "labels": labels.tolist(),
         "logits": logits.ravel().tolist(),
-        "temperature": 1 / best.x,
-        "nll_before": nll(1.0),
-        "nll_after": best.fun,
+        "probabilities": probabilities.ravel().tolist(),
+        "argmax": top.tolist(),
+        "log_odds": odds.ravel().tolist(),
+        "auc": auc,
+        "auc_macro": np.mean(auc),
+        "ap_macro": np.mean([metrics.average_precision_score(positive[:, c], odds[:, c]) for c in range(k)]),
+        "log_loss": metrics.log_loss(labels, probabilities),
+        "brier": metrics.brier_score_loss(labels, probabilities, labels=range(k)),
+        "ece": sum(gaps) / n,
+        "mcc": metrics.matthews_corrcoef(labels, top),
+        "kappa": metrics.cohen_kappa_score(labels, top),
+        "f1": scores[2].tolist(),
+        "f1_macro": metrics.f1_score(labels, top, average="macro", zero_division=0),
     }
+
+
+def scaling_case(seed, n, k, scale, separable=False):
+    """softmax(z / T + b): likelihood and the stated prior minimised by SciPy, over ln(1 / T) and b."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    shift = np.linspace(-0.5, 0.5, k)
+    logits = np.round(scale * (rng.normal(0, 1, (n, k)) + 1.2 * np.eye(k)[labels] + shift), 4)
+    if separable:
+        logits = np.round(scale * (np.eye(k)[labels] + 0.3 * rng.random((n, k))), 4)
+    nll = lambda beta, b: -np.sum(special.log_softmax(beta * logits + b, axis=1)[np.arange(n), labels])
+    prior = lambda beta, b: beta - 1 - np.log(beta) + np.sum(b**2) / 8
+    loss = lambda x: nll(np.exp(x[0]), x[1:]) + prior(np.exp(x[0]), x[1:])
+    best = optimize.minimize(loss, np.zeros(k + 1), method="BFGS", options={"gtol": 1e-9})
+    best = optimize.minimize(loss, best.x, method="Nelder-Mead", options={"xatol": 1e-12, "fatol": 1e-14, "maxiter": 20000, "maxfev": 20000})
+    return {
+        "classes": k,
+        "labels": labels.tolist(),
+        "logits": logits.ravel().tolist(),
+        "temperature": np.exp(-best.x[0]),
+        "bias": best.x[1:].tolist(),
+        "nll_before": nll(1, np.zeros(k)) / n,
+        "nll_after": nll(np.exp(best.x[0]), best.x[1:]) / n,
+        "separable": separable,
+    }  # fmt: skip
 
 
 def wilson_case(successes, n, level):
@@ -206,14 +322,14 @@ def wilson_case(successes, n, level):
 def mask_case(n, density, noise):
     truth = rng.random(n) < density
     predicted = np.where(rng.random(n) < noise, rng.random(n) < density, truth)
-    score = lambda metric: metric(truth, predicted, zero_division=0)
+    score = lambda metric, defined: metric(truth, predicted, zero_division=0) if defined.any() else None
     return {
         "truth": truth.astype(int).tolist(),
         "predicted": predicted.astype(int).tolist(),
-        "dice": score(metrics.f1_score),
-        "iou": score(metrics.jaccard_score),
-        "precision": score(metrics.precision_score),
-        "recall": score(metrics.recall_score),
+        "dice": score(metrics.f1_score, truth | predicted),
+        "iou": score(metrics.jaccard_score, truth | predicted),
+        "precision": score(metrics.precision_score, predicted),
+        "recall": score(metrics.recall_score, truth),
     }
 
 
@@ -232,12 +348,28 @@ def bootstrap_case():
 
 
 def surface_distance(truth, predicted):
-    """95th percentile both ways, the larger one; a word where a mask is empty."""
+    """95th percentile both ways, the larger one; which mask is empty, where one is."""
+    diagonal = np.hypot(*truth.shape)
+    if not truth.any() and not predicted.any():
+        return "both_empty"
     if not truth.any() or not predicted.any():
-        return "both_empty" if truth.any() == predicted.any() else "missed" if truth.any() else "invented"
+        return {"missed" if truth.any() else "invented": {"diagonal": diagonal}}
     a, b = (mask & ~ndimage.binary_erosion(mask) for mask in (truth, predicted))
     directed = lambda a, b: np.percentile(ndimage.distance_transform_edt(~b)[a], 95)
     return {"pixels": max(directed(a, b), directed(b, a))}
+
+
+def monai_case(seed):
+    """HD95 of two masks that both have pixels, by MONAI; masks as hexadecimal numbers, a bit a pixel."""
+    rng = np.random.default_rng(1000 + seed)
+    height, width = (int(v) for v in rng.integers(6, 30, 2))
+    truth = blobs(rng, height, width, 2)
+    predicted = np.roll(truth, rng.integers(-4, 5, 2), (0, 1)) if seed % 2 else blobs(rng, height, width, 2)
+    truth[0, 0] = predicted[-1, -1] = 1
+    tensor = lambda mask: torch.tensor(mask[None, None], dtype=torch.float32)
+    found = monai.metrics.compute_hausdorff_distance(tensor(predicted), tensor(truth), include_background=True, percentile=95)
+    bits = lambda mask: f"{int(''.join(map(str, mask.ravel())), 2):x}"
+    return [height, width, bits(truth), bits(predicted), float(found)]
 
 
 def blobs(rng, height, width, classes):
@@ -265,27 +397,30 @@ def segmentation_case(seed, n, height, width, classes, ignore):
         t, p = truth[known], predicted[known]
         pairs.append((t, p))
         labels = list(range(classes))
-        empty = [not (t == c).any() and not (p == c).any() for c in labels]
-        fill = lambda scores: np.where(empty, 1.0, scores)
-        score = lambda f: fill(f(t, p, labels=labels, average=None, zero_division=0))
+        in_truth = np.array([(t == c).any() for c in labels])
+        in_prediction = np.array([(p == c).any() for c in labels])
+        score = lambda f, there: np.where(there, f(t, p, labels=labels, average=None, zero_division=0), np.nan)
         hd95 = [surface_distance((truth == c) & known, (predicted == c) & known) for c in labels]
-        dice.append(score(metrics.f1_score))
-        iou.append(score(metrics.jaccard_score))
-        hd.append([v["pixels"] if isinstance(v, dict) else 0.0 if v == "both_empty" else np.nan for v in hd95])
+        dice.append(score(metrics.f1_score, in_truth | in_prediction))
+        iou.append(score(metrics.jaccard_score, in_truth | in_prediction))
+        counted = lambda v: np.nan if v == "both_empty" else v.get("pixels", np.hypot(height, width))
+        hd.append([counted(v) for v in hd95])
         images.append({
             "truth": truth.ravel().tolist(),
             "predicted": predicted.ravel().tolist(),
             "dice": nums(dice[-1]),
             "iou": nums(iou[-1]),
-            "precision": nums(score(metrics.precision_score)),
-            "recall": nums(score(metrics.recall_score)),
+            "precision": nums(score(metrics.precision_score, in_prediction)),
+            "recall": nums(score(metrics.recall_score, in_truth)),
             "hd95": hd95,
             "confusion": metrics.confusion_matrix(t, p, labels=labels).tolist(),
         })  # fmt: skip
     t, p = (np.concatenate(v) for v in zip(*pairs))
     dice, iou, hd = np.array(dice), np.array(iou), np.array(hd)
-    counts = [[sum(image["hd95"][c] == word for image in images) for word in ("both_empty", "missed", "invented")]
+    counts = [[sum(word in image["hd95"][c] for image in images) for word in ("both_empty", "missed", "invented")]
               for c in labels]
+    spread = lambda values: [nums((np.nanmean(v), np.nanstd(v, ddof=1))) for v in values.T]
+    over_classes = lambda values: np.nanmean([np.nanmean(v) for v in values[:, 1:] if not np.isnan(v).all()])
     return {
         "height": height,
         "width": width,
@@ -293,11 +428,11 @@ def segmentation_case(seed, n, height, width, classes, ignore):
         "ignore": ignore,
         "images": images,
         "counts": counts,
-        "dice": [nums((d.mean(), d.std(ddof=1))) for d in dice.T],
-        "iou": [nums((d.mean(), d.std(ddof=1))) for d in iou.T],
-        "hd95": [nums((np.nanmean(d), np.nanstd(d, ddof=1))) for d in hd.T],
-        "mean_dice": dice[:, 1:].mean(),
-        "mean_iou": iou[:, 1:].mean(),
+        "dice": spread(dice),
+        "iou": spread(iou),
+        "hd95": spread(hd),
+        "mean_dice": over_classes(dice),
+        "mean_iou": over_classes(iou),
         "pooled_dice": nums(metrics.f1_score(t, p, labels=labels, average=None)),
         "confusion": metrics.confusion_matrix(t, p, labels=labels).tolist(),
     }  # fmt: skip
@@ -320,10 +455,15 @@ fixture = {
     "made_with": f"scikit-learn {__import__('sklearn').__version__}, scipy {__import__('scipy').__version__}",
     "confusion": confusion_cases(),
     "binary": binary_cases(),
-    "multiclass": [multiclass_case(n, k, d) for n, k, d in
-                   ((12, 3, 8), (30, 3, 1), (40, 4, 2), (40, 5, 3), (20, 4, 8), (25, 5, 1))],
-    "temperature": [temperature_case(n, k, s) for n, k, s in
-                    ((40, 2, 1), (40, 2, 5), (60, 3, 0.2), (60, 4, 3), (50, 5, 10))],
+    "multiclass": [multiclass_case(n, k, s) for n, k, s in
+                   ((12, 3, 1), (30, 3, 1), (40, 4, 400), (40, 5, 1), (20, 4, 30), (25, 5, 0.1))],
+    "scaling": [scaling_case(*c) for c in
+                ((1, 40, 2, 1), (2, 40, 2, 5), (3, 60, 3, 0.2), (4, 60, 4, 3), (5, 50, 5, 10), (6, 30, 2, 4, True), (7, 45, 3, 9, True))],
+    "obuchowski": [obuchowski_case(*c) for c in ((1, 60, 20, 0.5), (2, 80, 70, 0.1), (3, 40, 12, 0.0), (4, 50, 25, 1.0))],
+    "proportions": [proportion_case(*c) for c in
+                    ((1, 90, 30, 0.7, 0.95), (2, 200, 180, 0.9, 0.9), (3, 60, 6, 0.5, 0.99), (4, 40, 20, 3.0, 0.95), (5, 40, 20, -3.0, 0.95))],
+    "paired": paired_case(),
+    "monai": [monai_case(i) for i in range(52)],
     "wilson": [wilson_case(*c) for c in
                ((0, 1, 0.95), (1, 1, 0.95), (15, 16, 0.95), (495, 624, 0.95), (579, 624, 0.95), (0, 234, 0.99),
                 (390, 390, 0.9), (7, 20, 0.5), (3, 1000000, 0.999))],

@@ -22,15 +22,26 @@ fn judge(images: &[SegmentedImage], groups: Option<&[usize]>) -> SegmentationEva
 }
 
 #[test]
-fn empty_masks_are_told_apart() {
-    let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, value| {
+fn what_is_absent_counts_in_no_mean_and_what_is_missed_or_invented_in_all() {
+    let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, counted| {
         let found = hd95(truth, predicted, 1, truth.len()).unwrap();
-        assert_eq!((found, found.value()), (expected, value));
+        assert_eq!((found, found.counted()), (expected, counted));
     };
     let (none, some) = ([false; 3], [false, true, false]);
-    check(&none, &none, SurfaceDistance::BothEmpty, Some(0.0));
-    check(&some, &none, SurfaceDistance::Missed, None);
-    check(&none, &some, SurfaceDistance::Invented, None);
+    let diagonal = 10f64.sqrt();
+    check(&none, &none, SurfaceDistance::BothEmpty, None);
+    check(
+        &some,
+        &none,
+        SurfaceDistance::Missed { diagonal },
+        Some(diagonal),
+    );
+    check(
+        &none,
+        &some,
+        SurfaceDistance::Invented { diagonal },
+        Some(diagonal),
+    );
     check(&some, &some, SurfaceDistance::Pixels(0.0), Some(0.0));
 
     let images = [
@@ -40,17 +51,45 @@ fn empty_masks_are_told_apart() {
         image(&[1, 0, 0, 0], &[0, 0, 1, 0], 2),
         image(&[1, 1, 0, 0], &[1, 0, 0, 0], 2),
     ];
-    let cell = judge(&images, None).classes[1].clone();
-    assert_eq!((cell.both_empty, cell.missed, cell.invented), (1, 1, 1));
-    let dice = (1.0 + 0.0 + 0.0 + 0.0 + 2.0 / 3.0) / 5.0;
-    assert!((cell.dice.mean - dice).abs() < 1e-15 && cell.dice.n == 5);
-    // Distances 0 (both empty), 2 and 1 − 5 %: the images without one are not in the mean.
+    let judged = judge(&images, None);
+    let cell = judged.classes[1].clone();
+    assert_eq!(
+        (cell.n, cell.absent, cell.missed, cell.invented),
+        (4, 1, 1, 1)
+    );
+    assert_eq!((judged.n, judged.empty), (5, 1));
+    let dice = cell.dice.unwrap();
+    assert!((dice.mean - (0.0 + 0.0 + 0.0 + 2.0 / 3.0) / 4.0).abs() < 1e-15 && dice.n == 4);
+    assert_eq!(judged.mean_dice.unwrap().estimate, dice.mean);
+    // Precision needs a prediction, recall a truth.
+    assert_eq!((cell.precision.unwrap().n, cell.recall.unwrap().n), (3, 3));
+    // The diagonal twice, 2, and 1 − 5 %.
     let distances = cell.hd95.unwrap();
-    assert_eq!(distances.n, 3);
-    assert!((distances.mean - (0.0 + 2.0 + 0.95) / 3.0).abs() < 1e-12);
+    assert_eq!(distances.n, 4);
+    let expected = (2.0 * 17f64.sqrt() + 2.0 + 0.95) / 4.0;
+    assert!((distances.mean - expected).abs() < 1e-12);
 
-    let one_sided = judge(&images[1..3], None).classes[1].clone();
-    assert_eq!((one_sided.hd95, one_sided.dice.mean), (None, 0.0));
+    let nothing = judge(&images[..1], None);
+    assert_eq!((nothing.mean_dice, nothing.empty), (None, 1));
+    assert_eq!(
+        (nothing.classes[1].dice, nothing.classes[1].hd95),
+        (None, None)
+    );
+}
+
+/// Where each image has one of two classes, the other does not stand beside it as found.
+#[test]
+fn a_mean_over_classes_is_over_those_that_an_image_has() {
+    let images = [
+        image(&[0, 1, 1, 0], &[0, 1, 0, 0], 3),
+        image(&[0, 2, 2, 2], &[0, 2, 0, 0], 3),
+    ];
+    let names = ["background", "a", "b"];
+    let settings = SegmentationSettings::default();
+    let judged = evaluate_segmentation(&names, &images, None, &settings).unwrap();
+    let expected = (2.0 / 3.0 + 0.5) / 2.0;
+    assert!((judged.mean_dice.unwrap().estimate - expected).abs() < 1e-15);
+    assert_eq!((judged.classes[1].n, judged.classes[2].n), (1, 1));
 }
 
 #[test]
@@ -66,9 +105,14 @@ fn the_background_is_in_no_mean_over_classes() {
         ..SegmentationSettings::default()
     };
     let all = evaluate_segmentation(&["a", "b"], &images, None, &settings).unwrap();
-    let means = all.classes.iter().map(|c| c.dice.mean).sum::<f64>() / 2.0;
-    assert!((all.mean_dice.estimate - means).abs() < 1e-15);
-    assert_eq!(judged.classes[1].dice.to_string(), "0.833 ± 0.236");
+    let means = all
+        .classes
+        .iter()
+        .map(|c| c.dice.unwrap().mean)
+        .sum::<f64>()
+        / 2.0;
+    assert!((all.mean_dice.unwrap().estimate - means).abs() < 1e-15);
+    assert_eq!(judged.classes[1].dice.unwrap().to_string(), "0.833 ± 0.236");
     let text = serde_json::to_string(&judged).unwrap();
     assert_eq!(
         serde_json::from_str::<SegmentationEvaluation>(&text).unwrap(),
@@ -89,7 +133,7 @@ fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
         })
         .collect();
     let width = |groups| {
-        let interval = judge(&images, groups).mean_dice;
+        let interval = judge(&images, groups).mean_dice.unwrap();
         interval.high - interval.low
     };
     assert!(width(Some(&patients)) > 2.0 * width(None));
@@ -181,12 +225,13 @@ proptest! {
         }),
     ) {
         let found = hd95(&a, &b, height, width).unwrap();
-        prop_assert_eq!(found.value(), hd95(&b, &a, height, width).unwrap().value());
+        prop_assert_eq!(found.counted(), hd95(&b, &a, height, width).unwrap().counted());
         if let SurfaceDistance::Pixels(found) = found {
             prop_assert!((found - naive_hd95(&a, &b, height, width)).abs() < 1e-12);
             prop_assert!(found <= ((height * height + width * width) as f64).sqrt());
         }
-        prop_assert_eq!(hd95(&a, &a, height, width).unwrap().value(), Some(0.0));
+        let same = hd95(&a, &a, height, width).unwrap().counted();
+        prop_assert_eq!(same, a.contains(&true).then_some(0.0));
     }
 
     #[test]
@@ -195,8 +240,11 @@ proptest! {
         let back = image(&predicted, &truth, 3);
         for (a, b) in there.classes.iter().zip(&back.classes) {
             let s = a.scores;
-            prop_assert!((s.dice - 2.0 * s.iou / (1.0 + s.iou)).abs() < 1e-12);
-            prop_assert!(s.iou <= s.dice && s.dice <= 1.0 && s.iou >= 0.0);
+            prop_assert_eq!(s.dice.is_some(), s.iou.is_some());
+            if let (Some(dice), Some(iou)) = (s.dice, s.iou) {
+                prop_assert!((dice - 2.0 * iou / (1.0 + iou)).abs() < 1e-12);
+                prop_assert!(iou <= dice && dice <= 1.0 && iou >= 0.0);
+            }
             prop_assert_eq!((s.dice, s.precision), (b.scores.dice, b.scores.recall));
             let counts = s.counts;
             let all = counts.true_positives + counts.false_positives + counts.true_negatives + counts.false_negatives;

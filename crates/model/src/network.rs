@@ -89,6 +89,9 @@ pub enum NetworkError {
         /// Names there are.
         known: String,
     },
+    /// dfdx could not update the parameters.
+    #[error("the optimizer's update failed: {0}")]
+    Update(String),
 }
 
 struct Trunk {
@@ -232,15 +235,15 @@ impl Network {
     /// One optimizer step: calls `step` with each trainable group, its flat parameter and its gradient.
     ///
     /// # Errors
-    /// As [`Network::gradient`].
+    /// As [`Network::gradient`], and what `step` returns.
     pub fn update(
         &mut self,
         grads: &mut Gradients<f32, Cpu>,
-        mut step: impl FnMut(Group, &mut Flat, &Grad),
+        mut step: impl FnMut(Group, &mut Flat, &Grad) -> Result<(), NetworkError>,
     ) -> Result<(), NetworkError> {
         for group in Group::TRAINABLE {
             let grad = self.gradient(grads, group)?;
-            step(group, &mut self.params[group as usize], grad);
+            step(group, &mut self.params[group as usize], grad)?;
         }
         lock(&self.trunk).stale = true;
         Ok(())

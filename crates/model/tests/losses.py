@@ -1,14 +1,19 @@
 """Makes losses.json: loss cases that PyTorch and segmentation_models.pytorch compute, with gradients.
 
-Run: python losses.py > losses.json      (torch 2.15, segmentation_models_pytorch 0.6)
+Run: python losses.py > losses.json      (torch 2.15, segmentation_models_pytorch 0.6, keras 3)
 """
 import json
+import os
 
+os.environ["KERAS_BACKEND"] = "torch"
+import keras
 import torch
 import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, TverskyLoss
 from segmentation_models_pytorch.losses._functional import focal_loss_with_logits
 
+# Drawn apart, so that the cases after it stay as they are.
+SMOOTHED = torch.randn(4, 3, generator=torch.Generator().manual_seed(8)).double() * 2
 torch.manual_seed(7)
 cases = []
 
@@ -36,10 +41,11 @@ classes(torch.randn(4, 3) * 2, [2, 0, 1, 1], weights=[0.5, 2.0, 1.25])
 classes(torch.randn(4, 3) * 2, [2, 0, 1, 1], weights=[0.5, 2.0, 1.25], label_smoothing=0.2)
 classes(torch.tensor([[200.0, -200.0], [-90.0, 110.0]]), [1, 1])  # softmax underflows
 
-# Softmax, then binary cross-entropy of every class; f64, since PyTorch's own f32 is not exact near p = 1.
-for scale, labels in [(2.0, [2, 0, 1, 1]), (30.0, [0, 2, 1, 0])]:
-    onehot = F.one_hot(torch.tensor(labels), 3).double()
-    x = (torch.randn(4, 3) * scale).double()
+# Softmax, then binary cross-entropy of every class; f64, since PyTorch's own f32 is not exact near p = 1. Smoothed labels are
+# Keras's: each class's moves towards 1/2, whatever the number of classes.
+for scale, labels, smooth in [(2.0, [2, 0, 1, 1], 0.0), (30.0, [0, 2, 1, 0], 0.0), (2.0, [1, 0, 2, 2], 0.2)]:
+    onehot = F.one_hot(torch.tensor(labels), 3).double() * (1 - smooth) + 0.5 * smooth
+    x = (torch.randn(4, 3) * scale).double() if smooth == 0 else SMOOTHED
 
     def bce(x):
         log_p = x.log_softmax(1)
@@ -47,7 +53,12 @@ for scale, labels in [(2.0, [2, 0, 1, 1]), (30.0, [0, 2, 1, 0])]:
         log_q = others - x.logsumexp(1, keepdim=True)
         return -(onehot * log_p + (1 - onehot) * log_q).mean()
 
-    case("softmax_bce", x, bce, labels=labels)
+    if smooth == 0:
+        case("softmax_bce", x, bce, labels=labels)
+        continue
+    keras_says = keras.losses.BinaryCrossentropy(label_smoothing=smooth)(F.one_hot(torch.tensor(labels), 3).float(), x.float().softmax(1))
+    assert abs(keras_says.item() - bce(x).item()) < 1e-6, (keras_says, bce(x))
+    case("softmax_bce", x, bce, labels=labels, label_smoothing=smooth)
 
 # Maps are NHWC; the marked class is 1 of 3, so its log odds against the others are the binary logit.
 mask = (torch.rand(2, 4, 5) > 0.6).float()

@@ -59,7 +59,9 @@ fn steps(
     let mut after = vec![];
     for (grad, lr) in grads.chunks(n).zip(rates) {
         optimizer.begin();
-        optimizer.update(group, param, &gradient(grad), *lr);
+        optimizer
+            .update(group, param, &gradient(grad), *lr)
+            .unwrap();
         after.extend(param.as_vec());
     }
     after

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kernels::{Activation, Nhwc, Padding};
-use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
+use model::checkpoint::{Checkpoint, CheckpointDir, Decision, Inference, Meta, Preprocessing};
 use model::graph::{Graph, GraphBuilder, Init};
 use model::network::Network;
 use model::rng::Rng;
@@ -558,8 +558,16 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     let graph = graph();
     let store = ParamStore::initialized(&graph, 5);
     let mut meta = Meta {
-        threshold: Some(0.1 + 0.2),
-        temperature: Some(1.7),
+        inference: Inference {
+            mirror: true,
+            tile_overlap: 0.25,
+            certainty: 0.9,
+        },
+        decision: Some(Decision {
+            threshold: Some(0.1 + 0.2),
+            temperature: 1.7,
+            bias: vec![0.1, -0.1],
+        }),
         epoch: 3,
         ..meta()
     };

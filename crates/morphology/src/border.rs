@@ -28,21 +28,38 @@ impl Default for BorderWeights {
 
 impl BorderWeights {
     /// Weights `[height · width]` for a mask of cells (of a mask of the ISBI 2012 set, the pixels that are 255), whose
-    /// pieces are the cells.
+    /// pieces are the cells. Pixels that are not in `known` are neither cell nor background: their weight is 0.
     ///
     /// # Errors
-    /// A `w0` below 0, a `sigma` not above it, or one that is no number.
-    pub fn of(&self, cells: Mask<'_>) -> Result<Vec<f32>, MorphologyError> {
+    /// A `w0` below 0, a `sigma` not above it, or one that is no number; masks of different sizes.
+    pub fn of(&self, cells: Mask<'_>, known: Mask<'_>) -> Result<Vec<f32>, MorphologyError> {
         self.check()?;
-        let [background, cell] = self.class_weights(cells);
+        if (cells.height(), cells.width()) != (known.height(), known.width()) {
+            return Err(MorphologyError::Length {
+                len: known.pixels().len(),
+                height: cells.height(),
+                width: cells.width(),
+            });
+        }
+        let mut weights = self.of_known(cells, known);
+        let unknown = weights.iter_mut().zip(known.pixels());
+        unknown
+            .filter(|(_, known)| !**known)
+            .for_each(|(weight, _)| *weight = 0.0);
+        Ok(weights)
+    }
+
+    /// As if all pixels that are no cells were background, but for their number.
+    fn of_known(&self, cells: Mask<'_>, known: Mask<'_>) -> Vec<f32> {
+        let [background, cell] = self.class_weights(cells, known);
         let components = cells.components();
         let Some((first, second)) = two_nearest(cells, &components) else {
             let weight = |set: &bool| if *set { cell } else { background };
-            return Ok(cells
+            return cells
                 .pixels()
                 .iter()
                 .map(|set| weight(set) as f32)
-                .collect());
+                .collect();
         };
         let weight = |((set, d1), d2): ((&bool, f64), f64)| {
             if *set {
@@ -53,13 +70,14 @@ impl BorderWeights {
             (background + self.w0 * border) as f32
         };
         let pixels = cells.pixels().iter().zip(first).zip(second);
-        Ok(pixels.map(weight).collect())
+        pixels.map(weight).collect()
     }
 
     /// `w_c` of background and cells.
-    fn class_weights(&self, cells: Mask<'_>) -> [f64; 2] {
-        let n = cells.pixels().len();
-        let set = cells.pixels().iter().filter(|set| **set).count();
+    fn class_weights(&self, cells: Mask<'_>, known: Mask<'_>) -> [f64; 2] {
+        let n = known.pixels().iter().filter(|known| **known).count();
+        let both = cells.pixels().iter().zip(known.pixels());
+        let set = both.filter(|(set, known)| **set && **known).count();
         // With one class only there is nothing to balance.
         if !self.balance || set == 0 || set == n {
             return [1.0, 1.0];

@@ -9,9 +9,10 @@
 //!
 //! // Two cells with a membrane of one pixel between them.
 //! let cells = Mask::new(1, 5, &[true, true, false, true, true])?;
+//! let known = Mask::new(1, 5, &[true; 5])?;
 //! assert_eq!(cells.components().count, 2);
 //! assert_eq!(cells.squared_distances(), [0.0, 0.0, 1.0, 0.0, 0.0]);
-//! let weights = BorderWeights::default().of(cells)?;
+//! let weights = BorderWeights::default().of(cells, known)?;
 //! assert!(weights[2] > 9.0 && weights[0] < 1.0);
 //! # Ok::<(), morphology::MorphologyError>(())
 //! ```

@@ -43,7 +43,10 @@ fn distances_components_surfaces_and_weights_are_scipys() {
             sigma: case.sigma,
             balance: case.balance,
         };
-        for (found, expected) in settings.of(mask).unwrap().iter().zip(&case.weights) {
+        let all = vec![true; mask.pixels().len()];
+        let known = Mask::new(mask.height(), mask.width(), &all).unwrap();
+        let weights = settings.of(mask, known).unwrap();
+        for (found, expected) in weights.iter().zip(&case.weights) {
             assert!(
                 (found - expected).abs() <= 1e-6 * expected,
                 "{found}, {expected}"
@@ -84,7 +87,9 @@ proptest! {
         let mask = Mask::new(height, width, &pixels).unwrap();
         let components = mask.components();
         let settings = BorderWeights { balance: false, ..BorderWeights::default() };
-        for (i, weight) in settings.of(mask).unwrap().iter().enumerate() {
+        let all = vec![true; pixels.len()];
+        let known = Mask::new(height, width, &all).unwrap();
+        for (i, weight) in settings.of(mask, known).unwrap().iter().enumerate() {
             let mut d: Vec<f64> = (1..=components.count as u32)
                 .map(|label| nearest(width, pixels.len(), i, |j| components.labels[j] == label).sqrt())
                 .collect();
@@ -93,6 +98,36 @@ proptest! {
             prop_assert!((f64::from(*weight) - 1.0 - border).abs() < 1e-5);
         }
     }
+}
+
+/// What is unknown has no weight, and those that are known are balanced as if it were not there.
+#[test]
+fn unknown_pixels_are_no_background() {
+    let cells = [true, false, false, false, false, false, false, true];
+    let known = [true, true, true, true, false, false, false, false];
+    let mask = |pixels: &'static [bool]| Mask::new(1, pixels.len(), pixels).unwrap();
+    let settings = BorderWeights {
+        w0: 0.0,
+        ..BorderWeights::default()
+    };
+    let (cells, known) = (cells.to_vec().leak(), known.to_vec().leak());
+    let found = settings.of(mask(cells), mask(known)).unwrap();
+    let third = 4.0 / (2.0 * 3.0);
+    assert_eq!(
+        found,
+        [
+            2.0,
+            third as f32,
+            third as f32,
+            third as f32,
+            0.0,
+            0.0,
+            0.0,
+            0.0
+        ]
+    );
+    let other = settings.of(mask(&[true]), mask(&[true, true])).unwrap_err();
+    assert!(other.to_string().contains("2 were given"), "{other}");
 }
 
 #[test]
@@ -105,7 +140,8 @@ fn bad_input_is_an_error() {
     let mask = Mask::new(1, 2, &[true, false]).unwrap();
     let of = |w0, sigma| {
         let balance = true;
-        BorderWeights { w0, sigma, balance }.of(mask).unwrap_err()
+        let settings = BorderWeights { w0, sigma, balance };
+        settings.of(mask, mask).unwrap_err()
     };
     check(
         of(-1.0, 5.0),
@@ -117,7 +153,7 @@ fn bad_input_is_an_error() {
     );
     let none = Mask::new(0, 0, &[]).unwrap();
     assert!(none.is_empty() && none.squared_distances().is_empty());
-    assert!(BorderWeights::default().of(none).unwrap().is_empty());
+    assert!(BorderWeights::default().of(none, none).unwrap().is_empty());
 }
 
 #[test]
@@ -130,7 +166,9 @@ fn a_mask_of_512_pixels_with_hundreds_of_cells_is_quick() {
         .collect();
     let mask = Mask::new(side, side, &pixels).unwrap();
     let start = std::time::Instant::now();
-    BorderWeights::default().of(mask).unwrap();
+    let all = vec![true; pixels.len()];
+    let known = Mask::new(side, side, &all).unwrap();
+    BorderWeights::default().of(mask, known).unwrap();
     let took = start.elapsed();
     println!("{} cells: {took:?}", mask.components().count);
     assert!(

@@ -4,17 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Placement};
+use metrics::DecisionRule;
 use model::engine::{Device, Precision};
 use model::graph::Hwc;
-use report::{OVERLAY_THRESHOLD, Plane, overlay};
+use report::{Plane, overlay};
 use serde::Serialize;
 
 use crate::segmenter::Segmenter;
-use crate::stages::decide;
 use crate::trained::{Input, Trained, extra};
-
-/// Share of a tile's side that neighbours have in common, nnU-Net's.
-const TILE_OVERLAP: f64 = 0.5;
 
 /// The answer to one image, and all that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,20 +24,30 @@ pub struct Prediction {
     pub original_size: [usize; 2],
     /// The answer; `null` where the network only segments.
     pub class: Option<String>,
-    /// By class, at the fitted temperature.
+    /// By class, calibrated.
     pub probabilities: Vec<ClassProbability>,
-    /// Probability of `positive` from which it is called; the most probable class wins without one.
+    /// Probability of `positive` from which it is called; the class with the largest score wins without one.
     pub threshold: Option<f64>,
+    /// The same as log-odds: the score of `positive` less the other's. This is what is compared.
+    pub threshold_log_odds: Option<f64>,
     /// The class that the threshold belongs to.
     pub positive: Option<String>,
     /// Divides the scores before they become probabilities.
     pub temperature: f64,
+    /// Then added to them, by class.
+    pub bias: Vec<f64>,
+    /// Whether the answer is the mean over the image and its mirror image.
+    pub mirrored: bool,
+    /// Whether the network has seen nothing but phantoms.
+    pub taught_on_phantoms: bool,
     /// What happened to the image, in order.
     pub preprocessing: Vec<String>,
     /// SHA-256 of the checkpoint.
     pub weights_sha256: String,
     /// Version that trained it, and version that answers.
     pub versions: [String; 2],
+    /// Pixels of at least this probability are green.
+    pub certainty: f32,
     /// Green share of the image.
     pub green_share: Option<f64>,
     /// The overlay written, where the network has a class map.
@@ -136,7 +143,12 @@ impl Predictor {
         })
     }
 
-    /// Answers one image; overlay and mask go into `folder`.
+    /// Whether the network has seen nothing but phantoms, so that what it says of a real image means nothing.
+    pub fn taught_on_phantoms(&self) -> bool {
+        self.trained.taught_on_phantoms()
+    }
+
+    /// Answers one image as the run that trained the network judges its test images; overlay and mask go into `folder`.
     ///
     /// # Errors
     /// An image that cannot be read, a picture that cannot be written.
@@ -151,15 +163,20 @@ impl Predictor {
             original_size: [height, width],
             class: None,
             probabilities: vec![],
-            threshold: meta.threshold,
+            threshold: self.threshold(),
+            threshold_log_odds: self.threshold_log_odds(),
             positive: None,
-            temperature: meta.temperature.unwrap_or(1.0),
+            temperature: self.trained.scaling().temperature(),
+            bias: self.trained.scaling().bias().to_vec(),
+            mirrored: meta.inference.mirror,
+            taught_on_phantoms: self.trained.taught_on_phantoms(),
             preprocessing: self.steps(),
             weights_sha256: self.sha256.clone(),
             versions: [
                 meta.extra.get(extra::VERSION).cloned().unwrap_or_default(),
                 crate::VERSION.into(),
             ],
+            certainty: meta.inference.certainty,
             green_share: None,
             overlay: None,
             segmentation: None,
@@ -200,9 +217,9 @@ impl Predictor {
             },
         };
         let map_of = self.trained.has_map().then(|| self.trained.shown(positive));
-        let answers = self.trained.answer(input, map_of, false)?;
-        let probabilities = self.trained.probabilities(&answers.logits)?;
-        let class = decide(&probabilities, positive, meta.threshold);
+        let answers = self.trained.answer(input, map_of, meta.inference.mirror)?;
+        let probabilities = self.trained.probabilities(&answers.logits);
+        let class = self.trained.decide(&answers.logits);
         let drawn = map_of
             .map(|_| self.draw(image, folder, &picture.placement, &answers.maps))
             .transpose()?;
@@ -224,7 +241,9 @@ impl Predictor {
 
     /// The mask at the image's own size.
     fn segmented(&self, image: &Path, folder: &Path) -> Result<Segmentation> {
-        let found = Segmenter::new(&self.trained, TILE_OVERLAP, false)?.segment(image)?;
+        let asked = &self.trained.meta.inference;
+        let segmenter = Segmenter::new(&self.trained, asked.tile_overlap, asked.mirror)?;
+        let found = segmenter.segment(image)?;
         let values = self.trained.map_values();
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let mask = folder.join(format!("{stem}.mask.png"));
@@ -242,6 +261,22 @@ impl Predictor {
                 .collect(),
             tiles: found.tiles,
         })
+    }
+
+    fn threshold_log_odds(&self) -> Option<f64> {
+        match self.trained.rule() {
+            DecisionRule::Threshold { log_odds, .. } => Some(log_odds),
+            DecisionRule::Largest => None,
+        }
+    }
+
+    /// As a calibrated probability.
+    fn threshold(&self) -> Option<f64> {
+        let at = |log_odds| {
+            let positive = self.trained.positive();
+            self.trained.scaling().probability_at(log_odds, positive)
+        };
+        self.threshold_log_odds().map(at)
     }
 
     fn steps(&self) -> Vec<String> {
@@ -277,12 +312,9 @@ impl Predictor {
         let original = crate::pictures::grey(image, height, width, Fit::Stretch)?;
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let path = folder.join(format!("{stem}.overlay.png"));
-        crate::pictures::save_png(&path, &overlay(&original, &map, OVERLAY_THRESHOLD)?)?;
-        let green = map
-            .values()
-            .iter()
-            .filter(|v| **v >= OVERLAY_THRESHOLD)
-            .count();
+        let certainty = self.trained.meta.inference.certainty;
+        crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
+        let green = map.values().iter().filter(|v| **v >= certainty).count();
         Ok((path, green as f64 / map.values().len() as f64))
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Loader};
-use metrics::Temperature;
+use metrics::{DecisionRule, Scaling};
 use model::checkpoint::{Checkpoint, Meta, Preprocessing};
 use model::engine::{Device, Images, Precision};
 use model::graph::{Graph, Hwc, Op};
@@ -20,6 +20,8 @@ pub(crate) struct Trained {
     /// What the file says besides the weights.
     pub(crate) meta: Meta,
     reading: MapReading,
+    scaling: Scaling,
+    rule: DecisionRule,
 }
 
 /// Keys of this crate in a checkpoint's `extra`.
@@ -28,6 +30,8 @@ pub(crate) mod extra {
     pub(crate) const POSITIVE: &str = "positive";
     /// `masks` where masks taught the class map.
     pub(crate) const MAP: &str = "map";
+    /// `phantoms` where it has seen no real image; `images` otherwise.
+    pub(crate) const TAUGHT_ON: &str = "taught_on";
     /// Version of the program that trained it.
     pub(crate) const VERSION: &str = "version";
     /// `pad` where images keep their shape; absent in files from before there was a choice.
@@ -87,6 +91,8 @@ impl Trained {
     pub(crate) fn load_on(path: &Path, device: Device, precision: Precision) -> Result<Self> {
         let (network, meta) = Checkpoint::load(path)?.into_network();
         let network = network.on(device, precision)?;
+        let (scaling, rule) =
+            decision(&meta).with_context(|| format!("the decision rule in {}", path.display()))?;
         let supervised = meta
             .extra
             .get(extra::MAP)
@@ -96,6 +102,8 @@ impl Trained {
             network,
             meta,
             reading,
+            scaling,
+            rule,
         })
     }
 
@@ -272,9 +280,13 @@ impl Trained {
 
     /// Label of the class that the threshold belongs to; the last one where the file does not say.
     pub(crate) fn positive(&self) -> usize {
-        let name = self.meta.extra.get(extra::POSITIVE);
-        let found = name.and_then(|name| self.meta.classes.iter().position(|c| c == name));
-        found.unwrap_or(self.meta.classes.len().saturating_sub(1))
+        positive(&self.meta)
+    }
+
+    /// Whether it has seen nothing but phantoms.
+    pub(crate) fn taught_on_phantoms(&self) -> bool {
+        let taught_on = self.meta.extra.get(extra::TAUGHT_ON);
+        taught_on.is_some_and(|taught_on| taught_on == "phantoms")
     }
 
     /// How an image of another shape fills the network's input.
@@ -285,13 +297,54 @@ impl Trained {
         }
     }
 
-    /// Class probabilities of one image's scores, at the checkpoint's temperature.
-    ///
-    /// # Errors
-    /// The checkpoint's temperature is no temperature.
-    pub(crate) fn probabilities(&self, logits: &[f32]) -> Result<Vec<f64>> {
-        Ok(Temperature::new(self.meta.temperature.unwrap_or(1.0))?.softmax(logits))
+    /// How scores become probabilities.
+    pub(crate) fn scaling(&self) -> &Scaling {
+        &self.scaling
     }
+
+    /// How scores become a class.
+    pub(crate) fn rule(&self) -> DecisionRule {
+        self.rule
+    }
+
+    /// Class probabilities of one image's scores.
+    pub(crate) fn probabilities(&self, logits: &[f32]) -> Vec<f64> {
+        self.scaling.probabilities(logits)
+    }
+
+    /// The class of one image's scores.
+    pub(crate) fn decide(&self, logits: &[f32]) -> usize {
+        let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
+        self.rule.decide(&logits)
+    }
+}
+
+fn positive(meta: &Meta) -> usize {
+    let name = meta.extra.get(extra::POSITIVE);
+    let found = name.and_then(|name| meta.classes.iter().position(|c| c == name));
+    found.unwrap_or(meta.classes.len().saturating_sub(1))
+}
+
+/// Plain softmax and the largest score, where no evaluation has chosen anything.
+fn decision(meta: &Meta) -> Result<(Scaling, DecisionRule)> {
+    let classes = meta.classes.len();
+    let Some(decision) = &meta.decision else {
+        return Ok((Scaling::identity(classes), DecisionRule::Largest));
+    };
+    if decision.bias.len() != classes {
+        let biases = decision.bias.len();
+        bail!("it has {biases} biases for {classes} classes");
+    }
+    let rule = match decision.threshold {
+        Some(log_odds) if log_odds.is_finite() && classes == 2 => DecisionRule::Threshold {
+            positive: positive(meta),
+            log_odds,
+        },
+        Some(threshold) => bail!("a threshold of {threshold} on the scores of {classes} classes"),
+        None => DecisionRule::Largest,
+    };
+    let scaling = Scaling::new(decision.temperature, decision.bias.clone())?;
+    Ok((scaling, rule))
 }
 
 impl MapReading {

@@ -235,7 +235,7 @@ fn marked_pixels_take_their_images_class() {
     assert_eq!(found.test.n, 16);
     assert!(found.marked.is_some() && found.baselines.otsu.is_none());
     // The lungs lie at about the same place in all phantoms.
-    assert!(found.baselines.mean_mask.mean_dice.estimate > 0.2);
+    assert!(found.baselines.mean_mask.mean_dice.unwrap().estimate > 0.2);
     let overlays: SegmentStatistics = serde_json::from_str(&text(&folder, "segment.json")).unwrap();
     assert_eq!(overlays.class, "PNEUMONIA");
     let report = text(&folder, "report.md");
@@ -256,6 +256,74 @@ fn marked_pixels_take_their_images_class() {
     let values = prediction.segmentation.unwrap().shares;
     let values: Vec<u16> = values.iter().map(|share| share.value).collect();
     assert_eq!(values, [0, 1, 2]);
+}
+
+/// Each test image of a run asked about again: the answers are those that were judged.
+fn check_predictions(workspace: &Workspace, folder: &Path, images: &Path) -> usize {
+    let predictor = Predictor::open(folder).unwrap();
+    let csv = text(folder, "predictions.csv");
+    let mut lines = csv.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let column = |name: &str| header.iter().position(|h| *h == name).unwrap();
+    let (path, called) = (column("path"), column("predicted"));
+    let mut n = 0;
+    for line in lines.filter(|line| line.starts_with("test,")) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let image = images.join(cells[path]);
+        let out = workspace.path("again");
+        let found = predictor.predict(&image, &out).unwrap();
+        assert_eq!(found.class.as_deref(), Some(cells[called]));
+        for p in &found.probabilities {
+            let expected: f64 = cells[column(&format!("p_{}", p.class))].parse().unwrap();
+            let off = (p.probability - expected).abs();
+            assert!(off <= 1e-6, "{}: {p:?}, expected {expected}", cells[path]);
+        }
+        check_mask(folder, cells[path], found.segmentation.map(|s| s.mask));
+        n += 1;
+    }
+    n
+}
+
+/// Byte by byte the mask that was judged.
+fn check_mask(folder: &Path, path: &str, predicted: Option<PathBuf>) {
+    let judged = folder.join(format!("masks/{}.png", path.replace('/', "_")));
+    let judged = fs::read(judged).unwrap();
+    assert!(judged == fs::read(predicted.unwrap()).unwrap(), "{path}");
+}
+
+#[test]
+fn predict_answers_as_the_run_judged() {
+    let workspace = Workspace::chests();
+    let set = ["evaluate.tta=true", "segment.certainty=0.4"];
+    let folder = workspace.run(&set).unwrap();
+    let images = workspace.path("chests/images");
+    assert_eq!(check_predictions(&workspace, &folder, &images), 16);
+    let image = images.join("test/NORMAL");
+    let image = fs::read_dir(image).unwrap().next().unwrap().unwrap().path();
+    let predictor = Predictor::open(&folder).unwrap();
+    let found = predictor.predict(&image, &workspace.path("out")).unwrap();
+    assert!(found.mirrored && found.certainty == 0.4);
+    assert!(found.threshold.is_some() && found.threshold_log_odds.is_some());
+    // The mirror image counts: without it the answer is another.
+    let plain = Workspace::chests();
+    let without = plain.run(&["segment.certainty=0.4"]).unwrap();
+    let other = Predictor::open(&without).unwrap();
+    let other = other.predict(&image, &workspace.path("out")).unwrap();
+    assert!(!other.mirrored);
+    assert_ne!(other.probabilities, found.probabilities);
+}
+
+#[test]
+fn a_segmenter_predicts_the_masks_that_were_judged() {
+    let workspace = Workspace::cells();
+    let set = ["evaluate.tta=true", "evaluate.tile_overlap=0.25"];
+    let folder = workspace.run(&set).unwrap();
+    let predictor = Predictor::open(&folder).unwrap();
+    for name in ["6.png", "7.png"] {
+        let image = workspace.path("cells/images").join(name);
+        let found = predictor.predict(&image, &workspace.path("out")).unwrap();
+        check_mask(&folder, name, found.segmentation.map(|s| s.mask));
+    }
 }
 
 /// A loss on one class leaves the map the images' classes; it is judged as what the masks mark.

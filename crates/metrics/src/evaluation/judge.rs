@@ -2,72 +2,72 @@
 
 use crate::auc::{RankedScores, bootstrap_auc};
 use crate::bootstrap::{Bootstrap, Resampling};
-use crate::calibration::{expected_calibration_error, reliability_bins, top_label_confidence};
+use crate::calibration::{expected_calibration_error, reliability_bins};
 use crate::check;
-use crate::confusion::ConfusionMatrix;
+use crate::confusion::{ClassScores, ConfusionMatrix};
 use crate::curve::{CurvePoints, average_precision, pr_curve, roc_curve};
 use crate::delong::delong_auc;
 use crate::error::Result;
-use crate::interval::{Interval, wilson};
-use crate::probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
-use crate::report::ClassificationReport;
+use crate::interval::Interval;
+use crate::logits::Logits;
+use crate::probability::{Probabilities, brier_terms, log_loss_terms};
+use crate::proportion::proportion;
 use crate::threshold::BinaryCounts;
 
 use super::{
     BinaryEvaluation, ClassCurves, ClassRanking, Curves, Evaluation, EvaluationSettings,
-    Predictions,
+    Predictions, ScoreIntervals,
 };
 
 /// The checked inputs, and what several figures share.
 pub(super) struct Judge<'a> {
     names: Vec<String>,
-    labels: &'a [usize],
+    pub(super) labels: &'a [usize],
+    logits: Logits,
     probabilities: Probabilities,
-    decisions: Vec<usize>,
-    groups: Option<&'a [usize]>,
+    pub(super) decisions: Vec<usize>,
+    pub(super) groups: Option<&'a [usize]>,
     settings: EvaluationSettings,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new<S: AsRef<str>, P: Copy + Into<f64>>(
-        predictions: &Predictions<'a, S, P>,
+    pub(super) fn new<S: AsRef<str>>(
+        predictions: &Predictions<'a, S>,
         settings: &EvaluationSettings,
     ) -> Result<Self> {
         let Predictions {
             class_names,
             labels,
+            logits,
             probabilities,
             groups,
         } = *predictions;
-        if class_names.len() < 2 {
-            return Err(check::setting(
-                "class_names",
-                class_names.len(),
-                "names of two or more classes",
-            ));
+        let classes = class_names.len();
+        if classes < 2 {
+            let expected = "names of two or more classes";
+            return Err(check::setting("class_names", classes, expected));
         }
         check::finite("threshold", &[settings.threshold])?;
         let positive = settings.positive;
-        if class_names.len() == 2 && positive > 1 {
-            return Err(check::setting(
-                "positive",
-                positive,
-                "0 or 1, the index of the positive class",
-            ));
+        if classes == 2 && positive > 1 {
+            let expected = "0 or 1, the index of the positive class";
+            return Err(check::setting("positive", positive, expected));
         }
         check::not_empty("labels", labels.len())?;
-        let probabilities = Probabilities::new(class_names.len(), probabilities)?;
+        let logits = Logits::new(classes, logits)?;
+        logits.check_labels(labels)?;
+        let probabilities = Probabilities::new(classes, probabilities)?;
         probabilities.check_labels(labels)?;
-        let decisions = decide(&probabilities, settings);
-        let names = class_names
-            .iter()
-            .map(|name| name.as_ref().to_owned())
-            .collect();
+        if let Some(groups) = groups {
+            check::same_length("groups", groups.len(), "labels", labels.len())?;
+        }
+        let rule = settings.rule(classes);
         Ok(Self {
-            names,
+            names: class_names.iter().map(|n| n.as_ref().to_owned()).collect(),
             labels,
+            decisions: logits.rows().map(|row| rule.decide(row)).collect(),
+            logits,
             probabilities,
-            decisions,
             groups,
             settings: *settings,
         })
@@ -75,35 +75,36 @@ impl<'a> Judge<'a> {
 
     pub(super) fn evaluation(&self) -> Result<Evaluation> {
         let confusion = ConfusionMatrix::new(self.names.len(), self.labels, &self.decisions)?;
-        let (right, confidence) = self.confidences()?;
-        let ranking = self.ranking()?;
+        let scores = self.scores(&confusion)?;
         Ok(Evaluation {
             classes: self.names.clone(),
             n: self.labels.len(),
             groups: self.groups.map(count_distinct),
             settings: self.settings,
-            accuracy: wilson(confusion.correct(), confusion.total(), self.settings.level)?,
+            accuracy: self.share(|_| true, |i| self.decisions[i] == self.labels[i])?,
             balanced_accuracy: self.balanced_accuracy(&confusion)?,
-            mcc: self.bootstrap_confusion(|resample| Some(resample.mcc()))?,
-            cohen_kappa: confusion.cohen_kappa(),
-            auc: self.auc(&ranking)?,
-            average_precision: mean(ranking.iter().map(|class| class.average_precision)),
-            log_loss: log_loss(self.labels, &self.probabilities)?,
-            brier: self.brier()?,
-            expected_calibration_error: expected_calibration_error(
-                &right,
-                &confidence,
-                self.settings.calibration_bins,
-            )?,
+            mcc: self.of_confusion(|resample| Some(resample.mcc()))?,
+            cohen_kappa: confusion
+                .cohen_kappa()
+                .map(|_| self.of_confusion(ConfusionMatrix::cohen_kappa))
+                .transpose()?,
+            auc: self.auc()?,
+            average_precision: self.average_precision()?,
+            log_loss: self.mean_of(&log_loss_terms(self.labels, &self.probabilities)?)?,
+            brier: self.mean_of(&self.brier_terms()?)?,
+            expected_calibration_error: self.calibration_error()?,
             binary: self.is_binary().then(|| self.binary()).transpose()?,
-            ranking,
-            report: ClassificationReport::new(&confusion, &self.names)?,
+            ranking: self.ranking()?,
+            scores,
+            macro_average: self.average("macro average", ConfusionMatrix::macro_average)?,
+            weighted_average: self
+                .average("weighted average", ConfusionMatrix::weighted_average)?,
             confusion,
         })
     }
 
     pub(super) fn curves(&self) -> Result<Curves> {
-        let (right, confidence) = self.confidences()?;
+        let (right, confidence) = self.confidences();
         let classes = self
             .ranked_classes()
             .filter_map(|class| self.class_curves(class).transpose());
@@ -133,16 +134,19 @@ impl<'a> Judge<'a> {
             ..
         } = self.settings;
         let (labels, scores) = self.one_vs_rest(positive);
-        let counts = BinaryCounts::at_threshold(&labels, &scores, threshold)?;
+        let called: Vec<bool> = self.decisions.iter().map(|d| *d == positive).collect();
+        let rate = |among: &dyn Fn(usize) -> bool, hit: &dyn Fn(usize) -> bool| {
+            self.share(among, hit).ok()
+        };
         Ok(BinaryEvaluation {
             positive: self.names[positive].clone(),
             threshold,
-            counts,
-            sensitivity: counts.sensitivity_interval(level),
-            specificity: counts.specificity_interval(level),
-            ppv: counts.ppv_interval(level),
-            npv: counts.npv_interval(level),
-            auc_delong: delong_auc(&labels, &scores, level).ok(),
+            counts: BinaryCounts::new(&labels, &called)?,
+            sensitivity: rate(&|i| labels[i], &|i| called[i]),
+            specificity: rate(&|i| !labels[i], &|i| !called[i]),
+            ppv: rate(&|i| called[i], &|i| labels[i]),
+            npv: rate(&|i| !called[i], &|i| !labels[i]),
+            auc_delong: delong_auc(&labels, &scores, self.groups, level).ok(),
         })
     }
 
@@ -151,83 +155,143 @@ impl<'a> Judge<'a> {
             let (labels, scores) = self.one_vs_rest(class);
             let defined = has_both(&labels);
             let auc = || bootstrap_auc(&labels, &scores, self.resampling(), &self.bootstrap());
+            let precision = |sample: &[usize]| sampled_average_precision(&labels, &scores, sample);
             Ok(ClassRanking {
                 class: self.names[class].clone(),
                 auc: defined.then(auc).transpose()?,
-                average_precision: defined
-                    .then(|| average_precision(&labels, &scores))
-                    .transpose()?,
+                average_precision: defined.then(|| self.resampled(precision)).transpose()?,
             })
         };
         self.ranked_classes().map(rank).collect()
     }
 
-    /// The positive class's AUC, or the macro average with an interval of its own.
-    fn auc(&self, ranking: &[ClassRanking]) -> Result<Option<Interval>> {
-        if let [only] = ranking {
-            return Ok(only.auc);
+    /// The positive class's AUC, or the macro average.
+    fn auc(&self) -> Result<Option<Interval>> {
+        let Some(auc) = self.macro_auc()? else {
+            return Ok(None);
+        };
+        self.resampled(auc).map(Some)
+    }
+
+    /// The AUC of a sample, as [`Evaluation::auc`] defines it; `None` where a class has no example.
+    pub(super) fn macro_auc(&self) -> Result<Option<impl FnMut(&[usize]) -> Option<f64> + use<>>> {
+        let mut ranked = vec![];
+        for class in self.ranked_classes() {
+            let (labels, scores) = self.one_vs_rest(class);
+            if !has_both(&labels) {
+                return Ok(None);
+            }
+            ranked.push(RankedScores::new(&labels, &scores)?);
         }
-        if ranking.iter().any(|class| class.auc.is_none()) {
+        let mut tally = Vec::new();
+        Ok(Some(move |sample: &[usize]| {
+            let one = |class: &RankedScores| class.auc(sample.iter().copied(), &mut tally);
+            mean(ranked.iter().map(one))
+        }))
+    }
+
+    fn average_precision(&self) -> Result<Option<Interval>> {
+        let ranked: Vec<_> = self.ranked_classes().map(|c| self.one_vs_rest(c)).collect();
+        if ranked.iter().any(|(labels, _)| !has_both(labels)) {
             return Ok(None);
         }
-        let ranked = self.ranked_classes().map(|class| {
-            let (labels, scores) = self.one_vs_rest(class);
-            RankedScores::new(&labels, &scores)
-        });
-        let ranked: Vec<RankedScores> = ranked.collect::<Result<_>>()?;
-        let mut tally = Vec::new();
         let macro_average = |sample: &[usize]| {
-            mean(
-                ranked
-                    .iter()
-                    .map(|class| class.auc(sample.iter().copied(), &mut tally)),
-            )
+            let one = |(labels, scores): &(Vec<bool>, Vec<f64>)| {
+                sampled_average_precision(labels, scores, sample)
+            };
+            mean(ranked.iter().map(one))
         };
-        self.bootstrap()
-            .interval(self.labels.len(), self.resampling(), macro_average)
-            .map(Some)
+        self.resampled(macro_average).map(Some)
     }
 
     /// Resamples that lack a class which the data have are redrawn.
     fn balanced_accuracy(&self, confusion: &ConfusionMatrix) -> Result<Interval> {
         let present = |support: &[u64]| support.iter().filter(|n| **n > 0).count();
         let wanted = present(&confusion.support());
-        self.bootstrap_confusion(|resample| {
+        self.of_confusion(|resample| {
             (present(&resample.support()) == wanted).then(|| resample.balanced_accuracy())
         })
     }
 
-    fn bootstrap_confusion(
+    fn scores(&self, confusion: &ConfusionMatrix) -> Result<Vec<ScoreIntervals>> {
+        let support = confusion.support();
+        let score = |class: usize| {
+            let (is, called) = (
+                |i: usize| self.labels[i] == class,
+                |i: usize| self.decisions[i] == class,
+            );
+            let f1 = |resample: &ConfusionMatrix| {
+                let some = resample.support()[class] + resample.predicted()[class] > 0;
+                some.then(|| resample.class_scores()[class].f1)
+            };
+            ScoreIntervals {
+                name: self.names[class].clone(),
+                precision: self.share(called, is).ok(),
+                recall: self.share(is, called).ok(),
+                f1: self.of_confusion(f1).ok(),
+                support: support[class],
+            }
+        };
+        Ok((0..self.names.len()).map(score).collect())
+    }
+
+    fn average(
         &self,
-        statistic: impl Fn(&ConfusionMatrix) -> Option<f64>,
-    ) -> Result<Interval> {
-        self.bootstrap()
-            .interval(self.labels.len(), self.resampling(), |sample| {
-                let pairs = sample.iter().map(|&i| (self.labels[i], self.decisions[i]));
-                statistic(&ConfusionMatrix::count(self.names.len(), pairs))
-            })
+        name: &str,
+        average: impl Fn(&ConfusionMatrix) -> ClassScores,
+    ) -> Result<ScoreIntervals> {
+        let of = |score: fn(ClassScores) -> f64| {
+            self.of_confusion(|resample| Some(score(average(resample))))
+                .map(Some)
+        };
+        Ok(ScoreIntervals {
+            name: name.into(),
+            precision: of(|scores| scores.precision)?,
+            recall: of(|scores| scores.recall)?,
+            f1: of(|scores| scores.f1)?,
+            support: self.labels.len() as u64,
+        })
     }
 
-    fn brier(&self) -> Result<f64> {
-        if !self.is_binary() {
-            return brier_score_multiclass(self.labels, &self.probabilities);
-        }
-        let (labels, scores) = self.one_vs_rest(self.settings.positive);
-        brier_score(&labels, &scores)
+    fn calibration_error(&self) -> Result<Interval> {
+        let (right, confidence) = self.confidences();
+        let bins = self.settings.calibration_bins;
+        // What is wrong with the inputs or the bins is said here, not of a resample.
+        expected_calibration_error(&right, &confidence, bins)?;
+        self.resampled(|sample| {
+            let (right, confidence): (Vec<bool>, Vec<f64>) =
+                sample.iter().map(|i| (right[*i], confidence[*i])).unzip();
+            expected_calibration_error(&right, &confidence, bins).ok()
+        })
     }
 
-    /// What calibration compares: did it happen, and how probable was it called.
-    fn confidences(&self) -> Result<(Vec<bool>, Vec<f64>)> {
+    fn brier_terms(&self) -> Result<Vec<f64>> {
+        let terms = brier_terms(self.labels, &self.probabilities)?;
+        let half = if self.is_binary() { 0.5 } else { 1.0 };
+        Ok(terms.into_iter().map(|term| half * term).collect())
+    }
+
+    /// What calibration compares: did it happen, and how probable was it called. With two classes the positive one, with more
+    /// the one decided for.
+    fn confidences(&self) -> (Vec<bool>, Vec<f64>) {
         if self.is_binary() {
-            return Ok(self.one_vs_rest(self.settings.positive));
+            let positive = self.settings.positive;
+            let labels = check::is_class(self.labels, positive);
+            return (labels, self.probabilities.class(positive));
         }
-        top_label_confidence(self.labels, &self.probabilities)
+        let decided = self.labels.iter().zip(&self.decisions);
+        let called = self.probabilities.rows().zip(&self.decisions);
+        (
+            decided.map(|(label, decision)| label == decision).collect(),
+            called.map(|(row, decision)| row[*decision]).collect(),
+        )
     }
 
+    /// Whether each example is of the class, and its log-odds.
     fn one_vs_rest(&self, class: usize) -> (Vec<bool>, Vec<f64>) {
         (
             check::is_class(self.labels, class),
-            self.probabilities.class(class),
+            self.logits.log_odds(class),
         )
     }
 
@@ -242,6 +306,44 @@ impl<'a> Judge<'a> {
         } else {
             0..self.names.len()
         }
+    }
+
+    /// The share of the examples `among` that are hits.
+    fn share(
+        &self,
+        among: impl Fn(usize) -> bool,
+        hit: impl Fn(usize) -> bool,
+    ) -> Result<Interval> {
+        let examples: Vec<usize> = (0..self.labels.len()).filter(|i| among(*i)).collect();
+        let hits: Vec<bool> = examples.iter().map(|i| hit(*i)).collect();
+        let groups: Option<Vec<usize>> = self
+            .groups
+            .map(|groups| examples.iter().map(|i| groups[*i]).collect());
+        proportion(&hits, groups.as_deref(), self.settings.level)
+    }
+
+    fn of_confusion(
+        &self,
+        statistic: impl Fn(&ConfusionMatrix) -> Option<f64>,
+    ) -> Result<Interval> {
+        self.resampled(|sample| {
+            let pairs = sample.iter().map(|&i| (self.labels[i], self.decisions[i]));
+            statistic(&ConfusionMatrix::count(self.names.len(), pairs))
+        })
+    }
+
+    fn mean_of(&self, values: &[f64]) -> Result<Interval> {
+        self.resampled(|sample| {
+            Some(sample.iter().map(|i| values[*i]).sum::<f64>() / sample.len() as f64)
+        })
+    }
+
+    pub(super) fn resampled(
+        &self,
+        statistic: impl FnMut(&[usize]) -> Option<f64>,
+    ) -> Result<Interval> {
+        self.bootstrap()
+            .interval(self.labels.len(), self.resampling(), statistic)
     }
 
     fn resampling(&self) -> Resampling<'a> {
@@ -263,27 +365,11 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn decide(probabilities: &Probabilities, settings: &EvaluationSettings) -> Vec<usize> {
-    let EvaluationSettings {
-        positive,
-        threshold,
-        ..
-    } = *settings;
-    if probabilities.classes() != 2 {
-        return probabilities.argmax();
-    }
-    let decide = |p: f64| {
-        if p >= threshold {
-            positive
-        } else {
-            1 - positive
-        }
-    };
-    probabilities
-        .class(positive)
-        .into_iter()
-        .map(decide)
-        .collect()
+/// `None` where the sample lacks positives or negatives.
+fn sampled_average_precision(labels: &[bool], scores: &[f64], sample: &[usize]) -> Option<f64> {
+    let (labels, scores): (Vec<bool>, Vec<f64>) =
+        sample.iter().map(|i| (labels[*i], scores[*i])).unzip();
+    average_precision(&labels, &scores).ok()
 }
 
 fn has_both(labels: &[bool]) -> bool {

@@ -1,5 +1,6 @@
 //! One set of predictions, everything a report says about it.
 
+mod compare;
 mod judge;
 
 use serde::{Deserialize, Serialize};
@@ -8,23 +9,27 @@ use crate::bootstrap::Bootstrap;
 use crate::calibration::ReliabilityBin;
 use crate::confusion::ConfusionMatrix;
 use crate::curve::{PrCurve, RocCurve};
+use crate::decision::DecisionRule;
 use crate::error::Result;
 use crate::interval::Interval;
-use crate::report::ClassificationReport;
 use crate::threshold::BinaryCounts;
 
+pub use compare::{Comparison, compare};
 use judge::Judge;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Predictions<'a, S, P> {
+pub struct Predictions<'a, S> {
     /// A name per class.
     pub class_names: &'a [S],
     /// The true class of each example.
     pub labels: &'a [usize],
-    /// n × classes, row-major, f32 or f64.
-    pub probabilities: &'a [P],
-    /// An id per example, such as its patient: the bootstrap then draws whole patients. `None`: single examples.
+    /// n × classes, row-major: what is ranked and decided by.
+    pub logits: &'a [f64],
+    /// n × classes, row-major: what is said about each example, calibrated or not.
+    pub probabilities: &'a [f64],
+    /// An id per example, such as its patient: intervals then allow for examples of one group being alike. `None`:
+    /// examples are independent.
     pub groups: Option<&'a [usize]>,
 }
 
@@ -33,7 +38,8 @@ pub struct Predictions<'a, S, P> {
 pub struct EvaluationSettings {
     /// With two classes, the index of the positive one; unused with more.
     pub positive: usize,
-    /// With two classes, positive means `probability >= threshold`; with more the most probable class wins.
+    /// With two classes, positive means that its log-odds against the other are at least this; with more the largest logit
+    /// wins.
     pub threshold: f64,
     /// Confidence level of every interval.
     pub level: f64,
@@ -45,52 +51,73 @@ pub struct EvaluationSettings {
     pub calibration_bins: usize,
 }
 
+impl EvaluationSettings {
+    /// The rule by which examples of so many classes are decided.
+    pub fn rule(&self, classes: usize) -> DecisionRule {
+        match classes {
+            2 => DecisionRule::Threshold {
+                positive: self.positive,
+                log_odds: self.threshold,
+            },
+            _ => DecisionRule::Largest,
+        }
+    }
+}
+
 /// The figures, in the order in which they are serialized.
+///
+/// **Intervals.** Shares have Wilson's, of an effective number of examples where groups are given
+/// ([`crate::proportion`]); all else has a percentile bootstrap that draws whole groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Class names in index order.
     pub classes: Vec<String>,
     /// Number of examples.
     pub n: usize,
-    /// Number of distinct groups the bootstrap drew from, if groups were given.
+    /// Number of distinct groups, if groups were given.
     pub groups: Option<usize>,
     /// How it was judged.
     pub settings: EvaluationSettings,
     /// Counts, row = true class.
     pub confusion: ConfusionMatrix,
-    /// Share of right predictions, Wilson interval (which takes examples as independent).
+    /// Share of right predictions.
     pub accuracy: Interval,
-    /// Mean recall, bootstrap interval.
+    /// Mean recall.
     pub balanced_accuracy: Interval,
-    /// Matthews correlation coefficient, bootstrap interval.
+    /// Matthews correlation coefficient.
     pub mcc: Interval,
     /// Cohen's kappa; none if labels and predictions are all one class.
-    pub cohen_kappa: Option<f64>,
-    /// Area under the ROC curve, bootstrap interval: of the positive class, or with more than two classes the
-    /// one-vs-rest macro average. None if a class has no example.
+    pub cohen_kappa: Option<Interval>,
+    /// Area under the ROC curve: of the positive class, or with more than two classes the one-vs-rest macro average. None if
+    /// a class has no example.
     pub auc: Option<Interval>,
     /// Average precision of the positive class, or the macro average. None if a class has no example.
-    pub average_precision: Option<f64>,
+    pub average_precision: Option<Interval>,
     /// Mean −ln p(true class), in nats.
-    pub log_loss: f64,
+    pub log_loss: Interval,
     /// Two classes: mean (p − y)², 0..=1. More: Σ over classes, 0..=2.
-    pub brier: f64,
-    /// Expected calibration error, of the positive class's probability, or with more classes of the top one's.
-    pub expected_calibration_error: f64,
+    pub brier: Interval,
+    /// Expected calibration error, of the positive class's probability, or with more classes of that of the class decided
+    /// for. Its interval is of the same estimator, which few examples bias upwards.
+    pub expected_calibration_error: Interval,
     /// Only with two classes.
     pub binary: Option<BinaryEvaluation>,
     /// How well each class is ranked against the rest; with two classes, the positive one.
     pub ranking: Vec<ClassRanking>,
-    /// Precision, recall, F1 and support.
-    pub report: ClassificationReport,
+    /// Precision, recall and F1 of each class.
+    pub scores: Vec<ScoreIntervals>,
+    /// Their unweighted mean over classes.
+    pub macro_average: ScoreIntervals,
+    /// Their mean over classes weighted by support.
+    pub weighted_average: ScoreIntervals,
 }
 
-/// The decision at the threshold; Wilson intervals, none where nothing is in the denominator.
+/// The decision at the threshold; no interval where nothing is in the denominator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BinaryEvaluation {
     /// Name of the positive class.
     pub positive: String,
-    /// Positive means `probability >= threshold`.
+    /// Positive means that its log-odds are at least this.
     pub threshold: f64,
     /// The four counts.
     pub counts: BinaryCounts,
@@ -102,19 +129,36 @@ pub struct BinaryEvaluation {
     pub ppv: Option<Interval>,
     /// Negative predictive value, at this prevalence.
     pub npv: Option<Interval>,
-    /// AUC with DeLong's interval, beside the bootstrap's; needs two examples of each class.
+    /// AUC with DeLong's interval (Obuchowski's where groups are given), beside the bootstrap's; needs two examples of each
+    /// class.
     pub auc_delong: Option<Interval>,
 }
 
-/// A class against the rest.
+/// A class against the rest, ranked by its log-odds under plain softmax, whatever the calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassRanking {
     /// The class.
     pub class: String,
-    /// AUC, bootstrap interval; none if the class or the rest has no example.
+    /// AUC; none if the class or the rest has no example.
     pub auc: Option<Interval>,
     /// Average precision; none likewise.
-    pub average_precision: Option<f64>,
+    pub average_precision: Option<Interval>,
+}
+
+/// Scores of a class, or an average of them. A ratio without a denominator counts as 0 in averages and has no interval of its
+/// own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreIntervals {
+    /// The class, or which average.
+    pub name: String,
+    /// Share of the examples called so that are.
+    pub precision: Option<Interval>,
+    /// Share of the class's examples that are found.
+    pub recall: Option<Interval>,
+    /// Harmonic mean of the two.
+    pub f1: Option<Interval>,
+    /// Number of the class's examples.
+    pub support: u64,
 }
 
 /// Points to draw, kept apart so that the figures stay a small file.
@@ -146,7 +190,7 @@ impl Default for EvaluationSettings {
         } = Bootstrap::default();
         Self {
             positive: 1,
-            threshold: 0.5,
+            threshold: 0.0,
             level,
             resamples,
             seed,
@@ -160,10 +204,10 @@ impl Default for EvaluationSettings {
 /// A class without examples is no error (small test sets lack one): the figures that need it are `None`.
 ///
 /// # Errors
-/// Fewer than two classes, no example, lengths that do not fit, a label out of range, values that are no
-/// probabilities, or a setting outside its range.
-pub fn evaluate<S: AsRef<str>, P: Copy + Into<f64>>(
-    predictions: &Predictions<'_, S, P>,
+/// Fewer than two classes, no example, lengths that do not fit, a label out of range, logits that are not finite, values
+/// that are no probabilities, or a setting outside its range.
+pub fn evaluate<S: AsRef<str>>(
+    predictions: &Predictions<'_, S>,
     settings: &EvaluationSettings,
 ) -> Result<(Evaluation, Curves)> {
     let judge = Judge::new(predictions, settings)?;

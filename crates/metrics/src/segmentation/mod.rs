@@ -6,9 +6,7 @@ mod summary;
 mod surface;
 
 pub use image::{ClassInImage, LabelMaps, SegmentedImage};
-pub use overlap::{
-    MaskScores, SegmentationSummary, mask_scores, mask_scores_from_map, summarize_masks,
-};
+pub use overlap::{MaskScores, mask_scores};
 pub use summary::{
     ClassSegmentation, SegmentationEvaluation, SegmentationSettings, Spread, evaluate_segmentation,
 };

@@ -44,33 +44,35 @@ pub struct Spread {
     pub n: usize,
 }
 
-/// One class over all images.
+/// One class over all images. An image that has it neither in truth nor in prediction counts in no mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassSegmentation {
     /// Its name.
     pub name: String,
-    /// Number of images.
+    /// Number of images that have it in truth or prediction.
     pub n: usize,
-    /// Images that have the class neither in truth nor in prediction: each counts as Dice 1 and distance 0.
-    pub both_empty: usize,
-    /// Images whose prediction lacks the class: Dice 0, no distance.
+    /// Images that have it in neither.
+    pub absent: usize,
+    /// Images whose prediction lacks it: Dice and IoU 0, the image's diagonal as distance.
     pub missed: usize,
-    /// Images in which only the prediction has the class: Dice 0, no distance.
+    /// Images in which only the prediction has it: likewise.
     pub invented: usize,
-    /// Over images.
-    pub dice: Spread,
-    /// Over images.
-    pub iou: Spread,
-    /// Over images.
-    pub precision: Spread,
-    /// Over images.
-    pub recall: Spread,
-    /// Over the images that have a distance: all but `missed` and `invented`. `None` if none has.
+    /// Over the `n` images; `None` if there is none, as all that follows.
+    pub dice: Option<Spread>,
+    /// Over the `n` images.
+    pub iou: Option<Spread>,
+    /// Over the images whose prediction has the class.
+    pub precision: Option<Spread>,
+    /// Over the images whose truth has it.
+    pub recall: Option<Spread>,
+    /// Hausdorff distance at 95 % in pixels, over the `n` images.
     pub hd95: Option<Spread>,
     /// Mean Dice with its interval.
-    pub mean_dice: Interval,
+    pub mean_dice: Option<Interval>,
     /// Mean IoU with its interval.
-    pub mean_iou: Interval,
+    pub mean_iou: Option<Interval>,
+    /// Mean HD95 with its interval.
+    pub mean_hd95: Option<Interval>,
     /// All images' pixels taken as one image: large masks count more.
     pub pooled: MaskScores,
 }
@@ -84,10 +86,13 @@ pub struct SegmentationEvaluation {
     pub groups: Option<usize>,
     /// Every class, in order.
     pub classes: Vec<ClassSegmentation>,
-    /// Dice, mean over images of the mean over classes (without the background).
-    pub mean_dice: Interval,
+    /// Images that have none of the judged classes, in truth or prediction: they count in no mean.
+    pub empty: usize,
+    /// Dice, mean over the other images of the mean over the classes (without the background) that the image has in truth or
+    /// prediction. `None` if all images are empty.
+    pub mean_dice: Option<Interval>,
     /// IoU, likewise.
-    pub mean_iou: Interval,
+    pub mean_iou: Option<Interval>,
     /// All pixels: row = true class, column = predicted class.
     pub confusion: ConfusionMatrix,
 }
@@ -113,49 +118,80 @@ pub fn evaluate_segmentation<S: AsRef<str>>(
             class_names.len(),
         )?;
     }
+    if let Some(groups) = groups {
+        check::same_length("groups", groups.len(), "images", images.len())?;
+    }
     let over = Over {
         images,
-        resampling: groups.map_or(Resampling::Simple, Resampling::Grouped),
+        groups,
         bootstrap: &settings.bootstrap,
     };
     let judged: Vec<usize> = (0..class_names.len())
         .filter(|class| Some(*class) != settings.background)
         .collect();
     check::not_empty("classes but the background", judged.len())?;
-    let mean = |score: fn(&MaskScores) -> f64| {
-        over.interval(|image| {
-            let scores = judged.iter().map(|c| score(&image.classes[*c].scores));
-            scores.sum::<f64>() / judged.len() as f64
-        })
+    let mean = |score: fn(&MaskScores) -> Option<f64>| {
+        over.interval(|image| image.mean_over(&judged, score))
     };
     let confusion = pooled(images)?;
     let names = class_names.iter().enumerate();
     let classes = names.map(|(class, name)| over.class(class, name.as_ref(), &confusion));
+    let has_none = |image: &&SegmentedImage| image.mean_over(&judged, |s| s.dice).is_none();
     Ok(SegmentationEvaluation {
         n: images.len(),
         groups: groups.map(distinct),
         classes: classes.collect::<Result<_>>()?,
+        empty: images.iter().filter(has_none).count(),
         mean_dice: mean(|scores| scores.dice)?,
         mean_iou: mean(|scores| scores.iou)?,
         confusion,
     })
 }
 
+impl SegmentedImage {
+    /// The mean of a score over those of `classes` that have it; `None` where none has.
+    pub fn mean_over(
+        &self,
+        classes: &[usize],
+        score: impl Fn(&MaskScores) -> Option<f64>,
+    ) -> Option<f64> {
+        let scores = classes.iter().filter_map(|class| self.classes.get(*class));
+        let scores: Vec<f64> = scores.filter_map(|class| score(&class.scores)).collect();
+        (!scores.is_empty()).then(|| scores.iter().sum::<f64>() / scores.len() as f64)
+    }
+}
+
 /// Images and how they are drawn.
 struct Over<'a> {
     images: &'a [SegmentedImage],
-    resampling: Resampling<'a>,
+    groups: Option<&'a [usize]>,
     bootstrap: &'a Bootstrap,
 }
 
 impl Over<'_> {
-    /// The mean of an image's figure, with its interval.
-    fn interval(&self, figure: impl Fn(&SegmentedImage) -> f64) -> Result<Interval> {
-        let values: Vec<f64> = self.images.iter().map(figure).collect();
-        let n = values.len();
-        self.bootstrap.interval(n, self.resampling, |sample| {
+    /// The mean of a figure over the images that have it, with its interval; `None` where none has.
+    fn interval(
+        &self,
+        figure: impl Fn(&SegmentedImage) -> Option<f64>,
+    ) -> Result<Option<Interval>> {
+        let values = self.images.iter().map(figure).enumerate();
+        let (with, values): (Vec<usize>, Vec<f64>) =
+            values.filter_map(|(i, v)| Some((i, v?))).unzip();
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let groups: Option<Vec<usize>> = self
+            .groups
+            .map(|groups| with.iter().map(|i| groups[*i]).collect());
+        let resampling = groups
+            .as_deref()
+            .map_or(Resampling::Simple, Resampling::Grouped);
+        let mean = |sample: &[usize]| {
             Some(sample.iter().map(|i| values[*i]).sum::<f64>() / sample.len() as f64)
-        })
+        };
+        self.bootstrap
+            .interval(values.len(), resampling, mean)
+            .map(Some)
     }
 
     fn class(
@@ -165,43 +201,49 @@ impl Over<'_> {
         confusion: &ConfusionMatrix,
     ) -> Result<ClassSegmentation> {
         let images = || self.images.iter().map(|image| &image.classes[class]);
-        let count = |state| images().filter(|image| image.hd95 == state).count();
-        let spread = |score: fn(&MaskScores) -> f64| {
-            let values: Vec<f64> = images().map(|image| score(&image.scores)).collect();
+        let count = |is: fn(SurfaceDistance) -> bool| images().filter(|i| is(i.hd95)).count();
+        let spread = |figure: fn(&ClassInImage) -> Option<f64>| {
+            let values: Vec<f64> = images().filter_map(figure).collect();
             Spread::of(&values)
         };
-        let distances: Vec<f64> = images().filter_map(|image| image.hd95.value()).collect();
-        let scores = |image: &SegmentedImage| -> ClassInImage { image.classes[class] };
+        let mean = |figure: fn(&ClassInImage) -> Option<f64>| {
+            self.interval(|image| figure(&image.classes[class]))
+        };
         let (truth, predicted) = (confusion.support()[class], confusion.predicted()[class]);
+        let absent = count(|distance| distance == SurfaceDistance::BothEmpty);
         Ok(ClassSegmentation {
             name: name.into(),
-            n: self.images.len(),
-            both_empty: count(SurfaceDistance::BothEmpty),
-            missed: count(SurfaceDistance::Missed),
-            invented: count(SurfaceDistance::Invented),
-            dice: spread(|scores| scores.dice),
-            iou: spread(|scores| scores.iou),
-            precision: spread(|scores| scores.precision),
-            recall: spread(|scores| scores.recall),
-            hd95: (!distances.is_empty()).then(|| Spread::of(&distances)),
-            mean_dice: self.interval(|image| scores(image).scores.dice)?,
-            mean_iou: self.interval(|image| scores(image).scores.iou)?,
+            n: self.images.len() - absent,
+            absent,
+            missed: count(|distance| matches!(distance, SurfaceDistance::Missed { .. })),
+            invented: count(|distance| matches!(distance, SurfaceDistance::Invented { .. })),
+            dice: spread(|image| image.scores.dice),
+            iou: spread(|image| image.scores.iou),
+            precision: spread(|image| image.scores.precision),
+            recall: spread(|image| image.scores.recall),
+            hd95: spread(|image| image.hd95.counted()),
+            mean_dice: mean(|image| image.scores.dice)?,
+            mean_iou: mean(|image| image.scores.iou)?,
+            mean_hd95: mean(|image| image.hd95.counted())?,
             pooled: overlap(confusion, class, truth, predicted),
         })
     }
 }
 
 impl Spread {
-    /// Of values, at least one.
-    fn of(values: &[f64]) -> Self {
+    /// `None` without a value.
+    fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
+        if n == 0 {
+            return None;
+        }
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
-        Self {
+        Some(Self {
             mean,
             sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
             n,
-        }
+        })
     }
 }
 

@@ -9,27 +9,33 @@ use crate::error::Result;
 
 /// How far apart two masks' surfaces are, in pixels.
 ///
-/// **Empty masks.** Where both masks are empty they agree: the distance is 0, and says that nothing was there. Where
-/// one is, there is no surface to measure to; such an image has no distance, and counts apart from those that have.
+/// **Empty masks.** Where both masks are empty there is nothing to measure. Where one is, there is no surface to measure to; such
+/// an image counts with the longest distance that it has room for, its diagonal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SurfaceDistance {
     /// Neither mask has a pixel.
     BothEmpty,
     /// The truth has pixels, the prediction none.
-    Missed,
+    Missed {
+        /// The image's diagonal.
+        diagonal: f64,
+    },
     /// The prediction has pixels, the truth none.
-    Invented,
+    Invented {
+        /// The image's diagonal.
+        diagonal: f64,
+    },
     /// Both have.
     Pixels(f64),
 }
 
 impl SurfaceDistance {
-    /// The distance, where there is one: 0 where both masks are empty.
-    pub fn value(self) -> Option<f64> {
+    /// What a mean over images counts: the distance, the diagonal where one mask is empty, nothing where both are.
+    pub fn counted(self) -> Option<f64> {
         match self {
-            Self::BothEmpty => Some(0.0),
-            Self::Missed | Self::Invented => None,
+            Self::BothEmpty => None,
+            Self::Missed { diagonal } | Self::Invented { diagonal } => Some(diagonal),
             Self::Pixels(distance) => Some(distance),
         }
     }
@@ -52,10 +58,11 @@ pub fn hd95(
     check::same_length("predicted", predicted.len(), "truth", truth.len())?;
     let truth = Mask::new(height, width, truth)?;
     let predicted = Mask::new(height, width, predicted)?;
+    let diagonal = (height as f64).hypot(width as f64);
     match (truth.is_empty(), predicted.is_empty()) {
         (true, true) => return Ok(SurfaceDistance::BothEmpty),
-        (false, true) => return Ok(SurfaceDistance::Missed),
-        (true, false) => return Ok(SurfaceDistance::Invented),
+        (false, true) => return Ok(SurfaceDistance::Missed { diagonal }),
+        (true, false) => return Ok(SurfaceDistance::Invented { diagonal }),
         (false, false) => {}
     }
     let (truth, predicted) = (truth.surface(), predicted.surface());

@@ -38,14 +38,14 @@ pub enum CheckpointError {
         /// File.
         path: PathBuf,
     },
-    /// A later program's file.
-    #[error("{} has checkpoint format {found}, this program reads up to {known}: use the program that wrote it, or a newer one", path.display())]
+    /// Another version's file.
+    #[error("{} has checkpoint format {found}, this version reads {known}: use the version that wrote it, or train again with this one", path.display())]
     Version {
         /// File.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest known.
+        /// The one that is read.
         known: u32,
     },
     /// The network inside breaks an invariant.

@@ -1,5 +1,5 @@
-//! A trained network as one file that says all that a prediction needs: structure, weights, classes, preprocessing,
-//! threshold.
+//! A trained network as one file that says all that a prediction needs: structure, weights, classes, preprocessing, how images
+//! are asked about, and how scores become an answer.
 //!
 //! The format is safetensors with PyTorch's names and layout, so other programs read the weights; a JSON document in
 //! the header holds the rest. `last.safetensors` also holds what training needs to go on, under names that start with
@@ -46,8 +46,8 @@ use crate::weights::{from_torch, to_torch};
 pub use error::CheckpointError;
 use file::{Contents, Entry, Tensors};
 
-/// The format written.
-const FORMAT: u32 = 1;
+/// The format written, and the only one read: format 1 had its threshold on calibrated probabilities.
+const FORMAT: u32 = 2;
 
 /// First part of the names of what only training reads.
 pub(crate) const TRAINING: &str = "training/";
@@ -70,16 +70,50 @@ pub struct Meta {
     pub classes: Vec<String>,
     /// From an image to the network's input.
     pub preprocessing: Preprocessing,
-    /// Probability of the last class from which it is called, where one was chosen.
-    pub threshold: Option<f64>,
-    /// What scores are divided by before softmax, where they were calibrated.
-    pub temperature: Option<f64>,
+    /// How an image is asked about.
+    pub inference: Inference,
+    /// How its scores become an answer, where an evaluation has chosen that.
+    pub decision: Option<Decision>,
     /// Epoch of the weights, from 1; 0 for an untrained network.
     pub epoch: usize,
     /// That epoch's figures (`val_loss` …).
     pub metrics: BTreeMap<String, f64>,
     /// Anything else that the caller wants to find again.
     pub extra: BTreeMap<String, String>,
+}
+
+/// How an image is asked about: as the evaluation of the run that trained the network does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inference {
+    /// Whether answers are means over the image and its mirror image.
+    pub mirror: bool,
+    /// Share of a tile's side that neighbouring tiles have in common, in 0..1.
+    pub tile_overlap: f64,
+    /// Pixels whose probability is at least this are shown as certain.
+    pub certainty: f32,
+}
+
+impl Default for Inference {
+    /// No mirror image, nnU-Net's half of a tile, the article's 97 %.
+    fn default() -> Self {
+        Inference {
+            mirror: false,
+            tile_overlap: 0.5,
+            certainty: 0.97,
+        }
+    }
+}
+
+/// How scores become an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// With two classes, the log-odds from which on the positive one is called: its score less the other's, before any
+    /// calibration. The largest score wins without one.
+    pub threshold: Option<f64>,
+    /// What scores are divided by before softmax.
+    pub temperature: f64,
+    /// What is then added to them, one value a class.
+    pub bias: Vec<f64>,
 }
 
 /// From an image to the network's input: resize, `x/255`, `(x − mean) / std`.
@@ -107,8 +141,8 @@ impl Meta {
         Meta {
             classes,
             preprocessing,
-            threshold: None,
-            temperature: None,
+            inference: Inference::default(),
+            decision: None,
             epoch: 0,
             metrics: BTreeMap::new(),
             extra: BTreeMap::new(),
@@ -300,7 +334,7 @@ fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
         format: u32,
     }
     match serde_json::from_str(document) {
-        Ok(Format { format: 1..=FORMAT }) => Ok(()),
+        Ok(Format { format: FORMAT }) => Ok(()),
         Ok(Format { format: found }) => Err(CheckpointError::Version {
             path: path.into(),
             found,

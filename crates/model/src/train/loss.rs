@@ -120,7 +120,8 @@ pub struct ClassObjective {
     pub loss: ClassLoss,
     /// One factor a class.
     pub weights: Option<Vec<f32>>,
-    /// Share of the label that is spread evenly over all classes.
+    /// How much of the label is given away: with cross-entropy this share is spread evenly over all classes (PyTorch), with
+    /// binary cross-entropy each class's label moves by it towards ½ (Keras).
     pub label_smoothing: f32,
 }
 
@@ -162,7 +163,8 @@ impl ClassObjective {
         let mut targets = Vec::with_capacity(n * classes);
         for y in labels {
             targets.extend(
-                (0..classes).map(|c| self.weight(c) * self.target(c == *y, classes) / total),
+                (0..classes)
+                    .map(|c| self.weight(c) * self.target(c == *y, 1.0 / classes as f32) / total),
             );
         }
         let targets = constant(&logits, targets)?;
@@ -190,7 +192,7 @@ impl ClassObjective {
         for class in 0..classes {
             let targets = labels
                 .iter()
-                .map(|y| self.target(*y == class, classes))
+                .map(|y| self.target(*y == class, 0.5))
                 .collect();
             let targets = logits.device().try_tensor_from_vec(targets, (n,))?;
             let weights = logits.device().try_tensor_from_vec(weights.clone(), (n,))?;
@@ -209,8 +211,9 @@ impl ClassObjective {
         self.weights.as_ref().map_or(1.0, |w| w[class])
     }
 
-    fn target(&self, hit: bool, classes: usize) -> f32 {
-        let spread = self.label_smoothing / classes as f32;
+    /// A class's label, moved towards `even`.
+    fn target(&self, hit: bool, even: f32) -> f32 {
+        let spread = self.label_smoothing * even;
         if hit {
             1.0 - self.label_smoothing + spread
         } else {

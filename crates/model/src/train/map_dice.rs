@@ -20,7 +20,7 @@ struct Counts {
 }
 
 impl ImageDice {
-    /// Of the images that have a known pixel.
+    /// Of the images that have a class but the background, in truth or prediction.
     pub(super) fn new(
         map: &Value,
         masks: &Masks<'_>,
@@ -39,20 +39,15 @@ impl ImageDice {
         let mut dice = Self::default();
         for image in 0..s.n {
             let mut counts = vec![Counts::default(); classes];
-            let mut any = false;
             for i in (image * s.h * s.w..(image + 1) * s.h * s.w).filter(|i| truth.known[*i]) {
-                any = true;
                 let label = match multiclass {
                     true => truth.values[i] as usize,
                     false => usize::from(truth.values[i] >= 0.5),
                 };
                 count(&mut counts, label, predict(&map.data[i * s.c..][..s.c]));
             }
-            if any {
-                dice.add(Self {
-                    sum: mean_dice(&counts[1..]),
-                    images: 1,
-                });
+            if let Some(sum) = mean_dice(&counts[1..]) {
+                dice.add(Self { sum, images: 1 });
             }
         }
         Ok(dice)
@@ -77,12 +72,12 @@ fn count(counts: &mut [Counts], label: usize, predicted: usize) {
     counts[predicted].predicted += 1;
 }
 
-/// Over the classes that truth or prediction has; 1 where there is none.
-fn mean_dice(counts: &[Counts]) -> f64 {
+/// Over the classes that truth or prediction has; `None` where there is none.
+fn mean_dice(counts: &[Counts]) -> Option<f64> {
     let present = counts.iter().filter(|c| c.truth + c.predicted > 0);
     let dice = present.map(|c| 2.0 * c.both as f64 / (c.truth + c.predicted) as f64);
     let (sum, n) = dice.fold((0.0, 0usize), |(sum, n), dice| (sum + dice, n + 1));
-    if n == 0 { 1.0 } else { sum / n as f64 }
+    (n > 0).then(|| sum / n as f64)
 }
 
 /// The first of the largest.

@@ -241,7 +241,7 @@ impl Optimizer {
     /// One step of the whole network at learning rate `lr`.
     ///
     /// # Errors
-    /// What went wrong inside the backward pass, if something did.
+    /// What went wrong inside the backward pass or in the update, if something did.
     pub fn step(
         &mut self,
         network: &mut Network,
@@ -260,7 +260,16 @@ impl Optimizer {
     }
 
     /// Updates one group.
-    pub fn update(&mut self, group: Group, param: &mut Flat, grad: &Grad, lr: f64) {
+    ///
+    /// # Errors
+    /// What dfdx says of the update; the group may then be updated in part.
+    pub fn update(
+        &mut self,
+        group: Group,
+        param: &mut Flat,
+        grad: &Grad,
+        lr: f64,
+    ) -> Result<(), NetworkError> {
         let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let decays = |factor: f64| group == Group::Decayed && factor > 0.0;
         let l2 = |factor| decays(factor).then_some(WeightDecay::L2(factor));
@@ -282,10 +291,7 @@ impl Optimizer {
             }
             _ => Ok(()), // `new` makes as many moments as the rule has
         };
-        debug_assert!(
-            done.is_ok(),
-            "dfdx's CPU updates are in place and cannot fail"
-        );
+        done.map_err(|error| NetworkError::Update(error.to_string()))
     }
 
     /// Moments by name (`moment1.0` …), for a checkpoint.

@@ -33,7 +33,11 @@ pub(crate) fn class_loss_in_double(objective: &ClassObjective, x: &[f64], labels
     let classes = x.len() / labels.len();
     let weight = |c: usize| objective.weights.as_ref().map_or(1.0, |w| f64::from(w[c]));
     let smoothing = f64::from(objective.label_smoothing);
-    let target = |hit| f64::from(u8::from(hit)) * (1.0 - smoothing) + smoothing / classes as f64;
+    let even = match objective.loss {
+        ClassLoss::CrossEntropy => 1.0 / classes as f64,
+        ClassLoss::SoftmaxBce => 0.5,
+    };
+    let target = |hit| f64::from(u8::from(hit)) * (1.0 - smoothing) + smoothing * even;
     let total: f64 = labels.iter().map(|y| weight(*y)).sum();
     let mut sum = 0.0;
     for (row, y) in x.chunks(classes).zip(labels) {

@@ -117,7 +117,8 @@ impl HostState {
         for (group, grad) in Group::TRAINABLE.into_iter().zip(&grads) {
             let mut param = tensor(self.store.group(group));
             self.optimizer
-                .update(group, &mut param, &gradient(grad), lr);
+                .update(group, &mut param, &gradient(grad), lr)
+                .unwrap();
             *self.store.group_mut(group) = param.as_vec();
         }
         if let Some(ema) = &mut self.ema {

@@ -104,9 +104,7 @@ impl Measurement {
     }
 }
 
-/// The middle value, the upper of two; NaN for none.
+/// The middle value, or the mean of the two in the middle; NaN for none.
 pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    metrics::median(values).unwrap_or(f64::NAN)
 }

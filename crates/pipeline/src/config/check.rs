@@ -295,7 +295,7 @@ pub(super) fn border(
     }
     let weights = BorderWeights { w0, sigma, balance };
     let pixel = morphology::Mask::new(1, 1, &[true]);
-    match pixel.and_then(|pixel| weights.of(pixel)) {
+    match pixel.and_then(|pixel| weights.of(pixel, pixel)) {
         Ok(_) => Ok(Some(weights)),
         Err(error) => Err(keys.refuse("train.border", error.to_string())),
     }

@@ -18,7 +18,6 @@ use anyhow::Result;
 
 use crate::context::Context;
 
-pub(crate) use evaluate::decide;
 pub use evaluate::{Baselines, Calibration, Chosen, Metrics, Rule};
 pub use evaluate_map::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use segment::{ClassArea, RegionArea, SegmentStatistics};
@@ -42,6 +41,8 @@ pub enum Artifact {
     Predictions,
     /// `metrics.json`: the results.
     Metrics,
+    /// How scores become an answer: threshold and calibration, written into `model.safetensors`.
+    Decision,
     /// `segment.json` and `overlays/`: where the class map lights up.
     Overlays,
     /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
@@ -61,6 +62,7 @@ impl fmt::Display for Artifact {
             Artifact::History => "history.csv",
             Artifact::Predictions => "predictions.csv",
             Artifact::Metrics => "metrics.json",
+            Artifact::Decision => "the decision rule in model.safetensors",
             Artifact::Overlays => "the overlays",
             Artifact::Segmentation => "segmentation.json",
             Artifact::Report => "report.md",

@@ -95,24 +95,23 @@ fn segmentation(metrics: &SegmentationMetrics) -> String {
     let mut text = format!(
         "On {} with masks, the segmentation of {found} overlaps with the truth by a Dice of {}",
         count(test.n, "test image"),
-        number(&test.mean_dice)
+        or_dash(test.mean_dice.as_ref(), number)
     );
     if let Some(marked) = &metrics.marked {
         text += &format!(
             " ({} where only the place counts)",
-            number(&marked.mean_dice)
+            or_dash(marked.mean_dice.as_ref(), number)
         );
     }
-    let mean = &metrics.baselines.mean_mask.mean_dice;
+    let mean = or_dash(metrics.baselines.mean_mask.mean_dice.as_ref(), number);
     match &metrics.baselines.otsu {
         Some(otsu) => {
             text += &format!(
-                "; Otsu's threshold reaches {}, the mean of the training masks {}.",
-                number(&otsu.test.mean_dice),
-                number(mean)
+                "; Otsu's threshold reaches {}, the mean of the training masks {mean}.",
+                or_dash(otsu.test.mean_dice.as_ref(), number),
             );
         }
-        None => text += &format!("; the mean of the training masks reaches {}.", number(mean)),
+        None => text += &format!("; the mean of the training masks reaches {mean}."),
     }
     text
 }
@@ -130,9 +129,10 @@ fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     report.heading(2, "Time");
+    let device = &context.settings.device.words;
     report.paragraph(&format!(
-        "On the processor, {}, {}.",
-        count(threads, "core"),
+        "Device: {device}; {}, {}.",
+        count(threads, "processor core"),
         context.run.record()?.platform
     ));
     report.table(&table);

@@ -1,11 +1,15 @@
 //! What a network must beat: always the largest class, and a linear model on small grey pixels.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use dataset::{Loader, LoaderConfig, Split};
+use metrics::fit_scaling;
 
 use super::{Scored, patient_ids};
 use crate::baseline::Linear;
 use crate::context::{Context, Data};
+
+/// Penalties that the linear model is fitted with, from the strongest, each from where the one before it ended.
+const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
 
 /// The baselines' answers to validation and test.
 pub(super) struct Fitted {
@@ -13,8 +17,10 @@ pub(super) struct Fitted {
     pub(super) prior: Vec<f64>,
     /// Side of the linear model's images.
     pub(super) side: usize,
-    /// The linear model's probabilities, and which images they are of.
-    pub(super) linear: [(Scored, Vec<f64>); 2],
+    /// The linear model's answers to validation and test.
+    pub(super) linear: [Scored; 2],
+    /// The penalty that it was fitted with: of several the one with the least log loss on validation, once calibrated.
+    pub(super) penalty: f64,
 }
 
 pub(super) fn fit(context: &mut Context<'_>, data: &Data) -> Result<Fitted> {
@@ -27,18 +33,30 @@ pub(super) fn fit(context: &mut Context<'_>, data: &Data) -> Result<Fitted> {
         .map(|n| *n as f64 / total.max(1) as f64)
         .collect();
     let (train, x) = small(context, data, Split::Train, side)?;
-    let job = context.progress.job("linear baseline", "fits", 1);
-    let linear = Linear::fit(&x, &train.labels, classes);
-    job.advance(1);
-    let answers = |split| -> Result<_> {
-        let (scored, x) = small(context, data, split, side)?;
-        Ok((scored, linear.probabilities(&x)))
-    };
-    let linear = [answers(Split::Val)?, answers(Split::Test)?];
+    let (mut val, val_x) = small(context, data, Split::Val, side)?;
+    let (mut test, test_x) = small(context, data, Split::Test, side)?;
+    let job = context
+        .progress
+        .job("linear baseline", "fits", PENALTIES.len() as u64);
+    let mut best: Option<(f64, f32, Linear)> = None;
+    let mut fitted: Option<Linear> = None;
+    for penalty in PENALTIES {
+        context.interrupt.check()?;
+        let linear = Linear::fit(&x, &train.labels, classes, penalty, fitted.as_ref());
+        let loss = fit_scaling(&val.labels, &linear.scores(&val_x), classes)?.nll_after;
+        if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
+            best = Some((loss, penalty, linear.clone()));
+        }
+        fitted = Some(linear);
+        job.advance(1);
+    }
+    let (_, penalty, linear) = best.context("no penalty to choose from")?;
+    (val.logits, test.logits) = (linear.scores(&val_x), linear.scores(&test_x));
     Ok(Fitted {
         prior,
         side,
-        linear,
+        linear: [val, test],
+        penalty: penalty.into(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The figures of the results.
 
 use anyhow::Result;
-use metrics::{ClassCurves, Curves, Evaluation};
+use metrics::{ClassCurves, Curves, Evaluation, Interval};
 use report::{
     ConfusionMatrix, Document, Histogram, HistogramSeries, Marker, OperatingPoint, PrCurve,
     PrCurves, ReliabilityBin, ReliabilityCurve, ReliabilityDiagram, RocCurve, RocCurves, format,
@@ -9,6 +9,7 @@ use report::{
 
 use super::judge::{Judged, Metrics};
 use crate::context::Context;
+use crate::words::number;
 
 pub(super) fn confusion(
     context: &Context<'_>,
@@ -43,7 +44,7 @@ pub(super) fn roc(context: &Context<'_>, section: &mut Document, judged: &Judged
     ) {
         let point = (binary.specificity, binary.sensitivity);
         if let (Some(specificity), Some(sensitivity)) = point {
-            let label = format!("threshold {}", format::fixed(chosen.threshold, 3));
+            let label = format!("threshold {}", format::fixed(chosen.probability, 3));
             first.operating_point = Some(OperatingPoint {
                 label,
                 x: 1.0 - specificity.estimate,
@@ -105,7 +106,7 @@ pub(super) fn pr(context: &Context<'_>, section: &mut Document, judged: &Judged)
         metrics.threshold,
     ) {
         if let (Some(recall), Some(precision)) = (binary.sensitivity, binary.ppv) {
-            let label = format!("threshold {}", format::fixed(chosen.threshold, 3));
+            let label = format!("threshold {}", format::fixed(chosen.probability, 3));
             first.operating_point = Some(OperatingPoint {
                 label,
                 x: recall.estimate,
@@ -140,6 +141,7 @@ fn pr_curve(
     evaluation: &Evaluation,
 ) -> PrCurve {
     let ranking = evaluation.ranking.iter().find(|r| r.class == curve.class);
+    let precision = ranking.and_then(|r| r.average_precision);
     let label = metrics.classes.iter().position(|c| *c == curve.class);
     let prevalence = label.map(|l| metrics.counts[2][l] as f64 / metrics.test.n.max(1) as f64);
     PrCurve {
@@ -151,8 +153,8 @@ fn pr_curve(
             .copied()
             .zip(curve.pr.precision.iter().copied())
             .collect(),
-        average_precision: ranking.and_then(|r| r.average_precision),
-        interval: None,
+        average_precision: precision.map(|p| p.estimate),
+        interval: precision.map(|p| (p.low, p.high)),
         prevalence,
         operating_point: None,
     }
@@ -176,8 +178,8 @@ pub(super) fn reliability(
     let figure = ReliabilityDiagram {
         title: "Test: what a probability means".into(),
         curves: vec![
-            reliability_curve("as trained", before, ece[0]),
-            reliability_curve("temperature-scaled", after, ece[1]),
+            reliability_curve("as trained", before, &ece[0]),
+            reliability_curve("calibrated", after, &ece[1]),
         ],
     };
     context.figure(
@@ -189,7 +191,7 @@ pub(super) fn reliability(
     )
 }
 
-fn reliability_curve(name: &str, curves: &Curves, ece: f64) -> ReliabilityCurve {
+fn reliability_curve(name: &str, curves: &Curves, ece: &Interval) -> ReliabilityCurve {
     let bin = |bin: &metrics::ReliabilityBin| {
         let positives = (bin.positive_share * bin.n as f64).round() as u64;
         let interval = metrics::wilson(positives, bin.n as u64, 0.95).ok();
@@ -204,7 +206,7 @@ fn reliability_curve(name: &str, curves: &Curves, ece: f64) -> ReliabilityCurve 
     ReliabilityCurve {
         name: name.into(),
         bins: curves.reliability.iter().map(bin).collect(),
-        note: format!("ECE {}", format::fixed(ece, 3)),
+        note: format!("ECE {}", number(ece)),
     }
 }
 
@@ -229,13 +231,13 @@ pub(super) fn histogram(
     let positive = &metrics.classes[metrics.positive];
     let figure = Histogram {
         title: format!("Test: probability of {positive}"),
-        x_label: format!("probability of {positive} (temperature-scaled)"),
+        x_label: format!("probability of {positive} (calibrated)"),
         range: (0.0, 1.0),
         series: vec![of_class(0), of_class(1)],
         as_share: true,
         markers: vec![Marker {
-            at: chosen.threshold,
-            label: format!("threshold {}", format::fixed(chosen.threshold, 3)),
+            at: chosen.probability,
+            label: format!("threshold {}", format::fixed(chosen.probability, 3)),
         }],
     };
     context.figure(

@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use metrics::{
-    Curves, Evaluation, EvaluationSettings, Predictions, TemperatureFit, fit_temperature,
-    threshold_for_sensitivity, youden_threshold,
+    Bootstrap, Comparison, Curves, DecisionRule, Evaluation, EvaluationSettings, Interval,
+    Predictions, Resampling, Scaling, ScalingFit, ThresholdRule, Unbounded, compare, fit_scaling,
+    log_odds,
 };
+use model::checkpoint::Decision;
 use serde::{Deserialize, Serialize};
 
 use super::Scored;
@@ -31,21 +33,27 @@ pub struct Metrics {
     pub counts: [Vec<usize>; 3],
     /// The threshold, with two classes.
     pub threshold: Option<Chosen>,
-    /// The temperature.
+    /// How scores become probabilities.
     pub calibration: Calibration,
-    /// On the images that chose epoch, threshold and temperature: optimistic.
+    /// On the images that chose epoch, threshold and calibration: optimistic.
     pub validation: Evaluation,
     /// On the images that chose nothing: the result.
     pub test: Evaluation,
     /// What is to be beaten, on the same test images.
     pub baselines: Baselines,
+    /// How much better the network is than the linear baseline, on the same resamples of the test images.
+    pub against_linear: Comparison,
 }
 
 /// A threshold and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
-    /// Positive means: probability (at the fitted temperature) of at least this.
-    pub threshold: f64,
+    /// Positive means that the score of the positive class less the other's is at least this.
+    pub log_odds: f64,
+    /// The calibrated probability that this is.
+    pub probability: f64,
+    /// The probabilities within which another sample of the validation images would have put it; none where it was given.
+    pub interval: Option<[f64; 2]>,
     /// How.
     pub rule: Rule,
     /// Validation images that it was chosen on.
@@ -64,19 +72,23 @@ pub enum Rule {
     Sensitivity(f64),
 }
 
-/// What the temperature did.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What calibration is, and what it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Divides the class scores.
     pub temperature: f64,
+    /// Then added to them, by class.
+    pub bias: Vec<f64>,
+    /// Why the validation images alone would have set no finite values, if they would not.
+    pub unbounded: Option<Unbounded>,
     /// Mean negative log-likelihood on validation before and after, in nats.
     pub validation_nll: [f64; 2],
     /// Expected calibration error on test before and after.
-    pub test_ece: [f64; 2],
-    /// Mean negative log-likelihood on test before and after.
-    pub test_nll: [f64; 2],
+    pub test_ece: [Interval; 2],
+    /// Mean negative log-likelihood on test before and after, in nats.
+    pub test_nll: [Interval; 2],
     /// Brier score on test before and after.
-    pub test_brier: [f64; 2],
+    pub test_brier: [Interval; 2],
 }
 
 /// On the test images.
@@ -84,15 +96,19 @@ pub struct Calibration {
 pub struct Baselines {
     /// Answers the classes' shares in training to every image.
     pub majority: Evaluation,
-    /// Logistic regression on small grey images; its threshold by the same rule, on validation.
+    /// Logistic regression on small grey images, calibrated and with a threshold as the network.
     pub linear: Evaluation,
     /// Side of those images in pixels.
     pub linear_side: usize,
+    /// Its penalty, chosen on validation.
+    pub linear_penalty: f64,
 }
 
 /// The figures and what is drawn from them.
 pub(super) struct Judged {
     pub(super) metrics: Metrics,
+    /// How scores become a class.
+    pub(super) rule: DecisionRule,
     /// Of the test split: calibrated, uncalibrated.
     pub(super) curves: [Curves; 2],
     pub(super) linear_curves: Curves,
@@ -103,32 +119,21 @@ pub(super) struct Judged {
 }
 
 impl Metrics {
-    /// The class that probabilities stand for: by the threshold, or with more than two classes the most probable.
-    pub fn decide(&self, probabilities: &[f64]) -> usize {
-        decide(
-            probabilities,
-            self.positive,
-            self.threshold.map(|t| t.threshold),
-        )
+    /// What a checkpoint keeps of it.
+    pub(super) fn decision(&self) -> Decision {
+        Decision {
+            threshold: self.threshold.map(|chosen| chosen.log_odds),
+            temperature: self.calibration.temperature,
+            bias: self.calibration.bias.clone(),
+        }
     }
 }
 
-/// As [`Metrics::decide`].
-pub(crate) fn decide(probabilities: &[f64], positive: usize, threshold: Option<f64>) -> usize {
-    match threshold {
-        Some(t) if probabilities.len() == 2 => {
-            let is_positive = probabilities.get(positive).is_some_and(|p| *p >= t);
-            if is_positive {
-                positive
-            } else {
-                1 - positive.min(1)
-            }
-        }
-        _ => (0..probabilities.len())
-            .rev()
-            .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]))
-            .unwrap_or(0),
-    }
+/// What was fitted and chosen for a classifier on validation.
+struct Rules {
+    fit: ScalingFit,
+    threshold: Option<Chosen>,
+    settings: EvaluationSettings,
 }
 
 pub(super) fn judge(
@@ -137,24 +142,26 @@ pub(super) fn judge(
     [val, test]: [&Scored; 2],
     baselines: &Fitted,
 ) -> Result<Judged> {
-    let classes = data.manifest.classes().len();
     let judge = Judge { settings, data };
-    let fit = fit_temperature(&val.labels, &val.logits, classes)?;
-    let probabilities = [val, test].map(|s| calibrated(s, classes, &fit));
-    let threshold = judge.choose(&val.labels, &probabilities[0])?;
-    let (validation, _) = judge.evaluate(val, &probabilities[0], threshold)?;
-    let (on_test, curves) = judge.evaluate(test, &probabilities[1], threshold)?;
-    let raw: Vec<f64> = test
-        .logits
-        .chunks(classes)
-        .flat_map(|row| {
-            metrics::Temperature::new(1.0)
-                .map(|t| t.softmax(row))
-                .unwrap_or_default()
-        })
-        .collect();
-    let (uncalibrated, raw_curves) = judge.evaluate(test, &raw, threshold)?;
-    let (baselines, linear_curves) = judge.baselines(test, baselines)?;
+    let network = judge.rules(val)?;
+    let scaled = |scored: &Scored| judge.probabilities(scored, &network.fit.scaling);
+    let plain = judge.probabilities(test, &Scaling::identity(judge.classes().len()));
+    let probabilities = [scaled(val), scaled(test)];
+    let (validation, _) = judge.evaluate(val, &probabilities[0], &network.settings)?;
+    let (on_test, curves) = judge.evaluate(test, &probabilities[1], &network.settings)?;
+    let (uncalibrated, raw_curves) = judge.evaluate(test, &plain, &network.settings)?;
+
+    let [linear_val, linear_test] = &baselines.linear;
+    let linear = judge.rules(linear_val)?;
+    let linear_p = judge.probabilities(linear_test, &linear.fit.scaling);
+    let (on_linear, linear_curves) = judge.evaluate(linear_test, &linear_p, &linear.settings)?;
+    let against_linear = compare(
+        [
+            &judge.predictions(test, &probabilities[1]),
+            &judge.predictions(linear_test, &linear_p),
+        ],
+        [&network.settings, &linear.settings],
+    )?;
     let metrics = Metrics {
         pipeline: settings.name.clone(),
         phantom: settings.data.phantom.is_some(),
@@ -164,13 +171,20 @@ pub(super) fn judge(
         positive: data.positive,
         counts: dataset::Split::ALL
             .map(|split| data.manifest.class_counts(data.splits.rows(split))),
-        threshold,
-        calibration: calibration(&fit, &uncalibrated, &on_test),
+        threshold: network.threshold,
+        calibration: calibration(&network.fit, &uncalibrated, &on_test),
         validation,
         test: on_test,
-        baselines,
+        baselines: Baselines {
+            majority: judge.majority(test, &baselines.prior)?,
+            linear: on_linear,
+            linear_side: baselines.side,
+            linear_penalty: baselines.penalty,
+        },
+        against_linear,
     };
     Ok(Judged {
+        rule: network.settings.rule(judge.classes().len()),
         metrics,
         curves: [curves, raw_curves],
         linear_curves,
@@ -179,24 +193,15 @@ pub(super) fn judge(
     })
 }
 
-fn calibrated(scored: &Scored, classes: usize, fit: &TemperatureFit) -> Vec<f64> {
-    scored
-        .logits
-        .chunks(classes)
-        .flat_map(|row| fit.temperature.softmax(row))
-        .collect()
-}
-
-fn calibration(fit: &TemperatureFit, before: &Evaluation, after: &Evaluation) -> Calibration {
+fn calibration(fit: &ScalingFit, before: &Evaluation, after: &Evaluation) -> Calibration {
     Calibration {
-        temperature: fit.temperature.value(),
+        temperature: fit.scaling.temperature(),
+        bias: fit.scaling.bias().to_vec(),
+        unbounded: fit.unbounded,
         validation_nll: [fit.nll_before, fit.nll_after],
-        test_ece: [
-            before.expected_calibration_error,
-            after.expected_calibration_error,
-        ],
-        test_nll: [before.log_loss, after.log_loss],
-        test_brier: [before.brier, after.brier],
+        test_ece: [before, after].map(|e| e.expected_calibration_error),
+        test_nll: [before, after].map(|e| e.log_loss),
+        test_brier: [before, after].map(|e| e.brier),
     }
 }
 
@@ -205,96 +210,132 @@ struct Judge<'a> {
     data: &'a Data,
 }
 
-impl Judge<'_> {
-    fn classes(&self) -> &[String] {
+impl<'a> Judge<'a> {
+    fn classes(&self) -> &'a [String] {
         self.data.manifest.classes()
     }
 
-    /// By the rule of the settings, on validation; none with more than two classes.
-    fn choose(&self, labels: &[usize], probabilities: &[f64]) -> Result<Option<Chosen>> {
+    /// Calibration and threshold of a classifier, from its answers to the validation images.
+    fn rules(&self, val: &Scored) -> Result<Rules> {
+        let fit = fit_scaling(&val.labels, &val.logits, self.classes().len())?;
+        let threshold = self.choose(val, &fit.scaling)?;
+        let settings = EvaluationSettings {
+            threshold: threshold.map_or(0.0, |chosen| chosen.log_odds),
+            ..self.evaluation_settings()
+        };
+        Ok(Rules {
+            fit,
+            threshold,
+            settings,
+        })
+    }
+
+    /// By the rule of the settings; none with more than two classes.
+    fn choose(&self, val: &Scored, scaling: &Scaling) -> Result<Option<Chosen>> {
         if self.classes().len() != 2 {
             return Ok(None);
         }
         let positive = self.data.positive;
-        let truth: Vec<bool> = labels.iter().map(|l| *l == positive).collect();
-        let scores: Vec<f64> = probabilities.chunks(2).map(|p| p[positive]).collect();
-        let (threshold, rule) = match self.settings.evaluate.threshold {
-            Threshold::Fixed(p) => (p, Rule::Fixed),
-            Threshold::Youden => (youden_threshold(&truth, &scores)?.threshold, Rule::Youden),
-            Threshold::Sensitivity(s) => (
-                threshold_for_sensitivity(&truth, &scores, s)?.threshold,
-                Rule::Sensitivity(s),
-            ),
+        let n = val.labels.len();
+        let (asked, rule) = match self.settings.evaluate.threshold {
+            // A threshold of 0 or 1 has no finite log-odds, but the nearest probability has.
+            Threshold::Fixed(p) => {
+                let p = p.clamp(f64::MIN_POSITIVE, 1.0 - 0.5 * f64::EPSILON);
+                let log_odds = scaling.log_odds_at(p, positive);
+                return Ok(Some(Chosen {
+                    log_odds,
+                    probability: p,
+                    interval: None,
+                    rule: Rule::Fixed,
+                    n,
+                }));
+            }
+            Threshold::Youden => (ThresholdRule::Youden, Rule::Youden),
+            Threshold::Sensitivity(s) => (ThresholdRule::Sensitivity(s), Rule::Sensitivity(s)),
         };
+        let truth: Vec<bool> = val.labels.iter().map(|l| *l == positive).collect();
+        let scores: Vec<f64> = val
+            .logits
+            .chunks(2)
+            .map(|z| log_odds(z, positive))
+            .collect();
+        let EvaluationSettings {
+            resamples,
+            seed,
+            level,
+            ..
+        } = self.evaluation_settings();
+        let bootstrap = Bootstrap {
+            resamples,
+            seed,
+            level,
+        };
+        let patients = Resampling::Grouped(&val.patients);
+        let found = asked.interval(&truth, &scores, patients, &bootstrap)?;
+        let probability = |log_odds| scaling.probability_at(log_odds, positive);
         Ok(Some(Chosen {
-            threshold,
+            log_odds: found.estimate,
+            probability: probability(found.estimate),
+            interval: Some([found.low, found.high].map(probability)),
             rule,
-            n: labels.len(),
+            n,
         }))
+    }
+
+    fn evaluation_settings(&self) -> EvaluationSettings {
+        EvaluationSettings {
+            positive: self.data.positive,
+            level: self.settings.evaluate.confidence,
+            resamples: self.settings.evaluate.bootstrap,
+            seed: self.settings.seed,
+            ..EvaluationSettings::default()
+        }
+    }
+
+    fn probabilities(&self, scored: &Scored, scaling: &Scaling) -> Vec<f64> {
+        let rows = scored.logits.chunks(self.classes().len());
+        rows.flat_map(|row| scaling.probabilities(row)).collect()
+    }
+
+    fn predictions<'p>(
+        &self,
+        scored: &'p Scored,
+        probabilities: &'p [f64],
+    ) -> Predictions<'p, String>
+    where
+        'a: 'p,
+    {
+        Predictions {
+            class_names: self.classes(),
+            labels: &scored.labels,
+            logits: &scored.logits,
+            probabilities,
+            groups: Some(&scored.patients),
+        }
     }
 
     fn evaluate(
         &self,
         scored: &Scored,
         probabilities: &[f64],
-        threshold: Option<Chosen>,
+        settings: &EvaluationSettings,
     ) -> Result<(Evaluation, Curves)> {
-        let predictions = Predictions {
-            class_names: self.classes(),
-            labels: &scored.labels,
-            probabilities,
-            groups: Some(&scored.patients),
-        };
-        let settings = EvaluationSettings {
-            positive: self.data.positive,
-            threshold: threshold.map_or(0.5, |t| t.threshold),
-            level: self.settings.evaluate.confidence,
-            resamples: self.settings.evaluate.bootstrap,
-            seed: self.settings.seed,
-            ..EvaluationSettings::default()
-        };
-        Ok(metrics::evaluate(&predictions, &settings)?)
+        Ok(metrics::evaluate(
+            &self.predictions(scored, probabilities),
+            settings,
+        )?)
     }
 
-    fn baselines(&self, test: &Scored, fitted: &Fitted) -> Result<(Baselines, Curves)> {
-        let prior: Vec<f64> = test
-            .labels
-            .iter()
-            .flat_map(|_| fitted.prior.iter().copied())
-            .collect();
-        let (majority, _) = self.evaluate(test, &prior, None)?;
-        let [(val, val_p), (test, test_p)] = &fitted.linear;
-        let threshold = self.choose(&val.labels, val_p)?;
-        let (linear, curves) = self.evaluate(test, test_p, threshold)?;
-        Ok((
-            Baselines {
-                majority,
-                linear,
-                linear_side: fitted.side,
-            },
-            curves,
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decisions() {
-        let check = |p: &[f64], positive, threshold, expected| {
-            assert_eq!(
-                decide(p, positive, threshold),
-                expected,
-                "{p:?} {threshold:?}"
-            )
+    /// The classes' shares in training as the answer to every image.
+    fn majority(&self, test: &Scored, prior: &[f64]) -> Result<Evaluation> {
+        // A class that training lacks has a share of 0, whose logarithm is no number.
+        let logits: Vec<f64> = prior.iter().map(|p| p.max(1e-12).ln()).collect();
+        let scored = Scored {
+            logits: test.labels.iter().flat_map(|_| logits.clone()).collect(),
+            ..test.clone()
         };
-        check(&[0.4, 0.6], 1, Some(0.7), 0);
-        check(&[0.4, 0.6], 1, Some(0.6), 1);
-        check(&[0.4, 0.6], 0, Some(0.3), 0);
-        check(&[0.4, 0.6], 1, None, 1);
-        check(&[0.2, 0.5, 0.3], 2, Some(0.1), 1);
-        check(&[0.5, 0.5], 1, None, 0);
+        let all: Vec<f64> = test.labels.iter().flat_map(|_| prior.to_vec()).collect();
+        let (majority, _) = self.evaluate(&scored, &all, &self.evaluation_settings())?;
+        Ok(majority)
     }
 }

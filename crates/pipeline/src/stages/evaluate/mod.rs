@@ -14,7 +14,6 @@ use super::{Artifact, Stage};
 use crate::context::{Context, Data};
 use crate::trained::Trained;
 
-pub(crate) use judge::decide;
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
 
 pub(super) struct Evaluate;
@@ -27,7 +26,7 @@ pub(crate) struct Scored {
     /// True classes.
     pub(crate) labels: Vec<usize>,
     /// Class scores before softmax, `[n, classes]`.
-    pub(crate) logits: Vec<f32>,
+    pub(crate) logits: Vec<f64>,
     /// An id a patient: the bootstrap draws whole patients.
     pub(crate) patients: Vec<usize>,
 }
@@ -38,7 +37,7 @@ impl Stage for Evaluate {
     }
 
     fn about(&self) -> &'static str {
-        "chooses threshold and temperature on validation, judges on test, beside the baselines"
+        "chooses threshold and calibration on validation, judges on test, beside the baselines"
     }
 
     fn reads(&self) -> &'static [Artifact] {
@@ -46,7 +45,7 @@ impl Stage for Evaluate {
     }
 
     fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Predictions, Artifact::Metrics]
+        &[Artifact::Predictions, Artifact::Metrics, Artifact::Decision]
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
@@ -62,8 +61,7 @@ impl Stage for Evaluate {
             predictions(&data, &judged, [&val, &test]).as_bytes(),
         )?;
         let mut checkpoint = Checkpoint::load(&path)?;
-        checkpoint.meta.threshold = judged.metrics.threshold.map(|t| t.threshold);
-        checkpoint.meta.temperature = Some(judged.metrics.calibration.temperature);
+        checkpoint.meta.decision = Some(judged.metrics.decision());
         checkpoint.save(&path)?;
         context.run.write_json("metrics.json", &judged.metrics)?;
         context
@@ -95,7 +93,9 @@ fn scored(
         |batch, answers| {
             scored.rows.extend(&batch.rows);
             scored.labels.extend(&batch.labels);
-            scored.logits.extend(answers.logits);
+            scored
+                .logits
+                .extend(answers.logits.iter().map(|z| f64::from(*z)));
             Ok(())
         },
     )?;
@@ -138,7 +138,7 @@ fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> Str
             .zip(scored.logits.chunks(classes.len()));
         for (((row, label), p), scores) in per_image {
             let record = &data.manifest.rows()[*row];
-            let predicted = judged.metrics.decide(p);
+            let predicted = judged.rule.decide(scores);
             text += &format!(
                 "{name},{},{},{},{},{}",
                 csv(&record.path),
@@ -148,7 +148,10 @@ fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> Str
                 predicted == *label
             );
             p.iter().for_each(|p| text += &format!(",{p:.6}"));
-            scores.iter().for_each(|s| text += &format!(",{s}"));
+            // Scores are f32, which are shorter to write.
+            scores
+                .iter()
+                .for_each(|s| text += &format!(",{}", *s as f32));
             text.push('\n');
         }
     }

@@ -1,7 +1,7 @@
 //! The results in words and tables.
 
 use anyhow::Result;
-use metrics::{ClassScores, Evaluation};
+use metrics::{Evaluation, Interval, ScoreIntervals, Unbounded};
 use report::{Align, Document, Table, format};
 
 use super::figures;
@@ -45,15 +45,19 @@ pub(super) fn headline(metrics: &Metrics) -> String {
 fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
     // Where nothing says which patient an image is of, each is its own: to call them patients would flatter.
     let patients = metrics.test.groups.filter(|g| *g < metrics.test.n);
-    let (groups, drawn) = match patients {
-        Some(g) => (format!(" of {}", count(g, "patient")), "whole patients"),
-        None => (String::new(), "images"),
+    let (groups, drawn, design) = match patients {
+        Some(g) => (
+            format!(" of {}", count(g, "patient")),
+            "whole patients",
+            " Wilson's are widened by the design effect, for images of one patient are often right or wrong together.",
+        ),
+        None => (String::new(), "images", ""),
     };
     format!(
         "On the {}{groups} of the test split, which chose nothing. In brackets stand {} intervals: Wilson's for shares, \
-         for the others a bootstrap that draws {drawn}. *Majority* answers the larger class always; *linear* is a \
-         logistic regression on {2}×{2} grey pixels, with its threshold chosen like the network's: what a network must beat \
-         to have seen more than brightness and position.",
+         for the others a bootstrap that draws {drawn}.{design} *Majority* answers the larger class always; *linear* is a \
+         logistic regression on {2}×{2} grey pixels, its penalty, threshold and calibration chosen on validation like the \
+         network's: what a network must beat to have seen more than brightness and position.",
         count(metrics.test.n, "image"),
         format::percent(context.settings.evaluate.confidence, 0),
         metrics.baselines.linear_side
@@ -99,30 +103,49 @@ fn comparison(metrics: &Metrics) -> Result<Table> {
         })?;
     }
     row("average precision", &|e| {
-        or_dash(e.average_precision, |v| format::fixed(v, 3))
+        or_dash(e.average_precision.as_ref(), number)
     })?;
-    row("macro F1", &|e| format::fixed(e.report.macro_average.f1, 3))?;
+    row("macro F1", &|e| {
+        or_dash(e.macro_average.f1.as_ref(), number)
+    })?;
     row("MCC", &|e| number(&e.mcc))?;
-    row("log loss (nats)", &|e| format::fixed(e.log_loss, 3))?;
-    row("Brier score", &|e| format::fixed(e.brier, 3))?;
+    row("Cohen's kappa", &|e| {
+        or_dash(e.cohen_kappa.as_ref(), number)
+    })?;
+    row("log loss (nats)", &|e| number(&e.log_loss))?;
+    row("Brier score", &|e| number(&e.brier))?;
     row("calibration error (ECE)", &|e| {
-        format::fixed(e.expected_calibration_error, 3)
+        number(&e.expected_calibration_error)
     })?;
     Ok(table)
 }
 
-/// Whether the network's AUC lies above the linear model's by more than the intervals.
+/// Whether the network beats the linear model, by the difference on the same images.
 fn verdict(metrics: &Metrics) -> String {
-    let (Some(network), Some(linear)) = (metrics.test.auc, metrics.baselines.linear.auc) else {
+    let against = &metrics.against_linear;
+    let Some(auc) = &against.auc else {
         return "A class has no example in the test split, so there is no AUC to compare.".into();
     };
-    if network.low > linear.high {
-        "The network ranks the images better than the linear model does: their intervals do not meet.".into()
-    } else if network.high < linear.low {
-        "The network ranks the images **worse** than a linear model on small pixels does. It has not learned what it should: train longer, look at the augmentation and the learning rate.".into()
+    let figures = format!(
+        "AUC by {}, accuracy by {} (differences on the same images, resampled together)",
+        number(auc),
+        points(&against.accuracy)
+    );
+    let text = if auc.low > 0.0 {
+        "The network ranks the images better than the linear model does"
+    } else if auc.high < 0.0 {
+        "The network ranks the images **worse** than a linear model on small pixels does. It has not learned what it should: train longer, look at the augmentation and the learning rate. The differences"
     } else {
-        "The intervals of the network's AUC and the linear model's overlap: on this many images it is not shown that the network sees more than a linear model on small pixels does.".into()
-    }
+        "On this many images it is not shown that the network sees more than a linear model on small pixels does"
+    };
+    format!("{text}: {figures}.")
+}
+
+/// A difference of shares: "+12.3 points [9.8, 14.9]".
+fn points(difference: &Interval) -> String {
+    let [d, low, high] =
+        [difference.estimate, difference.low, difference.high].map(|share| 100.0 * share);
+    format!("{d:+.1} points [{low:.1}, {high:.1}]")
 }
 
 fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
@@ -132,9 +155,10 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     let positive = &binary.positive;
     section.heading(3, "At the threshold");
     section.paragraph(&format!(
-        "{} An image counts as {positive} from a probability of {} on.",
+        "{} An image counts as {positive} from a probability of {} on{}.",
         rule(&chosen),
-        format::fixed(chosen.threshold, 3)
+        format::fixed(chosen.probability, 3),
+        steadiness(&chosen)
     ));
     let mut table = Table::new([
         ("question", Align::Left),
@@ -179,6 +203,18 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     Ok(())
 }
 
+/// How far another sample of validation images might have moved the threshold.
+fn steadiness(chosen: &Chosen) -> String {
+    match chosen.interval {
+        Some([low, high]) => format!(
+            "; other validation images of as many patients would have put that between {} and {}",
+            format::fixed(low, 3),
+            format::fixed(high, 3)
+        ),
+        None => String::new(),
+    }
+}
+
 fn rule(chosen: &Chosen) -> String {
     match chosen.rule {
         Rule::Youden => format!(
@@ -197,63 +233,91 @@ fn rule(chosen: &Chosen) -> String {
 fn classification_report(evaluation: &Evaluation) -> Result<Table> {
     let columns = ["precision", "recall", "F1", "support"].map(|name| (name, Align::Right));
     let mut table = Table::new([("class", Align::Left)].into_iter().chain(columns));
-    let cells = |name: &str, s: &ClassScores| {
-        [
-            name.to_owned(),
-            format::fixed(s.precision, 3),
-            format::fixed(s.recall, 3),
-            format::fixed(s.f1, 3),
-            s.support.to_string(),
-        ]
-    };
-    for class in &evaluation.report.classes {
-        table.row(cells(&class.name, &class.scores))?;
+    let averages = [&evaluation.macro_average, &evaluation.weighted_average];
+    for scores in evaluation.scores.iter().chain(averages) {
+        let ScoreIntervals {
+            name,
+            precision,
+            recall,
+            f1,
+            support,
+        } = scores;
+        let [precision, recall, f1] = [precision, recall, f1].map(|s| or_dash(s.as_ref(), number));
+        table.row([name.clone(), precision, recall, f1, support.to_string()])?;
     }
-    table.row(cells("macro average", &evaluation.report.macro_average))?;
-    table.row(cells(
-        "weighted average",
-        &evaluation.report.weighted_average,
-    ))?;
     Ok(table)
 }
 
 fn calibration(context: &Context<'_>, section: &mut Document, judged: &Judged) -> Result<()> {
-    let c = &judged.metrics.calibration;
+    let metrics = &judged.metrics;
+    let c = &metrics.calibration;
     section.heading(3, "What a probability means");
     section.paragraph(&format!(
-        "Of the images that get a probability of 80 %, 80 % should have the finding. One number, the temperature, divides \
-         the scores before they become probabilities; it was fitted on validation to {} ({} than 1: the network was {}). It \
-         changes no ranking.",
-        format::fixed(c.temperature, 3),
-        if c.temperature > 1.0 { "more" } else { "less" },
-        if c.temperature > 1.0 { "too sure of itself" } else { "not sure enough" },
+        "Of the images that get a probability of 80 %, 80 % should have the finding. The scores are divided by a \
+         temperature and get a bias for each class before they become probabilities, both fitted on validation: {}.{} \
+         Neither changes a ranking or a decision, which go by the scores.",
+        fitted(metrics),
+        caution(c.unbounded)
     ));
     let mut table = Table::new([
         ("", Align::Left),
         ("as trained", Align::Right),
-        ("temperature-scaled", Align::Right),
+        ("calibrated", Align::Right),
     ]);
+    let [before, after] = c.validation_nll.map(|nll| format::fixed(nll, 3));
+    table.row(["validation: log loss (nats)".to_owned(), before, after])?;
     let rows = [
-        ("validation: log loss (nats)", c.validation_nll),
-        ("test: log loss (nats)", c.test_nll),
-        ("test: Brier score", c.test_brier),
-        ("test: calibration error (ECE)", c.test_ece),
+        ("test: log loss (nats)", &c.test_nll),
+        ("test: Brier score", &c.test_brier),
+        ("test: calibration error (ECE)", &c.test_ece),
     ];
     for (name, [before, after]) in rows {
-        table.row([
-            name.to_owned(),
-            format::fixed(before, 3),
-            format::fixed(after, 3),
-        ])?;
+        table.row([name.to_owned(), number(before), number(after)])?;
     }
     section.table(&table);
     figures::reliability(context, section, judged)
 }
 
+/// "a temperature of 1.300 (the network was too sure of itself), biases of +0.100 (A) and −0.100 (B)".
+fn fitted(metrics: &Metrics) -> String {
+    let c = &metrics.calibration;
+    let sureness = match format::fixed(c.temperature, 3).as_str() {
+        "1.000" => "the network was as sure as it should be",
+        _ if c.temperature > 1.0 => "the network was too sure of itself",
+        _ => "the network was not sure enough",
+    };
+    let biases = metrics.classes.iter().zip(&c.bias);
+    let biases: Vec<String> = biases
+        .map(|(class, bias)| format!("{bias:+.3} ({class})"))
+        .collect();
+    format!(
+        "a temperature of {} ({sureness}), biases of {}",
+        format::fixed(c.temperature, 3),
+        biases.join(", ")
+    )
+}
+
+/// Where the validation images alone would not have settled it.
+fn caution(unbounded: Option<Unbounded>) -> &'static str {
+    match unbounded {
+        None => "",
+        Some(Unbounded::Separable) => {
+            " **Validation tells the classes apart without a mistake, so it cannot say how sure the network may be**: a weak \
+             prior, which holds the temperature near 1 and the biases near 0, has decided."
+        }
+        Some(Unbounded::Uninformative) => {
+            " **On validation the scores say nothing of the classes**: a weak prior has kept the temperature finite."
+        }
+        Some(Unbounded::AbsentClass) => {
+            " **Validation lacks a class**: a weak prior has kept its bias finite."
+        }
+    }
+}
+
 fn validation_against_test(section: &mut Document, metrics: &Metrics) -> Result<()> {
     section.heading(3, "Validation beside test");
     section.paragraph(
-        "Epoch, threshold and temperature were chosen on validation, so its figures are optimistic. A test far below it \
+        "Epoch, threshold and calibration were chosen on validation, so its figures are optimistic. A test far below it \
          says that the splits differ: other children, another machine, another share of positives.",
     );
     let mut table = Table::new([

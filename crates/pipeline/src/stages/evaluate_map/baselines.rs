@@ -129,9 +129,9 @@ fn places(
 fn otsu(context: &Context<'_>, data: &Data, judge: &Judge<'_>, rows: &[usize]) -> Result<Otsu> {
     let validation = data.splits.rows(Split::Val);
     let dice = |bright: bool| -> Result<f64> {
-        let one = |&row: &usize| -> Result<f64> {
+        let one = |&row: &usize| -> Result<Option<f64>> {
             let Some(truth) = judge.truth(row)? else {
-                return Ok(0.0);
+                return Ok(None);
             };
             let known = truth.iter().map(|class| *class != Manifest::UNKNOWN_PIXEL);
             let parted = parted(data, row, bright)?;
@@ -143,8 +143,9 @@ fn otsu(context: &Context<'_>, data: &Data, judge: &Judge<'_>, rows: &[usize]) -
             let (truth, found): (Vec<bool>, Vec<bool>) = known.into_iter().unzip();
             Ok(mask_scores(&truth, &found)?.dice)
         };
-        let all: Result<Vec<f64>> = validation.par_iter().map(one).collect();
-        Ok(all?.iter().sum())
+        // Otsu's two parts together are the image: an image with a true pixel has a Dice either way.
+        let all: Result<Vec<Option<f64>>> = validation.par_iter().map(one).collect();
+        Ok(all?.into_iter().flatten().sum())
     };
     let bright = dice(true)? >= dice(false)?;
     let images = judge_all(context, judge, rows, "Otsu's threshold", |row| {

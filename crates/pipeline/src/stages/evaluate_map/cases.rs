@@ -24,16 +24,16 @@ pub(super) fn draw(
     segmenter: &Segmenter<'_>,
     images: &[JudgedImage],
 ) -> Result<Vec<Drawn>> {
-    let mut sorted: Vec<&JudgedImage> = images.iter().collect();
+    // Where there was nothing to find and nothing was found, there is nothing to show.
+    let judged = images.iter();
+    let mut sorted: Vec<(f64, &JudgedImage)> = judged
+        .filter_map(|image| Some((dice(&image.scores)?, image)))
+        .collect();
     // The row breaks ties, so that equal runs show equal cases.
-    sorted.sort_by(|a, b| {
-        dice(&a.scores)
-            .total_cmp(&dice(&b.scores))
-            .then(a.row.cmp(&b.row))
-    });
+    sorted.sort_by(|(a, first), (b, second)| a.total_cmp(b).then(first.row.cmp(&second.row)));
     let n = context.settings.segment.examples;
-    let worst: Vec<&JudgedImage> = sorted.iter().copied().take(n).collect();
-    let best: Vec<&JudgedImage> = sorted.iter().rev().copied().take(n).collect();
+    let worst: Vec<_> = sorted.iter().copied().take(n).collect();
+    let best: Vec<_> = sorted.iter().rev().copied().take(n).collect();
     let mut drawn = vec![];
     for (name, title, cases) in [
         ("segmentation-worst", "The worst of the test", worst),
@@ -61,18 +61,14 @@ fn case(
     data: &Data,
     judge: &Judge<'_>,
     segmenter: &Segmenter<'_>,
-    image: &JudgedImage,
+    (dice, image): (f64, &JudgedImage),
 ) -> Result<SegmentationCase> {
     let record = &data.manifest.rows()[image.row];
     let file = data.manifest.image_file(record);
     let found = segmenter.segment(&file)?;
     let truth = judge.truth(image.row)?.unwrap_or_default();
     Ok(SegmentationCase {
-        caption: format!(
-            "{}: Dice {}",
-            record.path,
-            format::fixed(dice(&image.scores), 3)
-        ),
+        caption: format!("{}: Dice {}", record.path, format::fixed(dice, 3)),
         image: crate::pictures::grey(&file, found.height, found.width, Fit::Stretch)?,
         truth: Labels::new(record.width, record.height, truth)?,
         predicted: Labels::new(record.width, record.height, judge.predicted(&found))?,

@@ -143,11 +143,10 @@ fn marked(labels: &[u8]) -> Vec<u8> {
     merged.collect()
 }
 
-/// Dice of an image, mean over its classes but the background.
-pub(super) fn dice(image: &SegmentedImage) -> f64 {
-    let classes = image.classes.iter().skip(1);
-    let sum: f64 = classes.map(|class| class.scores.dice).sum();
-    sum / (image.classes.len() - 1).max(1) as f64
+/// Dice of an image, mean over the classes but the background that it has in truth or prediction; `None` where it has none.
+pub(super) fn dice(image: &SegmentedImage) -> Option<f64> {
+    let classes: Vec<usize> = (1..image.classes.len()).collect();
+    image.mean_over(&classes, |scores| scores.dice)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The segmentation's figures in words, tables and one line an image.
 
 use anyhow::Result;
-use metrics::{ClassSegmentation, SegmentationEvaluation, SurfaceDistance};
+use metrics::{ClassSegmentation, SegmentationEvaluation, Spread, SurfaceDistance};
 use report::{Align, Document, Table, format};
 
 use super::super::index::csv;
@@ -31,10 +31,10 @@ pub(super) fn write(
         section.table(&classes(marked)?);
     }
     section.paragraph(
-        "Figures are means over images, ± the standard deviation between them; *pooled* takes all pixels as one image. \
-         HD95 is the Hausdorff distance at 95 %, in pixels of the image's own size. Where neither truth nor prediction has \
-         a class, an image counts as Dice 1 and distance 0; where only one of them has it, as Dice 0 and without a \
-         distance: those are *missed* and *invented*.",
+        "Figures are means over the *n* images that have the class in truth or prediction; one that has it in neither counts \
+         nowhere, for it would be a success without an effort. Where the prediction lacks the class (*missed*) or the truth does \
+         (*invented*), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
+         pixels of the image's own size; *pooled* takes all pixels as one image.",
     );
     for Drawn {
         name,
@@ -58,7 +58,7 @@ pub(super) fn write(
 /// For the terminal: "Dice 0.962 [0.958, 0.965], n = 624".
 pub(super) fn headline(metrics: &SegmentationMetrics) -> String {
     let SegmentationEvaluation { mean_dice, n, .. } = &metrics.test;
-    format!("Dice {}, n = {n}", number(mean_dice))
+    format!("Dice {}, n = {n}", or_dash(mean_dice.as_ref(), number))
 }
 
 fn judged(metrics: &SegmentationMetrics) -> String {
@@ -93,7 +93,11 @@ fn comparison(metrics: &SegmentationMetrics) -> Result<Table> {
     ]);
     let mut row = |name: String, e: &SegmentationEvaluation| {
         table
-            .row([name, number(&e.mean_dice), number(&e.mean_iou)])
+            .row([
+                name,
+                or_dash(e.mean_dice.as_ref(), number),
+                or_dash(e.mean_iou.as_ref(), number),
+            ])
             .map(drop)
     };
     row("network".into(), &metrics.test)?;
@@ -113,6 +117,7 @@ fn comparison(metrics: &SegmentationMetrics) -> Result<Table> {
 
 fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
     let figures = [
+        "n",
         "Dice",
         "IoU",
         "precision",
@@ -130,15 +135,19 @@ fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
     Ok(table)
 }
 
-fn cells(class: &ClassSegmentation) -> [String; 9] {
+fn cells(class: &ClassSegmentation) -> [String; 10] {
+    let spread = |spread: Option<Spread>| or_dash(spread, |spread| spread.to_string());
     [
         class.name.clone(),
-        number(&class.mean_dice),
-        number(&class.mean_iou),
-        class.precision.to_string(),
-        class.recall.to_string(),
-        or_dash(class.hd95, |distance| format!("{distance:.1}")),
-        format::fixed(class.pooled.dice, 3),
+        class.n.to_string(),
+        or_dash(class.mean_dice.as_ref(), number),
+        or_dash(class.mean_iou.as_ref(), number),
+        spread(class.precision),
+        spread(class.recall),
+        or_dash(class.mean_hd95, |d| {
+            format::interval(d.estimate, (d.low, d.high), 1)
+        }),
+        or_dash(class.pooled.dice, |dice| format::fixed(dice, 3)),
         class.missed.to_string(),
         class.invented.to_string(),
     ]
@@ -196,19 +205,19 @@ pub(super) fn per_image(
     for image in images {
         let record = &data.manifest.rows()[image.row];
         text += &format!(
-            "{},{},{:.6}",
+            "{},{},{}",
             csv(&record.path),
             csv(&record.patient),
-            dice(&image.scores)
+            cell(dice(&image.scores))
         );
         for class in &image.scores.classes {
             let s = &class.scores;
             text += &format!(
-                ",{:.6},{:.6},{:.6},{:.6},{}",
-                s.dice,
-                s.iou,
-                s.precision,
-                s.recall,
+                ",{},{},{},{},{}",
+                cell(s.dice),
+                cell(s.iou),
+                cell(s.precision),
+                cell(s.recall),
                 distance(class.hd95)
             );
         }
@@ -217,11 +226,16 @@ pub(super) fn per_image(
     text
 }
 
+/// Empty where there is no such figure.
+fn cell(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| format!("{figure:.6}"))
+}
+
 fn distance(distance: SurfaceDistance) -> String {
     match distance {
         SurfaceDistance::Pixels(pixels) => format!("{pixels:.3}"),
-        SurfaceDistance::BothEmpty => "0".into(),
-        SurfaceDistance::Missed => "missed".into(),
-        SurfaceDistance::Invented => "invented".into(),
+        SurfaceDistance::BothEmpty => String::new(),
+        SurfaceDistance::Missed { .. } => "missed".into(),
+        SurfaceDistance::Invented { .. } => "invented".into(),
     }
 }

@@ -77,6 +77,7 @@ impl Stage for Segment {
             Artifact::Splits,
             Artifact::Model,
             Artifact::Metrics,
+            Artifact::Decision,
         ]
     }
 
@@ -132,14 +133,13 @@ fn measure(
                 .zip(answers.maps.chunks(pixels))
                 .enumerate()
             {
-                let p = trained.probabilities(logits)?;
-                let predicted = metrics.decide(&p);
+                let answer = (trained.decide(logits), trained.probabilities(logits));
                 let size = (batch.height, batch.width);
                 found.push(statistics::image(
                     settings,
                     data,
                     batch.rows[i],
-                    (predicted, p),
+                    answer,
                     map,
                     size,
                 )?);

@@ -114,11 +114,10 @@ fn class_area(
     name: &str,
     images: &[&ImageStatistics],
 ) -> Result<ClassArea> {
-    let mut shares: Vec<f64> = images
+    let shares: Vec<f64> = images
         .iter()
         .map(|i| i.green as f64 / i.pixels.max(1) as f64)
         .collect();
-    shares.sort_by(f64::total_cmp);
     let region = |(index, (name, _)): (usize, &(String, _))| {
         region_area(settings, data, name, (images, index))
     };
@@ -127,7 +126,7 @@ fn class_area(
         n: images.len(),
         with_green: images.iter().filter(|i| i.green > 0).count(),
         mean_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
-        median_share: shares.get(shares.len() / 2).copied().unwrap_or(0.0),
+        median_share: metrics::median(&shares).unwrap_or(0.0),
         regions: settings
             .data
             .regions

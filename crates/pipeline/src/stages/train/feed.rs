@@ -110,7 +110,9 @@ fn weights(
 ) -> Result<Vec<f32>, BoxError> {
     let of_image = |mask: &[f32]| -> Result<Vec<f32>, BoxError> {
         let cells: Vec<bool> = mask.iter().map(|v| *v >= 1.0).collect();
-        Ok(border.of(Mask::new(height, width, &cells)?)?)
+        let known: Vec<bool> = mask.iter().map(|v| !v.is_nan()).collect();
+        let of = |pixels| Mask::new(height, width, pixels);
+        Ok(border.of(of(&cells)?, of(&known)?)?)
     };
     let images: Result<Vec<Vec<f32>>, BoxError> =
         masks.par_chunks(height * width).map(of_image).collect();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Raster};
 use dataset::{Loader, Split, Transform};
-use model::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
+use model::checkpoint::{Checkpoint, CheckpointDir, Inference, Meta, Preprocessing};
 use model::network::Network;
 use model::store::ParamStore;
 use model::train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
@@ -198,6 +198,11 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
         std: image.std.clone(),
     };
     let mut meta = Meta::new(data.manifest.classes().iter().cloned(), preprocessing);
+    meta.inference = Inference {
+        mirror: settings.evaluate.tta,
+        tile_overlap: settings.evaluate.tile_overlap,
+        certainty: settings.segment.certainty,
+    };
     let taught_by = if settings.train.wants_masks() {
         "masks"
     } else {
@@ -209,6 +214,13 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
             data.manifest.classes()[data.positive].clone(),
         ),
         (extra::MAP, taught_by.into()),
+        (
+            extra::TAUGHT_ON,
+            match settings.data.phantom {
+                Some(_) => "phantoms".into(),
+                None => "images".into(),
+            },
+        ),
         (extra::VERSION, crate::VERSION.into()),
         (extra::FIT, image.fit.name().into()),
         ("pipeline", settings.name.clone()),
@@ -263,7 +275,10 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
         folder.last()
     };
     let mut checkpoint = Checkpoint::load(&kept)?;
-    checkpoint.meta.extra = meta(context.settings, data)?.extra;
+    let Meta {
+        extra, inference, ..
+    } = meta(context.settings, data)?;
+    (checkpoint.meta.extra, checkpoint.meta.inference) = (extra, inference);
     checkpoint
         .save(&context.run.file(crate::MODEL))
         .context("saving the trained network")

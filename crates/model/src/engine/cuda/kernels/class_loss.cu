@@ -42,6 +42,8 @@ __device__ inline float binary_entropy_slope(const Odds& odds, float t) { return
 
 // Minus the sum over classes of w_c * t_c * log p_c, over the batch's sum of w_y. A row's loss; dx is its gradient.
 struct CrossEntropy {
+    // What smoothing spreads over all classes.
+    __device__ static float even(u32 classes) { return 1.0f / (float)classes; }
     __device__ static float row(const float* x, float* dx, u32 classes, const float* weights, Target target, float total) {
         float most = x[0];
         for (u32 c = 1; c < classes; c++)
@@ -64,6 +66,8 @@ struct CrossEntropy {
 // times w_y, over the batch's sum of w_y. For all classes but the highest the sum over the others holds exp 0, so that it
 // can be had from the sum over all; the highest's is taken apart, about the second highest.
 struct SoftmaxBce {
+    // Each class is a question of its own: smoothing moves its label towards 1/2.
+    __device__ static float even(u32) { return 0.5f; }
     const float* x;
     u32 classes;
     Target target;
@@ -144,7 +148,7 @@ __device__ inline void class_loss(const float* logits, const u32* labels, const 
     double total = 0.0, loss = 0.0, hits = 0.0;
     for (u32 i = threadIdx.x; i < n; i += THREADS) total += class_weight(weights, labels[i]);
     total = block_sum(total, shared);
-    float smoothing = controls->smoothing, spread = smoothing / (float)classes;
+    float smoothing = controls->smoothing, spread = smoothing * Loss::even(classes);
     for (u32 i = threadIdx.x; i < n; i += THREADS) {
         const float* x = logits + i * classes;
         Target target = {labels[i], spread, 1.0f - smoothing};

@@ -20,7 +20,7 @@ struct Controls {
     float correction2;        // Adam: 1 / (1 - beta2^t)
     u32 nesterov;             // SGD: whether it looks ahead
     float ema_share;          // average += share * (value - average)
-    float smoothing;          // share of a label that is spread over all classes
+    float smoothing;          // how much of a label is given away
     float map_weight;         // factor of the maps' mean loss in the whole
     float entropy, overlap;   // map losses: 1 where the loss has this term, else 0
     float marked, unmarked;   // on one class: factors of the entropy of marked pixels and of the others

@@ -1,0 +1,354 @@
+//! Bias-corrected temperature scaling: probabilities that are honest, fitted on validation.
+//!
+//! `p = softmax(z / T + b)`: Guo et al. 2017's temperature with a bias for each class (Alexandari, Kundaje & Shrikumar
+//! 2020). It serves probabilities alone. Rankings and decisions go by the logits, which it leaves as they are.
+//!
+//! **Prior.** In β = 1/T and b the negative log-likelihood is convex, but it has no minimum where validation is separable:
+//! there β grows without end. So β has a Gamma prior with its mode at 1 and each bias a normal one about 0 (standard deviation 2),
+//! which add `β − 1 − ln β + Σ b² / 8` to the sum over all examples: about the weight of a single example. The sum is
+//! strictly convex, so its minimum exists, is finite, and is found by Newton's method.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check;
+use crate::error::Result;
+use crate::logits::{Logits, log_odds};
+
+/// Standard deviation of the prior of a bias.
+const BIAS_DEVIATION: f64 = 2.0;
+const MAX_STEPS: usize = 200;
+
+/// From logits to probabilities: `softmax(z / temperature + bias)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Scaling {
+    temperature: f64,
+    bias: Vec<f64>,
+}
+
+/// As read from a file.
+#[derive(Deserialize)]
+struct Unchecked {
+    temperature: f64,
+    bias: Vec<f64>,
+}
+
+/// A fitted scaling, and what it did to the validation data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScalingFit {
+    /// The minimiser of likelihood and prior together.
+    pub scaling: Scaling,
+    /// Mean negative log-likelihood before, in nats.
+    pub nll_before: f64,
+    /// Mean negative log-likelihood after, in nats. The prior may leave it above the one before, where few examples say
+    /// the same.
+    pub nll_after: f64,
+    /// Number of examples.
+    pub n: usize,
+    /// Why the examples alone would set no finite values, if they would not: then the prior has decided.
+    pub unbounded: Option<Unbounded>,
+}
+
+/// Why a likelihood has no minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unbounded {
+    /// Every example is right: the surer, the likelier.
+    Separable,
+    /// The logits say no more than the classes' shares do, or the reverse of the truth.
+    Uninformative,
+    /// A class has no example: the less probable, the likelier.
+    AbsentClass,
+}
+
+impl Scaling {
+    /// Plain softmax.
+    pub fn identity(classes: usize) -> Self {
+        Self {
+            temperature: 1.0,
+            bias: vec![0.0; classes],
+        }
+    }
+
+    /// A temperature, and a bias for each class.
+    ///
+    /// # Errors
+    /// A temperature that is not positive and finite, no bias, or one that is not finite.
+    pub fn new(temperature: f64, bias: Vec<f64>) -> Result<Self> {
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(check::setting(
+                "temperature",
+                temperature,
+                "a positive finite number",
+            ));
+        }
+        check::not_empty("bias", bias.len())?;
+        check::finite("bias", &bias)?;
+        Ok(Self { temperature, bias })
+    }
+
+    /// Divides logits: above 1 it softens probabilities, below 1 it sharpens them.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// Added to the divided logits, one for each class.
+    pub fn bias(&self) -> &[f64] {
+        &self.bias
+    }
+
+    /// The probabilities of one example's logits, as many as there are classes.
+    pub fn probabilities<P: Copy + Into<f64>>(&self, logits: &[P]) -> Vec<f64> {
+        let scaled = logits.iter().zip(&self.bias);
+        let scaled: Vec<f64> = scaled
+            .map(|(z, bias)| (*z).into() / self.temperature + bias)
+            .collect();
+        softmax(&scaled)
+    }
+
+    /// With two classes, the probability of class `positive` where its log-odds against the other are `log_odds`.
+    pub fn probability_at(&self, log_odds: f64, positive: usize) -> f64 {
+        let x = log_odds / self.temperature + self.shift(positive);
+        if x >= 0.0 {
+            1.0 / (1.0 + (-x).exp())
+        } else {
+            x.exp() / (1.0 + x.exp())
+        }
+    }
+
+    /// With two classes, the log-odds from which on class `positive` has at least this probability, strictly between 0
+    /// and 1: the inverse of [`Scaling::probability_at`].
+    pub fn log_odds_at(&self, probability: f64, positive: usize) -> f64 {
+        let logit = (probability / (1.0 - probability)).ln();
+        self.temperature * (logit - self.shift(positive))
+    }
+
+    /// How much more the bias favours class `positive` than the other of two.
+    fn shift(&self, positive: usize) -> f64 {
+        let bias = |class: usize| self.bias.get(class).copied().unwrap_or(0.0);
+        bias(positive) - bias(1 - positive.min(1))
+    }
+}
+
+impl TryFrom<Unchecked> for Scaling {
+    type Error = crate::MetricsError;
+
+    fn try_from(read: Unchecked) -> Result<Self> {
+        Self::new(read.temperature, read.bias)
+    }
+}
+
+/// Fits temperature and biases on validation logits, n × `classes` row-major, f32 or f64.
+///
+/// # Errors
+/// Empty input, lengths that do not fit, a label out of range, or a logit that is not finite.
+pub fn fit_scaling<P: Copy + Into<f64>>(
+    labels: &[usize],
+    logits: &[P],
+    classes: usize,
+) -> Result<ScalingFit> {
+    let logits = Logits::new(classes, logits)?;
+    logits.check_labels(labels)?;
+    let posterior = Posterior {
+        labels,
+        logits: &logits,
+    };
+    let found = posterior.minimum();
+    let scaling = Scaling {
+        temperature: 1.0 / found[0],
+        bias: found[1..].to_vec(),
+    };
+    let mut plain = vec![0.0; classes + 1];
+    plain[0] = 1.0;
+    Ok(ScalingFit {
+        nll_before: posterior.mean_nll(&plain),
+        nll_after: posterior.mean_nll(&found),
+        n: labels.len(),
+        unbounded: posterior.unbounded(&scaling),
+        scaling,
+    })
+}
+
+/// What is minimised, over `[β, b…]`.
+struct Posterior<'a> {
+    labels: &'a [usize],
+    logits: &'a Logits,
+}
+
+impl Posterior<'_> {
+    /// Newton's method with a line search that keeps β positive.
+    fn minimum(&self) -> Vec<f64> {
+        let mut at = vec![0.0; self.logits.classes() + 1];
+        at[0] = 1.0;
+        let mut value = self.value(&at);
+        for _ in 0..MAX_STEPS {
+            let (gradient, hessian) = self.derivatives(&at);
+            let step = solve_positive(hessian, &gradient);
+            let decrease: f64 = step.iter().zip(&gradient).map(|(s, g)| s * g).sum();
+            // Also where it is no number.
+            if decrease.is_nan() || decrease <= 1e-18 * (1.0 + value.abs()) {
+                break;
+            }
+            let mut length = 1.0;
+            let next = loop {
+                let tried: Vec<f64> = at.iter().zip(&step).map(|(x, s)| x - length * s).collect();
+                let found = self.value(&tried);
+                // NaN, where β would not be positive, is no improvement.
+                if found <= value - 1e-4 * length * decrease {
+                    break Some((tried, found));
+                }
+                length *= 0.5;
+                if length < 1e-12 {
+                    break None;
+                }
+            };
+            match next {
+                Some(better) => (at, value) = better,
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// Sum of −ln p(true class), and of the prior's terms; infinite where β is not positive.
+    fn value(&self, at: &[f64]) -> f64 {
+        let beta = at[0];
+        if beta <= 0.0 {
+            return f64::INFINITY;
+        }
+        let biases: f64 = at[1..].iter().map(|b| b * b).sum();
+        let prior = beta - 1.0 - beta.ln() + biases / (2.0 * BIAS_DEVIATION * BIAS_DEVIATION);
+        self.mean_nll(at) * self.labels.len() as f64 + prior
+    }
+
+    fn mean_nll(&self, at: &[f64]) -> f64 {
+        let loss = |(z, label): (&[f64], &usize)| {
+            let scaled = scaled(z, at);
+            let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scaled.iter().map(|x| (x - top).exp()).sum();
+            sum.ln() - (scaled[*label] - top)
+        };
+        self.rows().map(loss).sum::<f64>() / self.labels.len() as f64
+    }
+
+    /// Gradient and Hessian, row-major. The derivative of a scaled logit x_k is z_k by β and 1 by b_k.
+    fn derivatives(&self, at: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let width = at.len();
+        let (mut gradient, mut hessian) = (vec![0.0; width], vec![0.0; width * width]);
+        for (z, label) in self.rows() {
+            let p = softmax(&scaled(z, at));
+            let mean: f64 = p.iter().zip(z).map(|(p, z)| p * z).sum();
+            gradient[0] += mean - z[*label];
+            gradient[label + 1] -= 1.0;
+            let spread = p.iter().zip(z).map(|(p, z)| p * (z - mean).powi(2));
+            hessian[0] += spread.sum::<f64>();
+            for (k, (p_k, z_k)) in p.iter().zip(z).enumerate() {
+                gradient[k + 1] += p_k;
+                hessian[k + 1] += p_k * (z_k - mean);
+                hessian[(k + 1) * width] += p_k * (z_k - mean);
+                hessian[(k + 1) * width + k + 1] += p_k;
+                for (l, p_l) in p.iter().enumerate() {
+                    hessian[(k + 1) * width + l + 1] -= p_k * p_l;
+                }
+            }
+        }
+        let beta = at[0];
+        gradient[0] += 1.0 - 1.0 / beta;
+        hessian[0] += 1.0 / (beta * beta);
+        let precision = 1.0 / (BIAS_DEVIATION * BIAS_DEVIATION);
+        for k in 1..width {
+            gradient[k] += precision * at[k];
+            hessian[k * width + k] += precision;
+        }
+        (gradient, hessian)
+    }
+
+    fn unbounded(&self, fitted: &Scaling) -> Option<Unbounded> {
+        let classes = self.logits.classes();
+        let mut counts = vec![0usize; classes];
+        self.labels.iter().for_each(|label| counts[*label] += 1);
+        if counts.contains(&0) {
+            return Some(Unbounded::AbsentClass);
+        }
+        if self.separable(fitted) {
+            return Some(Unbounded::Separable);
+        }
+        // The slope at β = 0, where probabilities are the classes' shares.
+        let shares: Vec<f64> = counts
+            .iter()
+            .map(|n| *n as f64 / self.labels.len() as f64)
+            .collect();
+        let slope = |(z, label): (&[f64], &usize)| {
+            let mean: f64 = shares.iter().zip(z).map(|(share, z)| share * z).sum();
+            mean - z[*label]
+        };
+        let slope: f64 = self.rows().map(slope).sum();
+        (slope >= 0.0).then_some(Unbounded::Uninformative)
+    }
+
+    /// Whether a temperature and biases tell all examples right: exact with two classes, of those fitted with more.
+    fn separable(&self, fitted: &Scaling) -> bool {
+        if self.logits.classes() == 2 {
+            let of = |class: usize| {
+                let rows = self.rows().filter(move |(_, label)| **label == class);
+                rows.map(|(z, _)| log_odds(z, 1))
+            };
+            let (low, high) = (f64::min, f64::max);
+            let highest_negative = of(0).fold(f64::NEG_INFINITY, high);
+            let lowest_positive = of(1).fold(f64::INFINITY, low);
+            // Where all are equal, nothing parts them.
+            let parted = of(0).fold(f64::INFINITY, low) < of(1).fold(f64::NEG_INFINITY, high);
+            return highest_negative <= lowest_positive && parted;
+        }
+        let right = |(z, label): (&[f64], &usize)| {
+            let p = fitted.probabilities(z);
+            p.iter()
+                .enumerate()
+                .all(|(k, p_k)| k == *label || *p_k < p[*label])
+        };
+        self.rows().all(right)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[f64], &usize)> {
+        self.logits.rows().zip(self.labels)
+    }
+}
+
+/// β·z + b.
+fn scaled(z: &[f64], at: &[f64]) -> Vec<f64> {
+    z.iter().zip(&at[1..]).map(|(z, b)| at[0] * z + b).collect()
+}
+
+/// Shifted by the largest so that nothing overflows.
+fn softmax(x: &[f64]) -> Vec<f64> {
+    let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = x.iter().map(|x| (x - top).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// Solves `matrix · x = right` by Cholesky's decomposition; the matrix is positive definite, row-major.
+fn solve_positive(mut matrix: Vec<f64>, right: &[f64]) -> Vec<f64> {
+    let n = right.len();
+    for j in 0..n {
+        for i in j..n {
+            let known: f64 = (0..j).map(|k| matrix[i * n + k] * matrix[j * n + k]).sum();
+            let rest = matrix[i * n + j] - known;
+            matrix[i * n + j] = if i == j {
+                rest.max(f64::MIN_POSITIVE).sqrt()
+            } else {
+                rest / matrix[j * n + j]
+            };
+        }
+    }
+    let mut x = right.to_vec();
+    for i in 0..n {
+        let known: f64 = (0..i).map(|k| matrix[i * n + k] * x[k]).sum();
+        x[i] = (x[i] - known) / matrix[i * n + i];
+    }
+    for i in (0..n).rev() {
+        let known: f64 = (i + 1..n).map(|k| matrix[k * n + i] * x[k]).sum();
+        x[i] = (x[i] - known) / matrix[i * n + i];
+    }
+    x
+}
