@@ -254,16 +254,14 @@ impl Manifest {
         Self::from_parts(parts)
     }
 
-    /// Writes the frame as CSV, whole or not at all (temporary file, then rename).
+    /// Writes the frame as CSV, whole or not at all.
     ///
     /// # Errors
     /// [`DatasetError::Io`] where the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<(), DatasetError> {
         let mut csv = Vec::new();
         CsvWriter::new(&mut csv).finish(&mut self.frame.clone())?;
-        let partial = path.with_extension("csv.partial");
-        std::fs::write(&partial, csv).map_err(|e| DatasetError::io("write", &partial, e))?;
-        std::fs::rename(&partial, path).map_err(|e| DatasetError::io("write", path, e))
+        files::write(path, &csv).map_err(|e| DatasetError::io("write", path, e))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::io;
-use crate::{HubError, Known, sha256};
+use crate::{HubError, Known};
 
 const FOLDER: &str = "eff-unet/weights";
 
@@ -40,7 +40,7 @@ pub(crate) fn intact(path: &Path) -> Result<Option<Record>, HubError> {
     let text = fs::read_to_string(record_path(path)).unwrap_or_default();
     let record: Record = serde_json::from_str(&text).unwrap_or_default();
     match record.get(SHA256) {
-        Some(sum) if path.is_file() && sha256::of_file(path)? == *sum => Ok(Some(record)),
+        Some(sum) if path.is_file() && sha256_of(path)? == *sum => Ok(Some(record)),
         _ => Ok(None),
     }
 }
@@ -48,11 +48,14 @@ pub(crate) fn intact(path: &Path) -> Result<Option<Record>, HubError> {
 /// Puts a complete download in its place. The record goes first: a file without one would be taken for another's.
 pub(crate) fn keep(part: &Path, path: &Path, record: &Record) -> Result<(), HubError> {
     let beside = record_path(path);
-    let temporary = beside.with_extension("json.tmp");
     let text = serde_json::to_string_pretty(record).unwrap_or_default();
-    fs::write(&temporary, text).map_err(io("write", &temporary))?;
-    fs::rename(&temporary, &beside).map_err(io("write", &beside))?;
-    fs::rename(part, path).map_err(io("write", path))
+    files::write(&beside, text.as_bytes()).map_err(io("write", &beside))?;
+    files::persist(part, path).map_err(io("write", path))
+}
+
+/// Of a file's content.
+pub(crate) fn sha256_of(path: &Path) -> Result<String, HubError> {
+    files::sha256::of_file(path).map_err(io("read", path))
 }
 
 fn record_path(path: &Path) -> PathBuf {

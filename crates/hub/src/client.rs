@@ -6,7 +6,9 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body};
 
-use crate::{HubError, sha256};
+use files::sha256;
+
+use crate::HubError;
 
 /// Redirects to follow: the hub needs one or two.
 const HOPS: usize = 5;

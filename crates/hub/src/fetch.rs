@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cache::{self, Record, SHA256};
 use crate::client::{Bytes, Client, Description};
 use crate::error::io;
-use crate::{ENDPOINT, HubError, Known, sha256};
+use crate::{ENDPOINT, HubError, Known};
 
 /// How often a connection may break before the caller hears of it.
 const ATTEMPTS: usize = 4;
@@ -90,7 +90,7 @@ pub fn fetch(
     if let Some(found) = already(request, &path)? {
         return Ok(found);
     }
-    fs::create_dir_all(request.cache).map_err(io("create", request.cache))?;
+    files::create_folder(request.cache).map_err(io("create", request.cache))?;
     let client = Client::new(&request.endpoint, request.stall);
     let url = client.url(request.known.repo, request.revision(), request.known.file);
     let description = client.describe(&url)?;
@@ -99,7 +99,7 @@ pub fn fetch(
         .cache
         .join(format!("{}.{}.part", request.known.name, &sum[..12]));
     download(&client, &url, &part, description.size, progress)?;
-    let found = sha256::of_file(&part)?;
+    let found = cache::sha256_of(&part)?;
     if found != sum {
         let _ = fs::remove_file(&part); // what matters is the sum
         return Err(HubError::Checksum {

@@ -4,7 +4,7 @@
 //! and the normalization that it was trained with. A download is checked against a SHA-256, goes on where a broken one
 //! stopped, and appears in the cache by a rename, with a JSON file beside it that says where it came from.
 //!
-//! The crate knows files and HTTPS, and nothing of networks.
+//! The crate knows files and HTTPS, and nothing of neural networks.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -19,7 +19,6 @@ mod client;
 mod error;
 mod fetch;
 mod known;
-mod sha256;
 
 pub use cache::{cached, default_cache};
 pub use error::HubError;

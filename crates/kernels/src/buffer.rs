@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use crate::size;
+
 /// The size of a huge page on x86-64 and most others.
 const HUGE: usize = 2 << 20;
 /// A cache line, and the widest vector.
@@ -25,8 +27,11 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// `len` zeros.
+    ///
+    /// # Panics
+    /// `len` is more than [`MOST_VALUES`].
     pub fn zeros(len: usize) -> Self {
-        let Some(layout) = layout(len) else {
+        let Some(layout) = layout(size([len])) else {
             return Self::default();
         };
         // SAFETY: the layout is not empty.
@@ -91,7 +96,8 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Whole huge pages for what would fill a few, whole lines for the rest; `None` for nothing.
+/// Whole huge pages for what would fill a few, whole lines for the rest; `None` for nothing. No buffer is so long that its
+/// bytes could not be counted.
 fn layout(len: usize) -> Option<Layout> {
     let bytes = len.checked_mul(size_of::<f32>())?;
     let unit = if bytes >= 2 * HUGE { HUGE } else { LINE };

@@ -1,18 +1,23 @@
 //! Concatenation along channels.
 
-use crate::Accumulate;
 use crate::parallel::{CHUNK, Shared, for_each};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+use crate::{Accumulate, size};
 
 /// Joins tensors of equal `pixels` (n · h · w) along channels, in order; each input comes with its number of channels.
 pub fn forward(inputs: &[(&[f32], usize)], pixels: usize, y: &mut [f32]) {
-    let total: usize = inputs.iter().map(|(_, channels)| channels).sum();
-    assert_eq!(y.len(), pixels * total, "concat::forward: length of y");
+    let channels = inputs.iter().map(|(_, channels)| *channels);
+    let total = channels.fold(0, usize::saturating_add);
+    assert_eq!(
+        y.len(),
+        size([pixels, total]),
+        "concat::forward: length of y"
+    );
     let (out, mut offset) = (Shared::new(y), 0);
     for (x, channels) in inputs {
         assert_eq!(
             x.len(),
-            pixels * channels,
+            size([pixels, *channels]),
             "concat::forward: length of an input"
         );
         let copy = Copy {
@@ -38,16 +43,16 @@ pub fn backward(
     let pixels = dx.len() / channels.max(1);
     assert_eq!(
         dx.len(),
-        pixels * channels,
+        size([pixels, channels]),
         "concat::backward: length of dx"
     );
     assert_eq!(
         dy.len(),
-        pixels * channels_total,
+        size([pixels, channels_total]),
         "concat::backward: length of dy"
     );
     assert!(
-        offset + channels <= channels_total,
+        offset.saturating_add(channels) <= channels_total,
         "concat::backward: channels beyond the last"
     );
     Copy {

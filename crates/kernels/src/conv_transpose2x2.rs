@@ -5,7 +5,7 @@
 
 use crate::conv2d::{Finish, Gather, Layout, Order, WeightGradient, packed_len};
 use crate::simd::Single;
-use crate::{Accumulate, Nhwc, Padding, Window};
+use crate::{Accumulate, Nhwc, Padding, Window, size};
 
 const WINDOW: Window = Window {
     kernel: [2, 2],
@@ -15,6 +15,7 @@ const WINDOW: Window = Window {
 
 /// Scratch of [`forward`].
 pub fn forward_scratch(xs: Nhwc, cout: usize) -> usize {
+    check_shape(xs, cout);
     packed_len(xs.c, 2 * cout) + xs.c.next_multiple_of(16) + 2 * cout
 }
 
@@ -59,6 +60,7 @@ pub fn forward(
 
 /// Scratch of both backward passes.
 pub fn backward_scratch(xs: Nhwc, cout: usize) -> usize {
+    check_shape(xs, cout);
     let ys = xs.doubled().with_channels(cout);
     let weight = WeightGradient::new(Single, ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
     weight.max(packed_len(4 * cout, xs.c) + cout.next_multiple_of(16))
@@ -118,7 +120,17 @@ pub fn backward_weight(
     }
 }
 
+/// Input, output and weights are neither empty nor too large, so that no size computed from them wraps.
+fn check_shape(xs: Nhwc, cout: usize) {
+    let ys = xs.doubled().with_channels(cout);
+    assert!(
+        xs.len().min(ys.len()).min(size([4, xs.c, cout])) > 0,
+        "conv_transpose2x2: nothing to do for {xs:?} to {cout} channels"
+    );
+}
+
 fn check(name: &str, xs: Nhwc, cout: usize, x: &[f32], w: &[f32], y: &[f32]) {
+    check_shape(xs, cout);
     assert_eq!(x.len(), xs.len(), "{name}: length of x for {xs:?}");
     assert_eq!(
         y.len(),

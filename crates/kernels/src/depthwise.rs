@@ -7,12 +7,12 @@ mod weight;
 
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Kernel, Simd, activate, dispatch};
-use crate::{Accumulate, Activation, Epilogue, Nhwc, Window};
+use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 
 pub use weight::{backward_weight, backward_weight_scratch};
 
 /// Most taps of a kernel: 11 × 11.
-const TAPS: usize = 121;
+pub const MOST_TAPS: usize = 121;
 
 /// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`.
 pub fn forward(
@@ -95,12 +95,12 @@ fn check(name: &str, x: usize, xs: Nhwc, w: usize, window: Window, y: usize) -> 
     assert_eq!(y, ys.len(), "{name}: length of y for {ys:?}");
     assert_eq!(
         w,
-        window.taps() * xs.c,
+        size([window.taps(), xs.c]),
         "{name}: length of w for {window:?}"
     );
     assert!(
-        window.taps() <= TAPS,
-        "{name}: {window:?} has more than {TAPS} taps"
+        window.taps() <= MOST_TAPS,
+        "{name}: {window:?} has more than {MOST_TAPS} taps"
     );
     ys
 }
@@ -133,7 +133,8 @@ impl Axis {
         if self.direction == Direction::Forward {
             1
         } else {
-            self.stride
+            // Beyond the last position a class is empty.
+            self.stride.min(self.written.max(1))
         }
     }
 
@@ -188,14 +189,14 @@ impl Axis {
 
 /// Offsets of the values that a pixel reads and of their weights.
 struct Taps {
-    list: [(usize, usize); TAPS],
+    list: [(usize, usize); MOST_TAPS],
     len: usize,
 }
 
 impl Taps {
     fn new() -> Self {
         Self {
-            list: [(0, 0); TAPS],
+            list: [(0, 0); MOST_TAPS],
             len: 0,
         }
     }

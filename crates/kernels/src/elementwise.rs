@@ -4,7 +4,7 @@ use crate::map::{Map, Rows, map, map_rows};
 use crate::parallel::{Shared, for_each};
 use crate::reduce::{Terms, store, sum_pixels};
 use crate::simd::Simd;
-use crate::{Accumulate, Nhwc};
+use crate::{Accumulate, Nhwc, size};
 
 /// `y = a + b`.
 pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
@@ -18,7 +18,8 @@ pub fn accumulate(dy: &[f32], dx: &mut [f32], acc: Accumulate) {
 
 /// `y[n, …, c] = x[n, …, c] · s[n, c]`: squeeze-excite's scale.
 pub fn scale_channels_forward(x: &[f32], xs: Nhwc, s: &[f32], y: &mut [f32]) {
-    map_rows(Product, [x], [s], per_image(xs), y, Accumulate::Replace);
+    let rows = per_image(xs, x.len());
+    map_rows(Product, [x], [s], rows, y, Accumulate::Replace);
 }
 
 /// `dx (+)= dy · s`.
@@ -29,7 +30,7 @@ pub fn scale_channels_backward_input(
     dx: &mut [f32],
     acc: Accumulate,
 ) {
-    map_rows(Product, [dy], [s], per_image(xs), dx, acc);
+    map_rows(Product, [dy], [s], per_image(xs, dy.len()), dx, acc);
 }
 
 /// `ds[n, c] (+)= Σ x[n, …, c] · dy[n, …, c]` over the pixels of each image.
@@ -68,7 +69,7 @@ pub fn scale_samples(
 ) {
     assert_eq!(
         x.len(),
-        per_sample * factors.len(),
+        size([per_sample, factors.len()]),
         "scale_samples: not one factor a sample"
     );
     assert_eq!(x.len(), y.len(), "scale_samples: length of y");
@@ -98,7 +99,8 @@ pub(crate) fn sum_parts(parts: &[f32], into: &mut [f32], acc: Accumulate) {
     }
 }
 
-fn per_image(xs: Nhwc) -> Rows {
+fn per_image(xs: Nhwc, len: usize) -> Rows {
+    assert_eq!(len, xs.len(), "scale_channels: length of x for {xs:?}");
     Rows {
         sample: xs.h * xs.w * xs.c,
         channels: xs.c,

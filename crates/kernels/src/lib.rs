@@ -9,8 +9,9 @@
 //! the result is the same to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time;
 //! the environment variable `KERNELS_SIMD` (`avx2`, `portable`) holds it back. Buffers that start at a multiple of
 //! 64 bytes are fastest.
-//! Sizes that contradict each other are programmer errors and panic with a message. [`reference`](mod@reference) holds a naive
-//! version of every kernel.
+//! Sizes that contradict each other, or that no machine has memory for ([`MOST_VALUES`]), are programmer errors and panic with
+//! a message before any memory is touched: no shape makes a call unsound. What comes from a file is to be checked before
+//! ([`Nhwc::checked_len`], [`Window::output`]). [`reference`](mod@reference) holds a naive version of every kernel.
 //!
 //! ```
 //! use kernels::conv2d::Conv2d;
@@ -49,7 +50,8 @@ mod shape;
 mod window;
 
 pub use buffer::Buffer;
-pub use shape::Nhwc;
+pub(crate) use shape::size;
+pub use shape::{MOST_VALUES, Nhwc};
 pub use window::{Padding, Window};
 
 /// What a backward pass does with what is already in its output.

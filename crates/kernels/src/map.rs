@@ -33,14 +33,12 @@ pub(crate) fn map<const N: usize>(
 
 /// `x[i] = f(x[i])`.
 pub(crate) fn map_in_place(f: impl Map<1, 0>, x: &mut [f32]) {
-    let (source, rows) = (
-        Source(x.as_ptr()),
-        Rows {
-            sample: x.len(),
-            channels: CHUNK,
-        },
-    );
-    run(f, [source], [], rows, x, Accumulate::Replace);
+    let rows = Rows {
+        sample: x.len(),
+        channels: CHUNK,
+    };
+    let x = Shared::new(x);
+    run(f, [Source(x.pointer())], [], rows, x, Accumulate::Replace);
 }
 
 /// `out[i] (+)= f(inputs[..][i], params[..][sample, channel])`.
@@ -56,9 +54,10 @@ pub(crate) fn map_rows<const N: usize, const C: usize>(
         assert_eq!(input.len(), out.len(), "inputs and output differ in length");
     }
     for params in params {
+        // Wider than the lengths themselves, so that neither product can wrap.
         assert_eq!(
-            params.len() * rows.sample,
-            out.len() * rows.channels,
+            params.len() as u128 * rows.sample as u128,
+            out.len() as u128 * rows.channels as u128,
             "not one parameter a channel"
         );
     }
@@ -67,7 +66,7 @@ pub(crate) fn map_rows<const N: usize, const C: usize>(
         inputs.map(|input| Source(input.as_ptr())),
         params,
         rows,
-        out,
+        Shared::new(out),
         acc,
     );
 }
@@ -77,21 +76,18 @@ fn run<M: Map<N, C>, const N: usize, const C: usize>(
     inputs: [Source; N],
     params: [&[f32]; C],
     rows: Rows,
-    out: &mut [f32],
+    out: Shared<'_, f32>,
     acc: Accumulate,
 ) {
-    if out.is_empty() {
+    if out.len() == 0 {
         return;
     }
     let step = (CHUNK / rows.channels).max(1) * rows.channels;
     let per_sample = rows.sample.div_ceil(step);
     let samples = out.len() / rows.sample;
-    let out = Shared::new(out);
     for_each(samples * per_sample, |task| {
         let (n, first) = (task / per_sample, task % per_sample * step);
         let start = n * rows.sample + first;
-        // SAFETY: chunks are disjoint.
-        let out = unsafe { out.part(start..(n * rows.sample + rows.sample.min(first + step))) };
         let inputs = inputs.map(|input| Source(input.0.wrapping_add(start)));
         let params = params.map(|params| &params[n * rows.channels..][..rows.channels]);
         dispatch(Chunk {
@@ -99,7 +95,8 @@ fn run<M: Map<N, C>, const N: usize, const C: usize>(
             inputs,
             params,
             channels: rows.channels,
-            out,
+            out: out.pointer().wrapping_add(start),
+            len: rows.sample.min(first + step) - first,
             add: acc == Accumulate::Add,
         });
     });
@@ -110,7 +107,9 @@ struct Chunk<'a, M, const N: usize, const C: usize> {
     inputs: [Source; N],
     params: [&'a [f32]; C],
     channels: usize,
-    out: &'a mut [f32],
+    /// The chunk's first value: a pointer, for an input may be the output itself.
+    out: *mut f32,
+    len: usize,
     add: bool,
 }
 
@@ -118,11 +117,12 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C>
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let mut row = 0;
-        while row < self.out.len() {
-            let width = self.channels.min(self.out.len() - row);
+        while row < self.len {
+            let width = self.channels.min(self.len - row);
             for_vectors!(s, width, |at, mask| {
                 let (mut values, mut params) = ([s.splat(0.0); N], [s.splat(0.0); C]);
-                // SAFETY: the mask ends with the row, which lies within inputs, output and parameters alike.
+                // SAFETY: the mask ends with the row, which lies within inputs, output and parameters alike; chunks are
+                // disjoint.
                 unsafe {
                     for (value, input) in values.iter_mut().zip(self.inputs) {
                         *value = s.load(input.0.add(row + at), mask);
@@ -130,7 +130,7 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C>
                     for (param, from) in params.iter_mut().zip(self.params) {
                         *param = s.load(from.as_ptr().add(at), mask);
                     }
-                    let to = self.out.as_mut_ptr().add(row + at);
+                    let to = self.out.add(row + at);
                     let mut value = self.f.apply(s, values, params);
                     if self.add {
                         value = s.add(value, s.load(to, mask));

@@ -82,6 +82,10 @@ impl<'a, T> Shared<'a, T> {
         self.data
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The values `range`.
     ///
     /// # Safety

@@ -1,4 +1,4 @@
-use crate::Nhwc;
+use crate::{MOST_VALUES, Nhwc, size};
 
 /// How a window's input is extended by zeros (by nothing, for pooling) at its borders.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -31,9 +31,15 @@ impl Window {
     };
 
     /// Positions of the window along `axis` (0 = rows, 1 = columns) of `input` pixels;
-    /// `None` if it does not fit even once, or if kernel or stride is zero.
+    /// `None` if it does not fit even once, or if kernel, stride or input is zero or beyond [`MOST_VALUES`].
     pub fn output_len(&self, axis: usize, input: usize) -> Option<usize> {
-        if self.stride == 0 || self.kernel[axis] == 0 || input == 0 {
+        let pad = match self.padding {
+            Padding::Same => 0,
+            Padding::Symmetric(pad) => pad,
+        };
+        let possible = 1..=MOST_VALUES;
+        let all = [self.stride, self.kernel[axis], input, pad.max(1)];
+        if !all.iter().all(|side| possible.contains(side)) {
             return None;
         }
         match self.padding {
@@ -45,15 +51,17 @@ impl Window {
         }
     }
 
-    /// Shape of the output for an input of shape `x`; `None` if the window does not fit.
+    /// Shape of the output for an input of shape `x`; `None` if the window does not fit, or if there is no memory for input
+    /// or output ([`MOST_VALUES`]).
     pub fn output(&self, x: Nhwc, channels: usize) -> Option<Nhwc> {
         let (h, w) = (self.output_len(0, x.h)?, self.output_len(1, x.w)?);
-        Some(Nhwc {
+        let y = Nhwc {
             n: x.n,
             h,
             w,
             c: channels,
-        })
+        };
+        x.checked_len().and(y.checked_len()).map(|_| y)
     }
 
     /// Padding before the first pixel of `axis`: of TF SAME's total `max((⌈n/s⌉−1)·s + k − n, 0)` the smaller half.
@@ -61,16 +69,15 @@ impl Window {
         match self.padding {
             Padding::Symmetric(pad) => pad,
             Padding::Same => {
-                let span =
-                    (input.div_ceil(self.stride).max(1) - 1) * self.stride + self.kernel[axis];
-                span.saturating_sub(input) / 2
+                let span = (input.div_ceil(self.stride).max(1) - 1) * self.stride;
+                span.saturating_add(self.kernel[axis]).saturating_sub(input) / 2
             }
         }
     }
 
     /// Number of taps.
     pub(crate) fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        size(self.kernel)
     }
 
     /// [`Window::output`] where the caller has promised that the window fits.

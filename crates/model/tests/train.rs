@@ -603,13 +603,13 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     };
     check(
         &bytes[..bytes.len() - 10],
-        "is no checkpoint or is truncated",
+        "is no checkpoint, or is truncated",
     );
-    check(&bytes[..20], "is no checkpoint or is truncated");
-    check(b"", "is no checkpoint or is truncated");
+    check(&bytes[..20], "is no checkpoint, or is truncated");
+    check(b"", "is no checkpoint, or is truncated");
     check(
         b"PK\x03\x04 something else entirely",
-        "is no checkpoint or is truncated",
+        "is no checkpoint, or is truncated",
     );
     let edited = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
@@ -617,11 +617,11 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
             .windows(from.len())
             .position(|w| w == from.as_bytes())
             .expect(from);
-        [&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat()
+        sealed(&[&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat())
     };
     check(
-        &edited("\\\"format\\\":1", "\\\"format\\\":9"),
-        "has checkpoint format 9, this program reads up to 1",
+        &edited("\\\"format\\\":2", "\\\"format\\\":9"),
+        "has checkpoint format 9, this version reads 2",
     );
     check(
         &edited("\"checkpoint\"", "\"other_data\""),
@@ -644,6 +644,152 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     );
 }
 
+/// The file with the checksum that its content has: for edits that are to pass it.
+fn sealed(file: &[u8]) -> Vec<u8> {
+    let mark = b"{\\\"sha256\\\":\\\"";
+    let at = file.windows(mark.len()).position(|w| w == mark);
+    let Some(at) = at.map(|at| at + mark.len()) else {
+        return file.into(); // the document itself was edited away
+    };
+    let mut file = file.to_vec();
+    file[at..at + 64].fill(b'0');
+    let sum = files::sha256::hex(&file);
+    file[at..at + 64].copy_from_slice(sum.as_bytes());
+    file
+}
+
+/// Every byte of the file, in one bit or in all.
+#[test]
+fn a_checkpoint_that_a_bit_of_has_changed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let graph = graph_with(false);
+    let store = ParamStore::initialized(&graph, 5);
+    let meta = meta();
+    Checkpoint { graph, store, meta }.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    Checkpoint::load(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, &changed).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors"), "byte {at}: {error}");
+    }
+}
+
+/// Contents that a checksum does not tell from good ones.
+#[test]
+fn a_checkpoint_that_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let graph = graph_with(false);
+    let good = Checkpoint {
+        store: ParamStore::initialized(&graph, 5),
+        meta: meta(),
+        graph,
+    };
+    good.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::write(&path, sealed(bytes)).unwrap();
+        Checkpoint::load(&path)
+    };
+    read(&bytes).unwrap();
+    let check = |from: &str, to: &str, expected: &str| {
+        // The header's length stands in front of it and is a multiple of 8.
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes());
+        let at = at.expect(from);
+        let (len, rest) = bytes.split_first_chunk::<8>().unwrap();
+        let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
+        let mut header = [
+            &header[..at - 8],
+            to.as_bytes(),
+            &header[at - 8 + from.len()..],
+        ]
+        .concat();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let edited = [&header.len().to_le_bytes(), header.as_slice(), data].concat();
+        let error = read(&edited).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && error.contains("model.safetensors"),
+            "{error}"
+        );
+    };
+    let key = |key: &str, value: &str| format!("\\\"{key}\\\":{value}");
+    let (mean, std) = (key("mean", "[0.5"), key("std", "[0.25"));
+    check(&mean, &key("mean", "[1e39"), "out of range");
+    check(&mean, &key("mean", "[0.5,0.5"), "`preprocessing.mean`");
+    check(&std, &key("std", "[0.0"), "`preprocessing.std`");
+    check(&std, &key("std", "[-1.0"), "`preprocessing.std`");
+    let channels = key("channels", "1,\\\"mean");
+    check(
+        &channels,
+        &key("channels", "3,\\\"mean"),
+        "`preprocessing.channels`",
+    );
+    check(
+        &key("height", ""),
+        &key("height", "99999"),
+        "`preprocessing`",
+    );
+    check("\\\"plain\\\",", "", "`classes`");
+    check("\\\"plain\\\"", "\\\"bar\\\"", "`classes`");
+    check(
+        &key("decision", "null"),
+        &key(
+            "decision",
+            "{\\\"threshold\\\":null,\\\"temperature\\\":0.0,\\\"bias\\\":[0.0,0.0]}",
+        ),
+        "`decision.temperature`",
+    );
+    check(
+        &key("decision", "null"),
+        &key(
+            "decision",
+            "{\\\"threshold\\\":null,\\\"temperature\\\":1.0,\\\"bias\\\":[0.0]}",
+        ),
+        "`decision.bias`",
+    );
+    check(
+        &key("tile_overlap", "0.5"),
+        &key("tile_overlap", "1.0"),
+        "`inference.tile_overlap`",
+    );
+    check(
+        &key("certainty", "0.97"),
+        &key("certainty", "9.7"),
+        "`inference.certainty`",
+    );
+    for (name, value) in [("map.bias", f32::NAN), ("map.bias", f32::INFINITY)] {
+        let mut store = good.store.clone();
+        let index = good
+            .graph
+            .params
+            .iter()
+            .position(|p| p.name == name)
+            .unwrap();
+        let ids: Vec<_> = good
+            .graph
+            .nodes
+            .iter()
+            .flat_map(|n| n.params.iter().copied())
+            .collect();
+        let id = ids.into_iter().find(|id| id.index() == index).unwrap();
+        store.get_mut(id)[0] = value;
+        let bad = Checkpoint {
+            store,
+            ..good.clone()
+        };
+        bad.save(&path).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("`map.bias`") && error.contains("NaN or infinite"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn folders_that_cannot_be_written_are_errors() {
     let folder = tempfile::tempdir().unwrap();
@@ -659,7 +805,7 @@ fn folders_that_cannot_be_written_are_errors() {
 
     let run = folder.path().join("run");
     let trial = Trial::new(&run, json!({"epochs": 1}));
-    fs::create_dir(run.join("best.safetensors.tmp")).unwrap(); // where the file is first written
+    fs::remove_dir(&run).unwrap(); // while it runs
     let error = trial
         .run(&mut network(), &mut Bars::new(), &mut Watch::default())
         .unwrap_err()

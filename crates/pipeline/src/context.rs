@@ -99,7 +99,7 @@ impl<'a> Context<'a> {
             return Ok(());
         };
         if let Some(parent) = folder.parent() {
-            std::fs::create_dir_all(parent)
+            files::create_folder(parent)
                 .with_context(|| format!("cannot create {}", parent.display()))?;
         }
         if !folder.exists() {

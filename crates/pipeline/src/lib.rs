@@ -38,7 +38,7 @@ pub use interrupt::{Interrupt, Interrupted};
 pub use model::engine::Device;
 pub use progress::{Job, Progress};
 pub use run::{Finished, run, timings};
-pub use run_dir::{RunDir, RunRecord, replace_file};
+pub use run_dir::{RunDir, RunRecord};
 
 /// The device of a name (`auto`, `cpu`, `cuda`), found and tried, to compute in f32.
 ///

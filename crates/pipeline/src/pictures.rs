@@ -43,7 +43,7 @@ fn save_picture(path: &Path, picture: &DynamicImage) -> Result<()> {
     picture
         .write_to(&mut bytes, image::ImageFormat::Png)
         .with_context(|| format!("cannot encode {}", path.display()))?;
-    crate::run_dir::write_atomic(path, bytes.get_ref())
+    crate::run_dir::write(path, bytes.get_ref())
 }
 
 /// Writes class numbers as a grey PNG whose pixels are `values[class]`: 8 bit, or 16 where a value needs it.

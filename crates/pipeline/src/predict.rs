@@ -155,7 +155,7 @@ impl Predictor {
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
         let meta = &self.trained.meta;
         let (height, width) = crate::pictures::size(image)?;
-        std::fs::create_dir_all(folder)
+        files::create_folder(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let blank = Prediction {
             image: image.into(),

@@ -1,7 +1,7 @@
 //! A run's folder: `runs/<pipeline>/<time>/`, enough to repeat the run and to go on with it.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ pub(crate) const RESOLVED: &str = "resolved.toml";
 /// What ran on what: versions, seed, data fingerprint, stages done.
 pub(crate) const RUN: &str = "run.json";
 
-/// The folder of one run. All writes are a temporary file and a rename.
+/// The folder of one run. All files in it are written whole or not at all.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -119,7 +119,7 @@ impl RunDir {
 
     /// Writes a file whole or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_atomic(&self.file(name), bytes)
+        write(&self.file(name), bytes)
     }
 
     /// As [`RunDir::write`], pretty JSON.
@@ -161,7 +161,7 @@ impl RunDir {
         match symlink(Path::new(name), &temporary) {
             Ok(()) => fs::rename(&temporary, &link)
                 .with_context(|| format!("cannot write {}", link.display())),
-            Err(_) => write_atomic(&link, format!("{}\n", name.to_string_lossy()).as_bytes()),
+            Err(_) => write(&link, format!("{}\n", name.to_string_lossy()).as_bytes()),
         }
     }
 }
@@ -176,29 +176,13 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace_file(path, bytes).map_err(|e| unwritable(e, "write", path))
-}
-
-/// Writes beside the target, flushes to the disk, renames over it: a reader never sees half a file.
-///
-/// # Errors
-/// The system's; the caller names the path.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // Best effort: the error that matters is the one of the write.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+/// Writes a file whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    files::write(path, bytes).map_err(|e| unwritable(e, "write", path))
 }
 
 fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| unwritable(e, "create the folder", path))
+    files::create_folder(path).map_err(|e| unwritable(e, "create the folder", path))
 }
 
 fn unwritable(error: io::Error, action: &str, path: &Path) -> anyhow::Error {

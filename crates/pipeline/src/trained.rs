@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use dataset::{Fit, Loader};
 use metrics::{DecisionRule, Scaling};
 use model::checkpoint::{Checkpoint, Meta, Preprocessing};
-use model::engine::{Device, Images, Precision};
+use model::engine::{Device, Images, Precision, Value};
 use model::graph::{Graph, Hwc, Op};
 use model::network::Network;
 
@@ -182,9 +182,8 @@ impl Trained {
             data: input.data,
             shape: input.shape.batch(input.n),
         };
-        let values = self.network.infer(images, &["map"])?;
-        let map = values
-            .into_iter()
+        let map = self
+            .infer(images, &["map"])?
             .next()
             .context("the network gave no map")?;
         Ok(map.data.chunks(map.shape.c).flat_map(softmax).collect())
@@ -234,13 +233,25 @@ impl Trained {
         } else {
             &["logits"]
         };
-        let mut values = self.network.infer(images, names)?.into_iter();
+        let mut values = self.infer(images, names)?;
         let logits = values.next().map(|v| v.data).unwrap_or_default();
         let maps = match (values.next(), map_of) {
             (Some(map), Some(class)) => self.reading.probabilities(&map.data, map.shape.c, class),
             _ => vec![],
         };
+        finite(&maps)?;
         Ok(Answers { logits, maps })
+    }
+
+    /// What the network makes of images. The one place where it is asked: NaN is never an answer.
+    fn infer(
+        &self,
+        images: Images<'_>,
+        outputs: &[&str],
+    ) -> Result<impl Iterator<Item = Value> + use<>> {
+        let values = self.network.infer(images, outputs)?;
+        values.iter().try_for_each(|value| finite(&value.data))?;
+        Ok(values.into_iter())
     }
 
     /// The answers to all images of a loader, batch by batch in order: `each` gets the batch and its answers.
@@ -317,6 +328,16 @@ impl Trained {
         let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
         self.rule.decide(&logits)
     }
+}
+
+fn finite(scores: &[f32]) -> Result<()> {
+    if !scores.iter().all(|score| score.is_finite()) {
+        bail!(
+            "the network's scores are no numbers: its weights are too large, or its input is far from what it was trained on; \
+             use another checkpoint of the run, or train again with a smaller learning rate"
+        );
+    }
+    Ok(())
 }
 
 fn positive(meta: &Meta) -> usize {
@@ -450,6 +471,10 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use kernels::Padding;
+    use model::graph::{GraphBuilder, Init};
+    use model::store::ParamStore;
+
     use super::*;
 
     #[test]
@@ -486,6 +511,62 @@ mod tests {
         let p = MapReading::Softmax.probabilities(&[2.0, 0.0, 0.0, 3f32.ln()], 2, 1);
         assert!((p[1] - 0.75).abs() < 1e-6 && (p[0] - 1.0 / (1.0 + 2f32.exp())).abs() < 1e-6);
         assert_eq!(softmax(&[500.0, -500.0]), [1.0, 0.0]);
+    }
+
+    /// Weights that are numbers, and yet so large that scores are none.
+    #[test]
+    fn nan_is_no_answer() {
+        let mut g = GraphBuilder::new(1);
+        let map = g.conv(
+            "map",
+            g.input(),
+            2,
+            1,
+            1,
+            Padding::Same,
+            false,
+            Init::Constant(3e38),
+        );
+        let pooled = g.global_avg_pool("pool", map);
+        let logits = g.linear("head", pooled, 2, Init::Constant(3e38));
+        g.publish("map", map);
+        g.publish("logits", logits);
+        let graph = g.finish(1).unwrap();
+        let preprocessing = Preprocessing {
+            height: 2,
+            width: 2,
+            channels: 1,
+            mean: vec![0.5],
+            std: vec![0.5],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let store = ParamStore::initialized(&graph, 1);
+        let meta = Meta::new(["a", "b"], preprocessing);
+        Checkpoint { graph, store, meta }.save(&path).unwrap();
+        let trained = Trained::load_on(&path, Device::Cpu, Precision::F32).unwrap();
+        let answer = |pixel: f32, map_of| {
+            let input = Input {
+                data: &[pixel; 4],
+                n: 1,
+                shape: Hwc { h: 2, w: 2, c: 1 },
+            };
+            trained.answer(input, map_of, false)
+        };
+        assert_eq!(answer(0.0, Some(1)).unwrap().logits, [0.0, 0.0]);
+        let refused = |answer: Result<Answers>| {
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains("no numbers"), "{error}");
+        };
+        refused(answer(1.0, None));
+        // Scores that are numbers under a head that is not: the map's reading alone would be NaN.
+        let input = Input {
+            data: &[1e30; 4],
+            n: 1,
+            shape: Hwc { h: 2, w: 2, c: 1 },
+        };
+        let error = trained.maps(input, true).unwrap_err().to_string();
+        assert!(error.contains("no numbers"), "{error}");
     }
 
     #[test]

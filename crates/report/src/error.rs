@@ -1,6 +1,6 @@
 //! What can go wrong between data and a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of this crate; its text names the file or the field, says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,14 @@ impl Error {
             found: found.to_string(),
         }
     }
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    files::write(path, bytes).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Checks that `found` items stand where `expected` are needed.

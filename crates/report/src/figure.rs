@@ -9,7 +9,7 @@ use crate::Error;
 use crate::draw::canvas::Canvas;
 use crate::draw::palette;
 use crate::draw::text::Type;
-use crate::file::write_atomic;
+use crate::error::write;
 
 /// A finished picture in 8-bit RGB, two pixels to a unit of the layout (a figure 800 units wide has 1600 pixels).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl Figure {
         Ok(bytes)
     }
 
-    /// Writes the picture as PNG, atomically. The folder must exist.
+    /// Writes the picture as PNG, whole or not at all. The folder must exist.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        write_atomic(path, &self.to_png(path)?)
+        write(path, &self.to_png(path)?)
     }
 }

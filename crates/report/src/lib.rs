@@ -1,6 +1,6 @@
 //! Markdown and figures for a report that a person can read: plain data in, files out.
 //!
-//! This crate knows no other crate of the workspace. Each figure is a small struct of numbers and names with a `draw`
+//! Of the workspace this crate knows `files` alone, by which it writes. Each figure is a small struct of numbers and names with a `draw`
 //! method that gives a [`Figure`]; [`Document`] builds Markdown that reads well on GitHub. The words of a report are
 //! the caller's job.
 //!
@@ -11,7 +11,7 @@
 //!   contradict themselves (a map of a wrong length, ragged counts) give an [`Error`].
 //! - Colours come from one colour-blind-safe palette ([`palette`]); figures are 800 units wide, saved at two pixels
 //!   a unit, so that text stays readable at the width that GitHub shows.
-//! - Files appear whole or not at all (temporary file and rename), and errors name the path.
+//! - Files appear whole or not at all, and errors name the path.
 //!
 //! ```
 //! use report::{ClassDistribution, Document, SplitCounts};
@@ -36,7 +36,6 @@ mod draw;
 mod error;
 mod figure;
 mod figures;
-mod file;
 pub mod format;
 mod labels;
 mod markdown;

@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
         });
         let text =
             serde_json::to_string_pretty(&value).context("results cannot be written as JSON")?;
-        pipeline::replace_file(path, text.as_bytes())
+        files::write(path, text.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -4,7 +4,7 @@ use super::pack::{Order, Panels, pack, packed_len};
 use super::tile::multiply_run;
 use crate::parallel::{Shared, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, activate, for_vectors};
-use crate::{Accumulate, Activation, Nhwc, Window};
+use crate::{Accumulate, Activation, Nhwc, Window, size};
 use std::marker::PhantomData;
 
 /// Values of a source band that one task reads again for each panel of weights: half a second-level cache.
@@ -96,7 +96,7 @@ impl Gather {
     }
 
     pub(crate) fn scratch<F: Factors>(self, _: F) -> usize {
-        self.zeros() + workers() * self.narrowed::<F>()
+        self.zeros() + size([workers(), self.narrowed::<F>()])
     }
 
     fn zeros(self) -> usize {
@@ -114,6 +114,17 @@ impl Gather {
         }
     }
 
+    /// Length of the output: another layout leaves room for what it passes over.
+    fn out_len(self) -> usize {
+        match self.layout {
+            Layout::Dense => self.out.len(),
+            Layout::EveryOtherRow { width, half } => {
+                assert!(width == self.out.w && half < 2, "rows of another output");
+                2 * self.out.len()
+            }
+        }
+    }
+
     /// Computes `out` from `source` with packed weights. Narrow factors are for pointwise convolutions only.
     pub(crate) fn run<F: Factors>(
         self,
@@ -127,6 +138,14 @@ impl Gather {
         assert!(
             F::EACH == 1 || self.is_pointwise(),
             "narrow factors for a window"
+        );
+        assert!(
+            source.len() == self.source.len() && out.len() == self.out_len(),
+            "{} values for {:?} or {} for {:?}",
+            source.len(),
+            self.source,
+            out.len(),
+            self.out
         );
         assert!(
             packed.len() >= self.packed_len(factors) && scratch.len() >= self.scratch(factors),
@@ -169,7 +188,10 @@ impl Gather {
 
     /// Bands of pixels and groups of panels; a task is a pair of them.
     fn tasks(self, panels: usize) -> (usize, usize) {
-        let reuse = (self.stride * self.stride * self.source.c).div_ceil(self.spread * self.spread);
+        let square = |step: usize| step.saturating_mul(step);
+        let reuse = square(self.stride)
+            .saturating_mul(self.source.c)
+            .div_ceil(square(self.spread));
         let band = (BAND / reuse.max(1))
             .clamp(4 * PIXELS, 4096)
             .min(self.out.pixels().div_ceil(TASKS).max(8 * PIXELS));
@@ -365,7 +387,7 @@ impl<F: Factors> Task<'_, F> {
         if gap || row >= source.h || column >= source.w {
             return self.zeros.as_ptr();
         }
-        // SAFETY: a pixel of the source, which has `source.len()` values.
+        // SAFETY: a pixel of the source, which has as many values as its shape says: `run` checked it.
         unsafe {
             self.source
                 .as_ptr()

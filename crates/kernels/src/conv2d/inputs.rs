@@ -50,7 +50,8 @@ impl Inputs {
 
     /// Channels of all parts.
     pub fn channels(&self) -> usize {
-        self.parts().iter().map(|part| part.channels).sum()
+        let channels = self.parts().iter().map(|part| part.channels);
+        channels.fold(0, usize::saturating_add)
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -69,19 +70,26 @@ impl Inputs {
         }
     }
 
-    pub(super) fn check(&self, name: &str, xs: Nhwc, lens: impl ExactSizeIterator<Item = usize>) {
-        assert_eq!(
-            self.channels(),
-            xs.c,
-            "{name}: the parts' channels for {xs:?}"
+    /// Whether these are parts of an input of shape `xs`.
+    pub(super) fn check(&self, xs: Nhwc) {
+        let mut channels = self.parts().iter().map(|part| part.channels);
+        let sum = channels.try_fold(0usize, usize::checked_add);
+        assert_eq!(sum, Some(xs.c), "conv2d: the parts' channels for {xs:?}");
+        let even = xs.h.is_multiple_of(2) && xs.w.is_multiple_of(2);
+        assert!(
+            even || !self.parts().iter().any(|part| part.doubled),
+            "conv2d: half of {xs:?}"
         );
+    }
+
+    pub(super) fn check_lens(
+        &self,
+        name: &str,
+        xs: Nhwc,
+        lens: impl ExactSizeIterator<Item = usize>,
+    ) {
         assert_eq!(self.len, lens.len(), "{name}: number of parts");
         for (part, len) in lens.enumerate() {
-            let doubled = self.parts[part].doubled;
-            assert!(
-                !doubled || (xs.h.is_multiple_of(2) && xs.w.is_multiple_of(2)),
-                "{name}: half of {xs:?}"
-            );
             assert_eq!(
                 len,
                 self.shape(part, xs).len(),

@@ -29,7 +29,7 @@ pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
 use crate::simd::{Brain, Factors, Single};
-use crate::{Accumulate, Epilogue, Nhwc, Precision, Window};
+use crate::{Accumulate, Epilogue, Nhwc, Precision, Window, size};
 use winograd::{Product, WinogradGradient};
 
 /// Runs `$body` with the factors of a precision.
@@ -69,6 +69,9 @@ impl Path {
 }
 
 /// A convolution from an input of shape `xs` to `cout` channels.
+///
+/// Input, output and weights of every value of this type are neither empty nor beyond [`crate::MOST_VALUES`], and its parts
+/// make up its input: the paths rely on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Conv2d {
     xs: Nhwc,
@@ -85,8 +88,17 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution of one tensor; the window must fit.
+    /// A convolution of one tensor.
+    ///
+    /// # Panics
+    /// The window does not fit; input, output or weights are empty or beyond [`crate::MOST_VALUES`].
     pub fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
+        let ys = window.fitted(xs, cout);
+        assert!(
+            !xs.is_empty() && !ys.is_empty(),
+            "conv2d: nothing to do for {xs:?} to {cout} channels"
+        );
+        size([window.taps(), xs.c, cout]);
         Self {
             xs,
             inputs: Inputs::whole(xs.c),
@@ -100,8 +112,12 @@ impl Conv2d {
         }
     }
 
-    /// The same of an input that is joined from parts, of `xs.c` channels together.
+    /// The same of an input that is joined from parts.
+    ///
+    /// # Panics
+    /// The parts have not the input's channels together, or one is doubled and the input's height or width is odd.
     pub fn joined(self, inputs: Inputs) -> Self {
+        inputs.check(self.xs);
         Self { inputs, ..self }
     }
 
@@ -198,7 +214,7 @@ impl Conv2d {
         scratch: &mut [f32],
     ) {
         self.inputs
-            .check("conv2d::forward", self.xs, x.iter().map(|x| x.len()));
+            .check_lens("conv2d::forward", self.xs, x.iter().map(|x| x.len()));
         self.check_output("forward", y.len());
         let finish = Finish {
             bias: epilogue.bias,
@@ -271,7 +287,7 @@ impl Conv2d {
         dx: &mut [PartGradient<'_>],
         scratch: &mut [f32],
     ) {
-        self.inputs.check(
+        self.inputs.check_lens(
             "conv2d::backward_input",
             self.xs,
             dx.iter().map(|dx| dx.data.len()),
@@ -331,7 +347,7 @@ impl Conv2d {
         acc: Accumulate,
         scratch: &mut [f32],
     ) {
-        self.inputs.check(
+        self.inputs.check_lens(
             "conv2d::backward_weight",
             self.xs,
             x.iter().map(|x| x.len()),
@@ -397,7 +413,7 @@ impl Conv2d {
     fn check_weights(self, name: &str, len: usize) {
         assert_eq!(
             len,
-            self.window.taps() * self.xs.c * self.cout,
+            size([self.window.taps(), self.xs.c, self.cout]),
             "conv2d::{name}: length of w for {self:?}"
         );
     }

@@ -2,6 +2,7 @@
 
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Factors, bf16, lanes};
+use crate::size;
 use std::ops::Range;
 
 /// Widest panel in vectors.
@@ -58,7 +59,7 @@ impl Panels {
 
 /// Length of a packed matrix of `rows` × `outputs`, words of rows counted for narrow factors.
 pub(crate) fn packed_len(rows: usize, outputs: usize) -> usize {
-    rows * outputs.next_multiple_of(16)
+    size([rows, outputs.next_multiple_of(16)])
 }
 
 /// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` words, zeros after the last channel.

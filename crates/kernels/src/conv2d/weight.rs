@@ -4,7 +4,7 @@ use super::pack::Panels;
 use super::tile::outer_products;
 use crate::parallel::{Shared, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, for_vectors, lanes};
-use crate::{Accumulate, Nhwc, Window};
+use crate::{Accumulate, Nhwc, Window, size};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -59,7 +59,7 @@ impl<F: Factors> WeightGradient<F> {
         } else {
             (ys.n * ys.h).div_ceil(rows)
         };
-        let affordable = (PARTIALS / (window.taps() * xs.c * cout)).max(1);
+        let affordable = (PARTIALS / size([window.taps(), xs.c, cout])).max(1);
         let partials = TASKS
             .div_ceil(panels.count)
             .min(affordable)
@@ -89,7 +89,7 @@ impl<F: Factors> WeightGradient<F> {
         if self.partials == 1 {
             0
         } else {
-            self.partials * self.weights()
+            size([self.partials, self.weights()])
         }
     }
 
@@ -103,7 +103,7 @@ impl<F: Factors> WeightGradient<F> {
     }
 
     pub(crate) fn scratch(self) -> usize {
-        self.partials_len().next_multiple_of(16) + workers() * self.narrowed()
+        self.partials_len().next_multiple_of(16) + size([workers(), self.narrowed()])
     }
 
     pub(crate) fn run(
@@ -114,6 +114,15 @@ impl<F: Factors> WeightGradient<F> {
         acc: Accumulate,
         scratch: &mut [f32],
     ) {
+        assert!(
+            x.len() == self.xs.len() && dy.len() == self.ys.len() && dw.len() == self.weights(),
+            "{} values for {:?}, {} for {:?} or {} weights",
+            x.len(),
+            self.xs,
+            dy.len(),
+            self.ys,
+            dw.len()
+        );
         let need = self.scratch();
         assert!(
             scratch.len() >= need,

@@ -8,7 +8,7 @@
 use super::check;
 use crate::parallel::{Shared, for_each, part};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
-use crate::{Accumulate, Nhwc, Window};
+use crate::{Accumulate, Nhwc, Window, size};
 use std::ops::Range;
 
 /// Partial sums over disjoint rows of the output.
@@ -18,7 +18,7 @@ fn partials(ys: Nhwc) -> usize {
 
 /// Scratch of [`backward_weight`].
 pub fn backward_weight_scratch(xs: Nhwc, window: Window) -> usize {
-    partials(window.fitted(xs, xs.c)) * window.taps() * xs.c
+    size([partials(window.fitted(xs, xs.c)), window.taps(), xs.c])
 }
 
 /// Gradient with respect to `w`, `[kh, kw, c]`.

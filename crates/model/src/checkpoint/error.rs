@@ -25,7 +25,7 @@ pub enum CheckpointError {
         source: io::Error,
     },
     /// No safetensors file, or a damaged one.
-    #[error("{} is no checkpoint or is truncated ({why}): train again, or copy the file again", path.display())]
+    #[error("{} is no checkpoint, or is truncated or damaged ({why}): copy the file again, or train again", path.display())]
     Damaged {
         /// File.
         path: PathBuf,
@@ -55,6 +55,16 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What is wrong.
         source: GraphError,
+    },
+    /// What is said beside the network contradicts it or itself.
+    #[error("`{key}` of {} {problem}", path.display())]
+    Meta {
+        /// File.
+        path: PathBuf,
+        /// Entry of [`super::Meta`].
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
     },
     /// A tensor that does not fit the network inside.
     #[error("tensor `{tensor}` of {} {problem}", path.display())]

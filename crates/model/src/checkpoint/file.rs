@@ -1,19 +1,25 @@
 //! The file itself: named f32 tensors and one JSON document in the header, written whole or not at all.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use files::sha256;
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
 
 use super::CheckpointError;
 
 /// Header key of the JSON document. The only one: the library writes several in a random order, and the same run
 /// must give the same bytes.
 pub(super) const DOCUMENT: &str = "checkpoint";
+
+/// Stands in the document in the place of the file's checksum, which it cannot know: the SHA-256 of all of the file with
+/// this text in it. The document begins with it, so that nothing like it comes before.
+pub(super) const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A tensor to be written.
 pub(super) struct Entry<'a> {
@@ -52,40 +58,20 @@ pub(super) fn write(
         source,
     };
     let metadata = HashMap::from([(DOCUMENT.to_string(), document.to_string())]);
-    let bytes = safetensors::serialize(entries, Some(metadata))
+    let mut bytes = safetensors::serialize(entries, Some(metadata))
         .map_err(|e| error(io::Error::other(e.to_string())))?;
-    write_atomic(path, &bytes).map_err(error)
+    let sum = sha256::hex(&bytes);
+    let Some(at) = position(&bytes, NO_SUM) else {
+        return Err(error(io::Error::other(
+            "the header has no place for a checksum",
+        )));
+    };
+    bytes[at..at + sha256::LEN].copy_from_slice(sum.as_bytes());
+    files::write(path, &bytes).map_err(error)
 }
 
-/// Writes to a sibling, forces it to the disk and renames it: a kill or a full disk leaves the old file as it was.
-/// The sibling has a fixed name, so what a kill leaves behind is overwritten next time rather than piling up.
-fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = sibling(path);
-    let written =
-        File::create(&temporary).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-    let done = written
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_folder(path));
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary); // the error that matters is the first
-    }
-    done
-}
-
-fn sibling(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    path.with_file_name(name)
-}
-
-/// The rename itself reaches the disk with the folder (on Unix; elsewhere folders cannot be opened).
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if cfg!(unix) && !folder.as_os_str().is_empty() => {
-            File::open(folder)?.sync_all()
-        }
-        _ => Ok(()),
-    }
+fn position(bytes: &[u8], text: &str) -> Option<usize> {
+    bytes.windows(text.len()).position(|w| w == text.as_bytes())
 }
 
 /// A file read whole.
@@ -123,6 +109,25 @@ impl Contents {
         })
     }
 
+    /// Whether the file is, to the last bit, the one that was written.
+    pub(super) fn check_sum(&self, document: &str) -> Result<(), CheckpointError> {
+        #[derive(Deserialize)]
+        struct Sum {
+            sha256: String,
+        }
+        let Sum { sha256: said } = serde_json::from_str(document).map_err(|e| self.damaged(e))?;
+        let found = position(&self.bytes, &said)
+            .filter(|_| said.len() == sha256::LEN)
+            .map(|at| {
+                let (before, after) = (&self.bytes[..at], &self.bytes[at + sha256::LEN..]);
+                sha256::of_parts([before, NO_SUM.as_bytes(), after])
+            });
+        match found {
+            Some(found) if found == said => Ok(()),
+            _ => Err(self.damaged("its checksum is another's")),
+        }
+    }
+
     pub(super) fn tensors(&self) -> Result<Tensors<'_>, CheckpointError> {
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(|e| self.damaged(e))?;
         Ok(Tensors {
@@ -146,12 +151,8 @@ pub(super) struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    pub(super) fn names(&self) -> Vec<String> {
-        self.tensors
-            .names()
-            .into_iter()
-            .map(str::to_string)
-            .collect()
+    pub(super) fn names(&self) -> HashSet<&str> {
+        self.tensors.names().into_iter().collect()
     }
 
     /// A tensor's values, if its shape is the one expected (any, if none is).

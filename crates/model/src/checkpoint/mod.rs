@@ -2,7 +2,8 @@
 //! are asked about, and how scores become an answer.
 //!
 //! The format is safetensors with PyTorch's names and layout, so other programs read the weights; a JSON document in
-//! the header holds the rest. `last.safetensors` also holds what training needs to go on, under names that start with
+//! the header holds the rest. A checksum over the whole file is part of it: one that a single bit of has changed is refused,
+//! as is one that contradicts itself or holds weights that are no numbers. `last.safetensors` also holds what training needs to go on, under names that start with
 //! `training/`: in the same file, so that no kill can leave weights of one epoch beside moments of another.
 //!
 //! ```
@@ -27,18 +28,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod error;
 mod file;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::graph::{Graph, Layout, ParamId, ParamSpec};
+use crate::graph::{Graph, ParamId, ParamSpec};
 use crate::network::Network;
 use crate::store::{ParamMap, ParamStore};
 use crate::weights::{from_torch, to_torch};
@@ -194,7 +196,7 @@ impl CheckpointDir {
     /// It cannot be made.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let path = path.into();
-        match std::fs::create_dir_all(&path) {
+        match files::create_folder(&path) {
             Ok(()) => Ok(CheckpointDir { path }),
             Err(source) => Err(CheckpointError::Io {
                 action: "create the folder",
@@ -238,6 +240,8 @@ impl Training<'_> {
 
 #[derive(Serialize, Deserialize)]
 struct Document<'a> {
+    /// See [`file::NO_SUM`]; first of all.
+    sha256: Cow<'a, str>,
     format: u32,
     graph: Cow<'a, Graph>,
     meta: Cow<'a, Meta>,
@@ -251,7 +255,9 @@ pub(crate) fn save(
     training: Option<Training<'_>>,
 ) -> Result<(), CheckpointError> {
     let (progress, buffers) = training.map_or((None, vec![]), |t| (Some(t.progress), t.buffers));
+    check::meta(path, parts.graph, parts.meta)?;
     let document = Document {
+        sha256: Cow::Borrowed(file::NO_SUM),
         format: FORMAT,
         graph: Cow::Borrowed(parts.graph),
         meta: Cow::Borrowed(parts.meta),
@@ -298,6 +304,7 @@ pub(crate) fn load(
     let contents = Contents::read(path)?;
     let document = contents.document()?;
     check_format(path, &document)?;
+    contents.check_sum(&document)?;
     let document: Document<'static> =
         serde_json::from_str(&document).map_err(|e| contents.damaged(e))?;
     let graph = document.graph.into_owned();
@@ -305,20 +312,15 @@ pub(crate) fn load(
         path: path.into(),
         source,
     })?;
+    let meta = document.meta.into_owned();
+    check::meta(path, &graph, &meta)?;
     let tensors = contents.tensors()?;
     let store = read_store(&graph, &tensors)?;
     let training = document
         .training
         .map(|progress| read_training(progress, &tensors))
         .transpose()?;
-    Ok((
-        Checkpoint {
-            graph,
-            store,
-            meta: document.meta.into_owned(),
-        },
-        training,
-    ))
+    Ok((Checkpoint { graph, store, meta }, training))
 }
 
 /// Network and meta of a checkpoint's header, for who wants no weights; `None` if it is no checkpoint's.
@@ -348,17 +350,13 @@ fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
 fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, CheckpointError> {
     let mut values = Vec::with_capacity(graph.params.len());
     for spec in &graph.params {
-        if spec.shape.len() != rank(spec.layout) {
-            return Err(tensors.error(
-                &spec.name,
-                format!("cannot have {} dimensions", spec.shape.len()),
-            ));
-        }
-        values.push(tensors.get(&spec.name, Some(&spec.torch_shape()))?);
+        let own = tensors.get(&spec.name, Some(&spec.torch_shape()))?;
+        check::values(spec, &own).map_err(|problem| tensors.error(&spec.name, problem))?;
+        values.push(own);
     }
-    let expected =
-        |name: &String| name.starts_with(TRAINING) || graph.params.iter().any(|p| p.name == *name);
-    if let Some(name) = tensors.names().iter().find(|name| !expected(name)) {
+    let known: HashSet<&str> = graph.params.iter().map(|p| p.name.as_str()).collect();
+    let foreign = |name: &&&str| !name.starts_with(TRAINING) && !known.contains(**name);
+    if let Some(name) = tensors.names().iter().find(foreign) {
         return Err(tensors.error(name, "belongs to no parameter of the network in the file"));
     }
     let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
@@ -368,15 +366,6 @@ fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, Checkp
     Ok(store)
 }
 
-fn rank(layout: Layout) -> usize {
-    match layout {
-        Layout::Vector => 1,
-        Layout::Linear => 2,
-        Layout::Depthwise => 3,
-        Layout::Conv | Layout::ConvTranspose => 4,
-    }
-}
-
 fn read_training(
     progress: Value,
     tensors: &Tensors<'_>,
@@ -384,7 +373,7 @@ fn read_training(
     let mut buffers = vec![];
     for name in tensors.names() {
         if let Some(short) = name.strip_prefix(TRAINING) {
-            buffers.push((short.to_string(), Cow::Owned(tensors.get(&name, None)?)));
+            buffers.push((short.to_string(), Cow::Owned(tensors.get(name, None)?)));
         }
     }
     Ok(Training { progress, buffers })

@@ -30,7 +30,7 @@ impl Images<'_> {
     /// Whether the batch has the shape that it says and the channels that the graph takes.
     fn check(&self, graph: &Graph) -> Result<(), EngineError> {
         let (shape, len, channels) = (self.shape, self.data.len(), graph.in_channels());
-        if shape.len() == len && shape.c == channels && shape.n > 0 {
+        if shape.checked_len() == Some(len) && shape.c == channels && shape.n > 0 {
             return Ok(());
         }
         Err(EngineError::Batch {

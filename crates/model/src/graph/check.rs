@@ -1,8 +1,17 @@
 //! The graph's invariants, checked when one is built and when one is read from a file.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
-use super::{Graph, Node, Op};
+use kernels::{MOST_VALUES, Padding, Window, depthwise};
+
+use super::{Graph, Layout, Node, Op, Role};
+
+/// Far beyond any network, and so few that no sum or product of the sizes below can wrap.
+const MOST_NODES: usize = 10_000;
+const MOST_CHANNELS: usize = 1 << 20;
+/// Pixels of a kernel's side, a stride, a padding or a margin.
+const MOST_PIXELS: usize = 1 << 10;
 
 /// A broken invariant.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -45,6 +54,32 @@ pub enum GraphError {
         /// How many nodes claim it.
         claims: usize,
     },
+    /// A number that no network has, or that no machine has memory for.
+    #[error("{place}: {what} is {found}, but it must be {expected}")]
+    Value {
+        /// ``node `name` (operation)``, or `the network`.
+        place: String,
+        /// The number's name.
+        what: &'static str,
+        /// The number.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// A parameter is of another kind than its node's operation needs.
+    #[error("parameter `{name}` of node `{node}` ({op}) is {found:?}, expected {expected:?}")]
+    ParamKind {
+        /// Parameter's name.
+        name: String,
+        /// Node's name.
+        node: String,
+        /// Operation.
+        op: &'static str,
+        /// What it does and how it is stored.
+        found: (Role, Layout),
+        /// What the operation needs.
+        expected: (Role, Layout),
+    },
     /// A parameter has another shape than its node's operation needs.
     #[error(
         "parameter `{name}` of node `{node}` ({op}) has shape {found:?}, expected {expected:?}"
@@ -85,17 +120,19 @@ impl Graph {
     /// Checks all invariants of the module.
     pub fn check(&self) -> Result<(), GraphError> {
         self.check_input()?;
+        self.check_sizes()?;
         unique("node", self.nodes.iter().map(|n| n.name.as_str()))?;
         unique("parameter", self.params.iter().map(|p| p.name.as_str()))?;
         self.check_order()?;
         self.nodes.iter().try_for_each(check_arity)?;
         self.check_claims()?;
+        self.nodes.iter().try_for_each(check_values)?;
         self.nodes
             .iter()
             .try_for_each(|node| self.check_channels(node))?;
         self.nodes
             .iter()
-            .try_for_each(|node| self.check_param_shapes(node))?;
+            .try_for_each(|node| self.check_params(node))?;
         match self
             .outputs
             .iter()
@@ -112,6 +149,14 @@ impl Graph {
             Some((first, rest)) if is_input(first) && !rest.iter().any(is_input) => Ok(()),
             _ => Err(GraphError::Input),
         }
+    }
+
+    fn check_sizes(&self) -> Result<(), GraphError> {
+        let within =
+            |what, value, low, high| within(|| "the network".into(), what, value, low, high);
+        within("number of nodes", self.nodes.len(), 1, MOST_NODES)?;
+        within("size_multiple", self.size_multiple, 1, Self::MOST_SIDE)?;
+        within("smallest_size", self.smallest_size, 0, Self::MOST_SIDE)
     }
 
     fn check_order(&self) -> Result<(), GraphError> {
@@ -147,31 +192,37 @@ impl Graph {
         })
     }
 
-    fn check_param_shapes(&self, node: &Node) -> Result<(), GraphError> {
-        let (c, input) = (
-            node.channels,
-            node.inputs.first().map_or(0, |x| self.node(*x).channels),
-        );
-        let first = match node.op {
-            Op::Conv2d { window, .. } => vec![window.kernel[0], window.kernel[1], input, c],
-            Op::Depthwise { window } => vec![window.kernel[0], window.kernel[1], c],
-            Op::ConvTranspose2x2 { .. } => vec![input, 2, 2, c],
-            Op::Linear { .. } => vec![input, c],
-            _ => vec![c],
-        };
-        for (k, spec) in node.params.iter().map(|p| self.param(*p)).enumerate() {
-            let expected = if k == 0 { first.clone() } else { vec![c] };
-            if spec.shape != expected {
-                let (name, node_name) = (spec.name.clone(), node.name.clone());
-                let (op, found) = (node.op.kind(), spec.shape.clone());
+    fn check_params(&self, node: &Node) -> Result<(), GraphError> {
+        let input = node.inputs.first().map_or(0, |x| self.node(*x).channels);
+        let expected = parameters(&node.op, input, node.channels);
+        let own = node.params.iter().map(|p| self.param(*p));
+        for (spec, (role, layout, shape)) in own.zip(expected) {
+            let (name, node_name) = (spec.name.clone(), node.name.clone());
+            if (spec.role, spec.layout) != (role, layout) {
+                return Err(GraphError::ParamKind {
+                    name,
+                    node: node_name,
+                    op: node.op.kind(),
+                    found: (spec.role, spec.layout),
+                    expected: (role, layout),
+                });
+            }
+            if spec.shape != shape {
                 return Err(GraphError::ParamShape {
                     name,
                     node: node_name,
-                    op,
-                    found,
-                    expected,
+                    op: node.op.kind(),
+                    found: spec.shape.clone(),
+                    expected: shape,
                 });
             }
+            within(
+                || place(node),
+                "size of a parameter",
+                spec.len(),
+                1,
+                MOST_VALUES,
+            )?;
         }
         Ok(())
     }
@@ -219,13 +270,7 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
         Op::Concat | Op::Mean => 2..=usize::MAX,
         _ => 1..=1,
     };
-    let params = match node.op {
-        Op::Conv2d { bias, .. } => 1 + usize::from(bias),
-        Op::Depthwise { .. } => 1,
-        Op::ConvTranspose2x2 { .. } | Op::Linear { .. } => 2,
-        Op::BatchNorm { .. } => 4,
-        _ => 0,
-    };
+    let params = parameters(&node.op, 0, 0).len();
     let error = |what, found, expected| GraphError::Arity {
         node: node.name.clone(),
         op: node.op.kind(),
@@ -240,6 +285,103 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
         return Err(error("parameters", node.params.len(), params.to_string()));
     }
     Ok(())
+}
+
+/// What parameters an operation has, in order: role, layout and shape.
+fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, Layout, Vec<usize>)> {
+    let weight = |layout, shape: &[usize]| (Role::Weight, layout, shape.to_vec());
+    let vector = |role| (role, Layout::Vector, vec![c]);
+    match *op {
+        Op::Conv2d { window, bias, .. } => {
+            let [height, width] = window.kernel;
+            let mut own = vec![weight(Layout::Conv, &[height, width, input, c])];
+            own.extend(bias.then(|| vector(Role::Bias)));
+            own
+        }
+        Op::Depthwise { window } => {
+            let [height, width] = window.kernel;
+            vec![weight(Layout::Depthwise, &[height, width, c])]
+        }
+        Op::ConvTranspose2x2 { .. } => vec![
+            weight(Layout::ConvTranspose, &[input, 2, 2, c]),
+            vector(Role::Bias),
+        ],
+        Op::Linear { .. } => vec![weight(Layout::Linear, &[input, c]), vector(Role::Bias)],
+        Op::BatchNorm { .. } => [Role::Scale, Role::Bias, Role::RunningMean, Role::RunningVar]
+            .map(vector)
+            .to_vec(),
+        _ => vec![],
+    }
+}
+
+/// Numbers that an operation divides by, multiplies sizes with or computes with.
+fn check_values(node: &Node) -> Result<(), GraphError> {
+    let place = || place(node);
+    within(place, "number of channels", node.channels, 1, MOST_CHANNELS)?;
+    match node.op {
+        Op::Conv2d { window, .. } => check_window(place, window),
+        Op::Depthwise { window } => {
+            check_window(place, window)?;
+            let taps = window.kernel[0] * window.kernel[1];
+            within(place, "number of taps", taps, 1, depthwise::MOST_TAPS)
+        }
+        Op::MaxPool { window } => {
+            check_window(place, window)?;
+            let Padding::Symmetric(padding) = window.padding else {
+                return Ok(());
+            };
+            let smaller = window.kernel[0].min(window.kernel[1]) - 1;
+            within(place, "padding of a pooling", padding, 0, smaller)
+        }
+        Op::Crop { margin } => within(place, "margin", margin, 0, MOST_PIXELS),
+        Op::BatchNorm { eps, momentum } => {
+            within(place, "eps", eps, f32::MIN_POSITIVE, 1.0)?;
+            within(place, "momentum", momentum, 0.0, 1.0)
+        }
+        Op::DropPath { rate } | Op::Dropout { rate } => {
+            within(place, "rate", rate, 0.0, 1.0 - f32::EPSILON)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_window(place: impl Fn() -> String + Copy, window: Window) -> Result<(), GraphError> {
+    within(
+        place,
+        "height of a kernel",
+        window.kernel[0],
+        1,
+        MOST_PIXELS,
+    )?;
+    within(place, "width of a kernel", window.kernel[1], 1, MOST_PIXELS)?;
+    within(place, "stride", window.stride, 1, MOST_PIXELS)?;
+    match window.padding {
+        Padding::Symmetric(padding) => within(place, "padding", padding, 0, MOST_PIXELS),
+        Padding::Same => Ok(()),
+    }
+}
+
+/// NaN is in no range.
+fn within<T: PartialOrd + Display>(
+    place: impl Fn() -> String,
+    what: &'static str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<(), GraphError> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    Err(GraphError::Value {
+        place: place(),
+        what,
+        found: value.to_string(),
+        expected: format!("from {low} to {high}"),
+    })
+}
+
+fn place(node: &Node) -> String {
+    format!("node `{}` ({})", node.name, node.op.kind())
 }
 
 #[cfg(test)]
@@ -314,5 +456,90 @@ mod tests {
             |g| g.params[0].shape[2] = 7,
             "`conv.weight` of node `conv` (conv2d) has shape [3, 3, 7, 4]",
         );
+    }
+
+    #[test]
+    fn parameters_of_another_kind_are_named() {
+        check(
+            |g| g.params[0].layout = Layout::Vector,
+            "`conv.weight` of node `conv` (conv2d) is (Weight, Vector)",
+        );
+        check(
+            |g| g.params.swap(4, 5),
+            "`bn.running_var` of node `bn` (batch_norm) is (RunningVar, Vector)",
+        );
+    }
+
+    /// Divisors of zero, sizes that wrap or that no machine has room for, numbers that make NaN.
+    #[test]
+    fn values_that_no_network_has_are_named() {
+        fn window(g: &mut Graph) -> &mut Window {
+            match &mut g.nodes[1].op {
+                Op::Conv2d { window, .. } => window,
+                op => panic!("{op:?}"),
+            }
+        }
+        check(|g| g.size_multiple = 0, "the network: size_multiple is 0");
+        check(|g| g.size_multiple = usize::MAX, "size_multiple is 18446");
+        check(
+            |g| g.smallest_size = 1 << 40,
+            "smallest_size is 1099511627776",
+        );
+        check(|g| window(g).stride = 0, "`conv` (conv2d): stride is 0");
+        check(|g| window(g).stride = usize::MAX, "stride is 18446");
+        check(|g| window(g).kernel = [0, 3], "height of a kernel is 0");
+        check(
+            |g| window(g).kernel = [3, 1 << 40],
+            "width of a kernel is 1099511627776",
+        );
+        check(
+            |g| window(g).padding = Padding::Symmetric(usize::MAX),
+            "padding is 18446",
+        );
+        check(|g| g.nodes[0].channels = 0, "number of channels is 0");
+        check(
+            |g| g.nodes[1].channels = (1 << 61) + 16,
+            "number of channels is 2305843009213693968",
+        );
+        check(
+            |g| {
+                g.nodes[2].op = Op::BatchNorm {
+                    eps: f32::NAN,
+                    momentum: 0.1,
+                }
+            },
+            "eps is NaN",
+        );
+        check(
+            |g| {
+                g.nodes[2].op = Op::BatchNorm {
+                    eps: 0.0,
+                    momentum: 0.1,
+                }
+            },
+            "eps is 0",
+        );
+        check(|g| g.nodes[3].op = Op::Dropout { rate: 1.0 }, "rate is 1");
+        check(
+            |g| {
+                let (kernel, padding) = ([2, 2], Padding::Symmetric(2));
+                g.nodes[3].op = Op::MaxPool {
+                    window: Window {
+                        kernel,
+                        stride: 2,
+                        padding,
+                    },
+                };
+            },
+            "padding of a pooling is 2",
+        );
+    }
+
+    #[test]
+    fn a_depthwise_kernel_has_as_many_taps_as_the_kernels_take() {
+        let mut g = GraphBuilder::new(2);
+        g.depthwise("dw", g.input(), 13, 1, Padding::Same, Init::Constant(0.0));
+        let error = g.finish(1).unwrap_err().to_string();
+        assert!(error.contains("number of taps is 169"), "{error}");
     }
 }

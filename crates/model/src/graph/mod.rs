@@ -5,7 +5,9 @@
 //! checkpoint hold the network they were made with.
 //!
 //! Invariants, checked by [`Graph::check`] and kept by [`GraphBuilder`]: a node's inputs come before it; names of
-//! nodes and of parameters are unique; every parameter belongs to exactly one node; every output exists.
+//! nodes and of parameters are unique; every parameter belongs to exactly one node, in the role, layout and shape that its
+//! operation needs; every output exists; and no number is one that sizes divided by it or multiplied with it could not
+//! bear. A graph that was read from a file may be trusted no further than this.
 
 mod builder;
 mod check;
@@ -198,6 +200,9 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Most rows and columns of an image.
+    pub const MOST_SIDE: usize = 8192;
+
     /// The node behind an id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]

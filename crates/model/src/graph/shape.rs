@@ -62,6 +62,27 @@ pub enum ShapeError {
         /// Nearest good size above.
         above: String,
     },
+    /// An image beyond [`Graph::MOST_SIDE`].
+    #[error(
+        "an image of {height}x{width} is too large: height and width may be at most {}",
+        Graph::MOST_SIDE
+    )]
+    TooLarge {
+        /// Height asked for.
+        height: usize,
+        /// Width asked for.
+        width: usize,
+    },
+    /// More images than memory could ever hold.
+    #[error("a batch of {batch} images of {height}x{width} is too large")]
+    Batch {
+        /// Images asked for.
+        batch: usize,
+        /// Height.
+        height: usize,
+        /// Width.
+        width: usize,
+    },
     /// A node's inputs do not fit each other.
     #[error("node `{node}` ({op}) cannot take {shapes}: {why}")]
     Node {
@@ -95,6 +116,7 @@ impl Graph {
                 }),
                 _ => output_shape(node, &inputs),
             };
+            let shape = shape.and_then(bounded);
             shapes.push(shape.map_err(|why| node_error(node, &inputs, why))?);
         }
         Ok(shapes)
@@ -102,6 +124,9 @@ impl Graph {
 
     /// Whether images of this size fit; the error names the nearest sizes that do.
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ShapeError> {
+        if height.max(width) > Self::MOST_SIDE {
+            return Err(ShapeError::TooLarge { height, width });
+        }
         let (m, smallest) = (self.size_multiple, self.smallest_size);
         let first = if smallest == 0 { m } else { smallest };
         let below = |n: usize| first + n.saturating_sub(first) / m * m;
@@ -147,6 +172,16 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
             Err("the second must be 1x1 with the channels of the first".into())
         }
         _ => Ok(Hwc { h: x.h, w: x.w, c }),
+    }
+}
+
+/// Most numbers of one image's value: 8 GiB of `f32`. A graph can multiply sizes node by node.
+const MOST_NUMBERS: usize = 1 << 31;
+
+fn bounded(shape: Hwc) -> Result<Hwc, String> {
+    match shape.batch(1).checked_len() {
+        Some(1..=MOST_NUMBERS) => Ok(shape),
+        _ => Err(format!("its value of {shape} is beyond all memory")),
     }
 }
 

@@ -91,6 +91,13 @@ impl Plan {
             .into_iter()
             .map(|s| s.batch(batch))
             .collect();
+        if shapes.iter().any(|shape| shape.checked_len().is_none()) {
+            return Err(ShapeError::Batch {
+                batch,
+                height,
+                width,
+            });
+        }
         let readers = Readers::new(graph, outputs);
         let trains = memory::reaches_parameters(graph);
         let Sources {

@@ -1,9 +1,8 @@
 //! From a network's values to a file that timm and segmentation_models.pytorch load with `strict=True`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use half::f16;
 use safetensors::tensor::TensorView;
@@ -72,7 +71,7 @@ pub fn save(
     };
     let bytes =
         serialize(graph, store, options).map_err(|e| error(io::Error::other(e.to_string())))?;
-    write_atomic(path, &bytes).map_err(error)
+    files::write(path, &bytes).map_err(error)
 }
 
 fn serialize(
@@ -133,22 +132,4 @@ fn with_metadata(
     new.extend(&header[1..]);
     new.resize(new.len().next_multiple_of(8), b' ');
     Ok([&new.len().to_le_bytes(), new.as_slice(), data].concat())
-}
-
-fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary(path);
-    let written =
-        File::create(&temporary).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-    let result = written.and_then(|()| fs::rename(&temporary, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary); // the error that matters is the first
-    }
-    result
-}
-
-/// A sibling, so that the rename stays within one file system.
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".tmp{}", std::process::id()));
-    path.with_file_name(name)
 }

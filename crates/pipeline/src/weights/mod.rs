@@ -176,5 +176,5 @@ fn check_free(path: &Path, force: bool) -> Result<()> {
 }
 
 fn write_in_place(path: &Path, bytes: &[u8]) -> Result<()> {
-    crate::replace_file(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    files::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

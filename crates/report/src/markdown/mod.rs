@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write as _};
 use std::path::Path;
 
 use crate::Error;
-use crate::file::write_atomic;
+use crate::error::write;
 
 pub use table::{Align, Table};
 
@@ -137,9 +137,9 @@ impl Document {
         escaped
     }
 
-    /// Writes the document, atomically. The folder must exist.
+    /// Writes the document, whole or not at all. The folder must exist.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        write_atomic(path, self.to_string().as_bytes())
+        write(path, self.to_string().as_bytes())
     }
 
     fn alert(&mut self, kind: &str, text: &str) -> &mut Self {

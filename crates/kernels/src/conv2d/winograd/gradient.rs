@@ -5,13 +5,13 @@ use super::tiling::Tiling;
 use super::transform::{
     self, Grid, IN, Input, Load, OutputGradient, Over, POINTS, Store, both_axes,
 };
-use crate::Accumulate;
 use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::{Inputs, Run};
 use crate::conv2d::pack::Panels;
 use crate::conv2d::tile::outer_products;
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, dispatch, for_vectors};
+use crate::{Accumulate, size};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -102,7 +102,7 @@ impl<F: Factors> WeightGradient<F> {
     }
 
     pub(in crate::conv2d) fn scratch(self) -> usize {
-        self.zeros() + self.partials * self.sums() + workers() * self.task_scratch()
+        self.zeros() + size([self.partials, self.sums()]) + size([workers(), self.task_scratch()])
     }
 
     pub(in crate::conv2d) fn run(
@@ -203,7 +203,7 @@ impl<F: Factors> Kernel for Task<'_, F> {
         } = self.plan;
         let tiles = part(tiling.count(), partials, self.partial);
         let inputs = Grid::points(
-            self.scratch.as_ptr().cast_mut(),
+            self.scratch.as_mut_ptr(),
             step(most.div_ceil(F::EACH), CHANNELS),
         );
         let first_gradient = inputs.first.wrapping_add(POINTS * inputs.column);

@@ -11,7 +11,7 @@ use crate::conv2d::gather::Finish;
 use crate::conv2d::inputs::{Inputs, PartGradient, Run};
 use crate::parallel::{Shared, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, activate, lanes};
-use crate::{Accumulate, Activation, Nhwc};
+use crate::{Accumulate, Activation, Nhwc, size};
 use std::ops::Range;
 
 /// Tasks wanted, so that a few cores get equal shares.
@@ -96,7 +96,7 @@ impl<F: Factors> Product<F> {
     }
 
     pub(in crate::conv2d) fn scratch(&self) -> usize {
-        self.zeros() + workers() * self.task_scratch()
+        self.zeros() + size([workers(), self.task_scratch()])
     }
 
     fn zeros(&self) -> usize {

@@ -12,6 +12,8 @@ const WORDS: usize = 8;
 /// Most channels of a word.
 const MOST: usize = 2;
 const TAPS: usize = 9;
+/// Those of a channel that a word has room for and the network has not.
+static NO_TAPS: [[f32; 16]; TAPS] = [[0.0; 16]; TAPS];
 
 /// How the weights of a product lie in those of its convolution, `[3, 3, cin, cout]`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,7 +102,7 @@ impl Kernel for Task<'_> {
                     let upper = if run.count == MOST {
                         taps(1)
                     } else {
-                        Taps([[0.0; 16]; TAPS].as_ptr())
+                        Taps(NO_TAPS.as_ptr())
                     };
                     both_axes(s, Weight, &upper, &mut Over(to));
                 }

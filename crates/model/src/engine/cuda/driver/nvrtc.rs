@@ -184,14 +184,10 @@ fn read(file: &Path) -> Option<Vec<u8>> {
         .filter(|bytes| bytes.starts_with(b"\x7fELF"))
 }
 
-/// Written aside and renamed, so that no other process reads half a file.
+/// What cannot be kept is compiled again.
 fn write(file: &Path, cubin: &[u8]) {
-    let aside = file.with_extension(format!("{}.part", std::process::id()));
-    let written = file.parent().map(fs::create_dir_all).transpose().is_ok()
-        && fs::write(&aside, cubin).is_ok()
-        && fs::rename(&aside, file).is_ok();
-    if !written {
-        let _ = fs::remove_file(&aside); // it may never have been made
+    if file.parent().map(files::create_folder).transpose().is_ok() {
+        let _ = files::write(file, cubin);
     }
 }
 

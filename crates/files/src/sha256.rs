@@ -1,0 +1,51 @@
+//! SHA-256 in hexadecimal: names of contents.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// Digits of a sum.
+pub const LEN: usize = 64;
+
+/// Of some bytes.
+pub fn hex(bytes: &[u8]) -> String {
+    of_parts([bytes])
+}
+
+/// Of some bytes that lie in parts.
+pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    digits(hash)
+}
+
+/// Of a file's content, read piece by piece.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn of_file(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(digits(hash)),
+            Ok(n) => hash.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a text is such a sum, in digits of either case.
+pub fn is_sum(text: &str) -> bool {
+    text.len() == LEN && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn digits(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
