@@ -215,20 +215,7 @@ impl Ground {
 
     /// The same of one of several.
     pub(super) fn differences_of(&self, run: &Path) -> Result<Option<String>> {
-        let (truth, found) = (files(&self.truth())?, files(run)?);
-        let missing = truth
-            .difference(&found)
-            .map(|f| format!("{} is missing", f.display()));
-        let extra = found
-            .difference(&truth)
-            .map(|f| format!("{} is left over", f.display()));
-        let mut wrong: Vec<String> = missing.chain(extra).collect();
-        for file in truth.intersection(&found) {
-            let timed = TIMED.iter().any(|timed| file == Path::new(timed));
-            if !timed && fs::read(self.truth().join(file))? != fs::read(run.join(file))? {
-                wrong.push(format!("{} is another", file.display()));
-            }
-        }
+        let mut wrong = differences(&self.truth(), run)?;
         wrong.extend(self.leftovers()?);
         Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
     }
@@ -257,6 +244,25 @@ impl Ground {
         copy(&self.place(), &kept)?;
         Ok(kept)
     }
+}
+
+/// What of a run's folder is not the true run's.
+fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
+    let (known, found) = (files(truth)?, files(run)?);
+    let missing = known
+        .difference(&found)
+        .map(|f| format!("{} is missing", f.display()));
+    let extra = found
+        .difference(&known)
+        .map(|f| format!("{} is left over", f.display()));
+    let mut wrong: Vec<String> = missing.chain(extra).collect();
+    for file in known.intersection(&found) {
+        let timed = TIMED.iter().any(|timed| file == Path::new(timed));
+        if !timed && fs::read(truth.join(file))? != fs::read(run.join(file))? {
+            wrong.push(format!("{} is another", file.display()));
+        }
+    }
+    Ok(wrong)
 }
 
 /// What became of a broken run.
@@ -304,4 +310,32 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_told_by_file() {
+        let home = tempfile::tempdir().unwrap();
+        let [truth, run] = ["truth", "run"].map(|name| home.path().join(name));
+        for folder in [&truth, &run] {
+            fs::create_dir_all(folder.join("sections")).unwrap();
+            for file in ["metrics.json", "model.safetensors", "sections/train.md"] {
+                fs::write(folder.join(file), "as it is").unwrap();
+            }
+        }
+        fs::write(run.join("sections/train.md"), "other times").unwrap();
+        assert_eq!(differences(&truth, &run).unwrap(), Vec::<String>::new());
+        fs::write(run.join("metrics.json"), "as it was").unwrap();
+        fs::remove_file(run.join("model.safetensors")).unwrap();
+        fs::write(run.join("sections/.a.tmp"), "").unwrap();
+        let expected = [
+            "model.safetensors is missing",
+            "sections/.a.tmp is left over",
+            "metrics.json is another",
+        ];
+        assert_eq!(differences(&truth, &run).unwrap(), expected);
+    }
 }

@@ -88,7 +88,8 @@ fn try_slice(
         over: found.memory,
         wrong: found.wrong,
         peak: found.peak,
-        bound: Some(target.memory() as u64),
+        bound: target.memory() as u64,
+        inputs: true,
         skipped: None,
     };
     let kept: Vec<String> = found.failures.iter().filter_map(line).collect();

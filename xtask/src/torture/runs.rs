@@ -82,6 +82,16 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Memory that a run of the tiny pipeline may have, in bytes.
+const MEMORY: u64 = 256 << 20;
+
+fn row(kind: &str) -> Row {
+    Row {
+        bound: MEMORY,
+        ..Row::new(kind)
+    }
+}
+
 struct Lane<'t> {
     torture: &'t Torture<'t>,
     demo: Ground,
@@ -110,7 +120,7 @@ impl Lane<'_> {
                     for kind in ["kill at a call", "failing calls"] {
                         table.add(Row {
                             skipped: skipped.clone(),
-                            ..Row::new(kind)
+                            ..row(kind)
                         });
                     }
                 });
@@ -154,7 +164,7 @@ impl Lane<'_> {
     /// One to three kills in a row, at any time.
     fn kill_at_a_time(&mut self) -> Result<()> {
         self.clear()?;
-        let mut row = Row::new("kill at any time");
+        let mut row = row("kill at any time");
         for resume in [false, true, true] {
             let time = self.demo.takes.mul_f64(self.rng.below(1000) as f64 / 900.0);
             let signal = [Signal::KILL, Signal::KILL, Signal::TERM, Signal::INT][self.rng.below(4)];
@@ -174,7 +184,7 @@ impl Lane<'_> {
     /// In each stage in turn.
     fn kill_in_a_stage(&mut self) -> Result<()> {
         self.clear()?;
-        let mut row = Row::new("kill in each stage");
+        let mut row = row("kill in each stage");
         self.stage = self.stage % STAGES + 1;
         let mark = format!("[{}/{STAGES}]", self.stage);
         let mut running = Running::start(self.command(false))?;
@@ -193,7 +203,7 @@ impl Lane<'_> {
 
     fn kill_at_a_call(&mut self) -> Result<()> {
         let call = [Call::Write, Call::Fsync, Call::Rename][self.rng.below(3)];
-        self.with_fault(Row::new("kill at a call"), call, 0, false)
+        self.with_fault(row("kill at a call"), call, 0, false)
     }
 
     fn failing_call(&mut self) -> Result<()> {
@@ -207,7 +217,7 @@ impl Lane<'_> {
         ];
         let (call, error, kind) = kinds[self.rng.below(kinds.len())];
         let lasts = self.rng.once_in(2);
-        self.with_fault(Row::new(kind), call, error.raw_os_error(), lasts)
+        self.with_fault(row(kind), call, error.raw_os_error(), lasts)
     }
 
     fn with_fault(&mut self, mut row: Row, call: Call, error: i32, lasts: bool) -> Result<()> {
@@ -240,7 +250,7 @@ impl Lane<'_> {
 
     /// A file system of a limited size, which is made larger afterwards.
     fn full_disk(&mut self) -> Result<()> {
-        let mut row = Row::new("full disk");
+        let mut row = row("full disk");
         self.demo.clear(false)?;
         let place = self.demo.place();
         let share = [0.02, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99][self.rng.below(10)];
@@ -258,7 +268,7 @@ impl Lane<'_> {
 
     /// The user's images go away at some moment, all, a folder of them, or one; and come back.
     fn vanishing_data(&mut self) -> Result<()> {
-        let mut row = Row::new("vanishing data");
+        let mut row = row("vanishing data");
         self.folder.clear(false)?;
         let images = self.folder.data().join("images");
         let gone = match self.rng.below(4) {
@@ -300,7 +310,7 @@ impl Lane<'_> {
     /// One goes on with the run; the other is refused, or waits and finds it done.
     fn two_on_one_run(&mut self) -> Result<()> {
         self.clear()?;
-        let mut row = Row::new("two on one run");
+        let mut row = row("two on one run");
         let mut running = Running::start(self.command(false))?;
         running.wait(20 * self.demo.takes, |line| line.starts_with("[4/"))?;
         running.signal(Signal::KILL)?;
@@ -318,7 +328,7 @@ impl Lane<'_> {
     /// Both make the same phantoms at once, each for a run of its own.
     fn two_on_one_phantom(&mut self) -> Result<()> {
         self.demo.clear(false)?;
-        let row = Row::new("two on one phantom");
+        let row = row("two on one phantom");
         let first = Running::start(self.command(false))?;
         let delay = Duration::from_millis(self.rng.length(1000) as u64);
         std::thread::sleep(delay);
@@ -341,7 +351,7 @@ impl Lane<'_> {
 
     /// Counts how two ended; at least one has to get through.
     fn both(&mut self, kind: &str, ended: &[Ended; 2]) -> Result<()> {
-        let mut row = Row::new(kind);
+        let mut row = row(kind);
         ended.iter().for_each(|ended| self.tried(&mut row, ended));
         let through = ended.iter().any(Ended::succeeded) || self.torture.stopped();
         if !through {
@@ -360,7 +370,7 @@ impl Lane<'_> {
     /// Nobody reads what the run says, or nobody can write it.
     fn closed_stderr(&mut self) -> Result<()> {
         self.clear()?;
-        let mut row = Row::new("closed stderr");
+        let mut row = row("closed stderr");
         let mut command = self.command(false);
         match self.rng.below(3) {
             0 => drop(command.stderr(File::create("/dev/full").context("cannot open /dev/full")?)),
@@ -447,6 +457,7 @@ impl Lane<'_> {
             return Ok(());
         }
         row.peak = row.peak.max(last.peak);
+        row.over += u64::from(row.peak > MEMORY);
         match wrong {
             None => row.succeeded += 1,
             Some(why) => {

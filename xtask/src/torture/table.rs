@@ -21,8 +21,10 @@ pub(super) struct Row {
     pub(super) wrong: u64,
     /// Most memory, in bytes.
     pub(super) peak: u64,
-    /// The bound, where there is one.
-    pub(super) bound: Option<u64>,
+    /// The bound, in bytes.
+    pub(super) bound: u64,
+    /// Whether it is of mutated inputs, not of accidents to runs.
+    pub(super) inputs: bool,
     /// Why nothing was tried.
     pub(super) skipped: Option<String>,
 }
@@ -75,10 +77,9 @@ const LONGEST: usize = 400;
 impl Table {
     /// Adds to the row of its kind.
     pub(super) fn add(&mut self, row: Row) {
-        // Runs have no bound but the machine.
-        let rows = match row.bound {
-            Some(_) => &mut self.inputs,
-            None => &mut self.runs,
+        let rows = match row.inputs {
+            true => &mut self.inputs,
+            false => &mut self.runs,
         };
         match rows.iter_mut().find(|known| known.kind == row.kind) {
             Some(known) => known.add(&row),
@@ -152,9 +153,10 @@ fn line(text: &mut String, row: &Row) {
         row.peak.div_ceil(1 << 20),
     ];
     let counts: Vec<String> = counts.iter().map(|n| thousands(*n)).collect();
-    let bound = row
-        .bound
-        .map_or_else(|| "–".into(), |bytes| thousands(bytes >> 20));
+    let bound = match row.bound {
+        0 => "–".into(),
+        bytes => thousands(bytes >> 20),
+    };
     let _ = writeln!(text, "| {} | {} | {bound} |", row.kind, counts.join(" | "));
 }
 
