@@ -1,6 +1,7 @@
 //! The lane of broken runs: accidents in turn, again and again; after each the run is resumed and held against the true
 //! one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -63,17 +64,21 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
     let mut lane = Lane {
         torture,
         demo: Ground::new(Source::Demo, &stop)?,
-        folder: Ground::new(Source::Folder, &stop)?,
+        folder: None,
         faults: None,
         rng: Rng::of_case("runs", torture.seed),
         stage: 0,
         number: 0,
     };
     lane.faults = lane.find_faults();
-    for (i, name) in asked.iter().cycle().enumerate() {
-        // Each once, however short the time.
-        if torture.stopped() || (torture.time_is_over() && i >= asked.len()) {
-            return Ok(());
+    // Each once, however short the time.
+    let mut untried: BTreeSet<&str> = asked.iter().copied().collect();
+    for name in asked.iter().cycle() {
+        if torture.stopped() || (torture.time_is_over() && untried.is_empty()) {
+            break;
+        }
+        if !untried.remove(name) && torture.time_is_over() {
+            continue;
         }
         lane.number += 1;
         lane.accident(name)
@@ -95,7 +100,8 @@ fn row(kind: &str) -> Row {
 struct Lane<'t> {
     torture: &'t Torture<'t>,
     demo: Ground,
-    folder: Ground,
+    /// Made when first needed.
+    folder: Option<Ground>,
     faults: Option<Faults>,
     rng: Rng,
     /// Which is killed next.
@@ -268,20 +274,27 @@ impl Lane<'_> {
 
     /// The user's images go away at some moment, all, a folder of them, or one; and come back.
     fn vanishing_data(&mut self) -> Result<()> {
+        let ground = match self.folder.take() {
+            Some(ground) => ground,
+            None => Ground::new(Source::Folder, &self.stop())?,
+        };
+        let done = self.vanish(&ground);
+        self.folder = Some(ground);
+        done
+    }
+
+    fn vanish(&mut self, ground: &Ground) -> Result<()> {
         let mut row = row("vanishing data");
-        self.folder.clear(false)?;
-        let images = self.folder.data().join("images");
+        ground.clear(false)?;
+        let images = ground.data().join("images");
         let gone = match self.rng.below(4) {
             0 => images,
             1 => images.join("test/NORMAL"),
-            2 => self.folder.data().join("masks"),
+            2 => ground.data().join("masks"),
             _ => self.any_file(&images.join("test/PNEUMONIA"))?,
         };
-        let time = self
-            .folder
-            .takes
-            .mul_f64(self.rng.below(1000) as f64 / 1000.0);
-        let mut running = Running::start(self.folder.command(false))?;
+        let time = ground.takes.mul_f64(self.rng.below(1000) as f64 / 1000.0);
+        let mut running = Running::start(ground.command(false))?;
         running.wait(time, |_| false)?;
         match gone.is_dir() {
             true => remove(&gone)?,
@@ -290,13 +303,13 @@ impl Lane<'_> {
         let ended = running.end(&self.stop())?;
         self.tried(&mut row, &ended);
         let wrong = match ended.succeeded() {
-            true => self.folder.differences()?,
+            true => ground.differences()?,
             false => None,
         };
-        self.folder.restore_data()?;
-        let settled = self.folder.settle(&self.stop())?;
+        ground.restore_data()?;
+        let settled = ground.settle(&self.stop())?;
         let wrong = wrong.map(|wrong| format!("ends well without its data, but {wrong}"));
-        self.judge(row, &settled.ended, wrong.or(settled.wrong), &self.folder)
+        self.judge(row, &settled.ended, wrong.or(settled.wrong), ground)
     }
 
     fn any_file(&mut self, folder: &Path) -> Result<std::path::PathBuf> {
