@@ -254,7 +254,8 @@ fn check_an_optimizer_step_reaches_the_next_pass(mut network: Network) {
         network
             .update(&mut grads, |_, param, grad| {
                 sgd.try_update(param, velocity.get_or_alloc_mut(param).unwrap(), grad)
-                    .unwrap()
+                    .unwrap();
+                Ok(())
             })
             .unwrap();
     }
@@ -375,6 +376,7 @@ fn bf16_stays_near_f32_and_learns() {
                     .map(|(p, g)| p - 0.05 * g)
                     .collect::<Vec<_>>();
                 param.copy_from(&values);
+                Ok(())
             })
             .unwrap();
     }

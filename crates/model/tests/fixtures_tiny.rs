@@ -179,6 +179,7 @@ fn check_sgd_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
                     .map(|(p, g)| p - 1e-4 * g)
                     .collect();
                 param.copy_from(&stepped);
+                Ok(())
             })
             .unwrap();
     }

@@ -624,6 +624,10 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
         "has checkpoint format 9, this version reads 2",
     );
     check(
+        &edited("\\\"format\\\":2", "\\\"format\\\":1"),
+        "train again with this one",
+    );
+    check(
         &edited("\"checkpoint\"", "\"other_data\""),
         "no checkpoint of this program",
     );

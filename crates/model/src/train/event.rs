@@ -113,13 +113,14 @@ pub struct BatchEvent {
     pub lr: f64,
 }
 
-/// A figure computed from all validation probabilities (area under the ROC curve …).
+/// A figure computed from all validation scores (area under the ROC curve …).
 pub struct Metric<'a> {
     /// Name, recorded as `val_` and this.
     pub name: &'a str,
     /// Whether higher is better.
     pub rises: bool,
-    /// From probabilities `[n, classes]` and labels `[n]`; NaN where it is undefined.
+    /// From class scores before softmax, `[n, classes]`, and labels `[n]`; NaN where it is undefined. Probabilities would be
+    /// ties where scores are large.
     pub compute: &'a dyn Fn(&[f32], &[usize]) -> f64,
 }
 

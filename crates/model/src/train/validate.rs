@@ -50,7 +50,7 @@ impl Run<'_> {
             data.validation_batches(),
             self.lr(data.train_batches()),
         );
-        let (mut sums, mut probabilities, mut labels) = (Sums::default(), vec![], vec![]);
+        let (mut sums, mut scored, mut labels) = (Sums::default(), vec![], vec![]);
         for (i, batch) in data.validation().enumerate() {
             if observer.interrupted() {
                 return Ok(None);
@@ -67,15 +67,12 @@ impl Run<'_> {
                 .map_err(|e| place.error(&batch.name, e))?;
             sums.add(batch.shape.n, &scores);
             if let Some(logits) = logits {
-                probabilities.extend(logits.data.chunks(logits.shape.c).flat_map(softmax));
+                scored.extend(logits.data);
                 labels.extend(&batch.labels);
             }
             observer.batch(&sums.event(place, lr));
         }
-        Ok(Some((
-            Some(sums.means()),
-            self.figures(&probabilities, &labels),
-        )))
+        Ok(Some((Some(sums.means()), self.figures(&scored, &labels))))
     }
 
     /// A batch's figures, and its class scores where they are judged.
@@ -105,14 +102,14 @@ impl Run<'_> {
     }
 
     /// The caller's metrics of the class scores, where these are judged; what is not a number has none.
-    fn figures(&self, probabilities: &[f32], labels: &[usize]) -> BTreeMap<String, f64> {
+    fn figures(&self, logits: &[f32], labels: &[usize]) -> BTreeMap<String, f64> {
         if !self.job.config.task().classifies() {
             return BTreeMap::new();
         }
-        let usable = !labels.is_empty() && probabilities.iter().all(|p| p.is_finite());
+        let usable = !labels.is_empty() && logits.iter().all(|z| z.is_finite());
         let compute = |m: &Metric<'_>| {
             if usable {
-                (m.compute)(probabilities, labels)
+                (m.compute)(logits, labels)
             } else {
                 f64::NAN
             }
@@ -144,11 +141,4 @@ fn judge_map(
     let tensor = Cpu::default().try_tensor_from_vec(map.data, (s.n, s.h, s.w, s.c))?;
     let loss = objective.loss::<NoneTape>(tensor, masks)?;
     Ok(loss.map(|loss| loss.array()))
-}
-
-fn softmax(row: &[f32]) -> Vec<f32> {
-    let max = row.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
-    let exps: Vec<f32> = row.iter().map(|v| (v - max).exp()).collect();
-    let sum: f32 = exps.iter().sum();
-    exps.iter().map(|e| e / sum).collect()
 }

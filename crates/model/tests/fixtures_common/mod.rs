@@ -98,6 +98,7 @@ impl Adam {
                     second.get_or_alloc_mut(param).unwrap(),
                 );
                 self.config.try_update(self.t, param, m, v, grad).unwrap();
+                Ok(())
             })
             .unwrap();
     }

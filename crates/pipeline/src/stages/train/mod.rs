@@ -90,7 +90,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
     let settings = context.settings;
     let counts = data.manifest.class_counts(&data.splits.train);
     let checkpoints = CheckpointDir::new(context.run.file("checkpoints"))?;
-    let auc = |probabilities: &[f32], labels: &[usize]| area(probabilities, labels, data);
+    let auc = |logits: &[f32], labels: &[usize]| area(logits, labels, data);
     let metrics = [Metric {
         name: "auc",
         rises: true,
@@ -249,15 +249,14 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
 }
 
 /// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
-fn area(probabilities: &[f32], labels: &[usize], data: &Data) -> f64 {
+fn area(logits: &[f32], labels: &[usize], data: &Data) -> f64 {
     let classes = data.manifest.classes().len();
+    let Ok(logits) = metrics::Logits::new(classes, logits) else {
+        return f64::NAN;
+    };
     let of = |class: usize| {
         let truth: Vec<bool> = labels.iter().map(|l| *l == class).collect();
-        let scores: Vec<f64> = probabilities
-            .chunks(classes)
-            .map(|p| f64::from(p[class]))
-            .collect();
-        metrics::roc_auc(&truth, &scores).unwrap_or(f64::NAN)
+        metrics::roc_auc(&truth, &logits.log_odds(class)).unwrap_or(f64::NAN)
     };
     match classes {
         2 => of(data.positive),
