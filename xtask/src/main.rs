@@ -121,17 +121,26 @@ fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
             args.model.display()
         );
     }
-    for image in &args.images {
+    let files = pipeline::beside(&args.images, args.out.as_deref());
+    let mut failed = 0;
+    for (image, files) in args.images.iter().zip(files) {
         interrupt.check()?;
-        let folder = args
-            .out
-            .clone()
-            .unwrap_or_else(|| image.parent().unwrap_or(Path::new("")).to_path_buf());
-        let prediction = predictor.predict(image, &folder)?;
-        let line =
-            serde_json::to_string(&prediction).context("the trace cannot be written as JSON")?;
-        eprintln!("{}: {}", image.display(), prediction.in_words());
-        print(&format!("{line}\n"))?;
+        // One bad file says nothing about the next.
+        match predictor.predict_as(image, &files) {
+            Ok(prediction) => {
+                let line = serde_json::to_string(&prediction)
+                    .context("the trace cannot be written as JSON")?;
+                eprintln!("{}: {}", image.display(), prediction.in_words());
+                print(&format!("{line}\n"))?;
+            }
+            Err(error) => {
+                report(&error);
+                failed += 1;
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} images have no answer", args.images.len());
     }
     Ok(ExitCode::SUCCESS)
 }

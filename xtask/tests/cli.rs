@@ -363,16 +363,44 @@ fn predicts(run: &Path) {
         assert!(trace.contains(key), "{key}: {trace}");
     }
     assert_eq!(fs::read_dir(overlays.path()).unwrap().count(), 1);
-    let text = overlays.path().join("text.png");
-    fs::write(&text, "no image").unwrap();
+    predicts_a_list(run, &image);
+}
+
+/// Images of one name, a name as long as can be, and files that are no image between them.
+fn predicts_a_list(run: &Path, image: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let long = format!("{}.png", "l".repeat(246));
+    let good = [
+        "p1/frontal.png",
+        "p2/frontal.png",
+        "p1/x.png",
+        "p1/x.jpg",
+        &long,
+    ];
+    for name in good {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(image, path).unwrap();
+    }
+    fs::write(folder.path().join("text.png"), "no image").unwrap();
     let mut command = xtask(&["predict", "--allow-phantom-model"]);
-    command.arg(run).arg(&text);
+    command.arg(run).arg("--out").arg(&out);
+    for name in ["text.png", "p1"].into_iter().chain(good) {
+        command.arg(folder.path().join(name));
+    }
     let output = finish(command);
-    assert!(
-        output.status.code() == Some(1) && stderr(&output).contains("text.png"),
-        "{}",
-        stderr(&output)
-    );
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "text.png: not a JPEG or PNG",
+        "p1 is a folder",
+        "2 of 7 images have no answer",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 5);
+    assert_eq!(fs::read_dir(out).unwrap().count(), 5);
 }
 
 fn kill_after_first_epoch(command: Command, out: &Path) {

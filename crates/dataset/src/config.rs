@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::MaskConfig;
+use crate::{Decoder, MaskConfig};
 
 /// Where an image belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,9 +100,11 @@ pub enum OnBadImage {
     Fail,
 }
 
-/// How a patient is read from a file name; the first rule that matches decides.
+/// How a patient is read from an image's name; the first rule that matches decides.
 ///
-/// `pattern` is searched in the file name without its extension. The key is `template` with
+/// `pattern` is searched in the file name without its extension, and where no rule matches there in
+/// the names of the folders around it, from the inside out, up to those of split and class. One
+/// that holds a `/` is searched in the whole path below the data folder instead. The key is `template` with
 /// `${group}` replaced ([`regex::Captures::expand`]), or without a template the named groups that
 /// matched, joined by `-`; `prefix` comes before it, so that two rules cannot collide by number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +196,7 @@ pub struct IndexConfig {
     /// What a class is called, where that is not its folder's name.
     #[serde(default)]
     pub class_names: BTreeMap<String, String>,
-    /// How a patient is read from a file name; empty: every image is its own patient.
+    /// How a patient is read from a path; empty: every image is its own patient.
     #[serde(default)]
     pub patients: Vec<PatientRule>,
     /// Masks of the images; an image may lack one.
@@ -203,4 +205,10 @@ pub struct IndexConfig {
     /// What to do with a file that cannot be decoded.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
+    /// Folders below the root that hold no samples, such as masks that only judge.
+    #[serde(default)]
+    pub aside: Vec<PathBuf>,
+    /// How image files are read.
+    #[serde(default)]
+    pub decoder: Decoder,
 }

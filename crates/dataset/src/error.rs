@@ -37,29 +37,53 @@ pub enum DatasetError {
     },
     /// No class folders at all.
     #[error(
-        "{} holds {found} class folder(s), a classifier needs at least 2: expected one folder of \
-         images per class", path.display()
+        "{} holds {} class folder(s){}, a classifier needs at least 2: expected one folder of \
+         images per class; name the folders in classes where they are not found, or set \
+         layout = \"images\" where the images have no classes",
+        path.display(), found.len(), named(found)
     )]
     TooFewClasses {
         /// The folder searched.
         path: PathBuf,
-        /// How many classes were found.
-        found: usize,
+        /// The classes that were found.
+        found: Vec<String>,
     },
     /// A class folder without a single usable image.
-    #[error("class {class:?} has no usable image in {}: add images or remove the folder", path.display())]
+    #[error("class {class:?} has no usable image in {}: {why}", path.display())]
     EmptyClass {
         /// The class.
         class: String,
-        /// Its folder.
+        /// Its folder, or the table.
         path: PathBuf,
+        /// What there is instead, and what to do.
+        why: String,
     },
-    /// An image or mask that cannot be used.
-    #[error("{}: {reason}; replace or remove the file, or set on_bad_image = \"skip\"", path.display())]
+    /// An image file that cannot be used.
+    #[error("{}: {reason}", path.display())]
     BadImage {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A bad image among the data, where the settings ask to stop.
+    #[error("{}: {reason}; replace or remove the file, or set on_bad_image = \"skip\"", path.display())]
+    RefusedImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An image or mask that could be read when the data were indexed, and cannot any more. To go
+    /// on without it would judge on other images than the report says.
+    #[error(
+        "{}: {reason}; it could be read when the data were indexed: put it back and resume, or \
+         start a new run", path.display()
+    )]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it now.
         reason: String,
     },
     /// A mask that is missing or cannot be used, where the settings ask to stop.
@@ -141,7 +165,30 @@ fn class_suffix(class: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
+/// " (images)".
+fn named(found: &[String]) -> String {
+    match found.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", found.join(", ")),
+    }
+}
+
 impl DatasetError {
+    pub(crate) fn bad_image(path: impl Into<PathBuf>, reason: String) -> Self {
+        Self::BadImage {
+            path: path.into(),
+            reason,
+        }
+    }
+
+    /// A bad image that was good when it was indexed.
+    pub(crate) fn vanished(self) -> Self {
+        match self {
+            Self::BadImage { path, reason } => Self::Vanished { path, reason },
+            other => other,
+        }
+    }
+
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -1,17 +1,18 @@
 //! Data folder → manifest: every file opened, hashed and decoded once, in parallel.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::decode::{decode, intensities};
+use crate::decode::{Decoder, intensities};
+use crate::left_out::{self, Reason};
 use crate::manifest::{MaskFault, Masks, Parts};
-use crate::mask::{Mask, MaskConfig, MaskPlace, OnMask};
-use crate::patient::PatientRules;
-use crate::scan::{Candidate, Scan, scan};
+use crate::mask::{Mask, MaskConfig, MaskPlace, OnMask, Pattern, bytes_of};
+use crate::patient::{PatientFolders, PatientRules};
+use crate::scan::{Candidate, ClassFolder, Scan, Walk, relative, scan};
 use crate::{BadImage, DatasetError, ImageRecord, IndexConfig, Manifest, OnBadImage};
 
 /// Called with (files done, files in all) after each file, from several threads at once.
@@ -45,11 +46,16 @@ pub fn index_with_progress(
         .map(|masks| check_masks(config, masks));
     let masks = masks.transpose()?;
     let found = scan(config)?;
-    let inspected = inspect_all(&found, masks.as_ref(), &rules, progress);
+    let with = With {
+        masks: masks.as_ref(),
+        rules: &rules,
+        decoder: config.decoder,
+    };
+    let inspected = inspect_all(&found, &with, progress);
     let sorted = sort_out(&found, masks.as_ref(), inspected);
     if let (OnBadImage::Fail, Some(bad)) = (config.on_bad_image, sorted.bad_images.first()) {
         let path = config.root.join(&bad.path);
-        return Err(DatasetError::BadImage {
+        return Err(DatasetError::RefusedImage {
             path,
             reason: bad.reason.clone(),
         });
@@ -57,7 +63,7 @@ pub fn index_with_progress(
     if let Some(masks) = &masks {
         refuse_faults(masks, &sorted.faults)?;
     }
-    refuse_empty_classes(&found, &sorted.records)?;
+    refuse_empty_classes(config, &found, &sorted)?;
     let mut bad_images = sorted.bad_images;
     bad_images.extend(sorted.without_mask);
     bad_images.sort_by(|a, b| a.path.cmp(&b.path));
@@ -68,80 +74,100 @@ pub fn index_with_progress(
         records: sorted.records,
         bad_images,
         mask_faults: sorted.faults,
-        unmatched_patients: match config.patients.is_empty() {
-            true => 0,
-            false => sorted.unmatched,
-        },
-        ignored_files: found.ignored,
+        patient_folders: PatientFolders::suspected(&sorted.unknown),
+        unknown_patients: sorted.unknown.len(),
+        patient_rules: !config.patients.is_empty(),
+        left_out: found.left_out.finish(),
+        unmatched_masks: found.unmatched_masks,
+        turned_images: sorted.turned,
+        decoder: config.decoder,
     })
 }
 
 fn check_masks(config: &IndexConfig, masks: &MaskConfig) -> Result<Masks, DatasetError> {
     let wrong = |reason: String| DatasetError::setting("mask", "values", &reason);
     masks.coding.check().map_err(wrong)?;
+    let refuse = |pattern: &str, reason: &str| DatasetError::setting("masks", pattern, reason);
     let root = match &masks.place {
-        MaskPlace::Tree(tree) if !tree.is_dir() => {
-            return Err(DatasetError::NoDataFolder { path: tree.clone() });
+        MaskPlace::Tree { root, .. } if !root.is_dir() => {
+            return Err(DatasetError::NoDataFolder { path: root.clone() });
         }
-        MaskPlace::Beside(pattern) if !pattern.contains("{stem}") || pattern.contains('/') => {
-            let reason = "must be a file name that holds {stem}, such as {stem}_mask.png";
-            return Err(DatasetError::setting("masks", pattern, reason));
+        MaskPlace::Tree { root, .. } if same_folder(root, &config.root) => {
+            let reason = "is the images' own folder; name the folder of the masks, or how masks \
+                          beside the images are called, such as {stem}_mask.png or \
+                          ../masks/{stem}.png";
+            return Err(refuse(&root.to_string_lossy(), reason));
         }
-        MaskPlace::Tree(tree) => tree.clone(),
+        MaskPlace::Tree { root, .. } => root.clone(),
         MaskPlace::Beside(_) | MaskPlace::Column => config.root.clone(),
     };
+    if let MaskPlace::Tree { pattern, .. } | MaskPlace::Beside(pattern) = &masks.place {
+        Pattern::new(pattern).map_err(|reason| refuse(pattern, &reason))?;
+    }
     Ok(Masks {
         root,
         config: masks.clone(),
     })
 }
 
+fn same_folder(a: &Path, b: &Path) -> bool {
+    match (std::fs::canonicalize(a), std::fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+/// What every image is inspected with.
+struct With<'c> {
+    masks: Option<&'c Masks>,
+    rules: &'c PatientRules,
+    decoder: Decoder,
+}
+
 struct Inspected {
     record: ImageRecord,
-    matched: bool,
+    /// Whether the patient is known.
+    known: bool,
+    turned: bool,
+    depth: usize,
     fault: Option<MaskFault>,
 }
 
 fn inspect_all(
     found: &Scan,
-    masks: Option<&Masks>,
-    rules: &PatientRules,
+    with: &With<'_>,
     progress: Progress<'_>,
 ) -> Vec<Result<Inspected, BadImage>> {
     let done = AtomicUsize::new(0);
     let total = found.candidates.len();
     let inspect_one = |candidate: &Candidate| {
-        let inspected = inspect(candidate, masks, rules);
+        let inspected = inspect(candidate, with);
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
         inspected
     };
     found.candidates.par_iter().map(inspect_one).collect()
 }
 
-fn inspect(
-    candidate: &Candidate,
-    masks: Option<&Masks>,
-    rules: &PatientRules,
-) -> Result<Inspected, BadImage> {
+fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage> {
     let bad = |reason| BadImage {
         path: candidate.path.clone(),
         reason,
     };
-    let bytes = std::fs::read(&candidate.file).map_err(|error| bad(error.to_string()))?;
-    let image = decode(&bytes).map_err(bad)?;
+    let bytes = with.decoder.read(&candidate.file).map_err(bad)?;
+    let decoded = with.decoder.decode(&bytes).map_err(bad)?;
+    let (image, turned) = (decoded.image, decoded.turned);
     let (width, height, color) = (image.width(), image.height(), image.color());
     let (mean, std) = mean_and_std(&intensities(image));
-    let stem = candidate.file.file_stem().and_then(|stem| stem.to_str());
     let key = candidate
         .patient
         .clone()
-        .or_else(|| stem.and_then(|stem| rules.key(stem)));
+        .or_else(|| with.rules.key(&candidate.path, candidate.depth));
     let mut record = ImageRecord {
         path: candidate.path.clone(),
         split: candidate.split,
         class: candidate.class,
         patient: key.clone().unwrap_or_else(|| candidate.path.clone()),
-        mask: None,
+        masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
         width,
@@ -152,10 +178,14 @@ fn inspect(
         std,
         sha256: hex(&Sha256::digest(&bytes)),
     };
-    let fault = masks.and_then(|masks| inspect_mask(masks, candidate, &mut record).err());
+    let fault = with
+        .masks
+        .and_then(|masks| inspect_mask(masks, candidate, with.decoder, &mut record).err());
     Ok(Inspected {
         record,
-        matched: key.is_some(),
+        known: key.is_some(),
+        turned,
+        depth: candidate.depth,
         fault,
     })
 }
@@ -164,35 +194,50 @@ fn inspect(
 fn inspect_mask(
     masks: &Masks,
     candidate: &Candidate,
+    decoder: Decoder,
     record: &mut ImageRecord,
 ) -> Result<(), MaskFault> {
-    let file = candidate.mask.as_ref().map(|mask| masks.root.join(mask));
+    let files: Vec<PathBuf> = candidate.masks.iter().map(|m| masks.root.join(m)).collect();
+    let expected = candidate.expected_mask.as_ref().map(|m| masks.root.join(m));
     let fault = |reason, missing| MaskFault {
         image: record.path.clone(),
         split: record.split,
-        file: file.clone().unwrap_or_default(),
+        file: files.first().cloned().or(expected).unwrap_or_default(),
         reason,
         missing,
     };
-    let Some(file) = file.as_ref().filter(|file| file.is_file()) else {
+    if files.is_empty() {
         return Err(fault("there is no such file".to_owned(), true));
-    };
-    let (mask, sha256) = read_mask(file, masks, record).map_err(|reason| fault(reason, false))?;
-    record.mask = candidate.mask.clone();
-    record.mask_shares = mask.shares(masks.config.coding.classes());
-    record.mask_sha256 = Some(sha256);
-    Ok(())
+    }
+    match read_mask(&files, masks, decoder, record) {
+        Ok((mask, sha256)) => {
+            record.masks.clone_from(&candidate.masks);
+            record.mask_shares = mask.shares(masks.config.coding.classes());
+            record.mask_sha256 = Some(sha256);
+            Ok(())
+        }
+        Err(reason) => Err(fault(reason, false)),
+    }
 }
 
+/// The mask and its files' hash: of the bytes of one, of the hashes of several.
 fn read_mask(
-    file: &PathBuf,
+    files: &[PathBuf],
     masks: &Masks,
+    decoder: Decoder,
     record: &ImageRecord,
 ) -> Result<(Mask, String), String> {
-    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let mask = Mask::read(&bytes, &masks.config.coding)?;
+    let bytes = bytes_of(files, decoder)?;
+    let mask = Mask::of_bytes(&bytes, &masks.config.coding, decoder)?;
     mask.check_size(record.width, record.height, masks.config.resize)?;
-    Ok((mask, hex(&Sha256::digest(&bytes))))
+    let hashes: Vec<String> = bytes.iter().map(|b| hex(&Sha256::digest(b))).collect();
+    Ok((
+        mask,
+        match &hashes[..] {
+            [one] => one.clone(),
+            several => hex(&Sha256::digest(several.concat())),
+        },
+    ))
 }
 
 fn mean_and_std(values: &[f32]) -> (f64, f64) {
@@ -217,7 +262,10 @@ struct Sorted {
     /// Good images that are left out for their masks.
     without_mask: Vec<BadImage>,
     faults: Vec<MaskFault>,
-    unmatched: usize,
+    /// Path and depth of the images whose patient is not known.
+    unknown: Vec<(String, usize)>,
+    /// Images that were turned as their files ask.
+    turned: usize,
 }
 
 fn sort_out(
@@ -251,7 +299,10 @@ impl Sorted {
         }
         self.faults.extend(image.fault);
         if !skip {
-            self.unmatched += usize::from(!image.matched);
+            self.turned += usize::from(image.turned);
+            if !image.known {
+                self.unknown.push((image.record.path.clone(), image.depth));
+            }
             self.records.push(image.record);
         }
     }
@@ -285,17 +336,51 @@ fn refuse_faults(masks: &Masks, faults: &[MaskFault]) -> Result<(), DatasetError
     })
 }
 
-fn refuse_empty_classes(found: &Scan, records: &[ImageRecord]) -> Result<(), DatasetError> {
-    let filled: BTreeSet<_> = records.iter().map(|r| (r.split, r.class)).collect();
-    match found
-        .folders
-        .iter()
-        .find(|f| !filled.contains(&(f.split, f.class)))
-    {
+fn refuse_empty_classes(
+    config: &IndexConfig,
+    found: &Scan,
+    sorted: &Sorted,
+) -> Result<(), DatasetError> {
+    let filled: BTreeSet<_> = sorted.records.iter().map(|r| (r.split, r.class)).collect();
+    let mut folders = found.folders.iter();
+    match folders.find(|f| !filled.contains(&(f.split, f.class))) {
         None => Ok(()),
         Some(empty) => Err(DatasetError::EmptyClass {
             class: found.classes[empty.class].clone(),
             path: empty.folder.clone(),
+            why: why_empty(config, empty, sorted),
         }),
+    }
+}
+
+/// What there is in place of images, and what to do.
+fn why_empty(config: &IndexConfig, empty: &ClassFolder, sorted: &Sorted) -> String {
+    // A table's rows have no folder of their own.
+    let below = relative(&config.root, &empty.folder).unwrap_or_default();
+    let bad = sorted.bad_images.iter().chain(&sorted.without_mask);
+    let bad: Vec<&BadImage> = match empty.folder.is_dir() {
+        true => bad
+            .filter(|b| Path::new(&b.path).starts_with(&below))
+            .collect(),
+        false => bad.collect(),
+    };
+    if let Some(first) = bad.first() {
+        let (n, path, reason) = (bad.len(), &first.path, &first.reason);
+        return format!("{n} cannot be used, the first {path}: {reason}");
+    }
+    let mut walk = Walk::new(&config.root, [empty.folder.as_path()], []);
+    // What cannot be listed now was listed a moment ago; then there is nothing to add.
+    let _listed = walk.images(&empty.folder);
+    let groups = walk.tally.finish();
+    let unread: Vec<_> = groups
+        .into_iter()
+        .filter(|g| g.reason == Reason::Format)
+        .collect();
+    match unread.is_empty() {
+        true => "add images, or remove the folder".to_owned(),
+        false => format!(
+            "it holds {}, and only JPEG and PNG are read: convert them to PNG, or remove the folder",
+            left_out::listed(&unread)
+        ),
     }
 }

@@ -33,12 +33,12 @@
 //! ```
 
 mod config;
-mod csv;
 mod decode;
 mod eda;
 mod error;
 mod groups;
 mod index;
+mod left_out;
 mod loader;
 mod manifest;
 mod mask;
@@ -48,20 +48,25 @@ mod placement;
 mod rng;
 mod scan;
 mod split;
+mod table;
 pub mod tiles;
 
 pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, Split, SplitFolders};
+pub use decode::Decoder;
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
     MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
 };
 pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};
+pub use left_out::{LeftOut, Reason};
 pub use loader::{
     Batch, Crop, EpochBatches, Loader, LoaderConfig, Picture, Sample, SampleKey, Transform,
-    class_weights, read_image, read_image_fit,
+    class_weights,
 };
 pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
-pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue};
+pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue, check_mask_pattern};
+pub use patient::PatientFolders;
 pub use placement::{Fit, Placement, Rect};
+pub use scan::names::{OVERLAY, PREDICTED_MASK};
 pub use split::{Dealt, OfficialVal, SplitLists, SplitPolicy, Splits};

@@ -7,8 +7,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::index::hex;
+use crate::left_out::{self, LeftOut};
 use crate::mask::{Mask, MaskCoding, MaskConfig, UNKNOWN};
-use crate::{DatasetError, Split, Splits};
+use crate::{DatasetError, Decoder, PatientFolders, Split, Splits};
 
 /// One usable image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,18 +20,19 @@ pub struct ImageRecord {
     pub split: Option<Split>,
     /// Label: index into [`Manifest::classes`].
     pub class: usize,
-    /// Patient key; the path where no rule matched.
+    /// Patient key; the path where the patient is not known.
     pub patient: String,
-    /// Mask relative to the masks' folder, where there is a good one.
-    pub mask: Option<String>,
+    /// Mask files relative to the masks' folder: none where there is no good mask, several where
+    /// they are parts of one.
+    pub masks: Vec<String>,
     /// Share of each mask class among the mask's known pixels; `None` without a mask or where all
     /// its pixels are ignored.
     pub mask_shares: Option<Vec<f64>>,
-    /// Of the mask file's bytes, hexadecimal.
+    /// Of the mask file's bytes, hexadecimal; of the hashes of several.
     pub mask_sha256: Option<String>,
-    /// Pixels across.
+    /// Pixels across, in the orientation that the file asks for.
     pub width: u32,
-    /// Pixels down.
+    /// Pixels down, in the same.
     pub height: u32,
     /// 1 to 4, as stored.
     pub channels: u8,
@@ -45,6 +47,16 @@ pub struct ImageRecord {
 }
 
 impl ImageRecord {
+    /// Whether there is a good mask.
+    pub fn has_mask(&self) -> bool {
+        !self.masks.is_empty()
+    }
+
+    /// Its files in one text; `None` where there is none.
+    fn mask_text(&self) -> Option<String> {
+        self.has_mask().then(|| self.masks.join(";"))
+    }
+
     /// Share of the mask's known pixels that are not background (class 0).
     pub fn mask_share(&self) -> Option<f64> {
         let shares = self.mask_shares.as_ref()?;
@@ -104,8 +116,13 @@ pub(crate) struct Parts {
     pub(crate) records: Vec<ImageRecord>,
     pub(crate) bad_images: Vec<BadImage>,
     pub(crate) mask_faults: Vec<MaskFault>,
-    pub(crate) unmatched_patients: usize,
-    pub(crate) ignored_files: usize,
+    pub(crate) unknown_patients: usize,
+    pub(crate) patient_rules: bool,
+    pub(crate) patient_folders: Option<PatientFolders>,
+    pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) unmatched_masks: Vec<String>,
+    pub(crate) turned_images: usize,
+    pub(crate) decoder: Decoder,
 }
 
 impl Manifest {
@@ -120,7 +137,7 @@ impl Manifest {
     }
 
     /// Columns: `path`, `split` (null where there is none), `class`, `label`, `patient`, `mask`
-    /// (null where there is none), `width`, `height`, `channels`, `bit_depth`, `mean`, `std`,
+    /// (null where there is none, several files joined by `;`), `width`, `height`, `channels`, `bit_depth`, `mean`, `std`,
     /// `sha256`, `mask_share` (of all mask classes but the background; null without a mask).
     pub fn frame(&self) -> &DataFrame {
         &self.frame
@@ -155,19 +172,18 @@ impl Manifest {
     /// [`Manifest::UNKNOWN_PIXEL`] where it is unknown. `None` where the image has no mask.
     ///
     /// # Errors
-    /// [`DatasetError::BadImage`] where the mask can no longer be read.
+    /// [`DatasetError::Vanished`] where the mask can no longer be read.
     pub fn true_pixels(&self, record: &ImageRecord) -> Result<Option<Vec<u8>>, DatasetError> {
-        let (Some(path), Some(coding)) = (self.mask_file(record), self.mask_coding()) else {
+        let files = self.mask_files(record);
+        let (Some(first), Some(coding)) = (files.first(), self.mask_coding()) else {
             return Ok(None);
         };
-        let bad = |reason| DatasetError::BadImage {
-            path: path.clone(),
-            reason,
-        };
-        let mask = Mask::open(&path, coding, record.class).map_err(bad)?;
-        // Whether another size may be was decided when it was indexed.
-        mask.check_size(record.width, record.height, true)
-            .map_err(bad)?;
+        let mask = Mask::open(&files, coding, record.class, self.decoder()).and_then(|mask| {
+            // Whether another size may be was decided when it was indexed.
+            let fits = mask.check_size(record.width, record.height, true);
+            fits.map(|()| mask)
+        });
+        let mask = mask.map_err(|reason| DatasetError::bad_image(first, reason).vanished())?;
         Ok(Some(
             mask.over(record.height as usize, record.width as usize),
         ))
@@ -187,14 +203,48 @@ impl Manifest {
         &self.parts.bad_images
     }
 
-    /// How many images no patient rule matched; 0 where there are no rules.
+    /// How many images no patient rule and no cell of a table gives a patient: each counts as a
+    /// patient of its own. 0 where there are neither.
     pub fn unmatched_patients(&self) -> usize {
-        self.parts.unmatched_patients
+        match self.parts.patient_rules || self.patients_are_known() {
+            true => self.parts.unknown_patients,
+            false => 0,
+        }
     }
 
-    /// How many files in the class folders have no image extension.
-    pub fn ignored_files(&self) -> usize {
-        self.parts.ignored_files
+    /// Whether anything says which images are of one patient.
+    pub fn patients_are_known(&self) -> bool {
+        self.parts.unknown_patients < self.rows().len()
+    }
+
+    /// Folders that may be patients and are not read as such.
+    pub fn patient_folders(&self) -> Option<&PatientFolders> {
+        self.parts.patient_folders.as_ref()
+    }
+
+    /// Files below the data folder that are no samples, by reason.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.parts.left_out
+    }
+
+    /// The same in plain sentences, one a reason.
+    pub fn left_out_in_words(&self) -> Vec<String> {
+        left_out::sentences(self.left_out(), self.rows().len() + self.bad_images().len())
+    }
+
+    /// Mask files that belong to no image, relative to the masks' folder.
+    pub fn unmatched_masks(&self) -> &[String] {
+        &self.parts.unmatched_masks
+    }
+
+    /// How many images are shown turned or mirrored, as their files ask (EXIF orientation).
+    pub fn turned_images(&self) -> usize {
+        self.parts.turned_images
+    }
+
+    /// How its files are read.
+    pub fn decoder(&self) -> Decoder {
+        self.parts.decoder
     }
 
     /// Where the image of `record` lies.
@@ -202,10 +252,11 @@ impl Manifest {
         self.parts.root.join(&record.path)
     }
 
-    /// Where the mask of `record` lies, where it has one.
-    pub fn mask_file(&self, record: &ImageRecord) -> Option<PathBuf> {
-        let masks = self.parts.masks.as_ref()?;
-        Some(masks.root.join(record.mask.as_ref()?))
+    /// Where the mask of `record` lies: none without one, several files where they are parts of one.
+    pub fn mask_files(&self, record: &ImageRecord) -> Vec<PathBuf> {
+        let root = self.parts.masks.as_ref().map(|masks| &masks.root);
+        let of_root = |root: &PathBuf| record.masks.iter().map(|m| root.join(m)).collect();
+        root.map(of_root).unwrap_or_default()
     }
 
     /// Images of each class among `rows`; rows out of range are not counted.
@@ -225,7 +276,7 @@ impl Manifest {
             hasher.update(format!("{class}\n"));
         }
         for r in self.rows() {
-            let mask = r.mask.as_deref().unwrap_or("");
+            let mask = r.mask_text().unwrap_or_default();
             let of_mask = r.mask_sha256.as_deref().unwrap_or("");
             let image = format!("{}\t{}\t{mask}\t{}", r.path, r.class, r.sha256);
             hasher.update(format!("{image}{of_mask}\n"));
@@ -287,7 +338,7 @@ fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
             strings("class", &|r| parts.classes[r.class].clone()),
             integers("label", &|r| r.class as u32),
             strings("patient", &|r| r.patient.clone()),
-            options("mask", &|r| r.mask.clone()),
+            options("mask", &ImageRecord::mask_text),
             integers("width", &|r| r.width),
             integers("height", &|r| r.height),
             integers("channels", &|r| u32::from(r.channels)),

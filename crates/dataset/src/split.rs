@@ -134,7 +134,7 @@ impl Splits {
         if let Some(limit) = limit_per_class {
             splits.limit(manifest, limit)?;
         }
-        splits.refuse_empty(manifest)?;
+        splits.refuse_empty(manifest, policy)?;
         Ok(splits)
     }
 
@@ -161,14 +161,14 @@ impl Splits {
         Ok(())
     }
 
-    fn refuse_empty(&self, manifest: &Manifest) -> Result<(), DatasetError> {
+    fn refuse_empty(&self, manifest: &Manifest, policy: &SplitPolicy) -> Result<(), DatasetError> {
         for split in Split::ALL {
             let counts = manifest.class_counts(self.rows(split));
             let empty = counts.iter().position(|&count| count == 0);
             if let Some(class) = empty {
                 let all = counts.iter().sum::<usize>() == 0;
                 let class = (!all).then(|| manifest.classes()[class].clone());
-                let remedy = remedy(split, all);
+                let remedy = remedy(manifest, policy, split, all);
                 return Err(DatasetError::EmptySplit {
                     split,
                     class,
@@ -180,13 +180,35 @@ impl Splits {
     }
 }
 
-fn remedy(split: Split, all: bool) -> String {
-    match (split, all) {
-        (Split::Val, true) => "draw validation from train (validation_from_train)",
-        (_, true) => "name its folder in the split folders, or use the holdout policy",
-        (_, false) => "each class needs more patients, or the shares must change",
+fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) -> String {
+    let of_folders = matches!(
+        policy,
+        SplitPolicy::Official | SplitPolicy::ValidationFromTrain { .. }
+    );
+    match (policy, split) {
+        (SplitPolicy::List(_), _) => "name images of it in validation.lists".to_owned(),
+        (SplitPolicy::Official, Split::Val) if all => {
+            "draw validation from train (policy = \"from_train\")".to_owned()
+        }
+        (_, Split::Test) if all && of_folders => {
+            "name its folder in the split folders, or use policy = \"holdout\"".to_owned()
+        }
+        (SplitPolicy::Official, _) => "add images of it to the split's folder".to_owned(),
+        _ => together(manifest),
     }
-    .to_owned()
+}
+
+/// Why a draw has nothing to give to a split: what belongs together is not parted.
+fn together(manifest: &Manifest) -> String {
+    let rows: Vec<usize> = (0..manifest.rows().len()).collect();
+    let groups = linked_groups(manifest, &rows, same_patient_or_file);
+    format!(
+        "images of one patient and copies of a file stay on one side, so that the {} images are \
+         dealt out in no more than {} pieces; each class needs more of them, or the shares must \
+         change",
+        rows.len(),
+        groups.len()
+    )
 }
 
 fn official(manifest: &Manifest) -> Splits {

@@ -9,9 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    IndexConfig, MaskConfig, OnBadImage, Split, SplitFolders, index, index_with_progress,
+    Decoder, Eda, EdaConfig, IndexConfig, Layout, Manifest, MaskConfig, OnBadImage, PatientRule,
+    Reason, Split, SplitFolders, SplitPolicy, Splits, index, index_with_progress,
 };
 use image::{DynamicImage, ImageBuffer, Rgb, RgbImage};
+
+fn left_out(manifest: &Manifest) -> usize {
+    manifest.left_out().iter().map(|group| group.files).sum()
+}
 
 #[test]
 fn rows_are_typed_sorted_and_in_the_frame() {
@@ -98,7 +103,7 @@ fn bad_files_are_named_and_left_out_or_refused() {
         assert_eq!(*path, expected_path);
         assert!(reason.starts_with(expected_reason), "{reason}");
     }
-    assert_eq!((manifest.rows().len(), manifest.ignored_files()), (10, 3));
+    assert_eq!((manifest.rows().len(), left_out(&manifest)), (10, 3));
     config.on_bad_image = OnBadImage::Fail;
     let text = index(&config).unwrap_err().to_string();
     assert!(
@@ -241,4 +246,211 @@ fn configurations_read_from_toml() {
     );
     assert_eq!(config.on_bad_image, OnBadImage::Fail);
     assert!(toml::from_str::<IndexConfig>("root = 'x'\nspilts = {}").is_err());
+}
+
+/// Two class folders of twelve images, and what lies about in public data sets.
+fn untidy(root: &Path) -> IndexConfig {
+    for class in ["A", "B"] {
+        for i in 0..12 {
+            let seed = 100 * usize::from(class == "B") + i;
+            save(&picture(seed), &root.join(format!("{class}/{i:02}.png")));
+        }
+    }
+    IndexConfig {
+        root: root.to_owned(),
+        splits: SplitFolders::none(),
+        ..IndexConfig::default()
+    }
+}
+
+/// Reason, number and sort of each group of files that are no samples.
+fn groups(manifest: &Manifest) -> Vec<(Reason, usize, &str)> {
+    let groups = manifest.left_out().iter();
+    groups
+        .map(|g| (g.reason, g.files, g.what.as_str()))
+        .collect()
+}
+
+#[test]
+fn hidden_folders_masks_and_outputs_are_no_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let config = untidy(root);
+    for (seed, stray) in [
+        "A/.ipynb_checkpoints/00-checkpoint.png",
+        "A/.Trash-0/files/old.png",
+        "B/@eaDir/00.png/THUMB.jpg",
+        ".ipynb_checkpoints/x.png",
+        "A/00_mask.png",
+        "A/00_mask_1.png",
+        "A/01_segmentation.png",
+        "A/masks/00.png",
+        "B/03.overlay.png",
+        "B/03.mask.png",
+        "masks/A/00.png",
+        "loose.png",
+    ]
+    .iter()
+    .enumerate()
+    {
+        save(&picture(1000 + seed), &root.join(stray));
+    }
+    let manifest = index(&config).unwrap();
+    assert_eq!(manifest.rows().len(), 24);
+    assert_eq!(manifest.classes(), ["A", "B"]);
+    assert_eq!(
+        groups(&manifest),
+        [
+            (Reason::Elsewhere, 1, "beside the folders"),
+            (Reason::Mask, 2, "*_mask.png"),
+            (Reason::Mask, 2, "in masks/"),
+            (Reason::Mask, 1, "*_segmentation.png"),
+            (Reason::Output, 1, "*.mask.png"),
+            (Reason::Output, 1, "*.overlay.png"),
+            (Reason::Hidden, 2, "in .ipynb_checkpoints/"),
+            (Reason::Hidden, 1, "in .Trash-0/"),
+            (Reason::Hidden, 1, "in @eaDir/"),
+        ]
+    );
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
+    let warned = |part: &str| eda.warnings.iter().any(|warning| warning.contains(part));
+    assert!(warned("5 files are taken for masks"), "{:?}", eda.warnings);
+    assert!(warned("4 hidden or system files"), "{:?}", eda.warnings);
+}
+
+#[test]
+fn files_that_are_not_read_are_counted_by_extension() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = untidy(dir.path());
+    for i in 0..20 {
+        std::fs::write(dir.path().join(format!("B/{i}.tif")), b"II*").unwrap();
+    }
+    std::fs::write(dir.path().join("B/x.dcm"), b"DICM").unwrap();
+    let manifest = index(&config).unwrap();
+    let words = manifest.left_out_in_words().join(" ");
+    assert!(
+        words.contains("21 of 45 files are not read") && words.contains("20 .tif, 1 .dcm"),
+        "{words}"
+    );
+    std::fs::remove_dir_all(dir.path().join("A")).unwrap();
+    std::fs::create_dir(dir.path().join("A")).unwrap();
+    for i in 0..10 {
+        std::fs::write(dir.path().join(format!("A/{i}.tif")), b"II*").unwrap();
+    }
+    let text = index(&config).unwrap_err().to_string();
+    assert!(text.contains("\"A\"") && text.contains("10 .tif"), "{text}");
+}
+
+/// 8 patients a class, 3 views each, and all patients' files of the same names.
+fn chexpert(root: &Path) -> IndexConfig {
+    let mut seed = 0;
+    for class in ["negative", "positive"] {
+        for patient in 0..8 {
+            for view in 1..=3 {
+                seed += 1;
+                let path = format!("{class}/{class}{patient}/study1/view{view}_frontal.png");
+                save(&picture(seed), &root.join(path));
+            }
+        }
+    }
+    IndexConfig {
+        root: root.to_owned(),
+        splits: SplitFolders::none(),
+        ..IndexConfig::default()
+    }
+}
+
+fn parted(manifest: &Manifest) -> usize {
+    let policy = SplitPolicy::Holdout {
+        val: 0.2,
+        test: 0.2,
+        seed: 1,
+    };
+    let splits = Splits::new(manifest, &policy, None).unwrap();
+    let mut sides = std::collections::BTreeMap::<&str, std::collections::BTreeSet<Split>>::new();
+    for split in Split::ALL {
+        for &row in splits.rows(split) {
+            let folder = manifest.rows()[row].path.rsplit_once("/study").unwrap().0;
+            sides.entry(folder).or_default().insert(split);
+        }
+    }
+    sides.values().filter(|splits| splits.len() > 1).count()
+}
+
+#[test]
+fn patients_may_be_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = chexpert(dir.path());
+    let manifest = index(&config).unwrap();
+    assert!(!manifest.patients_are_known() && manifest.unmatched_patients() == 0);
+    assert!(parted(&manifest) > 8);
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
+    let found = eda.patient_folders.clone().unwrap();
+    assert_eq!((found.folders, found.images), (16, 48));
+    assert!(
+        eda.warnings.iter().any(|w| w.contains(&found.pattern)),
+        "{:?}",
+        eda.warnings
+    );
+    let rule = |pattern: &str| PatientRule {
+        pattern: pattern.to_owned(),
+        template: String::new(),
+        prefix: String::new(),
+    };
+    for pattern in [
+        found.pattern.as_str(),
+        "^(?<p>[a-z]+itive[0-9]|[a-z]+ative[0-9])",
+    ] {
+        config.patients = vec![rule(pattern)];
+        let manifest = index(&config).unwrap();
+        assert!(manifest.patients_are_known() && manifest.patient_folders().is_none());
+        assert_eq!(parted(&manifest), 0, "{pattern}");
+    }
+    config.patients = vec![rule("(?<p>person[0-9])")];
+    let manifest = index(&config).unwrap();
+    assert_eq!(manifest.unmatched_patients(), 48);
+    assert!(manifest.patient_folders().is_some());
+}
+
+#[test]
+fn a_link_in_a_circle_is_no_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = untidy(dir.path());
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("..", dir.path().join("A/again")).unwrap();
+    assert_eq!(index(&config).unwrap().rows().len(), 24);
+}
+
+#[test]
+fn pixels_have_a_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = untidy(dir.path());
+    config.decoder = Decoder {
+        max_pixels: 24 * 17,
+    };
+    let text = index(&config).unwrap_err().to_string();
+    assert!(
+        text.contains("24x18") && text.contains("max_megapixels"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_tree_of_masks_among_the_images_is_no_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = untidy(dir.path());
+    let mask = DynamicImage::ImageLuma8(image::GrayImage::new(24, 18));
+    save(&mask, &dir.path().join("truth/A/00.png"));
+    save(&mask, &dir.path().join("lungs/A/00.png"));
+    config.masks = Some(MaskConfig::tree(dir.path().join("truth")));
+    config.aside = vec![dir.path().join("lungs")];
+    let manifest = index(&config).unwrap();
+    assert_eq!(
+        (manifest.classes(), manifest.rows().len()),
+        (&["A".to_owned(), "B".to_owned()][..], 24)
+    );
+    assert_eq!(groups(&manifest), []);
+    config.layout = Layout::Images;
+    let manifest = index(&config).unwrap();
+    assert_eq!(manifest.rows().len(), 24);
 }

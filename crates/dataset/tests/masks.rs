@@ -130,14 +130,14 @@ fn masks_beside_images_are_no_images() {
         ..config(dir.path())
     })
     .unwrap();
-    let with = manifest.rows().iter().filter_map(|r| r.mask.as_deref());
+    let with = manifest.rows().iter().flat_map(|r| &r.masks);
     assert_eq!(
         with.collect::<Vec<_>>(),
         ["train/NORMAL/IM-0002-0000_mask.png"]
     );
-    assert_eq!((manifest.rows().len(), manifest.ignored_files()), (8, 1));
-    let row = manifest.rows().iter().find(|r| r.mask.is_some()).unwrap();
-    assert!(manifest.mask_file(row).unwrap().is_file());
+    assert_eq!(manifest.rows().len(), 8);
+    let row = manifest.rows().iter().find(|r| r.has_mask()).unwrap();
+    assert!(manifest.mask_files(row)[0].is_file());
     let wrong = IndexConfig {
         masks: Some(MaskConfig::beside("mask.png")),
         ..config(dir.path())
@@ -173,11 +173,7 @@ fn label_masks_of_half_the_size_arrive_as_class_numbers() {
         ..config(&images)
     })
     .unwrap();
-    let row = manifest
-        .rows()
-        .iter()
-        .position(|r| r.mask.is_some())
-        .unwrap();
+    let row = manifest.rows().iter().position(|r| r.has_mask()).unwrap();
     assert_eq!(manifest.rows()[row].mask_shares.as_ref().unwrap().len(), 3);
     let settings = LoaderConfig {
         height: 18,
@@ -205,11 +201,7 @@ fn padding_keeps_the_shape_and_can_be_undone() {
         ..config(&images)
     })
     .unwrap();
-    let row = manifest
-        .rows()
-        .iter()
-        .position(|r| r.mask.is_some())
-        .unwrap();
+    let row = manifest.rows().iter().position(|r| r.has_mask()).unwrap();
     let settings = LoaderConfig {
         height: 48,
         width: 48,
@@ -351,14 +343,7 @@ fn a_table_names_images_masks_classes_splits_and_patients() {
     let rows: Vec<_> = manifest
         .rows()
         .iter()
-        .map(|r| {
-            (
-                r.class,
-                r.split.unwrap(),
-                r.patient.as_str(),
-                r.mask.is_some(),
-            )
-        })
+        .map(|r| (r.class, r.split.unwrap(), r.patient.as_str(), r.has_mask()))
         .collect();
     let expected = [
         (0, Split::Train, "007", true),
@@ -591,5 +576,186 @@ fn isbi2012_is_a_stack_of_thirty_with_masks() {
     assert!(
         cell.class == "cell" && (0.7..0.85).contains(&cell.mean_share),
         "{cell:?}"
+    );
+}
+
+#[test]
+fn several_masks_of_an_image_are_united() {
+    let dir = tempfile::tempdir().unwrap();
+    for (class, i) in ["benign", "malignant"]
+        .into_iter()
+        .flat_map(|c| [(c, 1), (c, 4)])
+    {
+        let stem = format!("{class}/{class} ({i})");
+        let seed = i + 10 * class.len();
+        save(&picture(seed), &dir.path().join(format!("{stem}.png")));
+        save(&half(), &dir.path().join(format!("{stem}_mask.png")));
+    }
+    let rows = mask(24, 18, |_, y| if y < 9 { 255 } else { 0 });
+    save(&rows, &dir.path().join("benign/benign (4)_mask_1.png"));
+    let manifest = index(&IndexConfig {
+        root: dir.path().to_owned(),
+        splits: SplitFolders::none(),
+        masks: Some(MaskConfig::beside("{stem}_mask.png")),
+        ..IndexConfig::default()
+    })
+    .unwrap();
+    assert_eq!((manifest.rows().len(), manifest.left_out()), (4, &[][..]));
+    let row = manifest.rows().iter().find(|r| r.masks.len() == 2).unwrap();
+    assert_eq!(row.path, "benign/benign (4).png");
+    assert_eq!(row.mask_share(), Some(0.75));
+    let truth = manifest.true_pixels(row).unwrap().unwrap();
+    assert_eq!(
+        truth.iter().filter(|class| **class == 1).count(),
+        24 * 18 * 3 / 4
+    );
+}
+
+/// The layout of the COVID-19 Radiography Database: `CLASS/images` beside `CLASS/masks`.
+#[test]
+fn masks_may_lie_in_a_folder_beside_the_images() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, class) in ["COVID", "Normal"].into_iter().enumerate() {
+        for i in 0..3 {
+            let file = format!("{class}-{i}.png");
+            save(
+                &picture(10 * seed + i),
+                &dir.path().join(format!("{class}/images/{file}")),
+            );
+            save(&half(), &dir.path().join(format!("{class}/masks/{file}")));
+        }
+    }
+    let with = |masks: Option<MaskConfig>| {
+        index(&IndexConfig {
+            root: dir.path().to_owned(),
+            splits: SplitFolders::none(),
+            masks,
+            ..IndexConfig::default()
+        })
+    };
+    let plain = with(None).unwrap();
+    assert_eq!(plain.rows().len(), 6);
+    assert_eq!(plain.left_out()[0].files, 6);
+    for pattern in ["../masks/{stem}.png", "../masks/{stem}.jpg"] {
+        let manifest = with(Some(MaskConfig::beside(pattern))).unwrap();
+        let masked = manifest.rows().iter().filter(|r| r.has_mask()).count();
+        let expected = if pattern.ends_with("png") { 6 } else { 0 };
+        assert_eq!((manifest.rows().len(), masked), (6, expected));
+    }
+    let text = with(Some(MaskConfig::tree(dir.path())))
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("the images' own folder"), "{text}");
+}
+
+#[test]
+fn masks_that_match_nothing_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [2, 1, 1]);
+    for i in 0..3 {
+        save(&half(), &masks.join(format!("train/NORMAL/x{i}_mask.png")));
+    }
+    save(&half(), &masks.join("train/NORMAL/IM-0002-0000_mask.PNG"));
+    let config = |pattern: &str| IndexConfig {
+        masks: Some(MaskConfig::at(MaskPlace::Tree {
+            root: masks.clone(),
+            pattern: pattern.to_owned(),
+        })),
+        ..config(&images)
+    };
+    let plain = index(&config("{stem}.png")).unwrap();
+    assert_eq!(plain.unmatched_masks().len(), 4);
+    let eda = Eda::new(&plain, &EdaConfig::default()).unwrap();
+    assert!(
+        eda.warnings
+            .iter()
+            .any(|w| w.contains("4 mask files belong to no image")),
+        "{:?}",
+        eda.warnings
+    );
+    let named = index(&config("{stem}_mask.png")).unwrap();
+    let masked = named.rows().iter().filter(|r| r.has_mask()).count();
+    assert_eq!((named.unmatched_masks().len(), masked), (3, 1));
+}
+
+/// Palette masks as Pascal VOC's: an index is a class, and its colour is for show.
+#[test]
+fn a_palettes_indices_are_the_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
+    kaggle_like(&images, [1, 1, 1]);
+    let file = masks.join("train/NORMAL/IM-0002-0000.png");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let mut encoder = png::Encoder::new(std::fs::File::create(&file).unwrap(), 24, 18);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(vec![0, 0, 0, 128, 0, 0, 0, 128, 0]);
+    let indices: Vec<u8> = (0..24 * 18).map(|i| (i % 24 / 8) as u8).collect();
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&indices).unwrap();
+    drop(writer);
+    let coding = MaskCoding {
+        values: (0..3).map(|v| (PixelValue(v), v as u8)).collect(),
+        ..MaskCoding::default()
+    };
+    let manifest = index(&IndexConfig {
+        masks: Some(MaskConfig {
+            coding,
+            ..MaskConfig::tree(masks)
+        }),
+        ..config(&images)
+    })
+    .unwrap();
+    let row = manifest.rows().iter().find(|r| r.has_mask()).unwrap();
+    let third = 1.0 / 3.0;
+    assert_eq!(row.mask_shares, Some(vec![third; 3]));
+}
+
+#[test]
+fn tables_are_read_as_spreadsheets_write_them() {
+    let check = |bytes: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        let config = with_table(dir.path(), "", CsvLayout::default());
+        std::fs::write(dir.path().join("table.csv"), bytes).unwrap();
+        index(&config)
+            .map(|manifest| manifest.rows().len())
+            .map_err(|e| e.to_string())
+    };
+    let plain = "path,class\nscans/0 (a).png,x\nscans/1 (a).png,y\n";
+    assert_eq!(check(plain.as_bytes()), Ok(2));
+    assert_eq!(check(plain.replace('\n', "\r\n").as_bytes()), Ok(2));
+    assert_eq!(check(plain.replace(',', ";").as_bytes()), Ok(2));
+    assert_eq!(check(plain.replace('/', "\\").as_bytes()), Ok(2));
+    assert_eq!(check(plain.replace("scans/", "./scans/").as_bytes()), Ok(2));
+    assert_eq!(check(plain.replace(".png", "").as_bytes()), Ok(2));
+    assert_eq!(check(&[b"\xEF\xBB\xBF", plain.as_bytes()].concat()), Ok(2));
+    let refused = |bytes: &[u8], expected: &str| {
+        let text = check(bytes).unwrap_err();
+        assert!(
+            text.contains(expected) && text.contains("table.csv"),
+            "{text}"
+        );
+    };
+    refused(b"\xFF\xFEp\0", "UTF-16");
+    refused(
+        b"path,class\nscans/0 (a).png,m\xE9l\n",
+        "line 2 is not UTF-8",
+    );
+    refused(
+        b"path,class\nscans/0 (a).png,x,1\n",
+        "line 2: it has 3 fields",
+    );
+    refused(b"path,class\n../a.png,x\n", "line 2: ../a.png leads out");
+    refused(b"path,class\nscans/7.png,x\n", "none of its 1 paths");
+    refused(
+        b"path,class\nscans/0 (a).jpg,x\n",
+        "did you mean scans/0 (a).png?",
+    );
+    let quoted: String = (0..4)
+        .map(|i| format!("scans/{i} (a).png,\"two\nlines\",x\n"))
+        .collect();
+    refused(
+        format!("path,note,class\n{quoted}scans/5 (a).png,a,\n").as_bytes(),
+        "line 10: the class is empty",
     );
 }

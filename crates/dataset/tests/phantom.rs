@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use common::config;
 use dataset::phantom::{ClassImages, Phantom, PhantomConfig, PhantomFormat, generate};
-use dataset::{Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, index, read_image};
+use dataset::{Decoder, Eda, EdaConfig, Fit, IndexConfig, Manifest, MaskConfig, index};
 
 const SIZE: usize = 96;
 
@@ -51,7 +51,8 @@ fn auc(scores: &[(f64, usize)]) -> f64 {
 }
 
 fn grey(path: &Path) -> Vec<f32> {
-    read_image(path, SIZE, SIZE, 1).unwrap().image
+    let picture = Decoder::default().picture(path, (SIZE, SIZE), 1, Fit::Stretch);
+    picture.unwrap().image
 }
 
 fn mean_where(image: &[f32], keep: impl Fn(usize) -> bool) -> f64 {
@@ -116,7 +117,7 @@ fn oracle(made: &Phantom, manifest: &Manifest) -> Vec<(f64, usize)> {
         } else {
             sick[i % sick.len()]
         };
-        let opacity = grey(&manifest.mask_file(asked).unwrap());
+        let opacity = grey(&manifest.mask_files(asked)[0]);
         let lungs = grey(
             &made
                 .lungs

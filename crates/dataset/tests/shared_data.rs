@@ -29,7 +29,7 @@ fn kaggle_pneumonia_is_as_published() {
     );
     assert_eq!(manifest.unmatched_patients(), 0);
     assert_eq!(
-        manifest.rows().iter().filter(|r| r.mask.is_some()).count(),
+        manifest.rows().iter().filter(|r| r.has_mask()).count(),
         5836
     );
     let missing = manifest.mask_faults().iter().filter(|fault| fault.missing);

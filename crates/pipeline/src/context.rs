@@ -4,13 +4,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{Crop, DatasetError, Loader, LoaderConfig, Manifest, Splits};
-use report::{Document, Figure};
+use dataset::{
+    BadImage, Crop, DatasetError, Fit, ImageRecord, Loader, LoaderConfig, Manifest, Splits,
+};
+use report::{Document, Figure, Plane};
 
 use crate::config::Settings;
 use crate::interrupt::Interrupt;
+use crate::names::{self, file_names};
 use crate::progress::Progress;
 use crate::run_dir::{RUN, RunDir};
+
+mod masks;
 
 /// Given to every stage.
 pub struct Context<'a> {
@@ -36,6 +41,24 @@ pub struct Data {
     pub splits: Splits,
     /// Label of the class that binary figures speak of.
     pub positive: usize,
+    /// What the files about each image are called, without ending.
+    pub file_names: Vec<String>,
+}
+
+impl Data {
+    /// An image as a grey plane of a size (height, width).
+    ///
+    /// # Errors
+    /// As [`Manifest::picture`].
+    pub(crate) fn grey(
+        &self,
+        record: &ImageRecord,
+        (height, width): (usize, usize),
+        fit: Fit,
+    ) -> Result<Plane> {
+        let picture = self.manifest.picture(record, (height, width), 1, fit)?;
+        Ok(Plane::new(width as u32, height as u32, picture.image)?)
+    }
 }
 
 impl<'a> Context<'a> {
@@ -82,12 +105,16 @@ impl<'a> Context<'a> {
         let splits = Splits::new(&as_shipped, &settings.policy, settings.limit_per_class)?;
         let manifest = as_shipped.with_splits(&splits)?;
         let positive = positive_label(&manifest, settings.positive.as_deref())?;
+        masks::check(self.settings, &manifest, &splits)?;
         self.check_fingerprint(&manifest.fingerprint())?;
+        let paths: Vec<&str> = manifest.rows().iter().map(|r| r.path.as_str()).collect();
+        let file_names = file_names(&paths, names::of_path);
         Ok(Data {
             manifest,
             as_shipped,
             splits,
             positive,
+            file_names,
         })
     }
 
@@ -102,9 +129,9 @@ impl<'a> Context<'a> {
             files::create_folder(parent)
                 .with_context(|| format!("cannot create {}", parent.display()))?;
         }
-        if !folder.exists() {
-            self.progress.say("  no data folder: making phantom images");
-        }
+        self.progress.say(
+            "  the images are phantoms, which this program draws: nothing here is of patients",
+        );
         let made = match subject.generate(folder) {
             // Phantoms of an older version under this name: the folder is this program's own and can be made anew.
             Err(DatasetError::Io {
@@ -128,16 +155,34 @@ impl<'a> Context<'a> {
             // Threads report out of order: only ever forwards.
             job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
         })?;
-        for bad in manifest.bad_images() {
-            self.progress
-                .say(format!("  warning: left out {}: {}", bad.path, bad.reason));
-        }
-        for fault in manifest.mask_faults().iter().filter(|fault| !fault.missing) {
-            let (file, reason) = (fault.file.display(), &fault.reason);
-            self.progress
-                .say(format!("  warning: mask {file}: {reason}"));
-        }
+        self.warn(&manifest);
         Ok(manifest)
+    }
+
+    /// What a data folder holds besides good images.
+    fn warn(&self, manifest: &Manifest) {
+        let left_out = |bad: &BadImage| format!("left out {}: {}", bad.path, bad.reason);
+        let bad = manifest.bad_images().iter().map(left_out);
+        self.warn_of(bad.collect(), "files that are left out");
+        let bad_masks = manifest.mask_faults().iter().filter(|fault| !fault.missing);
+        let bad_masks = bad_masks.map(|f| format!("mask {}: {}", f.file.display(), f.reason));
+        self.warn_of(bad_masks.collect(), "bad masks");
+        let sentences = manifest.left_out_in_words();
+        sentences
+            .iter()
+            .for_each(|sentence| self.progress.say(format!("  {sentence}")));
+    }
+
+    /// The first of the warnings; the report has all of them.
+    fn warn_of(&self, warnings: Vec<String>, what: &str) {
+        const SHOWN: usize = 10;
+        for warning in warnings.iter().take(SHOWN) {
+            self.progress.say(format!("  warning: {warning}"));
+        }
+        if let more @ 1.. = warnings.len().saturating_sub(SHOWN) {
+            let text = format!("  warning: and {more} more {what}, which the report names");
+            self.progress.say(text);
+        }
     }
 
     fn check_fingerprint(&self, found: &str) -> Result<()> {
@@ -185,7 +230,6 @@ impl<'a> Context<'a> {
             drop_last: false,
             queue: 2,
             cache_bytes: image.cache_bytes,
-            on_bad_image: self.settings.data.index.on_bad_image,
         }
     }
 

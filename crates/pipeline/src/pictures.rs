@@ -3,31 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use dataset::Fit;
+use dataset::{Decoder, Fit};
 use image::{DynamicImage, ImageBuffer};
 use report::Plane;
 
 /// An image file as a grey plane of a size.
 ///
 /// # Errors
-/// As [`dataset::read_image_fit`].
-pub(crate) fn grey(path: &Path, height: usize, width: usize, fit: Fit) -> Result<Plane> {
-    let picture = dataset::read_image_fit(path, height, width, 1, fit)?;
+/// As [`Decoder::picture`].
+pub(crate) fn grey(
+    decoder: Decoder,
+    path: &Path,
+    (height, width): (usize, usize),
+    fit: Fit,
+) -> Result<Plane> {
+    let picture = decoder.picture(path, (height, width), 1, fit)?;
     Ok(Plane::new(width as u32, height as u32, picture.image)?)
-}
-
-/// Rows and columns of an image file, whose content says what it is and not its name.
-///
-/// # Errors
-/// The file cannot be read, or is no image.
-pub(crate) fn size(path: &Path) -> Result<(usize, usize)> {
-    let reader = image::ImageReader::open(path).and_then(image::ImageReader::with_guessed_format);
-    let unreadable = || format!("cannot read {}", path.display());
-    let (width, height) = reader
-        .with_context(unreadable)?
-        .into_dimensions()
-        .with_context(unreadable)?;
-    Ok((height as usize, width as usize))
 }
 
 /// Writes a picture as PNG, whole or not at all.

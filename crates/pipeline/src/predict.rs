@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{Fit, Placement};
+use dataset::{Fit, OVERLAY, PREDICTED_MASK, Placement};
 use metrics::DecisionRule;
 use model::engine::{Device, Precision};
 use model::graph::Hwc;
@@ -148,15 +148,35 @@ impl Predictor {
         self.trained.taught_on_phantoms()
     }
 
-    /// Answers one image as the run that trained the network judges its test images; overlay and mask go into `folder`.
+    /// Answers one image as the run that trained the network judges its test images; overlay and mask go into `folder`,
+    /// under the image's name.
     ///
     /// # Errors
     /// An image that cannot be read, a picture that cannot be written.
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
+        let files = crate::beside(&[image.to_path_buf()], Some(folder));
+        self.predict_as(image, files.first().map_or(folder, PathBuf::as_path))
+    }
+
+    /// As [`Predictor::predict`], but overlay and mask are called `files` with an ending of their own: for many images,
+    /// whose names may be alike ([`crate::beside`]).
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub fn predict_as(&self, image: &Path, files: &Path) -> Result<Prediction> {
         let meta = &self.trained.meta;
-        let (height, width) = crate::pictures::size(image)?;
-        files::create_folder(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        if image.is_dir() {
+            bail!(
+                "{} is a folder: name its images, such as {}",
+                image.display(),
+                image.join("*.png").display()
+            );
+        }
+        let (height, width) = self.trained.decoder().size(image)?;
+        if let Some(folder) = files.parent() {
+            files::create_folder(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         let blank = Prediction {
             image: image.into(),
             image_sha256: crate::hash::of_file(image)?,
@@ -182,11 +202,11 @@ impl Predictor {
             segmentation: None,
         };
         let answer = match self.trained.classifies() {
-            true => self.classified(image, folder, blank)?,
+            true => self.classified(image, files, blank)?,
             false => blank,
         };
         let segmentation = match self.trained.segments() {
-            true => Some(self.segmented(image, folder)?),
+            true => Some(self.segmented(image, files)?),
             false => None,
         };
         Ok(Prediction {
@@ -196,7 +216,7 @@ impl Predictor {
     }
 
     /// With the class, and the overlay where there is a map to show.
-    fn classified(&self, image: &Path, folder: &Path, blank: Prediction) -> Result<Prediction> {
+    fn classified(&self, image: &Path, files: &Path, blank: Prediction) -> Result<Prediction> {
         let (meta, positive) = (&self.trained.meta, self.trained.positive());
         let p = &meta.preprocessing;
         if let Some(window) = meta.extra.get(extra::CROP) {
@@ -204,8 +224,8 @@ impl Predictor {
                 "this network was trained on windows of {window} pixels and cannot judge whole images"
             );
         }
-        let picture =
-            dataset::read_image_fit(image, p.height, p.width, p.channels, self.trained.fit())?;
+        let (size, fit) = ((p.height, p.width), self.trained.fit());
+        let picture = (self.trained.decoder()).picture(image, size, p.channels, fit)?;
         let normalized = normalize(&picture.image, &p.mean, &p.std);
         let input = Input {
             data: &normalized,
@@ -221,7 +241,7 @@ impl Predictor {
         let probabilities = self.trained.probabilities(&answers.logits);
         let class = self.trained.decide(&answers.logits);
         let drawn = map_of
-            .map(|_| self.draw(image, folder, &picture.placement, &answers.maps))
+            .map(|_| self.draw(image, files, &picture.placement, &answers.maps))
             .transpose()?;
         let named = meta.classes.iter().zip(&probabilities);
         Ok(Prediction {
@@ -240,13 +260,12 @@ impl Predictor {
     }
 
     /// The mask at the image's own size.
-    fn segmented(&self, image: &Path, folder: &Path) -> Result<Segmentation> {
+    fn segmented(&self, image: &Path, files: &Path) -> Result<Segmentation> {
         let asked = &self.trained.meta.inference;
         let segmenter = Segmenter::new(&self.trained, asked.tile_overlap, asked.mirror)?;
         let found = segmenter.segment(image)?;
         let values = self.trained.map_values();
-        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-        let mask = folder.join(format!("{stem}.mask.png"));
+        let mask = with_ending(files, PREDICTED_MASK);
         crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
         let classes = self.trained.map_classes().into_iter();
         let shares = classes.zip(values).zip(found.shares());
@@ -303,20 +322,27 @@ impl Predictor {
     fn draw(
         &self,
         image: &Path,
-        folder: &Path,
+        files: &Path,
         placement: &Placement,
         map: &[f32],
     ) -> Result<(PathBuf, f64)> {
         let (height, width) = placement.original;
         let map = Plane::new(width as u32, height as u32, placement.restore(map))?;
-        let original = crate::pictures::grey(image, height, width, Fit::Stretch)?;
-        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
-        let path = folder.join(format!("{stem}.overlay.png"));
+        let decoder = self.trained.decoder();
+        let original = crate::pictures::grey(decoder, image, (height, width), Fit::Stretch)?;
+        let path = with_ending(files, OVERLAY);
         let certainty = self.trained.meta.inference.certainty;
         crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
         let green = map.values().iter().filter(|v| **v >= certainty).count();
         Ok((path, green as f64 / map.values().len() as f64))
     }
+}
+
+/// The path with an ending behind its name, whatever dots are in that.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
 }
 
 /// Pixels in [0, 1], channels last, as the network's input.

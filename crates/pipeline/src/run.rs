@@ -84,6 +84,10 @@ fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<RunRecord> 
     let mut record = context.run.record()?;
     record.done.push(stage.name().into());
     context.run.write_json(RUN, &record)?;
+    if record.done.len() == 1 {
+        // Not before: a run that failed at once has nothing to show, and the one before it may have.
+        context.run.link_latest()?;
+    }
     Ok(record)
 }
 
@@ -110,7 +114,6 @@ fn fresh(request: &Request, settings: &Settings) -> Result<RunDir> {
         ..RunRecord::default()
     };
     run.write_json(RUN, &record)?;
-    run.link_latest()?;
     Ok(run)
 }
 
@@ -132,7 +135,9 @@ fn resumed(request: &Request, settings: &Settings) -> Result<RunDir> {
             crate::VERSION
         );
     }
-    run.link_latest()?;
+    if !run.record()?.done.is_empty() {
+        run.link_latest()?;
+    }
     Ok(run)
 }
 

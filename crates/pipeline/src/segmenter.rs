@@ -56,14 +56,15 @@ impl<'t> Segmenter<'t> {
     /// # Errors
     /// A file that cannot be read, or what the network refuses.
     pub(crate) fn segment(&self, path: &Path) -> Result<Segmented> {
-        let frame = self.frame(crate::pictures::size(path)?);
+        let decoder = self.trained.decoder();
+        let frame = self.frame(decoder.size(path)?);
         // Pieces are cut at the image's own shape: only a whole image may have to be padded.
         let fit = match self.crop {
             Some(_) => Fit::Stretch,
             None => self.trained.fit(),
         };
         let channels = self.trained.meta.preprocessing.channels;
-        let picture = dataset::read_image_fit(path, frame.0, frame.1, channels, fit)?;
+        let picture = decoder.picture(path, frame, channels, fit)?;
         let image = self.normalized(&picture.image);
         let (map, tiles) = self.framed(&image, frame)?;
         Ok(restored(&map, self.map.c, &picture.placement, tiles))

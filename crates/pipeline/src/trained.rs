@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{Fit, Loader};
+use dataset::{Decoder, Fit, Loader};
 use metrics::{DecisionRule, Scaling};
 use model::checkpoint::{Checkpoint, Meta, Preprocessing};
 use model::engine::{Device, Images, Precision, Value};
@@ -42,6 +42,8 @@ pub(crate) mod extra {
     pub(crate) const MAP_CLASSES: &str = "map_classes";
     /// The value that each of them has in mask files: a JSON list.
     pub(crate) const MAP_VALUES: &str = "map_values";
+    /// Pixels of the largest image that is read; absent in files from before there was a limit.
+    pub(crate) const MAX_PIXELS: &str = "max_pixels";
 }
 
 /// Raw answers to a batch.
@@ -298,6 +300,13 @@ impl Trained {
     pub(crate) fn taught_on_phantoms(&self) -> bool {
         let taught_on = self.meta.extra.get(extra::TAUGHT_ON);
         taught_on.is_some_and(|taught_on| taught_on == "phantoms")
+    }
+
+    /// How image files are read: within the limit of the run that trained it.
+    pub(crate) fn decoder(&self) -> Decoder {
+        let max_pixels = self.meta.extra.get(extra::MAX_PIXELS);
+        let max_pixels = max_pixels.and_then(|text| text.parse().ok());
+        max_pixels.map_or_else(Decoder::default, |max_pixels| Decoder { max_pixels })
     }
 
     /// How an image of another shape fills the network's input.

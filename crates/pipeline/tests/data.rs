@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Interrupt, Progress, Request, run};
+use pipeline::{Context, Interrupt, Progress, Request, RunDir, RunRecord, config, run};
 
 const TOML: &str = r#"
 [pipeline]
@@ -47,13 +47,33 @@ impl Workspace {
         self.root.path().join("phantom/images").join(name)
     }
 
-    fn run(&self, set: &[&str]) -> Result<PathBuf, String> {
-        let request = Request {
+    fn request(&self, set: &[&str]) -> Request {
+        Request {
             set: set.iter().map(|s| (*s).to_owned()).collect(),
             ..Request::new(self.root.path(), "lungs")
-        };
+        }
+    }
+
+    fn run(&self, set: &[&str]) -> Result<PathBuf, String> {
+        let request = self.request(set);
         let finished = run(&request, false, Progress::Silent, &Interrupt::default());
         finished.map(|f| f.folder).map_err(|e| format!("{e:#}"))
+    }
+
+    /// A workspace whose images are these, each of its own noise, in place of the phantoms.
+    fn of_images(paths: &[String]) -> Self {
+        let workspace = Self::new();
+        fs::remove_dir_all(workspace.folder("")).unwrap();
+        for (seed, path) in paths.iter().enumerate() {
+            let noise = |x: u32, y: u32| {
+                let mixed = (seed as u32 * 7919 + x * 31 + y * 17).wrapping_mul(2_654_435_761);
+                image::Luma([(mixed >> 24) as u8])
+            };
+            let path = workspace.folder(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::GrayImage::from_fn(32, 32, noise).save(path).unwrap();
+        }
+        workspace
     }
 }
 
@@ -197,4 +217,199 @@ fn phantoms_with_masks_are_counted_in_the_report() {
     for part in ["mean area of pituitary", "healthy", "have an empty mask"] {
         assert!(heads.contains(part), "no {part:?} in {heads}");
     }
+}
+
+/// Settings for class folders without splits, and a small network.
+const PLAIN: [&str; 7] = [
+    "data.classes=[]",
+    "data.folders={}",
+    "data.validation={policy='holdout', fraction=0.25, test_fraction=0.25}",
+    "model={encoder='tf_efficientnet_lite0', decoder='unet'}",
+    "train={epochs=1, batch_size=8}",
+    "evaluate={bootstrap=20, baseline_size=8}",
+    "segment.examples=2",
+];
+
+const ALL_STAGES: &str =
+    "pipeline.stages=['index', 'eda', 'augment-preview', 'train', 'evaluate', 'segment', 'report']";
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    entries
+        .map(|e| name(e).to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Classes and images whose names are alike once they are file names, and paths longer than a file name may be.
+#[test]
+fn file_names_do_not_collide_and_are_not_too_long() {
+    let long = "1.2.840.113619.2.55.3.604688119.969.1267250591.535/".repeat(4);
+    let of_class = |class: &str| -> Vec<String> {
+        let twins = (0..6).flat_map(|i| [format!("q_{i}.png"), format!("q/{i}.png")]);
+        let deep = (0..4).map(|i| format!("{long}{i}.png"));
+        twins
+            .chain(deep)
+            .map(|name| format!("{class}/{name}"))
+            .collect()
+    };
+    let paths = [of_class("COVID+"), of_class("COVID-")].concat();
+    let workspace = Workspace::of_images(&paths);
+    let set: Vec<&str> = PLAIN.iter().copied().chain([ALL_STAGES]).collect();
+    let run = workspace.run(&set).unwrap();
+    let figures = files(&run.join("figures"));
+    let of_overlays = figures
+        .iter()
+        .filter(|name| name.starts_with("overlay-covid"));
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    let groups = report.matches("](figures/overlay-").count();
+    assert_eq!(of_overlays.count(), groups, "{figures:?}");
+    assert!(groups >= 2);
+    // Each case of the groups has its own picture.
+    let json: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(run.join("segment.json")).unwrap()).unwrap();
+    assert_eq!(json["classes"].as_array().unwrap().len(), 2);
+    let overlays = files(&run.join("overlays"));
+    let shown: usize = report
+        .lines()
+        .filter_map(|line| {
+            line.split_once(" of ")
+                .filter(|(_, rest)| rest.contains("test image"))
+        })
+        .filter_map(|(n, _)| n.parse::<usize>().ok())
+        .sum();
+    assert_eq!(overlays.len(), shown, "{overlays:?}");
+}
+
+#[test]
+fn what_is_left_out_is_named_in_the_report() {
+    let workspace = Workspace::new();
+    let folder = workspace.folder("train/NORMAL");
+    for name in ["a.tif", "b.tif", "c.dcm"] {
+        fs::write(folder.join(name), "II*").unwrap();
+    }
+    let image = any_image(&folder);
+    for stray in [".ipynb_checkpoints", "masks"] {
+        fs::create_dir(folder.join(stray)).unwrap();
+        fs::copy(&image, folder.join(stray).join("x.jpeg")).unwrap();
+    }
+    let run = workspace
+        .run(&["pipeline.stages=['index', 'report']"])
+        .unwrap();
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    for part in [
+        "3 of 51 files are not read",
+        "2 .tif, 1 .dcm",
+        "1 in .ipynb",
+        "1 in masks/",
+    ] {
+        assert!(report.contains(part), "no {part:?} in {report}");
+    }
+    assert_eq!(
+        fs::read_to_string(run.join("manifest.csv"))
+            .unwrap()
+            .lines()
+            .count(),
+        49
+    );
+}
+
+#[test]
+fn by_patient_is_said_only_where_patients_are_known() {
+    let workspace = Workspace::new();
+    let report = |set: &[&str]| {
+        let run = workspace.run(set).unwrap();
+        fs::read_to_string(run.join("report.md")).unwrap()
+    };
+    let unknown = report(&[]);
+    assert!(
+        unknown.contains("nothing says which images are of one patient"),
+        "{unknown}"
+    );
+    assert!(
+        !unknown.contains("drawn by patient") && !unknown.contains("0 patients"),
+        "{unknown}"
+    );
+    let rules =
+        "data.patients=[{pattern='^person(?<n>[0-9]+)'}, {pattern='IM-(?<n>[0-9]+)', prefix='n'}]";
+    let known = report(&[rules]);
+    assert!(
+        known.contains("drawn by patient") && known.contains("| 0 patients"),
+        "{known}"
+    );
+}
+
+/// An image that is gone in the middle of a run ends it, for the test would be smaller than the report says.
+#[test]
+fn an_image_that_vanishes_ends_the_run_by_name() {
+    let workspace = Workspace::new();
+    let settings = config::load(&workspace.request(&[])).unwrap();
+    let run = RunDir::create(&workspace.root.path().join("runs"), "lungs").unwrap();
+    run.write_json("run.json", &RunRecord::default()).unwrap();
+    let interrupt = Interrupt::default();
+    let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt);
+    let data = context.data_cloned().unwrap();
+    let victim = data
+        .manifest
+        .image_file(&data.manifest.rows()[data.splits.test[3]]);
+    fs::remove_file(&victim).unwrap();
+    let loader = context.loader(data.splits.test.clone()).unwrap();
+    let error = loader.epoch(0).find_map(Result::err).unwrap().to_string();
+    let name = victim.display().to_string();
+    assert!(
+        error.contains(&name) && error.contains("put it back"),
+        "{error}"
+    );
+}
+
+#[test]
+fn latest_moves_only_to_a_run_that_got_somewhere() {
+    let workspace = Workspace::new();
+    let good = workspace.run(&["pipeline.stages=['index']"]).unwrap();
+    let latest = workspace.root.path().join("runs/lungs/latest");
+    let is_good = || RunDir::open(&latest).unwrap().path() == fs::canonicalize(&good).unwrap();
+    assert!(is_good());
+    workspace
+        .run(&["data.positive=COVID", "data.classes=[]"])
+        .unwrap_err();
+    assert!(is_good());
+    let next = workspace.run(&["pipeline.stages=['index']"]).unwrap();
+    assert_eq!(
+        RunDir::open(&latest).unwrap().path(),
+        fs::canonicalize(next).unwrap()
+    );
+}
+
+/// Masks that are named otherwise than their images teach nothing: that is found before training, and not after.
+#[test]
+fn masks_that_match_nothing_end_the_run_before_training() {
+    let paths: Vec<String> = (0..24)
+        .map(|i| format!("{}/{i:02}.png", ["A", "B"][i % 2]))
+        .collect();
+    let workspace = Workspace::of_images(&paths);
+    for (i, path) in paths.iter().enumerate() {
+        let mask = workspace.folder(&format!("../masks/{}", path.replace(".png", "_mask.png")));
+        fs::create_dir_all(mask.parent().unwrap()).unwrap();
+        let half = |x: u32, _| image::Luma([if x < 4 + i as u32 { 255 } else { 0 }]);
+        image::GrayImage::from_fn(32, 32, half).save(mask).unwrap();
+    }
+    let run = |masks: &str| {
+        let masks = format!("data.masks={masks}");
+        let stages = "pipeline.stages=['index', 'train', 'evaluate', 'evaluate-map', 'report']";
+        let map = "train.map={loss='dice'}";
+        let set: Vec<&str> = PLAIN.iter().copied().chain([stages, map, &masks]).collect();
+        workspace.run(&set)
+    };
+    let error = run("{dir}/../masks").unwrap_err();
+    for part in [
+        "\"index\"",
+        "split train",
+        "24 mask files",
+        "A/00_mask.png",
+        "{stem}_mask.png",
+    ] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    let run = run("{dir}/../masks/{stem}_mask.png").unwrap();
+    assert!(run.join("segmentation.json").is_file());
 }

@@ -355,7 +355,9 @@ fn layouts_and_masks_resolve_to_themselves() {
     assert!(index.root.ends_with("images") && index.layout == dataset::Layout::Images);
     assert_eq!(index.splits, dataset::SplitFolders::none());
     let masks = index.masks.as_ref().unwrap();
-    assert!(matches!(&masks.place, dataset::MaskPlace::Tree(tree) if tree.ends_with("masks")));
+    assert!(
+        matches!(&masks.place, dataset::MaskPlace::Tree { root, .. } if root.ends_with("masks"))
+    );
     assert_eq!((masks.coding.classes(), masks.resize), (2, true));
     assert_eq!(masks.coding.values[&dataset::PixelValue(255)], 1);
     assert_eq!(
@@ -396,7 +398,9 @@ fn every_phantom_is_laid_out_as_it_is_drawn() {
     };
     let chest = layout(&["demo.phantom.masks=lungs"]);
     let masks = chest.masks.unwrap();
-    assert!(matches!(masks.place, dataset::MaskPlace::Tree(tree) if tree.ends_with("lungs")));
+    assert!(
+        matches!(masks.place, dataset::MaskPlace::Tree { root, .. } if root.ends_with("lungs"))
+    );
     let cells = layout(&[
         "demo.phantom.kind=cells",
         "demo.phantom.images=4",
@@ -447,8 +451,12 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
     );
     let masks = "data.masks={stem}_mask.png";
     check(
-        &["data.masks=a/{stem}.png"],
-        &["`data.masks`", "beside the image"],
+        &["data.masks={stem}/mask.png"],
+        &["`data.masks`", "a file name that holds {stem}"],
+    );
+    check(
+        &["image.max_megapixels=0"],
+        &["`image.max_megapixels`", "1 to 4000"],
     );
     check(
         &[masks, "data.mask={values={a=1}}"],
@@ -668,7 +676,9 @@ fn assignments_and_files_that_are_none() {
 
 #[test]
 fn the_demo_is_laid_over_only_where_data_are_absent() {
-    let toml = format!("{GOOD}\n[demo.train]\nepochs = 1\n[demo.phantom]\nsize = 64\n");
+    let toml = format!(
+        "{GOOD}\n[demo.train]\nepochs = 1\n[demo.phantom]\nsize = 64\nstands_in_for = \"images\"\n"
+    );
     let root = workspace(&toml);
     let with_data = config::load(&request(root.path(), &[])).unwrap();
     assert_eq!(
@@ -701,6 +711,57 @@ fn the_demo_is_laid_over_only_where_data_are_absent() {
         error.contains("--data /nowhere") && error.contains("no data folder"),
         "{error}"
     );
+}
+
+/// A mistyped folder must not train on phantoms in silence.
+#[test]
+fn phantoms_stand_in_only_for_the_folder_that_they_are_meant_for() {
+    let toml = format!("{GOOD}\n[demo.phantom]\nsize = 64\nstands_in_for = \"images\"\n");
+    let refused = |toml: &str, spoil: fn(&Path)| {
+        let root = workspace(toml);
+        fs::remove_dir(root.path().join("images")).unwrap();
+        spoil(root.path());
+        let error = config::load(&request(root.path(), &[])).err().unwrap();
+        let text = error.to_string();
+        for part in ["`data.dir`", "no data folder", "--demo"] {
+            assert!(text.contains(part), "no {part:?} in {text:?}");
+        }
+    };
+    refused(
+        &toml.replace("dir = \"images\"", "dir = \"imagse\""),
+        |_| {},
+    );
+    refused(&format!("{GOOD}\n[demo.phantom]\nsize = 64\n"), |_| {});
+    #[cfg(unix)]
+    refused(&toml, |root| {
+        std::os::unix::fs::symlink("unmounted", root.join("images")).unwrap();
+    });
+}
+
+/// Masks named otherwise than the images, in a tree or from the image's own folder.
+#[test]
+fn masks_may_have_names_and_folders_of_their_own() {
+    let root = workspace(GOOD);
+    fs::create_dir(root.path().join("images_masks")).unwrap();
+    let place = |masks: &str| {
+        let set = format!("data.masks={masks}");
+        let settings = config::load(&request(root.path(), &[&set])).unwrap();
+        settings.data.index.masks.unwrap().place
+    };
+    let tree = |pattern: &str| dataset::MaskPlace::Tree {
+        root: root.path().join("images_masks"),
+        pattern: pattern.to_owned(),
+    };
+    assert_eq!(place("{dir}_masks"), tree("{stem}.png"));
+    assert_eq!(
+        place("{dir}_masks/{stem}_mask.png"),
+        tree("{stem}_mask.png")
+    );
+    let absolute = root.path().join("images_masks/{stem}_m.png");
+    assert_eq!(place(&absolute.display().to_string()), tree("{stem}_m.png"));
+    for beside in ["{stem}_mask.png", "../masks/{stem}.png"] {
+        assert_eq!(place(beside), dataset::MaskPlace::Beside(beside.to_owned()));
+    }
 }
 
 /// pipelines/README.md documents every key that a table knows.

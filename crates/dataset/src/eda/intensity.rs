@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EdaConfig;
-use crate::decode::{decode, intensities};
+use crate::decode::intensities;
 use crate::groups::group_rows;
 use crate::rng::Rng;
 use crate::{DatasetError, ImageRecord, Manifest};
@@ -95,10 +95,8 @@ fn pixel_histogram(
 }
 
 fn pixels(manifest: &Manifest, record: &ImageRecord) -> Result<Vec<f32>, DatasetError> {
-    let path = manifest.image_file(record);
-    let bytes = std::fs::read(&path).map_err(|e| DatasetError::io("read", &path, e))?;
-    let image = decode(&bytes).map_err(|reason| DatasetError::BadImage { path, reason })?;
-    Ok(intensities(image))
+    let image = manifest.decoder().open(&manifest.image_file(record));
+    Ok(intensities(image.map_err(DatasetError::vanished)?))
 }
 
 fn histogram(values: impl Iterator<Item = f64>, bins: usize) -> Vec<usize> {

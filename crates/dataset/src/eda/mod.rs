@@ -16,7 +16,7 @@ pub use counts::{ClassCount, FormatCount, PatientSize, Quantiles, SizeCount, Siz
 pub use intensity::ClassIntensity;
 pub use masks::{MaskArea, MaskSummary};
 
-use crate::{BadImage, DatasetError, Manifest};
+use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
 
 /// How much to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,13 @@ pub struct Eda {
     pub images: usize,
     /// Distinct patients.
     pub patients: usize,
-    /// Images that no patient rule matched.
+    /// Whether anything says which images are of one patient; where nothing does, each image counts
+    /// as a patient of its own, here and in what follows.
+    pub patients_known: bool,
+    /// Images without a patient, where others have one or rules look for it.
     pub unmatched_patients: usize,
+    /// Folders that may be patients and are not read as such.
+    pub patient_folders: Option<PatientFolders>,
     /// Per split: counts, shares, imbalance.
     pub splits: Vec<SplitSummary>,
     /// Width, height and aspect ratio.
@@ -65,8 +70,14 @@ pub struct Eda {
     pub duplicates: Vec<DuplicateGroup>,
     /// Patients with images in more than one split.
     pub leaked_patients: Vec<LeakedPatient>,
-    /// Files left out.
+    /// Files left out for what is wrong with them.
     pub bad_images: Vec<BadImage>,
+    /// Files that are no samples, by reason.
+    pub left_out: Vec<LeftOut>,
+    /// Images that are shown turned or mirrored, as their files ask.
+    pub turned_images: usize,
+    /// Mask files that belong to no image.
+    pub unmatched_masks: usize,
     /// Per split: masks, missing and empty ones, what they cover. Empty where none were asked for.
     pub masks: Vec<MaskSummary>,
     /// What to mind, in plain sentences.
@@ -86,7 +97,9 @@ impl Eda {
             classes: manifest.classes().to_vec(),
             images: manifest.rows().len(),
             patients: counts::patients(manifest)?,
+            patients_known: manifest.patients_are_known(),
             unmatched_patients: manifest.unmatched_patients(),
+            patient_folders: manifest.patient_folders().cloned(),
             splits: counts::splits(manifest)?,
             sizes: counts::sizes(manifest)?,
             formats: counts::formats(manifest)?,
@@ -95,10 +108,13 @@ impl Eda {
             duplicates: audit::duplicates(manifest)?,
             leaked_patients: audit::leaked_patients(manifest)?,
             bad_images: manifest.bad_images().to_vec(),
+            left_out: manifest.left_out().to_vec(),
+            turned_images: manifest.turned_images(),
+            unmatched_masks: manifest.unmatched_masks().len(),
             masks: masks::summaries(manifest),
             warnings: Vec::new(),
         };
-        eda.warnings = warnings::of(&eda);
+        eda.warnings = warnings::of(&eda, manifest);
         Ok(eda)
     }
 }

@@ -1,8 +1,9 @@
 //! The analysis in sentences that a person acts on.
 
 use super::{DuplicateGroup, Eda, SplitSummary, split_name};
+use crate::Manifest;
 
-pub(super) fn of(eda: &Eda) -> Vec<String> {
+pub(super) fn of(eda: &Eda, manifest: &Manifest) -> Vec<String> {
     let mut warnings = Vec::new();
     // Images in no split are seen by nobody.
     for split in eda.splits.iter().filter(|s| s.split != split_name(None)) {
@@ -15,8 +16,12 @@ pub(super) fn of(eda: &Eda) -> Vec<String> {
     warnings.extend(brightness(eda));
     warnings.extend(mixed_formats(eda));
     warnings.extend(unmatched(eda));
+    warnings.extend(patient_folders(eda));
     warnings.extend(bad_images(eda));
+    warnings.extend(manifest.left_out_in_words());
+    warnings.extend(turned(eda));
     warnings.extend(masks(eda));
+    warnings.extend(unmatched_masks(manifest));
     warnings
 }
 
@@ -152,9 +157,46 @@ fn unmatched(eda: &Eda) -> Option<String> {
     (eda.unmatched_patients > 0).then(|| {
         format!(
             "No patient rule matches {}: each counts as a patient of its own.",
-            counted(eda.unmatched_patients, "file name")
+            counted(eda.unmatched_patients, "image")
         )
     })
+}
+
+fn patient_folders(eda: &Eda) -> Option<String> {
+    let found = eda.patient_folders.as_ref()?;
+    Some(format!(
+        "The patient of {} in {} such as {} is not known. If a folder is a patient, its images may \
+         lie on both sides of a split, and results look better than they are: set data.patients to \
+         [{{ pattern = '{}' }}].",
+        counted(found.images, "image"),
+        counted(found.folders, "folder"),
+        found.example,
+        found.pattern
+    ))
+}
+
+fn turned(eda: &Eda) -> Option<String> {
+    (eda.turned_images > 0).then(|| {
+        format!(
+            "{} read turned or mirrored as the file asks (EXIF orientation), as viewers show it.",
+            match eda.turned_images {
+                1 => "1 image is".to_owned(),
+                n => format!("{n} images are"),
+            }
+        )
+    })
+}
+
+fn unmatched_masks(manifest: &Manifest) -> Option<String> {
+    let masks = manifest.unmatched_masks();
+    let first = masks.first()?;
+    Some(format!(
+        "{} to no image by name ({first} among them).",
+        match masks.len() {
+            1 => "1 mask file belongs".to_owned(),
+            n => format!("{n} mask files belong"),
+        }
+    ))
 }
 
 fn bad_images(eda: &Eda) -> Option<String> {

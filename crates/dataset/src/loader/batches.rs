@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::prepare::{Framed, Prepared, Whole};
 use super::sample::{Sample, SampleKey};
 use super::{LoaderConfig, Shared};
-use crate::{DatasetError, OnBadImage, Placement, Rect};
+use crate::{DatasetError, Placement, Rect};
 
 /// Images ready for a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,10 +109,7 @@ fn produce(shared: &Shared, epoch: u64, sender: &SyncSender<Result<Batch, Datase
         }
         let batch = shared.batch(rows, epoch);
         let failed = batch.is_err();
-        let hung_up = match batch {
-            Ok(batch) if batch.len == 0 => false,
-            batch => sender.send(batch).is_err(),
-        };
+        let hung_up = sender.send(batch).is_err();
         if failed || hung_up {
             return;
         }
@@ -128,15 +125,7 @@ impl Shared {
             .collect();
         let mut batch = self.empty_batch(rows.len());
         for sample in samples {
-            match sample {
-                Ok(sample) => batch.push(sample),
-                Err(DatasetError::BadImage { path, reason })
-                    if self.config.on_bad_image == OnBadImage::Skip =>
-                {
-                    self.record_bad(&path, &reason);
-                }
-                Err(error) => return Err(error),
-            }
+            batch.push(sample?);
         }
         Ok(batch)
     }
@@ -156,7 +145,8 @@ impl Shared {
     fn sample_or_panic(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
         let files = &self.files[row];
         let geometry = self.geometry();
-        let prepared = self.cache.get_or_read(row, || self.prepare(row))?;
+        let prepared = self.cache.get_or_read(row, || self.prepare(row));
+        let prepared = prepared.map_err(DatasetError::vanished)?;
         let cut;
         let framed = match prepared.as_ref() {
             Prepared::Framed(framed) => framed,
@@ -192,7 +182,7 @@ impl Shared {
 
     fn prepare(&self, row: usize) -> Result<Prepared, DatasetError> {
         let (files, geometry) = (&self.files[row], self.geometry());
-        let whole = Whole::read(files, &self.coding, geometry.channels)?;
+        let whole = Whole::read(files, &self.coding, geometry.channels, self.decoder)?;
         if self.config.crop.is_some_and(|crop| crop.random) {
             return Ok(Prepared::Whole(whole));
         }

@@ -4,17 +4,16 @@ mod batches;
 mod prepare;
 mod sample;
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 pub use batches::{Batch, EpochBatches};
-pub use prepare::{Picture, read_image, read_image_fit};
+pub use prepare::Picture;
 pub use sample::{Sample, SampleKey, Transform};
 
 use prepare::{Cache, Files, Geometry};
 
 use crate::rng::Rng;
-use crate::{BadImage, DatasetError, Fit, Manifest, MaskCoding, OnBadImage, Rect};
+use crate::{DatasetError, Decoder, Fit, Manifest, MaskCoding, Rect};
 
 /// A window that is cut from an image at its own size, then brought to the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +79,6 @@ pub struct LoaderConfig {
     pub queue: usize,
     /// Memory for decoded and resized images, so that a file is decoded once and not every epoch.
     pub cache_bytes: usize,
-    /// What to do with a file that can no longer be read.
-    pub on_bad_image: OnBadImage,
 }
 
 impl Default for LoaderConfig {
@@ -101,14 +98,14 @@ impl Default for LoaderConfig {
             drop_last: false,
             queue: 2,
             cache_bytes: 1 << 30,
-            on_bad_image: OnBadImage::Skip,
         }
     }
 }
 
 /// Deals the images of some rows in batches, epoch after epoch.
 ///
-/// Work happens on Rayon's global pool; a sample depends on (seed, epoch, row) alone, so neither
+/// A file that can no longer be read ends the epoch with an error: without it the batches would be
+/// of other images than the manifest says. Work happens on Rayon's global pool; a sample depends on (seed, epoch, row) alone, so neither
 /// the number of threads nor the cache changes a result.
 #[derive(Clone)]
 pub struct Loader {
@@ -123,8 +120,8 @@ struct Shared {
     with_masks: bool,
     coding: MaskCoding,
     transform: Option<Transform>,
+    decoder: Decoder,
     cache: Cache,
-    bad: Mutex<Vec<BadImage>>,
 }
 
 impl Loader {
@@ -150,7 +147,7 @@ impl Loader {
             with_masks: manifest.has_masks(),
             coding: manifest.mask_coding().cloned().unwrap_or_default(),
             transform: None,
-            bad: Mutex::default(),
+            decoder: manifest.decoder(),
             config,
             rows,
             files,
@@ -172,8 +169,8 @@ impl Loader {
             with_masks: old.with_masks,
             coding: old.coding.clone(),
             transform: Some(transform),
+            decoder: old.decoder,
             cache: Cache::new(old.files.len(), old.config.cache_bytes),
-            bad: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -185,7 +182,7 @@ impl Loader {
         EpochBatches::start(self.shared.clone(), epoch)
     }
 
-    /// Batches in an epoch, where no file turns out bad.
+    /// Batches in an epoch.
     pub fn batches_per_epoch(&self) -> usize {
         let config = &self.shared.config;
         match config.drop_last {
@@ -223,11 +220,6 @@ impl Loader {
         self.shared.sample(row, epoch)
     }
 
-    /// The files that could not be read since the loader was made, each once, by path.
-    pub fn bad_images(&self) -> Vec<BadImage> {
-        self.shared.bad().clone()
-    }
-
     /// The settings it was made with.
     pub fn config(&self) -> &LoaderConfig {
         &self.shared.config
@@ -256,24 +248,6 @@ impl Shared {
             width,
             channels,
             fit,
-        }
-    }
-
-    fn bad(&self) -> std::sync::MutexGuard<'_, Vec<BadImage>> {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record_bad(&self, path: &Path, reason: &str) {
-        let path = path.to_string_lossy().into_owned();
-        let mut bad = self.bad();
-        if let Err(at) = bad.binary_search_by(|known| known.path.cmp(&path)) {
-            bad.insert(
-                at,
-                BadImage {
-                    path,
-                    reason: reason.to_owned(),
-                },
-            );
         }
     }
 }

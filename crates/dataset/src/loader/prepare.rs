@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, GenericImage};
 
-use crate::decode::{decode, to_grey, without_alpha};
+use crate::decode::{Decoder, to_grey, without_alpha};
 use crate::mask::{Mask, MaskCoding, UNKNOWN};
 use crate::placement::nearest;
 use crate::{DatasetError, Fit, ImageRecord, Manifest, Placement, Rect};
@@ -25,7 +25,7 @@ pub(super) struct Geometry {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) image: PathBuf,
-    pub(super) mask: Option<PathBuf>,
+    pub(super) masks: Vec<PathBuf>,
     pub(super) label: usize,
 }
 
@@ -33,7 +33,7 @@ impl Files {
     pub(super) fn of(manifest: &Manifest, record: &ImageRecord) -> Self {
         Self {
             image: manifest.image_file(record),
-            mask: manifest.mask_file(record),
+            masks: manifest.mask_files(record),
             label: record.class,
         }
     }
@@ -52,55 +52,59 @@ pub struct Picture {
     pub placement: Placement,
 }
 
-/// Reads any JPEG or PNG exactly as the loader does with [`Fit::Stretch`].
-///
-/// # Errors
-/// As [`read_image_fit`].
-pub fn read_image(
-    path: &Path,
-    height: usize,
-    width: usize,
-    channels: usize,
-) -> Result<Picture, DatasetError> {
-    read_image_fit(path, height, width, channels, Fit::Stretch)
+impl Decoder {
+    /// Reads any JPEG or PNG exactly as the loader does.
+    ///
+    /// # Errors
+    /// [`DatasetError::Setting`] for a size of 0 or channels other than 1 or 3,
+    /// [`DatasetError::BadImage`] where the file cannot be read or decoded.
+    pub fn picture(
+        &self,
+        path: &Path,
+        (height, width): (usize, usize),
+        channels: usize,
+        fit: Fit,
+    ) -> Result<Picture, DatasetError> {
+        if height == 0 || width == 0 || !matches!(channels, 1 | 3) {
+            let shape = format!("{height}x{width}x{channels}");
+            let reason = "needs sizes above 0, 1 or 3 channels";
+            return Err(DatasetError::setting("shape", shape, reason));
+        }
+        let image = self.open(path)?;
+        let (original_height, original_width) = (image.height() as usize, image.width() as usize);
+        let geometry = Geometry {
+            height,
+            width,
+            channels,
+            fit,
+        };
+        let whole = Whole::new(image, None, channels);
+        let all = Rect::whole(original_height, original_width);
+        let framed = whole.framed(path, all, geometry)?;
+        Ok(Picture {
+            image: framed.image.to_unit(channels),
+            original_height,
+            original_width,
+            placement: framed.placement,
+        })
+    }
 }
 
-/// Reads any JPEG or PNG exactly as the loader does.
-///
-/// # Errors
-/// [`DatasetError::Setting`] for a size of 0 or channels other than 1 or 3,
-/// [`DatasetError::BadImage`] where the file cannot be read or decoded.
-pub fn read_image_fit(
-    path: &Path,
-    height: usize,
-    width: usize,
-    channels: usize,
-    fit: Fit,
-) -> Result<Picture, DatasetError> {
-    if height == 0 || width == 0 || !matches!(channels, 1 | 3) {
-        let shape = format!("{height}x{width}x{channels}");
-        return Err(DatasetError::setting(
-            "shape",
-            shape,
-            "needs sizes above 0, 1 or 3 channels",
-        ));
+impl Manifest {
+    /// An image as [`Decoder::picture`] reads it.
+    ///
+    /// # Errors
+    /// As there, but for [`DatasetError::Vanished`] where the file can no longer be read.
+    pub fn picture(
+        &self,
+        record: &ImageRecord,
+        size: (usize, usize),
+        channels: usize,
+        fit: Fit,
+    ) -> Result<Picture, DatasetError> {
+        let picture = (self.decoder()).picture(&self.image_file(record), size, channels, fit);
+        picture.map_err(DatasetError::vanished)
     }
-    let image = open(path)?;
-    let (original_height, original_width) = (image.height() as usize, image.width() as usize);
-    let geometry = Geometry {
-        height,
-        width,
-        channels,
-        fit,
-    };
-    let whole = Whole::new(image, None, channels);
-    let framed = whole.framed(path, Rect::whole(original_height, original_width), geometry)?;
-    Ok(Picture {
-        image: framed.image.to_unit(channels),
-        original_height,
-        original_width,
-        placement: framed.placement,
-    })
 }
 
 /// An image and its mask at their own size: what random crops are cut from.
@@ -123,10 +127,12 @@ impl Whole {
         files: &Files,
         coding: &MaskCoding,
         channels: usize,
+        decoder: Decoder,
     ) -> Result<Self, DatasetError> {
-        let image = open(&files.image)?;
-        let mask = files.mask.as_ref().map(|path| {
-            let mask = Mask::open(path, coding, files.label).map_err(|reason| bad(path, reason))?;
+        let image = decoder.open(&files.image)?;
+        let mask = files.masks.first().map(|path| {
+            let mask = Mask::open(&files.masks, coding, files.label, decoder);
+            let mask = mask.map_err(|reason| bad(path, reason))?;
             // Whether another size may be was decided when it was indexed.
             let fits = mask.check_size(image.width(), image.height(), true);
             fits.map(|()| mask).map_err(|reason| bad(path, reason))
@@ -252,11 +258,6 @@ fn unit(values: impl Iterator<Item = f32>, copies: usize) -> Vec<f32> {
     }
 }
 
-fn open(path: &Path) -> Result<DynamicImage, DatasetError> {
-    let bytes = std::fs::read(path).map_err(|error| bad(path, error.to_string()))?;
-    decode(&bytes).map_err(|reason| bad(path, reason))
-}
-
 /// The placement's part of the image, resized; black around it.
 fn in_frame(
     path: &Path,
@@ -340,10 +341,7 @@ fn mask_in_frame(mask: &Mask, placement: &Placement) -> Vec<u8> {
 }
 
 fn bad(path: &Path, reason: String) -> DatasetError {
-    DatasetError::BadImage {
-        path: path.to_owned(),
-        reason,
-    }
+    DatasetError::bad_image(path, reason)
 }
 
 /// Prepared images by row. Which of them fit in the budget depends on who came first; what a

@@ -15,7 +15,7 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         split,
         class,
         patient: patient.to_string(),
-        mask: None,
+        masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
         width: 8,
@@ -33,8 +33,13 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         records: rows.iter().enumerate().map(record).collect(),
         bad_images: Vec::new(),
         mask_faults: Vec::new(),
-        unmatched_patients: 0,
-        ignored_files: 0,
+        unknown_patients: 0,
+        patient_rules: true,
+        patient_folders: None,
+        left_out: Vec::new(),
+        unmatched_masks: Vec::new(),
+        turned_images: 0,
+        decoder: crate::Decoder::default(),
     })
     .unwrap()
 }
@@ -215,7 +220,7 @@ fn impossible_splits_say_what_to_do() {
             .to_string();
         assert!(text.contains(expected), "{text}");
     };
-    check(&train_test, SplitPolicy::Official, "validation_from_train");
+    check(&train_test, SplitPolicy::Official, "from_train");
     check(&no_folders, SplitPolicy::default(), "holdout");
     check(&one_patient, SplitPolicy::default(), "more patients");
     check(

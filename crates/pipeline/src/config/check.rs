@@ -5,7 +5,7 @@ use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
-use dataset::{Dealt, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
+use dataset::{Dealt, Decoder, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
 use model::build::{self, ModelSpec};
 use model::engine::{Choice, Device, Precision};
 use model::graph::Graph;
@@ -348,6 +348,7 @@ pub(super) fn image(
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
+    keys.within("image.max_megapixels", raw.max_megapixels, 1, 4000)?;
     if let Some(raw::Size(rows, columns)) = raw.crop {
         keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
     }
@@ -369,6 +370,7 @@ pub(super) fn image(
         mean,
         std,
         cache_bytes: raw.cache_mib << 20,
+        decoder: Decoder::of_megapixels(raw.max_megapixels),
     })
 }
 
@@ -547,14 +549,12 @@ fn masks(keys: &Keys<'_>, raw: &raw::Data) -> Result<(), ConfigError> {
         return Err(keys.refuse("data.masks", message));
     }
     if let Some(pattern) = raw.masks.as_ref().filter(|masks| masks.contains("{stem}")) {
-        if pattern.contains('/') {
-            let message = "a pattern with {stem} is a file name beside the image; for another folder give the folder";
-            return Err(keys.refuse("data.masks", message));
-        }
         if raw.layout == raw::Layout::Csv {
             let message = "a table names its masks by a column: csv.mask";
             return Err(keys.refuse("data.masks", message));
         }
+        dataset::check_mask_pattern(pattern)
+            .map_err(|reason| keys.refuse("data.masks", format!("the pattern {reason}")))?;
     }
     if has_column || raw.masks.is_some() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! Settings: TOML → a tree with origins → raw tables → [`Settings`], whose values are all good.
 //!
 //! Order of precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only where the data folder
-//! is absent), `--set`, `--data` and `--device`. Everything that can be checked without opening an image is checked
+//! that they stand in for is absent, or with `--demo`), `--set`, `--data` and `--device`. Everything that can be checked without opening an image is checked
 //! here, before anything runs.
 
 mod check;
@@ -85,8 +85,7 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     if request.data.is_some() || request.sets("data.dir") {
         // A run's resolved.toml may name phantoms, which other data replace.
         tree.take("phantom");
-    } else if request.demo || !(request.dry || data_is_there(&tree, &request.root)) {
-        // Without a demo the pipeline stays as it is, and its data folder is then missed.
+    } else if request.demo || (!request.dry && phantoms_stand_in(&tree, demo.as_ref(), request)) {
         let phantoms = demo.is_some() || tree.get("phantom").is_some();
         if request.demo && !phantoms {
             return Err(no_demo());
@@ -241,11 +240,20 @@ fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn data_is_there(tree: &Node, root: &Path) -> bool {
-    match tree.get("data.dir").map(|node| &node.value) {
-        Some(tree::Value::Text(dir)) => root.join(dir).is_dir(),
-        _ => false,
-    }
+/// Whether phantoms are drawn without anybody asking: where the folder that the demo stands in for is absent. A folder of
+/// another name that is absent is mistyped, and nobody may train on phantoms for that.
+fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> bool {
+    let text = |tree: &Node, key: &str| match tree.get(key).map(|node| &node.value) {
+        Some(tree::Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let (dir, meant) = (
+        text(tree, "data.dir"),
+        demo.and_then(|demo| text(demo, "phantom.stands_in_for")),
+    );
+    // A link that leads nowhere is there: somebody has put the data elsewhere.
+    let is_absent = |dir: &String| request.root.join(dir).symlink_metadata().is_err();
+    dir.is_some() && dir == meant && dir.as_ref().is_some_and(is_absent)
 }
 
 fn apply_options(tree: &mut Node, request: &Request) {

@@ -170,6 +170,7 @@ pub(super) struct Image {
     pub(super) channels: usize,
     pub(super) normalization: Normalization,
     pub(super) cache_mib: usize,
+    pub(super) max_megapixels: u64,
 }
 
 impl Default for Image {
@@ -181,6 +182,7 @@ impl Default for Image {
             channels: 3,
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
+            max_megapixels: dataset::Decoder::DEFAULT_MEGAPIXELS,
         }
     }
 }
@@ -394,6 +396,9 @@ impl Default for Report {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Phantom {
+    /// Read before settings are: see [`super::load`].
+    #[serde(rename = "stands_in_for")]
+    pub(super) _stands_in_for: Option<String>,
     pub(super) kind: PhantomKind,
     pub(super) images: usize,
     pub(super) per_class: [usize; 2],
@@ -468,6 +473,7 @@ impl Default for Phantom {
         let pair = |c: dataset::phantom::ClassImages| [c.normal, c.pneumonia];
         let heads = dataset::phantom::HeadsConfig::default();
         Phantom {
+            _stands_in_for: None,
             kind: PhantomKind::Chest,
             images: dataset::phantom::CellsConfig::default().images,
             per_class: [heads.train, heads.test],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use augment::AugmentConfig;
 use dataset::phantom::Subject;
 use dataset::{
-    Fit, IndexConfig, Layout, MaskCoding, MaskConfig, MaskPlace, PixelValue, SplitFolders,
+    Decoder, Fit, IndexConfig, Layout, MaskCoding, MaskConfig, MaskPlace, PixelValue, SplitFolders,
     SplitPolicy,
 };
 use model::build::ModelSpec;
@@ -102,6 +102,8 @@ pub struct ImageSettings {
     pub std: Vec<f32>,
     /// Memory for decoded images.
     pub cache_bytes: usize,
+    /// How image files are read, and up to what size.
+    pub decoder: Decoder,
 }
 
 /// How the trained network is judged.
@@ -177,7 +179,8 @@ pub(super) fn checked(
     };
     let raw_data: raw::Data = table(&tree, "data")?;
     check::own_keys(&keys)?;
-    let data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    let mut data = data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    data.index.decoder = image.decoder;
     let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
     check::task(&keys, &model, &train, &data.index, &stages)?;
     check::mask_use(&keys, masks, &train, &image, &stages)?;
@@ -279,6 +282,8 @@ fn data(
         patients: raw.patients,
         masks,
         on_bad_image: raw.on_bad_image,
+        aside: regions.iter().map(|(_, folder)| folder.clone()).collect(),
+        decoder: Decoder::default(),
     };
     let positive = raw.positive.map(named);
     Ok(DataSettings {
@@ -404,8 +409,7 @@ fn masks(paths: &Paths<'_>, raw: &raw::Data) -> Result<Option<MaskConfig>, Confi
     let place = match &raw.masks {
         None if of_csv => MaskPlace::Column,
         None => return Ok(None),
-        Some(pattern) if pattern.contains("{stem}") => MaskPlace::Beside(pattern.clone()),
-        Some(tree) => MaskPlace::Tree(paths.in_data("data.masks", tree, &raw.dir)?),
+        Some(text) => mask_place(paths, text, &raw.dir)?,
     };
     Ok(Some(MaskConfig {
         coding: raw.mask.clone(),
@@ -414,6 +418,22 @@ fn masks(paths: &Paths<'_>, raw: &raw::Data) -> Result<Option<MaskConfig>, Confi
         resize: raw.resize_masks,
         ..MaskConfig::at(place)
     }))
+}
+
+/// A tree of masks, with or without a pattern for the names in it; or a pattern alone, from the image's own folder.
+fn mask_place(paths: &Paths<'_>, text: &str, dir: &str) -> Result<MaskPlace, ConfigError> {
+    let tree = |root: &str, pattern: &str| {
+        Ok(MaskPlace::Tree {
+            root: paths.in_data("data.masks", root, dir)?,
+            pattern: pattern.to_owned(),
+        })
+    };
+    let of_tree = text.starts_with("{dir}") || Path::new(text).is_absolute();
+    match text.rsplit_once('/') {
+        _ if !text.contains("{stem}") => tree(text, "{stem}.png"),
+        Some((root, pattern)) if of_tree => tree(root, pattern),
+        _ => Ok(MaskPlace::Beside(text.to_owned())),
+    }
 }
 
 fn regions(paths: &Paths<'_>, raw: &raw::Data) -> Result<Vec<(String, PathBuf)>, ConfigError> {
@@ -514,7 +534,8 @@ impl Paths<'_> {
                 "no folder is given: name the one that holds the images, or pass --data DIR".into()
             }
             ("data.dir", _) => format!(
-                "no data folder at {}; see data/README.md for how to get the data, or pass --data DIR",
+                "no data folder at {}; see data/README.md for how to get the data, pass --data DIR, or --demo where phantoms are to \
+                 stand in for it",
                 full.display()
             ),
             ("model.pretrained", name) if hub::find(name).is_ok() => format!(
@@ -552,8 +573,15 @@ fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node
             tree.put("data.images", text(Path::new(".")));
         }
         tree.put("data.dir", text(&data.index.root));
-        if let Some(MaskPlace::Tree(tree_of_masks)) = data.index.masks.as_ref().map(|m| &m.place) {
-            tree.put("data.masks", text(tree_of_masks));
+        if let Some(MaskPlace::Tree { root, pattern }) = data.index.masks.as_ref().map(|m| &m.place)
+        {
+            let plain = pattern == "{stem}.png";
+            let path = if plain {
+                root.clone()
+            } else {
+                root.join(pattern)
+            };
+            tree.put("data.masks", text(&path));
         }
         if let Layout::Csv(layout) = &data.index.layout {
             tree.put("data.csv.file", text(&layout.file));

@@ -7,7 +7,7 @@ use report::{Document, ImageGrid, Plane, Tile};
 
 use super::{Artifact, Stage};
 use crate::context::Context;
-use crate::pictures::{grey, spread};
+use crate::pictures::spread;
 
 /// Images shown, and variants of each.
 const IMAGES: usize = 3;
@@ -52,7 +52,7 @@ impl Stage for AugmentPreview {
         let mut tiles = vec![];
         for row in spread(&data.splits.train, IMAGES) {
             let record = &data.manifest.rows()[row];
-            let image = grey(&data.manifest.image_file(record), height, width, fit)?;
+            let image = data.grey(record, (height, width), fit)?;
             tiles.push(Tile {
                 image: image.clone().into(),
                 caption: format!("{} as it is", data.manifest.classes()[record.class]),

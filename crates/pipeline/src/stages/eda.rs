@@ -9,7 +9,7 @@ use report::{
 
 use super::{Artifact, Stage};
 use crate::context::{Context, Data};
-use crate::pictures::{grey, spread};
+use crate::pictures::spread;
 use crate::words::count;
 
 pub(super) struct Eda;
@@ -80,6 +80,7 @@ fn class_figure(context: &Context<'_>, data: &Data, section: &mut Document) -> R
 fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result<()> {
     let classes = data.manifest.classes();
     let each = context.settings.samples.div_ceil(classes.len()).max(1);
+    let size = (context.settings.image.height, context.settings.image.width);
     let mut tiles = vec![];
     for (label, class) in classes.iter().enumerate() {
         let rows: Vec<usize> = data
@@ -91,12 +92,7 @@ fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result
             .collect();
         for row in spread(&rows, each) {
             let record = &data.manifest.rows()[row];
-            let image = grey(
-                &data.manifest.image_file(record),
-                context.settings.image.height,
-                context.settings.image.width,
-                context.settings.image.fit,
-            )?;
+            let image = data.grey(record, size, context.settings.image.fit)?;
             let name = record.path.rsplit('/').next().unwrap_or_default();
             tiles.push(Tile {
                 image: image.into(),
@@ -105,8 +101,8 @@ fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result
             });
         }
     }
-    let (h, w) = (context.settings.image.height, context.settings.image.width);
-    let subtitle = format!("training split, as the network sees them: {h}×{w}");
+    let (height, width) = size;
+    let subtitle = format!("training split, as the network sees them: {height}×{width}");
     let figure = ImageGrid {
         title: "Samples".into(),
         subtitle,
@@ -155,11 +151,17 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         .iter()
         .filter_map(|s| Some(format!("{} {}:1", s.split, format::fixed(s.imbalance?, 2))))
         .collect();
+    // Where no patient is known each image counts as one: to call them patients would say that none is on two sides.
+    let of_patients = |value: String| match eda.patients_known {
+        true => value,
+        false => "not known".into(),
+    };
+    table.row(["images", &eda.images.to_string()])?;
+    table.row(["patients", &of_patients(eda.patients.to_string())])?;
     table.row([
-        "images, patients",
-        &format!("{}, {}", eda.images, eda.patients),
+        "images of one patient",
+        &of_patients(format!("1 to {most}")),
     ])?;
-    table.row(["images of one patient", &format!("1 to {most}")])?;
     table.row(["class imbalance", &imbalance.join(", ")])?;
     table.row([
         "widths (5 % – median – 95 %)",
@@ -186,7 +188,7 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
     ])?;
     table.row([
         "patients on two sides of a split",
-        &count(eda.leaked_patients.len(), "patient"),
+        &of_patients(count(eda.leaked_patients.len(), "patient")),
     ])?;
     table.row([
         "files that could not be read",

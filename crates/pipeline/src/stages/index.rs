@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use dataset::phantom::Subject;
-use dataset::{Dealt, Manifest, Split, SplitPolicy, Splits};
+use dataset::{Dealt, Manifest, Split, SplitPolicy};
 use report::{Align, Document, Table, format};
 
 use super::{Artifact, Stage};
@@ -83,7 +83,7 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
         .heading(2, "Data")
         .paragraph(&origin(settings, &data.manifest));
     section.table(&split_table(data)?);
-    section.paragraph(&policy(settings, &data.splits));
+    section.paragraph(&policy(settings, data));
     let bad = data.manifest.bad_images();
     if !bad.is_empty() {
         section.warning(&format!(
@@ -96,8 +96,17 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
         list.list(bad.iter().map(line));
         section.details("Files left out", &list);
     }
+    left_out(&data.manifest, &mut section);
     mask_faults(&data.manifest, &mut section);
     Ok(section)
+}
+
+/// What lies in the data folder and is no sample.
+fn left_out(manifest: &Manifest, section: &mut Document) {
+    let sentences = manifest.left_out_in_words();
+    if !sentences.is_empty() {
+        section.list(sentences.iter().map(|sentence| Document::escape(sentence)));
+    }
 }
 
 fn mask_faults(manifest: &Manifest, section: &mut Document) {
@@ -170,8 +179,28 @@ fn split_table(data: &Data) -> Result<Table> {
     Ok(table)
 }
 
-fn policy(settings: &Settings, splits: &Splits) -> String {
-    let dropped = match splits.dropped.len() {
+/// How a draw keeps together what belongs together: by patient only where patients are known.
+fn grouped(manifest: &Manifest) -> String {
+    let unmatched = manifest.unmatched_patients();
+    let by_patient =
+        "by patient (all images of a patient and all copies of a file stay on one side)";
+    if !manifest.patients_are_known() {
+        return "image by image (copies of a file stay on one side; nothing says which images are of one patient, so that \
+                images of one may lie on both sides, and figures then look better than they are)"
+            .into();
+    }
+    match unmatched {
+        0 => by_patient.into(),
+        n => format!(
+            "{by_patient}; {} of no known patient count as a patient each",
+            count(n, "image")
+        ),
+    }
+}
+
+fn policy(settings: &Settings, data: &Data) -> String {
+    let grouped = grouped(&data.manifest);
+    let dropped = match data.splits.dropped.len() {
         0 => String::new(),
         n => format!(
             " {} left out of training because a patient or a file of theirs is in the test split.",
@@ -181,12 +210,12 @@ fn policy(settings: &Settings, splits: &Splits) -> String {
     let how = match &settings.data.policy {
         SplitPolicy::Official => "The splits are the folders as they are shipped.".to_owned(),
         SplitPolicy::ValidationFromTrain { fraction, .. } => format!(
-            "The test split is the data set's own. Validation is {} of the training images, drawn by patient (all images \
-             of a patient and all copies of a file stay on one side) and with the classes' shares kept.",
+            "The test split is the data set's own. Validation is {} of the training images, drawn {grouped} and with the \
+             classes' shares kept.",
             format::percent(*fraction, 0)
         ),
         SplitPolicy::Holdout { val, test, .. } => format!(
-            "Validation ({}) and test ({}) are drawn from all images by patient, with the classes' shares kept.",
+            "Validation ({}) and test ({}) are drawn from all images {grouped}, with the classes' shares kept.",
             format::percent(*val, 0),
             format::percent(*test, 0)
         ),
@@ -196,7 +225,7 @@ fn policy(settings: &Settings, splits: &Splits) -> String {
                 .to_owned()
         }
         SplitPolicy::Count { by: Dealt::Seed(_), .. } => {
-            "Validation and test are drawn at random by number of images, by patient.".to_owned()
+            format!("Validation and test are drawn at random by number of images, {grouped}.")
         }
         SplitPolicy::List(_) => "The splits are listed image by image in the settings.".to_owned(),
     };

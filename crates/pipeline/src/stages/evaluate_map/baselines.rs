@@ -161,10 +161,9 @@ fn otsu(context: &Context<'_>, data: &Data, judge: &Judge<'_>, rows: &[usize]) -
 fn parted(data: &Data, row: usize, bright: bool) -> Result<Vec<u8>> {
     let record = &data.manifest.rows()[row];
     let (height, width) = (record.height as usize, record.width as usize);
-    let file = data.manifest.image_file(record);
-    let picture = dataset::read_image_fit(&file, height, width, 1, Fit::Stretch)?;
+    let picture = data.grey(record, (height, width), Fit::Stretch)?;
     let bins: Vec<usize> = picture
-        .image
+        .values()
         .iter()
         .map(|v| (v * 255.0).round().clamp(0.0, 255.0) as usize)
         .collect();

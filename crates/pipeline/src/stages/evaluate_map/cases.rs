@@ -69,7 +69,7 @@ fn case(
     let truth = judge.truth(image.row)?.unwrap_or_default();
     Ok(SegmentationCase {
         caption: format!("{}: Dice {}", record.path, format::fixed(dice, 3)),
-        image: crate::pictures::grey(&file, found.height, found.width, Fit::Stretch)?,
+        image: data.grey(record, (found.height, found.width), Fit::Stretch)?,
         truth: Labels::new(record.width, record.height, truth)?,
         predicted: Labels::new(record.width, record.height, judge.predicted(&found))?,
     })

@@ -130,8 +130,7 @@ fn judged(
         let record = &data.manifest.rows()[row];
         let found = segmenter.segment(&data.manifest.image_file(record))?;
         let labels = judge.predicted(&found);
-        let name = record.path.replace(['/', '\\'], "_");
-        let file = folder.join(format!("{name}.png"));
+        let file = folder.join(format!("{}.png", data.file_names[row]));
         crate::pictures::save_mask(&file, (found.height, found.width), &labels, &values)?;
         if let Some(truth) = judge.truth(row)? {
             let (scores, marked) = judge.image(row, &truth, &labels)?;

@@ -6,6 +6,7 @@ use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
 
 use super::statistics::{ImageStatistics, region_mask};
 use crate::context::{Context, Data};
+use crate::names::{file_names, slug};
 use crate::trained::Trained;
 
 /// Cases that have something in common.
@@ -37,7 +38,10 @@ pub(super) struct Drawn {
 
 pub(super) fn choose(images: &[ImageStatistics], data: &Data, examples: usize) -> Vec<Group> {
     let mut groups = vec![];
-    for (label, class) in data.manifest.classes().iter().enumerate() {
+    let classes = data.manifest.classes();
+    let names: Vec<&str> = classes.iter().map(String::as_str).collect();
+    let slugs = file_names(&names, slug);
+    for (label, (class, slug)) in classes.iter().zip(slugs).enumerate() {
         let right: Vec<_> = images
             .iter()
             .filter(|i| i.label == label && i.predicted == label)
@@ -45,16 +49,6 @@ pub(super) fn choose(images: &[ImageStatistics], data: &Data, examples: usize) -
         let wrong: Vec<_> = images
             .iter()
             .filter(|i| i.label == label && i.predicted != label)
-            .collect();
-        let slug: String = class
-            .chars()
-            .map(|c| {
-                if c.is_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '-'
-                }
-            })
             .collect();
         groups.push(group(
             format!("overlay-{slug}-right"),
@@ -136,14 +130,9 @@ fn draw_group(
     for (case, (map, size)) in group.cases.iter().zip(maps) {
         let record = &data.manifest.rows()[case.row];
         let shown = overlay_case(context, data, case, map, size)?;
-        let file = record.path.replace(['/', '\\'], "_");
-        let path = folder.join(format!("{file}.png"));
-        let original = crate::pictures::grey(
-            &data.manifest.image_file(record),
-            record.height as usize,
-            record.width as usize,
-            Fit::Stretch,
-        )?;
+        let path = folder.join(format!("{}.png", data.file_names[case.row]));
+        let size = (record.height as usize, record.width as usize);
+        let original = data.grey(record, size, Fit::Stretch)?;
         let map = at_original_size(context, &shown.map, &original)?;
         crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
         cases.push(shown);
@@ -221,12 +210,7 @@ fn overlay_case(
     };
     Ok(OverlayCase {
         name: record.path.rsplit('/').next().unwrap_or_default().into(),
-        image: crate::pictures::grey(
-            &data.manifest.image_file(record),
-            height,
-            width,
-            context.settings.image.fit,
-        )?,
+        image: data.grey(record, (height, width), context.settings.image.fit)?,
         map: Plane::new(width as u32, height as u32, map)?,
         truth_mask,
         truth: classes[record.class].clone(),

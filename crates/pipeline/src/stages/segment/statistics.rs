@@ -74,7 +74,8 @@ pub(super) fn region_mask(
     if !file.is_file() {
         return Ok(None);
     }
-    let mask = grey(&file, height, width, settings.image.fit)?;
+    let decoder = data.manifest.decoder();
+    let mask = grey(decoder, &file, (height, width), settings.image.fit)?;
     // Masks are stored as 0/1 as well as 0/255: half of the largest value divides both.
     let half = 0.5 * mask.values().iter().fold(0.0_f32, |a, b| a.max(*b));
     let (w, h) = mask.dimensions();

@@ -223,6 +223,10 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
         ),
         (extra::VERSION, crate::VERSION.into()),
         (extra::FIT, image.fit.name().into()),
+        (
+            extra::MAX_PIXELS,
+            data.manifest.decoder().max_pixels.to_string(),
+        ),
         ("pipeline", settings.name.clone()),
         ("data_fingerprint", data.manifest.fingerprint()),
     ];

@@ -1,27 +1,11 @@
-//! Mask files: where they lie, what their pixel values mean, and what is wrong with bad ones.
+//! What the pixel values of masks mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{decode, without_alpha};
-use crate::placement::nearest;
-
-/// Where the mask of an image lies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MaskPlace {
-    /// A folder tree parallel to the images': the same path with the extension `.png`.
-    Tree(PathBuf),
-    /// A file beside the image, `{stem}` standing for the image's name without its extension:
-    /// `{stem}_mask.png`. Files of such a name are no images.
-    Beside(String),
-    /// Named by the mask column of the CSV, relative to the data folder.
-    Column,
-}
+use super::UNKNOWN;
 
 /// A pixel's value as stored, 8 or 16 bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -164,7 +148,7 @@ impl MaskCoding {
         Ok(())
     }
 
-    fn decode(&self, values: &[u16]) -> Result<Vec<u8>, String> {
+    pub(super) fn decode(&self, values: &[u16]) -> Result<Vec<u8>, String> {
         let table = match self.values.is_empty() {
             true => self.binary_table(values)?,
             false => self.values.clone(),
@@ -216,172 +200,6 @@ impl MaskCoding {
 fn listed<'v>(values: impl Iterator<Item = &'v PixelValue>) -> String {
     let values: Vec<String> = values.map(|value| value.0.to_string()).collect();
     values.join(", ")
-}
-
-/// What becomes of an image whose mask is missing or bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnMask {
-    /// The image stays and trains its class; its pixels count nowhere.
-    #[default]
-    Unknown,
-    /// The image is left out.
-    Skip,
-    /// Stop with an error that names the file.
-    Fail,
-}
-
-/// Where masks are, what they mean, and what to do without a good one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MaskConfig {
-    /// Where they lie.
-    pub place: MaskPlace,
-    /// What their values mean.
-    #[serde(default)]
-    pub coding: MaskCoding,
-    /// A mask file that cannot be read, has another size than its image or foreign values.
-    #[serde(default)]
-    pub on_bad: OnMask,
-    /// No mask file.
-    #[serde(default)]
-    pub on_missing: OnMask,
-    /// Take a mask of another size where width and height differ by one common factor.
-    #[serde(default)]
-    pub resize: bool,
-}
-
-impl MaskConfig {
-    /// Binary masks in a tree parallel to the images'; an image may lack one.
-    pub fn tree(root: impl Into<PathBuf>) -> Self {
-        Self::at(MaskPlace::Tree(root.into()))
-    }
-
-    /// Binary masks beside their images.
-    pub fn beside(pattern: impl Into<String>) -> Self {
-        Self::at(MaskPlace::Beside(pattern.into()))
-    }
-
-    /// Binary masks at some place, with the defaults of everything else.
-    pub fn at(place: MaskPlace) -> Self {
-        Self {
-            place,
-            coding: MaskCoding::default(),
-            on_bad: OnMask::default(),
-            on_missing: OnMask::default(),
-            resize: false,
-        }
-    }
-}
-
-/// The class of a pixel that counts nowhere.
-pub(crate) const UNKNOWN: u8 = 255;
-
-/// A mask in memory: one class number a pixel, [`UNKNOWN`] where there is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mask {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) classes: Vec<u8>,
-}
-
-impl Mask {
-    /// Decodes a mask file's bytes. The error is the reason in words.
-    pub(crate) fn read(bytes: &[u8], coding: &MaskCoding) -> Result<Self, String> {
-        let image = decode(bytes)?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let classes = coding.decode(&stored_values(image)?)?;
-        Ok(Self {
-            width,
-            height,
-            classes,
-        })
-    }
-
-    /// As [`Mask::read`], from the file of an image with this label.
-    pub(crate) fn open(path: &Path, coding: &MaskCoding, label: usize) -> Result<Self, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let mut mask = Self::read(&bytes, coding)?;
-        if coding.marks == Marks::ImageClass {
-            // 255 is taken: a data set of so many classes has no room for masks of this kind.
-            let class = u8::try_from(label + 1)
-                .ok()
-                .filter(|class| *class != UNKNOWN);
-            let class = class.ok_or("its image's class is beyond the 253 that masks can mark")?;
-            let marked = mask.classes.iter_mut().filter(|c| **c == 1);
-            marked.for_each(|c| *c = class);
-        }
-        Ok(mask)
-    }
-
-    /// The class over each pixel of an image of this size, which a mask of another size covers by
-    /// one factor; the nearest pixel of the mask.
-    pub(crate) fn over(&self, height: usize, width: usize) -> Vec<u8> {
-        if (self.height, self.width) == (height, width) {
-            return self.classes.clone();
-        }
-        let columns: Vec<usize> = nearest(self.width, width).collect();
-        let row = |y: usize| {
-            columns
-                .iter()
-                .map(move |x| self.classes[y * self.width + x])
-        };
-        nearest(self.height, height).flat_map(row).collect()
-    }
-
-    /// Share of each class among the pixels whose class is known; `None` where none is.
-    pub(crate) fn shares(&self, classes: usize) -> Option<Vec<f64>> {
-        let mut counts = vec![0_usize; classes.max(usize::from(UNKNOWN) + 1)];
-        self.classes
-            .iter()
-            .for_each(|&c| counts[usize::from(c)] += 1);
-        let known: usize = counts[..classes].iter().sum();
-        let share = |&count: &usize| count as f64 / known as f64;
-        (known > 0).then(|| counts[..classes].iter().map(share).collect())
-    }
-
-    /// Whether it lies over an image of this size. The error is the reason in words.
-    pub(crate) fn check_size(&self, width: u32, height: u32, resize: bool) -> Result<(), String> {
-        let (width, height) = (width as usize, height as usize);
-        if (self.width, self.height) == (width, height) {
-            return Ok(());
-        }
-        let sizes = format!(
-            "it is {}x{} pixels, its image {width}x{height}",
-            self.width, self.height
-        );
-        if self.width * height != self.height * width {
-            return Err(format!("{sizes}: the two have no common scale"));
-        }
-        if !resize {
-            return Err(format!("{sizes}; set resize_masks = true to take it so"));
-        }
-        Ok(())
-    }
-}
-
-/// Grey values as stored; colour is refused unless all channels are alike.
-fn stored_values(image: DynamicImage) -> Result<Vec<u16>, String> {
-    let grey = |pixel: &[u16]| pixel.iter().all(|&v| v == pixel[0]).then_some(pixel[0]);
-    let coloured = "it is a colour image; a mask has one value a pixel".to_owned();
-    match without_alpha(image) {
-        DynamicImage::ImageLuma16(grey) => Ok(grey.into_raw()),
-        DynamicImage::ImageRgb16(rgb) => {
-            let values: Option<_> = rgb.into_raw().chunks_exact(3).map(grey).collect();
-            values.ok_or(coloured)
-        }
-        DynamicImage::ImageRgb8(rgb) => {
-            let wide: Vec<u16> = rgb.into_raw().into_iter().map(u16::from).collect();
-            let values: Option<_> = wide.chunks_exact(3).map(grey).collect();
-            values.ok_or(coloured)
-        }
-        other => Ok(other
-            .into_luma8()
-            .into_raw()
-            .into_iter()
-            .map(u16::from)
-            .collect()),
-    }
 }
 
 #[cfg(test)]
@@ -438,6 +256,11 @@ mod tests {
     }
 
     #[test]
+    fn classes_are_stored_as_the_table_says() {
+        assert_eq!(table(&[(0, 0), (9, 1), (7, 2)], &[]).stored(2), 7);
+    }
+
+    #[test]
     fn bad_tables_say_what_is_wrong() {
         let check = |coding: MaskCoding, expected: &str| {
             let text = coding.check().unwrap_err();
@@ -461,64 +284,5 @@ mod tests {
         );
         assert!(table(&[(0, 0), (255, 1)], &[128]).check().is_ok());
         assert!(MaskCoding::default().check().is_ok());
-    }
-
-    #[test]
-    fn marked_pixels_may_take_the_class_of_their_image() {
-        let coding = MaskCoding {
-            marks: Marks::ImageClass,
-            ..MaskCoding::default()
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mask.png");
-        let drawn = image::GrayImage::from_raw(3, 1, vec![0, 255, 255]);
-        drawn.unwrap().save(&path).unwrap();
-        assert_eq!(Mask::open(&path, &coding, 1).unwrap().classes, [0, 2, 2]);
-        assert!(Mask::open(&path, &coding, 254).unwrap_err().contains("253"));
-        let names = ["normal", "ill"].map(str::to_owned);
-        assert_eq!(
-            coding.pixel_classes(&names),
-            ["background", "normal", "ill"]
-        );
-        assert_eq!([0, 1, 2].map(|class| coding.stored(class)), [0, 1, 2]);
-        assert_eq!(MaskCoding::default().stored(1), 255);
-        assert_eq!(table(&[(0, 0), (9, 1), (7, 2)], &[]).stored(2), 7);
-    }
-
-    #[test]
-    fn sizes_must_be_the_images_or_a_common_scale_of_it() {
-        let mask = Mask {
-            width: 12,
-            height: 9,
-            classes: vec![0; 108],
-        };
-        assert!(mask.check_size(12, 9, false).is_ok());
-        assert!(mask.check_size(24, 18, true).is_ok());
-        assert!(
-            mask.check_size(24, 18, false)
-                .unwrap_err()
-                .contains("resize_masks")
-        );
-        assert!(
-            mask.check_size(24, 17, true)
-                .unwrap_err()
-                .contains("no common scale")
-        );
-    }
-
-    #[test]
-    fn shares_leave_unknown_pixels_out() {
-        let mask = Mask {
-            width: 5,
-            height: 1,
-            classes: vec![0, 1, 1, 1, UNKNOWN],
-        };
-        assert_eq!(mask.shares(2).unwrap(), [0.25, 0.75]);
-        let blank = Mask {
-            width: 1,
-            height: 1,
-            classes: vec![UNKNOWN],
-        };
-        assert_eq!(blank.shares(2), None);
     }
 }

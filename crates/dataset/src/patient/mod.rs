@@ -1,7 +1,12 @@
-//! File name → patient, by the rules of the configuration.
+//! Path → patient, by the rules of the configuration.
+
+mod folders;
 
 use regex::{Captures, Regex};
 
+pub use folders::PatientFolders;
+
+use crate::scan::without_extension;
 use crate::{DatasetError, PatientRule};
 
 /// Compiled rules; the first that matches decides.
@@ -13,6 +18,8 @@ struct Rule {
     regex: Regex,
     template: String,
     prefix: String,
+    /// Searched in the whole path, for it holds a '/'; else in names one by one.
+    of_path: bool,
 }
 
 impl PatientRules {
@@ -24,9 +31,16 @@ impl PatientRules {
             .map(Self)
     }
 
-    /// The patient's key, or `None` where no rule matches or the key would be empty.
-    pub(crate) fn key(&self, stem: &str) -> Option<String> {
-        self.0.iter().find_map(|rule| rule.key(stem))
+    /// The patient's key of an image's path, the first `depth` folders of which say split and
+    /// class; `None` where no rule matches or the key would be empty.
+    pub(crate) fn key(&self, path: &str, depth: usize) -> Option<String> {
+        let path = without_extension(path);
+        let folders = path.matches('/').count().saturating_sub(depth);
+        let key = |name: &str| {
+            let of_rule = |rule: &Rule| rule.key(if rule.of_path { path } else { name });
+            self.0.iter().find_map(of_rule)
+        };
+        path.rsplit('/').take(1 + folders).find_map(key)
     }
 }
 
@@ -52,11 +66,12 @@ impl Rule {
             regex,
             template: rule.template.clone(),
             prefix: rule.prefix.clone(),
+            of_path: rule.pattern.contains('/'),
         })
     }
 
-    fn key(&self, stem: &str) -> Option<String> {
-        let captures = self.regex.captures(stem)?;
+    fn key(&self, text: &str) -> Option<String> {
+        let captures = self.regex.captures(text)?;
         let key = if self.template.is_empty() {
             self.joined(&captures)
         } else {
@@ -123,7 +138,7 @@ mod tests {
     fn kaggle_names() {
         let rules = PatientRules::compile(&PatientRule::kaggle_pneumonia()).unwrap();
         let check = |stem: &str, expected: Option<&str>| {
-            assert_eq!(rules.key(stem).as_deref(), expected, "{stem}");
+            assert_eq!(rules.key(stem, 0).as_deref(), expected, "{stem}");
         };
         check("person80_bacteria_391", Some("bacteria-80"));
         check("person80_virus_150", Some("virus-80"));
@@ -138,7 +153,7 @@ mod tests {
     fn named_groups_join_and_prefixes_separate() {
         let check = |rule: PatientRule, stem: &str, expected: &str| {
             let rules = PatientRules::compile(&[rule]).unwrap();
-            assert_eq!(rules.key(stem).as_deref(), Some(expected));
+            assert_eq!(rules.key(stem, 0).as_deref(), Some(expected));
         };
         check(
             rule(r"(?<site>[a-z]+)_(?<n>\d+)", "", ""),
@@ -152,6 +167,43 @@ mod tests {
         );
         check(rule(r"^(\d+)", "p$1", ""), "77_x", "p77");
         check(rule(r"^(\d+)", "$$$1", ""), "77_x", "$77");
+    }
+
+    /// CheXpert and MURA name a patient by a folder.
+    #[test]
+    fn patients_are_looked_for_in_the_file_name_then_in_its_folders() {
+        let check = |pattern: &str, path: &str, depth: usize, expected: Option<&str>| {
+            let rules = PatientRules::compile(&[rule(pattern, "", "")]).unwrap();
+            assert_eq!(
+                rules.key(path, depth).as_deref(),
+                expected,
+                "{pattern} {path}"
+            );
+        };
+        let chexpert = "train/patient00001/study1/view1_frontal.jpg";
+        check("^(?<p>patient[0-9]+)$", chexpert, 1, Some("patient00001"));
+        check("(?<n>[0-9]+)", chexpert, 1, Some("1"));
+        check("^(?<p>study[0-9]+)", chexpert, 3, None);
+        let mura = "train/XR_ELBOW/patient00011/study1_negative/image1.png";
+        check("patient(?<n>[0-9]+)", mura, 1, Some("00011"));
+        // A class is no patient.
+        check("^grade_(?<n>[0-9])", "grade_1/x.png", 1, None);
+        check("^grade_(?<n>[0-9])", "grade_1/x.png", 0, Some("1"));
+    }
+
+    #[test]
+    fn a_pattern_with_a_slash_is_searched_in_the_path() {
+        let check = |pattern: &str, path: &str, expected: Option<&str>| {
+            let rules = PatientRules::compile(&[rule(pattern, "", "")]).unwrap();
+            assert_eq!(rules.key(path, 1).as_deref(), expected, "{pattern} {path}");
+        };
+        check(
+            "(?<p>patient[0-9]+)/",
+            "a/patient01/b/c.png",
+            Some("patient01"),
+        );
+        check("^(?<site>[^/]+)/(?<p>[^/]+)/", "a/b/c.png", Some("a-b"));
+        check("^(?<site>[^/]+)/(?<p>[^/]+)/", "a/c.png", None);
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! Huffman codes and the bits that they are read from.
+
+/// A canonical Huffman table (ITU-T T.81, annex C).
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// By length − 1: the first code, left-aligned in 16 bits, that is longer.
+    beyond: [u32; 16],
+    /// By length − 1: what to add to a code to get its symbol's index.
+    shift: [i32; 16],
+    symbols: Vec<u8>,
+}
+
+impl Table {
+    /// From how many codes there are of each length, and their symbols; `None` where these are more
+    /// than fit.
+    pub(super) fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let (mut beyond, mut shift) = ([0; 16], [0; 16]);
+        let (mut code, mut index) = (0_u32, 0_i32);
+        for (i, &count) in lengths.iter().enumerate() {
+            shift[i] = index - code as i32;
+            code += u32::from(count);
+            index += i32::from(count);
+            if code > 1 << (i + 1) {
+                return None;
+            }
+            beyond[i] = code << (15 - i);
+            code <<= 1;
+        }
+        Some(Table {
+            beyond,
+            shift,
+            symbols: symbols.to_vec(),
+        })
+    }
+
+    /// Length and symbol of the code that the 16 bits begin with.
+    pub(super) fn find(&self, bits: u16) -> Option<(u32, u8)> {
+        let i = self
+            .beyond
+            .iter()
+            .position(|&beyond| u32::from(bits) < beyond)?;
+        let index = i32::from(bits >> (15 - i)) + self.shift[i];
+        let symbol = self.symbols.get(usize::try_from(index).ok()?)?;
+        Some((i as u32 + 1, *symbol))
+    }
+}
+
+/// Entropy-coded bytes up to the next marker, bit by bit; FF 00 is a stuffed FF.
+pub(super) struct Bits<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    /// The lowest `count` bits are to come.
+    buffer: u64,
+    count: u32,
+}
+
+impl<'b> Bits<'b> {
+    pub(super) fn new(bytes: &'b [u8], at: usize) -> Self {
+        Bits {
+            bytes,
+            at,
+            buffer: 0,
+            count: 0,
+        }
+    }
+
+    /// Where to look for the next marker.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether fewer bits than the longest code has are left before the marker.
+    pub(super) fn ends(&self) -> bool {
+        self.count < 16
+    }
+
+    /// The next 16 bits, zeros where there are fewer.
+    pub(super) fn peek(&mut self) -> u16 {
+        self.fill();
+        let aligned = match self.count.checked_sub(16) {
+            Some(more) => self.buffer >> more,
+            None => self.buffer << (16 - self.count),
+        };
+        aligned as u16
+    }
+
+    /// The next `n` ≤ 16 bits; `None` where there are fewer.
+    pub(super) fn take(&mut self, n: u32) -> Option<u16> {
+        self.fill();
+        self.count = self.count.checked_sub(n)?;
+        Some((self.buffer >> self.count & ((1 << n) - 1)) as u16)
+    }
+
+    /// Drops what is left before the next marker, which must be this one.
+    pub(super) fn restart(&mut self, marker: u8) -> Option<()> {
+        (self.count, self.buffer) = (0, 0);
+        let found = super::jpeg::next_marker(self.bytes, &mut self.at)?;
+        (found == marker).then_some(())
+    }
+
+    fn fill(&mut self) {
+        while self.count <= 56 {
+            let Some(byte) = self.byte() else { return };
+            self.buffer = self.buffer << 8 | u64::from(byte);
+            self.count += 8;
+        }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        let stuffed = byte == 0xFF;
+        if stuffed && *self.bytes.get(self.at + 1)? != 0 {
+            return None;
+        }
+        self.at += 1 + usize::from(stuffed);
+        Some(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_canonical() {
+        // 0 → a, 10 → b, 110 → c
+        let mut lengths = [0; 16];
+        lengths[..3].fill(1);
+        let table = Table::new(&lengths, b"abc").unwrap();
+        let check = |bits: u16, expected| assert_eq!(table.find(bits), expected, "{bits:016b}");
+        check(0x0000, Some((1, b'a')));
+        check(0x7FFF, Some((1, b'a')));
+        check(0x8000, Some((2, b'b')));
+        check(0xC000, Some((3, b'c')));
+        check(0xE000, None);
+        lengths[0] = 3;
+        assert!(Table::new(&lengths, b"abcde").is_none());
+    }
+
+    #[test]
+    fn bits_end_at_a_marker() {
+        let mut bits = Bits::new(&[0xA5, 0xFF, 0x00, 0x0F, 0xFF, 0xD0, 0x80], 0);
+        assert_eq!((bits.take(4), bits.take(8)), (Some(0xA), Some(0x5F)));
+        assert_eq!((bits.peek(), bits.take(12)), (0xF0F0, Some(0xF0F)));
+        assert_eq!((bits.peek(), bits.take(1)), (0, None));
+        assert!(bits.ends());
+        assert_eq!(bits.restart(0xD0), Some(()));
+        assert_eq!((bits.take(1), bits.take(7)), (Some(1), Some(0)));
+        assert_eq!(bits.restart(0xD1), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! The indices of a PNG with a palette, which `image` turns into the palette's colours.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, GrayImage};
+use png::{ColorType, Transformations};
+
+/// One index a pixel, or `None` where the file has no palette.
+pub(super) fn indices(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
+    if !bytes.starts_with(b"\x89PNG") {
+        return Ok(None);
+    }
+    let fail = |error: png::DecodingError| format!("cannot be decoded: {error}");
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(fail)?;
+    let info = reader.info();
+    if info.color_type != ColorType::Indexed {
+        return Ok(None);
+    }
+    let (width, height, depth) = (info.width, info.height, info.bit_depth as usize);
+    let length = reader.output_buffer_size().unwrap_or_default();
+    let mut packed = vec![0; length];
+    reader.next_frame(&mut packed).map_err(fail)?;
+    let row = reader.output_line_size(width).unwrap_or_default().max(1);
+    let unpacked = packed
+        .chunks(row)
+        .flat_map(|row| unpack(row, width as usize, depth));
+    let image = GrayImage::from_raw(width, height, unpacked.collect());
+    let image = image.ok_or("cannot be decoded: its rows are of another length")?;
+    Ok(Some(DynamicImage::ImageLuma8(image)))
+}
+
+/// Indices of 1, 2, 4 or 8 bits, the highest bits first.
+fn unpack(row: &[u8], width: usize, depth: usize) -> impl Iterator<Item = u8> {
+    let per_byte = 8 / depth;
+    let mask = (0xFF_u16 >> (8 - depth)) as u8;
+    (0..width).map(move |x| {
+        let shift = 8 - depth * (x % per_byte + 1);
+        row.get(x / per_byte).map_or(0, |byte| byte >> shift & mask)
+    })
+}

@@ -1,0 +1,336 @@
+//! Finds the image files below a data folder and says what each is by the folders it lies in.
+
+pub(crate) mod names;
+mod walk;
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+pub(crate) use walk::{Walk, entries, name};
+
+use crate::left_out::{Reason, Tally};
+use crate::mask::{MaskPlace, Pattern, expect};
+use crate::{BadImage, DatasetError, IndexConfig, Layout, Split, table};
+
+/// A file that looks like an image by its name.
+#[derive(Debug, Default)]
+pub(crate) struct Candidate {
+    pub(crate) split: Option<Split>,
+    pub(crate) class: usize,
+    pub(crate) file: PathBuf,
+    /// Relative to the root, '/'-separated.
+    pub(crate) path: String,
+    /// How many of the path's folders say split and class.
+    pub(crate) depth: usize,
+    /// Where its mask is looked for, relative to the masks' root; none where none is expected.
+    pub(crate) expected_mask: Option<String>,
+    /// The mask files that there are, relative to the masks' root.
+    pub(crate) masks: Vec<String>,
+    /// Where the table says so.
+    pub(crate) patient: Option<String>,
+}
+
+/// A folder that must hold at least one image.
+#[derive(Debug)]
+pub(crate) struct ClassFolder {
+    pub(crate) split: Option<Split>,
+    pub(crate) class: usize,
+    pub(crate) folder: PathBuf,
+}
+
+/// What a data folder holds, before any file is opened.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) classes: Vec<String>,
+    pub(crate) folders: Vec<ClassFolder>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) unreadable: Vec<BadImage>,
+    pub(crate) left_out: Tally,
+    /// Mask files that belong to no image, relative to the masks' root.
+    pub(crate) unmatched_masks: Vec<String>,
+}
+
+/// Walks the folders or reads the table; candidates come sorted by path, so the same on every
+/// machine.
+pub(crate) fn scan(config: &IndexConfig) -> Result<Scan, DatasetError> {
+    let root = &config.root;
+    if !root.is_dir() {
+        return Err(DatasetError::NoDataFolder { path: root.clone() });
+    }
+    let mut scan = match &config.layout {
+        Layout::ClassFolders => class_folders(config)?,
+        Layout::Images => images(config)?,
+        Layout::Csv(layout) => table::scan(config, layout)?,
+    };
+    scan.candidates.sort_by(|a, b| a.path.cmp(&b.path));
+    if !matches!(config.layout, Layout::Csv(_)) {
+        scan.expect_masks(config)?;
+        scan.take_out_masks();
+    }
+    scan.name_classes(config)?;
+    Ok(scan)
+}
+
+fn class_folders(config: &IndexConfig) -> Result<Scan, DatasetError> {
+    let split_folders = split_folders(config)?;
+    let classes = classes(config, &split_folders)?;
+    let mut folders = Vec::new();
+    for (split, folder) in &split_folders {
+        for (class, name) in classes.iter().enumerate() {
+            let folder = folder.join(name);
+            if !folder.is_dir() {
+                let class = name.clone();
+                return Err(DatasetError::MissingClassFolder {
+                    class,
+                    path: folder,
+                });
+            }
+            let split = *split;
+            folders.push(ClassFolder {
+                split,
+                class,
+                folder,
+            });
+        }
+    }
+    let parents = split_folders.into_iter().map(|(_, folder)| folder);
+    Scan::of_folders(config, classes, folders, parents.collect())
+}
+
+fn images(config: &IndexConfig) -> Result<Scan, DatasetError> {
+    let folders = split_folders(config)?.into_iter();
+    let folders = folders.map(|(split, folder)| ClassFolder {
+        split,
+        class: 0,
+        folder,
+    });
+    Scan::of_folders(config, one_class(config)?, folders.collect(), vec![])
+}
+
+/// The class of images that have none: the only one configured, or `image`.
+pub(crate) fn one_class(config: &IndexConfig) -> Result<Vec<String>, DatasetError> {
+    match config.classes.as_slice() {
+        [] => Ok(vec!["image".to_owned()]),
+        [class] => Ok(vec![class.clone()]),
+        classes => Err(DatasetError::setting(
+            "classes",
+            classes.join(", "),
+            "images without classes take one name at most",
+        )),
+    }
+}
+
+type SplitFolder = (Option<Split>, PathBuf);
+
+fn split_folders(config: &IndexConfig) -> Result<Vec<SplitFolder>, DatasetError> {
+    let mut folders = Vec::new();
+    for (split, name) in config.splits.named() {
+        let path = config.root.join(name);
+        if !path.is_dir() {
+            let found = listed(&config.root)?;
+            return Err(DatasetError::MissingSplitFolder { split, path, found });
+        }
+        folders.push((Some(split), path));
+    }
+    if folders.is_empty() {
+        folders.push((None, config.root.clone()));
+    }
+    Ok(folders)
+}
+
+fn listed(root: &Path) -> Result<String, DatasetError> {
+    let names = subfolders(root)?.join(", ");
+    Ok(if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names
+    })
+}
+
+fn classes(config: &IndexConfig, folders: &[SplitFolder]) -> Result<Vec<String>, DatasetError> {
+    if !config.classes.is_empty() {
+        return enough_classes(config, config.classes.clone());
+    }
+    let walk = Walk::new(&config.root, [], aside(config));
+    let mut found = BTreeSet::new();
+    for (_, folder) in folders {
+        let names = subfolders(folder)?.into_iter();
+        found.extend(names.filter(|name| !walk.is_aside(&folder.join(name))));
+    }
+    // Beside folders of images a folder of masks is no class; alone it may be one.
+    let all_masks = found.iter().all(|name| names::is_mask_folder(name));
+    found.retain(|name| all_masks || !names::is_mask_folder(name));
+    enough_classes(config, found.into_iter().collect())
+}
+
+fn enough_classes(config: &IndexConfig, found: Vec<String>) -> Result<Vec<String>, DatasetError> {
+    match found.len() {
+        0 | 1 => Err(DatasetError::TooFewClasses {
+            path: config.root.clone(),
+            found,
+        }),
+        _ => Ok(found),
+    }
+}
+
+/// Trees of masks that may lie among the images.
+fn aside(config: &IndexConfig) -> impl Iterator<Item = &Path> {
+    let masks = config.masks.iter().filter_map(|masks| match &masks.place {
+        MaskPlace::Tree { root, .. } => Some(root),
+        MaskPlace::Beside(_) | MaskPlace::Column => None,
+    });
+    masks.chain(&config.aside).map(PathBuf::as_path)
+}
+
+impl Scan {
+    /// Reads each folder; `parents` are those that hold class folders and nothing else.
+    fn of_folders(
+        config: &IndexConfig,
+        classes: Vec<String>,
+        folders: Vec<ClassFolder>,
+        parents: Vec<PathBuf>,
+    ) -> Result<Self, DatasetError> {
+        let root = &config.root;
+        let read: Vec<&Path> = folders.iter().map(|f| f.folder.as_path()).collect();
+        let mut walk = Walk::new(root, read.iter().copied(), aside(config));
+        let mut scan = Scan {
+            classes,
+            ..Scan::default()
+        };
+        for folder in &folders {
+            for file in walk.images(&folder.folder)? {
+                scan.add_file(root, folder, file);
+            }
+        }
+        let above = (!read.contains(&root.as_path())).then(|| root.clone());
+        let parents: BTreeSet<PathBuf> = parents.into_iter().chain(above).collect();
+        let known: Vec<&Path> = read
+            .iter()
+            .copied()
+            .chain(parents.iter().map(PathBuf::as_path))
+            .collect();
+        for parent in &parents {
+            walk.elsewhere(parent, &known)?;
+        }
+        scan.left_out = walk.tally;
+        scan.folders = folders;
+        Ok(scan)
+    }
+
+    /// Gives each image its masks, and takes out the files that are masks by the settings.
+    fn expect_masks(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
+        let Some(masks) = &config.masks else {
+            return Ok(());
+        };
+        let (root, pattern, tree) = match &masks.place {
+            MaskPlace::Tree { root, pattern } => (root, pattern, true),
+            MaskPlace::Beside(pattern) => (&config.root, pattern, false),
+            MaskPlace::Column => return Ok(()),
+        };
+        let checked = Pattern::new(pattern);
+        let checked = checked.map_err(|reason| DatasetError::setting("masks", pattern, &reason))?;
+        self.unmatched_masks = expect(&mut self.candidates, root, checked, tree)?;
+        Ok(())
+    }
+
+    /// Files that are masks by their names, such as `x_mask.png` beside `x.png`, are no samples,
+    /// whether or not anybody asked for masks.
+    fn take_out_masks(&mut self) {
+        let stem = |c: &Candidate| {
+            let stem = without_extension(&c.path);
+            stem.rsplit('/').next().unwrap_or(stem).to_owned()
+        };
+        let stems: Vec<String> = self.candidates.iter().map(stem).collect();
+        let images: HashSet<&str> = stems.iter().map(String::as_str).collect();
+        let mut suffixes = stems.iter().map(|stem| names::mask_suffix(stem, &images));
+        let tally = &mut self.left_out;
+        self.candidates.retain(|candidate| {
+            let suffix = suffixes.next().flatten();
+            if let Some(suffix) = suffix {
+                let extension = names::extension(&candidate.path);
+                let what = format!("*{suffix}{extension}");
+                tally.add(Reason::Mask, what, candidate.path.clone());
+            }
+            suffix.is_none()
+        });
+    }
+
+    /// Folder names become display names.
+    fn name_classes(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
+        let key = "class_names";
+        let known = |name: &&String| !self.classes.contains(name);
+        if let Some(name) = config.class_names.keys().find(known) {
+            let reason = format!("is no class; the data have {}", self.classes.join(", "));
+            return Err(DatasetError::setting(key, name, &reason));
+        }
+        for class in &mut self.classes {
+            if let Some(name) = config.class_names.get(class) {
+                class.clone_from(name);
+            }
+        }
+        let distinct: BTreeSet<&String> = self.classes.iter().collect();
+        if distinct.len() < self.classes.len() {
+            let reason = "two classes have the same name";
+            return Err(DatasetError::setting(key, self.classes.join(", "), reason));
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, root: &Path, folder: &ClassFolder, file: PathBuf) {
+        match relative(root, &file) {
+            Some(path) => self.candidates.push(Candidate {
+                split: folder.split,
+                class: folder.class,
+                depth: folder.folder.components().count() - root.components().count(),
+                file,
+                path,
+                ..Candidate::default()
+            }),
+            None => self.unreadable.push(BadImage {
+                path: file.to_string_lossy().into_owned(),
+                reason: "the file name is not valid UTF-8".to_owned(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Candidate {
+    pub(crate) fn at(path: &str) -> Self {
+        Candidate {
+            path: path.to_owned(),
+            ..Candidate::default()
+        }
+    }
+}
+
+/// The names of the folders in `folder`, sorted, but for hidden and system ones.
+fn subfolders(folder: &Path) -> Result<Vec<String>, DatasetError> {
+    let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
+    let names = folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    Ok(names.filter(|name| !names::is_system(name)).collect())
+}
+
+pub(crate) fn relative(root: &Path, file: &Path) -> Option<String> {
+    let parts = file.strip_prefix(root).ok()?.components();
+    let parts: Option<Vec<&str>> = parts.map(|part| part.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+pub(crate) fn without_extension(path: &str) -> &str {
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    path[name..]
+        .rfind('.')
+        .map_or(path, |dot| &path[..name + dot])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_are_of_the_name() {
+        assert_eq!(without_extension("a.b/c"), "a.b/c");
+        assert_eq!(without_extension("a.b/c.d.png"), "a.b/c.d");
+    }
+}

@@ -1,0 +1,182 @@
+//! What the names of files and folders say about them.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Ends of the names of files that `predict` writes beside an image.
+pub const OVERLAY: &str = ".overlay.png";
+/// As [`OVERLAY`]: the predicted mask.
+pub const PREDICTED_MASK: &str = ".mask.png";
+
+/// Files that together mark the folder of a run of this program.
+const RUN_FILES: [&str; 2] = ["run.json", "resolved.toml"];
+
+/// Whether a file is an image by its extension.
+pub(crate) fn is_image(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str());
+    let known = |ext: &str| EXTENSIONS.iter().any(|k| ext.eq_ignore_ascii_case(k));
+    extension.is_some_and(known)
+}
+
+/// Of the images that are read.
+pub(crate) const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+
+/// Hidden by its dot, or an operating system's, a synchronizing program's or a server's own.
+pub(crate) fn is_system(name: &str) -> bool {
+    let known = [
+        "__MACOSX",
+        "@eaDir",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "Thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+    ];
+    name.starts_with('.') || known.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// A folder of masks by one of the words in its name: `masks`, `lung masks`, `Ground_truth`.
+pub(crate) fn is_mask_folder(name: &str) -> bool {
+    let words = [
+        "mask",
+        "masks",
+        "segmentation",
+        "segmentations",
+        "annotation",
+        "annotations",
+        "groundtruth",
+        "gt",
+    ];
+    let name = name.to_lowercase().replace("ground_truth", "groundtruth");
+    let name = name.replace("ground truth", "groundtruth");
+    name.split(|c: char| !c.is_alphanumeric())
+        .any(|word| words.contains(&word))
+}
+
+/// Written by `predict`.
+pub(crate) fn is_output(name: &str) -> bool {
+    name.ends_with(OVERLAY) || name.ends_with(PREDICTED_MASK)
+}
+
+/// The folder of a run, which is full of pictures.
+pub(crate) fn is_run_folder(folder: &Path) -> bool {
+    RUN_FILES.iter().all(|file| folder.join(file).is_file())
+}
+
+/// The suffix by which a file without its extension is a mask of another that is there: `_mask` of
+/// `x_mask` and `x_mask_1` where `x` is an image.
+pub(crate) fn mask_suffix<'s>(stem: &'s str, images: &HashSet<&str>) -> Option<&'s str> {
+    let suffixes = ["mask", "segmentation", "seg", "gt", "groundtruth"];
+    let unnumbered = without_number(stem).unwrap_or(stem);
+    let of = |stem: &'s str| {
+        let at = stem.rfind(['_', '-', '.', ' '])?;
+        let word = stem[at + 1..].to_lowercase();
+        (suffixes.contains(&word.as_str()) && images.contains(&stem[..at])).then(|| &stem[at..])
+    };
+    of(stem).or_else(|| of(unnumbered))
+}
+
+/// `x_mask` of `x_mask_1`, `x_mask-2`, `x_mask (3)`; `None` where no number is at the end.
+pub(crate) fn without_number(stem: &str) -> Option<&str> {
+    let digits =
+        |text: &str| text.len() - text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    if let Some(open) = stem.strip_suffix(')') {
+        let rest = &open[..open.len() - digits(open)];
+        return rest.strip_suffix(" (").filter(|_| rest.len() < open.len());
+    }
+    let rest = &stem[..stem.len() - digits(stem)];
+    let rest = rest.strip_suffix(['_', '-', '.', ' '])?;
+    (!rest.is_empty() && rest.len() + 1 < stem.len()).then_some(rest)
+}
+
+/// The extension as it is counted: `.tif`, `.nii.gz`, `without an extension`.
+pub(crate) fn extension(name: &str) -> String {
+    let lower = name.to_lowercase();
+    if lower.ends_with(".nii.gz") {
+        return ".nii.gz".to_owned();
+    }
+    match Path::new(&lower).extension().and_then(|e| e.to_str()) {
+        Some(extension) => format!(".{extension}"),
+        None => "without an extension".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_and_hidden_names() {
+        for name in [
+            ".ipynb_checkpoints",
+            ".Trash-0",
+            "@eaDir",
+            "__MACOSX",
+            "thumbs.db",
+            "._a.png",
+        ] {
+            assert!(is_system(name), "{name}");
+        }
+        for name in ["NORMAL", "a.b.png", "@home", "Thumbs"] {
+            assert!(!is_system(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn folders_of_masks() {
+        for name in [
+            "masks",
+            "Mask",
+            "lung masks",
+            "infection_masks",
+            "Ground_Truth",
+            "GT",
+        ] {
+            assert!(is_mask_folder(name), "{name}");
+        }
+        for name in ["images", "patient1", "unmasked", "maskless"] {
+            assert!(!is_mask_folder(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn masks_by_name_need_their_image() {
+        let images = HashSet::from(["benign (4)", "ISIC_0000000", "person_mask"]);
+        let check = |stem: &str, expected: Option<&str>| {
+            assert_eq!(mask_suffix(stem, &images), expected, "{stem}");
+        };
+        check("benign (4)_mask", Some("_mask"));
+        check("benign (4)_mask_1", Some("_mask"));
+        check("ISIC_0000000_segmentation", Some("_segmentation"));
+        check("ISIC_0000000_Segmentation", Some("_Segmentation"));
+        check("benign (5)_mask", None);
+        check("person_mask", None);
+        check("person_mask_2", None);
+        check("benign (4)", None);
+    }
+
+    #[test]
+    fn numbers_at_the_end() {
+        let check = |stem: &str, expected| assert_eq!(without_number(stem), expected, "{stem}");
+        check("x_mask_1", Some("x_mask"));
+        check("x_mask (12)", Some("x_mask"));
+        check("x-2", Some("x"));
+        check("x2", None);
+        check("x_", None);
+        check("x ()", None);
+        check("_7", None);
+    }
+
+    #[test]
+    fn extensions() {
+        let check = |name: &str, expected: &str| assert_eq!(extension(name), expected);
+        check("a.TIF", ".tif");
+        check("a.nii.gz", ".nii.gz");
+        check("IM0001", "without an extension");
+        assert!(
+            is_image("a.PNG") && is_image("b.c.jpeg") && !is_image("a.tif") && !is_image("png")
+        );
+    }
+}

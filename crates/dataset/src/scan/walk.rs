@@ -1,0 +1,327 @@
+//! Walks folders: every image once, and everything else counted.
+
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+
+use super::names;
+use crate::DatasetError;
+use crate::left_out::{Reason, Tally};
+
+/// A walk below one data folder.
+#[derive(Debug)]
+pub(crate) struct Walk<'c> {
+    root: &'c Path,
+    /// Folders that are read or are about to be, as the file system knows them: a link that leads
+    /// to one of them, or to a folder above them, comes round again.
+    seen: HashSet<PathBuf>,
+    /// Trees of masks that the settings name, as the file system knows them.
+    aside: HashSet<PathBuf>,
+    /// Whether masks are what is looked for.
+    of_masks: bool,
+    pub(crate) tally: Tally,
+}
+
+impl<'c> Walk<'c> {
+    /// A walk that will go through `folders`, and through none of the trees in `aside`.
+    pub(crate) fn new<'f, 'a>(
+        root: &'c Path,
+        folders: impl IntoIterator<Item = &'f Path>,
+        aside: impl IntoIterator<Item = &'a Path>,
+    ) -> Self {
+        let mut seen = HashSet::new();
+        // With all that lies above: what is named for a class is read under its own name.
+        let mut see =
+            |folder: &Path| seen.extend(canonical(folder).ancestors().map(Path::to_owned));
+        see(root);
+        folders.into_iter().for_each(see);
+        Walk {
+            root,
+            seen,
+            aside: aside.into_iter().map(canonical).collect(),
+            of_masks: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// A walk below a folder of masks.
+    pub(crate) fn of_masks(root: &'c Path) -> Self {
+        Walk {
+            of_masks: true,
+            ..Self::new(root, [], [])
+        }
+    }
+
+    /// The files with an image's name in `folder` and below, in no order.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] where a folder cannot be listed.
+    pub(crate) fn images(&mut self, folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+        let (mut open, mut images) = (vec![folder.to_owned()], Vec::new());
+        while let Some(folder) = open.pop() {
+            for path in entries(&folder)? {
+                match std::fs::metadata(&path) {
+                    Ok(about) if about.is_dir() => open.extend(self.folder(path)),
+                    Ok(about) => images.extend(self.file(path, &about)),
+                    Err(_) => self.leave_out(Reason::Link, "broken", &path),
+                }
+            }
+        }
+        Ok(images)
+    }
+
+    /// The folder where it is to be walked.
+    fn folder(&mut self, path: PathBuf) -> Option<PathBuf> {
+        if self.is_aside(&path) {
+            return None;
+        }
+        if let Some((reason, what)) = kind(&path).filter(|kind| !self.wants(kind.0)) {
+            self.leave_out_below(reason, &what, &path, |_| true);
+            return None;
+        }
+        let new = self.seen.insert(canonical(&path));
+        if !new {
+            self.leave_out(Reason::Link, "to a folder that is read already", &path);
+        }
+        new.then_some(path)
+    }
+
+    /// The file where it is an image by its name.
+    fn file(&mut self, path: PathBuf, about: &Metadata) -> Option<PathBuf> {
+        let name = name(&path);
+        let left_out = if names::is_system(&name) {
+            let shown = if name.starts_with('.') { ".*" } else { &name };
+            Some((Reason::Hidden, shown.to_owned()))
+        } else if !about.is_file() {
+            Some((Reason::Special, name.clone()))
+        } else if names::is_output(&name) && !self.wants(Reason::Output) {
+            Some((Reason::Output, output_pattern(&name)))
+        } else if !names::is_image(&name) {
+            Some((Reason::Format, names::extension(&name)))
+        } else {
+            None
+        };
+        match left_out {
+            None => Some(path),
+            Some((reason, what)) => {
+                self.leave_out(reason, &what, &path);
+                None
+            }
+        }
+    }
+
+    fn wants(&self, reason: Reason) -> bool {
+        self.of_masks && matches!(reason, Reason::Mask | Reason::Output)
+    }
+
+    /// Whether the settings name it as masks.
+    pub(crate) fn is_aside(&self, folder: &Path) -> bool {
+        !self.aside.is_empty() && self.aside.contains(&canonical(folder))
+    }
+
+    /// Counts the images beside the folders that are read: in `parent` itself, and in folders of it
+    /// that lead to none of `read`.
+    pub(crate) fn elsewhere(&mut self, parent: &Path, read: &[&Path]) -> Result<(), DatasetError> {
+        let leads_on = |path: &Path| read.iter().any(|read| read.starts_with(path));
+        for path in entries(parent)? {
+            if path.is_file() {
+                let name = name(&path);
+                if names::is_image(&name) && !names::is_system(&name) {
+                    self.leave_out(Reason::Elsewhere, "beside the folders", &path);
+                }
+            } else if path.is_dir() && !leads_on(&path) && !self.is_aside(&path) {
+                let (reason, what) =
+                    kind(&path).unwrap_or((Reason::Elsewhere, format!("in {}/", name(&path))));
+                self.leave_out_below(reason, &what, &path, names::is_image);
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, reason: Reason, what: &str, path: &Path) {
+        self.tally.add(reason, what, shown(self.root, path));
+    }
+
+    /// Counts the files below a folder that is not read. Links are not followed, and what cannot be
+    /// listed is not counted.
+    fn leave_out_below(
+        &mut self,
+        reason: Reason,
+        what: &str,
+        folder: &Path,
+        counts: impl Fn(&str) -> bool,
+    ) {
+        let mut open = vec![folder.to_owned()];
+        while let Some(folder) = open.pop() {
+            for path in entries(&folder).unwrap_or_default() {
+                match std::fs::symlink_metadata(&path) {
+                    Ok(about) if about.is_dir() => open.push(path),
+                    Ok(_) if counts(&name(&path)) => self.leave_out(reason, what, &path),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// What a folder is by its name or its content, where it holds no samples.
+fn kind(folder: &Path) -> Option<(Reason, String)> {
+    let name = name(folder);
+    let reason = if names::is_system(&name) {
+        Reason::Hidden
+    } else if names::is_run_folder(folder) {
+        return Some((Reason::Output, "in the folder of a run".to_owned()));
+    } else if names::is_mask_folder(&name) {
+        Reason::Mask
+    } else {
+        return None;
+    };
+    Some((reason, format!("in {name}/")))
+}
+
+fn output_pattern(name: &str) -> String {
+    let ends = [names::OVERLAY, names::PREDICTED_MASK];
+    let end = ends.into_iter().find(|end| name.ends_with(end));
+    format!("*{}", end.unwrap_or_default())
+}
+
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let fail = |source| DatasetError::io("list", folder, source);
+    let entries = std::fs::read_dir(folder).map_err(fail)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// As the file system knows it; as it is where that cannot be told.
+fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+pub(crate) fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Relative to the data folder, for people.
+fn shown(root: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(root).unwrap_or(path);
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn touch(root: &Path, file: &str) {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"").unwrap();
+    }
+
+    /// Images found below `A`, and the groups of files left out.
+    fn walked(root: &Path) -> (usize, Vec<String>) {
+        let class = [root.join("A"), root.join("B")];
+        let mut walk = Walk::new(root, class.iter().map(PathBuf::as_path), []);
+        let found = walk.images(&class[0]).unwrap();
+        let groups = walk.tally.finish().into_iter();
+        let groups = groups.map(|g| format!("{:?} {} {}", g.reason, g.files, g.what));
+        (found.len(), groups.collect())
+    }
+
+    #[test]
+    fn links_that_come_round_again_end() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for i in 0..4 {
+            touch(root, &format!("A/{i}.png"));
+            touch(root, &format!("B/{i}.png"));
+        }
+        symlink("..", root.join("A/up")).unwrap();
+        symlink("../..", root.join("A/higher")).unwrap();
+        symlink(".", root.join("A/self")).unwrap();
+        symlink("../B", root.join("A/other")).unwrap();
+        symlink("nowhere.png", root.join("A/broken.png")).unwrap();
+        let (found, groups) = walked(root);
+        assert_eq!(found, 4);
+        let expected = ["Link 4 to a folder that is read already", "Link 1 broken"];
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn a_linked_folder_is_read_once_and_depth_has_no_end() {
+        let root = tempfile::tempdir().unwrap();
+        let (root, outside) = (root.path(), tempfile::tempdir().unwrap());
+        touch(outside.path(), "x.png");
+        let deep = (0..40).map(|i| format!("{i}/")).collect::<String>();
+        touch(root, &format!("A/{deep}deep.png"));
+        symlink(outside.path(), root.join("A/linked")).unwrap();
+        symlink(outside.path(), root.join("A/again")).unwrap();
+        let (found, groups) = walked(root);
+        assert_eq!(found, 2);
+        assert_eq!(groups, ["Link 1 to a folder that is read already"]);
+    }
+
+    #[test]
+    fn what_is_no_sample_is_counted_by_kind() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for file in [
+            "A/x.png",
+            "A/x.png.d/y.jpg",
+            "A/.ipynb_checkpoints/x.png",
+            "A/@eaDir/x.png/thumb.jpg",
+            "A/Thumbs.db",
+            "A/._x.png",
+            "A/masks/x.png",
+            "A/x.overlay.png",
+            "A/x.mask.png",
+            "A/2026/run.json",
+            "A/2026/resolved.toml",
+            "A/2026/figures/roc.png",
+            "A/y.tif",
+            "A/z.TIF",
+        ] {
+            touch(root, file);
+        }
+        std::os::unix::net::UnixListener::bind(root.join("A/pipe.png")).unwrap();
+        let (found, groups) = walked(root);
+        assert_eq!(found, 2);
+        let expected = [
+            "Format 2 .tif",
+            "Mask 1 in masks/",
+            "Output 3 in the folder of a run",
+            "Output 1 *.mask.png",
+            "Output 1 *.overlay.png",
+            "Hidden 1 .*",
+            "Hidden 1 Thumbs.db",
+            "Hidden 1 in .ipynb_checkpoints/",
+            "Hidden 1 in @eaDir/",
+            "Special 1 pipe.png",
+        ];
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn images_beside_the_folders_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for file in ["A/x.png", "loose.png", "C/y.png", "C/z.png", "notes.txt"] {
+            touch(root, file);
+        }
+        let class = root.join("A");
+        let mut walk = Walk::new(root, [class.as_path()], []);
+        walk.elsewhere(root, &[&class]).unwrap();
+        let groups = walk.tally.finish().into_iter();
+        let groups: Vec<_> = groups.map(|g| (g.reason, g.files, g.what)).collect();
+        let expected = [
+            (Reason::Elsewhere, 2, "in C/".to_owned()),
+            (Reason::Elsewhere, 1, "beside the folders".to_owned()),
+        ];
+        assert_eq!(groups, expected);
+    }
+}

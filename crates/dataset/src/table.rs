@@ -1,0 +1,260 @@
+//! A table that names every image: path, mask, class, split, patient.
+
+mod paths;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use csv::{ErrorKind, ReaderBuilder, StringRecord};
+
+use crate::mask::MaskPlace;
+use crate::scan::{Candidate, ClassFolder, Scan, one_class};
+use crate::{BadImage, CsvLayout, DatasetError, IndexConfig, Split};
+use paths::{Missing, Paths};
+
+/// The table's rows as candidates.
+pub(crate) fn scan(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, DatasetError> {
+    read(config, layout).map_err(|reason| DatasetError::Csv {
+        path: layout.file.clone(),
+        reason,
+    })
+}
+
+fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
+    let table = Table::read(&config.decoder.read(&layout.file)?, layout)?;
+    let with_masks = config.masks.as_ref().map(|masks| &masks.place) == Some(&MaskPlace::Column);
+    if with_masks && !table.has_masks {
+        return Err("there is no mask column; name it by csv.mask".to_owned());
+    }
+    let mut scan = Scan {
+        classes: classes(config, &table)?,
+        ..Scan::default()
+    };
+    let named = table.has_classes.then(|| scan.classes.clone());
+    let paths = Paths::new(&config.root);
+    let mut lines = BTreeMap::new();
+    // Every class in every split that the table names must keep an image.
+    let mut groups = BTreeSet::new();
+    for row in &table.rows {
+        let at = |reason: String| format!("line {}: {reason}", row.line);
+        let text = row.path.clone();
+        let text = text.ok_or_else(|| at("the path is empty".to_owned()))?;
+        let found = paths.find(&text);
+        let path = found.as_ref().unwrap_or(&text).clone();
+        let candidate = row.candidate(path, config, &paths, named.as_deref());
+        let candidate = candidate.map_err(at)?;
+        groups.insert((candidate.class, candidate.split));
+        match found {
+            Ok(path) => match lines.insert(path, row.line) {
+                None => scan.candidates.push(candidate),
+                Some(first) => {
+                    let path = candidate.path;
+                    return Err(at(format!("{path} stands twice, first in line {first}")));
+                }
+            },
+            Err(Missing::Refused(reason)) => return Err(at(reason)),
+            Err(Missing::Absent(reason)) => scan.unreadable.push(BadImage {
+                path: text,
+                reason: at(reason),
+            }),
+        }
+    }
+    refuse_absent(&scan, config)?;
+    let folder = |(class, split)| ClassFolder {
+        split,
+        class,
+        folder: layout.file.clone(),
+    };
+    scan.folders = groups.into_iter().map(folder).collect();
+    Ok(scan)
+}
+
+/// Where no row leads to a file, it is the table that is wrong and not the rows.
+fn refuse_absent(scan: &Scan, config: &IndexConfig) -> Result<(), String> {
+    match scan.unreadable.first() {
+        Some(first) if scan.candidates.is_empty() => Err(format!(
+            "none of its {} paths leads to a file; {}: {}. A path starts at {}",
+            scan.unreadable.len(),
+            first.path,
+            first.reason,
+            config.root.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Trimmed cells, `None` where empty or where there is no such column.
+struct Row {
+    /// Where it begins, for a quoted cell may go over several lines.
+    line: u64,
+    path: Option<String>,
+    mask: Option<String>,
+    class: Option<String>,
+    split: Option<String>,
+    patient: Option<String>,
+}
+
+struct Table {
+    rows: Vec<Row>,
+    has_masks: bool,
+    has_classes: bool,
+}
+
+impl Table {
+    fn read(bytes: &[u8], layout: &CsvLayout) -> Result<Self, String> {
+        let text = utf8(bytes)?;
+        let mut reader = ReaderBuilder::new()
+            .delimiter(delimiter(text))
+            .from_reader(text.as_bytes());
+        let header = reader.headers().map_err(in_words)?.clone();
+        let column = |key: &str, named: &Option<String>| column(&header, key, named);
+        let path = column("path", &layout.path)?;
+        let path = path.ok_or_else(|| missing_column(&header, "path", "path"))?;
+        let [mask, class, split, patient] = [
+            column("mask", &layout.mask)?,
+            column("class", &layout.class)?,
+            column("split", &layout.split)?,
+            column("patient", &layout.patient)?,
+        ];
+        let row = |record: StringRecord| {
+            let cell = |column: Option<usize>| {
+                let cell = record.get(column?)?.trim();
+                (!cell.is_empty()).then(|| cell.to_owned())
+            };
+            Row {
+                line: record.position().map_or(0, csv::Position::line),
+                path: cell(Some(path)),
+                mask: cell(mask),
+                class: cell(class),
+                split: cell(split),
+                patient: cell(patient),
+            }
+        };
+        let rows = reader.records().map(|record| record.map(row));
+        Ok(Self {
+            rows: rows.collect::<Result<_, _>>().map_err(in_words)?,
+            has_masks: mask.is_some(),
+            has_classes: class.is_some(),
+        })
+    }
+}
+
+/// Without the byte order mark that some programs put first.
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Err("it is UTF-16; save it as UTF-8".to_owned());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("line {line} is not UTF-8; save the table as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
+}
+
+/// A comma, or what stands in its place where the header has none, as spreadsheets write where the
+/// comma is in numbers.
+fn delimiter(text: &str) -> u8 {
+    let header = text.lines().next().unwrap_or_default();
+    let others = [b';', b'\t'].into_iter();
+    let mut present = others.filter(|&other| header.contains(char::from(other)));
+    match header.contains(',') {
+        true => b',',
+        false => present.next().unwrap_or(b','),
+    }
+}
+
+fn in_words(error: csv::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnequalLengths {
+            pos,
+            expected_len,
+            len,
+        } => format!(
+            "line {}: it has {len} fields and the header {expected_len}; put fields with a comma \
+             in quotes",
+            pos.as_ref().map_or(0, csv::Position::line)
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// The column that is named for a key, or the one of the key's name where there is one.
+fn column(
+    header: &StringRecord,
+    key: &str,
+    named: &Option<String>,
+) -> Result<Option<usize>, String> {
+    let name = named.as_deref().unwrap_or(key);
+    let found = header.iter().position(|column| column.trim() == name);
+    match (found, named) {
+        (None, Some(_)) => Err(missing_column(header, key, name)),
+        _ => Ok(found),
+    }
+}
+
+fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {
+    let names: Vec<&str> = header.iter().collect();
+    let names = names.join(", ");
+    format!("no column {name:?}; there are {names}: name the right one by csv.{key}")
+}
+
+impl Row {
+    fn candidate(
+        &self,
+        path: String,
+        config: &IndexConfig,
+        paths: &Paths<'_>,
+        classes: Option<&[String]>,
+    ) -> Result<Candidate, String> {
+        let mask = self.mask.as_deref().map(|mask| paths.inside(mask));
+        let mask = mask.transpose()?;
+        Ok(Candidate {
+            split: self.split.as_deref().map(split).transpose()?,
+            class: match classes {
+                Some(classes) => label(self.class.as_deref(), classes)?,
+                None => 0,
+            },
+            file: config.root.join(&path),
+            path,
+            masks: mask
+                .iter()
+                .filter(|m| config.root.join(m).is_file())
+                .cloned()
+                .collect(),
+            expected_mask: mask,
+            patient: self.patient.clone(),
+            ..Candidate::default()
+        })
+    }
+}
+
+fn classes(config: &IndexConfig, table: &Table) -> Result<Vec<String>, String> {
+    if !table.has_classes {
+        return one_class(config).map_err(|error| error.to_string());
+    }
+    if !config.classes.is_empty() {
+        return Ok(config.classes.clone());
+    }
+    let found: BTreeSet<&String> = table.rows.iter().filter_map(|r| r.class.as_ref()).collect();
+    if found.is_empty() {
+        return Err("no row has a class".to_owned());
+    }
+    Ok(found.into_iter().cloned().collect())
+}
+
+fn label(name: Option<&str>, classes: &[String]) -> Result<usize, String> {
+    let name = name.ok_or("the class is empty")?;
+    let found = classes.iter().position(|class| class == name);
+    found.ok_or_else(|| format!("{name:?} is no class; there are {}", classes.join(", ")))
+}
+
+fn split(name: &str) -> Result<Split, String> {
+    match name.to_lowercase().as_str() {
+        "train" | "training" => Ok(Split::Train),
+        "val" | "valid" | "validation" => Ok(Split::Val),
+        "test" | "testing" => Ok(Split::Test),
+        _ => Err(format!(
+            "{name:?} is no split; it may be train, val or test"
+        )),
+    }
+}
