@@ -108,11 +108,11 @@ impl Tables {
             path.canonicalize()
                 .is_ok_and(|path| !path.starts_with(&self.root))
         };
-        let files = manifest
-            .rows()
-            .iter()
-            .flat_map(|row| [Some(manifest.image_file(row)), manifest.mask_file(row)]);
-        match files.flatten().find(|file| outside(file)) {
+        let mut files = manifest.rows().iter().flat_map(|row| {
+            let masks = manifest.mask_files(row);
+            masks.into_iter().chain([manifest.image_file(row)])
+        });
+        match files.find(|file| outside(file)) {
             Some(file) => Outcome::Wrong(format!("{} is not in the data folder", file.display())),
             None => Outcome::Accepted,
         }

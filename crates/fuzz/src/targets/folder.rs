@@ -28,7 +28,7 @@ impl Target for Folder {
     }
 
     fn memory(&self) -> usize {
-        1 << 30
+        2 << 30
     }
 
     fn short(&self) -> u64 {

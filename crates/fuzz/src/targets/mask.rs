@@ -25,7 +25,7 @@ impl Target for Mask {
     }
 
     fn memory(&self) -> usize {
-        1 << 30
+        2 << 30
     }
 
     fn short(&self) -> u64 {

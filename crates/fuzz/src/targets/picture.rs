@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{Fit, read_image_fit};
+use dataset::{DatasetError, Decoder, Fit, Picture};
 
 use crate::formats::{jpeg, png};
 use crate::seeds::{self, two};
@@ -13,8 +13,13 @@ use crate::{Case, Outcome, Rng, Session, Target, mutate};
 const SIDE: usize = 16;
 const FILE: &str = "image.png";
 
-/// Bytes: an image of the largest size allowed is decoded whole, and once more as the network sees it.
-const MEMORY: usize = 1 << 30;
+/// Bytes: an image of the largest size allowed (100 megapixels) may have 8 bytes a pixel, and 6 once more without its
+/// transparency.
+const MEMORY: usize = 2 << 30;
+
+fn picture(path: &Path) -> Result<Picture, DatasetError> {
+    Decoder::default().picture(path, (SIDE, SIDE), 3, Fit::Pad)
+}
 
 pub(super) struct Png;
 
@@ -102,7 +107,7 @@ impl Session for Pictures {
 }
 
 fn read(input: &Path) -> Result<Vec<f32>, Outcome> {
-    let picture = read_image_fit(&input.join(FILE), SIDE, SIDE, 3, Fit::Pad);
+    let picture = picture(&input.join(FILE));
     picture
         .map(|p| p.image)
         .map_err(|error| Outcome::refused(error, FILE))
@@ -136,7 +141,7 @@ impl Target for Damaged {
         let mut known = vec![];
         for bytes in pngs.iter().chain(&jpegs) {
             std::fs::write(home.join(FILE), bytes)?;
-            known.push(read_image_fit(&home.join(FILE), SIDE, SIDE, 3, Fit::Pad)?.image);
+            known.push(picture(&home.join(FILE))?.image);
         }
         Ok(Box::new(DamagedPictures { pngs, jpegs, known }))
     }
