@@ -32,6 +32,12 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Check everything that CI checks, cheapest first
     Test(TestArgs),
+    /// Try to break the program: mutated inputs for all that it reads, runs killed and robbed, then a table
+    ///
+    /// docs/reliability.md says what is tried and what must hold. Failing inputs are kept, to be tried again by
+    /// --replay.
+    #[cfg(target_os = "linux")]
+    Torture(TortureArgs),
     /// Measure the speed and memory of training and inference on random images, beside peers if asked
     ///
     /// Every measurement has a process of its own. Figures are only as good as the machine is quiet.
@@ -104,6 +110,29 @@ pub(crate) struct TestArgs {
     /// Leave out the phantom run at the end
     #[arg(long)]
     pub(crate) fast: bool,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct TortureArgs {
+    /// For how long
+    #[arg(long, default_value_t = 5.0, value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// Kinds of inputs and accidents, instead of all
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Which cases: the same number, the same inputs; by the clock where it is left out
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 32))]
+    pub(crate) seed: Option<u64>,
+    /// Where what fails is kept, instead of fuzz-failures/
+    #[arg(long, value_name = "DIR")]
+    pub(crate) failures: Option<PathBuf>,
+    /// Try one input again: a folder below fuzz-failures/, or with --as any file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) replay: Option<PathBuf>,
+    /// What the file of --replay is read as: png, checkpoint …
+    #[arg(long = "as", value_name = "TARGET", requires = "replay")]
+    pub(crate) target: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -321,6 +350,15 @@ pub(crate) enum What {
 /// A number from 1 to `most`.
 fn count(most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=most)
+}
+
+#[cfg(target_os = "linux")]
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text
+        .parse()
+        .ok()
+        .filter(|minutes| (0.0..=10_000.0).contains(minutes));
+    minutes.ok_or_else(|| "a number of minutes".into())
 }
 
 fn precision(name: &str) -> Result<Precision, String> {

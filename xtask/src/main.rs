@@ -3,6 +3,8 @@
 mod bench;
 mod cli;
 mod test;
+#[cfg(target_os = "linux")]
+mod torture;
 mod weights;
 
 use std::collections::BTreeSet;
@@ -41,6 +43,8 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
         Command::Predict(args) => predict(&args, interrupt),
         Command::Test(args) => test::run(&root(), &args),
+        #[cfg(target_os = "linux")]
+        Command::Torture(args) => torture::run(&root(), &args, interrupt),
         Command::Bench(args) => bench::run(&root(), &args, interrupt),
         Command::Weights(what) => print(&weights::run(what, interrupt)?),
         Command::Measure { workload } => bench::measure(&workload, interrupt),

@@ -70,9 +70,21 @@ fn phantom_run(root: &Path) -> Result<()> {
     step(root, &line, &[])
 }
 
-fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     terminal::say(&format!("$ cargo {}", arguments.join(" ")));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo tells a program that it runs is nothing that its builds may depend on: some build scripts (ring's) look at
+    // it, and all that stands on them would be built anew, this program included.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    let told = told.filter(|name| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|of| name.starts_with(of))
+    });
+    for name in told {
+        command.env_remove(name);
+    }
     let status = command
         .args(arguments)
         .envs(environment.iter().copied())

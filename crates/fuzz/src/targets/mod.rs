@@ -1,0 +1,43 @@
+//! What is read, a file a target.
+
+mod checkpoint;
+mod csv;
+mod folder;
+mod hub;
+mod ill;
+mod mask;
+mod picture;
+mod run;
+mod settings;
+mod weights;
+
+use crate::Target;
+
+/// All targets.
+pub fn targets() -> &'static [&'static dyn Target] {
+    &[
+        &picture::Png,
+        &picture::Jpeg,
+        &picture::Damaged,
+        &mask::Mask,
+        &folder::Folder,
+        &csv::Csv,
+        &settings::Settings,
+        &weights::Safetensors,
+        &weights::Torch,
+        &weights::DamagedTorch,
+        &checkpoint::Crafted,
+        &checkpoint::Damaged,
+        &run::Run,
+        &hub::Hub,
+    ]
+}
+
+/// The target of a name; `ill` is none of a format, but one that fails in every way, to test the watching.
+pub fn find(name: &str) -> Option<&'static dyn Target> {
+    targets()
+        .iter()
+        .copied()
+        .chain([&ill::Ill as &dyn Target])
+        .find(|target| target.name() == name)
+}

@@ -1,0 +1,181 @@
+//! Images, read as a network reads them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use dataset::{DatasetError, Decoder, Fit, Picture};
+
+use crate::formats::{jpeg, png};
+use crate::seeds::{self, two};
+use crate::{Case, Outcome, Rng, Session, Target, mutate};
+
+/// Frame that the pictures are brought to, in pixels.
+const SIDE: usize = 16;
+const FILE: &str = "image.png";
+
+/// Bytes: an image of the largest size allowed (100 megapixels) may have 8 bytes a pixel, and 6 once more without its
+/// transparency.
+const MEMORY: usize = 2 << 30;
+
+fn picture(path: &Path) -> Result<Picture, DatasetError> {
+    Decoder::default().picture(path, (SIDE, SIDE), 3, Fit::Pad)
+}
+
+pub(super) struct Png;
+
+impl Target for Png {
+    fn name(&self) -> &'static str {
+        "png"
+    }
+
+    fn about(&self) -> &'static str {
+        "PNG with right sums: sizes, depths, palettes, chunks, pixels"
+    }
+
+    fn memory(&self) -> usize {
+        MEMORY
+    }
+
+    fn short(&self) -> u64 {
+        4000
+    }
+
+    fn file(&self) -> &'static str {
+        FILE
+    }
+
+    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Pictures {
+            seeds: seeds::pngs(),
+            mutate: png::mutate,
+        }))
+    }
+}
+
+pub(super) struct Jpeg;
+
+impl Target for Jpeg {
+    fn name(&self) -> &'static str {
+        "jpeg"
+    }
+
+    fn about(&self) -> &'static str {
+        "JPEG: frames, tables, scans, baseline and progressive"
+    }
+
+    fn memory(&self) -> usize {
+        MEMORY
+    }
+
+    fn short(&self) -> u64 {
+        4000
+    }
+
+    fn file(&self) -> &'static str {
+        FILE
+    }
+
+    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Pictures {
+            seeds: seeds::jpegs(),
+            mutate: jpeg::mutate,
+        }))
+    }
+}
+
+struct Pictures {
+    seeds: Vec<Vec<u8>>,
+    mutate: fn(&mut Rng, &[u8], &[u8]) -> Vec<u8>,
+}
+
+impl Session for Pictures {
+    fn case(&mut self, rng: &mut Rng) -> Case {
+        let (seed, other) = two(rng, &self.seeds);
+        Case::file(FILE, (self.mutate)(rng, seed, other))
+    }
+
+    fn run(&mut self, input: &Path) -> Outcome {
+        match read(input) {
+            Err(refused) => refused,
+            Ok(pixels) => {
+                let good = pixels.len() == SIDE * SIDE * 3
+                    && pixels.iter().all(|v| (0.0..=1.0).contains(v));
+                Outcome::accepted_if(good, || "its values are not all from 0 to 1".into())
+            }
+        }
+    }
+}
+
+fn read(input: &Path) -> Result<Vec<f32>, Outcome> {
+    let picture = picture(&input.join(FILE));
+    picture
+        .map(|p| p.image)
+        .map_err(|error| Outcome::refused(error, FILE))
+}
+
+pub(super) struct Damaged;
+
+impl Target for Damaged {
+    fn name(&self) -> &'static str {
+        "image-damaged"
+    }
+
+    fn about(&self) -> &'static str {
+        "PNG with flipped bits and lost pieces, JPEG cut short behind an end marker: refused, or read as it was"
+    }
+
+    fn memory(&self) -> usize {
+        MEMORY
+    }
+
+    fn short(&self) -> u64 {
+        4000
+    }
+
+    fn file(&self) -> &'static str {
+        FILE
+    }
+
+    fn open(&self, home: &Path) -> Result<Box<dyn Session>> {
+        let (pngs, jpegs) = (seeds::pngs(), seeds::jpegs());
+        let mut known = vec![];
+        for bytes in pngs.iter().chain(&jpegs) {
+            std::fs::write(home.join(FILE), bytes)?;
+            known.push(picture(&home.join(FILE))?.image);
+        }
+        Ok(Box::new(DamagedPictures { pngs, jpegs, known }))
+    }
+}
+
+struct DamagedPictures {
+    pngs: Vec<Vec<u8>>,
+    jpegs: Vec<Vec<u8>>,
+    /// What the whole files show.
+    known: Vec<Vec<f32>>,
+}
+
+impl Session for DamagedPictures {
+    fn case(&mut self, rng: &mut Rng) -> Case {
+        let bytes = match rng.once_in(2) {
+            true => {
+                let whole = two(rng, &self.jpegs).0;
+                jpeg::cut(rng, whole)
+            }
+            false => {
+                let mut bytes = two(rng, &self.pngs).0.to_vec();
+                mutate::damage(rng, &mut bytes);
+                bytes
+            }
+        };
+        Case::file(FILE, bytes)
+    }
+
+    fn run(&mut self, input: &Path) -> Outcome {
+        match read(input) {
+            Err(refused) => refused,
+            Ok(pixels) => Outcome::accepted_if(self.known.contains(&pixels), || {
+                "a damaged image is accepted and shows something else".into()
+            }),
+        }
+    }
+}

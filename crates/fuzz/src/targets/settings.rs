@@ -1,0 +1,113 @@
+//! Pipeline files, loaded as a run loads them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use pipeline::{Request, config};
+
+use crate::formats::text;
+use crate::{Case, Outcome, Rng, Session, Target};
+
+const FILE: &str = "pipeline.toml";
+
+/// The pipelines that are shipped hold almost every key.
+const PIPELINES: [&str; 8] = [
+    include_str!("../../../../pipelines/pneumonia.toml"),
+    include_str!("../../../../pipelines/pneumonia-robust.toml"),
+    include_str!("../../../../pipelines/pneumonia-both.toml"),
+    include_str!("../../../../pipelines/u-efficientnet.toml"),
+    include_str!("../../../../pipelines/lung-segmentation.toml"),
+    include_str!("../../../../pipelines/brain-tumor.toml"),
+    include_str!("../../../../pipelines/membrane.toml"),
+    include_str!("../../../../pipelines/glioma.toml"),
+];
+
+/// Most values that an input of a batch may have: more is no batch that any machine holds.
+const LARGEST_BATCH: u128 = 1 << 40;
+
+pub(super) struct Settings;
+
+impl Target for Settings {
+    fn name(&self) -> &'static str {
+        "settings"
+    }
+
+    fn about(&self) -> &'static str {
+        "TOML of a pipeline: keys and values of the shipped ones mixed, out of range, of wrong types, nested deeply"
+    }
+
+    fn short(&self) -> u64 {
+        1000
+    }
+
+    fn file(&self) -> &'static str {
+        FILE
+    }
+
+    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
+        let plain = |text: &'static str| {
+            text.lines()
+                .map(|line| {
+                    line.split_once(" #")
+                        .map_or(line, |(code, _)| code)
+                        .trim_end()
+                })
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        };
+        let lines = PIPELINES.into_iter().flat_map(plain).collect();
+        let seeds = PIPELINES.map(|text| plain(text).collect::<Vec<_>>().join("\n").into_bytes());
+        Ok(Box::new(Files {
+            lines,
+            seeds: seeds.into(),
+        }))
+    }
+}
+
+struct Files {
+    lines: Vec<&'static str>,
+    seeds: Vec<Vec<u8>>,
+}
+
+impl Session for Files {
+    fn case(&mut self, rng: &mut Rng) -> Case {
+        let seed = rng.pick(&self.seeds).cloned().unwrap_or_default();
+        Case::file(
+            FILE,
+            text::mutate(rng, &seed, &['=', ',', '[', ']', '{', '}'], &self.lines),
+        )
+    }
+
+    fn run(&mut self, input: &Path) -> Outcome {
+        let file = input.join(FILE);
+        let request = Request::new(input, file.display().to_string());
+        match config::load(&request) {
+            Err(error) => match error.to_string() {
+                text if text.is_empty() => Outcome::Wrong("an error without words".into()),
+                _ => Outcome::Refused,
+            },
+            Ok(settings) => check(&settings, &file),
+        }
+    }
+}
+
+/// A batch of its size is thinkable, and the settings that a run's folder keeps say the same.
+fn check(settings: &pipeline::Settings, file: &Path) -> Outcome {
+    let image = &settings.image;
+    let sides = [
+        image.height,
+        image.width,
+        image.channels,
+        settings.train.batch_size,
+    ];
+    let values = sides
+        .iter()
+        .try_fold(1_u128, |product, side| product.checked_mul(*side as u128));
+    if values.is_none_or(|values| values > LARGEST_BATCH) {
+        return Outcome::Wrong(format!("a batch of {sides:?} is accepted"));
+    }
+    match config::leaves(file, &settings.resolved) {
+        Ok(leaves) if leaves == settings.leaves => Outcome::Accepted,
+        Ok(_) => Outcome::Wrong("the resolved settings are others".into()),
+        Err(error) => Outcome::Wrong(format!("the resolved settings cannot be read: {error}")),
+    }
+}

@@ -1,0 +1,341 @@
+//! The run that nothing befell, and how another is held against it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::process::{Ended, Running, remove};
+
+const PIPELINE: &str = include_str!("tiny.toml");
+
+/// Files that hold times: they must be there, and differ.
+const TIMED: [&str; 5] = [
+    "timings.json",
+    "history.csv",
+    "report.md",
+    "sections/train.md",
+    "checkpoints/last.safetensors",
+];
+
+/// Where the images come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Phantoms, which the run makes.
+    Demo,
+    /// A folder of the user's.
+    Folder,
+}
+
+/// One folder in which runs are made, always under the same path since a run's settings hold paths; the true run; and
+/// copies of what runs start from.
+pub(super) struct Ground {
+    home: tempfile::TempDir,
+    pub(super) source: Source,
+    /// How long a run takes.
+    pub(super) takes: Duration,
+    /// Bytes of all files of a run.
+    pub(super) bytes: u64,
+}
+
+impl Ground {
+    /// Makes the true run.
+    ///
+    /// # Errors
+    /// It fails: then there is nothing to hold others against.
+    pub(super) fn new(source: Source, stop: &dyn Fn() -> bool) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("torture-").tempdir();
+        let mut ground = Self {
+            home: home.context("cannot make a temporary folder")?,
+            source,
+            takes: Duration::ZERO,
+            bytes: 0,
+        };
+        fs::write(ground.file("tiny.toml"), PIPELINE)?;
+        if source == Source::Folder {
+            ground.make_data(stop)?;
+        }
+        ground.clear(false)?;
+        let start = Instant::now();
+        ground.good_run(stop)?;
+        ground.takes = start.elapsed();
+        let run = ground.finished_run().context("the run left no folder")?;
+        ground.bytes = files(&ground.place())?
+            .iter()
+            .map(|f| ground.place().join(f))
+            .map(|f| size(&f))
+            .sum();
+        fs::rename(run, ground.truth())?;
+        if source == Source::Demo {
+            fs::rename(ground.place().join(".phantom"), ground.file("phantom"))?;
+        }
+        Ok(ground)
+    }
+
+    fn good_run(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        let ended = Running::start(self.command(false))?.end(stop)?;
+        match ended.succeeded() || stop() {
+            true => Ok(()),
+            false => bail!("a run that nothing befell fails: {}", ended.in_words()),
+        }
+    }
+
+    /// The phantoms of a run as a user's data.
+    fn make_data(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        let mut command = self.command(false);
+        command.args(["--set", "pipeline.stages=[\"index\"]", "--demo"]);
+        let ended = Running::start(command)?.end(stop)?;
+        let phantom = fs::read_dir(self.place().join(".phantom")).and_then(|mut entries| {
+            entries
+                .next()
+                .unwrap_or_else(|| Err(std::io::ErrorKind::NotFound.into()))
+        });
+        let phantom =
+            phantom.with_context(|| format!("no phantoms were made: {}", ended.in_words()))?;
+        fs::rename(phantom.path(), self.file("phantom"))?;
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// `--out` of all runs.
+    pub(super) fn place(&self) -> PathBuf {
+        self.file("place")
+    }
+
+    fn truth(&self) -> PathBuf {
+        self.file("truth")
+    }
+
+    /// The folder of the images of [`Source::Folder`].
+    pub(super) fn data(&self) -> PathBuf {
+        self.file("data")
+    }
+
+    /// An empty place; the images as they were; with `phantoms` those of the true run are there already.
+    pub(super) fn clear(&self, phantoms: bool) -> Result<()> {
+        remove(&self.place())?;
+        fs::create_dir_all(self.place())?;
+        match self.source {
+            Source::Demo if phantoms => copy(&self.file("phantom"), &self.place().join(".phantom")),
+            Source::Demo => Ok(()),
+            Source::Folder => self.restore_data(),
+        }
+    }
+
+    /// The user's images as they were.
+    pub(super) fn restore_data(&self) -> Result<()> {
+        match self.file("phantom").is_dir() {
+            true => {
+                remove(&self.data())?;
+                copy(&self.file("phantom"), &self.data())
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// This program on the tiny pipeline.
+    pub(super) fn command(&self, resume: bool) -> Command {
+        let this = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
+        let mut command = Command::new(this);
+        command
+            .arg("pipeline")
+            .arg(self.file("tiny.toml"))
+            .arg("--out")
+            .arg(self.place());
+        if self.data().is_dir() {
+            let masks = format!(
+                "data.masks=\"{}\"",
+                self.data().join("masks/opacity").display()
+            );
+            command
+                .arg("--data")
+                .arg(self.data().join("images"))
+                .args(["--set", &masks]);
+        } else if self.source == Source::Demo {
+            command.arg("--demo");
+        }
+        if resume {
+            command.arg("--resume");
+        }
+        command.stderr(Stdio::piped());
+        command
+    }
+
+    /// Folders of runs.
+    pub(super) fn runs(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.place().join("tiny"))
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        let folders = entries
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            .map(|e| e.path());
+        let mut folders: Vec<_> = folders.collect();
+        folders.sort();
+        folders
+    }
+
+    fn finished_run(&self) -> Option<PathBuf> {
+        self.runs()
+            .into_iter()
+            .rfind(|run| run.join("report.md").is_file())
+    }
+
+    /// Resumes what is there, or starts anew where there is nothing, and holds the result against the true run. The
+    /// error says what is wrong.
+    pub(super) fn settle(&self, stop: &dyn Fn() -> bool) -> Result<Settled> {
+        let mut ended = Running::start(self.command(true))?.end(stop)?;
+        if !ended.succeeded()
+            && ended.said.contains("no unfinished run")
+            && self.finished_run().is_none()
+        {
+            ended = Running::start(self.command(false))?.end(stop)?;
+        }
+        let none_left = ended.said.contains("no unfinished run") && self.finished_run().is_some();
+        let wrong = match ended.succeeded() || none_left {
+            false => Some(format!("resuming fails: {}", ended.in_words())),
+            true => self.differences()?,
+        };
+        Ok(Settled { ended, wrong })
+    }
+
+    /// What of the finished run is not the true run's; `None` if nothing.
+    pub(super) fn differences(&self) -> Result<Option<String>> {
+        match self.finished_run() {
+            None => Ok(Some("no run has a report".into())),
+            Some(run) => self.differences_of(&run),
+        }
+    }
+
+    /// The same of one of several.
+    pub(super) fn differences_of(&self, run: &Path) -> Result<Option<String>> {
+        let mut wrong = differences(&self.truth(), run)?;
+        wrong.extend(self.leftovers()?);
+        Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
+    }
+
+    /// Temporary files beside runs and phantoms, and a `latest` that points elsewhere than to a run.
+    fn leftovers(&self) -> Result<Vec<String>> {
+        let is_left = |file: &&PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".tmp") || name.contains("partial") || name.starts_with(".latest")
+        };
+        let mut found: Vec<String> = files(&self.place())?
+            .iter()
+            .filter(is_left)
+            .map(|file| format!("{} is left over", file.display()))
+            .collect();
+        if !self.place().join("tiny/latest").exists() {
+            found.push("latest points nowhere".into());
+        }
+        Ok(found)
+    }
+
+    /// Keeps the place of a failed run for who looks into it.
+    pub(super) fn keep(&self, failures: &Path, name: &str) -> Result<PathBuf> {
+        let kept = failures.join("runs").join(name);
+        remove(&kept)?;
+        copy(&self.place(), &kept)?;
+        Ok(kept)
+    }
+}
+
+/// What of a run's folder is not the true run's.
+fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
+    let (known, found) = (files(truth)?, files(run)?);
+    let missing = known
+        .difference(&found)
+        .map(|f| format!("{} is missing", f.display()));
+    let extra = found
+        .difference(&known)
+        .map(|f| format!("{} is left over", f.display()));
+    let mut wrong: Vec<String> = missing.chain(extra).collect();
+    for file in known.intersection(&found) {
+        let timed = TIMED.iter().any(|timed| file == Path::new(timed));
+        if !timed && fs::read(truth.join(file))? != fs::read(run.join(file))? {
+            wrong.push(format!("{} is another", file.display()));
+        }
+    }
+    Ok(wrong)
+}
+
+/// What became of a broken run.
+pub(super) struct Settled {
+    pub(super) ended: Ended,
+    /// Why it is not the true run.
+    pub(super) wrong: Option<String>,
+}
+
+/// Paths below a folder of all that is no folder.
+fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    let (mut found, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in
+            fs::read_dir(&next).with_context(|| format!("cannot list {}", next.display()))?
+        {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => folders.push(entry.path()),
+                false => drop(found.insert(entry.path().strip_prefix(folder)?.to_owned())),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn size(file: &Path) -> u64 {
+    fs::symlink_metadata(file).map_or(0, |m| m.len())
+}
+
+/// A folder with all that is in it, links as links.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for file in files(from)? {
+        let (source, target) = (from.join(&file), to.join(&file));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match fs::read_link(&source) {
+            Ok(link) => std::os::unix::fs::symlink(link, &target)?,
+            Err(_) => drop(
+                fs::copy(&source, &target)
+                    .with_context(|| format!("cannot copy {}", source.display()))?,
+            ),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_told_by_file() {
+        let home = tempfile::tempdir().unwrap();
+        let [truth, run] = ["truth", "run"].map(|name| home.path().join(name));
+        for folder in [&truth, &run] {
+            fs::create_dir_all(folder.join("sections")).unwrap();
+            for file in ["metrics.json", "model.safetensors", "sections/train.md"] {
+                fs::write(folder.join(file), "as it is").unwrap();
+            }
+        }
+        fs::write(run.join("sections/train.md"), "other times").unwrap();
+        assert_eq!(differences(&truth, &run).unwrap(), Vec::<String>::new());
+        fs::write(run.join("metrics.json"), "as it was").unwrap();
+        fs::remove_file(run.join("model.safetensors")).unwrap();
+        fs::write(run.join("sections/.a.tmp"), "").unwrap();
+        let expected = [
+            "model.safetensors is missing",
+            "sections/.a.tmp is left over",
+            "metrics.json is another",
+        ];
+        assert_eq!(differences(&truth, &run).unwrap(), expected);
+    }
+}

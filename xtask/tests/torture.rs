@@ -1,0 +1,48 @@
+//! `torture` from outside: a kill, resumed to the same bytes, and the table.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
+
+use std::process::{Command, Output};
+
+fn torture(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("torture").args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_killed_run_is_a_row_of_the_table() {
+    let kept = tempfile::tempdir().unwrap();
+    let kept = kept.path().display().to_string();
+    let output = torture(&[
+        "--minutes",
+        "0",
+        "--seed",
+        "1",
+        "--only",
+        "kill-stage",
+        "--failures",
+        &kept,
+    ]);
+    let (table, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{table}{said}");
+    // One is killed, none is refused, one comes to the same bytes.
+    assert!(
+        table.contains("| kill in each stage | 1 | 0 | 1 | 0 | 0 | 0 | 0 | 0 |"),
+        "{table}{said}"
+    );
+    assert!(!table.contains("all inputs"), "{table}");
+}
+
+#[test]
+fn an_unknown_kind_is_refused_with_those_that_there_are() {
+    let output = torture(&["--minutes", "0", "--only", "kil-stage"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("kil-stage") && said.contains("kill-stage") && said.contains("safetensors"),
+        "{said}"
+    );
+}
