@@ -1,5 +1,8 @@
 //! The command line: thin, for all work is `pipeline`'s. Exit codes: 0 good, 1 error, 2 wrong usage, 130 interrupted.
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod bench;
 mod cli;
 mod test;

@@ -32,6 +32,9 @@
 //! # }
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod config;
 mod decode;
 mod eda;

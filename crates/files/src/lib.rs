@@ -15,6 +15,9 @@
 //!
 //! Errors are the system's; who calls names the path.
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod durable;
 mod lock;
 pub mod sha256;

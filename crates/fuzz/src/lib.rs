@@ -13,6 +13,9 @@
 //! right again ([`formats`]), and these a general crate does not have.
 //!
 //! Nothing here is part of the product, and all of it is for Linux.
+
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
 mod case;

@@ -14,6 +14,9 @@
 //! # Ok::<(), hub::HubError>(())
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod cache;
 mod client;
 mod error;

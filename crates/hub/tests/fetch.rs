@@ -149,8 +149,10 @@ fn answer(
         stream,
         "HTTP/1.1 {status}\r\n{length}Connection: close\r\n\r\n"
     )?;
-    while method == "GET" && manner.endless {
-        stream.write_all(&body)?;
+    if method == "GET" && manner.endless {
+        loop {
+            stream.write_all(&body)?;
+        }
     }
     for byte in body.iter().filter(|_| method == "GET" && manner.drips) {
         stream.write_all(&[*byte])?;

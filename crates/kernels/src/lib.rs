@@ -26,6 +26,9 @@
 //! assert_eq!(y, [10.0; 4]);
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod activation;
 pub mod batch_norm;
 pub mod bias;

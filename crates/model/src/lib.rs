@@ -5,6 +5,9 @@
 //! puts the whole pass on dfdx's tape as one operation; [`weights`] moves values to and from files in timm's and
 //! segmentation_models.pytorch's names; [`train`] fits.
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod build;
 pub mod checkpoint;
 pub mod engine;

@@ -192,7 +192,10 @@ fn settings_are_read_and_checked() {
         let config: TrainConfig = serde_json::from_value(json).unwrap();
         assert_eq!(config.check().unwrap_err().to_string(), expected);
     };
-    refused(json!({"epochs": 0}), "train.epochs must be at least 1");
+    refused(
+        json!({"epochs": 0}),
+        "train.epochs must be from 1 to 100,000",
+    );
     refused(
         json!({"label_smoothing": 1}),
         "train.label_smoothing must be at least 0 and less than 1",

@@ -17,6 +17,9 @@
 //! # Ok::<(), morphology::MorphologyError>(())
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod border;
 mod components;
 mod distance;

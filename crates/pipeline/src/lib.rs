@@ -13,6 +13,9 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod baseline;
 pub mod bench;
 pub mod config;

@@ -350,15 +350,18 @@ mod tests {
     fn folders_of_runs_that_never_began_are_removed() {
         let runs = tempfile::tempdir().unwrap();
         let parent = runs.path().join("p");
-        let dead = OwnRun::create(runs.path(), "p").unwrap().dir;
-        dead.write(RESOLVED, b"").unwrap();
-        fs::write(dead.file(".writing-1-0.tmp"), "cut").unwrap();
+        let killed = OwnRun::create(runs.path(), "p").unwrap().dir;
+        killed.write(RESOLVED, b"").unwrap();
+        fs::write(killed.file(".writing-1-0.tmp"), "cut").unwrap();
+        // Under a name that no run of this second gets.
+        let dead = parent.join("dead");
+        fs::rename(killed.path(), &dead).unwrap();
         let living = OwnRun::create(runs.path(), "p").unwrap();
         fs::create_dir_all(parent.join("somebodys/notes")).unwrap();
         let begun = OwnRun::create(runs.path(), "p").unwrap().dir;
         begun.write_json(RUN, &RunRecord::default()).unwrap();
         let next = OwnRun::create(runs.path(), "p").unwrap();
-        assert!(!dead.path().exists());
+        assert!(!dead.exists());
         for kept in [
             living.path(),
             begun.path(),

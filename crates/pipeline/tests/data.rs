@@ -369,15 +369,14 @@ fn names_are_shown_and_not_obeyed() {
     let classes = ["A|<b>*x*", "B`_\u{1b}[31m"];
     let image = |i: usize| {
         let class = classes[i % 2];
-        ["train", "test"].map(|split| format!("{split}/{class}/{i}<script>`|\u{1b}[2J.png"))
+        ["train", "val", "test"].map(|split| format!("{split}/{class}/{i}<script>`|\u{1b}[2J.png"))
     };
     let images: Vec<String> = (0..16).flat_map(image).collect();
     let workspace = Workspace::of_images(&images);
     let broken = format!("train/{}/<img src=x>`a`.png", classes[0]);
     fs::write(workspace.folder(&broken), "no image").unwrap();
     let list = format!("data.classes={}", serde_json::to_string(&classes).unwrap());
-    let val = "data.validation={policy='from_train',fraction=0.3}";
-    let folder = workspace.run(&[&list, val]).unwrap();
+    let folder = workspace.run(&[&list]).unwrap();
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(!report.contains('\u{1b}'), "{report}");
     let prose: String = report.split("```").step_by(2).collect();

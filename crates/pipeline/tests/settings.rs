@@ -100,7 +100,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
     // A batch that each number allows, and no memory.
     check(
         &[
-            "image.size=8192",
+            "image.size=1024",
             "train.batch_size=4096",
             "pipeline.device=cpu",
         ],
@@ -108,7 +108,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
             "`train.batch_size`",
             "4096 images needs",
             "this machine has",
-            "smaller images",
+            "the largest batch that fits",
         ],
     );
 }

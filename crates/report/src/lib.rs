@@ -31,6 +31,9 @@
 //! # Ok::<(), report::Error>(())
 //! ```
 
+// They panic where nobody reads; `pipeline::terminal` prints.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod compose;
 mod draw;
 mod error;

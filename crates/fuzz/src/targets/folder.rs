@@ -97,7 +97,7 @@ impl Session for Folders {
         let [first, second] = outcomes.map(|outcome| outcome.unwrap_or(Outcome::Refused));
         match (&first, &second) {
             (Outcome::Wrong(_), _) => first,
-            (_, Outcome::Wrong(_)) | (Outcome::Refused, _) => second,
+            (_, Outcome::Wrong(_)) | (Outcome::Accepted, _) => second,
             _ => first,
         }
     }

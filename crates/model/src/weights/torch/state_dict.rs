@@ -64,12 +64,14 @@ pub(super) fn tensors(pickle: &Pickle, storages: &Storages<'_>) -> Result<Tensor
     })
 }
 
+/// Storage, offset, shape and strides.
+type View = (Rc<str>, usize, Vec<usize>, Vec<usize>);
+
 /// Tensors out of their storages; those of many names once.
 struct Copies<'a, 's> {
     storages: &'a Storages<'s>,
     bytes: Vec<u8>,
-    /// By storage, offset, shape and strides.
-    places: BTreeMap<(Rc<str>, usize, Vec<usize>, Vec<usize>), Range<usize>>,
+    places: BTreeMap<View, Range<usize>>,
     most: usize,
 }
 
