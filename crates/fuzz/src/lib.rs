@@ -9,8 +9,8 @@
 //!
 //! Why mutators of our own: bolero's engine on stable draws inputs from nothing and mutates none (that needs
 //! libFuzzer, a nightly compiler or cargo-bolero), and proptest likewise; from nothing, no draw gets past a PNG's
-//! checksum. What finds faults here are small good files ([`seeds`]), changed by mutators that make sums and lengths
-//! right again ([`formats`]), and these a general crate does not have.
+//! checksum. What finds faults here are small good files (`seeds`), changed by mutators that make sums and lengths
+//! right again (`formats`), and these a general crate does not have.
 //!
 //! Nothing here is part of the product, and all of it is for Linux.
 
