@@ -70,8 +70,8 @@ fn mistakes_are_found_before_anything_is_measured() {
         ),
         (
             &["--what=scale", "--scale-batches=0"],
-            1,
-            "batch must be at least 1",
+            2,
+            "0 is not in 1..=4096",
         ),
     ] {
         let text = check(arguments, code, &[part]);
