@@ -60,7 +60,11 @@ impl Content {
             fs::create_dir_all(parent)?;
         }
         match self {
-            Self::Bytes(bytes) => fs::write(path, bytes),
+            Self::Bytes(bytes) => {
+                // In place of what an earlier entry has put there: a pipe would be waited for, a link followed.
+                let _ = fs::remove_file(path);
+                fs::write(path, bytes)
+            }
             Self::Folder => fs::create_dir_all(path),
             Self::Link(to) => std::os::unix::fs::symlink(to, path),
             Self::Pipe => Ok(rustix::fs::mknodat(

@@ -116,6 +116,29 @@ fn values_come_back() {
     check(FileDtype::F16, 1e-3);
 }
 
+/// Headers of 640 + 65536·n bytes, up to 1408 + …, begin as pickles do: 0x80 and a protocol of 2 to 5.
+#[test]
+fn a_header_whose_length_looks_like_a_pickle_is_read() {
+    let folder = TempDir::new().unwrap();
+    let graph = every_layout();
+    let store = ParamStore::initialized(&graph, 1);
+    let padded = |bytes: usize| SaveOptions {
+        metadata: BTreeMap::from([("note".into(), "n".repeat(bytes))]),
+        ..SaveOptions::default()
+    };
+    let length = |path: &Path| u64::from_le_bytes(fs::read(path).unwrap()[..8].try_into().unwrap());
+    let bare = length(&saved(&folder, &graph, &store, &padded(0)));
+    for protocol in 2..=5 {
+        let wanted = (0..16).map(|n| (n << 16) + (protocol << 8) + 0x80);
+        let wanted = wanted.into_iter().find(|&wanted| wanted > bare).unwrap();
+        let path = saved(&folder, &graph, &store, &padded((wanted - bare) as usize));
+        assert_eq!(length(&path), wanted);
+        let (back, report) = strict(&path, &graph);
+        report.unwrap();
+        assert_same(&store, &back, 0.0);
+    }
+}
+
 #[test]
 fn half_precision_files_are_read() {
     let folder = TempDir::new().unwrap();

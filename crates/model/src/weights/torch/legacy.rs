@@ -15,9 +15,10 @@ const START: [u8; 15] = [
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
 ];
 
-/// Any pickle is taken for one of these, so that a bare one gets an answer that fits it.
+/// Any pickle is taken for one of these, so that a bare one gets an answer that fits it. The length of a safetensors header may
+/// begin with the same two bytes (640 does), but six of its eight do not spell a pickle's instructions.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x80, 2..=5, ..])
+    matches!(bytes, [0x80, 2..=5, ..]) && !matches!(bytes, [_, _, _, _, _, 0, 0, 0, b'{', ..])
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Tensors> {
