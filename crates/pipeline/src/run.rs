@@ -46,11 +46,11 @@ pub fn run(
     };
     progress.say(format!("{} in {}", settings.name, run.path().display()));
     progress.say(format!("device: {}", settings.device.words));
-    let mut record = run.record()?;
+    let done = keep_leading(&run, &settings.stages)?;
     let mut context = Context::new(&settings, &run, progress, interrupt);
     let total = settings.stages.len();
     for (i, stage) in settings.stages.iter().enumerate() {
-        if record.done.iter().any(|done| done == stage.name()) {
+        if i < done {
             progress.say(format!("[{}/{total}] {}: done before", i + 1, stage.name()));
             continue;
         }
@@ -60,8 +60,9 @@ pub fn run(
             stage.name(),
             stage.about()
         ));
-        record = run_stage(*stage, &mut context)?;
+        run_stage(*stage, &mut context)?;
     }
+    let mut record = run.record()?;
     record.finished = true;
     run.write_json(RUN, &record)?;
     Ok(Finished {
@@ -71,7 +72,22 @@ pub fn run(
     })
 }
 
-fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<RunRecord> {
+/// How many stages are done already. One that stands done behind one that is not counts as not done: it has not seen what that
+/// one will write.
+fn keep_leading(run: &RunDir, stages: &[&dyn Stage]) -> Result<usize> {
+    let mut record = run.record()?;
+    let both = record.done.iter().zip(stages);
+    let done = both
+        .take_while(|(done, stage)| **done == stage.name())
+        .count();
+    if done < record.done.len() {
+        record.done.truncate(done);
+        run.write_json(RUN, &record)?;
+    }
+    Ok(done)
+}
+
+fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<()> {
     let start = Instant::now();
     let result = context
         .interrupt
@@ -88,7 +104,7 @@ fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<RunRecord> 
         // Not before: a run that failed at once has nothing to show, and the one before it may have.
         context.run.link_latest()?;
     }
-    Ok(record)
+    Ok(())
 }
 
 /// Seconds by stage name.

@@ -424,6 +424,32 @@ fn a_run_in_use_is_not_resumed() {
     assert!(!leftover.exists() && !folder.join(".lock").exists());
 }
 
+/// A record that has lost a stage: what was built on it is done again. Times that no clock has measured are no reason to stop.
+#[test]
+fn stages_behind_a_lost_one_are_done_again() {
+    let workspace = Workspace::new();
+    let folder = workspace.run(&[]).unwrap();
+    let file = folder.join("run.json");
+    let read = || -> RunRecord { serde_json::from_slice(&fs::read(&file).unwrap()).unwrap() };
+    let whole = read();
+    let broken = RunRecord {
+        done: ["lost", "eda"].map(str::to_owned).into(),
+        finished: false,
+        ..read()
+    };
+    fs::write(&file, serde_json::to_vec(&broken).unwrap()).unwrap();
+    fs::write(
+        folder.join("timings.json"),
+        r#"{"index": -9, "eda": 1e300}"#,
+    )
+    .unwrap();
+    fs::remove_file(folder.join("eda.json")).unwrap();
+    let request = workspace.request(&[]);
+    run(&request, true, Progress::Silent, &Interrupt::default()).unwrap();
+    assert_eq!(read(), whole);
+    assert!(folder.join("eda.json").is_file());
+}
+
 #[test]
 fn latest_moves_only_to_a_run_that_got_somewhere() {
     let workspace = Workspace::new();

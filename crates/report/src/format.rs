@@ -54,6 +54,11 @@ pub fn share(part: u64, whole: u64) -> String {
     percent(part as f64 / whole as f64, 1)
 }
 
+/// As [`duration`], of seconds out of a file: what no clock has measured (less than nothing, NaN) counts as no time.
+pub fn seconds(seconds: f64) -> String {
+    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
 /// A time span in the two units that matter: "350 ms", "4.2 s", "3 min 07 s", "2 h 05 min".
 pub fn duration(span: Duration) -> String {
     let seconds = span.as_secs_f64();

@@ -1,7 +1,6 @@
 //! `report.md`: the summary, then what each stage has written of its own work, then how to repeat the run.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use report::text::escape;
@@ -124,10 +123,7 @@ fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
     let seconds = timings(context.run);
     for stage in &context.settings.stages {
         if let Some(s) = seconds.get(stage.name()) {
-            table.row([
-                stage.name().to_owned(),
-                format::duration(Duration::from_secs_f64(*s)),
-            ])?;
+            table.row([stage.name().to_owned(), format::seconds(*s)])?;
         }
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,7 +1,5 @@
 //! The network and its training in words.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use model::network::Network;
 use model::train::{EpochRecord, Outcome, Stopped, Task};
@@ -180,7 +178,7 @@ fn course(context: &Context<'_>, outcome: &Outcome) -> String {
     };
     format!(
         "Training {end}, {} in all at {} images a second; {} of the time it waited for images. {best}",
-        format::duration(Duration::from_secs_f64(seconds)),
+        format::seconds(seconds),
         format::fixed(rate, 1),
         format::percent(waited / seconds.max(1e-9), 1)
     )
