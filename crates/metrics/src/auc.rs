@@ -1,9 +1,12 @@
 //! Area under the ROC curve and its bootstrap.
 
+use std::collections::BTreeSet;
+
 use crate::bootstrap::{Bootstrap, Resampling};
 use crate::check;
 use crate::error::Result;
 use crate::interval::Interval;
+use crate::normal::normal_quantile;
 
 /// Area under the ROC curve: the chance that a positive outscores a negative, ties counting half.
 ///
@@ -18,6 +21,10 @@ pub fn roc_auc(labels: &[bool], scores: &[f64]) -> Result<f64> {
 
 /// Percentile bootstrap interval of [`roc_auc`]; resamples that lack a class are redrawn (see [`Bootstrap`]).
 ///
+/// Where the classes do not overlap, so that every resample has the same AUC of 1 or 0, the interval is Newcombe's (2006, his
+/// method 5): from the AUCs that would not be too unlikely to give such a sample, by Hanley and McNeil's variance, with the
+/// numbers of groups where examples come in groups.
+///
 /// Sorts once: a resample costs O(n), 2000 of 600 examples some ten milliseconds.
 ///
 /// # Errors
@@ -30,9 +37,68 @@ pub fn bootstrap_auc(
 ) -> Result<Interval> {
     let ranked = RankedScores::new(labels, scores)?;
     let mut scratch = Vec::new();
-    bootstrap.interval(labels.len(), resampling, |sample| {
+    let interval = bootstrap.interval(labels.len(), resampling, |sample| {
         ranked.auc(sample.iter().copied(), &mut scratch)
-    })
+    })?;
+    let groups = match resampling {
+        Resampling::Grouped(groups) => Some(groups),
+        Resampling::Simple | Resampling::Stratified(_) => None,
+    };
+    Ok(widen_separated(interval, labels, groups))
+}
+
+/// Newcombe's interval in place of one without width, where the AUC is 1 or 0; any other stays.
+pub(crate) fn widen_separated(
+    interval: Interval,
+    labels: &[bool],
+    groups: Option<&[usize]>,
+) -> Interval {
+    let distance = || {
+        let [m, n] = [true, false].map(|class| independent(labels, groups, class) as f64);
+        separated_distance(m, n, interval.level)
+    };
+    match interval.estimate {
+        1.0 => Interval {
+            low: 1.0 - distance(),
+            ..interval
+        },
+        0.0 => Interval {
+            high: distance(),
+            ..interval
+        },
+        _ => interval,
+    }
+}
+
+/// Examples of a class, or groups with any.
+fn independent(labels: &[bool], groups: Option<&[usize]>, class: bool) -> usize {
+    let members = (0..labels.len()).filter(|i| labels[*i] == class);
+    match groups {
+        Some(groups) => members.map(|i| groups[i]).collect::<BTreeSet<_>>().len(),
+        None => members.count(),
+    }
+}
+
+/// How far the true AUC may lie from the 1 (or 0) of `m` positives and `n` negatives that do not overlap: the d in 0..1 with
+/// d² = z² · V(1 - d), found by bisection.
+fn separated_distance(m: f64, n: f64, level: f64) -> f64 {
+    let z = normal_quantile((1.0 + level) / 2.0);
+    let (mut near, mut far) = (0.0, 1.0);
+    // Halved until the two are neighbours among the numbers: some sixty times.
+    loop {
+        let d = f64::midpoint(near, far);
+        if d <= near || d >= far {
+            return d;
+        }
+        let spread = d / (1.0 + d) + (1.0 - d) / (2.0 - d);
+        // Divided by d, which is not 0.
+        let variance = (1.0 - d) / (m * n) * (1.0 + (f64::midpoint(m, n) - 1.0) * spread);
+        if d < z * z * variance {
+            near = d;
+        } else {
+            far = d;
+        }
+    }
 }
 
 /// Scores replaced by their dense rank, so that the AUC of any multiset of examples takes no sorting.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::auc::roc_auc;
+use crate::auc::{roc_auc, widen_separated};
 use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
@@ -12,8 +12,8 @@ use crate::normal::normal_quantile;
 /// `groups` names a group for each (a patient with several images) of Obuchowski (1997), which is the former
 /// where every group is one example.
 ///
-/// The structural components come from midranks (Sun & Xu 2014), O(n log n). With perfect separation the
-/// variance is 0 and so is the width: there, quote n beside it.
+/// The structural components come from midranks (Sun & Xu 2014), O(n log n). Where the classes do not overlap, their variance
+/// is 0 and the interval is Newcombe's, as in [`crate::bootstrap_auc`].
 ///
 /// # Errors
 /// As [`roc_auc`], as many groups as examples not given, fewer than two groups with positives or with negatives, or a level
@@ -35,13 +35,14 @@ pub fn delong_auc(
     }?;
     let half = normal_quantile((1.0 + level) / 2.0) * variance.sqrt();
     let (low, high) = ((estimate - half).max(0.0), (estimate + half).min(1.0));
-    Ok(Interval {
+    let interval = Interval {
         estimate,
         low,
         high,
         level,
         n: labels.len(),
-    })
+    };
+    Ok(widen_separated(interval, labels, groups))
 }
 
 /// A group's components, less as many times the AUC: of its positives, of its negatives.

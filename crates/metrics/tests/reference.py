@@ -1,8 +1,8 @@
 """Writes reference.json: what scikit-learn, SciPy, statsmodels, MONAI and NumPy say, for tests/reference.rs.
 
 Run: python crates/metrics/tests/reference.py (scikit-learn >= 1.9, scipy, statsmodels, monai). Seeded: same file every time.
-DeLong and Obuchowski are written out here pair by pair, temperature and biases found by SciPy, the variance of grouped shares by
-statsmodels' cluster-robust errors, ECE and masks by NumPy, surface distances by SciPy's distance transform and, of masks that
+DeLong and Obuchowski are written out here pair by pair, Newcombe's equation is solved and temperature and biases are found by
+SciPy, the variance of grouped shares by statsmodels' cluster-robust errors, ECE and masks by NumPy, surface distances by SciPy's distance transform and, of masks that
 both have pixels, by MONAI; Otsu's cut is the one with the least variance within.
 """
 
@@ -93,6 +93,15 @@ def confusion_cases():
     return cases
 
 
+def delong_interval(labels, scores):
+    """Newcombe's where the classes do not overlap, for DeLong's has no width there."""
+    auc = metrics.roc_auc_score(labels, scores)
+    if auc in (0.0, 1.0):
+        return newcombe(auc, labels.sum(), (~labels).sum())
+    half = stats.norm.ppf(0.975) * np.sqrt(delong_variance(labels, scores))
+    return max(0, auc - half), min(1, auc + half)
+
+
 def delong_variance(labels, scores):
     positives, negatives = scores[labels], scores[~labels]
     wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
@@ -116,6 +125,33 @@ def obuchowski_variance(labels, scores, groups):
     S01 = I01 / ((I01 - 1) * N) * sum(d[1] ** 2 for d in dev.values())
     S11 = I / (I - 1) * sum(d[0] * d[1] for d in dev.values())
     return A, S10 / M + S01 / N + 2 * S11 / (M * N)
+
+
+def newcombe(theta, m, n, level=0.95):
+    """Newcombe 2006, method 5: where (theta - t)^2 = z^2 V(t), Hanley & McNeil's variance with N* = (m + n) / 2."""
+    z = stats.norm.ppf((1 + level) / 2)
+
+    def beyond(t):
+        spread = 1 + ((m + n) / 2 - 1) * ((1 - t) / (2 - t) + t / (1 + t))
+        return (theta - t) ** 2 - z**2 * t * (1 - t) / (m * n) * spread
+
+    low = optimize.brentq(beyond, 1e-12, theta - 1e-9, xtol=1e-15) if theta > 0 else 0
+    high = optimize.brentq(beyond, theta + 1e-9, 1 - 1e-12, xtol=1e-15) if theta < 1 else 1
+    return low, high
+
+
+def separated_case(positives, negatives, images, level, reverse):
+    """Every positive above every negative (or below): patients of `images` images each, counted once."""
+    labels = np.repeat([True, False], [positives * images, negatives * images])
+    scores = np.where(labels, 1.0, -1.0) * (-1 if reverse else 1) + np.linspace(0, 0.5, len(labels))
+    low, high = newcombe(0.0 if reverse else 1.0, positives, negatives, level)
+    return {
+        "labels": labels.tolist(),
+        "scores": scores.tolist(),
+        "groups": (np.arange(len(labels)) // images).tolist(),
+        "level": level,
+        "interval": nums([0 if reverse else 1, low, high]),
+    }
 
 
 def obuchowski_case(seed, n, patients, mixed):
@@ -211,7 +247,6 @@ def binary_case(n, share, decimals, skill):
     pr_all = metrics.precision_recall_curve(labels, scores)
     pr = metrics.precision_recall_curve(labels, scores, drop_intermediate=True)
     auc = metrics.roc_auc_score(labels, scores)
-    half = stats.norm.ppf(0.975) * np.sqrt(delong_variance(labels, scores))
     observed, predicted = calibration.calibration_curve(labels, scores, n_bins=10)
     edges = np.linspace(0, 1, 11)
     bins = np.searchsorted(edges[1:-1], scores)
@@ -231,7 +266,7 @@ def binary_case(n, share, decimals, skill):
         "pr": [nums(x) for x in pr],
         "auc": auc,
         "ap": metrics.average_precision_score(labels, scores),
-        "delong": nums([max(0, auc - half), min(1, auc + half)]) if two else None,
+        "delong": nums(delong_interval(labels, scores)) if two else None,
         "log_loss": metrics.log_loss(labels, scores),
         "brier": metrics.brier_score_loss(labels, scores),
         "bin_counts": counts.tolist(),
@@ -460,6 +495,8 @@ fixture = {
     "scaling": [scaling_case(*c) for c in
                 ((1, 40, 2, 1), (2, 40, 2, 5), (3, 60, 3, 0.2), (4, 60, 4, 3), (5, 50, 5, 10), (6, 30, 2, 4, True), (7, 45, 3, 9, True))],
     "obuchowski": [obuchowski_case(*c) for c in ((1, 60, 20, 0.5), (2, 80, 70, 0.1), (3, 40, 12, 0.0), (4, 50, 25, 1.0))],
+    "separated": [separated_case(*c) for c in
+                  ((2, 2, 1, 0.95, False), (30, 10, 1, 0.95, False), (5, 40, 3, 0.9, False), (4, 6, 2, 0.95, True))],
     "proportions": [proportion_case(*c) for c in
                     ((1, 90, 30, 0.7, 0.95), (2, 200, 180, 0.9, 0.9), (3, 60, 6, 0.5, 0.99), (4, 40, 20, 3.0, 0.95), (5, 40, 20, -3.0, 0.95))],
     "paired": paired_case(),

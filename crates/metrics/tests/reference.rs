@@ -151,6 +151,31 @@ fn grouped_aucs() {
 }
 
 #[test]
+fn separated_aucs_have_newcombes_interval() {
+    for case in cases("separated") {
+        let (labels, scores): (Vec<bool>, Vec<f64>) =
+            (read(&case["labels"]), read(&case["scores"]));
+        let groups: Vec<usize> = read(&case["groups"]);
+        let level = read(&case["level"]);
+        let bootstrap = Bootstrap {
+            resamples: 50,
+            seed: 1,
+            level,
+        };
+        for found in [
+            delong_auc(&labels, &scores, Some(&groups), level).unwrap(),
+            bootstrap_auc(&labels, &scores, Resampling::Grouped(&groups), &bootstrap).unwrap(),
+        ] {
+            check_all(
+                "separated",
+                &[found.estimate, found.low, found.high],
+                &case["interval"],
+            );
+        }
+    }
+}
+
+#[test]
 fn grouped_proportions() {
     for case in cases("proportions") {
         let hits: Vec<bool> = read(&case["hits"]);

@@ -76,6 +76,7 @@ impl<'a> Judge<'a> {
     pub(super) fn evaluation(&self) -> Result<Evaluation> {
         let confusion = ConfusionMatrix::new(self.names.len(), self.labels, &self.decisions)?;
         let scores = self.scores(&confusion)?;
+        let ranking = self.ranking()?;
         Ok(Evaluation {
             classes: self.names.clone(),
             n: self.labels.len(),
@@ -88,13 +89,13 @@ impl<'a> Judge<'a> {
                 .cohen_kappa()
                 .map(|_| self.of_confusion(ConfusionMatrix::cohen_kappa))
                 .transpose()?,
-            auc: self.auc()?,
+            auc: self.auc(&ranking)?,
             average_precision: self.average_precision()?,
             log_loss: self.mean_of(&log_loss_terms(self.labels, &self.probabilities)?)?,
             brier: self.mean_of(&self.brier_terms()?)?,
             expected_calibration_error: self.calibration_error()?,
             binary: self.is_binary().then(|| self.binary()).transpose()?,
-            ranking: self.ranking()?,
+            ranking,
             scores,
             macro_average: self.average("macro average", ConfusionMatrix::macro_average)?,
             weighted_average: self
@@ -165,12 +166,22 @@ impl<'a> Judge<'a> {
         self.ranked_classes().map(rank).collect()
     }
 
-    /// The positive class's AUC, or the macro average.
-    fn auc(&self) -> Result<Option<Interval>> {
+    /// The positive class's AUC, or the macro average; where that is 1 or 0, no resample moves it, and its interval is the mean
+    /// of the classes'.
+    fn auc(&self, ranking: &[ClassRanking]) -> Result<Option<Interval>> {
         let Some(auc) = self.macro_auc()? else {
             return Ok(None);
         };
-        self.resampled(auc).map(Some)
+        let interval = self.resampled(auc)?;
+        if interval.estimate > 0.0 && interval.estimate < 1.0 {
+            return Ok(Some(interval));
+        }
+        let of = |end: fn(Interval) -> f64| mean(ranking.iter().map(|class| class.auc.map(end)));
+        Ok(Some(Interval {
+            low: of(|auc| auc.low).unwrap_or(interval.low),
+            high: of(|auc| auc.high).unwrap_or(interval.high),
+            ..interval
+        }))
     }
 
     /// The AUC of a sample, as [`Evaluation::auc`] defines it; `None` where a class has no example.

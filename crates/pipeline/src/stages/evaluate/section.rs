@@ -16,6 +16,13 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     section.heading(2, "Results");
     section.paragraph(&reading(context, metrics));
     section.table(&comparison(metrics)?);
+    if without_width(&metrics.test) {
+        section.paragraph(
+            "**Where both ends of an interval are the figure itself, it says nothing**: the network made no such mistake on \
+             these images, so that there is none to resample. Read the intervals of accuracy and AUC, which do not resample \
+             there.",
+        );
+    }
     section.paragraph(&verdict(metrics));
     if metrics.threshold.is_some() {
         operating_point(&mut section, metrics)?;
@@ -56,7 +63,7 @@ fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
     };
     format!(
         "On the {}{groups} of the test split, which chose nothing. In brackets stand {} intervals: Wilson's for shares, \
-         for the others a bootstrap that draws {drawn}.{design} *Majority* answers the larger class always; *linear* is a \
+         for the others a bootstrap that draws {drawn}, and Newcombe's for an AUC of 1.{design} *Majority* answers the larger class always; *linear* is a \
          logistic regression on {2}×{2} grey pixels, its penalty, threshold and calibration chosen on validation like the \
          network's: what a network must beat to have seen more than brightness and position.",
         count(metrics.test.n, "image"),
@@ -119,6 +126,17 @@ fn comparison(metrics: &Metrics) -> Result<Table> {
         number(&e.expected_calibration_error)
     })?;
     Ok(table)
+}
+
+/// Whether a bootstrap has found nothing to resample.
+fn without_width(test: &Evaluation) -> bool {
+    let resampled = [
+        Some(test.balanced_accuracy),
+        Some(test.mcc),
+        test.average_precision,
+        test.macro_average.f1,
+    ];
+    resampled.iter().flatten().any(|i| i.low >= i.high)
 }
 
 /// Whether the network beats the linear model, by the difference on the same images.

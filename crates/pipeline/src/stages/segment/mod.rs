@@ -39,10 +39,12 @@ pub struct ClassArea {
     pub n: usize,
     /// Images with any green pixel.
     pub with_green: usize,
+    /// Their share, with an interval by patient as all that follow; none without an image.
+    pub with_green_share: Option<Interval>,
     /// Mean over images of the green share of the image.
-    pub mean_share: f64,
+    pub mean_share: Option<Interval>,
     /// Median of the same.
-    pub median_share: f64,
+    pub median_share: Option<Interval>,
     /// By region, over the images that have its mask.
     pub regions: Vec<RegionArea>,
 }
@@ -54,12 +56,12 @@ pub struct RegionArea {
     pub region: String,
     /// Images with a mask of it that is not empty and with green pixels.
     pub n: usize,
-    /// Share of all their green pixels that lie inside; its interval draws whole patients.
+    /// Share of all their green pixels that lie inside.
     pub green_inside: Option<Interval>,
     /// Share of all their pixels that lie inside: what green spread blindly would have.
-    pub area: Option<f64>,
+    pub area: Option<Interval>,
     /// Share of the region that is green.
-    pub covered: Option<f64>,
+    pub covered: Option<Interval>,
 }
 
 impl Stage for Segment {

@@ -1,6 +1,7 @@
 //! Overlays and areas in words.
 
 use anyhow::Result;
+use metrics::Interval;
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
@@ -17,6 +18,10 @@ pub(super) fn write(
     let mut section = Document::fragment();
     section.heading(2, "Where the network looks");
     section.paragraph(&meaning(context, statistics));
+    section.paragraph(&format!(
+        "Areas are shares of an image. In brackets stand {} intervals by patient.",
+        format::percent(context.settings.evaluate.confidence, 0)
+    ));
     section.table(&areas(statistics)?);
     if statistics.classes.iter().all(|c| c.with_green == 0) {
         section.note(&format!(
@@ -82,21 +87,19 @@ fn areas(statistics: &SegmentStatistics) -> Result<Table> {
         ("true class", Align::Left),
         ("test images", Align::Right),
         ("with any green", Align::Right),
+        ("share of them", Align::Right),
         ("mean green area", Align::Right),
         ("median", Align::Right),
     ]);
     for c in &statistics.classes {
-        let with = format!(
-            "{} ({})",
-            c.with_green,
-            format::share(c.with_green as u64, c.n as u64)
-        );
+        let cell = |share: &Option<Interval>| or_dash(share.as_ref(), percent);
         table.row([
             escape(&c.class),
             c.n.to_string(),
-            with,
-            format::percent(c.mean_share, 1),
-            format::percent(c.median_share, 1),
+            c.with_green.to_string(),
+            cell(&c.with_green_share),
+            cell(&c.mean_share),
+            cell(&c.median_share),
         ])?;
     }
     Ok(table)
@@ -113,14 +116,14 @@ fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
     ]);
     for c in &statistics.classes {
         for r in c.regions.iter().filter(|r| r.n > 0) {
-            let cell = |value| or_dash(value, |v| format::percent(v, 1));
+            let cell = |share: &Option<Interval>| or_dash(share.as_ref(), percent);
             table.row([
                 escape(&c.class),
                 escape(&r.region),
                 r.n.to_string(),
-                or_dash(r.green_inside.as_ref(), percent),
-                cell(r.area),
-                cell(r.covered),
+                cell(&r.green_inside),
+                cell(&r.area),
+                cell(&r.covered),
             ])?;
         }
     }
@@ -143,7 +146,7 @@ fn verdicts(statistics: &SegmentStatistics) -> Vec<String> {
 }
 
 fn verdict(region: &RegionArea) -> Option<String> {
-    let times = region.green_inside?.estimate / region.area.filter(|area| *area > 0.0)?;
+    let times = region.green_inside?.estimate / region.area?.estimate;
     let meaning = if times >= POINTS {
         "the map points there"
     } else {

@@ -1,7 +1,7 @@
 //! Green pixels counted: by class, and inside lungs and opacities where masks of them exist.
 
 use anyhow::Result;
-use metrics::{Bootstrap, Interval, Resampling};
+use metrics::{Bootstrap, Interval, Resampling, proportion};
 use report::Plane;
 
 use super::super::evaluate::patient_ids;
@@ -119,15 +119,27 @@ fn class_area(
         .iter()
         .map(|i| i.green as f64 / i.pixels.max(1) as f64)
         .collect();
+    let rows: Vec<usize> = images.iter().map(|i| i.row).collect();
+    let patients = patient_ids(data, &rows);
+    let over_images = |statistic: fn(&[f64]) -> Option<f64>| {
+        resampled(settings, &patients, |sample| {
+            let drawn: Vec<f64> = sample.iter().map(|i| shares[*i]).collect();
+            statistic(&drawn)
+        })
+    };
+    let green: Vec<bool> = images.iter().map(|i| i.green > 0).collect();
     let region = |(index, (name, _)): (usize, &(String, _))| {
         region_area(settings, data, name, (images, index))
     };
     Ok(ClassArea {
         class: name.into(),
         n: images.len(),
-        with_green: images.iter().filter(|i| i.green > 0).count(),
-        mean_share: shares.iter().sum::<f64>() / shares.len().max(1) as f64,
-        median_share: metrics::median(&shares).unwrap_or(0.0),
+        with_green: green.iter().filter(|any| **any).count(),
+        with_green_share: (!green.is_empty())
+            .then(|| proportion(&green, Some(&patients), settings.evaluate.confidence))
+            .transpose()?,
+        mean_share: over_images(|s| Some(s.iter().sum::<f64>() / s.len() as f64))?,
+        median_share: over_images(metrics::median)?,
         regions: settings
             .data
             .regions
@@ -150,36 +162,36 @@ fn region_area(
     let counted: Vec<_> = with_mask
         .filter(|(i, (size, _))| *size > 0 && i.green > 0)
         .collect();
-    let sum = |of: &dyn Fn(&ImageStatistics, usize, usize) -> usize| {
-        counted
-            .iter()
-            .map(|(i, (size, green))| of(i, *size, *green))
-            .sum::<usize>()
-    };
-    let share = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
-    let (inside, size) = (sum(&|_, _, green| green), sum(&|_, size, _| size));
-    let green: Vec<(usize, usize)> = counted
-        .iter()
-        .map(|(i, (_, inside))| (*inside, i.green))
-        .collect();
     let rows: Vec<usize> = counted.iter().map(|(i, _)| i.row).collect();
+    let patients = patient_ids(data, &rows);
+    let share = |of: fn(&ImageStatistics, (usize, usize)) -> (usize, usize)| {
+        let images: Vec<_> = counted.iter().map(|(i, region)| of(i, *region)).collect();
+        resampled(settings, &patients, |sample| pooled_share(&images, sample))
+    };
     Ok(RegionArea {
         region: name.into(),
         n: counted.len(),
-        green_inside: pooled_share(settings, &green, &patient_ids(data, &rows))?,
-        area: share(size, sum(&|i, _, _| i.pixels)),
-        covered: share(inside, size),
+        green_inside: share(|image, (_, inside)| (inside, image.green))?,
+        area: share(|image, (size, _)| (size, image.pixels))?,
+        covered: share(|_, (size, inside)| (inside, size))?,
     })
 }
 
-/// Parts over wholes, each summed over images, with the interval over patients; none without an image. Each whole is
-/// above 0.
-fn pooled_share(
+/// Parts over wholes, each summed over a sample of images; each whole is above 0.
+fn pooled_share(images: &[(usize, usize)], sample: &[usize]) -> Option<f64> {
+    let drawn = || sample.iter().map(|i| images[*i]);
+    let part: usize = drawn().map(|(part, _)| part).sum();
+    let whole: usize = drawn().map(|(_, whole)| whole).sum();
+    Some(part as f64 / whole as f64)
+}
+
+/// A statistic of a sample of images with its interval over patients (an id an image); none without an image.
+fn resampled(
     settings: &Settings,
-    images: &[(usize, usize)],
     patients: &[usize],
+    statistic: impl FnMut(&[usize]) -> Option<f64>,
 ) -> Result<Option<Interval>> {
-    if images.is_empty() {
+    if patients.is_empty() {
         return Ok(None);
     }
     let bootstrap = Bootstrap {
@@ -187,12 +199,10 @@ fn pooled_share(
         seed: settings.seed,
         level: settings.evaluate.confidence,
     };
-    let share = |sample: &[usize]| {
-        let drawn = || sample.iter().map(|i| images[*i]);
-        let part: usize = drawn().map(|(part, _)| part).sum();
-        let whole: usize = drawn().map(|(_, whole)| whole).sum();
-        Some(part as f64 / whole as f64)
-    };
     let grouped = Resampling::Grouped(patients);
-    Ok(Some(bootstrap.interval(images.len(), grouped, share)?))
+    Ok(Some(bootstrap.interval(
+        patients.len(),
+        grouped,
+        statistic,
+    )?))
 }
