@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use bench::Precision;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipeline::bench::Precision;
 
 /// From a folder of medical images to a trained, honestly judged network and a report that a person can read.
 #[derive(Debug, Parser)]

@@ -1,6 +1,6 @@
 //! The command line: thin, for all work is `pipeline`'s. Exit codes: 0 good, 1 error, 2 wrong usage, 130 interrupted.
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
@@ -16,8 +16,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use pipeline::Request;
 use pipeline::predict::Predictor;
-use pipeline::{Interrupt, Interrupted, Progress, Request, terminal};
+use terminal::{Interrupt, Interrupted, Progress};
 
 use cli::{Cli, Command, PipelineArgs, PredictArgs, Settings};
 

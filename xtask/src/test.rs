@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::terminal;
 
 use crate::cli::TestArgs;
 

@@ -1,10 +1,8 @@
-//! `cargo xtask weights`: arguments to `pipeline::weights`.
+//! `cargo xtask weights`: arguments to `weights`.
 
 use anyhow::{Context as _, Result};
-use pipeline::weights::{
-    self, Conventions, Conversion, Download, InputNormalization, Known, Sample,
-};
-use pipeline::{Interrupt, Progress};
+use terminal::{Interrupt, Progress};
+use weights::{self, Conventions, Conversion, Download, InputNormalization, Known, Sample};
 
 use crate::cli::{
     CheckArgs, ConvertArgs, FetchArgs, KnownArgs, Names, Normalization, TrainedIn, Weights,

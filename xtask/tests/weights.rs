@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use formats::weights::{InputNormalization, TensorFile, save};
 use model::build::{ModelSpec, build};
 use model::store::ParamStore;
-use model::weights::{InputNormalization, TensorFile, save};
 use sha2::{Digest as _, Sha256};
 
 /// Exit code and both outputs of `xtask weights …` in a folder.
@@ -70,7 +70,7 @@ fn made(folder: &Path) -> PathBuf {
 
 fn pth(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let path = root.join("crates/model/tests/torch_files").join(name);
+    let path = root.join("crates/formats/tests/torch_files").join(name);
     path.display().to_string()
 }
 
@@ -218,16 +218,11 @@ fn whole_networks_keep_their_names() {
         ..ModelSpec::default()
     };
     let graph = build(&spec).unwrap();
-    let preprocessing = model::checkpoint::Preprocessing {
-        height: 32,
-        width: 32,
-        channels: 3,
-        mean: vec![0.5; 3],
-        std: vec![0.25; 3],
-    };
-    let checkpoint = model::checkpoint::Checkpoint {
+    let preprocessing =
+        formats::checkpoint::Preprocessing::stretched((32, 32), vec![0.5; 3], vec![0.25; 3]);
+    let checkpoint = formats::checkpoint::Checkpoint {
         store: ParamStore::initialized(&graph, 1),
-        meta: model::checkpoint::Meta::new(["a", "b"], preprocessing),
+        meta: formats::checkpoint::Meta::new(["a", "b"], preprocessing),
         graph,
     };
     checkpoint.save(&at.join("model.safetensors")).unwrap();

@@ -27,7 +27,7 @@
 //! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry touches
 //! image and mask; the rest touches the image only, since what is hidden or darkened keeps its label.
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod affine;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use imaging::ImagingError;
+
 use crate::Split;
 
 /// Anything that indexing, splitting, loading or generating can refuse.
@@ -59,13 +61,8 @@ pub enum DatasetError {
         why: String,
     },
     /// An image file that cannot be used.
-    #[error("{}: {reason}", path.display())]
-    BadImage {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Image(#[from] ImagingError),
     /// A bad image among the data, where the settings ask to stop.
     #[error("{}: {reason}; replace or remove the file, or set on_bad_image = \"skip\"", path.display())]
     RefusedImage {
@@ -175,16 +172,16 @@ fn named(found: &[String]) -> String {
 
 impl DatasetError {
     pub(crate) fn bad_image(path: impl Into<PathBuf>, reason: String) -> Self {
-        Self::BadImage {
+        Self::Image(ImagingError::BadImage {
             path: path.into(),
             reason,
-        }
+        })
     }
 
     /// A bad image that was good when it was indexed.
     pub(crate) fn vanished(self) -> Self {
         match self {
-            Self::BadImage { path, reason } => Self::Vanished { path, reason },
+            Self::Image(ImagingError::BadImage { path, reason }) => Self::Vanished { path, reason },
             other => other,
         }
     }

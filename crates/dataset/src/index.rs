@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::decode::{Decoder, intensities};
 use crate::left_out::{self, Reason};
 use crate::manifest::{MaskFault, Masks, Parts};
-use crate::mask::{Mask, MaskConfig, MaskPlace, OnMask, Pattern, bytes_of};
+use crate::mask::{MaskConfig, MaskPlace, OnMask, Pattern};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Scan, Walk, relative, scan};
 use crate::{BadImage, DatasetError, ImageRecord, IndexConfig, Manifest, OnBadImage};
+use imaging::{Decoder, Mask, intensities};
 
 /// Called with (files done, files in all) after each file, from several threads at once.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
@@ -155,7 +155,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     };
     let bytes = with.decoder.read(&candidate.file).map_err(bad)?;
     let decoded = with.decoder.decode(&bytes).map_err(bad)?;
-    let (image, turned) = (decoded.image, decoded.turned);
+    let (image, turned) = (decoded.pixels, decoded.turned);
     let (width, height, color) = (image.width(), image.height(), image.color());
     let (mean, std) = mean_and_std(&intensities(image));
     let key = candidate
@@ -227,7 +227,10 @@ fn read_mask(
     decoder: Decoder,
     record: &ImageRecord,
 ) -> Result<(Mask, String), String> {
-    let bytes = bytes_of(files, decoder)?;
+    let bytes: Vec<_> = files
+        .iter()
+        .map(|f| decoder.read(f))
+        .collect::<Result<_, _>>()?;
     let mask = Mask::of_bytes(&bytes, &masks.config.coding, decoder)?;
     mask.check_size(record.width, record.height, masks.config.resize)?;
     let hashes: Vec<String> = bytes.iter().map(|b| hex(&Sha256::digest(b))).collect();

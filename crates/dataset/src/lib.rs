@@ -5,8 +5,7 @@
 //! machine. [`Splits`] are row indices that never part a patient; [`Eda`] says what to mind;
 //! [`Loader`] deals batches, prepared on Rayon ahead of the consumer, in which a sample's
 //! randomness depends on (seed, epoch, row) alone. Masks ([`MaskConfig`]) arrive as class numbers,
-//! NaN where unknown, and a [`Placement`] is the way back to the image's own size; [`tiles`] takes
-//! images that are too large for the network. [`phantom`] makes data where there are none.
+//! NaN where unknown. Files become pixels in the crate `imaging`. [`phantom`] makes data where there are none.
 //!
 //! ```
 //! use dataset::{IndexConfig, Loader, LoaderConfig, SplitPolicy, Splits, index, phantom};
@@ -32,11 +31,10 @@
 //! # }
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod config;
-mod decode;
 mod eda;
 mod error;
 mod groups;
@@ -48,15 +46,12 @@ mod mask;
 mod notes;
 mod patient;
 pub mod phantom;
-mod placement;
 mod rng;
 mod scan;
 mod split;
 mod table;
-pub mod tiles;
 
 pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, Split, SplitFolders};
-pub use decode::Decoder;
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
     MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
@@ -65,12 +60,10 @@ pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};
 pub use left_out::{LeftOut, Reason};
 pub use loader::{
-    Batch, Crop, EpochBatches, Loader, LoaderConfig, Picture, Sample, SampleKey, Transform,
-    class_weights,
+    Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Transform, class_weights,
 };
 pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
-pub use mask::{Marks, MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue, check_mask_pattern};
+pub use mask::{MaskConfig, MaskPlace, OnMask, check_mask_pattern};
 pub use patient::PatientFolders;
-pub use placement::{Fit, Placement, Rect};
 pub use scan::names::{OVERLAY, PREDICTED_MASK};
 pub use split::{Dealt, OfficialVal, SplitLists, SplitPolicy, Splits};

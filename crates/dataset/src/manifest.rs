@@ -6,10 +6,12 @@ use polars::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, UNKNOWN};
+
 use crate::index::hex;
 use crate::left_out::LeftOut;
-use crate::mask::{Mask, MaskCoding, MaskConfig, UNKNOWN};
-use crate::{DatasetError, Decoder, PatientFolders, Split, Splits, notes};
+use crate::mask::MaskConfig;
+use crate::{DatasetError, PatientFolders, Split, Splits, notes};
 
 /// One usable image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -187,6 +189,24 @@ impl Manifest {
         Ok(Some(
             mask.over(record.height as usize, record.width as usize),
         ))
+    }
+
+    /// An image's file, read once.
+    ///
+    /// # Errors
+    /// [`DatasetError::Vanished`] where it can no longer be read.
+    pub fn read(&self, record: &ImageRecord) -> Result<ImageFile, DatasetError> {
+        let file = ImageFile::read(&self.image_file(record), self.decoder());
+        file.map_err(|error| DatasetError::from(error).vanished())
+    }
+
+    /// An image in a frame.
+    ///
+    /// # Errors
+    /// As [`Decoder::framed`], but for [`DatasetError::Vanished`] where the file can no longer be read.
+    pub fn framed(&self, record: &ImageRecord, frame: Frame) -> Result<Framed, DatasetError> {
+        let framed = self.decoder().framed(&self.image_file(record), frame);
+        framed.map_err(|error| DatasetError::from(error).vanished())
     }
 
     /// Stands for no class in [`Manifest::true_pixels`].

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    Decoder, Eda, EdaConfig, IndexConfig, Layout, Manifest, MaskConfig, OnBadImage, PatientRule,
-    Reason, Split, SplitFolders, SplitPolicy, Splits, index, index_with_progress,
+    Eda, EdaConfig, IndexConfig, Layout, Manifest, MaskConfig, OnBadImage, PatientRule, Reason,
+    Split, SplitFolders, SplitPolicy, Splits, index, index_with_progress,
 };
 use image::{DynamicImage, ImageBuffer, Rgb, RgbImage};
+use imaging::Decoder;
 
 fn left_out(manifest: &Manifest) -> usize {
     manifest.left_out().iter().map(|group| group.files).sum()

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    Batch, DatasetError, Decoder, Fit, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig,
-    Sample, SampleKey, SplitFolders, Transform, class_weights, index,
+    Batch, DatasetError, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig, Sample,
+    SampleKey, SplitFolders, Transform, class_weights, index,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 
@@ -297,53 +297,6 @@ fn sixteen_bits_keep_their_fine_steps() {
     let batch = &batches(&Loader::new(&manifest, vec![0], one).unwrap(), 0)[0];
     for (i, value) in batch.images.iter().enumerate() {
         assert!((value - i as f32 / 65535.0).abs() < 1e-9);
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct PillowCase {
-    from: [usize; 3],
-    to: [usize; 2],
-    values: Vec<u8>,
-}
-
-#[test]
-fn resizing_is_pillows() {
-    let cases: Vec<PillowCase> = serde_json::from_str(include_str!("pillow.json")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    for PillowCase {
-        from: [height, width, channels],
-        to,
-        values,
-    } in cases
-    {
-        let at = |i: usize| (i / channels / width, i / channels % width, i % channels);
-        let pixel = |i: usize| {
-            let (y, x, c) = at(i);
-            ((x * 7 + y * 13 + x * y + c * 50) % 256) as u8
-        };
-        let pixels: Vec<u8> = (0..height * width * channels).map(pixel).collect();
-        let color = if channels == 1 {
-            image::ColorType::L8
-        } else {
-            image::ColorType::Rgb8
-        };
-        let path = dir.path().join("pattern.png");
-        image::save_buffer(&path, &pixels, width as u32, height as u32, color).unwrap();
-        let to = (to[0], to[1]);
-        let got = Decoder::default().picture(&path, to, channels, Fit::Stretch);
-        let got = got.unwrap();
-        assert_eq!((got.original_height, got.original_width), (height, width));
-        let got = got.image.iter().map(|v| (v * 255.0).round() as i32);
-        let worst = got
-            .zip(&values)
-            .map(|(a, &b)| (a - i32::from(b)).abs())
-            .max()
-            .unwrap();
-        assert!(
-            worst <= 1,
-            "{height}x{width}x{channels} -> {to:?}: off by {worst}"
-        );
     }
 }
 

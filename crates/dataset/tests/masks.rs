@@ -9,11 +9,11 @@ use std::path::Path;
 use common::{config, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
-    Crop, CsvLayout, Dealt, Eda, EdaConfig, Fit, IndexConfig, Layout, Loader, LoaderConfig,
-    MaskCoding, MaskConfig, MaskPlace, OnMask, PixelValue, SampleKey, Split, SplitFolders,
-    SplitLists, SplitPolicy, Splits, index,
+    Crop, CsvLayout, Dealt, Eda, EdaConfig, IndexConfig, Layout, Loader, LoaderConfig, MaskConfig,
+    MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits, index,
 };
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
+use imaging::{Fit, MaskCoding, PixelValue};
 
 fn mask(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> DynamicImage {
     DynamicImage::ImageLuma8(GrayImage::from_fn(width, height, |x, y| {

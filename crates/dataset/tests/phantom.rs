@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use common::config;
 use dataset::phantom::{ClassImages, Phantom, PhantomConfig, PhantomFormat, generate};
-use dataset::{Decoder, Eda, EdaConfig, Fit, IndexConfig, Manifest, MaskConfig, index};
+use dataset::{Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, index};
+use imaging::{Decoder, Fit, Frame};
 
 const SIZE: usize = 96;
 
@@ -51,8 +52,14 @@ fn auc(scores: &[(f64, usize)]) -> f64 {
 }
 
 fn grey(path: &Path) -> Vec<f32> {
-    let picture = Decoder::default().picture(path, (SIZE, SIZE), 1, Fit::Stretch);
-    picture.unwrap().image
+    let frame = Frame {
+        height: SIZE,
+        width: SIZE,
+        channels: 1,
+        fit: Fit::Stretch,
+    };
+    let framed = Decoder::default().framed(path, frame).unwrap();
+    framed.image.values()
 }
 
 fn mean_where(image: &[f32], keep: impl Fn(usize) -> bool) -> f64 {

@@ -15,7 +15,7 @@
 //!
 //! Errors are the system's; who calls names the path.
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod durable;

@@ -14,7 +14,7 @@
 //!
 //! Nothing here is part of the product, and all of it is for Linux.
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 

@@ -14,7 +14,7 @@
 //! # Ok::<(), hub::HubError>(())
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cache;

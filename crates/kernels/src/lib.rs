@@ -26,7 +26,7 @@
 //! assert_eq!(y, [10.0; 4]);
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;

@@ -25,7 +25,7 @@
 //! [`evaluate`] collects all of it for one set of predictions: an [`Evaluation`] for `metrics.json`, and the
 //! [`Curves`] to draw. [`evaluate_segmentation`] does the same for masks, judged image by image as [`SegmentedImage`]s.
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod auc;

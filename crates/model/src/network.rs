@@ -250,12 +250,12 @@ impl Network {
     }
 
     /// What the engine's own training is asked, where it has one.
-    pub(crate) fn resident<R>(&self, ask: impl FnOnce(&mut dyn Resident) -> R) -> Option<R> {
+    pub fn resident<R>(&self, ask: impl FnOnce(&mut dyn Resident) -> R) -> Option<R> {
         lock(&self.trunk).engine.resident().map(ask)
     }
 
     /// The values behind `heads`: scores first, then the final map, then the others.
-    pub(crate) fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
+    pub fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
         let mut ids = Vec::new();
         if heads.logits() {
             ids.push(self.output("logits")?);

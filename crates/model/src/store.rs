@@ -95,9 +95,9 @@ impl ParamStore {
     /// First values as the graph's specs say; each parameter's stream depends on the seed and its position alone.
     pub fn initialized(graph: &Graph, seed: u64) -> Self {
         let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
-        for (i, spec) in graph.params.iter().enumerate() {
-            let mut rng = Rng::new(seed, i as u64);
-            rng.fill(spec.init, store.get_mut(ParamId(i as u32)));
+        for (id, spec) in graph.parameters() {
+            let mut rng = Rng::new(seed, id.index() as u64);
+            rng.fill(spec.init, store.get_mut(id));
         }
         store
     }

@@ -17,7 +17,7 @@
 //! # Ok::<(), morphology::MorphologyError>(())
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod border;

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
-use dataset::{BadImage, Crop, Fit, ImageRecord, Loader, LoaderConfig, Manifest, Splits};
+use dataset::{BadImage, Crop, ImageRecord, Loader, LoaderConfig, Manifest, Splits};
+use imaging::{Fit, Frame};
 use report::{Document, Figure, Plane};
 
 use crate::config::Settings;
-use crate::interrupt::Interrupt;
 use crate::names::{self, file_names};
-use crate::progress::Progress;
+use crate::pictures::plane;
 use crate::run_dir::{RUN, RunDir};
+use terminal::Interrupt;
+use terminal::Progress;
 
 mod masks;
 
@@ -47,15 +49,20 @@ impl Data {
     /// An image as a grey plane of a size (height, width).
     ///
     /// # Errors
-    /// As [`Manifest::picture`].
+    /// As [`Manifest::framed`].
     pub(crate) fn grey(
         &self,
         record: &ImageRecord,
         (height, width): (usize, usize),
         fit: Fit,
     ) -> Result<Plane> {
-        let picture = self.manifest.picture(record, (height, width), 1, fit)?;
-        Ok(Plane::new(width as u32, height as u32, picture.image)?)
+        let frame = Frame {
+            height,
+            width,
+            channels: 1,
+            fit,
+        };
+        plane(&self.manifest.framed(record, frame)?)
     }
 }
 

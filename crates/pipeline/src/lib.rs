@@ -6,43 +6,36 @@
 //! [`predict`] answers new images with what a run has trained.
 //!
 //! ```no_run
-//! use pipeline::{Interrupt, Progress, Request};
+//! use pipeline::Request;
+//! use terminal::{Interrupt, Progress};
 //! let request = Request { set: vec!["train.epochs=8".into()], ..Request::new(".", "pneumonia") };
 //! let finished = pipeline::run(&request, false, Progress::Shown, &Interrupt::default())?;
 //! println!("{}", finished.folder.join("report.md").display());
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod ask;
 mod baseline;
-pub mod bench;
 pub mod config;
 mod context;
 mod describe;
 pub mod hash;
-mod interrupt;
 mod names;
 mod pictures;
 pub mod predict;
-mod progress;
 mod run;
 mod run_dir;
-mod segmenter;
 pub mod stages;
-pub mod terminal;
-mod trained;
-pub mod weights;
 mod words;
 
 pub use config::{ConfigError, Request, Settings};
 pub use context::{Context, Data};
 pub use describe::{describe, list};
-pub use interrupt::{Interrupt, Interrupted};
 pub use model::engine::Device;
 pub use names::beside;
-pub use progress::{Job, Progress};
 pub use run::{Finished, run, timings};
 pub use run_dir::{OwnRun, RunDir, RunRecord};
 

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{Fit, OVERLAY, PREDICTED_MASK, Placement};
+use dataset::{OVERLAY, PREDICTED_MASK};
+use imaging::{Fit, Frame, ImageFile};
+use inference::{Answer, Bundle, Segmented};
 use metrics::DecisionRule;
 use model::engine::{Device, Precision};
-use model::graph::Hwc;
 use report::{Plane, overlay};
 use serde::Serialize;
 
-use crate::segmenter::Segmenter;
-use crate::trained::{Input, Trained, extra};
+use crate::ask;
+use crate::pictures::plane;
 
 /// The answer to one image, and all that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -118,7 +119,7 @@ pub struct ClassProbability {
 
 /// A network ready to answer.
 pub struct Predictor {
-    trained: Trained,
+    bundle: Bundle,
     sha256: String,
 }
 
@@ -136,16 +137,16 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::open`], and what a GPU lacks.
     pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
-        let path = crate::trained::find(run_or_checkpoint)?;
+        let path = ask::find(run_or_checkpoint)?;
         Ok(Predictor {
-            trained: Trained::load_on(&path, device, Precision::F32)?,
+            bundle: Bundle::load(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
         })
     }
 
     /// Whether the network has seen nothing but phantoms, so that what it says of a real image means nothing.
     pub fn taught_on_phantoms(&self) -> bool {
-        self.trained.taught_on_phantoms()
+        self.bundle.meta().origin.phantoms
     }
 
     /// Answers one image as the run that trained the network judges its test images; overlay and mask go into `folder`,
@@ -164,7 +165,6 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub fn predict_as(&self, image: &Path, files: &Path) -> Result<Prediction> {
-        let meta = &self.trained.meta;
         if image.is_dir() {
             bail!(
                 "{} is a folder: name its images, such as {}",
@@ -172,102 +172,63 @@ impl Predictor {
                 image.join("*.png").display()
             );
         }
-        let (height, width) = self.trained.decoder().size(image)?;
+        let image = ImageFile::read(image, self.bundle.decoder())?;
         if let Some(folder) = files.parent() {
             files::create_folder(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let blank = Prediction {
-            image: image.into(),
-            image_sha256: crate::hash::of_file(image)?,
-            original_size: [height, width],
-            class: None,
-            probabilities: vec![],
-            threshold: self.threshold(),
-            threshold_log_odds: self.threshold_log_odds(),
-            positive: None,
-            temperature: self.trained.scaling().temperature(),
-            bias: self.trained.scaling().bias().to_vec(),
-            mirrored: meta.inference.mirror,
-            taught_on_phantoms: self.trained.taught_on_phantoms(),
-            preprocessing: self.steps(),
-            weights_sha256: self.sha256.clone(),
-            versions: [
-                meta.extra.get(extra::VERSION).cloned().unwrap_or_default(),
-                crate::VERSION.into(),
-            ],
-            certainty: meta.inference.certainty,
-            green_share: None,
-            overlay: None,
-            segmentation: None,
-        };
-        let answer = match self.trained.classifies() {
-            true => self.classified(image, files, blank)?,
-            false => blank,
-        };
-        let segmentation = match self.trained.segments() {
-            true => Some(self.segmented(image, files)?),
-            false => None,
-        };
-        Ok(Prediction {
-            segmentation,
-            ..answer
-        })
+        let answers = self.bundle.answer(std::slice::from_ref(&image))?;
+        let answer = answers.into_iter().next().context("there is no answer")?;
+        self.recorded(&image, files, answer)
     }
 
-    /// With the class, and the overlay where there is a map to show.
-    fn classified(&self, image: &Path, files: &Path, blank: Prediction) -> Result<Prediction> {
-        let (meta, positive) = (&self.trained.meta, self.trained.positive());
-        let p = &meta.preprocessing;
-        if let Some(window) = meta.extra.get(extra::CROP) {
-            bail!(
-                "this network was trained on windows of {window} pixels and cannot judge whole images"
-            );
-        }
-        let (size, fit) = ((p.height, p.width), self.trained.fit());
-        let picture = (self.trained.decoder()).picture(image, size, p.channels, fit)?;
-        let normalized = normalize(&picture.image, &p.mean, &p.std);
-        let input = Input {
-            data: &normalized,
-            n: 1,
-            shape: Hwc {
-                h: p.height,
-                w: p.width,
-                c: p.channels,
-            },
-        };
-        let map_of = self.trained.has_map().then(|| self.trained.shown(positive));
-        let answers = self.trained.answer(input, map_of, meta.inference.mirror)?;
-        let probabilities = self.trained.probabilities(&answers.logits);
-        let class = self.trained.decide(&answers.logits);
-        let drawn = map_of
-            .map(|_| self.draw(image, files, &picture.placement, &answers.maps))
-            .transpose()?;
-        let named = meta.classes.iter().zip(&probabilities);
+    /// Writes the pictures of an answer, and says all that it depends on.
+    fn recorded(&self, image: &ImageFile, files: &Path, answer: Answer) -> Result<Prediction> {
+        let meta = self.bundle.meta();
+        let (height, width) = image.size();
+        let drawn = answer.map.map(|map| self.draw(image, files, map));
+        let drawn = drawn.transpose()?;
+        let segmentation = answer
+            .segmentation
+            .map(|found| self.segmentation(files, &found));
+        let named = meta.classes.iter().zip(&answer.probabilities);
         Ok(Prediction {
-            class: meta.classes.get(class).cloned(),
+            image: image.path().into(),
+            image_sha256: image.sha256().into(),
+            original_size: [height, width],
+            class: answer
+                .class
+                .and_then(|class| meta.classes.get(class))
+                .cloned(),
             probabilities: named
                 .map(|(class, p)| ClassProbability {
                     class: class.clone(),
                     probability: *p,
                 })
                 .collect(),
-            positive: meta.classes.get(positive).cloned(),
+            threshold: self.threshold(),
+            threshold_log_odds: self.threshold_log_odds(),
+            positive: answer.class.map(|_| meta.classes[meta.positive].clone()),
+            temperature: self.bundle.scaling().temperature(),
+            bias: self.bundle.scaling().bias().to_vec(),
+            mirrored: meta.inference.mirror,
+            taught_on_phantoms: meta.origin.phantoms,
+            preprocessing: self.steps(),
+            weights_sha256: self.sha256.clone(),
+            versions: [meta.origin.version.clone(), crate::VERSION.into()],
+            certainty: meta.inference.certainty,
             green_share: drawn.as_ref().map(|(_, share)| *share),
             overlay: drawn.map(|(path, _)| path),
-            ..blank
+            segmentation: segmentation.transpose()?,
         })
     }
 
-    /// The mask at the image's own size.
-    fn segmented(&self, image: &Path, files: &Path) -> Result<Segmentation> {
-        let asked = &self.trained.meta.inference;
-        let segmenter = Segmenter::new(&self.trained, asked.tile_overlap, asked.mirror)?;
-        let found = segmenter.segment(image)?;
-        let values = self.trained.map_values();
+    /// Writes the mask at the image's own size.
+    fn segmentation(&self, files: &Path, found: &Segmented) -> Result<Segmentation> {
+        let values = self.bundle.map_values();
         let mask = with_ending(files, PREDICTED_MASK);
         crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
-        let classes = self.trained.map_classes().into_iter();
+        let classes = self.bundle.map_classes().iter().cloned();
         let shares = classes.zip(values).zip(found.shares());
         Ok(Segmentation {
             mask,
@@ -283,7 +244,7 @@ impl Predictor {
     }
 
     fn threshold_log_odds(&self) -> Option<f64> {
-        match self.trained.rule() {
+        match self.bundle.rule() {
             DecisionRule::Threshold { log_odds, .. } => Some(log_odds),
             DecisionRule::Largest => None,
         }
@@ -292,16 +253,16 @@ impl Predictor {
     /// As a calibrated probability.
     fn threshold(&self) -> Option<f64> {
         let at = |log_odds| {
-            let positive = self.trained.positive();
-            self.trained.scaling().probability_at(log_odds, positive)
+            let positive = self.bundle.meta().positive;
+            self.bundle.scaling().probability_at(log_odds, positive)
         };
         self.threshold_log_odds().map(at)
     }
 
     fn steps(&self) -> Vec<String> {
-        let p = &self.trained.meta.preprocessing;
+        let p = &self.bundle.meta().preprocessing;
         vec![
-            match self.trained.fit() {
+            match p.fit {
                 Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
                 Fit::Pad => format!(
                     "resize into {}x{} in shape, black border",
@@ -318,20 +279,18 @@ impl Predictor {
         ]
     }
 
-    /// At the image's own size.
-    fn draw(
-        &self,
-        image: &Path,
-        files: &Path,
-        placement: &Placement,
-        map: &[f32],
-    ) -> Result<(PathBuf, f64)> {
-        let (height, width) = placement.original;
-        let map = Plane::new(width as u32, height as u32, placement.restore(map))?;
-        let decoder = self.trained.decoder();
-        let original = crate::pictures::grey(decoder, image, (height, width), Fit::Stretch)?;
+    /// The overlay at the image's own size, and the green share of it.
+    fn draw(&self, image: &ImageFile, files: &Path, map: Vec<f32>) -> Result<(PathBuf, f64)> {
+        let (height, width) = image.size();
+        let map = Plane::new(width as u32, height as u32, map)?;
+        let original = plane(&image.framed(Frame {
+            height,
+            width,
+            channels: 1,
+            fit: Fit::Stretch,
+        })?)?;
         let path = with_ending(files, OVERLAY);
-        let certainty = self.trained.meta.inference.certainty;
+        let certainty = self.bundle.meta().inference.certainty;
         crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
         let green = map.values().iter().filter(|v| **v >= certainty).count();
         Ok((path, green as f64 / map.values().len() as f64))
@@ -343,13 +302,4 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     path.with_file_name(name)
-}
-
-/// Pixels in [0, 1], channels last, as the network's input.
-pub(crate) fn normalize(image: &[f32], mean: &[f32], std: &[f32]) -> Vec<f32> {
-    image
-        .iter()
-        .enumerate()
-        .map(|(i, v)| (v - mean[i % mean.len()]) / std[i % std.len()])
-        .collect()
 }

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::config::{self, Request, Settings};
 use crate::context::Context;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
 use crate::stages::Stage;
+use terminal::Interrupt;
+use terminal::Progress;
 
 /// Seconds that each stage took, over all attempts of a run.
 pub(crate) const TIMINGS: &str = "timings.json";
@@ -30,7 +30,7 @@ pub struct Finished {
 /// Starts a fresh run of a pipeline, or with `resume` goes on with the newest unfinished one.
 ///
 /// # Errors
-/// A [`config::ConfigError`] before anything runs; what a stage said; [`crate::Interrupted`].
+/// A [`config::ConfigError`] before anything runs; what a stage said; [`terminal::Interrupted`].
 pub fn run(
     request: &Request,
     resume: bool,

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Context, Interrupt, OwnRun, Progress, Request, RunDir, RunRecord, config, run};
+use pipeline::{Context, OwnRun, Request, RunDir, RunRecord, config, run};
+use terminal::{Interrupt, Progress};
 
 const TOML: &str = r#"
 [pipeline]
@@ -178,7 +179,7 @@ fn weights_of_another_architecture_are_refused() {
     let graph = model::build::build(&spec).unwrap();
     let store = model::store::ParamStore::initialized(&graph, 0);
     let path = workspace.root.path().join("b0.safetensors");
-    model::weights::save(&path, &graph, &store, &Default::default()).unwrap();
+    formats::weights::save(&path, &graph, &store, &Default::default()).unwrap();
     let set = set.map(|s| s.replace("WEIGHTS", &path.display().to_string()));
     let error = workspace
         .run(&set.iter().map(String::as_str).collect::<Vec<_>>())

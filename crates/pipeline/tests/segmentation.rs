@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use dataset::phantom::{CellsConfig, ClassImages, PhantomConfig, generate, generate_cells};
 use pipeline::predict::Predictor;
 use pipeline::stages::{SegmentStatistics, SegmentationMetrics};
-use pipeline::{Interrupt, Progress, Request, run};
+use pipeline::{Request, run};
+use terminal::{Interrupt, Progress};
 
 /// Cells of 48×48 pixels, a U-Net that reads windows of 32.
 const CELLS: &str = r#"

@@ -399,10 +399,10 @@ fn layouts_and_masks_resolve_to_themselves() {
         matches!(&masks.place, dataset::MaskPlace::Tree { root, .. } if root.ends_with("masks"))
     );
     assert_eq!((masks.coding.classes(), masks.resize), (2, true));
-    assert_eq!(masks.coding.values[&dataset::PixelValue(255)], 1);
+    assert_eq!(masks.coding.values[&imaging::PixelValue(255)], 1);
     assert_eq!(
         (settings.image.fit, settings.image.crop),
-        (dataset::Fit::Pad, Some((96, 64)))
+        (imaging::Fit::Pad, Some((96, 64)))
     );
     let again = root.path().join("runs/lungs/now");
     fs::create_dir_all(&again).unwrap();
@@ -874,7 +874,7 @@ fn shipped_pipelines_are_good() {
 /// Weights that say what their input was: `auto` takes that, and anything else that differs is refused.
 #[test]
 fn normalization_comes_with_the_weights() {
-    use model::weights::{About, InputNormalization, SaveOptions, save};
+    use formats::weights::{About, InputNormalization, SaveOptions, save};
 
     let root = workspace(GOOD);
     let encoder = model::build::find_encoder("tf_efficientnet_lite0").unwrap();

@@ -31,7 +31,7 @@
 //! # Ok::<(), report::Error>(())
 //! ```
 
-// They panic where nobody reads; `pipeline::terminal` prints.
+// They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod compose;

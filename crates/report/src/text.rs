@@ -1,31 +1,6 @@
-//! Text from outside, such as names of files and classes, made plain: what it holds is shown and never obeyed.
+//! Text from outside, such as names of files and classes, in Markdown: what it holds is shown and never obeyed.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
-/// The text with every character that a terminal would obey or that hides what is there (control characters, changes of the
-/// direction of writing) written as JSON writes it (`\u001b`), so that JSON stays the JSON that it was. Line ends and tabs are
-/// kept.
-pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_command) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_command(c) {
-            // Writing into a String cannot fail.
-            let _ = write!(shown, "\\u{:04x}", u32::from(c));
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.into()
-}
-
-fn is_command(c: char) -> bool {
-    let turns = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || c.is_control() && !matches!(c, '\n' | '\t')
-}
+use terminal::visible;
 
 /// The text on one line, with all characters that Markdown or HTML would read escaped.
 pub fn escape(text: &str) -> String {
@@ -66,16 +41,6 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_shown() {
-        let check = |text, expected: &str| assert_eq!(visible(text), expected);
-        check("Größe 5 µm\n\t– plain", "Größe 5 µm\n\t– plain");
-        check("\u{1b}[2Jcleared", "\\u001b[2Jcleared");
-        check("over\rwritten\u{8}", "over\\u000dwritten\\u0008");
-        check("\u{9b}31m\u{7f}", "\\u009b31m\\u007f");
-        check("gpj.\u{202e}exe", "gpj.\\u202eexe");
-    }
 
     #[test]
     fn what_markdown_or_html_would_read_is_escaped() {

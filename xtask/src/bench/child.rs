@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::bench::{Measurement, Workload};
+use bench::{Measurement, Workload};
 
 /// What is shown of a failed process's stderr.
 const LINES: usize = 6;

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::bench::launches::time_launches;
-use pipeline::bench::ops::time_ops;
-use pipeline::bench::{self, Measurement, Precision, Task, Workload};
-use pipeline::{Device, Interrupt, Progress};
+use bench::launches::time_launches;
+use bench::ops::time_ops;
+use bench::{Measurement, Precision, Task, Workload};
+use pipeline::Device;
 use serde_json::json;
+use terminal::{Interrupt, Progress};
 
 use crate::cli::{BenchArgs, What};
 use crate::{print, set_threads};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::bench::Task;
+use bench::Task;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -60,7 +60,7 @@ impl Python {
             );
         }
         if !said.trim().is_empty() {
-            pipeline::terminal::say(said.trim_end());
+            terminal::say(said.trim_end());
         }
         let peers = String::from_utf8_lossy(&output.stdout)
             .lines()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pipeline::bench::{Precision, Task};
+use bench::{Precision, Task};
 use serde::Serialize;
 
 use super::peers::Peer;

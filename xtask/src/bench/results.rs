@@ -1,7 +1,7 @@
 //! What was measured, and the figures made of it.
 
-use pipeline::bench::ops::Row;
-use pipeline::bench::{Measurement, Memory, launches, median};
+use bench::ops::Row;
+use bench::{Measurement, Memory, launches, median};
 use serde::{Serialize, Serializer};
 
 use super::peers::Peer;
@@ -124,7 +124,7 @@ fn peer_as_text<S: Serializer>(peer: &Option<Peer>, to: S) -> Result<S::Ok, S::E
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use pipeline::bench::{Precision, Task};
+    use bench::{Precision, Task};
 
     pub(in super::super) const CASE: Case = Case {
         task: Task::Train,

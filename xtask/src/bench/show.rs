@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use pipeline::bench::ops::{Part, Row, Timing, Work};
-use pipeline::bench::{Precision, Task, launches};
+use bench::ops::{Part, Row, Timing, Work};
+use bench::{Precision, Task, launches};
 
 use super::machine::Machine;
 use super::plan::{Case, Cases, Program};

@@ -189,12 +189,17 @@ impl Ground {
 
     /// Resumes what is there, or starts anew where there is nothing, and holds the result against the true run. The
     /// error says what is wrong.
+    ///
+    /// A run that was begun on other data, for some were gone when they were indexed, must refuse to go on with all of them;
+    /// then a new one is started as well.
     pub(super) fn settle(&self, stop: &dyn Fn() -> bool) -> Result<Settled> {
+        let other_data = self.begun_on_other_data()?;
         let mut ended = Running::start(self.command(true))?.end(stop)?;
-        if !ended.succeeded()
-            && ended.said.contains("no unfinished run")
-            && self.finished_run().is_none()
-        {
+        let refused = match other_data {
+            true => ended.said.contains("have changed since this run began"),
+            false => ended.said.contains("no unfinished run"),
+        };
+        if !ended.succeeded() && refused && self.finished_run().is_none() {
             ended = Running::start(self.command(false))?.end(stop)?;
         }
         let none_left = ended.said.contains("no unfinished run") && self.finished_run().is_some();
@@ -203,6 +208,13 @@ impl Ground {
             true => self.differences()?,
         };
         Ok(Settled { ended, wrong })
+    }
+
+    /// Whether the newest run was begun on other images or masks than the true run.
+    fn begun_on_other_data(&self) -> Result<bool> {
+        let begun = self.runs().pop().map(|run| fingerprint(&run)).transpose()?;
+        let begun = begun.flatten();
+        Ok(begun.is_some() && begun != fingerprint(&self.truth())?)
     }
 
     /// What of the finished run is not the true run's; `None` if nothing.
@@ -244,6 +256,15 @@ impl Ground {
         copy(&self.place(), &kept)?;
         Ok(kept)
     }
+}
+
+/// The hash of the data that a run was begun on; `None` before they were indexed.
+fn fingerprint(run: &Path) -> Result<Option<String>> {
+    let Ok(text) = fs::read_to_string(run.join("run.json")) else {
+        return Ok(None);
+    };
+    let record: serde_json::Value = serde_json::from_str(&text)?;
+    Ok(record["data_fingerprint"].as_str().map(str::to_owned))
 }
 
 /// What of a run's folder is not the true run's.

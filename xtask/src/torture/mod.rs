@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use pipeline::{Interrupt, Job, Progress};
+use terminal::{Interrupt, Job, Progress};
 
 use crate::cli::TortureArgs;
 use crate::{INTERRUPTED, print};

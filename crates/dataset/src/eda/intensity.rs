@@ -4,8 +4,9 @@ use polars::prelude::*;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use imaging::intensities;
+
 use super::EdaConfig;
-use crate::decode::intensities;
 use crate::groups::group_rows;
 use crate::rng::Rng;
 use crate::{DatasetError, ImageRecord, Manifest};
@@ -95,8 +96,9 @@ fn pixel_histogram(
 }
 
 fn pixels(manifest: &Manifest, record: &ImageRecord) -> Result<Vec<f32>, DatasetError> {
-    let image = manifest.decoder().open(&manifest.image_file(record));
-    Ok(intensities(image.map_err(DatasetError::vanished)?))
+    let image = manifest.decoder().pixels(&manifest.image_file(record));
+    let image = image.map_err(|error| DatasetError::from(error).vanished())?;
+    Ok(intensities(image))
 }
 
 fn histogram(values: impl Iterator<Item = f64>, bins: usize) -> Vec<usize> {

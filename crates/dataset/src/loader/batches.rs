@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use imaging::{Picture, Placement, Rect};
 use rayon::prelude::*;
 
-use super::prepare::{Framed, Prepared, Whole};
+use super::prepare::Prepared;
 use super::sample::{Sample, SampleKey};
 use super::{LoaderConfig, Shared};
-use crate::{DatasetError, Placement, Rect};
+use crate::DatasetError;
 
 /// Images ready for a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,7 +145,7 @@ impl Shared {
 
     fn sample_or_panic(&self, row: usize, epoch: Option<u64>) -> Result<Sample, DatasetError> {
         let files = &self.files[row];
-        let geometry = self.geometry();
+        let frame = self.frame();
         let prepared = self.cache.get_or_read(row, || self.prepare(row));
         let prepared = prepared.map_err(DatasetError::vanished)?;
         let cut;
@@ -152,16 +153,18 @@ impl Shared {
             Prepared::Framed(framed) => framed,
             Prepared::Whole(whole) => {
                 let part = self.crop(whole.size(), row, epoch);
-                cut = whole.framed(&files.image, part, geometry)?;
+                cut = whole
+                    .framed(part, frame)
+                    .map_err(|reason| self.bad(row, reason))?;
                 &cut
             }
         };
         let mut sample = Sample {
-            image: framed.image.to_unit(geometry.channels),
-            mask: framed.unit_mask(),
-            height: geometry.height,
-            width: geometry.width,
-            channels: geometry.channels,
+            image: framed.image.values(),
+            mask: framed.mask_values(),
+            height: frame.height,
+            width: frame.width,
+            channels: frame.channels,
             label: files.label,
             row,
             placement: framed.placement,
@@ -181,14 +184,26 @@ impl Shared {
     }
 
     fn prepare(&self, row: usize) -> Result<Prepared, DatasetError> {
-        let (files, geometry) = (&self.files[row], self.geometry());
-        let whole = Whole::read(files, &self.coding, geometry.channels, self.decoder)?;
+        let (files, frame) = (&self.files[row], self.frame());
+        let whole = Picture::read(
+            &files.image,
+            &files.masks,
+            (&self.coding, files.label),
+            frame.channels,
+            self.decoder,
+        )?;
         if self.config.crop.is_some_and(|crop| crop.random) {
             return Ok(Prepared::Whole(whole));
         }
         let part = self.crop(whole.size(), row, None);
-        let framed: Result<Framed, _> = whole.framed(&files.image, part, geometry);
-        framed.map(Prepared::Framed)
+        let framed = whole.framed(part, frame);
+        framed
+            .map(Prepared::Framed)
+            .map_err(|reason| self.bad(row, reason))
+    }
+
+    fn bad(&self, row: usize, reason: String) -> DatasetError {
+        DatasetError::bad_image(&self.files[row].image, reason)
     }
 
     /// The part of an image that a sample shows.

@@ -7,13 +7,14 @@ mod sample;
 use std::sync::Arc;
 
 pub use batches::{Batch, EpochBatches};
-pub use prepare::Picture;
 pub use sample::{Sample, SampleKey, Transform};
 
-use prepare::{Cache, Files, Geometry};
+use prepare::{Cache, Files};
+
+use imaging::{Decoder, Fit, Frame, MaskCoding, Rect};
 
 use crate::rng::Rng;
-use crate::{DatasetError, Decoder, Fit, Manifest, MaskCoding, Rect};
+use crate::{DatasetError, Manifest};
 
 /// A window that is cut from an image at its own size, then brought to the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +236,7 @@ impl Shared {
         rows
     }
 
-    fn geometry(&self) -> Geometry {
+    fn frame(&self) -> Frame {
         let LoaderConfig {
             height,
             width,
@@ -243,7 +244,7 @@ impl Shared {
             fit,
             ..
         } = self.config;
-        Geometry {
+        Frame {
             height,
             width,
             channels,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::Placement;
+use imaging::Placement;
+
 use crate::rng::hash;
 
 /// An image, its mask and its label, after resizing and before normalisation.

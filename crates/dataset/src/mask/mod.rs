@@ -1,15 +1,12 @@
-//! Mask files: where they lie, what their pixel values mean, and what is wrong with bad ones.
+//! Mask files: where they lie, and what becomes of an image without a good one.
 
-mod coding;
-mod file;
 mod find;
 
 use std::path::PathBuf;
 
+use imaging::MaskCoding;
 use serde::{Deserialize, Serialize};
 
-pub use coding::{Marks, MaskCoding, PixelValue};
-pub(crate) use file::{Mask, bytes_of};
 pub(crate) use find::{Pattern, expect};
 
 /// Where the mask of an image lies.
@@ -98,6 +95,3 @@ impl MaskConfig {
         }
     }
 }
-
-/// The class of a pixel that counts nowhere.
-pub(crate) const UNKNOWN: u8 = 255;

@@ -39,7 +39,7 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         left_out: Vec::new(),
         unmatched_masks: Vec::new(),
         turned_images: 0,
-        decoder: crate::Decoder::default(),
+        decoder: imaging::Decoder::default(),
     })
     .unwrap()
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use kernels::{Activation, Padding};
-use model::checkpoint::{Checkpoint, Decision, Meta, Preprocessing};
+use formats::checkpoint::{Checkpoint, Decision, MapClasses, Meta, Preprocessing};
+use imaging::Fit;
+use model::graph::{Activation, Padding};
 use model::graph::{Graph, GraphBuilder, GraphError, Init, Interpolation, NodeId};
 use model::store::ParamStore;
 use pipeline::predict::{Prediction, Predictor};
@@ -229,19 +230,17 @@ fn classifier() -> Result<Checkpoint> {
         let logits = g.linear("head", pooled, 2, Init::Normal(0.5));
         g.publish("logits", logits);
     })?;
-    checkpoint(graph, &[("positive", "ILL"), ("map", "labels")])
+    checkpoint(graph, None)
 }
 
 /// The same without scores, its map taught by masks.
 fn segmenter() -> Result<Checkpoint> {
     let graph = network(|g, map| g.publish("map", map))?;
-    let classes = [
-        ("map", "masks"),
-        ("map_classes", r#"["background","lung"]"#),
-        ("map_values", "[0,255]"),
-        ("fit", "pad"),
-    ];
-    checkpoint(graph, &classes)
+    let map = MapClasses {
+        classes: vec!["background".into(), "lung".into()],
+        values: vec![0, 255],
+    };
+    checkpoint(graph, Some(map))
 }
 
 /// No map: scores of squeezed features.
@@ -267,7 +266,7 @@ fn squeezed() -> Result<Checkpoint> {
     let dropped = g.dropout("drop", pooled, 0.2);
     let logits = g.linear("head", dropped, 2, Init::Normal(0.5));
     g.publish("logits", logits);
-    checkpoint(g.finish(2)?, &[("positive", "ILL")])
+    checkpoint(g.finish(2)?, None)
 }
 
 fn network(head: impl FnOnce(&mut GraphBuilder, NodeId)) -> Result<Graph, GraphError> {
@@ -305,25 +304,19 @@ fn network(head: impl FnOnce(&mut GraphBuilder, NodeId)) -> Result<Graph, GraphE
     g.finish(4)
 }
 
-fn checkpoint(graph: Graph, extra: &[(&str, &str)]) -> Result<Checkpoint> {
-    let preprocessing = Preprocessing {
-        height: SIDE,
-        width: SIDE,
-        channels: 3,
-        mean: vec![0.5; 3],
-        std: vec![0.25; 3],
-    };
+fn checkpoint(graph: Graph, map: Option<MapClasses>) -> Result<Checkpoint> {
+    let mut preprocessing = Preprocessing::stretched((SIDE, SIDE), vec![0.5; 3], vec![0.25; 3]);
+    if map.is_some() {
+        preprocessing.fit = Fit::Pad;
+    }
     let mut meta = Meta::new(["WELL", "ILL"], preprocessing);
+    meta.map = map;
     meta.inference.mirror = true;
     meta.decision = Some(Decision {
         threshold: Some(0.1),
         temperature: 1.5,
         bias: vec![0.2, -0.2],
     });
-    meta.extra = extra
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect();
     let store = ParamStore::initialized(&graph, 7);
     Ok(Checkpoint { graph, store, meta })
 }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{
-    IndexConfig, Layout, Manifest, MaskCoding, MaskConfig, OnMask, PixelValue, SplitFolders, index,
-};
+use dataset::{IndexConfig, Layout, Manifest, MaskConfig, OnMask, SplitFolders, index};
+use imaging::{MaskCoding, PixelValue};
 
 use crate::formats::png;
 use crate::seeds::{self, two};

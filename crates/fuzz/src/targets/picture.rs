@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{DatasetError, Decoder, Fit, Picture};
+use imaging::{Decoder, Fit, Frame, ImagingError};
 
 use crate::formats::{jpeg, png};
 use crate::seeds::{self, two};
@@ -17,8 +17,14 @@ const FILE: &str = "image.png";
 /// transparency.
 const MEMORY: usize = 2 << 30;
 
-fn picture(path: &Path) -> Result<Picture, DatasetError> {
-    Decoder::default().picture(path, (SIDE, SIDE), 3, Fit::Pad)
+fn values(path: &Path) -> Result<Vec<f32>, ImagingError> {
+    let frame = Frame {
+        height: SIDE,
+        width: SIDE,
+        channels: 3,
+        fit: Fit::Pad,
+    };
+    Ok(Decoder::default().framed(path, frame)?.image.values())
 }
 
 pub(super) struct Png;
@@ -107,10 +113,7 @@ impl Session for Pictures {
 }
 
 fn read(input: &Path) -> Result<Vec<f32>, Outcome> {
-    let picture = picture(&input.join(FILE));
-    picture
-        .map(|p| p.image)
-        .map_err(|error| Outcome::refused(error, FILE))
+    values(&input.join(FILE)).map_err(|error| Outcome::refused(error, FILE))
 }
 
 pub(super) struct Damaged;
@@ -141,7 +144,7 @@ impl Target for Damaged {
         let mut known = vec![];
         for bytes in pngs.iter().chain(&jpegs) {
             std::fs::write(home.join(FILE), bytes)?;
-            known.push(picture(&home.join(FILE))?.image);
+            known.push(values(&home.join(FILE))?);
         }
         Ok(Box::new(DamagedPictures { pngs, jpegs, known }))
     }

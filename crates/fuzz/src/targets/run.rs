@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use pipeline::Request;
 use pipeline::predict::Predictor;
-use pipeline::{Interrupt, Progress, Request};
 use serde_json::{Value, json};
+use terminal::{Interrupt, Progress};
 
 use crate::formats::{json as json_format, text};
 use crate::{Case, Outcome, Rng, Session, Target, case, mutate};

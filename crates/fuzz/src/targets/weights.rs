@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use model::weights::TensorFile;
+use formats::weights::TensorFile;
 
 use crate::formats::safetensors::{self, Tensor};
 use crate::formats::{json, pickle, torch};
@@ -163,7 +163,7 @@ fn inspect(path: &Path) {
     let len = fs::metadata(path).map_or(0, |m| m.len());
     if len.is_multiple_of(INSPECTED) {
         // Refusing is as good as answering; a panic is neither.
-        let _ = pipeline::weights::inspect(path);
+        let _ = weights::inspect(path);
     }
 }
 

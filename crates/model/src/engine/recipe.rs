@@ -1,7 +1,7 @@
 //! What a training step does beside the network, as plain data: update rule, clipping, moving average, losses. One recipe
 //! holds for a run; what changes from step to step is a [`Step`], and what a step gives are [`Results`].
 //!
-//! Nothing here knows [`crate::train`], which writes its settings as a recipe (`train::resident`).
+//! Nothing here knows the crate `train`, which writes its settings as a recipe (`train::resident`).
 
 /// What is done in every step of a run.
 #[derive(Clone, Debug, PartialEq)]

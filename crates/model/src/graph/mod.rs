@@ -12,10 +12,11 @@
 mod builder;
 mod check;
 mod dump;
+mod layout;
 mod param;
 mod shape;
 
-use kernels::{Activation, Window};
+pub use kernels::{Activation, Nhwc, Padding, Window};
 use serde::{Deserialize, Serialize};
 
 pub use builder::GraphBuilder;
@@ -43,6 +44,11 @@ impl NodeId {
 pub struct ParamId(pub(crate) u32);
 
 impl ParamId {
+    /// The parameter at a position in [`Graph::params`].
+    pub fn new(index: usize) -> ParamId {
+        ParamId(index as u32)
+    }
+
     /// Position in [`Graph::params`].
     pub fn index(self) -> usize {
         self.0 as usize
@@ -211,6 +217,18 @@ impl Graph {
     /// The parameter behind an id.
     pub fn param(&self, id: ParamId) -> &ParamSpec {
         &self.params[id.index()]
+    }
+
+    /// All parameters in order, with their ids.
+    pub fn parameters(&self) -> impl ExactSizeIterator<Item = (ParamId, &ParamSpec)> {
+        let ids = (0..self.params.len()).map(ParamId::new);
+        ids.zip(&self.params)
+    }
+
+    /// The id of the parameter of this name.
+    pub fn find_param(&self, name: &str) -> Option<ParamId> {
+        let at = self.params.iter().position(|param| param.name == name)?;
+        Some(ParamId::new(at))
     }
 
     /// Ids of all nodes in order.

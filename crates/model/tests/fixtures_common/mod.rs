@@ -6,8 +6,8 @@
 )]
 
 use dfdx::prelude::*;
-use kernels::Nhwc;
 use model::engine::Images;
+use model::graph::Nhwc;
 use model::graph::{Graph, ParamId};
 use model::network::{Heads, Network};
 use model::store::{Group, ParamStore};
@@ -106,28 +106,16 @@ impl Adam {
 
 /// Ids and names of a graph's parameters.
 pub fn named(graph: &Graph) -> impl Iterator<Item = (ParamId, &str)> {
-    param_ids(graph)
-        .into_iter()
-        .zip(graph.params.iter().map(|p| p.name.as_str()))
-}
-
-/// Ids of a graph's parameters in order.
-pub fn param_ids(graph: &Graph) -> Vec<ParamId> {
-    let mut ids: Vec<ParamId> = graph
-        .nodes
-        .iter()
-        .flat_map(|n| n.params.iter().copied())
-        .collect();
-    ids.sort();
-    ids
+    graph
+        .parameters()
+        .map(|(id, param)| (id, param.name.as_str()))
 }
 
 /// The id of a parameter.
 pub fn id(graph: &Graph, name: &str) -> ParamId {
-    named(graph)
-        .find(|(_, n)| *n == name)
+    graph
+        .find_param(name)
         .unwrap_or_else(|| panic!("no parameter {name}"))
-        .0
 }
 
 pub fn l2(values: &[f32]) -> f64 {

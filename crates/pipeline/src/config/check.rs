@@ -5,13 +5,14 @@ use std::path::Path;
 
 use augment::{AugmentConfig, Augmenter};
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
-use dataset::{Dealt, Decoder, IndexConfig, Layout, Marks, MaskCoding, SplitPolicy};
+use dataset::{Dealt, IndexConfig, Layout, SplitPolicy};
+use formats::weights::{About, InputNormalization, TensorFile};
+use imaging::{Decoder, Marks, MaskCoding};
 use model::build::{self, ModelSpec};
 use model::engine::{Choice, Device, Precision, cpu};
 use model::graph::Graph;
-use model::train::{Task, TrainConfig, TrainError};
-use model::weights::{About, InputNormalization, TensorFile};
 use morphology::BorderWeights;
+use train::{Task, TrainConfig, TrainError};
 
 use super::ConfigError;
 use super::nearest::did_you_mean;

@@ -7,10 +7,8 @@ use serde::Deserialize;
 
 use crate::stages::Artifact;
 
-use dataset::{
-    CsvLayout, Fit, MaskCoding, OfficialVal, OnBadImage, OnMask, PatientRule, SplitFolders,
-    SplitLists,
-};
+use dataset::{CsvLayout, OfficialVal, OnBadImage, OnMask, PatientRule, SplitFolders, SplitLists};
+use imaging::{Fit, MaskCoding};
 
 /// Tables of a pipeline file.
 pub(super) const TABLES: [&str; 11] = [
@@ -182,7 +180,7 @@ impl Default for Image {
             channels: 3,
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
-            max_megapixels: dataset::Decoder::DEFAULT_MEGAPIXELS,
+            max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
         }
     }
 }

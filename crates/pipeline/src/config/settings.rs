@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 use augment::AugmentConfig;
 use dataset::phantom::Subject;
-use dataset::{
-    Decoder, Fit, IndexConfig, Layout, MaskCoding, MaskConfig, MaskPlace, PixelValue, SplitFolders,
-    SplitPolicy,
-};
+use dataset::{IndexConfig, Layout, MaskConfig, MaskPlace, SplitFolders, SplitPolicy};
+use imaging::{Decoder, Fit, MaskCoding, PixelValue};
 use model::build::ModelSpec;
 use model::engine::{Choice, Precision};
 use model::graph::Graph;
-use model::train::TrainConfig;
 use morphology::BorderWeights;
+use train::TrainConfig;
 
 use super::check::{self, Keys};
 use super::decode::decode;

@@ -83,7 +83,7 @@ pub trait Stage: Sync {
     /// Does the work.
     ///
     /// # Errors
-    /// Whatever went wrong, naming the file; [`crate::Interrupted`] where the user stopped it.
+    /// Whatever went wrong, naming the file; [`terminal::Interrupted`] where the user stopped it.
     fn run(&self, context: &mut Context<'_>) -> Result<()>;
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use crate::Error;
 use crate::error::write;
-use crate::text::{escape, longest_run, visible};
+use terminal::visible;
+
+use crate::text::{escape, longest_run};
 
 pub use table::{Align, Table};
 

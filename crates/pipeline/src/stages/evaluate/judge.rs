@@ -1,12 +1,12 @@
 //! From answers to figures of merit. Whatever is chosen is chosen on the validation images.
 
 use anyhow::Result;
+use formats::checkpoint::Decision;
 use metrics::{
     Bootstrap, Comparison, Curves, DecisionRule, Evaluation, EvaluationSettings, Interval,
     Predictions, Resampling, Scaling, ScalingFit, ThresholdRule, Unbounded, compare, fit_scaling,
     log_odds,
 };
-use model::checkpoint::Decision;
 use serde::{Deserialize, Serialize};
 
 use super::Scored;

@@ -7,12 +7,13 @@ mod section;
 
 use anyhow::Result;
 use dataset::Split;
-use model::checkpoint::Checkpoint;
+use formats::checkpoint::Checkpoint;
+use inference::Bundle;
 
 use super::index::csv;
 use super::{Artifact, Stage};
+use crate::ask;
 use crate::context::{Context, Data};
-use crate::trained::Trained;
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
 
@@ -51,7 +52,7 @@ impl Stage for Evaluate {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
         let path = context.run.file(crate::MODEL);
-        let trained = Trained::load(&path, context.settings)?;
+        let trained = ask::trained(context)?;
         let val = scored(context, &data, &trained, Split::Val)?;
         let test = scored(context, &data, &trained, Split::Test)?;
         let baselines = baselines::fit(context, &data)?;
@@ -74,7 +75,7 @@ impl Stage for Evaluate {
 fn scored(
     context: &mut Context<'_>,
     data: &Data,
-    trained: &Trained,
+    trained: &Bundle,
     split: Split,
 ) -> Result<Scored> {
     let rows = data.splits.rows(split).to_vec();
@@ -85,17 +86,17 @@ fn scored(
         loader.len() as u64,
     );
     let mut scored = Scored::default();
-    trained.each(
+    ask::each(
+        trained,
         &loader,
-        None,
-        context.settings.evaluate.tta,
+        false,
         (&job, context.interrupt),
-        |batch, answers| {
+        |batch, scores| {
             scored.rows.extend(&batch.rows);
             scored.labels.extend(&batch.labels);
             scored
                 .logits
-                .extend(answers.logits.iter().map(|z| f64::from(*z)));
+                .extend(scores.logits.iter().map(|z| f64::from(*z)));
             Ok(())
         },
     )?;

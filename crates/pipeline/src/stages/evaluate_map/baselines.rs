@@ -2,7 +2,8 @@
 //! looks at no image.
 
 use anyhow::Result;
-use dataset::{Fit, Manifest, Split};
+use dataset::{Manifest, Split};
+use imaging::Fit;
 use metrics::{SegmentedImage, mask_scores, otsu_threshold};
 use rayon::prelude::*;
 

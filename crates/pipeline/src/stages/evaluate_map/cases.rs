@@ -1,13 +1,13 @@
 //! The worst and the best cases, by Dice and not by looks.
 
 use anyhow::Result;
-use dataset::Fit;
+use imaging::Fit;
+use inference::Segmenter;
 use report::{Figure, Labels, SegmentationCase, SegmentationPanels, format};
 
 use super::JudgedImage;
 use super::judge::{Judge, dice};
 use crate::context::{Context, Data};
-use crate::segmenter::Segmenter;
 
 /// Cases that have something in common, drawn.
 pub(super) struct Drawn {
@@ -64,8 +64,7 @@ fn case(
     (dice, image): (f64, &JudgedImage),
 ) -> Result<SegmentationCase> {
     let record = &data.manifest.rows()[image.row];
-    let file = data.manifest.image_file(record);
-    let found = segmenter.segment(&file)?;
+    let found = segmenter.segment(&data.manifest.read(record)?)?;
     let truth = judge.truth(image.row)?.unwrap_or_default();
     Ok(SegmentationCase {
         caption: format!("{}: Dice {}", record.path, format::fixed(dice, 3)),

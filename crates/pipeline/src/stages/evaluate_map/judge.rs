@@ -1,6 +1,7 @@
 //! One image, and all of them.
 
 use anyhow::Result;
+use inference::Segmented;
 use metrics::{
     Bootstrap, LabelMaps, SegmentationEvaluation, SegmentationSettings, SegmentedImage,
     evaluate_segmentation,
@@ -9,7 +10,6 @@ use metrics::{
 use super::super::evaluate::patient_ids;
 use crate::config::Settings;
 use crate::context::Data;
-use crate::segmenter::Segmented;
 
 /// What all judging has in common.
 pub(super) struct Judge<'a> {

@@ -8,13 +8,13 @@ mod section;
 
 use anyhow::{Result, bail};
 use dataset::Split;
+use inference::Segmenter;
 use metrics::{SegmentationEvaluation, SegmentedImage};
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Stage};
+use crate::ask;
 use crate::context::{Context, Data};
-use crate::segmenter::Segmenter;
-use crate::trained::Trained;
 use judge::Judge;
 
 pub(super) struct EvaluateMap;
@@ -90,9 +90,8 @@ impl Stage for EvaluateMap {
 
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
-        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings)?;
-        let settings = &context.settings.evaluate;
-        let segmenter = Segmenter::new(&trained, settings.tile_overlap, settings.tta)?;
+        let trained = ask::trained(context)?;
+        let segmenter = Segmenter::new(&trained)?;
         let judge = Judge::new(context.settings, &data);
         let images = judged(context, &data, &judge, &segmenter)?;
         let metrics = summarized(context, &data, &judge, &images)?;
@@ -128,7 +127,7 @@ fn judged(
     for &row in rows {
         context.interrupt.check()?;
         let record = &data.manifest.rows()[row];
-        let found = segmenter.segment(&data.manifest.image_file(record))?;
+        let found = segmenter.segment(&data.manifest.read(record)?)?;
         let labels = judge.predicted(&found);
         let file = folder.join(format!("{}.png", data.file_names[row]));
         crate::pictures::save_mask(&file, (found.height, found.width), &labels, &values)?;

@@ -1,13 +1,14 @@
 //! Which cases are shown: the surest and the least sure, right and wrong, by fixed rules and not by looks.
 
 use anyhow::Result;
-use dataset::{Fit, Placement};
+use imaging::{Fit, Placement};
+use inference::Bundle;
 use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
 
 use super::statistics::{ImageStatistics, region_mask};
+use crate::ask;
 use crate::context::{Context, Data};
 use crate::names::{file_names, slug};
-use crate::trained::Trained;
 
 /// Cases that have something in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +109,7 @@ fn group(
 pub(super) fn draw(
     context: &mut Context<'_>,
     data: &Data,
-    trained: &Trained,
+    trained: &Bundle,
     groups: &[Group],
 ) -> Result<Vec<Drawn>> {
     groups
@@ -120,10 +121,10 @@ pub(super) fn draw(
 fn draw_group(
     context: &mut Context<'_>,
     data: &Data,
-    trained: &Trained,
+    trained: &Bundle,
     group: &Group,
 ) -> Result<Drawn> {
-    let maps = maps(context, data, trained, group)?;
+    let maps = maps(context, trained, group)?;
     let folder = context.run.folder("overlays")?;
     let certainty = context.settings.segment.certainty;
     let mut cases = vec![];
@@ -163,26 +164,21 @@ fn at_original_size(context: &Context<'_>, map: &Plane, original: &Plane) -> Res
 type Map = (Vec<f32>, (usize, usize));
 
 /// Class maps of a group's cases, in the order of the cases.
-fn maps(
-    context: &mut Context<'_>,
-    data: &Data,
-    trained: &Trained,
-    group: &Group,
-) -> Result<Vec<Map>> {
+fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Vec<Map>> {
     let loader = context.loader(group.cases.iter().map(|c| c.row).collect())?;
     let job = context
         .progress
         .job(&group.title, "overlays", loader.len() as u64);
     let mut maps = vec![];
-    trained.each(
+    ask::each(
+        trained,
         &loader,
-        Some(trained.shown(data.positive)),
-        context.settings.evaluate.tta,
+        true,
         (&job, context.interrupt),
-        |batch, answers| {
+        |batch, scores| {
             let size = (batch.height, batch.width);
             maps.extend(
-                answers
+                scores
                     .maps
                     .chunks(size.0 * size.1)
                     .map(|map| (map.to_vec(), size)),

@@ -9,12 +9,13 @@ mod section;
 mod statistics;
 
 use anyhow::{Result, bail};
+use inference::Bundle;
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Metrics, Stage};
+use crate::ask;
 use crate::context::{Context, Data};
-use crate::trained::Trained;
 use statistics::ImageStatistics;
 
 pub(super) struct Segment;
@@ -90,16 +91,14 @@ impl Stage for Segment {
     fn run(&self, context: &mut Context<'_>) -> Result<()> {
         let data = context.data_cloned()?;
         let metrics: Metrics = context.run.read_json("metrics.json")?;
-        let trained = Trained::load(&context.run.file(crate::MODEL), context.settings)?;
+        let trained = ask::trained(context)?;
         if !trained.has_map() {
             bail!(
                 "this network has no class map that training reaches; leave the stage \"segment\" out"
             );
         }
         let images = measure(context, &data, &metrics, &trained)?;
-        let shown = trained
-            .map_classes()
-            .swap_remove(trained.shown(data.positive));
+        let shown = trained.map_classes()[trained.shown()].clone();
         let statistics = statistics::summarize(context.settings, &data, shown, &images)?;
         context.run.write_json("segment.json", &statistics)?;
         let chosen = cases::choose(&images, &data, context.settings.segment.examples);
@@ -113,7 +112,7 @@ fn measure(
     context: &mut Context<'_>,
     data: &Data,
     metrics: &Metrics,
-    trained: &Trained,
+    trained: &Bundle,
 ) -> Result<Vec<ImageStatistics>> {
     let loader = context.loader(data.splits.test.clone())?;
     let job = context
@@ -121,18 +120,17 @@ fn measure(
         .job("class maps", "images", loader.len() as u64);
     let settings = context.settings;
     let mut found = vec![];
-    let tta = settings.evaluate.tta;
-    trained.each(
+    ask::each(
+        trained,
         &loader,
-        Some(trained.shown(data.positive)),
-        tta,
+        true,
         (&job, context.interrupt),
-        |batch, answers| {
+        |batch, scores| {
             let (classes, pixels) = (metrics.classes.len(), batch.height * batch.width);
-            for (i, (logits, map)) in answers
+            for (i, (logits, map)) in scores
                 .logits
                 .chunks(classes)
-                .zip(answers.maps.chunks(pixels))
+                .zip(scores.maps.chunks(pixels))
                 .enumerate()
             {
                 let answer = (trained.decide(logits), trained.probabilities(logits));

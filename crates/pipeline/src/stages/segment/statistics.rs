@@ -1,6 +1,7 @@
 //! Green pixels counted: by class, and inside lungs and opacities where masks of them exist.
 
 use anyhow::Result;
+use imaging::Frame;
 use metrics::{Bootstrap, Interval, Resampling, proportion};
 use report::Plane;
 
@@ -8,7 +9,7 @@ use super::super::evaluate::patient_ids;
 use super::{ClassArea, RegionArea, SegmentStatistics};
 use crate::config::Settings;
 use crate::context::Data;
-use crate::pictures::grey;
+use crate::pictures::plane;
 
 /// One test image.
 #[derive(Clone, Debug)]
@@ -74,8 +75,13 @@ pub(super) fn region_mask(
     if !file.is_file() {
         return Ok(None);
     }
-    let decoder = data.manifest.decoder();
-    let mask = grey(decoder, &file, (height, width), settings.image.fit)?;
+    let frame = Frame {
+        height,
+        width,
+        channels: 1,
+        fit: settings.image.fit,
+    };
+    let mask = plane(&data.manifest.decoder().framed(&file, frame)?)?;
     // Masks are stored as 0/1 as well as 0/255: half of the largest value divides both.
     let half = 0.5 * mask.values().iter().fold(0.0_f32, |a, b| a.max(*b));
     let (w, h) = mask.dimensions();

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use dataset::{Loader, Manifest};
 use model::graph::Hwc;
-use model::train::{Batch, Batches, BoxError, Data};
 use morphology::{BorderWeights, Mask};
 use rayon::prelude::*;
+use train::{Batch, Batches, BoxError, Data};
 
 /// Training and validation batches.
 pub(super) struct Feed<'a> {

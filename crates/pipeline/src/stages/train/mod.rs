@@ -9,18 +9,19 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Raster};
 use dataset::{Loader, Split, Transform};
-use model::checkpoint::{Checkpoint, CheckpointDir, Inference, Meta, Preprocessing};
+use formats::checkpoint::{
+    Checkpoint, CheckpointDir, Inference, MapClasses, Meta, Origin, Preprocessing,
+};
+use formats::weights::{LoadReport, load_encoder};
 use model::network::Network;
 use model::store::ParamStore;
-use model::train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
-use model::weights::{LoadReport, load_encoder};
+use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
 use super::{Artifact, Stage};
 use crate::config::Settings;
 use crate::context::{Context, Data};
-use crate::interrupt::Interrupted;
-use crate::trained::extra;
 use feed::{Feed, MaskFeed};
+use terminal::Interrupted;
 use watch::Watch;
 
 pub(super) struct Train;
@@ -96,7 +97,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         rises: true,
         compute: &auc,
     }];
-    let meta = meta(settings, data)?;
+    let meta = meta(settings, data);
     let job = Job {
         config: &settings.train,
         seed: settings.seed,
@@ -188,7 +189,7 @@ fn transform(augmenter: Augmenter) -> Transform {
     })
 }
 
-fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
+fn meta(settings: &Settings, data: &Data) -> Meta {
     let image = &settings.image;
     let preprocessing = Preprocessing {
         height: image.height,
@@ -196,60 +197,42 @@ fn meta(settings: &Settings, data: &Data) -> Result<Meta> {
         channels: image.channels,
         mean: image.mean.clone(),
         std: image.std.clone(),
+        fit: image.fit,
+        window: image.crop,
+        max_pixels: data.manifest.decoder().max_pixels,
     };
-    let mut meta = Meta::new(data.manifest.classes().iter().cloned(), preprocessing);
-    meta.inference = Inference {
-        mirror: settings.evaluate.tta,
-        tile_overlap: settings.evaluate.tile_overlap,
-        certainty: settings.segment.certainty,
-    };
-    let taught_by = if settings.train.wants_masks() {
-        "masks"
-    } else {
-        "labels"
-    };
-    let entries = [
-        (
-            extra::POSITIVE,
-            data.manifest.classes()[data.positive].clone(),
-        ),
-        (extra::MAP, taught_by.into()),
-        (
-            extra::TAUGHT_ON,
-            match settings.data.phantom {
-                Some(_) => "phantoms".into(),
-                None => "images".into(),
-            },
-        ),
-        (extra::VERSION, crate::VERSION.into()),
-        (extra::FIT, image.fit.name().into()),
-        (
-            extra::MAX_PIXELS,
-            data.manifest.decoder().max_pixels.to_string(),
-        ),
-        ("pipeline", settings.name.clone()),
-        ("data_fingerprint", data.manifest.fingerprint()),
-    ];
-    meta.extra = entries.map(|(key, value)| (key.to_owned(), value)).into();
-    if let Some((rows, columns)) = image.crop {
-        let size = format!("{rows}x{columns}");
-        meta.extra.insert(extra::CROP.to_owned(), size);
+    Meta {
+        positive: data.positive,
+        map: map_classes(settings, data),
+        inference: Inference {
+            mirror: settings.evaluate.tta,
+            tile_overlap: settings.evaluate.tile_overlap,
+            certainty: settings.segment.certainty,
+        },
+        origin: Origin {
+            version: crate::VERSION.into(),
+            pipeline: settings.name.clone(),
+            data: data.manifest.fingerprint(),
+            phantoms: settings.data.phantom.is_some(),
+        },
+        ..Meta::new(data.manifest.classes().iter().cloned(), preprocessing)
+    }
+}
+
+/// What a pixel can be, where masks teach the map.
+fn map_classes(settings: &Settings, data: &Data) -> Option<MapClasses> {
+    if !settings.train.wants_masks() {
+        return None;
     }
     let classes = data.manifest.classes();
-    if let (Some(coding), Some(_)) = (
-        data.manifest.mask_coding(),
-        settings.spec(classes.len()).map_classes,
-    ) {
-        let names = coding.pixel_classes(classes);
-        let values: Vec<u16> = (0..).take(names.len()).map(|c| coding.stored(c)).collect();
-        let lists = [
-            (extra::MAP_CLASSES, serde_json::to_string(&names)?),
-            (extra::MAP_VALUES, serde_json::to_string(&values)?),
-        ];
-        meta.extra
-            .extend(lists.map(|(key, list)| (key.to_owned(), list)));
-    }
-    Ok(meta)
+    let coding = data.manifest.mask_coding();
+    let coding = coding.filter(|_| settings.spec(classes.len()).map_classes.is_some());
+    let classes = coding.map_or(classes.to_vec(), |coding| coding.pixel_classes(classes));
+    let value = |class: u8| coding.map_or(u16::from(class), |coding| coding.stored(class));
+    Some(MapClasses {
+        values: (0..).take(classes.len()).map(value).collect(),
+        classes,
+    })
 }
 
 /// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
@@ -279,9 +262,9 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
     };
     let mut checkpoint = Checkpoint::load(&kept)?;
     let Meta {
-        extra, inference, ..
-    } = meta(context.settings, data)?;
-    (checkpoint.meta.extra, checkpoint.meta.inference) = (extra, inference);
+        origin, inference, ..
+    } = meta(context.settings, data);
+    (checkpoint.meta.origin, checkpoint.meta.inference) = (origin, inference);
     checkpoint
         .save(&context.run.file(crate::MODEL))
         .context("saving the trained network")
@@ -316,7 +299,8 @@ fn history(epochs: &[EpochRecord]) -> String {
 #[cfg(test)]
 mod tests {
     use augment::{AugmentConfig, RandomResizedCrop, Rotation};
-    use dataset::{Fit, Placement, Sample, SampleKey};
+    use dataset::{Sample, SampleKey};
+    use imaging::{Fit, Placement};
 
     use super::*;
 

@@ -1,11 +1,11 @@
 //! The network and its training in words.
 
 use anyhow::Result;
+use formats::weights::LoadReport;
 use model::network::Network;
-use model::train::{EpochRecord, Outcome, Stopped, Task};
-use model::weights::LoadReport;
 use report::text::code;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
+use train::{EpochRecord, Outcome, Stopped, Task};
 
 use crate::config::Settings;
 use crate::context::Context;

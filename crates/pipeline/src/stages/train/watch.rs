@@ -1,10 +1,10 @@
 //! A bar a phase, a line an epoch, and Ctrl-C.
 
-use model::train::{BatchEvent, EpochRecord, Observer, Phase};
 use report::format;
+use train::{BatchEvent, EpochRecord, Observer, Phase};
 
-use crate::interrupt::Interrupt;
-use crate::progress::{Job, Progress};
+use terminal::Interrupt;
+use terminal::{Job, Progress};
 
 pub(super) struct Watch<'a> {
     progress: Progress,

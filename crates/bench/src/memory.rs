@@ -1,0 +1,58 @@
+//! A process's resident memory, from the system.
+
+use serde::{Deserialize, Serialize};
+
+/// Resident memory of a process in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Just before the network was built: program, libraries, threads.
+    pub before: u64,
+    /// The most that there was up to the end of the last timed call.
+    pub peak: u64,
+}
+
+/// What the process holds now; `None` where the system does not tell.
+pub(crate) fn resident() -> Option<u64> {
+    field(&status()?, "VmRSS:")
+}
+
+/// The most that it ever held. Not `getrusage`'s figure: that one outlives `exec`, so that a child starts with the
+/// peak of the process that started it.
+pub(crate) fn peak() -> Option<u64> {
+    field(&status()?, "VmHWM:")
+}
+
+/// Linux's text about the process; there is no such file elsewhere.
+fn status() -> Option<String> {
+    std::fs::read_to_string("/proc/self/status").ok()
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_writes() {
+        let status = "Name:\txtask\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nThreads:\t2\n";
+        assert_eq!(field(status, "VmHWM:"), Some(2048 * 1024));
+        assert_eq!(field(status, "VmRSS:"), Some(1024 * 1024));
+        assert_eq!(field(status, "VmSwap:"), None);
+        assert_eq!(field("VmRSS:\tmuch", "VmRSS:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_peak_keeps_what_was_freed() {
+        let before = resident().unwrap();
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        drop(block);
+        let peak = peak().unwrap();
+        assert!(peak >= before + (60 << 20), "{before} {peak}");
+    }
+}

@@ -1,0 +1,277 @@
+//! Where a training step's time goes: every operation of its plan, timed on its own at the shape it has there.
+//!
+//! Equal operations on equal shapes are timed once and counted. Each call is repeated on the same buffers, so what
+//! fits the caches is faster here than between the other operations of a step: the sum is a lower bound.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use kernels::conv2d::{Conv2d, Path};
+use kernels::{Activation, Nhwc};
+use model::graph::{Graph, Hwc, NodeId, Op};
+use model::plan::{Mode, Plan, Step};
+use serde::Serialize;
+
+use super::{Workload, kernel_calls, median};
+use terminal::Interrupt;
+
+/// A call shorter than this is repeated more often than asked, for a clock says little about one of a few µs.
+const AT_LEAST: Duration = Duration::from_millis(10);
+
+/// A part of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The value.
+    Forward,
+    /// Gradients of what the operation reads.
+    Input,
+    /// Gradients of its weight and bias.
+    Weight,
+}
+
+/// What a call must do at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Multiplications and additions.
+    Flops(usize),
+    /// Bytes read and written, each operand once a pass.
+    Bytes(usize),
+}
+
+/// One timed call.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Timing {
+    /// Forward, or which gradient.
+    pub part: Part,
+    /// What it must do.
+    pub work: Work,
+    /// Median.
+    pub seconds: f64,
+}
+
+/// Equal operations of a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Operation with its window and what is fused into it, and its shapes, batch left out.
+    pub operation: String,
+    /// How many of them a step has.
+    pub count: usize,
+    /// Each of its calls.
+    pub timings: Vec<Timing>,
+}
+
+impl Row {
+    /// Seconds of all of them in a step.
+    pub fn seconds(&self) -> f64 {
+        self.count as f64 * self.timings.iter().map(|t| t.seconds).sum::<f64>()
+    }
+
+    /// Seconds of one part of one of them, and what it must do; `None` where there is no such call.
+    pub fn part(&self, part: Part) -> Option<&Timing> {
+        self.timings.iter().find(|t| t.part == part)
+    }
+}
+
+/// An operation and the shapes that it meets.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Layer {
+    pub(crate) op: Op,
+    /// Fused into a batch norm.
+    pub(crate) activation: Option<Activation>,
+    pub(crate) bias: bool,
+    /// Of a dense convolution: how the kernels do it.
+    pub(crate) conv: Option<Conv2d>,
+    /// What it reads: of a convolution that reads a concatenation in place, the parts.
+    pub(crate) inputs: Vec<Nhwc>,
+    pub(crate) output: Nhwc,
+    /// Whether what it reads has a gradient: the images have none.
+    pub(crate) input_gradient: bool,
+}
+
+/// Times the operations of a training step, the costliest first; `done` is told how many of how many are timed.
+///
+/// # Errors
+/// As [`Workload::graph`], or [`terminal::Interrupted`].
+pub fn time_ops(
+    work: &Workload,
+    interrupt: &Interrupt,
+    done: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Row>> {
+    let layers = layers(&work.graph()?, work)?;
+    let mut rows = vec![];
+    for (layer, count) in &layers {
+        interrupt.check()?;
+        rows.push(Row {
+            operation: layer.describe(),
+            count: *count,
+            timings: layer.timings(work.repeats),
+        });
+        done(rows.len(), layers.len());
+    }
+    rows.sort_by(|a, b| b.seconds().total_cmp(&a.seconds()));
+    Ok(rows)
+}
+
+/// The different layers of a training step and how often each occurs.
+fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
+    let logits = graph
+        .output("logits")
+        .context("the network has no output `logits`")?;
+    let (n, size) = (work.batch, work.size);
+    let plan =
+        Plan::new(graph, Mode::Train, n, size, size, &[logits])?.with_precision(work.precision);
+    let mut layers: Vec<(Layer, usize)> = vec![];
+    for step in &plan.steps {
+        let layer = Layer::new(graph, &plan, step);
+        match layers.iter_mut().find(|(known, _)| *known == layer) {
+            Some((_, count)) => *count += 1,
+            None => layers.push((layer, 1)),
+        }
+    }
+    Ok(layers)
+}
+
+impl Layer {
+    fn new(graph: &Graph, plan: &Plan, step: &Step) -> Self {
+        let node = graph.node(step.first());
+        let activation = match graph.node(step.last()).op {
+            Op::Activation { kind } if step.first() != step.last() => Some(kind),
+            _ => None,
+        };
+        let shape = |id: &NodeId| plan.shapes[id.index()];
+        let sources = &plan.sources[step.first().index()];
+        Layer {
+            op: alike(&node.op),
+            activation,
+            bias: node.params.len() > 1,
+            conv: plan.conv2d(graph, step.first()),
+            inputs: sources.iter().map(|source| shape(&source.node)).collect(),
+            output: shape(&step.last()),
+            input_gradient: sources
+                .iter()
+                .any(|source| plan.grads[source.node.index()].is_some()),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let activation = self.activation.map(|a| format!(" + {a:?}").to_lowercase());
+        let inputs: Vec<String> = self.inputs.iter().map(|x| image(*x)).collect();
+        let path = match self.conv.map(Conv2d::path) {
+            Some(Path::Winograd) => " winograd",
+            _ => "",
+        };
+        format!(
+            "{}{path}{} {} -> {}",
+            self.op.label(),
+            activation.unwrap_or_default(),
+            inputs.join(", "),
+            image(self.output)
+        )
+    }
+
+    fn timings(&self, repeats: usize) -> Vec<Timing> {
+        let mut timings = vec![];
+        kernel_calls::each(self, &mut |part, work, call| {
+            let seconds = time(repeats, call);
+            timings.push(Timing {
+                part,
+                work,
+                seconds,
+            });
+        });
+        timings
+    }
+}
+
+/// The operation without what its time does not depend on.
+fn alike(op: &Op) -> Op {
+    match op {
+        Op::DropPath { .. } => Op::DropPath { rate: 0.0 },
+        Op::Dropout { .. } => Op::Dropout { rate: 0.0 },
+        other => other.clone(),
+    }
+}
+
+pub(crate) fn image(shape: Nhwc) -> String {
+    let Nhwc { h, w, c, .. } = shape;
+    Hwc { h, w, c }.to_string()
+}
+
+/// Median seconds of a call, after one that counts for nothing.
+fn time(repeats: usize, call: &mut dyn FnMut()) -> f64 {
+    call();
+    let (first, mut times) = (Instant::now(), vec![]);
+    while times.len() < repeats || first.elapsed() < AT_LEAST {
+        let start = Instant::now();
+        call();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    median(&times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Device, Precision, Task};
+    use super::*;
+
+    fn work() -> Workload {
+        Workload {
+            encoder: "efficientnet_b0".into(),
+            decoder: "unet".into(),
+            task: Task::Train,
+            device: Device::Cpu,
+            precision: Precision::F32,
+            size: 32,
+            batch: 2,
+            threads: 1,
+            repeats: 1,
+        }
+    }
+
+    /// Counted multiply-adds of the layers, against the graph's own count.
+    #[test]
+    fn every_multiplication_of_a_step_is_in_a_row() {
+        let work = work();
+        let graph = work.graph().unwrap();
+        let layers = layers(&graph, &work).unwrap();
+        let dense: usize = layers
+            .iter()
+            .map(|(layer, count)| {
+                let mut flops = 0;
+                kernel_calls::each(layer, &mut |part, work, _| match work {
+                    Work::Flops(n) if part == Part::Forward => flops += n,
+                    _ => {}
+                });
+                flops * count
+            })
+            .sum();
+        let depthwise: usize = layers
+            .iter()
+            .map(|(layer, count)| match layer.op {
+                Op::Depthwise { window } => {
+                    count * 2 * layer.output.len() * window.kernel[0] * window.kernel[1]
+                }
+                _ => 0,
+            })
+            .sum();
+        let cost = graph.cost(work.size, work.size).unwrap();
+        assert_eq!(dense + depthwise, 2 * work.batch * cost.multiply_adds);
+    }
+
+    #[test]
+    fn rows_come_costliest_first_and_the_images_get_no_gradient() {
+        let mut told = (0, 0);
+        let rows = time_ops(&work(), &Interrupt::default(), &mut |done, of| {
+            told = (done, of)
+        })
+        .unwrap();
+        assert_eq!(told, (rows.len(), rows.len()));
+        assert!(rows.is_sorted_by(|a, b| a.seconds() >= b.seconds()));
+        let stem = rows.iter().find(|r| r.operation.contains("32x32x3 "));
+        let stem = stem.unwrap();
+        assert!(stem.part(Part::Input).is_none() && stem.part(Part::Weight).is_some());
+        assert!(rows.iter().any(|r| r.count > 1), "{rows:?}");
+    }
+}

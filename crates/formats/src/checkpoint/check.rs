@@ -1,0 +1,171 @@
+//! Whether what a checkpoint says fits together: an answer from one that does not would be wrong, or NaN.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::{CheckpointError, Decision, Inference, Meta, Preprocessing};
+use model::graph::{Graph, ParamSpec, Role};
+
+/// Checks all that is said beside the network, whose own invariants hold.
+pub(super) fn meta(path: &Path, graph: &Graph, meta: &Meta) -> Result<(), CheckpointError> {
+    preprocessing(graph, &meta.preprocessing)
+        .and_then(|()| classes(graph, meta))
+        .and_then(|()| map(graph, meta))
+        .and_then(|()| inference(&meta.inference))
+        .and_then(|()| decision(&meta.decision, meta.classes.len()))
+        .map_err(|(key, problem)| CheckpointError::Meta {
+            path: path.into(),
+            key,
+            problem,
+        })
+}
+
+/// A key and what is wrong with it.
+type Checked = Result<(), (&'static str, String)>;
+
+fn preprocessing(graph: &Graph, p: &Preprocessing) -> Checked {
+    let channels = graph.in_channels();
+    if p.channels != channels {
+        return Err((
+            "preprocessing.channels",
+            format!("is {}, but the network takes {channels}", p.channels),
+        ));
+    }
+    for (key, values, must) in [
+        ("preprocessing.mean", &p.mean, f32::NEG_INFINITY),
+        ("preprocessing.std", &p.std, 0.0),
+    ] {
+        let good = |v: &f32| v.is_finite() && *v > must;
+        if values.len() != channels || !values.iter().all(good) {
+            return Err((
+                key,
+                format!("is {values:?}, but must be one number a channel (a deviation above 0)"),
+            ));
+        }
+    }
+    if p.window
+        .is_some_and(|(rows, columns)| rows == 0 || columns == 0)
+    {
+        let problem = "is a window without pixels".to_owned();
+        return Err(("preprocessing.window", problem));
+    }
+    let shapes = graph.shapes(p.height, p.width);
+    shapes
+        .map(drop)
+        .map_err(|e| ("preprocessing", format!("does not fit the network: {e}")))
+}
+
+/// Scores are one value a class; a class map may have classes of its own.
+fn classes(graph: &Graph, meta: &Meta) -> Checked {
+    let names: HashSet<&String> = meta.classes.iter().collect();
+    if names.is_empty() || names.len() < meta.classes.len() {
+        let problem = format!(
+            "is {:?}, but must be at least one name, each once",
+            meta.classes
+        );
+        return Err(("classes", problem));
+    }
+    if meta.positive >= names.len() {
+        let problem = format!(
+            "is {}, but there are {} classes",
+            meta.positive,
+            names.len()
+        );
+        return Err(("positive", problem));
+    }
+    let Some(logits) = graph.output("logits") else {
+        return Ok(());
+    };
+    let Preprocessing { height, width, .. } = meta.preprocessing;
+    let shape = graph.shapes(height, width).map(|s| s[logits.index()]);
+    match shape {
+        Ok(s) if (s.h, s.w, s.c) == (1, 1, meta.classes.len()) => Ok(()),
+        _ => Err((
+            "classes",
+            format!(
+                "has {} names, but the network has {} scores",
+                meta.classes.len(),
+                graph.node(logits).channels
+            ),
+        )),
+    }
+}
+
+/// A name and a value for each channel of the map.
+fn map(graph: &Graph, meta: &Meta) -> Checked {
+    let Some(map) = &meta.map else {
+        return Ok(());
+    };
+    let channels = graph.output("map").map_or(0, |id| graph.node(id).channels);
+    if map.classes.len() != channels || map.values.len() != channels {
+        let problem = format!(
+            "has {} names and {} values, but the class map has {channels} channels",
+            map.classes.len(),
+            map.values.len()
+        );
+        return Err(("map", problem));
+    }
+    Ok(())
+}
+
+fn inference(asked: &Inference) -> Checked {
+    let Inference {
+        tile_overlap,
+        certainty,
+        ..
+    } = *asked;
+    if !(0.0..1.0).contains(&tile_overlap) {
+        return Err((
+            "inference.tile_overlap",
+            format!("is {tile_overlap}, but must be from 0 to below 1"),
+        ));
+    }
+    if !(0.0..=1.0).contains(&certainty) {
+        return Err((
+            "inference.certainty",
+            format!("is {certainty}, but must be from 0 to 1"),
+        ));
+    }
+    Ok(())
+}
+
+/// Beyond any temperature or bias that an evaluation has fitted.
+const LARGEST: f64 = 1e6;
+
+fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
+    let Some(Decision {
+        threshold,
+        temperature,
+        bias,
+    }) = decision
+    else {
+        return Ok(());
+    };
+    // No score divided by it may leave the numbers.
+    if !(1.0 / LARGEST..=LARGEST).contains(temperature) {
+        let problem = format!("is {temperature}, but must be above 0, and no more than {LARGEST}");
+        return Err(("decision.temperature", problem));
+    }
+    if bias.len() != classes || !bias.iter().all(|b| b.abs() <= LARGEST) {
+        let problem = format!("is {bias:?}, but must be one number for each of {classes} classes");
+        return Err(("decision.bias", problem));
+    }
+    match threshold {
+        Some(t) if classes != 2 || !t.is_finite() => Err((
+            "decision.threshold",
+            format!("is {t}, but must be a number, and of two classes, not {classes}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Weights that are numbers, and variances of which there is a root.
+pub(super) fn values(spec: &ParamSpec, values: &[f32]) -> Result<(), &'static str> {
+    if !values.iter().all(|v| v.is_finite()) {
+        return Err("holds NaN or infinite values: the training that wrote it had failed");
+    }
+    if spec.role == Role::RunningVar && values.iter().any(|v| *v < 0.0) {
+        return Err("holds negative variances");
+    }
+    Ok(())
+}

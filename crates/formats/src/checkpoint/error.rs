@@ -1,0 +1,79 @@
+//! What can go wrong with a checkpoint; every text names the file.
+
+use std::io;
+use std::path::PathBuf;
+
+use model::graph::GraphError;
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// There is no such file.
+    #[error("checkpoint {} does not exist", path.display())]
+    NotFound {
+        /// File.
+        path: PathBuf,
+    },
+    /// The file or its folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, `create the folder`.
+        action: &'static str,
+        /// File or folder.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// No safetensors file, or a damaged one.
+    #[error("{} is no checkpoint, or is truncated or damaged ({why}): copy the file again, or train again", path.display())]
+    Damaged {
+        /// File.
+        path: PathBuf,
+        /// What the parser says.
+        why: String,
+    },
+    /// A safetensors file that this program did not write.
+    #[error("{} holds tensors but no network: it is no checkpoint of this program (weights of other programs are loaded by the model's `weights` setting)", path.display())]
+    Foreign {
+        /// File.
+        path: PathBuf,
+    },
+    /// Another version's file.
+    #[error("{} has checkpoint format {found}, this version reads {known}: use the version that wrote it, or train again with this one", path.display())]
+    Version {
+        /// File.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The one that is read.
+        known: u32,
+    },
+    /// The network inside breaks an invariant.
+    #[error("the network in {} is not valid: {source}", path.display())]
+    Graph {
+        /// File.
+        path: PathBuf,
+        /// What is wrong.
+        source: GraphError,
+    },
+    /// What is said beside the network contradicts it or itself.
+    #[error("`{key}` of {} {problem}", path.display())]
+    Meta {
+        /// File.
+        path: PathBuf,
+        /// Entry of [`super::Meta`].
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A tensor that does not fit the network inside.
+    #[error("tensor `{tensor}` of {} {problem}", path.display())]
+    Tensor {
+        /// File.
+        path: PathBuf,
+        /// Tensor.
+        tensor: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}

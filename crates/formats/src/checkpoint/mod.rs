@@ -1,0 +1,446 @@
+//! A trained network as one file that says all that a prediction needs: structure, weights, classes, preprocessing, how images
+//! are asked about, and how scores become an answer.
+//!
+//! The format is safetensors with PyTorch's names and layout, so other programs read the weights; a JSON document in
+//! the header holds the rest. A checksum over the whole file is part of it: one that a single bit of has changed is refused,
+//! as is one that contradicts itself or holds weights that are no numbers. `last.safetensors` also holds what training needs to go on, under names that start with
+//! `training/`: in the same file, so that no kill can leave weights of one epoch beside moments of another.
+//!
+//! ```
+//! use formats::checkpoint::{Checkpoint, Meta, Preprocessing};
+//! use model::graph::{GraphBuilder, Init};
+//! use model::store::ParamStore;
+//! let mut g = GraphBuilder::new(3);
+//! let x = g.input();
+//! let x = g.global_avg_pool("pool", x);
+//! let logits = g.linear("head", x, 2, Init::Normal(0.1));
+//! g.publish("logits", logits);
+//! let graph = g.finish(1)?;
+//! let store = ParamStore::initialized(&graph, 1);
+//! let preprocessing = Preprocessing::stretched((8, 8), vec![0.5; 3], vec![0.5; 3]);
+//! let meta = Meta::new(["NORMAL", "PNEUMONIA"], preprocessing);
+//! let path = std::env::temp_dir().join("model_checkpoint_example.safetensors");
+//! Checkpoint { graph, store, meta }.save(&path)?;
+//! let (network, meta) = Checkpoint::load(&path)?.into_network();
+//! assert_eq!(meta.classes[1], "PNEUMONIA");
+//! # let _ = network;
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod error;
+mod file;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use imaging::{Decoder, Fit};
+use model::graph::{Graph, ParamSpec};
+use model::network::Network;
+use model::store::{ParamMap, ParamStore};
+
+pub use error::CheckpointError;
+use file::{Contents, Entry, Tensors};
+
+/// The format written, and the only one read. Format 1 had its threshold on calibrated probabilities; format 2 had texts for what
+/// are fields now.
+const FORMAT: u32 = 3;
+
+/// First part of the names of what only training reads.
+pub const TRAINING: &str = "training/";
+
+/// A network with its values and what they mean.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Structure.
+    pub graph: Graph,
+    /// Weights and running statistics.
+    pub store: ParamStore,
+    /// The rest.
+    pub meta: Meta,
+}
+
+/// What a prediction needs besides the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Names of the classes, in the order of the scores.
+    pub classes: Vec<String>,
+    /// Index of the class that thresholds and binary figures speak of.
+    pub positive: usize,
+    /// From an image to the network's input.
+    pub preprocessing: Preprocessing,
+    /// What a pixel of the class map can be, where masks have taught it.
+    pub map: Option<MapClasses>,
+    /// How an image is asked about.
+    pub inference: Inference,
+    /// How its scores become an answer, where an evaluation has chosen that.
+    pub decision: Option<Decision>,
+    /// Epoch of the weights, from 1; 0 for an untrained network.
+    pub epoch: usize,
+    /// That epoch's figures (`val_loss` …).
+    pub metrics: BTreeMap<String, f64>,
+    /// Where the weights come from.
+    pub origin: Origin,
+}
+
+/// What a pixel can be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapClasses {
+    /// Names, in the order of the map's channels.
+    pub classes: Vec<String>,
+    /// The value that each of them has in mask files.
+    pub values: Vec<u16>,
+}
+
+/// Where weights come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Version of the program that trained them.
+    pub version: String,
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// A hash over the images' hashes and classes.
+    pub data: String,
+    /// Whether they have been trained on generated phantoms and on no real image.
+    pub phantoms: bool,
+}
+
+/// How an image is asked about: as the evaluation of the run that trained the network does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inference {
+    /// Whether answers are means over the image and its mirror image.
+    pub mirror: bool,
+    /// Share of a tile's side that neighbouring tiles have in common, in 0..1.
+    pub tile_overlap: f64,
+    /// Pixels whose probability is at least this are shown as certain.
+    pub certainty: f32,
+}
+
+impl Default for Inference {
+    /// No mirror image, nnU-Net's half of a tile, the article's 97 %.
+    fn default() -> Self {
+        Inference {
+            mirror: false,
+            tile_overlap: 0.5,
+            certainty: 0.97,
+        }
+    }
+}
+
+/// How scores become an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// With two classes, the log-odds from which on the positive one is called: its score less the other's, before any
+    /// calibration. The largest score wins without one.
+    pub threshold: Option<f64>,
+    /// What scores are divided by before softmax.
+    pub temperature: f64,
+    /// What is then added to them, one value a class.
+    pub bias: Vec<f64>,
+}
+
+/// From an image to the network's input: resize, `x/255`, `(x − mean) / std`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Pixels.
+    pub height: usize,
+    /// Pixels.
+    pub width: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// One value a channel, on the scale 0–1.
+    pub mean: Vec<f32>,
+    /// One value a channel, on the scale 0–1.
+    pub std: Vec<f32>,
+    /// How an image of another shape fills the input.
+    pub fit: Fit,
+    /// Rows and columns of the windows that the network was trained on; `None` for whole images.
+    pub window: Option<(usize, usize)>,
+    /// Pixels of the largest image file that is read.
+    pub max_pixels: u64,
+}
+
+impl Preprocessing {
+    /// Whole images stretched to a size, files within the default limit.
+    pub fn stretched((height, width): (usize, usize), mean: Vec<f32>, std: Vec<f32>) -> Self {
+        Preprocessing {
+            height,
+            width,
+            channels: mean.len(),
+            mean,
+            std,
+            fit: Fit::Stretch,
+            window: None,
+            max_pixels: Decoder::default().max_pixels,
+        }
+    }
+}
+
+impl Meta {
+    /// For a network that is still to be trained; the last class is the positive one.
+    pub fn new<S: Into<String>>(
+        classes: impl IntoIterator<Item = S>,
+        preprocessing: Preprocessing,
+    ) -> Self {
+        let classes: Vec<String> = classes.into_iter().map(Into::into).collect();
+        Meta {
+            positive: classes.len().saturating_sub(1),
+            classes,
+            preprocessing,
+            map: None,
+            inference: Inference::default(),
+            decision: None,
+            epoch: 0,
+            metrics: BTreeMap::new(),
+            origin: Origin::default(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Writes the file, whole or not at all; the same contents give the same bytes.
+    ///
+    /// # Errors
+    /// The file cannot be written; one that was there before is then untouched.
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        save(
+            path,
+            &Parts {
+                graph: &self.graph,
+                store: &self.store,
+                meta: &self.meta,
+            },
+            None,
+        )
+    }
+
+    /// Reads a file that [`Checkpoint::save`] or a training run wrote.
+    ///
+    /// # Errors
+    /// No such file, or one that is truncated, foreign or inconsistent.
+    pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        load(path).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// Ready to run.
+    pub fn into_network(self) -> (Network, Meta) {
+        (Network::with_store(self.graph, self.store), self.meta)
+    }
+}
+
+/// The folder of a run's two checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointDir {
+    path: PathBuf,
+}
+
+impl CheckpointDir {
+    /// Makes the folder if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
+        let path = path.into();
+        match files::create_folder(&path) {
+            Ok(()) => Ok(CheckpointDir { path }),
+            Err(source) => Err(CheckpointError::Io {
+                action: "create the folder",
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// The epoch with the best monitored figure.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// The last epoch completed, from which a run resumes.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+}
+
+/// A checkpoint that is about to be written.
+pub struct Parts<'a> {
+    /// Structure.
+    pub graph: &'a Graph,
+    /// Weights and running statistics.
+    pub store: &'a ParamStore,
+    /// The rest.
+    pub meta: &'a Meta,
+}
+
+/// What training needs to go on: a document and flat buffers.
+pub struct Training<'a> {
+    /// How far it has come.
+    pub progress: Value,
+    /// Moments, averages: written under `training/` and the name.
+    pub buffers: Vec<(String, Cow<'a, [f32]>)>,
+}
+
+impl Training<'_> {
+    /// Takes a buffer out.
+    pub fn take(&mut self, name: &str) -> Option<Vec<f32>> {
+        let at = self.buffers.iter().position(|(n, _)| n == name)?;
+        Some(self.buffers.swap_remove(at).1.into_owned())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document<'a> {
+    /// See [`file::NO_SUM`]; first of all.
+    sha256: Cow<'a, str>,
+    format: u32,
+    graph: Cow<'a, Graph>,
+    meta: Cow<'a, Meta>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<Value>,
+}
+
+/// Writes a checkpoint, with what training needs to go on where that is given; whole or not at all.
+///
+/// # Errors
+/// The file cannot be written, or what it would say contradicts itself.
+pub fn save(
+    path: &Path,
+    parts: &Parts<'_>,
+    training: Option<Training<'_>>,
+) -> Result<(), CheckpointError> {
+    let (progress, buffers) = training.map_or((None, vec![]), |t| (Some(t.progress), t.buffers));
+    check::meta(path, parts.graph, parts.meta)?;
+    let document = Document {
+        sha256: Cow::Borrowed(file::NO_SUM),
+        format: FORMAT,
+        graph: Cow::Borrowed(parts.graph),
+        meta: Cow::Borrowed(parts.meta),
+        training: progress,
+    };
+    let document = serde_json::to_string(&document).map_err(|e| CheckpointError::Io {
+        action: "write",
+        path: path.into(),
+        source: std::io::Error::other(e),
+    })?;
+    let mut entries: Vec<(String, Entry<'_>)> = parts
+        .graph
+        .parameters()
+        .map(|(id, spec)| entry(spec, parts.store.get(id)))
+        .collect();
+    entries.extend(buffers.into_iter().map(|(name, data)| {
+        (
+            format!("{TRAINING}{name}"),
+            Entry {
+                shape: vec![data.len()],
+                data,
+            },
+        )
+    }));
+    file::write(path, &document, entries)
+}
+
+fn entry(spec: &ParamSpec, values: &[f32]) -> (String, Entry<'static>) {
+    let data = spec.to_torch(values).into();
+    (
+        spec.name.clone(),
+        Entry {
+            shape: spec.torch_shape(),
+            data,
+        },
+    )
+}
+
+/// Reads a checkpoint, and what training needs to go on where it holds that.
+///
+/// # Errors
+/// No such file, or one that is truncated, foreign or inconsistent.
+pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), CheckpointError> {
+    let contents = Contents::read(path)?;
+    let document = contents.document()?;
+    check_format(path, &document)?;
+    contents.check_sum(&document)?;
+    let document: Document<'static> =
+        serde_json::from_str(&document).map_err(|e| contents.damaged(e))?;
+    let graph = document.graph.into_owned();
+    graph.check().map_err(|source| CheckpointError::Graph {
+        path: path.into(),
+        source,
+    })?;
+    let meta = document.meta.into_owned();
+    check::meta(path, &graph, &meta)?;
+    let tensors = contents.tensors()?;
+    let store = read_store(&graph, &tensors)?;
+    let training = document
+        .training
+        .map(|progress| read_training(progress, &tensors))
+        .transpose()?;
+    Ok((Checkpoint { graph, store, meta }, training))
+}
+
+/// Network and meta of a checkpoint's header, for who wants no weights; `None` if it is no checkpoint's.
+pub fn peek(header: &BTreeMap<String, String>) -> Option<(Graph, Meta)> {
+    let document: Document<'_> = serde_json::from_str(header.get(file::DOCUMENT)?).ok()?;
+    Some((document.graph.into_owned(), document.meta.into_owned()))
+}
+
+/// The network that a header says its tensors are of; `None` if it is no checkpoint's, or a network that cannot be.
+pub fn network(header: &BTreeMap<String, String>) -> Option<Graph> {
+    let (graph, _) = peek(header)?;
+    graph.check().is_ok().then_some(graph)
+}
+
+/// First the format alone: a later one may read differently in all else.
+fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    match serde_json::from_str(document) {
+        Ok(Format { format: FORMAT }) => Ok(()),
+        Ok(Format { format: found }) => Err(CheckpointError::Version {
+            path: path.into(),
+            found,
+            known: FORMAT,
+        }),
+        Err(_) => Err(CheckpointError::Foreign { path: path.into() }),
+    }
+}
+
+/// Shapes are compared before anything is allocated: a damaged network may ask for any amount.
+fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, CheckpointError> {
+    let mut values = Vec::with_capacity(graph.params.len());
+    for spec in &graph.params {
+        let own = tensors.get(&spec.name, Some(&spec.torch_shape()))?;
+        check::values(spec, &own).map_err(|problem| tensors.error(&spec.name, problem))?;
+        values.push(own);
+    }
+    let known: HashSet<&str> = graph.params.iter().map(|p| p.name.as_str()).collect();
+    let foreign = |name: &&&str| !name.starts_with(TRAINING) && !known.contains(**name);
+    if let Some(name) = tensors.names().iter().find(foreign) {
+        return Err(tensors.error(name, "belongs to no parameter of the network in the file"));
+    }
+    let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
+    for ((id, spec), values) in graph.parameters().zip(&values) {
+        spec.store_torch(values, store.get_mut(id));
+    }
+    Ok(store)
+}
+
+fn read_training(
+    progress: Value,
+    tensors: &Tensors<'_>,
+) -> Result<Training<'static>, CheckpointError> {
+    let mut buffers = vec![];
+    for name in tensors.names() {
+        if let Some(short) = name.strip_prefix(TRAINING) {
+            buffers.push((short.to_string(), Cow::Owned(tensors.get(name, None)?)));
+        }
+    }
+    Ok(Training { progress, buffers })
+}

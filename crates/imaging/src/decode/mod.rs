@@ -1,0 +1,235 @@
+//! Bytes → pixels: the one place where image files are read.
+//!
+//! Strictly: what a viewer would show with a grey lower half is an error here. As a viewer shows it:
+//! the orientation that a camera has noted is applied. Within bounds: the pixels of a file are
+//! counted before any memory is taken for them. And whatever a decoder does to a damaged file,
+//! a panic included, is that file's fault and nothing else's.
+
+mod bits;
+mod grey;
+mod guard;
+mod jpeg;
+mod palette;
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
+
+pub use grey::intensities;
+pub(crate) use grey::{to_grey, without_alpha};
+
+use crate::{Frame, Framed, ImagingError};
+
+/// Reads image files of up to a number of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoder {
+    /// Width × height of the largest image that is read.
+    pub max_pixels: u64,
+}
+
+impl Default for Decoder {
+    /// [`Decoder::DEFAULT_MEGAPIXELS`].
+    fn default() -> Self {
+        Self::of_megapixels(Self::DEFAULT_MEGAPIXELS)
+    }
+}
+
+/// An image as it is to be seen.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Its pixels.
+    pub pixels: DynamicImage,
+    /// Whether the file asks for its pixels to be turned or mirrored, which they have been.
+    pub turned: bool,
+}
+
+impl Decoder {
+    /// 10,000 by 10,000: more than any radiograph, less than a scan of a whole slide.
+    pub const DEFAULT_MEGAPIXELS: u64 = 100;
+
+    /// Of up to so many millions of pixels.
+    pub fn of_megapixels(megapixels: u64) -> Self {
+        Self {
+            max_pixels: megapixels.saturating_mul(1_000_000),
+        }
+    }
+
+    /// Height and width of an image file as it is to be seen, whatever its extension.
+    ///
+    /// # Errors
+    /// [`ImagingError::BadImage`] where it cannot be read or is no JPEG or PNG.
+    pub fn size(&self, path: &Path) -> Result<(usize, usize), ImagingError> {
+        let size = || {
+            let bytes = self.read(path)?;
+            guard::contained(|| {
+                let mut decoder = reader(&bytes)?.into_decoder().map_err(undecodable)?;
+                let (width, height) = decoder.dimensions();
+                let (width, height) = (width as usize, height as usize);
+                Ok(match swaps_sides(orientation(&mut decoder)) {
+                    true => (width, height),
+                    false => (height, width),
+                })
+            })
+        };
+        size().map_err(|reason| ImagingError::bad_image(path, reason))
+    }
+
+    /// The pixels of an image file.
+    ///
+    /// # Errors
+    /// [`ImagingError::BadImage`] where it cannot be read or is no JPEG or PNG.
+    pub fn pixels(&self, path: &Path) -> Result<DynamicImage, ImagingError> {
+        let decoded = self.read(path).and_then(|bytes| self.decode(&bytes));
+        let decoded = decoded.map_err(|reason| ImagingError::bad_image(path, reason))?;
+        Ok(decoded.pixels)
+    }
+
+    /// An image file in a frame, resized exactly as training images are.
+    ///
+    /// # Errors
+    /// [`ImagingError::Setting`] for a frame without pixels or of other than 1 or 3 channels, [`ImagingError::BadImage`] where
+    /// the file cannot be read or decoded.
+    pub fn framed(&self, path: &Path, frame: Frame) -> Result<Framed, ImagingError> {
+        frame.whole(&self.pixels(path)?, path)
+    }
+
+    /// All of a file.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let words = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => error.to_string(),
+        };
+        let about = std::fs::metadata(path).map_err(words)?;
+        if about.is_dir() {
+            return Err("this is a folder".to_owned());
+        }
+        // Opening a named pipe waits until somebody writes to it, and a device may never end.
+        if !about.is_file() {
+            return Err("this is no regular file".to_owned());
+        }
+        if about.len() > self.max_bytes() {
+            let megabytes = about.len() / 1_000_000;
+            return Err(format!(
+                "the file has {megabytes} MB, more than any image of {} may have",
+                self.limit()
+            ));
+        }
+        std::fs::read(path).map_err(words)
+    }
+
+    /// Decodes a JPEG or PNG, whatever its extension.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, String> {
+        guard::contained(|| {
+            let decoder = self.checked(bytes)?;
+            turned(decoder, |decoder| {
+                DynamicImage::from_decoder(decoder).map_err(undecodable)
+            })
+        })
+    }
+
+    /// As [`Decoder::decode`], but an image with a palette comes as its indices: in a mask these
+    /// are the classes, and the colours are for show.
+    pub(crate) fn decode_indices(&self, bytes: &[u8]) -> Result<DynamicImage, String> {
+        let decoded = guard::contained(|| {
+            let decoder = self.checked(bytes)?;
+            turned(decoder, |decoder| match palette::indices(bytes)? {
+                Some(indices) => Ok(indices),
+                None => DynamicImage::from_decoder(decoder).map_err(undecodable),
+            })
+        });
+        Ok(decoded?.pixels)
+    }
+
+    /// A decoder for a file that is whole and not too large.
+    fn checked<'b>(&self, bytes: &'b [u8]) -> Result<impl ImageDecoder + 'b, String> {
+        let reader = reader(bytes)?;
+        if reader.format() == Some(ImageFormat::Jpeg) {
+            jpeg::check(bytes, self.max_pixels)?;
+        }
+        let mut decoder = reader.into_decoder().map_err(undecodable)?;
+        let (width, height) = decoder.dimensions();
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(format!(
+                "it is {width}x{height} pixels, more than {}; raise image.max_megapixels to read it",
+                self.limit()
+            ));
+        }
+        decoder.set_limits(self.limits()).map_err(undecodable)?;
+        Ok(decoder)
+    }
+
+    /// What a decoder may allocate.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(self.max_bytes());
+        limits
+    }
+
+    /// Four channels of 16 bits a pixel, and room for what else a file may hold.
+    fn max_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
+    }
+
+    fn limit(&self) -> String {
+        format!("{} megapixels", self.max_pixels as f64 / 1e6)
+    }
+}
+
+fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    let mut reader = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => {
+            ImageReader::with_format(Cursor::new(bytes), format)
+        }
+        _ => return Err("not a JPEG or PNG image".to_owned()),
+    };
+    // Ours are set once the size is known.
+    reader.no_limits();
+    Ok(reader)
+}
+
+fn undecodable(error: image::ImageError) -> String {
+    format!("cannot be decoded: {error}")
+}
+
+/// An orientation that cannot be read is none, as for Pillow.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    decoder.orientation().unwrap_or(Orientation::NoTransforms)
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(
+        orientation,
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
+    )
+}
+
+/// Pixels in the orientation that the file asks for.
+fn turned<D: ImageDecoder>(
+    mut decoder: D,
+    pixels: impl FnOnce(D) -> Result<DynamicImage, String>,
+) -> Result<Decoded, String> {
+    let orientation = orientation(&mut decoder);
+    let mut image = pixels(decoder)?;
+    image.apply_orientation(orientation);
+    Ok(Decoded {
+        pixels: image,
+        turned: orientation != Orientation::NoTransforms,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+use std::collections::BTreeMap;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{GrayImage, Rgb, RgbImage};
+
+use super::*;
+
+/// A JPEG of each way of coding, by Pillow; see `files/make.py`.
+const JPEGS: [(&str, &[u8]); 8] = [
+    ("grey", include_bytes!("files/grey.jpeg")),
+    ("full", include_bytes!("files/full.jpeg")),
+    ("halved", include_bytes!("files/halved.jpeg")),
+    ("restarts", include_bytes!("files/restarts.jpeg")),
+    ("progressive", include_bytes!("files/progressive.jpeg")),
+    (
+        "progressive-grey",
+        include_bytes!("files/progressive-grey.jpeg"),
+    ),
+    ("optimized", include_bytes!("files/optimized.jpeg")),
+    ("cmyk", include_bytes!("files/cmyk.jpeg")),
+];
+
+const ORIENTATIONS: [&[u8]; 8] = [
+    include_bytes!("files/orientation-1.png"),
+    include_bytes!("files/orientation-2.png"),
+    include_bytes!("files/orientation-3.png"),
+    include_bytes!("files/orientation-4.png"),
+    include_bytes!("files/orientation-5.png"),
+    include_bytes!("files/orientation-6.png"),
+    include_bytes!("files/orientation-7.png"),
+    include_bytes!("files/orientation-8.png"),
+];
+
+#[derive(Deserialize)]
+struct Expected {
+    means: BTreeMap<String, f64>,
+    shown: BTreeMap<usize, Vec<Vec<u8>>>,
+}
+
+fn expected() -> Expected {
+    serde_json::from_str(include_str!("files/expected.json")).unwrap()
+}
+
+fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
+    Decoder::default()
+        .decode(bytes)
+        .map(|decoded| decoded.pixels)
+}
+
+fn jpeg() -> Vec<u8> {
+    let image = RgbImage::from_fn(40, 30, |x, y| {
+        Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8])
+    });
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 90)
+        .encode_image(&image)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn whole_jpegs_of_every_coding_decode_as_pillow_has_them() {
+    let means = expected().means;
+    for (name, bytes) in JPEGS {
+        let image = decode(bytes).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+        assert_eq!((image.width(), image.height()), (59, 43), "{name}");
+        if let Some(mean) = means.get(name) {
+            let values = image.into_bytes();
+            let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
+            let found = sum / values.len() as f64;
+            assert!((found - mean).abs() < 0.5, "{name}: {found} {mean}");
+        }
+    }
+}
+
+#[test]
+fn every_cut_of_a_jpeg_is_noticed() {
+    for (name, whole) in JPEGS {
+        for len in 0..whole.len() {
+            assert!(decode(&whole[..len]).is_err(), "{name}: {len} bytes passed");
+        }
+    }
+}
+
+/// As a download that broke off and a program that closed the file properly leave one.
+#[test]
+fn every_cut_of_the_scans_with_the_end_marker_kept_is_noticed() {
+    for (name, whole) in JPEGS {
+        let scan = whole
+            .windows(2)
+            .position(|pair| pair == [0xFF, 0xDA])
+            .unwrap();
+        for len in scan..whole.len() - 2 {
+            let cut = [&whole[..len], &[0xFF, 0xD9]].concat();
+            assert!(decode(&cut).is_err(), "{name}: {len} bytes passed");
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_with_a_hole_says_where() {
+    let whole = jpeg();
+    let scan = whole
+        .windows(2)
+        .position(|pair| pair == [0xFF, 0xDA])
+        .unwrap();
+    let cut = [&whole[..scan + 100], &[0xFF, 0xD9]].concat();
+    let reason = decode(&cut).unwrap_err();
+    assert!(
+        reason.contains("truncated JPEG: its data end in block row"),
+        "{reason}"
+    );
+    let mut zeroed = whole.clone();
+    let half = zeroed.len() / 2;
+    zeroed[half..].fill(0);
+    assert!(decode(&zeroed).unwrap_err().contains("truncated"));
+}
+
+#[test]
+fn a_lost_restart_interval_is_noticed() {
+    let (_, whole) = JPEGS[3];
+    let at = |marker: u8| {
+        let found = whole.windows(2).position(|pair| pair == [0xFF, marker]);
+        found.unwrap()
+    };
+    let lost = [&whole[..at(0xD1)], &whole[at(0xD2)..]].concat();
+    assert!(decode(&lost).unwrap_err().contains("truncated"));
+}
+
+#[test]
+fn trailing_bytes_are_no_fault() {
+    let mut bytes = jpeg();
+    bytes.extend([0, 13, 10]);
+    assert!(decode(&bytes).is_ok());
+}
+
+#[test]
+fn every_cut_of_a_png_is_noticed() {
+    let mut bytes = Vec::new();
+    let image = decode(&jpeg()).unwrap();
+    image
+        .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+        .unwrap();
+    // The 12 bytes of the last chunk (IEND) carry nothing.
+    for len in 0..bytes.len() - 12 {
+        assert!(
+            decode(&bytes[..len]).is_err(),
+            "{len} of {} bytes passed",
+            bytes.len()
+        );
+    }
+}
+
+/// A palette whose length is no multiple of 3, on which the decoder panics.
+#[test]
+fn a_decoders_panic_is_the_files_fault() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette([0_u8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].as_slice());
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[3; 64]).unwrap();
+    drop(writer);
+    let reason = decode(&bytes).unwrap_err();
+    assert!(reason.contains("damaged"), "{reason}");
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("palette.png");
+    std::fs::write(&path, &bytes).unwrap();
+    let error = Decoder::default().pixels(&path).unwrap_err().to_string();
+    assert!(error.contains("palette.png"), "{error}");
+}
+
+#[test]
+fn orientations_are_pillows() {
+    for (bytes, (orientation, shown)) in ORIENTATIONS.into_iter().zip(expected().shown) {
+        let decoded = Decoder::default().decode(bytes).unwrap();
+        assert_eq!(decoded.turned, orientation != 1);
+        let image = decoded.pixels.into_luma8();
+        let rows: Vec<Vec<u8>> = image
+            .rows()
+            .map(|row| row.map(|p| p.0[0]).collect())
+            .collect();
+        assert_eq!(rows, shown, "orientation {orientation}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("turned.png");
+        std::fs::write(&path, bytes).unwrap();
+        let size = Decoder::default().size(&path).unwrap();
+        assert_eq!(
+            size,
+            (shown.len(), shown[0].len()),
+            "orientation {orientation}"
+        );
+    }
+}
+
+#[test]
+fn palettes_come_as_indices_where_asked() {
+    let files: [&[u8]; 2] = [
+        include_bytes!("files/palette-2.png"),
+        include_bytes!("files/palette-8.png"),
+    ];
+    for bytes in files {
+        let indices = Decoder::default()
+            .decode_indices(bytes)
+            .unwrap()
+            .into_luma8();
+        assert_eq!(indices.dimensions(), (7, 5));
+        let expected: Vec<u8> = (0..35).map(|i| i % 3).collect();
+        assert_eq!(indices.into_raw(), expected);
+        assert_eq!(decode(bytes).unwrap().into_rgb8()[(1, 0)].0, [128, 0, 0]);
+    }
+}
+
+/// A header is enough for a refusal: 60,000 by 60,000 pixels would be 10 GB.
+#[test]
+fn pixels_beyond_the_limit_are_refused_before_memory_is_taken() {
+    let huge = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let frame = bytes
+            .windows(2)
+            .position(|pair| pair == [0xFF, 0xC0])
+            .unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+        bytes
+    };
+    let reason = decode(&huge(&jpeg())).unwrap_err();
+    assert!(
+        reason.contains("60000x60000") && reason.contains("image.max_megapixels"),
+        "{reason}"
+    );
+    let mut png = Vec::new();
+    let image = DynamicImage::ImageLuma8(GrayImage::new(1001, 1000));
+    image
+        .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
+        .unwrap();
+    assert!(Decoder::of_megapixels(1).decode(&png).is_err());
+    assert!(Decoder::of_megapixels(2).decode(&png).is_ok());
+    let sparse = tempfile::NamedTempFile::new().unwrap();
+    sparse.as_file().set_len(1 << 40).unwrap();
+    let reason = Decoder::default().read(sparse.path()).unwrap_err();
+    assert!(reason.contains("MB"), "{reason}");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_and_devices_are_no_images() {
+    let check = |path: &str, expected: &str| {
+        let reason = Decoder::default().read(Path::new(path)).unwrap_err();
+        assert!(reason.contains(expected), "{reason}");
+    };
+    check("/", "folder");
+    check("/dev/zero", "no regular file");
+    check("/no/where.png", "no such file");
+}
+
+#[test]
+fn luma_is_pillows() {
+    // PIL.Image.new("RGB", (1, 1), c).convert("L").getpixel((0, 0))
+    let check = |rgb: [u8; 3], expected: u8| {
+        let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(1, 1, Rgb(rgb)));
+        assert_eq!(to_grey(image).into_luma8()[(0, 0)].0[0], expected);
+    };
+    check([255, 0, 0], 76);
+    check([0, 255, 0], 150);
+    check([0, 0, 255], 29);
+    check([200, 100, 50], 124);
+    check([77, 77, 77], 77);
+}

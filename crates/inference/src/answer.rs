@@ -1,0 +1,74 @@
+//! Images in, answers out.
+
+use imaging::ImageFile;
+
+use crate::bundle::Bundle;
+use crate::error::{InferenceError, Result};
+use crate::scores::Input;
+use crate::segmenter::{Segmented, Segmenter};
+
+/// What a network says of one image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The class decided for; `None` where the network only segments.
+    pub class: Option<usize>,
+    /// Class scores before calibration; empty for a segmenter.
+    pub logits: Vec<f32>,
+    /// Calibrated probabilities, by class; empty for a segmenter.
+    pub probabilities: Vec<f64>,
+    /// Each pixel's probability of the class shown ([`Bundle::shown`]), at the image's own size, where a classifier has a
+    /// class map.
+    pub map: Option<Vec<f32>>,
+    /// What each pixel is, where masks have taught it.
+    pub segmentation: Option<Segmented>,
+}
+
+impl Bundle {
+    /// Answers images as the run that trained the network judged its test images. Class scores are computed for all of them
+    /// in one batch; maps of large images tile by tile.
+    ///
+    /// # Errors
+    /// What the network refuses; a class asked of a network that was trained on windows.
+    pub fn answer(&self, images: &[ImageFile]) -> Result<Vec<Answer>> {
+        let mut answers = match self.classifies() {
+            true => self.classified(images)?,
+            false => vec![Answer::default(); images.len()],
+        };
+        if self.segments() {
+            let segmenter = Segmenter::new(self)?;
+            for (answer, image) in answers.iter_mut().zip(images) {
+                answer.segmentation = Some(segmenter.segment(image)?);
+            }
+        }
+        Ok(answers)
+    }
+
+    fn classified(&self, images: &[ImageFile]) -> Result<Vec<Answer>> {
+        if let Some((rows, columns)) = self.meta().preprocessing.window {
+            return Err(InferenceError::Windows(rows, columns));
+        }
+        let (mut batch, mut placements) = (vec![], vec![]);
+        for image in images {
+            let framed = image.framed(self.frame())?;
+            batch.extend(self.normalized(&framed.image.values()));
+            placements.push(framed.placement);
+        }
+        let input = Input {
+            data: &batch,
+            n: images.len(),
+            shape: self.input_shape(),
+        };
+        let map_of = self.has_map().then(|| self.shown());
+        let scores = self.scores(input, map_of, self.meta().inference.mirror)?;
+        let pixels = input.shape.h * input.shape.w;
+        let answer = |(i, logits): (usize, &[f32])| Answer {
+            class: Some(self.decide(logits)),
+            logits: logits.to_vec(),
+            probabilities: self.probabilities(logits),
+            map: map_of.map(|_| placements[i].restore(&scores.maps[i * pixels..(i + 1) * pixels])),
+            segmentation: None,
+        };
+        let logits = scores.logits.chunks(self.meta().classes.len());
+        Ok(logits.enumerate().map(answer).collect())
+    }
+}

@@ -1,0 +1,184 @@
+//! A checkpoint ready to run.
+
+use std::path::Path;
+
+use formats::checkpoint::{Checkpoint, Meta};
+use imaging::{Decoder, Frame};
+use metrics::{DecisionRule, MetricsError, Scaling};
+use model::engine::{Device, Precision};
+use model::graph::Hwc;
+use model::network::Network;
+
+use crate::error::{InferenceError, Result};
+use crate::reading::MapReading;
+
+/// A network, its classes, how an image enters and how its scores become an answer.
+pub struct Bundle {
+    network: Network,
+    meta: Meta,
+    reading: MapReading,
+    scaling: Scaling,
+    rule: DecisionRule,
+}
+
+impl Bundle {
+    /// Reads a checkpoint file, to run on a device and in a precision.
+    ///
+    /// # Errors
+    /// The file is absent, damaged, or of another kind; the device is not there.
+    pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
+        let (network, meta) = Checkpoint::load(path)?.into_network();
+        let network = network.on(device, precision)?;
+        let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
+            path: path.into(),
+            source,
+        })?;
+        let reading = MapReading::of(
+            network.graph(),
+            &network,
+            &meta.preprocessing,
+            meta.map.is_some(),
+        );
+        Ok(Bundle {
+            network,
+            meta,
+            reading,
+            scaling,
+            rule,
+        })
+    }
+
+    /// What the checkpoint says besides the weights.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(crate) fn reading(&self) -> &MapReading {
+        &self.reading
+    }
+
+    /// Whether there is a class map to show.
+    pub fn has_map(&self) -> bool {
+        self.reading != MapReading::None
+    }
+
+    /// Whether masks have taught the map.
+    pub fn segments(&self) -> bool {
+        self.meta.map.is_some()
+    }
+
+    /// Whether it answers with a class.
+    pub fn classifies(&self) -> bool {
+        self.network.graph().output("logits").is_some()
+    }
+
+    /// Names of what a pixel can be.
+    pub fn map_classes(&self) -> &[String] {
+        let taught = self.meta.map.as_ref();
+        taught.map_or(&self.meta.classes, |map| &map.classes)
+    }
+
+    /// The values that these have in mask files.
+    pub fn map_values(&self) -> Vec<u16> {
+        match &self.meta.map {
+            Some(map) => map.values.clone(),
+            None => (0..).take(self.meta.classes.len()).collect(),
+        }
+    }
+
+    /// The class of the map that overlays show: the positive class where the map has it, else its last.
+    pub fn shown(&self) -> usize {
+        let classes = self.map_classes();
+        let name = self.meta.classes.get(self.meta.positive);
+        let own = classes.iter().position(|class| Some(class) == name);
+        own.unwrap_or(classes.len().saturating_sub(1))
+    }
+
+    /// Rows, columns and channels of the map.
+    ///
+    /// # Errors
+    /// There is no map.
+    pub fn map_shape(&self) -> Result<Hwc> {
+        let (graph, image) = (self.network.graph(), &self.meta.preprocessing);
+        let map = graph.output("map").ok_or(InferenceError::NoMap)?;
+        Ok(graph.shapes(image.height, image.width)?[map.index()])
+    }
+
+    /// Rows, columns and channels of an image as the network takes it.
+    pub fn input_shape(&self) -> Hwc {
+        let p = &self.meta.preprocessing;
+        Hwc {
+            h: p.height,
+            w: p.width,
+            c: p.channels,
+        }
+    }
+
+    /// How an image fills the network's input.
+    pub fn frame(&self) -> Frame {
+        let p = &self.meta.preprocessing;
+        Frame {
+            height: p.height,
+            width: p.width,
+            channels: p.channels,
+            fit: p.fit,
+        }
+    }
+
+    /// How image files are read: within the limit of the run that trained it.
+    pub fn decoder(&self) -> Decoder {
+        Decoder {
+            max_pixels: self.meta.preprocessing.max_pixels,
+        }
+    }
+
+    /// Pixels in [0, 1], channels last, as the network takes them.
+    pub fn normalized(&self, image: &[f32]) -> Vec<f32> {
+        let p = &self.meta.preprocessing;
+        let normalized =
+            |(i, v): (usize, &f32)| (v - p.mean[i % p.channels]) / p.std[i % p.channels];
+        image.iter().enumerate().map(normalized).collect()
+    }
+
+    /// How scores become probabilities.
+    pub fn scaling(&self) -> &Scaling {
+        &self.scaling
+    }
+
+    /// How scores become a class.
+    pub fn rule(&self) -> DecisionRule {
+        self.rule
+    }
+
+    /// Class probabilities of one image's scores.
+    pub fn probabilities(&self, logits: &[f32]) -> Vec<f64> {
+        self.scaling.probabilities(logits)
+    }
+
+    /// The class of one image's scores.
+    pub fn decide(&self, logits: &[f32]) -> usize {
+        let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
+        self.rule.decide(&logits)
+    }
+}
+
+/// Plain softmax and the largest score, where no evaluation has chosen anything.
+fn decision(meta: &Meta) -> std::result::Result<(Scaling, DecisionRule), MetricsError> {
+    let Some(decision) = &meta.decision else {
+        let classes = meta.classes.len();
+        return Ok((Scaling::identity(classes), DecisionRule::Largest));
+    };
+    let rule = match decision.threshold {
+        Some(log_odds) => DecisionRule::Threshold {
+            positive: meta.positive,
+            log_odds,
+        },
+        None => DecisionRule::Largest,
+    };
+    let scaling = Scaling::new(decision.temperature, decision.bias.clone())?;
+    Ok((scaling, rule))
+}

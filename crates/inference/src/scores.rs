@@ -1,0 +1,188 @@
+//! Raw scores of a batch, plain or averaged over the images and their mirror images.
+
+use model::engine::{Images, Value};
+use model::graph::Hwc;
+
+use crate::bundle::Bundle;
+use crate::error::{InferenceError, Result};
+use crate::reading::softmax;
+
+/// Images in, channels last, normalized.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// `n·h·w·c` values.
+    pub data: &'a [f32],
+    /// Images.
+    pub n: usize,
+    /// Shape of one.
+    pub shape: Hwc,
+}
+
+/// What a network says of a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// Class scores, `[n, classes]`; empty for a segmenter.
+    pub logits: Vec<f32>,
+    /// Class map, `[n, h, w]`: a pixel's probability of the class asked for.
+    pub maps: Vec<f32>,
+}
+
+impl Bundle {
+    /// Scores and, with `map_of`, each pixel's probability of that class. With `mirror` both are the mean over the
+    /// image and its mirror image.
+    ///
+    /// # Errors
+    /// What the network refuses; scores that are no numbers.
+    pub fn scores(&self, input: Input<'_>, map_of: Option<usize>, mirror: bool) -> Result<Scores> {
+        let mut scores = self.plain(input, map_of)?;
+        if mirror {
+            let data = &mirrored(input.data, input.shape);
+            let mut other = self.plain(Input { data, ..input }, map_of)?;
+            let of_map = Hwc {
+                c: 1,
+                ..input.shape
+            };
+            other.maps = mirrored(&other.maps, of_map);
+            average(&mut scores.logits, &other.logits);
+            average(&mut scores.maps, &other.maps);
+        }
+        Ok(scores)
+    }
+
+    /// Each pixel's probabilities of the map's classes, `[n, h, w, classes]` of [`Bundle::map_shape`]; with `mirror`
+    /// the mean over the image and its mirror image.
+    ///
+    /// # Errors
+    /// As [`Bundle::scores`]; a network without a map.
+    pub fn maps(&self, input: Input<'_>, mirror: bool) -> Result<Vec<f32>> {
+        let mut maps = self.plain_maps(input)?;
+        if mirror {
+            let data = &mirrored(input.data, input.shape);
+            let other = self.plain_maps(Input { data, ..input })?;
+            average(&mut maps, &mirrored(&other, self.map_shape()?));
+        }
+        Ok(maps)
+    }
+
+    fn plain_maps(&self, input: Input<'_>) -> Result<Vec<f32>> {
+        let map = self.infer(input, &["map"])?.next();
+        let map = map.ok_or(InferenceError::NoMap)?;
+        Ok(map.data.chunks(map.shape.c).flat_map(softmax).collect())
+    }
+
+    fn plain(&self, input: Input<'_>, map_of: Option<usize>) -> Result<Scores> {
+        let names: &[&str] = match map_of {
+            Some(_) => &["logits", "map"],
+            None => &["logits"],
+        };
+        let mut values = self.infer(input, names)?;
+        let logits = values.next().map(|v| v.data).unwrap_or_default();
+        let maps = match (values.next(), map_of) {
+            (Some(map), Some(class)) => self.reading().probabilities(&map.data, map.shape.c, class),
+            _ => vec![],
+        };
+        finite(&maps)?;
+        Ok(Scores { logits, maps })
+    }
+
+    /// What the network makes of images. The one place where it is asked: NaN is never an answer.
+    fn infer(
+        &self,
+        input: Input<'_>,
+        outputs: &[&str],
+    ) -> Result<impl Iterator<Item = Value> + use<>> {
+        let images = Images {
+            data: input.data,
+            shape: input.shape.batch(input.n),
+        };
+        let values = self.network().infer(images, outputs)?;
+        values.iter().try_for_each(|value| finite(&value.data))?;
+        Ok(values.into_iter())
+    }
+}
+
+fn finite(scores: &[f32]) -> Result<()> {
+    match scores.iter().all(|score| score.is_finite()) {
+        true => Ok(()),
+        false => Err(InferenceError::NotFinite),
+    }
+}
+
+fn mirrored(data: &[f32], shape: Hwc) -> Vec<f32> {
+    let rows = data.chunks(shape.w * shape.c);
+    rows.flat_map(|row| row.chunks(shape.c).rev().flatten().copied())
+        .collect()
+}
+
+fn average(a: &mut [f32], b: &[f32]) {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a = 0.5 * (*a + *b));
+}
+
+#[cfg(test)]
+mod tests {
+    use formats::checkpoint::{Checkpoint, Meta, Preprocessing};
+    use model::engine::{Device, Precision};
+    use model::graph::{GraphBuilder, Init, Padding};
+    use model::store::ParamStore;
+
+    use super::*;
+
+    /// Weights that are numbers, and yet so large that scores are none.
+    #[test]
+    fn nan_is_no_answer() {
+        let mut g = GraphBuilder::new(1);
+        let map = g.conv(
+            "map",
+            g.input(),
+            2,
+            1,
+            1,
+            Padding::Same,
+            false,
+            Init::Constant(3e38),
+        );
+        let pooled = g.global_avg_pool("pool", map);
+        let logits = g.linear("head", pooled, 2, Init::Constant(3e38));
+        g.publish("map", map);
+        g.publish("logits", logits);
+        let graph = g.finish(1).unwrap();
+        let preprocessing = Preprocessing::stretched((2, 2), vec![0.5], vec![0.5]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let store = ParamStore::initialized(&graph, 1);
+        let meta = Meta::new(["a", "b"], preprocessing);
+        Checkpoint { graph, store, meta }.save(&path).unwrap();
+        let bundle = Bundle::load(&path, Device::Cpu, Precision::F32).unwrap();
+        let answer = |pixel: f32, map_of| {
+            let input = Input {
+                data: &[pixel; 4],
+                n: 1,
+                shape: Hwc { h: 2, w: 2, c: 1 },
+            };
+            bundle.scores(input, map_of, false)
+        };
+        assert_eq!(answer(0.0, Some(1)).unwrap().logits, [0.0, 0.0]);
+        let refused = |answer: Result<Scores>| {
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains("no numbers"), "{error}");
+        };
+        refused(answer(1.0, None));
+        // Scores that are numbers under a head that is not: the map's reading alone would be NaN.
+        let input = Input {
+            data: &[1e30; 4],
+            n: 1,
+            shape: Hwc { h: 2, w: 2, c: 1 },
+        };
+        let error = bundle.maps(input, true).unwrap_err().to_string();
+        assert!(error.contains("no numbers"), "{error}");
+    }
+
+    #[test]
+    fn mirrors_each_row() {
+        let shape = Hwc { h: 2, w: 2, c: 2 };
+        assert_eq!(
+            mirrored(&[1., 2., 3., 4., 5., 6., 7., 8.], shape),
+            [3., 4., 1., 2., 7., 8., 5., 6.]
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Between the kernels' order of elements and PyTorch's, as [`Layout`] says.
+
+use super::{Layout, ParamSpec};
+
+impl ParamSpec {
+    /// The values in PyTorch's order; `stored` has [`ParamSpec::len`] of them.
+    pub fn to_torch(&self, stored: &[f32]) -> Vec<f32> {
+        torch_order(self).map(|i| stored[i]).collect()
+    }
+
+    /// Fills `stored` from values in PyTorch's order; both have [`ParamSpec::len`] values.
+    pub fn store_torch(&self, torch: &[f32], stored: &mut [f32]) {
+        for (i, value) in torch_order(self).zip(torch) {
+            stored[i] = *value;
+        }
+    }
+}
+
+/// For each element in PyTorch's order, its index in the stored order.
+fn torch_order(spec: &ParamSpec) -> impl Iterator<Item = usize> + use<> {
+    let axes = axes(spec.layout);
+    let [a, b, c, d] = axes.map(|axis| {
+        axis.map_or(Axis { len: 1, step: 0 }, |i| Axis {
+            len: spec.shape[i],
+            step: spec.shape[i + 1..].iter().product(),
+        })
+    });
+    a.offsets().flat_map(move |i| {
+        b.offsets().flat_map(move |j| {
+            c.offsets()
+                .flat_map(move |k| d.offsets().map(move |l| i + j + k + l))
+        })
+    })
+}
+
+/// The stored axis behind each of PyTorch's (up to) four, padded in front.
+fn axes(layout: Layout) -> [Option<usize>; 4] {
+    match layout {
+        Layout::Vector => [None, None, None, Some(0)],
+        Layout::Linear => [None, None, Some(1), Some(0)],
+        Layout::Conv => [Some(3), Some(2), Some(0), Some(1)],
+        Layout::Depthwise => [Some(2), None, Some(0), Some(1)],
+        Layout::ConvTranspose => [Some(0), Some(3), Some(1), Some(2)],
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Axis {
+    len: usize,
+    step: usize,
+}
+
+impl Axis {
+    fn offsets(self) -> impl Iterator<Item = usize> {
+        (0..self.len).map(move |i| i * self.step)
+    }
+}

@@ -1,0 +1,67 @@
+//! Moving average of the weights (Polyak 1992), which generalizes better than the last step's.
+
+use model::store::{Group, ParamStore};
+
+/// The average of all values, running statistics included.
+#[derive(Clone, Debug)]
+pub struct Ema {
+    decay: f64,
+    updates: u64,
+    average: ParamStore,
+}
+
+impl Ema {
+    /// Starts from the values as they are.
+    pub fn new(decay: f64, start: ParamStore) -> Self {
+        Ema::resumed(decay, 0, start)
+    }
+
+    /// Goes on from a checkpoint.
+    pub fn resumed(decay: f64, updates: u64, average: ParamStore) -> Self {
+        Ema {
+            decay,
+            updates,
+            average,
+        }
+    }
+
+    /// What the next update takes of the new values: `average += share · (value − average)`. The decay warms up as
+    /// `min(decay, (1 + t) / (10 + t))` after `t` updates (TensorFlow's `ExponentialMovingAverage`), so that the first,
+    /// random weights are soon forgotten.
+    pub fn share(&self) -> f32 {
+        let t = self.updates as f64;
+        (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32
+    }
+
+    /// Takes in the values after a step.
+    pub fn update(&mut self, values: &ParamStore) {
+        let share = self.share();
+        for group in Group::ALL {
+            let average = self.average.group_mut(group).iter_mut();
+            average
+                .zip(values.group(group))
+                .for_each(|(a, v)| *a += share * (v - *a));
+        }
+        self.updates += 1;
+    }
+
+    /// Counts an update that a device makes; its average comes with [`Ema::set_average`].
+    pub fn count(&mut self) {
+        self.updates += 1;
+    }
+
+    /// What a device has made of it.
+    pub fn set_average(&mut self, average: ParamStore) {
+        self.average = average;
+    }
+
+    /// The average.
+    pub fn average(&self) -> &ParamStore {
+        &self.average
+    }
+
+    /// Updates made.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+}

@@ -1,0 +1,377 @@
+//! Adam, AdamW, SGD, RMSprop: dfdx's update rules on the network's flat parameters, with moments that can be saved.
+//!
+//! dfdx's rules agree with PyTorch's at any learning rate (SGD's velocity holds gradients, the rate multiplies
+//! outside of it), but for RMSprop, whose epsilon dfdx adds under the root, as TensorFlow does. Weight decay reaches
+//! kernels and matrices only ([`Group::Decayed`]), as timm does it.
+
+use dfdx::prelude::{
+    AdamConfig, Cpu, CpuError, Gradients, Momentum, RMSpropConfig, SgdConfig, Storage, WeightDecay,
+};
+use serde::{Deserialize, Serialize};
+
+use model::network::{Flat, Grad, Network, NetworkError};
+use model::store::{Group, ParamMap};
+
+/// `[train.optimizer]`: `name = "adam" | "adamw" | "sgd" | "rmsprop"` and that one's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase")]
+pub enum OptimizerConfig {
+    /// Kingma and Ba 2015; its weight decay is an L2 penalty in the gradient.
+    Adam(Adam),
+    /// Loshchilov and Hutter 2019: weight decay apart from the gradient.
+    AdamW(AdamW),
+    /// Stochastic gradient descent.
+    Sgd(Sgd),
+    /// Hinton 2012 in TensorFlow's form, as the EfficientNet papers used it.
+    RmsProp(RmsProp),
+}
+
+/// Settings of [`OptimizerConfig::Adam`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adam {
+    /// Learning rate. Default 1e-4, the article's.
+    pub lr: f64,
+    /// Decay of the first and second moment. Default [0.9, 0.999].
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment. Default 1e-8.
+    pub eps: f64,
+    /// Factor of the L2 penalty. Default 0.
+    pub weight_decay: f64,
+}
+
+/// Settings of [`OptimizerConfig::AdamW`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamW {
+    /// Learning rate. Default 1e-4.
+    pub lr: f64,
+    /// Decay of the first and second moment. Default [0.9, 0.999].
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment. Default 1e-8.
+    pub eps: f64,
+    /// A step shrinks weights by `lr · weight_decay`. Default 0.01.
+    pub weight_decay: f64,
+}
+
+/// Settings of [`OptimizerConfig::Sgd`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sgd {
+    /// Learning rate. Default 0.01.
+    pub lr: f64,
+    /// Share of the last velocity that stays. Default 0.9.
+    pub momentum: f64,
+    /// Nesterov's look-ahead. Default off.
+    pub nesterov: bool,
+    /// Factor of the L2 penalty. Default 0.
+    pub weight_decay: f64,
+}
+
+/// Settings of [`OptimizerConfig::RmsProp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RmsProp {
+    /// Learning rate. Default 1e-4.
+    pub lr: f64,
+    /// Decay of the mean square. Default 0.9.
+    pub alpha: f64,
+    /// Added to the mean square under the root. Default 1e-7.
+    pub eps: f64,
+    /// Share of the last velocity that stays. Default 0.
+    pub momentum: f64,
+    /// Factor of the L2 penalty. Default 0.
+    pub weight_decay: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        OptimizerConfig::Adam(Adam::default())
+    }
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Adam {
+            lr: 1e-4,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        AdamW {
+            lr: 1e-4,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.01,
+        }
+    }
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Sgd {
+            lr: 0.01,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl Default for RmsProp {
+    fn default() -> Self {
+        RmsProp {
+            lr: 1e-4,
+            alpha: 0.9,
+            eps: 1e-7,
+            momentum: 0.0,
+            weight_decay: 0.0,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// The learning rate before any schedule.
+    pub fn lr(&self) -> f64 {
+        match self {
+            OptimizerConfig::Adam(c) => c.lr,
+            OptimizerConfig::AdamW(c) => c.lr,
+            OptimizerConfig::Sgd(c) => c.lr,
+            OptimizerConfig::RmsProp(c) => c.lr,
+        }
+    }
+
+    /// The first setting with an impossible value: its key and what it must be.
+    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let share = |v: f64| (0.0..1.0).contains(&v);
+        let (lr, decay, eps) = match self {
+            OptimizerConfig::Adam(c) => (c.lr, c.weight_decay, c.eps),
+            OptimizerConfig::AdamW(c) => (c.lr, c.weight_decay, c.eps),
+            OptimizerConfig::Sgd(c) => (c.lr, c.weight_decay, 1.0),
+            OptimizerConfig::RmsProp(c) => (c.lr, c.weight_decay, c.eps),
+        };
+        let (shares, key) = match self {
+            OptimizerConfig::Adam(Adam { betas, .. })
+            | OptimizerConfig::AdamW(AdamW { betas, .. }) => (*betas, "betas"),
+            OptimizerConfig::Sgd(c) => ([c.momentum; 2], "momentum"),
+            OptimizerConfig::RmsProp(c) => ([c.momentum, c.alpha], "momentum and alpha"),
+        };
+        let nesterov_alone =
+            matches!(self, OptimizerConfig::Sgd(c) if c.nesterov && c.momentum == 0.0);
+        let checks = [
+            (lr.is_finite() && lr > 0.0, "lr", "a positive number"),
+            (
+                decay.is_finite() && decay >= 0.0,
+                "weight_decay",
+                "0 or a positive number",
+            ),
+            (
+                eps.is_finite() && eps > 0.0,
+                "eps",
+                "a small positive number",
+            ),
+            (
+                shares.into_iter().all(share),
+                key,
+                "at least 0 and less than 1",
+            ),
+            (
+                !nesterov_alone,
+                "nesterov",
+                "off where momentum is 0: it looks ahead along the momentum",
+            ),
+        ];
+        checks
+            .into_iter()
+            .find(|(good, ..)| !good)
+            .map(|(_, key, must)| (key, must))
+    }
+
+    /// Names of the buffers that one group needs, in the order of dfdx's arguments.
+    fn moments(&self) -> &'static [&'static str] {
+        match self {
+            OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => &["moment1", "moment2"],
+            OptimizerConfig::Sgd(_) => &["velocity"],
+            OptimizerConfig::RmsProp(_) => &["velocity", "mean_square", "mean"],
+        }
+    }
+}
+
+/// An update rule with its moments.
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    steps: u64,
+    /// For each trainable group, one buffer a moment.
+    moments: [Vec<Grad>; 2],
+}
+
+impl Optimizer {
+    /// At rest, for parameters laid out as `map` says.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(config: OptimizerConfig, map: &ParamMap) -> Result<Self, CpuError> {
+        let zeros = |group| {
+            let one = |_: &&str| Storage::<f32>::try_alloc_len(&Cpu::default(), map.len(group));
+            config
+                .moments()
+                .iter()
+                .map(one)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let moments = [zeros(Group::TRAINABLE[0])?, zeros(Group::TRAINABLE[1])?];
+        Ok(Optimizer {
+            config,
+            steps: 0,
+            moments,
+        })
+    }
+
+    /// Steps made.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// One step of the whole network at learning rate `lr`.
+    ///
+    /// # Errors
+    /// What went wrong inside the backward pass or in the update, if something did.
+    pub fn step(
+        &mut self,
+        network: &mut Network,
+        grads: &mut Gradients<f32, Cpu>,
+        lr: f64,
+    ) -> Result<(), NetworkError> {
+        self.begin();
+        network.update(grads, |group, param, grad| {
+            self.update(group, param, grad, lr)
+        })
+    }
+
+    /// Counts a step; one [`Optimizer::update`] of each group follows.
+    pub fn begin(&mut self) {
+        self.steps += 1;
+    }
+
+    /// Updates one group.
+    ///
+    /// # Errors
+    /// What dfdx says of the update; the group may then be updated in part.
+    pub fn update(
+        &mut self,
+        group: Group,
+        param: &mut Flat,
+        grad: &Grad,
+        lr: f64,
+    ) -> Result<(), NetworkError> {
+        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let decays = |factor: f64| group == Group::Decayed && factor > 0.0;
+        let l2 = |factor| decays(factor).then_some(WeightDecay::L2(factor));
+        let moments = self.moments[group as usize].as_mut_slice();
+        let done = match (&self.config, moments) {
+            (OptimizerConfig::Adam(c), [m, v]) => {
+                adam(lr, c.betas, c.eps, l2(c.weight_decay)).try_update(t, param, m, v, grad)
+            }
+            (OptimizerConfig::AdamW(c), [m, v]) => {
+                let decay =
+                    decays(c.weight_decay).then_some(WeightDecay::Decoupled(c.weight_decay));
+                adam(lr, c.betas, c.eps, decay).try_update(t, param, m, v, grad)
+            }
+            (OptimizerConfig::Sgd(c), [v]) => {
+                sgd(lr, c, l2(c.weight_decay)).try_update(param, v, grad)
+            }
+            (OptimizerConfig::RmsProp(c), [v, square, mean]) => {
+                rmsprop(lr, c, l2(c.weight_decay)).try_update(param, v, square, mean, grad)
+            }
+            _ => Ok(()), // `new` makes as many moments as the rule has
+        };
+        done.map_err(|error| NetworkError::Update(error.to_string()))
+    }
+
+    /// Moments by name (`moment1.0` …), for a checkpoint.
+    pub fn state(&self) -> impl Iterator<Item = (String, &[f32])> {
+        self.moments
+            .iter()
+            .enumerate()
+            .flat_map(|(group, buffers)| {
+                let names = self.config.moments().iter();
+                names
+                    .zip(buffers)
+                    .map(move |(name, buffer)| (format!("{name}.{group}"), buffer.as_slice()))
+            })
+    }
+
+    /// A group's moment, in the order of [`Optimizer::state`]'s names; the CUDA engine's first and second are 0 and 1.
+    pub fn moment(&self, group: Group, index: usize) -> Option<&[f32]> {
+        let moment = self.moments.get(group as usize)?.get(index)?;
+        Some(moment.as_slice())
+    }
+
+    /// The same, to be written from a device that made steps.
+    pub fn moment_mut(&mut self, group: Group, index: usize) -> Option<&mut [f32]> {
+        let moment = self.moments.get_mut(group as usize)?.get_mut(index)?;
+        Some(moment.as_mut_slice())
+    }
+
+    /// Goes on from saved moments; `find` gives a buffer by the name that [`Optimizer::state`] gave it.
+    ///
+    /// # Errors
+    /// The name of a buffer that is missing or of another length.
+    pub fn restore(
+        &mut self,
+        steps: u64,
+        mut find: impl FnMut(&str) -> Option<Vec<f32>>,
+    ) -> Result<(), String> {
+        self.steps = steps;
+        for (group, buffers) in self.moments.iter_mut().enumerate() {
+            for (name, buffer) in self.config.moments().iter().zip(buffers) {
+                let name = format!("{name}.{group}");
+                match find(&name) {
+                    Some(saved) if saved.len() == buffer.len() => **buffer = saved,
+                    _ => return Err(name),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn adam(lr: f64, betas: [f64; 2], eps: f64, weight_decay: Option<WeightDecay>) -> AdamConfig {
+    AdamConfig {
+        lr,
+        betas,
+        eps,
+        weight_decay,
+    }
+}
+
+fn sgd(lr: f64, c: &Sgd, weight_decay: Option<WeightDecay>) -> SgdConfig {
+    let momentum = match (c.momentum > 0.0, c.nesterov) {
+        (false, _) => None,
+        (true, false) => Some(Momentum::Classic(c.momentum)),
+        (true, true) => Some(Momentum::Nesterov(c.momentum)),
+    };
+    SgdConfig {
+        lr,
+        momentum,
+        weight_decay,
+    }
+}
+
+fn rmsprop(lr: f64, c: &RmsProp, weight_decay: Option<WeightDecay>) -> RMSpropConfig {
+    let momentum = (c.momentum > 0.0).then_some(c.momentum);
+    RMSpropConfig {
+        lr,
+        alpha: c.alpha,
+        eps: c.eps,
+        momentum,
+        centered: false,
+        weight_decay,
+    }
+}

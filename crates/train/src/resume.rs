@@ -1,0 +1,203 @@
+//! A run's state to the file and back.
+
+use std::borrow::Cow;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::ema::Ema;
+use super::event::EpochRecord;
+use super::fit::Job;
+use super::run::Run;
+use super::schedule::PlateauState;
+use super::stopping::StoppingState;
+use super::{TrainConfig, TrainError};
+use formats::checkpoint::{self, Checkpoint, CheckpointError, Meta, Parts, Training};
+use model::graph::Graph;
+use model::network::Network;
+use model::store::{Group, ParamStore};
+
+/// The epoch in `best.safetensors`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Best {
+    pub(super) epoch: usize,
+    pub(super) value: Option<f64>,
+}
+
+/// The part of a run's state that is not weights or moments.
+#[derive(Serialize, Deserialize)]
+struct Progress {
+    seed: u64,
+    config: TrainConfig,
+    class_weights: Option<Vec<f32>>,
+    steps: u64,
+    optimizer_steps: u64,
+    ema_updates: u64,
+    best: Option<Best>,
+    plateau: PlateauState,
+    stopping: StoppingState,
+    history: Vec<EpochRecord>,
+}
+
+impl Run<'_> {
+    /// `best` first: a kill before `last` is written repeats the epoch, and with it the same `best`.
+    pub(super) fn save(&self, network: &Network, improved: bool) -> Result<(), CheckpointError> {
+        let raw = network.store();
+        let store = self.ema.as_ref().map_or(&raw, Ema::average);
+        let (graph, meta) = (network.graph().as_ref(), self.meta());
+        let parts = Parts {
+            graph,
+            store,
+            meta: &meta,
+        };
+        if improved {
+            checkpoint::save(&self.job.checkpoints.best(), &parts, None)?;
+        }
+        let path = self.job.checkpoints.last();
+        let progress = serde_json::to_value(self.progress()).map_err(|e| CheckpointError::Io {
+            action: "write",
+            path: path.clone(),
+            source: io::Error::other(e),
+        })?;
+        let mut buffers: Vec<_> = self
+            .optimizer
+            .state()
+            .map(|(name, values)| (name, Cow::Borrowed(values)))
+            .collect();
+        if self.ema.is_some() {
+            buffers
+                .extend(Group::ALL.map(|group| (raw_name(group), Cow::Borrowed(raw.group(group)))));
+        }
+        checkpoint::save(&path, &parts, Some(Training { progress, buffers }))
+    }
+
+    fn meta(&self) -> Meta {
+        let mut meta = self.job.meta.clone();
+        if let Some(record) = self.history.last() {
+            meta.epoch = record.epoch;
+            meta.metrics = record
+                .values()
+                .into_iter()
+                .filter(|(_, v)| v.is_finite())
+                .collect();
+        }
+        meta
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            seed: self.job.seed,
+            config: self.job.config.clone(),
+            class_weights: self.job.class_weights.clone(),
+            steps: self.steps,
+            optimizer_steps: self.optimizer.steps(),
+            ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
+            best: self.best,
+            plateau: self.schedule.state().clone(),
+            stopping: self.stopping.state().clone(),
+            history: self.history.clone(),
+        }
+    }
+
+    pub(super) fn resume(&mut self, network: &mut Network) -> Result<(), TrainError> {
+        let path = self.job.checkpoints.last();
+        let refuse = |problem: String| TrainError::Resume {
+            path: path.display().to_string(),
+            problem,
+        };
+        let (saved, training) = checkpoint::load(&path)?;
+        let mut training = training.ok_or_else(|| refuse("it holds no training state".into()))?;
+        let progress: Progress = serde_json::from_value(training.progress.take())
+            .map_err(|e| refuse(format!("its training state cannot be read ({e})")))?;
+        if let Some(problem) = difference(&saved, &progress, network.graph(), self.job) {
+            return Err(refuse(problem));
+        }
+        let restored = self
+            .optimizer
+            .restore(progress.optimizer_steps, |name| training.take(name));
+        restored.map_err(|name| {
+            refuse(format!(
+                "the optimizer's buffer `{name}` is missing or damaged"
+            ))
+        })?;
+        let mut raw = saved.store;
+        if self.ema.is_some() {
+            self.ema = Some(Ema::resumed(
+                self.job.config.ema,
+                progress.ema_updates,
+                raw.clone(),
+            ));
+            fill(&mut raw, &mut training)
+                .map_err(|name| refuse(format!("the buffer `{name}` is missing or damaged")))?;
+        }
+        network.set_store(raw);
+        self.schedule.restore(progress.plateau);
+        self.stopping.restore(progress.stopping);
+        (self.best, self.steps, self.history) = (progress.best, progress.steps, progress.history);
+        Ok(())
+    }
+}
+
+/// What keeps a checkpoint from being continued. The number of epochs and early stopping may change.
+fn difference(
+    saved: &Checkpoint,
+    progress: &Progress,
+    graph: &Graph,
+    job: &Job<'_>,
+) -> Option<String> {
+    let mut config = progress.config.clone();
+    config.epochs = job.config.epochs;
+    config.early_stopping = job.config.early_stopping.clone();
+    let differs = |what: &str| Some(format!("{what} differs from that run's"));
+    if saved.graph != *graph {
+        return differs("the network");
+    }
+    if saved.meta.classes != job.meta.classes || saved.meta.preprocessing != job.meta.preprocessing
+    {
+        return differs("the list of classes or the preprocessing");
+    }
+    if progress.seed != job.seed {
+        return Some(format!(
+            "the seed is {}, that run's {}",
+            job.seed, progress.seed
+        ));
+    }
+    if progress.class_weights != job.class_weights {
+        return differs("the weighting of the classes");
+    }
+    (config != *job.config).then(|| {
+        format!(
+            "the setting train.{} differs from that run's",
+            differing_key(&config, job.config)
+        )
+    })
+}
+
+fn differing_key(a: &TrainConfig, b: &TrainConfig) -> String {
+    let keys = |config| match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    };
+    let (a, b) = (keys(a), keys(b));
+    a.into_iter()
+        .find(|(key, value)| b.get(key) != Some(value))
+        .map(|(key, _)| key)
+        .unwrap_or_default()
+}
+
+fn raw_name(group: Group) -> String {
+    format!("raw.{}", group as usize)
+}
+
+fn fill(store: &mut ParamStore, training: &mut Training<'_>) -> Result<(), String> {
+    for group in Group::ALL {
+        let name = raw_name(group);
+        match training.take(&name) {
+            Some(values) if values.len() == store.group(group).len() => {
+                *store.group_mut(group) = values
+            }
+            _ => return Err(name),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! A run's state: everything that its future depends on.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use dfdx::prelude::{Cpu, Gradients};
+
+use super::TrainError;
+use super::ema::Ema;
+use super::event::{Data, EpochRecord};
+use super::fit::{Job, Outcome, Stopped};
+use super::loss::{ClassObjective, LossError, same_length};
+use super::map_loss::MapObjective;
+use super::monitor::{Figures, Mode, Monitor};
+use super::optimizer::Optimizer;
+use super::resume::Best;
+use super::schedule::{Moment, Schedule, ScheduleConfig};
+use super::stopping::Stopping;
+use formats::checkpoint::{Checkpoint, CheckpointError};
+use model::graph::Graph;
+use model::network::{Network, NetworkError};
+
+/// A run in progress.
+pub(super) struct Run<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) objective: ClassObjective,
+    pub(super) stopping: Stopping,
+    pub(super) ema: Option<Ema>,
+    pub(super) schedule: Schedule,
+    pub(super) optimizer: Optimizer,
+    monitor: Monitor,
+    pub(super) best: Option<Best>,
+    pub(super) steps: u64,
+    pub(super) history: Vec<EpochRecord>,
+}
+
+impl<'a> Run<'a> {
+    /// Checks the job, and goes on from its last checkpoint or begins anew.
+    pub(super) fn new(
+        network: &mut Network,
+        job: &'a Job<'a>,
+        data: &dyn Data,
+    ) -> Result<Self, TrainError> {
+        job.config.check()?;
+        check_classes(network.graph(), job)?;
+        let mut run = Run::at_start(network, job, data)?;
+        if job.resume && run.job.checkpoints.last().exists() {
+            run.resume(network)?;
+        } else {
+            remove(&job.checkpoints.last())?;
+            remove(&job.checkpoints.best())?;
+        }
+        Ok(run)
+    }
+
+    fn at_start(network: &Network, job: &'a Job<'a>, data: &dyn Data) -> Result<Self, TrainError> {
+        let config = job.config;
+        let figures = Figures::new(job, data.validation_batches() > 0);
+        let monitor = figures.monitor("monitor", &config.monitor, config.mode)?;
+        let own = |key, name: &Option<String>, mode| match name {
+            Some(name) => figures.monitor(key, name, mode),
+            None if mode == Mode::Auto => Ok(monitor.clone()),
+            None => figures.monitor(key, &config.monitor, mode),
+        };
+        let stopping = &config.early_stopping;
+        let stopping = Stopping::new(
+            stopping.clone(),
+            own("early_stopping.monitor", &stopping.monitor, stopping.mode)?,
+        );
+        let watched = match &config.schedule {
+            ScheduleConfig::ReduceOnPlateau(c) => own("schedule.monitor", &c.monitor, c.mode)?,
+            _ => monitor.clone(),
+        };
+        let store = network.store();
+        Ok(Run {
+            job,
+            objective: ClassObjective {
+                loss: config.loss,
+                weights: job.class_weights.clone(),
+                label_smoothing: config.label_smoothing,
+            },
+            stopping,
+            schedule: Schedule::new(config.schedule.clone(), config.optimizer.lr(), watched),
+            optimizer: Optimizer::new(config.optimizer.clone(), store.map())
+                .map_err(LossError::from)?,
+            ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store)),
+            monitor,
+            best: None,
+            steps: 0,
+            history: vec![],
+        })
+    }
+
+    pub(super) fn epochs_done(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Steps made since the run began.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    pub(super) fn history(&self) -> &[EpochRecord] {
+        &self.history
+    }
+
+    /// Learning rate of the next step.
+    pub(super) fn lr(&self, epoch_steps: usize) -> f64 {
+        let epoch_steps = epoch_steps as u64;
+        let total_steps = self.job.config.epochs as u64 * epoch_steps;
+        self.schedule.lr(Moment {
+            step: self.steps,
+            epochs_done: self.epochs_done(),
+            total_steps,
+            epoch_steps,
+        })
+    }
+
+    /// Makes a step with these gradients.
+    pub(super) fn update(
+        &mut self,
+        network: &mut Network,
+        grads: &mut Gradients<f32, Cpu>,
+        lr: f64,
+    ) -> Result<(), NetworkError> {
+        self.optimizer.step(network, grads, lr)?;
+        self.steps += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update(&network.store());
+        }
+        Ok(())
+    }
+
+    /// Counts a step that a device makes.
+    pub(super) fn count_step(&mut self) {
+        self.steps += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.count();
+        }
+    }
+
+    /// Takes an epoch's record in and writes the checkpoints.
+    pub(super) fn end_epoch(
+        &mut self,
+        network: &Network,
+        record: EpochRecord,
+    ) -> Result<(), TrainError> {
+        self.schedule
+            .epoch_end(record.value(&self.schedule.monitor().name));
+        self.stopping
+            .epoch_end(record.value(&self.stopping.monitor().name));
+        let value = record.value(&self.monitor.name).filter(|v| v.is_finite());
+        let improved = self
+            .best
+            .is_none_or(|best| self.monitor.improves(value, best.value, 0.0));
+        if improved {
+            self.best = Some(Best {
+                epoch: record.epoch,
+                value,
+            });
+        }
+        self.history.push(record);
+        Ok(self.save(network, improved)?)
+    }
+
+    /// Gives the network the weights that the run is about: the best epoch's, or the last's.
+    pub(super) fn install_result(&self, network: &mut Network) -> Result<(), TrainError> {
+        match (self.job.config.restore_best, self.best) {
+            (true, Some(best)) => {
+                let path = self.job.checkpoints.best();
+                let saved = Checkpoint::load(&path)?;
+                if saved.meta.epoch != best.epoch || saved.graph != **network.graph() {
+                    let problem = format!(
+                        "it holds epoch {} where this run's best is {}",
+                        saved.meta.epoch, best.epoch
+                    );
+                    return Err(TrainError::Resume {
+                        path: path.display().to_string(),
+                        problem,
+                    });
+                }
+                network.set_store(saved.store);
+            }
+            _ => self
+                .ema
+                .iter()
+                .for_each(|ema| network.set_store(ema.average().clone())),
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_outcome(self, stopped: Stopped) -> Outcome {
+        Outcome {
+            best_epoch: self.best.map(|b| b.epoch),
+            history: self.history,
+            stopped,
+        }
+    }
+}
+
+fn check_classes(graph: &Graph, job: &Job<'_>) -> Result<(), TrainError> {
+    let (classes, config) = (job.meta.classes.len(), job.config);
+    let channels = |name| graph.output(name).map(|id| graph.node(id).channels);
+    if config.task().classifies() {
+        check_scores(channels("logits"), classes)?;
+    }
+    if let Some(weights) = &job.class_weights {
+        same_length("class weights", weights.len(), classes)?;
+    }
+    if config.map.is_on() {
+        check_map(graph, &config.map, channels("map"))?;
+    }
+    Ok(())
+}
+
+fn check_scores(scores: Option<usize>, classes: usize) -> Result<(), TrainError> {
+    match scores {
+        None => Err(TrainError::Config {
+            key: "task".into(),
+            must: "\"segment\": this network has no class scores",
+        }),
+        Some(scores) if scores != classes => Err(TrainError::Classes { scores, classes }),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The map is there, and has what its loss looks at. Its classes need not be the images': masks may have their own.
+fn check_map(graph: &Graph, map: &MapObjective, channels: Option<usize>) -> Result<(), TrainError> {
+    let refuse = |key: &str, must| {
+        Err(TrainError::Config {
+            key: key.into(),
+            must,
+        })
+    };
+    let Some(channels) = channels else {
+        return refuse("map.loss", "\"none\": this network has no class map");
+    };
+    if map.class.is_some_and(|class| class >= channels) {
+        return refuse("map.class", "the number of a class, counted from 0");
+    }
+    if map.loss.is_multiclass() && channels == 1 {
+        return refuse(
+            "map.loss",
+            "one on one class (\"bce\", \"dice\" …): this network's map has one channel",
+        );
+    }
+    if map.deep_supervision && graph.maps().len() < 2 {
+        return refuse(
+            "map.deep_supervision",
+            "false: this network publishes one class map only",
+        );
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), CheckpointError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CheckpointError::Io {
+            action: "remove",
+            path: path.into(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,292 @@
+//! Weights, moments and averages as the host keeps them and as a device does.
+
+use std::sync::Arc;
+
+use dfdx::prelude::{Cpu, Storage, TensorFromVec};
+use model::engine::cuda::driver::{Address, Driver, Recording};
+use model::engine::cuda::step::{Board, controls_len, results_len};
+use model::engine::cuda::update::{Groups, State, update};
+use model::engine::recipe::Recipe;
+use model::engine::recipe::{Results, Step};
+use model::graph::{Graph, GraphBuilder, Init};
+use model::network::{Flat, Grad};
+use model::store::{Group, ParamMap, ParamStore};
+use train::clip::{clip_factor, sum_of_squares};
+use train::ema::Ema;
+use train::loss::ClassObjective;
+use train::optimizer::Optimizer;
+use train::{TrainConfig, resident};
+
+use crate::device::{Device, normal};
+
+/// `inputs · n` decayed values, `n` plain ones and those of a batch norm, whose statistics are the buffers.
+pub(crate) fn graph(inputs: usize, n: usize) -> Graph {
+    let mut g = GraphBuilder::new(inputs);
+    let x = g.input();
+    let x = g.linear("fc", x, n, Init::Constant(0.0));
+    let x = g.batch_norm("bn", x, 1e-5, 0.1);
+    g.publish("values", x);
+    g.finish(1).unwrap()
+}
+
+pub(crate) fn random_store(map: &Arc<ParamMap>, seed: u64) -> ParamStore {
+    let mut store = ParamStore::zeros(map.clone());
+    for group in Group::ALL {
+        let len = map.len(group);
+        *store.group_mut(group) = normal(len, seed + group as u64);
+    }
+    store
+}
+
+/// A step's gradients: over many orders of magnitude, some zero.
+pub(crate) fn gradients(map: &ParamMap, step: u64) -> [Vec<f32>; 2] {
+    Group::TRAINABLE.map(|group| {
+        let seed = 100 * step + group as u64;
+        let (x, power) = (
+            normal(map.len(group), seed),
+            normal(map.len(group), seed + 50),
+        );
+        let pairs = x.iter().zip(power).enumerate();
+        pairs
+            .map(|(i, (x, power))| {
+                if i % 11 == 3 {
+                    0.0
+                } else {
+                    x * (2.0 * power).exp()
+                }
+            })
+            .collect()
+    })
+}
+
+pub(crate) fn tensor(values: &[f32]) -> Flat {
+    Cpu::default().tensor_from_vec(values.to_vec(), (values.len(),))
+}
+
+pub(crate) fn gradient(values: &[f32]) -> Grad {
+    let mut grad: Grad = Storage::<f32>::try_alloc_len(&Cpu::default(), values.len()).unwrap();
+    grad.copy_from_slice(values);
+    grad
+}
+
+/// Groups in one run of memory; what lies between them is NaN.
+pub(crate) fn in_a_run(groups: &Groups, parts: &[&[f32]]) -> Vec<f32> {
+    let len = if parts.len() == 3 {
+        groups.all()
+    } else {
+        groups.trainable()
+    };
+    let mut run = vec![f32::NAN; len];
+    for (group, part) in Group::ALL.into_iter().zip(parts) {
+        run[groups.start(group)..][..part.len()].copy_from_slice(part);
+    }
+    run
+}
+
+pub(crate) fn store_in_a_run(groups: &Groups, store: &ParamStore) -> Vec<f32> {
+    in_a_run(groups, &Group::ALL.map(|group| store.group(group)))
+}
+
+/// The training state as the host keeps it.
+pub(crate) struct HostState {
+    pub(crate) config: TrainConfig,
+    pub(crate) store: ParamStore,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) ema: Option<Ema>,
+}
+
+impl HostState {
+    pub(crate) fn new(config: &TrainConfig, map: &Arc<ParamMap>) -> Self {
+        let store = random_store(map, 7);
+        HostState {
+            ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store.clone())),
+            optimizer: Optimizer::new(config.optimizer.clone(), map).unwrap(),
+            config: config.clone(),
+            store,
+        }
+    }
+
+    /// As `Run::step` and `Run::update` do it; the norm.
+    pub(crate) fn step(&mut self, grads: &[Vec<f32>; 2], lr: f64) -> f64 {
+        let mut grads = grads.clone();
+        let squares = sum_of_squares(&grads[0]) + sum_of_squares(&grads[1]);
+        if let Some(factor) = clip_factor(squares.sqrt(), self.config.clip_norm) {
+            grads.iter_mut().flatten().for_each(|g| *g *= factor);
+        }
+        self.optimizer.begin();
+        for (group, grad) in Group::TRAINABLE.into_iter().zip(&grads) {
+            let mut param = tensor(self.store.group(group));
+            self.optimizer
+                .update(group, &mut param, &gradient(grad), lr)
+                .unwrap();
+            *self.store.group_mut(group) = param.as_vec();
+        }
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.store);
+        }
+        squares.sqrt()
+    }
+
+    pub(crate) fn ema_share(&self) -> f32 {
+        self.ema.as_ref().map_or(0.0, Ema::share)
+    }
+
+    /// Weights, moments (as the device has them), average.
+    pub(crate) fn runs(&self, groups: &Groups, recipe: &Recipe) -> Vec<Vec<f32>> {
+        let mut runs = vec![store_in_a_run(groups, &self.store)];
+        for (index, there) in recipe.update.moments().into_iter().enumerate() {
+            if there {
+                let part = |group| self.optimizer.moment(group, index).unwrap();
+                runs.push(in_a_run(groups, &Group::TRAINABLE.map(part)));
+            }
+        }
+        runs.extend(
+            self.ema
+                .iter()
+                .map(|ema| store_in_a_run(groups, ema.average())),
+        );
+        runs
+    }
+}
+
+/// The same state on a device.
+pub(crate) struct DeviceState {
+    pub(crate) recipe: Recipe,
+    pub(crate) groups: Groups,
+    pub(crate) board: Board,
+    pub(crate) at: State,
+    recording: Option<Recording>,
+}
+
+impl DeviceState {
+    pub(crate) fn new(
+        device: &mut Device,
+        recipe: &Recipe,
+        groups: Groups,
+        host: &HostState,
+    ) -> Self {
+        let start = store_in_a_run(&groups, &host.store);
+        let zeros = in_a_run(
+            &groups,
+            &Group::TRAINABLE
+                .map(|group| vec![0.0; groups.len(group)])
+                .each_ref()
+                .map(|v| &v[..]),
+        );
+        let moment = |device: &mut Device, there| match there {
+            true => device.put(&zeros),
+            false => Address::NULL,
+        };
+        let [first, second] = recipe.update.moments();
+        let at = State {
+            weights: device.put(&start),
+            gradients: device.put(&vec![f32::NAN; groups.trainable()]),
+            moments: [moment(device, first), moment(device, second)],
+            average: match recipe.averages {
+                true => device.put(&start),
+                false => Address::NULL,
+            },
+            halves: Some(device.place(groups.len(Group::Decayed).div_ceil(2))),
+            scratch: device.place(groups.scratch()),
+        };
+        let board = Board {
+            controls: device.place(controls_len(recipe.maps())),
+            results: device.place(results_len(recipe.maps())),
+        };
+        DeviceState {
+            recipe: recipe.clone(),
+            groups,
+            board,
+            at,
+            recording: None,
+        }
+    }
+
+    /// Writes a step's controls.
+    pub(crate) fn tell(&self, device: &mut Device, step: &Step<'_>) {
+        let controls = self.recipe.controls(step);
+        assert_eq!(controls.len(), controls_len(self.recipe.maps()));
+        let to = self.board.controls;
+        device.driver.upload(to, &controls).unwrap();
+    }
+
+    fn update(&self, driver: &mut dyn Driver) {
+        update(driver, &self.recipe, self.board, &self.groups, &self.at).unwrap();
+    }
+
+    /// From here on steps are a replay of what is recorded now.
+    pub(crate) fn record(&mut self, device: &mut Device) {
+        let driver = &mut *device.driver;
+        driver.record().unwrap();
+        self.update(driver);
+        self.recording = Some(driver.recorded().unwrap());
+    }
+
+    /// A step with these gradients after a class loss of `loss`.
+    pub(crate) fn step(
+        &self,
+        device: &mut Device,
+        step: &Step<'_>,
+        grads: &[Vec<f32>; 2],
+        loss: f32,
+    ) -> Results {
+        self.tell(device, step);
+        let driver = &mut *device.driver;
+        for (group, grad) in Group::TRAINABLE.into_iter().zip(grads) {
+            let to = self.at.gradients.plus(self.groups.start(group));
+            driver.upload(to, grad).unwrap();
+        }
+        driver.upload(self.board.results.plus(2), &[loss]).unwrap();
+        match self.recording {
+            Some(recording) => driver.replay(recording).unwrap(),
+            None => self.update(driver),
+        }
+        let words = device.get(self.board.results, results_len(self.recipe.maps()));
+        Results::read(&words).unwrap()
+    }
+
+    pub(crate) fn runs(&self, device: &mut Device) -> Vec<Vec<f32>> {
+        let (all, trainable) = (self.groups.all(), self.groups.trainable());
+        let mut runs = vec![device.get(self.at.weights, all)];
+        for (there, at) in self
+            .recipe
+            .update
+            .moments()
+            .into_iter()
+            .zip(self.at.moments)
+        {
+            if there {
+                runs.push(device.get(at, trainable));
+            }
+        }
+        if self.recipe.averages {
+            runs.push(device.get(self.at.average, all));
+        }
+        runs
+    }
+
+    pub(crate) fn halves(&self, device: &mut Device) -> Vec<u16> {
+        let len = self.groups.len(Group::Decayed);
+        let words = device.get(self.at.halves.unwrap(), len.div_ceil(2));
+        let pairs = words.iter().map(|w| w.to_bits());
+        let halves = pairs.flat_map(|bits| [bits as u16, (bits >> 16) as u16]);
+        halves.take(len).collect()
+    }
+}
+
+pub(crate) fn recipe_of(config: &TrainConfig) -> Recipe {
+    resident::recipe(config, &ClassObjective::default(), 2, 1).unwrap()
+}
+/// Equal bits; the NaN between groups stays.
+pub(crate) fn same(name: &str, step: u64, found: &[Vec<f32>], expected: &[Vec<f32>]) {
+    assert_eq!(found.len(), expected.len());
+    for (run, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len());
+        for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                f.to_bits() == e.to_bits() || f.is_nan() && e.is_nan(),
+                "{name}, step {step}, run {run}[{i}]: {f} instead of {e}"
+            );
+        }
+    }
+}

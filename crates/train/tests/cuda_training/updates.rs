@@ -1,0 +1,265 @@
+//! Update rules, clipping, moving average, and refused steps.
+
+use std::sync::Arc;
+
+use half::bf16;
+use model::engine::cuda::update::{Groups, weights_to_bf16};
+use model::engine::recipe::Step;
+use model::store::{Group, ParamMap};
+use serde_json::{Value, json};
+use train::TrainConfig;
+use train::clip::{clip_factor, sum_of_squares};
+
+use crate::device::{devices, everywhere, normal, settings};
+use crate::state::{DeviceState, HostState, gradients, graph, recipe_of, same};
+
+/// Sizes: less than a vector, ends within one, several chunks of the norm's sum.
+pub(crate) const SIZES: [(usize, usize); 4] = [(1, 1), (3, 7), (41, 113), (100, 131)];
+
+/// The same weights, moments, averages and bf16 copies as the host has, to the bit: the rules round where dfdx rounds. From
+/// the third step on, steps are replays.
+pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
+    let name = format!(
+        "{:?} clip {} ema {}",
+        config.optimizer, config.clip_norm, config.ema
+    );
+    let map = Arc::new(ParamMap::new(&graph(inputs, n)));
+    let (recipe, groups) = (recipe_of(config), Groups::new(&map));
+    let rates = [1e-2, 1e-2, 5e-3, 2e-3, 1e-2, 0.0, 3e-4];
+    for mut device in devices(1 << 18) {
+        let name = format!("{}: {name}, {inputs}x{n}", device.name);
+        let mut host = HostState::new(config, &map);
+        let mut there = DeviceState::new(&mut device, &recipe, groups, &host);
+        for (number, lr) in (1..).zip(rates) {
+            let buffers = normal(map.len(Group::Buffers), 900 + number);
+            let to = there.at.weights.plus(groups.start(Group::Buffers));
+            device.driver.upload(to, &buffers).unwrap();
+            *host.store.group_mut(Group::Buffers) = buffers;
+            let step = Step {
+                number,
+                lr,
+                ema_share: host.ema_share(),
+                known: &[],
+            };
+            let grads = gradients(&map, number);
+            if number == 3 {
+                there.record(&mut device);
+            }
+            let found = there.step(&mut device, &step, &grads, 0.5);
+            let norm = host.step(&grads, lr);
+            let close = (found.norm - norm).abs() <= 1e-12 * norm;
+            assert!(close, "{name}: norm {} instead of {norm}", found.norm);
+            let scale = clip_factor(norm, config.clip_norm).unwrap_or(1.0);
+            assert_eq!(
+                (found.applied, found.loss, found.scale),
+                (true, 0.5, scale),
+                "{name}"
+            );
+            same(
+                &name,
+                number,
+                &there.runs(&mut device),
+                &host.runs(&groups, &recipe),
+            );
+            let rounded = host.store.group(Group::Decayed).iter();
+            let rounded: Vec<u16> = rounded.map(|v| bf16::from_f32(*v).to_bits()).collect();
+            assert_eq!(
+                there.halves(&mut device),
+                rounded,
+                "{name}, step {number}: bf16"
+            );
+        }
+        device.check_fences();
+    }
+}
+
+pub(crate) fn optimizers() -> Vec<Value> {
+    vec![
+        json!({"name": "adam"}),
+        json!({"name": "adam", "betas": [0.8, 0.95], "eps": 1e-6, "weight_decay": 0.03}),
+        json!({"name": "adamw", "weight_decay": 0.05}),
+        json!({"name": "adamw", "weight_decay": 0.0}),
+        json!({"name": "sgd", "momentum": 0.0}),
+        json!({"name": "sgd", "momentum": 0.0, "weight_decay": 0.01}),
+        json!({"name": "sgd", "momentum": 0.9, "weight_decay": 0.01}),
+        json!({"name": "sgd", "momentum": 0.9, "nesterov": true, "weight_decay": 0.01}),
+        json!({"name": "rmsprop"}),
+        json!({"name": "rmsprop", "alpha": 0.7, "eps": 1e-3, "momentum": 0.9, "weight_decay": 0.02}),
+    ]
+}
+
+#[test]
+fn update_rules_are_dfdxs_to_the_bit() {
+    for optimizer in optimizers() {
+        for size in SIZES {
+            check_updates(&settings(json!({"optimizer": optimizer})), size);
+        }
+    }
+}
+
+#[test]
+fn clipping_and_the_moving_average_are_the_hosts() {
+    for optimizer in optimizers() {
+        for (clip_norm, ema) in [(0.0, 0.9), (0.7, 0.0), (0.7, 0.25), (1e9, 0.9)] {
+            let config = json!({"optimizer": optimizer, "clip_norm": clip_norm, "ema": ema});
+            check_updates(&settings(config), SIZES[2]);
+        }
+    }
+}
+
+/// A norm above the limit is clipped by the host's factor, one below it is let be.
+#[test]
+fn clipping_starts_at_the_norm() {
+    let map = Arc::new(ParamMap::new(&graph(3, 7)));
+    let groups = Groups::new(&map);
+    let mut grads = Group::TRAINABLE.map(|group| vec![0.0; map.len(group)]);
+    (grads[0][20], grads[1][6]) = (3.0, -4.0); // a norm of 5
+    for clip_norm in [5.1, 4.0, 1e-3, 0.0] {
+        let scale = clip_factor(5.0, clip_norm).unwrap_or(1.0);
+        assert_eq!(scale < 1.0, clip_norm == 4.0 || clip_norm == 1e-3);
+        let config = settings(json!({"clip_norm": clip_norm}));
+        for mut device in devices(1 << 14) {
+            let host = HostState::new(&config, &map);
+            let there = DeviceState::new(&mut device, &recipe_of(&config), groups, &host);
+            let step = Step {
+                number: 1,
+                lr: 0.1,
+                ema_share: 0.0,
+                known: &[],
+            };
+            let found = there.step(&mut device, &step, &grads, 0.0);
+            assert_eq!(found.norm, 5.0);
+            assert_eq!(found.scale, scale, "{clip_norm}");
+        }
+    }
+}
+
+/// More gradients than the chunks that a finish may have at their smallest.
+#[test]
+fn the_norm_of_many_gradients_is_a_double() {
+    let map = Arc::new(ParamMap::new(&graph(2100, 2100)));
+    let groups = Groups::new(&map);
+    let grads = gradients(&map, 3);
+    let expected = (sum_of_squares(&grads[0]) + sum_of_squares(&grads[1])).sqrt();
+    let config = settings(json!({"optimizer": {"name": "sgd", "momentum": 0.0}}));
+    for mut device in devices(1 << 24) {
+        let host = HostState::new(&config, &map);
+        let there = DeviceState::new(&mut device, &recipe_of(&config), groups, &host);
+        let step = Step {
+            number: 1,
+            lr: 0.1,
+            ema_share: 0.0,
+            known: &[],
+        };
+        let norm = there.step(&mut device, &step, &grads, 0.0).norm;
+        assert!(
+            (norm - expected).abs() < 1e-12 * expected,
+            "{norm} instead of {expected}"
+        );
+        device.check_fences();
+    }
+}
+
+/// A loss or a gradient that is no finite number: nothing changes, and the next step goes on from there.
+#[test]
+fn steps_that_are_no_numbers_change_nothing() {
+    let map = Arc::new(ParamMap::new(&graph(41, 113)));
+    let groups = Groups::new(&map);
+    let spoiled = |value: f32, group: usize| {
+        let mut grads = gradients(&map, 2);
+        *grads[group].last_mut().unwrap() = value;
+        grads
+    };
+    let bad = [
+        (spoiled(f32::NAN, 0), 0.5),
+        (spoiled(f32::NAN, 1), 0.5),
+        (spoiled(f32::INFINITY, 0), 0.5),
+        (spoiled(f32::NEG_INFINITY, 1), 0.5),
+        (gradients(&map, 2), f32::NAN),
+        (gradients(&map, 2), f32::INFINITY),
+        (gradients(&map, 2), f32::NEG_INFINITY),
+    ];
+    for optimizer in optimizers() {
+        let config = settings(json!({"optimizer": optimizer, "ema": 0.9, "clip_norm": 1.0}));
+        let recipe = recipe_of(&config);
+        for mut device in devices(1 << 18) {
+            let mut host = HostState::new(&config, &map);
+            let there = DeviceState::new(&mut device, &recipe, groups, &host);
+            let step = |number, host: &HostState| Step {
+                number,
+                lr: 0.01,
+                ema_share: host.ema_share(),
+                known: &[],
+            };
+            there.step(&mut device, &step(1, &host), &gradients(&map, 1), 0.5);
+            host.step(&gradients(&map, 1), 0.01);
+            let halves = there.halves(&mut device);
+            for (grads, loss) in &bad {
+                let found = there.step(&mut device, &step(2, &host), grads, *loss);
+                assert!(!found.applied, "{loss}");
+                assert!(!found.loss.is_finite() || !found.norm.is_finite());
+                same(
+                    "refused",
+                    2,
+                    &there.runs(&mut device),
+                    &host.runs(&groups, &recipe),
+                );
+                assert_eq!(there.halves(&mut device), halves);
+            }
+            // Their norm is beyond an f32; the host's, a double, is not.
+            let mut large = spoiled(3e38, 0);
+            large[1][0] = -3e38;
+            assert!(
+                there
+                    .step(&mut device, &step(2, &host), &large, 0.5)
+                    .applied
+            );
+            host.step(&large, 0.01);
+            same(
+                "large",
+                2,
+                &there.runs(&mut device),
+                &host.runs(&groups, &recipe),
+            );
+        }
+    }
+}
+
+#[test]
+fn weights_are_rounded_to_the_nearest_bf16() {
+    let mut weights = normal(1027, 5);
+    let special = [
+        0x3F80_8000,
+        0x3F81_8000,
+        0x7F7F_FFFF,
+        0xFF80_0000,
+        0x0000_0001,
+        0x7F80_0001,
+    ];
+    let special = special.map(f32::from_bits); // ties to even, overflow, infinity, the smallest, a NaN
+    weights[..special.len()].copy_from_slice(&special);
+    let expected: Vec<u16> = weights
+        .iter()
+        .map(|w| bf16::from_f32(*w).to_bits())
+        .collect();
+    for len in [1, 2, 3, 1024, 1027] {
+        everywhere(
+            1 << 13,
+            |device| {
+                let from = device.put(&weights[..len]);
+                let to = device.place(len.div_ceil(2));
+                weights_to_bf16(&mut *device.driver, from, to, len).unwrap();
+                vec![device.get(to, len.div_ceil(2))]
+            },
+            |name, found| {
+                let pairs = found[0].iter().map(|w| w.to_bits());
+                let halves = pairs.flat_map(|bits| [bits as u16, (bits >> 16) as u16]);
+                assert_eq!(
+                    halves.take(len).collect::<Vec<_>>(),
+                    expected[..len],
+                    "{name}"
+                );
+            },
+        );
+    }
+}

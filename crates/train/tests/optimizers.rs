@@ -1,0 +1,231 @@
+//! Optimizers against PyTorch's steps (`optimizers.json`, made by `optimizers.py`) and the shared fixtures.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::path::Path;
+
+use dfdx::prelude::{Cpu, Storage, TensorFromVec};
+use model::graph::{GraphBuilder, Init};
+use model::network::{Flat, Grad};
+use model::store::{Group, ParamMap};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use train::optimizer::{Optimizer, OptimizerConfig};
+
+#[derive(Deserialize)]
+struct Reference {
+    start: Vec<f32>,
+    grads: Vec<f32>,
+    rates: Vec<f64>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    config: OptimizerConfig,
+    after: Vec<f32>,
+}
+
+/// A layout with `n` decayed and `n` plain parameters.
+fn layout(n: usize) -> ParamMap {
+    let mut g = GraphBuilder::new(1);
+    let x = g.input();
+    g.linear("fc", x, n, Init::Constant(0.0));
+    ParamMap::new(&g.finish(1).unwrap())
+}
+
+fn tensor(values: &[f32]) -> Flat {
+    Cpu::default().tensor_from_vec(values.to_vec(), (values.len(),))
+}
+
+fn gradient(values: &[f32]) -> Grad {
+    let mut grad: Grad = Storage::<f32>::try_alloc_len(&Cpu::default(), values.len()).unwrap();
+    grad.copy_from_slice(values);
+    grad
+}
+
+fn steps(
+    optimizer: &mut Optimizer,
+    group: Group,
+    param: &mut Flat,
+    grads: &[f32],
+    rates: &[f64],
+) -> Vec<f32> {
+    let n = grads.len() / rates.len();
+    let mut after = vec![];
+    for (grad, lr) in grads.chunks(n).zip(rates) {
+        optimizer.begin();
+        optimizer
+            .update(group, param, &gradient(grad), *lr)
+            .unwrap();
+        after.extend(param.as_vec());
+    }
+    after
+}
+
+fn check(config: &OptimizerConfig, start: &[f32], grads: &[f32], rates: &[f64], expected: &[f32]) {
+    let mut optimizer = Optimizer::new(config.clone(), &layout(start.len())).unwrap();
+    let found = steps(
+        &mut optimizer,
+        Group::Decayed,
+        &mut tensor(start),
+        grads,
+        rates,
+    );
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!(
+            (f - e).abs() <= 2e-6 * e.abs().max(1.0),
+            "{config:?} [{i}]: {f} instead of {e}"
+        );
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+fn reference() -> Reference {
+    serde_json::from_str(include_str!("optimizers.json")).unwrap()
+}
+
+#[test]
+fn steps_are_pytorchs_even_at_a_changing_rate() {
+    let r = reference();
+    for case in &r.cases {
+        check(&case.config, &r.start, &r.grads, &r.rates, &case.after);
+    }
+}
+
+#[test]
+fn shared_fixtures_are_reproduced() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ops.safetensors");
+    let Ok(bytes) = std::fs::read(&path) else {
+        return eprintln!("skipped: {} is absent", path.display());
+    };
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let read = |name: &str| -> Vec<f32> {
+        file.tensor(&format!("optim/{name}"))
+            .unwrap()
+            .data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect()
+    };
+    for (name, config) in [
+        ("adam", r#"{"name": "adam"}"#),
+        ("adamw", r#"{"name": "adamw", "weight_decay": 0.05}"#),
+        ("sgd_momentum", r#"{"name": "sgd", "momentum": 0.9}"#),
+        (
+            "sgd_nesterov_l2",
+            r#"{"name": "sgd", "momentum": 0.9, "nesterov": true, "weight_decay": 1e-3}"#,
+        ),
+    ] {
+        let config = serde_json::from_str(config).unwrap();
+        check(
+            &config,
+            &read("p0"),
+            &read("grads"),
+            &[0.01; 5],
+            &read(name),
+        );
+    }
+}
+
+#[test]
+fn weight_decay_spares_biases_and_norms() {
+    for name in ["adam", "adamw", "sgd", "rmsprop"] {
+        let config: OptimizerConfig =
+            serde_json::from_str(&format!(r#"{{"name": "{name}", "weight_decay": 0.5}}"#)).unwrap();
+        let after = |group| {
+            let mut optimizer = Optimizer::new(config.clone(), &layout(2)).unwrap();
+            steps(
+                &mut optimizer,
+                group,
+                &mut tensor(&[1.0, -2.0]),
+                &[0.0; 2],
+                &[0.1],
+            )
+        };
+        assert_eq!(after(Group::Plain), [1.0, -2.0], "{name}");
+        assert_ne!(after(Group::Decayed), [1.0, -2.0], "{name}");
+    }
+}
+
+#[test]
+fn a_restored_optimizer_goes_on_bit_for_bit() {
+    let r = reference();
+    for Case { config, .. } in &r.cases {
+        let map = layout(r.start.len());
+        let mut whole = Optimizer::new(config.clone(), &map).unwrap();
+        let mut param = tensor(&r.start);
+        let expected = steps(&mut whole, Group::Plain, &mut param, &r.grads, &r.rates);
+
+        let (mut first, mut second) = (
+            Optimizer::new(config.clone(), &map).unwrap(),
+            Optimizer::new(config.clone(), &map).unwrap(),
+        );
+        let mut param = tensor(&r.start);
+        let half = 3 * r.start.len();
+        let mut found = steps(
+            &mut first,
+            Group::Plain,
+            &mut param,
+            &r.grads[..half],
+            &r.rates[..3],
+        );
+        let saved: Vec<(String, Vec<f32>)> = first.state().map(|(n, v)| (n, v.to_vec())).collect();
+        let find = |name: &str| {
+            saved
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, v)| v.clone())
+        };
+        second.restore(first.steps(), find).unwrap();
+        found.extend(steps(
+            &mut second,
+            Group::Plain,
+            &mut param,
+            &r.grads[half..],
+            &r.rates[3..],
+        ));
+        assert_eq!(found, expected, "{config:?}");
+        assert!(second.restore(1, |_| Some(vec![0.0])).is_err());
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    let unreadable = |json: &str, expected: &str| {
+        let error = serde_json::from_str::<OptimizerConfig>(json)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    unreadable(
+        r#"{"name": "adm"}"#,
+        "expected one of `adam`, `adamw`, `sgd`, `rmsprop`",
+    );
+    unreadable(
+        r#"{"name": "adam", "momentum": 0.9}"#,
+        "unknown field `momentum`, expected one of `lr`, `betas`",
+    );
+    let problem = |json: &str, expected: Option<&str>| {
+        let config: OptimizerConfig = serde_json::from_str(json).unwrap();
+        assert_eq!(config.problem().map(|(key, _)| key), expected, "{json}");
+    };
+    problem(r#"{"name": "adam"}"#, None);
+    problem(r#"{"name": "adam", "lr": 0}"#, Some("lr"));
+    problem(r#"{"name": "adamw", "betas": [0.9, 1]}"#, Some("betas"));
+    problem(
+        r#"{"name": "sgd", "momentum": 0, "nesterov": true}"#,
+        Some("nesterov"),
+    );
+    problem(
+        r#"{"name": "rmsprop", "weight_decay": -1}"#,
+        Some("weight_decay"),
+    );
+}

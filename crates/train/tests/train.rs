@@ -1,0 +1,1057 @@
+//! Whole runs of a tiny network: they learn, they resume to the bit, they end with errors that say where.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use formats::checkpoint::{
+    Checkpoint, CheckpointDir, Decision, Inference, Meta, Origin, Preprocessing,
+};
+use model::graph::{Activation, Nhwc, Padding};
+use model::graph::{Graph, GraphBuilder, Init};
+use model::network::Network;
+use model::rng::Rng;
+use model::store::{Group, ParamStore};
+use serde_json::{Value, json};
+use train::{
+    Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Observer, Outcome, Phase, Stopped,
+    TrainConfig, TrainError, fit,
+};
+
+const SIZE: usize = 8;
+
+/// conv-bn-relu-dropout → class map → mean → logits.
+fn graph() -> Graph {
+    graph_with(false)
+}
+
+/// The same; with side maps of a half and of the full size where `deep`.
+fn graph_with(deep: bool) -> Graph {
+    let mut g = GraphBuilder::new(1);
+    let x = g.input();
+    let x = g.conv(
+        "conv",
+        x,
+        6,
+        3,
+        1,
+        Padding::Symmetric(1),
+        false,
+        Init::Normal(0.4),
+    );
+    let x = g.batch_norm("bn", x, 1e-5, 0.1);
+    let x = g.activation("act", x, Activation::Relu);
+    let x = g.dropout("drop", x, 0.2);
+    let map = g.conv(
+        "map",
+        x,
+        2,
+        1,
+        1,
+        Padding::Symmetric(0),
+        true,
+        Init::Normal(0.3),
+    );
+    g.publish("map", map);
+    if deep {
+        let one = |g: &mut GraphBuilder, name: &str, x| {
+            let (pad, init) = (Padding::Symmetric(0), Init::Normal(0.3));
+            g.conv(name, x, 2, 1, 1, pad, true, init)
+        };
+        let half = g.max_pool("half", x, 2, 2, Padding::Symmetric(0));
+        let side = one(&mut g, "side.1", half);
+        g.publish("map.1", side);
+        let side = one(&mut g, "side.2", x);
+        g.publish("map.2", side);
+        g.publish("map.3", map); // the final map once more: it must count once
+    }
+    let x = g.global_avg_pool("pool", map);
+    let logits = g.linear("head", x, 2, Init::Normal(0.7));
+    g.publish("logits", logits);
+    g.finish(1).unwrap()
+}
+
+/// Noise, with a bright bar in the images of class 1; an epoch's noise depends on its number.
+struct Bars {
+    batches: usize,
+    /// (epoch, batch) whose images are NaN.
+    poison: Option<(usize, usize)>,
+    /// (epoch, batch) that cannot be loaded.
+    broken: Option<(usize, usize)>,
+    label: usize,
+}
+
+impl Bars {
+    fn new() -> Self {
+        Bars {
+            batches: 5,
+            poison: None,
+            broken: None,
+            label: 1,
+        }
+    }
+
+    fn batch(&self, epoch: usize, number: usize) -> Batch {
+        let n = 6;
+        let mut rng = Rng::new(epoch as u64, number as u64);
+        let labels: Vec<usize> = (0..n).map(|i| (i % 2) * self.label).collect();
+        let mut images: Vec<f32> = (0..n * SIZE * SIZE).map(|_| rng.normal()).collect();
+        let mut masks = vec![0.0; images.len()];
+        for (i, _) in labels.iter().enumerate().filter(|(_, l)| **l > 0) {
+            let row = (rng.next_u64() % SIZE as u64) as usize;
+            let at = (i * SIZE + row) * SIZE;
+            images[at..at + SIZE].iter_mut().for_each(|p| *p += 1.5);
+            masks[at..at + SIZE].fill(1.0);
+        }
+        if self.poison == Some((epoch, number)) {
+            images.fill(f32::NAN);
+        }
+        let shape = Nhwc {
+            n,
+            h: SIZE,
+            w: SIZE,
+            c: 1,
+        };
+        Batch {
+            images,
+            labels,
+            masks: Some(masks),
+            pixel_weights: None,
+            mask_size: None,
+            shape,
+            name: format!("bars {epoch}/{number}"),
+        }
+    }
+}
+
+impl Data for Bars {
+    fn train(&mut self, epoch: usize) -> Batches<'_> {
+        Box::new(
+            (1..=self.batches).map(move |i| match self.broken == Some((epoch, i)) {
+                true => Err("a.png: truncated".into()),
+                false => Ok(self.batch(epoch, i)),
+            }),
+        )
+    }
+
+    fn validation(&mut self) -> Batches<'_> {
+        Box::new((1..=2).map(|i| Ok(self.batch(0, i))))
+    }
+
+    fn train_batches(&self) -> usize {
+        self.batches
+    }
+
+    fn validation_batches(&self) -> usize {
+        2
+    }
+}
+
+/// Counts events and interrupts at one of them.
+#[derive(Default)]
+struct Watch {
+    events: Vec<BatchEvent>,
+    asked: Cell<usize>,
+    stop_at: Option<usize>,
+}
+
+impl Observer for Watch {
+    fn batch(&mut self, event: &BatchEvent) {
+        self.events.push(event.clone());
+    }
+
+    fn interrupted(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.stop_at.is_some_and(|at| self.asked.get() >= at)
+    }
+}
+
+struct Trial {
+    config: TrainConfig,
+    dir: CheckpointDir,
+    seed: u64,
+    resume: bool,
+}
+
+impl Trial {
+    fn new(folder: &Path, config: Value) -> Self {
+        Trial {
+            config: serde_json::from_value(config).unwrap(),
+            dir: CheckpointDir::new(folder).unwrap(),
+            seed: 3,
+            resume: false,
+        }
+    }
+
+    fn run(
+        &self,
+        network: &mut Network,
+        data: &mut dyn Data,
+        watch: &mut Watch,
+    ) -> Result<Outcome, TrainError> {
+        let spread = |p: &[f32], _: &[usize]| f64::from(p.iter().fold(0.0f32, |m, v| m.max(*v)));
+        let metrics = [Metric {
+            name: "spread",
+            rises: true,
+            compute: &spread,
+        }];
+        let class_weights = self.config.class_weights.resolve(&[3, 3]).unwrap();
+        let (config, checkpoints) = (&self.config, &self.dir);
+        let job = Job {
+            config,
+            seed: self.seed,
+            class_weights,
+            metrics: &metrics,
+            meta: &meta(),
+            checkpoints,
+            resume: self.resume,
+        };
+        fit(network, &job, data, watch)
+    }
+}
+
+fn meta() -> Meta {
+    let preprocessing = Preprocessing::stretched((SIZE, SIZE), vec![0.5], vec![0.25]);
+    Meta::new(["plain", "bar"], preprocessing)
+}
+
+fn network() -> Network {
+    Network::new(graph(), 11)
+}
+
+fn bits(store: &ParamStore) -> Vec<Vec<u32>> {
+    Group::ALL
+        .map(|g| store.group(g).iter().map(|v| v.to_bits()).collect())
+        .to_vec()
+}
+
+/// All but the clock.
+fn figures(history: &[EpochRecord]) -> Vec<(usize, u64, BTreeMap<String, u64>, u64)> {
+    history
+        .iter()
+        .map(|r| {
+            (
+                r.epoch,
+                r.lr.to_bits(),
+                r.values()
+                    .into_iter()
+                    .map(|(k, v)| (k, v.to_bits()))
+                    .collect(),
+                r.grad_norm.to_bits(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_learns_and_keeps_its_best_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial::new(
+        folder.path(),
+        json!({"epochs": 12, "optimizer": {"name": "adam", "lr": 0.03}, "early_stopping": {"enabled": false}}),
+    );
+    let (mut network, mut watch) = (network(), Watch::default());
+    let outcome = trial
+        .run(&mut network, &mut Bars::new(), &mut watch)
+        .unwrap();
+    assert_eq!(outcome.stopped, Stopped::Completed);
+    assert_eq!(outcome.history.len(), 12);
+    let losses: Vec<f64> = outcome
+        .history
+        .iter()
+        .map(|r| r.value("val_loss").unwrap())
+        .collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(best < 0.6 * losses[0].max(0.69), "{losses:?}");
+    assert_eq!(losses[outcome.best_epoch.unwrap() - 1], best);
+
+    let (saved, meta) = Checkpoint::load(&trial.dir.best()).unwrap().into_network();
+    assert_eq!(bits(&saved.store()), bits(&network.store()), "restore_best");
+    assert_eq!(
+        (Some(meta.epoch), meta.metrics["val_loss"]),
+        (outcome.best_epoch, best)
+    );
+    assert_eq!(meta.classes, ["plain", "bar"]);
+    let last = Checkpoint::load(&trial.dir.last()).unwrap();
+    assert_eq!(last.meta.epoch, 12);
+
+    assert_eq!(watch.events.len(), 12 * (5 + 2));
+    let last = watch.events.last().unwrap();
+    assert_eq!(
+        (
+            last.phase,
+            last.epoch,
+            last.batch,
+            last.batches,
+            last.images
+        ),
+        (Phase::Validation, 12, 2, 2, 12)
+    );
+    assert_eq!(last.loss, losses[11]);
+}
+
+#[test]
+fn validation_is_what_inference_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial::new(
+        folder.path(),
+        json!({"epochs": 1, "label_smoothing": 0.2, "class_weights": [1, 3], "map": {"loss": "bce"}}),
+    );
+    let mut network = network();
+    let outcome = trial
+        .run(&mut network, &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    let (mut loss, mut hits, mut pixels) = (0.0f64, 0, 0.0f64);
+    for number in [1, 2] {
+        let batch = Bars::new().batch(0, number);
+        let images = model::engine::Images {
+            data: &batch.images,
+            shape: batch.shape,
+        };
+        let values = network.infer(images, &["logits", "map"]).unwrap();
+        for (z, label) in values[0].data.chunks(2).zip(&batch.labels) {
+            let (z, other) = (f64::from(z[*label]), f64::from(z[1 - *label]));
+            loss += (1.0 + (other - z).exp()).ln() / 12.0;
+            hits += usize::from(z > other);
+        }
+        for (z, mask) in values[1].data.chunks(2).zip(batch.masks.as_ref().unwrap()) {
+            let z = f64::from(z[1] - z[0]) * f64::from(2.0 * mask - 1.0);
+            pixels += (1.0 + (-z).exp()).ln() / 12.0 / 64.0;
+        }
+    }
+    let found = outcome.history[0].validation.unwrap();
+    assert!(
+        (found.loss - loss).abs() < 1e-6,
+        "{} instead of {loss}",
+        found.loss
+    );
+    assert_eq!(found.accuracy, hits as f64 / 12.0);
+    assert!((found.map_loss.unwrap() - pixels).abs() < 1e-6);
+}
+
+/// Everything on: moments, moving average, plateau, clipping, masks, metrics.
+fn everything() -> Value {
+    json!({
+        "epochs": 6, "ema": 0.8, "clip_norm": 0.5, "label_smoothing": 0.1, "class_weights": "balanced", "restore_best": false,
+        "optimizer": {"name": "adamw", "lr": 0.02}, "map": {"loss": "bce_dice", "weight": 0.5},
+        "schedule": {"name": "reduce_on_plateau", "patience": 1, "min_delta": 0.2}, "monitor": "val_spread"
+    })
+}
+
+fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
+    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut expected = network();
+    let trial = Trial::new(whole.path(), config.clone());
+    let unbroken = trial
+        .run(&mut expected, &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+
+    let mut trial = Trial::new(broken.path(), config.clone());
+    let (mut data, mut watch) = (Bars::new(), Watch::default());
+    kill(&mut data, &mut watch);
+    match trial.run(&mut network(), &mut data, &mut watch) {
+        Ok(outcome) => assert_eq!(outcome.stopped, Stopped::Interrupted),
+        Err(error) => assert!(matches!(error, TrainError::Data { .. }), "{error}"),
+    }
+    trial.resume = true;
+    let mut found = Network::new(graph(), 99); // the checkpoint alone must say all
+    if !trial.dir.last().exists() {
+        found = network();
+    }
+    let resumed = trial
+        .run(&mut found, &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    assert_eq!(figures(&resumed.history), figures(&unbroken.history));
+    assert_eq!(
+        (resumed.best_epoch, resumed.stopped),
+        (unbroken.best_epoch, unbroken.stopped)
+    );
+    assert_eq!(bits(&found.store()), bits(&expected.store()));
+    let best = |folder: &Path| fs::read(CheckpointDir::new(folder).unwrap().best()).unwrap();
+    assert_eq!(
+        best(whole.path()),
+        best(broken.path()),
+        "the best checkpoint, byte for byte"
+    );
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bits() {
+    let in_training = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(3 * 7 + 4);
+    let in_validation = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(2 * 7 + 6);
+    let in_first_epoch = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(2);
+    let by_an_error = |data: &mut Bars, _: &mut Watch| data.broken = Some((5, 2));
+    killed_and_resumed(&everything(), in_training);
+    killed_and_resumed(&everything(), in_validation);
+    killed_and_resumed(&everything(), in_first_epoch);
+    killed_and_resumed(&everything(), by_an_error);
+    for name in ["sgd", "rmsprop", "adam"] {
+        let config = json!({"epochs": 5, "optimizer": {"name": name, "lr": 0.01}, "schedule": {"name": "cosine", "warmup_epochs": 1.5}});
+        killed_and_resumed(&config, in_training);
+    }
+}
+
+#[test]
+fn a_run_that_was_over_stays_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let stopping = json!({"epochs": 9, "optimizer": {"name": "adam", "lr": 1e-9}, "early_stopping": {"patience": 2, "min_delta": 0.5}});
+    let mut trial = Trial::new(folder.path(), stopping);
+    let first = trial
+        .run(&mut network(), &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    assert_eq!(
+        (first.stopped, first.history.len()),
+        (Stopped::EarlyStopped, 3)
+    );
+    trial.resume = true;
+    let mut watch = Watch::default();
+    let again = trial
+        .run(&mut network(), &mut Bars::new(), &mut watch)
+        .unwrap();
+    assert_eq!(
+        (again.stopped, watch.events.len()),
+        (Stopped::EarlyStopped, 0)
+    );
+    assert_eq!(again.history, first.history);
+    trial.config.early_stopping.patience = 3;
+    let longer = trial
+        .run(&mut network(), &mut Bars::new(), &mut watch)
+        .unwrap();
+    assert_eq!(
+        (longer.stopped, longer.history.len()),
+        (Stopped::EarlyStopped, 4)
+    );
+}
+
+#[test]
+fn resuming_another_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trial = Trial::new(folder.path(), json!({"epochs": 1}));
+    trial
+        .run(&mut network(), &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    trial.resume = true;
+    let refused = |trial: &Trial, expected: &str| {
+        let error = trial
+            .run(&mut network(), &mut Bars::new(), &mut Watch::default())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(expected) && error.contains("last.safetensors"),
+            "{error}"
+        );
+    };
+    let with = |config: Value| Trial {
+        resume: true,
+        ..Trial::new(folder.path(), config)
+    };
+    refused(
+        &with(json!({"epochs": 2, "optimizer": {"name": "sgd"}})),
+        "train.optimizer differs",
+    );
+    refused(
+        &with(json!({"epochs": 2, "class_weights": "balanced"})),
+        "the weighting of the classes differs",
+    );
+    refused(
+        &Trial {
+            seed: 4,
+            ..with(json!({"epochs": 2}))
+        },
+        "the seed is 4, that run's 3",
+    );
+    fs::copy(trial.dir.best(), trial.dir.last()).unwrap();
+    refused(&trial, "holds no training state");
+}
+
+#[test]
+fn nan_stops_the_run_before_the_weights_change_and_names_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial::new(folder.path(), json!({"epochs": 4}));
+    let mut data = Bars {
+        poison: Some((2, 3)),
+        ..Bars::new()
+    };
+    let (mut network, mut watch) = (network(), Watch::default());
+    let error = trial
+        .run(&mut network, &mut data, &mut watch)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("the loss is NaN in batch 3 of epoch 2 (bars 2/3)"),
+        "{error}"
+    );
+    for group in Group::TRAINABLE {
+        assert!(network.store().group(group).iter().all(|v| v.is_finite()));
+    }
+    assert_eq!(Checkpoint::load(&trial.dir.last()).unwrap().meta.epoch, 1);
+}
+
+#[test]
+fn bad_runs_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |config: Value, mut data: Bars, expected: &str| {
+        let error = Trial::new(folder.path(), config)
+            .run(&mut network(), &mut data, &mut Watch::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    fails(
+        json!({"monitor": "val_auc"}),
+        Bars::new(),
+        "train.monitor = \"val_auc\" is not recorded in this run; there are: loss, accuracy, val_loss, val_accuracy, val_spread",
+    );
+    fails(
+        json!({"early_stopping": {"monitor": "x"}}),
+        Bars::new(),
+        "train.early_stopping.monitor = \"x\"",
+    );
+    fails(json!({"epochs": 0}), Bars::new(), "train.epochs");
+    fails(
+        json!({"map": {"loss": "dice", "class": 2}}),
+        Bars::new(),
+        "train.map.class",
+    );
+    fails(
+        json!({}),
+        Bars {
+            batches: 0,
+            ..Bars::new()
+        },
+        "no training batch in epoch 1",
+    );
+    fails(
+        json!({}),
+        Bars {
+            label: 5,
+            ..Bars::new()
+        },
+        "training batch 1 of epoch 1 (bars 1/1): label 5 does not exist",
+    );
+    fails(
+        json!({}),
+        Bars {
+            broken: Some((1, 2)),
+            ..Bars::new()
+        },
+        "training batch 2 of epoch 1 could not be loaded: a.png: truncated",
+    );
+}
+
+#[test]
+fn checkpoints_round_trip_and_bad_ones_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let graph = graph();
+    let store = ParamStore::initialized(&graph, 5);
+    let meta = Meta {
+        inference: Inference {
+            mirror: true,
+            tile_overlap: 0.25,
+            certainty: 0.9,
+        },
+        decision: Some(Decision {
+            threshold: Some(0.1 + 0.2),
+            temperature: 1.7,
+            bias: vec![0.1, -0.1],
+        }),
+        origin: Origin {
+            version: "0.1.0".into(),
+            pipeline: "pneumonia".into(),
+            data: "abc".into(),
+            phantoms: true,
+        },
+        epoch: 3,
+        ..meta()
+    };
+    let checkpoint = Checkpoint { graph, store, meta };
+    checkpoint.save(&path).unwrap();
+    let loaded = Checkpoint::load(&path).unwrap();
+    assert_eq!(
+        (&loaded.graph, &loaded.meta),
+        (&checkpoint.graph, &checkpoint.meta)
+    );
+    assert_eq!(bits(&loaded.store), bits(&checkpoint.store));
+    let bytes = fs::read(&path).unwrap();
+    loaded.save(&path).unwrap();
+    assert_eq!(
+        fs::read(&path).unwrap(),
+        bytes,
+        "the same contents, the same bytes"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no temporary file stays"
+    );
+
+    let check = |bytes: &[u8], expected: &str| {
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && error.contains("model.safetensors"),
+            "{error}"
+        );
+    };
+    check(
+        &bytes[..bytes.len() - 10],
+        "is no checkpoint, or is truncated",
+    );
+    check(&bytes[..20], "is no checkpoint, or is truncated");
+    check(b"", "is no checkpoint, or is truncated");
+    check(
+        b"PK\x03\x04 something else entirely",
+        "is no checkpoint, or is truncated",
+    );
+    let edited = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = bytes
+            .windows(from.len())
+            .position(|w| w == from.as_bytes())
+            .expect(from);
+        sealed(&[&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat())
+    };
+    check(
+        &edited("\\\"format\\\":2", "\\\"format\\\":9"),
+        "has checkpoint format 9, this version reads 2",
+    );
+    check(
+        &edited("\\\"format\\\":2", "\\\"format\\\":1"),
+        "train again with this one",
+    );
+    check(
+        &edited("\"checkpoint\"", "\"other_data\""),
+        "no checkpoint of this program",
+    );
+    check(
+        &edited("\"map.bias\":", "\"map.bigs\":"),
+        "tensor `map.bias`",
+    );
+    check(
+        &edited("\"shape\":[2,6,1,1]", "\"shape\":[6,2,1,1]"),
+        "has shape [6, 2, 1, 1] instead of [2, 6, 1, 1]",
+    );
+    check(&edited("\\\"shape\\\":[2]", "\\\"shape\\\":[9]"), "of");
+    assert!(
+        Checkpoint::load(&folder.path().join("none"))
+            .unwrap_err()
+            .to_string()
+            .contains("does not exist")
+    );
+}
+
+/// The file with the checksum that its content has: for edits that are to pass it.
+fn sealed(file: &[u8]) -> Vec<u8> {
+    let mark = b"{\\\"sha256\\\":\\\"";
+    let at = file.windows(mark.len()).position(|w| w == mark);
+    let Some(at) = at.map(|at| at + mark.len()) else {
+        return file.into(); // the document itself was edited away
+    };
+    let mut file = file.to_vec();
+    file[at..at + 64].fill(b'0');
+    let sum = files::sha256::hex(&file);
+    file[at..at + 64].copy_from_slice(sum.as_bytes());
+    file
+}
+
+/// Every byte of the file, in one bit or in all.
+#[test]
+fn a_checkpoint_that_a_bit_of_has_changed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let graph = graph_with(false);
+    let store = ParamStore::initialized(&graph, 5);
+    let meta = meta();
+    Checkpoint { graph, store, meta }.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    Checkpoint::load(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, &changed).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors"), "byte {at}: {error}");
+    }
+}
+
+/// Contents that a checksum does not tell from good ones.
+#[test]
+fn a_checkpoint_that_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let graph = graph_with(false);
+    let good = Checkpoint {
+        store: ParamStore::initialized(&graph, 5),
+        meta: meta(),
+        graph,
+    };
+    good.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let read = |bytes: &[u8]| {
+        fs::write(&path, sealed(bytes)).unwrap();
+        Checkpoint::load(&path)
+    };
+    read(&bytes).unwrap();
+    let check = |from: &str, to: &str, expected: &str| {
+        // The header's length stands in front of it and is a multiple of 8.
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes());
+        let at = at.expect(from);
+        let (len, rest) = bytes.split_first_chunk::<8>().unwrap();
+        let (header, data) = rest.split_at(u64::from_le_bytes(*len) as usize);
+        let mut header = [
+            &header[..at - 8],
+            to.as_bytes(),
+            &header[at - 8 + from.len()..],
+        ]
+        .concat();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let edited = [&header.len().to_le_bytes(), header.as_slice(), data].concat();
+        let error = read(&edited).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && error.contains("model.safetensors"),
+            "{error}"
+        );
+    };
+    let key = |key: &str, value: &str| format!("\\\"{key}\\\":{value}");
+    let (mean, std) = (key("mean", "[0.5"), key("std", "[0.25"));
+    check(&mean, &key("mean", "[1e39"), "out of range");
+    check(&mean, &key("mean", "[0.5,0.5"), "`preprocessing.mean`");
+    check(&std, &key("std", "[0.0"), "`preprocessing.std`");
+    check(&std, &key("std", "[-1.0"), "`preprocessing.std`");
+    let channels = key("channels", "1,\\\"mean");
+    check(
+        &channels,
+        &key("channels", "3,\\\"mean"),
+        "`preprocessing.channels`",
+    );
+    check(
+        &key("height", ""),
+        &key("height", "99999"),
+        "`preprocessing`",
+    );
+    check("\\\"plain\\\",", "", "`classes`");
+    check("\\\"plain\\\"", "\\\"bar\\\"", "`classes`");
+    check(
+        &key("decision", "null"),
+        &key(
+            "decision",
+            "{\\\"threshold\\\":null,\\\"temperature\\\":0.0,\\\"bias\\\":[0.0,0.0]}",
+        ),
+        "`decision.temperature`",
+    );
+    check(
+        &key("decision", "null"),
+        &key(
+            "decision",
+            "{\\\"threshold\\\":null,\\\"temperature\\\":1.0,\\\"bias\\\":[0.0]}",
+        ),
+        "`decision.bias`",
+    );
+    check(
+        &key("tile_overlap", "0.5"),
+        &key("tile_overlap", "1.0"),
+        "`inference.tile_overlap`",
+    );
+    check(
+        &key("certainty", "0.97"),
+        &key("certainty", "9.7"),
+        "`inference.certainty`",
+    );
+    for (name, value) in [("map.bias", f32::NAN), ("map.bias", f32::INFINITY)] {
+        let mut store = good.store.clone();
+        let index = good
+            .graph
+            .params
+            .iter()
+            .position(|p| p.name == name)
+            .unwrap();
+        let ids: Vec<_> = good
+            .graph
+            .nodes
+            .iter()
+            .flat_map(|n| n.params.iter().copied())
+            .collect();
+        let id = ids.into_iter().find(|id| id.index() == index).unwrap();
+        store.get_mut(id)[0] = value;
+        let bad = Checkpoint {
+            store,
+            ..good.clone()
+        };
+        bad.save(&path).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("`map.bias`") && error.contains("NaN or infinite"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn folders_that_cannot_be_written_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = CheckpointDir::new(file.join("run"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("cannot create the folder") && error.contains("file"),
+        "{error}"
+    );
+
+    let run = folder.path().join("run");
+    let trial = Trial::new(&run, json!({"epochs": 1}));
+    fs::remove_dir(&run).unwrap(); // while it runs
+    let error = trial
+        .run(&mut network(), &mut Bars::new(), &mut Watch::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("cannot write") && error.contains("best.safetensors"),
+        "{error}"
+    );
+}
+
+/// Without labels, to show that nothing looks at them; with weights on the bars, which are plain to see.
+struct Masked(Bars);
+
+impl Masked {
+    fn strip(batch: Result<Batch, train::BoxError>) -> Result<Batch, train::BoxError> {
+        let batch = batch?;
+        let masks = batch.masks.as_ref().unwrap();
+        let pairs = batch.images.iter().zip(masks);
+        Ok(Batch {
+            images: pairs.map(|(pixel, m)| pixel + 3.0 * m).collect(),
+            labels: vec![],
+            pixel_weights: Some(masks.iter().map(|m| 1.0 + 3.0 * m).collect()),
+            mask_size: None,
+            ..batch
+        })
+    }
+}
+
+impl Data for Masked {
+    fn train(&mut self, epoch: usize) -> Batches<'_> {
+        Box::new(self.0.train(epoch).map(Masked::strip))
+    }
+
+    fn validation(&mut self) -> Batches<'_> {
+        Box::new(self.0.validation().map(Masked::strip))
+    }
+
+    fn train_batches(&self) -> usize {
+        self.0.train_batches()
+    }
+
+    fn validation_batches(&self) -> usize {
+        2
+    }
+}
+
+#[test]
+fn a_segmenter_learns_from_masks_alone() {
+    for (map, deep) in [
+        (json!({"loss": "bce_dice"}), false),
+        (
+            json!({"loss": "cross_entropy_dice", "deep_supervision": true}),
+            true,
+        ),
+        (json!({"loss": "tversky"}), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = Trial::new(
+            folder.path(),
+            json!({
+                "task": "segment", "epochs": 12, "map": map, "monitor": "val_dice",
+                "optimizer": {"name": "adam", "lr": 0.03}, "early_stopping": {"enabled": false},
+                "schedule": {"name": "reduce_on_plateau", "monitor": "val_map_loss"}
+            }),
+        );
+        let mut network = Network::new(graph_with(deep), 11);
+        let outcome = trial
+            .run(
+                &mut network,
+                &mut Masked(Bars::new()),
+                &mut Watch::default(),
+            )
+            .unwrap();
+        let values: Vec<_> = outcome.history.iter().map(EpochRecord::values).collect();
+        let names: Vec<&str> = values[0].keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["loss", "map_loss", "val_dice", "val_loss", "val_map_loss"]
+        );
+        let dice: Vec<f64> = values.iter().map(|v| v["val_dice"]).collect();
+        let best = dice.iter().copied().fold(0.0, f64::max);
+        assert_eq!(dice[outcome.best_epoch.unwrap() - 1], best);
+        assert!(best > 0.8, "{map}: {dice:?}");
+        let last = values.last().unwrap();
+        assert!(
+            last["val_map_loss"] < 0.6 * values[0]["val_map_loss"],
+            "{map}"
+        );
+        assert_eq!(last["val_map_loss"], last["val_loss"]);
+        let meta = Checkpoint::load(&trial.dir.best()).unwrap().meta;
+        assert_eq!(meta.metrics["val_dice"], best);
+    }
+}
+
+#[test]
+fn val_dice_is_the_mean_over_images_of_the_masks_dice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (loss, task) in [("bce", "both"), ("cross_entropy", "segment")] {
+        let config = json!({"epochs": 1, "task": task, "map": {"loss": loss}});
+        let mut network = network();
+        let outcome = Trial::new(folder.path(), config)
+            .run(&mut network, &mut Bars::new(), &mut Watch::default())
+            .unwrap();
+        let mut sum = 0.0;
+        for number in [1, 2] {
+            let batch = Bars::new().batch(0, number);
+            let images = model::engine::Images {
+                data: &batch.images,
+                shape: batch.shape,
+            };
+            let map = network.infer(images, &["map"]).unwrap().remove(0);
+            let masks = batch.masks.as_ref().unwrap();
+            for (map, mask) in map
+                .data
+                .chunks(2 * SIZE * SIZE)
+                .zip(masks.chunks(SIZE * SIZE))
+            {
+                let (mut both, mut either) = (0.0, 0.0);
+                for (z, t) in map.chunks(2).zip(mask) {
+                    let p = f64::from(u8::from(z[1] > z[0]));
+                    both += p * f64::from(*t);
+                    either += p + f64::from(*t);
+                }
+                sum += if either == 0.0 {
+                    1.0
+                } else {
+                    2.0 * both / either
+                };
+            }
+        }
+        let found = outcome.history[0].value("val_dice").unwrap();
+        assert!(
+            (found - sum / 12.0).abs() < 1e-12,
+            "{found}, {}",
+            sum / 12.0
+        );
+    }
+}
+
+#[test]
+fn segmenters_resume_to_the_same_bits() {
+    let config = json!({
+        "task": "segment", "epochs": 5, "monitor": "val_dice", "ema": 0.8, "map": {"loss": "cross_entropy_dice"}
+    });
+    killed_and_resumed(&config, |_, watch| watch.stop_at = Some(3 * 7 + 4));
+}
+
+#[test]
+fn runs_whose_network_or_masks_do_not_suit_the_task_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |config: Value, data: &mut dyn Data, expected: &str| {
+        let error = Trial::new(folder.path(), config)
+            .run(&mut network(), data, &mut Watch::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let deep = json!({"task": "segment", "map": {"loss": "dice", "deep_supervision": true}});
+    fails(
+        deep,
+        &mut Bars::new(),
+        "train.map.deep_supervision must be false: this network publishes one class map only",
+    );
+    let segment =
+        |monitor: &str| json!({"task": "segment", "map": {"loss": "dice"}, "monitor": monitor});
+    fails(
+        segment("val_accuracy"),
+        &mut Bars::new(),
+        "there are: loss, map_loss, val_loss, val_map_loss, val_dice",
+    );
+    fails(
+        json!({"map": {"loss": "dice"}, "monitor": "x"}),
+        &mut Bars::new(),
+        "there are: loss, accuracy, map_loss, val_loss, val_accuracy, val_map_loss, val_dice, val_spread",
+    );
+    struct Unknown(Bars);
+    impl Data for Unknown {
+        fn train(&mut self, epoch: usize) -> Batches<'_> {
+            Box::new(self.0.train(epoch).map(|batch| {
+                let batch = batch?;
+                let masks = Some(vec![f32::NAN; batch.images.len()]);
+                Ok(Batch { masks, ..batch })
+            }))
+        }
+        fn validation(&mut self) -> Batches<'_> {
+            self.0.validation()
+        }
+        fn train_batches(&self) -> usize {
+            5
+        }
+        fn validation_batches(&self) -> usize {
+            2
+        }
+    }
+    fails(
+        segment("val_loss"),
+        &mut Unknown(Bars::new()),
+        "batch 1 of epoch 1 (bars 1/1): no pixel of this batch has a known truth",
+    );
+}
+
+/// Bars from a slow disk.
+struct Slow(Bars, Duration);
+
+impl Data for Slow {
+    fn train(&mut self, epoch: usize) -> Batches<'_> {
+        let delay = self.1;
+        Box::new(
+            self.0
+                .train(epoch)
+                .inspect(move |_| std::thread::sleep(delay)),
+        )
+    }
+
+    fn validation(&mut self) -> Batches<'_> {
+        self.0.validation()
+    }
+
+    fn train_batches(&self) -> usize {
+        self.0.train_batches()
+    }
+
+    fn validation_batches(&self) -> usize {
+        self.0.validation_batches()
+    }
+}
+
+#[test]
+fn waiting_for_batches_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = Trial::new(folder.path(), json!({"epochs": 1}));
+    let delay = Duration::from_millis(20);
+    let mut data = Slow(Bars::new(), delay);
+    let mut network = Network::new(graph_with(false), 11);
+    let outcome = trial
+        .run(&mut network, &mut data, &mut Watch::default())
+        .unwrap();
+    let record = &outcome.history[0];
+    let least = delay.as_secs_f64() * data.train_batches() as f64;
+    assert!(
+        record.waited >= least && record.waited <= record.seconds,
+        "{record:?}"
+    );
+}

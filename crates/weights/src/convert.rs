@@ -1,0 +1,158 @@
+//! From any file that can be read to safetensors in the names of a family.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use formats::weights::{
+    About, Conventions, FileDtype, InputNormalization, SMP_NAMES, SaveOptions, save,
+};
+use model::graph::Graph;
+
+use super::{Kind, Known, Loaded, check_free, load};
+
+/// Whose names to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// This program's.
+    Ours,
+    /// timm's: the encoder alone.
+    Timm,
+    /// segmentation_models.pytorch's with a `tu-` encoder. The article's head, which smp does not have, is left out.
+    Smp,
+}
+
+/// What to convert, and into what.
+#[derive(Clone, Debug)]
+pub struct Conversion {
+    /// A safetensors file, a checkpoint of ours, or a file of PyTorch's.
+    pub from: PathBuf,
+    /// The file to write.
+    pub to: PathBuf,
+    /// Whose names.
+    pub names: Names,
+    /// What the file does not say.
+    pub known: Known,
+    /// Input normalization, where the file does not say it.
+    pub normalization: Option<InputNormalization>,
+    /// Halves instead of f32.
+    pub half: bool,
+    /// Leave out tensors that our network lacks.
+    pub allow_unused: bool,
+    /// Replace a file that is there.
+    pub force: bool,
+}
+
+/// Converts, and says in words what was done. The file appears whole or not at all.
+///
+/// # Errors
+/// A file that cannot be read or does not fit a network of ours; one that is there already, unless forced.
+pub fn convert(conversion: &Conversion) -> Result<String> {
+    check_free(&conversion.to, conversion.force)?;
+    let loaded = load(&conversion.from, &conversion.known, conversion.allow_unused)?;
+    let options = options(conversion, &loaded)?;
+    save(&conversion.to, &loaded.graph, &loaded.store, &options)?;
+    Ok(said(&conversion.to, &loaded, &options))
+}
+
+fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
+    let (rename, without) = spelling(conversion, loaded)?;
+    Ok(SaveOptions {
+        dtype: if conversion.half {
+            FileDtype::F16
+        } else {
+            FileDtype::F32
+        },
+        rename,
+        only: only(conversion.names, loaded).into(),
+        without,
+        metadata: about(conversion, loaded)?.to_metadata(),
+    })
+}
+
+type Spelling = (Vec<(String, String)>, Vec<String>);
+
+/// How prefixes are written, and which parameters are not: the article's head has no place in smp, whose own reads the
+/// bottleneck, and without it what is written loads with `strict=True`.
+fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
+    let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
+    Ok(match (conversion.names, &loaded.network) {
+        (Names::Ours, _) => (vec![], vec![]),
+        (Names::Timm, Kind::Whole) if !has_encoder(&loaded.graph) => bail!(
+            "{} holds a network without an encoder of timm's: only --as ours can write it",
+            conversion.from.display()
+        ),
+        (Names::Timm, _) => (vec![(ENCODER.into(), String::new())], vec![]),
+        (Names::Smp, Kind::Whole) => bail!(
+            "{} holds a whole network that segmentation_models.pytorch does not have: only --as ours can write all of it",
+            conversion.from.display()
+        ),
+        (Names::Smp, Kind::Assembled(spec)) if spec.head == "article" => (
+            SMP_NAMES[..1].iter().map(owned).collect(),
+            vec!["head.".to_owned()],
+        ),
+        (Names::Smp, _) => (SMP_NAMES.iter().map(owned).collect(), vec![]),
+    })
+}
+
+const ENCODER: &str = "encoder.";
+
+fn has_encoder(graph: &Graph) -> bool {
+    graph.params.iter().any(|p| p.name.starts_with(ENCODER))
+}
+
+/// Parameters that the file did not have hold first values, and are not written.
+fn only(names: Names, loaded: &Loaded) -> &'static str {
+    let encoder_only =
+        matches!(loaded.network, Kind::Assembled(_)) && loaded.recognised.is_encoder_only();
+    match names {
+        Names::Timm => ENCODER,
+        _ if encoder_only => ENCODER,
+        _ => "",
+    }
+}
+
+fn about(conversion: &Conversion, loaded: &Loaded) -> Result<About> {
+    let stated = conversion.normalization.clone();
+    let normalization = stated.or_else(|| loaded.about.normalization.clone());
+    let encoder = match &loaded.network {
+        Kind::Assembled(spec) => spec.encoder.as_deref(),
+        Kind::Whole => None,
+    };
+    Ok(About {
+        encoder: encoder.map(str::to_owned),
+        normalization,
+        conventions: Conventions::of_graph(&loaded.graph),
+    })
+}
+
+fn said(to: &Path, loaded: &Loaded, options: &SaveOptions) -> String {
+    let report = &loaded.report;
+    let family = report
+        .family
+        .map_or_else(|| "unknown".into(), |f| f.to_string());
+    let list = |what: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!("  {what}: {}\n", names.join(", ")),
+    };
+    let network = match &loaded.network {
+        Kind::Assembled(spec) => spec.label(),
+        Kind::Whole => "the checkpoint's own network".into(),
+    };
+    let left_out = |name: &&String| options.without.iter().any(|p| name.starts_with(p));
+    let left_out: Vec<String> = report.applied.iter().filter(left_out).cloned().collect();
+    format!(
+        "{}: {network}, from names of {family}\n  applied {}, missing {}, unused {}, passed over by rule {}\n{}{}{}{}",
+        to.display(),
+        report.applied.len(),
+        report.missing.len(),
+        report.unused.len(),
+        report.ignored.len(),
+        list("missing", &report.missing),
+        list("unused", &report.unused),
+        list("changed", &report.adapted),
+        list(
+            "not written, for these names have no place for it",
+            &left_out
+        ),
+    )
+}
