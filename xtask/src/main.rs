@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use pipeline::Request;
 use pipeline::predict::Predictor;
+use settings::Request;
 use terminal::{Interrupt, Interrupted, Progress};
 
 use cli::{Cli, Command, PipelineArgs, PredictArgs, Settings};
@@ -119,7 +119,10 @@ fn quoted(arg: &str) -> String {
 }
 
 fn predict(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    let predictor = Predictor::open_on(&args.model, pipeline::device(&args.device)?)?;
+    let predictor = Predictor::open_on(
+        &args.model,
+        settings::device(&args.device, ::bench::Precision::F32)?.device,
+    )?;
     if predictor.taught_on_phantoms() && !args.allow_phantom_model {
         bail!(
             "{} has seen nothing but phantoms: what it says of a real image means nothing. Train on real images \

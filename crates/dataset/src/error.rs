@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use imaging::ImagingError;
 
-use crate::Split;
+use crate::split_name::Split;
 
 /// Anything that indexing, splitting, loading or generating can refuse.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use polars::prelude::*;
 
-use crate::{DatasetError, ImageRecord, Manifest};
+use crate::error::DatasetError;
+use crate::manifest::{ImageRecord, Manifest};
 
 /// Row indices of each group of equal `keys`, groups in the order of their first row.
 pub(crate) fn group_rows(

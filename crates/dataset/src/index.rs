@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::left_out::{self, Reason};
+use crate::config::{IndexConfig, OnBadImage};
+use crate::error::DatasetError;
+use crate::hash::hex;
+use crate::left_out::{self, BadImage, Reason};
+use crate::manifest::{ImageRecord, Manifest};
 use crate::manifest::{MaskFault, Masks, Parts};
-use crate::mask::{MaskConfig, MaskPlace, OnMask, Pattern};
+use crate::mask::{MaskConfig, MaskPlace, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
-use crate::scan::{Candidate, ClassFolder, Scan, Walk, relative, scan};
-use crate::{BadImage, DatasetError, ImageRecord, IndexConfig, Manifest, OnBadImage};
+use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
+use crate::walk::{Walk, relative};
 use imaging::{Decoder, Mask, intensities};
 
 /// Called with (files done, files in all) after each file, from several threads at once.
@@ -252,10 +256,6 @@ fn mean_and_std(values: &[f32]) -> (f64, f64) {
         .sum::<f64>()
         / n;
     (mean, var.sqrt())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Default)]

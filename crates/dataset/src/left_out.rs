@@ -24,6 +24,15 @@ pub enum Reason {
     Special,
 }
 
+/// A file that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadImage {
+    /// Relative to the root.
+    pub path: String,
+    /// In words.
+    pub reason: String,
+}
+
 /// Files that are left out for one reason and have something in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {

@@ -38,6 +38,7 @@ mod config;
 mod eda;
 mod error;
 mod groups;
+mod hash;
 mod index;
 mod left_out;
 mod loader;
@@ -49,21 +50,24 @@ pub mod phantom;
 mod rng;
 mod scan;
 mod split;
-mod table;
+mod split_name;
+mod walk;
 
-pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, Split, SplitFolders};
+pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, SplitFolders};
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
     MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
 };
 pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};
-pub use left_out::{LeftOut, Reason};
+pub use left_out::{BadImage, LeftOut, Reason};
 pub use loader::{
     Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Transform, class_weights,
 };
-pub use manifest::{BadImage, ImageRecord, Manifest, MaskFault};
-pub use mask::{MaskConfig, MaskPlace, OnMask, check_mask_pattern};
+pub use manifest::{ImageRecord, Manifest, MaskFault};
+pub use mask::{MaskConfig, MaskPlace, OnMask};
 pub use patient::PatientFolders;
-pub use scan::names::{OVERLAY, PREDICTED_MASK};
+pub use scan::check_mask_pattern;
 pub use split::{Dealt, OfficialVal, SplitLists, SplitPolicy, Splits};
+pub use split_name::Split;
+pub use walk::names::{OVERLAY, PREDICTED_MASK};

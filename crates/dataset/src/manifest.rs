@@ -8,10 +8,12 @@ use sha2::{Digest, Sha256};
 
 use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, UNKNOWN};
 
-use crate::index::hex;
-use crate::left_out::LeftOut;
+use crate::error::DatasetError;
+use crate::hash::hex;
+use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
-use crate::{DatasetError, PatientFolders, Split, Splits, notes};
+use crate::patient::PatientFolders;
+use crate::split_name::Split;
 
 /// One usable image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,15 +71,6 @@ impl ImageRecord {
     pub fn mask_is_empty(&self) -> bool {
         self.mask_share() == Some(0.0)
     }
-}
-
-/// A file that was left out, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BadImage {
-    /// Relative to the root.
-    pub path: String,
-    /// In words.
-    pub reason: String,
 }
 
 /// An image whose mask is missing or bad.
@@ -247,12 +240,6 @@ impl Manifest {
         &self.parts.left_out
     }
 
-    /// What the data folder has besides good images, in plain sentences: files left out by reason,
-    /// folders that may be patients, turned images, masks of no image.
-    pub fn notes(&self) -> Vec<String> {
-        notes::of(self)
-    }
-
     /// Mask files that belong to no image, relative to the masks' folder.
     pub fn unmatched_masks(&self) -> &[String] {
         &self.parts.unmatched_masks
@@ -305,23 +292,14 @@ impl Manifest {
         hex(&hasher.finalize())
     }
 
-    /// The same images with `splits` in the place of the folders' splits; an image in none of them
-    /// has no split.
-    ///
-    /// # Errors
-    /// [`DatasetError::Frame`] only.
-    pub fn with_splits(&self, splits: &Splits) -> Result<Self, DatasetError> {
+    /// The same images, each in the split that `split` gives its row.
+    pub(crate) fn in_splits(
+        &self,
+        split: impl Fn(usize) -> Option<Split>,
+    ) -> Result<Self, DatasetError> {
         let mut parts = self.parts.clone();
-        parts
-            .records
-            .iter_mut()
-            .for_each(|record| record.split = None);
-        for split in Split::ALL {
-            for &row in splits.rows(split) {
-                if let Some(record) = parts.records.get_mut(row) {
-                    record.split = Some(split);
-                }
-            }
+        for (row, record) in parts.records.iter_mut().enumerate() {
+            record.split = split(row);
         }
         Self::from_parts(parts)
     }

@@ -1,8 +1,17 @@
 //! What a data folder has besides good images, in sentences that a person acts on.
 
-use crate::{Manifest, left_out};
+use crate::left_out;
+use crate::manifest::Manifest;
 
-pub(crate) fn of(manifest: &Manifest) -> Vec<String> {
+impl Manifest {
+    /// What the data folder has besides good images, in plain sentences: files left out by reason,
+    /// folders that may be patients, turned images, masks of no image.
+    pub fn notes(&self) -> Vec<String> {
+        of(self)
+    }
+}
+
+fn of(manifest: &Manifest) -> Vec<String> {
     let images = manifest.rows().len() + manifest.bad_images().len();
     let mut notes = left_out::sentences(manifest.left_out(), images);
     notes.extend(patient_folders(manifest));

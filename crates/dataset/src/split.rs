@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
+use crate::manifest::Manifest;
 use crate::rng::Rng;
-use crate::{DatasetError, Manifest, Split};
+use crate::split_name::Split;
 
 /// How the rows are dealt out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +103,25 @@ pub struct Splits {
     pub test: Vec<usize>,
     /// Training rows left out because the test has the same patient or the same file.
     pub dropped: Vec<usize>,
+}
+
+impl Manifest {
+    /// The same images with `splits` in the place of the folders' splits; an image in none of them
+    /// has no split.
+    ///
+    /// # Errors
+    /// [`DatasetError::Frame`] only.
+    pub fn with_splits(&self, splits: &Splits) -> Result<Self, DatasetError> {
+        let mut of_row = vec![None; self.rows().len()];
+        for split in Split::ALL {
+            for &row in splits.rows(split) {
+                if let Some(slot) = of_row.get_mut(row) {
+                    *slot = Some(split);
+                }
+            }
+        }
+        self.in_splits(|row| of_row[row])
+    }
 }
 
 impl Splits {

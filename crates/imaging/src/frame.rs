@@ -50,6 +50,17 @@ impl Frame {
     }
 }
 
+impl Decoder {
+    /// An image file in a frame, resized exactly as training images are.
+    ///
+    /// # Errors
+    /// [`ImagingError::Setting`] for a frame without pixels or of other than 1 or 3 channels, [`ImagingError::BadImage`] where
+    /// the file cannot be read or decoded.
+    pub fn framed(&self, path: &Path, frame: Frame) -> Result<Framed, ImagingError> {
+        frame.whole(&self.pixels(path)?, path)
+    }
+}
+
 /// An image and its mask at their own size: what random crops are cut from.
 #[derive(Debug)]
 pub struct Picture {

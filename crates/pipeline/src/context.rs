@@ -8,10 +8,10 @@ use dataset::{BadImage, Crop, ImageRecord, Loader, LoaderConfig, Manifest, Split
 use imaging::{Fit, Frame};
 use report::{Document, Figure, Plane};
 
-use crate::config::Settings;
 use crate::names::{self, file_names};
 use crate::pictures::plane;
 use crate::run_dir::{RUN, RunDir};
+use settings::Settings;
 use terminal::Interrupt;
 use terminal::Progress;
 

@@ -3,17 +3,16 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::{self, ConfigError, Request};
-use crate::stages;
+use settings::{ConfigError, Request, StageId};
 
 /// Pipelines, architectures, encoders, decoders, heads and stages, as text.
 pub fn list(root: &Path) -> String {
     let folder = root.join("pipelines");
     let mut text = String::new();
-    let pipelines = config::pipelines(&folder);
+    let pipelines = settings::pipelines(&folder);
     let titles: Vec<String> = pipelines
         .iter()
-        .map(|p| config::pipeline_title(&folder, p).unwrap_or_default())
+        .map(|p| settings::pipeline_title(&folder, p).unwrap_or_default())
         .collect();
     table(
         &mut text,
@@ -54,7 +53,7 @@ pub fn list(root: &Path) -> String {
     table(
         &mut text,
         "stages",
-        stages::all().iter().map(|s| (s.name(), s.about())),
+        StageId::ALL.iter().map(|s| (s.name(), s.about())),
     );
     text
 }
@@ -73,10 +72,10 @@ fn table<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = (&'a str
 /// The graph of a pipeline's network at its image size: nodes, shapes, parameters, multiply-adds.
 ///
 /// # Errors
-/// As [`config::load`].
+/// As [`settings::load`].
 pub fn describe(request: &Request) -> Result<String, ConfigError> {
     // A network has no need of images: their absence must not bring in the demo's network.
-    let settings = config::load(&Request {
+    let settings = settings::load(&Request {
         dry: !request.demo,
         ..request.clone()
     })?;

@@ -6,15 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::config::{self, Request, Settings};
 use crate::context::Context;
-use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
-use crate::stages::Stage;
+use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, TIMINGS};
+use crate::stages;
+use settings::{Request, Settings, StageId};
 use terminal::Interrupt;
 use terminal::Progress;
-
-/// Seconds that each stage took, over all attempts of a run.
-pub(crate) const TIMINGS: &str = "timings.json";
 
 /// A run that has ended well.
 #[derive(Clone, Debug)]
@@ -30,14 +27,14 @@ pub struct Finished {
 /// Starts a fresh run of a pipeline, or with `resume` goes on with the newest unfinished one.
 ///
 /// # Errors
-/// A [`config::ConfigError`] before anything runs; what a stage said; [`terminal::Interrupted`].
+/// A [`settings::ConfigError`] before anything runs; what a stage said; [`terminal::Interrupted`].
 pub fn run(
     request: &Request,
     resume: bool,
     progress: Progress,
     interrupt: &Interrupt,
 ) -> Result<Finished> {
-    let settings = config::load(request)?;
+    let settings = settings::load(request)?;
     let start = Instant::now();
     let run = if resume {
         resumed(request, &settings)?
@@ -74,7 +71,7 @@ pub fn run(
 
 /// How many stages are done already. One that stands done behind one that is not counts as not done: it has not seen what that
 /// one will write.
-fn keep_leading(run: &RunDir, stages: &[&dyn Stage]) -> Result<usize> {
+fn keep_leading(run: &RunDir, stages: &[StageId]) -> Result<usize> {
     let mut record = run.record()?;
     let both = record.done.iter().zip(stages);
     let done = both
@@ -87,13 +84,13 @@ fn keep_leading(run: &RunDir, stages: &[&dyn Stage]) -> Result<usize> {
     Ok(done)
 }
 
-fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<()> {
+fn run_stage(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     let start = Instant::now();
     let result = context
         .interrupt
         .check()
         .map_err(Into::into)
-        .and_then(|()| stage.run(context));
+        .and_then(|()| stages::run(stage, context));
     add_seconds(context.run, stage.name(), start.elapsed())?;
     result.with_context(|| format!("stage \"{}\"", stage.name()))?;
     // Read again: the first stage writes the data's fingerprint.
@@ -107,13 +104,8 @@ fn run_stage(stage: &dyn Stage, context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Seconds by stage name.
-pub fn timings(run: &RunDir) -> BTreeMap<String, f64> {
-    run.read_json(TIMINGS).unwrap_or_default()
-}
-
 fn add_seconds(run: &RunDir, stage: &str, took: Duration) -> Result<()> {
-    let mut timings = timings(run);
+    let mut timings = run.timings();
     *timings.entry(stage.into()).or_default() += took.as_secs_f64();
     run.write_json(TIMINGS, &timings)
 }
@@ -139,7 +131,7 @@ fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
         bail!("another process has just finished {}", run.path().display());
     }
     let text = run.read(RESOLVED)?;
-    let began_with = config::leaves(&run.file(RESOLVED), &text)?;
+    let began_with = settings::leaves(&run.file(RESOLVED), &text)?;
     if let Some(difference) = difference(&began_with, &settings.leaves) {
         bail!(
             "{} was begun with other settings: {difference}; resume with the same, or start a new run",

@@ -1,5 +1,6 @@
 //! A run's folder: `runs/<pipeline>/<time>/`, enough to repeat the run and to go on with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::Deref;
@@ -10,6 +11,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use files::{Lock, Locked};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// Seconds by stage.
+pub(crate) const TIMINGS: &str = "timings.json";
 
 /// The settings that the run was started with, complete, as a pipeline file of its own.
 pub(crate) const RESOLVED: &str = "resolved.toml";
@@ -190,6 +194,11 @@ impl RunDir {
     pub fn read(&self, name: &str) -> Result<String> {
         let path = self.file(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Seconds by stage name.
+    pub fn timings(&self) -> BTreeMap<String, f64> {
+        self.read_json(TIMINGS).unwrap_or_default()
     }
 
     /// Reads JSON.

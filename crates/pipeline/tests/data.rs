@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Context, OwnRun, Request, RunDir, RunRecord, config, run};
+use pipeline::{Context, OwnRun, RunDir, RunRecord, run};
+use settings::Request;
 use terminal::{Interrupt, Progress};
 
 const TOML: &str = r#"
@@ -344,7 +345,7 @@ fn by_patient_is_said_only_where_patients_are_known() {
 #[test]
 fn an_image_that_vanishes_ends_the_run_by_name() {
     let workspace = Workspace::new();
-    let settings = config::load(&workspace.request(&[])).unwrap();
+    let settings = settings::load(&workspace.request(&[])).unwrap();
     let run = OwnRun::create(&workspace.root.path().join("runs"), "lungs").unwrap();
     run.write_json("run.json", &RunRecord::default()).unwrap();
     let interrupt = Interrupt::default();

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use dataset::phantom::{CellsConfig, ClassImages, PhantomConfig, generate, generate_cells};
 use pipeline::predict::Predictor;
+use pipeline::run;
 use pipeline::stages::{SegmentStatistics, SegmentationMetrics};
-use pipeline::{Request, run};
+use settings::Request;
 use terminal::{Interrupt, Progress};
 
 /// Cells of 48×48 pixels, a U-Net that reads windows of 32.

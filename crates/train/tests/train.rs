@@ -621,11 +621,11 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
         sealed(&[&bytes[..at], to.as_bytes(), &bytes[at + to.len()..]].concat())
     };
     check(
-        &edited("\\\"format\\\":2", "\\\"format\\\":9"),
-        "has checkpoint format 9, this version reads 2",
+        &edited("\\\"format\\\":3", "\\\"format\\\":9"),
+        "has checkpoint format 9, this version reads 3",
     );
     check(
-        &edited("\\\"format\\\":2", "\\\"format\\\":1"),
+        &edited("\\\"format\\\":3", "\\\"format\\\":2"),
         "train again with this one",
     );
     check(
@@ -739,6 +739,14 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
         "`preprocessing`",
     );
     check("\\\"plain\\\",", "", "`classes`");
+    check(&key("positive", "1"), &key("positive", "2"), "`positive`");
+    let map = "{\\\"classes\\\":[\\\"a\\\"],\\\"values\\\":[0]}";
+    check(&key("map", "null"), &key("map", map), "`map`");
+    check(
+        &key("window", "null"),
+        &key("window", "[0,3]"),
+        "`preprocessing.window`",
+    );
     check("\\\"plain\\\"", "\\\"bar\\\"", "`classes`");
     check(
         &key("decision", "null"),

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use bench::launches::time_launches;
 use bench::ops::time_ops;
 use bench::{Measurement, Precision, Task, Workload};
-use pipeline::Device;
+use bench::Device;
 use serde_json::json;
 use terminal::{Interrupt, Progress};
 
@@ -76,7 +76,7 @@ impl<'a> Bench<'a> {
         let mut bench = Bench {
             args,
             threads,
-            device: pipeline::device(&args.device)?,
+            device: settings::device(&args.device, Precision::F32)?.device,
             cases: Cases::new(args),
             python: None,
             peers: vec![],

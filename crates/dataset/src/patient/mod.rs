@@ -6,8 +6,9 @@ use regex::{Captures, Regex};
 
 pub use folders::PatientFolders;
 
-use crate::scan::without_extension;
-use crate::{DatasetError, PatientRule};
+use crate::config::PatientRule;
+use crate::error::DatasetError;
+use crate::walk::without_extension;
 
 /// Compiled rules; the first that matches decides.
 #[derive(Debug)]

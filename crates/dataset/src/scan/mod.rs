@@ -1,54 +1,24 @@
 //! Finds the image files below a data folder and says what each is by the folders it lies in.
 
-pub(crate) mod names;
-mod walk;
+mod found;
+mod masks;
+mod table;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-pub(crate) use walk::{Walk, entries, name};
+pub(crate) use found::{Candidate, ClassFolder, Scan};
+pub(crate) use masks::Pattern;
+pub use masks::check_mask_pattern;
 
-use crate::left_out::{Reason, Tally};
-use crate::mask::{MaskPlace, Pattern, expect};
-use crate::{BadImage, DatasetError, IndexConfig, Layout, Split, table};
-
-/// A file that looks like an image by its name.
-#[derive(Debug, Default)]
-pub(crate) struct Candidate {
-    pub(crate) split: Option<Split>,
-    pub(crate) class: usize,
-    pub(crate) file: PathBuf,
-    /// Relative to the root, '/'-separated.
-    pub(crate) path: String,
-    /// How many of the path's folders say split and class.
-    pub(crate) depth: usize,
-    /// Where its mask is looked for, relative to the masks' root; none where none is expected.
-    pub(crate) expected_mask: Option<String>,
-    /// The mask files that there are, relative to the masks' root.
-    pub(crate) masks: Vec<String>,
-    /// Where the table says so.
-    pub(crate) patient: Option<String>,
-}
-
-/// A folder that must hold at least one image.
-#[derive(Debug)]
-pub(crate) struct ClassFolder {
-    pub(crate) split: Option<Split>,
-    pub(crate) class: usize,
-    pub(crate) folder: PathBuf,
-}
-
-/// What a data folder holds, before any file is opened.
-#[derive(Debug, Default)]
-pub(crate) struct Scan {
-    pub(crate) classes: Vec<String>,
-    pub(crate) folders: Vec<ClassFolder>,
-    pub(crate) candidates: Vec<Candidate>,
-    pub(crate) unreadable: Vec<BadImage>,
-    pub(crate) left_out: Tally,
-    /// Mask files that belong to no image, relative to the masks' root.
-    pub(crate) unmatched_masks: Vec<String>,
-}
+use crate::config::{IndexConfig, Layout};
+use crate::error::DatasetError;
+use crate::left_out::{BadImage, Reason};
+use crate::mask::MaskPlace;
+use crate::split_name::Split;
+use crate::walk::{Walk, entries, names, relative, without_extension};
+use found::one_class;
+use masks::expect;
 
 /// Walks the folders or reads the table; candidates come sorted by path, so the same on every
 /// machine.
@@ -105,19 +75,6 @@ fn images(config: &IndexConfig) -> Result<Scan, DatasetError> {
         folder,
     });
     Scan::of_folders(config, one_class(config)?, folders.collect(), vec![])
-}
-
-/// The class of images that have none: the only one configured, or `image`.
-pub(crate) fn one_class(config: &IndexConfig) -> Result<Vec<String>, DatasetError> {
-    match config.classes.as_slice() {
-        [] => Ok(vec!["image".to_owned()]),
-        [class] => Ok(vec![class.clone()]),
-        classes => Err(DatasetError::setting(
-            "classes",
-            classes.join(", "),
-            "images without classes take one name at most",
-        )),
-    }
 }
 
 type SplitFolder = (Option<Split>, PathBuf);
@@ -294,43 +251,9 @@ impl Scan {
     }
 }
 
-#[cfg(test)]
-impl Candidate {
-    pub(crate) fn at(path: &str) -> Self {
-        Candidate {
-            path: path.to_owned(),
-            ..Candidate::default()
-        }
-    }
-}
-
 /// The names of the folders in `folder`, sorted, but for hidden and system ones.
 fn subfolders(folder: &Path) -> Result<Vec<String>, DatasetError> {
     let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
     let names = folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
     Ok(names.filter(|name| !names::is_system(name)).collect())
-}
-
-pub(crate) fn relative(root: &Path, file: &Path) -> Option<String> {
-    let parts = file.strip_prefix(root).ok()?.components();
-    let parts: Option<Vec<&str>> = parts.map(|part| part.as_os_str().to_str()).collect();
-    Some(parts?.join("/"))
-}
-
-pub(crate) fn without_extension(path: &str) -> &str {
-    let name = path.rfind('/').map_or(0, |slash| slash + 1);
-    path[name..]
-        .rfind('.')
-        .map_or(path, |dot| &path[..name + dot])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_are_of_the_name() {
-        assert_eq!(without_extension("a.b/c"), "a.b/c");
-        assert_eq!(without_extension("a.b/c.d.png"), "a.b/c.d");
-    }
 }

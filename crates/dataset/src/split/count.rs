@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::{Dealt, SplitLists, Splits};
+use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
+use crate::manifest::Manifest;
 use crate::rng::Rng;
-use crate::{DatasetError, Manifest};
 
 pub(super) fn splits(
     manifest: &Manifest,

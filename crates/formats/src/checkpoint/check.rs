@@ -10,6 +10,7 @@ use model::graph::{Graph, ParamSpec, Role};
 pub(super) fn meta(path: &Path, graph: &Graph, meta: &Meta) -> Result<(), CheckpointError> {
     preprocessing(graph, &meta.preprocessing)
         .and_then(|()| classes(graph, meta))
+        .and_then(|()| positive(meta))
         .and_then(|()| map(graph, meta))
         .and_then(|()| inference(&meta.inference))
         .and_then(|()| decision(&meta.decision, meta.classes.len()))
@@ -65,14 +66,6 @@ fn classes(graph: &Graph, meta: &Meta) -> Checked {
         );
         return Err(("classes", problem));
     }
-    if meta.positive >= names.len() {
-        let problem = format!(
-            "is {}, but there are {} classes",
-            meta.positive,
-            names.len()
-        );
-        return Err(("positive", problem));
-    }
     let Some(logits) = graph.output("logits") else {
         return Ok(());
     };
@@ -87,6 +80,17 @@ fn classes(graph: &Graph, meta: &Meta) -> Checked {
                 meta.classes.len(),
                 graph.node(logits).channels
             ),
+        )),
+    }
+}
+
+fn positive(meta: &Meta) -> Checked {
+    let classes = meta.classes.len();
+    match meta.positive < classes {
+        true => Ok(()),
+        false => Err((
+            "positive",
+            format!("is {}, but there are {classes} classes", meta.positive),
         )),
     }
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use pipeline::Request;
 use pipeline::predict::Predictor;
 use serde_json::{Value, json};
+use settings::Request;
 use terminal::{Interrupt, Progress};
 
 use crate::formats::{json as json_format, text};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use pipeline::{Request, config};
+use settings::Request;
 
 use crate::formats::text;
 use crate::{Case, Outcome, Rng, Session, Target};
@@ -80,7 +80,7 @@ impl Session for Files {
     fn run(&mut self, input: &Path) -> Outcome {
         let file = input.join(FILE);
         let request = Request::new(input, file.display().to_string());
-        match config::load(&request) {
+        match settings::load(&request) {
             Err(error) => match error.to_string() {
                 text if text.is_empty() => Outcome::Wrong("an error without words".into()),
                 _ => Outcome::Refused,
@@ -91,7 +91,7 @@ impl Session for Files {
 }
 
 /// A batch of its size is thinkable, and the settings that a run's folder keeps say the same.
-fn check(settings: &pipeline::Settings, file: &Path) -> Outcome {
+fn check(settings: &settings::Settings, file: &Path) -> Outcome {
     let image = &settings.image;
     let sides = [
         image.height,
@@ -105,7 +105,7 @@ fn check(settings: &pipeline::Settings, file: &Path) -> Outcome {
     if values.is_none_or(|values| values > LARGEST_BATCH) {
         return Outcome::Wrong(format!("a batch of {sides:?} is accepted"));
     }
-    match config::leaves(file, &settings.resolved) {
+    match settings::leaves(file, &settings.resolved) {
         Ok(leaves) if leaves == settings.leaves => Outcome::Accepted,
         Ok(_) => Outcome::Wrong("the resolved settings are others".into()),
         Err(error) => Outcome::Wrong(format!("the resolved settings cannot be read: {error}")),

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use grey::intensities;
 pub(crate) use grey::{to_grey, without_alpha};
 
-use crate::{Frame, Framed, ImagingError};
+use crate::error::ImagingError;
 
 /// Reads image files of up to a number of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,15 +86,6 @@ impl Decoder {
         let decoded = self.read(path).and_then(|bytes| self.decode(&bytes));
         let decoded = decoded.map_err(|reason| ImagingError::bad_image(path, reason))?;
         Ok(decoded.pixels)
-    }
-
-    /// An image file in a frame, resized exactly as training images are.
-    ///
-    /// # Errors
-    /// [`ImagingError::Setting`] for a frame without pixels or of other than 1 or 3 channels, [`ImagingError::BadImage`] where
-    /// the file cannot be read or decoded.
-    pub fn framed(&self, path: &Path, frame: Frame) -> Result<Framed, ImagingError> {
-        frame.whole(&self.pixels(path)?, path)
     }
 
     /// All of a file.

@@ -3,9 +3,8 @@
 use anyhow::{Result, bail};
 use dataset::{Manifest, Split, Splits};
 
-use crate::config::Settings;
-use crate::stages::Artifact;
 use crate::words::count;
+use settings::{Artifact, Settings};
 
 /// # Errors
 /// A split without a single usable mask whose masks are to teach, to choose or to judge; what masks there are instead.

@@ -5,7 +5,6 @@ use augment::{Augmenter, Raster};
 use dataset::SampleKey;
 use report::{Document, ImageGrid, Plane, Tile};
 
-use super::{Artifact, Stage};
 use crate::context::Context;
 use crate::pictures::spread;
 
@@ -13,82 +12,62 @@ use crate::pictures::spread;
 const IMAGES: usize = 3;
 const VARIANTS: usize = 4;
 
-pub(super) struct AugmentPreview;
-
-impl Stage for AugmentPreview {
-    fn name(&self) -> &'static str {
-        "augment-preview"
-    }
-
-    fn about(&self) -> &'static str {
-        "draws augmented variants of a few training images"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::AugmentPreview]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let augmenter = Augmenter::new(&context.settings.augment)?;
-        let mut section = Document::fragment();
-        section.heading(2, "Augmentation");
-        if augmenter.is_identity() {
-            section.paragraph(
-                "No augmentation is set: the network sees every image as it is, in every epoch.",
-            );
-            return context.section("augment-preview", &section);
-        }
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let augmenter = Augmenter::new(&context.settings.augment)?;
+    let mut section = Document::fragment();
+    section.heading(2, "Augmentation");
+    if augmenter.is_identity() {
         section.paragraph(
-            "In every epoch each training image is changed at random, so that the network meets the same finding in other \
-             positions. Validation and test images are never changed.",
+            "No augmentation is set: the network sees every image as it is, in every epoch.",
         );
-        let (height, width) = (context.settings.image.height, context.settings.image.width);
-        let fit = context.settings.image.fit;
-        let mut tiles = vec![];
-        for row in spread(&data.splits.train, IMAGES) {
-            let record = &data.manifest.rows()[row];
-            let image = data.grey(record, (height, width), fit)?;
+        return context.section("augment-preview", &section);
+    }
+    section.paragraph(
+        "In every epoch each training image is changed at random, so that the network meets the same finding in other \
+         positions. Validation and test images are never changed.",
+    );
+    let (height, width) = (context.settings.image.height, context.settings.image.width);
+    let fit = context.settings.image.fit;
+    let mut tiles = vec![];
+    for row in spread(&data.splits.train, IMAGES) {
+        let record = &data.manifest.rows()[row];
+        let image = data.grey(record, (height, width), fit)?;
+        tiles.push(Tile {
+            image: image.clone().into(),
+            caption: format!("{} as it is", data.manifest.classes()[record.class]),
+            border: None,
+        });
+        for epoch in 0..VARIANTS as u64 {
+            let seed = SampleKey {
+                seed: context.settings.seed,
+                epoch,
+                index: row as u64,
+            }
+            .rng_seed();
+            let caption = augmenter.draw(seed, (height, width)).to_string();
             tiles.push(Tile {
-                image: image.clone().into(),
-                caption: format!("{} as it is", data.manifest.classes()[record.class]),
+                image: augmented(&augmenter, seed, &image)?.into(),
+                caption,
                 border: None,
             });
-            for epoch in 0..VARIANTS as u64 {
-                let seed = SampleKey {
-                    seed: context.settings.seed,
-                    epoch,
-                    index: row as u64,
-                }
-                .rng_seed();
-                let caption = augmenter.draw(seed, (height, width)).to_string();
-                tiles.push(Tile {
-                    image: augmented(&augmenter, seed, &image)?.into(),
-                    caption,
-                    border: None,
-                });
-            }
         }
-        let title = "Augmented training images".into();
-        let figure = ImageGrid {
-            title,
-            subtitle: "one image a row, its variants in the first epochs".into(),
-            columns: 1 + VARIANTS,
-            tiles,
-        };
-        context.figure(
-            &mut section,
-            "augmented",
-            &figure.draw()?,
-            "Augmented training images",
-            "",
-        )?;
-        context.section("augment-preview", &section)
     }
+    let title = "Augmented training images".into();
+    let figure = ImageGrid {
+        title,
+        subtitle: "one image a row, its variants in the first epochs".into(),
+        columns: 1 + VARIANTS,
+        tiles,
+    };
+    context.figure(
+        &mut section,
+        "augmented",
+        &figure.draw()?,
+        "Augmented training images",
+        "",
+    )?;
+    context.section("augment-preview", &section)
 }
 
 fn augmented(augmenter: &Augmenter, seed: u64, image: &Plane) -> Result<Plane> {

@@ -8,50 +8,29 @@ use report::{
     Tile, format,
 };
 
-use super::{Artifact, Stage};
 use crate::context::{Context, Data};
 use crate::pictures::spread;
 use crate::words::count;
 
-pub(super) struct Eda;
-
-impl Stage for Eda {
-    fn name(&self) -> &'static str {
-        "eda"
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let config = EdaConfig {
+        seed: context.settings.seed,
+        ..EdaConfig::default()
+    };
+    let eda = dataset::Eda::new(&data.manifest, &config)?;
+    context.run.write_json("eda.json", &eda)?;
+    let mut section = Document::fragment();
+    section.heading(2, "What the data are like");
+    class_figure(context, &data, &mut section)?;
+    samples(context, &data, &mut section)?;
+    section.heading(3, "What to mind").list(warnings(&eda));
+    section.table(&facts(&eda)?);
+    if !eda.masks.is_empty() {
+        section.heading(3, "Masks").table(&masks(&eda)?);
     }
-
-    fn about(&self) -> &'static str {
-        "counts, sizes, intensities, duplicates, and patients on two sides of a split"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Eda]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let config = EdaConfig {
-            seed: context.settings.seed,
-            ..EdaConfig::default()
-        };
-        let eda = dataset::Eda::new(&data.manifest, &config)?;
-        context.run.write_json("eda.json", &eda)?;
-        let mut section = Document::fragment();
-        section.heading(2, "What the data are like");
-        class_figure(context, &data, &mut section)?;
-        samples(context, &data, &mut section)?;
-        section.heading(3, "What to mind").list(warnings(&eda));
-        section.table(&facts(&eda)?);
-        if !eda.masks.is_empty() {
-            section.heading(3, "Masks").table(&masks(&eda)?);
-        }
-        intensity(context, &eda, &mut section)?;
-        context.section("eda", &section)
-    }
+    intensity(context, &eda, &mut section)?;
+    context.section("eda", &section)
 }
 
 fn class_figure(context: &Context<'_>, data: &Data, section: &mut Document) -> Result<()> {

@@ -6,45 +6,24 @@ use dataset::{Dealt, Manifest, Split, SplitPolicy};
 use report::text::{code, escape};
 use report::{Align, Document, Table, format};
 
-use super::{Artifact, Stage};
-use crate::config::Settings;
 use crate::context::{Context, Data};
 use crate::words::count;
+use settings::{Artifact, Settings, StageId};
 
-pub(super) struct Index;
-
-impl Stage for Index {
-    fn name(&self) -> &'static str {
-        "index"
-    }
-
-    fn about(&self) -> &'static str {
-        "reads the images, their classes and patients, and deals out the splits"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        data.manifest.write_csv(&context.run.file("manifest.csv"))?;
-        context
-            .run
-            .write("splits.csv", splits_csv(&data).as_bytes())?;
-        let n = |split| data.splits.rows(split).len();
-        context.progress.say(format!(
-            "  {} train, {} validation, {} test",
-            n(Split::Train),
-            n(Split::Val),
-            n(Split::Test)
-        ));
-        context.section("index", &section(&data, context.settings)?)
-    }
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    data.manifest.write_csv(&context.run.file("manifest.csv"))?;
+    context
+        .run
+        .write("splits.csv", splits_csv(&data).as_bytes())?;
+    let n = |split| data.splits.rows(split).len();
+    context.progress.say(format!(
+        "  {} train, {} validation, {} test",
+        n(Split::Train),
+        n(Split::Val),
+        n(Split::Test)
+    ));
+    context.section("index", &section(&data, context.settings)?)
 }
 
 fn splits_csv(data: &Data) -> String {
@@ -104,7 +83,7 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
 
 /// What the data folder has besides good images; where there is an analysis of the data, it stands there.
 fn notes(settings: &Settings, manifest: &Manifest, section: &mut Document) {
-    let analysed = |stage: &&dyn Stage| stage.writes().contains(&Artifact::Eda);
+    let analysed = |stage: &StageId| stage.makes(Artifact::Eda);
     let notes = manifest.notes();
     if !notes.is_empty() && !settings.stages.iter().any(analysed) {
         section.list(notes.iter().map(|note| escape(note)));

@@ -12,9 +12,8 @@ mod report;
 mod segment;
 mod train;
 
-use std::fmt;
-
 use anyhow::Result;
+use settings::StageId;
 
 use crate::context::Context;
 
@@ -22,86 +21,19 @@ pub use evaluate::{Baselines, Calibration, Chosen, Metrics, Rule};
 pub use evaluate_map::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use segment::{ClassArea, RegionArea, SegmentStatistics};
 
-/// What stages hand on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Artifact {
-    /// `manifest.csv`: the images.
-    Manifest,
-    /// `splits.csv`: which image is in which split.
-    Splits,
-    /// `eda.json`: what the data are like.
-    Eda,
-    /// `figures/augmented.png`.
-    AugmentPreview,
-    /// `model.safetensors`: the best epoch's checkpoint.
-    Model,
-    /// `history.csv`: the epochs.
-    History,
-    /// `predictions.csv`: validation and test, image by image.
-    Predictions,
-    /// `metrics.json`: the results.
-    Metrics,
-    /// How scores become an answer: threshold and calibration, written into `model.safetensors`.
-    Decision,
-    /// `segment.json` and `overlays/`: where the class map lights up.
-    Overlays,
-    /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
-    Segmentation,
-    /// `report.md`.
-    Report,
-}
-
-impl fmt::Display for Artifact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Artifact::Manifest => "manifest.csv",
-            Artifact::Splits => "splits.csv",
-            Artifact::Eda => "eda.json",
-            Artifact::AugmentPreview => "the augmentation preview",
-            Artifact::Model => "model.safetensors",
-            Artifact::History => "history.csv",
-            Artifact::Predictions => "predictions.csv",
-            Artifact::Metrics => "metrics.json",
-            Artifact::Decision => "the decision rule in model.safetensors",
-            Artifact::Overlays => "the overlays",
-            Artifact::Segmentation => "segmentation.json",
-            Artifact::Report => "report.md",
-        })
+/// Does a stage's work: reads artifacts of the run's folder and writes its own.
+///
+/// # Errors
+/// Whatever went wrong, naming the file; [`terminal::Interrupted`] where the user stopped it.
+pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
+    match stage {
+        StageId::Index => index::run(context),
+        StageId::Eda => eda::run(context),
+        StageId::AugmentPreview => augment_preview::run(context),
+        StageId::Train => train::run(context),
+        StageId::Evaluate => evaluate::run(context),
+        StageId::EvaluateMap => evaluate_map::run(context),
+        StageId::Segment => segment::run(context),
+        StageId::Report => report::run(context),
     }
-}
-
-/// One step of a pipeline.
-pub trait Stage: Sync {
-    /// Name in `pipeline.stages`.
-    fn name(&self) -> &'static str;
-    /// One line for lists.
-    fn about(&self) -> &'static str;
-    /// Artifacts that an earlier stage must have made.
-    fn reads(&self) -> &'static [Artifact];
-    /// Artifacts that it makes.
-    fn writes(&self) -> &'static [Artifact];
-    /// Does the work.
-    ///
-    /// # Errors
-    /// Whatever went wrong, naming the file; [`terminal::Interrupted`] where the user stopped it.
-    fn run(&self, context: &mut Context<'_>) -> Result<()>;
-}
-
-/// All stages in their usual order.
-pub fn all() -> &'static [&'static dyn Stage] {
-    &[
-        &index::Index,
-        &eda::Eda,
-        &augment_preview::AugmentPreview,
-        &train::Train,
-        &evaluate::Evaluate,
-        &evaluate_map::EvaluateMap,
-        &segment::Segment,
-        &report::Report,
-    ]
-}
-
-/// The stage of a name.
-pub fn find(name: &str) -> Option<&'static dyn Stage> {
-    all().iter().copied().find(|stage| stage.name() == name)
 }

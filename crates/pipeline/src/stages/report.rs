@@ -6,59 +6,38 @@ use anyhow::Result;
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
-use super::{Artifact, Metrics, SegmentationMetrics, Stage};
+use super::{Metrics, SegmentationMetrics};
 use crate::context::Context;
-use crate::run::timings;
 use crate::words::{count, number, or_dash, percent};
 
-pub(super) struct Report;
-
-impl Stage for Report {
-    fn name(&self) -> &'static str {
-        "report"
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let mut report = Document::fragment();
+    if context.settings.data.phantom.is_some() {
+        report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
     }
-
-    fn about(&self) -> &'static str {
-        "joins everything into report.md"
+    report.heading(1, &escape(&context.settings.title));
+    if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
+        summary(&mut report, &metrics);
     }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest]
+    if let Ok(metrics) = context
+        .run
+        .read_json::<SegmentationMetrics>("segmentation.json")
+    {
+        report.paragraph(&segmentation(&metrics));
     }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Report]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let mut report = Document::fragment();
-        if context.settings.data.phantom.is_some() {
-            report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
+    for stage in &context.settings.stages {
+        // A stage that has nothing to say has no section.
+        if let Ok(section) = context.run.read(&format!("sections/{}.md", stage.name())) {
+            report.paragraph(&section);
         }
-        report.heading(1, &escape(&context.settings.title));
-        if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
-            summary(&mut report, &metrics);
-        }
-        if let Ok(metrics) = context
-            .run
-            .read_json::<SegmentationMetrics>("segmentation.json")
-        {
-            report.paragraph(&segmentation(&metrics));
-        }
-        for stage in &context.settings.stages {
-            // A stage that has nothing to say has no section.
-            if let Ok(section) = context.run.read(&format!("sections/{}.md", stage.name())) {
-                report.paragraph(&section);
-            }
-        }
-        effort(&mut report, context)?;
-        repeat(&mut report, context)?;
-        report.save(&context.run.file("report.md"))?;
-        context
-            .progress
-            .say(format!("  {}", context.run.file("report.md").display()));
-        Ok(())
     }
+    effort(&mut report, context)?;
+    repeat(&mut report, context)?;
+    report.save(&context.run.file("report.md"))?;
+    context
+        .progress
+        .say(format!("  {}", context.run.file("report.md").display()));
+    Ok(())
 }
 
 fn summary(report: &mut Document, metrics: &Metrics) {
@@ -120,7 +99,7 @@ fn segmentation(metrics: &SegmentationMetrics) -> String {
 
 fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
     let mut table = Table::new([("stage", Align::Left), ("time", Align::Right)]);
-    let seconds = timings(context.run);
+    let seconds = context.run.timings();
     for stage in &context.settings.stages {
         if let Some(s) = seconds.get(stage.name()) {
             table.row([stage.name().to_owned(), format::seconds(*s)])?;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Scored;
 use super::baselines::Fitted;
-use crate::config::{Settings, Threshold};
 use crate::context::Data;
+use settings::{Settings, Threshold};
 
 /// `metrics.json`. It holds no times and no paths, so that equal runs give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,13 +11,10 @@ use formats::checkpoint::Checkpoint;
 use inference::Bundle;
 
 use super::index::csv;
-use super::{Artifact, Stage};
 use crate::ask;
 use crate::context::{Context, Data};
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
-
-pub(super) struct Evaluate;
 
 /// A classifier's answers to the images of one split.
 #[derive(Clone, Debug, Default)]
@@ -32,44 +29,26 @@ pub(crate) struct Scored {
     pub(crate) patients: Vec<usize>,
 }
 
-impl Stage for Evaluate {
-    fn name(&self) -> &'static str {
-        "evaluate"
-    }
-
-    fn about(&self) -> &'static str {
-        "chooses threshold and calibration on validation, judges on test, beside the baselines"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits, Artifact::Model]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Predictions, Artifact::Metrics, Artifact::Decision]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let path = context.run.file(crate::MODEL);
-        let trained = ask::trained(context)?;
-        let val = scored(context, &data, &trained, Split::Val)?;
-        let test = scored(context, &data, &trained, Split::Test)?;
-        let baselines = baselines::fit(context, &data)?;
-        let judged = judge::judge(context.settings, &data, [&val, &test], &baselines)?;
-        context.run.write(
-            "predictions.csv",
-            predictions(&data, &judged, [&val, &test]).as_bytes(),
-        )?;
-        let mut checkpoint = Checkpoint::load(&path)?;
-        checkpoint.meta.decision = Some(judged.metrics.decision());
-        checkpoint.save(&path)?;
-        context.run.write_json("metrics.json", &judged.metrics)?;
-        context
-            .progress
-            .say(format!("  test: {}", section::headline(&judged.metrics)));
-        context.section("evaluate", &section::write(context, &data, &judged)?)
-    }
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let path = context.run.file(crate::MODEL);
+    let trained = ask::trained(context)?;
+    let val = scored(context, &data, &trained, Split::Val)?;
+    let test = scored(context, &data, &trained, Split::Test)?;
+    let baselines = baselines::fit(context, &data)?;
+    let judged = judge::judge(context.settings, &data, [&val, &test], &baselines)?;
+    context.run.write(
+        "predictions.csv",
+        predictions(&data, &judged, [&val, &test]).as_bytes(),
+    )?;
+    let mut checkpoint = Checkpoint::load(&path)?;
+    checkpoint.meta.decision = Some(judged.metrics.decision());
+    checkpoint.save(&path)?;
+    context.run.write_json("metrics.json", &judged.metrics)?;
+    context
+        .progress
+        .say(format!("  test: {}", section::headline(&judged.metrics)));
+    context.section("evaluate", &section::write(context, &data, &judged)?)
 }
 
 fn scored(

@@ -8,8 +8,8 @@ use metrics::{
 };
 
 use super::super::evaluate::patient_ids;
-use crate::config::Settings;
 use crate::context::Data;
+use settings::Settings;
 
 /// What all judging has in common.
 pub(super) struct Judge<'a> {

@@ -12,12 +12,9 @@ use inference::Segmenter;
 use metrics::{SegmentationEvaluation, SegmentedImage};
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Stage};
 use crate::ask;
 use crate::context::{Context, Data};
 use judge::Judge;
-
-pub(super) struct EvaluateMap;
 
 /// `segmentation.json`. It holds no times and no paths, so that equal runs give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,44 +68,26 @@ pub(super) struct JudgedImage {
     pub(super) tiles: usize,
 }
 
-impl Stage for EvaluateMap {
-    fn name(&self) -> &'static str {
-        "evaluate-map"
-    }
-
-    fn about(&self) -> &'static str {
-        "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits, Artifact::Model]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Segmentation]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let trained = ask::trained(context)?;
-        let segmenter = Segmenter::new(&trained)?;
-        let judge = Judge::new(context.settings, &data);
-        let images = judged(context, &data, &judge, &segmenter)?;
-        let metrics = summarized(context, &data, &judge, &images)?;
-        context.run.write_json("segmentation.json", &metrics)?;
-        context.run.write(
-            "segmentation.csv",
-            section::per_image(&data, &metrics, &images).as_bytes(),
-        )?;
-        context
-            .progress
-            .say(format!("  test: {}", section::headline(&metrics)));
-        let figures = cases::draw(context, &data, &judge, &segmenter, &images)?;
-        context.section(
-            "evaluate-map",
-            &section::write(context, &data, &metrics, figures)?,
-        )
-    }
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let trained = ask::trained(context)?;
+    let segmenter = Segmenter::new(&trained)?;
+    let judge = Judge::new(context.settings, &data);
+    let images = judged(context, &data, &judge, &segmenter)?;
+    let metrics = summarized(context, &data, &judge, &images)?;
+    context.run.write_json("segmentation.json", &metrics)?;
+    context.run.write(
+        "segmentation.csv",
+        section::per_image(&data, &metrics, &images).as_bytes(),
+    )?;
+    context
+        .progress
+        .say(format!("  test: {}", section::headline(&metrics)));
+    let figures = cases::draw(context, &data, &judge, &segmenter, &images)?;
+    context.section(
+        "evaluate-map",
+        &section::write(context, &data, &metrics, figures)?,
+    )
 }
 
 /// One pass over the test images; of each only its counts stay in memory, its mask goes to `masks/`.

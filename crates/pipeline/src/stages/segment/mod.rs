@@ -13,12 +13,10 @@ use inference::Bundle;
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Metrics, Stage};
+use super::Metrics;
 use crate::ask;
 use crate::context::{Context, Data};
 use statistics::ImageStatistics;
-
-pub(super) struct Segment;
 
 /// `segment.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,46 +63,22 @@ pub struct RegionArea {
     pub covered: Option<Interval>,
 }
 
-impl Stage for Segment {
-    fn name(&self) -> &'static str {
-        "segment"
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let metrics: Metrics = context.run.read_json("metrics.json")?;
+    let trained = ask::trained(context)?;
+    if !trained.has_map() {
+        bail!(
+            "this network has no class map that training reaches; leave the stage \"segment\" out"
+        );
     }
-
-    fn about(&self) -> &'static str {
-        "paints the class map's certain pixels green, for right and wrong cases alike"
-    }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[
-            Artifact::Manifest,
-            Artifact::Splits,
-            Artifact::Model,
-            Artifact::Metrics,
-            Artifact::Decision,
-        ]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Overlays]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let metrics: Metrics = context.run.read_json("metrics.json")?;
-        let trained = ask::trained(context)?;
-        if !trained.has_map() {
-            bail!(
-                "this network has no class map that training reaches; leave the stage \"segment\" out"
-            );
-        }
-        let images = measure(context, &data, &metrics, &trained)?;
-        let shown = trained.map_classes()[trained.shown()].clone();
-        let statistics = statistics::summarize(context.settings, &data, shown, &images)?;
-        context.run.write_json("segment.json", &statistics)?;
-        let chosen = cases::choose(&images, &data, context.settings.segment.examples);
-        let drawn = cases::draw(context, &data, &trained, &chosen)?;
-        context.section("segment", &section::write(context, &statistics, drawn)?)
-    }
+    let images = measure(context, &data, &metrics, &trained)?;
+    let shown = trained.map_classes()[trained.shown()].clone();
+    let statistics = statistics::summarize(context.settings, &data, shown, &images)?;
+    context.run.write_json("segment.json", &statistics)?;
+    let chosen = cases::choose(&images, &data, context.settings.segment.examples);
+    let drawn = cases::draw(context, &data, &trained, &chosen)?;
+    context.section("segment", &section::write(context, &statistics, drawn)?)
 }
 
 /// One pass over the test split; only counts are kept, for maps of a large split would not fit in memory.

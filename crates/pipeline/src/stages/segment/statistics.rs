@@ -7,9 +7,9 @@ use report::Plane;
 
 use super::super::evaluate::patient_ids;
 use super::{ClassArea, RegionArea, SegmentStatistics};
-use crate::config::Settings;
 use crate::context::Data;
 use crate::pictures::plane;
+use settings::Settings;
 
 /// One test image.
 #[derive(Clone, Debug)]

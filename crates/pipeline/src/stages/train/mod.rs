@@ -17,54 +17,33 @@ use model::network::Network;
 use model::store::ParamStore;
 use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
-use super::{Artifact, Stage};
-use crate::config::Settings;
 use crate::context::{Context, Data};
 use feed::{Feed, MaskFeed};
+use settings::Settings;
 use terminal::Interrupted;
 use watch::Watch;
 
-pub(super) struct Train;
-
-impl Stage for Train {
-    fn name(&self) -> &'static str {
-        "train"
+pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let (mut network, loaded) = network(context.settings, &data)?;
+    if let Some(report) = &loaded {
+        context.progress.say(format!(
+            "  encoder: {} tensors of the pretrained weights applied",
+            report.applied.len()
+        ));
     }
-
-    fn about(&self) -> &'static str {
-        "fits the network, keeps the best epoch, and goes on after a break"
+    let outcome = train(context, &data, &mut network)?;
+    context
+        .run
+        .write("history.csv", history(&outcome.history).as_bytes())?;
+    if outcome.stopped == Stopped::Interrupted {
+        return Err(Interrupted.into());
     }
-
-    fn reads(&self) -> &'static [Artifact] {
-        &[Artifact::Manifest, Artifact::Splits]
-    }
-
-    fn writes(&self) -> &'static [Artifact] {
-        &[Artifact::Model, Artifact::History]
-    }
-
-    fn run(&self, context: &mut Context<'_>) -> Result<()> {
-        let data = context.data_cloned()?;
-        let (mut network, loaded) = network(context.settings, &data)?;
-        if let Some(report) = &loaded {
-            context.progress.say(format!(
-                "  encoder: {} tensors of the pretrained weights applied",
-                report.applied.len()
-            ));
-        }
-        let outcome = train(context, &data, &mut network)?;
-        context
-            .run
-            .write("history.csv", history(&outcome.history).as_bytes())?;
-        if outcome.stopped == Stopped::Interrupted {
-            return Err(Interrupted.into());
-        }
-        save_model(context, &data, &outcome)?;
-        context.section(
-            "train",
-            &section::write(context, &network, &outcome, loaded.as_ref())?,
-        )
-    }
+    save_model(context, &data, &outcome)?;
+    context.section(
+        "train",
+        &section::write(context, &network, &outcome, loaded.as_ref())?,
+    )
 }
 
 fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadReport>)> {

@@ -7,8 +7,8 @@ use report::text::code;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
 use train::{EpochRecord, Outcome, Stopped, Task};
 
-use crate::config::Settings;
 use crate::context::Context;
+use settings::Settings;
 
 pub(super) fn write(
     context: &Context<'_>,

@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::scan::names::is_image;
-use crate::scan::{Walk, relative, without_extension};
+use crate::walk::names::is_image;
+use crate::walk::{Walk, relative, without_extension};
 
 /// Why a cell leads to no file, in words.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,12 +1,15 @@
 //! Walks folders: every image once, and everything else counted.
 
+pub(crate) mod names;
+mod paths;
+
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use super::names;
-use crate::DatasetError;
+use crate::error::DatasetError;
 use crate::left_out::{Reason, Tally};
+pub(crate) use paths::{relative, without_extension};
 
 /// A walk below one data folder.
 #[derive(Debug)]

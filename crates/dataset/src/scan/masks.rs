@@ -3,9 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::DatasetError;
-use crate::scan::names::{is_image, without_number};
-use crate::scan::{Candidate, Walk, entries, name, relative, without_extension};
+use super::found::Candidate;
+use crate::error::DatasetError;
+use crate::walk::names::{is_image, without_number};
+use crate::walk::{Walk, entries, name, relative, without_extension};
+
+/// What is wrong with the name of masks that an image's name is part of, in words.
+///
+/// # Errors
+/// The last part is no image's name that holds `{stem}`, or an earlier one holds it.
+pub fn check_mask_pattern(pattern: &str) -> Result<(), String> {
+    Pattern::new(pattern).map(drop)
+}
 
 /// Where the mask of an image lies: a path from the image's own folder, with `{stem}` for the
 /// image's name without its extension.

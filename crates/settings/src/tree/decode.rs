@@ -8,7 +8,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visit
 
 use super::ConfigError;
 use super::nearest::did_you_mean;
-use super::tree::{Node, Value, join};
+use super::node::{Node, Value, join};
 
 /// Reads the table at `path`; `siblings` are keys that the same table holds for another struct.
 pub(crate) fn decode<T: DeserializeOwned>(

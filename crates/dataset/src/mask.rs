@@ -1,13 +1,9 @@
 //! Mask files: where they lie, and what becomes of an image without a good one.
 
-mod find;
-
 use std::path::PathBuf;
 
 use imaging::MaskCoding;
 use serde::{Deserialize, Serialize};
-
-pub(crate) use find::{Pattern, expect};
 
 /// Where the mask of an image lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +22,6 @@ pub enum MaskPlace {
     Beside(String),
     /// Named by the mask column of the CSV, relative to the data folder.
     Column,
-}
-
-/// What is wrong with the name of masks that an image's name is part of, in words.
-///
-/// # Errors
-/// The last part is no image's name that holds `{stem}`, or an earlier one holds it.
-pub fn check_mask_pattern(pattern: &str) -> Result<(), String> {
-    Pattern::new(pattern).map(drop)
 }
 
 /// What becomes of an image whose mask is missing or bad.

@@ -1,72 +1,13 @@
-//! Settings: TOML → a tree with origins → raw tables → [`Settings`], whose values are all good.
-//!
-//! Order of precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only where the data folder
-//! that they stand in for is absent, or with `--demo`), `--set`, `--data` and `--device`. Everything that can be checked without opening an image is checked
-//! here, before anything runs.
-
-mod check;
-mod decode;
-mod error;
-mod nearest;
-mod raw;
-mod settings;
-mod tree;
+//! A pipeline's file and options, read and joined.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use error::ConfigError;
-pub use nearest::nearest;
-pub use raw::Threshold;
-pub use settings::{DataSettings, EvaluateSettings, ImageSettings, SegmentSettings, Settings};
-
-pub(crate) use check::device;
-use nearest::did_you_mean;
-use tree::{Node, join};
-
-/// What a user asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// A name under `pipelines/`, or the path of a `.toml` file (such as a run's `resolved.toml`).
-    pub pipeline: String,
-    /// The workspace's root: relative paths in a file start here, and `pipelines/` and `runs/` lie here.
-    pub root: PathBuf,
-    /// `--data`.
-    pub data: Option<PathBuf>,
-    /// `--device`.
-    pub device: Option<String>,
-    /// `--set`, in order.
-    pub set: Vec<String>,
-    /// `--demo`: run on phantoms even where the data folder is there.
-    pub demo: bool,
-    /// Nothing will be read: files that are not there are not missed.
-    pub dry: bool,
-    /// `--out`: the folder of all runs, `runs/` below the root if absent.
-    pub out: Option<PathBuf>,
-}
-
-impl Request {
-    /// Asks for a pipeline as its file has it.
-    pub fn new(root: impl Into<PathBuf>, pipeline: impl Into<String>) -> Self {
-        Request {
-            pipeline: pipeline.into(),
-            root: root.into(),
-            ..Request::default()
-        }
-    }
-
-    fn sets(&self, key: &str) -> bool {
-        self.set
-            .iter()
-            .any(|s| s.split_once('=').is_some_and(|(k, _)| k.trim() == key))
-    }
-
-    /// The folder of all runs.
-    pub fn runs(&self) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| self.root.join("runs"))
-    }
-}
+use crate::checked::{Settings, checked};
+use crate::request::Request;
+use crate::tables;
+use crate::tree::{ConfigError, Node, Value, did_you_mean, join};
 
 /// Reads, joins and checks everything.
 ///
@@ -112,7 +53,7 @@ fn finished(
         .try_for_each(|assignment| tree.set(assignment))?;
     apply_options(&mut tree, request);
     check_tables(&tree, "")?;
-    settings::checked(tree, pipeline_name(file), request)
+    checked(tree, pipeline_name(file), request)
 }
 
 fn is_for_run(assignment: &&String) -> bool {
@@ -157,7 +98,7 @@ pub fn pipeline_title(folder: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(folder.join(format!("{name}.toml"))).ok()?;
     let tree = Node::parse(name, &text).ok()?;
     match &tree.get("pipeline.title")?.value {
-        tree::Value::Text(title) => Some(title.clone()),
+        Value::Text(title) => Some(title.clone()),
         _ => None,
     }
 }
@@ -222,13 +163,13 @@ fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
 fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     for (key, node) in tree.entries().into_iter().flatten() {
         let (key_path, origin) = (join(path, key), node.origin.to_string());
-        if !raw::TABLES.contains(&key.as_str()) {
-            let hint = did_you_mean(key, &raw::TABLES);
+        if !tables::NAMES.contains(&key.as_str()) {
+            let hint = did_you_mean(key, &tables::NAMES);
             return Err(ConfigError::UnknownKey {
                 key: key_path,
                 origin,
                 hint,
-                known: raw::TABLES.join(", "),
+                known: tables::NAMES.join(", "),
             });
         }
         if node.entries().is_none() {
@@ -248,7 +189,7 @@ fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
 /// another name that is absent is mistyped, and nobody may train on phantoms for that.
 fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> bool {
     let text = |tree: &Node, key: &str| match tree.get(key).map(|node| &node.value) {
-        Some(tree::Value::Text(text)) => Some(text.clone()),
+        Some(Value::Text(text)) => Some(text.clone()),
         _ => None,
     };
     let (dir, meant) = (

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
+use super::found::{Candidate, ClassFolder, Scan, one_class};
+use crate::config::{CsvLayout, IndexConfig};
+use crate::error::DatasetError;
+use crate::left_out::BadImage;
 use crate::mask::MaskPlace;
-use crate::scan::{Candidate, ClassFolder, Scan, one_class};
-use crate::{BadImage, CsvLayout, DatasetError, IndexConfig, Split};
+use crate::split_name::Split;
 use paths::{Missing, Paths};
 
 /// The table's rows as candidates.

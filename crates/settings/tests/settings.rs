@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use pipeline::{Request, config};
+use settings::Request;
 
 const GOOD: &str = r#"
 [data]
@@ -44,7 +44,7 @@ fn check(set: &[&str], expected: &[&str]) {
 
 fn check_file(toml: &str, set: &[&str], expected: &[&str]) {
     let root = workspace(toml);
-    let error = config::load(&request(root.path(), set))
+    let error = settings::load(&request(root.path(), set))
         .err()
         .unwrap_or_else(|| panic!("{set:?} was taken"));
     let text = error.to_string();
@@ -56,7 +56,7 @@ fn check_file(toml: &str, set: &[&str], expected: &[&str]) {
 #[test]
 fn good_settings_pass_and_resolve_to_themselves() {
     let root = workspace(GOOD);
-    let settings = config::load(&request(
+    let settings = settings::load(&request(
         root.path(),
         &["train.epochs=8", "model.decoder=unetpp"],
     ))
@@ -69,7 +69,7 @@ fn good_settings_pass_and_resolve_to_themselves() {
     fs::create_dir_all(&again).unwrap();
     fs::write(again.join("resolved.toml"), &settings.resolved).unwrap();
     let file = again.join("resolved.toml").display().to_string();
-    let repeated = config::load(&Request::new(root.path(), file)).unwrap();
+    let repeated = settings::load(&Request::new(root.path(), file)).unwrap();
     assert_eq!(
         (repeated.name.as_str(), &repeated.leaves),
         ("lungs", &settings.leaves)
@@ -116,7 +116,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
 #[test]
 fn no_such_pipeline_names_the_nearest() {
     let root = workspace(GOOD);
-    let error = config::load(&Request::new(root.path(), "lung"))
+    let error = settings::load(&Request::new(root.path(), "lung"))
         .err()
         .unwrap()
         .to_string();
@@ -233,7 +233,7 @@ fn wrong_types_say_what_was_expected_and_found() {
 fn a_whole_network_takes_the_place_of_encoder_and_decoder() {
     let root = workspace(GOOD);
     let set = "model={architecture='unetpp_2018', base_channels=8, pruning_level=3}";
-    let settings = config::load(&request(root.path(), &[set])).unwrap();
+    let settings = settings::load(&request(root.path(), &[set])).unwrap();
     assert_eq!(settings.model.label(), "unetpp_2018, article");
     assert_eq!(settings.image.mean, [0.5; 3]);
     assert_eq!(settings.graph(2).unwrap().size_multiple, 8);
@@ -390,7 +390,7 @@ fn layouts_and_masks_resolve_to_themselves() {
         loss = "bce"
     "#;
     let root = with_masks(toml);
-    let settings = config::load(&request(root.path(), &[])).unwrap();
+    let settings = settings::load(&request(root.path(), &[])).unwrap();
     let index = &settings.data.index;
     assert!(index.root.ends_with("images") && index.layout == dataset::Layout::Images);
     assert_eq!(index.splits, dataset::SplitFolders::none());
@@ -408,7 +408,7 @@ fn layouts_and_masks_resolve_to_themselves() {
     fs::create_dir_all(&again).unwrap();
     fs::write(again.join("resolved.toml"), &settings.resolved).unwrap();
     let file = again.join("resolved.toml").display().to_string();
-    let repeated = config::load(&Request::new(root.path(), file)).unwrap();
+    let repeated = settings::load(&Request::new(root.path(), file)).unwrap();
     assert_eq!(repeated.leaves, settings.leaves);
     assert_eq!(repeated.data.index, *index);
 }
@@ -417,7 +417,7 @@ fn layouts_and_masks_resolve_to_themselves() {
 fn a_table_is_found_in_the_data_folder() {
     let toml = "[data]\ndir = \"images\"\nlayout = \"csv\"\ncsv = { file = \"{dir}/table.csv\", mask = \"truth\" }\n";
     let root = with_masks(toml);
-    let settings = config::load(&request(root.path(), &[])).unwrap();
+    let settings = settings::load(&request(root.path(), &[])).unwrap();
     let masks = settings.data.index.masks.unwrap();
     assert_eq!(masks.place, dataset::MaskPlace::Column);
     let dataset::Layout::Csv(layout) = settings.data.index.layout else {
@@ -434,7 +434,7 @@ fn every_phantom_is_laid_out_as_it_is_drawn() {
             demo: true,
             ..request(root.path(), set)
         };
-        config::load(&demo).unwrap().data.index
+        settings::load(&demo).unwrap().data.index
     };
     let chest = layout(&["demo.phantom.masks=lungs"]);
     let masks = chest.masks.unwrap();
@@ -543,7 +543,7 @@ fn parts_swap_by_their_names() {
             .into_iter()
             .chain(set.iter().copied())
             .collect();
-        config::load(&request(root.path(), &set)).unwrap_or_else(|e| panic!("{set:?}: {e}"))
+        settings::load(&request(root.path(), &set)).unwrap_or_else(|e| panic!("{set:?}: {e}"))
     };
     let channels = |set: &[&str], output: &str| {
         let graph = settings(set).graph(3).unwrap();
@@ -720,12 +720,12 @@ fn the_demo_is_laid_over_only_where_data_are_absent() {
         "{GOOD}\n[demo.train]\nepochs = 1\n[demo.phantom]\nsize = 64\nstands_in_for = \"images\"\n"
     );
     let root = workspace(&toml);
-    let with_data = config::load(&request(root.path(), &[])).unwrap();
+    let with_data = settings::load(&request(root.path(), &[])).unwrap();
     assert_eq!(
         (with_data.train.epochs, with_data.data.phantom.is_none()),
         (3, true)
     );
-    let asked = config::load(&Request {
+    let asked = settings::load(&Request {
         demo: true,
         ..request(root.path(), &[])
     })
@@ -735,12 +735,12 @@ fn the_demo_is_laid_over_only_where_data_are_absent() {
         (1, Some(64))
     );
     fs::remove_dir(root.path().join("images")).unwrap();
-    let absent = config::load(&request(root.path(), &["train.epochs=2"])).unwrap();
+    let absent = settings::load(&request(root.path(), &["train.epochs=2"])).unwrap();
     assert_eq!(
         (absent.train.epochs, absent.data.phantom.is_some()),
         (2, true)
     );
-    let error = config::load(&Request {
+    let error = settings::load(&Request {
         data: Some("/nowhere".into()),
         ..request(root.path(), &[])
     })
@@ -761,7 +761,7 @@ fn phantoms_stand_in_only_for_the_folder_that_they_are_meant_for() {
         let root = workspace(toml);
         fs::remove_dir(root.path().join("images")).unwrap();
         spoil(root.path());
-        let error = config::load(&request(root.path(), &[])).err().unwrap();
+        let error = settings::load(&request(root.path(), &[])).err().unwrap();
         let text = error.to_string();
         for part in ["`data.dir`", "no data folder", "--demo"] {
             assert!(text.contains(part), "no {part:?} in {text:?}");
@@ -785,7 +785,7 @@ fn masks_may_have_names_and_folders_of_their_own() {
     fs::create_dir(root.path().join("images_masks")).unwrap();
     let place = |masks: &str| {
         let set = format!("data.masks={masks}");
-        let settings = config::load(&request(root.path(), &[&set])).unwrap();
+        let settings = settings::load(&request(root.path(), &[&set])).unwrap();
         settings.data.index.masks.unwrap().place
     };
     let tree = |pattern: &str| dataset::MaskPlace::Tree {
@@ -829,7 +829,7 @@ fn every_key_is_documented() {
         "report",
         "phantom",
     ] {
-        let error = config::load(&request(root.path(), &[&format!("{table}.no_such_key=1")]))
+        let error = settings::load(&request(root.path(), &[&format!("{table}.no_such_key=1")]))
             .err()
             .unwrap()
             .to_string();
@@ -853,15 +853,15 @@ fn every_key_is_documented() {
 #[test]
 fn shipped_pipelines_are_good() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in config::pipelines(&root.join("pipelines")) {
-        let demo = config::load(&Request {
+    for name in settings::pipelines(&root.join("pipelines")) {
+        let demo = settings::load(&Request {
             demo: true,
             ..Request::new(&root, &name)
         })
         .unwrap();
         assert!(demo.data.phantom.is_some());
         let empty = tempfile::tempdir().unwrap();
-        let full = config::load(&Request {
+        let full = settings::load(&Request {
             data: Some(empty.path().into()),
             dry: true,
             ..Request::new(&root, &name)
@@ -897,7 +897,7 @@ fn normalization_comes_with_the_weights() {
     let pretrained = format!("model.pretrained={}", path.display());
     let load = |set: &[&str]| {
         let set = [&[pretrained.as_str()], set].concat();
-        config::load(&request(root.path(), &set)).map(|settings| settings.image)
+        settings::load(&request(root.path(), &set)).map(|settings| settings.image)
     };
     assert_eq!(load(&[]).unwrap().mean, [0.485, 0.456, 0.406]);
     assert_eq!(load(&["image.channels=1"]).unwrap().mean.len(), 1);
@@ -943,7 +943,7 @@ fn weights_can_be_taken_away_and_are_missed_only_where_they_are_read() {
             dry,
             ..request(root.path(), set)
         };
-        config::load(&request).unwrap()
+        settings::load(&request).unwrap()
     };
     let without = [
         load(&[], true, false),

@@ -1,0 +1,69 @@
+//! What a data folder or a table holds, before any image is opened.
+
+use std::path::PathBuf;
+
+use crate::config::IndexConfig;
+use crate::error::DatasetError;
+use crate::left_out::{BadImage, Tally};
+use crate::split_name::Split;
+
+/// A file that looks like an image by its name.
+#[derive(Debug, Default)]
+pub(crate) struct Candidate {
+    pub(crate) split: Option<Split>,
+    pub(crate) class: usize,
+    pub(crate) file: PathBuf,
+    /// Relative to the root, '/'-separated.
+    pub(crate) path: String,
+    /// How many of the path's folders say split and class.
+    pub(crate) depth: usize,
+    /// Where its mask is looked for, relative to the masks' root; none where none is expected.
+    pub(crate) expected_mask: Option<String>,
+    /// The mask files that there are, relative to the masks' root.
+    pub(crate) masks: Vec<String>,
+    /// Where the table says so.
+    pub(crate) patient: Option<String>,
+}
+
+/// A folder that must hold at least one image.
+#[derive(Debug)]
+pub(crate) struct ClassFolder {
+    pub(crate) split: Option<Split>,
+    pub(crate) class: usize,
+    pub(crate) folder: PathBuf,
+}
+
+/// What a data folder holds, before any file is opened.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) classes: Vec<String>,
+    pub(crate) folders: Vec<ClassFolder>,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) unreadable: Vec<BadImage>,
+    pub(crate) left_out: Tally,
+    /// Mask files that belong to no image, relative to the masks' root.
+    pub(crate) unmatched_masks: Vec<String>,
+}
+
+/// The class of images that have none: the only one configured, or `image`.
+pub(crate) fn one_class(config: &IndexConfig) -> Result<Vec<String>, DatasetError> {
+    match config.classes.as_slice() {
+        [] => Ok(vec!["image".to_owned()]),
+        [class] => Ok(vec![class.clone()]),
+        classes => Err(DatasetError::setting(
+            "classes",
+            classes.join(", "),
+            "images without classes take one name at most",
+        )),
+    }
+}
+
+#[cfg(test)]
+impl Candidate {
+    pub(crate) fn at(path: &str) -> Self {
+        Candidate {
+            path: path.to_owned(),
+            ..Candidate::default()
+        }
+    }
+}

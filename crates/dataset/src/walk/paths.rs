@@ -1,0 +1,29 @@
+//! Paths as text, '/'-separated.
+
+use std::path::Path;
+
+/// A file's path below a root; `None` where it is not UTF-8 or lies elsewhere.
+pub(crate) fn relative(root: &Path, file: &Path) -> Option<String> {
+    let parts = file.strip_prefix(root).ok()?.components();
+    let parts: Option<Vec<&str>> = parts.map(|part| part.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+/// A path up to the last dot of its name.
+pub(crate) fn without_extension(path: &str) -> &str {
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    path[name..]
+        .rfind('.')
+        .map_or(path, |dot| &path[..name + dot])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_are_of_the_name() {
+        assert_eq!(without_extension("a.b/c"), "a.b/c");
+        assert_eq!(without_extension("a.b/c.d.png"), "a.b/c.d");
+    }
+}

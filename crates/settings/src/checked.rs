@@ -1,0 +1,221 @@
+//! Checked settings: one type whose values are all good.
+
+use std::path::{Path, PathBuf};
+
+use augment::AugmentConfig;
+use dataset::{Layout, MaskPlace};
+use model::build::ModelSpec;
+use model::engine::{Choice, Precision};
+use model::graph::Graph;
+use morphology::BorderWeights;
+use train::TrainConfig;
+
+use crate::keys::Keys;
+use crate::paths::Paths;
+use crate::request::Request;
+use crate::stage::StageId;
+use crate::tables::data::{self, DataSettings};
+use crate::tables::evaluate::{self, EvaluateSettings};
+use crate::tables::image::{self, ImageSettings};
+use crate::tables::segment::{self, SegmentSettings};
+use crate::tables::{
+    augment as augmentation, model as network, pipeline, report, train as training,
+};
+use crate::together;
+use crate::tree::{ConfigError, Node, Origin, Value, decode};
+
+/// Everything that a run needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// The pipeline's name.
+    pub name: String,
+    /// The report's title.
+    pub title: String,
+    /// Decides every random number.
+    pub seed: u64,
+    /// Where networks run.
+    pub device: Choice,
+    /// What convolutions multiply.
+    pub precision: Precision,
+    /// What runs, in order.
+    pub stages: Vec<StageId>,
+    /// `[data]` and `[phantom]`.
+    pub data: DataSettings,
+    /// `[image]`.
+    pub image: ImageSettings,
+    /// `[augment]`.
+    pub augment: AugmentConfig,
+    /// `[model]`; `classes` is set once the data are known.
+    pub model: ModelSpec,
+    /// Weights to start the encoder from.
+    pub pretrained: Option<PathBuf>,
+    /// `[train]`.
+    pub train: TrainConfig,
+    /// `[train.border]`: weights of the pixels between touching cells.
+    pub border: Option<BorderWeights>,
+    /// How many times an epoch goes through the training images, each time anew augmented and cropped.
+    pub repeats: usize,
+    /// `[evaluate]`.
+    pub evaluate: EvaluateSettings,
+    /// `[segment]`.
+    pub segment: SegmentSettings,
+    /// Paragraphs of the user's for the end of the report.
+    pub notes: Vec<String>,
+    /// Pictures in the report's grids.
+    pub samples: usize,
+    /// The same settings as a pipeline file, with absolute paths.
+    pub resolved: String,
+    /// Dotted key and value of each setting that was written down, for comparison.
+    pub leaves: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// The network for so many classes.
+    ///
+    /// # Errors
+    /// As [`model::build::build`].
+    pub fn graph(&self, classes: usize) -> Result<Graph, model::build::BuildError> {
+        model::build::build(&self.spec(classes))
+    }
+
+    /// The network's description for images of so many classes.
+    pub fn spec(&self, classes: usize) -> ModelSpec {
+        let coding = self.data.index.masks.as_ref().map(|masks| &masks.coding);
+        network::spec(&self.model, &self.train, coding, classes)
+    }
+}
+
+pub(crate) fn checked(
+    tree: Node,
+    name: String,
+    request: &Request,
+) -> Result<Settings, ConfigError> {
+    let raw_pipeline: pipeline::Pipeline = table(&tree, "pipeline")?;
+    let keys = Keys { tree: &tree };
+    let stages = pipeline::stages(&keys, &raw_pipeline.stages)?;
+    let device = pipeline::device(&raw_pipeline.device, raw_pipeline.precision)?;
+    let paths = Paths {
+        root: &request.root,
+        tree: &tree,
+        dry: request.dry,
+    };
+    let (model, extra): (ModelSpec, network::ModelExtra) =
+        split_table(&tree, "model", &["pretrained"])?;
+    let (train, train_extra): (TrainConfig, training::TrainExtra) =
+        split_table(&tree, "train", &["border", "repeats"])?;
+    let image: image::Image = table(&tree, "image")?;
+    let augment = table(&tree, "augment")?;
+    augmentation::augment(&keys, &augment)?;
+    training::train(&keys, &train)?;
+    let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
+    let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
+    let image = image::image(&keys, image, &model, trained_with.as_ref())?;
+    let model = ModelSpec {
+        in_channels: image.channels,
+        ..model
+    };
+    let raw_data: data::Data = table(&tree, "data")?;
+    network::own_keys(&keys)?;
+    let mut data = data::data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    data.index.decoder = image.decoder;
+    let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
+    together::task(&keys, &model, &train, &data.index, &stages)?;
+    together::mask_use(&keys, masks, &train, &image, &stages)?;
+    let repeats = training::repeats(&keys, train_extra.repeats)?;
+    let border = training::border(&keys, train_extra.border, &train, masks)?;
+    let spec = network::spec(&model, &train, masks, data.index.classes.len());
+    let graph = network::model(&keys, &spec, &image)?;
+    together::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
+    if !request.dry {
+        together::memory(&keys, &graph, &image, (&train, device.device), &stages)?;
+    }
+    let evaluate = evaluate::evaluate(&keys, table(&tree, "evaluate")?)?;
+    let segment = segment::segment(&keys, table(&tree, "segment")?)?;
+    let report::Report { notes, samples } = table(&tree, "report")?;
+    report::samples(&keys, samples)?;
+    let resolved = resolved(&tree, &data, pretrained.as_deref());
+    Ok(Settings {
+        title: if raw_pipeline.title.is_empty() {
+            name.clone()
+        } else {
+            raw_pipeline.title
+        },
+        name,
+        seed: raw_pipeline.seed,
+        device,
+        precision: raw_pipeline.precision,
+        stages,
+        data,
+        image,
+        augment,
+        model,
+        pretrained,
+        train,
+        border,
+        repeats,
+        evaluate,
+        segment,
+        notes,
+        samples,
+        resolved: resolved.to_document(),
+        leaves: resolved.leaves(),
+    })
+}
+
+fn table<T: serde::de::DeserializeOwned>(tree: &Node, name: &str) -> Result<T, ConfigError> {
+    decode(tree.get(name).unwrap_or(&Node::table()), name, &[])
+}
+
+/// One table that holds two structs' keys: `own` go to the second.
+fn split_table<T, U>(tree: &Node, name: &str, own: &[&str]) -> Result<(T, U), ConfigError>
+where
+    T: serde::de::DeserializeOwned,
+    U: serde::de::DeserializeOwned,
+{
+    let mut foreign = tree.get(name).cloned().unwrap_or_else(Node::table);
+    let mut ours = Node {
+        origin: foreign.origin.clone(),
+        ..Node::table()
+    };
+    for key in own {
+        if let Some(node) = foreign.take(key) {
+            ours.put(key, node);
+        }
+    }
+    Ok((decode(&foreign, name, own)?, decode(&ours, name, &[])?))
+}
+
+fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node {
+    let mut tree = tree.clone();
+    let text = |path: &Path| Node {
+        value: Value::Text(path.to_string_lossy().into_owned()),
+        origin: Origin::Implied,
+    };
+    if data.phantom.is_none() {
+        // The images' folder is `dir` and `images` in one.
+        if tree.get("data.images").is_some() {
+            tree.put("data.images", text(Path::new(".")));
+        }
+        tree.put("data.dir", text(&data.index.root));
+        if let Some(MaskPlace::Tree { root, pattern }) = data.index.masks.as_ref().map(|m| &m.place)
+        {
+            let plain = pattern == "{stem}.png";
+            let path = if plain {
+                root.clone()
+            } else {
+                root.join(pattern)
+            };
+            tree.put("data.masks", text(&path));
+        }
+        if let Layout::Csv(layout) = &data.index.layout {
+            tree.put("data.csv.file", text(&layout.file));
+        }
+        for (name, path) in &data.regions {
+            tree.put(&format!("data.regions.{name}"), text(path));
+        }
+    }
+    if let Some(path) = pretrained {
+        tree.put("model.pretrained", text(path));
+    }
+    tree
+}

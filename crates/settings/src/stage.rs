@@ -1,0 +1,178 @@
+//! The stages of a pipeline as data: what each is called, reads and writes. What it does is the pipeline's.
+
+use std::fmt;
+
+/// What stages hand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Artifact {
+    /// `manifest.csv`: the images.
+    Manifest,
+    /// `splits.csv`: which image is in which split.
+    Splits,
+    /// `eda.json`: what the data are like.
+    Eda,
+    /// `figures/augmented.png`.
+    AugmentPreview,
+    /// `model.safetensors`: the best epoch's checkpoint.
+    Model,
+    /// `history.csv`: the epochs.
+    History,
+    /// `predictions.csv`: validation and test, image by image.
+    Predictions,
+    /// `metrics.json`: the results.
+    Metrics,
+    /// How scores become an answer: threshold and calibration, written into `model.safetensors`.
+    Decision,
+    /// `segment.json` and `overlays/`: where the class map lights up.
+    Overlays,
+    /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
+    Segmentation,
+    /// `report.md`.
+    Report,
+}
+
+impl fmt::Display for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Artifact::Manifest => "manifest.csv",
+            Artifact::Splits => "splits.csv",
+            Artifact::Eda => "eda.json",
+            Artifact::AugmentPreview => "the augmentation preview",
+            Artifact::Model => "model.safetensors",
+            Artifact::History => "history.csv",
+            Artifact::Predictions => "predictions.csv",
+            Artifact::Metrics => "metrics.json",
+            Artifact::Decision => "the decision rule in model.safetensors",
+            Artifact::Overlays => "the overlays",
+            Artifact::Segmentation => "segmentation.json",
+            Artifact::Report => "report.md",
+        })
+    }
+}
+
+/// A step of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StageId {
+    /// Reads the data set.
+    Index,
+    /// Explores it.
+    Eda,
+    /// Draws augmented images.
+    AugmentPreview,
+    /// Fits the network.
+    Train,
+    /// Judges the classifier.
+    Evaluate,
+    /// Judges the segmenter.
+    EvaluateMap,
+    /// Draws the class map.
+    Segment,
+    /// Writes the report.
+    Report,
+}
+
+impl StageId {
+    /// All stages in their usual order.
+    pub const ALL: [StageId; 8] = [
+        StageId::Index,
+        StageId::Eda,
+        StageId::AugmentPreview,
+        StageId::Train,
+        StageId::Evaluate,
+        StageId::EvaluateMap,
+        StageId::Segment,
+        StageId::Report,
+    ];
+
+    /// The stage of a name.
+    pub fn find(name: &str) -> Option<StageId> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// Name in `pipeline.stages`.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// One line for lists.
+    pub fn about(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Artifacts that an earlier stage must have made.
+    pub fn reads(self) -> &'static [Artifact] {
+        self.row().2
+    }
+
+    /// Artifacts that it makes.
+    pub fn writes(self) -> &'static [Artifact] {
+        self.row().3
+    }
+
+    /// Whether it makes an artifact.
+    pub fn makes(self, artifact: Artifact) -> bool {
+        self.writes().contains(&artifact)
+    }
+
+    /// Name, description, what it reads and what it writes.
+    fn row(
+        self,
+    ) -> (
+        &'static str,
+        &'static str,
+        &'static [Artifact],
+        &'static [Artifact],
+    ) {
+        use Artifact as A;
+        match self {
+            StageId::Index => (
+                "index",
+                "reads the images, their classes and patients, and divides them into splits",
+                &[],
+                &[A::Manifest, A::Splits],
+            ),
+            StageId::Eda => (
+                "eda",
+                "counts, sizes, intensities, duplicates, and patients on two sides of a split",
+                &[A::Manifest, A::Splits],
+                &[A::Eda],
+            ),
+            StageId::AugmentPreview => (
+                "augment-preview",
+                "draws augmented variants of a few training images",
+                &[A::Manifest, A::Splits],
+                &[A::AugmentPreview],
+            ),
+            StageId::Train => (
+                "train",
+                "fits the network, keeps the best epoch, and goes on after a break",
+                &[A::Manifest, A::Splits],
+                &[A::Model, A::History],
+            ),
+            StageId::Evaluate => (
+                "evaluate",
+                "chooses threshold and calibration on validation, judges on test, beside the baselines",
+                &[A::Manifest, A::Splits, A::Model],
+                &[A::Predictions, A::Metrics, A::Decision],
+            ),
+            StageId::EvaluateMap => (
+                "evaluate-map",
+                "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
+                &[A::Manifest, A::Splits, A::Model],
+                &[A::Segmentation],
+            ),
+            StageId::Segment => (
+                "segment",
+                "paints the class map's certain pixels green, for right and wrong cases alike",
+                &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                &[A::Overlays],
+            ),
+            StageId::Report => (
+                "report",
+                "joins everything into report.md",
+                &[A::Manifest],
+                &[A::Report],
+            ),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `[evaluate]`: how the trained network is judged.
+
+use serde::Deserialize;
+
+use crate::keys::Keys;
+use crate::tree::ConfigError;
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Evaluate {
+    pub(crate) threshold: Threshold,
+    pub(crate) bootstrap: usize,
+    pub(crate) confidence: f64,
+    pub(crate) tta: bool,
+    pub(crate) baseline_size: usize,
+    pub(crate) tile_overlap: f64,
+}
+
+impl Default for Evaluate {
+    fn default() -> Self {
+        Evaluate {
+            threshold: Threshold::Youden,
+            bootstrap: 2000,
+            confidence: 0.95,
+            tta: false,
+            baseline_size: 48,
+            tile_overlap: 0.5,
+        }
+    }
+}
+
+/// How the threshold is chosen, on the validation images alone: `"youden"`, a number, `{ sensitivity = 0.95 }`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Threshold {
+    /// The largest sensitivity + specificity − 1.
+    Youden,
+    /// This one, whatever the data.
+    Fixed(f64),
+    /// The highest with at least this sensitivity.
+    Sensitivity(f64),
+}
+
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            sensitivity: f64,
+        }
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Threshold;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"youden\", a number or { sensitivity = 0.95 }")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Threshold, E> {
+                match (name, name.parse()) {
+                    ("youden", _) => Ok(Threshold::Youden),
+                    (_, Ok(number)) => Ok(Threshold::Fixed(number)),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(name), &self)),
+                }
+            }
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Threshold, E> {
+                Ok(Threshold::Fixed(number))
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Threshold, E> {
+                Ok(Threshold::Fixed(number as f64))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Threshold, A::Error> {
+                let wanted =
+                    Wanted::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Threshold::Sensitivity(wanted.sensitivity))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// How the trained network is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateSettings {
+    /// How the threshold is chosen.
+    pub threshold: Threshold,
+    /// Resamples of the bootstrap.
+    pub bootstrap: usize,
+    /// Level of all intervals.
+    pub confidence: f64,
+    /// Whether to average over the image and its mirror image.
+    pub tta: bool,
+    /// Side of the small images that the linear baseline sees.
+    pub baseline_size: usize,
+    /// Share of a tile's side that neighbouring tiles of a large image have in common.
+    pub tile_overlap: f64,
+}
+
+pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSettings, ConfigError> {
+    match raw.threshold {
+        Threshold::Youden => {}
+        Threshold::Fixed(p) => {
+            keys.within("evaluate.threshold", p, 0.0, 1.0)?;
+        }
+        Threshold::Sensitivity(s) => {
+            keys.within("evaluate.threshold.sensitivity", s, 0.01, 1.0)?;
+        }
+    }
+    keys.within("evaluate.bootstrap", raw.bootstrap, 10, 1_000_000)?;
+    keys.within("evaluate.confidence", raw.confidence, 0.5, 0.999)?;
+    keys.within("evaluate.baseline_size", raw.baseline_size, 4, 256)?;
+    keys.within("evaluate.tile_overlap", raw.tile_overlap, 0.0, 0.95)?;
+    let Evaluate {
+        threshold,
+        bootstrap,
+        confidence,
+        tta,
+        baseline_size,
+        tile_overlap,
+    } = raw;
+    Ok(EvaluateSettings {
+        threshold,
+        bootstrap,
+        confidence,
+        tta,
+        baseline_size,
+        tile_overlap,
+    })
+}

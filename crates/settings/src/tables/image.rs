@@ -1,0 +1,225 @@
+//! `[image]`: how an image enters the network.
+
+use formats::weights::InputNormalization;
+use imaging::{Decoder, Fit};
+use model::build::{self, ModelSpec};
+use serde::Deserialize;
+
+use crate::keys::Keys;
+use crate::tree::{ConfigError, did_you_mean};
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Image {
+    pub(crate) size: Size,
+    pub(crate) fit: Fit,
+    pub(crate) crop: Option<Size>,
+    pub(crate) channels: usize,
+    pub(crate) normalization: Normalization,
+    pub(crate) cache_mib: usize,
+    pub(crate) max_megapixels: u64,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Image {
+            size: Size(224, 224),
+            fit: Fit::Stretch,
+            crop: None,
+            channels: 3,
+            normalization: Normalization::Named("auto".into()),
+            cache_mib: 2048,
+            max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
+        }
+    }
+}
+
+/// `224` or `[height, width]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(pub(crate) usize, pub(crate) usize);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Size;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a side in pixels, or [height, width]")
+            }
+            fn visit_u64<E: serde::de::Error>(self, side: u64) -> Result<Size, E> {
+                Ok(Size(side as usize, side as usize))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Size, A::Error> {
+                match (
+                    seq.next_element()?,
+                    seq.next_element()?,
+                    seq.next_element::<usize>()?,
+                ) {
+                    (Some(height), Some(width), None) => Ok(Size(height, width)),
+                    _ => Err(serde::de::Error::custom(
+                        "give one side in pixels, or [height, width]",
+                    )),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// `"auto"`, `"half"`, `"imagenet"` or `{ mean = […], std = […] }`.
+#[derive(Clone, Debug)]
+pub(crate) enum Normalization {
+    Named(String),
+    Values { mean: Vec<f32>, std: Vec<f32> },
+}
+
+impl<'de> Deserialize<'de> for Normalization {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Values {
+            mean: Vec<f32>,
+            std: Vec<f32>,
+        }
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Normalization;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"auto\", \"half\", \"imagenet\" or { mean = [...], std = [...] }")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Normalization, E> {
+                Ok(Normalization::Named(name.into()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Normalization, A::Error> {
+                let Values { mean, std } =
+                    Values::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Normalization::Values { mean, std })
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// How an image enters the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSettings {
+    /// Pixels down.
+    pub height: usize,
+    /// Pixels across.
+    pub width: usize,
+    /// How an image of another shape fills that.
+    pub fit: Fit,
+    /// Rows and columns of the windows that training cuts at random from larger images.
+    pub crop: Option<(usize, usize)>,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Subtracted from values in [0, 1], one a channel.
+    pub mean: Vec<f32>,
+    /// Then divided by, one a channel.
+    pub std: Vec<f32>,
+    /// Memory for decoded images.
+    pub cache_bytes: usize,
+    /// How image files are read, and up to what size.
+    pub decoder: Decoder,
+}
+
+pub(crate) fn image(
+    keys: &Keys<'_>,
+    raw: Image,
+    spec: &ModelSpec,
+    trained_with: Option<&InputNormalization>,
+) -> Result<ImageSettings, ConfigError> {
+    let Size(height, width) = raw.size;
+    if raw.channels != 1 && raw.channels != 3 {
+        return Err(keys.refuse(
+            "image.channels",
+            format!("{} is not possible: 1 (grey) or 3 (RGB)", raw.channels),
+        ));
+    }
+    keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
+    keys.within("image.max_megapixels", raw.max_megapixels, 1, 4000)?;
+    if let Some(Size(rows, columns)) = raw.crop {
+        keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
+        keys.within("image.crop", rows.max(columns), 1, 1 << 16)?;
+    }
+    let trained_with = trained_with.map(|n| n.channels(raw.channels));
+    let InputNormalization { mean, std } = match (&raw.normalization, trained_with) {
+        (Normalization::Named(name), Some(weights)) if name == "auto" => weights,
+        (chosen, weights) => {
+            let chosen = normalization(keys, chosen, raw.channels, spec)?;
+            agree(keys, &chosen, weights.as_ref())?;
+            chosen
+        }
+    };
+    Ok(ImageSettings {
+        height,
+        width,
+        fit: raw.fit,
+        crop: raw.crop.map(|Size(rows, columns)| (rows, columns)),
+        channels: raw.channels,
+        mean,
+        std,
+        cache_bytes: raw.cache_mib << 20,
+        decoder: Decoder::of_megapixels(raw.max_megapixels),
+    })
+}
+
+/// Pretrained weights on another input than theirs start from features that mean nothing.
+fn agree(
+    keys: &Keys<'_>,
+    chosen: &InputNormalization,
+    weights: Option<&InputNormalization>,
+) -> Result<(), ConfigError> {
+    match weights {
+        Some(weights) if !weights.agrees(chosen) => Err(keys.refuse(
+            "image.normalization",
+            format!(
+                "this is {chosen}, but the weights of model.pretrained were trained with {weights}: leave it at \"auto\" to take theirs"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn normalization(
+    keys: &Keys<'_>,
+    raw: &Normalization,
+    channels: usize,
+    spec: &ModelSpec,
+) -> Result<InputNormalization, ConfigError> {
+    const KEY: &str = "image.normalization";
+    let chosen = match raw {
+        Normalization::Values { mean, std } => {
+            let whole = mean.len() == channels && std.len() == channels;
+            if !whole
+                || mean.iter().chain(std).any(|v| !v.is_finite())
+                || std.iter().any(|s| *s <= 0.0)
+            {
+                return Err(keys.refuse(
+                    KEY,
+                    format!("mean and std need {channels} finite numbers each, std above 0"),
+                ));
+            }
+            return Ok(InputNormalization {
+                mean: mean.clone(),
+                std: std.clone(),
+            });
+        }
+        Normalization::Named(name) => match name.as_str() {
+            "auto" => spec.normalization().map_err(|e| {
+                let key = e.key().map_or("model".into(), |key| format!("model.{key}"));
+                keys.refuse(&key, e.to_string())
+            })?,
+            "half" => build::Normalization::HALF,
+            "imagenet" => build::Normalization::IMAGENET,
+            other => {
+                let hint = did_you_mean(other, &["auto", "half", "imagenet"]);
+                return Err(keys.refuse(KEY, format!("\"{other}\" is not known{hint}; it may be auto, half, imagenet or {{ mean, std }}")));
+            }
+        },
+    };
+    Ok(InputNormalization::from(chosen).channels(channels))
+}

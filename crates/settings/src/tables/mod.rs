@@ -1,0 +1,20 @@
+//! The tables of a pipeline file, a file each: how it stands in the TOML, what it means, and what is refused.
+
+pub(crate) mod augment;
+pub(crate) mod data;
+pub(crate) mod evaluate;
+pub(crate) mod image;
+pub(crate) mod model;
+pub(crate) mod phantom;
+pub(crate) mod pipeline;
+mod place;
+pub(crate) mod report;
+pub(crate) mod segment;
+pub(crate) mod train;
+pub(crate) mod validation;
+
+/// Tables of a pipeline file.
+pub(crate) const NAMES: [&str; 11] = [
+    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "segment", "report",
+    "phantom", "demo",
+];

@@ -1,0 +1,93 @@
+//! `[pipeline]`: what runs, from which seed, where and in which precision.
+
+use std::collections::HashSet;
+
+use model::engine::{Choice, Device, Precision};
+use serde::Deserialize;
+
+use crate::keys::Keys;
+use crate::stage::{Artifact, StageId};
+use crate::tree::{ConfigError, did_you_mean};
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pipeline {
+    pub(crate) title: String,
+    pub(crate) stages: Vec<String>,
+    pub(crate) seed: u64,
+    pub(crate) device: String,
+    pub(crate) precision: Precision,
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        let stages = StageId::ALL
+            .iter()
+            // Masks are not the rule.
+            .filter(|stage| !stage.makes(Artifact::Segmentation))
+            .map(|stage| stage.name().to_owned())
+            .collect();
+        Pipeline {
+            title: String::new(),
+            stages,
+            seed: 0,
+            device: "auto".into(),
+            precision: Precision::F32,
+        }
+    }
+}
+
+/// Names are known, none stands twice, and every stage's input is made by an earlier one.
+pub(crate) fn stages(keys: &Keys<'_>, names: &[String]) -> Result<Vec<StageId>, ConfigError> {
+    const KEY: &str = "pipeline.stages";
+    let known: Vec<&str> = StageId::ALL.map(StageId::name).into();
+    let (mut found, mut made) = (vec![], HashSet::new());
+    for name in names {
+        let Some(stage) = StageId::find(name) else {
+            let hint = did_you_mean(name, &known);
+            return Err(keys.refuse(
+                KEY,
+                format!("no stage \"{name}\"{hint}; there are: {}", known.join(", ")),
+            ));
+        };
+        if found.contains(&stage) {
+            return Err(keys.refuse(KEY, format!("the stage \"{name}\" stands twice")));
+        }
+        if let Some(missing) = stage.reads().iter().find(|a| !made.contains(*a)) {
+            return Err(keys.refuse(KEY, unmade(name, *missing)));
+        }
+        made.extend(stage.writes().iter().copied());
+        found.push(stage);
+    }
+    if found.is_empty() {
+        return Err(keys.refuse(
+            KEY,
+            format!("no stage is given; there are: {}", known.join(", ")),
+        ));
+    }
+    Ok(found)
+}
+
+fn unmade(stage: &str, artifact: Artifact) -> String {
+    let maker = StageId::ALL.iter().find(|stage| stage.makes(artifact));
+    let maker = maker.map_or("", |stage| stage.name());
+    format!(
+        "the stage \"{stage}\" reads {artifact}, which no earlier stage makes; put \"{maker}\" before it"
+    )
+}
+
+/// The device of a name (`auto`, `cpu`, `cuda`), found and tried.
+///
+/// # Errors
+/// An unknown name, or what a GPU lacks.
+pub fn device(name: &str, precision: Precision) -> Result<Choice, ConfigError> {
+    match Device::choose(name, precision) {
+        Some(Ok(choice)) => Ok(choice),
+        Some(Err(why)) => Err(ConfigError::Device(format!("device \"{name}\": {why}"))),
+        None => Err(ConfigError::Device(format!(
+            "no device \"{name}\"{}; there are: {}",
+            did_you_mean(name, &Device::NAMES),
+            Device::NAMES.join(", ")
+        ))),
+    }
+}

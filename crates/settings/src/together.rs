@@ -1,0 +1,172 @@
+//! What tables must agree on.
+
+use dataset::{IndexConfig, Layout};
+use imaging::{Marks, MaskCoding};
+use model::build::{self, ModelSpec};
+use model::engine::{Device, cpu};
+use model::graph::Graph;
+use train::{Task, TrainConfig};
+
+use crate::keys::Keys;
+use crate::stage::{Artifact, StageId};
+use crate::tables::image::ImageSettings;
+use crate::tree::ConfigError;
+
+/// Overlays of a map that nothing teaches would show noise, and a map that is smaller than its image lies on nothing.
+pub(crate) fn class_map(
+    keys: &Keys<'_>,
+    (spec, graph): (&ModelSpec, &Graph),
+    train: &TrainConfig,
+    image: &ImageSettings,
+    stages: &[StageId],
+) -> Result<(), ConfigError> {
+    let wanted = stages.iter().any(|s| s.makes(Artifact::Overlays));
+    let no_map = graph.output("map").is_none();
+    if let Some((height, width)) = smaller_map(graph, image)
+        && wanted
+    {
+        return Err(keys.refuse(
+            "pipeline.stages",
+            format!(
+                "the class map of {} is {height}x{width} for an image of {}x{}, so that overlays do not fit it; \
+                 leave out the stage \"segment\", or choose another architecture",
+                spec.label(),
+                image.height,
+                image.width
+            ),
+        ));
+    }
+    if wanted && (no_map || (spec.head != "article" && !train.wants_masks())) {
+        return Err(keys.refuse(
+            "pipeline.stages",
+            format!(
+                "the stage \"segment\" needs a class map that training reaches, and this network ({}) has none; \
+                 use head = \"article\", teach the map by masks (train.map.loss), or leave the stage out",
+                spec.label()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Height and width of a class map that is smaller than the image.
+fn smaller_map(graph: &Graph, image: &ImageSettings) -> Option<(usize, usize)> {
+    let map = graph.output("map")?;
+    let shape = graph.shapes(image.height, image.width).ok()?[map.index()];
+    ((shape.h, shape.w) != (image.height, image.width)).then_some((shape.h, shape.w))
+}
+
+/// The task, the head and the stages speak of the same thing.
+pub(crate) fn task(
+    keys: &Keys<'_>,
+    model: &ModelSpec,
+    train: &TrainConfig,
+    index: &IndexConfig,
+    stages: &[StageId],
+) -> Result<(), ConfigError> {
+    let head =
+        build::find_head(&model.head).map_err(|e| keys.refuse("model.head", e.to_string()))?;
+    let classifies = train.task().classifies();
+    if classifies && !head.scores {
+        let message = "this head has no class scores to teach; set train.task = \"segment\", or choose another head";
+        return Err(keys.refuse("model.head", message));
+    }
+    if !classifies && head.scores {
+        let message = "masks alone teach nothing to a head of class scores; set model.head = \"none\" beside train.task = \"segment\"";
+        return Err(keys.refuse("model.head", message));
+    }
+    let has = |artifact| stages.iter().find(|s| s.makes(artifact));
+    let single = index.classes.len() == 1 || index.layout == Layout::Images;
+    if classifies && single && has(Artifact::Model).is_some() {
+        let message = "the images are of one class, so that there is nothing to classify; set task = \"segment\" (with model.head = \"none\" \
+                       and masks), or name at least two classes in data.classes";
+        return Err(keys.refuse("train.task", message));
+    }
+    let judges_scores = has(Artifact::Metrics).or_else(|| has(Artifact::Overlays));
+    if let (false, Some(stage)) = (classifies, judges_scores) {
+        let message = format!(
+            "the stage \"{}\" is about class scores, which task = \"segment\" does not train; use \"evaluate-map\" instead",
+            stage.name()
+        );
+        return Err(keys.refuse("pipeline.stages", message));
+    }
+    if let (false, Some(stage)) = (train.wants_masks(), has(Artifact::Segmentation)) {
+        let message = format!(
+            "the stage \"{}\" judges a map that masks have taught; set train.map.loss, or leave the stage out",
+            stage.name()
+        );
+        return Err(keys.refuse("pipeline.stages", message));
+    }
+    Ok(())
+}
+
+/// A training step fits into memory. A GPU's is asked when it is used, and knows more.
+pub(crate) fn memory(
+    keys: &Keys<'_>,
+    graph: &Graph,
+    image: &ImageSettings,
+    (train, device): (&TrainConfig, Device),
+    stages: &[StageId],
+) -> Result<(), ConfigError> {
+    let trains = stages.iter().any(|s| s.makes(Artifact::Model));
+    if !trains || device != Device::Cpu {
+        return Ok(());
+    }
+    let batch = (train.batch_size, image.height, image.width);
+    cpu::check_training(graph, batch).map_err(|e| keys.refuse("train.batch_size", e.to_string()))
+}
+
+/// Training that reads masks, or pieces of images, needs masks.
+pub(crate) fn mask_use(
+    keys: &Keys<'_>,
+    masks: Option<&MaskCoding>,
+    train: &TrainConfig,
+    image: &ImageSettings,
+    stages: &[StageId],
+) -> Result<(), ConfigError> {
+    if train.wants_masks() && masks.is_none() {
+        let key = match keys.tree.get("phantom").is_some() {
+            true => "phantom.masks",
+            false => "data.masks",
+        };
+        let message = format!("the map cannot be taught without masks: name them by {key}");
+        return Err(keys.refuse("train.map", message));
+    }
+    if let Some(coding) = masks.filter(|_| train.wants_masks() && !train.map.loss.is_multiclass()) {
+        binary_loss(keys, coding, train)?;
+    }
+    if image.crop.is_some() && !train.wants_masks() {
+        let message = "a piece of an image may not show what its class is about; crops need masks that teach the map \
+                       (data.masks and train.map.loss)";
+        return Err(keys.refuse("image.crop", message));
+    }
+    let overlays = |stage: &&StageId| stage.makes(Artifact::Overlays);
+    if let (Some(_), Some(stage)) = (image.crop, stages.iter().find(overlays)) {
+        let message = format!(
+            "the stage \"{}\" paints whole images, which a network of crops does not see; leave it out",
+            stage.name()
+        );
+        return Err(keys.refuse("image.crop", message));
+    }
+    Ok(())
+}
+
+/// A loss on one class reads masks of 0 and 1.
+fn binary_loss(
+    keys: &Keys<'_>,
+    coding: &MaskCoding,
+    train: &TrainConfig,
+) -> Result<(), ConfigError> {
+    let several = coding.classes() > 2 || coding.marks == Marks::ImageClass;
+    if several {
+        let message = "this loss is on one class against the rest, and the masks have more; use cross_entropy, multiclass_dice \
+                       or cross_entropy_dice";
+        return Err(keys.refuse("train.map.loss", message));
+    }
+    if train.task() == Task::Segment && train.map.class.is_some_and(|class| class != 1) {
+        let message =
+            "masks alone teach this map, whose class 1 is what they mark; leave the key out";
+        return Err(keys.refuse("train.map.class", message));
+    }
+    Ok(())
+}

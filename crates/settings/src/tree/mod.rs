@@ -1,0 +1,12 @@
+//! TOML as a tree that knows where each value was written, and its decoding into types with errors that name the key.
+
+mod decode;
+mod error;
+mod nearest;
+mod node;
+
+pub(crate) use decode::decode;
+pub use error::ConfigError;
+pub(crate) use nearest::did_you_mean;
+pub use nearest::nearest;
+pub(crate) use node::{Node, Origin, Value, join};
