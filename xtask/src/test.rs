@@ -41,11 +41,30 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     step(root, &["test", "--release", "--workspace"], &[])?;
+    shared_data(root)?;
     if !args.fast {
         phantom_run(root)?;
     }
     terminal::say("all good");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tests of data, weights and fixtures that lie beside the repository, where they do.
+fn shared_data(root: &Path) -> Result<()> {
+    if !root.join("../shared").is_dir() {
+        terminal::say("not run, for ../shared is absent: the tests that read its data, weights and fixtures");
+        return Ok(());
+    }
+    let line = [
+        "test",
+        "--release",
+        "--workspace",
+        "--tests",
+        "--",
+        "--ignored",
+        "shared_",
+    ];
+    step(root, &line, &[])
 }
 
 fn phantom_run(root: &Path) -> Result<()> {

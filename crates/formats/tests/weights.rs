@@ -574,15 +574,12 @@ fn the_encoder_of_a_whole_model_loads() {
 }
 
 #[test]
-fn pretrained_lite_encoders_load() {
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+fn shared_pretrained_lite_encoders_load() {
     for name in ["tf_efficientnet_lite0", "tf_efficientnet_lite1"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../../shared/weights")
             .join(format!("{name}.in1k.safetensors"));
-        if !path.exists() {
-            eprintln!("skipped: no {}", path.display());
-            continue;
-        }
         let graph = build(&ModelSpec {
             encoder: Some(name.into()),
             in_channels: 1,

@@ -372,15 +372,11 @@ fn own_fixtures_agree() {
 }
 
 #[test]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
 fn shared_fixtures_agree() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
-    let (Ok(cases), Ok(bytes)) = (
-        std::fs::read(folder.join("ops.json")),
-        std::fs::read(folder.join("ops.safetensors")),
-    ) else {
-        eprintln!("skipped: no ../shared/fixtures/ops.{{json,safetensors}} beside the repository");
-        return;
-    };
+    let cases = std::fs::read(folder.join("ops.json")).unwrap();
+    let bytes = std::fs::read(folder.join("ops.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut fixtures: Vec<Fixture> = serde_json::from_slice(&cases).unwrap();
     for fixture in &mut fixtures {

@@ -1,11 +1,12 @@
 //! From a TOML file to a finished run: settings checked as a whole, stages in order, one folder that holds it all.
 //!
 //! This crate knows the others, and nobody but the command line knows it. The crate `settings` gives [`settings::Settings`], whose
-//! values are all good and which name the stages; [`stages`] are what these do, each in a file of its own; [`run`](run()) walks them and can go on with a run that was broken off;
+//! values are all good and which name the stages; [`stages`] are what these do, each in a file of its own; [`run`](run()) walks
+//! them and can go on with a run that was broken off;
 //! [`predict`] answers new images with what a run has trained.
 //!
 //! ```no_run
-//! use pipeline::Request;
+//! use settings::Request;
 //! use terminal::{Interrupt, Progress};
 //! let request = Request { set: vec!["train.epochs=8".into()], ..Request::new(".", "pneumonia") };
 //! let finished = pipeline::run(&request, false, Progress::Shown, &Interrupt::default())?;

@@ -152,12 +152,11 @@ fn losses_are_pytorchs() {
 }
 
 #[test]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
 fn shared_fixtures_are_reproduced() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ops.safetensors");
-    let Ok(bytes) = std::fs::read(&path) else {
-        return eprintln!("skipped: {} is absent", path.display());
-    };
+    let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let read = |name: &str| -> Vec<f32> {
         file.tensor(name)

@@ -41,14 +41,11 @@ pub(crate) fn config(root: &Path) -> IndexConfig {
     }
 }
 
-/// The data beside the repository, or `None` with a line that says so.
-pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+/// Data beside the repository.
+pub(crate) fn shared(path: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared")
         .join(path);
-    if root.exists() {
-        return Some(root);
-    }
-    eprintln!("skipped: ../shared/{path} is absent");
-    None
+    assert!(root.exists(), "{} is absent", root.display());
+    root
 }
