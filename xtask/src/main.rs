@@ -26,7 +26,9 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let interrupt = Interrupt::default();
-    let result = on_ctrl_c(&interrupt).and_then(|()| dispatch(Cli::parse().command, &interrupt));
+    let cli = Cli::parse();
+    log(cli.verbose);
+    let result = on_ctrl_c(&interrupt).and_then(|()| dispatch(cli.command, &interrupt));
     match result {
         Ok(code) => code,
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
@@ -38,6 +40,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Events of the program's parts, on stderr, as `-v` or the environment's `RUST_LOG` asks; none without either. So a run
+/// that stands still shows where.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false)
+        .init();
 }
 
 fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {

@@ -172,6 +172,7 @@ impl Predictor {
                 image.join("*.png").display()
             );
         }
+        tracing::debug!(image = %image.display(), "reading");
         let image = ImageFile::read(image, self.bundle.decoder())?;
         if let Some(folder) = files.parent() {
             files::create_folder(folder)

@@ -86,11 +86,13 @@ fn keep_leading(run: &RunDir, stages: &[StageId]) -> Result<usize> {
 
 fn run_stage(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     let start = Instant::now();
+    tracing::info!(stage = stage.name(), "begins");
     let result = context
         .interrupt
         .check()
         .map_err(Into::into)
         .and_then(|()| stages::run(stage, context));
+    tracing::info!(stage = stage.name(), took = ?start.elapsed(), good = result.is_ok(), "ends");
     add_seconds(context.run, stage.name(), start.elapsed())?;
     result.with_context(|| format!("stage \"{}\"", stage.name()))?;
     // Read again: the first stage writes the data's fingerprint.

@@ -272,6 +272,7 @@ fn symlink(_: &Path, _: &Path) -> io::Result<()> {
 
 /// Writes a file whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    tracing::trace!(file = %path.display(), bytes = bytes.len(), "writing");
     files::write(path, bytes).map_err(|e| unwritable(e, "write", path))
 }
 

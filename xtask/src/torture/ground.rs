@@ -211,7 +211,7 @@ impl Ground {
     }
 
     /// Whether the newest run was begun on other images or masks than the true run.
-    fn begun_on_other_data(&self) -> Result<bool> {
+    pub(super) fn begun_on_other_data(&self) -> Result<bool> {
         let begun = self.runs().pop().map(|run| fingerprint(&run)).transpose()?;
         let begun = begun.flatten();
         Ok(begun.is_some() && begun != fingerprint(&self.truth())?)

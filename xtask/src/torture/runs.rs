@@ -302,11 +302,16 @@ impl Lane<'_> {
         }
         let ended = running.end(&self.stop())?;
         self.tried(&mut row, &ended);
-        let wrong = match ended.succeeded() {
+        // What was gone before it was indexed is no part of the run, which is then whole without it.
+        let whole = ended.succeeded() && ground.begun_on_other_data()?;
+        let wrong = match ended.succeeded() && !whole {
             true => ground.differences()?,
             false => None,
         };
-        ground.restore_data()?;
+        match whole {
+            true => ground.clear(false)?,
+            false => ground.restore_data()?,
+        }
         let settled = ground.settle(&self.stop())?;
         let wrong = wrong.map(|wrong| format!("ends well without its data, but {wrong}"));
         self.judge(row, &settled.ended, wrong.or(settled.wrong), ground)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use imaging::{Picture, Placement, Rect};
 use rayon::prelude::*;
@@ -108,7 +109,15 @@ fn produce(shared: &Shared, epoch: u64, sender: &SyncSender<Result<Batch, Datase
         if drop_last && rows.len() < batch_size {
             return;
         }
+        let start = Instant::now();
         let batch = shared.batch(rows, epoch);
+        tracing::debug!(
+            epoch,
+            first_row = rows.first(),
+            images = rows.len(),
+            took = ?start.elapsed(),
+            "a batch is ready"
+        );
         let failed = batch.is_err();
         let hung_up = sender.send(batch).is_err();
         if failed || hung_up {
@@ -185,6 +194,7 @@ impl Shared {
 
     fn prepare(&self, row: usize) -> Result<Prepared, DatasetError> {
         let (files, frame) = (&self.files[row], self.frame());
+        tracing::trace!(image = %files.image.display(), "reading");
         let whole = Picture::read(
             &files.image,
             &files.masks,
