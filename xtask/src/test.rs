@@ -17,7 +17,7 @@ const TINY: [&str; 9] = [
     "train.epochs=1",
     "train.batch_size=8",
     "evaluate.bootstrap=50",
-    "segment.examples=2",
+    "overlays.examples=2",
 ];
 
 pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
@@ -52,7 +52,9 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
 /// Tests of data, weights and fixtures that lie beside the repository, where they do.
 fn shared_data(root: &Path) -> Result<()> {
     if !root.join("../shared").is_dir() {
-        terminal::say("not run, for ../shared is absent: the tests that read its data, weights and fixtures");
+        terminal::say(
+            "not run, for ../shared is absent: the tests that read its data, weights and fixtures",
+        );
         return Ok(());
     }
     let line = [

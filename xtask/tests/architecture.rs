@@ -26,11 +26,21 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 fn dependencies() -> Graph {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let run = Command::new(cargo)
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
@@ -38,7 +48,10 @@ fn dependencies() -> Graph {
     let built_on = |package: &serde_json::Value| {
         let all = package["dependencies"].as_array().unwrap().iter();
         let normal = all.filter(|dependency| dependency["kind"].is_null());
-        normal.map(name).filter(|name| ours.contains(name)).collect()
+        normal
+            .map(name)
+            .filter(|name| ours.contains(name))
+            .collect()
     };
     packages.iter().map(|p| (name(p), built_on(p))).collect()
 }
@@ -46,10 +59,17 @@ fn dependencies() -> Graph {
 /// The same as the table "Crates" of ARCHITECTURE.md has it: the crate's name, what it holds, what it knows.
 fn documented() -> Graph {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let section = text.split("\n## Crates\n").nth(1).expect("a section \"Crates\"");
+    let section = text
+        .split("\n## Crates\n")
+        .nth(1)
+        .expect("a section \"Crates\"");
     let section = section.split("\n## ").next().unwrap();
     let names = |cell: &str| -> BTreeSet<String> {
-        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
     };
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| {
@@ -165,7 +185,9 @@ impl Modules {
             .rev()
             .find(|n| self.files.contains_key(&parts[..*n].join("::")))?;
         let module = parts[..longest].join("::");
-        let passed_on = parts.get(longest).and_then(|name| self.passed_on.get(&module)?.get(*name));
+        let passed_on = parts
+            .get(longest)
+            .and_then(|name| self.passed_on.get(&module)?.get(*name));
         match passed_on {
             Some(target) if depth < 8 && target != path => {
                 let rest = parts[longest + 1..].join("::");
@@ -328,17 +350,25 @@ fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
     let mut reach = graph.clone();
     for middle in graph.keys() {
         let beyond = reach[middle].clone();
-        for reached in reach.values_mut().filter(|reached| reached.contains(middle)) {
+        for reached in reach
+            .values_mut()
+            .filter(|reached| reached.contains(middle))
+        {
             reached.extend(beyond.iter().cloned());
         }
     }
     let reaches = |a: &String, b: &String| reach.get(a).is_some_and(|reached| reached.contains(b));
     let of = |node: &String| -> BTreeSet<String> {
-        let round = graph.keys().filter(|other| reaches(node, other) && reaches(other, node));
+        let round = graph
+            .keys()
+            .filter(|other| reaches(node, other) && reaches(other, node));
         round.cloned().collect()
     };
     let found: BTreeSet<BTreeSet<String>> = graph.keys().map(of).collect();
-    found.into_iter().filter(|circle| circle.len() > 1).collect()
+    found
+        .into_iter()
+        .filter(|circle| circle.len() > 1)
+        .collect()
 }
 
 #[test]
@@ -346,7 +376,10 @@ fn circles_are_found() {
     let graph = |edges: &[(&str, &str)]| {
         let mut graph = Graph::new();
         for (from, to) in edges {
-            graph.entry((*from).into()).or_default().insert((*to).into());
+            graph
+                .entry((*from).into())
+                .or_default()
+                .insert((*to).into());
             graph.entry((*to).into()).or_default();
         }
         graph
@@ -356,6 +389,12 @@ fn circles_are_found() {
         circles.map(|circle| circle.into_iter().collect()).collect()
     };
     assert_eq!(found(&[("a", "b"), ("b", "c")]), [[""; 0]; 0]);
-    assert_eq!(found(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]), [["a", "b", "c"]]);
-    assert_eq!(found(&[("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]).len(), 2);
+    assert_eq!(
+        found(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]),
+        [["a", "b", "c"]]
+    );
+    assert_eq!(
+        found(&[("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]).len(),
+        2
+    );
 }

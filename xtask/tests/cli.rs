@@ -17,7 +17,7 @@ const TINY: [&str; 10] = [
     "train.epochs=3",
     "train.batch_size=8",
     "evaluate.bootstrap=50",
-    "segment.examples=2",
+    "overlays.examples=2",
     "report.samples=2",
 ];
 
@@ -186,7 +186,7 @@ fn mistakes_end_with_a_code_and_a_hint() {
             "pneumonia",
             "--demo",
             "--set",
-            "pipeline.stages=['index', 'report', 'segment']",
+            "pipeline.stages=['index', 'report', 'overlays']",
         ],
         1,
         &["put \"train\" before it"],
@@ -229,7 +229,7 @@ fn lists_and_describes() {
         "efficientnet_b1",
         "tf_efficientnet_lite0",
         "unetpp",
-        "article",
+        "cam",
         "augment-preview",
     ] {
         assert!(list.contains(part), "{part}: {list}");
@@ -334,7 +334,7 @@ fn complete(run: &Path) {
     ];
     for name in files.iter().chain(&[
         "metrics.json",
-        "segment.json",
+        "overlays.json",
         "model.safetensors",
         "report.md",
     ]) {

@@ -89,7 +89,7 @@ fn files_are_inspected_converted_and_checked() {
             "names          this project",
             "fits           efficientnet_lite0, tf_efficientnet_lite0",
             "decoder        unet",
-            "head           article",
+            "head           cam",
             "normalization  not said",
         ],
     );
@@ -169,7 +169,7 @@ fn files_are_inspected_converted_and_checked() {
     assert!(!at.join("x").exists());
 }
 
-/// smp has no place for the article's head; a file without one is of a segmenter, and none is made up.
+/// smp has no place for the class-activation head; a file without one is of a segmenter, and none is made up.
 #[test]
 fn what_is_written_for_smp_is_smps() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::Rect;
-use crate::crop::ROUNDING;
+use crate::area::ROUNDING;
 
 /// Where an output pixel looks in the source: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
 ///

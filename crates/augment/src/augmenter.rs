@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use crate::check::check;
-use crate::draw::Shade;
 use crate::rng::{Purpose, Stream};
-use crate::{AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Warp, crop};
+use crate::{
+    AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Shade, Warp, crop,
+};
 
 /// A checked configuration, ready to augment samples from any number of threads.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,7 +190,7 @@ impl Dice {
         ]
     }
 
-    /// Normal movements at the grid's points.
+    /// Normal displacements at the grid's points.
     fn warp(self, elastic: Elastic) -> Option<Warp> {
         let bends = elastic.sigma > 0.0 && elastic.grid >= 2;
         if !self.stream(Purpose::Elastic).chance(elastic.probability) || !bends {

@@ -160,19 +160,19 @@ pub struct Shift {
 
 /// Slant along the rows by an angle between `-degrees` and `degrees`; positive leans the top to the right.
 ///
-/// torchvision's `shear = degrees`. Keras' `shear_range` slants likewise and also squeezes the height by
+/// torchvision's `shear = degrees`. Keras' `shear_range` shears likewise and also squeezes the height by
 /// the angle's cosine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shear {
     /// The largest angle in degrees, from 0 to 80.
     pub degrees: f64,
-    /// The chance of slanting at all.
+    /// The chance of shearing at all.
     #[serde(default = "always")]
     pub probability: f64,
 }
 
-/// Bend smoothly: normally distributed movements at the points of a coarse grid, interpolated bicubically in between.
+/// Bend smoothly: normally distributed displacements at the points of a coarse grid, interpolated bicubically in between.
 ///
 /// The U-Net paper's augmentation for microscopy (Ronneberger 2015), whose values are the defaults. Image and mask
 /// bend alike. Movements of more than about a third of the distance between grid points may fold the picture.
@@ -182,7 +182,7 @@ pub struct Elastic {
     /// Points along each side of the grid, from 2 to 32. Default 3.
     #[serde(default = "coarse")]
     pub grid: usize,
-    /// Standard deviation of the movements along each axis, in pixels of the image as it is augmented, from 0 to
+    /// Standard deviation of the displacements along each axis, in pixels of the image as it is augmented, from 0 to
     /// 1000. Default 10.
     #[serde(default = "ten_pixels")]
     pub sigma: f64,
@@ -256,7 +256,7 @@ fn coarse() -> usize {
     3
 }
 
-/// U-Net's movements.
+/// U-Net's displacements.
 fn ten_pixels() -> f64 {
     10.0
 }

@@ -1,22 +1,11 @@
-//! The random resized crop: which part of the picture is shown, and the pixels that it is made of.
+//! The random resized crop: which part of the picture is shown.
 
-use std::ops::Range;
-
+use crate::area::Window;
 use crate::rng::Stream;
 use crate::{RandomResizedCrop, Rect};
 
 /// Windows tried before the central one is taken, as in torchvision.
 const TRIES: usize = 10;
-
-/// What a place computed from shares of whole pixels may be off by, in pixels: within this of an edge it is on the edge.
-pub(crate) const ROUNDING: f64 = 1e-6;
-
-/// A part of a picture in whole pixels.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Window {
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
-}
 
 /// The part of a picture of `size` (height, width) that a sample shows; `None` where that is all of it.
 ///
@@ -73,42 +62,4 @@ fn central([narrow, wide]: [f64; 2], (height, width): (usize, usize)) -> Window 
 /// As Python rounds, halves to the even number.
 fn rounded(value: f64) -> usize {
     value.round_ties_even() as usize
-}
-
-impl Window {
-    fn new((top, left): (usize, usize), (rows, columns): (usize, usize)) -> Self {
-        Self {
-            rows: top..top + rows,
-            columns: left..left + columns,
-        }
-    }
-
-    fn size(&self) -> (usize, usize) {
-        (self.rows.len(), self.columns.len())
-    }
-
-    fn shares(&self, (height, width): (usize, usize)) -> Rect {
-        let share = |pixels: usize, side: usize| pixels as f64 / side as f64;
-        Rect {
-            top: share(self.rows.start, height),
-            left: share(self.columns.start, width),
-            height: share(self.rows.len(), height),
-            width: share(self.columns.len(), width),
-        }
-    }
-
-    /// The pixels of a picture of `size` that `part` of it touches; `None` where there are none.
-    pub(crate) fn touched(part: Rect, (height, width): (usize, usize)) -> Option<Self> {
-        let pixels = |start: f64, share: f64, side: usize| {
-            let side = side as f64;
-            let first = (start * side + ROUNDING).floor().clamp(0.0, side) as usize;
-            let end = ((start + share) * side - ROUNDING).ceil();
-            let end = end.clamp(0.0, side) as usize;
-            (first < end).then_some(first..end)
-        };
-        Some(Self {
-            rows: pixels(part.top, part.height, height)?,
-            columns: pixels(part.left, part.width, width)?,
-        })
-    }
 }

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::crop::Window;
+use crate::area::Window;
 use crate::resample::SourceMap;
 use crate::warp::Field;
-use crate::{Affine, Fill, Raster, Warp};
+use crate::{Affine, Fill, Raster, Rect, Shade, Warp};
 use crate::{blur, math, occlude, photometric, resample};
 
 /// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
@@ -49,28 +49,6 @@ pub struct Draw {
     pub border: Shade<f64>,
     /// The blanked rectangle, and the value written.
     pub erase: Option<Shade<Rect>>,
-}
-
-/// A part of the picture and the value that hides it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shade<A> {
-    /// What is hidden.
-    pub area: A,
-    /// The value written there.
-    pub value: f64,
-}
-
-/// A rectangle in shares of the picture's sides.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
-    /// Upper edge.
-    pub top: f64,
-    /// Left edge.
-    pub left: f64,
-    /// Height.
-    pub height: f64,
-    /// Width.
-    pub width: f64,
 }
 
 impl Default for Draw {
@@ -162,9 +140,9 @@ impl Draw {
     }
 
     /// Where each output pixel of a picture of this size looks in the source; where [`Self::warp`] bends the output,
-    /// each pixel first moves by its movement, and then looks where this map says.
+    /// each pixel first moves by its displacement, and then looks where this map says.
     ///
-    /// The crop is enlarged to the picture's size; a point of that is flipped, slanted, zoomed, turned and then moved,
+    /// The crop is enlarged to the picture's size; a point of that is flipped, sheared, zoomed, turned and then moved,
     /// all about the centre: `out = T·C·R·Z·S·F·C⁻¹·crop(source)`, torchvision's order. This is its inverse.
     pub fn source_map(&self, height: usize, width: usize) -> Affine {
         let sign = |flipped: bool| if flipped { -1.0 } else { 1.0 };

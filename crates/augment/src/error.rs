@@ -1,5 +1,8 @@
 //! What can be wrong with a configuration or a picture.
 
+/// `Raster::MAX_SIDE`; it stands here because the refusal of a longer side names it.
+pub(crate) const MAX_SIDE: usize = 1 << 20;
+
 /// Why a configuration, a raster or a batch was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AugmentError {
@@ -43,8 +46,7 @@ pub enum AugmentError {
     },
     /// A side is longer than the resampler's fixed-point coordinates reach, or there are no channels.
     #[error(
-        "a raster of {height}×{width}×{channels} cannot be augmented: sides go up to {}, channels from 1",
-        crate::Raster::MAX_SIDE
+        "a raster of {height}×{width}×{channels} cannot be augmented: sides go up to {MAX_SIDE}, channels from 1"
     )]
     BadShape {
         /// Rows.

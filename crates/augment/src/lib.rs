@@ -31,6 +31,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod affine;
+mod area;
 mod augmenter;
 mod blur;
 mod check;
@@ -48,12 +49,13 @@ mod rng;
 mod warp;
 
 pub use affine::Affine;
+pub use area::{Rect, Shade};
 pub use augmenter::Augmenter;
 pub use config::{
     AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, RandomResizedCrop, Rotation,
     Shear, Shift,
 };
-pub use draw::{Draw, Rect, Shade};
+pub use draw::Draw;
 pub use error::AugmentError;
 pub use fill::Fill;
 pub use raster::Raster;

@@ -1,7 +1,6 @@
 //! What hides parts of the image.
 
-use crate::Raster;
-use crate::draw::{Rect, Shade};
+use crate::{Raster, Rect, Shade};
 
 /// Blanks the outer ring: `shade.area` of the height above and below, of the width left and right.
 pub(crate) fn border(image: &mut Raster, shade: Shade<f64>) {

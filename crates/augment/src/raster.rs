@@ -1,7 +1,7 @@
 //! The picture that is augmented.
 
-use crate::AugmentError;
-use crate::crop::Window;
+use crate::area::Window;
+use crate::error::{AugmentError, MAX_SIDE};
 
 /// A picture in memory: rows of pixels, channels innermost (HWC), values in `[0, 1]`.
 ///
@@ -17,7 +17,7 @@ pub struct Raster {
 impl Raster {
     /// The longest side, in pixels: source coordinates are fixed-point numbers with 31 integer bits,
     /// and the strongest zoom-out and shear allowed reach about 150 sides away.
-    pub const MAX_SIDE: usize = 1 << 20;
+    pub const MAX_SIDE: usize = MAX_SIDE;
 
     /// A raster over `data`, which holds `height · width · channels` values in HWC order.
     ///

@@ -10,7 +10,7 @@ use crate::Raster;
 pub struct Warp {
     /// Points along each side, at least 2.
     pub grid: usize,
-    /// `grid · grid` movements to the right and down, row by row, in pixels of the image.
+    /// `grid · grid` displacements to the right and down, row by row, in pixels of the image.
     pub shifts: Vec<[f64; 2]>,
 }
 
@@ -32,18 +32,18 @@ pub(crate) struct Field {
 }
 
 impl Warp {
-    /// True where it can be laid over a picture: enough points, a movement for each.
+    /// True where it can be laid over a picture: enough points, a displacement for each.
     fn is_sound(&self) -> bool {
         self.grid >= 2 && self.grid.checked_mul(self.grid) == Some(self.shifts.len())
     }
 
-    /// The root of the mean square of the movements along an axis, in pixels.
+    /// The root of the mean square of the displacements along an axis, in pixels.
     pub(crate) fn strength(&self) -> f64 {
         let squares: f64 = self.shifts.iter().flatten().map(|v| v * v).sum();
         (squares / (2 * self.shifts.len()).max(1) as f64).sqrt()
     }
 
-    /// Over `raster`, where the image that the movements are counted in has `image`'s height and width; `None` for a
+    /// Over `raster`, where the image that the displacements are counted in has `image`'s height and width; `None` for a
     /// warp written by hand that has no grid.
     pub(crate) fn over(&self, image: (usize, usize), raster: &Raster) -> Option<Field> {
         if !self.is_sound() || image.0 * image.1 == 0 {
@@ -62,14 +62,14 @@ impl Warp {
 }
 
 impl Field {
-    /// The grid's rows, blended for the raster's row `y`: one movement a grid column, written to `line`.
+    /// The grid's rows, blended for the raster's row `y`: one displacement a grid column, written to `line`.
     pub(crate) fn line(&self, y: usize, line: &mut Vec<[f64; 2]>) {
         let taps = &self.rows[y];
         line.clear();
         line.extend((0..self.grid).map(|x| taps.blend(|row| self.shifts[row * self.grid + x])));
     }
 
-    /// The movement at column `x` of a row that [`Self::line`] has blended.
+    /// The displacement at column `x` of a row that [`Self::line`] has blended.
     #[inline]
     pub(crate) fn at(&self, x: usize, line: &[[f64; 2]]) -> [f64; 2] {
         self.columns[x].blend(|column| line[column])

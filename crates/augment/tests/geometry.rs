@@ -135,7 +135,7 @@ fn whole_pixels_of_shift_are_exact() {
 }
 
 #[test]
-fn a_slant_of_45_degrees_moves_rows_by_whole_pixels() {
+fn a_shear_of_45_degrees_moves_rows_by_whole_pixels() {
     // On an odd side the centre row is a pixel row; here rows lie half a pixel off, so add half a shift.
     let half = 0.5 / SIDE as f64;
     check(

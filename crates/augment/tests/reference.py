@@ -49,13 +49,13 @@ def theta(g):
     """The forward map as a product of homogeneous matrices in pixels, inverted, in grid_sample's units."""
     angle, shear = math.radians(g["rotation"]), math.radians(g["shear"])
     turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]])
-    slant = np.array([[1, -math.tan(shear), 0], [0, 1, 0], [0, 0, 1]])
+    shear = np.array([[1, -math.tan(shear), 0], [0, 1, 0], [0, 0, 1]])
     size = np.diag([g["zoom"], g["zoom"], 1])
     flip = np.diag([-1 if g["flip"][0] else 1, -1 if g["flip"][1] else 1, 1])
     move = np.eye(3)
     move[:2, 2] = g["shift"]
     to_unit = np.diag([2 / WIDTH, 2 / HEIGHT, 1])
-    return torch.tensor((to_unit @ np.linalg.inv(move @ turn @ size @ slant @ flip) @ np.linalg.inv(to_unit))[None, :2])
+    return torch.tensor((to_unit @ np.linalg.inv(move @ turn @ size @ shear @ flip) @ np.linalg.inv(to_unit))[None, :2])
 
 
 def grid_sample(image, g, padding, shifts=None, mode="bilinear"):
@@ -65,7 +65,7 @@ def grid_sample(image, g, padding, shifts=None, mode="bilinear"):
         field = F.interpolate(torch.tensor(shifts).permute(2, 0, 1)[None], size=(HEIGHT, WIDTH), mode="bicubic",
                               align_corners=True)
         field = field.permute(0, 2, 3, 1) * torch.tensor([2 / WIDTH, 2 / HEIGHT])
-        grid = grid + field @ theta(g)[0, :, :2].T  # the map is affine: a movement before it is one after it
+        grid = grid + field @ theta(g)[0, :, :2].T  # the map is affine: a displacement before it is one after it
     image = image.double()[None]
     return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=False)[0]
 

@@ -154,8 +154,8 @@ fn light_agrees_with_torchvision_and_scipy() {
     }
 }
 
-/// Keys' bicubic convolution of the grid's movements with `a = −0.75`, as it is defined: all points, each by the
-/// kernel of its distance, those beyond the grid with the edge's movement.
+/// Keys' bicubic convolution of the grid's displacements with `a = −0.75`, as it is defined: all points, each by the
+/// kernel of its distance, those beyond the grid with the edge's displacement.
 fn naive_bend(warp: &Warp, at: (f64, f64)) -> (f64, f64) {
     let kernel = |x: f64| match x.abs() {
         x if x <= 1.0 => 1.25 * x.powi(3) - 2.25 * x.powi(2) + 1.0,

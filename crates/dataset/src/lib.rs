@@ -3,7 +3,7 @@
 //! A [`Manifest`] is one row an image: where it lies, its class, its patient, its content hash. It
 //! is a Polars frame for questions and typed rows for code, sorted by path and so the same on every
 //! machine. [`Splits`] are row indices that never part a patient; [`Eda`] says what to mind;
-//! [`Loader`] deals batches, prepared on Rayon ahead of the consumer, in which a sample's
+//! [`Loader`] yields batches, prepared on Rayon ahead of the consumer, in which a sample's
 //! randomness depends on (seed, epoch, row) alone. Masks ([`MaskConfig`]) arrive as class numbers,
 //! NaN where unknown. Files become pixels in the crate `imaging`. [`phantom`] makes data where there are none.
 //!

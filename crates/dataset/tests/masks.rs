@@ -379,7 +379,7 @@ fn bad_tables_name_the_line() {
     check(
         &format!("path\n{image}\n{image}\n"),
         plain(),
-        "stands twice",
+        "is listed twice",
     );
     check(
         &format!("path,class\n{image},\n"),

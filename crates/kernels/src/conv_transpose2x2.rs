@@ -4,7 +4,7 @@
 //! and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
 
 use crate::conv2d::{Finish, Gather, Layout, Order, WeightGradient, packed_len};
-use crate::simd::Single;
+use crate::simd::F32;
 use crate::{Accumulate, Nhwc, Padding, Window, size};
 
 const WINDOW: Window = Window {
@@ -53,8 +53,8 @@ pub fn forward(
     for half in 0..2 {
         let layout = Layout::EveryOtherRow { width: xs.w, half };
         let gather = Gather::forward(xs, 2 * cout, Window::POINT).with_layout(layout);
-        gather.pack(Single, w, Order::Half(half), packed);
-        gather.run(Single, x, packed, finish, y, zeros);
+        gather.pack(F32, w, Order::Half(half), packed);
+        gather.run(F32, x, packed, finish, y, zeros);
     }
 }
 
@@ -62,7 +62,7 @@ pub fn forward(
 pub fn backward_scratch(xs: Nhwc, cout: usize) -> usize {
     check_shape(xs, cout);
     let ys = xs.doubled().with_channels(cout);
-    let weight = WeightGradient::new(Single, ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
+    let weight = WeightGradient::new(F32, ys, xs.c, WINDOW).scratch() + 4 * xs.c * cout;
     weight.max(packed_len(4 * cout, xs.c) + cout.next_multiple_of(16))
 }
 
@@ -85,8 +85,8 @@ pub fn backward_input(
     let ys = xs.doubled().with_channels(cout);
     let gather = Gather::forward(ys, xs.c, WINDOW);
     let (packed, scratch) = scratch.split_at_mut(packed_len(4 * cout, xs.c));
-    gather.pack(Single, w, Order::Transposed, packed);
-    gather.run(Single, dy, packed, finish, dx, scratch);
+    gather.pack(F32, w, Order::Transposed, packed);
+    gather.run(F32, dy, packed, finish, dx, scratch);
 }
 
 /// Gradient with respect to `w`, `[cin, 2, 2, cout]`.
@@ -107,7 +107,7 @@ pub fn backward_weight(
     // That of the 2×2 convolution from `dy` to `x`: `[2, 2, cout, cin]`.
     let (turned, scratch) = scratch.split_at_mut(4 * xs.c * cout);
     let ys = xs.doubled().with_channels(cout);
-    WeightGradient::new(Single, ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
+    WeightGradient::new(F32, ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
     for (c, row) in dw.chunks_exact_mut(4 * cout).enumerate() {
         for (i, dw) in row.iter_mut().enumerate() {
             let gradient = turned[i * xs.c + c];

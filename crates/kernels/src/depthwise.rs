@@ -359,7 +359,7 @@ impl Row<'_> {
         for &(from, weight) in taps.as_slice() {
             for v in 0..V {
                 let at = at + v * S::LANES;
-                // SAFETY: the caller vouches for the pixels; `w` has `c` weights a tap.
+                // SAFETY: the caller guarantees the pixels; `w` has `c` weights a tap.
                 unsafe {
                     let weight = s.load(self.w.as_ptr().add(weight + at), mask);
                     let from = self.image.as_ptr().add(from + read[0] + at);
@@ -372,7 +372,7 @@ impl Row<'_> {
         for (p, acc) in acc.iter().enumerate() {
             for (v, sum) in acc.iter().enumerate() {
                 let at = at + v * S::LANES;
-                // SAFETY: the caller vouches for the pixel; the bias has `c` values.
+                // SAFETY: the caller guarantees the pixel; the bias has `c` values.
                 unsafe { self.finish(s, *sum, at, mask, write[0] + p * write[1] + at) };
             }
         }
@@ -389,7 +389,7 @@ impl Row<'_> {
         mask: S::Mask,
         to: usize,
     ) {
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller guarantees both.
         unsafe {
             let to = self.out.as_mut_ptr().add(to);
             if let Some(bias) = self.plan.bias {

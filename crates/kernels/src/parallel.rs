@@ -64,7 +64,7 @@ pub(crate) struct Shared<'a, T> {
     borrow: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer stands for a `&mut [T]`; whoever takes a part of it vouches that parts do not overlap.
+// SAFETY: the pointer stands for a `&mut [T]`; whoever takes a part of it guarantees that parts do not overlap.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}

@@ -164,7 +164,7 @@ impl BinaryCounts {
         share(self.true_positives, self.positives())
     }
 
-    /// TN / (TN + FP): share of negatives cleared.
+    /// TN / (TN + FP): share of negatives classified as such.
     pub fn specificity(&self) -> Option<f64> {
         share(self.true_negatives, self.negatives())
     }

@@ -388,7 +388,7 @@ def surface_distance(truth, predicted):
     if not truth.any() and not predicted.any():
         return "both_empty"
     if not truth.any() or not predicted.any():
-        return {"missed" if truth.any() else "invented": {"diagonal": diagonal}}
+        return {"false_negative" if truth.any() else "false_positive": {"diagonal": diagonal}}
     a, b = (mask & ~ndimage.binary_erosion(mask) for mask in (truth, predicted))
     directed = lambda a, b: np.percentile(ndimage.distance_transform_edt(~b)[a], 95)
     return {"pixels": max(directed(a, b), directed(b, a))}
@@ -452,7 +452,7 @@ def segmentation_case(seed, n, height, width, classes, ignore):
         })  # fmt: skip
     t, p = (np.concatenate(v) for v in zip(*pairs))
     dice, iou, hd = np.array(dice), np.array(iou), np.array(hd)
-    counts = [[sum(word in image["hd95"][c] for image in images) for word in ("both_empty", "missed", "invented")]
+    counts = [[sum(word in image["hd95"][c] for image in images) for word in ("both_empty", "false_negative", "false_positive")]
               for c in labels]
     spread = lambda values: [nums((np.nanmean(v), np.nanstd(v, ddof=1))) for v in values.T]
     over_classes = lambda values: np.nanmean([np.nanmean(v) for v in values[:, 1:] if not np.isnan(v).all()])

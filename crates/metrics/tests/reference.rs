@@ -546,7 +546,7 @@ fn segmentation() {
             check_all("iou", &pair(class.iou), &case["iou"][i]);
             check_all("hd95", &pair(class.hd95), &case["hd95"][i]);
             check_some("pooled", class.pooled.dice, &case["pooled_dice"][i]);
-            let counts = [class.absent, class.missed, class.invented];
+            let counts = [class.absent, class.false_negatives, class.false_positives];
             assert_eq!(counts.to_vec(), read::<Vec<usize>>(&case["counts"][i]));
             assert_eq!(class.n + class.absent, images.len());
             assert_eq!(class.mean_dice.unwrap().n, class.n);

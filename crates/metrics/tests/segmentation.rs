@@ -22,7 +22,7 @@ fn judge(images: &[SegmentedImage], groups: Option<&[usize]>) -> SegmentationEva
 }
 
 #[test]
-fn what_is_absent_counts_in_no_mean_and_what_is_missed_or_invented_in_all() {
+fn what_is_absent_counts_in_no_mean_and_false_positives_and_negatives_in_all() {
     let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, counted| {
         let found = hd95(truth, predicted, 1, truth.len()).unwrap();
         assert_eq!((found, found.counted()), (expected, counted));
@@ -33,13 +33,13 @@ fn what_is_absent_counts_in_no_mean_and_what_is_missed_or_invented_in_all() {
     check(
         &some,
         &none,
-        SurfaceDistance::Missed { diagonal },
+        SurfaceDistance::FalseNegative { diagonal },
         Some(diagonal),
     );
     check(
         &none,
         &some,
-        SurfaceDistance::Invented { diagonal },
+        SurfaceDistance::FalsePositive { diagonal },
         Some(diagonal),
     );
     check(&some, &some, SurfaceDistance::Pixels(0.0), Some(0.0));
@@ -54,7 +54,12 @@ fn what_is_absent_counts_in_no_mean_and_what_is_missed_or_invented_in_all() {
     let judged = judge(&images, None);
     let cell = judged.classes[1].clone();
     assert_eq!(
-        (cell.n, cell.absent, cell.missed, cell.invented),
+        (
+            cell.n,
+            cell.absent,
+            cell.false_negatives,
+            cell.false_positives
+        ),
         (4, 1, 1, 1)
     );
     assert_eq!((judged.n, judged.empty), (5, 1));

@@ -183,16 +183,16 @@ fn imagenet_head(name: &str, channels: usize) -> usize {
 
 #[test]
 fn models_have_smps_parameters() {
-    // smp 0.6: Unet and UnetPlusPlus("tu-" + name, classes=2); the article's head adds 2·2 + 2.
+    // smp 0.6: Unet and UnetPlusPlus("tu-" + name, classes=2); the class-activation head adds 2·2 + 2.
     let check = |encoder: &str, unet: usize, unetpp: usize| {
         for name in [encoder.to_string(), format!("tf_{encoder}")] {
             assert_eq!(
-                graph(&name, "unet", "article").parameter_count(),
+                graph(&name, "unet", "cam").parameter_count(),
                 unet + 6,
                 "{name}"
             );
             assert_eq!(
-                graph(&name, "unetpp", "article").parameter_count(),
+                graph(&name, "unetpp", "cam").parameter_count(),
                 unetpp + 6,
                 "{name}"
             );
@@ -212,19 +212,19 @@ fn names_and_numbers_are_checked() {
         assert!(text.contains(expected), "{text}");
     };
     check(
-        spec("efficientnet-b1", "unet", "article"),
+        spec("efficientnet-b1", "unet", "cam"),
         "model.encoder = \"efficientnet-b1\" is not known; did you mean \"efficientnet_b1\"?",
     );
     check(
-        spec("tf_eficientnet_lite1", "unet", "article"),
+        spec("tf_eficientnet_lite1", "unet", "cam"),
         "did you mean \"tf_efficientnet_lite1\"?",
     );
     check(
-        spec("efficientnet_b1", "UNet++", "article"),
+        spec("efficientnet_b1", "UNet++", "cam"),
         "did you mean \"unet",
     );
     check(
-        spec("efficientnet_b1", "unetp", "article"),
+        spec("efficientnet_b1", "unetp", "cam"),
         "known: unet, unetpp, none",
     );
     check(
@@ -232,7 +232,7 @@ fn names_and_numbers_are_checked() {
         "model.head = \"botleneck\" is not known; did you mean \"bottleneck\"?",
     );
     check(
-        spec("efficientnet_b1", "none", "article"),
+        spec("efficientnet_b1", "none", "cam"),
         "use head = \"bottleneck\" or a decoder",
     );
     check(
@@ -348,7 +348,7 @@ fn padding_follows_the_family() {
 
 #[test]
 fn first_values_follow_timm_and_smp() {
-    let graph = graph("efficientnet_b1", "unetpp", "article");
+    let graph = graph("efficientnet_b1", "unetpp", "cam");
     let check = |name: &str, expected: Init| {
         let found = graph.params.iter().find(|p| p.name == name).unwrap().init;
         let same = match (found, expected) {
@@ -448,22 +448,22 @@ fn coarse_and_fine(side: usize) -> Batch {
 
 #[test]
 fn efficientnet_trains() {
-    check_training("efficientnet_b0", "unetpp", "article");
+    check_training("efficientnet_b0", "unetpp", "cam");
 }
 
 #[test]
 fn tf_efficientnet_trains() {
-    check_training("tf_efficientnet_b1", "unet", "article");
+    check_training("tf_efficientnet_b1", "unet", "cam");
 }
 
 #[test]
 fn lite_trains() {
-    check_training("efficientnet_lite1", "unet", "article");
+    check_training("efficientnet_lite1", "unet", "cam");
 }
 
 #[test]
 fn tf_lite_trains() {
-    check_training("tf_efficientnet_lite0", "unetpp", "article");
+    check_training("tf_efficientnet_lite0", "unetpp", "cam");
 }
 
 #[test]
@@ -475,7 +475,7 @@ fn the_bottleneck_head_trains() {
 fn whole(architecture: &str) -> ModelSpec {
     let head = match architecture {
         "tpcuar_classifier" => "bottleneck",
-        _ => "article",
+        _ => "cam",
     };
     ModelSpec {
         architecture: architecture.into(),
@@ -568,10 +568,10 @@ fn a_map_has_classes_of_its_own() {
     assert_eq!(build(&one).unwrap_err().key(), Some("map_classes"));
 }
 
-/// Parameters without the article's head, which no paper has.
+/// Parameters without the class-activation head, which no paper has.
 fn trunk_parameters(spec: &ModelSpec) -> usize {
     let head = match spec.head.as_str() {
-        "article" => spec.classes * (spec.classes + 1),
+        "cam" => spec.classes * (spec.classes + 1),
         _ => 0,
     };
     build(spec).unwrap().parameter_count() - head
@@ -762,7 +762,7 @@ fn keys_of_other_architectures_are_refused_with_the_reason() {
     );
     check(
         ModelSpec {
-            head: "article".into(),
+            head: "cam".into(),
             ..whole("tpcuar_classifier")
         },
         "model.head: this head needs a class map",
@@ -785,10 +785,10 @@ fn keys_of_other_architectures_are_refused_with_the_reason() {
 
 #[test]
 fn specs_from_before_architectures_still_read() {
-    let old = r#"{"encoder": "efficientnet_b0", "decoder": "unet", "head": "article", "in_channels": 3,
+    let old = r#"{"encoder": "efficientnet_b0", "decoder": "unet", "head": "cam", "in_channels": 3,
                   "classes": 2, "drop_path": 0.0, "dropout": 0.0}"#;
     let read: ModelSpec = serde_json::from_str(old).unwrap();
-    assert_eq!(read, spec("efficientnet_b0", "unet", "article"));
+    assert_eq!(read, spec("efficientnet_b0", "unet", "cam"));
     let mut graph = serde_json::to_value(graph("efficientnet_b0", "none", "bottleneck")).unwrap();
     graph.as_object_mut().unwrap().remove("smallest_size");
     let read: Graph = serde_json::from_value(graph).unwrap();

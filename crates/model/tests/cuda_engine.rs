@@ -537,7 +537,7 @@ fn patches() {
     }
 }
 
-/// 3×3 convolutions to a few channels that no other convolution reads, with an article's head behind them.
+/// 3×3 convolutions to a few channels that no other convolution reads, with a class-activation head behind them.
 #[test]
 fn class_maps() {
     let paddings = [Padding::Symmetric(1), Padding::Symmetric(0), Padding::Same];
@@ -705,7 +705,7 @@ fn whole_networks_infer_as_on_the_cpu() {
             head: if entry.name == "tpcuar_classifier" {
                 "bottleneck"
             } else {
-                "article"
+                "cam"
             }
             .into(),
             ..ModelSpec::default()
@@ -748,7 +748,7 @@ fn a_whole_network_trains_as_on_the_cpu() {
     let spec = ModelSpec {
         encoder: Some("tf_efficientnet_lite0".into()),
         decoder: Some("unet".into()),
-        head: "article".into(),
+        head: "cam".into(),
         ..ModelSpec::default()
     };
     let graph = build(&spec).unwrap();

@@ -12,7 +12,7 @@ use kernels::{Nhwc, Precision};
 use model::build::{ModelSpec, architectures, build, decoders, encoders};
 use model::engine::cuda::CudaEngine;
 use model::engine::cuda::driver::{Address, DeviceError, Driver, Dry, Launch, Recording};
-use model::engine::cuda::layout::Layout;
+use model::engine::cuda::memory_map::MemoryMap;
 use model::engine::{Engine, EngineError, Images};
 use model::graph::{Graph, NodeId};
 use model::plan::{Kind, Mode, Plan};
@@ -37,15 +37,15 @@ fn outputs(graph: &Graph) -> Vec<NodeId> {
         .collect()
 }
 
-fn layout(
+fn memory_of(
     graph: &Arc<Graph>,
     mode: Mode,
     n: usize,
     size: usize,
-) -> Result<(Plan, Layout), DeviceError> {
+) -> Result<(Plan, MemoryMap), DeviceError> {
     let plan = Plan::new(graph, mode, n, size, size, &outputs(graph)).unwrap();
-    let layout = Layout::new(graph, &Arc::new(ParamMap::new(graph)), &plan, 0)?;
-    Ok((plan, layout))
+    let memory = MemoryMap::new(graph, &Arc::new(ParamMap::new(graph)), &plan, 0)?;
+    Ok((plan, memory))
 }
 
 /// Places in order do not overlap, and the whole holds them all.
@@ -54,14 +54,14 @@ fn nothing_in_the_arena_overlaps() {
     let graph = lite();
     let map = ParamMap::new(&graph);
     for mode in [Mode::Train, Mode::Infer] {
-        let (plan, layout) = layout(&graph, mode, 4, 64).unwrap();
-        let groups = Group::ALL.map(|g| (layout.params[g as usize], map.len(g)));
-        let grads = Group::TRAINABLE.map(|g| (layout.grads[g as usize], map.len(g)));
-        let norms = graph.nodes.iter().zip(&layout.norms).map(|(node, at)| {
+        let (plan, memory) = memory_of(&graph, mode, 4, 64).unwrap();
+        let groups = Group::ALL.map(|g| (memory.params[g as usize], map.len(g)));
+        let grads = Group::TRAINABLE.map(|g| (memory.grads[g as usize], map.len(g)));
+        let norms = graph.nodes.iter().zip(&memory.norms).map(|(node, at)| {
             let norm = node.op.kind() == "batch_norm";
             (*at, if norm { 4 * node.channels } else { 0 })
         });
-        let slots = layout.slots.iter().copied().zip(plan.slots.iter().copied());
+        let slots = memory.slots.iter().copied().zip(plan.slots.iter().copied());
         let all: Vec<(usize, usize)> = groups
             .into_iter()
             .chain(grads)
@@ -74,8 +74,8 @@ fn nothing_in_the_arena_overlaps() {
             assert_eq!(b % 64, 0);
         }
         let (last, len) = all[all.len() - 1];
-        assert!(last + len <= layout.scratch && layout.scratch <= layout.len);
-        assert_eq!(layout.bytes(), 4 * layout.len as u64);
+        assert!(last + len <= memory.scratch && memory.scratch <= memory.len);
+        assert_eq!(memory.bytes(), 4 * memory.len as u64);
     }
 }
 
@@ -83,15 +83,15 @@ fn nothing_in_the_arena_overlaps() {
 #[test]
 fn weights_do_not_move_with_the_batch() {
     let graph = lite();
-    let (_, a) = layout(&graph, Mode::Train, 2, 64).unwrap();
-    let (_, b) = layout(&graph, Mode::Infer, 7, 96).unwrap();
+    let (_, a) = memory_of(&graph, Mode::Train, 2, 64).unwrap();
+    let (_, b) = memory_of(&graph, Mode::Infer, 7, 96).unwrap();
     assert_eq!(
         (a.params, a.grads, a.norms, a.saved),
         (b.params, b.grads, b.norms, b.saved)
     );
 }
 
-/// Every network of the registry, at a training batch of photographs' size: `Layout::new` walks the plan forward and
+/// Every network of the registry, at a training batch of photographs' size: `MemoryMap::new` walks the plan forward and
 /// backward and checks each launch.
 #[test]
 fn every_network_launches_within_the_limits() {
@@ -108,7 +108,7 @@ fn every_network_launches_within_the_limits() {
         head: if entry.name == "tpcuar_classifier" {
             "bottleneck"
         } else {
-            "article"
+            "cam"
         }
         .into(),
         ..ModelSpec::default()
@@ -122,11 +122,11 @@ fn every_network_launches_within_the_limits() {
         };
         let graph = Arc::new(build(&spec).unwrap());
         for (mode, n) in [(Mode::Train, 16), (Mode::Infer, 16), (Mode::Infer, 1)] {
-            let (plan, layout) =
-                layout(&graph, mode, n, size).unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
-            assert!(layout.bytes() >= plan.bytes() as u64);
+            let (plan, memory) = memory_of(&graph, mode, n, size)
+                .unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
+            assert!(memory.bytes() >= plan.bytes() as u64);
             // What is not the plan's or the parameters' stays a small part.
-            let rest = layout.bytes() - plan.bytes() as u64;
+            let rest = memory.bytes() - plan.bytes() as u64;
             assert!(
                 rest < (2 << 30),
                 "{}: {rest} bytes beside the plan's",
@@ -148,7 +148,7 @@ fn a_smaller_batch_needs_no_more_memory() {
                 let plan =
                     Plan::with_features(&graph, kind, mode, (n, size, size), &outputs(&graph));
                 let plan = plan.unwrap().with_precision(precision);
-                Layout::new(&graph, &map, &plan, 0).unwrap().len
+                MemoryMap::new(&graph, &map, &plan, 0).unwrap().len
             };
             let needed: Vec<usize> = (1..=24).map(needs).collect();
             let falls: Vec<_> = needed.windows(2).filter(|pair| pair[1] < pair[0]).collect();
@@ -159,7 +159,7 @@ fn a_smaller_batch_needs_no_more_memory() {
 
 #[test]
 fn values_that_32_bits_cannot_count_are_refused() {
-    let error = layout(&lite(), Mode::Infer, 4096, 224)
+    let error = memory_of(&lite(), Mode::Infer, 4096, 224)
         .unwrap_err()
         .to_string();
     assert!(error.contains("use a smaller batch"), "{error}");
@@ -256,7 +256,7 @@ fn train(engine: &mut CudaEngine, graph: &Graph, n: usize) -> Result<(), EngineE
 #[test]
 fn a_batch_that_cannot_fit_is_refused_with_the_largest_that_does() {
     let graph = lite();
-    let memory = layout(&graph, Mode::Train, 9, 64).unwrap().1.bytes() + 1000;
+    let memory = memory_of(&graph, Mode::Train, 9, 64).unwrap().1.bytes() + 1000;
     let engine = || {
         let device = Small { memory, taken: 0 };
         CudaEngine::with_driver(graph.clone(), Precision::F32, Box::new(device))

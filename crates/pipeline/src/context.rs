@@ -246,10 +246,8 @@ impl<'a> Context<'a> {
     /// It cannot be written.
     pub fn section(&self, stage: &str, section: &Document) -> Result<()> {
         self.run.folder("sections")?;
-        self.run.write(
-            &format!("sections/{stage}.md"),
-            section.to_string().as_bytes(),
-        )
+        self.run
+            .write_json(&format!("sections/{stage}.json"), section)
     }
 }
 

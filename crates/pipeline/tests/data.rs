@@ -229,11 +229,10 @@ const PLAIN: [&str; 7] = [
     "model={encoder='tf_efficientnet_lite0', decoder='unet'}",
     "train={epochs=1, batch_size=8}",
     "evaluate={bootstrap=20, baseline_size=8}",
-    "segment.examples=2",
+    "overlays.examples=2",
 ];
 
-const ALL_STAGES: &str =
-    "pipeline.stages=['index', 'eda', 'augment-preview', 'train', 'evaluate', 'segment', 'report']";
+const ALL_STAGES: &str = "pipeline.stages=['index', 'eda', 'augment-preview', 'train', 'evaluate', 'overlays', 'report']";
 
 fn files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -269,7 +268,7 @@ fn file_names_do_not_collide_and_are_not_too_long() {
     assert!(groups >= 2);
     // Each case of the groups has its own picture.
     let json: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(run.join("segment.json")).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(run.join("overlays.json")).unwrap()).unwrap();
     assert_eq!(json["classes"].as_array().unwrap().len(), 2);
     let overlays = files(&run.join("overlays"));
     let shown: usize = report
@@ -485,7 +484,8 @@ fn masks_that_match_nothing_end_the_run_before_training() {
     }
     let run = |masks: &str| {
         let masks = format!("data.masks={masks}");
-        let stages = "pipeline.stages=['index', 'train', 'evaluate', 'evaluate-map', 'report']";
+        let stages =
+            "pipeline.stages=['index', 'train', 'evaluate', 'evaluate-segmentation', 'report']";
         let map = "train.map={loss='dice'}";
         let set: Vec<&str> = PLAIN.iter().copied().chain([stages, map, &masks]).collect();
         workspace.run(&set)

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use dataset::phantom::{CellsConfig, ClassImages, PhantomConfig, generate, generate_cells};
 use pipeline::predict::Predictor;
 use pipeline::run;
-use pipeline::stages::{SegmentStatistics, SegmentationMetrics};
+use pipeline::stages::{OverlayStatistics, SegmentationMetrics};
 use settings::Request;
 use terminal::{Interrupt, Progress};
 
 /// Cells of 48×48 pixels, a U-Net that reads windows of 32.
 const CELLS: &str = r#"
 [pipeline]
-stages = ["index", "eda", "augment-preview", "train", "evaluate-map", "report"]
+stages = ["index", "eda", "augment-preview", "train", "evaluate-segmentation", "report"]
 [data]
 dir = "cells"
 layout = "images"
@@ -47,14 +47,14 @@ border = {}
 map = { loss = "cross_entropy" }
 [evaluate]
 bootstrap = 50
-[segment]
+[overlays]
 examples = 1
 "#;
 
 /// Chests of 64×64 pixels with lungs, whose pixels take the class of their image.
 const CHESTS: &str = r#"
 [pipeline]
-stages = ["index", "train", "evaluate", "evaluate-map", "segment", "report"]
+stages = ["index", "train", "evaluate", "evaluate-segmentation", "overlays", "report"]
 [data]
 dir = "chests/images"
 classes = ["NORMAL", "PNEUMONIA"]
@@ -75,7 +75,7 @@ batch_size = 8
 map = { loss = "cross_entropy_dice", weight = 0.5 }
 [evaluate]
 bootstrap = 50
-[segment]
+[overlays]
 examples = 1
 certainty = 0.3
 "#;
@@ -238,7 +238,8 @@ fn marked_pixels_take_their_images_class() {
     assert!(found.marked.is_some() && found.baselines.otsu.is_none());
     // The lungs lie at about the same place in all phantoms.
     assert!(found.baselines.mean_mask.mean_dice.unwrap().estimate > 0.2);
-    let overlays: SegmentStatistics = serde_json::from_str(&text(&folder, "segment.json")).unwrap();
+    let overlays: OverlayStatistics =
+        serde_json::from_str(&text(&folder, "overlays.json")).unwrap();
     assert_eq!(overlays.class, "PNEUMONIA");
     let report = text(&folder, "report.md");
     for part in [
@@ -296,7 +297,7 @@ fn check_mask(folder: &Path, path: &str, predicted: Option<PathBuf>) {
 #[test]
 fn predict_answers_as_the_run_judged() {
     let workspace = Workspace::chests();
-    let set = ["evaluate.tta=true", "segment.certainty=0.4"];
+    let set = ["evaluate.tta=true", "overlays.certainty=0.4"];
     let folder = workspace.run(&set).unwrap();
     let images = workspace.path("chests/images");
     assert_eq!(check_predictions(&workspace, &folder, &images), 16);
@@ -308,7 +309,7 @@ fn predict_answers_as_the_run_judged() {
     assert!(found.threshold.is_some() && found.threshold_log_odds.is_some());
     // The mirror image counts: without it the answer is another.
     let plain = Workspace::chests();
-    let without = plain.run(&["segment.certainty=0.4"]).unwrap();
+    let without = plain.run(&["overlays.certainty=0.4"]).unwrap();
     let other = Predictor::open(&without).unwrap();
     let other = other.predict(&image, &workspace.path("out")).unwrap();
     assert!(!other.mirrored);
@@ -336,7 +337,7 @@ fn binary_masks_may_mark_one_class_of_the_images() {
         .run(&[
             "data.mask={names=['elsewhere', 'lungs']}",
             "train={task='both', epochs=2, batch_size=8, map={loss='bce', class=0}}",
-            "pipeline.stages=['index','train','evaluate-map','report']",
+            "pipeline.stages=['index','train','evaluate-segmentation','report']",
         ])
         .unwrap();
     let found = metrics(&folder);
@@ -435,7 +436,7 @@ fn a_table_without_classes_is_enough_for_a_segmenter_alone() {
     assert_eq!(metrics(&folder).test.n, 2);
     let classifier = [
         "train={task='both', epochs=1, map={loss='cross_entropy'}}",
-        "model={architecture='unet_2015', base_channels=2, head='article'}",
+        "model={architecture='unet_2015', base_channels=2, head='cam'}",
     ];
     let error = workspace.run(&classifier).unwrap_err();
     assert!(error.contains("of one class"), "{error}");

@@ -6,7 +6,7 @@ use crate::draw::colormap::Colormap;
 use crate::draw::palette::{self, Color};
 use crate::{Error, Labels, Plane};
 
-/// The class-map value from which the article paints a pixel green.
+/// The class-map value from which a pixel is painted green, as in the article that the pipeline `pneumonia` follows.
 pub const OVERLAY_THRESHOLD: f32 = 0.97;
 
 /// How much of the overlay's colour covers the grey underneath.
@@ -81,7 +81,7 @@ pub fn class_overlay(image: &Plane, labels: &Labels) -> Result<RgbImage, Error> 
     Ok(picture)
 }
 
-/// The grey `image` with the pixels that are of a class found, invented and missed in the palette's
+/// The grey `image` with the pixels that are of a class true positive, false positive and false negative in the palette's
 /// [`palette::TRUE_POSITIVE`], [`palette::FALSE_POSITIVE`] and [`palette::FALSE_NEGATIVE`], and those taken for another
 /// class in [`palette::CONFUSED`]; what is background in both, or of unknown truth, stays grey. Both must have the
 /// image's size.

@@ -6,9 +6,6 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
 use crate::Error;
-use crate::draw::canvas::Canvas;
-use crate::draw::palette;
-use crate::draw::text::Type;
 use crate::error::write;
 
 /// A finished picture in 8-bit RGB, two pixels to a unit of the layout (a figure 800 units wide has 1600 pixels).
@@ -21,20 +18,6 @@ impl Figure {
     /// Wraps a picture that was made elsewhere.
     pub fn from_image(image: RgbImage) -> Self {
         Self { image }
-    }
-
-    /// A small figure that says why there is nothing to show; what the `draw` methods give for empty data.
-    pub fn empty(title: &str, reason: &str) -> Result<Self, Error> {
-        let mut canvas = Canvas::new()?;
-        let top = canvas.header(title, "");
-        canvas.reserve(top + 72.0);
-        canvas.text(
-            reason,
-            canvas.width() / 2.0,
-            top + 28.0,
-            Type::new(13.0).color(palette::MUTED).centered(),
-        );
-        Ok(canvas.finish())
     }
 
     /// The pixels.

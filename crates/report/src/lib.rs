@@ -1,8 +1,9 @@
 //! Markdown and figures for a report that a person can read: plain data in, files out.
 //!
-//! Of the workspace this crate knows `files` alone, by which it writes. Each figure is a small struct of numbers and names with a `draw`
-//! method that gives a [`Figure`]; [`Document`] builds Markdown that reads well on GitHub. The words of a report are
-//! the caller's job.
+//! Of the workspace this crate knows `files`, by which it writes, and `terminal`, which shows control characters. Each
+//! figure is a small struct of numbers and names with a `draw` method that gives a [`Figure`]. A [`Document`] is a list of
+//! typed [`Block`]s, which can be handed on as JSON and rendered as Markdown that reads well on GitHub. The words of a
+//! report are the caller's job.
 //!
 //! Promises that hold for every figure:
 //! - Nothing but a Rust toolchain is needed: the font is embedded, no fontconfig, no system library.
@@ -35,6 +36,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod compose;
+mod document;
 mod draw;
 mod error;
 mod figure;
@@ -46,6 +48,7 @@ mod plane;
 pub mod text;
 
 pub use compose::{OVERLAY_THRESHOLD, class_overlay, error_map, heat_map, outline, overlay};
+pub use document::{Alert, Align, Block, Column, Document, Table};
 pub use draw::colormap::Colormap;
 pub use draw::palette::{self, Color};
 pub use error::Error;
@@ -60,5 +63,4 @@ pub use figures::reliability::{ReliabilityBin, ReliabilityCurve, ReliabilityDiag
 pub use figures::roc::{OperatingPoint, PrCurve, PrCurves, RocCurve, RocCurves};
 pub use figures::segmentation::{SegmentationCase, SegmentationPanels};
 pub use labels::Labels;
-pub use markdown::{Align, Document, Table};
 pub use plane::Plane;

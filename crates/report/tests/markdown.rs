@@ -1,13 +1,85 @@
-//! Golden text of every block, and formats.
+//! Golden text of every block, documents as JSON, and formats.
 
 use std::time::Duration;
 
-use report::{Align, Document, Table, format, text};
+use report::{Align, Document, Error, Table, format, text};
 
 fn check(build: impl FnOnce(&mut Document) -> &mut Document, expected: &str) {
     let mut document = Document::fragment();
     let _ = build(&mut document);
-    assert_eq!(document.to_string(), expected);
+    assert_eq!(document.to_markdown(), expected);
+}
+
+/// A block of every kind, with text that Markdown and JSON would read.
+fn every_block() -> Result<Document, Error> {
+    let mut table = Table::new([
+        ("a|b", Align::Left),
+        ("", Align::Center),
+        ("n", Align::Right),
+    ]);
+    table.row(["line\nbreak", "`x`", "92.8 %"])?;
+    let mut inside = Document::fragment();
+    inside.list(["*a*", "b\nc"]).code("toml", "a = \"```\"\n");
+    let mut document = Document::new("Every \"block\"");
+    document
+        .paragraph("Größe 5 µm, \\ \u{1b}[2J")
+        .table(&table)
+        .figure("figures\\a (1).png", "ROC [test]", "AUC 0.95.")
+        .details("a < b", &inside)
+        .note("one\ntwo")
+        .warning("phantoms");
+    Ok(document)
+}
+
+#[test]
+fn a_document_survives_json() {
+    let document = every_block().unwrap();
+    let json = serde_json::to_string(&document).unwrap();
+    let read: Document = serde_json::from_str(&json).unwrap();
+    assert_eq!(read, document);
+    assert_eq!(read.to_markdown(), document.to_markdown());
+}
+
+#[test]
+fn json_names_its_blocks() {
+    let mut table = Table::new([("n", Align::Right)]);
+    table.row(["1"]).unwrap();
+    let mut document = Document::new("Data");
+    document.table(&table).note("few");
+    let expected = serde_json::json!([
+        { "block": "heading", "level": 1, "text": "Data" },
+        { "block": "table", "columns": [{ "name": "n", "align": "right" }], "rows": [["1"]] },
+        { "block": "alert", "kind": "note", "text": "few" },
+    ]);
+    assert_eq!(serde_json::to_value(&document).unwrap(), expected);
+}
+
+#[test]
+fn a_ragged_table_in_json_is_an_error_that_names_the_table() {
+    let json = r#"[{ "block": "table", "columns": [{ "name": "n", "align": "left" }], "rows": [["1"], []] }]"#;
+    let error = serde_json::from_str::<Document>(json).unwrap_err();
+    let expected = "table `n`: cells of row 2: expected 1 values, found 0";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+/// Parts read back and appended read as if written in one go.
+#[test]
+fn parts_join_into_one_document() {
+    let mut whole = Document::new("Report");
+    let mut joined = whole.clone();
+    for name in ["train", "test"] {
+        let mut part = Document::fragment();
+        part.heading(2, name).paragraph("seen");
+        whole.heading(2, name).paragraph("seen");
+        let json = serde_json::to_string(&part).unwrap();
+        joined.append(serde_json::from_str(&json).unwrap());
+    }
+    joined.append(Document::fragment());
+    assert_eq!(joined, whole);
+    assert_eq!(
+        joined.to_markdown(),
+        "# Report\n\n## train\n\nseen\n\n## test\n\nseen\n"
+    );
 }
 
 #[test]
@@ -93,7 +165,8 @@ fn names_from_outside_stay_in_their_place() {
         (text::code(name), Align::Left),
     ]);
     table.row([text::escape(name), text::code(name)]).unwrap();
-    let shown = table.to_string();
+    let mut document = Document::fragment();
+    let shown = document.table(&table).to_markdown();
     assert_eq!(shown.lines().count(), 3);
     let bars = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(shown.lines().all(|line| bars(line) == 3), "{shown}");

@@ -17,7 +17,7 @@ use crate::stage::StageId;
 use crate::tables::data::{self, DataSettings};
 use crate::tables::evaluate::{self, EvaluateSettings};
 use crate::tables::image::{self, ImageSettings};
-use crate::tables::segment::{self, SegmentSettings};
+use crate::tables::overlays::{self, OverlaySettings};
 use crate::tables::{
     augment as augmentation, model as network, pipeline, report, train as training,
 };
@@ -57,8 +57,8 @@ pub struct Settings {
     pub repeats: usize,
     /// `[evaluate]`.
     pub evaluate: EvaluateSettings,
-    /// `[segment]`.
-    pub segment: SegmentSettings,
+    /// `[overlays]`.
+    pub overlays: OverlaySettings,
     /// Paragraphs of the user's for the end of the report.
     pub notes: Vec<String>,
     /// Pictures in the report's grids.
@@ -130,7 +130,7 @@ pub(crate) fn checked(
         together::memory(&keys, &graph, &image, (&train, device.device), &stages)?;
     }
     let evaluate = evaluate::evaluate(&keys, table(&tree, "evaluate")?)?;
-    let segment = segment::segment(&keys, table(&tree, "segment")?)?;
+    let overlays = overlays::overlays(&keys, table(&tree, "overlays")?)?;
     let report::Report { notes, samples } = table(&tree, "report")?;
     report::samples(&keys, samples)?;
     let resolved = resolved(&tree, &data, pretrained.as_deref());
@@ -154,7 +154,7 @@ pub(crate) fn checked(
         border,
         repeats,
         evaluate,
-        segment,
+        overlays,
         notes,
         samples,
         resolved: resolved.to_document(),

@@ -26,6 +26,6 @@ pub use stage::{Artifact, StageId};
 pub use tables::data::DataSettings;
 pub use tables::evaluate::{EvaluateSettings, Threshold};
 pub use tables::image::ImageSettings;
+pub use tables::overlays::OverlaySettings;
 pub use tables::pipeline::device;
-pub use tables::segment::SegmentSettings;
 pub use tree::{ConfigError, nearest};

@@ -164,7 +164,10 @@ fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     for (key, node) in tree.entries().into_iter().flatten() {
         let (key_path, origin) = (join(path, key), node.origin.to_string());
         if !tables::NAMES.contains(&key.as_str()) {
-            let hint = did_you_mean(key, &tables::NAMES);
+            let hint = match key.as_str() {
+                "segment" => "; it is called [overlays] now".to_owned(),
+                _ => did_you_mean(key, &tables::NAMES),
+            };
             return Err(ConfigError::UnknownKey {
                 key: key_path,
                 origin,

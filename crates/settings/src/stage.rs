@@ -23,7 +23,7 @@ pub enum Artifact {
     Metrics,
     /// How scores become an answer: threshold and calibration, written into `model.safetensors`.
     Decision,
-    /// `segment.json` and `overlays/`: where the class map lights up.
+    /// `overlays.json` and `overlays/`: where the class map lights up.
     Overlays,
     /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
     Segmentation,
@@ -64,9 +64,9 @@ pub enum StageId {
     /// Judges the classifier.
     Evaluate,
     /// Judges the segmenter.
-    EvaluateMap,
+    EvaluateSegmentation,
     /// Draws the class map.
-    Segment,
+    Overlays,
     /// Writes the report.
     Report,
 }
@@ -79,8 +79,8 @@ impl StageId {
         StageId::AugmentPreview,
         StageId::Train,
         StageId::Evaluate,
-        StageId::EvaluateMap,
-        StageId::Segment,
+        StageId::EvaluateSegmentation,
+        StageId::Overlays,
         StageId::Report,
     ];
 
@@ -155,14 +155,14 @@ impl StageId {
                 &[A::Manifest, A::Splits, A::Model],
                 &[A::Predictions, A::Metrics, A::Decision],
             ),
-            StageId::EvaluateMap => (
-                "evaluate-map",
+            StageId::EvaluateSegmentation => (
+                "evaluate-segmentation",
                 "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
                 &[A::Manifest, A::Splits, A::Model],
                 &[A::Segmentation],
             ),
-            StageId::Segment => (
-                "segment",
+            StageId::Overlays => (
+                "overlays",
                 "paints the class map's certain pixels green, for right and wrong cases alike",
                 &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
                 &[A::Overlays],

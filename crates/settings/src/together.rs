@@ -29,19 +29,19 @@ pub(crate) fn class_map(
             "pipeline.stages",
             format!(
                 "the class map of {} is {height}x{width} for an image of {}x{}, so that overlays do not fit it; \
-                 leave out the stage \"segment\", or choose another architecture",
+                 leave out the stage \"overlays\", or choose another architecture",
                 spec.label(),
                 image.height,
                 image.width
             ),
         ));
     }
-    if wanted && (no_map || (spec.head != "article" && !train.wants_masks())) {
+    if wanted && (no_map || (spec.head != "cam" && !train.wants_masks())) {
         return Err(keys.refuse(
             "pipeline.stages",
             format!(
-                "the stage \"segment\" needs a class map that training reaches, and this network ({}) has none; \
-                 use head = \"article\", teach the map by masks (train.map.loss), or leave the stage out",
+                "the stage \"overlays\" needs a class map that training reaches, and this network ({}) has none; \
+                 use head = \"cam\", teach the map by masks (train.map.loss), or leave the stage out",
                 spec.label()
             ),
         ));
@@ -85,7 +85,7 @@ pub(crate) fn task(
     let judges_scores = has(Artifact::Metrics).or_else(|| has(Artifact::Overlays));
     if let (false, Some(stage)) = (classifies, judges_scores) {
         let message = format!(
-            "the stage \"{}\" is about class scores, which task = \"segment\" does not train; use \"evaluate-map\" instead",
+            "the stage \"{}\" is about class scores, which task = \"segment\" does not train; use \"evaluate-segmentation\" instead",
             stage.name()
         );
         return Err(keys.refuse("pipeline.stages", message));

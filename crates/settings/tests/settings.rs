@@ -88,7 +88,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
     of("train.epochs", &["from 1 to 100,000"]);
     of("train.repeats", &["from 1 to 10000"]);
     of("report.samples", &["from 0 to 400"]);
-    of("segment.examples", &["from 1 to 50"]);
+    of("overlays.examples", &["from 1 to 50"]);
     of("evaluate.bootstrap", &["from 10 to 1000000"]);
     of("image.cache_mib", &["out of range"]);
     of("model.base_channels", &["base_channels"]);
@@ -234,7 +234,7 @@ fn a_whole_network_takes_the_place_of_encoder_and_decoder() {
     let root = workspace(GOOD);
     let set = "model={architecture='unetpp_2018', base_channels=8, pruning_level=3}";
     let settings = settings::load(&request(root.path(), &[set])).unwrap();
-    assert_eq!(settings.model.label(), "unetpp_2018, article");
+    assert_eq!(settings.model.label(), "unetpp_2018, cam");
     assert_eq!(settings.image.mean, [0.5; 3]);
     assert_eq!(settings.graph(2).unwrap().size_multiple, 8);
 }
@@ -257,7 +257,7 @@ fn impossible_values_say_what_is_possible() {
     check(&["model.decoder=none"], &["model"]);
     check(
         &["model.head=bottleneck"],
-        &["\"segment\" needs a class map", "leave the stage out"],
+        &["\"overlays\" needs a class map", "leave the stage out"],
     );
     check(
         &["model.architecture=unet_2015"],
@@ -515,7 +515,7 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
     let taught = [masks, "train.map={loss='bce'}", "image.crop=64"];
     check(
         &taught,
-        &["`image.crop`", "\"segment\" paints whole images"],
+        &["`image.crop`", "\"overlays\" paints whole images"],
     );
     check(&["image.fit=squash"], &["`image.fit`", "stretch, pad"]);
     check(
@@ -537,7 +537,7 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
 fn parts_swap_by_their_names() {
     let root = with_masks(GOOD);
     let masks = "data.masks={stem}_mask.png";
-    let stages = "pipeline.stages=['index','train','evaluate-map','report']";
+    let stages = "pipeline.stages=['index','train','evaluate-segmentation','report']";
     let settings = |set: &[&str]| {
         let set: Vec<&str> = [masks, stages]
             .into_iter()
@@ -598,7 +598,7 @@ fn parts_swap_by_their_names() {
 fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
     let masks = "data.masks={stem}_mask.png";
     let taught = "train.map={loss='bce'}";
-    let stages = "pipeline.stages=['index','train','evaluate-map']";
+    let stages = "pipeline.stages=['index','train','evaluate-segmentation']";
     check(
         &["model.head=none"],
         &[
@@ -613,13 +613,17 @@ fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
     );
     check(
         &[masks, taught, "train.task=segment", "model.head=none"],
-        &["`pipeline.stages`", "\"evaluate\"", "\"evaluate-map\""],
+        &[
+            "`pipeline.stages`",
+            "\"evaluate\"",
+            "\"evaluate-segmentation\"",
+        ],
     );
     check(
         &[stages],
         &[
             "`pipeline.stages`",
-            "\"evaluate-map\" judges",
+            "\"evaluate-segmentation\" judges",
             "train.map.loss",
         ],
     );
@@ -703,7 +707,10 @@ fn stages_must_find_what_they_read() {
         &["pipeline.stages=['index', 'trian']"],
         &["no stage \"trian\"", "did you mean \"train\"?"],
     );
-    check(&["pipeline.stages=['index', 'index']"], &["stands twice"]);
+    check(
+        &["pipeline.stages=['index', 'index']"],
+        &["is listed twice"],
+    );
     check(&["pipeline.stages=[]"], &["no stage is given"]);
 }
 
@@ -825,7 +832,7 @@ fn every_key_is_documented() {
         "train.border",
         "train.map",
         "evaluate",
-        "segment",
+        "overlays",
         "report",
         "phantom",
     ] {

@@ -9,7 +9,7 @@ use super::monitor::Mode;
 use super::optimizer::OptimizerConfig;
 use super::schedule::ScheduleConfig;
 use super::stopping::StoppingConfig;
-use super::task::{self, Task};
+use super::task::Task;
 
 /// Settings of a training run. The defaults are the article's: cross-entropy, Adam at 1e-4, at most 40 epochs, the
 /// rate reduced on a plateau, early stopping, the best epoch kept.
@@ -92,6 +92,9 @@ impl Default for TrainConfig {
 const MOST_EPOCHS: usize = 100_000;
 const MOST_BATCH: usize = 4096;
 
+/// A key, whether its value is good, and what it must be.
+type Check = (bool, &'static str, &'static str);
+
 impl TrainConfig {
     /// Refuses impossible values.
     ///
@@ -156,7 +159,7 @@ impl TrainConfig {
         ];
         let own = checks
             .into_iter()
-            .chain(task::checks(self))
+            .chain(self.task_checks())
             .find(|(good, ..)| !good)
             .map(|(_, key, must)| (key.to_string(), must));
         let optimizer = || {
@@ -173,6 +176,49 @@ impl TrainConfig {
             Some((key, must)) => Err(TrainError::Config { key, must }),
             None => Ok(()),
         }
+    }
+
+    /// Settings that the run's task leaves without a meaning: each would be ignored in silence.
+    fn task_checks(&self) -> Vec<Check> {
+        let map = &self.map;
+        let segments_only = self.task() == Task::Segment;
+        vec![
+            (
+                self.task != Some(Task::Classify) || !map.is_on(),
+                "task",
+                "\"both\" or \"segment\" where map.loss is on: \"classify\" looks at no mask",
+            ),
+            (
+                self.task() == Task::Classify || map.is_on(),
+                "map.loss",
+                "on where task is \"segment\" or \"both\": the map learns from nothing else",
+            ),
+            (
+                map.is_on() || !map.deep_supervision,
+                "map.deep_supervision",
+                "false where map.loss is \"none\": there is no loss to average",
+            ),
+            (
+                map.class.is_none() || !map.loss.is_multiclass(),
+                "map.class",
+                "left out with a loss over all classes: masks then hold the numbers of all of them",
+            ),
+            (
+                !segments_only || map.weight == 1.0,
+                "map.weight",
+                "1 where task = \"segment\": there is no class loss to weigh against",
+            ),
+            (
+                !segments_only || self.class_weights == ClassWeights::None,
+                "class_weights",
+                "\"none\" where task = \"segment\", which has no class loss",
+            ),
+            (
+                !segments_only || self.label_smoothing == 0.0,
+                "label_smoothing",
+                "0 where task = \"segment\", which has no class loss",
+            ),
+        ]
     }
 
     /// What the run teaches, settled.

@@ -2,52 +2,11 @@
 
 use std::time::Instant;
 
-use super::event::{Data, EpochRecord, Metric, Observer};
+use super::TrainError;
+use super::event::{Data, EpochRecord, Observer};
+use super::job::{Job, Outcome, Stopped};
 use super::run::Run;
-use super::{TrainConfig, TrainError};
-use formats::checkpoint::{CheckpointDir, Meta};
 use model::network::Network;
-
-/// What a run is to do.
-#[derive(Clone)]
-pub struct Job<'a> {
-    /// Settings.
-    pub config: &'a TrainConfig,
-    /// Where dropout and drop path are drawn from.
-    pub seed: u64,
-    /// One factor a class ([`ClassWeights::resolve`](super::loss::ClassWeights::resolve)); `None` for all alike.
-    pub class_weights: Option<Vec<f32>>,
-    /// Figures computed on the validation images besides loss and accuracy.
-    pub metrics: &'a [Metric<'a>],
-    /// Classes and preprocessing, which checkpoints carry; epoch and figures are filled in.
-    pub meta: &'a Meta,
-    /// Where checkpoints go.
-    pub checkpoints: &'a CheckpointDir,
-    /// Go on from the last checkpoint if there is one; else begin anew, and remove what lies there.
-    pub resume: bool,
-}
-
-/// How a run went.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// All epochs, those before a resume included.
-    pub history: Vec<EpochRecord>,
-    /// The epoch in `best.safetensors`, from 1; `None` before the first is complete.
-    pub best_epoch: Option<usize>,
-    /// Why it ended.
-    pub stopped: Stopped,
-}
-
-/// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// All epochs done.
-    Completed,
-    /// No improvement for too long.
-    EarlyStopped,
-    /// The observer asked; the last complete epoch's checkpoint is kept.
-    Interrupted,
-}
 
 /// Trains `network`, which afterwards has the weights of the best epoch (or the last's, as configured), or those of
 /// the moment if the run was interrupted.
@@ -64,6 +23,7 @@ pub fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(network, job, data)?;
+    run.begin(network)?;
     let stopped = epochs(&mut run, network, data, observer)?;
     if stopped != Stopped::Interrupted {
         run.install_result(network)?;
@@ -86,7 +46,8 @@ fn epochs(
         }
         match epoch(run, network, data, observer)? {
             Some(record) => {
-                run.end_epoch(network, record)?;
+                let improved = run.end_epoch(record);
+                run.save(network, improved)?;
                 run.history()
                     .last()
                     .into_iter()

@@ -23,6 +23,7 @@ mod config;
 mod error;
 mod event;
 mod fit;
+mod job;
 mod map_dice;
 mod on_device;
 mod resume;
@@ -36,6 +37,7 @@ pub use error::{BatchError, TrainError};
 pub use event::{
     Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
 };
-pub use fit::{Job, Outcome, Stopped, fit};
+pub use fit::fit;
+pub use job::{Job, Outcome, Stopped};
 pub use tally::hits;
 pub use task::Task;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use super::fit::Job;
+use super::event::Metric;
 use super::task::Task;
 
 /// Direction of improvement.
@@ -45,8 +45,8 @@ impl Monitor {
 pub(super) struct Figures(Vec<(String, bool)>);
 
 impl Figures {
-    pub(super) fn new(job: &Job<'_>, validated: bool) -> Self {
-        let task = job.config.task();
+    /// Of a run that teaches `task` and, where it is `validated`, computes `metrics` besides.
+    pub(super) fn new(task: Task, metrics: &[Metric<'_>], validated: bool) -> Self {
         let mut own = vec![("loss", false)];
         if task.classifies() {
             own.push(("accuracy", true));
@@ -62,7 +62,7 @@ impl Figures {
                 all.push(named("val_", ("dice", true)));
             }
             if task.classifies() {
-                let metrics = job.metrics.iter().map(|m| named("val_", (m.name, m.rises)));
+                let metrics = metrics.iter().map(|m| named("val_", (m.name, m.rises)));
                 all.extend(metrics);
             }
         }

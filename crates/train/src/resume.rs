@@ -1,14 +1,16 @@
 //! A run's state to the file and back.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::ema::Ema;
 use super::event::EpochRecord;
-use super::fit::Job;
-use super::run::Run;
+use super::job::Job;
+use super::run::{Best, Run};
 use super::schedule::PlateauState;
 use super::stopping::StoppingState;
 use super::{TrainConfig, TrainError};
@@ -16,13 +18,6 @@ use formats::checkpoint::{self, Checkpoint, CheckpointError, Meta, Parts, Traini
 use model::graph::Graph;
 use model::network::Network;
 use model::store::{Group, ParamStore};
-
-/// The epoch in `best.safetensors`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Best {
-    pub(super) epoch: usize,
-    pub(super) value: Option<f64>,
-}
 
 /// The part of a run's state that is not weights or moments.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +35,16 @@ struct Progress {
 }
 
 impl Run<'_> {
+    /// Goes on from the job's last checkpoint, or removes what lies there.
+    pub(super) fn begin(&mut self, network: &mut Network) -> Result<(), TrainError> {
+        let checkpoints = self.job.checkpoints;
+        if self.job.resume && checkpoints.last().exists() {
+            return self.resume(network);
+        }
+        remove(&checkpoints.last())?;
+        Ok(remove(&checkpoints.best())?)
+    }
+
     /// `best` first: a kill before `last` is written repeats the epoch, and with it the same `best`.
     pub(super) fn save(&self, network: &Network, improved: bool) -> Result<(), CheckpointError> {
         let raw = network.store();
@@ -99,7 +104,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn resume(&mut self, network: &mut Network) -> Result<(), TrainError> {
+    fn resume(&mut self, network: &mut Network) -> Result<(), TrainError> {
         let path = self.job.checkpoints.last();
         let refuse = |problem: String| TrainError::Resume {
             path: path.display().to_string(),
@@ -183,6 +188,17 @@ fn differing_key(a: &TrainConfig, b: &TrainConfig) -> String {
         .find(|(key, value)| b.get(key) != Some(value))
         .map(|(key, _)| key)
         .unwrap_or_default()
+}
+
+fn remove(path: &Path) -> Result<(), CheckpointError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CheckpointError::Io {
+            action: "remove",
+            path: path.into(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn raw_name(group: Group) -> String {

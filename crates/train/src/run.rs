@@ -1,25 +1,22 @@
 //! A run's state: everything that its future depends on.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use dfdx::prelude::{Cpu, Gradients};
+use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::ema::Ema;
 use super::event::{Data, EpochRecord};
-use super::fit::{Job, Outcome, Stopped};
+use super::job::{Job, Outcome, Stopped};
 use super::loss::{ClassObjective, LossError, same_length};
 use super::map_loss::MapObjective;
 use super::monitor::{Figures, Mode, Monitor};
 use super::optimizer::Optimizer;
-use super::resume::Best;
 use super::schedule::{Moment, Schedule, ScheduleConfig};
 use super::stopping::Stopping;
-use formats::checkpoint::{Checkpoint, CheckpointError};
+use formats::checkpoint::Checkpoint;
 use model::graph::Graph;
-use model::network::{Network, NetworkError};
+use model::network::{Heads, Network, NetworkError};
+use model::rng::Rng;
 
 /// A run in progress.
 pub(super) struct Run<'a> {
@@ -35,28 +32,24 @@ pub(super) struct Run<'a> {
     pub(super) history: Vec<EpochRecord>,
 }
 
+/// The epoch in `best.safetensors`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Best {
+    pub(super) epoch: usize,
+    pub(super) value: Option<f64>,
+}
+
 impl<'a> Run<'a> {
-    /// Checks the job, and goes on from its last checkpoint or begins anew.
+    /// Checks the job, and stands before its first step.
     pub(super) fn new(
-        network: &mut Network,
+        network: &Network,
         job: &'a Job<'a>,
         data: &dyn Data,
     ) -> Result<Self, TrainError> {
         job.config.check()?;
         check_classes(network.graph(), job)?;
-        let mut run = Run::at_start(network, job, data)?;
-        if job.resume && run.job.checkpoints.last().exists() {
-            run.resume(network)?;
-        } else {
-            remove(&job.checkpoints.last())?;
-            remove(&job.checkpoints.best())?;
-        }
-        Ok(run)
-    }
-
-    fn at_start(network: &Network, job: &'a Job<'a>, data: &dyn Data) -> Result<Self, TrainError> {
         let config = job.config;
-        let figures = Figures::new(job, data.validation_batches() > 0);
+        let figures = Figures::new(config.task(), job.metrics, data.validation_batches() > 0);
         let monitor = figures.monitor("monitor", &config.monitor, config.mode)?;
         let own = |key, name: &Option<String>, mode| match name {
             Some(name) => figures.monitor(key, name, mode),
@@ -117,6 +110,27 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Where a step's dropout is drawn from.
+    pub(super) fn seed(&self) -> u64 {
+        Rng::new(self.job.seed, self.steps()).next_u64()
+    }
+
+    /// What the loss looks at where there are masks, or where there are none.
+    pub(super) fn heads_of(&self, masked: bool) -> Heads {
+        let config = self.job.config;
+        match (
+            config.task().classifies(),
+            masked,
+            config.map.deep_supervision,
+        ) {
+            (false, _, false) => Heads::Map,
+            (false, _, true) => Heads::Maps,
+            (true, false, _) => Heads::Logits,
+            (true, true, false) => Heads::LogitsAndMap,
+            (true, true, true) => Heads::LogitsAndMaps,
+        }
+    }
+
     /// Makes a step with these gradients.
     pub(super) fn update(
         &mut self,
@@ -140,12 +154,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes an epoch's record in and writes the checkpoints.
-    pub(super) fn end_epoch(
-        &mut self,
-        network: &Network,
-        record: EpochRecord,
-    ) -> Result<(), TrainError> {
+    /// Takes an epoch's record in; whether that epoch is the best so far.
+    pub(super) fn end_epoch(&mut self, record: EpochRecord) -> bool {
         self.schedule
             .epoch_end(record.value(&self.schedule.monitor().name));
         self.stopping
@@ -161,7 +171,7 @@ impl<'a> Run<'a> {
             });
         }
         self.history.push(record);
-        Ok(self.save(network, improved)?)
+        improved
     }
 
     /// Gives the network the weights that the run is about: the best epoch's, or the last's.
@@ -252,15 +262,4 @@ fn check_map(graph: &Graph, map: &MapObjective, channels: Option<usize>) -> Resu
         );
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), CheckpointError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(CheckpointError::Io {
-            action: "remove",
-            path: path.into(),
-            source,
-        }),
-        _ => Ok(()),
-    }
 }

@@ -10,10 +10,9 @@ use super::event::{Batch, Data, Observer, Phase};
 use super::loss::{Loss, LossError};
 use super::on_device::OnDevice;
 use super::run::Run;
-use super::tally::{Place, Scores, Sums, hits, images};
+use super::tally::{Done, Place, Scores, Sums, hits, images};
 use super::{BatchError, TrainError};
 use model::network::{Heads, Network, Taped};
-use model::rng::Rng;
 use model::store::Group;
 
 type Grads = Gradients<f32, Cpu>;
@@ -28,16 +27,6 @@ pub(super) struct Trained {
     pub(super) lr: f64,
     /// For batches that were not ready.
     pub(super) waited: Duration,
-}
-
-/// A step that was made.
-pub(super) struct Done {
-    pub(super) place: Place,
-    pub(super) images: usize,
-    pub(super) lr: f64,
-    pub(super) scores: Scores,
-    /// Norm of the gradients before clipping.
-    pub(super) norm: f64,
 }
 
 impl Trained {
@@ -119,11 +108,6 @@ impl Run<'_> {
         Ok((!interrupted).then_some(trained))
     }
 
-    /// Where a step's dropout is drawn from.
-    pub(super) fn seed(&self) -> u64 {
-        Rng::new(self.job.seed, self.steps()).next_u64()
-    }
-
     /// Forward, backward, update.
     fn step(
         &mut self,
@@ -160,22 +144,6 @@ impl Run<'_> {
     /// What the batch's loss looks at.
     fn heads(&self, batch: &Batch) -> Heads {
         self.heads_of(self.job.config.wants_masks() && batch.masks.is_some())
-    }
-
-    /// What the loss looks at where there are masks, or where there are none.
-    pub(super) fn heads_of(&self, masked: bool) -> Heads {
-        let config = self.job.config;
-        match (
-            config.task().classifies(),
-            masked,
-            config.map.deep_supervision,
-        ) {
-            (false, _, false) => Heads::Map,
-            (false, _, true) => Heads::Maps,
-            (true, false, _) => Heads::Logits,
-            (true, true, false) => Heads::LogitsAndMap,
-            (true, true, true) => Heads::LogitsAndMaps,
-        }
     }
 
     /// Class loss, map loss, or the first plus the weighted second.

@@ -1,4 +1,4 @@
-//! What batches sum up to, and where in the run a batch stands.
+//! What a step and its batch give, what batches sum up to, and where in the run a batch stands.
 
 use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
 use super::map_dice::ImageDice;
@@ -33,6 +33,16 @@ pub(super) struct Place {
     pub(super) epoch: usize,
     pub(super) batch: usize,
     pub(super) batches: usize,
+}
+
+/// A step that was made.
+pub(super) struct Done {
+    pub(super) place: Place,
+    pub(super) images: usize,
+    pub(super) lr: f64,
+    pub(super) scores: Scores,
+    /// Norm of the gradients before clipping.
+    pub(super) norm: f64,
 }
 
 impl Sums {

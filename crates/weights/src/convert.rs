@@ -17,7 +17,7 @@ pub enum Names {
     Ours,
     /// timm's: the encoder alone.
     Timm,
-    /// segmentation_models.pytorch's with a `tu-` encoder. The article's head, which smp does not have, is left out.
+    /// segmentation_models.pytorch's with a `tu-` encoder. The class-activation head, which smp does not have, is left out.
     Smp,
 }
 
@@ -71,7 +71,7 @@ fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
 
 type Spelling = (Vec<(String, String)>, Vec<String>);
 
-/// How prefixes are written, and which parameters are not: the article's head has no place in smp, whose own reads the
+/// How prefixes are written, and which parameters are not: the class-activation head has no place in smp, whose own reads the
 /// bottleneck, and without it what is written loads with `strict=True`.
 fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
     let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
@@ -86,7 +86,7 @@ fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
             "{} holds a whole network that segmentation_models.pytorch does not have: only --as ours can write all of it",
             conversion.from.display()
         ),
-        (Names::Smp, Kind::Assembled(spec)) if spec.head == "article" => (
+        (Names::Smp, Kind::Assembled(spec)) if spec.head == "cam" => (
             SMP_NAMES[..1].iter().map(owned).collect(),
             vec!["head.".to_owned()],
         ),

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use bench::Device;
 use bench::launches::time_launches;
 use bench::ops::time_ops;
 use bench::{Measurement, Precision, Task, Workload};
-use bench::Device;
 use serde_json::json;
 use terminal::{Interrupt, Progress};
 

@@ -17,7 +17,7 @@ const TIMED: [&str; 5] = [
     "timings.json",
     "history.csv",
     "report.md",
-    "sections/train.md",
+    "sections/train.json",
     "checkpoints/last.safetensors",
 ];
 
@@ -343,11 +343,11 @@ mod tests {
         let [truth, run] = ["truth", "run"].map(|name| home.path().join(name));
         for folder in [&truth, &run] {
             fs::create_dir_all(folder.join("sections")).unwrap();
-            for file in ["metrics.json", "model.safetensors", "sections/train.md"] {
+            for file in ["metrics.json", "model.safetensors", "sections/train.json"] {
                 fs::write(folder.join(file), "as it is").unwrap();
             }
         }
-        fs::write(run.join("sections/train.md"), "other times").unwrap();
+        fs::write(run.join("sections/train.json"), "other times").unwrap();
         assert_eq!(differences(&truth, &run).unwrap(), Vec::<String>::new());
         fs::write(run.join("metrics.json"), "as it was").unwrap();
         fs::remove_file(run.join("model.safetensors")).unwrap();

@@ -81,7 +81,7 @@ impl Reading<'_> {
                 None => self.scan.candidates.push(candidate),
                 Some(first) => {
                     let path = candidate.path;
-                    return Err(format!("{path} stands twice, first in line {first}"));
+                    return Err(format!("{path} is listed twice, first in line {first}"));
                 }
             },
             Err(Missing::Refused(reason)) => return Err(reason),

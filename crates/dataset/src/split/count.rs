@@ -97,7 +97,7 @@ pub(super) fn listed(manifest: &Manifest, lists: &SplitLists) -> Result<Splits, 
     let mut take = |key: &'static str, names: &[String]| {
         let row = |name: &String| {
             let reason =
-                "is no image of the data, or stands twice; give its path below the data folder";
+                "is no image of the data, or is listed twice; give its path below the data folder";
             let row = rows.remove(name.as_str());
             row.ok_or_else(|| DatasetError::setting(key, name, reason))
         };

@@ -15,7 +15,7 @@ pub struct Recognised {
     pub encoders: Vec<Candidate>,
     /// `unet` or `unetpp`, where it has a decoder of ours.
     pub decoder: Option<&'static str>,
-    /// `article` or `bottleneck`, where it has a head.
+    /// `cam` or `bottleneck`, where it has a head.
     pub head: Option<&'static str>,
     /// Classes of its head.
     pub classes: Option<usize>,
@@ -89,7 +89,7 @@ pub fn recognise(file: &TensorFile) -> Recognised {
         encoders: in_channels.map_or(vec![], |n| candidates(file, n)),
         decoder: decoder.map(|(_, decoder)| *decoder),
         head: head.map(|shape| match shape {
-            [_, inputs] if map == Some(*inputs) => "article",
+            [_, inputs] if map == Some(*inputs) => "cam",
             _ => "bottleneck",
         }),
         classes: head.and_then(<[usize]>::first).copied(),

@@ -121,7 +121,7 @@ fn split(bytes: &[u8]) -> Option<Entries> {
     Some(entries)
 }
 
-/// Nothing compressed. An entry that the library refuses (a name that stands twice) is left out.
+/// Nothing compressed. An entry that the library refuses (a name that is listed twice) is left out.
 fn join(entries: &Entries) -> Vec<u8> {
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut archive = ZipWriter::new(Cursor::new(vec![]));

@@ -28,7 +28,7 @@ size = 16
 [model]
 architecture = "unet_2015"
 base_channels = 1
-head = "article"
+head = "cam"
 [train]
 epochs = 2
 batch_size = 8

@@ -28,7 +28,7 @@ pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;
 
-use crate::simd::{Brain, Factors, Single};
+use crate::simd::{Bf16, F32, Factors};
 use crate::{Accumulate, Epilogue, Nhwc, Precision, Window, size};
 use winograd::{Product, WinogradGradient};
 
@@ -37,11 +37,11 @@ macro_rules! with_factors {
     ($precision:expr, |$factors:ident| $body:expr) => {
         match $precision {
             Precision::F32 | Precision::Tf32 => {
-                let $factors = Single;
+                let $factors = F32;
                 $body
             }
             Precision::Bf16 => {
-                let $factors = Brain;
+                let $factors = Bf16;
                 $body
             }
         }

@@ -51,7 +51,7 @@ pub(super) unsafe fn outer_products<S: Simd, F: Factors, const R: usize, const V
     for _ in 0..len {
         let mut gradients = [s.splat(0.0); V];
         for (v, gradient) in gradients.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for this pixel's vectors.
+            // SAFETY: the caller guarantees this pixel's vectors.
             *gradient = unsafe {
                 let from = dy.add(v * S::LANES);
                 if v + 1 == V {
@@ -62,7 +62,7 @@ pub(super) unsafe fn outer_products<S: Simd, F: Factors, const R: usize, const V
             };
         }
         for r in 0..R {
-            // SAFETY: the caller vouches for this pixel's `R` values.
+            // SAFETY: the caller guarantees this pixel's `R` values.
             let value = s.splat(unsafe { *x.add(r) });
             for v in 0..V {
                 acc[r][v] = F::multiply_add(s, value, gradients[v], acc[r][v]);

@@ -472,7 +472,7 @@ unsafe fn pair_rows<S: Simd>(
     for (row, pair) in values.chunks(2 * c).enumerate() {
         for_vectors!(s, channels.len(), |at, mask| {
             let from = pair.as_ptr().wrapping_add(channels.start + at);
-            // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller vouches for `to`.
+            // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller guarantees `to`.
             unsafe {
                 let upper = if pair.len() > c {
                     s.load(from.add(c), mask)

@@ -23,13 +23,13 @@ pub(crate) trait Factors: Copy + Send + Sync {
 
 /// Single precision.
 #[derive(Clone, Copy)]
-pub(crate) struct Single;
+pub(crate) struct F32;
 
 /// bf16, two a word, with sums in `f32`.
 #[derive(Clone, Copy)]
-pub(crate) struct Brain;
+pub(crate) struct Bf16;
 
-impl Factors for Single {
+impl Factors for F32 {
     const EACH: usize = 1;
 
     #[inline(always)]
@@ -39,7 +39,7 @@ impl Factors for Single {
 
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.store(to, s.mask(S::LANES), value) };
     }
 
@@ -48,7 +48,7 @@ impl Factors for Single {
     }
 }
 
-impl Factors for Brain {
+impl Factors for Bf16 {
     const EACH: usize = 2;
 
     #[inline(always)]
@@ -58,7 +58,7 @@ impl Factors for Brain {
 
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.store_narrow(to, value) };
     }
 

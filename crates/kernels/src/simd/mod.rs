@@ -10,7 +10,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use factors::{Brain, Factors, Single};
+pub(crate) use factors::{Bf16, F32, Factors};
 pub(crate) use math::{activate, activation_gradient};
 pub(crate) use portable::{Portable, bf16};
 

@@ -42,18 +42,18 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load(self, from: *const f32, mask: usize) -> [f32; 8] {
         let mut out = [0.0; 8];
-        // SAFETY: the caller vouches for the first `mask` values, and `out` has room for them.
+        // SAFETY: the caller guarantees the first `mask` values, and `out` has room for them.
         unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), mask) };
         out
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, mask: usize, value: [f32; 8]) {
-        // SAFETY: the caller vouches for the first `mask` values.
+        // SAFETY: the caller guarantees the first `mask` values.
         unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), to, mask) };
     }
     #[inline(always)]
     unsafe fn load_all(self, from: *const f32) -> [f32; 8] {
-        // SAFETY: the caller vouches for eight values.
+        // SAFETY: the caller guarantees eight values.
         unsafe { from.cast::<[f32; 8]>().read_unaligned() }
     }
     #[inline(always)]
@@ -109,7 +109,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_narrow(self, to: *mut f32, value: [f32; 8]) {
         let halves = value.map(|value| bf16(value) as u16);
-        // SAFETY: the caller vouches for four words.
+        // SAFETY: the caller guarantees four words.
         unsafe { to.cast::<[u16; 8]>().write_unaligned(halves) };
     }
     #[inline(always)]

@@ -108,7 +108,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn load_all(self, from: *const f32) -> __m512 {
-        // SAFETY: the caller vouches for sixteen values.
+        // SAFETY: the caller guarantees sixteen values.
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
@@ -154,7 +154,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn store_narrow(self, to: *mut f32, value: __m512) {
-        // SAFETY: `self` is proof of the feature; the caller vouches for eight words.
+        // SAFETY: `self` is proof of the feature; the caller guarantees eight words.
         unsafe {
             if BF16 {
                 let halves = _mm512_cvtneps_pbh(value);
@@ -234,7 +234,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_all(self, from: *const f32) -> __m256 {
-        // SAFETY: the caller vouches for eight values.
+        // SAFETY: the caller guarantees eight values.
         unsafe { _mm256_loadu_ps(from) }
     }
     #[inline(always)]
@@ -279,7 +279,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_narrow(self, to: *mut f32, value: __m256) {
-        // SAFETY: `self` is proof of the feature; the caller vouches for four words.
+        // SAFETY: `self` is proof of the feature; the caller guarantees four words.
         unsafe {
             let upper = _mm256_srli_epi32::<16>(self.rounded(value));
             let halves = _mm256_packus_epi32(upper, upper);

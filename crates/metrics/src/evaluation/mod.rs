@@ -123,7 +123,7 @@ pub struct BinaryEvaluation {
     pub counts: BinaryCounts,
     /// Share of positives found.
     pub sensitivity: Option<Interval>,
-    /// Share of negatives cleared.
+    /// Share of negatives classified as such.
     pub specificity: Option<Interval>,
     /// Positive predictive value, at this prevalence.
     pub ppv: Option<Interval>,

@@ -54,9 +54,9 @@ pub struct ClassSegmentation {
     /// Images that have it in neither.
     pub absent: usize,
     /// Images whose prediction lacks it: Dice and IoU 0, the image's diagonal as distance.
-    pub missed: usize,
+    pub false_negatives: usize,
     /// Images in which only the prediction has it: likewise.
-    pub invented: usize,
+    pub false_positives: usize,
     /// Over the `n` images; `None` if there is none, as all that follows.
     pub dice: Option<Spread>,
     /// Over the `n` images.
@@ -215,8 +215,12 @@ impl Over<'_> {
             name: name.into(),
             n: self.images.len() - absent,
             absent,
-            missed: count(|distance| matches!(distance, SurfaceDistance::Missed { .. })),
-            invented: count(|distance| matches!(distance, SurfaceDistance::Invented { .. })),
+            false_negatives: count(|distance| {
+                matches!(distance, SurfaceDistance::FalseNegative { .. })
+            }),
+            false_positives: count(|distance| {
+                matches!(distance, SurfaceDistance::FalsePositive { .. })
+            }),
             dice: spread(|image| image.scores.dice),
             iou: spread(|image| image.scores.iou),
             precision: spread(|image| image.scores.precision),

@@ -17,12 +17,12 @@ pub enum SurfaceDistance {
     /// Neither mask has a pixel.
     BothEmpty,
     /// The truth has pixels, the prediction none.
-    Missed {
+    FalseNegative {
         /// The image's diagonal.
         diagonal: f64,
     },
     /// The prediction has pixels, the truth none.
-    Invented {
+    FalsePositive {
         /// The image's diagonal.
         diagonal: f64,
     },
@@ -35,7 +35,7 @@ impl SurfaceDistance {
     pub fn counted(self) -> Option<f64> {
         match self {
             Self::BothEmpty => None,
-            Self::Missed { diagonal } | Self::Invented { diagonal } => Some(diagonal),
+            Self::FalseNegative { diagonal } | Self::FalsePositive { diagonal } => Some(diagonal),
             Self::Pixels(distance) => Some(distance),
         }
     }
@@ -61,8 +61,8 @@ pub fn hd95(
     let diagonal = (height as f64).hypot(width as f64);
     match (truth.is_empty(), predicted.is_empty()) {
         (true, true) => return Ok(SurfaceDistance::BothEmpty),
-        (false, true) => return Ok(SurfaceDistance::Missed { diagonal }),
-        (true, false) => return Ok(SurfaceDistance::Invented { diagonal }),
+        (false, true) => return Ok(SurfaceDistance::FalseNegative { diagonal }),
+        (true, false) => return Ok(SurfaceDistance::FalsePositive { diagonal }),
         (false, false) => {}
     }
     let (truth, predicted) = (truth.surface(), predicted.surface());

@@ -7,9 +7,10 @@
 //! CVPR Workshops 2020. The U-EfficientNet of Yu et al. 2021 is described as the same pair of parts.
 
 use super::decoder::Norm;
-use super::efficientnet::{self, Scaling};
-use super::registry::{EncoderEntry, Normalization, PaddingStyle};
-use super::{ModelSpec, Trunk, head, unet};
+use super::entries::{EncoderEntry, Normalization, PaddingStyle, Scaling};
+use super::spec::ModelSpec;
+use super::trunk::Trunk;
+use super::{efficientnet, head, unet};
 use crate::graph::GraphBuilder;
 
 static ENCODER: EncoderEntry = EncoderEntry {

@@ -5,20 +5,10 @@
 
 use kernels::{Activation, Padding};
 
+use super::entries::{EncoderEntry, PaddingStyle, Scaling};
 use super::init::goog_conv;
-use super::{EncoderEntry, EncoderFeatures, PaddingStyle};
+use super::trunk::EncoderFeatures;
 use crate::graph::{GraphBuilder, NodeId};
-
-/// How a member of the family grows from the base network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scaling {
-    /// Factor on channels.
-    pub width: f64,
-    /// Factor on blocks a stage.
-    pub depth: f64,
-    /// The Lite kind: no squeeze-excite, ReLU6, stem and the first and last stage's depth not scaled.
-    pub lite: bool,
-}
 
 impl Scaling {
     fn channels(self, base: usize) -> usize {

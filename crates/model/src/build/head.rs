@@ -3,12 +3,13 @@
 use kernels::Padding;
 
 use super::init::{he_normal, xavier_uniform};
-use super::{ModelSpec, Trunk};
+use super::spec::ModelSpec;
+use super::trunk::Trunk;
 use crate::graph::{GraphBuilder, NodeId};
 
-/// The article's: `logits` is a linear map of the mean of each class's map, so that image labels alone train the
+/// Class activation: `logits` is a linear map of the mean of each class's map, so that image labels alone train the
 /// map (Keras: `GlobalAveragePooling2D` and `Dense(classes, softmax)`).
-pub(super) fn article(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
+pub(super) fn cam(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
     let Some(map) = trunk.map else {
         return;
     };

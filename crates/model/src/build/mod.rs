@@ -18,60 +18,35 @@
 //! several maps publishes them as `map.1`, `map.2` … too. All maps are as large as the image, but for
 //! `unet_2015_valid`'s.
 
+mod check;
 mod decoder;
 mod eff_unet_keras;
 mod efficientnet;
+mod entries;
+mod error;
 mod head;
 mod init;
 mod registry;
 mod rows;
 mod spec;
 mod tpcuar;
+mod trunk;
 mod unet;
 mod unet_2015;
 mod unetpp;
 mod unetpp_2018;
 
-use crate::graph::{Graph, GraphBuilder, NodeId};
-use spec::Architecture;
+use crate::graph::{Graph, GraphBuilder};
+use check::Architecture;
+use trunk::Trunk;
 
-pub use efficientnet::Scaling;
-pub use registry::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry};
-pub use registry::{Normalization, PaddingStyle};
+pub use entries::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry};
+pub use entries::{Normalization, PaddingStyle, Scaling};
+pub use error::BuildError;
 pub use registry::{architectures, decoders, encoders, heads};
 pub use registry::{find_architecture, find_decoder, find_encoder, find_head};
-pub use spec::{BuildError, ModelSpec};
-
-/// A value that an encoder offers to decoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncoderFeatures {
-    /// The value.
-    pub value: NodeId,
-    /// Its channels.
-    pub channels: usize,
-    /// By how much it is smaller than the image.
-    pub reduction: usize,
-}
-
-impl EncoderFeatures {
-    fn of(g: &GraphBuilder, value: NodeId, reduction: usize) -> Self {
-        EncoderFeatures {
-            value,
-            channels: g.channels(value),
-            reduction,
-        }
-    }
-}
-
-/// What an architecture leaves for a head. It has published its maps.
-struct Trunk {
-    /// From the shallowest to the deepest.
-    features: Vec<EncoderFeatures>,
-    /// The decoder's last value.
-    decoded: Option<NodeId>,
-    /// The class map, a channel a class, before softmax.
-    map: Option<NodeId>,
-}
+pub use spec::ModelSpec;
+pub use trunk::EncoderFeatures;
 
 /// Writes the network that `spec` names.
 ///

@@ -1,10 +1,9 @@
 //! The rows of the registry.
 
-use super::efficientnet::Scaling;
-use super::registry::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry, WholeNetwork};
-use super::registry::{Normalization, PaddingStyle};
-use super::spec::ENCODER_DECODER;
-use super::{ModelSpec, Trunk};
+use super::entries::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry, WholeNetwork};
+use super::entries::{Normalization, PaddingStyle, Scaling};
+use super::spec::{ENCODER_DECODER, ModelSpec};
+use super::trunk::Trunk;
 use super::{eff_unet_keras, head, tpcuar, unet, unet_2015, unetpp, unetpp_2018};
 use crate::graph::GraphBuilder;
 
@@ -120,11 +119,11 @@ pub(super) static DECODERS: [DecoderEntry; 3] = [
 
 pub(super) static HEADS: [HeadEntry; 3] = [
     HeadEntry {
-        name: "article",
-        description: "class scores from the mean of the class map: image labels train encoder, decoder and map",
+        name: "cam",
+        description: "class activation (CAM): scores by a linear layer on the class map's global average; image labels train the map",
         needs_map: true,
         scores: true,
-        write: head::article,
+        write: head::cam,
     },
     HeadEntry {
         name: "bottleneck",

@@ -11,7 +11,8 @@ use kernels::{Activation, Padding};
 use super::decoder::Norm;
 use super::head::point_map;
 use super::init::he_normal;
-use super::{EncoderFeatures, ModelSpec, Trunk};
+use super::spec::ModelSpec;
+use super::trunk::{EncoderFeatures, Trunk};
 use crate::graph::{GraphBuilder, NodeId};
 
 /// Of the classifier's paths.

@@ -1,7 +1,7 @@
 //! U-Net's decoder in segmentation_models' layout. Ronneberger, Fischer, Brox, MICCAI 2015.
 
-use super::EncoderFeatures;
 use super::decoder::{CHANNELS, Norm, up_block};
+use super::trunk::EncoderFeatures;
 use crate::graph::{GraphBuilder, NodeId};
 
 /// From the deepest features up, each block takes the encoder's features of its size; the last has none to take.

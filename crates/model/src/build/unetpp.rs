@@ -4,8 +4,8 @@
 //! output (0 is reduction 16), `d` where its diagonal starts: `x_{k}_{k}` takes the encoder's features, and each
 //! later block of row `d` the one before it, with all blocks and features of its own size as skips.
 
-use super::EncoderFeatures;
 use super::decoder::{CHANNELS, Norm, up_block};
+use super::trunk::EncoderFeatures;
 use crate::graph::{GraphBuilder, NodeId};
 
 /// Writes the triangle and the last, full-size block `x_0_4`, which has no skip.

@@ -1,7 +1,18 @@
 //! Lifetimes of values and gradients, and the buffers that they share.
 
-use super::{Mode, SlotId, Source, Step, keeps_input};
+use super::{Mode, Source, Step, keeps_input};
 use crate::graph::{Graph, NodeId, Op};
+
+/// A buffer that values and gradients share over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub u32);
+
+impl SlotId {
+    /// Position in [`Plan::slots`](super::Plan::slots).
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// When a tensor of `len` words is alive: from `start` to `end`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

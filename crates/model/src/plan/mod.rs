@@ -19,23 +19,12 @@ use kernels::{Nhwc, Precision};
 use crate::graph::{Graph, NodeId, Op, ShapeError};
 
 pub use kinds::Kind;
-pub use memory::{Interval, Memory, assign};
+pub use memory::{Interval, Memory, SlotId, assign};
 pub use sources::Source;
 pub use steps::{Mode, Step, keeps_input};
 
 use sources::Sources;
 use steps::Readers;
-
-/// A buffer that values and gradients share over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotId(pub u32);
-
-impl SlotId {
-    /// Position in [`Plan::slots`].
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// See the module.
 #[derive(Clone, Debug)]

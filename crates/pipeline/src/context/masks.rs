@@ -22,7 +22,7 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
         (
             Split::Test,
             makes(Artifact::Segmentation),
-            "the stage \"evaluate-map\" judges by",
+            "the stage \"evaluate-segmentation\" judges by",
         ),
     ];
     let has_mask = |row: &usize| manifest.rows()[*row].mask_shares.is_some();

@@ -1,15 +1,15 @@
 //! The stages: each reads artifacts of the run's folder and of stages before it, and writes its own.
 //!
-//! A stage also leaves its part of the report as a Markdown file under `sections/`; the `report` stage joins them.
+//! A stage also leaves its part of the report as a document (blocks, as JSON) under `sections/`; the `report` stage joins them.
 //! So a stage's words and figures stand beside the code that made the numbers.
 
 mod augment_preview;
 mod eda;
 mod evaluate;
-mod evaluate_map;
+mod evaluate_segmentation;
 mod index;
+mod overlays;
 mod report;
-mod segment;
 mod train;
 
 use anyhow::Result;
@@ -18,8 +18,8 @@ use settings::StageId;
 use crate::context::Context;
 
 pub use evaluate::{Baselines, Calibration, Chosen, Metrics, Rule};
-pub use evaluate_map::{Otsu, SegmentationBaselines, SegmentationMetrics};
-pub use segment::{ClassArea, RegionArea, SegmentStatistics};
+pub use evaluate_segmentation::{Otsu, SegmentationBaselines, SegmentationMetrics};
+pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 
 /// Does a stage's work: reads artifacts of the run's folder and writes its own.
 ///
@@ -32,8 +32,8 @@ pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
         StageId::AugmentPreview => augment_preview::run(context),
         StageId::Train => train::run(context),
         StageId::Evaluate => evaluate::run(context),
-        StageId::EvaluateMap => evaluate_map::run(context),
-        StageId::Segment => segment::run(context),
+        StageId::EvaluateSegmentation => evaluate_segmentation::run(context),
+        StageId::Overlays => overlays::run(context),
         StageId::Report => report::run(context),
     }
 }

@@ -26,9 +26,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         report.paragraph(&segmentation(&metrics));
     }
     for stage in &context.settings.stages {
+        let section = format!("sections/{}.json", stage.name());
         // A stage that has nothing to say has no section.
-        if let Ok(section) = context.run.read(&format!("sections/{}.md", stage.name())) {
-            report.paragraph(&section);
+        if context.run.file(&section).exists() {
+            report.append(context.run.read_json(&section)?);
         }
     }
     effort(&mut report, context)?;
@@ -43,11 +44,14 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 fn summary(report: &mut Document, metrics: &Metrics) {
     let test = &metrics.test;
     let n = count(test.n, "test image");
-    let mut text = format!("Of {n}, {} were told right", percent(&test.accuracy));
+    let mut text = format!(
+        "Of {n}, {} were classified correctly",
+        percent(&test.accuracy)
+    );
     if let Some(binary) = &test.binary {
         let rate = |interval: Option<&metrics::Interval>| or_dash(interval, percent);
         text += &format!(
-            ": {} of those with {} were found (sensitivity), {} of those without were cleared (specificity)",
+            ": sensitivity {} for {}, specificity {}",
             rate(binary.sensitivity.as_ref()),
             escape(&binary.positive),
             rate(binary.specificity.as_ref())
@@ -59,7 +63,7 @@ fn summary(report: &mut Document, metrics: &Metrics) {
         or_dash(test.auc.as_ref(), number)
     );
     text += &format!(
-        "A linear model on {0}×{0} grey pixels reaches {1} and an area of {2}; answering the larger class always, {3}.",
+        "A linear model on {0}×{0} grey pixels reaches {1} and an area of {2}; the majority-class baseline, {3}.",
         metrics.baselines.linear_side,
         percent(&linear.accuracy),
         or_dash(linear.auc.as_ref(), number),
@@ -140,7 +144,7 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
     report.paragraph(
         "In this folder: `metrics.json` and `segmentation.json` (all figures), `predictions.csv` and `segmentation.csv` (every \
          image), `history.csv` (every epoch), `model.safetensors` (network, weights, preprocessing, threshold), \
-         `manifest.csv` and `splits.csv` (the data), `eda.json`, `segment.json`, `timings.json`, `run.json`: those of the \
+         `manifest.csv` and `splits.csv` (the data), `eda.json`, `overlays.json`, `timings.json`, `run.json`: those of the \
          stages that ran.",
     );
     Ok(())

@@ -8,6 +8,7 @@ use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{BackendCoord, BackendStyle, DrawingBackend};
 
 use super::palette::{self, Color};
+use super::pixels::{OVERSAMPLING, Pixels};
 use super::surface::Surface;
 use super::text::{Fonts, Type};
 use crate::{Error, Figure};
@@ -18,8 +19,7 @@ pub(crate) const WIDTH: f64 = 800.0;
 pub(crate) const MARGIN: f64 = 14.0;
 /// Pixels of a saved figure to a unit.
 const SCALE: u32 = 2;
-/// Device pixels to a saved pixel, each way: shapes are smoothed by averaging them.
-const OVERSAMPLING: u32 = 2;
+/// Device pixels to a unit.
 const DEVICE: f64 = (SCALE * OVERSAMPLING) as f64;
 
 /// A rectangle in layout units.
@@ -58,23 +58,16 @@ impl Rect {
     }
 }
 
-/// The page. Coordinates are layout units from the top left unless a name says "device".
+/// The page. Coordinates are layout units from the top left.
 pub(crate) struct Canvas {
-    fonts: &'static Fonts,
-    width: u32,
-    height: u32,
-    pixels: Vec<u8>,
+    pixels: Pixels,
     images: Vec<(Rect, RgbImage)>,
 }
 
 impl Canvas {
     pub(crate) fn new() -> Result<Self, Error> {
-        let width = (WIDTH * DEVICE) as u32;
         Ok(Self {
-            fonts: Fonts::load()?,
-            width,
-            height: 0,
-            pixels: Vec::new(),
+            pixels: Pixels::new((WIDTH * DEVICE) as u32)?,
             images: Vec::new(),
         })
     }
@@ -84,15 +77,13 @@ impl Canvas {
     }
 
     pub(crate) fn fonts(&self) -> &'static Fonts {
-        self.fonts
+        self.pixels.fonts()
     }
 
     /// Makes the page reach down to `bottom` plus the margin.
     pub(crate) fn reserve(&mut self, bottom: f64) {
         let rows = ((bottom + MARGIN) * f64::from(SCALE)).ceil() as u32 * OVERSAMPLING;
-        self.height = self.height.max(rows);
-        self.pixels
-            .resize(self.height as usize * self.width as usize * 3, 255);
+        self.pixels.reserve(rows);
     }
 
     /// Writes title and subtitle (either may be empty); gives the y below them.
@@ -106,7 +97,7 @@ impl Canvas {
             if !text.is_empty() {
                 y += look.line_height();
                 self.reserve(y);
-                let text = self.fonts.elided(text, look.size, look.bold, room);
+                let text = self.fonts().elided(text, look.size, look.bold, room);
                 self.text(
                     &text,
                     MARGIN,
@@ -121,7 +112,7 @@ impl Canvas {
     pub(crate) fn fill(&mut self, rect: Rect, color: Color, alpha: f64) {
         let from = device((rect.x, rect.y));
         let to = device((rect.right(), rect.bottom()));
-        self.fill_device(from, to, color, alpha as f32);
+        self.pixels.fill(from, to, color, alpha as f32);
     }
 
     pub(crate) fn frame(&mut self, rect: Rect, color: Color, width: f64) {
@@ -135,7 +126,7 @@ impl Canvas {
             color,
             width: (width * DEVICE).round().max(1.0) as u32,
         };
-        infallible(Surface(self).draw_path(path, &stroke));
+        infallible(Surface(&mut self.pixels).draw_path(path, &stroke));
     }
 
     /// A straight dashed line.
@@ -162,13 +153,13 @@ impl Canvas {
             size: look.size * DEVICE,
             ..look
         };
-        self.text_device(text, device((x, y)), look);
+        self.pixels.text(text, device((x, y)), look);
     }
 
     /// Text over a grid or other lines: the page's white behind it keeps them off the letters.
     pub(crate) fn text_on_paper(&mut self, text: &str, x: f64, y: f64, look: Type) {
         let (w, h) = (
-            self.fonts.width(text, look.size, look.bold),
+            self.fonts().width(text, look.size, look.bold),
             look.size * 1.15,
         );
         let (w, h) = if look.upward { (h, w) } else { (w, h) };
@@ -192,16 +183,14 @@ impl Canvas {
     pub(crate) fn area(&mut self, rect: Rect) -> DrawingArea<Surface<'_>, Shift> {
         let (x, y) = device((rect.x, rect.y));
         let (w, h) = device((rect.w, rect.h));
-        Surface(self).into_drawing_area().shrink((x, y), (w, h))
+        Surface(&mut self.pixels)
+            .into_drawing_area()
+            .shrink((x, y), (w, h))
     }
 
     /// Averages device pixels down to saved ones and places the pictures.
     pub(crate) fn finish(self) -> Figure {
-        let mut page = RgbImage::from_fn(
-            self.width / OVERSAMPLING,
-            self.height / OVERSAMPLING,
-            |x, y| image::Rgb([0, 1, 2].map(|channel| self.average(x, y, channel))),
-        );
+        let mut page = self.pixels.averaged();
         for (rect, picture) in &self.images {
             let [x, y, w, h] =
                 [rect.x, rect.y, rect.w, rect.h].map(|v| (v * f64::from(SCALE)).round());
@@ -216,75 +205,10 @@ impl Canvas {
         Figure::from_image(page)
     }
 
-    pub(crate) fn device_size(&self) -> (u32, u32) {
-        (self.width, self.height)
-    }
-
-    /// Mixes `color` into one device pixel; outside the page nothing happens.
-    pub(crate) fn blend(&mut self, x: i32, y: i32, color: Color, alpha: f32) {
-        let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
-            return;
-        };
-        if x >= self.width || y >= self.height {
-            return;
-        }
-        let start = (y as usize * self.width as usize + x as usize) * 3;
-        for (old, new) in self.pixels[start..start + 3].iter_mut().zip(color.rgb()) {
-            *old = (f32::from(*old) + (f32::from(new) - f32::from(*old)) * alpha).round() as u8;
-        }
-    }
-
-    pub(crate) fn fill_device(
-        &mut self,
-        from: BackendCoord,
-        to: BackendCoord,
-        color: Color,
-        alpha: f32,
-    ) {
-        let (width, height) = (self.width as i32, self.height as i32);
-        for y in from.1.min(to.1).max(0)..from.1.max(to.1).min(height) {
-            for x in from.0.min(to.0).max(0)..from.0.max(to.0).min(width) {
-                self.blend(x, y, color, alpha);
-            }
-        }
-    }
-
-    pub(crate) fn text_device(&mut self, text: &str, at: BackendCoord, look: Type) {
-        let width = self.fonts.width(text, look.size, look.bold);
-        let dx = match look.h {
-            HPos::Left => 0.0,
-            HPos::Center => -width / 2.0,
-            HPos::Right => -width,
-        };
-        let cap = Fonts::cap_height(look.size);
-        let dy = match look.v {
-            VPos::Top => cap,
-            VPos::Center => cap / 2.0,
-            VPos::Bottom => 0.0,
-        };
-        let (dx, dy) = (dx.round() as i32, dy.round() as i32);
-        self.fonts
-            .rasterize(text, look.size, look.bold, |x, y, coverage| {
-                let (x, y) = (x + dx, y + dy);
-                let (x, y) = if look.upward { (y, -x) } else { (x, y) };
-                self.blend(at.0 + x, at.1 + y, look.color, coverage);
-            });
-    }
-
     fn disc(&mut self, center: (f64, f64), radius: f64, color: Color) {
         let stroke = Stroke { color, width: 1 };
         let radius = (radius * DEVICE).round() as u32;
-        infallible(Surface(self).draw_circle(device(center), radius, &stroke, true));
-    }
-
-    fn average(&self, x: u32, y: u32, channel: usize) -> u8 {
-        let mut sum = 0;
-        for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-            let (x, y) = (x * OVERSAMPLING + dx, y * OVERSAMPLING + dy);
-            let index = (y as usize * self.width as usize + x as usize) * 3 + channel;
-            sum += u32::from(self.pixels[index]);
-        }
-        ((sum + 2) / 4) as u8
+        infallible(Surface(&mut self.pixels).draw_circle(device(center), radius, &stroke, true));
     }
 }
 

@@ -1,9 +1,10 @@
-//! The drawing layer under the figures: colours, text, a canvas, axes and legends.
+//! The drawing layer under the figures: colours, text, pixels, a canvas over them, axes and legends.
 
 pub(crate) mod axes;
 pub(crate) mod canvas;
 pub(crate) mod colormap;
 pub(crate) mod legend;
 pub mod palette;
+pub(crate) mod pixels;
 pub(crate) mod surface;
 pub(crate) mod text;

@@ -1,4 +1,4 @@
-//! A canvas as a plotters backend.
+//! Device pixels as a plotters backend.
 
 use std::convert::Infallible;
 
@@ -7,21 +7,21 @@ use plotters_backend::{
     FontStyle, FontTransform, rasterizer,
 };
 
-use super::canvas::Canvas;
 use super::palette::Color;
+use super::pixels::Pixels;
 use super::text::{Fonts, Type};
 
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
-/// plotters' view of a [`Canvas`], in device pixels. It takes the place of `BitMapBackend` for the
-/// sake of text (see [`Fonts::rasterize`]) and of round joins, and cannot fail.
-pub(crate) struct Surface<'a>(pub(crate) &'a mut Canvas);
+/// plotters' view of [`Pixels`]. It takes the place of `BitMapBackend` for the sake of text (see [`Fonts::rasterize`]) and
+/// of round joins, and cannot fail.
+pub(crate) struct Surface<'a>(pub(crate) &'a mut Pixels);
 
 impl DrawingBackend for Surface<'_> {
     type ErrorType = Infallible;
 
     fn get_size(&self) -> (u32, u32) {
-        self.0.device_size()
+        self.0.size()
     }
 
     fn ensure_prepared(&mut self) -> Drawn {
@@ -52,7 +52,7 @@ impl DrawingBackend for Surface<'_> {
             alpha,
             rgb: (r, g, b),
         } = style.color();
-        self.0.fill_device(from, to, Color(r, g, b), alpha as f32);
+        self.0.fill(from, to, Color(r, g, b), alpha as f32);
         Ok(())
     }
 
@@ -88,7 +88,7 @@ impl DrawingBackend for Surface<'_> {
             v: style.anchor().v_pos,
             upward: matches!(style.transform(), FontTransform::Rotate270),
         };
-        self.0.text_device(text, at, look);
+        self.0.text(text, at, look);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod class_distribution;
 pub(crate) mod confusion;
 pub(crate) mod curves;
+mod empty;
 pub(crate) mod grid;
 pub(crate) mod histogram;
 pub(crate) mod overlays;

@@ -72,9 +72,9 @@ impl SegmentationPanels {
 
     fn error_keys(&self) -> Vec<Key> {
         let mut keys = vec![
-            Key::new(Mark::Area, palette::TRUE_POSITIVE, "found"),
-            Key::new(Mark::Area, palette::FALSE_POSITIVE, "too much"),
-            Key::new(Mark::Area, palette::FALSE_NEGATIVE, "missed"),
+            Key::new(Mark::Area, palette::TRUE_POSITIVE, "true positive"),
+            Key::new(Mark::Area, palette::FALSE_POSITIVE, "false positive"),
+            Key::new(Mark::Area, palette::FALSE_NEGATIVE, "false negative"),
         ];
         if self.classes.len() > 2 {
             keys.push(Key::new(Mark::Area, palette::CONFUSED, "another class"));

@@ -5,16 +5,16 @@ pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod image;
 pub(crate) mod model;
+pub(crate) mod overlays;
 pub(crate) mod phantom;
 pub(crate) mod pipeline;
 mod place;
 pub(crate) mod report;
-pub(crate) mod segment;
 pub(crate) mod train;
 pub(crate) mod validation;
 
 /// Tables of a pipeline file.
 pub(crate) const NAMES: [&str; 11] = [
-    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "segment", "report",
+    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "overlays", "report",
     "phantom", "demo",
 ];

@@ -37,21 +37,30 @@ impl Default for Pipeline {
     }
 }
 
-/// Names are known, none stands twice, and every stage's input is made by an earlier one.
+/// Former names of stages, and what they are called now.
+const RENAMED: [(&str, &str); 2] = [
+    ("segment", "overlays"),
+    ("evaluate-map", "evaluate-segmentation"),
+];
+
+/// Names are known, none is listed twice, and every stage's input is made by an earlier one.
 pub(crate) fn stages(keys: &Keys<'_>, names: &[String]) -> Result<Vec<StageId>, ConfigError> {
     const KEY: &str = "pipeline.stages";
     let known: Vec<&str> = StageId::ALL.map(StageId::name).into();
     let (mut found, mut made) = (vec![], HashSet::new());
     for name in names {
         let Some(stage) = StageId::find(name) else {
-            let hint = did_you_mean(name, &known);
+            let hint = match RENAMED.iter().find(|(old, _)| old == name) {
+                Some((_, new)) => format!("; it is called \"{new}\" now"),
+                None => did_you_mean(name, &known),
+            };
             return Err(keys.refuse(
                 KEY,
                 format!("no stage \"{name}\"{hint}; there are: {}", known.join(", ")),
             ));
         };
         if found.contains(&stage) {
-            return Err(keys.refuse(KEY, format!("the stage \"{name}\" stands twice")));
+            return Err(keys.refuse(KEY, format!("the stage \"{name}\" is listed twice")));
         }
         if let Some(missing) = stage.reads().iter().find(|a| !made.contains(*a)) {
             return Err(keys.refuse(KEY, unmade(name, *missing)));

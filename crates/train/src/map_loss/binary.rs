@@ -2,8 +2,8 @@
 
 use dfdx::prelude::{Cpu, CpuError, PutTape, SplitTape, Tape, TryAdd, TryDiv, TryMul};
 
+use super::pixels::{Pixels, SMOOTH, total};
 use super::truth::Truth;
-use super::{Pixels, SMOOTH, total};
 use crate::loss::Loss;
 
 /// `w · −(t·log p + (1−t)·log(1−p))`, mean over known pixels.

@@ -7,26 +7,21 @@
 
 mod binary;
 mod multiclass;
+mod pixels;
 mod truth;
 
-use dfdx::prelude::{
-    Axis, Cpu, CpuError, PutTape, Rank0, ReshapeTo, SplitTape, SumTo, Tape, Tensor, TryAdd, TryMul,
-};
+use dfdx::prelude::{Cpu, CpuError, PutTape, ReshapeTo, SplitTape, Tape, Tensor, TryAdd, TryMul};
 use dfdx::shapes::HasShape;
 use serde::{Deserialize, Serialize};
 
 use super::loss::{Logits, Loss, LossError, log_odds};
 
+use pixels::Pixels;
+
 pub use truth::{Masks, Truth};
 
 /// Class map before softmax, `[n, h, w, classes]`.
 pub type ClassMap<T> = Tensor<(usize, usize, usize, usize), f32, Cpu, T>;
-
-/// Pixels in rows: sums go row by row first, which keeps f32 sums of half a million pixels exact enough.
-type Pixels<T> = Tensor<(usize, usize), f32, Cpu, T>;
-
-/// Added to both sides of Dice's and Tversky's fraction (segmentation_models.pytorch's `smooth`).
-const SMOOTH: f32 = 1.0;
 
 /// Which loss the class map gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +73,7 @@ pub struct MapObjective {
     pub ignore: Option<usize>,
     /// Focal: weight of marked pixels; the others get `1 − alpha`. Tversky: weight of false positives. Default 0.25.
     pub alpha: f32,
-    /// Tversky: weight of false negatives; above `alpha`, missed pixels cost more than invented ones. Default 0.75.
+    /// Tversky: weight of false negatives; above `alpha`, false negatives cost more than false positives. Default 0.75.
     pub beta: f32,
     /// Focal: power of `1 − p`. 0 or at least 1. Default 2.
     pub gamma: f32,
@@ -227,8 +222,4 @@ impl MapObjective {
             }
         }
     }
-}
-
-fn total<T: Tape<f32, Cpu>>(x: Pixels<T>) -> Result<Loss<T>, CpuError> {
-    x.try_sum::<(usize,), Axis<1>>()?.try_sum::<Rank0, _>()
 }

@@ -6,8 +6,8 @@ use dfdx::prelude::{
 };
 use dfdx::shapes::HasShape;
 
+use super::pixels::{SMOOTH, total};
 use super::truth::Truth;
-use super::{SMOOTH, total};
 use crate::loss::{Logits, Loss};
 
 /// One number a class.

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::{Cpu, CpuError, NoneTape, Tensor, TensorFromVec};
 
-use super::Pixels;
+use super::pixels::Pixels;
 use crate::loss::{LossError, same_length};
 
 /// What a batch knows of its pixels.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::engine::cuda::driver::{Address, DeviceError, Driver, Launch, Recording};
-use model::engine::cuda::layout::Layout;
 use model::engine::cuda::loss::{ClassLoss, MapLoss as MapPlaces, class_loss, map_loss};
+use model::engine::cuda::memory_map::MemoryMap;
 use model::engine::cuda::step::Board;
 use model::engine::cuda::update::{Groups, State, update};
 use model::engine::recipe::Step;
@@ -144,14 +144,14 @@ fn groups_lie_as_the_engine_lays_them_out() {
     let map = Arc::new(ParamMap::new(&graph));
     let outputs = [graph.output("values").unwrap()];
     let plan = Plan::new(&graph, Mode::Train, 2, 1, 1, &outputs).unwrap();
-    let layout = Layout::new(&graph, &map, &plan, 0).unwrap();
+    let memory = MemoryMap::new(&graph, &map, &plan, 0).unwrap();
     let groups = Groups::new(&map);
     for group in Group::ALL {
-        let at = layout.params[group as usize] - layout.params[0];
+        let at = memory.params[group as usize] - memory.params[0];
         assert_eq!(at, groups.start(group));
     }
     assert_eq!(
-        layout.grads[1] - layout.grads[0],
+        memory.grads[1] - memory.grads[0],
         groups.start(Group::Plain)
     );
     assert_eq!(

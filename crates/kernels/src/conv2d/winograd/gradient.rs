@@ -454,7 +454,7 @@ impl<S: Simd, F: Factors> Load<S> for Sums<'_, '_, F> {
         let row = ((y * IN + x) * plan.tiling.source.c + self.taps.input) * plan.row() + self.at;
         let mut sum = s.splat(0.0);
         for partial in 0..plan.partials {
-            // SAFETY: the caller vouches for it.
+            // SAFETY: the caller guarantees it.
             sum = s.add(sum, unsafe {
                 s.load_all(self.taps.sums.as_ptr().add(partial * plan.sums() + row))
             });
@@ -476,7 +476,7 @@ impl<S: Simd, F: Factors> Store<S> for Written<'_, '_, F, S::Mask> {
     /// The mask ends with the weights' row at `at`, which no other task writes.
     #[inline(always)]
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let to = self
                 .taps

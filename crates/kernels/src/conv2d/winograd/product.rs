@@ -320,7 +320,7 @@ impl<F: Factors> Task<'_, F> {
     unsafe fn column<S: Simd>(&self, s: S, rows: *const f32, i: usize, x: usize) -> [S::V; OUT] {
         let mut sums = [s.splat(0.0); IN];
         for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for it.
+            // SAFETY: the caller guarantees it.
             *sum = unsafe {
                 s.load_all(rows.add(((row * self.product.chunk + i) * OUT + x) * S::LANES))
             };
@@ -391,7 +391,7 @@ impl<F: Factors> Task<'_, F> {
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, part: usize, at: usize, mask: S::Mask, value: S::V) {
         let out = &self.out[part];
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let to = out.data.pointer().add(at);
             let before = if out.acc == Accumulate::Add {
@@ -424,7 +424,7 @@ unsafe fn multiply_row<S: Simd, F: Factors, const P: usize>(
             for word in 0..count {
                 let mut weights = [s.splat(0.0); IN];
                 for (j, weight) in weights.iter_mut().enumerate() {
-                    // SAFETY: the caller vouches for it.
+                    // SAFETY: the caller guarantees it.
                     *weight = unsafe { s.load_all(w.add(j * S::LANES)) };
                 }
                 for p in 0..P {

@@ -146,7 +146,7 @@ impl<const N: usize> Patch<'_, N> {
                     mask,
                 };
                 // SAFETY: each pointer is to a pixel or to as many zeros, and the mask ends with the channels; the caller
-                // vouches for `to`.
+                // guarantees `to`.
                 unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
             });
             return;
@@ -214,7 +214,7 @@ impl<S: Simd> Load<S> for Dense<S::Mask> {
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.load(self.first.add(y * self.row + x * self.column), self.mask) }
     }
 }
@@ -232,7 +232,7 @@ impl<S: Simd, const N: usize> Load<S> for Doubled<'_, S::Mask, N> {
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.load(self.first.add(self.rows[y] + self.columns[x]), self.mask) }
     }
 }
@@ -249,7 +249,7 @@ impl<S: Simd, const N: usize> Load<S> for Scattered<'_, S::Mask, N> {
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.load(self.pixels[y][x].add(self.at), self.mask) }
     }
 }

@@ -172,7 +172,7 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
     for x in 0..N {
         let mut column = [s.splat(0.0); N];
         for y in 0..N {
-            // SAFETY: the caller vouches for it.
+            // SAFETY: the caller guarantees it.
             column[y] = unsafe { from.load(s, y, x) };
         }
         let column = axis.apply(s, column);
@@ -183,7 +183,7 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
     for y in 0..M {
         let row = axis.apply(s, half[y]);
         for x in 0..M {
-            // SAFETY: the caller vouches for it.
+            // SAFETY: the caller guarantees it.
             unsafe { to.store(s, y, x, row[x]) };
         }
     }
@@ -229,7 +229,7 @@ impl<S: Simd, F: Factors> Store<S> for Narrow<F> {
     /// The words of a vector are writable at each place.
     #[inline(always)]
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { F::store(s, self.0.at(y, x), value) };
     }
 }
@@ -239,7 +239,7 @@ impl<S: Simd> Store<S> for Over {
     /// A whole vector is readable and writable at each place.
     #[inline(always)]
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let low = self.0.load(s, y, x);
             self.0.store(s, y, x, s.pair(low, value));
@@ -285,7 +285,7 @@ impl<S: Simd> Load<S> for Grid {
     /// A whole vector is readable at each place.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.load_all(self.at(y, x)) }
     }
 }
@@ -295,7 +295,7 @@ impl<S: Simd> Store<S> for Grid {
     /// A whole vector is writable at each place.
     #[inline(always)]
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V) {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         unsafe { s.store(self.at(y, x), s.mask(S::LANES), value) };
     }
 }

@@ -150,7 +150,7 @@ impl<S: Simd> Load<S> for Taps {
     /// There are nine.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
-        // SAFETY: the caller vouches for it; no vector is longer than sixteen.
+        // SAFETY: the caller guarantees it; no vector is longer than sixteen.
         unsafe { s.load_all(self.0.add(y * 3 + x).cast()) }
     }
 }

@@ -2,61 +2,100 @@
 
 use kernels::{Accumulate, Activation, Nhwc, activation, elementwise};
 
-use super::pass::Pass;
+use super::pass::{Done, Pass};
+use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
 use crate::plan::Mode;
 use crate::rng::Rng;
 
-pub(super) fn forward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) {
-    pass.write(id, |pass, y, _| {
-        activation::forward(kind, pass.value(pass.input(id, 0)), y)
-    });
-}
-
-pub(super) fn backward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) {
-    let x = pass.input(id, 0);
-    pass.write_grad(x, |pass, dx, acc, _| {
-        activation::backward(kind, pass.value(x), pass.grad(id), dx, acc)
-    });
-}
-
-pub(super) fn forward_add(pass: &mut Pass<'_>, id: NodeId) {
-    pass.write(id, |pass, y, _| {
-        elementwise::add(
-            pass.value(pass.input(id, 0)),
-            pass.value(pass.input(id, 1)),
-            y,
-        )
-    });
-}
-
-pub(super) fn backward_add(pass: &mut Pass<'_>, id: NodeId) {
-    for k in 0..2 {
-        pass.write_grad(pass.input(id, k), |pass, dx, acc, _| {
-            elementwise::accumulate(pass.grad(id), dx, acc)
-        });
+impl Elementwise for Pass<'_> {
+    fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
+        self.write(id, |pass, y, _| {
+            activation::forward(kind, pass.value(pass.input(id, 0)), y)
+        })
     }
-}
 
-pub(super) fn forward_mean(pass: &mut Pass<'_>, id: NodeId) {
-    let inputs = pass.graph.node(id).inputs.clone();
-    pass.write(id, |pass, y, _| {
-        for (k, x) in inputs.iter().enumerate() {
-            let acc = match k {
-                0 => Accumulate::Replace,
-                _ => Accumulate::Add,
-            };
-            share(pass.value(*x), inputs.len(), y, acc);
+    fn backward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
+        let x = self.input(id, 0);
+        self.write_grad(x, |pass, dx, acc, _| {
+            activation::backward(kind, pass.value(x), pass.grad(id), dx, acc)
+        })
+    }
+
+    fn forward_add(&mut self, id: NodeId) -> Done {
+        self.write(id, |pass, y, _| {
+            elementwise::add(
+                pass.value(pass.input(id, 0)),
+                pass.value(pass.input(id, 1)),
+                y,
+            )
+        })
+    }
+
+    fn backward_add(&mut self, id: NodeId) -> Done {
+        for k in 0..2 {
+            self.write_grad(self.input(id, k), |pass, dx, acc, _| {
+                elementwise::accumulate(pass.grad(id), dx, acc)
+            })?;
         }
-    });
-}
+        Ok(())
+    }
 
-pub(super) fn backward_mean(pass: &mut Pass<'_>, id: NodeId) {
-    let inputs = pass.graph.node(id).inputs.clone();
-    for x in &inputs {
-        pass.write_grad(*x, |pass, dx, acc, _| {
-            share(pass.grad(id), inputs.len(), dx, acc)
-        });
+    fn forward_mean(&mut self, id: NodeId) -> Done {
+        let inputs = self.graph.node(id).inputs.clone();
+        self.write(id, |pass, y, _| {
+            for (k, x) in inputs.iter().enumerate() {
+                let acc = match k {
+                    0 => Accumulate::Replace,
+                    _ => Accumulate::Add,
+                };
+                share(pass.value(*x), inputs.len(), y, acc);
+            }
+        })
+    }
+
+    fn backward_mean(&mut self, id: NodeId) -> Done {
+        let inputs = self.graph.node(id).inputs.clone();
+        for x in &inputs {
+            self.write_grad(*x, |pass, dx, acc, _| {
+                share(pass.grad(id), inputs.len(), dx, acc)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn forward_scale(&mut self, id: NodeId) -> Done {
+        self.write(id, |pass, y, _| {
+            let (x, s) = (pass.input(id, 0), pass.input(id, 1));
+            elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
+        })
+    }
+
+    fn backward_scale(&mut self, id: NodeId) -> Done {
+        let (x, s) = (self.input(id, 0), self.input(id, 1));
+        let xs = self.shape(x);
+        self.write_grad(s, |pass, ds, acc, _| {
+            elementwise::scale_channels_backward_scale(pass.value(x), pass.grad(id), xs, ds, acc)
+        })?;
+        self.write_grad(x, |pass, dx, acc, _| {
+            elementwise::scale_channels_backward_input(pass.grad(id), pass.value(s), xs, dx, acc)
+        })
+    }
+
+    fn forward_drop_path(&mut self, id: NodeId, rate: f32) -> Done {
+        forward_drop(self, id, rate, drop_samples)
+    }
+
+    fn backward_drop_path(&mut self, id: NodeId, rate: f32) -> Done {
+        backward_drop(self, id, rate, drop_samples)
+    }
+
+    fn forward_dropout(&mut self, id: NodeId, rate: f32) -> Done {
+        forward_drop(self, id, rate, drop_elements)
+    }
+
+    fn backward_dropout(&mut self, id: NodeId, rate: f32) -> Done {
+        backward_drop(self, id, rate, drop_elements)
     }
 }
 
@@ -65,45 +104,11 @@ fn share(x: &[f32], count: usize, y: &mut [f32], acc: Accumulate) {
     elementwise::scale_samples(x, x.len(), &[1.0 / count as f32], y, acc);
 }
 
-pub(super) fn forward_scale(pass: &mut Pass<'_>, id: NodeId) {
-    pass.write(id, |pass, y, _| {
-        let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-        elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
-    });
-}
-
-pub(super) fn backward_scale(pass: &mut Pass<'_>, id: NodeId) {
-    let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-    let xs = pass.shape(x);
-    pass.write_grad(s, |pass, ds, acc, _| {
-        elementwise::scale_channels_backward_scale(pass.value(x), pass.grad(id), xs, ds, acc)
-    });
-    pass.write_grad(x, |pass, dx, acc, _| {
-        elementwise::scale_channels_backward_input(pass.grad(id), pass.value(s), xs, dx, acc)
-    });
-}
-
-pub(super) fn forward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    forward_drop(pass, id, rate, drop_samples);
-}
-
-pub(super) fn backward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    backward_drop(pass, id, rate, drop_samples);
-}
-
-pub(super) fn forward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    forward_drop(pass, id, rate, drop_elements);
-}
-
-pub(super) fn backward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) {
-    backward_drop(pass, id, rate, drop_elements);
-}
-
 /// What is kept of a value, scaled, written or added; linear, so that its gradient is the same function. It is drawn
 /// again from the pass's seed and the node rather than saved.
 type Drop = fn(Rng, f32, Nhwc, &[f32], &mut [f32], Accumulate);
 
-fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) {
+fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done {
     pass.write(id, |pass, y, _| {
         let x = pass.value(pass.input(id, 0));
         match pass.plan.mode {
@@ -117,13 +122,13 @@ fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) {
                 Accumulate::Replace,
             ),
         }
-    });
+    })
 }
 
-fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) {
+fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done {
     pass.write_grad(pass.input(id, 0), |pass, dx, acc, _| {
         drop(rng(pass, id), rate, pass.shape(id), pass.grad(id), dx, acc);
-    });
+    })
 }
 
 fn rng(pass: &Pass<'_>, id: NodeId) -> Rng {

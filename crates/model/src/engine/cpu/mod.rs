@@ -1,4 +1,4 @@
-//! The CPU engine: walks a plan and calls `kernels`, one file an operation family, one line an operation.
+//! The CPU engine: takes the walk over a plan that all engines take and calls `kernels`, one file an operation family.
 //!
 //! Every buffer lives in a slot of the plan. A step takes the slot that it writes out of its place, reads the others
 //! where they lie, and puts it back: no aliasing, no `unsafe`, no allocation once the slots have grown to the plan.
@@ -9,6 +9,7 @@ mod elementwise;
 mod norm;
 mod pass;
 mod prepared;
+mod saved;
 mod shape_ops;
 
 use std::collections::HashMap;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 use kernels::{Buffer, Precision};
 
 use self::buffers::Buffers;
-use self::pass::{Pass, Saved};
+use self::pass::Pass;
 use self::prepared::Prepared;
-use super::{Engine, EngineError, Images, Value, memory};
+use self::saved::Saved;
+use super::written::Written;
+use super::{Engine, EngineError, Images, Value, memory, walk};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Mode, Plan};
 use crate::store::{Group, ParamStore};
@@ -94,10 +97,8 @@ impl CpuEngine {
     fn run(&mut self, plan: &Plan, params: &ParamStore, x: Images<'_>, seed: u64) -> Vec<Value> {
         self.buffers.fit(&plan.slots);
         let mut pass = self.pass(plan, params, seed);
-        pass.load(x.data);
-        for step in &plan.steps {
-            pass.forward(step);
-        }
+        let Ok(()) = pass.load(x.data);
+        let Ok(()) = walk::forward(&mut pass);
         plan.outputs.iter().map(|id| pass.copy_out(*id)).collect()
     }
 
@@ -106,12 +107,27 @@ impl CpuEngine {
             graph: &self.graph,
             plan,
             params,
+            grads: None,
             buffers: &mut self.buffers,
             saved: &mut self.saved,
             prepared: &self.prepared,
             scratch: &mut self.scratch,
             seed,
         }
+    }
+}
+
+impl<'a> walk::Pass<'a> for Pass<'a> {
+    fn graph(&self) -> &'a Graph {
+        self.graph
+    }
+
+    fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    fn written(&mut self) -> &mut Written {
+        &mut self.saved.written
     }
 }
 
@@ -158,8 +174,13 @@ impl Engine for CpuEngine {
             values.clear(); // parameters that this pass does not reach have gradient zero
             values.resize(params.map().len(group), 0.0);
         }
-        let mut pass = self.pass(&plan, params, seed);
-        pass.backward_all(output_grads, grads);
+        let mut pass = Pass {
+            grads: Some(grads),
+            ..self.pass(&plan, params, seed)
+        };
+        let Ok(()) = walk::backward(&mut pass, output_grads, |pass, id, grad| {
+            pass.load_grad(id, grad)
+        });
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use kernels::Buffer;
 use kernels::batch_norm;
 use kernels::conv2d::Conv2d;
 
-use super::norm::{BETA, GAMMA, MEAN, VAR, eps};
+use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, norm_numbers};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Plan, Step};
 use crate::store::ParamStore;
@@ -102,7 +102,7 @@ fn fold(
         p(BETA),
         p(MEAN),
         p(VAR),
-        eps(graph, norm),
+        norm_numbers(graph, norm).0,
         &mut scale,
         &mut shift,
     );

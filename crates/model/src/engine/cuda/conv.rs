@@ -1,52 +1,130 @@
 //! Convolutions: dense and transposed ones as matrix products, and which kernel each takes.
 
-use kernels::{Activation, Window};
+use kernels::Window;
 
 use super::driver::{Address, Arg, DeviceError, Part, Parts, Up, Windowed};
+use super::epilogue::{Epilogue, code};
 use super::norm::Moments;
 use super::pass::{Done, Pass};
 use super::reduce::{channel_sums, sum_partials};
 use super::variants::{Tile, Tiles, tiles};
 use super::{conv_few, conv3x3, depthwise, elementwise, linear};
+use crate::engine::nodes::activation;
+use crate::engine::operations::Convolutions;
 use crate::graph::{NodeId, Op};
 use crate::plan::Source;
 
-/// `y = act(conv · scale + shift)`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Epilogue {
-    pub(super) scale: Option<Address>,
-    pub(super) shift: Option<Address>,
-    pub(super) activation: Option<Activation>,
-}
+impl Convolutions for Pass<'_> {
+    /// Convolution or linear layer, with a batch norm folded into the last pass over its output and an activation after it
+    /// where given.
+    fn forward_conv(&mut self, id: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
+        let (scale, shift) = match norm {
+            Some(norm) => {
+                let c = self.shape(norm).c;
+                let saved = self.saved(norm);
+                (Some(saved.plus(2 * c)), Some(saved.plus(3 * c)))
+            }
+            None => (None, self.param(id, 1)),
+        };
+        let out = act.or(norm).unwrap_or(id);
+        let epilogue = Epilogue {
+            scale,
+            shift,
+            activation: activation(self.graph, act),
+        };
+        match self.graph.node(id).op {
+            Op::Depthwise { window } => depthwise::forward(self, id, window, epilogue, out),
+            _ if linear::is_linear(self, id) && norm.is_none() => {
+                linear::forward(self, id, epilogue.activation, out)
+            }
+            _ => forward_dense(self, id, epilogue, out),
+        }
+    }
 
-/// Convolution or linear layer, with a batch norm folded into the last pass over its output and an activation after it
-/// where given.
-pub(super) fn forward(
-    pass: &mut Pass<'_>,
-    id: NodeId,
-    norm: Option<NodeId>,
-    act: Option<NodeId>,
-) -> Done {
-    let (scale, shift) = match norm {
-        Some(norm) => {
-            let c = pass.shape(norm).c;
-            let saved = pass.saved(norm);
-            (Some(saved.plus(2 * c)), Some(saved.plus(3 * c)))
+    fn forward_linear(&mut self, id: NodeId) -> Done {
+        self.forward_conv(id, None, None)
+    }
+
+    fn backward_dense(&mut self, id: NodeId) -> Done {
+        if linear::is_linear(self, id) {
+            return linear::backward(self, id);
         }
-        None => (None, pass.param(id, 1)),
-    };
-    let out = act.or(norm).unwrap_or(id);
-    let epilogue = Epilogue {
-        scale,
-        shift,
-        activation: elementwise::kind(pass.graph, act),
-    };
-    match pass.graph.node(id).op {
-        Op::Depthwise { window } => depthwise::forward(pass, id, window, epilogue, out),
-        _ if linear::is_linear(pass, id) && norm.is_none() => {
-            linear::forward(pass, id, epilogue.activation, out)
+        if let Some(window) = conv_few::window(self, id) {
+            conv_few::backward_weight(self, id, window)?;
+            backward_bias(self, id)?;
+            return conv_few::backward_input(self, id, window);
         }
-        _ => forward_dense(pass, id, epilogue, out),
+        let dy = feature_gradient(self, id)?;
+        backward_dense_weight(self, id, dy)?;
+        backward_bias(self, id)?;
+        backward_dense_input(self, id, dy)
+    }
+
+    fn backward_depthwise(&mut self, id: NodeId, window: Window) -> Done {
+        depthwise::backward(self, id, window)
+    }
+
+    fn backward_linear(&mut self, id: NodeId) -> Done {
+        self.backward_dense(id)
+    }
+
+    fn forward_transposed(&mut self, id: NodeId) -> Done {
+        let x = self.input(id, 0);
+        check_features(self, id, [x, id].into_iter())?;
+        let (xs, cout) = (self.shape(x), self.shape(id).c);
+        let [wide_x, wide_y] = wide_transposed(self, id);
+        let args = [
+            Up::new(xs, cout).into(),
+            self.value(x).into(),
+            self.weights(id).into(),
+            self.param(id, 1).into(),
+            self.value(id).into(),
+            wide_x,
+            wide_y,
+        ];
+        product(
+            self,
+            tiles!("conv_transpose_forward"),
+            (xs.pixels(), 4 * cout, 1),
+            &args,
+        )
+    }
+
+    fn backward_transposed(&mut self, id: NodeId) -> Done {
+        let x = self.input(id, 0);
+        let (xs, cout) = (self.shape(x), self.shape(id).c);
+        let (up, value, dy) = (Up::new(xs, cout), self.value(x), self.grad(id));
+        let [wide_x, wide_y] = wide_transposed(self, id);
+        if let Some(dw) = self.param_grad(id, 0) {
+            let shape = (xs.c, 4 * cout, xs.pixels());
+            let tiles = tiles!("conv_transpose_backward_weight");
+            backward_weight(self, tiles, shape, dw, |out, slice| {
+                vec![
+                    up.into(),
+                    value.into(),
+                    dy.into(),
+                    out.into(),
+                    slice.into(),
+                    wide_x,
+                    wide_y,
+                ]
+            })?;
+        }
+        backward_bias(self, id)?;
+        let Some((dx, add)) = self.gradient_to_write(x) else {
+            return Ok(());
+        };
+        let args = [
+            up.into(),
+            dy.into(),
+            self.weights(id).into(),
+            dx.into(),
+            add.into(),
+            wide_x,
+            wide_y,
+        ];
+        let tiles = tiles!("conv_transpose_backward_input");
+        product(self, tiles, (xs.pixels(), xs.c, 1), &args)
     }
 }
 
@@ -61,15 +139,11 @@ fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeI
     if let Some(window) = conv3x3::window(pass, id) {
         return conv3x3::forward(pass, id, window, epilogue, out);
     }
-    let (ys, w, wide_x) = (
-        pass.shape(id),
-        pass.weights(id),
-        wide_sources(pass, sources),
-    );
+    let (ys, w, wide_x) = (pass.shape(id), pass.weights(id), pass.reads_wide(id));
     let wide_y = pass.is_wide(ys.c);
     let wide_w = wide_y && w.is_some_and(Address::is_aligned);
     let tail: [Arg; 5] = [
-        elementwise::code(epilogue.activation),
+        code(epilogue.activation),
         (pass.kind(out) != pass.elements.kind).into(),
         wide_x.into(),
         wide_w.into(),
@@ -93,27 +167,12 @@ fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeI
             product(pass, tiles!("point_forward"), shape, &args)?;
         }
         None => {
-            let from = [windowed(pass, id).into(), inputs(pass, sources).into()];
+            let from = [windowed(pass, id).into(), pass.parts(id).into()];
             let args = [&from[..], &into, &tail].concat();
             product(pass, tiles!("conv_forward"), shape, &args)?;
         }
     }
     moments.map_or(Ok(()), |moments| moments.finish(pass))
-}
-
-pub(super) fn backward_dense(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    if linear::is_linear(pass, id) {
-        return linear::backward(pass, id);
-    }
-    if let Some(window) = conv_few::window(pass, id) {
-        conv_few::backward_weight(pass, id, window)?;
-        backward_bias(pass, id)?;
-        return conv_few::backward_input(pass, id, window);
-    }
-    let dy = feature_gradient(pass, id)?;
-    backward_dense_weight(pass, id, dy)?;
-    backward_bias(pass, id)?;
-    backward_dense_input(pass, id, dy)
 }
 
 /// The gradient of a node's value with the elements of feature maps: a class map's, which is f32, is copied.
@@ -204,9 +263,8 @@ fn backward_dense_weight(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     {
         return Ok(());
     }
-    let sources = pass.sources(id);
     let ys = pass.shape(id);
-    let wide = [wide_sources(pass, sources), pass.is_wide(ys.c)].map(Arg::from);
+    let wide = [pass.reads_wide(id), pass.is_wide(ys.c)].map(Arg::from);
     let rows = pass.graph.param(pass.graph.node(id).params[0]).len() / ys.c;
     let shape = (rows, ys.c, ys.pixels());
     match point(pass, id) {
@@ -224,7 +282,7 @@ fn backward_dense_weight(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
             )
         }
         None => {
-            let (window, inputs) = (windowed(pass, id), inputs(pass, sources));
+            let (window, inputs) = (windowed(pass, id), pass.parts(id));
             backward_weight(
                 pass,
                 tiles!("conv_backward_weight"),
@@ -258,65 +316,6 @@ fn backward_bias(pass: &mut Pass<'_>, id: NodeId) -> Done {
         1.0,
         false,
     )
-}
-
-pub(super) fn forward_transposed(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let x = pass.input(id, 0);
-    check_features(pass, id, [x, id].into_iter())?;
-    let (xs, cout) = (pass.shape(x), pass.shape(id).c);
-    let [wide_x, wide_y] = wide_transposed(pass, id);
-    let args = [
-        Up::new(xs, cout).into(),
-        pass.value(x).into(),
-        pass.weights(id).into(),
-        pass.param(id, 1).into(),
-        pass.value(id).into(),
-        wide_x,
-        wide_y,
-    ];
-    product(
-        pass,
-        tiles!("conv_transpose_forward"),
-        (xs.pixels(), 4 * cout, 1),
-        &args,
-    )
-}
-
-pub(super) fn backward_transposed(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let x = pass.input(id, 0);
-    let (xs, cout) = (pass.shape(x), pass.shape(id).c);
-    let (up, value, dy) = (Up::new(xs, cout), pass.value(x), pass.grad(id));
-    let [wide_x, wide_y] = wide_transposed(pass, id);
-    if let Some(dw) = pass.param_grad(id, 0) {
-        let shape = (xs.c, 4 * cout, xs.pixels());
-        let tiles = tiles!("conv_transpose_backward_weight");
-        backward_weight(pass, tiles, shape, dw, |out, slice| {
-            vec![
-                up.into(),
-                value.into(),
-                dy.into(),
-                out.into(),
-                slice.into(),
-                wide_x,
-                wide_y,
-            ]
-        })?;
-    }
-    backward_bias(pass, id)?;
-    let Some((dx, add)) = pass.gradient_to_write(x) else {
-        return Ok(());
-    };
-    let args = [
-        up.into(),
-        dy.into(),
-        pass.weights(id).into(),
-        dx.into(),
-        add.into(),
-        wide_x,
-        wide_y,
-    ];
-    let tiles = tiles!("conv_transpose_backward_input");
-    product(pass, tiles, (xs.pixels(), xs.c, 1), &args)
 }
 
 fn wide_transposed(pass: &Pass<'_>, id: NodeId) -> [Arg; 2] {
@@ -355,19 +354,6 @@ fn windowed(pass: &Pass<'_>, id: NodeId) -> Windowed {
         window(pass, id),
         pass.shape(id),
     )
-}
-
-pub(super) fn inputs(pass: &Pass<'_>, sources: &[Source]) -> Parts {
-    Parts::new(sources.iter().map(|s| Part {
-        data: pass.value(s.node),
-        channels: pass.shape(s.node).c,
-        doubled: s.doubled,
-        add: false,
-    }))
-}
-
-pub(super) fn wide_sources(pass: &Pass<'_>, sources: &[Source]) -> bool {
-    sources.iter().all(|s| pass.is_wide(pass.shape(s.node).c))
 }
 
 /// Matrix products read feature maps: a vector or class map of another kind cannot be one.

@@ -2,9 +2,8 @@
 
 use ::kernels::{Nhwc, Precision, Window};
 
-use super::conv::{Epilogue, inputs, wide_sources};
-use super::driver::{Address, Arg, Part, Parts, Patches};
-use super::elementwise::code;
+use super::driver::{Address, Arg, DeviceError, Part, Parts, Patches};
+use super::epilogue::{Epilogue, code};
 use super::norm::Moments;
 use super::pass::{Done, Pass};
 use super::reduce::sum_partials;
@@ -23,7 +22,7 @@ pub(super) fn window(pass: &Pass<'_>, id: NodeId) -> Option<Window> {
         return None;
     };
     let ys = pass.shape(id);
-    let wide = pass.is_wide(ys.c) && wide_sources(pass, pass.sources(id));
+    let wide = pass.is_wide(ys.c) && pass.reads_wide(id);
     let aligned = pass.weights(id).is_some_and(Address::is_aligned);
     let patches = patches(pass, id, window).count();
     let many = patches * ys.c.div_ceil(width(ys.c)) >= FEW_BLOCKS;
@@ -68,7 +67,7 @@ pub(super) fn forward(
     let moments = Moments::of(pass, id, patches.count());
     let args = [
         patches.into(),
-        inputs(pass, pass.sources(id)).into(),
+        pass.parts(id).into(),
         pass.weights(id).into(),
         epilogue.scale.into(),
         epilogue.shift.into(),
@@ -153,7 +152,7 @@ pub(super) fn backward_weight(
     window: Window,
     dy: Address,
     dw: Address,
-) -> Result<bool, super::driver::DeviceError> {
+) -> Result<bool, DeviceError> {
     if pass.plan.precision == Precision::F32 {
         return Ok(false);
     }
@@ -173,7 +172,7 @@ pub(super) fn backward_weight(
     let partials = pass.scratch(cut.count * len);
     let args = [
         patches.into(),
-        inputs(pass, sources).into(),
+        pass.parts(id).into(),
         dy.into(),
         partials.into(),
         ys.c.into(),

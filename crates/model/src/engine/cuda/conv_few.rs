@@ -2,8 +2,8 @@
 
 use ::kernels::Window;
 
-use super::conv::Epilogue;
-use super::driver::Windowed;
+use super::driver::{DeviceError, Windowed};
+use super::epilogue::Epilogue;
 use super::pass::{Done, Pass};
 use super::reduce::{Columns, sum_partials};
 use crate::graph::{NodeId, Op};
@@ -41,7 +41,7 @@ pub(super) fn forward(
     window: Window,
     epilogue: Epilogue,
     out: NodeId,
-) -> Result<bool, super::driver::DeviceError> {
+) -> Result<bool, DeviceError> {
     if epilogue.scale.is_some() || epilogue.activation.is_some() {
         return Ok(false);
     }

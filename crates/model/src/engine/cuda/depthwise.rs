@@ -2,9 +2,8 @@
 
 use kernels::Window;
 
-use super::conv::Epilogue;
 use super::driver::{Address, Windowed};
-use super::elementwise::code;
+use super::epilogue::{Epilogue, code};
 use super::pass::{Done, Pass};
 use super::reduce::{Columns, sum_partials};
 use crate::graph::NodeId;

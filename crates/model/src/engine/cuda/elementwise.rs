@@ -3,85 +3,117 @@
 use kernels::Activation;
 
 use super::driver::{Address, Arg};
+use super::epilogue::code;
 use super::pass::{Done, Pass};
 use super::reduce::{launch_columns, sum_partials};
 use super::variants::variants;
-use crate::graph::{Graph, NodeId, Op};
+use crate::engine::operations::Elementwise;
+use crate::graph::NodeId;
 use crate::plan::Mode;
 
-/// The activation behind a node.
-pub(super) fn kind(graph: &Graph, act: Option<NodeId>) -> Option<Activation> {
-    match graph.node(act?).op {
-        Op::Activation { kind } => Some(kind),
-        _ => None,
+impl Elementwise for Pass<'_> {
+    fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
+        let x = self.value(self.input(id, 0));
+        let args = [
+            x.into(),
+            self.value(id).into(),
+            self.shape(id).len().into(),
+            code(Some(kind)),
+        ];
+        self.launch_like(variants!("activation_forward"), id, &args)
     }
-}
 
-/// The kernels' number of an activation.
-pub(super) fn code(kind: Option<Activation>) -> Arg {
-    Arg::I32(match kind {
-        None => 0,
-        Some(Activation::Silu) => 1,
-        Some(Activation::Relu) => 2,
-        Some(Activation::Relu6) => 3,
-        Some(Activation::Sigmoid) => 4,
-    })
-}
-
-pub(super) fn forward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) -> Done {
-    let x = pass.value(pass.input(id, 0));
-    let args = [
-        x.into(),
-        pass.value(id).into(),
-        pass.shape(id).len().into(),
-        code(Some(kind)),
-    ];
-    pass.launch_like(variants!("activation_forward"), id, &args)
-}
-
-pub(super) fn backward_activation(pass: &mut Pass<'_>, id: NodeId, kind: Activation) -> Done {
-    let x = pass.input(id, 0);
-    let Some((dx, add)) = pass.gradient_to_write(x) else {
-        return Ok(());
-    };
-    let args = [
-        pass.value(x).into(),
-        pass.grad(id).into(),
-        dx.into(),
-        pass.shape(id).len().into(),
-        code(Some(kind)),
-        add.into(),
-    ];
-    pass.launch_like(variants!("activation_backward"), id, &args)
-}
-
-pub(super) fn forward_add(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let args = [
-        pass.value(pass.input(id, 0)).into(),
-        pass.value(pass.input(id, 1)).into(),
-        pass.value(id).into(),
-        pass.shape(id).len().into(),
-    ];
-    pass.launch_like(variants!("sum_of_two"), id, &args)
-}
-
-pub(super) fn backward_add(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    share_gradient(pass, id, 1.0)
-}
-
-pub(super) fn forward_mean(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let graph = pass.graph;
-    let inputs = &graph.node(id).inputs;
-    let factor = 1.0 / inputs.len() as f32;
-    for (k, x) in inputs.iter().enumerate() {
-        scaled_copy(pass, id, pass.value(*x), pass.value(id), factor, k > 0)?;
+    fn backward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
+        let x = self.input(id, 0);
+        let Some((dx, add)) = self.gradient_to_write(x) else {
+            return Ok(());
+        };
+        let args = [
+            self.value(x).into(),
+            self.grad(id).into(),
+            dx.into(),
+            self.shape(id).len().into(),
+            code(Some(kind)),
+            add.into(),
+        ];
+        self.launch_like(variants!("activation_backward"), id, &args)
     }
-    Ok(())
-}
 
-pub(super) fn backward_mean(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let inputs = pass.graph.node(id).inputs.len();
-    share_gradient(pass, id, 1.0 / inputs as f32)
+    fn forward_add(&mut self, id: NodeId) -> Done {
+        let args = [
+            self.value(self.input(id, 0)).into(),
+            self.value(self.input(id, 1)).into(),
+            self.value(id).into(),
+            self.shape(id).len().into(),
+        ];
+        self.launch_like(variants!("sum_of_two"), id, &args)
+    }
+
+    fn backward_add(&mut self, id: NodeId) -> Done {
+        share_gradient(self, id, 1.0)
+    }
+
+    fn forward_mean(&mut self, id: NodeId) -> Done {
+        let graph = self.graph;
+        let inputs = &graph.node(id).inputs;
+        let factor = 1.0 / inputs.len() as f32;
+        for (k, x) in inputs.iter().enumerate() {
+            scaled_copy(self, id, self.value(*x), self.value(id), factor, k > 0)?;
+        }
+        Ok(())
+    }
+
+    fn backward_mean(&mut self, id: NodeId) -> Done {
+        let inputs = self.graph.node(id).inputs.len();
+        share_gradient(self, id, 1.0 / inputs as f32)
+    }
+
+    fn forward_scale(&mut self, id: NodeId) -> Done {
+        let (x, s) = (self.input(id, 0), self.input(id, 1));
+        let to = (self.value(id), false);
+        scale_channels(self, id, self.value(x), self.value(s), to)
+    }
+
+    fn backward_scale(&mut self, id: NodeId) -> Done {
+        let (x, s) = (self.input(id, 0), self.input(id, 1));
+        let (xs, dy, value) = (self.shape(x), self.grad(id), self.value(x));
+        if let Some((ds, add)) = self.gradient_to_write(s) {
+            let (rows, c, kind) = (xs.h * xs.w, xs.c, self.kind(id));
+            let names = variants!("channel_products");
+            let (partials, cut) =
+                launch_columns(self, names, kind, (xs.n, rows, c, 1), |to, cut| {
+                    vec![
+                        value.into(),
+                        dy.into(),
+                        to.into(),
+                        rows.into(),
+                        cut.rows_per_chunk.into(),
+                        c.into(),
+                    ]
+                })?;
+            sum_partials(self, partials, ds, (xs.n, cut.chunks, c), 1.0, add)?;
+        }
+        match self.gradient_to_write(x) {
+            Some(to) => scale_channels(self, id, dy, self.value(s), to),
+            None => Ok(()),
+        }
+    }
+
+    fn forward_drop_path(&mut self, id: NodeId, rate: f32) -> Done {
+        forward_drop(self, id, rate, image(self, id))
+    }
+
+    fn backward_drop_path(&mut self, id: NodeId, rate: f32) -> Done {
+        backward_drop(self, id, rate, image(self, id))
+    }
+
+    fn forward_dropout(&mut self, id: NodeId, rate: f32) -> Done {
+        forward_drop(self, id, rate, 1)
+    }
+
+    fn backward_dropout(&mut self, id: NodeId, rate: f32) -> Done {
+        backward_drop(self, id, rate, 1)
+    }
 }
 
 /// Gives every input the node's gradient times `factor`.
@@ -125,12 +157,6 @@ pub(super) fn copy(pass: &mut Pass<'_>, x: Address, y: Address, words: usize) ->
     pass.launch_elements("copy", count, &[x.into(), y.into(), count.into()])
 }
 
-pub(super) fn forward_scale(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-    let to = (pass.value(id), false);
-    scale_channels(pass, id, pass.value(x), pass.value(s), to)
-}
-
 /// `to (+)= x · s`, with the shape of `id`'s value.
 fn scale_channels(
     pass: &mut Pass<'_>,
@@ -150,46 +176,6 @@ fn scale_channels(
         add.into(),
     ];
     pass.launch_like(variants!("scale_channels"), id, &args)
-}
-
-pub(super) fn backward_scale(pass: &mut Pass<'_>, id: NodeId) -> Done {
-    let (x, s) = (pass.input(id, 0), pass.input(id, 1));
-    let (xs, dy, value) = (pass.shape(x), pass.grad(id), pass.value(x));
-    if let Some((ds, add)) = pass.gradient_to_write(s) {
-        let (rows, c, kind) = (xs.h * xs.w, xs.c, pass.kind(id));
-        let names = variants!("channel_products");
-        let (partials, cut) = launch_columns(pass, names, kind, (xs.n, rows, c, 1), |to, cut| {
-            vec![
-                value.into(),
-                dy.into(),
-                to.into(),
-                rows.into(),
-                cut.rows_per_chunk.into(),
-                c.into(),
-            ]
-        })?;
-        sum_partials(pass, partials, ds, (xs.n, cut.chunks, c), 1.0, add)?;
-    }
-    match pass.gradient_to_write(x) {
-        Some(to) => scale_channels(pass, id, dy, pass.value(s), to),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn forward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) -> Done {
-    forward_drop(pass, id, rate, image(pass, id))
-}
-
-pub(super) fn backward_drop_path(pass: &mut Pass<'_>, id: NodeId, rate: f32) -> Done {
-    backward_drop(pass, id, rate, image(pass, id))
-}
-
-pub(super) fn forward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) -> Done {
-    forward_drop(pass, id, rate, 1)
-}
-
-pub(super) fn backward_dropout(pass: &mut Pass<'_>, id: NodeId, rate: f32) -> Done {
-    backward_drop(pass, id, rate, 1)
 }
 
 /// Elements of one image's value.

@@ -3,7 +3,7 @@
 use kernels::{Activation, Window};
 
 use super::driver::Launch;
-use super::elementwise::code;
+use super::epilogue::code;
 use super::pass::{Done, Pass};
 use crate::graph::{NodeId, Op};
 use crate::plan::Kind;

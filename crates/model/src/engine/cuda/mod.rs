@@ -1,6 +1,6 @@
 //! The CUDA engine: walks the same plan as the CPU engine and launches kernels of its own, one file an operation family.
 //!
-//! All device memory is one arena that [`layout::Layout`] divides from the plan alone: a batch that cannot fit is
+//! All device memory is one arena that [`memory_map::MemoryMap`] divides from the plan alone: a batch that cannot fit is
 //! refused before it starts. What a device must do is the small trait [`driver::Driver`]: the GPU is one, and the tests
 //! bring another that runs the very same kernels on the host. Every sum is taken in an order that the shapes fix, so that
 //! equal steps give equal bits.
@@ -12,8 +12,8 @@
 
 pub mod driver;
 pub mod kernels;
-pub mod layout;
 pub mod loss;
+pub mod memory_map;
 pub mod step;
 pub mod update;
 
@@ -23,11 +23,15 @@ mod conv3x3;
 mod conv_few;
 mod depthwise;
 mod elementwise;
+mod epilogue;
 mod linear;
+mod measure;
 mod norm;
 mod pass;
 mod reduce;
 mod resident;
+mod run;
+mod session;
 mod shape_ops;
 mod variants;
 
@@ -40,9 +44,9 @@ use ::kernels::{Nhwc, Precision};
 
 pub use self::check::check;
 use self::driver::{Address, DeviceError, Driver, Dry, Gpu, Recording};
-use self::layout::Layout;
+use self::memory_map::MemoryMap;
 use self::pass::Pass;
-use self::resident::Session;
+use self::session::Session;
 use self::variants::Elements;
 use super::{Engine, EngineError, Images, Resident, Value};
 use crate::graph::{Graph, NodeId};
@@ -73,7 +77,7 @@ struct Planned {
     /// Tells plans of one engine apart.
     number: usize,
     plan: Plan,
-    layout: Layout,
+    memory: MemoryMap,
 }
 
 /// The device's memory, and what it holds.
@@ -175,17 +179,17 @@ impl CudaEngine {
         Ok(planned)
     }
 
-    /// Plan and layout for such images.
+    /// Plan and memory for such images.
     fn plan(&self, mode: Mode, images: Nhwc, outputs: &[NodeId]) -> Result<Planned, EngineError> {
         let features = Elements::of(self.precision).kind;
         let batch = (images.n, images.h, images.w);
         let plan = Plan::with_features(&self.graph, features, mode, batch, outputs)?;
         let plan = plan.with_precision(self.precision);
-        let layout = Layout::new(&self.graph, &self.map, &plan, self.kept)?;
+        let memory = MemoryMap::new(&self.graph, &self.map, &plan, self.kept)?;
         Ok(Planned {
             number: self.made,
             plan,
-            layout,
+            memory,
         })
     }
 
@@ -194,22 +198,22 @@ impl CudaEngine {
         if self
             .arena
             .as_ref()
-            .is_some_and(|a| a.len >= planned.layout.len)
+            .is_some_and(|a| a.len >= planned.memory.len)
         {
             return Ok(());
         }
         let available = self.driver.available()?;
-        if planned.layout.bytes() > available {
+        if planned.memory.bytes() > available {
             return Err(EngineError::Memory {
                 device: self.driver.name(),
                 batch: images.n,
-                needed: mib(planned.layout.bytes()),
+                needed: mib(planned.memory.bytes()),
                 available: mib(available),
                 largest: self.largest_batch(planned, images, available),
             });
         }
         self.arena = None;
-        let len = planned.layout.len;
+        let len = planned.memory.len;
         self.arena = Some(Arena {
             address: self.driver.allocate(len)?,
             len,
@@ -227,7 +231,7 @@ impl CudaEngine {
         let fits = |n: usize| {
             let images = Nhwc { n, ..images };
             let plan = self.plan(planned.plan.mode, images, &planned.plan.outputs);
-            plan.is_ok_and(|p| p.layout.bytes() <= available)
+            plan.is_ok_and(|p| p.memory.bytes() <= available)
         };
         let (mut good, mut bad) = (0, images.n);
         while bad - good > 1 {
@@ -253,12 +257,12 @@ impl CudaEngine {
         for (group, sent) in Group::ALL.into_iter().zip([sent, sent, buffers]) {
             let values = params.group(group);
             if !sent && !values.is_empty() {
-                let to = address.plus(planned.layout.params[group as usize]);
+                let to = address.plus(planned.memory.params[group as usize]);
                 self.driver.upload(to, values)?;
             }
         }
         if !sent {
-            self.pass(planned)?.narrow_weights()?;
+            run::narrow_weights(&mut self.pass(planned)?)?;
         }
         self.fold_norms(planned, version)
     }
@@ -276,7 +280,7 @@ impl CudaEngine {
         if std::mem::replace(&mut arena.folded, folded) == folded {
             return Ok(());
         }
-        Ok(self.pass(planned)?.fold_norms()?)
+        Ok(run::fold_norms(&mut self.pass(planned)?)?)
     }
 
     /// A pass over a plan in the arena.
@@ -286,7 +290,7 @@ impl CudaEngine {
             &self.graph,
             &self.map,
             &planned.plan,
-            &planned.layout,
+            &planned.memory,
             arena.address,
             &mut *self.driver,
         ))
@@ -296,8 +300,8 @@ impl CudaEngine {
         let session = self.session.take();
         let mut pass = self.pass(planned)?;
         let done = match (part, &session) {
-            (Part::Forward, _) => pass.forward_all(),
-            (Part::Backward, _) => pass.backward_all(),
+            (Part::Forward, _) => run::forward(&mut pass),
+            (Part::Backward, _) => run::backward(&mut pass),
             (Part::Step, Some(session)) => session.launch(&mut pass),
             (Part::Step, None) => return Err(EngineError::NoForward),
         };
@@ -347,9 +351,9 @@ impl CudaEngine {
         let start = self.start()?;
         // The seed's halves, as the bits of two words.
         let seed = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
-        self.driver.upload(start.plus(planned.layout.seed), &seed)?;
+        self.driver.upload(start.plus(planned.memory.seed), &seed)?;
         self.driver
-            .upload(start.plus(planned.layout.images), x.data)?;
+            .upload(start.plus(planned.memory.images), x.data)?;
         self.run(planned, Part::Forward)?;
         let outputs = planned.plan.outputs.iter();
         outputs.map(|id| self.read(planned, *id)).collect()
@@ -386,7 +390,7 @@ impl CudaEngine {
         }
         let from = self
             .start()?
-            .plus(planned.layout.params[Group::Buffers as usize]);
+            .plus(planned.memory.params[Group::Buffers as usize]);
         self.driver
             .download(from, params.group_mut(Group::Buffers))?;
         if let Some(arena) = &mut self.arena {
@@ -417,18 +421,18 @@ impl CudaEngine {
             &self.graph,
             &self.map,
             &planned.plan,
-            &planned.layout,
+            &planned.memory,
             Address(256),
             &mut labels,
         );
-        pass.forward_all()?;
-        pass.backward_all()?;
+        run::forward(&mut pass)?;
+        run::backward(&mut pass)?;
         let mut best: Vec<f64> = Vec::new();
         for _ in 0..=repeats {
             self.run_forward(&planned, params, x, 0)?;
             self.driver.start_clock()?;
-            self.pass(&planned)?.forward_all()?;
-            self.pass(&planned)?.backward_all()?;
+            run::forward(&mut self.pass(&planned)?)?;
+            run::backward(&mut self.pass(&planned)?)?;
             let times = self.driver.stop_clock()?;
             best = match best.is_empty() {
                 true => times,
@@ -513,11 +517,11 @@ impl Engine for CudaEngine {
         let planned = self.last.take().ok_or(EngineError::NoForward)?;
         self.send_weights(&planned, params)?;
         let start = self.start()?;
-        for (to, grad) in planned.layout.output_grads.iter().zip(output_grads) {
+        for (to, grad) in planned.memory.output_grads.iter().zip(output_grads) {
             self.driver.upload(start.plus(*to), grad)?;
         }
         self.run(&planned, Part::Backward)?;
-        for (group, from) in Group::TRAINABLE.into_iter().zip(planned.layout.grads) {
+        for (group, from) in Group::TRAINABLE.into_iter().zip(planned.memory.grads) {
             let values = grads.group_mut(group);
             values.resize(self.map.len(group), 0.0);
             if !values.is_empty() {

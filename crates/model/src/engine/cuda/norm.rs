@@ -1,36 +1,96 @@
 //! Batch norm with the activation that follows it.
 
 use super::driver::{Address, NormParameters};
-use super::elementwise::{code, kind};
+use super::epilogue::code;
 use super::pass::{Done, Pass};
 use super::reduce::{launch_columns, shares};
 use super::variants::variants;
-use crate::graph::{NodeId, Op};
+use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, activation, norm_numbers};
+use crate::engine::operations::Norms;
+use crate::graph::NodeId;
 use crate::plan::Mode;
 
-/// Parameters of a batch norm node, in the order in which [`crate::graph::GraphBuilder`] makes them.
-const GAMMA: usize = 0;
-const BETA: usize = 1;
-const MEAN: usize = 2;
-const VAR: usize = 3;
-
-/// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
-/// the running ones.
-pub(super) fn forward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
-    let x = pass.input(norm, 0);
-    if pass.plan.mode == Mode::Train && pass.norm_of_product(x) != Some(norm) {
-        statistics(pass, norm)?;
+impl Norms for Pass<'_> {
+    /// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
+    /// the running ones.
+    fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
+        let x = self.input(norm, 0);
+        if self.plan.mode == Mode::Train && self.norm_of_product(x) != Some(norm) {
+            statistics(self, norm)?;
+        }
+        let out = act.unwrap_or(norm);
+        let args = [
+            self.value(x).into(),
+            self.saved(norm).into(),
+            self.value(out).into(),
+            self.shape(x).len().into(),
+            self.shape(x).c.into(),
+            code(activation(self.graph, act)),
+        ];
+        self.launch_like(variants!("batch_norm_apply"), norm, &args)
     }
-    let out = act.unwrap_or(norm);
-    let args = [
-        pass.value(x).into(),
-        pass.saved(norm).into(),
-        pass.value(out).into(),
-        pass.shape(x).len().into(),
-        pass.shape(x).c.into(),
-        code(kind(pass.graph, act)),
-    ];
-    pass.launch_like(variants!("batch_norm_apply"), norm, &args)
+
+    /// Gradient through activation and batch statistics.
+    fn backward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
+        let (x, out) = (self.input(norm, 0), act.unwrap_or(norm));
+        let (Some(dgamma), Some(dbeta)) =
+            (self.param_grad(norm, GAMMA), self.param_grad(norm, BETA))
+        else {
+            return Ok(());
+        };
+        let (z, dy, saved, xs) = (
+            self.value(x),
+            self.grad(out),
+            self.saved(norm),
+            self.shape(x),
+        );
+        let (rows, c) = (xs.pixels(), xs.c);
+        let (eps, _) = norm_numbers(self.graph, norm);
+        let activation = code(activation(self.graph, act));
+        let element = self.kind(norm);
+        let names = variants!("batch_norm_gradient_sums");
+        let (partials, cut) = launch_columns(self, names, element, (1, rows, c, 2), |to, cut| {
+            vec![
+                z.into(),
+                dy.into(),
+                saved.into(),
+                to.into(),
+                rows.into(),
+                cut.rows_per_chunk.into(),
+                c.into(),
+                activation,
+            ]
+        })?;
+        let through = self.scratch(2 * c);
+        let finish = [
+            partials.into(),
+            saved.into(),
+            dgamma.into(),
+            dbeta.into(),
+            through.into(),
+            cut.chunks.into(),
+            rows.into(),
+            c.into(),
+            eps.into(),
+        ];
+        let (grid, block) = shares(c, cut.chunks);
+        self.launch("batch_norm_gradient_finish", grid, block, &finish)?;
+        let Some((dx, add)) = self.gradient_to_write(x) else {
+            return Ok(());
+        };
+        let args = [
+            z.into(),
+            dy.into(),
+            saved.into(),
+            through.into(),
+            dx.into(),
+            xs.len().into(),
+            c.into(),
+            activation,
+            add.into(),
+        ];
+        self.launch_like(variants!("batch_norm_backward"), norm, &args)
+    }
 }
 
 /// Mean and variance of the batch and what follows from them, where the norm saves them.
@@ -113,69 +173,8 @@ pub(super) fn fold(pass: &mut Pass<'_>, norm: NodeId, conv: Option<NodeId>) -> D
     pass.launch_elements("batch_norm_fold", c, &args)
 }
 
-/// Gradient through activation and batch statistics.
-pub(super) fn backward(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
-    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
-    let (Some(dgamma), Some(dbeta)) = (pass.param_grad(norm, GAMMA), pass.param_grad(norm, BETA))
-    else {
-        return Ok(());
-    };
-    let (z, dy, saved, xs) = (
-        pass.value(x),
-        pass.grad(out),
-        pass.saved(norm),
-        pass.shape(x),
-    );
-    let (rows, c) = (xs.pixels(), xs.c);
-    let (eps, _) = numbers(pass, norm);
-    let activation = code(kind(pass.graph, act));
-    let element = pass.kind(norm);
-    let names = variants!("batch_norm_gradient_sums");
-    let (partials, cut) = launch_columns(pass, names, element, (1, rows, c, 2), |to, cut| {
-        vec![
-            z.into(),
-            dy.into(),
-            saved.into(),
-            to.into(),
-            rows.into(),
-            cut.rows_per_chunk.into(),
-            c.into(),
-            activation,
-        ]
-    })?;
-    let through = pass.scratch(2 * c);
-    let finish = [
-        partials.into(),
-        saved.into(),
-        dgamma.into(),
-        dbeta.into(),
-        through.into(),
-        cut.chunks.into(),
-        rows.into(),
-        c.into(),
-        eps.into(),
-    ];
-    let (grid, block) = shares(c, cut.chunks);
-    pass.launch("batch_norm_gradient_finish", grid, block, &finish)?;
-    let Some((dx, add)) = pass.gradient_to_write(x) else {
-        return Ok(());
-    };
-    let args = [
-        z.into(),
-        dy.into(),
-        saved.into(),
-        through.into(),
-        dx.into(),
-        xs.len().into(),
-        c.into(),
-        activation,
-        add.into(),
-    ];
-    pass.launch_like(variants!("batch_norm_backward"), norm, &args)
-}
-
 fn parameters(pass: &Pass<'_>, norm: NodeId) -> NormParameters {
-    let (eps, momentum) = numbers(pass, norm);
+    let (eps, momentum) = norm_numbers(pass.graph, norm);
     let param = |k| pass.param(norm, k).unwrap_or(Address::NULL);
     NormParameters {
         gamma: param(GAMMA),
@@ -185,12 +184,5 @@ fn parameters(pass: &Pass<'_>, norm: NodeId) -> NormParameters {
         saved: pass.saved(norm),
         eps,
         momentum,
-    }
-}
-
-fn numbers(pass: &Pass<'_>, norm: NodeId) -> (f32, f32) {
-    match pass.graph.node(norm).op {
-        Op::BatchNorm { eps, momentum } => (eps, momentum),
-        _ => (0.0, 0.0),
     }
 }

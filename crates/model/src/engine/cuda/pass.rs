@@ -1,17 +1,15 @@
-//! One pass over a plan: what a step can see, and which file launches which operation. The same walk as the CPU engine's,
-//! with addresses in place of slices.
+//! The state of one pass over a plan: where a step finds what it reads and writes, and how it launches.
 
-use std::mem;
+use kernels::{Accumulate, Nhwc};
 
-use kernels::Nhwc;
-
-use super::driver::{Address, Arg, DeviceError, Driver, Launch};
-use super::layout::Layout;
+use super::driver::{Address, Arg, DeviceError, Driver, Launch, Part, Parts};
+use super::memory_map::MemoryMap;
 use super::variants::{Elements, Variants};
-use super::{conv, depthwise, elementwise, norm, shape_ops, update};
-use crate::graph::{Graph, NodeId, Op, ParamId};
-use crate::plan::{Kind, Plan, Source, Step};
-use crate::store::{Group, ParamMap};
+use crate::engine::operations::Fallible;
+use crate::engine::written::Written;
+use crate::graph::{Graph, NodeId, ParamId};
+use crate::plan::{Kind, Plan, Source};
+use crate::store::ParamMap;
 
 pub(super) type Done = Result<(), DeviceError>;
 
@@ -20,16 +18,20 @@ pub(super) struct Pass<'a> {
     pub(super) graph: &'a Graph,
     pub(super) map: &'a ParamMap,
     pub(super) plan: &'a Plan,
-    pub(super) layout: &'a Layout,
+    pub(super) memory: &'a MemoryMap,
     pub(super) elements: Elements,
     arena: Address,
     driver: &'a mut dyn Driver,
-    /// Whether a value's gradient has been written in this backward pass (else the next write replaces).
-    written: Vec<bool>,
+    /// Which gradients the backward pass has written.
+    pub(super) written: Written,
     scratch_used: usize,
     scratch_peak: usize,
     /// The step that is run.
     current: NodeId,
+}
+
+impl Fallible for Pass<'_> {
+    type Error = DeviceError;
 }
 
 impl<'a> Pass<'a> {
@@ -37,7 +39,7 @@ impl<'a> Pass<'a> {
         graph: &'a Graph,
         map: &'a ParamMap,
         plan: &'a Plan,
-        layout: &'a Layout,
+        memory: &'a MemoryMap,
         arena: Address,
         driver: &'a mut dyn Driver,
     ) -> Self {
@@ -45,169 +47,21 @@ impl<'a> Pass<'a> {
             graph,
             map,
             plan,
-            layout,
+            memory,
             elements: Elements::of(plan.precision),
             arena,
             driver,
-            written: vec![false; graph.nodes.len()],
+            written: Written::new(graph.nodes.len()),
             scratch_used: 0,
             scratch_peak: 0,
             current: NodeId::INPUT,
         }
     }
 
-    /// What inference makes of the weights once: the factors of folded norms.
-    pub(super) fn fold_norms(&mut self) -> Done {
-        let plan = self.plan;
-        for step in &plan.steps {
-            match *step {
-                Step::ConvNormAct {
-                    conv,
-                    norm: Some(norm),
-                    ..
-                } => norm::fold(self, norm, Some(conv))?,
-                Step::NormAct { norm, .. } => norm::fold(self, norm, None)?,
-                Step::Single(id) if matches!(self.graph.node(id).op, Op::BatchNorm { .. }) => {
-                    norm::fold(self, id, None)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The weights with the elements of feature maps, where these are not f32.
-    pub(super) fn narrow_weights(&mut self) -> Done {
-        let (from, len) = (self.layout.params[0], self.map.len(Group::Decayed));
-        match self.narrow() {
-            Some(to) if len > 0 => {
-                update::weights_to_bf16(self.driver, self.arena.plus(from), to, len)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Where they lie.
+    /// Where the weights lie with the elements of feature maps, where these are not f32.
     pub(super) fn narrow(&self) -> Option<Address> {
         let narrow = self.elements.kind != Kind::F32;
-        narrow.then(|| self.arena.plus(self.layout.narrow))
-    }
-
-    /// Runs all steps forward on the images that were copied to [`Layout::images`].
-    pub(super) fn forward_all(&mut self) -> Done {
-        if self.elements.kind != Kind::F32 {
-            let (images, input) = (
-                self.arena.plus(self.layout.images),
-                self.value(NodeId::INPUT),
-            );
-            elementwise::from_f32(self, images, input, self.shape(NodeId::INPUT).len())?;
-        }
-        let plan = self.plan;
-        for step in &plan.steps {
-            self.scratch_used = 0;
-            self.current = step.first();
-            match *step {
-                Step::Single(id) => self.forward_node(id)?,
-                Step::NormAct { norm, act } => norm::forward(self, norm, Some(act))?,
-                Step::ConvNormAct { conv, norm, act } => conv::forward(self, conv, norm, act)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn forward_node(&mut self, id: NodeId) -> Done {
-        match self.graph.node(id).op {
-            Op::Input { .. } => Ok(()),
-            Op::Conv2d { .. } | Op::Depthwise { .. } => conv::forward(self, id, None, None),
-            Op::Linear { .. } => conv::forward(self, id, None, None),
-            Op::ConvTranspose2x2 { .. } => conv::forward_transposed(self, id),
-            Op::BatchNorm { .. } => norm::forward(self, id, None),
-            Op::Activation { kind } => elementwise::forward_activation(self, id, kind),
-            Op::Add => elementwise::forward_add(self, id),
-            Op::Mean => elementwise::forward_mean(self, id),
-            Op::ScaleChannels => elementwise::forward_scale(self, id),
-            Op::DropPath { rate } => elementwise::forward_drop_path(self, id, rate),
-            Op::Dropout { rate } => elementwise::forward_dropout(self, id, rate),
-            Op::MaxPool { window } => shape_ops::forward_max_pool(self, id, window),
-            Op::GlobalAvgPool => shape_ops::forward_global_avg_pool(self, id),
-            Op::Upsample2x { mode } => shape_ops::forward_upsample(self, id, mode),
-            Op::Concat => shape_ops::forward_concat(self, id),
-            Op::Crop { margin } => shape_ops::forward_crop(self, id, margin),
-        }
-    }
-
-    /// Runs all steps backward from the outputs' gradients, which were copied to [`Layout::output_grads`]; those of
-    /// parameters that no step reaches are zero.
-    pub(super) fn backward_all(&mut self) -> Done {
-        self.clear_gradients()?;
-        let (plan, layout) = (self.plan, self.layout);
-        for (id, from) in plan.outputs.iter().zip(&layout.output_grads) {
-            self.load_gradient(*id, self.arena.plus(*from))?;
-        }
-        for step in plan.steps.iter().rev() {
-            if self.written[step.last().index()] {
-                self.scratch_used = 0;
-                self.current = step.first();
-                self.backward(step)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn clear_gradients(&mut self) -> Done {
-        for (group, start) in Group::TRAINABLE.into_iter().zip(self.layout.grads) {
-            let len = self.map.len(group);
-            if len > 0 {
-                let to = self.arena.plus(start);
-                self.launch_elements("fill", len, &[to.into(), len.into(), 0f32.into()])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes an output's gradient in; a value that was asked for twice has the sum of both.
-    fn load_gradient(&mut self, id: NodeId, from: Address) -> Done {
-        let Some((to, add)) = self.gradient_to_write(id) else {
-            return Ok(());
-        };
-        self.scratch_used = 0;
-        let mut from = from;
-        if self.kind(id) != Kind::F32 {
-            let len = self.shape(id).len();
-            let copy = self.scratch(self.kind(id).words(len));
-            elementwise::from_f32(self, from, copy, len)?;
-            from = copy;
-        }
-        elementwise::scaled_copy(self, id, from, to, 1.0, add)
-    }
-
-    fn backward(&mut self, step: &Step) -> Done {
-        match *step {
-            Step::Single(id) => self.backward_node(id),
-            Step::NormAct { norm, act } => norm::backward(self, norm, Some(act)),
-            Step::ConvNormAct { .. } => unreachable!("training plans do not fold convolutions"),
-        }
-    }
-
-    fn backward_node(&mut self, id: NodeId) -> Done {
-        match self.graph.node(id).op {
-            Op::Input { .. } => Ok(()),
-            Op::Conv2d { .. } | Op::Linear { .. } => conv::backward_dense(self, id),
-            Op::Depthwise { window } => depthwise::backward(self, id, window),
-            Op::ConvTranspose2x2 { .. } => conv::backward_transposed(self, id),
-            Op::BatchNorm { .. } => norm::backward(self, id, None),
-            Op::Activation { kind } => elementwise::backward_activation(self, id, kind),
-            Op::Add => elementwise::backward_add(self, id),
-            Op::Mean => elementwise::backward_mean(self, id),
-            Op::ScaleChannels => elementwise::backward_scale(self, id),
-            Op::DropPath { rate } => elementwise::backward_drop_path(self, id, rate),
-            Op::Dropout { rate } => elementwise::backward_dropout(self, id, rate),
-            Op::MaxPool { window } => shape_ops::backward_max_pool(self, id, window),
-            Op::GlobalAvgPool => shape_ops::backward_global_avg_pool(self, id),
-            Op::Upsample2x { mode } => shape_ops::backward_upsample(self, id, mode),
-            Op::Concat => shape_ops::backward_concat(self, id),
-            Op::Crop { margin } => shape_ops::backward_crop(self, id, margin),
-        }
+        narrow.then(|| self.arena.plus(self.memory.narrow))
     }
 
     /// A node's `k`-th input.
@@ -243,7 +97,7 @@ impl<'a> Pass<'a> {
 
     /// Where the seed of this pass's draws lies.
     pub(super) fn seed(&self) -> Address {
-        self.arena.plus(self.layout.seed)
+        self.arena.plus(self.memory.seed)
     }
 
     /// What a node's step reads.
@@ -251,10 +105,26 @@ impl<'a> Pass<'a> {
         &self.plan.sources[id.index()]
     }
 
+    /// The same as kernels take it.
+    pub(super) fn parts(&self, id: NodeId) -> Parts {
+        Parts::new(self.sources(id).iter().map(|s| Part {
+            data: self.value(s.node),
+            channels: self.shape(s.node).c,
+            doubled: s.doubled,
+            add: false,
+        }))
+    }
+
+    /// Whether kernels can take several channels at a time of everything that a node's step reads.
+    pub(super) fn reads_wide(&self, id: NodeId) -> bool {
+        let mut sources = self.sources(id).iter();
+        sources.all(|s| self.is_wide(self.shape(s.node).c))
+    }
+
     /// A node's value. The plan has a buffer for every value that a step reads or writes.
     pub(super) fn value(&self, id: NodeId) -> Address {
         match self.plan.values[id.index()] {
-            Some(slot) => self.arena.plus(self.layout.slots[slot.index()]),
+            Some(slot) => self.arena.plus(self.memory.slots[slot.index()]),
             None => Address::NULL,
         }
     }
@@ -266,13 +136,13 @@ impl<'a> Pass<'a> {
 
     fn grad_slot(&self, id: NodeId) -> Option<Address> {
         let slot = self.plan.grads[id.index()]?;
-        Some(self.arena.plus(self.layout.slots[slot.index()]))
+        Some(self.arena.plus(self.memory.slots[slot.index()]))
     }
 
     /// Where a value's gradient goes, if one is wanted, and whether it adds to what came before; counts as written.
     pub(super) fn gradient_to_write(&mut self, id: NodeId) -> Option<(Address, bool)> {
         let to = self.grad_slot(id)?;
-        Some((to, mem::replace(&mut self.written[id.index()], true)))
+        Some((to, self.written.mark(id) == Accumulate::Add))
     }
 
     fn param_id(&self, id: NodeId, k: usize) -> Option<ParamId> {
@@ -284,7 +154,7 @@ impl<'a> Pass<'a> {
         let (group, range) = self.map.place(self.param_id(id, k)?);
         Some(
             self.arena
-                .plus(self.layout.params[group as usize] + range.start),
+                .plus(self.memory.params[group as usize] + range.start),
         )
     }
 
@@ -296,7 +166,7 @@ impl<'a> Pass<'a> {
         let (_, range) = self.map.place(self.param_id(id, 0)?); // of the group that decays, as all kernels and matrices
         Some(
             self.arena
-                .plus(self.layout.narrow)
+                .plus(self.memory.narrow)
                 .plus_bytes(2 * range.start),
         )
     }
@@ -304,18 +174,29 @@ impl<'a> Pass<'a> {
     /// The gradient of a node's `k`-th parameter, if it has so many and this one trains.
     pub(super) fn param_grad(&self, id: NodeId, k: usize) -> Option<Address> {
         let (group, range) = self.map.place(self.param_id(id, k)?);
-        let start = self.layout.grads.get(group as usize)?;
+        let start = self.memory.grads.get(group as usize)?;
         Some(self.arena.plus(start + range.start))
     }
 
     /// What a batch norm saves: mean, variance, scale, shift, one after the other.
     pub(super) fn saved(&self, norm: NodeId) -> Address {
-        self.arena.plus(self.layout.norms[norm.index()])
+        self.arena.plus(self.memory.norms[norm.index()])
     }
 
     /// Where a max pooling found its maxima.
     pub(super) fn argmax(&self, id: NodeId) -> Address {
-        self.arena.plus(self.layout.argmax[id.index()])
+        self.arena.plus(self.memory.argmax[id.index()])
+    }
+
+    /// A step begins, whose first node is given.
+    pub(super) fn begin(&mut self, first: NodeId) {
+        self.free_scratch();
+        self.current = first;
+    }
+
+    /// The scratch is free again.
+    pub(super) fn free_scratch(&mut self) {
+        self.scratch_used = 0;
     }
 
     /// Room for `len` f32 until the step ends.
@@ -323,7 +204,7 @@ impl<'a> Pass<'a> {
         let start = self.scratch_used;
         self.scratch_used += len.next_multiple_of(64);
         self.scratch_peak = self.scratch_peak.max(self.scratch_used);
-        self.arena.plus(self.layout.scratch + start)
+        self.arena.plus(self.memory.scratch + start)
     }
 
     /// The most scratch that a step has asked for so far.

@@ -1,6 +1,6 @@
 //! Sums over pixels for each channel, in two stages: how the pixels are cut, and the second stage.
 
-use super::driver::{Address, Arg, Launch};
+use super::driver::{Address, Arg, DeviceError, Launch};
 use super::pass::{Done, Pass};
 use super::variants::{Variants, variants};
 use crate::plan::Kind;
@@ -85,7 +85,7 @@ pub(super) fn launch_columns(
     kind: Kind,
     (segments, rows, channels, terms): (usize, usize, usize, usize),
     args: impl FnOnce(Address, Columns) -> Vec<Arg>,
-) -> Result<(Address, Columns), super::driver::DeviceError> {
+) -> Result<(Address, Columns), DeviceError> {
     let (kernel, width) = pass.elements.choose(names, kind, channels);
     let cut = Columns::new(segments, rows, channels, width, ROWS_A_THREAD);
     let partials = pass.scratch(cut.partials(segments, terms));

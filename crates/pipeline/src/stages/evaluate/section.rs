@@ -63,7 +63,7 @@ fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
     };
     format!(
         "On the {}{groups} of the test split, which chose nothing. In brackets stand {} intervals: Wilson's for shares, \
-         for the others a bootstrap that draws {drawn}, and Newcombe's for an AUC of 1.{design} *Majority* answers the larger class always; *linear* is a \
+         for the others a bootstrap that draws {drawn}, and Newcombe's for an AUC of 1.{design} *Majority* is the majority-class baseline; *linear* is a \
          logistic regression on {2}×{2} grey pixels, its penalty, threshold and calibration chosen on validation like the \
          network's: what a network must beat to have seen more than brightness and position.",
         count(metrics.test.n, "image"),
@@ -187,22 +187,22 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     ]);
     let rows = [
         (
-            format!("Of the images with {positive}, how many are found?"),
+            format!("Of the images with {positive}, how many are classified so?"),
             "sensitivity",
             binary.sensitivity,
         ),
         (
-            "Of those without, how many are cleared?".to_owned(),
+            "Of those without it, how many are classified as negative?".to_owned(),
             "specificity",
             binary.specificity,
         ),
         (
-            format!("Of those called {positive}, how many have it?"),
+            format!("Of those classified as {positive}, how many have it?"),
             "positive predictive value",
             binary.ppv,
         ),
         (
-            "Of those cleared, how many are free of it?".to_owned(),
+            "Of those classified as negative, how many are free of it?".to_owned(),
             "negative predictive value",
             binary.npv,
         ),
@@ -217,7 +217,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     section.table(&table);
     section.paragraph(
         "The two predictive values hold for this test split's share of positives only; where the finding is rarer, fewer \
-         of those called positive have it.",
+         of those classified as positive have it.",
     );
     Ok(())
 }
@@ -300,7 +300,7 @@ fn calibration(context: &Context<'_>, section: &mut Document, judged: &Judged) -
 /// "a temperature of 1.300 (the network was too sure of itself), biases of +0.100 (A) and −0.100 (B)".
 fn fitted(metrics: &Metrics) -> String {
     let c = &metrics.calibration;
-    let sureness = match format::fixed(c.temperature, 3).as_str() {
+    let confidence = match format::fixed(c.temperature, 3).as_str() {
         "1.000" => "the network was as sure as it should be",
         _ if c.temperature > 1.0 => "the network was too sure of itself",
         _ => "the network was not sure enough",
@@ -310,7 +310,7 @@ fn fitted(metrics: &Metrics) -> String {
         .map(|(class, bias)| format!("{bias:+.3} ({})", escape(class)))
         .collect();
     format!(
-        "a temperature of {} ({sureness}), biases of {}",
+        "a temperature of {} ({confidence}), biases of {}",
         format::fixed(c.temperature, 3),
         biases.join(", ")
     )

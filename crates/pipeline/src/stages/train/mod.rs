@@ -186,7 +186,7 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
         inference: Inference {
             mirror: settings.evaluate.tta,
             tile_overlap: settings.evaluate.tile_overlap,
-            certainty: settings.segment.certainty,
+            certainty: settings.overlays.certainty,
         },
         origin: Origin {
             version: crate::VERSION.into(),

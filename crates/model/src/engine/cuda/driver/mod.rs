@@ -1,87 +1,21 @@
 //! What the engine asks of a device: memory, copies, launches. The GPU is one driver; the tests bring another, which runs
 //! the same kernels on the host.
 
+mod address;
 mod args;
 mod beside;
 mod dry;
+mod error;
 mod gpu;
 mod nvrtc;
 mod recordings;
 
+pub use address::Address;
 pub use args::{Arg, Launch, NormParameters, Part, Parts, Patches, Up, Windowed};
 pub use dry::Dry;
+pub use error::DeviceError;
 pub use gpu::Gpu;
 pub use nvrtc::{Compiled, compile, cubin};
-
-/// Why a device could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum DeviceError {
-    /// A library is not on this machine.
-    #[error("{library} was not found: {remedy}")]
-    Library {
-        /// What it is and how its file is called.
-        library: &'static str,
-        /// Where it comes from.
-        remedy: &'static str,
-    },
-    /// The driver is there, a GPU is not.
-    #[error("the NVIDIA driver finds no GPU: {0}")]
-    NoGpu(String),
-    /// The kernels do not compile.
-    #[error("the kernels do not compile for {arch}:\n{log}")]
-    Compile {
-        /// Architecture asked for.
-        arch: String,
-        /// The compiler's words.
-        log: String,
-    },
-    /// The engine cannot do this yet.
-    #[error("{0}")]
-    Unsupported(String),
-    /// A launch that no GPU takes.
-    #[error(
-        "the kernel {kernel} cannot be launched with a grid of {grid:?}: the batch is too large"
-    )]
-    Geometry {
-        /// Which.
-        kernel: &'static str,
-        /// Blocks.
-        grid: [u32; 3],
-    },
-    /// The device refused.
-    #[error("the GPU could not {what}: {why}")]
-    Call {
-        /// What was asked.
-        what: String,
-        /// Its answer.
-        why: String,
-    },
-}
-
-/// An address in a device's memory, in bytes.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(pub u64);
-
-impl Address {
-    /// No memory.
-    pub const NULL: Address = Address(0);
-
-    /// The address `words` of four bytes further on.
-    pub fn plus(self, words: usize) -> Address {
-        self.plus_bytes(4 * words)
-    }
-
-    /// The address so many bytes further on.
-    pub fn plus_bytes(self, bytes: usize) -> Address {
-        Address(self.0 + bytes as u64)
-    }
-
-    /// Whether 16 bytes can be read from here at once.
-    pub fn is_aligned(self) -> bool {
-        self.0.is_multiple_of(16)
-    }
-}
 
 /// A device with one arena of memory. Copies and launches happen in the order in which they are asked for; `upload` and
 /// `download` return when the host's slice is free to use.

@@ -31,7 +31,7 @@ pub(super) fn draw(
         .collect();
     // The row breaks ties, so that equal runs show equal cases.
     sorted.sort_by(|(a, first), (b, second)| a.total_cmp(b).then(first.row.cmp(&second.row)));
-    let n = context.settings.segment.examples;
+    let n = context.settings.overlays.examples;
     let worst: Vec<_> = sorted.iter().copied().take(n).collect();
     let best: Vec<_> = sorted.iter().rev().copied().take(n).collect();
     let mut drawn = vec![];

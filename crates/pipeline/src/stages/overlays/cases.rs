@@ -77,10 +77,14 @@ fn group(
     images: &[&ImageStatistics],
     examples: usize,
 ) -> Group {
-    let sureness = |i: &ImageStatistics| i.probabilities.get(i.predicted).copied().unwrap_or(0.0);
+    let confidence = |i: &ImageStatistics| i.probabilities.get(i.predicted).copied().unwrap_or(0.0);
     let mut sorted = images.to_vec();
     // The row breaks ties, so that equal runs show equal cases.
-    sorted.sort_by(|a, b| sureness(b).total_cmp(&sureness(a)).then(a.row.cmp(&b.row)));
+    sorted.sort_by(|a, b| {
+        confidence(b)
+            .total_cmp(&confidence(a))
+            .then(a.row.cmp(&b.row))
+    });
     let n = examples.min(sorted.len());
     // Both ends included.
     let picked = (0..n).filter_map(|i| {
@@ -94,7 +98,7 @@ fn group(
         .map(|i| Case {
             row: i.row,
             predicted: i.predicted,
-            probability: sureness(i),
+            probability: confidence(i),
         })
         .collect();
     Group {
@@ -126,7 +130,7 @@ fn draw_group(
 ) -> Result<Drawn> {
     let maps = maps(context, trained, group)?;
     let folder = context.run.folder("overlays")?;
-    let certainty = context.settings.segment.certainty;
+    let certainty = context.settings.overlays.certainty;
     let mut cases = vec![];
     for (case, (map, size)) in group.cases.iter().zip(maps) {
         let record = &data.manifest.rows()[case.row];

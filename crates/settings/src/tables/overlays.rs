@@ -1,4 +1,4 @@
-//! `[segment]`: what the overlays show.
+//! `[overlays]`: what the overlays show.
 
 use formats::checkpoint::Inference;
 use serde::Deserialize;
@@ -8,14 +8,14 @@ use crate::tree::ConfigError;
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Segment {
+pub(crate) struct Overlays {
     pub(crate) certainty: f32,
     pub(crate) examples: usize,
 }
 
-impl Default for Segment {
+impl Default for Overlays {
     fn default() -> Self {
-        Segment {
+        Overlays {
             certainty: Inference::default().certainty,
             examples: 4,
         }
@@ -24,17 +24,17 @@ impl Default for Segment {
 
 /// What the overlays show.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SegmentSettings {
+pub struct OverlaySettings {
     /// Pixels whose class map is at least this are green.
     pub certainty: f32,
     /// Cases of each kind in the report.
     pub examples: usize,
 }
 
-pub(crate) fn segment(keys: &Keys<'_>, raw: Segment) -> Result<SegmentSettings, ConfigError> {
-    keys.within("segment.certainty", raw.certainty, 0.0, 1.0)?;
-    keys.within("segment.examples", raw.examples, 1, 50)?;
-    Ok(SegmentSettings {
+pub(crate) fn overlays(keys: &Keys<'_>, raw: Overlays) -> Result<OverlaySettings, ConfigError> {
+    keys.within("overlays.certainty", raw.certainty, 0.0, 1.0)?;
+    keys.within("overlays.examples", raw.examples, 1, 50)?;
+    Ok(OverlaySettings {
         certainty: raw.certainty,
         examples: raw.examples,
     })

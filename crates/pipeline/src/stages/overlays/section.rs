@@ -6,13 +6,13 @@ use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::cases::Drawn;
-use super::{RegionArea, SegmentStatistics};
+use super::{OverlayStatistics, RegionArea};
 use crate::context::Context;
 use crate::words::{count, or_dash, percent};
 
 pub(super) fn write(
     context: &Context<'_>,
-    statistics: &SegmentStatistics,
+    statistics: &OverlayStatistics,
     drawn: Vec<Drawn>,
 ) -> Result<Document> {
     let mut section = Document::fragment();
@@ -26,7 +26,7 @@ pub(super) fn write(
     if statistics.classes.iter().all(|c| c.with_green == 0) {
         section.note(&format!(
             "No pixel of any test image reaches {}: the network is not that sure of any place. The heat maps below show \
-             where it leans; a lower `segment.certainty` would show more green.",
+             where it leans; a lower `overlays.certainty` would show more green.",
             statistics.certainty
         ));
     }
@@ -53,8 +53,8 @@ pub(super) fn write(
 }
 
 /// What green stands for: it depends on what has taught the map, and on whether the answer is made from it.
-fn meaning(context: &Context<'_>, statistics: &SegmentStatistics) -> String {
-    let SegmentStatistics {
+fn meaning(context: &Context<'_>, statistics: &OverlayStatistics) -> String {
+    let OverlayStatistics {
         class, certainty, ..
     } = statistics;
     let green = format!(
@@ -62,7 +62,7 @@ fn meaning(context: &Context<'_>, statistics: &SegmentStatistics) -> String {
         escape(class)
     );
     let answer = match context.settings.model.head.as_str() {
-        "article" => {
+        "cam" => {
             "The network's answer is made from the mean of a map with one score a pixel and class."
         }
         _ => {
@@ -82,7 +82,7 @@ fn meaning(context: &Context<'_>, statistics: &SegmentStatistics) -> String {
     }
 }
 
-fn areas(statistics: &SegmentStatistics) -> Result<Table> {
+fn areas(statistics: &OverlayStatistics) -> Result<Table> {
     let mut table = Table::new([
         ("true class", Align::Left),
         ("test images", Align::Right),
@@ -105,7 +105,7 @@ fn areas(statistics: &SegmentStatistics) -> Result<Table> {
     Ok(table)
 }
 
-fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
+fn regions(statistics: &OverlayStatistics) -> Result<Option<Table>> {
     let mut table = Table::new([
         ("true class", Align::Left),
         ("region", Align::Left),
@@ -134,7 +134,7 @@ fn regions(statistics: &SegmentStatistics) -> Result<Option<Table>> {
 const POINTS: f64 = 2.0;
 
 /// A sentence a region, on the images of the class that the map speaks of.
-fn verdicts(statistics: &SegmentStatistics) -> Vec<String> {
+fn verdicts(statistics: &OverlayStatistics) -> Vec<String> {
     let own = statistics
         .classes
         .iter()

@@ -1,10 +1,6 @@
 //! Where everything lies in a device's arena: parameters, their gradients, what a forward pass saves, the plan's buffers
 //! and the steps' scratch. Made from a plan alone, so that the memory of a batch is known before a device is asked.
 
-use std::sync::Arc;
-
-use super::driver::{Address, DeviceError, Dry};
-use super::pass::Pass;
 use super::variants::Elements;
 use crate::graph::{Graph, NodeId, Op};
 use crate::plan::{Kind, Mode, Plan};
@@ -15,7 +11,7 @@ pub(super) const ALIGN: usize = 64;
 
 /// Offsets in words of four bytes from the arena's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct MemoryMap {
     /// Values of the groups of parameters, as [`Group`] numbers them.
     pub params: [usize; 3],
     /// Gradients of the trainable groups.
@@ -44,19 +40,9 @@ pub struct Layout {
     pub len: usize,
 }
 
-impl Layout {
-    /// Of a plan's memory, with room for `kept` words beside. What is before `images` is the same for all plans of a graph
-    /// in one precision with as many.
-    ///
-    /// # Errors
-    /// Values of more elements than kernels can count, or a grid that no GPU takes.
-    pub fn new(
-        graph: &Arc<Graph>,
-        map: &Arc<ParamMap>,
-        plan: &Plan,
-        kept: usize,
-    ) -> Result<Self, DeviceError> {
-        countable(plan)?;
+impl MemoryMap {
+    /// All but the scratch, whose length only a walk over the plan can tell.
+    pub(super) fn without_scratch(graph: &Graph, map: &ParamMap, plan: &Plan, kept: usize) -> Self {
         let mut end = 0;
         let mut place = |len: usize| {
             let start = end;
@@ -99,7 +85,7 @@ impl Layout {
             images = slots[slot.index()];
         }
         let scratch = place(0);
-        let mut layout = Layout {
+        MemoryMap {
             params,
             grads,
             narrow,
@@ -113,42 +99,11 @@ impl Layout {
             slots,
             scratch,
             len: scratch,
-        };
-        layout.len += scratch_len(graph, map, plan, &layout)?;
-        Ok(layout)
+        }
     }
 
     /// Bytes of the whole.
     pub fn bytes(&self) -> u64 {
         4 * self.len as u64
     }
-}
-
-/// The kernels count in 32 bits.
-fn countable(plan: &Plan) -> Result<(), DeviceError> {
-    match plan.shapes.iter().find(|s| s.len() >= 1 << 31) {
-        None => Ok(()),
-        Some(s) => Err(DeviceError::Unsupported(format!(
-            "a value of {}x{}x{}x{} has more elements than the GPU engine can count (2^31): use a smaller batch",
-            s.n, s.h, s.w, s.c
-        ))),
-    }
-}
-
-/// The most that a step asks for, found by running the plan with a device that does nothing.
-fn scratch_len(
-    graph: &Arc<Graph>,
-    map: &Arc<ParamMap>,
-    plan: &Plan,
-    layout: &Layout,
-) -> Result<usize, DeviceError> {
-    let mut dry = Dry::default();
-    let mut pass = Pass::new(graph, map, plan, layout, Address(256), &mut dry);
-    pass.narrow_weights()?;
-    pass.forward_all()?;
-    match plan.mode {
-        Mode::Train => pass.backward_all()?,
-        Mode::Infer => pass.fold_norms()?,
-    }
-    Ok(pass.scratch_peak())
 }

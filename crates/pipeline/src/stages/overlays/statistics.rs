@@ -6,7 +6,7 @@ use metrics::{Bootstrap, Interval, Resampling, proportion};
 use report::Plane;
 
 use super::super::evaluate::patient_ids;
-use super::{ClassArea, RegionArea, SegmentStatistics};
+use super::{ClassArea, OverlayStatistics, RegionArea};
 use crate::context::Data;
 use crate::pictures::plane;
 use settings::Settings;
@@ -33,7 +33,7 @@ pub(super) fn image(
     map: &[f32],
     (height, width): (usize, usize),
 ) -> Result<ImageStatistics> {
-    let is_green = |p: &f32| *p >= settings.segment.certainty;
+    let is_green = |p: &f32| *p >= settings.overlays.certainty;
     let inside = |mask: Plane| {
         let set: Vec<bool> = mask.values().iter().map(|v| *v >= 0.5).collect();
         let green = set
@@ -98,14 +98,14 @@ pub(super) fn summarize(
     data: &Data,
     shown: String,
     images: &[ImageStatistics],
-) -> Result<SegmentStatistics> {
+) -> Result<OverlayStatistics> {
     let classes = data.manifest.classes();
     let class = |(label, name): (usize, &String)| {
         let of_class: Vec<&ImageStatistics> = images.iter().filter(|i| i.label == label).collect();
         class_area(settings, data, name, &of_class)
     };
-    Ok(SegmentStatistics {
-        certainty: settings.segment.certainty,
+    Ok(OverlayStatistics {
+        certainty: settings.overlays.certainty,
         class: shown,
         classes: classes
             .iter()

@@ -33,8 +33,8 @@ pub(super) fn write(
     }
     section.paragraph(
         "Figures are means over the *n* images that have the class in truth or prediction; one that has it in neither counts \
-         nowhere, for it would be a success without an effort. Where the prediction lacks the class (*missed*) or the truth does \
-         (*invented*), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
+         nowhere. Where the prediction lacks the class (a false negative, FN) or the truth does \
+         (a false positive, FP), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
          pixels of the image's own size; *pooled* takes all pixels as one image.",
     );
     for Drawn {
@@ -128,8 +128,8 @@ fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
         "recall",
         "HD95",
         "pooled Dice",
-        "missed",
-        "invented",
+        "FN images",
+        "FP images",
     ];
     let figures = figures.map(|name| (name, Align::Right));
     let mut table = Table::new([("class", Align::Left)].into_iter().chain(figures));
@@ -152,8 +152,8 @@ fn cells(class: &ClassSegmentation) -> [String; 10] {
             format::interval(d.estimate, (d.low, d.high), 1)
         }),
         or_dash(class.pooled.dice, |dice| format::fixed(dice, 3)),
-        class.missed.to_string(),
-        class.invented.to_string(),
+        class.false_negatives.to_string(),
+        class.false_positives.to_string(),
     ]
 }
 
@@ -239,7 +239,7 @@ fn distance(distance: SurfaceDistance) -> String {
     match distance {
         SurfaceDistance::Pixels(pixels) => format!("{pixels:.3}"),
         SurfaceDistance::BothEmpty => String::new(),
-        SurfaceDistance::Missed { .. } => "missed".into(),
-        SurfaceDistance::Invented { .. } => "invented".into(),
+        SurfaceDistance::FalseNegative { .. } => "false negative".into(),
+        SurfaceDistance::FalsePositive { .. } => "false positive".into(),
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         .say(format!("  test: {}", section::headline(&metrics)));
     let figures = cases::draw(context, &data, &judge, &segmenter, &images)?;
     context.section(
-        "evaluate-map",
+        "evaluate-segmentation",
         &section::write(context, &data, &metrics, figures)?,
     )
 }
@@ -124,7 +124,7 @@ fn judged(
     if images.is_empty() {
         bail!(
             "no test image has a usable mask, so that the map cannot be judged: name masks of the test images, or leave the \
-             stage \"evaluate-map\" out"
+             stage \"evaluate-segmentation\" out"
         );
     }
     Ok(images)

@@ -18,9 +18,9 @@ use crate::ask;
 use crate::context::{Context, Data};
 use statistics::ImageStatistics;
 
-/// `segment.json`.
+/// `overlays.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SegmentStatistics {
+pub struct OverlayStatistics {
     /// Pixels of at least this are green.
     pub certainty: f32,
     /// The class of pixels that is painted: the positive class of the images, or what masks have taught.
@@ -69,16 +69,16 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let trained = ask::trained(context)?;
     if !trained.has_map() {
         bail!(
-            "this network has no class map that training reaches; leave the stage \"segment\" out"
+            "this network has no class map that training reaches; leave the stage \"overlays\" out"
         );
     }
     let images = measure(context, &data, &metrics, &trained)?;
     let shown = trained.map_classes()[trained.shown()].clone();
     let statistics = statistics::summarize(context.settings, &data, shown, &images)?;
-    context.run.write_json("segment.json", &statistics)?;
-    let chosen = cases::choose(&images, &data, context.settings.segment.examples);
+    context.run.write_json("overlays.json", &statistics)?;
+    let chosen = cases::choose(&images, &data, context.settings.overlays.examples);
     let drawn = cases::draw(context, &data, &trained, &chosen)?;
-    context.section("segment", &section::write(context, &statistics, drawn)?)
+    context.section("overlays", &section::write(context, &statistics, drawn)?)
 }
 
 /// One pass over the test split; only counts are kept, for maps of a large split would not fit in memory.

@@ -1,0 +1,59 @@
+//! How much memory a plan needs on a device, before one is asked.
+
+use std::sync::Arc;
+
+use super::driver::{Address, DeviceError, Dry};
+use super::memory_map::MemoryMap;
+use super::pass::Pass;
+use super::run;
+use crate::graph::Graph;
+use crate::plan::{Mode, Plan};
+use crate::store::ParamMap;
+
+impl MemoryMap {
+    /// Of a plan's memory, with room for `kept` words beside. What is before `images` is the same for all plans of a graph
+    /// in one precision with as many.
+    ///
+    /// # Errors
+    /// Values of more elements than kernels can count, or a grid that no GPU takes.
+    pub fn new(
+        graph: &Arc<Graph>,
+        map: &Arc<ParamMap>,
+        plan: &Plan,
+        kept: usize,
+    ) -> Result<Self, DeviceError> {
+        countable(plan)?;
+        let mut memory = MemoryMap::without_scratch(graph, map, plan, kept);
+        memory.len += scratch_len(graph, map, plan, &memory)?;
+        Ok(memory)
+    }
+}
+
+/// The kernels count in 32 bits.
+fn countable(plan: &Plan) -> Result<(), DeviceError> {
+    match plan.shapes.iter().find(|s| s.len() >= 1 << 31) {
+        None => Ok(()),
+        Some(s) => Err(DeviceError::Unsupported(format!(
+            "a value of {}x{}x{}x{} has more elements than the GPU engine can count (2^31): use a smaller batch",
+            s.n, s.h, s.w, s.c
+        ))),
+    }
+}
+
+/// The most that a step asks for, found by running the plan with a device that does nothing.
+fn scratch_len(
+    graph: &Arc<Graph>,
+    map: &Arc<ParamMap>,
+    plan: &Plan,
+    memory: &MemoryMap,
+) -> Result<usize, DeviceError> {
+    let mut dry = Dry::default();
+    let mut pass = Pass::new(graph, map, plan, memory, Address(256), &mut dry);
+    run::narrow_weights(&mut pass)?;
+    run::forward(&mut pass)?;
+    match plan.mode {
+        Mode::Train => run::backward(&mut pass)?,
+        Mode::Infer => run::fold_norms(&mut pass)?,
+    }
+    Ok(pass.scratch_peak())
+}

@@ -1,0 +1,133 @@
+//! What a report says, block by block, whatever it is shown as.
+
+mod block;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use block::{Alert, Block};
+pub use table::{Align, Column, Table};
+
+/// A report or a part of one: a list of blocks, which passes through serde unchanged, so that one program can write a
+/// part and another put the parts together.
+///
+/// Running text is a string of Markdown (emphasis, code spans and links work): blocks are typed, what is within a line is
+/// not. Text from outside, such as names of files and classes, goes through [`crate::text::escape`] or
+/// [`crate::text::code`] first. Control characters are shown wherever they stand.
+///
+/// ```
+/// use report::{Align, Document, Table};
+///
+/// let mut document = Document::new("Results");
+/// let mut table = Table::new([("metric", Align::Left), ("value", Align::Right)]);
+/// table.row(["accuracy", "92.8 %"])?;
+/// document.heading(2, "Test").table(&table).note("624 images.");
+/// assert!(document.to_markdown().starts_with("# Results\n\n## Test\n\n| metric"));
+/// # Ok::<(), report::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Document {
+    blocks: Vec<Block>,
+}
+
+impl Document {
+    /// A document that opens with a first-level heading.
+    pub fn new(title: &str) -> Self {
+        let mut document = Self::default();
+        document.heading(1, title);
+        document
+    }
+
+    /// A document without a title, to be put into another one (see [`Document::append`] and [`Document::details`]).
+    pub fn fragment() -> Self {
+        Self::default()
+    }
+
+    /// A heading; `level` is held to 1..=6.
+    pub fn heading(&mut self, level: usize, text: &str) -> &mut Self {
+        let text = text.to_owned();
+        self.push(Block::Heading { level, text })
+    }
+
+    /// A paragraph.
+    pub fn paragraph(&mut self, text: &str) -> &mut Self {
+        let text = text.to_owned();
+        self.push(Block::Paragraph { text })
+    }
+
+    /// A bullet list.
+    pub fn list<I: IntoIterator<Item = S>, S: AsRef<str>>(&mut self, items: I) -> &mut Self {
+        let items = items.into_iter().map(|item| item.as_ref().to_owned());
+        self.push(Block::List {
+            items: items.collect(),
+        })
+    }
+
+    /// A table.
+    pub fn table(&mut self, table: &Table) -> &mut Self {
+        self.push(Block::Table(table.clone()))
+    }
+
+    /// A picture with its alternative text, which may hold anything, and, unless it is empty, a caption below. `path` is
+    /// relative to the document and may hold spaces and brackets.
+    pub fn figure(&mut self, path: &str, alt: &str, caption: &str) -> &mut Self {
+        self.push(Block::Figure {
+            path: path.to_owned(),
+            alt: alt.to_owned(),
+            caption: caption.to_owned(),
+        })
+    }
+
+    /// A block of code; `language` may be empty.
+    pub fn code(&mut self, language: &str, code: &str) -> &mut Self {
+        self.push(Block::Code {
+            language: language.to_owned(),
+            code: code.to_owned(),
+        })
+    }
+
+    /// Blocks that open on a click.
+    pub fn details(&mut self, summary: &str, inside: &Document) -> &mut Self {
+        self.push(Block::Details {
+            summary: summary.to_owned(),
+            blocks: inside.blocks.clone(),
+        })
+    }
+
+    /// A boxed note.
+    pub fn note(&mut self, text: &str) -> &mut Self {
+        self.alert(Alert::Note, text)
+    }
+
+    /// A boxed warning.
+    pub fn warning(&mut self, text: &str) -> &mut Self {
+        self.alert(Alert::Warning, text)
+    }
+
+    /// Adds all blocks of another document.
+    pub fn append(&mut self, other: Document) -> &mut Self {
+        self.blocks.extend(other.blocks);
+        self
+    }
+
+    /// What the document holds, from the top.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    fn alert(&mut self, kind: Alert, text: &str) -> &mut Self {
+        let text = text.to_owned();
+        self.push(Block::Alert { kind, text })
+    }
+
+    fn push(&mut self, block: Block) -> &mut Self {
+        self.blocks.push(block);
+        self
+    }
+}

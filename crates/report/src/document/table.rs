@@ -1,0 +1,104 @@
+//! Tables.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::check_len;
+
+/// How a column is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Align {
+    /// Words.
+    #[default]
+    Left,
+    /// Short marks.
+    Center,
+    /// Numbers.
+    Right,
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Stands above it.
+    pub name: String,
+    /// How its cells are set.
+    pub align: Align,
+}
+
+/// A table; every row has a cell for each column, in one that is deserialized too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns and no rows.
+    pub fn new<I: IntoIterator<Item = (S, Align)>, S: AsRef<str>>(columns: I) -> Self {
+        let columns = columns.into_iter().map(|(name, align)| Column {
+            name: name.as_ref().to_owned(),
+            align,
+        });
+        Self {
+            columns: columns.collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row. Cells may hold pipes, line breaks and Markdown. A row of another length than the header is an error.
+    pub fn row<I: IntoIterator<Item = S>, S: AsRef<str>>(
+        &mut self,
+        cells: I,
+    ) -> Result<&mut Self, Error> {
+        let row: Vec<_> = cells.into_iter().map(|c| c.as_ref().to_owned()).collect();
+        let names: Vec<_> = self.columns.iter().map(|c| c.name.as_str()).collect();
+        let what = format!(
+            "table `{}`: cells of row {}",
+            names.join(", "),
+            self.rows.len() + 1
+        );
+        check_len(&what, self.columns.len(), row.len())?;
+        self.rows.push(row);
+        Ok(self)
+    }
+
+    /// The columns, from the left.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The cells of each row, from the top.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// Whether the table has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// A table out of a file, whose rows may have any length.
+#[derive(Deserialize)]
+struct Unchecked {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+}
+
+impl TryFrom<Unchecked> for Table {
+    type Error = Error;
+
+    fn try_from(Unchecked { columns, rows }: Unchecked) -> Result<Self, Error> {
+        let mut table = Self {
+            columns,
+            rows: Vec::new(),
+        };
+        for row in rows {
+            table.row(row)?;
+        }
+        Ok(table)
+    }
+}
