@@ -59,10 +59,7 @@ fn dependencies() -> Graph {
 /// The same as the table "Crates" of ARCHITECTURE.md has it: the crate's name, what it holds, what it knows.
 fn documented() -> Graph {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let section = text
-        .split("\n## Crates\n")
-        .nth(1)
-        .expect("a section \"Crates\"");
+    let section = text.split("\n## Crates\n").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let names = |cell: &str| -> BTreeSet<String> {
         cell.split('`')

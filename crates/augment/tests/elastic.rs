@@ -58,7 +58,7 @@ fn settings_have_unets_defaults_and_are_checked() {
 }
 
 #[test]
-fn movements_have_their_strength_and_their_chance() {
+fn displacements_have_their_strength_and_their_chance() {
     let augmenter = augmenter("elastic = { grid = 4, sigma = 3.0, probability = 0.25 }");
     let draws: Vec<Draw> = (0..8000).map(|seed| augmenter.draw(seed, SIZE)).collect();
     let warps: Vec<&Warp> = draws.iter().filter_map(|draw| draw.warp.as_ref()).collect();

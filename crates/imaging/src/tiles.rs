@@ -1,4 +1,4 @@
-//! Large images in pieces: overlapping tiles in, one blended map out.
+//! Large images tile by tile: overlapping tiles in, one blended map out.
 //!
 //! Tiles are dealt row by row; [`Blender`] keeps one row of tiles open
 //! and hands on what no later tile can touch, so memory is that row and the output.

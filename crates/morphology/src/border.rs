@@ -28,7 +28,7 @@ impl Default for BorderWeights {
 
 impl BorderWeights {
     /// Weights `[height · width]` for a mask of cells (of a mask of the ISBI 2012 set, the pixels that are 255), whose
-    /// pieces are the cells. Pixels that are not in `known` are neither cell nor background: their weight is 0.
+    /// connected components are the cells. Pixels that are not in `known` are neither cell nor background: their weight is 0.
     ///
     /// # Errors
     /// A `w0` below 0, a `sigma` not above it, or one that is no number; masks of different sizes.

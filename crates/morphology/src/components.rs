@@ -2,17 +2,17 @@
 
 use crate::Mask;
 
-/// The pieces of a mask, numbered from 1 in the order in which their first pixels are read.
+/// The connected components of a mask, numbered from 1 in the order in which their first pixels are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Components {
     /// For each pixel its piece; 0 outside the mask.
     pub labels: Vec<u32>,
-    /// Number of pieces.
+    /// Number of components.
     pub count: usize,
 }
 
 impl Mask<'_> {
-    /// The mask's pieces, whose pixels have edges in common; corners do not join (SciPy's `label`), so a membrane that
+    /// The mask's components, whose pixels have edges in common; corners do not join (SciPy's `label`), so a membrane that
     /// runs diagonally parts two cells.
     pub fn components(self) -> Components {
         let mut labels = vec![0; self.pixels().len()];

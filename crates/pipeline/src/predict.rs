@@ -65,7 +65,7 @@ pub struct Segmentation {
     pub mask: PathBuf,
     /// Each class's share of the image.
     pub shares: Vec<ClassShare>,
-    /// Overlapping pieces that the image was read in; 1 where it was read whole.
+    /// Overlapping tiles that the image was read in; 1 where it was read whole.
     pub tiles: usize,
 }
 

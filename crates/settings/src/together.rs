@@ -116,7 +116,7 @@ pub(crate) fn memory(
     cpu::check_training(graph, batch).map_err(|e| keys.refuse("train.batch_size", e.to_string()))
 }
 
-/// Training that reads masks, or pieces of images, needs masks.
+/// Training that reads masks, or windows of images, needs masks.
 pub(crate) fn mask_use(
     keys: &Keys<'_>,
     masks: Option<&MaskCoding>,

@@ -41,6 +41,14 @@ pub struct InputNormalization {
     pub std: Vec<f32>,
 }
 
+impl TensorFile {
+    /// The file with what somebody says of it who knows; what it says itself must not differ ([`About::of`]).
+    pub fn with_about(mut self, about: &About) -> Self {
+        self.tensors.metadata.extend(about.to_metadata());
+        self
+    }
+}
+
 impl About {
     /// What an encoder's row and a normalization say.
     pub fn new(encoder: &EncoderEntry, normalization: InputNormalization) -> About {

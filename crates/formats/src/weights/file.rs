@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
-use super::{About, WeightsError, torch, wrapping};
+use super::tensors::{TensorEntry, Tensors};
+use super::{WeightsError, torch, wrapping};
 
 /// What kind of file tensors came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,34 +27,6 @@ impl fmt::Display for FileFormat {
             FileFormat::Torch => "PyTorch",
         })
     }
-}
-
-/// A named tensor of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Name without what a wrapper has put in front of all of them (see [`TensorFile::unwrapped`]).
-    pub name: String,
-    /// Shape in PyTorch's order.
-    pub shape: Vec<usize>,
-    /// Type of its numbers.
-    pub dtype: Dtype,
-    pub(super) range: Range<usize>,
-}
-
-impl TensorEntry {
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-/// Tensors and what was taken off to get at them.
-#[derive(Debug, Default)]
-pub(super) struct Tensors {
-    pub(super) entries: Vec<TensorEntry>,
-    pub(super) bytes: Vec<u8>,
-    pub(super) metadata: BTreeMap<String, String>,
-    pub(super) unwrapped: Vec<String>,
 }
 
 /// A file of tensors.
@@ -75,7 +47,7 @@ pub(super) struct Tensors {
 pub struct TensorFile {
     path: PathBuf,
     format: FileFormat,
-    tensors: Tensors,
+    pub(super) tensors: Tensors,
 }
 
 impl TensorFile {
@@ -122,12 +94,6 @@ impl TensorFile {
     /// The text entries of its header (`__metadata__`).
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.tensors.metadata
-    }
-
-    /// The file with what somebody says of it who knows; what it says itself must not differ ([`About::of`]).
-    pub fn with_about(mut self, about: &About) -> Self {
-        self.tensors.metadata.extend(about.to_metadata());
-        self
     }
 
     /// What was taken off, outermost first: keys of nested dicts (`state_dict`), prefixes of names (`module.`).

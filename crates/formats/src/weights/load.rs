@@ -8,9 +8,10 @@ use std::path::Path;
 
 use super::about::About;
 use super::error::{Names, WeightsError};
-use super::file::{TensorEntry, TensorFile};
+use super::file::TensorFile;
 use super::fit::{Fit, stems};
 use super::names::{Computes, Conventions, ENCODER, Family, Naming, Target};
+use super::tensors::TensorEntry;
 use model::graph::{Graph, ParamId};
 use model::store::ParamStore;
 

@@ -27,14 +27,16 @@ mod load;
 mod names;
 mod recognise;
 mod save;
+mod tensors;
 mod torch;
 mod wrapping;
 
 pub use about::{About, InputNormalization, beside_path};
 pub use error::{Names, WeightsError};
-use file::Tensors;
-pub use file::{FileFormat, TensorEntry, TensorFile, metadata};
+pub use file::{FileFormat, TensorFile, metadata};
 pub use load::{LoadOptions, LoadReport, load, load_encoder, load_encoder_file, load_file};
 pub use names::{Conventions, Family};
 pub use recognise::{Candidate, Recognised, recognise};
 pub use save::{FileDtype, SMP_NAMES, SaveOptions, save};
+pub use tensors::TensorEntry;
+use tensors::Tensors;

@@ -34,6 +34,14 @@ pub struct Candidate {
     pub refused: Option<String>,
 }
 
+impl Family {
+    /// The family of a file's names; `None` if its stem has none that is known.
+    pub fn of(file: &TensorFile) -> Option<Family> {
+        let has = |name: &str| file.find(name).is_some();
+        Self::of_names(has)
+    }
+}
+
 impl Recognised {
     /// Encoders that the weights can be loaded into.
     pub fn accepted(&self) -> impl Iterator<Item = &'static str> {

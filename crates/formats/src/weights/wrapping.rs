@@ -1,6 +1,6 @@
 //! Prefixes that wrappers put in front of a model's names: `DataParallel`, `torch.compile`, Lightning modules.
 
-use super::file::Tensors;
+use super::tensors::Tensors;
 
 const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "net."];
 

@@ -53,7 +53,7 @@ impl Target for Damaged {
     }
 
     fn about(&self) -> &'static str {
-        "checkpoints with flipped bits and lost pieces: refused, or answering as they did"
+        "checkpoints with flipped bits and lost bytes: refused, or answering as they did"
     }
 
     fn short(&self) -> u64 {

@@ -124,7 +124,7 @@ impl Target for Damaged {
     }
 
     fn about(&self) -> &'static str {
-        "PNG with flipped bits and lost pieces, JPEG cut short behind an end marker: refused, or read as it was"
+        "PNG with flipped bits and lost bytes, JPEG cut short behind an end marker: refused, or read as it was"
     }
 
     fn memory(&self) -> usize {

@@ -291,7 +291,7 @@ impl Target for DamagedTorch {
     }
 
     fn about(&self) -> &'static str {
-        "PyTorch's zip with flipped bits and lost pieces: refused, or read as it was"
+        "PyTorch's zip with flipped bits and lost bytes: refused, or read as it was"
     }
 
     fn short(&self) -> u64 {

@@ -11,7 +11,6 @@ mod tables;
 
 use std::fmt;
 
-use super::TensorFile;
 pub(super) use conventions::Computes;
 pub use conventions::Conventions;
 pub(super) use naming::{ENCODER, Naming, Target};
@@ -44,12 +43,6 @@ impl Family {
         Family::Lukemelas,
         Family::Torchvision,
     ];
-
-    /// The family of a file's names; `None` if its stem has none that is known.
-    pub fn of(file: &TensorFile) -> Option<Family> {
-        let has = |name: &str| file.find(name).is_some();
-        Self::of_names(has)
-    }
 
     pub(super) fn of_names(has: impl Fn(&str) -> bool) -> Option<Family> {
         Family::ALL.into_iter().find(|f| has(&f.stem()))
