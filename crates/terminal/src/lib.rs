@@ -1,6 +1,6 @@
 //! What people see while the program runs, and how they stop it.
 //!
-//! [`say`] and [`print`] are the one place where anything is printed (clippy forbids `println!` and its like elsewhere),
+//! [`say`] and [`print()`] are the one place where anything is printed (clippy forbids `println!` and its like elsewhere),
 //! [`Progress`] has bars for people and plain lines for logs, [`Interrupt`] is Ctrl-C. [`visible`] keeps names of files and
 //! classes from being obeyed by a terminal.
 
