@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::config::{IndexConfig, OnBadImage};
 use crate::error::DatasetError;
-use crate::hash::hex;
 use crate::left_out::{self, BadImage, Reason};
 use crate::manifest::{ImageRecord, Manifest};
 use crate::manifest::{MaskFault, Masks, Parts};
@@ -17,6 +15,7 @@ use crate::mask::{MaskConfig, MaskPlace, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
 use crate::walk::{Walk, relative};
+use files::sha256;
 use imaging::{Decoder, Mask, intensities};
 
 /// Called with (files done, files in all) after each file, from several threads at once.
@@ -180,7 +179,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
         bit_depth: (color.bits_per_pixel() / u16::from(color.channel_count())) as u8,
         mean,
         std,
-        sha256: hex(&Sha256::digest(&bytes)),
+        sha256: sha256::hex(&bytes),
     };
     let fault = with
         .masks
@@ -237,12 +236,12 @@ fn read_mask(
         .collect::<Result<_, _>>()?;
     let mask = Mask::of_bytes(&bytes, &masks.config.coding, decoder)?;
     mask.check_size(record.width, record.height, masks.config.resize)?;
-    let hashes: Vec<String> = bytes.iter().map(|b| hex(&Sha256::digest(b))).collect();
+    let hashes: Vec<String> = bytes.iter().map(|b| sha256::hex(b)).collect();
     Ok((
         mask,
         match &hashes[..] {
             [one] => one.clone(),
-            several => hex(&Sha256::digest(several.concat())),
+            several => sha256::hex(several.concat().as_bytes()),
         },
     ))
 }

@@ -38,7 +38,6 @@ mod config;
 mod eda;
 mod error;
 mod groups;
-mod hash;
 mod index;
 mod left_out;
 mod loader;

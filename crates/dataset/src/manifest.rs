@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+use files::sha256;
 use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, UNKNOWN};
 
 use crate::error::DatasetError;
-use crate::hash::hex;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
 use crate::patient::PatientFolders;
@@ -279,17 +278,13 @@ impl Manifest {
     /// SHA-256 over classes, paths, labels and content hashes of images and masks: the same where
     /// the data are the same.
     pub fn fingerprint(&self) -> String {
-        let mut hasher = Sha256::new();
-        for class in self.classes() {
-            hasher.update(format!("{class}\n"));
-        }
-        for r in self.rows() {
+        let classes = self.classes().iter().map(|class| format!("{class}\n"));
+        let images = self.rows().iter().map(|r| {
             let mask = r.mask_text().unwrap_or_default();
             let of_mask = r.mask_sha256.as_deref().unwrap_or("");
-            let image = format!("{}\t{}\t{mask}\t{}", r.path, r.class, r.sha256);
-            hasher.update(format!("{image}{of_mask}\n"));
-        }
-        hex(&hasher.finalize())
+            format!("{}\t{}\t{mask}\t{}{of_mask}\n", r.path, r.class, r.sha256)
+        });
+        sha256::hex(classes.chain(images).collect::<String>().as_bytes())
     }
 
     /// The same images, each in the split that `split` gives its row.

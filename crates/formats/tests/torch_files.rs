@@ -6,12 +6,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::network;
 use formats::weights::{FileFormat, LoadOptions, LoadReport, TensorFile, WeightsError, load};
-use model::graph::{Activation, Padding};
-use model::graph::{Graph, GraphBuilder, Init};
 use model::store::ParamStore;
 use tempfile::TempDir;
 
@@ -19,30 +20,6 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/torch_files")
         .join(name)
-}
-
-/// The network of `make.py`.
-fn network() -> Graph {
-    let mut g = GraphBuilder::new(3);
-    let init = Init::Normal(0.5);
-    let x = g.conv(
-        "encoder.stem",
-        g.input(),
-        4,
-        3,
-        1,
-        Padding::Symmetric(1),
-        true,
-        init,
-    );
-    let x = g.depthwise("encoder.dw", x, 5, 1, Padding::Symmetric(2), init);
-    let x = g.batch_norm("encoder.bn", x, 1e-5, 0.1);
-    let x = g.activation("encoder.act", x, Activation::Relu);
-    let x = g.conv_transpose2x2("decoder.up", x, 6, init);
-    let x = g.global_avg_pool("pool", x);
-    let x = g.linear("head", x, 2, init);
-    g.publish("logits", x);
-    g.finish(1).unwrap()
 }
 
 fn loaded(name: &str, options: &LoadOptions) -> (ParamStore, Result<LoadReport, WeightsError>) {

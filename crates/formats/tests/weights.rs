@@ -5,46 +5,24 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::network;
 use formats::weights::{
     FileDtype, LoadOptions, LoadReport, SMP_NAMES, SaveOptions, WeightsError, load, load_encoder,
     metadata, save,
 };
 use half::{bf16, f16};
 use model::build::{ModelSpec, build};
-use model::graph::{Activation, Padding};
-use model::graph::{Graph, GraphBuilder, Init};
+use model::graph::Graph;
 use model::store::{Group, ParamStore};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
-
-/// Every layout once.
-fn every_layout() -> Graph {
-    let mut g = GraphBuilder::new(3);
-    let init = Init::Normal(0.5);
-    let x = g.conv(
-        "encoder.stem",
-        g.input(),
-        4,
-        3,
-        1,
-        Padding::Symmetric(1),
-        true,
-        init,
-    );
-    let x = g.depthwise("encoder.dw", x, 5, 1, Padding::Symmetric(2), init);
-    let x = g.batch_norm("encoder.bn", x, 1e-5, 0.1);
-    let x = g.activation("encoder.act", x, Activation::Relu);
-    let x = g.conv_transpose2x2("decoder.up", x, 6, init);
-    let x = g.global_avg_pool("pool", x);
-    let x = g.linear("head", x, 2, init);
-    g.publish("logits", x);
-    g.finish(1).unwrap()
-}
 
 fn encoder_only(encoder: &str, in_channels: usize) -> Graph {
     build(&ModelSpec {
@@ -88,7 +66,7 @@ fn assert_same(a: &ParamStore, b: &ParamStore, tolerance: f32) {
 #[test]
 fn values_come_back() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let check = |dtype, tolerance| {
         let path = saved(
@@ -119,7 +97,7 @@ fn values_come_back() {
 #[test]
 fn a_header_whose_length_looks_like_a_pickle_is_read() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let padded = |bytes: usize| SaveOptions {
         metadata: BTreeMap::from([("note".into(), "n".repeat(bytes))]),
@@ -141,7 +119,7 @@ fn a_header_whose_length_looks_like_a_pickle_is_read() {
 #[test]
 fn half_precision_files_are_read() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let check = |dtype, encode: fn(f32) -> [u8; 2], tolerance| {
         let path = folder.path().join("half.safetensors");
@@ -181,7 +159,7 @@ fn write(
 
 #[test]
 fn layouts_are_pytorchs() {
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let check = |name: &str, torch_index: &[usize], stored_index: &[usize]| {
         let id = graph.find_param(name).unwrap();
@@ -205,7 +183,7 @@ fn layouts_are_pytorchs() {
 #[test]
 fn files_are_reproducible_and_carry_metadata() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let entries: BTreeMap<String, String> = (0..9)
         .map(|i| (format!("key{i}"), format!("value \"{i}\" é")))
@@ -229,7 +207,7 @@ fn files_are_reproducible_and_carry_metadata() {
 #[test]
 fn smp_names_pass_both_ways() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let rename = SMP_NAMES
         .map(|(a, b)| (a.to_string(), b.to_string()))
@@ -262,7 +240,7 @@ fn smp_names_pass_both_ways() {
 #[test]
 fn what_does_not_fit_is_an_error_unless_allowed() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let path = saved(
         &folder,
@@ -353,20 +331,20 @@ fn weights_of_another_architecture_are_refused() {
         .unwrap(),
         "`head.weight: file [2, 320], network [3, 320]`",
     );
-    let mut other = ParamStore::initialized(&every_layout(), 1);
+    let mut other = ParamStore::initialized(&network(), 1);
     let all = LoadOptions {
         allow_missing: true,
         allow_unused: true,
         ..LoadOptions::default()
     };
-    let nothing = load(&path, &every_layout(), &mut other, &all);
+    let nothing = load(&path, &network(), &mut other, &all);
     assert!(nothing.is_err(), "a load that applies nothing is none");
 }
 
 #[test]
 fn bad_files_are_named() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let good = fs::read(saved(&folder, &graph, &store, &SaveOptions::default())).unwrap();
     let check = |name: &str, bytes: Option<&[u8]>, expected: &str| {
@@ -426,7 +404,7 @@ fn bad_files_are_named() {
 #[test]
 fn an_unwritable_place_is_named_and_old_files_stay() {
     let folder = TempDir::new().unwrap();
-    let graph = every_layout();
+    let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let inside_a_file =
         saved(&folder, &graph, &store, &SaveOptions::default()).join("x.safetensors");

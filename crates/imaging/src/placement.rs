@@ -13,16 +13,6 @@ pub enum Fit {
     Pad,
 }
 
-impl Fit {
-    /// `"stretch"` or `"pad"`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stretch => "stretch",
-            Self::Pad => "pad",
-        }
-    }
-}
-
 /// A rectangle of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rect {

@@ -30,6 +30,9 @@ impl Bundle {
     /// # Errors
     /// What the network refuses; a class asked of a network that was trained on windows.
     pub fn answer(&self, images: &[ImageFile]) -> Result<Vec<Answer>> {
+        if images.is_empty() {
+            return Ok(vec![]);
+        }
         let mut answers = match self.classifies() {
             true => self.classified(images)?,
             false => vec![Answer::default(); images.len()],

@@ -1,6 +1,6 @@
 //! From a TOML file to a finished run: settings checked as a whole, stages in order, one folder that holds it all.
 //!
-//! This crate knows the others, and nobody but the command line knows it. The crate `settings` gives [`settings::Settings`], whose
+//! This crate is built on the others; only the command line and the fuzzer use it. The crate `settings` gives [`settings::Settings`], whose
 //! values are all good and which name the stages; [`stages`] are what these do, each in a file of its own; [`run`](run()) walks
 //! them and can go on with a run that was broken off;
 //! [`predict`] answers new images with what a run has trained.
@@ -17,7 +17,6 @@
 // They panic where nobody reads; `terminal` prints.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod ask;
 mod baseline;
 mod context;
 mod describe;
@@ -27,6 +26,7 @@ mod pictures;
 pub mod predict;
 mod run;
 mod run_dir;
+mod scoring;
 pub mod stages;
 mod words;
 

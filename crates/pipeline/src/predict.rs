@@ -11,8 +11,8 @@ use model::engine::{Device, Precision};
 use report::{Plane, overlay};
 use serde::Serialize;
 
-use crate::ask;
 use crate::pictures::plane;
+use crate::scoring;
 
 /// The answer to one image, and all that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,7 +137,7 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::open`], and what a GPU lacks.
     pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
-        let path = ask::find(run_or_checkpoint)?;
+        let path = scoring::find(run_or_checkpoint)?;
         Ok(Predictor {
             bundle: Bundle::load(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,

@@ -71,6 +71,14 @@ pub enum StageId {
     Report,
 }
 
+/// What is known of a stage.
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    reads: &'static [Artifact],
+    writes: &'static [Artifact],
+}
+
 impl StageId {
     /// All stages in their usual order.
     pub const ALL: [StageId; 8] = [
@@ -91,22 +99,22 @@ impl StageId {
 
     /// Name in `pipeline.stages`.
     pub fn name(self) -> &'static str {
-        self.row().0
+        self.row().name
     }
 
     /// One line for lists.
     pub fn about(self) -> &'static str {
-        self.row().1
+        self.row().about
     }
 
     /// Artifacts that an earlier stage must have made.
     pub fn reads(self) -> &'static [Artifact] {
-        self.row().2
+        self.row().reads
     }
 
     /// Artifacts that it makes.
     pub fn writes(self) -> &'static [Artifact] {
-        self.row().3
+        self.row().writes
     }
 
     /// Whether it makes an artifact.
@@ -114,65 +122,57 @@ impl StageId {
         self.writes().contains(&artifact)
     }
 
-    /// Name, description, what it reads and what it writes.
-    fn row(
-        self,
-    ) -> (
-        &'static str,
-        &'static str,
-        &'static [Artifact],
-        &'static [Artifact],
-    ) {
+    fn row(self) -> Row {
         use Artifact as A;
         match self {
-            StageId::Index => (
-                "index",
-                "reads the images, their classes and patients, and divides them into splits",
-                &[],
-                &[A::Manifest, A::Splits],
-            ),
-            StageId::Eda => (
-                "eda",
-                "counts, sizes, intensities, duplicates, and patients on two sides of a split",
-                &[A::Manifest, A::Splits],
-                &[A::Eda],
-            ),
-            StageId::AugmentPreview => (
-                "augment-preview",
-                "draws augmented variants of a few training images",
-                &[A::Manifest, A::Splits],
-                &[A::AugmentPreview],
-            ),
-            StageId::Train => (
-                "train",
-                "fits the network, keeps the best epoch, and goes on after a break",
-                &[A::Manifest, A::Splits],
-                &[A::Model, A::History],
-            ),
-            StageId::Evaluate => (
-                "evaluate",
-                "chooses threshold and calibration on validation, judges on test, beside the baselines",
-                &[A::Manifest, A::Splits, A::Model],
-                &[A::Predictions, A::Metrics, A::Decision],
-            ),
-            StageId::EvaluateSegmentation => (
-                "evaluate-segmentation",
-                "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
-                &[A::Manifest, A::Splits, A::Model],
-                &[A::Segmentation],
-            ),
-            StageId::Overlays => (
-                "overlays",
-                "paints the class map's certain pixels green, for right and wrong cases alike",
-                &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
-                &[A::Overlays],
-            ),
-            StageId::Report => (
-                "report",
-                "joins everything into report.md",
-                &[A::Manifest],
-                &[A::Report],
-            ),
+            StageId::Index => Row {
+                name: "index",
+                about: "reads the images, their classes and patients, and divides them into splits",
+                reads: &[],
+                writes: &[A::Manifest, A::Splits],
+            },
+            StageId::Eda => Row {
+                name: "eda",
+                about: "counts, sizes, intensities, duplicates, and patients on two sides of a split",
+                reads: &[A::Manifest, A::Splits],
+                writes: &[A::Eda],
+            },
+            StageId::AugmentPreview => Row {
+                name: "augment-preview",
+                about: "draws augmented variants of a few training images",
+                reads: &[A::Manifest, A::Splits],
+                writes: &[A::AugmentPreview],
+            },
+            StageId::Train => Row {
+                name: "train",
+                about: "fits the network, keeps the best epoch, and goes on after a break",
+                reads: &[A::Manifest, A::Splits],
+                writes: &[A::Model, A::History],
+            },
+            StageId::Evaluate => Row {
+                name: "evaluate",
+                about: "chooses threshold and calibration on validation, judges on test, beside the baselines",
+                reads: &[A::Manifest, A::Splits, A::Model],
+                writes: &[A::Predictions, A::Metrics, A::Decision],
+            },
+            StageId::EvaluateSegmentation => Row {
+                name: "evaluate-segmentation",
+                about: "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
+                reads: &[A::Manifest, A::Splits, A::Model],
+                writes: &[A::Segmentation],
+            },
+            StageId::Overlays => Row {
+                name: "overlays",
+                about: "paints the class map's certain pixels green, for right and wrong cases alike",
+                reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                writes: &[A::Overlays],
+            },
+            StageId::Report => Row {
+                name: "report",
+                about: "joins everything into report.md",
+                reads: &[A::Manifest],
+                writes: &[A::Report],
+            },
         }
     }
 }

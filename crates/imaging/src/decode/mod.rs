@@ -58,26 +58,6 @@ impl Decoder {
         }
     }
 
-    /// Height and width of an image file as it is to be seen, whatever its extension.
-    ///
-    /// # Errors
-    /// [`ImagingError::BadImage`] where it cannot be read or is no JPEG or PNG.
-    pub fn size(&self, path: &Path) -> Result<(usize, usize), ImagingError> {
-        let size = || {
-            let bytes = self.read(path)?;
-            guard::contained(|| {
-                let mut decoder = reader(&bytes)?.into_decoder().map_err(undecodable)?;
-                let (width, height) = decoder.dimensions();
-                let (width, height) = (width as usize, height as usize);
-                Ok(match swaps_sides(orientation(&mut decoder)) {
-                    true => (width, height),
-                    false => (height, width),
-                })
-            })
-        };
-        size().map_err(|reason| ImagingError::bad_image(path, reason))
-    }
-
     /// The pixels of an image file.
     ///
     /// # Errors
@@ -198,14 +178,6 @@ fn undecodable(error: image::ImageError) -> String {
 /// An orientation that cannot be read is none, as for Pillow.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
-}
-
-fn swaps_sides(orientation: Orientation) -> bool {
-    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    matches!(
-        orientation,
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH
-    )
 }
 
 /// Pixels in the orientation that the file asks for.

@@ -181,15 +181,6 @@ fn orientations_are_pillows() {
             .map(|row| row.map(|p| p.0[0]).collect())
             .collect();
         assert_eq!(rows, shown, "orientation {orientation}");
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("turned.png");
-        std::fs::write(&path, bytes).unwrap();
-        let size = Decoder::default().size(&path).unwrap();
-        assert_eq!(
-            size,
-            (shown.len(), shown[0].len()),
-            "orientation {orientation}"
-        );
     }
 }
 

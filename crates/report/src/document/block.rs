@@ -53,19 +53,19 @@ pub enum Block {
     },
     /// A boxed remark.
     Alert {
-        /// How loud it is.
+        /// A note or a warning.
         kind: Alert,
         /// What it says.
         text: String,
     },
 }
 
-/// How loud a boxed remark is.
+/// The kind of a boxed remark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Alert {
-    /// Good to know.
+    /// Additional information.
     Note,
-    /// Not to be overlooked.
+    /// Something that affects how results may be used.
     Warning,
 }

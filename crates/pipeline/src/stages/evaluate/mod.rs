@@ -11,8 +11,8 @@ use formats::checkpoint::Checkpoint;
 use inference::Bundle;
 
 use super::index::csv;
-use crate::ask;
 use crate::context::{Context, Data};
+use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
 
@@ -32,7 +32,7 @@ pub(crate) struct Scored {
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let path = context.run.file(crate::MODEL);
-    let trained = ask::trained(context)?;
+    let trained = scoring::trained(context)?;
     let val = scored(context, &data, &trained, Split::Val)?;
     let test = scored(context, &data, &trained, Split::Test)?;
     let baselines = baselines::fit(context, &data)?;
@@ -65,7 +65,7 @@ fn scored(
         loader.len() as u64,
     );
     let mut scored = Scored::default();
-    ask::each(
+    scoring::each(
         trained,
         &loader,
         false,

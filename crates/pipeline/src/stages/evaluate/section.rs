@@ -18,9 +18,9 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     section.table(&comparison(metrics)?);
     if without_width(&metrics.test) {
         section.paragraph(
-            "**Where both ends of an interval are the figure itself, it says nothing**: the network made no such mistake on \
-             these images, so that there is none to resample. Read the intervals of accuracy and AUC, which do not resample \
-             there.",
+            "**Intervals whose ends equal the estimate are uninformative**: the network made no error of that kind on these \
+             images, and resampling them cannot show any. Use the intervals of accuracy and AUC, which do not rest on \
+             resampling there.",
         );
     }
     section.paragraph(&verdict(metrics));

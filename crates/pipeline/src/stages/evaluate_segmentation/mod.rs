@@ -12,8 +12,8 @@ use inference::Segmenter;
 use metrics::{SegmentationEvaluation, SegmentedImage};
 use serde::{Deserialize, Serialize};
 
-use crate::ask;
 use crate::context::{Context, Data};
+use crate::scoring;
 use judge::Judge;
 
 /// `segmentation.json`. It holds no times and no paths, so that equal runs give equal bytes.
@@ -70,7 +70,7 @@ pub(super) struct JudgedImage {
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
-    let trained = ask::trained(context)?;
+    let trained = scoring::trained(context)?;
     let segmenter = Segmenter::new(&trained)?;
     let judge = Judge::new(context.settings, &data);
     let images = judged(context, &data, &judge, &segmenter)?;

@@ -33,8 +33,8 @@ pub(super) fn write(
     }
     section.paragraph(
         "Figures are means over the *n* images that have the class in truth or prediction; one that has it in neither counts \
-         nowhere. Where the prediction lacks the class (a false negative, FN) or the truth does \
-         (a false positive, FP), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
+         nowhere. Where only the truth has the class (a false negative, FN) or only the prediction (a false positive, FP), Dice \
+         and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
          pixels of the image's own size; *pooled* takes all pixels as one image.",
     );
     for Drawn {

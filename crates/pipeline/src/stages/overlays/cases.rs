@@ -6,9 +6,9 @@ use inference::Bundle;
 use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
 
 use super::statistics::{ImageStatistics, region_mask};
-use crate::ask;
 use crate::context::{Context, Data};
 use crate::names::{file_names, slug};
+use crate::scoring;
 
 /// Cases that have something in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,7 +174,7 @@ fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Ve
         .progress
         .job(&group.title, "overlays", loader.len() as u64);
     let mut maps = vec![];
-    ask::each(
+    scoring::each(
         trained,
         &loader,
         true,

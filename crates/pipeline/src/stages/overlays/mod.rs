@@ -14,8 +14,8 @@ use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
 use super::Metrics;
-use crate::ask;
 use crate::context::{Context, Data};
+use crate::scoring;
 use statistics::ImageStatistics;
 
 /// `overlays.json`.
@@ -66,7 +66,7 @@ pub struct RegionArea {
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let metrics: Metrics = context.run.read_json("metrics.json")?;
-    let trained = ask::trained(context)?;
+    let trained = scoring::trained(context)?;
     if !trained.has_map() {
         bail!(
             "this network has no class map that training reaches; leave the stage \"overlays\" out"
@@ -94,7 +94,7 @@ fn measure(
         .job("class maps", "images", loader.len() as u64);
     let settings = context.settings;
     let mut found = vec![];
-    ask::each(
+    scoring::each(
         trained,
         &loader,
         true,

@@ -19,7 +19,7 @@ pub(super) fn write(
     section.heading(2, "Where the network looks");
     section.paragraph(&meaning(context, statistics));
     section.paragraph(&format!(
-        "Areas are shares of an image. In brackets stand {} intervals by patient.",
+        "Areas are given as shares of the image, with {} intervals by patient in brackets.",
         format::percent(context.settings.evaluate.confidence, 0)
     ));
     section.table(&areas(statistics)?);
