@@ -224,9 +224,8 @@ fn together(manifest: &Manifest) -> String {
     let rows: Vec<usize> = (0..manifest.rows().len()).collect();
     let groups = linked_groups(manifest, &rows, same_patient_or_file);
     format!(
-        "images of one patient and copies of a file stay on one side, so that the {} images are \
-         dealt out in no more than {} pieces; each class needs more of them, or the shares must \
-         change",
+        "images of one patient and copies of a file stay in one split, so that the {} images form \
+         {} indivisible groups; each class needs more of them, or the shares must change",
         rows.len(),
         groups.len()
     )
