@@ -61,6 +61,22 @@ pub(crate) fn check(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     }
 }
 
+/// Fails unless the root mean square of the errors is within `tolerance` of the expected values' own.
+#[track_caller]
+pub(crate) fn check_mean(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
+    let error: f64 = got
+        .iter()
+        .zip(expected)
+        .map(|(g, e)| (f64::from(*g) - e).powi(2))
+        .sum();
+    let size: f64 = expected.iter().map(|e| e * e).sum();
+    let ratio = (error / size).sqrt();
+    assert!(
+        ratio <= tolerance,
+        "{name}: errors of {ratio:.1e} of the values in the root mean square"
+    );
+}
+
 /// Scratch whose content is garbage: a kernel that reads it before writing is found out.
 fn scratch(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
