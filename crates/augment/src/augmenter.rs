@@ -1,9 +1,10 @@
 //! From a checked configuration and a seed to what happens to a sample.
 
+use random::Rng;
 use rayon::prelude::*;
 
 use crate::check::check;
-use crate::rng::{Purpose, Stream};
+use crate::streams::{self, Purpose};
 use crate::{
     AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Shade, Warp, crop,
 };
@@ -145,15 +146,15 @@ struct Dice {
 }
 
 impl Dice {
-    fn stream(self, purpose: Purpose) -> Stream {
-        Stream::new(self.seed, purpose)
+    fn stream(self, purpose: Purpose) -> Rng {
+        streams::stream(self.seed, purpose)
     }
 
     /// A number in `-limit..limit`, or 0.
     fn symmetric(self, purpose: Purpose, limit: f64, probability: f64) -> f64 {
         let mut stream = self.stream(purpose);
         if stream.chance(probability) {
-            stream.uniform(-limit, limit)
+            stream.range(-limit, limit)
         } else {
             0.0
         }
@@ -163,7 +164,7 @@ impl Dice {
     fn up_to(self, purpose: Purpose, limit: f64, probability: f64) -> f64 {
         let mut stream = self.stream(purpose);
         if stream.chance(probability) {
-            stream.uniform(0.0, limit)
+            stream.range(0.0, limit)
         } else {
             0.0
         }
@@ -173,7 +174,7 @@ impl Dice {
     fn factor(self, purpose: Purpose, factor: Option<Factor>) -> f64 {
         let mut stream = self.stream(purpose);
         match factor {
-            Some(t) if stream.chance(t.probability) => stream.uniform(t.min, t.max),
+            Some(t) if stream.chance(t.probability) => stream.range(t.min, t.max),
             _ => 1.0,
         }
     }
@@ -185,8 +186,8 @@ impl Dice {
             return [0.0, 0.0];
         }
         [
-            stream.uniform(-fraction, fraction),
-            stream.uniform(-fraction, fraction),
+            stream.range(-fraction, fraction),
+            stream.range(-fraction, fraction),
         ]
     }
 
@@ -197,7 +198,7 @@ impl Dice {
             return None;
         }
         let points = self.stream(Purpose::ElasticGrid);
-        let shift = |index| elastic.sigma * f64::from(points.normal_at(index));
+        let shift = |index| elastic.sigma * f64::from(streams::normal_at(&points, index));
         let shifts =
             (0..(elastic.grid * elastic.grid) as u64).map(|i| [shift(2 * i), shift(2 * i + 1)]);
         Some(Warp {
@@ -215,9 +216,9 @@ impl Dice {
         if !stream.chance(erase.probability) {
             return None;
         }
-        let area = stream.uniform(erase.min, erase.max);
+        let area = stream.range(erase.min, erase.max);
         let ratio = f64::from(crate::math::exp2(
-            stream.uniform(-LOG2_RATIO, LOG2_RATIO) as f32
+            stream.range(-LOG2_RATIO, LOG2_RATIO) as f32
         ));
         let height = (area * ratio).sqrt().clamp(area, 1.0);
         let width = if height > 0.0 {
@@ -226,8 +227,8 @@ impl Dice {
             0.0
         };
         let (top, left) = (
-            stream.uniform(0.0, 1.0 - height),
-            stream.uniform(0.0, 1.0 - width),
+            stream.range(0.0, 1.0 - height),
+            stream.range(0.0, 1.0 - width),
         );
         Some(Shade {
             area: Rect {

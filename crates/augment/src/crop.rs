@@ -1,7 +1,10 @@
 //! The random resized crop: which part of the picture is shown.
 
+use random::Rng;
+
 use crate::area::Window;
-use crate::rng::Stream;
+
+use crate::streams::log_uniform;
 use crate::{RandomResizedCrop, Rect};
 
 /// Windows tried before the central one is taken, as in torchvision.
@@ -13,7 +16,7 @@ const TRIES: usize = 10;
 /// most ten of them; failing that, the largest central window whose shape the ratios allow is taken.
 pub(crate) fn draw(
     crop: RandomResizedCrop,
-    stream: &mut Stream,
+    stream: &mut Rng,
     size: (usize, usize),
 ) -> Option<Rect> {
     if !stream.chance(crop.probability) || size.0 * size.1 == 0 {
@@ -28,11 +31,11 @@ pub(crate) fn draw(
 /// A window of random area, shape and place; `None` where the picture is too small for it.
 fn attempt(
     crop: RandomResizedCrop,
-    stream: &mut Stream,
+    stream: &mut Rng,
     (height, width): (usize, usize),
 ) -> Option<Window> {
-    let area = (height * width) as f64 * stream.uniform(crop.area[0], crop.area[1]);
-    let ratio = stream.log_uniform(crop.ratio[0], crop.ratio[1]);
+    let area = (height * width) as f64 * stream.range(crop.area[0], crop.area[1]);
+    let ratio = log_uniform(stream, crop.ratio[0], crop.ratio[1]);
     let rows = rounded((area / ratio).sqrt());
     let columns = rounded((area * ratio).sqrt());
     if !(1..=height).contains(&rows) || !(1..=width).contains(&columns) {

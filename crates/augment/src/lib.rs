@@ -45,7 +45,7 @@ mod occlude;
 mod photometric;
 mod raster;
 mod resample;
-mod rng;
+mod streams;
 mod warp;
 
 pub use affine::Affine;

@@ -2,7 +2,7 @@
 
 use crate::Raster;
 use crate::math::pow;
-use crate::rng::{Purpose, Stream};
+use crate::streams::{self, Purpose};
 
 /// Multiplies every value.
 pub(crate) fn brightness(image: &mut Raster, factor: f32) {
@@ -28,9 +28,9 @@ pub(crate) fn gamma(image: &mut Raster, exponent: f32) {
 
 /// Adds noise of standard deviation `sigma`, the same in all channels of a pixel.
 pub(crate) fn noise(image: &mut Raster, sigma: f32, seed: u64) {
-    let stream = Stream::new(seed, Purpose::NoisePixels);
+    let stream = streams::stream(seed, Purpose::NoisePixels);
     for (index, pixel) in image.data.chunks_exact_mut(image.channels).enumerate() {
-        let noise = sigma * stream.normal_at(index as u64);
+        let noise = sigma * streams::normal_at(&stream, index as u64);
         for value in pixel {
             *value = unit(*value + noise);
         }

@@ -7,7 +7,7 @@ use formats::checkpoint::{CheckpointDir, Meta, Preprocessing};
 use model::engine::Images;
 use model::graph::Hwc;
 use model::network::Network;
-use model::rng::Rng;
+use random::Rng;
 use train::{Batch, BatchEvent, Batches, Data, Job, Observer, TrainConfig, fit};
 
 use super::{Device, Measurement, Memory, Task, Workload, memory};
@@ -189,9 +189,9 @@ pub(crate) fn random_batch(work: &Workload) -> Batch {
         c: 3,
     }
     .batch(work.batch);
-    let mut rng = Rng::new(0, 0);
+    let mut rng = Rng::stream(0, 0);
     Batch {
-        images: (0..shape.len()).map(|_| rng.normal()).collect(),
+        images: (0..shape.len()).map(|_| rng.normal_f32()).collect(),
         labels: (0..work.batch).map(|i| i % 2).collect(),
         masks: None,
         pixel_weights: None,

@@ -46,7 +46,6 @@ mod mask;
 mod notes;
 mod patient;
 pub mod phantom;
-mod rng;
 mod scan;
 mod split;
 mod split_name;

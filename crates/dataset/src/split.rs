@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
 use crate::manifest::Manifest;
-use crate::rng::Rng;
 use crate::split_name::Split;
 
 /// How the rows are dealt out.
@@ -331,7 +331,7 @@ fn draw(
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
     let mut groups = linked_groups(manifest, pool, same_patient_or_file);
-    Rng::new(seed).shuffle(&mut groups);
+    Rng::keyed(seed, &[]).shuffle(&mut groups);
     let mut counts = vec![0.0; targets.len()];
     let (mut drawn, mut rest) = (Vec::new(), Vec::new());
     for group in groups {
@@ -360,7 +360,7 @@ fn distance(counts: &[f64], targets: &[f64]) -> f64 {
 
 fn limited(manifest: &Manifest, rows: &[usize], limit: usize) -> Vec<usize> {
     let mut order = rows.to_vec();
-    Rng::new(0).shuffle(&mut order);
+    Rng::keyed(0, &[]).shuffle(&mut order);
     let mut counts = vec![0; manifest.classes().len()];
     order.retain(|&row| {
         let count = &mut counts[manifest.rows()[row].class];

@@ -58,7 +58,7 @@ fn finite_differences(case: &Case, dy: &[f64]) -> Vec<Vec<f64>> {
 fn backward_is_the_derivative_of_forward() {
     for case in small_cases() {
         let outputs = (case.forward)(&case.inputs).len();
-        let dy = Random(7).tensor(outputs);
+        let dy = Random::new(7).tensor(outputs);
         let expected = finite_differences(&case, &wide(&dy));
         for (i, (got, expected)) in gradients(&case, &dy).iter().zip(&expected).enumerate() {
             check(
@@ -81,7 +81,7 @@ fn backward_is_the_adjoint_of_a_linear_forward() {
         // The other inputs are parameters, except where the operation is linear in all of them together.
         let joint = case.name.starts_with("concat");
         let ax = (case.forward)(&case.inputs);
-        let y = Random(11).tensor(ax.len());
+        let y = Random::new(11).tensor(ax.len());
         let left = dot(&wide(&ax), &wide(&y));
         let inputs = if joint { case.inputs.len() } else { 1 };
         let aty = gradients(case, &y);

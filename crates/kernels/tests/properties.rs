@@ -22,7 +22,7 @@ fn check_with(case: &Case, agree: impl Fn(&str, &[f32], &[f64])) {
     let wide_inputs: Vec<Vec<f64>> = case.inputs.iter().map(|x| wide(x)).collect();
     let expected = (case.reference_forward)(&wide_inputs);
     agree(&case.name, &(case.forward)(&case.inputs), &expected);
-    let dy = Random(99).tensor(expected.len());
+    let dy = Random::new(99).tensor(expected.len());
     let gradients = (case.reference_backward)(&wide_inputs, &wide(&dy));
     let mut replaced: Vec<Vec<f32>> = case
         .inputs

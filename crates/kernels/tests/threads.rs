@@ -77,7 +77,7 @@ fn cases() -> Vec<Case> {
 /// Every output and gradient of a case, as bits.
 fn bits(case: &Case) -> Vec<Vec<u32>> {
     let y = (case.forward)(&case.inputs);
-    let dy = Random(3).tensor(y.len());
+    let dy = Random::new(3).tensor(y.len());
     let mut gradients: Vec<Vec<f32>> = case.inputs.iter().map(|x| vec![0.5; x.len()]).collect();
     (case.backward)(&case.inputs, &dy, Accumulate::Add, &mut gradients);
     std::iter::once(&y)

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use random::{Rng, finalize, hash};
+
 use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
-use crate::rng::SplitMix64;
 
 /// Percentile bootstrap (Efron): how many resamples, from which seed, at which level.
 ///
@@ -48,6 +49,12 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
+    /// What resample number `resample` draws from: a stream of its own, so that neither the order of work nor the number
+    /// of threads changes a result.
+    fn stream(&self, resample: u64) -> Rng {
+        Rng::from_state(hash(self.seed, &[]) ^ finalize(resample))
+    }
+
     /// The interval of `statistic` over `n` examples. It receives the indices of the examples drawn (with
     /// repeats), first `0..n` for the estimate, and returns `None` where it is undefined.
     ///
@@ -72,7 +79,7 @@ impl Bootstrap {
         let estimate = statistic(&sample).ok_or(UNDEFINED_ON_DATA)?;
         let mut values = Vec::with_capacity(self.resamples);
         for resample in 0..self.resamples as u64 {
-            let mut rng = SplitMix64::new(self.seed, resample);
+            let mut rng = self.stream(resample);
             let value = (0..MAX_DRAWS).find_map(|_| {
                 sampler.draw(&mut rng, &mut sample);
                 statistic(&sample)
@@ -139,7 +146,7 @@ impl Sampler {
         })
     }
 
-    fn draw(&self, rng: &mut SplitMix64, sample: &mut Vec<usize>) {
+    fn draw(&self, rng: &mut Rng, sample: &mut Vec<usize>) {
         sample.clear();
         for stratum in &self.strata {
             for _ in stratum.clone() {
@@ -216,7 +223,7 @@ mod tests {
         let ids = [7, 3, 7, 7, 3, 9];
         let mut sample = Vec::new();
         for stream in 0..50 {
-            let mut rng = SplitMix64::new(1, stream);
+            let mut rng = Rng::stream(1, stream);
             Sampler::new(6, Resampling::Stratified(&ids))
                 .unwrap()
                 .draw(&mut rng, &mut sample);

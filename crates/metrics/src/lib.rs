@@ -45,7 +45,6 @@ mod otsu;
 mod probability;
 mod proportion;
 mod report;
-mod rng;
 mod scaling;
 mod segmentation;
 mod threshold;
@@ -69,7 +68,6 @@ pub use otsu::otsu_threshold;
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
 pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
-pub use rng::SplitMix64;
 pub use scaling::{Scaling, ScalingFit, Unbounded, fit_scaling};
 pub use segmentation::{
     ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationEvaluation,

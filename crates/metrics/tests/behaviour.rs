@@ -4,7 +4,7 @@ use metrics::*;
 
 /// Labels and scores with ties, from the crate's own generator.
 fn example(n: usize) -> (Vec<bool>, Vec<f64>) {
-    let mut rng = SplitMix64::new(11, n as u64);
+    let mut rng = random::Rng::stream(11, n as u64);
     let labels: Vec<bool> = (0..n).map(|_| rng.below(3) > 0).collect();
     let score = |label: &bool| (rng.below(80) + if *label { 20 } else { 0 }) as f64 / 100.0;
     let scores = labels.iter().map(score).collect();
@@ -170,7 +170,7 @@ fn a_scaling_and_its_inverse_agree() {
 /// Sharp logits: of f64 probabilities most are 1 or 0, and ranks by them would be ties.
 #[test]
 fn no_calibration_moves_ranks_or_decisions() {
-    let mut rng = SplitMix64::new(3, 3);
+    let mut rng = random::Rng::stream(3, 3);
     let labels: Vec<usize> = (0..120).map(|i| i % 3).collect();
     let logits: Vec<f64> = labels
         .iter()

@@ -127,7 +127,7 @@ fn the_background_is_in_no_mean_over_classes() {
 
 #[test]
 fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
-    let mut rng = SplitMix64::new(4, 4);
+    let mut rng = random::Rng::stream(4, 4);
     let patients: Vec<usize> = (0..200).map(|i| i / 10).collect();
     let hits: Vec<usize> = (0..20).map(|_| rng.below(8)).collect();
     let images: Vec<SegmentedImage> = patients

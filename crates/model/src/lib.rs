@@ -12,5 +12,4 @@ pub mod engine;
 pub mod graph;
 pub mod network;
 pub mod plan;
-pub mod rng;
 pub mod store;

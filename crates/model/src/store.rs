@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::graph::{Graph, ParamId};
-use crate::rng::Rng;
+use random::Rng;
+
+use crate::graph::{Graph, Init, ParamId};
 
 /// Which flat buffer a parameter lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,8 +97,8 @@ impl ParamStore {
     pub fn initialized(graph: &Graph, seed: u64) -> Self {
         let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
         for (id, spec) in graph.parameters() {
-            let mut rng = Rng::new(seed, id.index() as u64);
-            rng.fill(spec.init, store.get_mut(id));
+            let mut rng = Rng::stream(seed, id.index() as u64);
+            fill(spec.init, &mut rng, store.get_mut(id));
         }
         store
     }
@@ -140,6 +141,17 @@ impl ParamStore {
     /// Differs whenever values may differ: what an engine derives from weights is cached under it.
     pub fn version(&self) -> u64 {
         self.version
+    }
+}
+
+/// One parameter's first values.
+fn fill(init: Init, rng: &mut Rng, out: &mut [f32]) {
+    for x in out {
+        *x = match init {
+            Init::Constant(value) => value,
+            Init::Normal(std) => std * rng.normal_f32(),
+            Init::Uniform(bound) => bound * (2.0 * rng.unit_f32() - 1.0),
+        };
     }
 }
 

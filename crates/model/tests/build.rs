@@ -15,7 +15,7 @@ use model::build::{
 };
 use model::graph::{Graph, Hwc, Init, Op};
 use model::network::Network;
-use model::rng::Rng;
+use random::Rng;
 
 fn spec(encoder: &str, decoder: &str, head: &str) -> ModelSpec {
     ModelSpec {
@@ -429,8 +429,8 @@ fn coarse_and_fine(side: usize) -> Batch {
         w: side,
         c: 1,
     };
-    let mut rng = Rng::new(1, 1);
-    let noise: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    let mut rng = Rng::stream(1, 1);
+    let noise: Vec<f32> = (0..shape.len()).map(|_| rng.normal_f32()).collect();
     let area = side * side;
     let value = |i: usize| {
         let (image, row, column) = (i / area, i % area / side, i % side);

@@ -18,8 +18,8 @@ use model::engine::cuda::driver::Dry;
 use model::engine::cuda::{CudaEngine, check as check_device};
 use model::engine::{Engine, Images, Value};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
-use model::rng::Rng;
 use model::store::{Group, ParamStore};
+use random::Rng;
 
 const INIT: Init = Init::Normal(0.4);
 
@@ -92,8 +92,8 @@ fn run_on(
 }
 
 fn normal(len: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, 0);
-    (0..len).map(|_| rng.normal()).collect()
+    let mut rng = Rng::stream(seed, 0);
+    (0..len).map(|_| rng.normal_f32()).collect()
 }
 
 /// Each device twice: what must give the same bits. The host's second runs blocks and threads last to first.

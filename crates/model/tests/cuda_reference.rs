@@ -17,14 +17,14 @@ use model::engine::cuda::CudaEngine;
 use model::engine::cuda::driver::Driver;
 use model::engine::{Engine, Images};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
-use model::rng::Rng;
 use model::store::ParamStore;
+use random::Rng;
 
 const INIT: Init = Init::Normal(0.5);
 
 fn normal(len: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, 0);
-    (0..len).map(|_| rng.normal()).collect()
+    let mut rng = Rng::stream(seed, 0);
+    (0..len).map(|_| rng.normal_f32()).collect()
 }
 
 fn double(values: &[f32]) -> Vec<f64> {

@@ -11,8 +11,8 @@ use kernels::{Activation, Nhwc, Padding};
 use model::engine::{Images, Precision};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
 use model::network::{Heads, Network};
-use model::rng::Rng;
 use model::store::{Group, ParamStore};
+use random::Rng;
 
 /// Every operation once, with a value read by several nodes and a class map beside the logits.
 fn every_op() -> Graph {
@@ -67,8 +67,8 @@ fn images(n: usize, size: usize) -> (Vec<f32>, Nhwc) {
         w: size,
         c: 2,
     };
-    let mut rng = Rng::new(7, 7);
-    ((0..shape.len()).map(|_| rng.normal()).collect(), shape)
+    let mut rng = Rng::stream(7, 7);
+    ((0..shape.len()).map(|_| rng.normal_f32()).collect(), shape)
 }
 
 const SEED: u64 = 5;
@@ -345,8 +345,8 @@ fn bf16_stays_near_f32_and_learns() {
         w: 64,
         c: 3,
     };
-    let mut rng = Rng::new(1, 1);
-    let data: Vec<f32> = (0..shape.len()).map(|_| rng.normal()).collect();
+    let mut rng = Rng::stream(1, 1);
+    let data: Vec<f32> = (0..shape.len()).map(|_| rng.normal_f32()).collect();
     let images = Images { data: &data, shape };
     let single = Network::new(graph.clone(), 3);
     let mut narrow = Network::new(graph, 3).with_precision(Precision::Bf16);

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use random::Rng;
 use report::*;
 
 type Drawn = Result<Figure, Error>;
@@ -88,10 +89,10 @@ fn class_distribution() -> Drawn {
 }
 
 fn class_distribution_of_ten() -> Drawn {
-    let mut random = Random(3);
+    let mut random = Rng::from_state(3);
     let mut split = |name: &str, scale: f64| SplitCounts {
         name: name.into(),
-        counts: (0..10).map(|_| (scale * random.next()) as u64).collect(),
+        counts: (0..10).map(|_| (scale * random.unit()) as u64).collect(),
     };
     let splits = vec![
         split("train", 9000.0),
@@ -210,8 +211,8 @@ fn confusion() -> Drawn {
 }
 
 fn confusion_of_ten() -> Drawn {
-    let mut random = Random(5);
-    let mut cell = |r: usize, c: usize| (random.next() * if r == c { 400.0 } else { 30.0 }) as u64;
+    let mut random = Rng::from_state(5);
+    let mut cell = |r: usize, c: usize| (random.unit() * if r == c { 400.0 } else { 30.0 }) as u64;
     let counts = (0..10)
         .map(|r| {
             (0..10)
@@ -229,11 +230,11 @@ fn confusion_of_ten() -> Drawn {
 
 /// A staircase close to 1 − (1 − x)^power.
 fn staircase(power: f64, steps: usize, seed: u64) -> Vec<(f64, f64)> {
-    let mut random = Random(seed);
+    let mut random = Rng::from_state(seed);
     let mut points = vec![(0.0, 0.0)];
     let (mut x, mut y) = (0.0f64, 0.0f64);
     while x < 1.0 && y < 1.0 {
-        if random.next() < 0.5 + 0.5 * (1.0 - (1.0 - x).powf(power) - y) * 8.0 {
+        if random.unit() < 0.5 + 0.5 * (1.0 - (1.0 - x).powf(power) - y) * 8.0 {
             y = (y + 1.0 / steps as f64).min(1.0);
         } else {
             x = (x + 1.0 / steps as f64).min(1.0);
@@ -345,10 +346,10 @@ fn reliability() -> Drawn {
 }
 
 fn probabilities() -> Drawn {
-    let mut random = Random(11);
+    let mut random = Rng::from_state(11);
     let mut values = |n: usize, power: f64| {
         (0..n)
-            .map(|_| random.next().powf(power))
+            .map(|_| random.unit().powf(power))
             .collect::<Vec<_>>()
     };
     let (normal, pneumonia) = (values(234, 4.0), values(390, 0.2));
@@ -442,7 +443,7 @@ fn segmentation() -> Drawn {
 
 /// A body with two dark lungs, ribs and noise.
 fn chest(seed: u32) -> Plane {
-    let mut random = Random(u64::from(seed) + 1);
+    let mut random = Rng::from_state(u64::from(seed) + 1);
     let shift = f32::from((seed % 5) as u8) * 0.02;
     let value = |x: u32, y: u32| {
         let (x, y) = (x as f32 / 224.0 - 0.5 + shift, y as f32 / 224.0 - 0.5);
@@ -451,7 +452,7 @@ fn chest(seed: u32) -> Plane {
         };
         let ribs = 0.05 * (y * 60.0 + x.abs() * 25.0).sin();
         let body = 0.72 - 0.5 * (x * x + 0.3 * y * y) * 2.0;
-        body - 1.3 * (lung(-0.19) + lung(0.19)) + ribs + 0.05 * random.next() as f32
+        body - 1.3 * (lung(-0.19) + lung(0.19)) + ribs + 0.05 * random.unit() as f32
     };
     plane(224, value)
 }
@@ -477,17 +478,4 @@ fn threshold(map: &Plane, at: f32) -> Plane {
 
 fn plane(side: u32, value: impl FnMut(u32, u32) -> f32) -> Plane {
     Plane::from_fn(side, side, value).unwrap_or_else(|error| unreachable!("{error}"))
-}
-
-/// SplitMix64: the gallery needs no crate for its noise.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

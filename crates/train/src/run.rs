@@ -16,7 +16,7 @@ use super::stopping::Stopping;
 use formats::checkpoint::Checkpoint;
 use model::graph::Graph;
 use model::network::{Heads, Network, NetworkError};
-use model::rng::Rng;
+use random::Rng;
 
 /// A run in progress.
 pub(super) struct Run<'a> {
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
 
     /// Where a step's dropout is drawn from.
     pub(super) fn seed(&self) -> u64 {
-        Rng::new(self.job.seed, self.steps()).next_u64()
+        Rng::stream(self.job.seed, self.steps()).next_u64()
     }
 
     /// What the loss looks at where there are masks, or where there are none.

@@ -22,8 +22,8 @@ use model::engine::{Engine, EngineError, Images, Value};
 use model::graph::{Activation, Nhwc, Padding};
 use model::graph::{Graph, GraphBuilder, Init, NodeId};
 use model::network::Network;
-use model::rng::Rng;
 use model::store::{Group, ParamStore};
+use random::Rng;
 use serde_json::{Value as Json, json};
 use train::{
     Batch, BatchEvent, Batches, Data, Job, Observer, Outcome, Stopped, TrainConfig, TrainError, fit,
@@ -75,8 +75,8 @@ const BARS: Bars = Bars {
 impl Bars {
     fn batch(&self, epoch: usize, number: usize) -> Batch {
         let n = if number == 4 { 3 } else { 5 };
-        let mut rng = Rng::new(epoch as u64, number as u64);
-        let mut images: Vec<f32> = (0..n * SIZE * SIZE).map(|_| rng.normal()).collect();
+        let mut rng = Rng::stream(epoch as u64, number as u64);
+        let mut images: Vec<f32> = (0..n * SIZE * SIZE).map(|_| rng.normal_f32()).collect();
         let mut masks = vec![0.0; images.len()];
         let labels: Vec<usize> = (0..n).map(|i| (i + number) % 3).collect();
         for (i, label) in labels.iter().enumerate() {
@@ -97,7 +97,7 @@ impl Bars {
             c: 1,
         };
         Batch {
-            pixel_weights: Some((0..images.len()).map(|_| rng.uniform()).collect()),
+            pixel_weights: Some((0..images.len()).map(|_| rng.unit_f32()).collect()),
             images,
             labels: labels.iter().map(|label| label + self.label).collect(),
             // One batch in four knows nothing of its pixels.

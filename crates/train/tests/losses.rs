@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Tensor, TensorFromVec, Trace};
-use model::rng::Rng;
+use random::Rng;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use train::loss::{ClassLoss, ClassObjective, ClassWeights, LossError};
@@ -402,15 +402,15 @@ const MAP_LOSSES: [MapLoss; 8] = [
 
 /// Scores, labels, weights; every fifth pixel is unknown.
 fn random_map(shape: [usize; 4], classes: u64) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let mut rng = Rng::new(5, classes);
+    let mut rng = Rng::stream(5, classes);
     let pixels = shape[0] * shape[1] * shape[2];
-    let x = (0..pixels * shape[3]).map(|_| rng.normal()).collect();
+    let x = (0..pixels * shape[3]).map(|_| rng.normal_f32()).collect();
     let label = |i, rng: &mut Rng| match i % 5 {
         0 => f32::NAN,
         _ => (rng.next_u64() % classes) as f32,
     };
     let labels = (0..pixels).map(|i| label(i, &mut rng)).collect();
-    let weights = (0..pixels).map(|_| rng.normal().abs()).collect();
+    let weights = (0..pixels).map(|_| rng.normal_f32().abs()).collect();
     (x, labels, weights)
 }
 

@@ -16,8 +16,8 @@ use formats::checkpoint::{Checkpoint, CheckpointDir, Meta, Preprocessing};
 use model::graph::{Activation, Nhwc, Padding};
 use model::graph::{Graph, GraphBuilder, Init};
 use model::network::Network;
-use model::rng::Rng;
 use model::store::{Group, ParamStore};
+use random::Rng;
 use serde_json::{Value, json};
 use train::{
     Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Observer, Outcome, Phase, Stopped,
@@ -99,9 +99,9 @@ impl Bars {
 
     fn batch(&self, epoch: usize, number: usize) -> Batch {
         let n = 6;
-        let mut rng = Rng::new(epoch as u64, number as u64);
+        let mut rng = Rng::stream(epoch as u64, number as u64);
         let labels: Vec<usize> = (0..n).map(|i| (i % 2) * self.label).collect();
-        let mut images: Vec<f32> = (0..n * SIZE * SIZE).map(|_| rng.normal()).collect();
+        let mut images: Vec<f32> = (0..n * SIZE * SIZE).map(|_| rng.normal_f32()).collect();
         let mut masks = vec![0.0; images.len()];
         for (i, _) in labels.iter().enumerate().filter(|(_, l)| **l > 0) {
             let row = (rng.next_u64() % SIZE as u64) as usize;

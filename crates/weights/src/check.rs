@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use formats::weights::TensorFile;
 use model::engine::{Images, Value};
 use model::network::Network;
-use model::rng::Rng;
+use random::Rng;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -61,12 +61,12 @@ pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
 /// to values of 10^5, where rounding is all that two programs have left to differ in.
 fn images([n, c, h, w]: [usize; 4]) -> Vec<f32> {
     const NOISE: f32 = 0.02;
-    let mut rng = Rng::new(0, 0);
+    let mut rng = Rng::stream(0, 0);
     let mut data = Vec::with_capacity(n * c * h * w);
     for _ in 0..n {
         let grey = smooth(&mut rng, h, w);
         for _ in 0..c {
-            data.extend(grey.iter().map(|v| v + NOISE * rng.normal()));
+            data.extend(grey.iter().map(|v| v + NOISE * rng.normal_f32()));
         }
     }
     data
@@ -77,7 +77,7 @@ fn smooth(rng: &mut Rng, h: usize, w: usize) -> Vec<f32> {
     const CELL: usize = 16;
     let columns = w / CELL + 2;
     let knots: Vec<f32> = (0..(h / CELL + 2) * columns)
-        .map(|_| 2.0 * rng.uniform() - 1.0)
+        .map(|_| 2.0 * rng.unit_f32() - 1.0)
         .collect();
     let part = |i: usize| (i % CELL) as f32 / CELL as f32;
     let along = |row: usize, x: usize| {

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use imaging::intensities;
+use random::Rng;
 
 use super::EdaConfig;
 use crate::groups::group_rows;
-use crate::rng::Rng;
 use crate::{DatasetError, ImageRecord, Manifest};
 
 /// Grey values of one class, in [0, 1].
@@ -66,7 +66,7 @@ fn class_intensity(
 
 fn sample<'m>(records: &[&'m ImageRecord], config: &EdaConfig) -> Vec<&'m ImageRecord> {
     let mut sample = records.to_vec();
-    Rng::new(config.seed).shuffle(&mut sample);
+    Rng::keyed(config.seed, &[]).shuffle(&mut sample);
     sample.truncate(config.sample_per_class);
     sample
 }

@@ -12,8 +12,8 @@ pub use sample::{Sample, SampleKey, Transform};
 use prepare::{Cache, Files};
 
 use imaging::{Decoder, Fit, Frame, MaskCoding, Rect};
+use random::Rng;
 
-use crate::rng::Rng;
 use crate::{DatasetError, Manifest};
 
 /// A window that is cut from an image at its own size, then brought to the network's.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imaging::Placement;
 
-use crate::rng::hash;
+use random::hash;
 
 /// An image, its mask and its label, after resizing and before normalisation.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! One patient: what absorbs where. The frontal view of a young child, arms beside the body or
 //! raised; sizes are in half image widths and guided by eye, not by measurement.
 
+use random::Rng;
+
 use super::shapes::{Ellipse, Point, Stroke, noise, smoothstep};
-use crate::rng::Rng;
 
 /// A patient's body; the same in all their images.
 #[derive(Debug)]

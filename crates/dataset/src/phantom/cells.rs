@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use random::{Rng, hash};
 use rayon::prelude::*;
 
 use super::shapes::{Ellipse, Point, noise, smoothstep};
 use super::{PhantomFormat, make_once, write_image};
 use crate::DatasetError;
-use crate::rng::{Rng, hash};
 
 /// How many sections of what size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl Section {
 
     fn centre(&self, (column, row): (i64, i64)) -> (Point, u64) {
         let cell = hash(self.seed, &[4, column as u64, row as u64]);
-        let mut rng = Rng::new(cell);
+        let mut rng = Rng::keyed(cell, &[]);
         let x = column as f64 + rng.range(0.0, 1.0);
         let y = row as f64 + rng.range(0.0, 1.0);
         (Point { x, y }, cell)

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use random::Rng;
 use rayon::prelude::*;
 
 use super::shapes::{Ellipse, Point, noise, smoothstep};
 use super::{PhantomFormat, make_once, write_image};
 use crate::DatasetError;
-use crate::rng::Rng;
 
 /// How many slices of what size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

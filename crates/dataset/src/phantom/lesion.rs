@@ -1,9 +1,10 @@
 //! Soft densities: pneumonia inside a lung, and look-alikes outside both.
 
+use random::Rng;
+
 use super::anatomy::Anatomy;
 use super::plan::Kind;
 use super::shapes::{Ellipse, Point, noise, smoothstep};
-use crate::rng::Rng;
 
 /// Blurred, mottled patches.
 #[derive(Debug, Default)]

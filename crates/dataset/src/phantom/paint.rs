@@ -1,12 +1,13 @@
 //! Attenuation → film: one image and its masks.
 
+use random::Rng;
+
 use super::PhantomConfig;
 use super::anatomy::Anatomy;
 use super::lesion::Patches;
 use super::plan::Job;
 use super::shapes::Point;
 use super::shot::Shot;
-use crate::rng::Rng;
 
 /// Grey pixels and masks (255 set, 0 not), row by row.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! Which images there will be: patients, their kinds, and names as Kaggle gives them.
 
+use random::Rng;
+
 use super::PhantomConfig;
 use crate::Split;
-use crate::rng::Rng;
 
 /// One image to paint.
 #[derive(Debug)]

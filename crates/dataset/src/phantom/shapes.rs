@@ -1,6 +1,6 @@
 //! Soft-edged shapes and smooth noise in the plane; x and y in [-1, 1], y downwards.
 
-use crate::rng::hash;
+use random::hash;
 
 /// A point, viewer's right and down positive.
 #[derive(Clone, Copy, Debug)]

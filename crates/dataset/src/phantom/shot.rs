@@ -1,7 +1,8 @@
 //! One exposure: pose, film, and what else the film shows.
 
+use random::Rng;
+
 use super::shapes::{Point, Stroke, smoothstep};
-use crate::rng::Rng;
 
 /// How one image of a patient was taken; drawn alike for both classes.
 #[derive(Debug)]

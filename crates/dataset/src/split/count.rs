@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use random::Rng;
+
 use super::{Dealt, SplitLists, Splits};
 use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
 use crate::manifest::Manifest;
-use crate::rng::Rng;
 
 pub(super) fn splits(
     manifest: &Manifest,
@@ -73,7 +74,7 @@ fn refuse_parted(manifest: &Manifest, splits: &Splits) -> Result<(), DatasetErro
 fn by_seed(manifest: &Manifest, val: usize, test: usize, seed: u64) -> Splits {
     let all: Vec<usize> = (0..manifest.rows().len()).collect();
     let mut groups = linked_groups(manifest, &all, same_patient_or_file);
-    Rng::new(seed).shuffle(&mut groups);
+    Rng::keyed(seed, &[]).shuffle(&mut groups);
     let (mut of_val, mut of_test, mut of_train) = (vec![], vec![], vec![]);
     for group in groups {
         if of_test.len() + group.len() <= test {

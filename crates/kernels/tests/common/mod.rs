@@ -24,21 +24,16 @@ pub(crate) struct Case {
     pub(crate) linear: bool,
 }
 
-/// Reproducible values in −1..1 (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
+/// Reproducible values in −1..1 from a seed; the cases of all shapes have different ones.
+pub(crate) struct Random(random::Rng);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(random::Rng::from_state(seed))
     }
 
     pub(crate) fn tensor(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
+        (0..len).map(|_| 2.0 * self.0.unit_f32() - 1.0).collect()
     }
 }
 
@@ -130,7 +125,7 @@ pub(crate) fn conv2d_case(
 ) -> Option<Case> {
     let ys = window.output(xs, cout)?;
     let taps = window.kernel[0] * window.kernel[1];
-    let mut random = Random((xs.len() * 31 + cout) as u64);
+    let mut random = Random::new((xs.len() * 31 + cout) as u64);
     let bias: Vec<f32> = random.tensor(cout);
     let wide_bias = wide(&bias);
     let with_bias = activation.is_some();
@@ -236,7 +231,7 @@ pub(crate) fn joined_case(
         ..xs
     };
     let taps = window.kernel[0] * window.kernel[1];
-    let mut random = Random((xs.len() * 17 + cout) as u64);
+    let mut random = Random::new((xs.len() * 17 + cout) as u64);
     let mut tensors: Tensors = parts
         .iter()
         .map(|p| random.tensor(shape(p).len()))
@@ -314,7 +309,7 @@ pub(crate) fn depthwise_case(
 ) -> Option<Case> {
     let ys = window.output(xs, xs.c)?;
     let taps = window.kernel[0] * window.kernel[1];
-    let mut random = Random((xs.len() * 31 + taps) as u64);
+    let mut random = Random::new((xs.len() * 31 + taps) as u64);
     let bias: Vec<f32> = random.tensor(xs.c);
     let wide_bias = wide(&bias);
     let with_bias = activation.is_some();
@@ -354,7 +349,7 @@ pub(crate) fn depthwise_case(
 }
 
 pub(crate) fn conv_transpose_case(xs: Nhwc, cout: usize) -> Case {
-    let mut random = Random((xs.len() * 7 + cout) as u64);
+    let mut random = Random::new((xs.len() * 7 + cout) as u64);
     Case {
         name: format!("conv_transpose2x2 {xs:?} to {cout}"),
         inputs: vec![random.tensor(xs.len()), random.tensor(4 * xs.c * cout)],
@@ -383,7 +378,7 @@ pub(crate) fn conv_transpose_case(xs: Nhwc, cout: usize) -> Case {
 }
 
 pub(crate) fn linear_case(n: usize, inputs: usize, outputs: usize) -> Case {
-    let mut random = Random((n * 1000 + inputs) as u64);
+    let mut random = Random::new((n * 1000 + inputs) as u64);
     Case {
         name: format!("linear {n}×{inputs} to {outputs}"),
         inputs: vec![random.tensor(n * inputs), random.tensor(inputs * outputs)],
@@ -418,7 +413,7 @@ pub(crate) fn batch_norm_case(
 ) -> Case {
     const EPS: f32 = 1e-3;
     let c = xs.c;
-    let mut random = Random((xs.len() * 13 + 1) as u64);
+    let mut random = Random::new((xs.len() * 13 + 1) as u64);
     let z = random.tensor(xs.len()).iter().map(|v| mean + v).collect();
     let running: [Vec<f32>; 2] = [
         random.tensor(c),
@@ -491,7 +486,7 @@ pub(crate) fn batch_norm_case(
 
 pub(crate) fn activation_case(kind: Activation, len: usize) -> Case {
     let inputs = vec![
-        Random(len as u64)
+        Random::new(len as u64)
             .tensor(len)
             .iter()
             .map(|v| v * 9.0)
@@ -527,7 +522,7 @@ pub(crate) fn max_pool_case(xs: Nhwc, window: Window) -> Option<Case> {
     };
     Some(Case {
         name: format!("max_pool {xs:?}, {window:?}"),
-        inputs: vec![Random(xs.len() as u64).tensor(xs.len())],
+        inputs: vec![Random::new(xs.len() as u64).tensor(xs.len())],
         forward: Box::new(move |i| forward(&i[0]).0),
         backward: Box::new(move |i, dy, acc, d| {
             pool::max_pool_backward(dy, &forward(&i[0]).1, xs, window, &mut d[0], acc);
@@ -546,7 +541,7 @@ pub(crate) fn crop_case(xs: Nhwc, margin: usize) -> Option<Case> {
     let ys = xs.cropped(margin)?;
     Some(Case {
         name: format!("crop {xs:?} by {margin}"),
-        inputs: vec![Random((xs.len() + margin) as u64).tensor(xs.len())],
+        inputs: vec![Random::new((xs.len() + margin) as u64).tensor(xs.len())],
         forward: Box::new(move |i| {
             let mut y = garbage(ys.len());
             crop::forward(&i[0], xs, margin, &mut y);
@@ -561,7 +556,7 @@ pub(crate) fn crop_case(xs: Nhwc, margin: usize) -> Option<Case> {
 
 /// Operations without options on an input of shape `xs`.
 pub(crate) fn simple_cases(xs: Nhwc) -> Vec<Case> {
-    let mut random = Random(xs.len() as u64 + 5);
+    let mut random = Random::new(xs.len() as u64 + 5);
     let x = random.tensor(xs.len());
     let case =
         |name: &str, inputs: Tensors, forward, backward, reference_forward, reference_backward| {

@@ -1,8 +1,8 @@
 use kernels::{Activation, Padding};
+use random::Rng;
 
 use super::*;
 use crate::graph::{GraphBuilder, Init};
-use crate::rng::Rng;
 
 /// conv-bn-act, squeeze-excite, residual, 1×1 head: every kind of step.
 fn small() -> Graph {
@@ -116,7 +116,7 @@ fn inference_needs_far_less_memory_than_the_sum_of_values() {
 #[test]
 fn buffers_are_never_shared_by_two_that_live() {
     for seed in 0..200 {
-        let mut rng = Rng::new(seed, 0);
+        let mut rng = Rng::stream(seed, 0);
         let mut below = |n: u64| (rng.next_u64() % n) as usize;
         let tensors: Vec<Option<Interval>> = (0..40)
             .map(|_| {

@@ -1,7 +1,7 @@
 //! Losses on class scores.
 
 use model::engine::recipe::Results;
-use model::rng::Rng;
+use random::Rng;
 use serde_json::json;
 use train::hits;
 use train::loss::{ClassLoss, ClassObjective};
@@ -10,7 +10,7 @@ use crate::batch::{Batch, Taught};
 use crate::device::{everywhere, largest, normal, settings};
 
 pub(crate) fn labels(n: usize, classes: usize, seed: u64) -> Vec<usize> {
-    let mut rng = Rng::new(seed, 1);
+    let mut rng = Rng::stream(seed, 1);
     (0..n)
         .map(|_| (rng.next_u64() % classes as u64) as usize)
         .collect()

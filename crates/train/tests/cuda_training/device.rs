@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock};
 
 use model::engine::Precision;
 use model::engine::cuda::driver::{Address, Driver, Gpu};
-use model::rng::Rng;
+use random::Rng;
 use serde_json::Value;
 use train::TrainConfig;
 
@@ -130,8 +130,8 @@ pub(crate) fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
 }
 
 pub(crate) fn normal(len: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, 77);
-    (0..len).map(|_| rng.normal()).collect()
+    let mut rng = Rng::stream(seed, 77);
+    (0..len).map(|_| rng.normal_f32()).collect()
 }
 
 pub(crate) fn largest(values: &[f32]) -> f32 {

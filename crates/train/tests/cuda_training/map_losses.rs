@@ -1,7 +1,7 @@
 //! Losses on class maps.
 
 use model::engine::recipe::Results;
-use model::rng::Rng;
+use random::Rng;
 use serde_json::json;
 use train::loss::ClassObjective;
 use train::map_loss::{MapObjective, Masks};
@@ -42,7 +42,7 @@ pub(crate) fn map_taught(map: MapObjective, both: bool, largest: f32) -> Taught 
 
 /// Labels of so many classes; every fifth pixel is unknown, and every seventh (of those left) has the label 255.
 pub(crate) fn mask(pixels: usize, classes: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, 2);
+    let mut rng = Rng::stream(seed, 2);
     let label = |i: usize, rng: &mut Rng| match i {
         _ if i % 5 == 4 => f32::NAN,
         _ if i % 7 == 6 => 255.0,

@@ -1,12 +1,12 @@
 //! Activations, sums, scales, and the two kinds of dropping.
 
 use kernels::{Accumulate, Activation, Nhwc, activation, elementwise};
+use random::Rng;
 
 use super::pass::{Done, Pass};
 use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
 use crate::plan::Mode;
-use crate::rng::Rng;
 
 impl Elementwise for Pass<'_> {
     fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
@@ -132,7 +132,7 @@ fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done
 }
 
 fn rng(pass: &Pass<'_>, id: NodeId) -> Rng {
-    Rng::new(pass.seed, id.index() as u64)
+    Rng::stream(pass.seed, id.index() as u64)
 }
 
 fn drop_samples(mut rng: Rng, rate: f32, xs: Nhwc, x: &[f32], y: &mut [f32], acc: Accumulate) {
@@ -152,7 +152,7 @@ fn drop_elements(mut rng: Rng, rate: f32, _: Nhwc, x: &[f32], y: &mut [f32], acc
 }
 
 fn survival(rng: &mut Rng, rate: f32) -> f32 {
-    if rng.uniform() < rate {
+    if rng.unit_f32() < rate {
         0.0
     } else {
         1.0 / (1.0 - rate)

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use ::kernels::{Activation, Nhwc, Padding, Precision};
 
+use random::Rng;
+
 use super::CudaEngine;
 use super::driver::{DeviceError, Driver};
 use crate::engine::cpu::CpuEngine;
 use crate::engine::{Engine, EngineError, Images};
 use crate::graph::{Graph, GraphBuilder, GraphError, Init, Interpolation, NodeId};
-use crate::rng::Rng;
 use crate::store::{Group, ParamStore};
 
 /// Of a tensor's largest value: what a device may be off by. Rounding takes a hundredth of it in f32, a third of it in the
@@ -99,8 +100,8 @@ fn run(engine: &mut dyn Engine, graph: &Graph) -> Result<Results, EngineError> {
 }
 
 fn normal(len: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, 0);
-    (0..len).map(|_| rng.normal()).collect()
+    let mut rng = Rng::stream(seed, 0);
+    (0..len).map(|_| rng.normal_f32()).collect()
 }
 
 /// Small, but with both tile shapes of the matrix products, inputs read in place, and values with several readers. No
