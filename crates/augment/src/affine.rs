@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::Rect;
+use crate::RelativeRect;
 use crate::area::ROUNDING;
 
 /// Where an output pixel looks in the source: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
@@ -35,7 +35,7 @@ impl Affine {
     /// The same map where the source is `part` of a picture of this size (height, width), enlarged to fill it.
     ///
     /// A pixel's centre lies half a pixel from its edges before and after: PyTorch's `align_corners=False`.
-    pub(crate) fn through_part(self, part: Rect, (height, width): (usize, usize)) -> Self {
+    pub(crate) fn through_part(self, part: RelativeRect, (height, width): (usize, usize)) -> Self {
         let enlarged = |[a, b, c]: [f64; 3], share: f64, edge: f64| {
             [a * share, b * share, (c + 0.5) * share + edge - 0.5]
         };
@@ -55,7 +55,7 @@ impl Affine {
     }
 
     /// Whether every pixel looks into `part` or at its edge, where source and output have this size (height, width).
-    pub(crate) fn stays_in(&self, part: Rect, (height, width): (usize, usize)) -> bool {
+    pub(crate) fn stays_in(&self, part: RelativeRect, (height, width): (usize, usize)) -> bool {
         let (height, width) = (height as f64, width as f64);
         let inside = |at: f64, start: f64, share: f64, side: f64| {
             let (first, end) = (start * side, (start + share) * side);

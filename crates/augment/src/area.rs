@@ -7,7 +7,7 @@ pub(crate) const ROUNDING: f64 = 1e-6;
 
 /// A rectangle in shares of the picture's sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
+pub struct RelativeRect {
     /// Upper edge.
     pub top: f64,
     /// Left edge.
@@ -49,9 +49,9 @@ impl Window {
     }
 
     /// As shares of a picture of this size (height, width).
-    pub(crate) fn shares(&self, (height, width): (usize, usize)) -> Rect {
+    pub(crate) fn shares(&self, (height, width): (usize, usize)) -> RelativeRect {
         let share = |pixels: usize, side: usize| pixels as f64 / side as f64;
-        Rect {
+        RelativeRect {
             top: share(self.rows.start, height),
             left: share(self.columns.start, width),
             height: share(self.rows.len(), height),
@@ -60,7 +60,7 @@ impl Window {
     }
 
     /// The pixels of a picture of `size` that `part` of it touches; `None` where there are none.
-    pub(crate) fn touched(part: Rect, (height, width): (usize, usize)) -> Option<Self> {
+    pub(crate) fn touched(part: RelativeRect, (height, width): (usize, usize)) -> Option<Self> {
         let pixels = |start: f64, share: f64, side: usize| {
             let side = side as f64;
             let first = (start * side + ROUNDING).floor().clamp(0.0, side) as usize;

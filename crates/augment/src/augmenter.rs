@@ -6,7 +6,8 @@ use rayon::prelude::*;
 use crate::check::check;
 use crate::streams::{self, Purpose};
 use crate::{
-    AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, Rect, Shade, Warp, crop,
+    AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, RelativeRect, Shade, Warp,
+    crop,
 };
 
 /// A checked configuration, ready to augment samples from any number of threads.
@@ -209,7 +210,7 @@ impl Dice {
 
     /// A rectangle inside the picture. Where the ratio would make a side longer than the picture, the side is
     /// the picture's and the other one keeps the area.
-    fn erase(self, erase: Erase) -> Option<Shade<Rect>> {
+    fn erase(self, erase: Erase) -> Option<Shade<RelativeRect>> {
         /// log₂ 3.3, and nearly −log₂ 0.3.
         const LOG2_RATIO: f64 = 1.722;
         let mut stream = self.stream(Purpose::Erase);
@@ -231,7 +232,7 @@ impl Dice {
             stream.range(0.0, 1.0 - width),
         );
         Some(Shade {
-            area: Rect {
+            area: RelativeRect {
                 top,
                 left,
                 height,

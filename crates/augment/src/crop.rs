@@ -5,7 +5,7 @@ use random::Rng;
 use crate::area::Window;
 
 use crate::streams::log_uniform;
-use crate::{RandomResizedCrop, Rect};
+use crate::{RandomResizedCrop, RelativeRect};
 
 /// Windows tried before the central one is taken, as in torchvision.
 const TRIES: usize = 10;
@@ -18,7 +18,7 @@ pub(crate) fn draw(
     crop: RandomResizedCrop,
     stream: &mut Rng,
     size: (usize, usize),
-) -> Option<Rect> {
+) -> Option<RelativeRect> {
     if !stream.chance(crop.probability) || size.0 * size.1 == 0 {
         return None;
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::area::Window;
 use crate::resample::SourceMap;
 use crate::warp::Field;
-use crate::{Affine, Fill, Raster, Rect, Shade, Warp};
+use crate::{Affine, Fill, Raster, RelativeRect, Shade, Warp};
 use crate::{blur, math, occlude, photometric, resample};
 
 /// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
@@ -20,7 +20,7 @@ pub struct Draw {
     /// What lies beyond the edge.
     pub fill: Fill,
     /// The part of the picture that is enlarged to fill it, before all other geometry; `None` is all of it.
-    pub crop: Option<Rect>,
+    pub crop: Option<RelativeRect>,
     /// Turn about the centre in degrees, positive clockwise.
     pub rotation_degrees: f64,
     /// Left and right exchanged.
@@ -48,7 +48,7 @@ pub struct Draw {
     /// Width of the blanked ring as a share of each side, and the value written.
     pub border: Shade<f64>,
     /// The blanked rectangle, and the value written.
-    pub erase: Option<Shade<Rect>>,
+    pub erase: Option<Shade<RelativeRect>>,
 }
 
 impl Default for Draw {
@@ -114,7 +114,7 @@ impl Draw {
             field: self.field(size, image),
         };
         let mut fill = self.fill;
-        let within = |part: &Rect| map.field.is_none() && affine.stays_in(*part, size);
+        let within = |part: &RelativeRect| map.field.is_none() && affine.stays_in(*part, size);
         let cut = self.crop.filter(within);
         if let Some(window) = cut.and_then(|part| Window::touched(part, size)) {
             map.affine = affine.with_corner(window.rows.start, window.columns.start);
@@ -223,7 +223,7 @@ impl Draw {
             "clockwise"
         };
         let [right, down] = self.shift.map(|share| share * 100.0);
-        let cropped = |part: Rect| {
+        let cropped = |part: RelativeRect| {
             let area = part.height * part.width;
             format!("cropped to {:.1} %", area * 100.0)
         };

@@ -49,7 +49,7 @@ mod streams;
 mod warp;
 
 pub use affine::Affine;
-pub use area::{Rect, Shade};
+pub use area::{RelativeRect, Shade};
 pub use augmenter::Augmenter;
 pub use config::{
     AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, RandomResizedCrop, Rotation,

@@ -1,6 +1,6 @@
 //! What hides parts of the image.
 
-use crate::{Raster, Rect, Shade};
+use crate::{Raster, RelativeRect, Shade};
 
 /// Blanks the outer ring: `shade.area` of the height above and below, of the width left and right.
 pub(crate) fn border(image: &mut Raster, shade: Shade<f64>) {
@@ -14,8 +14,8 @@ pub(crate) fn border(image: &mut Raster, shade: Shade<f64>) {
 }
 
 /// Blanks a rectangle.
-pub(crate) fn erase(image: &mut Raster, shade: Shade<Rect>) {
-    let Rect {
+pub(crate) fn erase(image: &mut Raster, shade: Shade<RelativeRect>) {
+    let RelativeRect {
         top,
         left,
         height,

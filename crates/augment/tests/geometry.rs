@@ -6,7 +6,7 @@
     reason = "clippy.toml frees tests, but not their helpers"
 )]
 
-use augment::{Draw, Fill, Raster, Rect, Shade};
+use augment::{Draw, Fill, Raster, RelativeRect, Shade};
 
 const SIDE: usize = 6;
 
@@ -347,7 +347,7 @@ fn borders_and_rectangles_hide_what_they_say() {
         hidden(border),
         ["........", "..####..", "..####..", "........"]
     );
-    let area = Rect {
+    let area = RelativeRect {
         top: 0.25,
         left: 0.5,
         height: 0.5,

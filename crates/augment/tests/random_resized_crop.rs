@@ -7,7 +7,9 @@
     reason = "clippy.toml frees tests, but not their helpers"
 )]
 
-use augment::{AugmentConfig, Augmenter, Draw, Fill, RandomResizedCrop, Raster, Rect, Warp};
+use augment::{
+    AugmentConfig, Augmenter, Draw, Fill, RandomResizedCrop, Raster, RelativeRect, Warp,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -71,10 +73,10 @@ impl Expected {
 }
 
 /// torchvision's (top, left, height, width) in pixels, as shares.
-fn part(window: [usize; 4], (height, width): (usize, usize)) -> Rect {
+fn part(window: [usize; 4], (height, width): (usize, usize)) -> RelativeRect {
     let [top, left, rows, columns] = window.map(|pixels| pixels as f64);
     let (height, width) = (height as f64, width as f64);
-    Rect {
+    RelativeRect {
         top: top / height,
         left: left / width,
         height: rows / height,
@@ -450,7 +452,7 @@ fn absurd_crops_and_pictures_do_not_panic() {
     for bad in bads {
         for [top, left, height, width] in [[bad, 0.1, 0.5, 0.5], [0.1, 0.1, bad, 0.5], [bad; 4]] {
             for warp in [None, Some(warp.clone())] {
-                let crop = Rect {
+                let crop = RelativeRect {
                     top,
                     left,
                     height,

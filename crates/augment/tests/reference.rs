@@ -7,7 +7,7 @@
     reason = "clippy.toml frees tests, but not their helpers"
 )]
 
-use augment::{Draw, Fill, Raster, Rect, Warp};
+use augment::{Draw, Fill, Raster, RelativeRect, Warp};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -298,9 +298,9 @@ prop_compose! {
 }
 
 /// From an upper left share to a lower right one, at least a hundredth apart.
-fn any_crop() -> impl Strategy<Value = Rect> {
+fn any_crop() -> impl Strategy<Value = RelativeRect> {
     let side = || (0.0..0.99f64, 0.01..1.0f64);
-    (side(), side()).prop_map(|((top, height), (left, width))| Rect {
+    (side(), side()).prop_map(|((top, height), (left, width))| RelativeRect {
         top,
         left,
         height: height * (1.0 - top),
@@ -352,7 +352,7 @@ proptest! {
     /// Here the outermost pixels of a picture turned by 90° look at the crop's very edge.
     #[test]
     fn a_view_that_ends_at_the_crops_edge_is_cut_to_it(left in 0.0..0.6f64, width in 0.01..0.4f64, top in 0.0..0.9f64) {
-        let crop = Some(Rect { top, left, height: 0.01, width });
+        let crop = Some(RelativeRect { top, left, height: 0.01, width });
         let draw = Draw { crop, rotation_degrees: 90.0, ..Draw::default() };
         let source = noise(19, 18, 1);
         let mut image = source.clone();

@@ -116,7 +116,7 @@ impl PatientRule {
 /// How images and classes are laid out below the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Layout {
+pub enum DataLayout {
     /// A folder a class, below the split folders where there are any.
     #[default]
     ClassFolders,
@@ -156,7 +156,7 @@ pub struct IndexConfig {
     pub root: PathBuf,
     /// How images and classes are laid out.
     #[serde(default)]
-    pub layout: Layout,
+    pub layout: DataLayout,
     /// Which folder holds which split; not used with a CSV.
     #[serde(default)]
     pub splits: SplitFolders,

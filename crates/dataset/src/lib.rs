@@ -51,7 +51,7 @@ mod split;
 mod split_name;
 mod walk;
 
-pub use config::{CsvLayout, IndexConfig, Layout, OnBadImage, PatientRule, SplitFolders};
+pub use config::{CsvLayout, DataLayout, IndexConfig, OnBadImage, PatientRule, SplitFolders};
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
     MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    Eda, EdaConfig, IndexConfig, Layout, Manifest, MaskConfig, OnBadImage, PatientRule, Reason,
+    DataLayout, Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, OnBadImage, PatientRule, Reason,
     Split, SplitFolders, SplitPolicy, Splits, index, index_with_progress,
 };
 use image::{DynamicImage, ImageBuffer, Rgb, RgbImage};
@@ -451,7 +451,7 @@ fn a_tree_of_masks_among_the_images_is_no_class() {
         (&["A".to_owned(), "B".to_owned()][..], 24)
     );
     assert_eq!(groups(&manifest), []);
-    config.layout = Layout::Images;
+    config.layout = DataLayout::Images;
     let manifest = index(&config).unwrap();
     assert_eq!(manifest.rows().len(), 24);
 }

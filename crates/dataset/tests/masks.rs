@@ -9,8 +9,9 @@ use std::path::Path;
 use common::{config, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
-    Crop, CsvLayout, Dealt, Eda, EdaConfig, IndexConfig, Layout, Loader, LoaderConfig, MaskConfig,
-    MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits, index,
+    Crop, CsvLayout, DataLayout, Dealt, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig,
+    MaskConfig, MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits,
+    index,
 };
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use imaging::{Fit, MaskCoding, PixelValue};
@@ -241,7 +242,7 @@ fn crops_are_windows_of_the_image_drawn_by_seed_epoch_and_row() {
     .unwrap();
     let manifest = index(&IndexConfig {
         root: made.images,
-        layout: Layout::Images,
+        layout: DataLayout::Images,
         splits: SplitFolders::none(),
         masks: Some(MaskConfig::tree(made.masks)),
         ..IndexConfig::default()
@@ -307,7 +308,7 @@ fn with_table(dir: &Path, table: &str, layout: CsvLayout) -> IndexConfig {
     std::fs::write(dir.join("table.csv"), table).unwrap();
     IndexConfig {
         root: dir.to_owned(),
-        layout: Layout::Csv(CsvLayout {
+        layout: DataLayout::Csv(CsvLayout {
             file: dir.join("table.csv"),
             ..layout
         }),
@@ -406,7 +407,7 @@ fn counts_and_lists_deal_out_a_stack() {
     }
     let manifest = index(&IndexConfig {
         root: dir.path().to_owned(),
-        layout: Layout::Images,
+        layout: DataLayout::Images,
         splits: SplitFolders::none(),
         ..IndexConfig::default()
     })
@@ -474,7 +475,7 @@ fn an_order_that_parts_a_patient_is_refused() {
     }
     let manifest = index(&IndexConfig {
         root: dir.path().to_owned(),
-        layout: Layout::Images,
+        layout: DataLayout::Images,
         splits: SplitFolders::none(),
         ..IndexConfig::default()
     })
@@ -551,7 +552,7 @@ fn shared_isbi2012_is_a_stack_of_thirty_with_masks() {
     };
     let manifest = index(&IndexConfig {
         root: root.join("images"),
-        layout: Layout::Images,
+        layout: DataLayout::Images,
         splits: SplitFolders::none(),
         masks: Some(masks),
         ..IndexConfig::default()

@@ -3,7 +3,7 @@
 //! Its windows do not overlap: each row of the output is a 1×1 convolution of a row of the input with half of the weights,
 //! and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
 
-use crate::conv2d::{Finish, Gather, Layout, Order, WeightGradient, packed_len};
+use crate::conv2d::{Finish, Gather, Order, OutputRows, WeightGradient, packed_len};
 use crate::simd::F32;
 use crate::{Accumulate, Nhwc, Padding, Window, size};
 
@@ -51,7 +51,7 @@ pub fn forward(
         acc: Accumulate::Replace,
     };
     for half in 0..2 {
-        let layout = Layout::EveryOtherRow { width: xs.w, half };
+        let layout = OutputRows::EveryOtherRow { width: xs.w, half };
         let gather = Gather::forward(xs, 2 * cout, Window::POINT).with_layout(layout);
         gather.pack(F32, w, Order::Half(half), packed);
         gather.run(F32, x, packed, finish, y, zeros);

@@ -202,7 +202,7 @@ fn training_two() -> Drawn {
 
 fn confusion() -> Drawn {
     let counts = vec![vec![181, 53], vec![9, 381]];
-    ConfusionMatrix {
+    ConfusionHeatmap {
         title: "Confusion matrix, test split".into(),
         classes: classes(),
         counts,
@@ -220,7 +220,7 @@ fn confusion_of_ten() -> Drawn {
                 .collect()
         })
         .collect();
-    ConfusionMatrix {
+    ConfusionHeatmap {
         title: "Ten classes".into(),
         classes: many_classes(),
         counts,
@@ -246,14 +246,14 @@ fn staircase(power: f64, steps: usize, seed: u64) -> Vec<(f64, f64)> {
 }
 
 fn roc() -> Drawn {
-    let curve = |name: &str, power, seed, auc, marked| RocCurve {
+    let curve = |name: &str, power, seed, auc, marked| RocLine {
         name: name.into(),
         points: staircase(power, 234, seed),
         auc: Some(auc),
         interval: Some((auc - 0.012, auc + 0.011)),
         operating_point: marked,
     };
-    let marked = OperatingPoint {
+    let marked = MarkedPoint {
         label: "threshold 0.43".into(),
         x: 0.226,
         y: 0.977,
@@ -276,7 +276,7 @@ fn roc() -> Drawn {
 }
 
 fn roc_of_ten() -> Drawn {
-    let curve = |(i, name): (usize, String)| RocCurve {
+    let curve = |(i, name): (usize, String)| RocLine {
         name,
         points: staircase(3.0 + 2.0 * i as f64, 80, i as u64 + 9),
         auc: Some(0.80 + 0.018 * i as f64),
@@ -298,13 +298,13 @@ fn pr() -> Drawn {
         .collect();
     PrCurves {
         title: "Precision and recall, test split".into(),
-        curves: vec![PrCurve {
+        curves: vec![PrLine {
             name: "PNEUMONIA".into(),
             points,
             average_precision: Some(0.968),
             interval: Some((0.957, 0.978)),
             prevalence: Some(0.625),
-            operating_point: Some(OperatingPoint {
+            operating_point: Some(MarkedPoint {
                 label: "threshold 0.43".into(),
                 x: 0.977,
                 y: 0.69,
@@ -318,7 +318,7 @@ fn reliability() -> Drawn {
     let bin = |i: u32, bend: f64| {
         let low = f64::from(i) / 10.0;
         let observed = (low + 0.05 + bend * (low + 0.05 - 0.5)).clamp(0.0, 1.0);
-        ReliabilityBin {
+        ReliabilityMark {
             bounds: (low, low + 0.1),
             predicted: low + 0.05,
             observed,
@@ -326,7 +326,7 @@ fn reliability() -> Drawn {
             count: [160, 31, 14, 0, 9, 12, 18, 25, 61, 294][i as usize],
         }
     };
-    let curve = |name: &str, bend, note: &str| ReliabilityCurve {
+    let curve = |name: &str, bend, note: &str| ReliabilityLine {
         name: name.into(),
         bins: (0..10).map(|i| bin(i, bend)).collect(),
         note: note.into(),

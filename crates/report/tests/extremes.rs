@@ -135,7 +135,7 @@ fn training_curves() {
 #[test]
 fn confusion_matrices() {
     let draw = |classes: Vec<String>, counts| {
-        ConfusionMatrix {
+        ConfusionHeatmap {
             title: "C".into(),
             classes,
             counts,
@@ -163,12 +163,12 @@ fn roc_and_pr_curves() {
         ("repeated", vec![(0.1, 0.1); 1000]),
     ];
     for (name, points) in cases {
-        let marked = Some(OperatingPoint {
+        let marked = Some(MarkedPoint {
             label: "t".into(),
             x: NAN,
             y: 0.5,
         });
-        let roc = RocCurve {
+        let roc = RocLine {
             name: long_names(1).remove(0),
             points: points.clone(),
             auc: Some(NAN),
@@ -183,7 +183,7 @@ fn roc_and_pr_curves() {
             }
             .draw(),
         );
-        let pr = PrCurve {
+        let pr = PrLine {
             points,
             prevalence: Some(NAN),
             operating_point: marked,
@@ -210,7 +210,7 @@ fn roc_and_pr_curves() {
 
 #[test]
 fn reliability_and_histograms() {
-    let bin = |count, value| ReliabilityBin {
+    let bin = |count, value| ReliabilityMark {
         bounds: (0.0, value),
         predicted: value,
         observed: value,
@@ -223,7 +223,7 @@ fn reliability_and_histograms() {
         ("one bin", vec![bin(1, 0.5)]),
         ("NaN", vec![bin(3, NAN)]),
     ] {
-        let curve = ReliabilityCurve {
+        let curve = ReliabilityLine {
             name: "m".into(),
             bins,
             note: "ECE –".into(),

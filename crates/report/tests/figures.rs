@@ -64,9 +64,9 @@ fn figures_are_1600_wide_on_white_and_labelled() {
 #[test]
 fn the_same_data_give_the_same_bytes() {
     let png = || {
-        let curve = RocCurve {
+        let curve = RocLine {
             points: vec![(0.0, 0.0), (0.2, 0.9), (1.0, 1.0)],
-            ..RocCurve::default()
+            ..RocLine::default()
         };
         let figure = RocCurves {
             title: "ROC".into(),

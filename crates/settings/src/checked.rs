@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use augment::AugmentConfig;
-use dataset::{Layout, MaskPlace};
+use dataset::{DataLayout, MaskPlace};
 use model::build::ModelSpec;
 use model::engine::{Choice, Precision};
 use model::graph::Graph;
@@ -207,7 +207,7 @@ fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node
             };
             tree.put("data.masks", text(&path));
         }
-        if let Layout::Csv(layout) = &data.index.layout {
+        if let DataLayout::Csv(layout) = &data.index.layout {
             tree.put("data.csv.file", text(&layout.file));
         }
         for (name, path) in &data.regions {

@@ -1,6 +1,6 @@
 //! What tables must agree on.
 
-use dataset::{IndexConfig, Layout};
+use dataset::{DataLayout, IndexConfig};
 use imaging::{Marks, MaskCoding};
 use model::build::{self, ModelSpec};
 use model::engine::{Device, cpu};
@@ -76,7 +76,7 @@ pub(crate) fn task(
         return Err(keys.refuse("model.head", message));
     }
     let has = |artifact| stages.iter().find(|s| s.makes(artifact));
-    let single = index.classes.len() == 1 || index.layout == Layout::Images;
+    let single = index.classes.len() == 1 || index.layout == DataLayout::Images;
     if classifies && single && has(Artifact::Model).is_some() {
         let message = "the images are of one class, so that there is nothing to classify; set task = \"segment\" (with model.head = \"none\" \
                        and masks), or name at least two classes in data.classes";

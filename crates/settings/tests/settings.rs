@@ -392,7 +392,7 @@ fn layouts_and_masks_resolve_to_themselves() {
     let root = with_masks(toml);
     let settings = settings::load(&request(root.path(), &[])).unwrap();
     let index = &settings.data.index;
-    assert!(index.root.ends_with("images") && index.layout == dataset::Layout::Images);
+    assert!(index.root.ends_with("images") && index.layout == dataset::DataLayout::Images);
     assert_eq!(index.splits, dataset::SplitFolders::none());
     let masks = index.masks.as_ref().unwrap();
     assert!(
@@ -420,7 +420,7 @@ fn a_table_is_found_in_the_data_folder() {
     let settings = settings::load(&request(root.path(), &[])).unwrap();
     let masks = settings.data.index.masks.unwrap();
     assert_eq!(masks.place, dataset::MaskPlace::Column);
-    let dataset::Layout::Csv(layout) = settings.data.index.layout else {
+    let dataset::DataLayout::Csv(layout) = settings.data.index.layout else {
         panic!("a table")
     };
     assert!(layout.file.ends_with("images/table.csv"));
@@ -446,7 +446,7 @@ fn every_phantom_is_laid_out_as_it_is_drawn() {
         "demo.phantom.images=4",
         "pipeline.stages=['index', 'eda']",
     ]);
-    assert_eq!(cells.layout, dataset::Layout::Images);
+    assert_eq!(cells.layout, dataset::DataLayout::Images);
     let heads = layout(&["demo.phantom.kind=heads", "demo.phantom.per_class=[5, 2]"]);
     assert_eq!(heads.splits.named().count(), 2);
     assert_eq!(heads.masks.unwrap().coding.classes(), 4);

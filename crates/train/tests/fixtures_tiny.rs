@@ -19,7 +19,7 @@ use fixtures_common::{Adam, Batch, gradients, id, l2, named, step};
 use model::build::{ModelSpec, build};
 use model::engine::Value;
 use model::graph::Nhwc;
-use model::graph::{Graph, Layout};
+use model::graph::{Graph, WeightLayout};
 use model::network::Network;
 use model::store::ParamStore;
 use serde::Deserialize;
@@ -231,7 +231,7 @@ fn store(graph: &Graph) -> ParamStore {
     sorted.sort_by_key(|(_, name)| *name);
     for (seed, (id, name)) in sorted.into_iter().enumerate() {
         let spec = graph.param(id);
-        let vector = spec.layout == Layout::Vector;
+        let vector = spec.layout == WeightLayout::Vector;
         let fan_in: usize = spec.torch_shape().iter().skip(1).product();
         let value = |w: f64| match () {
             () if name.ends_with("running_var") => 1.0 + 0.5 * w,

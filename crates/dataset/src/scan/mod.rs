@@ -11,7 +11,7 @@ pub(crate) use found::{Candidate, ClassFolder, Scan};
 pub(crate) use masks::Pattern;
 pub use masks::check_mask_pattern;
 
-use crate::config::{IndexConfig, Layout};
+use crate::config::{DataLayout, IndexConfig};
 use crate::error::DatasetError;
 use crate::left_out::{BadImage, Reason};
 use crate::mask::MaskPlace;
@@ -28,12 +28,12 @@ pub(crate) fn scan(config: &IndexConfig) -> Result<Scan, DatasetError> {
         return Err(DatasetError::NoDataFolder { path: root.clone() });
     }
     let mut scan = match &config.layout {
-        Layout::ClassFolders => class_folders(config)?,
-        Layout::Images => images(config)?,
-        Layout::Csv(layout) => table::scan(config, layout)?,
+        DataLayout::ClassFolders => class_folders(config)?,
+        DataLayout::Images => images(config)?,
+        DataLayout::Csv(layout) => table::scan(config, layout)?,
     };
     scan.candidates.sort_by(|a, b| a.path.cmp(&b.path));
-    if !matches!(config.layout, Layout::Csv(_)) {
+    if !matches!(config.layout, DataLayout::Csv(_)) {
         scan.expect_masks(config)?;
         scan.take_out_masks();
     }

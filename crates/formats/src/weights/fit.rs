@@ -1,6 +1,6 @@
 //! When a file's tensor fits a parameter, and how a stem is changed for another number of image channels.
 
-use model::graph::{Graph, Layout, NodeId, ParamId, ParamSpec};
+use model::graph::{Graph, NodeId, ParamId, ParamSpec, WeightLayout};
 
 /// How a file's tensor fits a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,6 @@ pub(super) fn stems(graph: &Graph) -> Vec<ParamId> {
         .filter(|n| reads_image(&n.inputs))
         .flat_map(|n| n.params.iter().copied());
     kernels
-        .filter(|id| graph.param(*id).layout == Layout::Conv)
+        .filter(|id| graph.param(*id).layout == WeightLayout::Conv)
         .collect()
 }

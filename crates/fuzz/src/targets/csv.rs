@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{CsvLayout, IndexConfig, Layout, MaskConfig, MaskPlace, index};
+use dataset::{CsvLayout, DataLayout, IndexConfig, MaskConfig, MaskPlace, index};
 
 use crate::formats::text;
 use crate::{Case, Outcome, Rng, Session, Target, seeds};
@@ -93,7 +93,7 @@ impl Tables {
     fn read(&self, input: &Path, masks: Option<MaskConfig>) -> Outcome {
         let config = IndexConfig {
             root: self.root.clone(),
-            layout: Layout::Csv(CsvLayout {
+            layout: DataLayout::Csv(CsvLayout {
                 file: input.join(FILE),
                 ..CsvLayout::default()
             }),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use dataset::{
-    DatasetError, Eda, EdaConfig, IndexConfig, Layout, Loader, LoaderConfig, Manifest, MaskConfig,
-    SplitFolders, SplitPolicy, Splits, index,
+    DataLayout, DatasetError, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, Manifest,
+    MaskConfig, SplitFolders, SplitPolicy, Splits, index,
 };
 
 use crate::case::Content;
@@ -80,7 +80,7 @@ impl Session for Folders {
         };
         let images = IndexConfig {
             root: input.into(),
-            layout: Layout::Images,
+            layout: DataLayout::Images,
             splits: SplitFolders::none(),
             masks: Some(MaskConfig::beside("{stem}_mask.png")),
             ..IndexConfig::default()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{IndexConfig, Layout, Manifest, MaskConfig, OnMask, SplitFolders, index};
+use dataset::{DataLayout, IndexConfig, Manifest, MaskConfig, OnMask, SplitFolders, index};
 use imaging::{MaskCoding, PixelValue};
 
 use crate::formats::png;
@@ -85,7 +85,7 @@ fn read(input: &Path, coding: MaskCoding, resize: bool) -> Outcome {
     };
     let config = IndexConfig {
         root: input.join("images"),
-        layout: Layout::Images,
+        layout: DataLayout::Images,
         splits: SplitFolders::none(),
         masks: Some(masks),
         ..IndexConfig::default()

@@ -24,7 +24,7 @@ pub(crate) struct Finish<'a> {
 
 /// Where output pixel `i` lies in the output, in units of values.
 #[derive(Clone, Copy)]
-pub(crate) enum Layout {
+pub(crate) enum OutputRows {
     /// One after the other.
     Dense,
     /// Row `r` of `width` pixels becomes row `2r + half`: the rows of a transposed 2×2 convolution.
@@ -43,7 +43,7 @@ pub(crate) struct Gather {
     spread: usize,
     /// Padding before, in spread pixels; negative where the window is smaller than the padding undone.
     pad: [isize; 2],
-    layout: Layout,
+    layout: OutputRows,
 }
 
 impl Gather {
@@ -60,7 +60,7 @@ impl Gather {
             stride: window.stride,
             spread: 1,
             pad,
-            layout: Layout::Dense,
+            layout: OutputRows::Dense,
         }
     }
 
@@ -75,11 +75,11 @@ impl Gather {
             stride: 1,
             spread: window.stride,
             pad: [pad(0, xs.h), pad(1, xs.w)],
-            layout: Layout::Dense,
+            layout: OutputRows::Dense,
         }
     }
 
-    pub(crate) fn with_layout(self, layout: Layout) -> Self {
+    pub(crate) fn with_layout(self, layout: OutputRows) -> Self {
         Self { layout, ..self }
     }
 
@@ -117,8 +117,8 @@ impl Gather {
     /// Length of the output: another layout leaves room for what it passes over.
     fn out_len(self) -> usize {
         match self.layout {
-            Layout::Dense => self.out.len(),
-            Layout::EveryOtherRow { width, half } => {
+            OutputRows::Dense => self.out.len(),
+            OutputRows::EveryOtherRow { width, half } => {
                 assert!(width == self.out.w && half < 2, "rows of another output");
                 2 * self.out.len()
             }
@@ -213,8 +213,8 @@ impl Gather {
     #[inline(always)]
     fn out_offset(self, i: usize) -> usize {
         match self.layout {
-            Layout::Dense => i * self.out.c,
-            Layout::EveryOtherRow { width, half } => {
+            OutputRows::Dense => i * self.out.c,
+            OutputRows::EveryOtherRow { width, half } => {
                 ((i / width * 2 + half) * width + i % width) * self.out.c
             }
         }

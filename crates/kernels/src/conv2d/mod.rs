@@ -23,7 +23,7 @@ mod tile;
 mod weight;
 mod winograd;
 
-pub(crate) use gather::{Finish, Gather, Layout};
+pub(crate) use gather::{Finish, Gather, OutputRows};
 pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, packed_len};
 pub(crate) use weight::WeightGradient;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::judge::Judge;
+use super::checked::CheckedPredictions;
 use super::{EvaluationSettings, Predictions};
 use crate::check;
 use crate::error::Result;
@@ -30,15 +30,15 @@ pub fn compare<S: AsRef<str>>(
     [settings, other_settings]: [&EvaluationSettings; 2],
 ) -> Result<Comparison> {
     let (first, second) = (
-        Judge::new(first, settings)?,
-        Judge::new(second, other_settings)?,
+        CheckedPredictions::new(first, settings)?,
+        CheckedPredictions::new(second, other_settings)?,
     );
     if first.labels != second.labels || first.groups != second.groups {
         let expected = "the same examples in the same order for both classifiers";
         return Err(check::setting("labels", "different", expected));
     }
-    let right = |judge: &Judge<'_>| -> Vec<f64> {
-        let pairs = judge.labels.iter().zip(&judge.decisions);
+    let right = |checked: &CheckedPredictions<'_>| -> Vec<f64> {
+        let pairs = checked.labels.iter().zip(&checked.decisions);
         pairs.map(|(l, d)| f64::from(u8::from(l == d))).collect()
     };
     let (right_first, right_second) = (right(&first), right(&second));

@@ -1,7 +1,7 @@
 //! One set of predictions, everything a report says about it.
 
+mod checked;
 mod compare;
-mod judge;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::interval::Interval;
 use crate::threshold::BinaryCounts;
 
+use checked::CheckedPredictions;
 pub use compare::{Comparison, compare};
-use judge::Judge;
 
 /// What is judged.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +210,6 @@ pub fn evaluate<S: AsRef<str>>(
     predictions: &Predictions<'_, S>,
     settings: &EvaluationSettings,
 ) -> Result<(Evaluation, Curves)> {
-    let judge = Judge::new(predictions, settings)?;
-    Ok((judge.evaluation()?, judge.curves()?))
+    let checked = CheckedPredictions::new(predictions, settings)?;
+    Ok((checked.evaluation()?, checked.curves()?))
 }

@@ -2,7 +2,7 @@
 
 use kernels::{Activation, Padding, Window};
 
-use super::{Graph, Init, Interpolation, Layout, Node, NodeId, Op, ParamId, ParamSpec, Role};
+use super::{Graph, Init, Interpolation, Node, NodeId, Op, ParamId, ParamSpec, Role, WeightLayout};
 
 /// Appends nodes in topological order under dotted scopes.
 ///
@@ -106,7 +106,7 @@ impl GraphBuilder {
         };
         let weight = (
             Role::Weight,
-            Layout::Conv,
+            WeightLayout::Conv,
             vec![kernel, kernel, self.channels(x), out],
             init,
         );
@@ -145,7 +145,7 @@ impl GraphBuilder {
         };
         let weight = (
             Role::Weight,
-            Layout::Depthwise,
+            WeightLayout::Depthwise,
             vec![kernel, kernel, c],
             init,
         );
@@ -162,7 +162,7 @@ impl GraphBuilder {
     pub fn conv_transpose2x2(&mut self, name: &str, x: NodeId, out: usize, init: Init) -> NodeId {
         let weight = (
             Role::Weight,
-            Layout::ConvTranspose,
+            WeightLayout::ConvTranspose,
             vec![self.channels(x), 2, 2, out],
             init,
         );
@@ -268,7 +268,7 @@ impl GraphBuilder {
     pub fn linear(&mut self, name: &str, x: NodeId, out: usize, init: Init) -> NodeId {
         let weight = (
             Role::Weight,
-            Layout::Linear,
+            WeightLayout::Linear,
             vec![self.channels(x), out],
             init,
         );
@@ -342,8 +342,8 @@ impl GraphBuilder {
     }
 }
 
-type NewParam = (Role, Layout, Vec<usize>, Init);
+type NewParam = (Role, WeightLayout, Vec<usize>, Init);
 
 fn vector(role: Role, len: usize, value: f32) -> NewParam {
-    (role, Layout::Vector, vec![len], Init::Constant(value))
+    (role, WeightLayout::Vector, vec![len], Init::Constant(value))
 }

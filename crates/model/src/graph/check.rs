@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use kernels::{MOST_VALUES, Padding, Window, depthwise};
 
-use super::{Graph, Layout, Node, Op, Role};
+use super::{Graph, Node, Op, Role, WeightLayout};
 
 /// Far beyond any network, and so few that no sum or product of the sizes below can wrap.
 const MOST_NODES: usize = 10_000;
@@ -76,9 +76,9 @@ pub enum GraphError {
         /// Operation.
         op: &'static str,
         /// What it does and how it is stored.
-        found: (Role, Layout),
+        found: (Role, WeightLayout),
         /// What the operation needs.
-        expected: (Role, Layout),
+        expected: (Role, WeightLayout),
     },
     /// A parameter has another shape than its node's operation needs.
     #[error(
@@ -288,25 +288,28 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
 }
 
 /// What parameters an operation has, in order: role, layout and shape.
-fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, Layout, Vec<usize>)> {
+fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, WeightLayout, Vec<usize>)> {
     let weight = |layout, shape: &[usize]| (Role::Weight, layout, shape.to_vec());
-    let vector = |role| (role, Layout::Vector, vec![c]);
+    let vector = |role| (role, WeightLayout::Vector, vec![c]);
     match *op {
         Op::Conv2d { window, bias, .. } => {
             let [height, width] = window.kernel;
-            let mut own = vec![weight(Layout::Conv, &[height, width, input, c])];
+            let mut own = vec![weight(WeightLayout::Conv, &[height, width, input, c])];
             own.extend(bias.then(|| vector(Role::Bias)));
             own
         }
         Op::Depthwise { window } => {
             let [height, width] = window.kernel;
-            vec![weight(Layout::Depthwise, &[height, width, c])]
+            vec![weight(WeightLayout::Depthwise, &[height, width, c])]
         }
         Op::ConvTranspose2x2 { .. } => vec![
-            weight(Layout::ConvTranspose, &[input, 2, 2, c]),
+            weight(WeightLayout::ConvTranspose, &[input, 2, 2, c]),
             vector(Role::Bias),
         ],
-        Op::Linear { .. } => vec![weight(Layout::Linear, &[input, c]), vector(Role::Bias)],
+        Op::Linear { .. } => vec![
+            weight(WeightLayout::Linear, &[input, c]),
+            vector(Role::Bias),
+        ],
         Op::BatchNorm { .. } => [Role::Scale, Role::Bias, Role::RunningMean, Role::RunningVar]
             .map(vector)
             .to_vec(),
@@ -461,7 +464,7 @@ mod tests {
     #[test]
     fn parameters_of_another_kind_are_named() {
         check(
-            |g| g.params[0].layout = Layout::Vector,
+            |g| g.params[0].layout = WeightLayout::Vector,
             "`conv.weight` of node `conv` (conv2d) is (Weight, Vector)",
         );
         check(

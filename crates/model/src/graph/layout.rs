@@ -1,6 +1,6 @@
-//! Between the kernels' order of elements and PyTorch's, as [`Layout`] says.
+//! Between the kernels' order of elements and PyTorch's, as [`WeightLayout`] says.
 
-use super::{Layout, ParamSpec};
+use super::{ParamSpec, WeightLayout};
 
 impl ParamSpec {
     /// The values in PyTorch's order; `stored` has [`ParamSpec::len`] of them.
@@ -34,13 +34,13 @@ fn torch_order(spec: &ParamSpec) -> impl Iterator<Item = usize> + use<> {
 }
 
 /// The stored axis behind each of PyTorch's (up to) four, padded in front.
-fn axes(layout: Layout) -> [Option<usize>; 4] {
+fn axes(layout: WeightLayout) -> [Option<usize>; 4] {
     match layout {
-        Layout::Vector => [None, None, None, Some(0)],
-        Layout::Linear => [None, None, Some(1), Some(0)],
-        Layout::Conv => [Some(3), Some(2), Some(0), Some(1)],
-        Layout::Depthwise => [Some(2), None, Some(0), Some(1)],
-        Layout::ConvTranspose => [Some(0), Some(3), Some(1), Some(2)],
+        WeightLayout::Vector => [None, None, None, Some(0)],
+        WeightLayout::Linear => [None, None, Some(1), Some(0)],
+        WeightLayout::Conv => [Some(3), Some(2), Some(0), Some(1)],
+        WeightLayout::Depthwise => [Some(2), None, Some(0), Some(1)],
+        WeightLayout::ConvTranspose => [Some(0), Some(3), Some(1), Some(2)],
     }
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use builder::GraphBuilder;
 pub use check::GraphError;
 pub use dump::Cost;
-pub use param::{Init, Layout, ParamSpec, Role};
+pub use param::{Init, ParamSpec, Role, WeightLayout};
 pub use shape::{Hwc, ShapeError};
 
 /// Index of a node, and of the one value that it makes.

@@ -33,7 +33,7 @@ impl Role {
 /// How the stored order (the kernels') maps to the order of PyTorch's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Layout {
+pub enum WeightLayout {
     /// A vector: the same in both.
     Vector,
     /// Stored `[kh, kw, in, out]`; PyTorch `[out, in, kh, kw]`.
@@ -63,12 +63,12 @@ pub enum Init {
 pub struct ParamSpec {
     /// Unique dotted name as timm and segmentation_models.pytorch write it.
     pub name: String,
-    /// Stored shape (see [`Layout`]).
+    /// Stored shape (see [`WeightLayout`]).
     pub shape: Vec<usize>,
     /// What it does.
     pub role: Role,
     /// How it maps to PyTorch's order.
-    pub layout: Layout,
+    pub layout: WeightLayout,
     /// First values.
     pub init: Init,
 }
@@ -84,11 +84,11 @@ impl ParamSpec {
     pub fn torch_shape(&self) -> Vec<usize> {
         let s = &self.shape;
         match self.layout {
-            Layout::Vector => s.clone(),
-            Layout::Conv => vec![s[3], s[2], s[0], s[1]],
-            Layout::Depthwise => vec![s[2], 1, s[0], s[1]],
-            Layout::ConvTranspose => vec![s[0], s[3], s[1], s[2]],
-            Layout::Linear => vec![s[1], s[0]],
+            WeightLayout::Vector => s.clone(),
+            WeightLayout::Conv => vec![s[3], s[2], s[0], s[1]],
+            WeightLayout::Depthwise => vec![s[2], 1, s[0], s[1]],
+            WeightLayout::ConvTranspose => vec![s[0], s[3], s[1], s[2]],
+            WeightLayout::Linear => vec![s[1], s[0]],
         }
     }
 }

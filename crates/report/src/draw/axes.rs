@@ -5,7 +5,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::Color as _;
 use plotters::style::{FontDesc, FontFamily, FontStyle, RGBColor, TextStyle};
 
-use super::canvas::{Canvas, Rect, device_len};
+use super::canvas::{Bounds, Canvas, device_len};
 use super::palette::{self, Color};
 use super::text::{FAMILY, Type};
 use crate::{Error, format};
@@ -149,7 +149,7 @@ impl ValueFormatter<f64> for Axis {
 pub(crate) struct Plot<'a> {
     pub(crate) canvas: &'a mut Canvas,
     /// The rectangle between the axes.
-    pub(crate) inner: Rect,
+    pub(crate) inner: Bounds,
     x: Axis,
     y: Axis,
 }
@@ -158,18 +158,18 @@ impl<'a> Plot<'a> {
     /// Draws grid, ticks, labels and an optional title into `rect`.
     pub(crate) fn new(
         canvas: &'a mut Canvas,
-        rect: Rect,
+        rect: Bounds,
         title: &str,
         x: Axis,
         y: Axis,
     ) -> Result<Self, Error> {
         let top = if title.is_empty() { 6.0 } else { 24.0 };
-        let rect = Rect::new(rect.x, rect.y + top, rect.w, rect.h - top);
+        let rect = Bounds::new(rect.x, rect.y + top, rect.w, rect.h - top);
         let left = Self::left_margin(canvas, &y);
         let bottom = if x.ticks.is_empty() { 8.0 } else { 20.0 }
             + if x.label.is_empty() { 0.0 } else { 17.0 };
         let right = 8.0;
-        let inner = Rect::new(
+        let inner = Bounds::new(
             rect.x + left,
             rect.y,
             rect.w - left - right,
@@ -177,7 +177,7 @@ impl<'a> Plot<'a> {
         );
         draw_frame(
             canvas,
-            Rect::new(rect.x, rect.y, rect.w - right, rect.h),
+            Bounds::new(rect.x, rect.y, rect.w - right, rect.h),
             left,
             bottom,
             &x,
@@ -238,7 +238,7 @@ impl<'a> Plot<'a> {
     /// A filled bar between two x and up from the bottom axis.
     pub(crate) fn bar(&mut self, from: f64, to: f64, top: f64, color: Color, alpha: f64) {
         if let (Some((left, y)), Some((right, _))) = (self.place(from, top), self.place(to, top)) {
-            let rect = Rect::new(left, y, right - left, self.inner.bottom() - y);
+            let rect = Bounds::new(left, y, right - left, self.inner.bottom() - y);
             self.canvas.fill(rect, color, alpha);
         }
     }
@@ -246,7 +246,7 @@ impl<'a> Plot<'a> {
 
 fn draw_frame(
     canvas: &mut Canvas,
-    rect: Rect,
+    rect: Bounds,
     left: f64,
     bottom: f64,
     x: &Axis,

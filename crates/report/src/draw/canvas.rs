@@ -24,14 +24,14 @@ const DEVICE: f64 = (SCALE * OVERSAMPLING) as f64;
 
 /// A rectangle in layout units.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rect {
+pub(crate) struct Bounds {
     pub(crate) x: f64,
     pub(crate) y: f64,
     pub(crate) w: f64,
     pub(crate) h: f64,
 }
 
-impl Rect {
+impl Bounds {
     pub(crate) fn new(x: f64, y: f64, w: f64, h: f64) -> Self {
         Self { x, y, w, h }
     }
@@ -61,7 +61,7 @@ impl Rect {
 /// The page. Coordinates are layout units from the top left.
 pub(crate) struct Canvas {
     pixels: Pixels,
-    images: Vec<(Rect, RgbImage)>,
+    images: Vec<(Bounds, RgbImage)>,
 }
 
 impl Canvas {
@@ -109,13 +109,13 @@ impl Canvas {
         y + 8.0
     }
 
-    pub(crate) fn fill(&mut self, rect: Rect, color: Color, alpha: f64) {
+    pub(crate) fn fill(&mut self, rect: Bounds, color: Color, alpha: f64) {
         let from = device((rect.x, rect.y));
         let to = device((rect.right(), rect.bottom()));
         self.pixels.fill(from, to, color, alpha as f32);
     }
 
-    pub(crate) fn frame(&mut self, rect: Rect, color: Color, width: f64) {
+    pub(crate) fn frame(&mut self, rect: Bounds, color: Color, width: f64) {
         let (l, t, r, b) = (rect.x, rect.y, rect.right(), rect.bottom());
         self.polyline(&[(l, t), (r, t), (r, b), (l, b), (l, t)], color, width);
     }
@@ -168,19 +168,19 @@ impl Canvas {
         } else {
             (look.h_share(), look.v_share())
         };
-        let rect = Rect::new(x - across * w, y - down * h, w, h);
+        let rect = Bounds::new(x - across * w, y - down * h, w, h);
         self.fill(rect.grown(1.0), palette::PAPER, 0.85);
         self.text(text, x, y, look);
     }
 
     /// Puts a picture into a rectangle of its aspect when the page is finished, above everything
     /// else there; scaled once, straight to the saved size.
-    pub(crate) fn image(&mut self, rect: Rect, image: RgbImage) {
+    pub(crate) fn image(&mut self, rect: Bounds, image: RgbImage) {
         self.images.push((rect, image));
     }
 
     /// A part of the page for plotters to draw on.
-    pub(crate) fn area(&mut self, rect: Rect) -> DrawingArea<Surface<'_>, Shift> {
+    pub(crate) fn area(&mut self, rect: Bounds) -> DrawingArea<Surface<'_>, Shift> {
         let (x, y) = device((rect.x, rect.y));
         let (w, h) = device((rect.w, rect.h));
         Surface(&mut self.pixels)

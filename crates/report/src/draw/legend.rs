@@ -97,7 +97,7 @@ fn draw_mark(canvas: &mut Canvas, key: &Key, x: f64, y: f64) {
     let (left, right) = ((x, y), (x + SWATCH, y));
     match key.mark {
         Mark::Area => {
-            let rect = super::canvas::Rect::new(x + 2.0, y - 6.0, 12.0, 12.0);
+            let rect = super::canvas::Bounds::new(x + 2.0, y - 6.0, 12.0, 12.0);
             canvas.fill(rect, key.color, 1.0);
         }
         Mark::Line => canvas.polyline(&[left, right], key.color, 2.2),

@@ -3,7 +3,7 @@
 use plotters_backend::text_anchor::{HPos, VPos};
 
 use crate::draw::axes::{Axis, Plot};
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_row};
 use crate::draw::palette;
 use crate::draw::text::Type;
@@ -52,12 +52,12 @@ impl ClassDistribution {
         canvas.reserve(top + HEIGHT + 38.0);
         self.draw_bars(
             &mut canvas,
-            Rect::new(MARGIN, top, WIDTH - 2.0 * MARGIN, HEIGHT),
+            Bounds::new(MARGIN, top, WIDTH - 2.0 * MARGIN, HEIGHT),
         )?;
         Ok(canvas.finish())
     }
 
-    fn draw_bars(&self, canvas: &mut Canvas, rect: Rect) -> Result<(), Error> {
+    fn draw_bars(&self, canvas: &mut Canvas, rect: Bounds) -> Result<(), Error> {
         let groups = self.splits.len() as f64;
         let slot = rect.w * 0.9 / groups * FILL / self.classes.len() as f64;
         let labels = Labels::that_fit(canvas, slot, self.counts());

@@ -2,7 +2,7 @@
 
 use plotters_backend::text_anchor::{HPos, VPos};
 
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::palette;
 use crate::draw::text::Type;
 use crate::error::check_len;
@@ -12,7 +12,7 @@ const TOTALS: f64 = 90.0;
 
 /// Counts of (true class, predicted class) with row percentages; the shade is the row share.
 #[derive(Debug, Clone, Default)]
-pub struct ConfusionMatrix {
+pub struct ConfusionHeatmap {
     /// Printed above.
     pub title: String,
     /// Class names, in the order of rows and columns.
@@ -22,7 +22,7 @@ pub struct ConfusionMatrix {
 }
 
 /// Where the matrix lies.
-struct Layout {
+struct Geometry {
     left: f64,
     /// Width of the widest row name.
     names: f64,
@@ -31,7 +31,7 @@ struct Layout {
     upward_names: bool,
 }
 
-impl ConfusionMatrix {
+impl ConfusionHeatmap {
     /// Draws the matrix, which must be square and as large as the list of classes.
     pub fn draw(&self) -> Result<Figure, Error> {
         check_len(
@@ -60,7 +60,7 @@ impl ConfusionMatrix {
         Ok(canvas.finish())
     }
 
-    fn layout(&self, canvas: &Canvas, top: f64) -> Layout {
+    fn layout(&self, canvas: &Canvas, top: f64) -> Geometry {
         let widths = self
             .classes
             .iter()
@@ -74,7 +74,7 @@ impl ConfusionMatrix {
         let left = MARGIN + beside + ((room - cell * classes) / 2.0).max(0.0);
         let upward_names = names > cell - 6.0;
         let head = if upward_names { names.min(120.0) } else { 14.0 };
-        Layout {
+        Geometry {
             left,
             names,
             top: top + 22.0 + head + 8.0,
@@ -83,7 +83,7 @@ impl ConfusionMatrix {
         }
     }
 
-    fn draw_names(&self, canvas: &mut Canvas, layout: &Layout) {
+    fn draw_names(&self, canvas: &mut Canvas, layout: &Geometry) {
         let side = layout.cell * self.classes.len() as f64;
         let head = if layout.upward_names {
             120.0
@@ -128,14 +128,14 @@ impl ConfusionMatrix {
     }
 }
 
-fn draw_row(canvas: &mut Canvas, layout: &Layout, row: usize, counts: &[u64]) {
+fn draw_row(canvas: &mut Canvas, layout: &Geometry, row: usize, counts: &[u64]) {
     let total: u64 = counts.iter().sum();
     let y = layout.top + row as f64 * layout.cell;
     for (column, &count) in counts.iter().enumerate() {
         let x = layout.left + column as f64 * layout.cell;
         draw_cell(
             canvas,
-            Rect::new(x, y, layout.cell, layout.cell),
+            Bounds::new(x, y, layout.cell, layout.cell),
             count,
             total,
         );
@@ -150,7 +150,7 @@ fn draw_row(canvas: &mut Canvas, layout: &Layout, row: usize, counts: &[u64]) {
     );
 }
 
-fn draw_cell(canvas: &mut Canvas, rect: Rect, count: u64, total: u64) {
+fn draw_cell(canvas: &mut Canvas, rect: Bounds, count: u64, total: u64) {
     let share = if total == 0 {
         0.0
     } else {

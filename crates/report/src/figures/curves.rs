@@ -1,7 +1,7 @@
 //! Training curves.
 
 use crate::draw::axes::{Axis, Plot};
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_row};
 use crate::draw::palette::{self, Color};
 use crate::{Error, Figure};
@@ -62,7 +62,7 @@ impl TrainingCurves {
         Ok(canvas.finish())
     }
 
-    fn cell(&self, index: usize, top: f64) -> Rect {
+    fn cell(&self, index: usize, top: f64) -> Bounds {
         let columns = match self.panels.len() {
             0 | 1 => 1,
             2 | 4 => 2,
@@ -74,7 +74,7 @@ impl TrainingCurves {
             MARGIN + column as f64 * width,
             top + row as f64 * (PANEL_HEIGHT + 12.0),
         );
-        Rect::new(x, y, width - 6.0, PANEL_HEIGHT)
+        Bounds::new(x, y, width - 6.0, PANEL_HEIGHT)
     }
 
     fn line_names(&self) -> Vec<&str> {
@@ -92,7 +92,7 @@ impl CurvePanel {
     fn draw(
         &self,
         canvas: &mut Canvas,
-        rect: Rect,
+        rect: Bounds,
         x: Axis,
         names: &[&str],
         best: Option<f64>,

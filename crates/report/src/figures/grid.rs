@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, legend_row};
 use crate::draw::palette::{self, Color};
 use crate::draw::text::Type;
@@ -117,7 +117,7 @@ fn draw_row(canvas: &mut Canvas, tiles: &[Tile], top: f64, side: f64) -> f64 {
         let x = MARGIN + index as f64 * (side + GAP);
         draw_picture(
             canvas,
-            Rect::new(x, top, side, side),
+            Bounds::new(x, top, side, side),
             tile.image.to_rgb(),
             tile.border,
         );
@@ -132,7 +132,7 @@ fn draw_row(canvas: &mut Canvas, tiles: &[Tile], top: f64, side: f64) -> f64 {
 /// Fits a picture into `room`, keeping its shape, with an optional frame.
 pub(crate) fn draw_picture(
     canvas: &mut Canvas,
-    room: Rect,
+    room: Bounds,
     image: RgbImage,
     border: Option<Color>,
 ) {
@@ -145,7 +145,7 @@ pub(crate) fn draw_picture(
     let scale = ((room.w - 2.0 * inset) / w).min((room.h - 2.0 * inset) / h);
     let (w, h) = (w * scale, h * scale);
     let (x, y) = room.center();
-    let rect = Rect::new(x - w / 2.0, y - h / 2.0, w, h);
+    let rect = Bounds::new(x - w / 2.0, y - h / 2.0, w, h);
     if let Some(color) = border {
         canvas.fill(rect.grown(inset), color, 1.0);
     }

@@ -3,7 +3,7 @@
 use plotters_backend::text_anchor::{HPos, VPos};
 
 use crate::draw::axes::{Axis, Plot};
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_row};
 use crate::draw::palette;
 use crate::draw::text::Type;
@@ -87,12 +87,12 @@ impl Histogram {
         let top = canvas.header(&self.title, "");
         let top = legend_row(&mut canvas, top, &self.keys());
         canvas.reserve(top + HEIGHT);
-        let rect = Rect::new(MARGIN, top, WIDTH - 2.0 * MARGIN, HEIGHT);
+        let rect = Bounds::new(MARGIN, top, WIDTH - 2.0 * MARGIN, HEIGHT);
         self.draw_steps(&mut canvas, rect)?;
         Ok(canvas.finish())
     }
 
-    fn draw_steps(&self, canvas: &mut Canvas, rect: Rect) -> Result<(), Error> {
+    fn draw_steps(&self, canvas: &mut Canvas, rect: Bounds) -> Result<(), Error> {
         let heights: Vec<_> = self
             .series
             .iter()

@@ -3,7 +3,7 @@
 use plotters_backend::text_anchor::{HPos, VPos};
 
 use super::grid::draw_picture;
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::colormap::Colormap;
 use crate::draw::palette::{self, Color};
 use crate::draw::text::Type;
@@ -87,7 +87,7 @@ impl OverlayPanels {
         for (column, picture) in [plain, heat, green].into_iter().enumerate() {
             draw_picture(
                 canvas,
-                Rect::new(column_x(column), top, SIDE, SIDE),
+                Bounds::new(column_x(column), top, SIDE, SIDE),
                 picture,
                 None,
             );
@@ -96,14 +96,14 @@ impl OverlayPanels {
     }
 
     fn draw_color_bar(&self, canvas: &mut Canvas, top: f64) {
-        let rect = Rect::new(column_x(3) + 2.0, top, 12.0, SIDE);
+        let rect = Bounds::new(column_x(3) + 2.0, top, 12.0, SIDE);
         let steps = 100;
         let step = rect.h / f64::from(steps);
         for index in 0..steps {
             let value = 1.0 - (f64::from(index) + 0.5) / f64::from(steps);
             let y = rect.y + f64::from(index) * step;
             canvas.fill(
-                Rect::new(rect.x, y, rect.w, step + 0.3),
+                Bounds::new(rect.x, y, rect.w, step + 0.3),
                 self.colormap.color(value),
                 1.0,
             );
@@ -128,7 +128,7 @@ impl OverlayCase {
             true => ("✔ right", palette::RIGHT),
             false => ("✘ wrong", palette::WRONG),
         };
-        canvas.fill(Rect::new(MARGIN, top, 4.0, SIDE), color, 1.0);
+        canvas.fill(Bounds::new(MARGIN, top, 4.0, SIDE), color, 1.0);
         let mut y = top + 8.0;
         let mut say = |text: &str, size: f64, color: Color, bold: bool| {
             let look = Type {

@@ -1,7 +1,7 @@
 //! The reliability diagram: what does a probability of 0.8 mean?
 
 use crate::draw::axes::{Axis, Plot};
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_column};
 use crate::draw::palette;
 use crate::{Error, Figure, format};
@@ -15,23 +15,23 @@ pub struct ReliabilityDiagram {
     /// Printed above.
     pub title: String,
     /// One curve, or several to compare ("as trained", "temperature-scaled").
-    pub curves: Vec<ReliabilityCurve>,
+    pub curves: Vec<ReliabilityLine>,
 }
 
 /// The bins of one set of probabilities.
 #[derive(Debug, Clone, Default)]
-pub struct ReliabilityCurve {
+pub struct ReliabilityLine {
     /// Printed in the legend.
     pub name: String,
     /// Bins from low to high; empty ones (count 0) are skipped.
-    pub bins: Vec<ReliabilityBin>,
+    pub bins: Vec<ReliabilityMark>,
     /// A summary for the legend: "ECE 0.031".
     pub note: String,
 }
 
 /// The cases whose predicted probability falls into one bin.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ReliabilityBin {
+pub struct ReliabilityMark {
     /// Lower and upper bound of the bin.
     pub bounds: (f64, f64),
     /// Mean predicted probability.
@@ -59,7 +59,7 @@ impl ReliabilityDiagram {
         let mut canvas = Canvas::new()?;
         let top = canvas.header(&self.title, "");
         canvas.reserve(top + SIDE + COUNTS);
-        let rect = Rect::new(MARGIN, top, SIDE + 20.0, SIDE);
+        let rect = Bounds::new(MARGIN, top, SIDE + 20.0, SIDE);
         let y = Axis::unit("observed frequency");
         let mut plot = Plot::new(&mut canvas, rect, "", Axis::unit(""), y)?;
         plot.dashed((0.0, 0.0), (1.0, 1.0), palette::MUTED);
@@ -95,13 +95,13 @@ impl ReliabilityDiagram {
     fn draw_counts(
         &self,
         canvas: &mut Canvas,
-        above: Rect,
+        above: Bounds,
         left: f64,
         most: u64,
     ) -> Result<(), Error> {
         let axis = Axis::linear("cases", 0.0, most as f64 * 1.08, 3);
         let own = Plot::left_margin(canvas, &axis);
-        let rect = Rect::new(
+        let rect = Bounds::new(
             left - own,
             above.bottom(),
             above.right() - left + own,
@@ -128,7 +128,7 @@ impl ReliabilityDiagram {
     }
 
     fn keys(&self) -> Vec<Key> {
-        let curve = |(index, curve): (usize, &ReliabilityCurve)| {
+        let curve = |(index, curve): (usize, &ReliabilityLine)| {
             let cases: u64 = curve.bins.iter().map(|bin| bin.count).sum();
             let detail = format!("{}\nn = {}", curve.note, format::thousands(cases));
             Key::new(Mark::Line, palette::series(index), &curve.name).detail(detail)
@@ -143,8 +143,8 @@ impl ReliabilityDiagram {
     }
 }
 
-impl ReliabilityCurve {
-    fn filled(&self) -> impl Iterator<Item = &ReliabilityBin> {
+impl ReliabilityLine {
+    fn filled(&self) -> impl Iterator<Item = &ReliabilityMark> {
         self.bins.iter().filter(|bin| bin.count > 0)
     }
 }

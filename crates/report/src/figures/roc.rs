@@ -1,7 +1,7 @@
 //! ROC and precision–recall curves.
 
 use crate::draw::axes::{Axis, Plot};
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_column};
 use crate::draw::palette;
 use crate::{Error, Figure, format};
@@ -14,12 +14,12 @@ pub struct RocCurves {
     /// Printed above.
     pub title: String,
     /// The curves.
-    pub curves: Vec<RocCurve>,
+    pub curves: Vec<RocLine>,
 }
 
 /// One ROC curve.
 #[derive(Debug, Clone, Default)]
-pub struct RocCurve {
+pub struct RocLine {
     /// The positive class, or the model.
     pub name: String,
     /// (false-positive rate, true-positive rate), in order.
@@ -29,12 +29,12 @@ pub struct RocCurve {
     /// Interval of the area.
     pub interval: Option<(f64, f64)>,
     /// The threshold in use, marked on the curve.
-    pub operating_point: Option<OperatingPoint>,
+    pub operating_point: Option<MarkedPoint>,
 }
 
 /// Where a threshold puts the classifier on a curve.
 #[derive(Debug, Clone, Default)]
-pub struct OperatingPoint {
+pub struct MarkedPoint {
     /// What is marked: "threshold 0.43".
     pub label: String,
     /// False-positive rate on an ROC curve, recall on a precision–recall curve.
@@ -49,12 +49,12 @@ pub struct PrCurves {
     /// Printed above.
     pub title: String,
     /// The curves.
-    pub curves: Vec<PrCurve>,
+    pub curves: Vec<PrLine>,
 }
 
 /// One precision–recall curve.
 #[derive(Debug, Clone, Default)]
-pub struct PrCurve {
+pub struct PrLine {
     /// The positive class, or the model.
     pub name: String,
     /// (recall, precision), in order.
@@ -66,7 +66,7 @@ pub struct PrCurve {
     /// Share of positives: the precision of guessing, drawn as a dashed line.
     pub prevalence: Option<f64>,
     /// The threshold in use, marked on the curve.
-    pub operating_point: Option<OperatingPoint>,
+    pub operating_point: Option<MarkedPoint>,
 }
 
 impl RocCurves {
@@ -121,7 +121,7 @@ struct Curve<'a> {
     points: &'a [(f64, f64)],
     score: String,
     chance: Option<f64>,
-    marked: Option<&'a OperatingPoint>,
+    marked: Option<&'a MarkedPoint>,
 }
 
 fn score(name: &str, value: Option<f64>, interval: Option<(f64, f64)>) -> String {
@@ -146,7 +146,7 @@ fn draw_square(
     let mut canvas = Canvas::new()?;
     let top = canvas.header(title, "");
     canvas.reserve(top + SIDE);
-    let rect = Rect::new(MARGIN, top, SIDE, SIDE);
+    let rect = Bounds::new(MARGIN, top, SIDE, SIDE);
     let mut plot = Plot::new(&mut canvas, rect, "", Axis::unit(x), Axis::unit(y))?;
     if diagonal.is_some() {
         plot.dashed((0.0, 0.0), (1.0, 1.0), palette::MUTED);

@@ -3,7 +3,7 @@
 use image::RgbImage;
 
 use super::grid::draw_picture;
-use crate::draw::canvas::{Canvas, MARGIN, Rect, WIDTH};
+use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
 use crate::draw::legend::{Key, Mark, legend_row};
 use crate::draw::palette;
 use crate::draw::text::Type;
@@ -102,7 +102,7 @@ impl SegmentationCase {
             compose::error_map(&self.image, &self.truth, &self.predicted)?,
         ];
         for (column, picture) in pictures.into_iter().enumerate() {
-            let room = Rect::new(column_x(column), top + WORDS, SIDE, side);
+            let room = Bounds::new(column_x(column), top + WORDS, SIDE, side);
             draw_picture(canvas, room, picture, None);
         }
         Ok(top + WORDS + side + GAP)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::phantom::Subject;
 use dataset::{
-    CsvLayout, IndexConfig, Layout, MaskConfig, MaskPlace, OnBadImage, OnMask, PatientRule,
+    CsvLayout, DataLayout, IndexConfig, MaskConfig, MaskPlace, OnBadImage, OnMask, PatientRule,
     SplitFolders, SplitPolicy,
 };
 use imaging::{Decoder, MaskCoding};
@@ -179,14 +179,14 @@ fn images_root(paths: &Paths<'_>, raw: &Data) -> Result<PathBuf, ConfigError> {
     }
 }
 
-fn layout(paths: &Paths<'_>, raw: &Data) -> Result<Layout, ConfigError> {
+fn layout(paths: &Paths<'_>, raw: &Data) -> Result<DataLayout, ConfigError> {
     Ok(match (raw.layout, &raw.csv.file) {
         (LayoutName::Csv, Some(file)) => {
             let file = paths.in_data("data.csv.file", file, &raw.dir)?;
-            Layout::Csv(raw.csv.clone().layout(file))
+            DataLayout::Csv(raw.csv.clone().layout(file))
         }
-        (LayoutName::Images, _) => Layout::Images,
-        _ => Layout::ClassFolders,
+        (LayoutName::Images, _) => DataLayout::Images,
+        _ => DataLayout::ClassFolders,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
-use dataset::{Layout, MaskConfig, SplitFolders};
+use dataset::{DataLayout, MaskConfig, SplitFolders};
 use imaging::{MaskCoding, PixelValue};
 use serde::Deserialize;
 
@@ -191,7 +191,7 @@ pub(crate) fn place(
     };
     let class_folders = |splits: SplitFolders, masks: Option<MaskConfig>| Place {
         root: made.join("images"),
-        layout: Layout::ClassFolders,
+        layout: DataLayout::ClassFolders,
         splits,
         masks,
         regions: vec![],
@@ -215,7 +215,7 @@ pub(crate) fn place(
                 ..MaskCoding::default()
             };
             Place {
-                layout: Layout::Images,
+                layout: DataLayout::Images,
                 ..class_folders(SplitFolders::none(), Some(masks(coding)))
             }
         }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use dataset::{Layout, MaskConfig, SplitFolders};
+use dataset::{DataLayout, MaskConfig, SplitFolders};
 
 /// Where images and masks lie.
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
-    pub(crate) layout: Layout,
+    pub(crate) layout: DataLayout,
     pub(crate) splits: SplitFolders,
     pub(crate) masks: Option<MaskConfig>,
     pub(crate) regions: Vec<(String, PathBuf)>,

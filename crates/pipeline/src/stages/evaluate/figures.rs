@@ -3,8 +3,8 @@
 use anyhow::Result;
 use metrics::{ClassCurves, Curves, Evaluation, Interval};
 use report::{
-    ConfusionMatrix, Document, Histogram, HistogramSeries, Marker, OperatingPoint, PrCurve,
-    PrCurves, ReliabilityBin, ReliabilityCurve, ReliabilityDiagram, RocCurve, RocCurves, format,
+    ConfusionHeatmap, Document, Histogram, HistogramSeries, MarkedPoint, Marker, PrCurves, PrLine,
+    ReliabilityDiagram, ReliabilityLine, ReliabilityMark, RocCurves, RocLine, format,
 };
 
 use super::judge::{Judged, Metrics};
@@ -16,7 +16,7 @@ pub(super) fn confusion(
     section: &mut Document,
     metrics: &Metrics,
 ) -> Result<()> {
-    let figure = ConfusionMatrix {
+    let figure = ConfusionHeatmap {
         title: format!("Test: {} images", metrics.test.n),
         classes: metrics.classes.clone(),
         counts: metrics.test.confusion.rows().map(<[u64]>::to_vec).collect(),
@@ -32,7 +32,7 @@ pub(super) fn confusion(
 
 pub(super) fn roc(context: &Context<'_>, section: &mut Document, judged: &Judged) -> Result<()> {
     let metrics = &judged.metrics;
-    let mut curves: Vec<RocCurve> = judged.curves[0]
+    let mut curves: Vec<RocLine> = judged.curves[0]
         .classes
         .iter()
         .map(|c| roc_curve(c, &name(metrics, c), &metrics.test))
@@ -45,7 +45,7 @@ pub(super) fn roc(context: &Context<'_>, section: &mut Document, judged: &Judged
         let point = (binary.specificity, binary.sensitivity);
         if let (Some(specificity), Some(sensitivity)) = point {
             let label = format!("threshold {}", format::fixed(chosen.probability, 3));
-            first.operating_point = Some(OperatingPoint {
+            first.operating_point = Some(MarkedPoint {
                 label,
                 x: 1.0 - specificity.estimate,
                 y: sensitivity.estimate,
@@ -72,13 +72,13 @@ pub(super) fn roc(context: &Context<'_>, section: &mut Document, judged: &Judged
     )
 }
 
-fn roc_curve(curve: &ClassCurves, name: &str, evaluation: &Evaluation) -> RocCurve {
+fn roc_curve(curve: &ClassCurves, name: &str, evaluation: &Evaluation) -> RocLine {
     let auc = evaluation
         .ranking
         .iter()
         .find(|r| r.class == curve.class)
         .and_then(|r| r.auc);
-    RocCurve {
+    RocLine {
         name: name.into(),
         points: curve
             .roc
@@ -95,7 +95,7 @@ fn roc_curve(curve: &ClassCurves, name: &str, evaluation: &Evaluation) -> RocCur
 
 pub(super) fn pr(context: &Context<'_>, section: &mut Document, judged: &Judged) -> Result<()> {
     let metrics = &judged.metrics;
-    let mut curves: Vec<PrCurve> = judged.curves[0]
+    let mut curves: Vec<PrLine> = judged.curves[0]
         .classes
         .iter()
         .map(|c| pr_curve(metrics, c, &name(metrics, c), &metrics.test))
@@ -107,7 +107,7 @@ pub(super) fn pr(context: &Context<'_>, section: &mut Document, judged: &Judged)
     ) {
         if let (Some(recall), Some(precision)) = (binary.sensitivity, binary.ppv) {
             let label = format!("threshold {}", format::fixed(chosen.probability, 3));
-            first.operating_point = Some(OperatingPoint {
+            first.operating_point = Some(MarkedPoint {
                 label,
                 x: recall.estimate,
                 y: precision.estimate,
@@ -134,17 +134,12 @@ pub(super) fn pr(context: &Context<'_>, section: &mut Document, judged: &Judged)
     )
 }
 
-fn pr_curve(
-    metrics: &Metrics,
-    curve: &ClassCurves,
-    name: &str,
-    evaluation: &Evaluation,
-) -> PrCurve {
+fn pr_curve(metrics: &Metrics, curve: &ClassCurves, name: &str, evaluation: &Evaluation) -> PrLine {
     let ranking = evaluation.ranking.iter().find(|r| r.class == curve.class);
     let precision = ranking.and_then(|r| r.average_precision);
     let label = metrics.classes.iter().position(|c| *c == curve.class);
     let prevalence = label.map(|l| metrics.counts[2][l] as f64 / metrics.test.n.max(1) as f64);
-    PrCurve {
+    PrLine {
         name: name.into(),
         points: curve
             .pr
@@ -191,11 +186,11 @@ pub(super) fn reliability(
     )
 }
 
-fn reliability_curve(name: &str, curves: &Curves, ece: &Interval) -> ReliabilityCurve {
+fn reliability_curve(name: &str, curves: &Curves, ece: &Interval) -> ReliabilityLine {
     let bin = |bin: &metrics::ReliabilityBin| {
         let positives = (bin.positive_share * bin.n as f64).round() as u64;
         let interval = metrics::wilson(positives, bin.n as u64, 0.95).ok();
-        ReliabilityBin {
+        ReliabilityMark {
             bounds: (bin.low, bin.high),
             predicted: bin.mean_probability,
             observed: bin.positive_share,
@@ -203,7 +198,7 @@ fn reliability_curve(name: &str, curves: &Curves, ece: &Interval) -> Reliability
             count: bin.n as u64,
         }
     };
-    ReliabilityCurve {
+    ReliabilityLine {
         name: name.into(),
         bins: curves.reliability.iter().map(bin).collect(),
         note: format!("ECE {}", number(ece)),

@@ -12,7 +12,7 @@ use crate::context::Data;
 use settings::Settings;
 
 /// What all judging has in common.
-pub(super) struct Judge<'a> {
+pub(super) struct MaskJudge<'a> {
     pub(super) data: &'a Data,
     settings: &'a Settings,
     /// What a pixel can be.
@@ -24,13 +24,13 @@ pub(super) struct Judge<'a> {
 /// The true class of a pixel that does not count.
 const UNKNOWN: usize = dataset::Manifest::UNKNOWN_PIXEL as usize;
 
-impl<'a> Judge<'a> {
+impl<'a> MaskJudge<'a> {
     /// Of the masks' classes, which the map has too, unless they mark one class of the images'.
     pub(super) fn new(settings: &'a Settings, data: &'a Data) -> Self {
         let images = data.manifest.classes().len();
         let map = &settings.train.map;
         let of_images = settings.spec(images).map_classes.is_none();
-        Judge {
+        MaskJudge {
             data,
             settings,
             classes: data.manifest.pixel_classes().unwrap_or_default(),
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
         self.evaluated(&self.classes, rows, images)
     }
 
-    /// As [`Judge::over`] for images of background and anything else.
+    /// As [`MaskJudge::over`] for images of background and anything else.
     pub(super) fn over_marked(
         &self,
         rows: &[usize],

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The checked inputs, and what several figures share.
-pub(super) struct Judge<'a> {
+pub(super) struct CheckedPredictions<'a> {
     names: Vec<String>,
     pub(super) labels: &'a [usize],
     logits: Logits,
@@ -30,7 +30,7 @@ pub(super) struct Judge<'a> {
     settings: EvaluationSettings,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> CheckedPredictions<'a> {
     pub(super) fn new<S: AsRef<str>>(
         predictions: &Predictions<'a, S>,
         settings: &EvaluationSettings,

@@ -20,7 +20,7 @@ use serde_json::json;
 use terminal::{Interrupt, Progress};
 
 use crate::cli::{BenchArgs, What};
-use crate::{print, set_threads};
+use crate::commands::{print, set_threads};
 use machine::Machine;
 use peers::{Peer, Python};
 use plan::{Case, Cases, Job, Program};

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use terminal::{Interrupt, Job, Progress};
 
 use crate::cli::TortureArgs;
-use crate::{INTERRUPTED, print};
+use crate::commands::{INTERRUPTED, print};
 use table::Table;
 
 /// What the lanes share.
@@ -91,7 +91,7 @@ fn build_worker(root: &Path) -> Result<PathBuf> {
         "--package",
         "fuzz",
     ];
-    crate::test::step(root, &line, &[])?;
+    crate::commands::test::step(root, &line, &[])?;
     let this = std::env::current_exe().context("cannot tell where this program lies")?;
     let worker = this.with_file_name("fuzz");
     match worker.is_file() {

@@ -11,7 +11,7 @@ use fuzz::{Failure, Target};
 
 use super::Torture;
 use super::table::Row;
-use crate::print;
+use crate::commands::print;
 
 /// All targets are tried at least so often in the time given, so that Ctrl-C finds a row of each.
 const ROUNDS: u32 = 5;

@@ -1,0 +1,53 @@
+//! `cargo xtask pipeline`: a run, and what to type to go on with one that was interrupted.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use terminal::{Interrupt, Interrupted, Progress};
+
+use super::{INTERRUPTED, request, set_threads};
+use crate::cli::PipelineArgs;
+
+pub(crate) fn run(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> {
+    if let Some(threads) = args.threads {
+        set_threads(threads)?;
+    }
+    let request = request(&args.settings, args.out.as_deref());
+    match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
+        Ok(finished) => {
+            // The run is done, whether or not anybody can read where.
+            let report = finished.folder.join("report.md");
+            let _ = terminal::print(&format!("{}\n", report.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
+            terminal::say(&format!(
+                "interrupted; what is done is kept. Go on with:\n  {}",
+                resume_command(args)
+            ));
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The command that was typed, with `--resume`.
+fn resume_command(args: &PipelineArgs) -> String {
+    let typed = std::env::args().skip(1).map(|arg| quoted(&arg));
+    let resume = (!args.resume).then(|| "--resume".to_owned());
+    ["cargo".to_owned(), "xtask".to_owned()]
+        .into_iter()
+        .chain(typed)
+        .chain(resume)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.into()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
+}
