@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command-line arguments.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use bench::Precision;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// From a folder of medical images to a trained, honestly judged network and a report that a person can read.
+/// From a folder of medical images to a trained, rigorously evaluated network and a readable report.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Say more of what is done: -v stages, -vv batches, -vvv every file (or name targets in RUST_LOG)
+    /// Log more detail: -v stages, -vv batches, -vvv every file (or select targets with RUST_LOG)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -21,8 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a pipeline: from the data folder to runs/PIPELINE/TIME/report.md
     ///
-    /// Where the data folder is absent, the pipeline's demo runs on phantoms that the program draws; the report says
-    /// so in its first line.
+    /// If the data folder is absent, the pipeline's demo runs on phantoms drawn by the program; the first line of the
+    /// report says so.
     Pipeline(PipelineArgs),
     /// List pipelines, encoders, decoders, heads and stages
     List,
@@ -31,24 +31,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Ask a trained network about images: class, probability, overlay, and a JSON trace a line
+    /// Apply a trained network to images: class, probability, overlay, and one line of JSON per image
     Predict(PredictArgs),
-    /// Check everything that CI checks, cheapest first
+    /// Run all checks of CI, fastest first
     Test(TestArgs),
-    /// Try to break the program: mutated inputs for all that it reads, runs killed and robbed, then a table
+    /// Try to break the program: mutated inputs for all its readers, killed and disturbed runs, then a table
     ///
-    /// docs/reliability.md says what is tried and what must hold. Failing inputs are kept, to be tried again by
+    /// docs/reliability.md states what is tested and what must hold. Failing inputs are kept and can be run again with
     /// --replay.
     #[cfg(target_os = "linux")]
     Torture(TortureArgs),
-    /// Measure the speed and memory of training and inference on random images, beside peers if asked
+    /// Measure the speed and memory of training and inference on random images, optionally against peers
     ///
-    /// Every measurement has a process of its own. Figures are only as good as the machine is quiet.
+    /// Every measurement runs in a process of its own. Results are reliable only on an otherwise idle machine.
     Bench(BenchArgs),
-    /// Look at weights files, convert them, fetch known ones, compare them with other programs
+    /// Inspect weights files, convert them, fetch known ones, compare them with other programs
     #[command(subcommand)]
     Weights(Weights),
-    /// One measurement of `bench`, in the process that it starts for it
+    /// One measurement of `bench`, which starts this command in a process of its own
     #[command(hide = true)]
     Measure {
         /// A workload as JSON
@@ -56,18 +56,18 @@ pub(crate) enum Command {
     },
 }
 
-/// Which pipeline, and what to change in it.
+/// The pipeline, and changes to its settings.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// A name under pipelines/, or a .toml file such as a run's resolved.toml
     pub(crate) name: String,
-    /// The folder of the images, instead of the pipeline's data.dir
+    /// Folder of the images, instead of the pipeline's data.dir
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Run the pipeline's demo on phantoms even where the data folder is there
+    /// Run the pipeline's demo on phantoms even if the data folder exists
     #[arg(long, conflicts_with = "data")]
     pub(crate) demo: bool,
-    /// Where to compute: auto, cpu or cuda
+    /// Device to compute on: auto, cpu or cuda
     #[arg(long)]
     pub(crate) device: Option<String>,
     /// Change a setting: train.epochs=8, model.decoder=unet, evaluate.threshold={sensitivity=0.95}
@@ -79,13 +79,13 @@ pub(crate) struct Settings {
 pub(crate) struct PipelineArgs {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Go on with the newest unfinished run of this pipeline
+    /// Continue the newest unfinished run of this pipeline
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Threads to use; the result does not depend on it
+    /// Number of threads; the result does not depend on it
     #[arg(long, value_name = "N", value_parser = count(1024))]
     pub(crate) threads: Option<usize>,
-    /// The folder of all runs, instead of runs/
+    /// Folder of all runs, instead of runs/
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -97,20 +97,20 @@ pub(crate) struct PredictArgs {
     /// JPEG or PNG files
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// Where the overlays go, instead of beside the images
+    /// Folder for overlays and masks, instead of next to the images
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Ask a network that has seen nothing but phantoms
+    /// Use a network that was trained on phantoms only
     #[arg(long)]
     pub(crate) allow_phantom_model: bool,
-    /// Where to compute: auto, cpu or cuda
+    /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// Leave out the phantom run at the end
+    /// Skip the phantom run at the end
     #[arg(long)]
     pub(crate) fast: bool,
 }
@@ -118,22 +118,22 @@ pub(crate) struct TestArgs {
 #[cfg(target_os = "linux")]
 #[derive(Debug, Args)]
 pub(crate) struct TortureArgs {
-    /// For how long
+    /// Duration in minutes
     #[arg(long, default_value_t = 5.0, value_parser = minutes)]
     pub(crate) minutes: f64,
-    /// Kinds of inputs and accidents, instead of all
+    /// Kinds of inputs and faults to test, instead of all
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Which cases: the same number, the same inputs; by the clock where it is left out
+    /// Seed of the cases: the same number gives the same inputs; from the clock by default
     #[arg(long, value_parser = clap::value_parser!(u64).range(..1 << 32))]
     pub(crate) seed: Option<u64>,
-    /// Where what fails is kept, instead of fuzz-failures/
+    /// Folder for failing inputs and runs, instead of fuzz-failures/
     #[arg(long, value_name = "DIR")]
     pub(crate) failures: Option<PathBuf>,
-    /// Try one input again: a folder below fuzz-failures/, or with --as any file
+    /// Run one input again: a folder below fuzz-failures/, or any file with --as
     #[arg(long, value_name = "PATH")]
     pub(crate) replay: Option<PathBuf>,
-    /// What the file of --replay is read as: png, checkpoint …
+    /// Target that reads the file of --replay: png, checkpoint …
     #[arg(long = "as", value_name = "TARGET", requires = "replay")]
     pub(crate) target: Option<String>,
 }
@@ -149,22 +149,22 @@ pub(crate) struct BenchArgs {
     /// Image side in pixels
     #[arg(long, default_value_t = 224, value_parser = count(8192))]
     pub(crate) size: usize,
-    /// Images a training step, and of the larger inference batch
+    /// Images per training step, and in the larger inference batch
     #[arg(long, default_value_t = 8, value_parser = count(4096))]
     pub(crate) batch: usize,
-    /// Where to compute: cpu or cuda; of the peers, PyTorch can be asked for the same
+    /// Device to compute on: cpu or cuda; of the peers, PyTorch supports both
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
     pub(crate) device: String,
-    /// Of ours, the precisions to measure; a peer is always measured in all of its own
+    /// Precisions of this program to measure; a peer is always measured in all of its own
     #[arg(long, value_delimiter = ',', default_value = "f32,tf32,bf16", value_parser = precision)]
     pub(crate) precision: Vec<Precision>,
-    /// Threads, ours and the peers'; all cores where it is left out
+    /// Number of threads of this program and the peers; all cores by default
     #[arg(long, value_parser = count(1024))]
     pub(crate) threads: Option<usize>,
-    /// Timed calls of a measurement, of which the median counts; three more go before them
+    /// Timed calls per measurement, of which the median is taken, after three warm-up calls
     #[arg(long, default_value_t = 5, value_parser = count(10_000))]
     pub(crate) repeats: usize,
-    /// How often each measurement is made, in turn with all the others
+    /// Number of times each measurement is repeated, interleaved with all the others
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
     /// What to measure
@@ -175,16 +175,16 @@ pub(crate) struct BenchArgs {
         default_value = "infer,train,memory"
     )]
     pub(crate) what: Vec<What>,
-    /// Short for `ops` in --what: where a training step's time goes, on a GPU by kernel
+    /// Short for `ops` in --what: where the time of a training step goes, by kernel on a GPU
     #[arg(long)]
     pub(crate) ops: bool,
-    /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as this Python has them
+    /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as they are installed in this Python
     ///
-    /// Each of a peer's measurements follows one of ours, so that a slow moment of the machine hits both.
-    /// tools/bench_peers.py is what runs, and says what to install.
+    /// Each measurement of a peer follows one of this program, so that a temporary slowdown of the machine affects
+    /// both. The script tools/bench_peers.py states what to install.
     #[arg(long, value_name = "PYTHON")]
     pub(crate) peers: Option<PathBuf>,
-    /// Write the machine, the settings, versions and every single time to this file
+    /// Write the machine, the settings, the versions and all times to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Batches for --what scale
@@ -209,40 +209,40 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Weights {
-    /// List a file's tensors, whose names they are, and which networks they fit
+    /// List a file's tensors, the naming scheme they follow, and the networks they fit
     ///
-    /// Reads safetensors and PyTorch's .pth and .pt; no code in a file is ever run.
+    /// Reads safetensors and PyTorch's .pth and .pt; no code in a file is ever executed.
     Inspect {
         /// A weights file
         file: PathBuf,
     },
-    /// Write any file that can be read as safetensors in timm's, smp's or our names
+    /// Convert any readable weights file to safetensors with the names of timm, smp or this program
     Convert(ConvertArgs),
-    /// Get known weights from the Hugging Face hub into the cache; model.pretrained takes their names then
+    /// Download known weights from the Hugging Face hub into the cache; model.pretrained then accepts their names
     Fetch(FetchArgs),
-    /// Compare what two programs compute from the same weights (see tools/check_weights.py)
+    /// Compare the outputs of two programs with the same weights (see tools/check_weights.py)
     Check(CheckArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// A safetensors file, a checkpoint, or a file of PyTorch's
+    /// A safetensors file, a checkpoint, or a PyTorch file
     pub(crate) file: PathBuf,
     /// The file to write
     #[arg(long, value_name = "OUT.safetensors")]
     pub(crate) to: PathBuf,
-    /// Whose names to write; timm's has the encoder alone
+    /// Naming scheme to write; timm's contains only the encoder
     #[arg(long = "as", value_enum, default_value = "ours")]
     pub(crate) names: Names,
     #[command(flatten)]
     pub(crate) known: KnownArgs,
-    /// What the input was normalized with, where the file does not say it
+    /// Input normalization of the training, if the file does not state it
     #[arg(long, value_enum)]
     pub(crate) normalization: Option<Normalization>,
-    /// Write halves instead of f32
+    /// Write half precision instead of f32
     #[arg(long)]
     pub(crate) half: bool,
-    /// Leave out tensors that our network lacks, instead of refusing the file
+    /// Leave out tensors that this program's network does not have, instead of refusing the file
     #[arg(long)]
     pub(crate) allow_unused: bool,
     /// Replace OUT if it exists
@@ -250,27 +250,27 @@ pub(crate) struct ConvertArgs {
     pub(crate) force: bool,
 }
 
-/// What a weights file may not say of itself.
+/// What a weights file may not state.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct KnownArgs {
-    /// The encoder, where several have these names and shapes
+    /// The encoder, if several have these names and shapes
     #[arg(long)]
     pub(crate) encoder: Option<String>,
-    /// Whose padding and batch-norm epsilon the weights were trained with, where the file does not say it
+    /// Padding and batch-norm epsilon that the weights were trained with, if the file does not state them
     #[arg(long, value_enum)]
     pub(crate) trained_in: Option<TrainedIn>,
 }
 
-/// Paddings and epsilons with a name.
+/// Named paddings and epsilons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TrainedIn {
-    /// SAME padding of the image at hand, 1e-3
+    /// SAME padding, which depends on the image size, and epsilon 1e-3
     Tensorflow,
-    /// Symmetric padding, 1e-5
+    /// Symmetric padding and epsilon 1e-5
     Pytorch,
 }
 
-/// Whose names to write.
+/// Naming schemes of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Names {
     /// This program's
@@ -281,12 +281,12 @@ pub(crate) enum Names {
     Smp,
 }
 
-/// Input normalizations with a name.
+/// Named input normalizations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Normalization {
-    /// ImageNet's mean and deviation
+    /// ImageNet's mean and standard deviation
     Imagenet,
-    /// To -1 … 1
+    /// Mean and standard deviation 0.5, which gives values from -1 to 1
     Half,
 }
 
@@ -298,16 +298,16 @@ pub(crate) struct FetchArgs {
     /// List the known names
     #[arg(long)]
     pub(crate) list: bool,
-    /// The cache, instead of $XDG_CACHE_HOME/eff-unet/weights
+    /// Cache folder, instead of $XDG_CACHE_HOME/eff-unet/weights
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// A mirror of the hub; HF_ENDPOINT does the same
+    /// Mirror of the hub; the environment variable HF_ENDPOINT has the same effect
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// A branch, tag or commit instead of the known one
+    /// Branch, tag or commit, instead of the known one
     #[arg(long)]
     pub(crate) revision: Option<String>,
-    /// The SHA-256 that the file must have
+    /// Expected SHA-256 of the file
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
 }
@@ -318,19 +318,19 @@ pub(crate) struct CheckArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) known: KnownArgs,
-    /// Write images and outputs here, for tools/check_weights.py to check
+    /// Write images and outputs to this file, for tools/check_weights.py to check
     #[arg(long, value_name = "OUT", required_unless_present = "sample")]
     pub(crate) write_sample: Option<PathBuf>,
-    /// Check the images and outputs that tools/check_weights.py wrote here
+    /// Check the images and outputs that tools/check_weights.py wrote to this file
     #[arg(long, value_name = "FILE", conflicts_with = "write_sample")]
     pub(crate) sample: Option<PathBuf>,
     /// Image side of a written sample, in pixels
     #[arg(long, default_value_t = 96, value_parser = count(8192))]
     pub(crate) size: usize,
-    /// Largest difference allowed, over the largest magnitude
+    /// Largest allowed difference, relative to the largest magnitude
     #[arg(long, default_value_t = 1e-3)]
     pub(crate) tolerance: f32,
-    /// Replace a written sample
+    /// Replace an existing sample
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -342,11 +342,11 @@ pub(crate) enum What {
     Infer,
     /// Training steps at --batch
     Train,
-    /// Each operation of a training step at its shapes: where the time goes
+    /// Each operation of a training step at its actual shapes: where the time goes
     Ops,
     /// Peak memory of inference and of a training step
     Memory,
-    /// Both over several batches and image sizes: whether the cost of a pixel stays the same
+    /// Inference and training over several batches and image sizes: whether the cost per pixel stays the same
     Scale,
 }
 

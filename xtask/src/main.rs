@@ -1,6 +1,7 @@
-//! The command line: thin, for all work is `pipeline`'s. Exit codes: 0 good, 1 error, 2 wrong usage, 130 interrupted.
+//! The command line: thin, because the work is done in other crates. Exit codes: 0 success, 1 error, 2 wrong usage,
+//! 130 interrupted.
 
-// They panic where nobody reads; `terminal` prints.
+// `println!` and `eprintln!` panic if the stream is closed; `terminal` prints without panicking.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
@@ -33,8 +34,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Events of the program's parts, on stderr, as `-v` or the environment's `RUST_LOG` asks; none without either. So a run
-/// that stands still shows where.
+/// Writes events to stderr at the level set by `-v` or by the environment variable `RUST_LOG`; none without either.
+/// They show where a run is stuck.
 fn log(verbose: u8) {
     let level = match verbose {
         0 => "off",
@@ -67,7 +68,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
     }
 }
 
-/// The first Ctrl-C asks to stop at the next safe point, the second ends at once.
+/// The first Ctrl-C requests a stop at the next safe point; the second ends the process at once.
 fn on_ctrl_c(interrupt: &Interrupt) -> Result<()> {
     let interrupt = interrupt.clone();
     ctrlc::set_handler(move || {

@@ -1,4 +1,5 @@
-//! The rooms of the house: which crate may know which, as ARCHITECTURE.md says, and modules without circles.
+//! The architecture: which crate may depend on which, as documented in ARCHITECTURE.md, and modules without cyclic
+//! dependencies.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +14,7 @@ use std::process::Command;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, UseTree, Visibility};
 
-/// Files that may depend on each other in a circle, if they lie in one folder.
+/// Number of files that may depend on each other cyclically, if they are in one folder.
 const LARGEST_CIRCLE: usize = 3;
 
 fn root() -> PathBuf {
@@ -22,7 +23,7 @@ fn root() -> PathBuf {
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Our crates and those of ours that each is built on, from `cargo metadata`; what tests alone use does not count.
+/// The crates of this workspace and the ones each depends on, from `cargo metadata`, without dev-dependencies.
 fn dependencies() -> Graph {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let run = Command::new(cargo)
@@ -56,7 +57,7 @@ fn dependencies() -> Graph {
     packages.iter().map(|p| (name(p), built_on(p))).collect()
 }
 
-/// The same as the table "Crates" of ARCHITECTURE.md has it: the crate's name, what it holds, what it knows.
+/// The same from the table "Crates" of ARCHITECTURE.md: the crate's name, its contents, its dependencies.
 fn documented() -> Graph {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let section = text.split("\n## Crates\n").nth(1).unwrap();
@@ -80,12 +81,12 @@ fn documented() -> Graph {
 }
 
 #[test]
-fn crates_know_what_the_architecture_says() {
+fn crates_depend_on_what_the_architecture_documents() {
     assert_eq!(dependencies(), documented());
 }
 
 #[test]
-fn kernels_are_seen_by_the_model_and_the_benchmarks_alone() {
+fn only_the_model_and_the_benchmarks_depend_on_kernels() {
     let knowing = dependencies()
         .into_iter()
         .filter(|(_, knows)| knows.contains("kernels"));
@@ -94,7 +95,7 @@ fn kernels_are_seen_by_the_model_and_the_benchmarks_alone() {
 }
 
 #[test]
-fn modules_have_no_circles() {
+fn modules_have_no_cyclic_dependencies() {
     let mut wrong = vec![];
     let sources = fs::read_dir(root().join("crates")).unwrap();
     let sources = sources.map(|entry| entry.unwrap().path());
@@ -118,7 +119,7 @@ fn modules_have_no_circles() {
 /// The modules of a crate by path (`engine::cpu`, empty for the root).
 struct Modules {
     files: BTreeMap<String, (PathBuf, syn::File)>,
-    /// By module: what it passes on under which name.
+    /// Per module: what it re-exports under which name.
     passed_on: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -151,7 +152,7 @@ impl Modules {
         modules
     }
 
-    /// Names that `pub use` passes on, and what they stand for.
+    /// Names that `pub use` re-exports, and what they refer to.
     fn re_exports(&self, module: &str, syntax: &syn::File) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         for item in &syntax.items {
@@ -162,7 +163,7 @@ impl Modules {
             let mut paths = vec![];
             flatten(&item.tree, &mut vec![], &mut paths);
             for path in paths {
-                // Paths in a `pub use` begin at the module itself, unless they say otherwise.
+                // Paths in a `pub use` start at the module itself, unless they start with a keyword.
                 let relative = match path[0].as_str() {
                     "crate" | "super" | "self" => path.clone(),
                     _ => [&["self".to_owned()], path.as_slice()].concat(),
@@ -175,7 +176,7 @@ impl Modules {
         found
     }
 
-    /// The module that an absolute path leads to, through what modules pass on.
+    /// The module that an absolute path refers to, following re-exports.
     fn module(&self, path: &str, depth: usize) -> Option<String> {
         let parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
         let longest = (0..=parts.len())
@@ -194,7 +195,7 @@ impl Modules {
         }
     }
 
-    /// For each file the files whose names it uses; what stands in tests does not count.
+    /// For each file, the files whose names it uses; tests do not count.
     fn uses(&self) -> Graph {
         let of = |(module, (_, syntax)): (&String, &(PathBuf, syn::File))| {
             let mut paths = Paths {
@@ -203,7 +204,7 @@ impl Modules {
             };
             paths.visit_file(syntax);
             let used = paths.found.iter().filter_map(|path| self.module(path, 0));
-            // The root passes names on, and holds the crate's documentation.
+            // The root only re-exports names and contains the crate's documentation.
             let used = used.filter(|used| used != module && !used.is_empty());
             (module.clone(), used.collect())
         };
@@ -216,7 +217,8 @@ impl Modules {
         folder.display().to_string()
     }
 
-    /// Between folders of which none lies in the other: what a folder's own parts share lies above them.
+    /// Dependencies between folders of which neither contains the other: what the parts of a folder share is above
+    /// them.
     fn between_folders(&self, files: &Graph) -> Graph {
         let mut folders = Graph::new();
         for (from, used) in files {
@@ -233,7 +235,7 @@ impl Modules {
     }
 }
 
-/// `engine::cpu` of `engine/cpu/mod`, nothing of `lib` and `main`.
+/// `engine::cpu` for `engine/cpu/mod`, empty for `lib` and `main`.
 fn module_of(place: &Path) -> String {
     let mut parts: Vec<_> = place
         .iter()
@@ -246,7 +248,7 @@ fn module_of(place: &Path) -> String {
     parts.join("::")
 }
 
-/// A path within the crate from its root; `None` for one that leads elsewhere.
+/// The absolute form of a path within the crate; `None` for a path to another crate.
 fn absolute(module: &str, path: &[String]) -> Option<String> {
     let mut at: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
     let mut rest = path;
@@ -282,7 +284,7 @@ fn flatten(tree: &UseTree, before: &mut Vec<String>, found: &mut Vec<Vec<String>
     }
 }
 
-/// All paths of a file that begin with `crate`, `super` or `self`.
+/// All paths of a file that start with `crate`, `super` or `self`.
 struct Paths<'m> {
     module: &'m str,
     found: Vec<String>,
@@ -296,7 +298,7 @@ impl Paths<'_> {
 
 impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
-        // A module within a file is as a rule its tests; paths in it begin elsewhere.
+        // An inline module usually contains the tests; relative paths in it start elsewhere.
         if module.content.is_none() && !is_of_tests(&module.attrs) {
             visit::visit_item_mod(self, module);
         }
@@ -315,7 +317,7 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        // What is passed on is counted where it is used.
+        // Re-exports are counted where they are used.
         if matches!(item.vis, Visibility::Inherited) {
             let mut paths = vec![];
             flatten(&item.tree, &mut vec![], &mut paths);
@@ -342,7 +344,7 @@ fn is_of_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(is_cfg_test)
 }
 
-/// Sets of more than one node of which each can be reached from each: by Floyd and Warshall, for there are few.
+/// Sets of more than one node that can all reach each other; the Floyd-Warshall algorithm is fast enough for few nodes.
 fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
     let mut reach = graph.clone();
     for middle in graph.keys() {
@@ -369,7 +371,7 @@ fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
 }
 
 #[test]
-fn circles_are_found() {
+fn cycles_are_found() {
     let graph = |edges: &[(&str, &str)]| {
         let mut graph = Graph::new();
         for (from, to) in edges {

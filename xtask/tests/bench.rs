@@ -1,11 +1,11 @@
-//! `bench` from outside: its tables and file, what a peer may do wrong, and mistakes.
+//! `bench` as a black box: its tables and file, failures of peers, and wrong arguments.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The smallest network that there is a benchmark of.
+/// The smallest benchmark.
 const TINY: [&str; 9] = [
     "bench",
     "--encoder=efficientnet_b0",
@@ -18,7 +18,7 @@ const TINY: [&str; 9] = [
     "--scale-sizes=32",
 ];
 
-/// Options that are given again replace those of [`TINY`].
+/// Options passed here replace those of [`TINY`].
 fn bench(arguments: &[&str]) -> Output {
     let name = |option: &str| option.split('=').next().map(str::to_owned);
     let replaced: Vec<_> = arguments.iter().map(|option| name(option)).collect();
@@ -94,7 +94,7 @@ fn tables_and_a_file_with_every_time() {
             "training step, batch 1, 32x32\n",
             "peak memory in MiB",
             "training by size and batch",
-            "cost of a pixel",
+            "cost per pixel",
             "operations of a training step",
             "A whole step takes",
         ],
@@ -102,7 +102,7 @@ fn tables_and_a_file_with_every_time() {
     assert_eq!(text.contains("not measured"), !cfg!(target_os = "linux"));
     let value = read(&file);
     let samples = value["results"]["samples"].as_array().unwrap();
-    // Infer and train at batch 1, which scale has as well, and at batch 2, in both precisions.
+    // Inference and training at batch 1, which scale includes as well, and at batch 2, in both precisions.
     assert_eq!(samples.len(), 2 * 4, "{value}");
     for sample in samples {
         let precision = sample["precision"].as_str().unwrap();
@@ -123,7 +123,7 @@ fn read(file: &Path) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// A stand-in for a Python: a shell script that is told the script's path, a command and its options.
+/// A stand-in for a Python: a shell script that receives the script's path, a command and its options.
 #[cfg(unix)]
 fn stand_in(folder: &Path, cases: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
@@ -144,7 +144,7 @@ const LIST: &str = r#"
 
 #[cfg(unix)]
 #[test]
-fn a_peer_that_fails_costs_only_its_own_results() {
+fn a_failing_peer_loses_only_its_own_results() {
     let folder = tempfile::tempdir().unwrap();
     let cases = format!(
         r#"{LIST}
@@ -167,7 +167,7 @@ fn a_peer_that_fails_costs_only_its_own_results() {
         1,
         &[
             "absent f32: left out",
-            "this f32 over it",
+            "this f32 speedup",
             "10000     0.100",
             "not measured",
             "failed: bad bf16, inference, batch 1, 32x32: ended with exit status: 3",
@@ -175,7 +175,7 @@ fn a_peer_that_fails_costs_only_its_own_results() {
             "    ModuleNotFoundError: no module",
         ],
     );
-    // Told once as it happens and once at the end, in the first of two rounds alone.
+    // Each of the two failures is reported when it happens and at the end, in the first of two rounds only.
     assert_eq!(text.matches("ModuleNotFoundError").count(), 4, "{text}");
     let results = &read(&file)["results"];
     assert_eq!(results["failures"].as_array().unwrap().len(), 2);
@@ -189,7 +189,7 @@ fn a_peer_that_fails_costs_only_its_own_results() {
 
 #[cfg(unix)]
 #[test]
-fn a_peer_that_prints_nonsense_is_told_so() {
+fn a_peer_that_prints_nonsense_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let nonsense = stand_in(folder.path(), &format!("{LIST}*) echo fast ;;"));
     let peers = ["--what=train", "--peers", nonsense.to_str().unwrap()];
@@ -204,15 +204,15 @@ fn a_peer_that_prints_nonsense_is_told_so() {
     let none = stand_in(folder.path(), "*) ;;");
     let peers = ["--peers", none.to_str().unwrap()];
     check(&peers, 1, &["has none of the peers"]);
-    // Peers hear where to compute.
+    // Peers are passed the device.
     let asks = stand_in(folder.path(), "*) echo \"asked for $4\" >&2; exit 1 ;;");
     let peers = ["--peers", asks.to_str().unwrap()];
     check(&peers, 1, &["asked for cpu"]);
 }
 
-/// Where there is no GPU; where there is one, it is measured.
+/// On machines without a GPU; skipped where there is one.
 #[test]
-fn a_gpu_that_is_not_there_is_named_before_anything_is_measured() {
+fn a_missing_gpu_is_reported_before_anything_is_measured() {
     if std::process::Command::new("nvidia-smi").output().is_ok() {
         eprintln!("skipped: this machine has a GPU");
         return;

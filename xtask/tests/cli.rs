@@ -1,4 +1,4 @@
-//! The command line from outside: exit codes, what it says, and that runs repeat and resume to the bit.
+//! The command line as a black box: exit codes, messages, and runs that repeat and resume with bit-identical results.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The smallest phantom run that goes through every stage.
+/// The smallest phantom run with every stage.
 const TINY: [&str; 10] = [
     "demo.phantom.train=[24,24]",
     "demo.phantom.test=[8,8]",
@@ -84,10 +84,10 @@ fn metrics(out: &Path) -> String {
     fs::read_to_string(out.join("pneumonia/latest/metrics.json")).unwrap()
 }
 
-/// A closed pipe and a full disk behind stderr and stdout: the run is done all the same, where `eprintln!` would panic.
+/// With a closed pipe or a full device as stderr and stdout the run still completes, where `eprintln!` would panic.
 #[cfg(unix)]
 #[test]
-fn a_run_needs_no_reader() {
+fn a_run_completes_without_readable_output() {
     let runs = tempfile::tempdir().unwrap();
     let index = ["--set", "pipeline.stages=['index']"];
     let mut command = tiny(runs.path(), &index);
@@ -104,13 +104,13 @@ fn a_run_needs_no_reader() {
         let mut command = tiny(runs.path(), &index);
         let status = command.stdout(full()).stderr(full()).status().unwrap();
         assert!(status.success(), "{status}");
-        // Where the output is all that was asked for, its loss is told by the code.
+        // If the output is the only result, losing it is reported by the exit code.
         let status = xtask(&["list"]).stdout(full()).status().unwrap();
         assert_eq!(status.code(), Some(1));
     }
 }
 
-/// Two at once want the same phantoms: one makes them, and both find them whole.
+/// Two runs need the same phantoms at once: one draws them, and both find them complete.
 #[test]
 fn two_demos_at_once_share_their_phantoms() {
     let runs = tempfile::tempdir().unwrap();
@@ -256,7 +256,7 @@ fn an_unwritable_run_folder_is_named() {
 }
 
 #[test]
-fn resuming_what_is_not_there_says_so() {
+fn resuming_without_an_unfinished_run_is_refused() {
     let out = tempfile::tempdir().unwrap();
     let output = finish(tiny(out.path(), &["--resume"]));
     assert!(
@@ -266,9 +266,9 @@ fn resuming_what_is_not_there_says_so() {
     );
 }
 
-/// One unbroken run with one thread, then others that must equal it.
+/// One uninterrupted run with one thread, then others that must equal it.
 #[test]
-fn runs_repeat_and_resume_to_the_bit() {
+fn repeated_and_resumed_runs_are_bit_identical() {
     let [unbroken, again, killed, stopped] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let first = good(finish(tiny(unbroken.path(), &["--threads", "1"])));
     let run = only_run(unbroken.path());
@@ -289,7 +289,7 @@ fn runs_repeat_and_resume_to_the_bit() {
         &["--resume", "--set", "train.batch_size=4"],
     ));
     assert!(
-        stderr(&wrong).contains("train.batch_size was 8, now it is 4"),
+        stderr(&wrong).contains("train.batch_size was 8, now is 4"),
         "{}",
         stderr(&wrong)
     );
@@ -320,7 +320,7 @@ fn runs_repeat_and_resume_to_the_bit() {
     predicts(&run);
 }
 
-/// All that a run's folder must hold, and the report's first line.
+/// Checks the files that a run's folder must contain, and the report's first line.
 fn complete(run: &Path) {
     let files = [
         "resolved.toml",
@@ -376,7 +376,7 @@ fn predicts(run: &Path) {
         .unwrap()
         .path();
     let image = phantoms.join("images").join(path);
-    // What has seen nothing but phantoms is not asked unwittingly.
+    // A network that was trained on phantoms only is not used without the flag.
     let mut unwitting = xtask(&["predict"]);
     unwitting.arg(run).arg(&image);
     let refused = finish(unwitting);
@@ -413,7 +413,7 @@ fn predicts(run: &Path) {
     predicts_a_list(run, &image);
 }
 
-/// Images of one name, a name as long as can be, and files that are no image between them.
+/// Images with the same name, a name of maximum length, and files that are not images among them.
 fn predicts_a_list(run: &Path, image: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
@@ -442,7 +442,7 @@ fn predicts_a_list(run: &Path, image: &Path) {
     for part in [
         "text.png: not a JPEG or PNG",
         "p1 is a folder",
-        "2 of 7 images have no answer",
+        "2 of 7 images could not be predicted",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
@@ -467,7 +467,7 @@ fn interrupt_after_first_epoch(command: Command, out: &Path) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Runs until the first epoch's checkpoint is on the disk: in the middle of the second epoch, or just before it.
+/// Runs until the first epoch's checkpoint is on disk: in the middle of the second epoch, or just before it.
 fn after_first_epoch(mut command: Command, out: &Path) -> Child {
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
@@ -485,7 +485,7 @@ fn after_first_epoch(mut command: Command, out: &Path) -> Child {
     child
 }
 
-/// A disk that is full, played by a limit on the size of files: the error names the file, and what was done stays.
+/// A full disk, simulated by a limit on the size of files: the error names the file, and completed work is kept.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_named_and_nothing_is_lost() {

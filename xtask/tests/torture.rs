@@ -1,4 +1,4 @@
-//! `torture` from outside: a kill, resumed to the same bytes, and the table.
+//! `torture` as a black box: a killed run, resumed to the same bytes, and the table.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
@@ -28,7 +28,7 @@ fn a_killed_run_is_a_row_of_the_table() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{table}{said}");
-    // One is killed, none is refused, one comes to the same bytes.
+    // One run is killed, none is refused, one ends with the same bytes.
     assert!(
         table.contains("| kill in each stage | 1 | 0 | 1 | 0 | 0 | 0 | 0 | 0 |"),
         "{table}{said}"
@@ -37,7 +37,7 @@ fn a_killed_run_is_a_row_of_the_table() {
 }
 
 #[test]
-fn an_unknown_kind_is_refused_with_those_that_there_are() {
+fn an_unknown_kind_is_refused_with_a_list_of_the_known_ones() {
     let output = torture(&["--minutes", "0", "--only", "kil-stage"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

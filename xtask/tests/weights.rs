@@ -1,4 +1,4 @@
-//! `cargo xtask weights` from outside.
+//! `cargo xtask weights` as a black box.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
@@ -90,7 +90,7 @@ fn files_are_inspected_converted_and_checked() {
             "fits           efficientnet_lite0, tf_efficientnet_lite0",
             "decoder        unet",
             "head           cam",
-            "normalization  not said",
+            "normalization  not stated",
         ],
     );
     let convert = [
@@ -101,7 +101,7 @@ fn files_are_inspected_converted_and_checked() {
         "--as",
         "smp",
     ];
-    bad(at, &convert, 1, &["say which with --encoder"]);
+    bad(at, &convert, 1, &["choose one with --encoder"]);
     let encoder = [
         "--encoder",
         "tf_efficientnet_lite0",
@@ -123,7 +123,7 @@ fn files_are_inspected_converted_and_checked() {
             "TensorFlow's SAME padding and batch-norm epsilon 1e-3",
         ],
     );
-    // What the file says of itself decides the encoder, and refuses another.
+    // The file's metadata determine the encoder, and another one is refused.
     good(
         at,
         &[
@@ -169,9 +169,9 @@ fn files_are_inspected_converted_and_checked() {
     assert!(!at.join("x").exists());
 }
 
-/// smp has no place for the class-activation head; a file without one is of a segmenter, and none is made up.
+/// smp has no class-activation head; a file without one is that of a segmenter, and no head is invented.
 #[test]
-fn what_is_written_for_smp_is_smps() {
+fn files_for_smp_contain_only_what_smp_has() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     made(at);
@@ -207,7 +207,7 @@ fn what_is_written_for_smp_is_smps() {
     );
 }
 
-/// A checkpoint of a whole network is read by its own document, and goes where it can.
+/// A checkpoint of a whole network is read with the graph that it contains, and converted where that is possible.
 #[test]
 fn whole_networks_keep_their_names() {
     let folder = tempfile::tempdir().unwrap();
@@ -231,7 +231,7 @@ fn whole_networks_keep_their_names() {
         &["inspect", "model.safetensors"],
         &[
             "network        in the file",
-            "no encoder of ours",
+            "no encoder of this program",
             "std [0.25, 0.25, 0.25]",
         ],
     );
@@ -274,7 +274,7 @@ fn files_of_pytorch_are_read_and_code_is_refused() {
         &["inspect", &pth("nested.pth")],
         &[
             "format         PyTorch",
-            "taken off      state_dict module. model.",
+            "stripped       state_dict module. model.",
             "not recognised",
         ],
     );
@@ -282,19 +282,19 @@ fn files_of_pytorch_are_read_and_code_is_refused() {
         at,
         &["inspect", &pth("command.pth")],
         1,
-        &["asks for `posix.system`"],
+        &["refers to `posix.system`"],
     );
     bad(at, &["inspect", "nowhere"], 1, &["nowhere does not exist"]);
     bad(
         at,
         &["convert", &pth("network.pth"), "--to", "x"],
         1,
-        &["fits no encoder of ours"],
+        &["fits no encoder of this program"],
     );
 }
 
 #[test]
-fn known_weights_are_listed_and_a_missing_network_is_said() {
+fn known_weights_are_listed_and_a_missing_connection_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     good(
@@ -329,7 +329,7 @@ fn known_weights_are_listed_and_a_missing_network_is_said() {
     );
 }
 
-/// The hub's part of a download: one file, whose sum stands in the headers. Answers until the test ends.
+/// A server like the hub: one file, whose checksum is in the headers. It responds until the test ends.
 fn hub(file: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -363,7 +363,7 @@ fn hub(file: Vec<u8>) -> String {
     endpoint
 }
 
-/// From the hub to a pipeline: by name, with the normalization that the name stands for.
+/// From the hub to a pipeline: by name, with the normalization that belongs to the name.
 #[test]
 fn fetched_weights_have_their_name_and_normalization_in_pipelines() {
     let folder = tempfile::tempdir().unwrap();
@@ -381,7 +381,7 @@ fn fetched_weights_have_their_name_and_normalization_in_pipelines() {
         &fetch,
         &[path, "fetched", "normalization mean [0.5, 0.5, 0.5]"],
     );
-    good(at, &fetch, &["was there already"]);
+    good(at, &fetch, &["already in the cache"]);
     good(
         at,
         &["inspect", path],

@@ -1,7 +1,7 @@
-//! Images a second: rotate, flip, zoom and brightness on 224×224×3 f32, on one thread and on two; then with
-//! elastic deformation, or a random resized crop, besides.
+//! Images per second: rotation, flips, zoom and brightness on 224×224×3 f32, on one thread and on two; then also with
+//! elastic deformation or a random resized crop.
 //!
-//! `cargo run --release -p augment --example bench`, beside `peer.py`, which does the same in Python.
+//! `cargo run --release -p augment --example bench`; `peer.py` does the same in Python.
 
 use std::time::{Duration, Instant};
 
@@ -74,8 +74,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The best of many short rounds, which a busy machine disturbs least. As in a loader, and as in the peers,
-/// each original is read and the augmented picture written elsewhere.
+/// The best of many short rounds, which is least affected by other load. As in a data loader, and as in `peer.py`,
+/// each original is read and the augmented image written elsewhere.
 fn best_rate(augmenter: &Augmenter, originals: &[Raster], threads: usize) -> f64 {
     let mut buffers = vec![originals[0].clone(); threads];
     let (mut best, mut seed) = (0.0f64, 0u64);
@@ -99,7 +99,7 @@ fn best_rate(augmenter: &Augmenter, originals: &[Raster], threads: usize) -> f64
     best
 }
 
-/// Some picture: bands and a gradient.
+/// A test image: bands and a gradient.
 fn picture(index: usize) -> Result<Raster, augment::AugmentError> {
     let value = |i: usize| ((i * 31 + index * 17) % 255) as f32 / 255.0;
     Raster::new(SIDE, SIDE, 3, (0..SIDE * SIDE * 3).map(value).collect())

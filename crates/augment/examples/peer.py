@@ -1,9 +1,10 @@
-"""The peers of bench.rs: torchvision v2 and albumentations, the same transforms on the same cores.
+"""The counterparts of bench.rs: torchvision v2 and albumentations, with the same transforms on the same cores.
 
 python crates/augment/examples/peer.py
 
-Each library runs as its users run it in a loader: 1 process, then 2 processes, each library on one thread;
-torchvision also as one process with two threads. Best of many short rounds, in images a second; two processes' bests are added up, to the peers' favour.
+Each library runs as in a typical data loader: 1 process, then 2 processes, each library on one thread; torchvision also
+as one process with two threads. Best of many short rounds, in images per second; the bests of two processes are added,
+which favours these libraries.
 """
 import multiprocessing as mp
 import time
@@ -48,7 +49,7 @@ def albumentations_step(dtype):
 
 
 def opencv_step(dtype):
-    """No library: a user's own three calls, the least Python that does the job."""
+    """No augmentation library: three direct OpenCV calls, with the least Python that does the job."""
     import cv2
 
     cv2.setNumThreads(1)

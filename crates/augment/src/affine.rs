@@ -1,23 +1,23 @@
-//! The affine map from output pixels to source points, and its exact walk along rows.
+//! The affine map from output pixels to source points, and its exact evaluation along rows.
 
 use std::ops::Range;
 
 use crate::RelativeRect;
 use crate::area::ROUNDING;
 
-/// Where an output pixel looks in the source: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
+/// Maps an output pixel to its source point: `x' = a·x + b·y + c`, `y' = d·x + e·y + f`.
 ///
 /// Coordinates are pixel centres: the first pixel of a row is at 0, the last at `width − 1`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine {
-    /// `[a, b, c]`, which gives the source's column.
+    /// `[a, b, c]`, for the source's column.
     pub x: [f64; 3],
-    /// `[d, e, f]`, which gives the source's row.
+    /// `[d, e, f]`, for the source's row.
     pub y: [f64; 3],
 }
 
 impl Affine {
-    /// The map that takes `out` to `source` and acts around them by the matrix `rows`.
+    /// The map that takes `out` to `source`, with the matrix `rows` as its linear part.
     pub(crate) fn about(rows: [[f64; 2]; 2], out: [f64; 2], source: [f64; 2]) -> Self {
         let row = |[a, b]: [f64; 2], origin: f64| [a, b, origin - a * out[0] - b * out[1]];
         Self {
@@ -26,15 +26,15 @@ impl Affine {
         }
     }
 
-    /// The source point that the output pixel in column `x` and row `y` shows.
+    /// The source point of the output pixel in column `x` and row `y`.
     pub fn source(&self, x: f64, y: f64) -> (f64, f64) {
         let at = |[a, b, c]: [f64; 3]| a * x + b * y + c;
         (at(self.x), at(self.y))
     }
 
-    /// The same map where the source is `part` of a picture of this size (height, width), enlarged to fill it.
+    /// The same map where the source is `part` of an image of this size (height, width), enlarged to fill it.
     ///
-    /// A pixel's centre lies half a pixel from its edges before and after: PyTorch's `align_corners=False`.
+    /// A pixel's centre is half a pixel from its edges: PyTorch's `align_corners=False`.
     pub(crate) fn through_part(self, part: RelativeRect, (height, width): (usize, usize)) -> Self {
         let enlarged = |[a, b, c]: [f64; 3], share: f64, edge: f64| {
             [a * share, b * share, (c + 0.5) * share + edge - 0.5]
@@ -54,14 +54,14 @@ impl Affine {
         }
     }
 
-    /// Whether every pixel looks into `part` or at its edge, where source and output have this size (height, width).
+    /// Whether every source point is in `part` or on its edge, where source and output have this size (height, width).
     pub(crate) fn stays_in(&self, part: RelativeRect, (height, width): (usize, usize)) -> bool {
         let (height, width) = (height as f64, width as f64);
         let inside = |at: f64, start: f64, share: f64, side: f64| {
             let (first, end) = (start * side, (start + share) * side);
             (first - ROUNDING..=end + ROUNDING).contains(&(at + 0.5))
         };
-        // An affine map keeps what lies between the corners between them.
+        // An affine map keeps all points within the hull of the mapped corners.
         let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)];
         corners.into_iter().all(|(right, down)| {
             let (x, y) = self.source(right * (width - 1.0), down * (height - 1.0));
@@ -69,14 +69,14 @@ impl Affine {
         })
     }
 
-    /// The same map between pictures of size `to`, where this one is for pictures of size `from`
-    /// (height, width): both show the same scene.
+    /// The same map between images of size `to`, where this one is for images of size `from` (height, width): both
+    /// show the same scene.
     pub(crate) fn rescaled(&self, from: (usize, usize), to: (usize, usize)) -> Self {
         if from == to || from.0 * from.1 == 0 {
             return *self;
         }
         let (sx, sy) = (to.1 as f64 / from.1 as f64, to.0 as f64 / from.0 as f64);
-        // Pixel centre i lies at i + ½ from the edge, and distances from the edge scale.
+        // Pixel centre i is at i + ½ from the edge, and distances from the edge scale.
         let rescale = |[a, b, c]: [f64; 3], s: f64| {
             let edge = c + 0.5 - 0.5 * (a + b);
             let [a, b, edge] = [s * a / sx, s * b / sy, s * edge];
@@ -101,18 +101,18 @@ impl Affine {
     }
 }
 
-/// One, in the fixed-point numbers of source coordinates: 31 integer bits, 32 of fraction.
+/// One, in the fixed-point numbers of source coordinates: 31 integer bits, 32 fractional bits.
 ///
-/// Stepping by a rounded integer is exact where adding up floats would drift: over a row of 2²⁰ pixels the
+/// Steps of a rounded integer add up exactly, where floats would drift: over a row of 2²⁰ pixels the
 /// error stays below 2⁻¹², over one of 224 below 2⁻²⁴. It also makes the span below exact.
 pub(crate) const ONE: i64 = 1 << 32;
 
 /// Bounds, in pixels, that keep a walk over a row of `Raster::MAX_SIDE` from overflowing. A checked
-/// configuration stays far inside them; a [`crate::Draw`] written by hand may not.
+/// configuration stays far within them; a [`crate::Draw`] written by hand may not.
 const MAX_START: f64 = (1u64 << 30) as f64;
 const MAX_STEP: f64 = (1u64 << 9) as f64;
 
-/// The source point, in fixed point, at which a walk would stand.
+/// A walk that stays at a source point.
 pub(crate) fn standing(x: f64, y: f64) -> Walk {
     Walk {
         x: to_fixed(x, MAX_START),
@@ -127,10 +127,10 @@ fn to_fixed(value: f64, limit: f64) -> i64 {
     (value.clamp(-limit, limit) * ONE as f64).round() as i64
 }
 
-/// Splits a fixed-point coordinate into the pixel at or before it and the share of the way to the next.
+/// Splits a fixed-point coordinate into the pixel at or before it and the fraction of the way to the next.
 #[inline(always)]
 pub(crate) fn split(at: i64) -> (i64, f32) {
-    // 24 bits are what an f32 holds: taking them as a signed number avoids a slow unsigned conversion.
+    // An f32 holds 24 bits, and converting them as a signed number avoids a slow unsigned conversion.
     let fraction = ((at as u32) >> 8) as i32 as f32 * (1.0 / (1 << 24) as f32);
     (at >> 32, fraction)
 }
@@ -155,13 +155,13 @@ impl Walk {
         }
     }
 
-    /// Whether the point lies in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).
+    /// Whether the point is in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).
     #[inline]
     pub(crate) fn is_inside(&self, limit_x: i64, limit_y: i64) -> bool {
         (0..limit_x).contains(&(self.x >> 32)) && (0..limit_y).contains(&(self.y >> 32))
     }
 
-    /// The output columns, of `width`, whose source lies in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).
+    /// The output columns, of `width`, whose source point is in `0 ≤ x < limit_x`, `0 ≤ y < limit_y` (pixels).
     pub(crate) fn span(&self, width: usize, limit_x: i64, limit_y: i64) -> Range<usize> {
         let x = within(self.x, self.dx, limit_x * ONE - 1);
         let y = within(self.y, self.dy, limit_y * ONE - 1);
@@ -178,7 +178,7 @@ fn within(start: i64, step: i64, high: i64) -> (i64, i64) {
         0 => (0, 0),
         // −start/step rounded up, and (high − start)/step rounded down.
         1.. => (-start.div_euclid(step), (high - start).div_euclid(step) + 1),
-        // Counted from the other end, the walk goes up.
+        // Counted from the other end, the steps are positive.
         _ => within(high - start, -step, high),
     }
 }

@@ -1,11 +1,12 @@
-//! Parts of a picture: in shares of its sides, in whole pixels, or with the value that hides them.
+//! Parts of an image: as fractions of its sides, in whole pixels, or with the value that replaces them.
 
 use std::ops::Range;
 
-/// What a place computed from shares of whole pixels may be off by, in pixels: within this of an edge it is on the edge.
+/// Rounding error, in pixels, of a position computed from fractions of whole pixels: a position within this distance of
+/// an edge is on the edge.
 pub(crate) const ROUNDING: f64 = 1e-6;
 
-/// A rectangle in shares of the picture's sides.
+/// A rectangle in fractions of the image's sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelativeRect {
     /// Upper edge.
@@ -18,16 +19,16 @@ pub struct RelativeRect {
     pub width: f64,
 }
 
-/// A part of the picture and the value that hides it.
+/// A part of the image and the value that replaces it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shade<A> {
-    /// What is hidden.
+    /// The part that is replaced.
     pub area: A,
     /// The value written there.
     pub value: f64,
 }
 
-/// A part of a picture in whole pixels.
+/// A part of an image in whole pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Window {
     pub(crate) rows: Range<usize>,
@@ -35,7 +36,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Of the corner (top, left) and the size (rows, columns).
+    /// A window with the corner (top, left) and the size (rows, columns).
     pub(crate) fn new((top, left): (usize, usize), (rows, columns): (usize, usize)) -> Self {
         Self {
             rows: top..top + rows,
@@ -48,7 +49,7 @@ impl Window {
         (self.rows.len(), self.columns.len())
     }
 
-    /// As shares of a picture of this size (height, width).
+    /// The window in fractions of an image of this size (height, width).
     pub(crate) fn shares(&self, (height, width): (usize, usize)) -> RelativeRect {
         let share = |pixels: usize, side: usize| pixels as f64 / side as f64;
         RelativeRect {
@@ -59,7 +60,7 @@ impl Window {
         }
     }
 
-    /// The pixels of a picture of `size` that `part` of it touches; `None` where there are none.
+    /// The pixels that `part` of an image of this size (height, width) touches; `None` if there are none.
     pub(crate) fn touched(part: RelativeRect, (height, width): (usize, usize)) -> Option<Self> {
         let pixels = |start: f64, share: f64, side: usize| {
             let side = side as f64;

@@ -1,4 +1,4 @@
-//! From a checked configuration and a seed to what happens to a sample.
+//! Draws the transforms of a sample from a checked configuration and a seed.
 
 use random::Rng;
 use rayon::prelude::*;
@@ -17,10 +17,10 @@ pub struct Augmenter {
 }
 
 impl Augmenter {
-    /// Checks `config` and keeps it.
+    /// Checks `config` and stores it.
     ///
     /// # Errors
-    /// Names the first key whose value lies out of its range.
+    /// An error that names the first key whose value is out of range.
     pub fn new(config: &AugmentConfig) -> Result<Self, AugmentError> {
         check(config)?;
         Ok(Self {
@@ -28,7 +28,7 @@ impl Augmenter {
         })
     }
 
-    /// True where no seed can change a sample: every transform is absent, has probability 0, or does nothing.
+    /// Whether no seed can change a sample: every transform is absent, has probability 0, or does nothing.
     pub fn is_identity(&self) -> bool {
         let c = &self.config;
         let on = [
@@ -59,8 +59,8 @@ impl Augmenter {
 
     /// Augments a sample in place: `image`, and `mask` with the same geometry.
     ///
-    /// The result is a function of (configuration, seed, sample) alone. The mask may have another size than
-    /// the image; its map is the image's, scaled.
+    /// The result depends on (configuration, seed, sample) alone. The mask may differ from the image in size; the
+    /// image's map is then rescaled for it.
     pub fn apply(&self, seed: u64, image: &mut Raster, mask: Option<&mut Raster>) {
         if !self.is_identity() {
             let size = (image.height, image.width);
@@ -68,10 +68,10 @@ impl Augmenter {
         }
     }
 
-    /// Augments `images`, each with its seed, on Rayon's current pool; same result as one after the other.
+    /// Augments `images`, each with its seed, on Rayon's current pool; the result is the same as one after the other.
     ///
     /// # Errors
-    /// Where there are not as many seeds as images; nothing is changed then.
+    /// If the numbers of seeds and images differ; nothing is changed then.
     pub fn apply_batch(&self, seeds: &[u64], images: &mut [Raster]) -> Result<(), AugmentError> {
         if seeds.len() != images.len() {
             return Err(AugmentError::BatchLength {
@@ -86,8 +86,8 @@ impl Augmenter {
         Ok(())
     }
 
-    /// What `seed` draws: everything that happens to the sample that gets it, whose image has this size (height,
-    /// width). The size decides the crop alone, which is one of whole pixels.
+    /// Draws all parameters for the sample with this seed, whose image has this size (height, width). The size
+    /// affects only the crop, which is one of whole pixels.
     pub fn draw(&self, seed: u64, size: (usize, usize)) -> Draw {
         let c = &self.config;
         let none = Draw::default();
@@ -134,13 +134,13 @@ impl Augmenter {
 }
 
 impl Factor {
-    /// True where the factor can come out as anything but 1.
+    /// Whether the factor can be anything but 1.
     fn changes(self) -> bool {
         self.probability > 0.0 && (self.min, self.max) != (1.0, 1.0)
     }
 }
 
-/// A seed, and how each kind of parameter is drawn from it.
+/// Draws each kind of parameter from a seed.
 #[derive(Clone, Copy)]
 struct Dice {
     seed: u64,
@@ -171,7 +171,7 @@ impl Dice {
         }
     }
 
-    /// A factor of the range, or 1.
+    /// A factor from the range, or 1.
     fn factor(self, purpose: Purpose, factor: Option<Factor>) -> f64 {
         let mut stream = self.stream(purpose);
         match factor {
@@ -180,7 +180,7 @@ impl Dice {
         }
     }
 
-    /// Shares of width and height.
+    /// A displacement in fractions of width and height.
     fn shift(self, fraction: f64, probability: f64) -> [f64; 2] {
         let mut stream = self.stream(Purpose::Shift);
         if !stream.chance(probability) {
@@ -192,7 +192,7 @@ impl Dice {
         ]
     }
 
-    /// Normal displacements at the grid's points.
+    /// Normally distributed displacements at the grid's points.
     fn warp(self, elastic: Elastic) -> Option<Warp> {
         let bends = elastic.sigma > 0.0 && elastic.grid >= 2;
         if !self.stream(Purpose::Elastic).chance(elastic.probability) || !bends {
@@ -208,10 +208,10 @@ impl Dice {
         })
     }
 
-    /// A rectangle inside the picture. Where the ratio would make a side longer than the picture, the side is
-    /// the picture's and the other one keeps the area.
+    /// A rectangle inside the image. If the ratio would make a side longer than the image, that side is the image's,
+    /// and the other one is chosen to keep the area.
     fn erase(self, erase: Erase) -> Option<Shade<RelativeRect>> {
-        /// log₂ 3.3, and nearly −log₂ 0.3.
+        /// log₂ 3.3, and approximately −log₂ 0.3.
         const LOG2_RATIO: f64 = 1.722;
         let mut stream = self.stream(Purpose::Erase);
         if !stream.chance(erase.probability) {

@@ -4,8 +4,8 @@ use crate::Raster;
 use crate::fill::reflect;
 use crate::math::exp2;
 
-/// Blurs in place with a Gaussian of standard deviation `sigma` pixels, cut at three of them; the picture
-/// is continued by reflection. scipy's `gaussian_filter(sigma, mode="reflect", truncate=3)`.
+/// Blurs in place with a Gaussian of standard deviation `sigma` pixels, truncated at three standard deviations; the
+/// image is continued by reflection. Equals scipy's `gaussian_filter(sigma, mode="reflect", truncate=3)`.
 pub(crate) fn gaussian(image: &mut Raster, sigma: f32, scratch: &mut Vec<f32>) {
     if image.data.is_empty() {
         return;
@@ -16,7 +16,7 @@ pub(crate) fn gaussian(image: &mut Raster, sigma: f32, scratch: &mut Vec<f32>) {
     along_columns(image, &kernel, scratch);
 }
 
-/// Weights at distances `-r..=r` that sum to 1, `r` being three sigma, rounded.
+/// Weights at distances `-r..=r` that sum to 1, where `r` is three sigma, rounded.
 fn kernel(sigma: f32) -> Vec<f32> {
     let radius = (3.0 * sigma + 0.5) as i32;
     let weight =
@@ -26,7 +26,7 @@ fn kernel(sigma: f32) -> Vec<f32> {
     weights.into_iter().map(|weight| weight / total).collect()
 }
 
-/// Writes the picture, blurred along its rows, to `out`.
+/// Writes the image, blurred along its rows, to `out`.
 fn along_rows(image: &Raster, kernel: &[f32], out: &mut [f32]) {
     let (channels, stride, radius) = (image.channels, image.stride(), kernel.len() / 2);
     let mut padded = vec![0.0; stride + 2 * radius * channels];
@@ -50,7 +50,7 @@ fn along_rows(image: &Raster, kernel: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Writes `rows`, blurred along the columns, to the picture.
+/// Writes `rows`, blurred along the columns, to the image.
 fn along_columns(image: &mut Raster, kernel: &[f32], rows: &[f32]) {
     let (stride, height, radius) = (image.stride(), image.height, kernel.len() / 2);
     for (y, out) in image.data.chunks_exact_mut(stride).enumerate() {

@@ -1,10 +1,10 @@
-//! The ranges that a configuration's values must lie in.
+//! The allowed ranges of a configuration's values.
 
 use std::ops::RangeInclusive;
 
 use crate::{AugmentConfig, AugmentError, Factor, Fill, RandomResizedCrop};
 
-/// Refuses the first value out of its range. NaN lies in no range.
+/// Rejects the first value that is out of range. NaN is in no range.
 pub(crate) fn check(config: &AugmentConfig) -> Result<(), AugmentError> {
     check_geometry(config)?;
     check_light(config)?;
@@ -34,7 +34,7 @@ fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
             "shift.fraction",
             shift.fraction,
             0.0..=1.0,
-            "a share of the side, from 0 to 1",
+            "a fraction of the side, from 0 to 1",
         )?;
         probability("shift.probability", shift.probability)?;
     }
@@ -75,7 +75,7 @@ fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
 }
 
 fn check_crop(crop: RandomResizedCrop) -> Result<(), AugmentError> {
-    const AREA: &str = "a share of the image's area, from 0.001 to 1 (all of it)";
+    const AREA: &str = "a fraction of the image's area, from 0.001 to 1 (all of it)";
     const RATIO: &str = "a ratio of width to height, from 0.1 to 10 (1 is a square)";
     let ([from, to], [narrow, wide]) = (crop.area, crop.ratio);
     within("random_resized_crop.area[0]", from, 0.001..=1.0, AREA)?;
@@ -127,7 +127,7 @@ fn check_texture(config: &AugmentConfig) -> Result<(), AugmentError> {
             "noise.sigma",
             noise.sigma,
             0.0..=1.0,
-            "from 0 to 1, in the picture's values",
+            "from 0 to 1, in units of image values",
         )?;
         probability("noise.probability", noise.probability)?;
     }
@@ -144,13 +144,13 @@ fn check_hiding(config: &AugmentConfig) -> Result<(), AugmentError> {
             "erase.min",
             erase.min,
             0.0..=1.0,
-            "a share of the area, from 0 to 1",
+            "a fraction of the area, from 0 to 1",
         )?;
         within(
             "erase.max",
             erase.max,
             0.0..=1.0,
-            "a share of the area, from 0 to 1",
+            "a fraction of the area, from 0 to 1",
         )?;
         ordered("erase", erase.min, erase.max)?;
         probability("erase.probability", erase.probability)?;
@@ -161,7 +161,7 @@ fn check_hiding(config: &AugmentConfig) -> Result<(), AugmentError> {
             "border.fraction",
             border.fraction,
             0.0..=0.5,
-            "a share of the side, from 0 to 0.5",
+            "a fraction of the side, from 0 to 0.5",
         )?;
         probability("border.probability", border.probability)?;
         value_in_picture("border.value", border.value)?;
@@ -169,7 +169,7 @@ fn check_hiding(config: &AugmentConfig) -> Result<(), AugmentError> {
     Ok(())
 }
 
-/// Checks a factor whose keys are those of the table, its `min`, its `max` and its `probability`.
+/// Checks a factor, given the keys of its table, `min`, `max` and `probability`.
 fn factor(
     [table, min, max, chance]: [&'static str; 4],
     factor: Option<Factor>,
@@ -192,7 +192,7 @@ fn value_in_picture(key: &'static str, value: f64) -> Result<(), AugmentError> {
         key,
         value,
         0.0..=1.0,
-        "a value of the picture, from 0 (black) to 1 (white)",
+        "an image value, from 0 (black) to 1 (white)",
     )
 }
 

@@ -1,4 +1,4 @@
-//! The random resized crop: which part of the picture is shown.
+//! The random resized crop: which part of the image is shown.
 
 use random::Rng;
 
@@ -7,13 +7,13 @@ use crate::area::Window;
 use crate::streams::log_uniform;
 use crate::{RandomResizedCrop, RelativeRect};
 
-/// Windows tried before the central one is taken, as in torchvision.
+/// Windows tried before falling back to the central one, as in torchvision.
 const TRIES: usize = 10;
 
-/// The part of a picture of `size` (height, width) that a sample shows; `None` where that is all of it.
+/// The part of an image of `size` (height, width) that a sample shows; `None` if that is all of it.
 ///
 /// torchvision's `RandomResizedCrop.get_params`, step by step: windows of whole pixels are drawn until one fits, at
-/// most ten of them; failing that, the largest central window whose shape the ratios allow is taken.
+/// most ten of them; failing that, the largest central window of an allowed ratio is used.
 pub(crate) fn draw(
     crop: RandomResizedCrop,
     stream: &mut Rng,
@@ -28,7 +28,7 @@ pub(crate) fn draw(
     (window.size() != size).then(|| window.shares(size))
 }
 
-/// A window of random area, shape and place; `None` where the picture is too small for it.
+/// A window of random area, shape and position; `None` if it does not fit into the image.
 fn attempt(
     crop: RandomResizedCrop,
     stream: &mut Rng,
@@ -48,7 +48,7 @@ fn attempt(
     Some(Window::new((top, left), (rows, columns)))
 }
 
-/// The largest window in the middle whose ratio of width to height lies from `narrow` to `wide`.
+/// The largest central window whose ratio of width to height is from `narrow` to `wide`.
 fn central([narrow, wide]: [f64; 2], (height, width): (usize, usize)) -> Window {
     let ratio = width as f64 / height as f64;
     let (rows, columns) = if ratio < narrow {
@@ -62,7 +62,7 @@ fn central([narrow, wide]: [f64; 2], (height, width): (usize, usize)) -> Window 
     Window::new(corner, (rows, columns))
 }
 
-/// As Python rounds, halves to the even number.
+/// Rounds halves to the even number, as Python does.
 fn rounded(value: f64) -> usize {
     value.round_ties_even() as usize
 }

@@ -9,43 +9,43 @@ use crate::warp::Field;
 use crate::{Affine, Fill, Raster, RelativeRect, Shade, Warp};
 use crate::{blur, math, occlude, photometric, resample};
 
-/// Everything that happens to one sample. The default changes nothing; write the fields for a chosen transform.
+/// All transforms of one sample. The default changes nothing; set fields to apply chosen transforms.
 ///
-/// `Display` gives a caption: `cropped to 43.1 %, rotated 12.3° clockwise, zoom ×1.080`, where a crop's share is that of the
-/// area, or `unchanged`.
+/// `Display` gives a caption: `cropped to 43.1 %, rotated 12.3° clockwise, zoom ×1.080`, where a crop's percentage is
+/// that of the area, or `unchanged`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draw {
-    /// The seed, which the noise's pixels come from.
+    /// The seed, from which the noise of each pixel is drawn.
     pub seed: u64,
-    /// What lies beyond the edge.
+    /// What is shown beyond the edge.
     pub fill: Fill,
-    /// The part of the picture that is enlarged to fill it, before all other geometry; `None` is all of it.
+    /// The part of the image that is enlarged to fill it, before all other geometry; `None` is all of it.
     pub crop: Option<RelativeRect>,
-    /// Turn about the centre in degrees, positive clockwise.
+    /// Rotation about the centre in degrees, positive clockwise.
     pub rotation_degrees: f64,
-    /// Left and right exchanged.
+    /// Whether left and right are exchanged.
     pub flip_horizontal: bool,
-    /// Top and bottom exchanged.
+    /// Whether top and bottom are exchanged.
     pub flip_vertical: bool,
     /// Enlargement about the centre, above 0; 1 is none.
     pub zoom: f64,
-    /// Slant along the rows in degrees, positive leans the top to the right.
+    /// Shear along the rows in degrees; positive leans the top to the right.
     pub shear_degrees: f64,
-    /// Movement to the right and down, in shares of width and height.
+    /// Displacement to the right and down, in fractions of width and height.
     pub shift: [f64; 2],
-    /// Movements by which the output is bent; `None` is straight.
+    /// Displacements that deform the output; `None` for no deformation.
     pub warp: Option<Warp>,
     /// Standard deviation of the blur in pixels.
     pub blur_sigma: f64,
     /// Factor on every value.
     pub brightness: f64,
-    /// Factor on every value's distance to the mean.
+    /// Factor on every value's difference from the mean.
     pub contrast: f64,
     /// Exponent of every value.
     pub gamma: f64,
     /// Standard deviation of the noise.
     pub noise_sigma: f64,
-    /// Width of the blanked ring as a share of each side, and the value written.
+    /// Width of the blanked ring as a fraction of each side, and the value written.
     pub border: Shade<f64>,
     /// The blanked rectangle, and the value written.
     pub erase: Option<Shade<RelativeRect>>,
@@ -79,8 +79,8 @@ impl Default for Draw {
 }
 
 thread_local! {
-    /// Two buffers a thread, of the last image's and the last mask's size: resampling writes into one and
-    /// swaps it with the raster's, so a stream of equal sizes allocates nothing.
+    /// Two buffers per thread, of the last image's and the last mask's size: resampling writes into one and
+    /// swaps it with the raster's, so that samples of equal size need no allocation.
     static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
@@ -105,8 +105,8 @@ impl Draw {
         SCRATCH.set(scratch);
     }
 
-    /// Where the view stays inside the crop, nothing around the crop is blended into its edge: it is cut out first, as
-    /// by torchvision's `resized_crop`. Where other geometry looks beyond it, the picture goes on there.
+    /// If all source points are inside the crop, it is cut out first, as by torchvision's `resized_crop`, so that its
+    /// surroundings are not blended into its edge. If other geometry reaches beyond the crop, it shows the image there.
     fn move_image(&self, image: &mut Raster, affine: Affine, scratch: &mut Vec<f32>) {
         let size = (image.height, image.width);
         let mut map = SourceMap {
@@ -124,12 +124,12 @@ impl Draw {
         resample::bilinear(image, &map, fill, size, scratch);
     }
 
-    /// The bend of an image of `size`, laid over it or its mask.
+    /// The deformation of an image of `size`, applied to it or its mask.
     fn field(&self, size: (usize, usize), raster: &Raster) -> Option<Field> {
         self.warp.as_ref().and_then(|warp| warp.over(size, raster))
     }
 
-    /// True where nothing happens to the sample.
+    /// Whether the sample is left unchanged.
     pub fn is_identity(&self) -> bool {
         *self
             == Self {
@@ -139,10 +139,10 @@ impl Draw {
             }
     }
 
-    /// Where each output pixel of a picture of this size looks in the source; where [`Self::warp`] bends the output,
-    /// each pixel first moves by its displacement, and then looks where this map says.
+    /// Maps each output pixel of an image of this size to its source point; with [`Self::warp`], each pixel is first
+    /// moved by its displacement, and this map is applied to the result.
     ///
-    /// The crop is enlarged to the picture's size; a point of that is flipped, sheared, zoomed, turned and then moved,
+    /// The crop is enlarged to the image's size; the result is flipped, sheared, zoomed, rotated and then translated,
     /// all about the centre: `out = T·C·R·Z·S·F·C⁻¹·crop(source)`, torchvision's order. This is its inverse.
     pub fn source_map(&self, height: usize, width: usize) -> Affine {
         let sign = |flipped: bool| if flipped { -1.0 } else { 1.0 };
@@ -168,7 +168,7 @@ impl Draw {
             .map_or(affine, |part| affine.through_part(part, (height, width)))
     }
 
-    /// True where the geometry does anything.
+    /// Whether the geometry changes anything.
     fn moves(&self) -> bool {
         let flips = self.flip_horizontal || self.flip_vertical;
         let angles = self.rotation_degrees != 0.0 || self.shear_degrees != 0.0;
@@ -176,7 +176,7 @@ impl Draw {
         flips || angles || placed || self.warp.is_some()
     }
 
-    /// Everything after the geometry, in the crate's fixed order.
+    /// Applies everything after the geometry, in the crate's fixed order.
     fn apply_light(&self, image: &mut Raster, scratch: &mut Vec<f32>) {
         if self.blur_sigma > 0.0 {
             blur::gaussian(image, self.blur_sigma as f32, scratch);
@@ -243,7 +243,7 @@ impl Draw {
             }),
             self.warp
                 .as_ref()
-                .map(|warp| format!("bent by {:.1} px", warp.strength())),
+                .map(|warp| format!("deformed by {:.1} px", warp.strength())),
         ]
     }
 
@@ -273,7 +273,7 @@ impl Draw {
     }
 }
 
-/// A caption where it is due.
+/// The caption if `due`.
 fn say(due: bool, caption: impl FnOnce() -> String) -> Option<String> {
     due.then(caption)
 }

@@ -1,27 +1,27 @@
-//! What can be wrong with a configuration or a picture.
+//! Errors of configurations, rasters and batches.
 
-/// `Raster::MAX_SIDE`; it stands here because the refusal of a longer side names it.
+/// `Raster::MAX_SIDE`; defined here because the error for a longer side states it.
 pub(crate) const MAX_SIDE: usize = 1 << 20;
 
-/// Why a configuration, a raster or a batch was refused.
+/// Why a configuration, a raster or a batch was rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AugmentError {
-    /// A number lies outside what its key allows.
+    /// A number is outside the range of its key.
     #[error("augmentation key `{key}` is {value}, but it must be {allowed}")]
     OutOfRange {
-        /// The key as it stands in the TOML table, such as `rotation.degrees`.
+        /// The key as written in the TOML table, such as `rotation.degrees`.
         key: &'static str,
         /// The value found.
         value: f64,
-        /// The values that the key takes.
+        /// The values that the key allows.
         allowed: &'static str,
     },
-    /// A range's lower end lies above its upper end.
+    /// A range's lower end is above its upper end.
     #[error(
         "augmentation key `{key}` runs from {min} to {max}: swap the two, the smaller comes first"
     )]
     EmptyRange {
-        /// The key that holds the range, such as `zoom`.
+        /// The key of the range, such as `zoom`.
         key: &'static str,
         /// The lower end found.
         min: f64,
@@ -37,14 +37,14 @@ pub enum AugmentError {
         height: usize,
         /// Columns.
         width: usize,
-        /// Values a pixel.
+        /// Values per pixel.
         channels: usize,
         /// `height · width · channels`.
         expected: usize,
         /// Values given.
         actual: usize,
     },
-    /// A side is longer than the resampler's fixed-point coordinates reach, or there are no channels.
+    /// A side is too long for the resampler's fixed-point coordinates, or there are no channels.
     #[error(
         "a raster of {height}×{width}×{channels} cannot be augmented: sides go up to {MAX_SIDE}, channels from 1"
     )]
@@ -53,11 +53,11 @@ pub enum AugmentError {
         height: usize,
         /// Columns.
         width: usize,
-        /// Values a pixel.
+        /// Values per pixel.
         channels: usize,
     },
-    /// A batch has another number of seeds than of images.
-    #[error("a batch of {images} images came with {seeds} seeds: give one seed an image")]
+    /// A batch has different numbers of seeds and images.
+    #[error("a batch of {images} images came with {seeds} seeds: give one seed per image")]
     BatchLength {
         /// Images given.
         images: usize,

@@ -1,8 +1,8 @@
-//! What lies beyond the edge of a picture.
+//! What is shown beyond the edge of an image.
 
 use serde::{Deserialize, Serialize};
 
-/// What the geometry shows where it looks beyond the picture's edge.
+/// What the geometry shows beyond the image's edge.
 ///
 /// In TOML: `"nearest"`, `"reflect"` or `{ constant = 0.0 }`. Written for a row `a b c d`:
 ///
@@ -14,13 +14,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
-    /// One value in `[0, 1]`, blended with the picture at its edge. A mask is filled with NaN,
-    /// whatever the value is: what nobody has seen has no known class. `constant = 0.0` is the
-    /// default, as torchvision's.
+    /// One value in `[0, 1]`, blended with the image at its edge. A mask is filled with NaN whatever the value is,
+    /// because the class beyond the image is unknown. The default is `constant = 0.0`, as in torchvision.
     Constant(f64),
-    /// The nearest pixel of the edge, smeared outwards.
+    /// The nearest pixel of the edge, repeated outwards.
     Nearest,
-    /// The picture mirrored at its edge, the edge pixel shown twice, repeated as far as needed.
+    /// The image mirrored at its edge, with the edge pixel shown twice, repeated as far as needed.
     Reflect,
 }
 
@@ -31,7 +30,7 @@ impl Default for Fill {
 }
 
 impl Fill {
-    /// The pixel, of `len` in a row or column, shown at `index`; none where the constant is.
+    /// The pixel, of `len` in a row or column, shown at `index`; `None` where the constant is shown.
     #[inline]
     pub(crate) fn index(self, index: i64, len: usize) -> Option<usize> {
         if let Ok(inside) = usize::try_from(index)
@@ -46,7 +45,7 @@ impl Fill {
         }
     }
 
-    /// The value shown where [`Self::index`] is none.
+    /// The value shown where [`Self::index`] is `None`.
     pub(crate) fn value(self) -> f32 {
         match self {
             Self::Constant(value) => value as f32,
@@ -54,7 +53,7 @@ impl Fill {
         }
     }
 
-    /// The same for a mask, whose outside is unknown.
+    /// The fill for a mask, which is unknown beyond its edge.
     pub(crate) fn for_mask(self) -> Self {
         match self {
             Self::Constant(_) => Self::Constant(f64::NAN),
@@ -63,10 +62,10 @@ impl Fill {
     }
 }
 
-/// `index` mirrored into `0..len`, the edge shown twice; `len` is at least 1.
+/// `index` mirrored into `0..len`, with the edge shown twice; `len` is at least 1.
 pub(crate) fn reflect(index: i64, len: usize) -> usize {
     let len = len as i64;
-    // One mirroring is the usual case and needs no division.
+    // A single reflection is the usual case and needs no division.
     let once = if index < 0 {
         -1 - index
     } else {

@@ -1,10 +1,11 @@
-//! Random augmentation of images and their masks: crop, rotate, flip, zoom, shift, shear, bend, then light and noise.
+//! Random augmentation of images and their masks: crop, rotation, flips, zoom, shift, shear and elastic deformation,
+//! then brightness, contrast, noise and the like.
 //!
-//! All the geometry is one map, affine and bent by a smooth field where `elastic` is on, so a picture is resampled
-//! once however many transforms are on (bilinear for images, nearest for masks, which therefore stay binary, and
-//! labels labels), and image and mask always move together. What happens to a sample is a function of (configuration, seed, sample) alone: every random
-//! number comes from the crate's own counter-based generator, and sines and powers from its own
-//! polynomials, so threads, platforms and library versions never change a run.
+//! All the geometry is a single map, affine and, with `elastic`, deformed by a smooth field. An image is therefore
+//! resampled once however many transforms are on (bilinearly for images; to the nearest pixel for masks, so that binary
+//! masks stay binary and labels stay labels), and image and mask always move together. The result for a sample depends
+//! on (configuration, seed, sample) alone: every random number comes from a counter-based generator, and sines and
+//! powers from the crate's own polynomials, so threads, platforms and library versions never change a run.
 //!
 //! ```
 //! use augment::{AugmentConfig, Augmenter, Factor, Flip, Raster};
@@ -21,13 +22,13 @@
 //! # Ok::<(), augment::AugmentError>(())
 //! ```
 //!
-//! A crop chooses what fills the picture, and the other geometry then moves that. What it brings into view from beyond
-//! the crop's edge is the picture itself, and only beyond the picture's edge there is `fill`.
+//! A crop selects the part that fills the image, and the other geometry is then applied to that part. Beyond the crop's
+//! edge, this shows the rest of the image; `fill` is used only beyond the image's edge.
 //!
-//! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry touches
-//! image and mask; the rest touches the image only, since what is hidden or darkened keeps its label.
+//! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry changes
+//! image and mask; the rest changes the image only, since pixels that are blanked or darkened keep their label.
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod affine;

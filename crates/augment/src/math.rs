@@ -1,5 +1,5 @@
-//! Sines, powers and exponentials of our own: the platform's differ in the last bit from one libm to the
-//! next, and these vectorise.
+//! The crate's own sines, powers and exponentials: the platform's differ in the last bit from one libm to the
+//! next, while these are reproducible and vectorise.
 
 use std::f64::consts::PI;
 
@@ -15,7 +15,7 @@ pub(crate) fn sin_cos_degrees(degrees: f64) -> (f64, f64) {
     }
 }
 
-/// Taylor series for `|radians| ≤ π/4`, where the first term left out is below 5e-17.
+/// Taylor series for `|radians| ≤ π/4`, where the first omitted term is below 5e-17.
 fn sin_cos_small(radians: f64) -> (f64, f64) {
     let square = radians * radians;
     // Horner's scheme in 1 − z/((k+1)(k+2))·(…), from the highest term down.
@@ -30,22 +30,22 @@ fn sin_cos_small(radians: f64) -> (f64, f64) {
 
 /// `base` to the power `exponent` for a base in `[0, 1]` and a positive exponent; 0 for a base of 0.
 ///
-/// Relative error below 1e-6 times the exponent over the values of a picture.
+/// Relative error below 1e-6 times the exponent over the values of an image.
 #[inline(always)]
 pub(crate) fn pow(base: f32, exponent: f32) -> f32 {
     let power = exp2(exponent * log2(base));
     if base < f32::MIN_POSITIVE { 0.0 } else { power }
 }
 
-/// 2 to the power `x`; `x` is clamped to what a normal number holds.
+/// 2 to the power `x`; `x` is clamped to the exponents of normal numbers.
 #[inline(always)]
 pub(crate) fn exp2(x: f32) -> f32 {
-    // Adding and taking away 1.5·2²³ rounds to the nearest whole number without SSE4.1's instruction.
+    // Adding and subtracting 1.5·2²³ rounds to the nearest integer without SSE4.1's instruction.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-126.0, 126.0);
     let whole = (x + ROUND) - ROUND;
     let f = (x - whole) * std::f32::consts::LN_2;
-    // e^f for |f| ≤ 0.347: the first term left out is 1.2e-7.
+    // e^f for |f| ≤ 0.347: the first omitted term is 1.2e-7.
     let tail = f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0)));
     let mantissa = 1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + tail)));
     mantissa * f32::from_bits(((whole as i32 + 127) as u32) << 23)

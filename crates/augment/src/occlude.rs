@@ -1,4 +1,4 @@
-//! What hides parts of the image.
+//! Transforms that blank parts of the image.
 
 use crate::{Raster, RelativeRect, Shade};
 
@@ -32,7 +32,7 @@ pub(crate) fn erase(image: &mut Raster, shade: Shade<RelativeRect>) {
     image.paint(rows, columns, shade.value as f32);
 }
 
-/// A share of a side in whole pixels, at most all of them.
+/// A fraction of a side in whole pixels, at most all of them.
 fn pixels(share: f64, side: usize) -> usize {
     ((share * side as f64).round() as usize).min(side)
 }

@@ -1,4 +1,4 @@
-//! Light and noise: what changes values in place. All results are clamped to `[0, 1]`.
+//! Photometric transforms and noise, which change values in place. All results are clamped to `[0, 1]`.
 
 use crate::Raster;
 use crate::math::pow;
@@ -11,7 +11,7 @@ pub(crate) fn brightness(image: &mut Raster, factor: f32) {
     }
 }
 
-/// Multiplies every value's distance to the mean.
+/// Multiplies every value's difference from the mean.
 pub(crate) fn contrast(image: &mut Raster, factor: f32) {
     let mean = mean(&image.data);
     for value in &mut image.data {
@@ -42,7 +42,7 @@ fn unit(value: f32) -> f32 {
     value.clamp(0.0, 1.0)
 }
 
-/// The mean, summed in eight lanes so that it vectorises, in an order that never changes.
+/// The mean, summed in eight lanes so that it vectorises, and in a fixed order.
 fn mean(values: &[f32]) -> f32 {
     let mut lanes = [0.0f64; 8];
     let chunks = values.chunks_exact(lanes.len());

@@ -1,11 +1,11 @@
-//! The picture that is augmented.
+//! The image or mask that is augmented.
 
 use crate::area::Window;
 use crate::error::{AugmentError, MAX_SIDE};
 
-/// A picture in memory: rows of pixels, channels innermost (HWC), values in `[0, 1]`.
+/// An image in memory: rows of pixels, channels innermost (HWC), values in `[0, 1]`.
 ///
-/// A mask is a raster too, usually of one channel holding 0 and 1.
+/// A mask is also a raster, usually of one channel with values 0 and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
     pub(crate) height: usize,
@@ -16,13 +16,13 @@ pub struct Raster {
 
 impl Raster {
     /// The longest side, in pixels: source coordinates are fixed-point numbers with 31 integer bits,
-    /// and the strongest zoom-out and shear allowed reach about 150 sides away.
+    /// and the strongest allowed zoom-out and shear reach about 150 sides away.
     pub const MAX_SIDE: usize = MAX_SIDE;
 
     /// A raster over `data`, which holds `height · width · channels` values in HWC order.
     ///
     /// # Errors
-    /// Where the values do not fill the shape, there are no channels, or a side exceeds [`Self::MAX_SIDE`].
+    /// If the number of values does not match the shape, there are no channels, or a side exceeds [`Self::MAX_SIDE`].
     pub fn new(
         height: usize,
         width: usize,
@@ -64,7 +64,7 @@ impl Raster {
         self.width
     }
 
-    /// Values a pixel.
+    /// Values per pixel.
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -74,27 +74,27 @@ impl Raster {
         &self.data
     }
 
-    /// The values, HWC, to write to.
+    /// The values, HWC, mutable.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
-    /// The values, HWC, without the raster.
+    /// Consumes the raster and returns the values, HWC.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
 
-    /// Values a row.
+    /// Values per row.
     pub(crate) fn stride(&self) -> usize {
         self.width * self.channels
     }
 
-    /// Keeps the pixels of a window that lies inside, and forgets the others.
+    /// Crops to a window, which must be inside the raster.
     pub(crate) fn cut(&mut self, window: &Window) {
         let (stride, channels) = (self.stride(), self.channels);
         let values = window.columns.len() * channels;
         for (to, row) in window.rows.clone().enumerate() {
-            // A row never moves towards the end, so none is overwritten before it has moved.
+            // Rows only move towards the start, so none is overwritten before it has moved.
             let first = row * stride + window.columns.start * channels;
             self.data.copy_within(first..first + values, to * values);
         }
@@ -102,7 +102,7 @@ impl Raster {
         self.data.truncate(self.height * values);
     }
 
-    /// Sets the pixels of a rectangle, given in rows and columns that lie inside, to `value`.
+    /// Sets the pixels of a rectangle, given in rows and columns inside the raster, to `value`.
     pub(crate) fn paint(
         &mut self,
         rows: std::ops::Range<usize>,

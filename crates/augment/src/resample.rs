@@ -1,17 +1,17 @@
-//! The one resampling pass: bilinear for images, nearest for masks.
+//! The single resampling pass: bilinear for images, nearest for masks.
 
 use crate::affine::{Affine, ONE, Walk, split, standing};
 use crate::warp::Field;
 use crate::{Fill, Raster};
 
-/// Where an output pixel looks in the source: it moves by the field, if there is one, and then goes by the affine map.
+/// Maps an output pixel to its source point: it is displaced by the field, if there is one, and then mapped affinely.
 pub(crate) struct SourceMap {
     pub(crate) affine: Affine,
     pub(crate) field: Option<Field>,
 }
 
-/// Replaces `image` by what `map` shows of it at `size` (height, width), interpolated between the four pixels around
-/// each point.
+/// Resamples `image` through `map` to `size` (height, width), interpolating between the four pixels around each source
+/// point.
 pub(crate) fn bilinear(
     image: &mut Raster,
     map: &SourceMap,
@@ -21,14 +21,14 @@ pub(crate) fn bilinear(
 ) {
     match image.channels {
         1 => resample::<Bilinear<1, 1>>(image, map, fill, size, scratch),
-        // Four lanes for three channels: one SIMD register, whose last lane is thrown away.
+        // Four lanes for three channels: one SIMD register, whose last lane is discarded.
         3 => resample::<Bilinear<3, 4>>(image, map, fill, size, scratch),
         4 => resample::<Bilinear<4, 4>>(image, map, fill, size, scratch),
         _ => resample::<AnyChannels>(image, map, fill, size, scratch),
     }
 }
 
-/// Replaces `mask` by what `map` shows of it, the nearest pixel to each point: no new value appears.
+/// Resamples `mask` through `map`, taking the pixel nearest to each source point: no new values appear.
 pub(crate) fn nearest(mask: &mut Raster, map: &SourceMap, fill: Fill, scratch: &mut Vec<f32>) {
     let size = (mask.height, mask.width);
     resample::<Nearest>(mask, map, fill, size, scratch);
@@ -38,19 +38,19 @@ pub(crate) fn nearest(mask: &mut Raster, map: &SourceMap, fill: Fill, scratch: &
 trait Sampler {
     /// Added to every point before it is split into pixel and fraction.
     const OFFSET: i64;
-    /// Columns and rows at the source's far edge whose points are not for the fast path; `None` without one.
+    /// Columns and rows at the source's far edge that the fast path does not handle; `None` if there is no fast path.
     const MARGIN: Option<(i64, i64)>;
-    /// Pixels of output that the fast path may overwrite after its last.
+    /// Output pixels after its last that the fast path may overwrite.
     const OVERRUN: usize;
 
-    /// The fast path: fills the first `count` pixels of `out` from points that all lie inside the margin.
+    /// The fast path: fills the first `count` pixels of `out` from points that are all inside the margin.
     fn inside(source: &Raster, walk: Walk, count: usize, out: &mut [f32]);
 
-    /// The slow path: fills the pixel `out` from a point anywhere.
+    /// The slow path: fills the pixel `out` from any point.
     fn anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]);
 }
 
-/// Replaces the raster by what a sampler makes of it at `size`.
+/// Replaces the raster by a sampler's output at `size`.
 fn resample<S: Sampler>(
     raster: &mut Raster,
     map: &SourceMap,
@@ -70,14 +70,14 @@ fn resample<S: Sampler>(
     (raster.height, raster.width) = (height, width);
 }
 
-/// How far the fast path reaches.
+/// The limits of the fast path, in pixels.
 fn limits<S: Sampler>(raster: &Raster) -> (i64, i64) {
     S::MARGIN.map_or((0, 0), |(x, y)| {
         (raster.width as i64 - x, raster.height as i64 - y)
     })
 }
 
-/// Runs a sampler over all rows: the span inside the source on the fast path, its two ends point by point.
+/// Runs a sampler over all rows: the span inside the source on the fast path, the two ends of the row point by point.
 fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, width: usize, out: &mut [f32]) {
     let (channels, limits) = (raster.channels, limits::<S>(raster));
     for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
@@ -96,7 +96,7 @@ fn straight<S: Sampler>(raster: &Raster, map: &Affine, fill: Fill, width: usize,
     }
 }
 
-/// Runs a sampler over all pixels, each on the path that its point allows.
+/// Runs a sampler over all pixels, each on the fast path if its point allows it.
 fn bent<S: Sampler>(
     raster: &Raster,
     map: &Affine,
@@ -136,9 +136,9 @@ struct Bilinear<const C: usize, const L: usize>;
 
 impl<const C: usize, const L: usize> Sampler for Bilinear<C, L> {
     const OFFSET: i64 = 0;
-    /// The neighbours to the right and below, and one column more where spare lanes read past the neighbour.
+    /// The neighbours to the right and below, and one more column if spare lanes read past the neighbour.
     const MARGIN: Option<(i64, i64)> = Some((if L > C { 2 } else { 1 }, 1));
-    /// Spare lanes land on the next pixel, which is written afterwards.
+    /// Spare lanes write to the next pixel, which is overwritten afterwards.
     const OVERRUN: usize = if L > C { 1 } else { 0 };
 
     fn inside(source: &Raster, mut at: Walk, count: usize, out: &mut [f32]) {
@@ -183,7 +183,7 @@ impl Sampler for AnyChannels {
 struct Nearest;
 
 impl Sampler for Nearest {
-    /// Half a pixel, so that taking the whole part rounds.
+    /// Half a pixel, so that truncation rounds to nearest.
     const OFFSET: i64 = ONE / 2;
     const MARGIN: Option<(i64, i64)> = Some((0, 0));
     const OVERRUN: usize = 0;
@@ -213,7 +213,7 @@ impl Sampler for Nearest {
     }
 }
 
-/// The slow path, which the fast ones equal to the bit: the same lerps in the same order.
+/// The slow path. The fast paths do the same lerps in the same order and agree with it to the bit.
 fn bilinear_anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
     let ((x, fx), (y, fy)) = (split(at.x), split(at.y));
     let (left, right) = (fill.index(x, source.width), fill.index(x + 1, source.width));
@@ -234,7 +234,7 @@ fn bilinear_anywhere(source: &Raster, fill: Fill, at: Walk, out: &mut [f32]) {
     }
 }
 
-/// Where a pixel's values start; none where the constant around the picture is.
+/// Where a pixel's values start; `None` where the constant fill is shown.
 #[inline(always)]
 fn tap(source: &Raster, row: Option<usize>, column: Option<usize>) -> Option<usize> {
     Some((row? * source.width + column?) * source.channels)
@@ -248,7 +248,7 @@ fn lanes<const L: usize>(values: &[f32]) -> [f32; L] {
     lanes
 }
 
-/// From `a` towards `b`. In this form equal ends, and a share of 0, give `a` exactly.
+/// Interpolates from `a` to `b`. In this form equal ends, and a `share` of 0, give `a` exactly.
 #[inline(always)]
 fn lerp<const L: usize>(a: [f32; L], b: [f32; L], share: f32) -> [f32; L] {
     std::array::from_fn(|i| a[i] + (b[i] - a[i]) * share)

@@ -1,6 +1,6 @@
-//! The streams of random numbers of a sample, and the distributions that only augmentation draws from.
+//! The random number streams of a sample, and the distributions that only augmentation uses.
 //!
-//! Each transform draws from a stream of its own: switching one on or off leaves what the others draw unchanged.
+//! Each transform draws from its own stream: switching one on or off does not change what the others draw.
 
 use random::{Rng, finalize, hash};
 
@@ -30,7 +30,7 @@ pub(crate) enum Purpose {
 
 /// The stream of `seed` for `purpose`.
 pub(crate) fn stream(seed: u64, purpose: Purpose) -> Rng {
-    // Multiplied by an odd constant, purposes differ in all bits.
+    // After multiplication by an odd constant, purposes differ in bits all over the word.
     let purpose = (purpose as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     Rng::from_state(finalize(hash(seed, &[]) ^ purpose))
 }
@@ -39,15 +39,15 @@ pub(crate) fn stream(seed: u64, purpose: Purpose) -> Rng {
 pub(crate) fn log_uniform(rng: &mut Rng, low: f64, high: f64) -> f64 {
     let [from, to] = [low, high].map(|end| f64::from(math::log2(end as f32)));
     let drawn = math::exp2(rng.range(from, to) as f32);
-    // Single precision rounds, and what is drawn must not leave the range for that.
+    // Rounding to single precision must not take the value out of the range.
     f64::from(drawn).clamp(low, high)
 }
 
-/// A number with mean 0 and variance 1, normal but for its tails: the `index`-th of the stream.
+/// A number with mean 0 and variance 1, normal except in its tails: the `index`-th of the stream.
 ///
-/// The sum of eight uniform 16-bit numbers (Irwin–Hall): kurtosis 2.85 against the normal's 3, never
-/// beyond 4.9 standard deviations. It needs no logarithm or cosine, is exact everywhere, and 8-bit
-/// pictures cannot tell the difference. Reads the stream at `2·index` and `2·index + 1`.
+/// The sum of eight uniform 16-bit numbers (Irwin–Hall): kurtosis 2.85, where the normal distribution
+/// has 3, and never beyond 4.9 standard deviations. It needs no logarithm or cosine, is exact on every platform, and on
+/// 8-bit images makes no visible difference. Reads the stream at `2·index` and `2·index + 1`.
 pub(crate) fn normal_at(rng: &Rng, index: u64) -> f32 {
     const MEAN: i32 = 4 * 65_535;
     // Variance of a uniform number on 0..=65535 is (2³² − 1)/12; of eight of them, eight times that.
@@ -67,9 +67,9 @@ fn sum_of_halves(bits: u64) -> i32 {
 mod tests {
     use super::*;
 
-    /// Every recorded run depends on it.
+    /// Every recorded run depends on them.
     #[test]
-    fn a_purposes_stream_never_changes() {
+    fn the_streams_of_purposes_never_change() {
         assert_eq!(stream(1, Purpose::Zoom).next_u64(), 0xccc9_8c3d_2c3b_e303);
     }
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn normal_numbers_have_the_moments_they_claim() {
+    fn normal_numbers_have_the_documented_moments() {
         let stream = stream(3, Purpose::NoisePixels);
         let n = 200_000;
         let moment = |power| {

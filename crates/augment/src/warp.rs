@@ -1,11 +1,11 @@
-//! Elastic deformation: a coarse grid of displacements, and what it comes to at each pixel.
+//! Elastic deformation: a coarse grid of displacements, and its interpolation at each pixel.
 
 use crate::Raster;
 
-/// Displacements on a square grid laid over the picture, its outer points on the centres of the corner pixels.
+/// Displacements on a square grid over the image, whose corner points are at the centres of the corner pixels.
 ///
-/// Between the points they are interpolated by bicubic convolution (Keys 1981, with PyTorch's and OpenCV's
-/// `a = −0.75`; beyond the grid its edge is repeated). Ronneberger 2015: 3×3 points, 10 pixels.
+/// In between, they are interpolated by bicubic convolution (Keys 1981, with PyTorch's and OpenCV's `a = −0.75`; beyond
+/// the grid its edge is repeated). Ronneberger 2015: 3×3 points, 10 pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Warp {
     /// Points along each side, at least 2.
@@ -14,14 +14,14 @@ pub struct Warp {
     pub shifts: Vec<[f64; 2]>,
 }
 
-/// Four neighbouring grid points and their shares.
+/// Four neighbouring grid points and their weights.
 #[derive(Debug, Clone, Copy)]
 struct Taps {
     points: [usize; 4],
     shares: [f64; 4],
 }
 
-/// A warp laid over the pixels of one raster.
+/// A warp at the resolution of one raster.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     grid: usize,
@@ -32,19 +32,19 @@ pub(crate) struct Field {
 }
 
 impl Warp {
-    /// True where it can be laid over a picture: enough points, a displacement for each.
+    /// Whether it can be applied: enough points, with a displacement for each.
     fn is_sound(&self) -> bool {
         self.grid >= 2 && self.grid.checked_mul(self.grid) == Some(self.shifts.len())
     }
 
-    /// The root of the mean square of the displacements along an axis, in pixels.
+    /// The root mean square of the displacements along an axis, in pixels.
     pub(crate) fn strength(&self) -> f64 {
         let squares: f64 = self.shifts.iter().flatten().map(|v| v * v).sum();
         (squares / (2 * self.shifts.len()).max(1) as f64).sqrt()
     }
 
-    /// Over `raster`, where the image that the displacements are counted in has `image`'s height and width; `None` for a
-    /// warp written by hand that has no grid.
+    /// The warp over `raster`, where `image` is the height and width of the image whose pixels the displacements are
+    /// measured in; `None` for an unsound warp, which may have been written by hand.
     pub(crate) fn over(&self, image: (usize, usize), raster: &Raster) -> Option<Field> {
         if !self.is_sound() || image.0 * image.1 == 0 {
             return None;
@@ -62,14 +62,14 @@ impl Warp {
 }
 
 impl Field {
-    /// The grid's rows, blended for the raster's row `y`: one displacement a grid column, written to `line`.
+    /// Interpolates the grid's rows at the raster's row `y`: one displacement per grid column, written to `line`.
     pub(crate) fn line(&self, y: usize, line: &mut Vec<[f64; 2]>) {
         let taps = &self.rows[y];
         line.clear();
         line.extend((0..self.grid).map(|x| taps.blend(|row| self.shifts[row * self.grid + x])));
     }
 
-    /// The displacement at column `x` of a row that [`Self::line`] has blended.
+    /// The displacement at column `x` of a row that [`Self::line`] has interpolated.
     #[inline]
     pub(crate) fn at(&self, x: usize, line: &[[f64; 2]]) -> [f64; 2] {
         self.columns[x].blend(|column| line[column])
@@ -88,11 +88,11 @@ impl Taps {
     }
 }
 
-/// For each of `len` pixels, which show the same as an image's `image` pixels, its place between the grid's points.
+/// The taps of each of `len` pixels, which cover the same extent as the `image` pixels of the image.
 fn axis(grid: usize, image: usize, len: usize) -> Vec<Taps> {
     let last = (image - 1) as f64;
     let taps = |i: usize| {
-        // A pixel's centre in the image's pixels; a finer mask reaches up to half a pixel beyond the grid.
+        // A pixel's centre in pixels of the image; a finer mask reaches up to half a pixel beyond the grid.
         let centre = (i as f64 + 0.5) * image as f64 / len as f64 - 0.5;
         let share = if last > 0.0 { centre / last } else { 0.0 };
         taps(grid, share.clamp(0.0, 1.0) * (grid - 1) as f64)
@@ -109,7 +109,7 @@ fn taps(grid: usize, at: f64) -> Taps {
     }
 }
 
-/// The shares of the points at −1, 0, 1 and 2 at a point `t` of the way from 0 to 1.
+/// The weights of the points at −1, 0, 1 and 2 for a point at `t` between 0 and 1.
 fn cubic(t: f64) -> [f64; 4] {
     const A: f64 = -0.75;
     let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;

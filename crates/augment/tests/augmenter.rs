@@ -3,7 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy.toml frees tests, but not their helpers"
+    reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
 use augment::{AugmentConfig, Augmenter, Draw, Fill, Raster};
@@ -25,7 +25,7 @@ erase = { min = 0.02, max = 0.1, probability = 0.25, value = 0.5 }
 fill = "reflect"
 "#;
 
-/// Of the images; no transform here depends on it.
+/// The size of the images; no transform here depends on it.
 const SIZE: (usize, usize) = (40, 50);
 
 fn augmenter(toml: &str) -> Augmenter {
@@ -49,7 +49,7 @@ fn images(n: usize) -> Vec<Raster> {
 }
 
 #[test]
-fn a_config_survives_its_toml() {
+fn a_config_survives_a_round_trip_through_toml() {
     let config: AugmentConfig = toml::from_str(ALL).unwrap();
     assert_eq!(
         toml::from_str::<AugmentConfig>(&toml::to_string(&config).unwrap()).unwrap(),
@@ -67,7 +67,7 @@ fn a_config_survives_its_toml() {
 }
 
 #[test]
-fn misspelt_keys_are_refused_with_the_known_ones() {
+fn misspelt_keys_are_rejected_by_name() {
     for (toml, named) in [
         ("rotaton = { degrees = 15 }", "rotaton"),
         ("rotation = { degree = 15 }", "degree"),
@@ -145,7 +145,7 @@ fn rasters_are_checked() {
 }
 
 #[test]
-fn off_is_off() {
+fn transforms_that_are_off_change_nothing() {
     for toml in [
         "",
         "rotation = { degrees = 9, probability = 0.0 }",
@@ -171,7 +171,7 @@ fn off_is_off() {
 }
 
 #[test]
-fn threads_and_batches_change_nothing() {
+fn threads_and_batches_do_not_change_the_result() {
     let augmenter = augmenter(ALL);
     let seeds: Vec<u64> = (100..132).collect();
     let mut serial = images(32);
@@ -196,7 +196,7 @@ fn threads_and_batches_change_nothing() {
     assert!(error.contains("3 images came with 32 seeds"), "{error}");
 }
 
-/// Recorded once: a run repeated with a later version must draw the same.
+/// Recorded once: a run repeated with a later version must draw the same values.
 #[test]
 fn draws_never_change() {
     let captions: Vec<String> = draws(ALL, 3).iter().map(Draw::to_string).collect();
@@ -212,7 +212,7 @@ fn draws_never_change() {
     augmenter(ALL)
         .apply_batch(&(0..16).collect::<Vec<u64>>(), &mut batch)
         .unwrap();
-    // FNV-1a over the bits of every value: all transforms take part in sixteen seeds.
+    // FNV-1a over the bits of every value: sixteen seeds cover all transforms.
     let hash = batch
         .iter()
         .flat_map(Raster::data)
@@ -246,7 +246,7 @@ fn masks_stay_binary_or_unknown_and_values_stay_in_range() {
 }
 
 #[test]
-fn one_transform_does_not_move_another() {
+fn one_transform_does_not_change_the_draws_of_another() {
     let with = draws(
         "rotation = { degrees = 15 }\nzoom = { min = 0.9, max = 1.1 }",
         50,
@@ -305,7 +305,7 @@ fn probabilities_and_ranges_hold() {
 }
 
 #[test]
-fn erased_rectangles_lie_inside_and_have_their_area() {
+fn erased_rectangles_are_inside_and_have_an_area_in_range() {
     for draw in draws("erase = { min = 0.02, max = 1.0 }", 5_000) {
         let area = draw.erase.unwrap().area;
         assert!(area.top >= 0.0 && area.left >= 0.0, "{area:?}");
@@ -321,7 +321,7 @@ fn erased_rectangles_lie_inside_and_have_their_area() {
 }
 
 #[test]
-fn noise_keeps_grey_grey_and_has_its_strength() {
+fn noise_keeps_grey_images_grey_and_has_the_drawn_strength() {
     let mut image = Raster::new(100, 100, 3, vec![0.5; 30_000]).unwrap();
     Draw {
         noise_sigma: 0.05,

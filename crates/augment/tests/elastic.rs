@@ -3,14 +3,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy.toml frees tests, but not their helpers"
+    reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
 use augment::{AugmentConfig, Augmenter, Draw, Fill, Raster, Warp};
 
 const UNET: &str = "elastic = { grid = 3, sigma = 10.0, probability = 1.0 }";
 
-/// Of the images; no transform here depends on it.
+/// The size of the images; no transform here depends on it.
 const SIZE: (usize, usize) = (40, 50);
 
 fn augmenter(toml: &str) -> Augmenter {
@@ -24,7 +24,7 @@ fn picture(height: usize, width: usize, channels: usize) -> Raster {
 }
 
 #[test]
-fn settings_have_unets_defaults_and_are_checked() {
+fn settings_default_to_those_of_unet_and_are_checked() {
     let short: AugmentConfig = toml::from_str("elastic = {}").unwrap();
     let full: AugmentConfig = toml::from_str(UNET).unwrap();
     assert_eq!(short, full);
@@ -58,7 +58,7 @@ fn settings_have_unets_defaults_and_are_checked() {
 }
 
 #[test]
-fn displacements_have_their_strength_and_their_chance() {
+fn displacements_have_the_configured_strength_and_probability() {
     let augmenter = augmenter("elastic = { grid = 4, sigma = 3.0, probability = 0.25 }");
     let draws: Vec<Draw> = (0..8000).map(|seed| augmenter.draw(seed, SIZE)).collect();
     let warps: Vec<&Warp> = draws.iter().filter_map(|draw| draw.warp.as_ref()).collect();
@@ -90,7 +90,7 @@ fn displacements_have_their_strength_and_their_chance() {
 }
 
 #[test]
-fn bending_moves_no_other_transform() {
+fn elastic_deformation_does_not_change_other_draws() {
     let others = "rotation = { degrees = 15 }\nzoom = { min = 0.9, max = 1.1 }";
     let (with, without) = (augmenter(&format!("{others}\n{UNET}")), augmenter(others));
     for seed in 0..50 {
@@ -102,7 +102,7 @@ fn bending_moves_no_other_transform() {
     }
 }
 
-/// Recorded once: a run repeated with a later version must draw the same.
+/// Recorded once: a run repeated with a later version must draw the same values.
 #[test]
 fn draws_never_change() {
     let augmenter = augmenter(&format!("rotation = {{ degrees = 20 }}\n{UNET}"));
@@ -119,11 +119,11 @@ fn draws_never_change() {
     assert_eq!(hash, HASH);
 }
 
-const CAPTION: &str = "rotated 16.1° clockwise, bent by 7.7 px";
+const CAPTION: &str = "rotated 16.1° clockwise, deformed by 7.7 px";
 const HASH: u64 = 17068687270123067063;
 
 #[test]
-fn threads_and_batches_change_nothing() {
+fn threads_and_batches_do_not_change_the_result() {
     let augmenter = augmenter(UNET);
     let seeds: Vec<u64> = (0..8).collect();
     let mut serial: Vec<Raster> = seeds.iter().map(|_| picture(30, 41, 3)).collect();
@@ -137,7 +137,7 @@ fn threads_and_batches_change_nothing() {
 }
 
 #[test]
-fn labels_stay_labels_and_go_with_the_image() {
+fn label_masks_keep_their_values_and_follow_the_image() {
     let augmenter = augmenter(&format!("rotation = {{ degrees = 20 }}\n{UNET}"));
     let labels = |height, width| {
         let label = |i: usize| ((i / width / 9 + i % width / 7) % 5) as f32;
@@ -162,7 +162,7 @@ fn labels_stay_labels_and_go_with_the_image() {
 }
 
 #[test]
-fn a_warp_that_moves_all_points_alike_is_a_shift() {
+fn a_warp_with_equal_displacements_is_a_shift() {
     for fill in [Fill::Constant(0.2), Fill::Nearest, Fill::Reflect] {
         for channels in [1, 2, 3, 4] {
             let warp = Warp {
@@ -190,7 +190,7 @@ fn a_warp_that_moves_all_points_alike_is_a_shift() {
 }
 
 #[test]
-fn absurd_warps_and_pictures_do_not_panic() {
+fn absurd_warps_and_images_do_not_panic() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300] {
         for fill in [Fill::Constant(0.0), Fill::Nearest, Fill::Reflect] {
             let warp = |grid, shifts| Draw {
@@ -203,7 +203,7 @@ fn absurd_warps_and_pictures_do_not_panic() {
             for (grid, points) in [(0, 0), (1, 1), (3, 8), (usize::MAX, 1)] {
                 let mut image = picture(6, 7, 3);
                 warp(grid, vec![[bad, bad]; points]).apply(&mut image, None);
-                assert_eq!(image, picture(6, 7, 3), "no grid, no bending");
+                assert_eq!(image, picture(6, 7, 3), "no grid, no deformation");
             }
         }
     }

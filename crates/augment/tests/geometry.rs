@@ -1,16 +1,16 @@
-//! Transforms whose result is known without computing it.
+//! Transforms whose result is known in closed form.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy.toml frees tests, but not their helpers"
+    reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
 use augment::{Draw, Fill, Raster, RelativeRect, Shade};
 
 const SIDE: usize = 6;
 
-/// A square picture in which every value is different.
+/// A square image in which every value is different.
 fn picture(channels: usize) -> Raster {
     let values = SIDE * SIDE * channels;
     Raster::new(
@@ -22,8 +22,8 @@ fn picture(channels: usize) -> Raster {
     .unwrap()
 }
 
-/// Checks that `draw` shows, at (x, y), the source pixel that `from` names, exactly; outside, the image's fill 0 and the mask's
-/// unknown.
+/// Checks that `draw` shows exactly the source pixel `from(x, y)` at (x, y); outside, the fill 0 for the image and
+/// unknown for the mask.
 fn check(draw: Draw, from: impl Fn(i64, i64) -> (i64, i64)) {
     for channels in [1, 2, 3, 4] {
         let source = picture(channels);
@@ -104,7 +104,7 @@ fn quarter_turns_are_transposition_and_flip() {
 }
 
 #[test]
-fn the_flip_comes_before_the_turn() {
+fn the_flip_precedes_the_rotation() {
     check(
         Draw {
             rotation_degrees: 90.0,
@@ -116,7 +116,7 @@ fn the_flip_comes_before_the_turn() {
 }
 
 #[test]
-fn whole_pixels_of_shift_are_exact() {
+fn shifts_by_whole_pixels_are_exact() {
     let side = SIDE as f64;
     check(
         Draw {
@@ -136,7 +136,7 @@ fn whole_pixels_of_shift_are_exact() {
 
 #[test]
 fn a_shear_of_45_degrees_moves_rows_by_whole_pixels() {
-    // On an odd side the centre row is a pixel row; here rows lie half a pixel off, so add half a shift.
+    // With an odd side the centre would be a pixel row; here rows are half a pixel off, so add half a shift.
     let half = 0.5 / SIDE as f64;
     check(
         Draw {
@@ -168,7 +168,7 @@ fn zoom_enlarges_about_the_centre() {
             "{out:?} is {value}, not {expected}"
         );
     }
-    // Shrunk to half, the picture fills the middle 3×3 and the constant the rest.
+    // Shrunk to half, the image fills the middle 3×3 and the constant the rest.
     let mut image = Raster::new(SIDE, SIDE, 1, vec![1.0; SIDE * SIDE]).unwrap();
     Draw {
         zoom: 0.5,
@@ -180,7 +180,7 @@ fn zoom_enlarges_about_the_centre() {
 }
 
 #[test]
-fn there_and_back_is_where_it_began() {
+fn a_transform_and_its_inverse_cancel() {
     let smooth =
         |x: usize, y: usize| 0.5 + 0.2 * (x as f32 * 0.1).sin() + 0.2 * (y as f32 * 0.13).cos();
     let side = 64;
@@ -249,7 +249,7 @@ fn there_and_back_is_where_it_began() {
         let mut image = source.clone();
         there.apply(&mut image, None);
         back.apply(&mut image, None);
-        // Near the middle, which none of these push out of the picture.
+        // Near the middle, which none of these transforms move out of the image.
         for i in (0..side * side)
             .filter(|i| (24..40).contains(&(i % side)) && (24..40).contains(&(i / side)))
         {
@@ -262,7 +262,7 @@ fn there_and_back_is_where_it_began() {
 }
 
 #[test]
-fn degenerate_pictures_are_fine() {
+fn degenerate_images_are_handled() {
     let draw = Draw {
         rotation_degrees: 10.0,
         blur_sigma: 2.0,
@@ -287,7 +287,7 @@ fn degenerate_pictures_are_fine() {
             .apply(&mut image, Some(&mut mask));
             assert!(
                 image.data().iter().all(|&value| value == 0.3),
-                "a border of half the side hides all"
+                "a border of half the side hides everything"
             );
         }
     }
@@ -325,7 +325,7 @@ fn absurd_draws_do_not_panic() {
 }
 
 #[test]
-fn borders_and_rectangles_hide_what_they_say() {
+fn borders_and_rectangles_hide_the_stated_area() {
     let hidden = |draw: Draw| {
         let mut image = Raster::new(4, 8, 2, vec![1.0; 64]).unwrap();
         draw.apply(&mut image, None);

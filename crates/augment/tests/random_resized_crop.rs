@@ -1,10 +1,10 @@
-//! The random resized crop against torchvision's (`random_resized_crop/make.py`): what a window shows, and which windows
-//! are drawn how often; then settings, composition and hand-written crops.
+//! Compares the random resized crop with torchvision's (`random_resized_crop/make.py`): what a window shows, and how
+//! often each window is drawn; then settings, composition and hand-written crops.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy.toml frees tests, but not their helpers"
+    reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
 use augment::{
@@ -72,7 +72,7 @@ impl Expected {
     }
 }
 
-/// torchvision's (top, left, height, width) in pixels, as shares.
+/// torchvision's (top, left, height, width) in pixels, as fractions of the sides.
 fn part(window: [usize; 4], (height, width): (usize, usize)) -> RelativeRect {
     let [top, left, rows, columns] = window.map(|pixels| pixels as f64);
     let (height, width) = (height as f64, width as f64);
@@ -94,14 +94,14 @@ fn cropped(window: [usize; 4], size: (usize, usize)) -> Draw {
 fn largest_difference(actual: &Raster, expected: &[f32]) -> f32 {
     assert_eq!(actual.data().len(), expected.len());
     let pairs = actual.data().iter().zip(expected);
-    // NaN, which `max` would pass over, is as far off as can be.
+    // NaN, which `max` would skip, counts as the largest possible difference.
     let off = pairs.map(|(a, b)| (a - b).abs());
     off.map(|v| if v.is_nan() { f32::INFINITY } else { v })
         .fold(0.0, f32::max)
 }
 
 #[test]
-fn a_window_shows_what_torchvisions_resized_crop_does() {
+fn windows_show_the_same_as_torchvisions_resized_crop() {
     let expected = expected();
     for case in &expected.crops {
         for fill in [Fill::Constant(0.0), Fill::Nearest, Fill::Reflect] {
@@ -120,7 +120,7 @@ fn a_window_shows_what_torchvisions_resized_crop_does() {
 }
 
 #[test]
-fn every_number_of_channels_is_cut_alike() {
+fn crops_are_the_same_for_any_number_of_channels() {
     let expected = expected();
     for case in &expected.crops {
         let draw = Draw {
@@ -128,7 +128,7 @@ fn every_number_of_channels_is_cut_alike() {
             ..cropped(case.window, (expected.height, expected.width))
         };
         for channels in [1, 2, 4, 5] {
-            // Every channel is the picture's first.
+            // Every channel equals the image's first.
             let spread = |values: &[f32]| -> Vec<f32> {
                 let first = values.iter().step_by(3);
                 first
@@ -144,7 +144,7 @@ fn every_number_of_channels_is_cut_alike() {
     }
 }
 
-/// What our own crops measure, in the fixture's terms.
+/// Statistics of our own crops, in the fixture's terms.
 #[derive(Default)]
 struct Drawn {
     area_share: Vec<f64>,
@@ -170,7 +170,7 @@ impl Drawn {
     }
 }
 
-/// Mean and quantiles agree within four standard errors of the difference of two samples.
+/// Checks that mean and quantiles agree within four standard errors of the difference of two samples.
 fn check(what: &str, ours: &[f64], theirs: &Summary) {
     let per_draw = 1.0 / ours.len() as f64 + 1.0 / theirs.n as f64;
     let mean = ours.iter().sum::<f64>() / ours.len() as f64;
@@ -182,15 +182,15 @@ fn check(what: &str, ours: &[f64], theirs: &Summary) {
         theirs.mean
     );
     for &(level, quantile) in &theirs.quantiles {
-        // Windows of whole pixels take some values often, so a quantile is bracketed: not more than its share of the
-        // draws lies below it, and not less up to it.
+        // Windows of whole pixels repeat some values often, so a quantile is bracketed: at most its fraction of the
+        // draws is below it, and at least its fraction is below or at it.
         let share =
             |limit: f64| ours.iter().filter(|v| **v < limit).count() as f64 / ours.len() as f64;
         let (below, up_to) = (share(quantile - 1e-8), share(quantile + 1e-8));
         let error = 4.0 * (level * (1.0 - level) * per_draw).sqrt();
         assert!(
             below <= level + error && up_to >= level - error,
-            "{what}: {quantile} should be the quantile {level}, but {below} lie below and {up_to} up to it"
+            "{what}: {quantile} should be the quantile {level}, but {below} are below and {up_to} below or at it"
         );
     }
 }
@@ -209,7 +209,7 @@ fn crop(area: [f64; 2], ratio: [f64; 2]) -> Augmenter {
 }
 
 #[test]
-fn windows_are_drawn_as_torchvision_draws_them() {
+fn windows_are_distributed_as_in_torchvision() {
     for case in expected().distributions {
         let drawn = Drawn::of(&crop(case.area, case.ratio), case.size, 200_000);
         let name = |what: &str| format!("{:?} of {:?}: {what}", case.area, case.size);
@@ -225,7 +225,7 @@ fn windows_are_drawn_as_torchvision_draws_them() {
 }
 
 #[test]
-fn where_nothing_fits_the_central_window_is_torchvisions() {
+fn the_central_fallback_window_matches_torchvision() {
     for case in expected().fallbacks {
         let whole = case.window == [0, 0, case.size.0, case.size.1];
         let expected = (!whole).then(|| part(case.window, case.size));
@@ -243,7 +243,7 @@ fn augmenter(toml: &str) -> Augmenter {
 }
 
 #[test]
-fn settings_have_torchvisions_defaults_and_are_checked() {
+fn settings_default_to_those_of_torchvision_and_are_checked() {
     let short: AugmentConfig = toml::from_str("random_resized_crop = {}").unwrap();
     let full: AugmentConfig = toml::from_str(DEFAULTS).unwrap();
     assert_eq!(short, full);
@@ -252,7 +252,7 @@ fn settings_have_torchvisions_defaults_and_are_checked() {
     for (keys, expected) in [
         (
             "area = [0.0, 1.0]",
-            "`random_resized_crop.area[0]` is 0, but it must be a share of the image's area, from 0.001 to 1",
+            "`random_resized_crop.area[0]` is 0, but it must be a fraction of the image's area, from 0.001 to 1",
         ),
         ("area = [0.5, 1.5]", "`random_resized_crop.area[1]` is 1.5"),
         ("area = [nan, 1.0]", "`random_resized_crop.area[0]` is NaN"),
@@ -293,11 +293,11 @@ fn settings_have_torchvisions_defaults_and_are_checked() {
 }
 
 #[test]
-fn off_is_off_and_the_whole_image_is_left_alone() {
+fn crops_that_are_off_or_of_the_whole_image_change_nothing() {
     let off = augmenter("random_resized_crop = { probability = 0.0 }");
     assert!(off.is_identity() && off.draw(3, (9, 9)).is_identity());
     assert!(!augmenter(DEFAULTS).is_identity());
-    // On a square, all of the area in the shape of a square is the image; on another image it is not.
+    // On a square image, a square crop of the full area is the whole image; on any other image it is not.
     let all = augmenter("random_resized_crop = { area = [1, 1], ratio = [1, 1] }");
     assert_eq!(all.draw(3, (9, 9)).to_string(), "unchanged");
     let expected = "cropped to 50.0 %";
@@ -306,14 +306,14 @@ fn off_is_off_and_the_whole_image_is_left_alone() {
 }
 
 #[test]
-fn the_probability_holds() {
+fn crops_have_the_configured_probability() {
     let half = augmenter("random_resized_crop = { area = [0.1, 0.5], probability = 0.25 }");
     let hits = (0..20_000).filter(|seed| half.draw(*seed, (64, 64)).crop.is_some());
     let share = hits.count() as f64 / 20_000.0;
     assert!((share - 0.25).abs() < 0.0123, "{share}");
 }
 
-/// Recorded once: a run repeated with a later version must draw the same.
+/// Recorded once: a run repeated with a later version must draw the same values.
 #[test]
 fn draws_never_change() {
     let augmenter = augmenter(&format!("rotation = {{ degrees = 20 }}\n{DEFAULTS}"));
@@ -337,7 +337,7 @@ const CAPTIONS: [&str; 2] = [
 ];
 const HASH: u64 = 11013076719768151466;
 
-/// A picture of noise: the hardest case for a wrong coordinate.
+/// An image of noise, in which a wrong coordinate shows most.
 fn noise(height: usize, width: usize, channels: usize) -> Raster {
     let value = |i| ((i * 7919 + 13) % 1009) as f32 / 1008.0;
     let values = (0..height * width * channels).map(value).collect();
@@ -345,7 +345,7 @@ fn noise(height: usize, width: usize, channels: usize) -> Raster {
 }
 
 #[test]
-fn cropping_moves_no_other_transform() {
+fn cropping_does_not_change_other_draws() {
     let others = "rotation = { degrees = 15 }\nflip = { horizontal = 0.5 }\nerase = { min = 0.1, max = 0.2 }";
     let (with, without) = (
         augmenter(&format!("{others}\n{DEFAULTS}")),
@@ -361,9 +361,9 @@ fn cropping_moves_no_other_transform() {
 }
 
 #[test]
-fn what_other_geometry_brings_into_view_is_the_picture() {
-    // The middle half is enlarged to 12 pixels, and those move left by 6: the view is the crop's right half, and then the
-    // quarter of the picture that lies to the right of the crop.
+fn other_geometry_shows_the_image_beyond_the_crop() {
+    // The middle half is enlarged to 12 pixels, and those move left by 6: the view is the crop's right half, and then
+    // the quarter of the image that is to the right of the crop.
     let source = noise(12, 12, 1);
     let (mut image, mut mask) = (source.clone(), source.clone());
     let draw = Draw {
@@ -396,7 +396,7 @@ fn what_other_geometry_brings_into_view_is_the_picture() {
 fn masks_keep_their_classes_at_any_size() {
     let augmenter = augmenter(&format!("flip = {{ horizontal = 0.5 }}\n{DEFAULTS}"));
     for seed in 0..300 {
-        // The same scene twice as fine.
+        // The same scene at twice the resolution.
         let coarse = noise(24, 30, 1).into_data();
         let coarse: Vec<f32> = coarse.iter().map(|v| (v * 4.0).floor()).collect();
         let fine = (0..48 * 60).map(|i| coarse[i / 60 / 2 * 30 + i % 60 / 2]);
@@ -416,7 +416,7 @@ fn masks_keep_their_classes_at_any_size() {
 }
 
 #[test]
-fn the_order_of_samples_and_threads_changes_nothing() {
+fn sample_order_and_threads_do_not_change_the_result() {
     let augmenter = augmenter(DEFAULTS);
     let seeds: Vec<u64> = (0..16).collect();
     let pictures = || -> Vec<Raster> { seeds.iter().map(|_| noise(30, 41, 3)).collect() };
@@ -435,7 +435,7 @@ fn the_order_of_samples_and_threads_changes_nothing() {
 }
 
 #[test]
-fn absurd_crops_and_pictures_do_not_panic() {
+fn absurd_crops_and_images_do_not_panic() {
     let bads = [
         f64::NAN,
         f64::INFINITY,

@@ -1,4 +1,4 @@
-"""Makes reference.json: what torchvision, PyTorch and scipy make of one small picture.
+"""Makes reference.json: the outputs of torchvision, PyTorch and scipy for one small image.
 
 python crates/augment/tests/reference.py   (torch, torchvision, scipy)
 """
@@ -29,7 +29,7 @@ def flat(tensor):
     return [round(float(v), 7) for v in tensor.permute(1, 2, 0).contiguous().flatten()]
 
 
-# No angle or zoom that puts a point halfway between two pixels: there, nearest is a matter of taste.
+# No angle or zoom puts a point halfway between two pixels, where the nearest is ambiguous.
 GEOMETRY = [
     dict(rotation=31.0, flip=[False, False], zoom=1.0, shear=0.0, shift=[0, 0]),
     dict(rotation=-17.0, flip=[True, False], zoom=1.3, shear=0.0, shift=[1, -2]),
@@ -59,13 +59,13 @@ def theta(g):
 
 
 def grid_sample(image, g, padding, shifts=None, mode="bilinear"):
-    """With shifts of a coarse grid, in pixels, each point first moves by their bicubic interpolation."""
+    """With shifts of a coarse grid, in pixels, each point is first displaced by their bicubic interpolation."""
     grid = F.affine_grid(theta(g), (1, CHANNELS, HEIGHT, WIDTH), align_corners=False)
     if shifts is not None:
         field = F.interpolate(torch.tensor(shifts).permute(2, 0, 1)[None], size=(HEIGHT, WIDTH), mode="bicubic",
                               align_corners=True)
         field = field.permute(0, 2, 3, 1) * torch.tensor([2 / WIDTH, 2 / HEIGHT])
-        grid = grid + field @ theta(g)[0, :, :2].T  # the map is affine: a displacement before it is one after it
+        grid = grid + field @ theta(g)[0, :, :2].T  # the map is affine, so a displacement before it equals one after it
     image = image.double()[None]
     return F.grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=False)[0]
 

@@ -1,10 +1,10 @@
-//! Against figures made elsewhere: torchvision, PyTorch's grid_sample and scipy (`reference.py`), and
-//! against a naive per-pixel f64 version on random transforms.
+//! Compares with values from torchvision, PyTorch's grid_sample and scipy (`reference.py`), and with a naive per-pixel
+//! f64 version on random transforms.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "clippy.toml frees tests, but not their helpers"
+    reason = "clippy.toml exempts tests, but not their helpers"
 )]
 
 use augment::{Draw, Fill, Raster, RelativeRect, Warp};
@@ -103,7 +103,7 @@ fn masks_agree_with_torchvision() {
         let mut mask =
             Raster::new(reference.height, reference.width, 1, reference.mask.clone()).unwrap();
         draw.apply(&mut image, Some(&mut mask));
-        // What lies beyond the edge is unknown here, and background there.
+        // Beyond the edge, pixels are unknown here and background in torchvision.
         let filled = mask.into_data().into_iter();
         let filled = filled.map(|v| if v.is_nan() { 0.0 } else { v }).collect();
         let mask = Raster::new(reference.height, reference.width, 1, filled).unwrap();
@@ -129,7 +129,7 @@ fn draw(case: &Geometry, fill: Fill) -> Draw {
 }
 
 #[test]
-fn light_agrees_with_torchvision_and_scipy() {
+fn photometric_transforms_agree_with_torchvision_and_scipy() {
     let reference = reference();
     for case in &reference.light {
         let mut draw = Draw::default();
@@ -141,8 +141,8 @@ fn light_agrees_with_torchvision_and_scipy() {
             other => panic!("no such transform: {other}"),
         };
         *field = case.value;
-        // Contrast is about the mean, which torchvision takes of the grey version, with weights that sum to
-        // 0.9999: nearly the same where the picture is grey.
+        // Contrast is about the mean, which torchvision computes from the grey version with weights that sum to 0.9999:
+        // nearly the same if the image is grey.
         let (data, tolerance) = if case.name == "contrast" {
             (&reference.grey, 5e-5)
         } else {
@@ -154,8 +154,8 @@ fn light_agrees_with_torchvision_and_scipy() {
     }
 }
 
-/// Keys' bicubic convolution of the grid's displacements with `a = −0.75`, as it is defined: all points, each by the
-/// kernel of its distance, those beyond the grid with the edge's displacement.
+/// Keys' bicubic convolution of the grid's displacements with `a = −0.75`, by its definition: a sum over all points,
+/// each weighted by the kernel at its distance; points beyond the grid have the edge's displacement.
 fn naive_bend(warp: &Warp, at: (f64, f64)) -> (f64, f64) {
     let kernel = |x: f64| match x.abs() {
         x if x <= 1.0 => 1.25 * x.powi(3) - 2.25 * x.powi(2) + 1.0,
@@ -175,8 +175,8 @@ fn naive_bend(warp: &Warp, at: (f64, f64)) -> (f64, f64) {
     sum
 }
 
-/// The definition, written another way: undo each step in turn on centred coordinates, in f64. `finer` is by how much
-/// the raster is finer than the image.
+/// The definition, written another way: undo each step in turn on centred coordinates, in f64. `finer` is the factor by
+/// which the raster is finer than the image.
 fn naive_source(
     draw: &Draw,
     (height, width): (usize, usize),
@@ -211,17 +211,17 @@ fn naive_source(
     let Some(crop) = draw.crop else {
         return (px, py);
     };
-    // As shares of what is shown, from its edges, then of the picture.
+    // As fractions of the crop, from its edges, then of the image.
     let (x, y) = ((px + 0.5) / width as f64, (py + 0.5) / height as f64);
     let (x, y) = (crop.left + x * crop.width, crop.top + y * crop.height);
     (x * width as f64 - 0.5, y * height as f64 - 0.5)
 }
 
-/// The pixels that the crop touches, first and last column and row, where every pixel of the output looks into the crop.
+/// The first and last column and row that the crop touches, if every source point is inside the crop.
 fn only_seen(draw: &Draw, (height, width): (usize, usize)) -> Option<[i64; 4]> {
     let crop = draw.crop.filter(|_| draw.warp.is_none())?;
     let inside = |at: f64, len: usize, start: f64, share: f64| {
-        // A turn by 90° may end exactly at the edge, where rounding must not decide.
+        // A rotation by 90° may end exactly at the edge, where rounding must not decide.
         let (at, first, end) = (at + 0.5, start * len as f64, (start + share) * len as f64);
         first - 1e-6 <= at && at <= end + 1e-6
     };
@@ -267,7 +267,7 @@ fn naive_tap(raster: &Raster, fill: Fill, x: i64, y: i64, channel: usize) -> f64
     }
 }
 
-/// Where `only` is given, its edge goes on for ever.
+/// If `only` is given, its edge is repeated without end.
 fn naive_bilinear(
     raster: &Raster,
     fill: Fill,
@@ -297,7 +297,7 @@ prop_compose! {
     }
 }
 
-/// From an upper left share to a lower right one, at least a hundredth apart.
+/// Crops whose sides are at least a hundredth of the image's.
 fn any_crop() -> impl Strategy<Value = RelativeRect> {
     let side = || (0.0..0.99f64, 0.01..1.0f64);
     (side(), side()).prop_map(|((top, height), (left, width))| RelativeRect {
@@ -324,7 +324,7 @@ prop_compose! {
     }
 }
 
-/// A picture of noise: the hardest case for a wrong coordinate.
+/// An image of noise, in which a wrong coordinate shows most.
 fn noise(height: usize, width: usize, channels: usize) -> Raster {
     let data = (0..height * width * channels)
         .map(|i| ((i * 7919 + 13) % 1009) as f32 / 1008.0)
@@ -349,7 +349,7 @@ proptest! {
         }
     }
 
-    /// Here the outermost pixels of a picture turned by 90° look at the crop's very edge.
+    /// Here the source points of the outermost pixels of an image rotated by 90° are exactly on the crop's edge.
     #[test]
     fn a_view_that_ends_at_the_crops_edge_is_cut_to_it(left in 0.0..0.6f64, width in 0.01..0.4f64, top in 0.0..0.9f64) {
         let crop = Some(RelativeRect { top, left, height: 0.01, width });
@@ -368,7 +368,7 @@ proptest! {
 
     #[test]
     fn masks_agree_with_the_naive_version(draw in any_draw(), height in 1usize..24, width in 1usize..24, finer in 1usize..4) {
-        // The mask may be finer than the image: the same scene, looked at by more pixels.
+        // The mask may be finer than the image: the same scene at a higher resolution.
         let mut image = noise(height, width, 3);
         let (height, width) = (height * finer, width * finer);
         let source = {

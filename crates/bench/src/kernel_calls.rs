@@ -1,7 +1,8 @@
-//! The calls of `kernels` that a training step makes for a layer: the one file of the benchmarks that knows them.
+//! The calls to `kernels` that a training step makes for a layer; the only file of the benchmarks that depends on them.
 //!
-//! They follow the engine's (`model/src/engine/cpu`), on values of the same shapes. Gradients replace; where a value
-//! has several readers, the engine's later gradients add, which reads the destination as well.
+//! They follow the engine's calls (`model/src/engine/cpu`), on values of the same shapes. Gradients overwrite the
+//! destination; if a value has several readers, the engine's later gradients are added, which also reads the
+//! destination.
 
 use kernels::conv2d::PartGradient;
 use kernels::{
@@ -12,12 +13,12 @@ use model::graph::{Interpolation, Op};
 
 use super::ops::{Layer, Part, Work};
 
-/// What times a call. The closure may be called any number of times.
+/// Times a call. The closure may be called any number of times.
 pub(crate) type Timer<'a> = &'a mut dyn FnMut(Part, Work, &mut dyn FnMut());
 
 const REPLACE: Accumulate = Accumulate::Replace;
 
-/// Hands `timer` every call for `layer`. Dropout has none: the engine draws it element by element.
+/// Passes every call for `layer` to `timer`. Dropout has none: the engine draws it per element.
 pub(crate) fn each(layer: &Layer, timer: Timer<'_>) {
     let (Some(&xs), ys) = (layer.inputs.first(), layer.output) else {
         return;
@@ -42,7 +43,7 @@ pub(crate) fn each(layer: &Layer, timer: Timer<'_>) {
     }
 }
 
-/// Values that repeat only after a while, small enough to stay finite.
+/// Values with a long period, small enough for results to stay finite.
 fn values(len: usize) -> Buffer {
     let mut values = Buffer::zeros(len);
     for (i, value) in values.iter_mut().enumerate() {
@@ -51,7 +52,7 @@ fn values(len: usize) -> Buffer {
     values
 }
 
-/// Bytes of `passes` reads or writes of a value.
+/// Number of bytes in `passes` reads or writes of a value.
 fn moved(shape: Nhwc, passes: usize) -> usize {
     4 * passes * shape.len()
 }
@@ -153,8 +154,8 @@ fn linear_calls(layer: &Layer, xs: Nhwc, timer: Timer<'_>) {
     });
 }
 
-/// Batch norm with its activation: statistics and one pass forward; backward, both of its parameters' gradients come
-/// out of the call that makes the input's.
+/// Batch norm with its activation. Forward: statistics and one pass. Backward: the call that computes the input
+/// gradient also computes the gradients of both parameters.
 fn norm(xs: Nhwc, eps: f32, activation: Option<Activation>, timer: Timer<'_>) {
     let (z, dy, mut y) = (values(xs.len()), values(xs.len()), values(xs.len()));
     let [gamma, beta] = [(); 2].map(|()| values(xs.c));
@@ -247,7 +248,7 @@ fn add(xs: Nhwc, timer: Timer<'_>) {
     });
 }
 
-/// The first of the values replaces, the others add.
+/// The first value overwrites the destination, the others are added.
 fn mean(xs: Nhwc, count: usize, timer: Timer<'_>) {
     let (x, mut y, factor) = (values(xs.len()), values(xs.len()), [1.0 / count as f32]);
     let mut share = |acc| elementwise::scale_samples(&x, xs.len(), &factor, &mut y, acc);
@@ -275,7 +276,8 @@ fn crop_calls(xs: Nhwc, ys: Nhwc, margin: usize, timer: Timer<'_>) {
     });
 }
 
-/// Squeeze-excite's product; the gradient with respect to the scales counts as an input's, for no weight is in it.
+/// The product in squeeze-and-excitation; the gradient with respect to the scales counts as an input gradient, because
+/// it involves no weights.
 fn scale(xs: Nhwc, timer: Timer<'_>) {
     let (x, dy, mut y) = (values(xs.len()), values(xs.len()), values(xs.len()));
     let (s, mut ds) = (values(xs.n * xs.c), values(xs.n * xs.c));

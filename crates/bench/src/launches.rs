@@ -1,4 +1,4 @@
-//! Where a training step's time goes on a GPU: every kernel that it launches, timed within the step.
+//! Profile of a training step on a GPU: the time of every kernel that it launches, measured within the step.
 
 use anyhow::{Context as _, Result};
 use model::engine::cuda::{CudaEngine, LaunchTime};
@@ -10,23 +10,23 @@ use serde::Serialize;
 use super::Workload;
 use super::network::random_batch;
 
-/// Launches of one kernel for operations of one kind and shape.
+/// Launches of one kernel for operations of the same kind and shape.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Kernel.
+    /// Name of the kernel.
     pub kernel: String,
-    /// The operation whose step it is a part of, with the shape of its value.
+    /// The operation that it belongs to, with the shape of its output.
     pub operation: String,
-    /// How many of them a step has.
+    /// Number of launches per step.
     pub count: usize,
-    /// Seconds of all of them.
+    /// Total seconds of these launches.
     pub seconds: f64,
 }
 
-/// Times every launch of a training step, the costliest first; empty where the device has no clock.
+/// Times every launch of a training step; returns the most expensive first, or nothing if the device has no clock.
 ///
 /// # Errors
-/// As [`Workload::graph`], or what the engine returns.
+/// As [`Workload::graph`], or an error of the engine.
 pub fn time_launches(work: &Workload) -> Result<Vec<Row>> {
     debug_assert_eq!(work.device, Device::Cuda);
     let graph = std::sync::Arc::new(work.graph()?);

@@ -1,9 +1,8 @@
-//! How fast training and inference are, how much memory they take, and where a step's time goes.
+//! Benchmarks: speed and memory of training and inference, and a breakdown of the time of a step.
 //!
-//! One [`measure`] is one figure, and is meant to have a process to itself: peak memory is a process's, and the
-//! caller can then run a peer between two of ours. [`ops`] times the operations of a step one by one, [`launches`] the
-//! kernels of one on a GPU. All run on
-//! random images, through the code that a run uses.
+//! One call of [`measure`] makes one measurement and should have its own process: peak memory is measured per process,
+//! and the caller can alternate our measurements with those of peers. [`ops`] times the operations of a step
+//! individually, [`launches`] the kernels of a step on a GPU. All use random images, and the same code as a real run.
 
 mod kernel_calls;
 pub mod launches;
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use memory::Memory;
 pub use network::measure;
 
-/// What is timed.
+/// The task to time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -30,34 +29,34 @@ pub enum Task {
     Train,
 }
 
-/// One measurement, as it is handed to the process that makes it.
+/// Settings of one measurement, as passed to the process that makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
-    /// Encoder.
+    /// Name of the encoder.
     pub encoder: String,
-    /// Decoder.
+    /// Name of the decoder.
     pub decoder: String,
     /// Inference or training.
     pub task: Task,
-    /// Where the engine computes.
+    /// Device of the engine.
     pub device: Device,
-    /// What it computes in.
+    /// Precision of the engine.
     pub precision: Precision,
     /// Image side in pixels.
     pub size: usize,
-    /// Images a call.
+    /// Images per call.
     pub batch: usize,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Timed calls; three more go before them.
+    /// Number of timed calls, which follow three warm-up calls.
     pub repeats: usize,
 }
 
 impl Workload {
-    /// The network asked for.
+    /// Builds the network.
     ///
     /// # Errors
-    /// An unknown name, a size that the network cannot take, a count of zero.
+    /// An unknown name, an image size that the network does not support, or a count of zero.
     pub fn graph(&self) -> Result<Graph> {
         for (name, value) in [
             ("batch", self.batch),
@@ -78,12 +77,12 @@ impl Workload {
     }
 }
 
-/// What came out, one JSON object a line; peers print the same keys.
+/// The result of a measurement, printed as one JSON object per line; peers print the same keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// Seconds of every timed call.
     pub seconds: Vec<f64>,
-    /// The process's memory, where the system tells.
+    /// Memory of the process, if available from the system.
     pub memory: Option<Memory>,
     /// As in [`Workload`].
     pub task: Task,
@@ -98,13 +97,13 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// Median seconds of a call.
+    /// Median duration of a call in seconds.
     pub fn median(&self) -> f64 {
         median(&self.seconds)
     }
 }
 
-/// The middle value, or the mean of the two in the middle; NaN for none.
+/// The median of the values; NaN if there are none.
 pub fn median(values: &[f64]) -> f64 {
     metrics::median(values).unwrap_or(f64::NAN)
 }

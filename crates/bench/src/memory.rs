@@ -1,28 +1,28 @@
-//! A process's resident memory, from the system.
+//! Resident memory of the process, as reported by the system.
 
 use serde::{Deserialize, Serialize};
 
 /// Resident memory of a process in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Just before the network was built: program, libraries, threads.
+    /// Before the network was built: program, libraries, threads.
     pub before: u64,
-    /// The most that there was up to the end of the last timed call.
+    /// Peak up to the end of the last timed call.
     pub peak: u64,
 }
 
-/// What the process holds now; `None` where the system does not tell.
+/// Current resident memory; `None` if the system does not report it.
 pub(crate) fn resident() -> Option<u64> {
     field(&status()?, "VmRSS:")
 }
 
-/// The most that it ever held. Not `getrusage`'s figure: that one outlives `exec`, so that a child starts with the
-/// peak of the process that started it.
+/// Peak resident memory. `getrusage` is not used because its value survives `exec`: a child process starts with the
+/// peak of its parent.
 pub(crate) fn peak() -> Option<u64> {
     field(&status()?, "VmHWM:")
 }
 
-/// Linux's text about the process; there is no such file elsewhere.
+/// The process's status on Linux; other systems have no such file.
 fn status() -> Option<String> {
     std::fs::read_to_string("/proc/self/status").ok()
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_the_kernel_writes() {
+    fn parses_the_kernels_format() {
         let status = "Name:\txtask\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nThreads:\t2\n";
         assert_eq!(field(status, "VmHWM:"), Some(2048 * 1024));
         assert_eq!(field(status, "VmRSS:"), Some(1024 * 1024));
@@ -48,7 +48,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_peak_keeps_what_was_freed() {
+    fn the_peak_includes_freed_memory() {
         let before = resident().unwrap();
         let block = std::hint::black_box(vec![1u8; 64 << 20]);
         drop(block);

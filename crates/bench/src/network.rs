@@ -1,4 +1,4 @@
-//! The whole network: a batch through inference, a batch through a training step.
+//! Timing of the whole network: inference or a training step on a batch.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use terminal::Interrupt;
 /// Makes one measurement in this process, on Rayon's current threads.
 ///
 /// # Errors
-/// As [`Workload::graph`], [`terminal::Interrupted`], or what the engine returns.
+/// As [`Workload::graph`], [`terminal::Interrupted`], or an error of the engine.
 pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     let graph = work.graph()?;
     let before = memory::resident();
@@ -38,10 +38,10 @@ pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     })
 }
 
-/// Calls before the timed ones, as many as the peers get.
+/// Number of warm-up calls, the same as for the peers.
 const WARM_UP: usize = 3;
 
-/// Seconds of the timed calls, and the peak of memory up to the last one's end.
+/// Durations of the timed calls in seconds, and peak memory up to the end of the last one.
 struct Times {
     seconds: Vec<f64>,
     peak: Option<u64>,
@@ -66,7 +66,7 @@ fn infer(network: &Network, work: &Workload, interrupt: &Interrupt) -> Result<Ti
     })
 }
 
-/// The times between the ends of training batches: forward, loss, backward, clipping and step, as in a run.
+/// Times between the ends of training batches: forward, loss, backward, clipping and step, as in a real run.
 fn train(network: &mut Network, work: &Workload, interrupt: &Interrupt) -> Result<Times> {
     let folder = std::env::temp_dir().join(format!("pipeline-bench-{}", std::process::id()));
     let mut data = Same::new(work);
@@ -120,11 +120,11 @@ fn preprocessing(size: usize) -> Preprocessing {
     Preprocessing::stretched((size, size), vec![0.0; 3], vec![1.0; 3])
 }
 
-/// The same batch again and again.
+/// Yields the same batch repeatedly.
 struct Same {
     batch: Batch,
     batches: usize,
-    /// Copies made ahead, as a loader's threads make theirs beside a GPU. On a processor they would count as memory.
+    /// Copies made in advance, as a loader's threads do in parallel to a GPU. On a CPU they would count as memory.
     ready: Vec<Batch>,
 }
 
@@ -171,7 +171,7 @@ struct Clock<'a> {
 impl Observer for Clock<'_> {
     fn batch(&mut self, event: &BatchEvent) {
         self.ends.push(Instant::now());
-        // Here and not after `fit`: writing the epoch's checkpoint takes memory that no step takes.
+        // Measured here, not after `fit`: writing the epoch's checkpoint takes memory that a step does not.
         if event.batch == event.batches {
             self.peak = memory::peak();
         }

@@ -1,7 +1,7 @@
-//! Where a training step's time goes: every operation of its plan, timed on its own at the shape it has there.
+//! Breakdown of a training step's time: every operation of its plan, timed individually at its shape in the plan.
 //!
-//! Equal operations on equal shapes are timed once and counted. Each call is repeated on the same buffers, so what
-//! fits the caches is faster here than between the other operations of a step: the sum is a lower bound.
+//! Equal operations on equal shapes are timed once and counted. Each call is repeated on the same buffers, so
+//! operations whose data fit in the caches are faster here than in a step: the sum is a lower bound.
 
 use std::time::{Duration, Instant};
 
@@ -15,82 +15,84 @@ use serde::Serialize;
 use super::{Workload, kernel_calls, median};
 use terminal::Interrupt;
 
-/// A call shorter than this is repeated more often than asked, for a clock says little about one of a few µs.
+/// Calls are repeated for at least this long, even beyond the requested number: the clock is too coarse for a single
+/// call of a few µs.
 const AT_LEAST: Duration = Duration::from_millis(10);
 
-/// A part of a step.
+/// The part of a step that a call belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The value.
+    /// The forward pass.
     Forward,
-    /// Gradients of what the operation reads.
+    /// Gradients with respect to the operation's inputs.
     Input,
-    /// Gradients of its weight and bias.
+    /// Gradients with respect to its weight and bias.
     Weight,
 }
 
-/// What a call must do at least.
+/// The minimum work of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Multiplications and additions.
     Flops(usize),
-    /// Bytes read and written, each operand once a pass.
+    /// Bytes read and written, counting each operand once per pass.
     Bytes(usize),
 }
 
 /// One timed call.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Timing {
-    /// Forward, or which gradient.
+    /// Forward pass, or the kind of gradient.
     pub part: Part,
-    /// What it must do.
+    /// Its minimum work.
     pub work: Work,
-    /// Median.
+    /// Median duration in seconds.
     pub seconds: f64,
 }
 
-/// Equal operations of a step.
+/// The equal operations of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// Operation with its window and what is fused into it, and its shapes, batch left out.
+    /// The operation with its window and fused activation, and its shapes without the batch size.
     pub operation: String,
-    /// How many of them a step has.
+    /// Number of them per step.
     pub count: usize,
-    /// Each of its calls.
+    /// Timings of the operation's calls.
     pub timings: Vec<Timing>,
 }
 
 impl Row {
-    /// Seconds of all of them in a step.
+    /// Total seconds of these operations in a step.
     pub fn seconds(&self) -> f64 {
         self.count as f64 * self.timings.iter().map(|t| t.seconds).sum::<f64>()
     }
 
-    /// Seconds of one part of one of them, and what it must do; `None` where there is no such call.
+    /// Timing of one part of one operation; `None` if there is no such call.
     pub fn part(&self, part: Part) -> Option<&Timing> {
         self.timings.iter().find(|t| t.part == part)
     }
 }
 
-/// An operation and the shapes that it meets.
+/// An operation and its shapes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Layer {
     pub(crate) op: Op,
-    /// Fused into a batch norm.
+    /// The activation fused into a batch norm.
     pub(crate) activation: Option<Activation>,
     pub(crate) bias: bool,
-    /// Of a dense convolution: how the kernels do it.
+    /// The kernels' descriptor of a dense convolution.
     pub(crate) conv: Option<Conv2d>,
-    /// What it reads: of a convolution that reads a concatenation in place, the parts.
+    /// Shapes of its inputs; for a convolution that reads a concatenation in place, those of the parts.
     pub(crate) inputs: Vec<Nhwc>,
     pub(crate) output: Nhwc,
-    /// Whether what it reads has a gradient: the images have none.
+    /// Whether its inputs need a gradient: the images do not.
     pub(crate) input_gradient: bool,
 }
 
-/// Times the operations of a training step, the costliest first; `done` is told how many of how many are timed.
+/// Times the operations of a training step; returns the most expensive first. `done` is called with the number of
+/// operations timed so far and their total.
 ///
 /// # Errors
 /// As [`Workload::graph`], or [`terminal::Interrupted`].
@@ -114,7 +116,7 @@ pub fn time_ops(
     Ok(rows)
 }
 
-/// The different layers of a training step and how often each occurs.
+/// The distinct layers of a training step, and the number of times each occurs.
 fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
     let logits = graph
         .output("logits")
@@ -185,7 +187,7 @@ impl Layer {
     }
 }
 
-/// The operation without what its time does not depend on.
+/// The operation without parameters that do not affect its duration.
 fn alike(op: &Op) -> Op {
     match op {
         Op::DropPath { .. } => Op::DropPath { rate: 0.0 },
@@ -199,7 +201,7 @@ pub(crate) fn image(shape: Nhwc) -> String {
     Hwc { h, w, c }.to_string()
 }
 
-/// Median seconds of a call, after one that counts for nothing.
+/// Median duration of a call in seconds, after one warm-up call.
 fn time(repeats: usize, call: &mut dyn FnMut()) -> f64 {
     call();
     let (first, mut times) = (Instant::now(), vec![]);
@@ -230,9 +232,9 @@ mod tests {
         }
     }
 
-    /// Counted multiply-adds of the layers, against the graph's own count.
+    /// Compares the multiply-adds of the layers with the graph's own count.
     #[test]
-    fn every_multiplication_of_a_step_is_in_a_row() {
+    fn rows_include_every_multiplication_of_a_step() {
         let work = work();
         let graph = work.graph().unwrap();
         let layers = layers(&graph, &work).unwrap();
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_costliest_first_and_the_images_get_no_gradient() {
+    fn rows_are_sorted_by_time_and_images_have_no_gradient() {
         let mut told = (0, 0);
         let rows = time_ops(&work(), &Interrupt::default(), &mut |done, of| {
             told = (done, of)

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             generate_heads(dir.as_ref(), &config)?.images
         }
-        other => return Err(format!("no phantom {other:?}: chest, cells or heads").into()),
+        other => return Err(format!("no phantom {other:?}: use chest, cells or heads").into()),
     };
     println!("{:.1?}: {}", start.elapsed(), images.display());
     Ok(())

@@ -1,4 +1,4 @@
-//! What a data folder looks like, as a user says it.
+//! Configuration of a data folder's layout.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::mask::MaskConfig;
 use crate::split_name::Split;
 
 /// The folder of each split below the root; a split that is `None` has no folder. With all three
-/// `None` the class folders lie directly below the root.
+/// `None` the class folders are directly below the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFolders {
@@ -34,7 +34,7 @@ impl Default for SplitFolders {
 }
 
 impl SplitFolders {
-    /// The three folder names, `None` where there is no such folder.
+    /// The three folder names, `None` if there is no such folder.
     pub fn new(train: Option<&str>, val: Option<&str>, test: Option<&str>) -> Self {
         let own = |name: Option<&str>| name.map(str::to_owned);
         Self {
@@ -49,7 +49,7 @@ impl SplitFolders {
         Self::new(None, None, None)
     }
 
-    /// The splits that have a folder, with it.
+    /// The splits that have a folder, with its name.
     pub fn named(&self) -> impl Iterator<Item = (Split, &str)> {
         let folders = [&self.train, &self.val, &self.test];
         Split::ALL
@@ -70,13 +70,14 @@ pub enum OnBadImage {
     Fail,
 }
 
-/// How a patient is read from an image's name; the first rule that matches decides.
+/// How a patient is derived from an image's name; the first rule that matches decides.
 ///
-/// `pattern` is searched in the file name without its extension, and where no rule matches there in
-/// the names of the folders around it, from the inside out, up to those of split and class. One
-/// that holds a `/` is searched in the whole path below the data folder instead. The key is `template` with
-/// `${group}` replaced ([`regex::Captures::expand`]), or without a template the named groups that
-/// matched, joined by `-`; `prefix` comes before it, so that two rules cannot collide by number.
+/// `pattern` is searched for in the file name without its extension and, if no rule matches there, in
+/// the names of the enclosing folders, innermost first, except those of split and class. A pattern
+/// that contains a `/` is searched for in the whole path below the data folder instead. The key is
+/// `template` with `${group}` replaced ([`regex::Captures::expand`]), or without a template the named
+/// groups that matched, joined by `-`; `prefix` is prepended, so that numbers of two rules cannot
+/// collide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PatientRule {
@@ -85,15 +86,15 @@ pub struct PatientRule {
     /// Key with `${group}` references; empty: the named groups joined by `-`.
     #[serde(default)]
     pub template: String,
-    /// Put before the key.
+    /// Prepended to the key.
     #[serde(default)]
     pub prefix: String,
 }
 
 impl PatientRule {
     /// The rules of Kaggle's "Chest X-Ray Images (Pneumonia)": a patient is (type, number), since
-    /// `person80_bacteria_…` and `person80_virus_…` are numbered apart, or the IM number, with and
-    /// without `NORMAL2` apart.
+    /// `person80_bacteria_…` and `person80_virus_…` are numbered separately, or the IM number, with
+    /// and without `NORMAL2` counted separately.
     pub fn kaggle_pneumonia() -> Vec<Self> {
         let rule = |pattern: &str, template: &str| Self {
             pattern: pattern.to_owned(),
@@ -117,20 +118,20 @@ impl PatientRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataLayout {
-    /// A folder a class, below the split folders where there are any.
+    /// One folder per class, below the split folders if there are any.
     #[default]
     ClassFolders,
-    /// Images without classes, as for segmentation alone, below the split folders where there are
-    /// any: all are of one class, named by [`IndexConfig::classes`] or `image`.
+    /// Images without classes, as for pure segmentation, below the split folders if there are any:
+    /// all are of one class, named by [`IndexConfig::classes`] or `image`.
     Images,
-    /// A table that names every image.
+    /// A table that lists every image.
     Csv(CsvLayout),
 }
 
-/// A CSV file with a header and one row an image.
+/// A CSV file with a header and one row per image.
 ///
 /// A column that is `None` has its usual name and may be absent, except `path`; one that is named
-/// must be there.
+/// must exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsvLayout {
@@ -138,7 +139,7 @@ pub struct CsvLayout {
     pub file: PathBuf,
     /// Column of the image's path below the root; `path`.
     pub path: Option<String>,
-    /// Column of the mask's path below the root, empty where there is none; `mask`.
+    /// Column of the mask's path below the root, empty if there is none; `mask`.
     pub mask: Option<String>,
     /// Column of the class; `class`. Without it all images are of one class.
     pub class: Option<String>,
@@ -163,10 +164,10 @@ pub struct IndexConfig {
     /// The class folders in the order of their labels; empty: all folders found, by name.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// What a class is called, where that is not its folder's name.
+    /// Name of a class, if it differs from its folder's name.
     #[serde(default)]
     pub class_names: BTreeMap<String, String>,
-    /// How a patient is read from a path; empty: every image is its own patient.
+    /// How a patient is derived from a path; empty: every image is its own patient.
     #[serde(default)]
     pub patients: Vec<PatientRule>,
     /// Masks of the images; an image may lack one.
@@ -175,7 +176,7 @@ pub struct IndexConfig {
     /// What to do with a file that cannot be decoded.
     #[serde(default)]
     pub on_bad_image: OnBadImage,
-    /// Folders below the root that hold no samples, such as masks that only judge.
+    /// Folders below the root that hold no samples, such as masks used only for evaluation.
     #[serde(default)]
     pub aside: Vec<PathBuf>,
     /// How image files are read.

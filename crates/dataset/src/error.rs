@@ -1,4 +1,4 @@
-//! What can go wrong, each with the file or key it is about and the remedy.
+//! Errors, each with the file or key concerned and the remedy.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,25 @@ use imaging::ImagingError;
 
 use crate::split_name::Split;
 
-/// Anything that indexing, splitting, loading or generating can refuse.
+/// Why indexing, splitting, loading or generating failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// The data folder itself is absent.
+    /// The data folder itself is missing.
     #[error("no data folder at {}: give the folder that holds the images", path.display())]
     NoDataFolder {
-        /// The folder asked for.
+        /// The requested folder.
         path: PathBuf,
     },
-    /// A folder that the configuration names for a split is absent.
+    /// A folder that the configuration names for a split is missing.
     #[error(
         "no {split} folder at {}: the folders there are {found}; name the right one in the split \
          folders, or leave the split out", path.display()
     )]
     MissingSplitFolder {
-        /// The split that the folder was to hold.
+        /// The split that the folder should hold.
         split: Split,
-        /// Where it was looked for.
+        /// Where it was expected.
         path: PathBuf,
         /// The folders that are there instead, comma-separated.
         found: String,
@@ -34,14 +34,14 @@ pub enum DatasetError {
     MissingClassFolder {
         /// The class.
         class: String,
-        /// Where its folder was looked for.
+        /// Where its folder was expected.
         path: PathBuf,
     },
     /// No class folders at all.
     #[error(
-        "{} holds {} class folder(s){}, a classifier needs at least 2: expected one folder of \
-         images per class; name the folders in classes where they are not found, or set \
-         layout = \"images\" where the images have no classes",
+        "{} holds {} class folder(s){}, but a classifier needs at least 2: expected one folder of \
+         images per class; name the folders in classes if they are not found, or set \
+         layout = \"images\" if the images have no classes",
         path.display(), found.len(), named(found)
     )]
     TooFewClasses {
@@ -63,7 +63,7 @@ pub enum DatasetError {
     /// An image file that cannot be used.
     #[error(transparent)]
     Image(#[from] ImagingError),
-    /// A bad image among the data, where the settings ask to stop.
+    /// A bad image, if the settings require stopping.
     #[error("{}: {reason}; replace or remove the file, or set on_bad_image = \"skip\"", path.display())]
     RefusedImage {
         /// The file.
@@ -71,8 +71,8 @@ pub enum DatasetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An image or mask that could be read when the data were indexed, and cannot any more. To go
-    /// on without it would judge on other images than the report says.
+    /// An image or mask that could be read when the data were indexed, but no longer can. Continuing
+    /// without it would evaluate other images than the report states.
     #[error(
         "{}: {reason}; it could be read when the data were indexed: put it back and resume, or \
          start a new run", path.display()
@@ -83,8 +83,8 @@ pub enum DatasetError {
         /// What is wrong with it now.
         reason: String,
     },
-    /// A mask that is missing or cannot be used, where the settings ask to stop.
-    #[error("mask {}: {reason}; mend it, or set {key} to \"unknown\" or \"skip\"", path.display())]
+    /// A mask that is missing or cannot be used, if the settings require stopping.
+    #[error("mask {}: {reason}; repair it, or set {key} to \"unknown\" or \"skip\"", path.display())]
     BadMask {
         /// The mask file.
         path: PathBuf,
@@ -93,7 +93,7 @@ pub enum DatasetError {
         /// The setting that decides.
         key: &'static str,
     },
-    /// The table that names the images.
+    /// The table that lists the images is faulty.
     #[error("{}: {reason}", path.display())]
     Csv {
         /// The file.
@@ -109,7 +109,7 @@ pub enum DatasetError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A setting outside what is possible.
+    /// A setting outside its valid range.
     #[error("{key} = {value}: {reason}")]
     Setting {
         /// The setting's name.
@@ -127,12 +127,12 @@ pub enum DatasetError {
     EmptySplit {
         /// The split.
         split: Split,
-        /// The class without an image, or none when the whole split is empty.
+        /// The class without an image, or `None` if the whole split is empty.
         class: Option<String>,
         /// What to do about it.
         remedy: String,
     },
-    /// A batch worker failed in code that is not ours (a transform), or could not start.
+    /// A batch worker failed in the caller's code (a transform), or could not start.
     #[error("preparing {} failed: {message}", path.display())]
     Worker {
         /// The sample being prepared.
@@ -147,10 +147,10 @@ pub enum DatasetError {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Polars refused a frame operation.
+    /// A Polars frame operation failed.
     #[error("data frame: {0}")]
     Frame(#[from] polars::error::PolarsError),
 }
@@ -162,7 +162,7 @@ fn class_suffix(class: &Option<String>) -> String {
         .unwrap_or_default()
 }
 
-/// " (images)".
+/// The classes found, such as " (NORMAL)"; empty if there are none.
 fn named(found: &[String]) -> String {
     match found.is_empty() {
         true => String::new(),
@@ -178,7 +178,7 @@ impl DatasetError {
         })
     }
 
-    /// A bad image that was good when it was indexed.
+    /// Turns a bad image into [`DatasetError::Vanished`]: it was good when it was indexed.
     pub(crate) fn vanished(self) -> Self {
         match self {
             Self::Image(ImagingError::BadImage { path, reason }) => Self::Vanished { path, reason },

@@ -1,4 +1,4 @@
-//! Which rows belong together: Polars groups by columns, and chains of them.
+//! Groups of rows: Polars groups by columns, and connected components of rows that share a value.
 
 use polars::prelude::*;
 
@@ -24,7 +24,7 @@ fn indices(group: &GroupsIndicator<'_>) -> Vec<usize> {
     }
 }
 
-/// The two things that make rows inseparable in an honest split.
+/// The two values that rows in different splits must not share.
 pub(crate) fn same_patient_or_file(record: &ImageRecord) -> [&str; 2] {
     [&record.patient, &record.sha256]
 }

@@ -18,7 +18,7 @@ use crate::walk::{Walk, relative};
 use files::sha256;
 use imaging::{Decoder, Mask, intensities};
 
-/// Called with (files done, files in all) after each file, from several threads at once.
+/// Called with (files done, files in total) after each file, from several threads at once.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// Indexes a data folder without reporting progress.
@@ -33,11 +33,11 @@ pub fn index(config: &IndexConfig) -> Result<Manifest, DatasetError> {
 ///
 /// Files that cannot be used are listed in [`Manifest::bad_images`], or end the indexing with
 /// [`OnBadImage::Fail`]. Masks that are missing or bad are listed in [`Manifest::mask_faults`] and
-/// handled as [`MaskConfig`] says.
+/// handled as [`MaskConfig`] specifies.
 ///
 /// # Errors
 /// A missing data, split or class folder, fewer than two classes, a class without a usable image,
-/// a patient rule that does not compile, or (when asked to) the first bad file by path.
+/// a patient rule that does not compile, or (if configured) the first bad file by path.
 pub fn index_with_progress(
     config: &IndexConfig,
     progress: Progress<'_>,
@@ -96,8 +96,8 @@ fn check_masks(config: &IndexConfig, masks: &MaskConfig) -> Result<Masks, Datase
             return Err(DatasetError::NoDataFolder { path: root.clone() });
         }
         MaskPlace::Tree { root, .. } if same_folder(root, &config.root) => {
-            let reason = "is the images' own folder; name the folder of the masks, or how masks \
-                          beside the images are called, such as {stem}_mask.png or \
+            let reason = "is the images' own folder; name the folder of the masks, or the pattern \
+                          of masks next to the images, such as {stem}_mask.png or \
                           ../masks/{stem}.png";
             return Err(refuse(&root.to_string_lossy(), reason));
         }
@@ -120,7 +120,7 @@ fn same_folder(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// What every image is inspected with.
+/// Settings for the inspection of every image.
 struct With<'c> {
     masks: Option<&'c Masks>,
     rules: &'c PatientRules,
@@ -193,7 +193,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     })
 }
 
-/// Puts the mask into the record, or says what is wrong with it.
+/// Adds the mask to the record, or returns what is wrong with it.
 fn inspect_mask(
     masks: &Masks,
     candidate: &Candidate,
@@ -223,7 +223,7 @@ fn inspect_mask(
     }
 }
 
-/// The mask and its files' hash: of the bytes of one, of the hashes of several.
+/// The mask and its hash: of the bytes of a single file, or of the hashes of several.
 fn read_mask(
     files: &[PathBuf],
     masks: &Masks,
@@ -261,12 +261,12 @@ fn mean_and_std(values: &[f32]) -> (f64, f64) {
 struct Sorted {
     records: Vec<ImageRecord>,
     bad_images: Vec<BadImage>,
-    /// Good images that are left out for their masks.
+    /// Good images that are left out because of their masks.
     without_mask: Vec<BadImage>,
     faults: Vec<MaskFault>,
-    /// Path and depth of the images whose patient is not known.
+    /// Path and depth of the images whose patient is unknown.
     unknown: Vec<(String, usize)>,
-    /// Images that were turned as their files ask.
+    /// Images that were rotated or mirrored according to their files.
     turned: usize,
 }
 
@@ -355,7 +355,7 @@ fn refuse_empty_classes(
     }
 }
 
-/// What there is in place of images, and what to do.
+/// What there is instead of images, and what to do.
 fn why_empty(config: &IndexConfig, empty: &ClassFolder, sorted: &Sorted) -> String {
     // A table's rows have no folder of their own.
     let below = relative(&config.root, &empty.folder).unwrap_or_default();
@@ -368,10 +368,10 @@ fn why_empty(config: &IndexConfig, empty: &ClassFolder, sorted: &Sorted) -> Stri
     };
     if let Some(first) = bad.first() {
         let (n, path, reason) = (bad.len(), &first.path, &first.reason);
-        return format!("{n} cannot be used, the first {path}: {reason}");
+        return format!("{n} cannot be used; the first is {path}: {reason}");
     }
     let mut walk = Walk::new(&config.root, [empty.folder.as_path()], []);
-    // What cannot be listed now was listed a moment ago; then there is nothing to add.
+    // The folder was listed a moment ago; if that fails now, there is nothing to add.
     let _listed = walk.images(&empty.folder);
     let groups = walk.tally.finish();
     let unread: Vec<_> = groups
@@ -381,7 +381,7 @@ fn why_empty(config: &IndexConfig, empty: &ClassFolder, sorted: &Sorted) -> Stri
     match unread.is_empty() {
         true => "add images, or remove the folder".to_owned(),
         false => format!(
-            "it holds {}, and only JPEG and PNG are read: convert them to PNG, or remove the folder",
+            "it holds {}, but only JPEG and PNG are read: convert them to PNG, or remove the folder",
             left_out::listed(&unread)
         ),
     }

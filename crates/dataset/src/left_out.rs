@@ -1,24 +1,24 @@
-//! Files below the data folder that are no samples: counted by kind, each kind named.
+//! Files below the data folder that are not samples, counted by kind.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Why a file is no sample.
+/// Why a file is not a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Neither `.jpg`, `.jpeg` nor `.png`.
     Format,
-    /// In no folder that the settings name for a split or a class.
+    /// Outside the folders that the settings name for splits and classes.
     Elsewhere,
-    /// A mask by its name or its folder, which no setting names.
+    /// A mask by its name or folder, not named in the settings.
     Mask,
     /// Written by this program: an overlay, a predicted mask, a run's folder.
     Output,
-    /// Hidden, or an operating system's or a program's own.
+    /// Hidden, or a file of an operating system or another program.
     Hidden,
-    /// A link that leads nowhere, or to a folder that is read already.
+    /// A broken link, or a link to a folder that is already read.
     Link,
     /// A named pipe, a device, a socket.
     Special,
@@ -29,7 +29,7 @@ pub enum Reason {
 pub struct BadImage {
     /// Relative to the root.
     pub path: String,
-    /// In words.
+    /// The reason as text.
     pub reason: String,
 }
 
@@ -46,7 +46,7 @@ pub struct LeftOut {
     pub example: String,
 }
 
-/// Counts while a folder is walked.
+/// Counts the files while folders are traversed.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(BTreeMap<(Reason, String), (usize, String)>);
 
@@ -59,7 +59,7 @@ impl Tally {
         *files += 1;
     }
 
-    /// By reason, the most frequent first.
+    /// The groups by reason, the most frequent first.
     pub(crate) fn finish(self) -> Vec<LeftOut> {
         let group = |((reason, what), (files, example))| LeftOut {
             reason,
@@ -73,7 +73,7 @@ impl Tally {
     }
 }
 
-/// A sentence a reason, beside so many images that are read.
+/// One sentence per reason; `images` is the number of images that are read.
 pub(crate) fn sentences(groups: &[LeftOut], images: usize) -> Vec<String> {
     let of_reason = groups.chunk_by(|a, b| a.reason == b.reason);
     of_reason.map(|groups| sentence(groups, images)).collect()
@@ -90,16 +90,16 @@ fn sentence(groups: &[LeftOut], images: usize) -> String {
     let listed = listed(groups);
     match reason {
         Reason::Format => format!(
-            "{files} of {} files {is} not read, for only JPEG and PNG are: {listed}. If they are \
-             images of this data set, convert them to PNG.",
+            "{files} of {} files {is} not read, because only JPEG and PNG are: {listed}. If they \
+             are images of this data set, convert them to PNG.",
             files + images
         ),
         Reason::Elsewhere => format!(
-            "{files} image {file} {is} in no folder that the settings name, and not read: {listed}."
+            "{files} image {file} {is} outside the folders in the settings, and not read: {listed}."
         ),
         Reason::Mask => format!(
-            "{files} {file} {is} taken for masks by name and not read: {listed}. If they are to \
-             teach or to judge, name them by data.masks."
+            "{files} {file} {is} taken for masks by name and not read: {listed}. To train or \
+             evaluate with them, name them in data.masks."
         ),
         Reason::Output => {
             format!("{files} {file} {is} this program's own output and not read: {listed}.")
@@ -108,17 +108,21 @@ fn sentence(groups: &[LeftOut], images: usize) -> String {
             format!("{files} hidden or system {file} {is} not read: {listed}.")
         }
         Reason::Link => format!(
-            "{files} {} not followed, for what they lead to is missing or read already: {listed}.",
+            "{files} {} not followed, because the target is missing or already read: {listed}.",
             if one { "link is" } else { "links are" }
         ),
         Reason::Special => format!(
-            "{files} {} no regular {file} (pipes, devices) and not read: {listed}.",
-            if one { "entry is" } else { "entries are" }
+            "{files} {} (pipes, devices) and not read: {listed}.",
+            if one {
+                "entry is not a regular file"
+            } else {
+                "entries are not regular files"
+            }
         ),
     }
 }
 
-/// Groups that a sentence names; a folder may hold files of a hundred kinds.
+/// Most groups that a sentence names; a folder may hold files of a hundred kinds.
 const NAMED: usize = 8;
 
 /// "20 .tif, 5 .bmp (such as B/s00.tif)".
@@ -138,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_counted_and_said_in_a_sentence_a_reason() {
+    fn groups_are_counted_and_described_in_one_sentence_per_reason() {
         let mut tally = Tally::default();
         for (what, path) in [
             (".bmp", "B/x.bmp"),

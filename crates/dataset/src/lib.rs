@@ -1,11 +1,12 @@
-//! What images there are, and how they reach a network: index, splits, analysis, batches.
+//! Image data sets and how they reach a network: index, splits, analysis, batches.
 //!
-//! A [`Manifest`] is one row an image: where it lies, its class, its patient, its content hash. It
-//! is a Polars frame for questions and typed rows for code, sorted by path and so the same on every
-//! machine. [`Splits`] are row indices that never part a patient; [`Eda`] says what to mind;
-//! [`Loader`] yields batches, prepared on Rayon ahead of the consumer, in which a sample's
-//! randomness depends on (seed, epoch, row) alone. Masks ([`MaskConfig`]) arrive as class numbers,
-//! NaN where unknown. Files become pixels in the crate `imaging`. [`phantom`] makes data where there are none.
+//! A [`Manifest`] has one row per image: its path, class, patient and content hash. It is a Polars
+//! frame for queries and typed rows for code, sorted by path and therefore the same on every
+//! machine. [`Splits`] are row indices that keep the images of a patient together; [`Eda`] reports
+//! statistics and warnings; [`Loader`] yields batches, prepared on Rayon ahead of the consumer, in
+//! which a sample's randomness depends only on (seed, epoch, row). Masks ([`MaskConfig`]) arrive as
+//! class numbers, NaN where unknown. Image files are decoded in the crate `imaging`. [`phantom`]
+//! generates synthetic data.
 //!
 //! ```
 //! use dataset::{IndexConfig, Loader, LoaderConfig, SplitPolicy, Splits, index, phantom};
@@ -31,7 +32,7 @@
 //! # }
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// These macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod config;

@@ -1,4 +1,4 @@
-//! The table of images: a Polars frame for questions, typed rows for code.
+//! The table of images: a Polars frame for queries, typed rows for code.
 
 use std::path::{Path, PathBuf};
 
@@ -19,43 +19,43 @@ use crate::split_name::Split;
 pub struct ImageRecord {
     /// Relative to [`Manifest::root`], '/'-separated.
     pub path: String,
-    /// The split it belongs to, where there is one.
+    /// The split it belongs to, if any.
     pub split: Option<Split>,
     /// Label: index into [`Manifest::classes`].
     pub class: usize,
-    /// Patient key; the path where the patient is not known.
+    /// Patient key; the path if the patient is unknown.
     pub patient: String,
-    /// Mask files relative to the masks' folder: none where there is no good mask, several where
-    /// they are parts of one.
+    /// Mask files relative to the masks' folder: none if there is no valid mask, several if they are
+    /// parts of one.
     pub masks: Vec<String>,
-    /// Share of each mask class among the mask's known pixels; `None` without a mask or where all
+    /// Share of each mask class among the mask's known pixels; `None` without a mask or if all
     /// its pixels are ignored.
     pub mask_shares: Option<Vec<f64>>,
-    /// Of the mask file's bytes, hexadecimal; of the hashes of several.
+    /// SHA-256 of the mask file's bytes, hexadecimal; of the hashes if there are several files.
     pub mask_sha256: Option<String>,
-    /// Pixels across, in the orientation that the file asks for.
+    /// Width in pixels, in the orientation that the file specifies.
     pub width: u32,
-    /// Pixels down, in the same.
+    /// Height in pixels, in the same orientation.
     pub height: u32,
     /// 1 to 4, as stored.
     pub channels: u8,
-    /// 8 or 16 bits a channel.
+    /// 8 or 16 bits per channel.
     pub bit_depth: u8,
     /// Mean of the grey values in [0, 1].
     pub mean: f64,
     /// Standard deviation of the grey values in [0, 1].
     pub std: f64,
-    /// Of the file's bytes, hexadecimal.
+    /// SHA-256 of the file's bytes, hexadecimal.
     pub sha256: String,
 }
 
 impl ImageRecord {
-    /// Whether there is a good mask.
+    /// Whether there is a valid mask.
     pub fn has_mask(&self) -> bool {
         !self.masks.is_empty()
     }
 
-    /// Its files in one text; `None` where there is none.
+    /// The mask's files as one string; `None` without a mask.
     fn mask_text(&self) -> Option<String> {
         self.has_mask().then(|| self.masks.join(";"))
     }
@@ -66,7 +66,7 @@ impl ImageRecord {
         Some(shares.iter().skip(1).sum())
     }
 
-    /// Whether it has a mask with nothing but background in it.
+    /// Whether it has a mask with only background.
     pub fn mask_is_empty(&self) -> bool {
         self.mask_share() == Some(0.0)
     }
@@ -79,29 +79,29 @@ pub struct MaskFault {
     pub image: String,
     /// The split of the image's folder, or of its row in the table.
     pub split: Option<Split>,
-    /// Where the mask was looked for; empty where the table names none.
+    /// Where the mask was expected; empty if the table names none.
     pub file: PathBuf,
-    /// In words.
+    /// The reason as text.
     pub reason: String,
-    /// No such file, rather than a bad one.
+    /// Whether the file is missing, rather than bad.
     pub missing: bool,
 }
 
-/// Where masks lie, and the settings that they were read with.
+/// The masks' folder, and the settings that they were read with.
 #[derive(Clone, Debug)]
 pub(crate) struct Masks {
     pub(crate) root: PathBuf,
     pub(crate) config: MaskConfig,
 }
 
-/// Every usable image of a data set, sorted by path: the same on every machine.
+/// Every usable image of a data set, sorted by path and therefore the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     parts: Parts,
     frame: DataFrame,
 }
 
-/// All of a manifest that is not derived.
+/// Everything in a manifest that is not derived.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     pub(crate) root: PathBuf,
@@ -125,14 +125,15 @@ impl Manifest {
         Ok(Self { parts, frame })
     }
 
-    /// The images, one a row of [`Manifest::frame`], in the same order.
+    /// The images, one per row of [`Manifest::frame`], in the same order.
     pub fn rows(&self) -> &[ImageRecord] {
         &self.parts.records
     }
 
-    /// Columns: `path`, `split` (null where there is none), `class`, `label`, `patient`, `mask`
-    /// (null where there is none, several files joined by `;`), `width`, `height`, `channels`, `bit_depth`, `mean`, `std`,
-    /// `sha256`, `mask_share` (of all mask classes but the background; null without a mask).
+    /// Columns: `path`, `split` (null if there is none), `class`, `label`, `patient`, `mask` (null
+    /// if there is none, several files joined by `;`), `width`, `height`, `channels`, `bit_depth`,
+    /// `mean`, `std`, `sha256`, `mask_share` (of all mask classes except the background; null without
+    /// a mask).
     pub fn frame(&self) -> &DataFrame {
         &self.frame
     }
@@ -147,33 +148,33 @@ impl Manifest {
         &self.parts.root
     }
 
-    /// Whether masks were asked for (an image may still lack its own).
+    /// Whether masks were requested (an image may still lack its own).
     pub fn has_masks(&self) -> bool {
         self.parts.masks.is_some()
     }
 
-    /// What mask values mean, where masks were asked for.
+    /// What mask values mean, if masks were requested.
     pub fn mask_coding(&self) -> Option<&MaskCoding> {
         self.parts.masks.as_ref().map(|masks| &masks.config.coding)
     }
 
-    /// Names of what a mask's pixel can be, where masks were asked for.
+    /// Names of the mask's pixel classes, if masks were requested.
     pub fn pixel_classes(&self) -> Option<Vec<String>> {
         Some(self.mask_coding()?.pixel_classes(self.classes()))
     }
 
     /// The true class of each pixel of an image at its own size, row by row;
-    /// [`Manifest::UNKNOWN_PIXEL`] where it is unknown. `None` where the image has no mask.
+    /// [`Manifest::UNKNOWN_PIXEL`] where it is unknown. `None` if the image has no mask.
     ///
     /// # Errors
-    /// [`DatasetError::Vanished`] where the mask can no longer be read.
+    /// [`DatasetError::Vanished`] if the mask can no longer be read.
     pub fn true_pixels(&self, record: &ImageRecord) -> Result<Option<Vec<u8>>, DatasetError> {
         let files = self.mask_files(record);
         let (Some(first), Some(coding)) = (files.first(), self.mask_coding()) else {
             return Ok(None);
         };
         let mask = Mask::open(&files, coding, record.class, self.decoder()).and_then(|mask| {
-            // Whether another size may be was decided when it was indexed.
+            // Whether another size is allowed was decided when it was indexed.
             let fits = mask.check_size(record.width, record.height, true);
             fits.map(|()| mask)
         });
@@ -183,29 +184,29 @@ impl Manifest {
         ))
     }
 
-    /// An image's file, read once.
+    /// Reads an image's file.
     ///
     /// # Errors
-    /// [`DatasetError::Vanished`] where it can no longer be read.
+    /// [`DatasetError::Vanished`] if it can no longer be read.
     pub fn read(&self, record: &ImageRecord) -> Result<ImageFile, DatasetError> {
         let file = ImageFile::read(&self.image_file(record), self.decoder());
         file.map_err(|error| DatasetError::from(error).vanished())
     }
 
-    /// An image in a frame.
+    /// Reads an image and fits it into a frame.
     ///
     /// # Errors
-    /// As [`Decoder::framed`], but for [`DatasetError::Vanished`] where the file can no longer be read.
+    /// As [`Decoder::framed`], except [`DatasetError::Vanished`] if the file can no longer be read.
     pub fn framed(&self, record: &ImageRecord, frame: Frame) -> Result<Framed, DatasetError> {
         let framed = self.decoder().framed(&self.image_file(record), frame);
         framed.map_err(|error| DatasetError::from(error).vanished())
     }
 
-    /// Stands for no class in [`Manifest::true_pixels`].
+    /// Marks a pixel of unknown class in [`Manifest::true_pixels`].
     pub const UNKNOWN_PIXEL: u8 = UNKNOWN;
 
-    /// The masks that are missing or bad, by image; images left out for them are among
-    /// [`Manifest::bad_images`] too.
+    /// The masks that are missing or bad, by image; images left out because of them are also in
+    /// [`Manifest::bad_images`].
     pub fn mask_faults(&self) -> &[MaskFault] {
         &self.parts.mask_faults
     }
@@ -215,8 +216,8 @@ impl Manifest {
         &self.parts.bad_images
     }
 
-    /// How many images no patient rule and no cell of a table gives a patient: each counts as a
-    /// patient of its own. 0 where there are neither.
+    /// Number of images whose patient no rule and no table cell gives: each counts as a separate
+    /// patient. 0 if there are neither rules nor cells.
     pub fn unmatched_patients(&self) -> usize {
         match self.parts.patient_rules || self.patients_are_known() {
             true => self.parts.unknown_patients,
@@ -224,17 +225,17 @@ impl Manifest {
         }
     }
 
-    /// Whether anything says which images are of one patient.
+    /// Whether it is known which images are of one patient.
     pub fn patients_are_known(&self) -> bool {
         self.parts.unknown_patients < self.rows().len()
     }
 
-    /// Folders that may be patients and are not read as such.
+    /// Folders that may be patients but are not treated as such.
     pub fn patient_folders(&self) -> Option<&PatientFolders> {
         self.parts.patient_folders.as_ref()
     }
 
-    /// Files below the data folder that are no samples, by reason.
+    /// Files below the data folder that are not samples, by reason.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.parts.left_out
     }
@@ -244,22 +245,22 @@ impl Manifest {
         &self.parts.unmatched_masks
     }
 
-    /// How many images are shown turned or mirrored, as their files ask (EXIF orientation).
+    /// Number of images that are rotated or mirrored according to their files (EXIF orientation).
     pub fn turned_images(&self) -> usize {
         self.parts.turned_images
     }
 
-    /// How its files are read.
+    /// How the files are read.
     pub fn decoder(&self) -> Decoder {
         self.parts.decoder
     }
 
-    /// Where the image of `record` lies.
+    /// Path of the image of `record`.
     pub fn image_file(&self, record: &ImageRecord) -> PathBuf {
         self.parts.root.join(&record.path)
     }
 
-    /// Where the mask of `record` lies: none without one, several files where they are parts of one.
+    /// Paths of the mask of `record`: none without a mask, several if they are parts of one.
     pub fn mask_files(&self, record: &ImageRecord) -> Vec<PathBuf> {
         let root = self.parts.masks.as_ref().map(|masks| &masks.root);
         let of_root = |root: &PathBuf| record.masks.iter().map(|m| root.join(m)).collect();
@@ -275,8 +276,8 @@ impl Manifest {
         counts
     }
 
-    /// SHA-256 over classes, paths, labels and content hashes of images and masks: the same where
-    /// the data are the same.
+    /// SHA-256 over classes, paths, labels and content hashes of images and masks: the same if the
+    /// data are the same.
     pub fn fingerprint(&self) -> String {
         let classes = self.classes().iter().map(|class| format!("{class}\n"));
         let images = self.rows().iter().map(|r| {
@@ -287,7 +288,7 @@ impl Manifest {
         sha256::hex(classes.chain(images).collect::<String>().as_bytes())
     }
 
-    /// The same images, each in the split that `split` gives its row.
+    /// The same images, each in the split that `split` assigns to its row.
     pub(crate) fn in_splits(
         &self,
         split: impl Fn(usize) -> Option<Split>,
@@ -302,7 +303,7 @@ impl Manifest {
     /// Writes the frame as CSV, whole or not at all.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] where the file cannot be written.
+    /// [`DatasetError::Io`] if the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<(), DatasetError> {
         let mut csv = Vec::new();
         CsvWriter::new(&mut csv).finish(&mut self.frame.clone())?;

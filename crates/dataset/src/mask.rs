@@ -1,11 +1,11 @@
-//! Mask files: where they lie, and what becomes of an image without a good one.
+//! Mask files: where they are, and what to do with an image without a valid one.
 
 use std::path::PathBuf;
 
 use imaging::MaskCoding;
 use serde::{Deserialize, Serialize};
 
-/// Where the mask of an image lies.
+/// Where the mask of an image is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskPlace {
@@ -18,47 +18,47 @@ pub enum MaskPlace {
         pattern: String,
     },
     /// Below the data folder, by a path from the image's own folder: `{stem}_mask.png`,
-    /// `../masks/{stem}.png`. What lies there is no image.
+    /// `../masks/{stem}.png`. Files there are not images.
     Beside(String),
     /// Named by the mask column of the CSV, relative to the data folder.
     Column,
 }
 
-/// What becomes of an image whose mask is missing or bad.
+/// What to do with an image whose mask is missing or bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnMask {
-    /// The image stays and trains its class; its pixels count nowhere.
+    /// Keep the image for its class, with all pixels unknown.
     #[default]
     Unknown,
-    /// The image is left out.
+    /// Leave the image out.
     Skip,
     /// Stop with an error that names the file.
     Fail,
 }
 
-/// Where masks are, what they mean, and what to do without a good one.
+/// Where masks are, what they mean, and what to do without a valid one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaskConfig {
-    /// Where they lie.
+    /// Where they are.
     pub place: MaskPlace,
     /// What their values mean.
     #[serde(default)]
     pub coding: MaskCoding,
-    /// A mask file that cannot be read, has another size than its image or foreign values.
+    /// For a mask file that cannot be read, or has another size than its image or unknown values.
     #[serde(default)]
     pub on_bad: OnMask,
-    /// No mask file.
+    /// For an image without a mask file.
     #[serde(default)]
     pub on_missing: OnMask,
-    /// Take a mask of another size where width and height differ by one common factor.
+    /// Accept a mask of another size if width and height differ by the same factor.
     #[serde(default)]
     pub resize: bool,
 }
 
 impl MaskConfig {
-    /// Binary masks in a tree parallel to the images', under the images' names; an image may lack
+    /// Binary masks in a tree parallel to the images', with the images' names; an image may lack
     /// one.
     pub fn tree(root: impl Into<PathBuf>) -> Self {
         Self::at(MaskPlace::Tree {
@@ -67,12 +67,12 @@ impl MaskConfig {
         })
     }
 
-    /// Binary masks beside their images.
+    /// Binary masks next to their images.
     pub fn beside(pattern: impl Into<String>) -> Self {
         Self::at(MaskPlace::Beside(pattern.into()))
     }
 
-    /// Binary masks at some place, with the defaults of everything else.
+    /// Binary masks at `place`, with defaults for everything else.
     pub fn at(place: MaskPlace) -> Self {
         Self {
             place,

@@ -1,11 +1,11 @@
-//! What a data folder has besides good images, in sentences that a person acts on.
+//! What a data folder contains besides good images, as sentences.
 
 use crate::left_out;
 use crate::manifest::Manifest;
 
 impl Manifest {
-    /// What the data folder has besides good images, in plain sentences: files left out by reason,
-    /// folders that may be patients, turned images, masks of no image.
+    /// What the data folder contains besides good images, in plain sentences: files left out by
+    /// reason, folders that may be patients, rotated images, masks that belong to no image.
     pub fn notes(&self) -> Vec<String> {
         of(self)
     }
@@ -23,8 +23,8 @@ fn of(manifest: &Manifest) -> Vec<String> {
 fn patient_folders(manifest: &Manifest) -> Option<String> {
     let found = manifest.patient_folders()?;
     Some(format!(
-        "The patient of {} images in {} folders such as {} is not known. If a folder is a patient, \
-         its images may lie on both sides of a split, and results look better than they are: set \
+        "The patient of {} images in {} folders such as {} is unknown. If a folder is a patient, \
+         its images may be in several splits, and results look better than they are: set \
          data.patients to [{{ pattern = '{}' }}].",
         found.images, found.folders, found.example, found.pattern
     ))
@@ -37,7 +37,7 @@ fn turned_images(manifest: &Manifest) -> Option<String> {
         n => format!("{n} images are"),
     };
     Some(format!(
-        "{images} read turned or mirrored as the file asks (EXIF orientation), as viewers show it."
+        "{images} rotated or mirrored on reading, as the file specifies (EXIF orientation)."
     ))
 }
 

@@ -10,32 +10,32 @@ use crate::groups::{linked_groups, same_patient_or_file};
 use crate::manifest::Manifest;
 use crate::split_name::Split;
 
-/// How the rows are dealt out.
+/// How the rows are assigned to splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "policy", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SplitPolicy {
-    /// The folders as they are, leaks and all.
+    /// The folders as they are, including any leakage.
     Official,
     /// `test` as it is; validation drawn from train.
     ValidationFromTrain {
         /// Share of the training images, in (0, 1).
         fraction: f64,
-        /// Which draw.
+        /// Seed of the draw.
         seed: u64,
-        /// What becomes of the images of the `val` folder.
+        /// What to do with the images of the `val` folder.
         #[serde(default)]
         official_val: OfficialVal,
     },
-    /// For data without split folders (folders are ignored): both drawn from everything.
+    /// For data without split folders (folders are ignored): validation and test drawn from all images.
     Holdout {
         /// Share of all images for validation, in (0, 1).
         val: f64,
         /// Share of all images for the test, in (0, 1).
         test: f64,
-        /// Which draw.
+        /// Seed of the draw.
         seed: u64,
     },
-    /// So many images for validation and test, the rest for training (folders are ignored).
+    /// Fixed numbers of images for validation and test, the rest for training (folders are ignored).
     Count {
         /// Images for validation.
         val: usize,
@@ -44,21 +44,21 @@ pub enum SplitPolicy {
         /// Which images.
         by: Dealt,
     },
-    /// The images by name (folders are ignored); those not named are in no split.
+    /// Images listed by name (folders are ignored); those not listed are in no split.
     List(SplitLists),
 }
 
-/// Which images a count takes.
+/// Which images a count selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dealt {
-    /// By their paths, numbers in them counting as numbers: the first train, the last test.
+    /// By path, with numbers in numerical order: the first for training, the last for the test.
     Order,
-    /// At random, never parting a patient: then a split may have fewer than asked for.
+    /// At random, keeping each patient in one split, which may then have fewer than requested.
     Seed(u64),
 }
 
-/// Paths below the root.
+/// Lists of paths below the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitLists {
@@ -81,7 +81,7 @@ impl Default for SplitPolicy {
     }
 }
 
-/// What becomes of the images of the `val` folder when validation is drawn from train.
+/// What to do with the images of the `val` folder when validation is drawn from train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OfficialVal {
@@ -92,21 +92,21 @@ pub enum OfficialVal {
     Drop,
 }
 
-/// Row indices into the manifest, ascending, no row in two of them.
+/// Row indices into the manifest, ascending, no row in more than one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Splits {
-    /// Fits the weights.
+    /// For fitting the weights.
     pub train: Vec<usize>,
-    /// Chooses epoch, threshold and temperature.
+    /// For choosing epoch, threshold and temperature.
     pub val: Vec<usize>,
-    /// Judges.
+    /// For the final evaluation.
     pub test: Vec<usize>,
     /// Training rows left out because the test has the same patient or the same file.
     pub dropped: Vec<usize>,
 }
 
 impl Manifest {
-    /// The same images with `splits` in the place of the folders' splits; an image in none of them
+    /// The same images with `splits` in place of the folders' splits; an image in none of them
     /// has no split.
     ///
     /// # Errors
@@ -125,17 +125,17 @@ impl Manifest {
 }
 
 impl Splits {
-    /// Deals out the rows of `manifest`, then keeps at most `limit_per_class` images of each class
-    /// in each split (an even draw over the paths, for quick runs).
+    /// Assigns the rows of `manifest` to splits, then keeps at most `limit_per_class` images of each
+    /// class in each split (a uniform draw over the paths, for quick runs).
     ///
-    /// Except under [`SplitPolicy::Official`] and [`SplitPolicy::List`], no patient and no byte-identical file is on two
-    /// sides: rows that share either are dealt out together, and training rows that share one with
-    /// the official test are dropped.
+    /// Except under [`SplitPolicy::Official`] and [`SplitPolicy::List`], no patient and no
+    /// byte-identical file is in two splits: rows that share either are assigned together, and
+    /// training rows that share one with the official test are dropped.
     ///
     /// # Errors
-    /// A share outside (0, 1), counts beyond the images, a list that names what is not there or one
-    /// image twice, an order that parts a patient, a split folder that the policy needs and the data lack, or a class
-    /// that would have no image in some split.
+    /// A share outside (0, 1), counts larger than the number of images, a list that names a missing
+    /// image or one image twice, an order that separates a patient's images, a split folder that the
+    /// policy needs and the data lack, or a class that would have no image in some split.
     pub fn new(
         manifest: &Manifest,
         policy: &SplitPolicy,
@@ -207,7 +207,7 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
         SplitPolicy::Official | SplitPolicy::ValidationFromTrain { .. }
     );
     match (policy, split) {
-        (SplitPolicy::List(_), _) => "name images of it in validation.lists".to_owned(),
+        (SplitPolicy::List(_), _) => "list images of it in validation.lists".to_owned(),
         (SplitPolicy::Official, Split::Val) if all => {
             "draw validation from train (policy = \"from_train\")".to_owned()
         }
@@ -219,13 +219,13 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
     }
 }
 
-/// Why a draw has nothing to give to a split: what belongs together is not parted.
+/// Why a draw leaves a split empty: indivisible groups are not separated.
 fn together(manifest: &Manifest) -> String {
     let rows: Vec<usize> = (0..manifest.rows().len()).collect();
     let groups = linked_groups(manifest, &rows, same_patient_or_file);
     format!(
-        "images of one patient and copies of a file stay in one split, so that the {} images form \
-         {} indivisible groups; each class needs more of them, or the shares must change",
+        "images of one patient and copies of a file stay in one split, so the {} images form {} \
+         indivisible groups; each class needs more of them, or the shares must change",
         rows.len(),
         groups.len()
     )
@@ -269,7 +269,7 @@ fn holdout(manifest: &Manifest, val: f64, test: f64, seed: u64) -> Result<Splits
     check_share("val + test", val + test)?;
     let all: Vec<usize> = (0..manifest.rows().len()).collect();
     let (test, rest) = draw(manifest, &all, &targets(manifest, &all, test), seed);
-    // Shares are of everything, so validation's targets are too, although drawn from the rest.
+    // Shares refer to all images, so validation's targets do too, although it is drawn from the rest.
     let (val, train) = draw(manifest, &rest, &targets(manifest, &all, val), seed ^ 1);
     Ok(Splits {
         train,
@@ -286,7 +286,7 @@ fn check_share(key: &'static str, share: f64) -> Result<(), DatasetError> {
     Err(DatasetError::setting(
         key,
         share,
-        "must lie between 0 and 1, both excluded",
+        "must be above 0 and below 1",
     ))
 }
 
@@ -313,7 +313,7 @@ fn without_test_patients(
     pool.into_iter().partition(|row| !leaked.contains(row))
 }
 
-/// Images wanted of each class: the share, but at least one.
+/// Target number of images of each class: the share, but at least one.
 fn targets(manifest: &Manifest, rows: &[usize], fraction: f64) -> Vec<f64> {
     let counts = manifest.class_counts(rows);
     counts
@@ -322,8 +322,8 @@ fn targets(manifest: &Manifest, rows: &[usize], fraction: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Takes whole groups in random order while each brings the class counts nearer to `targets`
-/// (in units of the targets, so that a rare class weighs as much as a common one).
+/// Takes, in random order, each whole group that brings the class counts closer to `targets` (in
+/// units of the targets, so that a rare class weighs as much as a common one).
 fn draw(
     manifest: &Manifest,
     pool: &[usize],

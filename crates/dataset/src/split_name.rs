@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an image belongs.
+/// The split that an image belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Fits the weights.
+    /// For fitting the weights.
     Train,
-    /// Chooses epoch, threshold and temperature.
+    /// For choosing epoch, threshold and temperature.
     Val,
-    /// Judges, and chooses nothing.
+    /// For the final evaluation only; nothing is chosen on it.
     Test,
 }
 

@@ -1,6 +1,6 @@
-//! The analysis of a folder with every fault in it.
+//! The analysis of a folder with every kind of fault.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -80,9 +80,9 @@ fn counts_audits_and_warns() {
     }
 }
 
-/// A copy or a patient of the test's that training leaves out has not leaked, and its split of nobody is no split.
+/// A copy or patient of the test that training leaves out has not leaked, and unassigned images are not a split.
 #[test]
-fn what_was_left_out_leaks_nothing() {
+fn images_left_out_are_not_leaks() {
     let dir = tempfile::tempdir().unwrap();
     let manifest = faulty(dir.path());
     let policy = SplitPolicy::ValidationFromTrain {
@@ -134,7 +134,7 @@ fn histograms_add_up() {
 }
 
 #[test]
-fn the_splits_of_training_replace_the_folders() {
+fn training_splits_replace_the_folders() {
     let dir = tempfile::tempdir().unwrap();
     let manifest = faulty(dir.path());
     let policy = SplitPolicy::ValidationFromTrain {

@@ -1,6 +1,6 @@
 //! Indexing good and bad folders.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -46,7 +46,7 @@ fn rows_are_typed_sorted_and_in_the_frame() {
 }
 
 #[test]
-fn hashes_means_and_depths_are_right() {
+fn hashes_means_and_depths_are_correct() {
     let dir = tempfile::tempdir().unwrap();
     let wide: ImageBuffer<_, Vec<u16>> =
         ImageBuffer::from_fn(2, 2, |x, _| image::Luma([if x == 0 { 0 } else { 65535 }]));
@@ -76,7 +76,7 @@ fn hashes_means_and_depths_are_right() {
 }
 
 #[test]
-fn bad_files_are_named_and_left_out_or_refused() {
+fn bad_files_are_named_and_left_out_or_rejected() {
     let dir = tempfile::tempdir().unwrap();
     kaggle_like(dir.path(), [3, 1, 1]);
     let class = dir.path().join("train/NORMAL");
@@ -175,7 +175,7 @@ fn missing_and_empty_folders_are_errors_that_name_them() {
 }
 
 #[test]
-fn a_class_of_bad_files_only_is_empty() {
+fn a_class_with_only_bad_files_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     kaggle_like(dir.path(), [2, 1, 1]);
     for file in std::fs::read_dir(dir.path().join("val/PNEUMONIA")).unwrap() {
@@ -200,7 +200,7 @@ fn progress_counts_every_file() {
 }
 
 #[test]
-fn csv_holds_every_row_and_the_fingerprint_follows_the_bytes() {
+fn csv_holds_every_row_and_the_fingerprint_depends_on_the_bytes() {
     let dir = tempfile::tempdir().unwrap();
     kaggle_like(dir.path(), [2, 1, 1]);
     let manifest = index(&config(dir.path())).unwrap();
@@ -232,7 +232,7 @@ fn csv_holds_every_row_and_the_fingerprint_follows_the_bytes() {
 }
 
 #[test]
-fn configurations_read_from_toml() {
+fn configurations_parse_from_toml() {
     let text = r#"
         root = "data/brain"
         splits = { train = "Training", test = "Testing" }
@@ -249,7 +249,7 @@ fn configurations_read_from_toml() {
     assert!(toml::from_str::<IndexConfig>("root = 'x'\nspilts = {}").is_err());
 }
 
-/// Two class folders of twelve images, and what lies about in public data sets.
+/// Two class folders of twelve images, to which tests add stray files as in public data sets.
 fn untidy(root: &Path) -> IndexConfig {
     for class in ["A", "B"] {
         for i in 0..12 {
@@ -264,7 +264,7 @@ fn untidy(root: &Path) -> IndexConfig {
     }
 }
 
-/// Reason, number and sort of each group of files that are no samples.
+/// Reason, number and kind of each group of files that are not samples.
 fn groups(manifest: &Manifest) -> Vec<(Reason, usize, &str)> {
     let groups = manifest.left_out().iter();
     groups
@@ -273,7 +273,7 @@ fn groups(manifest: &Manifest) -> Vec<(Reason, usize, &str)> {
 }
 
 #[test]
-fn hidden_folders_masks_and_outputs_are_no_samples() {
+fn hidden_folders_masks_and_outputs_are_not_samples() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     let config = untidy(root);
@@ -302,7 +302,7 @@ fn hidden_folders_masks_and_outputs_are_no_samples() {
     assert_eq!(
         groups(&manifest),
         [
-            (Reason::Elsewhere, 1, "beside the folders"),
+            (Reason::Elsewhere, 1, "next to the folders"),
             (Reason::Mask, 2, "*_mask.png"),
             (Reason::Mask, 2, "in masks/"),
             (Reason::Mask, 1, "*_segmentation.png"),
@@ -342,7 +342,7 @@ fn files_that_are_not_read_are_counted_by_extension() {
     assert!(text.contains("\"A\"") && text.contains("10 .tif"), "{text}");
 }
 
-/// 8 patients a class, 3 views each, and all patients' files of the same names.
+/// 8 patients per class with 3 views each; all patients' files have the same names.
 fn chexpert(root: &Path) -> IndexConfig {
     let mut seed = 0;
     for class in ["negative", "positive"] {
@@ -414,7 +414,7 @@ fn patients_may_be_folders() {
 }
 
 #[test]
-fn a_link_in_a_circle_is_no_data() {
+fn a_cyclic_link_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let config = untidy(dir.path());
     #[cfg(unix)]
@@ -423,7 +423,7 @@ fn a_link_in_a_circle_is_no_data() {
 }
 
 #[test]
-fn pixels_have_a_limit() {
+fn the_number_of_pixels_is_limited() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = untidy(dir.path());
     config.decoder = Decoder {
@@ -437,7 +437,7 @@ fn pixels_have_a_limit() {
 }
 
 #[test]
-fn a_tree_of_masks_among_the_images_is_no_class() {
+fn a_tree_of_masks_among_the_images_is_not_a_class() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = untidy(dir.path());
     let mask = DynamicImage::ImageLuma8(image::GrayImage::new(24, 18));

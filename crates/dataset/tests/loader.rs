@@ -1,6 +1,6 @@
-//! Batches: their contents, their order, and what goes wrong on the way.
+//! Batches: their contents, their order, and errors.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -34,7 +34,7 @@ fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
     loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
 }
 
-/// Noise of the key's own: what an augmentation would do.
+/// Noise that depends on the key, like an augmentation.
 fn noisy() -> Transform {
     Arc::new(|sample: &mut Sample, key: SampleKey| {
         let mut state = key.rng_seed();
@@ -159,9 +159,9 @@ fn the_cache_decodes_a_file_once() {
     assert_eq!(batches(&loader, 1), before);
 }
 
-/// Skipping it would judge on fewer images than the report says.
+/// Skipping it would evaluate fewer images than the report states.
 #[test]
-fn a_file_that_vanishes_or_goes_bad_ends_the_epoch_by_name() {
+fn a_missing_or_damaged_file_ends_the_epoch_with_its_name() {
     let check = |spoil: fn(&Path), expected: &str| {
         let dir = tempfile::tempdir().unwrap();
         let manifest = data(dir.path());
@@ -274,7 +274,7 @@ fn masks_follow_their_images_and_stay_binary() {
 }
 
 #[test]
-fn sixteen_bits_keep_their_fine_steps() {
+fn sixteen_bit_images_keep_their_precision() {
     let dir = tempfile::tempdir().unwrap();
     let faint: ImageBuffer<_, Vec<u16>> =
         ImageBuffer::from_fn(12, 9, |x, y| Luma([(y * 12 + x) as u16]));
@@ -364,7 +364,7 @@ fn settings_out_of_range_are_named() {
 }
 
 #[test]
-fn keys_make_unlike_seeds() {
+fn keys_give_distinct_seeds() {
     let key = |seed, epoch, index| SampleKey { seed, epoch, index }.rng_seed();
     let seeds: std::collections::BTreeSet<u64> = (0..20)
         .flat_map(|s| (0..20).flat_map(move |e| (0..20).map(move |i| key(s, e, i))))

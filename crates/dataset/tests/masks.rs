@@ -1,6 +1,6 @@
-//! Masks: where they lie, what is wrong with bad ones, and what becomes of their images.
+//! Masks: where they are, what is wrong with bad ones, and how their images are handled.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -22,12 +22,12 @@ fn mask(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> DynamicImage
     }))
 }
 
-/// Half of it set, like the pictures 24×18.
+/// A mask with its left half set, 24×18 like the images.
 fn half() -> DynamicImage {
     mask(24, 18, |x, _| if x < 12 { 255 } else { 0 })
 }
 
-/// Every fault that a mask can have, in a tree beside 5 + 1 + 2 images of each class.
+/// Every fault that a mask can have, in a tree next to 5 + 1 + 2 images of each class.
 fn faulty(dir: &Path) -> IndexConfig {
     let (images, masks) = (dir.join("images"), dir.join("masks"));
     kaggle_like(&images, [5, 1, 2]);
@@ -90,7 +90,7 @@ fn every_fault_is_named_and_counted() {
 }
 
 #[test]
-fn the_settings_say_what_becomes_of_the_image() {
+fn the_settings_decide_how_faulty_masks_are_handled() {
     let dir = tempfile::tempdir().unwrap();
     let good = faulty(dir.path());
     let with = |on_bad: OnMask, on_missing: OnMask| {
@@ -119,7 +119,7 @@ fn the_settings_say_what_becomes_of_the_image() {
 }
 
 #[test]
-fn masks_beside_images_are_no_images() {
+fn masks_next_to_images_are_not_images() {
     let dir = tempfile::tempdir().unwrap();
     kaggle_like(dir.path(), [2, 1, 1]);
     save(
@@ -299,7 +299,7 @@ fn crops_are_windows_of_the_image_drawn_by_seed_epoch_and_row() {
     assert_eq!((small.top, small.height, small.width), (0, 10, 32));
 }
 
-/// Seven images in a folder, named by a table.
+/// Seven images in a folder, listed in a table.
 fn with_table(dir: &Path, table: &str, layout: CsvLayout) -> IndexConfig {
     for i in 0..7 {
         save(&picture(i), &dir.join(format!("scans/{i} (a).png")));
@@ -336,7 +336,7 @@ fn a_table_names_images_masks_classes_splits_and_patients() {
     };
     let mut config = with_table(dir.path(), table, layout);
     config.masks = Some(MaskConfig::at(MaskPlace::Column));
-    // The only well one of the test is not there, and that must not pass silently.
+    // The only "well" image of the test is missing, which must be an error.
     assert!(index(&config).unwrap_err().to_string().contains("\"well\""));
     save(&picture(9), &dir.path().join("scans/9 (a).png"));
     let manifest = index(&config).unwrap();
@@ -375,7 +375,7 @@ fn bad_tables_name_the_line() {
     check(
         &format!("path,split\n{image},dev\n"),
         plain(),
-        "line 2: \"dev\" is no split",
+        "line 2: \"dev\" is not a split",
     );
     check(
         &format!("path\n{image}\n{image}\n"),
@@ -400,7 +400,7 @@ fn bad_tables_name_the_line() {
 }
 
 #[test]
-fn counts_and_lists_deal_out_a_stack() {
+fn counts_and_lists_split_a_stack() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..30 {
         save(&picture(i), &dir.path().join(format!("{i}.png")));
@@ -468,7 +468,7 @@ fn counts_and_lists_deal_out_a_stack() {
 }
 
 #[test]
-fn an_order_that_parts_a_patient_is_refused() {
+fn an_order_that_separates_copies_of_a_file_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..10 {
         save(&picture(0), &dir.path().join(format!("{i}.png")));
@@ -488,7 +488,7 @@ fn an_order_that_parts_a_patient_is_refused() {
     let text = Splits::new(&manifest, &policy, None)
         .unwrap_err()
         .to_string();
-    assert!(text.contains("two sides"), "{text}");
+    assert!(text.contains("two splits"), "{text}");
 }
 
 #[test]
@@ -537,7 +537,7 @@ fn head_phantoms_have_four_classes_label_masks_and_many_shapes() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it if that exists"]
 fn shared_isbi2012_is_a_stack_of_thirty_with_masks() {
     let root = shared("data/isbi2012");
     let coding = MaskCoding {
@@ -580,7 +580,7 @@ fn shared_isbi2012_is_a_stack_of_thirty_with_masks() {
 }
 
 #[test]
-fn several_masks_of_an_image_are_united() {
+fn several_masks_of_an_image_are_merged() {
     let dir = tempfile::tempdir().unwrap();
     for (class, i) in ["benign", "malignant"]
         .into_iter()
@@ -611,9 +611,9 @@ fn several_masks_of_an_image_are_united() {
     );
 }
 
-/// The layout of the COVID-19 Radiography Database: `CLASS/images` beside `CLASS/masks`.
+/// The layout of the COVID-19 Radiography Database: `CLASS/images` next to `CLASS/masks`.
 #[test]
-fn masks_may_lie_in_a_folder_beside_the_images() {
+fn masks_may_be_in_a_folder_next_to_the_images() {
     let dir = tempfile::tempdir().unwrap();
     for (seed, class) in ["COVID", "Normal"].into_iter().enumerate() {
         for i in 0..3 {
@@ -679,9 +679,9 @@ fn masks_that_match_nothing_are_counted() {
     assert_eq!((named.unmatched_masks().len(), masked), (3, 1));
 }
 
-/// Palette masks as Pascal VOC's: an index is a class, and its colour is for show.
+/// Palette masks as in Pascal VOC: the index is the class, and the colour is only for display.
 #[test]
-fn a_palettes_indices_are_the_classes() {
+fn palette_indices_are_the_classes() {
     let dir = tempfile::tempdir().unwrap();
     let (images, masks) = (dir.path().join("images"), dir.path().join("masks"));
     kaggle_like(&images, [1, 1, 1]);

@@ -1,6 +1,6 @@
-//! The phantoms: hard enough, not too hard, and true to their settings.
+//! The phantoms: neither too easy nor too hard, and as their settings require.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -24,10 +24,10 @@ fn made(dir: &Path, settings: &PhantomConfig) -> (Phantom, Manifest) {
     (made, manifest)
 }
 
-/// The default phantom, made once for the tests that only look at it.
+/// The default phantom, generated once for the tests that only read it.
 static DEFAULT: LazyLock<(Phantom, Manifest)> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("default");
-    // What an older generator left there would be taken for this one's.
+    // The output of an older generator would be mistaken for this one's.
     let _old = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     made(&dir, &PhantomConfig::default())
@@ -69,7 +69,7 @@ fn mean_where(image: &[f32], keep: impl Fn(usize) -> bool) -> f64 {
 }
 
 #[test]
-fn counts_names_prevalence_and_patients_are_kaggles() {
+fn counts_names_prevalence_and_patients_match_kaggles() {
     let (made, manifest) = &*DEFAULT;
     assert_eq!((made.count, manifest.rows().len()), (464, 464));
     let eda = Eda::new(manifest, &EdaConfig::default()).unwrap();
@@ -89,7 +89,7 @@ fn counts_names_prevalence_and_patients_are_kaggles() {
 }
 
 #[test]
-fn brightness_alone_does_not_tell_but_the_opacity_does() {
+fn the_opacity_separates_the_classes_but_brightness_alone_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let other = PhantomConfig {
         seed: 1,
@@ -114,8 +114,8 @@ fn brightness_alone_does_not_tell_but_the_opacity_does() {
     }
 }
 
-/// Brightness where the opacity is, over the mirrored place in the other lung; a normal image is
-/// asked about the opacity of the pneumonia image whose turn it is.
+/// Brightness in the opacity minus that at the mirrored place in the other lung; normal images are
+/// scored with the opacities of the pneumonia images in turn.
 fn oracle(made: &Phantom, manifest: &Manifest) -> Vec<(f64, usize)> {
     let sick: Vec<_> = manifest.rows().iter().filter(|r| r.class == 1).collect();
     let score = |(i, record): (usize, &dataset::ImageRecord)| {
@@ -143,7 +143,7 @@ fn oracle(made: &Phantom, manifest: &Manifest) -> Vec<(f64, usize)> {
 }
 
 #[test]
-fn opacities_lie_in_lungs_and_only_where_there_is_pneumonia() {
+fn opacities_are_in_lungs_and_only_in_pneumonia_images() {
     let (made, manifest) = &*DEFAULT;
     for record in manifest.rows() {
         let mask = Path::new(&record.path).with_extension("png");
@@ -217,7 +217,7 @@ fn the_same_seed_makes_the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_made_folder_is_kept_and_a_strangers_never_touched() {
+fn an_existing_phantom_is_kept_and_other_folders_are_never_changed() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("phantom");
     let made = generate(&folder, &small()).unwrap();
@@ -233,7 +233,7 @@ fn a_made_folder_is_kept_and_a_strangers_never_touched() {
 }
 
 #[test]
-fn phantoms_of_an_earlier_version_are_painted_anew() {
+fn phantoms_of_an_earlier_version_are_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("phantom");
     generate(&folder, &small()).unwrap();
@@ -248,9 +248,10 @@ fn phantoms_of_an_earlier_version_are_painted_anew() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
-/// Eight who want the same at once, over what a killed process left: one makes it, and all find it whole.
+/// Eight threads request the same phantom at once, with files left by a killed process: one generates it, and all find
+/// it complete.
 #[test]
-fn phantoms_are_made_once_by_one() {
+fn concurrent_requests_generate_a_phantom_once() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("phantom");
     std::fs::create_dir_all(dir.path().join("phantom.partial/images")).unwrap();

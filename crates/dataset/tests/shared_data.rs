@@ -1,6 +1,6 @@
-//! The facts of the real data sets, where they are there.
+//! Facts about the real data sets, if they are present.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "test helpers")]
 
 mod common;
 
@@ -13,7 +13,7 @@ use dataset::{
 };
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it if that exists"]
 fn shared_kaggle_pneumonia_is_as_published() {
     let root = shared("data/chest_xray");
     let masks = Some(MaskConfig::tree(shared("data/chest_xray_lungs")));
@@ -94,7 +94,7 @@ fn shared_kaggle_pneumonia_is_as_published() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it if that exists"]
 fn shared_brain_tumor_has_two_folders_and_four_classes() {
     let root = shared("data/brain_tumor");
     let splits = SplitFolders::new(Some("Training"), None, Some("Testing"));

@@ -1,4 +1,4 @@
-//! Writes that are on the disk when they return.
+//! Writes that have reached the disk when they return.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::temporary::Temporary;
 
-/// Writes a file whole or not at all; an older one stays until the new one is on the disk.
+/// Writes a file atomically; an existing file stays until the new one is on the disk.
 ///
 /// # Errors
-/// The system's. Nothing is left of the attempt then.
+/// The system's. Nothing remains of the attempt in that case.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = Temporary::beside(path)?;
     temporary.file().write_all(bytes)?;
@@ -19,19 +19,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(parent(path))
 }
 
-/// Reads a regular file of at most `most` bytes: a pipe or a device would be waited for, or never end.
+/// Reads a regular file of at most `most` bytes. Pipes and devices are rejected, because they may block or never end.
 ///
 /// # Errors
-/// The system's; a path that is no regular file, or a longer one.
+/// The system's, or if the path is not a regular file or the file is longer.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is no regular file",
+            "it is not a regular file",
         ));
     }
     let mut bytes = vec![];
-    // It may grow while it is read.
+    // The file may grow while it is read.
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(
@@ -42,27 +42,27 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives a file that was written elsewhere in the same file system its name, once its content is on the disk.
+/// Moves a file to its final name in the same file system, once its content is on the disk.
 ///
 /// # Errors
-/// The system's; `from` is still there then.
+/// The system's; `from` still exists in that case.
 pub fn persist(from: &Path, to: &Path) -> io::Result<()> {
     File::open(from)?.sync_all()?;
     fs::rename(from, to)?;
     sync_folder(parent(to))
 }
 
-/// As [`persist`], for a folder and all that is in it.
+/// Like [`persist`], for a folder and everything in it.
 ///
 /// # Errors
-/// The system's; `from` is still there then.
+/// The system's; `from` still exists in that case.
 pub fn persist_folder(from: &Path, to: &Path) -> io::Result<()> {
     sync_tree(from)?;
     fs::rename(from, to)?;
     sync_folder(parent(to))
 }
 
-/// Makes a folder, and those that it lies in, where they are not there yet; their names are on the disk then.
+/// Creates a folder and its missing parents, and returns once their names are on the disk.
 ///
 /// # Errors
 /// The system's.
@@ -73,15 +73,15 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     let above = parent(path);
     create_folder(above)?;
     match fs::create_dir(path) {
-        // Another process was faster, or the path is no folder.
+        // Another process was faster, or the path is not a folder.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,
     }?;
     sync_folder(above)
 }
 
-/// Forces a folder's names to the disk: a rename is only as durable as its folder. Where folders cannot be opened (Windows),
-/// the system keeps them.
+/// Flushes a folder's names to the disk: a rename is only as durable as its folder. Does nothing where folders cannot
+/// be opened (Windows), since the system takes care of them.
 ///
 /// # Errors
 /// The system's.
@@ -90,7 +90,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     match File::open(path)?.sync_all() {
-        // Some network file systems have no such call for folders.
+        // Some network file systems do not support this call for folders.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other,
     }
@@ -108,7 +108,7 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// The folder that a path lies in; of a bare name the current one.
+/// The parent folder of a path; for a bare name, the current folder.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -1,9 +1,9 @@
-//! Files that are there whole or not at all, and that last: durable writes, locks between processes, checksums.
+//! Atomic and durable writes, locks between processes, checksums.
 //!
-//! Everything that a run keeps goes through [`write()`]: beside the target, to the disk, over the target, and the folder to
-//! the disk. So a process that is killed, a full disk or a power cut leaves the old file or the new one, and what a later
-//! step relies on is there. What a killed process leaves behind, [`sweep`] removes. Where one process at a time may do
-//! something, it holds a [`Lock`].
+//! Everything that a run keeps goes through [`write()`], which writes a temporary file next to the target, flushes it,
+//! renames it over the target and flushes the folder. A killed process, a full disk or a power cut therefore leaves
+//! either the old file or the new one, and a file that a later step relies on is complete. [`sweep`] removes what a
+//! killed process leaves behind. A [`Lock`] protects what only one process at a time may do.
 //!
 //! ```
 //! # let folder = tempfile::tempdir()?;
@@ -13,9 +13,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Errors are the system's; who calls names the path.
+//! Errors are the system's; the caller adds the path.
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod durable;

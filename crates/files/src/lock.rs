@@ -1,25 +1,26 @@
-//! What one process at a time may do.
+//! Locks that one process at a time can hold.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The right to something, held through a lock file until it is dropped or the process ends, however it ends. The file holds
-/// the process's number as long, and goes with the lock; that of a killed process is taken over by the next.
+/// An exclusive lock on a file, held until it is dropped or the process ends in any way. While it is held, the file
+/// contains the process id; it is removed with the lock. The file of a killed process is reused by the next holder.
 ///
-/// Advisory: it binds only those who ask for it, and on a file system that has no locks nobody.
+/// The lock is advisory: it has no effect on processes that do not take it, and none at all on file systems without
+/// locks.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
 }
 
-/// The answer to who does not want to wait.
+/// The result of trying to take a lock without waiting.
 #[derive(Debug)]
 pub enum Locked {
-    /// The lock is held now.
+    /// The lock is now held by the caller.
     Mine(Lock),
-    /// Another process holds it: its number, where it has said it.
+    /// Another process holds it: its id, if known.
     ByProcess(Option<u32>),
 }
 
@@ -42,10 +43,10 @@ impl Lock {
         }
     }
 
-    /// Takes the lock at `path`, however long another process holds it.
+    /// Takes the lock at `path`, waiting as long as another process holds it.
     ///
     /// # Errors
-    /// As [`Lock::try_at`].
+    /// See [`Lock::try_at`].
     pub fn at(path: &Path) -> io::Result<Lock> {
         loop {
             let file = open(path)?;
@@ -56,7 +57,7 @@ impl Lock {
         }
     }
 
-    /// The lock of a file that has been locked; `None` if its last holder has removed it meanwhile.
+    /// Wraps a file that has been locked; `None` if its last holder has removed it in the meantime.
     fn holding(path: &Path, mut file: File) -> io::Result<Option<Lock>> {
         if !is_at(&file, path)? {
             return Ok(None);
@@ -72,7 +73,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The lock itself goes with the file's handle, after its name: nobody can get hold of a name that is about to go.
+        // The name is removed first and the lock is released with the handle, so no other process can lock a name that
+        // is about to be removed.
         let _ = match cfg!(unix) {
             true => fs::remove_file(&self.path),
             false => self.file.set_len(0),
@@ -86,7 +88,7 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether an open file is still the one of this name.
+/// Whether an open file is still the one at this path.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -98,7 +100,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Elsewhere lock files are not removed.
+/// Lock files are only removed on Unix.
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)

@@ -1,4 +1,4 @@
-//! SHA-256 in hexadecimal: names of contents.
+//! SHA-256 in hexadecimal.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,25 +6,25 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// Digits of a sum.
+/// Number of digits of a checksum.
 pub const LEN: usize = 64;
 
-/// Of some bytes.
+/// The checksum of some bytes.
 pub fn hex(bytes: &[u8]) -> String {
     of_parts([bytes])
 }
 
-/// Of some bytes that lie in parts.
+/// The checksum of bytes given in parts.
 pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     parts.into_iter().for_each(|part| hash.update(part));
     digits(hash)
 }
 
-/// Of a file's content, read piece by piece.
+/// The checksum of a file's content, which is read in chunks.
 ///
 /// # Errors
-/// The file cannot be read.
+/// If the file cannot be read.
 pub fn of_file(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut buffer = vec![0; 1 << 16];
@@ -38,7 +38,7 @@ pub fn of_file(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Whether a text is such a sum, in digits of either case.
+/// Whether a text is a checksum, in digits of either case.
 pub fn is_sum(text: &str) -> bool {
     text.len() == LEN && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! Files on their way to a name.
+//! Temporary files, which are renamed once complete.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::durable::parent;
 
-/// What the name of every temporary file begins with. It says nothing of the target, whose name may be as long as names can
-/// be.
+/// Prefix of the names of temporary files. They do not contain the target's name, which may already have the maximum
+/// length.
 const PREFIX: &str = ".writing-";
 const SUFFIX: &str = ".tmp";
 
-/// A temporary file, locked as long as it is being written, and removed unless it got its name.
+/// A temporary file, locked while it is being written, and removed unless it was renamed.
 pub(crate) struct Temporary {
     path: PathBuf,
     file: File,
@@ -20,7 +20,7 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// In the folder of `path`, for a rename is whole only within one file system.
+    /// Creates a temporary file in the folder of `path`, because a rename is atomic only within one file system.
     pub(crate) fn beside(path: &Path) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
@@ -29,11 +29,11 @@ impl Temporary {
             let path = parent(path).join(name);
             let file = match File::create_new(&path) {
                 Ok(file) => file,
-                // A leftover of an earlier process with this one's number.
+                // A leftover of an earlier process with the same id.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
-            // File systems without locks have leftovers that nobody sweeps.
+            // On file systems without locks, leftovers are not swept.
             let _ = file.lock();
             // `sweep` may have taken it for a leftover before it was locked.
             if path.try_exists()? {
@@ -68,9 +68,9 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files of processes that are no more from a folder. Those that a process is writing are left alone.
+/// Removes the temporary files of dead processes from a folder. Files that a process is writing are left alone.
 ///
-/// What cannot be removed stays: leftovers take space and do no other harm.
+/// Files that cannot be removed stay: leftovers take up space and do no other harm.
 pub fn sweep(folder: &Path) {
     let temporary = |(path, kind): &(PathBuf, FileType)| kind.is_file() && is_temporary(path);
     entries(folder)
@@ -78,7 +78,7 @@ pub fn sweep(folder: &Path) {
         .for_each(|(path, _)| remove_abandoned(&path));
 }
 
-/// As [`sweep`], from a folder and all folders in it: for folders that are the program's own.
+/// Like [`sweep`], for a folder and all folders in it; meant for folders that belong to the program.
 pub fn sweep_tree(folder: &Path) {
     sweep(folder);
     entries(folder)
@@ -98,7 +98,7 @@ fn is_temporary(path: &Path) -> bool {
     name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
-/// A lock that can be had means that nobody writes.
+/// Removes a file if it can be locked, which means that no process is writing it.
 fn remove_abandoned(path: &Path) {
     if let Ok(file) = File::open(path)
         && file.try_lock().is_ok()

@@ -1,4 +1,4 @@
-//! Writes, leftovers and locks, between threads and between processes.
+//! Writes, leftovers and locks, across threads and processes.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use files::{Lock, Locked, sha256};
 
-/// This test binary again, to do what `child_work` is told to.
+/// Starts this test binary again to run `child_work`.
 fn child(what: &str, at: &Path) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child_work", "--exact", "--nocapture"])
@@ -63,9 +63,9 @@ fn a_write_replaces_and_leaves_nothing_else() {
     assert_eq!(names(folder.path()), ["a.json"]);
 }
 
-/// 255 bytes are as many as a name may have: the temporary file's must not be longer.
+/// A name has at most 255 bytes, and the temporary file's must not be longer.
 #[test]
-fn a_name_may_be_as_long_as_names_can_be() {
+fn a_name_may_have_the_maximum_length() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("n".repeat(255));
     files::write(&path, b"one").unwrap();
@@ -83,9 +83,9 @@ fn a_write_that_fails_keeps_the_old_file_and_leaves_nothing_else() {
     assert_eq!(names(&path), ["inside"]);
 }
 
-/// Many threads and one target: one of them is last, and none fails.
+/// Many threads write one target: none fails, and one of them is last.
 #[test]
-fn writers_of_one_file_do_not_meet() {
+fn writers_of_one_file_do_not_interfere() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     std::thread::scope(|scope| {
@@ -124,9 +124,9 @@ fn leftovers_of_dead_processes_are_swept_and_living_ones_are_not() {
     assert_eq!(names(&deep), [""; 0]);
 }
 
-/// A write goes on while sweeps take whatever they can.
+/// Sweeps remove whatever they can during writes.
 #[test]
-fn sweeping_beside_a_write_harms_nothing() {
+fn sweeping_during_a_write_is_harmless() {
     let folder = tempfile::tempdir().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -144,7 +144,7 @@ fn sweeping_beside_a_write_harms_nothing() {
 }
 
 #[test]
-fn reads_are_of_regular_files_and_end() {
+fn reads_are_bounded_and_only_of_regular_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ten");
     fs::write(&path, [7; 10]).unwrap();
@@ -153,13 +153,16 @@ fn reads_are_of_regular_files_and_end() {
     assert!(error.contains("more than 9 bytes"), "{error}");
     for other in [folder.path(), Path::new("/dev/zero")] {
         let error = files::read(other, 9).unwrap_err().to_string();
-        assert!(!cfg!(unix) || error.contains("no regular file"), "{error}");
+        assert!(
+            !cfg!(unix) || error.contains("not a regular file"),
+            "{error}"
+        );
     }
     let none = files::read(&folder.path().join("none"), 9).unwrap_err();
     assert_eq!(none.kind(), std::io::ErrorKind::NotFound);
 }
 
-/// A pipe that nobody writes to would be waited for without end.
+/// Reading a pipe without a writer would block forever.
 #[cfg(unix)]
 #[test]
 fn pipes_are_not_waited_for() {
@@ -172,7 +175,7 @@ fn pipes_are_not_waited_for() {
 }
 
 #[test]
-fn folders_move_whole() {
+fn folders_are_moved_with_their_content() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
     for path in [&from.join("a/b"), &from.join("a/b"), Path::new("")] {
@@ -187,7 +190,7 @@ fn folders_move_whole() {
 }
 
 #[test]
-fn a_lock_is_one_processs_and_goes_with_it() {
+fn a_lock_belongs_to_one_process_and_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(".lock");
     let (mut holder, _lines) = child("lock", &path);
@@ -195,7 +198,7 @@ fn a_lock_is_one_processs_and_goes_with_it() {
         Locked::ByProcess(pid) => assert_eq!(pid, Some(holder.id())),
         Locked::Mine(_) => panic!("two processes hold one lock"),
     }
-    // Not by the process's own will: nothing of it is cleaned up.
+    // A killed process cleans nothing up.
     holder.kill().unwrap();
     holder.wait().unwrap();
     let mine = match Lock::try_at(&path).unwrap() {
@@ -210,9 +213,9 @@ fn a_lock_is_one_processs_and_goes_with_it() {
     assert!(!path.exists());
 }
 
-/// Lock files come and go, and yet no two threads are ever inside at once.
+/// Lock files are created and removed, yet no two threads ever hold the lock at once.
 #[test]
-fn turns_are_taken_one_by_one() {
+fn one_thread_at_a_time_holds_the_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(".lock");
     let inside = std::sync::atomic::AtomicU32::new(0);

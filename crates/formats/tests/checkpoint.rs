@@ -1,4 +1,4 @@
-//! Checkpoints: what is written comes back, and what is damaged, foreign or contradicts itself is refused by name.
+//! Checkpoints: files round-trip, and damaged, foreign or inconsistent ones are rejected with an error that names them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -84,7 +84,7 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     assert_eq!(
         fs::read_dir(folder.path()).unwrap().count(),
         1,
-        "no temporary file stays"
+        "no temporary file is left"
     );
 
     let check = |bytes: &[u8], expected: &str| {
@@ -97,13 +97,13 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     };
     check(
         &bytes[..bytes.len() - 10],
-        "is no checkpoint, or is truncated",
+        "is not a checkpoint, or is truncated",
     );
-    check(&bytes[..20], "is no checkpoint, or is truncated");
-    check(b"", "is no checkpoint, or is truncated");
+    check(&bytes[..20], "is not a checkpoint, or is truncated");
+    check(b"", "is not a checkpoint, or is truncated");
     check(
         b"PK\x03\x04 something else entirely",
-        "is no checkpoint, or is truncated",
+        "is not a checkpoint, or is truncated",
     );
     let edited = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
@@ -115,7 +115,7 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     };
     check(
         &edited("\\\"format\\\":3", "\\\"format\\\":9"),
-        "has checkpoint format 9, this version reads 3",
+        "has checkpoint format 9, but this version reads 3",
     );
     check(
         &edited("\\\"format\\\":3", "\\\"format\\\":2"),
@@ -123,7 +123,7 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     );
     check(
         &edited("\"checkpoint\"", "\"other_data\""),
-        "no checkpoint of this program",
+        "not a checkpoint of this program",
     );
     check(
         &edited("\"map.bias\":", "\"map.bigs\":"),
@@ -142,7 +142,7 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
     );
 }
 
-/// The file with the checksum that its content has: for edits that are to pass it.
+/// The file with its checksum updated, for edits that should pass that check.
 fn sealed(file: &[u8]) -> Vec<u8> {
     let mark = b"{\\\"sha256\\\":\\\"";
     let at = file.windows(mark.len()).position(|w| w == mark);
@@ -156,9 +156,9 @@ fn sealed(file: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Every byte of the file, in one bit or in all.
+/// Flips one bit in every byte of the file.
 #[test]
-fn a_checkpoint_that_a_bit_of_has_changed_is_refused() {
+fn a_checkpoint_with_a_flipped_bit_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let graph = graph();
@@ -176,9 +176,9 @@ fn a_checkpoint_that_a_bit_of_has_changed_is_refused() {
     }
 }
 
-/// Contents that a checksum does not tell from good ones.
+/// Bad contents with a valid checksum.
 #[test]
-fn a_checkpoint_that_contradicts_itself_is_refused() {
+fn an_inconsistent_checkpoint_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let graph = graph();
@@ -195,7 +195,7 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
     };
     read(&bytes).unwrap();
     let check = |from: &str, to: &str, expected: &str| {
-        // The header's length stands in front of it and is a multiple of 8.
+        // The header's length precedes it and is a multiple of 8.
         let at = bytes.windows(from.len()).position(|w| w == from.as_bytes());
         let at = at.expect(from);
         let (len, rest) = bytes.split_first_chunk::<8>().unwrap();

@@ -1,5 +1,5 @@
-//! PyTorch's files, made by `torch_files/make.py`: both containers, every type of number, views, wrappers, and files
-//! that ask for more than tensors.
+//! PyTorch files, made by `torch_files/make.py`: both containers, every number type, views, wrappers, and files that
+//! refer to more than tensors.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -100,7 +100,7 @@ fn networks_load() {
 }
 
 #[test]
-fn what_was_taken_off_is_said() {
+fn stripped_wrappers_are_listed() {
     let unwrapped = |name: &str| TensorFile::read(&path(name)).unwrap().unwrapped().to_vec();
     assert_eq!(unwrapped("network.pth"), [""; 0]);
     assert_eq!(unwrapped("protocol4.pth"), ["model"]);
@@ -108,11 +108,11 @@ fn what_was_taken_off_is_said() {
 }
 
 #[test]
-fn code_is_refused_by_name() {
+fn code_is_rejected_by_name() {
     let check = |name: &str, global: &str| {
         let text = error(name);
         assert!(
-            text.contains(name) && text.contains(&format!("asks for `{global}`")),
+            text.contains(name) && text.contains(&format!("refers to `{global}`")),
             "{text}"
         );
     };
@@ -122,7 +122,7 @@ fn code_is_refused_by_name() {
 }
 
 #[test]
-fn files_without_weights_say_so() {
+fn files_without_weights_are_errors() {
     let empty = error("empty.pth");
     assert!(
         empty.contains("keys `epoch`") && empty.contains("model.state_dict()"),
@@ -131,7 +131,7 @@ fn files_without_weights_say_so() {
     assert!(error("expanded.pth").contains("reaches beyond its storage of 1 elements"));
 }
 
-/// Damage anywhere is an error or another tensor, never a panic.
+/// Damage anywhere gives an error or other values, never a panic.
 #[test]
 fn damaged_files_are_errors() {
     let folder = TempDir::new().unwrap();
@@ -152,15 +152,15 @@ fn damaged_files_are_errors() {
 }
 
 #[test]
-fn other_archives_are_refused() {
+fn other_archives_and_pickles_are_rejected() {
     let folder = TempDir::new().unwrap();
     let other = folder.path().join("other.pth");
-    // The end record of an archive without entries, behind an entry's signature.
+    // The end record of an archive without entries, after an entry's signature.
     let end = [&b"PK\x05\x06"[..], &[0; 18]].concat();
     fs::write(&other, [&b"PK\x03\x04"[..], &[0; 26], &end].concat()).unwrap();
     let text = TensorFile::read(&other).unwrap_err().to_string();
     assert!(text.contains("other.pth"), "{text}");
     fs::write(&other, b"\x80\x02}q\x00.").unwrap();
     let text = TensorFile::read(&other).unwrap_err().to_string();
-    assert!(text.contains("not one of torch.save's"), "{text}");
+    assert!(text.contains("not one written by torch.save"), "{text}");
 }

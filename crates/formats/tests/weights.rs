@@ -64,7 +64,7 @@ fn assert_same(a: &ParamStore, b: &ParamStore, tolerance: f32) {
 }
 
 #[test]
-fn values_come_back() {
+fn values_round_trip() {
     let folder = TempDir::new().unwrap();
     let graph = network();
     let store = ParamStore::initialized(&graph, 1);
@@ -93,7 +93,7 @@ fn values_come_back() {
     check(FileDtype::F16, 1e-3);
 }
 
-/// Headers of 640 + 65536·n bytes, up to 1408 + …, begin as pickles do: 0x80 and a protocol of 2 to 5.
+/// The length of a header of 640 + 65536·n bytes, up to 1408 + …, begins like a pickle: 0x80 and a protocol of 2 to 5.
 #[test]
 fn a_header_whose_length_looks_like_a_pickle_is_read() {
     let folder = TempDir::new().unwrap();
@@ -132,7 +132,7 @@ fn half_precision_files_are_read() {
     check(Dtype::BF16, |v| bf16::from_f32(v).to_le_bytes(), 4e-3);
 }
 
-/// A file by the library's own writer.
+/// Writes a file with the library's own writer.
 fn write(
     path: &Path,
     graph: &Graph,
@@ -158,7 +158,7 @@ fn write(
 }
 
 #[test]
-fn layouts_are_pytorchs() {
+fn layouts_match_pytorch() {
     let graph = network();
     let store = ParamStore::initialized(&graph, 1);
     let check = |name: &str, torch_index: &[usize], stored_index: &[usize]| {
@@ -205,7 +205,7 @@ fn files_are_reproducible_and_carry_metadata() {
 }
 
 #[test]
-fn smp_names_pass_both_ways() {
+fn smp_names_round_trip() {
     let folder = TempDir::new().unwrap();
     let graph = network();
     let store = ParamStore::initialized(&graph, 1);
@@ -238,7 +238,7 @@ fn smp_names_pass_both_ways() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_unless_allowed() {
+fn mismatches_are_errors_unless_allowed() {
     let folder = TempDir::new().unwrap();
     let graph = network();
     let store = ParamStore::initialized(&graph, 1);
@@ -295,7 +295,7 @@ fn what_does_not_fit_is_an_error_unless_allowed() {
 }
 
 #[test]
-fn weights_of_another_architecture_are_refused() {
+fn weights_of_another_architecture_are_rejected() {
     let folder = TempDir::new().unwrap();
     let lite0 = encoder_only("efficientnet_lite0", 3);
     let path = saved(
@@ -338,7 +338,7 @@ fn weights_of_another_architecture_are_refused() {
         ..LoadOptions::default()
     };
     let nothing = load(&path, &network(), &mut other, &all);
-    assert!(nothing.is_err(), "a load that applies nothing is none");
+    assert!(nothing.is_err(), "a load that applies nothing is an error");
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn bad_files_are_named() {
     check(
         "pickle.pth",
         Some(b"\x80\x02}q\x00(X\x0b\x00\x00\x00conv_stem.w"),
-        "not one of torch.save's",
+        "not one written by torch.save",
     );
     check(
         "short_header",
@@ -402,7 +402,7 @@ fn bad_files_are_named() {
 }
 
 #[test]
-fn an_unwritable_place_is_named_and_old_files_stay() {
+fn write_errors_name_the_path_and_leave_nothing_behind() {
     let folder = TempDir::new().unwrap();
     let graph = network();
     let store = ParamStore::initialized(&graph, 1);
@@ -426,7 +426,7 @@ fn an_unwritable_place_is_named_and_old_files_stay() {
 }
 
 #[test]
-fn stems_take_grey_and_colour_from_each_other() {
+fn stems_convert_between_grey_and_colour() {
     let folder = TempDir::new().unwrap();
     let (rgb, grey) = (
         encoder_only("efficientnet_lite0", 3),
@@ -511,7 +511,7 @@ fn a_bare_timm_encoder_loads() {
     assert!(text.contains("check model.encoder"), "{text}");
 }
 
-/// Adds what a classifier of timm has that an encoder has not.
+/// Adds tensors that a timm classifier has in addition to its encoder.
 fn add_timms_tail(path: &Path) {
     let bytes = fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -552,7 +552,7 @@ fn the_encoder_of_a_whole_model_loads() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it if that exists"]
 fn shared_pretrained_lite_encoders_load() {
     for name in ["tf_efficientnet_lite0", "tf_efficientnet_lite1"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -575,9 +575,9 @@ fn shared_pretrained_lite_encoders_load() {
     }
 }
 
-/// Keras's Eff-UNet goes as far as conv_head and its norm, which the other encoders pass over.
+/// Keras's Eff-UNet includes conv_head and its norm, which the other encoders ignore.
 #[test]
-fn layers_behind_the_last_stage_go_where_the_network_has_them() {
+fn layers_after_the_last_stage_load_if_the_network_has_them() {
     let folder = TempDir::new().unwrap();
     let keras = build(&ModelSpec {
         architecture: "eff_unet_keras".into(),

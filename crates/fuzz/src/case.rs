@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 /// The files of an input, by their paths in its folder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Case {
-    /// Laid out in this order; what cannot be (a file inside a file) is left out.
+    /// Written in this order; entries that cannot be written (a file inside a file) are skipped.
     pub files: Vec<(PathBuf, Content)>,
 }
 
-/// What lies at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A file.
     Bytes(Vec<u8>),
-    /// A folder, empty unless other entries lie in it.
+    /// A folder, empty unless other entries are in it.
     Folder,
     /// A symbolic link to a path relative to its own folder, or to an absolute one.
     Link(PathBuf),
-    /// A named pipe, which nobody ever writes to: who opens it waits for ever.
+    /// A named pipe that is never written to: opening it blocks forever.
     Pipe,
 }
 
@@ -30,24 +30,24 @@ impl Case {
         Self::default().with(name, bytes)
     }
 
-    /// One more file.
+    /// Adds a file.
     #[must_use]
     pub fn with(mut self, path: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
         self.files.push((path.into(), Content::Bytes(bytes)));
         self
     }
 
-    /// Writes everything below a folder, which is emptied first.
+    /// Writes everything into a folder, which is emptied first.
     ///
     /// # Errors
-    /// The folder cannot be emptied or made.
+    /// The folder cannot be emptied or created.
     pub fn lay(&self, folder: &Path) -> io::Result<()> {
         match fs::remove_dir_all(folder) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => fs::create_dir_all(folder)?,
         }
         for (path, content) in &self.files {
-            // A mutated name may be too long, or lie below a file: then the input does without it.
+            // A mutated name may be too long, or be below a file: the entry is then skipped.
             let _ = content.put(&folder.join(path));
         }
         Ok(())
@@ -61,7 +61,7 @@ impl Content {
         }
         match self {
             Self::Bytes(bytes) => {
-                // In place of what an earlier entry has put there: a pipe would be waited for, a link followed.
+                // Replaces an earlier entry: writing to a pipe would block, and a link would be followed.
                 let _ = fs::remove_file(path);
                 fs::write(path, bytes)
             }
@@ -78,10 +78,10 @@ impl Content {
     }
 }
 
-/// Copies what an input's folder holds, links as links and pipes as pipes.
+/// Copies the contents of an input's folder, links as links and pipes as pipes.
 ///
 /// # Errors
-/// The system's.
+/// An I/O error.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

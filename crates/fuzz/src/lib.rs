@@ -1,20 +1,21 @@
-//! Mutated inputs for everything that this program reads: what must never panic, hang, take all memory, or answer
-//! wrongly.
+//! Mutated inputs for everything that this program reads. A reader must never panic, hang, exhaust memory, or return
+//! wrong results.
 //!
-//! A [`Target`] is a reader of some format. Its [`Session`] makes [`Case`]s, each a function of the target's name and a
-//! number, and tries them. A case is files in a folder, as the product finds them: the readers are called by their
-//! public functions and with paths, so that what is tested is what runs. A [`worker`] tries cases one after another in a
-//! process of its own, under a limit on its memory; [`supervise`] starts it, sees it hang or die, keeps the input, and
-//! goes on behind it. So an abort or a stack overflow is a row of the table and not the end of it.
+//! A [`Target`] is a reader of some format. Its [`Session`] generates [`Case`]s, each a function of the target's name
+//! and a number, and runs them. A case consists of files in a folder, as in production: the readers are called through
+//! their public functions with paths, so that the tested code is the code that ships. A [`worker`] runs cases one after
+//! another in a process of its own, under a memory limit; [`supervise`] starts it, detects when it hangs or dies, keeps
+//! the input, and continues with the next case. So an abort or a stack overflow is one entry of the result and does not
+//! end it.
 //!
-//! Why mutators of our own: bolero's engine on stable draws inputs from nothing and mutates none (that needs
-//! libFuzzer, a nightly compiler or cargo-bolero), and proptest likewise; from nothing, no draw gets past a PNG's
-//! checksum. What finds faults here are small good files (`seeds`), changed by mutators that make sums and lengths
-//! right again (`formats`), and these a general crate does not have.
+//! Why this crate has its own mutators: on stable Rust, bolero's engine generates inputs from scratch and does not
+//! mutate any (that needs libFuzzer, a nightly compiler or cargo-bolero), and neither does proptest; no input generated
+//! from scratch gets past a PNG's checksum. Faults are found here with small valid files (`seeds`), changed by mutators
+//! that recompute checksums and lengths (`formats`), which no general-purpose crate offers.
 //!
-//! Nothing here is part of the product, and all of it is for Linux.
+//! Nothing here is part of the product, and everything is for Linux only.
 
-// They panic where nobody reads; `terminal` prints.
+// `println!` and `eprintln!` panic if the stream is closed; `terminal` prints without panicking.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
@@ -40,21 +41,21 @@ pub trait Target: Sync {
     /// Name on the command line and in the table.
     fn name(&self) -> &'static str;
 
-    /// What is changed and what is read.
+    /// A description of what is changed and what is read.
     fn about(&self) -> &'static str;
 
-    /// Bytes that the process may have allocated at any moment.
+    /// Maximum number of bytes that the process may have allocated at any time.
     fn memory(&self) -> usize {
         256 << 20
     }
 
-    /// Cases of the run that is part of the crate's tests: a second or two.
+    /// Number of cases in the crate's tests, which take a second or two.
     fn short(&self) -> u64;
 
-    /// The name of the file that is read first, for trying any file.
+    /// The name of the file that is read first, for running any file.
     fn file(&self) -> &'static str;
 
-    /// Makes what cases start from. `home` is a folder that stays while the session does.
+    /// Makes the seeds. `home` is a folder that exists as long as the session.
     ///
     /// # Errors
     /// The seeds cannot be made.
@@ -63,7 +64,7 @@ pub trait Target: Sync {
 
 /// A target with its seeds.
 pub trait Session {
-    /// An input, from these random numbers alone.
+    /// An input that depends only on these random numbers.
     fn case(&mut self, rng: &mut Rng) -> Case;
 
     /// Reads the input in this folder.

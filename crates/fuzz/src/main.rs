@@ -1,4 +1,4 @@
-//! The process in which inputs are tried: `cargo xtask torture` and the tests start it with a job as JSON.
+//! The process that runs inputs: `cargo xtask torture` and the tests start it with a job as JSON.
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -13,7 +13,7 @@ mod linux {
 
     pub(crate) fn main() -> ExitCode {
         let memory = Memory {
-            // What the seeds took already is within any bound.
+            // The memory that the seeds already use is below any limit.
             limit: |bytes| {
                 let _ = ALLOCATOR.set_limit(bytes);
             },
@@ -24,7 +24,7 @@ mod linux {
             Ok(job) => job,
             Err(error) => {
                 eprintln!(
-                    "this program is for `cargo xtask torture`, which hands it a job as JSON: {error}"
+                    "this program is started by `cargo xtask torture`, which passes it a job as JSON: {error}"
                 );
                 return ExitCode::from(2);
             }

@@ -1,11 +1,11 @@
-//! Changes to bytes that know nothing of a format. The files of [`crate::formats`] know one.
+//! Mutations of bytes, independent of any format. Those in [`crate::formats`] are specific to a format.
 
 use crate::rng::Rng;
 
-/// No input grows beyond this: large ones are slow, and say nothing that small ones do not.
+/// Maximum bytes of an input: larger ones are slow and reveal nothing more.
 pub(crate) const LARGEST: usize = 1 << 16;
 
-/// Numbers at which arithmetic goes wrong.
+/// Numbers at which arithmetic often goes wrong.
 const NUMBERS: [u64; 26] = [
     0,
     1,
@@ -35,7 +35,7 @@ const NUMBERS: [u64; 26] = [
     u64::MAX,
 ];
 
-/// A number at which arithmetic goes wrong, or one beside it.
+/// A number at which arithmetic often goes wrong, a neighbour of one, or a random number.
 pub(crate) fn number(rng: &mut Rng) -> u64 {
     let number = rng.pick(&NUMBERS).copied().unwrap_or_default();
     match rng.below(6) {
@@ -46,8 +46,8 @@ pub(crate) fn number(rng: &mut Rng) -> u64 {
     }
 }
 
-/// One to a few changes, one far more often than many. `words` are what the format likes to see, `other` is another
-/// input to cut pieces from.
+/// Makes one or more changes, usually few. `words` are byte sequences of the format, `other` is another input to copy
+/// parts from.
 pub(crate) fn bytes(rng: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]], other: &[u8]) {
     loop {
         change(rng, bytes, words, other);
@@ -58,7 +58,7 @@ pub(crate) fn bytes(rng: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]], other: 
     bytes.truncate(LARGEST);
 }
 
-/// As [`bytes`], but nothing that could be meant: flipped bits, lost and zeroed pieces, as disks and lines make them.
+/// As [`bytes`], but only damage as from disks and transfers: flipped bits, lost and zeroed ranges.
 pub(crate) fn damage(rng: &mut Rng, bytes: &mut Vec<u8>) {
     let piece = piece(rng, bytes.len());
     match rng.below(5) {
@@ -115,7 +115,7 @@ fn change(rng: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]], other: &[u8]) {
     }
 }
 
-/// A piece of something of this length, short ones far more often than long ones.
+/// A range of a sequence of this length; short ones are far more likely than long ones.
 pub(crate) fn piece(rng: &mut Rng, len: usize) -> std::ops::Range<usize> {
     let size = rng.length(len);
     let start = rng.below(len - size + 1);
@@ -136,7 +136,7 @@ fn nudge(rng: &mut Rng, bytes: &mut [u8]) {
     }
 }
 
-/// Half of all cuts fall near the end, where what is complete is decided.
+/// Half of all truncations are near the end, where completeness checks apply.
 fn truncate(rng: &mut Rng, bytes: &mut Vec<u8>) {
     let lost = match rng.once_in(2) {
         true => rng.length(bytes.len()),

@@ -1,23 +1,23 @@
-//! What came of an input.
+//! The outcome of an input.
 
 use std::fmt::Display;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How a target took an input.
+/// How a target handled an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// By an error.
+    /// With an error.
     Refused,
-    /// As a good input.
+    /// As a valid input.
     Accepted,
-    /// As it must not; the reason.
+    /// In a way that is not allowed; the reason.
     Wrong(String),
 }
 
 impl Outcome {
-    /// An error, which must name what it is about: `name` is a file or a key.
+    /// An error, which must name the faulty file or key `name`.
     pub(crate) fn refused(error: impl Display, name: &str) -> Self {
         let text = error.to_string();
         match text.contains(name) {
@@ -26,7 +26,7 @@ impl Outcome {
         }
     }
 
-    /// Good if so, else wrong for this reason.
+    /// Accepted if `good`, otherwise wrong for this reason.
     pub(crate) fn accepted_if(good: bool, why: impl FnOnce() -> String) -> Self {
         match good {
             true => Self::Accepted,
@@ -35,23 +35,23 @@ impl Outcome {
     }
 }
 
-/// An input that failed, and where it lies.
+/// An input that failed, and where it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The target.
     pub target: String,
-    /// The case's number, from which it can be made again.
+    /// The case's number, from which it can be regenerated.
     pub case: u64,
     /// What happened.
     pub kind: Kind,
-    /// In words: the panic's message and place, the signal, what is wrong.
+    /// A description: the panic's message and location, the signal, or what is wrong.
     pub message: String,
-    /// The folder that keeps it; `None` where enough of the kind were kept.
+    /// The folder in which it is kept; `None` if enough of its kind are kept already.
     #[serde(default)]
     pub kept: Option<PathBuf>,
 }
 
-/// What must not happen.
+/// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -59,10 +59,10 @@ pub enum Kind {
     Panic,
     /// The process ended by a signal or an abort.
     Death,
-    /// More memory than the target's bound.
+    /// More memory than the target's limit.
     Memory,
     /// No end within the limit.
     Hang,
-    /// A wrong answer.
+    /// A wrong result.
     Wrong,
 }

@@ -1,6 +1,6 @@
-//! Random draws that fuzzing needs: a case is a function of (target, number), on every machine.
+//! Random numbers for fuzzing: a case is a function of (target, number), on every machine.
 
-/// A stream of draws that depends on its case alone.
+/// A stream of random numbers that depends only on its case.
 #[derive(Clone, Debug)]
 pub struct Rng(random::Rng);
 
@@ -13,7 +13,7 @@ impl Rng {
         Self(random::Rng::stream(name, number))
     }
 
-    /// Any 64 bits.
+    /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
@@ -23,22 +23,22 @@ impl Rng {
         self.0.below(n)
     }
 
-    /// True once in `n` draws.
+    /// True with probability 1/`n`.
     pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    /// Any byte.
+    /// A random byte.
     pub fn byte(&mut self) -> u8 {
         self.next_u64() as u8
     }
 
-    /// One of several; `None` of none.
+    /// One of the items; `None` if there are none.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         items.get(self.below(items.len()))
     }
 
-    /// A length up to `most`, short ones far more often than long ones.
+    /// A length up to `most`; short ones are far more likely than long ones.
     pub fn length(&mut self, most: usize) -> usize {
         let bits = self.below(most.max(1).ilog2() as usize + 2);
         self.below((1 << bits) + 1).min(most)

@@ -1,11 +1,11 @@
-//! Good inputs to start from.
+//! Valid inputs to start from.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, Rgb, RgbImage};
 
 use crate::formats::png::{Header, picture};
 
-/// Every kind of PNG: colour types, depths, interlaced.
+/// Every kind of PNG: colour types, bit depths, interlacing.
 pub(crate) fn pngs() -> Vec<Vec<u8>> {
     const KINDS: [(u8, u8); 15] = [
         (0, 1),
@@ -63,7 +63,7 @@ pub(crate) fn grey_png(width: u32, height: u32) -> Vec<u8> {
     })
 }
 
-/// Baseline grey and RGB, and the kinds of `seeds/`.
+/// Baseline grey and RGB, and the files of `seeds/`.
 pub(crate) fn jpegs() -> Vec<Vec<u8>> {
     let rgb = RgbImage::from_fn(24, 20, |x, y| {
         Rgb([(x * 10) as u8, (y * 12) as u8, (x * y) as u8])
@@ -71,7 +71,7 @@ pub(crate) fn jpegs() -> Vec<Vec<u8>> {
     let grey: Vec<u8> = rgb.pixels().map(|p| p.0[0] ^ p.0[1]).collect();
     let encoded = |pixels: &[u8], colour| {
         let mut bytes = vec![];
-        // Into memory, and the sizes are right.
+        // Cannot fail: it writes to memory, and the sizes are right.
         let _ = JpegEncoder::new_with_quality(&mut bytes, 70).encode(pixels, 24, 20, colour);
         bytes
     };
@@ -85,7 +85,7 @@ pub(crate) fn jpegs() -> Vec<Vec<u8>> {
     ]
 }
 
-/// One of them and another to cut from.
+/// Two of the seeds: one to mutate, and another to take parts from.
 pub(crate) fn two<'s>(rng: &mut crate::Rng, seeds: &'s [Vec<u8>]) -> (&'s [u8], &'s [u8]) {
     let mut one = || rng.pick(seeds).map(Vec::as_slice).unwrap_or_default();
     (one(), one())

@@ -1,4 +1,4 @@
-//! Starts workers, sees them hang or die, and goes on behind the input that it was.
+//! Starts workers, detects when they hang or die, and continues after the input that caused it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
@@ -13,21 +13,21 @@ use anyhow::{Context as _, Result, bail};
 use crate::worker::{self, Job, Status, What};
 use crate::{Failure, Kind, Target};
 
-/// Longest time that an input may take.
+/// Maximum time that an input may take.
 pub const HANG: Duration = Duration::from_secs(5);
 
-/// Longest time until the first case: seeds are made.
+/// Maximum time until the first case, in which the seeds are made.
 const START: Duration = Duration::from_secs(120);
 
-/// How often a worker is looked at.
+/// Interval at which a worker is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What came of a target's cases.
+/// The results of a target's cases.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     /// Cases tried.
     pub tries: u64,
-    /// Refused by an error.
+    /// Refused with an error.
     pub refused: u64,
     /// Accepted.
     pub accepted: u64,
@@ -35,27 +35,27 @@ pub struct Row {
     pub panics: u64,
     /// Ended by a signal.
     pub deaths: u64,
-    /// Ended for its memory.
+    /// Ended for exceeding the memory limit.
     pub memory: u64,
     /// Ended after [`HANG`].
     pub hangs: u64,
-    /// Wrong answers.
+    /// Wrong results.
     pub wrong: u64,
-    /// Most bytes allocated at once.
+    /// Peak of allocated bytes.
     pub peak: u64,
-    /// The longest case that ended.
+    /// Time of the slowest case that ended by itself.
     pub slowest: Duration,
-    /// All failures, the first of each kind with the folder that keeps it.
+    /// All failures, the first of each kind with the folder in which it is kept.
     pub failures: Vec<Failure>,
 }
 
 impl Row {
-    /// Whether nothing failed.
+    /// Whether no case failed.
     pub fn good(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// Joins what another run of the target found.
+    /// Adds the results of another run of the target.
     pub fn add(&mut self, other: Row) {
         self.tries += other.tries;
         self.refused += other.refused;
@@ -89,23 +89,23 @@ impl Row {
     }
 }
 
-/// What to try, and where.
+/// What to run, and where.
 #[derive(Clone, Debug)]
 pub struct Plan<'p> {
     /// The worker's program.
     pub worker: &'p Path,
-    /// What is tried.
+    /// The cases.
     pub what: What,
-    /// Where failing inputs are kept.
+    /// Folder in which failing inputs are kept.
     pub failures: &'p Path,
-    /// Longest time that an input may take: [`HANG`] but in tests of this.
+    /// Maximum time that an input may take: [`HANG`] except in tests of this module.
     pub hang: Duration,
 }
 
-/// Tries a target's cases. `stop` is asked often, and ends it with what there is.
+/// Runs a target's cases. `stop` is called often; once it returns true, the results so far are returned.
 ///
 /// # Errors
-/// The worker cannot start, or says that it cannot work.
+/// The worker cannot start, or reports an error.
 pub fn run(target: &dyn Target, plan: &Plan<'_>, stop: &dyn Fn() -> bool) -> Result<Row> {
     let home = scratch()?;
     let mut row = Row::default();
@@ -147,7 +147,7 @@ pub fn run(target: &dyn Target, plan: &Plan<'_>, stop: &dyn Fn() -> bool) -> Res
     }
 }
 
-/// A folder in memory where there is one: a case is a few files that live for a millisecond.
+/// A temporary folder, in memory where possible, because a case is a few files that exist for a millisecond.
 fn scratch() -> Result<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
     let made = tempfile::Builder::new().prefix("fuzz-").tempdir_in(memory);
@@ -155,7 +155,7 @@ fn scratch() -> Result<tempfile::TempDir> {
         .context("cannot make a temporary folder")
 }
 
-/// The cases behind one that ended its worker; `None` where none are left.
+/// The cases after one that ended its worker; `None` if none are left.
 fn behind(what: &What, case: u64, elapsed: Duration) -> Option<What> {
     let What::Cases { first, count, time } = what else {
         return None;
@@ -182,7 +182,7 @@ struct Worker {
 struct Ended {
     status: Status,
     failures: Vec<Failure>,
-    /// Of what it died.
+    /// How it died; `None` if it did not.
     died: Option<(Kind, String)>,
 }
 
@@ -202,7 +202,7 @@ impl Worker {
         let said = job.home.join("stderr");
         let mut child = Command::new(program)
             .arg(serde_json::to_string(job)?)
-            // One thread is enough for inputs of a few kB, and two workers have a core each.
+            // One thread is enough for inputs of a few kB, and workers may run in parallel, one per core.
             .envs([
                 ("RAYON_NUM_THREADS", "1"),
                 ("POLARS_MAX_THREADS", "1"),
@@ -211,7 +211,7 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&said)?)
-            // Ctrl-C is for who watches.
+            // Ctrl-C must reach only the supervising process.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -271,7 +271,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What a worker died of; `None` where it ended well.
+    /// How a worker died; `None` if it succeeded.
     fn cause(&self, status: ExitStatus) -> Result<Option<(Kind, String)>> {
         let said = fs::read_to_string(&self.said).unwrap_or_default();
         const TELLING: [&str; 3] = ["memory allocation of", "overflowed its stack", "error:"];

@@ -1,7 +1,7 @@
-//! Tries cases one after another, in a process that may die of one.
+//! Runs cases one after another, in a process that a case may kill.
 //!
-//! The process that watches it knows from a file of a few numbers ([`Status`]) which case is being tried, and finds the
-//! input where it was laid, so that nothing need be said while dying.
+//! The supervising process reads the current case from a small status file ([`Status`]) and finds the input in its
+//! folder, so that a dying worker does not have to report anything.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -18,48 +18,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Failure, Kind, Outcome, Rng, Session, Target, case};
 
-/// What to try.
+/// What to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Name of the target.
     pub target: String,
-    /// What of it.
+    /// Its cases.
     pub what: What,
     /// A folder for the session, its inputs and its status.
     pub home: PathBuf,
-    /// Where failing inputs are kept.
+    /// Folder in which failing inputs are kept.
     pub failures: PathBuf,
 }
 
-/// Many cases, or an input that is there.
+/// Generated cases, or an existing input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// Cases from this number on, until there are so many or the time is over.
+    /// Cases from this number on, up to a count and a time.
     Cases {
         /// First number.
         first: u64,
-        /// At most so many.
+        /// Maximum number of cases.
         count: u64,
-        /// For so long.
+        /// Maximum time.
         time: Duration,
     },
     /// The files of a folder.
     Folder(PathBuf),
-    /// One file, in the place of the target's own.
+    /// One file, used in place of the target's own.
     File(PathBuf),
 }
 
-/// The process's memory, which its allocator counts.
+/// The process's memory, as counted by its allocator.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Sets the bound, in bytes.
+    /// Sets the limit, in bytes.
     pub limit: fn(usize),
-    /// Most bytes that were allocated at once.
+    /// Returns the peak of allocated bytes.
     pub peak: fn() -> usize,
 }
 
-/// What is known of a worker from outside: numbers in a file.
+/// The state of a worker as seen from outside: numbers in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// The case being tried; [`Status::STARTING`] before the first.
@@ -70,25 +70,25 @@ pub struct Status {
     pub accepted: u64,
     /// Cases that panicked or were wrong.
     pub failed: u64,
-    /// Most bytes allocated at once.
+    /// Peak of allocated bytes.
     pub peak: u64,
-    /// The longest case, in microseconds.
+    /// Time of the slowest case, in microseconds.
     pub slowest: u64,
 }
 
 impl Status {
-    /// No case yet.
+    /// Value of `case` before the first case.
     pub const STARTING: u64 = u64::MAX;
 
-    /// Where a worker of this home keeps it.
+    /// The status file of the worker with this home folder.
     pub fn file(home: &Path) -> PathBuf {
         home.join("status")
     }
 
-    /// Writes it over the old one.
+    /// Overwrites the status in the file.
     ///
     /// # Errors
-    /// The system's.
+    /// An I/O error.
     pub fn write(&self, file: &File) -> io::Result<()> {
         let numbers = [
             self.case,
@@ -101,10 +101,10 @@ impl Status {
         file.write_all_at(numbers.map(u64::to_le_bytes).as_flattened(), 0)
     }
 
-    /// Reads it.
+    /// Reads the status from the file.
     ///
     /// # Errors
-    /// The system's.
+    /// An I/O error.
     pub fn read(file: &File) -> io::Result<Self> {
         let mut bytes = [[0; 8]; 6];
         file.read_exact_at(bytes.as_flattened_mut(), 0)?;
@@ -120,12 +120,12 @@ impl Status {
     }
 }
 
-/// The folder in which a case is laid.
+/// The folder that a case is written to.
 pub fn input(home: &Path) -> PathBuf {
     home.join("input")
 }
 
-/// Does a job; each failure is a line of JSON on stdout.
+/// Runs a job; each failure is one line of JSON on stdout.
 ///
 /// # Errors
 /// An unknown target, seeds that cannot be made, a home that cannot be written.
@@ -157,7 +157,7 @@ pub fn work(job: &Job, memory: Memory) -> Result<()> {
     match &job.what {
         What::Cases { first, count, time } => worker.cases(session.as_mut(), *first, *count, *time),
         What::Folder(folder) => {
-            let _ = fs::remove_dir_all(input(&job.home)); // absent as a rule
+            let _ = fs::remove_dir_all(input(&job.home)); // usually absent
             case::copy(folder, &input(&job.home))?;
             worker.attempt(session.as_mut(), 0)
         }
@@ -168,13 +168,14 @@ pub fn work(job: &Job, memory: Memory) -> Result<()> {
     }
 }
 
-/// Whether the product runs, whose panics are counted; others are this crate's, and end it.
+/// Whether the code under test is running, whose panics are counted; other panics are this crate's, and end the
+/// process.
 static TRYING: AtomicBool = AtomicBool::new(false);
 
-/// The last panic's message and place.
+/// Message and location of the last panic.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// Whoever started this process holds its stdin open.
+/// Ends the process when its parent ends: the parent holds its stdin open.
 fn end_with_parent() {
     let _ = io::stdin().read(&mut [0]);
     std::process::exit(0);
@@ -199,7 +200,7 @@ impl Worker<'_> {
         for number in (first..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
             let case = session.case(&mut Rng::of_case(&self.job.target, number));
             case.lay(&input(&self.job.home))
-                .context("a case cannot be laid")?;
+                .context("a case cannot be written")?;
             self.attempt(session, number)?;
             if start.elapsed() >= time {
                 break;
@@ -208,7 +209,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Reads the input that lies there.
+    /// Runs the target on the input in its folder.
     fn attempt(&mut self, session: &mut dyn Session, number: u64) -> Result<()> {
         self.now.case = number;
         self.now.write(&self.status)?;
@@ -237,7 +238,7 @@ impl Worker<'_> {
             target: self.job.target.clone(),
             case: number,
             kind,
-            // Another folder every time.
+            // The home folder differs between runs.
             message: message.replace(&*self.job.home.to_string_lossy(), "…"),
             kept: None,
         };
@@ -248,19 +249,19 @@ impl Worker<'_> {
     }
 }
 
-/// So many inputs of one kind of failure are kept: more would say the same.
+/// Maximum number of inputs that are kept per kind of failure.
 const KEPT: usize = 3;
 
-/// The description beside a kept input.
+/// The description of a kept input.
 pub const DESCRIPTION: &str = "failure.json";
 
 /// The files of a kept input.
 pub const INPUT: &str = "input";
 
-/// Copies a failing input to `failures/<target>/<kind>-<what it says>-<case>/`, unless there are enough of its kind.
+/// Copies a failing input to `failures/<target>/<kind>-<hash of message>-<case>/`, unless there are enough of its kind.
 ///
 /// # Errors
-/// It cannot be copied.
+/// The input cannot be copied.
 pub fn keep(mut failure: Failure, input: &Path, failures: &Path) -> Result<Failure> {
     let folder = failures.join(&failure.target);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -280,7 +281,7 @@ pub fn keep(mut failure: Failure, input: &Path, failures: &Path) -> Result<Failu
     Ok(failure)
 }
 
-/// The same for messages that differ in their numbers alone.
+/// A hash that is the same for messages that differ only in numbers.
 fn sort(message: &str) -> u32 {
     let words: String = message
         .chars()
@@ -290,10 +291,10 @@ fn sort(message: &str) -> u32 {
     crc32fast::hash(words.as_bytes())
 }
 
-/// The target whose input a kept folder holds, and where.
+/// The target of a kept input, and the input's folder.
 ///
 /// # Errors
-/// The folder is none of [`keep`]'s.
+/// The folder was not written by [`keep`].
 pub fn kept(folder: &Path) -> Result<(&'static dyn Target, PathBuf)> {
     let file = folder.join(DESCRIPTION);
     let text =
@@ -303,7 +304,7 @@ pub fn kept(folder: &Path) -> Result<(&'static dyn Target, PathBuf)> {
     let target = crate::find(&failure.target);
     let target = target.with_context(|| {
         format!(
-            "{} is of a target {}, which is unknown",
+            "{} is for an unknown target, {}",
             file.display(),
             failure.target
         )

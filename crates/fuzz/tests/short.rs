@@ -1,4 +1,5 @@
-//! A short run of every target, always of the same cases; and that the watching sees what it is there for.
+//! A short run of every target, always with the same cases; and a test that the supervisor detects all kinds of
+//! failure.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
@@ -11,9 +12,9 @@ use fuzz::worker::{What, kept as kept_input};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_fuzz");
 
-/// Each way to fail is counted as what it is, and kept where it can be tried again; the rest goes on behind it.
+/// Each kind of failure is counted as such and kept for replay, and the remaining cases still run.
 #[test]
-fn failures_are_seen_counted_and_kept() {
+fn failures_are_detected_counted_and_kept() {
     let target = fuzz::find("ill").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan {
@@ -87,7 +88,7 @@ fn short(name: &str) {
     );
     assert!(
         row.refused > 0 && row.accepted > 0,
-        "{name} is one-sided: {row:?}"
+        "{name} refuses or accepts no case: {row:?}"
     );
 }
 
@@ -96,7 +97,7 @@ macro_rules! short {
         $(#[test] fn $test() { short($name) })*
 
         #[test]
-        fn all_targets_are_here() {
+        fn all_targets_are_tested() {
             let here = [$($name),*];
             let all: Vec<_> = fuzz::targets().iter().map(|target| target.name()).collect();
             assert_eq!(all, here);

@@ -1,4 +1,4 @@
-//! Where fetched files lie, and the record beside each.
+//! The cache of fetched files, each with a record next to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ pub fn default_cache() -> PathBuf {
     base.unwrap_or_else(|| PathBuf::from(".cache")).join(FOLDER)
 }
 
-/// The file of known weights, if it has been fetched into this cache.
+/// The path of known weights, if they have been fetched into this cache.
 pub fn cached(known: &Known, cache: &Path) -> Option<PathBuf> {
     let path = place(known, cache);
     (path.is_file() && record_path(&path).is_file()).then_some(path)
@@ -29,13 +29,13 @@ pub(crate) fn place(known: &Known, cache: &Path) -> PathBuf {
     cache.join(format!("{}.safetensors", known.name))
 }
 
-/// What is written beside a file.
+/// The record written next to a file.
 pub(crate) type Record = BTreeMap<String, String>;
 
 /// Key of the checksum.
 pub(crate) const SHA256: &str = "sha256";
 
-/// The record of a file in the cache whose bytes still are what it says.
+/// The record of a file in the cache, if the file's checksum still matches it.
 pub(crate) fn intact(path: &Path) -> Result<Option<Record>, HubError> {
     let text = fs::read_to_string(record_path(path)).unwrap_or_default();
     let record: Record = serde_json::from_str(&text).unwrap_or_default();
@@ -45,7 +45,7 @@ pub(crate) fn intact(path: &Path) -> Result<Option<Record>, HubError> {
     }
 }
 
-/// Puts a complete download in its place. The record goes first: a file without one would be taken for another's.
+/// Moves a complete download into place. The record is written first, because a file without one is not recognised.
 pub(crate) fn keep(part: &Path, path: &Path, record: &Record) -> Result<(), HubError> {
     let beside = record_path(path);
     let text = serde_json::to_string_pretty(record).unwrap_or_default();
@@ -53,7 +53,7 @@ pub(crate) fn keep(part: &Path, path: &Path, record: &Record) -> Result<(), HubE
     files::persist(part, path).map_err(io("write", path))
 }
 
-/// Of a file's content.
+/// The checksum of a file's content.
 pub(crate) fn sha256_of(path: &Path) -> Result<String, HubError> {
     files::sha256::of_file(path).map_err(io("read", path))
 }

@@ -1,4 +1,4 @@
-//! The hub over HTTPS: what a file is, and its bytes from any offset.
+//! The hub over HTTPS: a file's description, and its bytes from any offset.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use files::sha256;
 
 use crate::HubError;
 
-/// Redirects to follow: the hub needs one or two.
+/// Maximum number of redirects: the hub needs one or two.
 const HOPS: usize = 5;
 
-/// Answers of one endpoint.
+/// A client of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
     endpoint: String,
 }
 
-/// What the hub says of a file.
+/// The hub's description of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
-    /// Of a file in large-file storage.
+    /// Checksum, for a file in large-file storage.
     pub(crate) sha256: Option<String>,
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) size: Option<u64>,
     /// The revision's commit.
     pub(crate) commit: Option<String>,
 }
 
-/// Bytes from `start` on.
+/// The bytes from `start` on.
 pub(crate) struct Bytes {
     pub(crate) start: u64,
     pub(crate) size: Option<u64>,
@@ -48,11 +48,11 @@ impl Client {
             .https_only(endpoint.starts_with("https://"))
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
-            // Of one read: a whole body may take hours on a slow line, but never a minute without a byte.
+            // Per read: a whole body may take hours on a slow connection, but no single read should stall.
             .timeout_per_read(Some(stall))
             .user_agent(concat!("eff-unet/", env!("CARGO_PKG_VERSION")));
         if local.iter().any(|host| endpoint.contains(host)) {
-            config = config.proxy(None); // a proxy's localhost is another machine
+            config = config.proxy(None); // a proxy's localhost is a different machine
         }
         Client {
             agent: config.build().into(),
@@ -65,8 +65,8 @@ impl Client {
         format!("{}/{repo}/resolve/{revision}/{file}", self.endpoint)
     }
 
-    /// Asks for the headers. The hub's own answer has them (`X-Linked-Etag` is the SHA-256), while the storage that it
-    /// points to need not; so they are gathered along the way, the first to say something being believed.
+    /// Requests the headers. The hub's own response has them (`X-Linked-Etag` is the SHA-256), while the storage that
+    /// it redirects to may not; so they are collected along the redirects, and the first value of each is kept.
     pub(crate) fn describe(&self, url: &str) -> Result<Description, HubError> {
         let mut found = Description::default();
         let response = self.follow(
@@ -76,13 +76,13 @@ impl Client {
         )?;
         match response.status() {
             StatusCode::OK => Ok(found),
-            // Storage may sign its addresses for GET alone; with the hub's own word nothing is missing.
+            // Storage may sign its addresses for GET only; the hub's own headers are sufficient.
             StatusCode::FORBIDDEN if found.sha256.is_some() => Ok(found),
             other => Err(status(url, other)),
         }
     }
 
-    /// The file from an offset on; a server that cannot do that begins at 0.
+    /// The file from an offset on; a server without range support starts at 0.
     pub(crate) fn bytes(&self, url: &str, from: u64) -> Result<Bytes, HubError> {
         let range = format!("bytes={from}-");
         let call = |address: &str| {
@@ -169,7 +169,7 @@ fn starts_at(headers: &HeaderMap, from: u64) -> bool {
     text(headers, "content-range").is_some_and(|t| t.starts_with(&format!("bytes {from}-")))
 }
 
-/// A redirect's address, which may leave out the server.
+/// A redirect's address, which may omit the server.
 fn absolute(from: &str, location: &str) -> String {
     let host_at = from.find("://").map_or(0, |i| i + 3);
     let host_end = from[host_at..]

@@ -1,4 +1,4 @@
-//! What can go wrong with a download; every text says what to do.
+//! Errors of downloads; every message states what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,83 +6,83 @@ use std::path::{Path, PathBuf};
 /// Why weights could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// No such name.
+    /// There are no weights of this name.
     #[error("no weights \"{name}\" are known{}; `weights fetch --list` shows all", nearest.map_or_else(String::new, |n| format!(": did you mean \"{n}\"?")))]
     Unknown {
         /// The name given.
         name: String,
-        /// The known name most like it.
+        /// The most similar known name.
         nearest: Option<&'static str>,
     },
-    /// No answer.
+    /// The server did not respond.
     #[error(
-        "no answer from {url}: {why}. Is there a connection? Behind a proxy set HTTPS_PROXY, for a mirror --endpoint or HF_ENDPOINT; or download {url} in any way and name the file in model.pretrained"
+        "no answer from {url}: {why}. Is there a connection? Behind a proxy set HTTPS_PROXY, for a mirror --endpoint or HF_ENDPOINT; or download {url} by other means and set model.pretrained to the file"
     )]
     Network {
         /// Address.
         url: String,
-        /// What the client says.
+        /// The client's message.
         why: String,
     },
-    /// An answer, but not the file.
-    #[error("{url} answers {status}: {}", meaning(*status))]
+    /// The server responded, but not with the file.
+    #[error("{url} returned {status}: {}", meaning(*status))]
     Status {
         /// Address.
         url: String,
         /// HTTP status.
         status: u16,
     },
-    /// The connection broke off, and again when the download went on.
+    /// The connection broke, and again when the download was resumed.
     #[error(
-        "the download of {url} broke off at {got} of {size} bytes ({why}); run the command again to go on from there"
+        "the download of {url} broke off at {got} of {size} bytes ({why}); run the command again to resume from there"
     )]
     Incomplete {
         /// Address.
         url: String,
-        /// Bytes there.
+        /// Bytes received.
         got: u64,
-        /// Bytes of the whole.
+        /// Size of the whole file in bytes.
         size: u64,
-        /// What the connection says.
+        /// The connection's error.
         why: String,
     },
-    /// More bytes than were announced, or than any weights known here have.
-    #[error("{url} has more than {most} bytes, which these weights cannot have: nothing was kept")]
+    /// More bytes than announced, or than any known weights have.
+    #[error("{url} has more than {most} bytes, too many for these weights; nothing was kept")]
     TooLarge {
         /// Address.
         url: String,
-        /// The most that it may have.
+        /// The maximum size.
         most: u64,
     },
-    /// Another process downloads the same.
-    #[error("{what} is being fetched by {}; wait until it has ended", process.map_or_else(|| "another process".into(), |id| format!("process {id}")))]
+    /// Another process is downloading the same weights.
+    #[error("{what} is being fetched by {}; wait until it has finished", process.map_or_else(|| "another process".into(), |id| format!("process {id}")))]
     Busy {
         /// Name of the weights.
         what: String,
-        /// The process's number, where it has said it.
+        /// The process's id, if known.
         process: Option<u32>,
     },
-    /// Other bytes than expected.
+    /// The checksum is not the expected one.
     #[error("{what} has SHA-256 {found}, but {expected} is expected ({by}); nothing was kept")]
     Checksum {
         /// File or address.
         what: String,
-        /// Its sum.
+        /// Its checksum.
         found: String,
-        /// The sum it should have.
+        /// The checksum it should have.
         expected: String,
-        /// Who says so.
+        /// Where the expected checksum comes from.
         by: &'static str,
     },
-    /// Nothing to check against.
+    /// There is no checksum to check against.
     #[error(
-        "{url} comes without a SHA-256, and none is known: pass the one that you trust with --sha256"
+        "{url} comes without a SHA-256, and none is known: pass one that you trust with --sha256"
     )]
     NoChecksum {
         /// Address.
         url: String,
     },
-    /// A file of the cache.
+    /// A file in the cache could not be read or written.
     #[error("cannot {action} {}{}", path.display(), disk_full(source))]
     Io {
         /// What was tried.
@@ -92,8 +92,8 @@ pub enum HubError {
         /// Cause.
         source: io::Error,
     },
-    /// The caller stopped it; what is there is kept.
-    #[error("the download was stopped; run the command again to go on")]
+    /// The caller stopped the download; the part received is kept.
+    #[error("the download was stopped; run the command again to resume it")]
     Stopped,
 }
 
@@ -109,19 +109,19 @@ pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
 fn meaning(status: u16) -> &'static str {
     match status {
         401 | 403 => {
-            "the repository wants a login or an accepted licence; download the file in a browser"
+            "the repository requires a login or an accepted licence; download the file in a browser"
         }
-        404 => "there is no such repository, revision or file (any more)",
-        429 => "too many requests; wait a little",
-        500.. => "the server has a problem; try again later",
-        _ => "this is not what a file is answered with",
+        404 => "there is no such repository, revision or file, or it was removed",
+        429 => "too many requests; wait a little and try again",
+        500.. => "the server failed; try again later",
+        _ => "this is not the expected response for a file",
     }
 }
 
 fn disk_full(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-            ": the disk is full; what was downloaded is kept, make room and run the command again"
+            ": the disk is full; the partial download is kept, so free some space and run the command again"
         }
         _ => "",
     }

@@ -1,4 +1,4 @@
-//! One file into the cache.
+//! Downloads a file into the cache.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,16 +14,17 @@ use crate::client::{Bytes, Client, Description};
 use crate::error::io;
 use crate::{ENDPOINT, HubError, Known};
 
-/// How often a connection may break before the caller hears of it.
+/// Number of attempts before a broken connection is reported to the caller.
 const ATTEMPTS: usize = 4;
 
-/// The usual wait for the next byte.
+/// The default time to wait for the next byte.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Bytes a second below which a connection counts as broken: a file would take days.
+/// Bytes per second below which a connection counts as broken: a file would take days.
 const SLOWEST: u64 = 1024;
 
-/// Most bytes of a file: EfficientNet-B7's weights have a quarter of this. What a server says of itself bounds nothing.
+/// Maximum size of a file in bytes: EfficientNet-B7's weights have a quarter of this. A size announced by the server is
+/// not a safe bound.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// What to fetch, and how.
@@ -35,20 +36,20 @@ pub struct Request<'a> {
     pub endpoint: String,
     /// Folder of the cache.
     pub cache: &'a Path,
-    /// Another revision than the known one: a branch, tag or commit.
+    /// A revision other than the known one: a branch, tag or commit.
     pub revision: Option<String>,
-    /// The sum that the file must have, instead of the one known or the hub's word.
+    /// The checksum that the file must have, instead of the known one or the hub's.
     pub sha256: Option<String>,
-    /// How long a connection may be silent, or slower than a KiB a second, before it counts as broken.
+    /// How long a connection may be silent, or slower than a KiB per second, before it counts as broken.
     pub stall: Duration,
-    /// Most bytes that a file may have.
+    /// Maximum size of the file in bytes.
     pub most_bytes: u64,
-    /// Further entries for the record beside the file.
+    /// Further entries for the record next to the file.
     pub record: BTreeMap<String, String>,
 }
 
 impl<'a> Request<'a> {
-    /// From the hub (or `HF_ENDPOINT`) as known.
+    /// A request for the known revision from the hub (or `HF_ENDPOINT`).
     pub fn new(known: &'a Known, cache: &'a Path) -> Self {
         let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|e| !e.is_empty());
         Request {
@@ -67,7 +68,7 @@ impl<'a> Request<'a> {
         self.revision.as_deref().unwrap_or(self.known.revision)
     }
 
-    /// The sum to hold the file to before the hub is asked, and who says so.
+    /// The checksum that is expected before the hub is contacted, and where it comes from.
     fn expected(&self) -> Option<(String, &'static str)> {
         let given = self
             .sha256
@@ -81,18 +82,19 @@ impl<'a> Request<'a> {
 /// A file in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// Its SHA-256.
     pub sha256: String,
-    /// Whether it was there already.
+    /// Whether it was already in the cache.
     pub cached: bool,
 }
 
-/// Fetches, unless the file is there and sound. `progress` hears of bytes done and of the whole, and may stop it.
+/// Fetches the file, unless it is in the cache and intact. `progress` is called with the bytes done and the total, and
+/// may stop the download.
 ///
 /// # Errors
-/// See [`HubError`]; a partial download is kept for the next call unless its sum is wrong.
+/// See [`HubError`]; a partial download is kept for the next call unless its checksum is wrong.
 pub fn fetch(
     request: &Request<'_>,
     progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -117,7 +119,7 @@ pub fn fetch(
     download(&client, &url, &part, request, description.size, progress)?;
     let found = cache::sha256_of(&part)?;
     if found != sum {
-        let _ = fs::remove_file(&part); // what matters is the sum
+        let _ = fs::remove_file(&part); // the checksum error is what matters
         return Err(HubError::Checksum {
             what: url,
             found,
@@ -133,7 +135,7 @@ pub fn fetch(
     })
 }
 
-/// The right to write the files of these weights: two processes that append to one part would make nothing of use.
+/// The lock on the files of these weights: two processes that append to one partial file would corrupt it.
 fn turn(request: &Request<'_>) -> Result<Lock, HubError> {
     let path = request.cache.join(format!(".{}.lock", request.known.name));
     match Lock::try_at(&path).map_err(io("lock", &path))? {
@@ -145,7 +147,7 @@ fn turn(request: &Request<'_>) -> Result<Lock, HubError> {
     }
 }
 
-/// The cached file, where it is sound and of the revision and sum asked for.
+/// The cached file, if it is intact and has the requested revision and checksum.
 fn already(request: &Request<'_>, path: &Path) -> Result<Option<Fetched>, HubError> {
     let Some(record) = cache::intact(path)? else {
         return Ok(None);
@@ -182,7 +184,7 @@ fn record(request: &Request<'_>, sum: &str, description: &Description) -> Record
     record
 }
 
-/// The sum to check against. What is expected and what the hub says must agree before anything is downloaded.
+/// The checksum to verify. The expected one and the hub's must agree before anything is downloaded.
 fn checksum(
     request: &Request<'_>,
     url: &str,
@@ -201,7 +203,7 @@ fn checksum(
     }
 }
 
-/// Fills the part, each attempt going on where the last one stopped.
+/// Downloads to the partial file; each attempt resumes where the last one stopped.
 fn download(
     client: &Client,
     url: &str,
@@ -222,7 +224,7 @@ fn download(
         if size == Some(have) {
             return Ok(());
         }
-        // More than the whole is the rest of another file; the sum would say so at the end only.
+        // A longer partial file is left from another file, which the checksum would detect only at the end.
         let from = if size.is_some_and(|size| have > size) {
             0
         } else {
@@ -260,7 +262,8 @@ fn append(
                 file.write_all(&buffer[..n]).map_err(io("write", part))?;
                 done += n as u64;
                 if done > most {
-                    // Another file's; what came of it is of no use. What matters is what the server did.
+                    // Not the announced file, so the partial download is useless. The server's error is the one to
+                    // report.
                     let _ = fs::remove_file(part);
                     return Err(HubError::TooLarge {
                         url: url.into(),
@@ -294,7 +297,7 @@ fn append(
     }
 }
 
-/// How fast bytes come: a server that sends one now and then would hold a connection for days.
+/// Measures the download rate: a server that sends a byte now and then would hold a connection for days.
 struct Pace {
     span: Duration,
     since: Instant,
@@ -310,7 +313,7 @@ impl Pace {
         }
     }
 
-    /// Counts bytes, and looks at the pace after every span.
+    /// Counts bytes, and checks the rate after every span.
     fn keeps(&mut self, bytes: u64) -> Result<(), Error> {
         self.bytes += bytes;
         let took = self.since.elapsed();
@@ -322,7 +325,7 @@ impl Pace {
         match slow {
             true => Err(Error::new(
                 ErrorKind::TimedOut,
-                format!("less than {SLOWEST} bytes a second"),
+                format!("less than {SLOWEST} bytes per second"),
             )),
             false => Ok(()),
         }

@@ -1,40 +1,41 @@
-//! The weights that have a name here.
+//! The table of known weights.
 //!
-//! Repositories, licences and normalizations are timm's and segmentation_models.pytorch's own configurations. timm's
-//! repositories are followed on their main branch: the commit and the sum that the hub answers with are recorded beside
-//! the file, and `--revision` and `--sha256` hold a later download to them. segmentation_models.pytorch pins commits.
+//! Repositories, licences and normalizations are from the configurations of timm and segmentation_models.pytorch.
+//! timm's repositories are followed on their main branch: the commit and the checksum that the hub returns are recorded
+//! next to the file, and `--revision` and `--sha256` pin a later download to them. segmentation_models.pytorch pins
+//! commits.
 
 use crate::HubError;
 
-/// Weights with a name.
+/// Known weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Known {
-    /// timm's name, or `smp_` and smp's.
+    /// timm's name, or `smp_` followed by that of segmentation_models.pytorch.
     pub name: &'static str,
     /// The encoder that they belong to.
     pub encoder: &'static str,
-    /// Repository of the hub.
+    /// Repository on the hub.
     pub repo: &'static str,
     /// File in it.
     pub file: &'static str,
     /// Branch, tag or commit.
     pub revision: &'static str,
-    /// The file's sum, where it is known beforehand; else the hub's word is taken, and recorded.
+    /// The file's checksum, if it is known beforehand; otherwise the hub's is used, and recorded.
     pub sha256: Option<&'static str>,
     /// Licence.
     pub licence: &'static str,
-    /// Input normalization: subtracted from x/255, a value an RGB channel.
+    /// Input normalization: subtracted from x/255, one value per RGB channel.
     pub mean: [f32; 3],
-    /// Input normalization: divided by.
+    /// Input normalization: the divisor after the subtraction.
     pub std: [f32; 3],
 }
 
-/// All weights that have a name.
+/// All known weights.
 pub fn known() -> &'static [Known] {
     &KNOWN
 }
 
-/// The weights of a name.
+/// Returns the weights of this name.
 ///
 /// # Errors
 /// [`HubError::Unknown`] with the nearest name.
@@ -61,7 +62,7 @@ type Normalization = ([f32; 3], [f32; 3]);
 const IMAGENET: Normalization = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 const HALF: Normalization = ([0.5; 3], [0.5; 3]);
 
-/// Weights in a repository of timm's.
+/// Weights in one of timm's repositories.
 macro_rules! timm {
     ($encoder:literal, $tag:literal, $normalization:expr) => {
         Known {
@@ -78,7 +79,7 @@ macro_rules! timm {
     };
 }
 
-/// TensorFlow's ImageNet weights as segmentation_models.pytorch's own EfficientNets take them.
+/// TensorFlow's ImageNet weights in the form of segmentation_models.pytorch's own EfficientNets.
 macro_rules! smp {
     ($size:literal, $revision:literal) => {
         Known {

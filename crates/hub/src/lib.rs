@@ -1,10 +1,10 @@
-//! Named weights from the Hugging Face hub: what is known of them, and one download that ends whole or not at all.
+//! Named weights from the Hugging Face hub: a table of known weights, and their atomic download.
 //!
-//! A name stands for a repository, a file and what no file says of itself: the encoder that it belongs to, its licence
-//! and the normalization that it was trained with. A download is checked against a SHA-256, goes on where a broken one
-//! stopped, and appears in the cache by a rename, with a JSON file beside it that says where it came from.
+//! A name stands for a repository, a file and what the file itself does not contain: the encoder that it belongs to,
+//! its licence and the normalization that it was trained with. A download is checked against a SHA-256, resumes where a
+//! broken one stopped, and is moved into the cache by a rename, next to a JSON file that records its origin.
 //!
-//! The crate knows files and HTTPS, and nothing of neural networks.
+//! The crate deals with files and HTTPS only; it does not depend on neural networks.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -14,7 +14,7 @@
 //! # Ok::<(), hub::HubError>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod cache;
@@ -28,5 +28,5 @@ pub use error::HubError;
 pub use fetch::{Fetched, Request, fetch};
 pub use known::{Known, find, known};
 
-/// The hub itself; `HF_ENDPOINT` names another, as for the hub's own tools.
+/// The hub's address; `HF_ENDPOINT` overrides it, as for the hub's own tools.
 pub const ENDPOINT: &str = "https://huggingface.co";

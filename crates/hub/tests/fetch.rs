@@ -1,4 +1,4 @@
-//! Downloads from a stand-in of the hub on 127.0.0.1.
+//! Downloads from a mock of the hub on 127.0.0.1.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -31,26 +31,26 @@ const KNOWN: Known = Known {
     std: [0.5; 3],
 };
 
-/// How the stand-in behaves.
+/// How the mock behaves.
 #[derive(Clone, Copy, Default)]
 struct Manner {
-    /// Answers the repository's address with this instead.
+    /// Responds to the repository's address with this status instead.
     status: Option<u16>,
     /// Breaks each connection after so many bytes of the file.
     breaks_after: Option<usize>,
-    /// Falls silent after so many bytes of the file, and leaves the connection open.
+    /// Stalls after so many bytes of the file, and leaves the connection open.
     stalls_after: Option<usize>,
-    /// Sends the bytes of the file one by one, a few a second.
+    /// Sends the bytes of the file one by one, a few per second.
     drips: bool,
-    /// Says no size and sends the file again and again.
+    /// Announces no size and sends the file again and again.
     endless: bool,
-    /// Says this size.
+    /// Announces this size.
     size: Option<u64>,
-    /// Sends the whole file whatever range is asked for.
+    /// Sends the whole file whatever range is requested.
     ignores_ranges: bool,
-    /// Sends other bytes than the sum promises.
+    /// Sends bytes that do not match the checksum.
     wrong_bytes: bool,
-    /// Says no sum.
+    /// Announces no checksum.
     no_sum: bool,
 }
 
@@ -79,7 +79,7 @@ impl Server {
     }
 }
 
-/// One request a connection.
+/// Handles one request per connection.
 fn answer(
     mut stream: TcpStream,
     manner: Manner,
@@ -142,7 +142,7 @@ fn answer(
         None => "200 OK".into(),
     };
     let length = match manner.endless {
-        true => String::new(), // as long as the connection stands
+        true => String::new(), // until the connection closes
         false => format!("Content-Length: {}\r\n", body.len()),
     };
     write!(
@@ -163,7 +163,7 @@ fn answer(
         let end = end.unwrap_or(usize::MAX).min(body.len());
         stream.write_all(&body[..end])?;
         if manner.stalls_after.is_some() && end < body.len() {
-            // Until the other side gives up and closes.
+            // Waits until the other side gives up and closes.
             let _ = std::io::Read::read(&mut stream, &mut [0]);
         }
     }
@@ -203,7 +203,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_arrives_whole_and_only_once() {
+fn a_file_is_fetched_completely_and_only_once() {
     let (server, cache) = (
         Server::start(Manner::default(), file()),
         TempDir::new().unwrap(),
@@ -242,7 +242,7 @@ fn a_file_arrives_whole_and_only_once() {
 
     let again = run(&request(&server, cache.path())).unwrap();
     assert!(again.cached && again.path == fetched.path);
-    assert_eq!(server.requests(), [""; 0], "what is there is not asked for");
+    assert_eq!(server.requests(), [""; 0], "a cached file is not requested");
     assert_eq!(
         hub::cached(&KNOWN, cache.path()),
         Some(fetched.path.clone())
@@ -254,7 +254,7 @@ fn a_file_arrives_whole_and_only_once() {
 }
 
 #[test]
-fn a_broken_download_goes_on() {
+fn a_broken_download_is_resumed() {
     let manner = Manner {
         breaks_after: Some(150_000),
         ..Manner::default()
@@ -271,7 +271,7 @@ fn a_broken_download_goes_on() {
 }
 
 #[test]
-fn a_hopeless_connection_keeps_what_it_got() {
+fn a_hopeless_connection_keeps_the_partial_download() {
     let slow = Manner {
         breaks_after: Some(50_000),
         ..Manner::default()
@@ -286,12 +286,12 @@ fn a_hopeless_connection_keeps_what_it_got() {
     );
     assert!(
         run(&request(&server, cache.path())).is_ok(),
-        "the next call goes on"
+        "the next call resumes"
     );
 }
 
 #[test]
-fn a_silent_connection_is_given_up_and_the_download_goes_on() {
+fn a_stalled_connection_is_abandoned_and_the_download_is_resumed() {
     let silent = Manner {
         stalls_after: Some(150_000),
         ..Manner::default()
@@ -309,7 +309,7 @@ fn a_silent_connection_is_given_up_and_the_download_goes_on() {
         .into_iter()
         .filter(|r| r.starts_with("GET /storage"));
     assert_eq!(gets.count(), 3);
-    // Two silences of 200 ms; without a limit it would not end at all.
+    // Two stalls of 200 ms; without a limit it would never end.
     assert!(started.elapsed() < Duration::from_secs(20));
 
     let mute = Manner {
@@ -329,7 +329,7 @@ fn a_silent_connection_is_given_up_and_the_download_goes_on() {
 }
 
 #[test]
-fn a_connection_that_drips_is_given_up() {
+fn a_slow_connection_is_abandoned() {
     let drips = Manner {
         drips: true,
         ..Manner::default()
@@ -341,13 +341,13 @@ fn a_connection_that_drips_is_given_up() {
     };
     let started = Instant::now();
     let text = run(&request).unwrap_err().to_string();
-    assert!(text.contains("less than 1024 bytes a second"), "{text}");
-    // Four attempts; the whole would take more than two hours.
+    assert!(text.contains("less than 1024 bytes per second"), "{text}");
+    // Four attempts; the whole file would take more than two hours.
     assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
-fn a_body_without_an_end_is_not_kept() {
+fn an_endless_body_is_not_kept() {
     let endless = Manner {
         endless: true,
         ..Manner::default()
@@ -374,7 +374,7 @@ fn a_body_without_an_end_is_not_kept() {
 }
 
 #[test]
-fn two_at_once_do_not_meet() {
+fn two_fetches_at_once_do_not_interfere() {
     let silent = Manner {
         stalls_after: Some(1000),
         ..Manner::default()
@@ -397,7 +397,7 @@ fn two_at_once_do_not_meet() {
 }
 
 #[test]
-fn a_server_without_ranges_starts_again() {
+fn a_server_without_ranges_restarts_the_download() {
     let (server, cache) = (
         Server::start(
             Manner {
@@ -412,7 +412,7 @@ fn a_server_without_ranges_starts_again() {
         ControlFlow::Break(())
     });
     assert!(matches!(stopped, Err(HubError::Stopped)));
-    assert_eq!(names(cache.path()).len(), 1, "the part is kept");
+    assert_eq!(names(cache.path()).len(), 1, "the partial file is kept");
     let fetched = run(&request(&server, cache.path())).unwrap();
     assert_eq!(fs::read(fetched.path).unwrap(), file());
 }
@@ -435,7 +435,7 @@ fn wrong_bytes_are_not_kept() {
 }
 
 #[test]
-fn sums_are_demanded_before_the_download() {
+fn checksums_are_required_before_the_download() {
     let (server, cache) = (
         Server::start(Manner::default(), file()),
         TempDir::new().unwrap(),
@@ -464,7 +464,7 @@ fn sums_are_demanded_before_the_download() {
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn errors_state_what_to_do() {
     let check = |request: &Request<'_>, expected: &[&str]| {
         let text = run(request).unwrap_err().to_string();
         for part in expected {
@@ -487,12 +487,12 @@ fn errors_say_what_to_do() {
         check(
             &request(&server, cache.path()),
             &[
-                &format!("/owner/toy/resolve/main/model.safetensors answers {status}"),
+                &format!("/owner/toy/resolve/main/model.safetensors returned {status}"),
                 expected,
             ],
         );
     }
-    // A port that nobody listens on: bound, and closed again.
+    // A port without a listener: bound, and closed again.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,4 +1,4 @@
-//! Pictures and masks as PNG files in memory.
+//! Encodes pictures and masks as PNG files in memory.
 
 use std::io::Cursor;
 
@@ -6,18 +6,19 @@ use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, RgbImage};
 
 use crate::ImagingError;
 
-/// A picture.
+/// Encodes a picture.
 ///
 /// # Errors
-/// [`ImagingError::Encode`] for a picture without pixels.
+/// [`ImagingError::Encode`] if the picture has no pixels.
 pub fn picture(picture: &RgbImage) -> Result<Vec<u8>, ImagingError> {
     png(&DynamicImage::ImageRgb8(picture.clone()))
 }
 
-/// Class numbers as a grey picture of (height, width) whose pixels are `values[class]`: 8 bit, or 16 where a value needs it.
+/// Encodes class numbers as a grey image of (height, width) whose pixels are `values[class]`: 8 bit, or 16 if needed.
 ///
 /// # Errors
-/// [`ImagingError::Setting`] where there are not height × width labels, [`ImagingError::Encode`] for a mask without pixels.
+/// [`ImagingError::Setting`] if there are not height × width labels, [`ImagingError::Encode`] if the mask has no
+/// pixels.
 pub fn mask(
     (height, width): (usize, usize),
     labels: &[u8],
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_hold_the_values_of_their_classes() {
+    fn masks_contain_the_values_of_their_classes() {
         let check = |values: &[u16]| {
             let file = mask((2, 2), &[0, 1, 2, 1], values).unwrap();
             let read = image::load_from_memory(&file)

@@ -1,11 +1,11 @@
-//! What can go wrong, each with the file or key it is about and the remedy.
+//! Errors, each with the file or key concerned and the remedy.
 
 use std::path::PathBuf;
 
 /// Why an image could not be read, framed, tiled or encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum ImagingError {
-    /// A file that is no image that can be read.
+    /// A file that cannot be read as an image.
     #[error("{}: {reason}", path.display())]
     BadImage {
         /// The file.
@@ -13,7 +13,7 @@ pub enum ImagingError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A size or share that makes no sense.
+    /// An invalid size or fraction.
     #[error("{key} = {value}: {reason}")]
     Setting {
         /// Its name.
@@ -23,7 +23,7 @@ pub enum ImagingError {
         /// What it must be.
         reason: String,
     },
-    /// A picture that PNG cannot hold.
+    /// A picture that cannot be stored as PNG.
     #[error("cannot be encoded as PNG: {0}")]
     Encode(String),
 }

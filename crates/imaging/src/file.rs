@@ -1,4 +1,4 @@
-//! An image file that is read once: its hash, its size and its pixels come from the same bytes.
+//! An image file that is read once, so that its hash, its size and its pixels come from the same bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ impl ImageFile {
     /// Reads and decodes a file.
     ///
     /// # Errors
-    /// [`ImagingError::BadImage`] where it cannot be read or decoded.
+    /// [`ImagingError::BadImage`] if it cannot be read or decoded.
     pub fn read(path: &Path, decoder: Decoder) -> Result<Self, ImagingError> {
         let bad = |reason| ImagingError::bad_image(path, reason);
         let bytes = decoder.read(path).map_err(bad)?;
@@ -30,7 +30,7 @@ impl ImageFile {
         })
     }
 
-    /// Where it lies.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -40,15 +40,15 @@ impl ImageFile {
         &self.sha256
     }
 
-    /// Rows and columns as the image is to be seen.
+    /// Rows and columns of the image in its intended orientation.
     pub fn size(&self) -> (usize, usize) {
         (self.pixels.height() as usize, self.pixels.width() as usize)
     }
 
-    /// All of the image in a frame, resized exactly as training images are.
+    /// The whole image in a frame, resized exactly as training images are.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] for a frame without pixels or of other than 1 or 3 channels.
+    /// [`ImagingError::Setting`] for a frame without pixels or with a number of channels other than 1 or 3.
     pub fn framed(&self, frame: Frame) -> Result<Framed, ImagingError> {
         frame.whole(&self.pixels, &self.path)
     }

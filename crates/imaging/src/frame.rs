@@ -12,7 +12,7 @@ use crate::mask::{Mask, MaskCoding, UNKNOWN};
 use crate::placement::nearest;
 use crate::{Fit, Placement, Rect};
 
-/// The shape that images are brought to.
+/// The shape that images are resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Rows.
@@ -21,12 +21,12 @@ pub struct Frame {
     pub width: usize,
     /// 1 (grey) or 3; grey images are replicated to 3.
     pub channels: usize,
-    /// How an image of another shape fills it.
+    /// How an image of another shape is fitted into it.
     pub fit: Fit,
 }
 
 impl Frame {
-    /// All of an image in it.
+    /// The whole image in the frame.
     pub(crate) fn whole(self, pixels: &DynamicImage, path: &Path) -> Result<Framed, ImagingError> {
         self.check()?;
         let whole = Rect::whole(pixels.height() as usize, pixels.width() as usize);
@@ -45,7 +45,7 @@ impl Frame {
             return Ok(());
         }
         let shape = format!("{height}x{width}x{channels}");
-        let reason = "needs sizes above 0, 1 or 3 channels";
+        let reason = "needs sizes above 0 and 1 or 3 channels";
         Err(ImagingError::setting("shape", shape, reason))
     }
 }
@@ -54,14 +54,14 @@ impl Decoder {
     /// An image file in a frame, resized exactly as training images are.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] for a frame without pixels or of other than 1 or 3 channels, [`ImagingError::BadImage`] where
-    /// the file cannot be read or decoded.
+    /// [`ImagingError::Setting`] for a frame without pixels or with a number of channels other than 1 or 3,
+    /// [`ImagingError::BadImage`] if the file cannot be read or decoded.
     pub fn framed(&self, path: &Path, frame: Frame) -> Result<Framed, ImagingError> {
         frame.whole(&self.pixels(path)?, path)
     }
 }
 
-/// An image and its mask at their own size: what random crops are cut from.
+/// An image and its mask at their own size, from which random crops are cut.
 #[derive(Debug)]
 pub struct Picture {
     pixels: DynamicImage,
@@ -69,10 +69,11 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Reads an image file, of 1 or 3 channels, and the files of its mask, if there are any; `label` is the image's class.
+    /// Reads an image file, of 1 or 3 channels, and the files of its mask, if there are any; `label` is the image's
+    /// class.
     ///
     /// # Errors
-    /// [`ImagingError::BadImage`] where a file cannot be read or decoded, or the mask is another image's.
+    /// [`ImagingError::BadImage`] if a file cannot be read or decoded, or the mask does not fit the image.
     pub fn read(
         image: &Path,
         masks: &[PathBuf],
@@ -83,7 +84,7 @@ impl Picture {
         let pixels = decoder.pixels(image)?;
         let mask = masks.first().map(|path| {
             let mask = Mask::open(masks, coding, label, decoder).and_then(|mask| {
-                // Whether another size may be was decided when it was indexed.
+                // Whether masks may differ in size was decided when the data were indexed.
                 let fits = mask.check_size(pixels.width(), pixels.height(), true);
                 fits.map(|()| mask)
             });
@@ -103,18 +104,18 @@ impl Picture {
     /// A part of it in a frame.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn framed(&self, part: Rect, frame: Frame) -> Result<Framed, String> {
         framed(&self.pixels, self.mask.as_ref(), part, frame)
     }
 
-    /// Memory that it takes.
+    /// Its size in memory.
     pub fn bytes(&self) -> usize {
         self.pixels.as_bytes().len() + self.mask.as_ref().map_or(0, |mask| mask.classes().len())
     }
 }
 
-/// The image with 1 or 3 channels; a grey one stays grey, to be replicated when it is needed as 3.
+/// The image with 1 or 3 channels; a grey one stays grey and is replicated only when 3 channels are needed.
 fn of_channels(pixels: &DynamicImage, channels: usize) -> Cow<'_, DynamicImage> {
     match (channels, pixels) {
         (_, DynamicImage::ImageLuma8(_) | DynamicImage::ImageLuma16(_)) => Cow::Borrowed(pixels),
@@ -147,7 +148,7 @@ pub struct Framed {
     pub image: Pixels,
     /// HW, class numbers or [`UNKNOWN`].
     mask: Option<Vec<u8>>,
-    /// Where the file's pixels lie in the frame, and the way back.
+    /// Where the file's pixels are in the frame, and the inverse mapping.
     pub placement: Placement,
 }
 
@@ -162,13 +163,13 @@ impl Framed {
         Some(mask.iter().map(class).collect())
     }
 
-    /// Memory that it takes.
+    /// Its size in memory.
     pub fn bytes(&self) -> usize {
         self.image.bytes() + self.mask.as_ref().map_or(0, Vec::len)
     }
 }
 
-/// HWC pixels as stored: a 16-bit file that uses the lowest 4096 values must not lose them to 8.
+/// HWC pixels as stored: a 16-bit file that uses only the lowest 4096 values must not be reduced to 8 bits.
 #[derive(Debug)]
 pub struct Pixels {
     stored: Stored,
@@ -246,7 +247,7 @@ fn in_frame(image: &DynamicImage, placement: &Placement) -> Result<DynamicImage,
     let mut frame = DynamicImage::new(columns as u32, rows as u32, resized.color());
     let (x, y) = (target.left as u32, target.top as u32);
     let copied = match (&mut frame, &resized) {
-        // Type by type: the trait of `DynamicImage` speaks RGBA8, in which 16 bits would be lost.
+        // Type by type: the trait of `DynamicImage` uses RGBA8, which would lose 16-bit precision.
         (DynamicImage::ImageLuma8(to), DynamicImage::ImageLuma8(from)) => to.copy_from(from, x, y),
         (DynamicImage::ImageRgb8(to), DynamicImage::ImageRgb8(from)) => to.copy_from(from, x, y),
         (DynamicImage::ImageLuma16(to), DynamicImage::ImageLuma16(from)) => {
@@ -259,8 +260,8 @@ fn in_frame(image: &DynamicImage, placement: &Placement) -> Result<DynamicImage,
     Ok(frame)
 }
 
-/// Bilinear with a filter as wide as the shrinking (Pillow's `BILINEAR`): without it fine ribs and
-/// noise alias into patterns that a network learns.
+/// Bilinear, with a filter that widens with the reduction (Pillow's `BILINEAR`): otherwise fine ribs and noise alias
+/// into patterns that a network learns.
 fn resized(image: &DynamicImage, to: Rect) -> Result<DynamicImage, String> {
     let (height, width) = (to.height as u32, to.width as u32);
     if (image.height(), image.width()) == (height, width) {
@@ -275,7 +276,7 @@ fn resized(image: &DynamicImage, to: Rect) -> Result<DynamicImage, String> {
     Ok(out)
 }
 
-/// The nearest pixel, for there is no class between two classes; unknown in the border.
+/// The mask in the frame, by nearest pixel because classes cannot be interpolated; unknown in the border.
 fn mask_in_frame(mask: &Mask, placement: &Placement) -> Vec<u8> {
     let Placement {
         original,
@@ -283,7 +284,7 @@ fn mask_in_frame(mask: &Mask, placement: &Placement) -> Vec<u8> {
         frame,
         target,
     } = *placement;
-    // Pixels of the image, and from there of the mask, whose size may be another by one factor.
+    // Pixels of the image, and from there of the mask, which may differ in size by a common factor.
     let rows = nearest(source.height, target.height)
         .map(|row| (2 * (source.top + row) + 1) * mask.size().0 / (2 * original.0));
     let columns: Vec<usize> = nearest(source.width, target.width)

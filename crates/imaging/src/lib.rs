@@ -1,9 +1,9 @@
-//! Bytes to pixels and back: the one place where image and mask files are read, and where pictures are written.
+//! Decoding and encoding: the only place where image and mask files are read, and where pictures are written.
 //!
-//! A [`Decoder`] reads a file within stated limits, as a viewer shows it. [`Picture`] is an image with its mask, which
-//! [`Picture::framed`] resizes into a network's frame; a [`Placement`] is the way back to the image's own size. [`MaskCoding`]
-//! says what a mask's values mean. [`tiles`] takes images that are too large for a network. Nothing here knows data sets,
-//! networks or settings.
+//! A [`Decoder`] reads a file within given limits, as a viewer would show it. [`Picture`] is an image with its mask,
+//! which [`Picture::framed`] resizes into a network's frame; a [`Placement`] maps back to the image's own size.
+//! [`MaskCoding`] defines the meaning of a mask's values. [`tiles`] handles images that are too large for a network.
+//! The crate does not depend on data sets, networks or settings.
 //!
 //! ```
 //! use imaging::{Decoder, Fit, Frame, ImageFile, encode};
@@ -17,7 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod decode;

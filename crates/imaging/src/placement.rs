@@ -1,15 +1,15 @@
-//! Where an image lies in the network's frame, and the way back.
+//! The placement of an image in a network's frame, and the inverse mapping.
 
 use serde::{Deserialize, Serialize};
 
-/// How an image of another shape fills the frame.
+/// How an image of another shape is fitted into the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
-    /// Both sides are scaled to the frame's, whatever that does to the shape.
+    /// Both sides are scaled to the frame's, without preserving the aspect ratio.
     #[default]
     Stretch,
-    /// One scale for both sides, the image in the middle, black around it (letterbox).
+    /// Both sides are scaled by the same factor; the image is centred, with black around it (letterbox).
     Pad,
 }
 
@@ -38,7 +38,7 @@ impl Rect {
     }
 }
 
-/// Which pixels of an image lie where in the frame.
+/// Which pixels of an image are where in the frame.
 ///
 /// ```
 /// use imaging::{Fit, Placement};
@@ -56,17 +56,17 @@ pub struct Placement {
     pub source: Rect,
     /// Rows and columns of the frame.
     pub frame: (usize, usize),
-    /// Where in the frame that part lies; the rest is border.
+    /// Where in the frame that part is; the rest is border.
     pub target: Rect,
 }
 
 impl Placement {
-    /// All of an image of `original` (height, width) in a `frame`.
+    /// Places a whole image of `original` (height, width) in a `frame`.
     pub fn new(fit: Fit, original: (usize, usize), frame: (usize, usize)) -> Self {
         Self::of_part(fit, original, Rect::whole(original.0, original.1), frame)
     }
 
-    /// A part of an image in a `frame`.
+    /// Places a part of an image in a `frame`.
     pub fn of_part(
         fit: Fit,
         original: (usize, usize),
@@ -90,13 +90,13 @@ impl Placement {
         self.target == Rect::whole(self.frame.0, self.frame.1)
     }
 
-    /// A map of the frame, HW, at the image's own size: bilinear between pixel centres. What the
-    /// frame does not show (outside a crop) is NaN.
+    /// Maps values of the frame, HW, back to the image's own size, bilinearly between pixel centres. Pixels that the
+    /// frame does not show (outside a crop) are NaN.
     pub fn restore(&self, map: &[f32]) -> Vec<f32> {
         self.restored(|rows, columns| bilinear(map, self.frame.1, rows, columns))
     }
 
-    /// As [`Placement::restore`] for class numbers: the nearest pixel, no value in between.
+    /// Like [`Placement::restore`] for class numbers: takes the nearest pixel, so that no new values appear.
     pub fn restore_labels(&self, labels: &[f32]) -> Vec<f32> {
         self.restored(|row, column| {
             labels[row.round() as usize * self.frame.1 + column.round() as usize]
@@ -130,7 +130,7 @@ impl Placement {
     }
 }
 
-/// The largest rectangle of the part's shape in the middle of the frame, at least one pixel wide.
+/// The largest centred rectangle of the part's aspect ratio in the frame, at least one pixel wide.
 fn letterbox(part: Rect, (height, width): (usize, usize)) -> Rect {
     let scale = (height as f64 / part.height as f64).min(width as f64 / part.width as f64);
     let side = |part: usize, frame: usize| ((part as f64 * scale).round() as usize).clamp(1, frame);
@@ -143,8 +143,8 @@ fn letterbox(part: Rect, (height, width): (usize, usize)) -> Rect {
     }
 }
 
-/// For each pixel along one side of the image: its place in the frame, clamped to the target's
-/// pixels; `None` outside the source.
+/// For each pixel along one side of the image: its position in the frame, clamped to the target's pixels; `None`
+/// outside the source.
 fn axis(original: usize, from: usize, source: usize, to: usize, target: usize) -> Vec<Option<f64>> {
     let scale = target as f64 / source as f64;
     let place = |at: usize| {
@@ -158,7 +158,7 @@ fn axis(original: usize, from: usize, source: usize, to: usize, target: usize) -
 fn bilinear(map: &[f32], width: usize, row: f64, column: f64) -> f32 {
     let (y, x) = (row.floor(), column.floor());
     let (fy, fx) = ((row - y) as f32, (column - x) as f32);
-    // A weight of 0 must not read beyond the edge, nor take NaN from the border beside the image.
+    // A weight of 0 must neither read beyond the edge nor pick up NaN from the border around the image.
     let next = |fraction: f32| usize::from(fraction > 0.0);
     let (y, x) = (y as usize, x as usize);
     let at = |y: usize, x: usize| map[y * width + x];
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letterboxes_keep_the_shape() {
+    fn letterboxes_keep_the_aspect_ratio() {
         let check = |original, frame, expected: [usize; 4]| {
             let t = Placement::new(Fit::Pad, original, frame).target;
             assert_eq!([t.top, t.left, t.height, t.width], expected);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// A ramp survives the way there and back to a pixel, whatever the shapes.
+        /// A ramp is restored to within a pixel for all shapes.
         #[test]
         fn both_fits_are_invertible(
             original in (4_usize..120, 4_usize..120),
@@ -229,7 +229,7 @@ mod tests {
             let fit = if pad { Fit::Pad } else { Fit::Stretch };
             let placed = Placement::new(fit, original, frame);
             let target = placed.target;
-            // In the frame: each pixel says which row of the image it shows, in [0, 1].
+            // Each pixel of the frame has the row of the image that it shows as its value, in [0, 1].
             let mut map = vec![f32::NAN; frame.0 * frame.1];
             for y in 0..target.height {
                 for x in 0..target.width {

@@ -1,7 +1,7 @@
-//! Large images tile by tile: overlapping tiles in, one blended map out.
+//! Processes large images in overlapping tiles, and blends the outputs into one map.
 //!
-//! Tiles are dealt row by row; [`Blender`] keeps one row of tiles open
-//! and hands on what no later tile can touch, so memory is that row and the output.
+//! Tiles are yielded row by row. [`Blender`] keeps one row of tiles open and finishes the rows that no later tile can
+//! change, so it needs memory for that row and the output only.
 //!
 //! ```
 //! use imaging::tiles::{Blender, TileConfig, Tiling};
@@ -22,15 +22,15 @@
 
 use crate::ImagingError;
 
-/// Size of a network's input and output, and how far neighbours share the output.
+/// Size of a network's input and output, and the overlap of neighbouring outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TileConfig {
     /// Rows and columns that the network reads.
     pub input: [usize; 2],
-    /// Rows and columns that it answers for: the middle of the input, all of it where the network
-    /// pads, less where its convolutions are valid (572 → 388 in Ronneberger et al. 2015).
+    /// Rows and columns of its output, in the middle of the input: all of it if the network pads, less if its
+    /// convolutions are valid (572 → 388 in Ronneberger et al. 2015).
     pub output: [usize; 2],
-    /// Share of an output's side that neighbours share at least, in [0, 1); nnU-Net takes 0.5.
+    /// Minimum fraction of an output's side by which neighbours overlap, in [0, 1); nnU-Net uses 0.5.
     pub overlap: f64,
 }
 
@@ -45,8 +45,7 @@ impl TileConfig {
     }
 }
 
-/// One tile's place: the upper left corner of its *output* in the image, negative where the image
-/// is smaller than a tile.
+/// A tile's position: the upper left corner of its *output* in the image, negative if the image is smaller than a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// Rows from the image's top.
@@ -67,11 +66,11 @@ pub struct Tiling {
 }
 
 impl Tiling {
-    /// Covers an image of `height`×`width`.
+    /// A tiling of an image of `height`×`width`.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] for a side of 0, an output larger than the input or off its middle
-    /// (an odd difference), or an overlap outside [0, 1).
+    /// [`ImagingError::Setting`] for a side of 0, an output larger than the input or not centred in
+    /// it (an odd difference), or an overlap outside [0, 1).
     pub fn new(config: &TileConfig, height: usize, width: usize) -> Result<Self, ImagingError> {
         check(config, height, width)?;
         let [rows, columns] = config.output;
@@ -85,23 +84,23 @@ impl Tiling {
         })
     }
 
-    /// Tiles in all, at least 1.
+    /// Number of tiles, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a tiling is never empty")]
     pub fn len(&self) -> usize {
         self.tops.len() * self.lefts.len()
     }
 
-    /// The tiles, row by row: the order that [`Blender::push`] wants.
+    /// The tiles, row by row: the order that [`Blender::push`] requires.
     pub fn tiles(&self) -> impl Iterator<Item = Tile> {
         let row = |&top: &isize| self.lefts.iter().map(move |&left| Tile { top, left });
         self.tops.iter().flat_map(row)
     }
 
-    /// The network's input for `tile`, HWC like `image`; beyond the image's edge it is mirrored
-    /// (without repeating the edge), as U-Net does.
+    /// The network's input for `tile`, HWC like `image`; beyond the edge, the image is mirrored (without repeating the
+    /// edge), as in U-Net.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] where `image` is not height × width × channels values.
+    /// [`ImagingError::Setting`] if `image` does not have height × width × channels values.
     pub fn read(
         &self,
         image: &[f32],
@@ -132,17 +131,15 @@ impl Tiling {
 
 /// Blends overlapping outputs into one map.
 ///
-/// Weights are Gaussian around a tile's middle with sigma = side / 8, nnU-Net's: a network knows
-/// least about the pixels at a tile's edge. Sums are divided by the sum of weights, so a constant
-/// stays that constant.
+/// Weights are Gaussian around a tile's middle with sigma = side / 8, as in nnU-Net, because a network is least
+/// accurate at a tile's edge. Sums are divided by the sum of weights, so a constant is preserved.
 #[derive(Debug)]
 pub struct Blender<'t> {
     tiling: &'t Tiling,
     channels: usize,
     profiles: [Vec<f64>; 2],
-    /// Rows of the image that are still open: weighted sums and weights, from row `done` on. In f64,
-    /// for hundreds of tiles meet in a pixel where they overlap by nine tenths, and in f32 a
-    /// constant then comes back off by 1e-6.
+    /// Weighted sums and weights of the image's rows that are still open, from row `done` on. In f64, because hundreds
+    /// of tiles meet in a pixel if they overlap by nine tenths, and f32 would then change a constant by 1e-6.
     sums: Vec<f64>,
     weights: Vec<f64>,
     /// The map's finished rows.
@@ -151,7 +148,7 @@ pub struct Blender<'t> {
 }
 
 impl<'t> Blender<'t> {
-    /// For outputs of `channels` values a pixel.
+    /// A blender for outputs of `channels` values per pixel.
     pub fn new(tiling: &'t Tiling, channels: usize) -> Self {
         let open = tiling.output[0].min(tiling.height) * tiling.width;
         Self {
@@ -168,7 +165,7 @@ impl<'t> Blender<'t> {
     /// Adds a tile's output, HWC.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] for a tile out of turn (see [`Tiling::tiles`]) or a wrong number
+    /// [`ImagingError::Setting`] for a tile out of order (see [`Tiling::tiles`]) or a wrong number
     /// of values.
     pub fn push(&mut self, tile: Tile, output: &[f32]) -> Result<(), ImagingError> {
         let [rows, columns] = self.tiling.output;
@@ -188,7 +185,7 @@ impl<'t> Blender<'t> {
     /// The whole map, HWC.
     ///
     /// # Errors
-    /// [`ImagingError::Setting`] where tiles are missing.
+    /// [`ImagingError::Setting`] if tiles are missing.
     pub fn finish(mut self) -> Result<Vec<f32>, ImagingError> {
         check_len("tiles", self.pushed, self.tiling.len())?;
         self.close_rows(self.tiling.height);
@@ -207,7 +204,7 @@ impl<'t> Blender<'t> {
         self.map.len() / (self.tiling.width * self.channels).max(1)
     }
 
-    /// Rows above `top` are whole: divides them out and moves the open ones up.
+    /// Finishes the rows above `top`: divides their sums by their weights and moves the open rows up.
     fn close_rows(&mut self, top: usize) {
         let pixels = (top - self.done().min(top)) * self.tiling.width;
         let values = pixels * self.channels;
@@ -246,8 +243,8 @@ impl<'t> Blender<'t> {
     }
 }
 
-/// First positions along one side: nnU-Net's, the last tile flush with the end. An image smaller
-/// than a tile lies in its middle.
+/// First positions of the tiles along one side, as in nnU-Net: the last tile is flush with the end. An image smaller
+/// than a tile is centred in it.
 fn starts(side: usize, tile: usize, overlap: f64) -> Vec<isize> {
     if side <= tile {
         return vec![-(((tile - side) / 2) as isize)];
@@ -259,7 +256,7 @@ fn starts(side: usize, tile: usize, overlap: f64) -> Vec<isize> {
         .collect()
 }
 
-/// The index that a mirrored image shows at `at`; the edge itself is not repeated.
+/// The index of the pixel that a mirrored image shows at `at`; the edge itself is not repeated.
 fn mirrored(at: isize, side: usize) -> usize {
     let period = (2 * side.saturating_sub(1)).max(1) as isize;
     let at = at.rem_euclid(period) as usize;
@@ -276,12 +273,12 @@ fn gaussian(side: usize) -> Vec<f64> {
 fn check(config: &TileConfig, height: usize, width: usize) -> Result<(), ImagingError> {
     if height == 0 || width == 0 {
         let size = format!("{height}x{width}");
-        return Err(ImagingError::setting("image", size, "has no pixel"));
+        return Err(ImagingError::setting("image", size, "has no pixels"));
     }
     let pairs = config.input.into_iter().zip(config.output);
     for (input, output) in pairs {
         if output == 0 || output > input || (input - output) % 2 == 1 {
-            let reason = format!("must be at least 1 and lie in the middle of the input's {input}");
+            let reason = format!("must be at least 1 and centred in the input's {input}");
             return Err(ImagingError::setting("output", output, &reason));
         }
     }
@@ -315,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_nnunets() {
+    fn positions_match_nnunet() {
         // compute_steps_for_sliding_window((110,), (64,), 0.5) = [0, 23, 46]
         assert_eq!(starts(110, 64, 0.5), [0, 23, 46]);
         assert_eq!(starts(64, 64, 0.5), [0]);
@@ -323,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_a_gaussian_of_an_eighth() {
+    fn weights_are_gaussian_with_a_sigma_of_an_eighth() {
         let weights = gaussian(64);
         let expected = (-0.5 * (31.5_f64 / 8.0).powi(2)).exp();
         assert!((weights[0] - expected).abs() < 1e-12 && weights[0] == weights[63]);
     }
 
     #[test]
-    fn wrong_sizes_and_turns_are_named() {
+    fn wrong_sizes_and_order_are_reported() {
         let text = |config: TileConfig| Tiling::new(&config, 9, 9).unwrap_err().to_string();
         let good = TileConfig::same(4, 0.5);
         let output = [3, 4];
@@ -350,7 +347,7 @@ mod tests {
         assert!(blender.finish().is_err());
     }
 
-    /// Inputs cut to the outputs' middle: what a network that copies would answer.
+    /// Inputs cropped to the outputs' middle: the output of a network that copies.
     fn copied(tiling: &Tiling, image: &[f32], channels: usize) -> Vec<f32> {
         let mut blender = Blender::new(tiling, channels);
         let [margin_y, margin_x] = tiling.margins().map(|m| m as usize);
@@ -367,7 +364,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_pixel_is_covered_and_comes_back(
+        fn every_pixel_is_covered_and_restored(
             (height, width) in (1_usize..70, 1_usize..70),
             output in [1_usize..40, 1_usize..40],
             margin in [0_usize..9, 0_usize..9],
@@ -385,7 +382,7 @@ mod tests {
         }
 
         #[test]
-        fn neighbours_share_what_was_asked(side in 1_usize..3000, tile in 1_usize..600, overlap in 0.0_f64..0.9) {
+        fn neighbours_have_the_requested_overlap(side in 1_usize..3000, tile in 1_usize..600, overlap in 0.0_f64..0.9) {
             let starts = starts(side, tile, overlap);
             let step = ((tile as f64 * (1.0 - overlap)).floor().max(1.0)) as isize;
             prop_assert!(starts.windows(2).all(|pair| pair[1] > pair[0] && pair[1] - pair[0] <= step));

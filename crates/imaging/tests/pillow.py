@@ -1,4 +1,4 @@
-"""Makes pillow.json: what Pillow makes of a pattern that the test can make too.
+"""Makes pillow.json: Pillow's results for a pattern that the test can generate too.
 
 python3 -m venv v && v/bin/pip install pillow numpy && v/bin/python crates/imaging/tests/pillow.py
 """

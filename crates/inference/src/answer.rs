@@ -1,4 +1,4 @@
-//! Images in, answers out.
+//! Predictions for a batch of images.
 
 use imaging::ImageFile;
 
@@ -7,28 +7,28 @@ use crate::error::{InferenceError, Result};
 use crate::scores::Input;
 use crate::segmenter::{Segmented, Segmenter};
 
-/// What a network says of one image.
+/// A network's prediction for one image.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The class decided for; `None` where the network only segments.
+    /// The predicted class; `None` if the network only segments.
     pub class: Option<usize>,
     /// Class scores before calibration; empty for a segmenter.
     pub logits: Vec<f32>,
     /// Calibrated probabilities, by class; empty for a segmenter.
     pub probabilities: Vec<f64>,
-    /// Each pixel's probability of the class shown ([`Bundle::shown`]), at the image's own size, where a classifier has a
-    /// class map.
+    /// Each pixel's probability of the displayed class ([`Bundle::shown`]), at the image's own size, if a classifier
+    /// has a class map.
     pub map: Option<Vec<f32>>,
-    /// What each pixel is, where masks have taught it.
+    /// The segmentation, if the network was trained on masks.
     pub segmentation: Option<Segmented>,
 }
 
 impl Bundle {
-    /// Answers images as the run that trained the network judged its test images. Class scores are computed for all of them
-    /// in one batch; maps of large images tile by tile.
+    /// Predicts images the way the training run evaluated its test images. Class scores of all images are computed in
+    /// one batch, maps of large images tile by tile.
     ///
     /// # Errors
-    /// What the network refuses; a class asked of a network that was trained on windows.
+    /// The network rejects an image, or it is a classifier that was trained on windows.
     pub fn answer(&self, images: &[ImageFile]) -> Result<Vec<Answer>> {
         if images.is_empty() {
             return Ok(vec![]);

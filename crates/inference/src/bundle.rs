@@ -12,7 +12,7 @@ use model::network::Network;
 use crate::error::{InferenceError, Result};
 use crate::reading::MapReading;
 
-/// A network, its classes, how an image enters and how its scores become an answer.
+/// A network with its classes, preprocessing, calibration and decision rule.
 pub struct Bundle {
     network: Network,
     meta: Meta,
@@ -22,10 +22,10 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads a checkpoint file, to run on a device and in a precision.
+    /// Reads a checkpoint file and prepares it for a device and a precision.
     ///
     /// # Errors
-    /// The file is absent, damaged, or of another kind; the device is not there.
+    /// The file is missing, damaged or of another kind; the device is unavailable.
     pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
         let (network, meta) = Checkpoint::load(path)?.into_network();
         let network = network.on(device, precision)?;
@@ -48,7 +48,7 @@ impl Bundle {
         })
     }
 
-    /// What the checkpoint says besides the weights.
+    /// The checkpoint's metadata: everything besides the network.
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -61,28 +61,28 @@ impl Bundle {
         &self.reading
     }
 
-    /// Whether there is a class map to show.
+    /// Whether there is a class map to display.
     pub fn has_map(&self) -> bool {
         self.reading != MapReading::None
     }
 
-    /// Whether masks have taught the map.
+    /// Whether the map was trained on masks.
     pub fn segments(&self) -> bool {
         self.meta.map.is_some()
     }
 
-    /// Whether it answers with a class.
+    /// Whether the network outputs class scores.
     pub fn classifies(&self) -> bool {
         self.network.graph().output("logits").is_some()
     }
 
-    /// Names of what a pixel can be.
+    /// Names of the map's classes.
     pub fn map_classes(&self) -> &[String] {
         let taught = self.meta.map.as_ref();
         taught.map_or(&self.meta.classes, |map| &map.classes)
     }
 
-    /// The values that these have in mask files.
+    /// The values of the map's classes in mask files.
     pub fn map_values(&self) -> Vec<u16> {
         match &self.meta.map {
             Some(map) => map.values.clone(),
@@ -90,7 +90,7 @@ impl Bundle {
         }
     }
 
-    /// The class of the map that overlays show: the positive class where the map has it, else its last.
+    /// The class of the map that overlays show: the positive class if the map has it, otherwise the last one.
     pub fn shown(&self) -> usize {
         let classes = self.map_classes();
         let name = self.meta.classes.get(self.meta.positive);
@@ -108,7 +108,7 @@ impl Bundle {
         Ok(graph.shapes(image.height, image.width)?[map.index()])
     }
 
-    /// Rows, columns and channels of an image as the network takes it.
+    /// Rows, columns and channels of the network's input.
     pub fn input_shape(&self) -> Hwc {
         let p = &self.meta.preprocessing;
         Hwc {
@@ -118,7 +118,7 @@ impl Bundle {
         }
     }
 
-    /// How an image fills the network's input.
+    /// How an image is fitted into the network's input.
     pub fn frame(&self) -> Frame {
         let p = &self.meta.preprocessing;
         Frame {
@@ -129,14 +129,14 @@ impl Bundle {
         }
     }
 
-    /// How image files are read: within the limit of the run that trained it.
+    /// The decoder for image files, with the size limit of the training run.
     pub fn decoder(&self) -> Decoder {
         Decoder {
             max_pixels: self.meta.preprocessing.max_pixels,
         }
     }
 
-    /// Pixels in [0, 1], channels last, as the network takes them.
+    /// Normalizes pixels in [0, 1], channels last, for the network.
     pub fn normalized(&self, image: &[f32]) -> Vec<f32> {
         let p = &self.meta.preprocessing;
         let normalized =
@@ -154,19 +154,19 @@ impl Bundle {
         self.rule
     }
 
-    /// Class probabilities of one image's scores.
+    /// Class probabilities from one image's scores.
     pub fn probabilities(&self, logits: &[f32]) -> Vec<f64> {
         self.scaling.probabilities(logits)
     }
 
-    /// The class of one image's scores.
+    /// The predicted class from one image's scores.
     pub fn decide(&self, logits: &[f32]) -> usize {
         let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
         self.rule.decide(&logits)
     }
 }
 
-/// Plain softmax and the largest score, where no evaluation has chosen anything.
+/// Plain softmax and the largest score, unless an evaluation has chosen a calibration and a rule.
 fn decision(meta: &Meta) -> std::result::Result<(Scaling, DecisionRule), MetricsError> {
     let Some(decision) = &meta.decision else {
         let classes = meta.classes.len();

@@ -1,4 +1,4 @@
-//! Why there is no answer.
+//! Inference errors.
 
 use std::path::PathBuf;
 
@@ -8,23 +8,23 @@ use metrics::MetricsError;
 use model::graph::ShapeError;
 use model::network::NetworkError;
 
-/// Why a network could not be made ready, or did not answer.
+/// Why a network could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
 pub enum InferenceError {
     /// The checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The device or the engine refused.
+    /// The device or the engine reported an error.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// The image's size does not suit the network.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The image cannot be brought into the network's frame.
+    /// The image cannot be fitted into the network's input.
     #[error(transparent)]
     Image(#[from] ImagingError),
-    /// The decision rule of a checkpoint makes no sense.
-    #[error("the decision rule in {}: {source}", path.display())]
+    /// The decision rule of a checkpoint is invalid.
+    #[error("the decision rule in {} is invalid: {source}", path.display())]
     Decision {
         /// The checkpoint.
         path: PathBuf,
@@ -33,14 +33,14 @@ pub enum InferenceError {
     },
     /// Scores or probabilities that are NaN or infinite.
     #[error(
-        "the network's scores are no numbers: its weights are too large, or its input is far from what it was trained on; \
-         use another checkpoint of the run, or train again with a smaller learning rate"
+        "the network's scores are NaN or infinite: its weights are too large, or its input is far from what it was \
+         trained on; use another checkpoint of the run, or train again with a smaller learning rate"
     )]
     NotFinite,
-    /// A map is asked of a network that has none.
+    /// A map is requested from a network that has none.
     #[error("this network has no class map")]
     NoMap,
-    /// Windows that are far smaller than the network's input make a huge frame of a common image.
+    /// Windows far smaller than the network's input would enlarge an ordinary image to a huge frame.
     #[error(
         "an image of {}x{} pixels would have to be enlarged to {}x{}: the network was trained on far smaller windows",
         image.0, image.1, frame.0, frame.1
@@ -48,13 +48,15 @@ pub enum InferenceError {
     TooLarge {
         /// Rows and columns of the image.
         image: (usize, usize),
-        /// Rows and columns that it would have.
+        /// Rows and columns after enlarging.
         frame: (usize, usize),
     },
-    /// A class is asked of a network that was trained on parts of images.
-    #[error("this network was trained on windows of {0}x{1} pixels and cannot judge whole images")]
+    /// Classification is requested from a network that was trained on parts of images.
+    #[error(
+        "this network was trained on windows of {0}x{1} pixels and cannot classify whole images"
+    )]
     Windows(usize, usize),
 }
 
-/// What comes out of this crate.
+/// A result with this crate's error.
 pub(crate) type Result<T> = std::result::Result<T, InferenceError>;

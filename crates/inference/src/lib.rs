@@ -1,9 +1,9 @@
-//! A trained network with all that lies between an image and an answer.
+//! Inference with a trained network, from image to prediction.
 //!
-//! A [`Bundle`] is a checkpoint ready to run: network, preprocessing, the reading of its class map, calibration and decision
-//! rule, mirrored inference and tiles, as the run that trained it judged its test images. [`Bundle::answer`] takes images that
-//! have been read once and answers them as one batch. [`Segmenter`] is the one way to maps at an image's own size. Nothing here
-//! knows settings, stages, progress or reports.
+//! A [`Bundle`] is a checkpoint ready to run: network, preprocessing, interpretation of its class map, calibration and
+//! decision rule, mirrored inference and tiles, as the training run used them to evaluate its test images.
+//! [`Bundle::answer`] takes images that have already been read and predicts them as one batch. [`Segmenter`] computes
+//! segmentations at an image's own size. This crate does not depend on settings, stages, progress or reports.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -18,7 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// These macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod answer;

@@ -1,18 +1,18 @@
-//! How a pixel's scores on the class map become its probabilities.
+//! Conversion of a pixel's scores on the class map to probabilities.
 
 use formats::checkpoint::Preprocessing;
 use model::graph::{Graph, Hwc, Op};
 use model::network::Network;
 
-/// How a pixel's class scores become its probability.
+/// How a pixel's class scores are converted to a probability.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum MapReading {
-    /// The class-activation head is linear in the mean of the map, so that the same matrix applied to a pixel gives scores whose
-    /// mean over the image is the score of the image (a class activation map, Zhou et al. 2016). The channels of the map
-    /// themselves need not correspond to the classes, because the matrix may permute or mix them.
+    /// The class-activation head is linear in the mean of the map, so the same matrix applied to a pixel gives scores
+    /// whose mean over the image is the score of the image (a class activation map, Zhou et al. 2016). The channels of
+    /// the map themselves need not correspond to the classes, because the matrix may permute or mix them.
     Head { weight: Vec<f32>, bias: Vec<f32> },
-    /// A map trained on masks: its losses are on the softmax of its channels, or on one channel's log-odds against the
-    /// others, which is the same.
+    /// A map trained on masks: its losses are computed on the softmax of its channels, or on one channel's log-odds
+    /// against the others, which is equivalent.
     Softmax,
     /// There is no map.
     None,
@@ -28,7 +28,7 @@ impl MapReading {
         let Some(map) = graph.output("map") else {
             return MapReading::None;
         };
-        // A network without padding has a smaller map, which lies on nothing that could be drawn.
+        // A network without padding has a map smaller than its input, which cannot be overlaid on the image.
         let shapes = graph.shapes(image.height, image.width);
         let as_large = |shape: &Hwc| (shape.h, shape.w) == (image.height, image.width);
         if !shapes.is_ok_and(|shapes| as_large(&shapes[map.index()])) {
@@ -48,12 +48,12 @@ impl MapReading {
                 weight: store.get(*weight).to_vec(),
                 bias: store.get(*bias).to_vec(),
             },
-            // Nothing has ever taught this map anything.
+            // No loss has ever reached this map.
             _ => MapReading::None,
         }
     }
 
-    /// The probability of one class at each pixel: `map` is `[…, channels]`; gives `[…]`.
+    /// The probability of one class at each pixel: `map` is `[…, channels]`, the result `[…]`.
     pub(crate) fn probabilities(&self, map: &[f32], channels: usize, class: usize) -> Vec<f32> {
         let pixels = map.chunks(channels.max(1));
         match self {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mean_of_the_pixels_scores_is_the_images_score() {
+    fn the_head_applies_to_each_pixel() {
         // Two pixels of two channels under a head that swaps the channels.
         let reading = MapReading::Head {
             weight: vec![0.0, 2.0, 1.0, 0.0],
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taught_map_is_read_as_its_losses_read_it() {
+    fn a_map_trained_on_masks_uses_softmax() {
         let p = MapReading::Softmax.probabilities(&[2.0, 0.0, 0.0, 3f32.ln()], 2, 1);
         assert!((p[1] - 0.75).abs() < 1e-6 && (p[0] - 1.0 / (1.0 + 2f32.exp())).abs() < 1e-6);
         assert_eq!(softmax(&[500.0, -500.0]), [1.0, 0.0]);

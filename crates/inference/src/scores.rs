@@ -7,23 +7,23 @@ use crate::bundle::Bundle;
 use crate::error::{InferenceError, Result};
 use crate::reading::softmax;
 
-/// Images in, channels last, normalized.
+/// Normalized images, channels last.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// `n·h·w·c` values.
     pub data: &'a [f32],
-    /// Images.
+    /// Number of images.
     pub n: usize,
-    /// Shape of one.
+    /// Shape of one image.
     pub shape: Hwc,
 }
 
-/// What a network says of a batch.
+/// A network's outputs for a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
     /// Class scores, `[n, classes]`; empty for a segmenter.
     pub logits: Vec<f32>,
-    /// Class map, `[n, h, w]`: a pixel's probability of the class asked for.
+    /// Class map, `[n, h, w]`: each pixel's probability of the requested class.
     pub maps: Vec<f32>,
 }
 
@@ -32,7 +32,7 @@ impl Bundle {
     /// image and its mirror image.
     ///
     /// # Errors
-    /// What the network refuses; scores that are no numbers.
+    /// The network rejects the input, or a score is NaN or infinite.
     pub fn scores(&self, input: Input<'_>, map_of: Option<usize>, mirror: bool) -> Result<Scores> {
         let mut scores = self.plain(input, map_of)?;
         if mirror {
@@ -49,11 +49,11 @@ impl Bundle {
         Ok(scores)
     }
 
-    /// Each pixel's probabilities of the map's classes, `[n, h, w, classes]` of [`Bundle::map_shape`]; with `mirror`
+    /// Each pixel's probabilities of the map's classes, `[n, h, w, classes]` as in [`Bundle::map_shape`]; with `mirror`
     /// the mean over the image and its mirror image.
     ///
     /// # Errors
-    /// As [`Bundle::scores`]; a network without a map.
+    /// As [`Bundle::scores`], or the network has no map.
     pub fn maps(&self, input: Input<'_>, mirror: bool) -> Result<Vec<f32>> {
         let mut maps = self.plain_maps(input)?;
         if mirror {
@@ -85,7 +85,7 @@ impl Bundle {
         Ok(Scores { logits, maps })
     }
 
-    /// What the network makes of images. The one place where it is asked: NaN is never an answer.
+    /// Runs the network. All inference goes through this function, so NaN is never returned.
     fn infer(
         &self,
         input: Input<'_>,
@@ -127,9 +127,9 @@ mod tests {
 
     use super::*;
 
-    /// Weights that are numbers, and yet so large that scores are none.
+    /// The weights are finite, but so large that the scores overflow.
     #[test]
-    fn nan_is_no_answer() {
+    fn non_finite_scores_are_an_error() {
         let mut g = GraphBuilder::new(1);
         let map = g.conv(
             "map",
@@ -164,17 +164,17 @@ mod tests {
         assert_eq!(answer(0.0, Some(1)).unwrap().logits, [0.0, 0.0]);
         let refused = |answer: Result<Scores>| {
             let error = answer.unwrap_err().to_string();
-            assert!(error.contains("no numbers"), "{error}");
+            assert!(error.contains("NaN or infinite"), "{error}");
         };
         refused(answer(1.0, None));
-        // Scores that are numbers under a head that is not: the map's reading alone would be NaN.
+        // The map alone overflows as well.
         let input = Input {
             data: &[1e30; 4],
             n: 1,
             shape: Hwc { h: 2, w: 2, c: 1 },
         };
         let error = bundle.maps(input, true).unwrap_err().to_string();
-        assert!(error.contains("no numbers"), "{error}");
+        assert!(error.contains("NaN or infinite"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A trained map over an image of any size, at that size: whole, or in overlapping tiles where it was trained on windows.
+//! Segmentation of an image of any size, at that size: whole, or in overlapping tiles if the network was trained on
+//! windows.
 
 use imaging::tiles::{Blender, Tile, TileConfig, Tiling};
 use imaging::{Fit, Frame, ImageFile, Placement};
@@ -8,38 +9,39 @@ use crate::bundle::Bundle;
 use crate::error::{InferenceError, Result};
 use crate::scores::Input;
 
-/// A trained network as a segmenter.
+/// A trained network used as a segmenter.
 pub struct Segmenter<'t> {
     bundle: &'t Bundle,
     map: Hwc,
 }
 
-/// What each pixel of an image is, at the image's own size.
+/// The segmentation of an image, at the image's own size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmented {
     /// Pixels.
     pub height: usize,
     /// Pixels.
     pub width: usize,
-    /// What a pixel can be.
+    /// Number of classes.
     pub classes: usize,
     /// `[height, width, classes]`.
     pub probabilities: Vec<f32>,
-    /// Tiles that it was put together from.
+    /// Number of tiles that it was assembled from.
     pub tiles: usize,
 }
 
-/// Tiles that run through the network together.
+/// Tiles in one batch.
 const TILES_AT_ONCE: usize = 8;
 
-/// Pixels of an image enlarged for the network, unless the image itself is as large: as many as are read by default.
+/// Most pixels of an image enlarged for the network, the decoder's default limit; up to four times the image's own
+/// pixels are always allowed.
 const LARGEST_FRAME: usize = 100_000_000;
 
 impl<'t> Segmenter<'t> {
-    /// A segmenter that asks as the run that trained the network judged: with its tiles' overlap, mirrored or not.
+    /// Creates a segmenter that works as the training run's evaluation did, with the same tile overlap and mirroring.
     ///
     /// # Errors
-    /// A network without a map.
+    /// The network has no map.
     pub fn new(bundle: &'t Bundle) -> Result<Self> {
         Ok(Segmenter {
             bundle,
@@ -50,11 +52,11 @@ impl<'t> Segmenter<'t> {
     /// Segments an image.
     ///
     /// # Errors
-    /// What the network refuses.
+    /// The network rejects the image, or a score is NaN or infinite.
     pub fn segment(&self, image: &ImageFile) -> Result<Segmented> {
         let (height, width) = self.frame(image.size())?;
         let input = &self.bundle.meta().preprocessing;
-        // Windows are cut from the image at its own shape: only a whole image may have to be padded.
+        // Windows are cut from the image at its own aspect ratio; only a whole image may need padding.
         let fit = match input.window {
             Some(_) => Fit::Stretch,
             None => input.fit,
@@ -70,7 +72,7 @@ impl<'t> Segmenter<'t> {
         Ok(restored(&map, self.map.c, &framed.placement, tiles))
     }
 
-    /// The size at which the network sees an image: its windows as large as its input.
+    /// The size to which an image is scaled, so that its windows are as large as the network's input.
     fn frame(&self, image: (usize, usize)) -> Result<(usize, usize)> {
         let input = &self.bundle.meta().preprocessing;
         let Some((rows, columns)) = input.window else {
@@ -86,7 +88,7 @@ impl<'t> Segmenter<'t> {
         }
     }
 
-    /// The map of an image of the frame's size, and the tiles that it took.
+    /// The map of an image of the frame's size, and the number of tiles used.
     fn framed(&self, image: &[f32], frame: (usize, usize)) -> Result<(Vec<f32>, usize)> {
         let input = &self.bundle.meta().preprocessing;
         let whole = (input.height, input.width);
@@ -125,7 +127,7 @@ impl<'t> Segmenter<'t> {
 }
 
 impl Segmented {
-    /// The most probable class of each pixel; of equal ones the first.
+    /// The most probable class of each pixel; the first one on ties.
     pub fn labels(&self) -> Vec<u8> {
         self.probabilities
             .chunks(self.classes)
@@ -139,7 +141,7 @@ impl Segmented {
             .collect()
     }
 
-    /// Share of the pixels that each class is the most probable of.
+    /// Share of the pixels for which each class is the most probable.
     pub fn shares(&self) -> Vec<f64> {
         let mut counts = vec![0usize; self.classes];
         let labels = self.labels();
@@ -149,7 +151,7 @@ impl Segmented {
     }
 }
 
-/// A side of which windows of `window` pixels become `input` pixels; a side shorter than a window is one.
+/// Scales a side so that windows of `window` pixels become `input` pixels; a side shorter than a window counts as one.
 fn scaled(side: usize, input: usize, window: usize) -> usize {
     let scale = input as f64 / window.min(side).max(1) as f64;
     ((side as f64 * scale).round() as usize).max(1)
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_become_as_large_as_the_networks_input() {
+    fn windows_are_scaled_to_the_networks_input() {
         assert_eq!(scaled(512, 256, 256), 512);
         assert_eq!(scaled(512, 128, 256), 256);
         assert_eq!(scaled(100, 128, 256), 128);
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn labels_are_the_most_probable_class_at_the_images_size() {
-        // 2×2 of three classes, shown twice as large.
+        // 2×2 pixels of three classes, enlarged twofold.
         let map = [
             [0.6, 0.3, 0.1],
             [0.2, 0.2, 0.6],

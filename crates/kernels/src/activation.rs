@@ -1,4 +1,4 @@
-//! Activations on their own; after a convolution or batch norm they are fused there.
+//! Standalone activations; those that follow a convolution or batch norm are fused into it.
 
 use crate::map::{Map, map, map_in_place};
 use crate::simd::{Simd, activate, activation_gradient};
@@ -14,7 +14,8 @@ pub fn forward_in_place(kind: Activation, x: &mut [f32]) {
     map_in_place(Forward(kind), x);
 }
 
-/// `dx (+)= dy · kind'(x)`, where `x` is what went in. At ReLU's and ReLU6's corners the derivative is 0, as in PyTorch.
+/// `dx (+)= dy · kind'(x)`, where `x` is the forward input. At the kinks of ReLU and ReLU6 the derivative is 0, as in
+/// PyTorch.
 pub fn backward(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32], acc: Accumulate) {
     map(Backward(kind), [x, dy], dx, acc);
 }

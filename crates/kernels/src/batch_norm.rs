@@ -1,7 +1,7 @@
 //! Batch normalization (Ioffe & Szegedy 2015) over the last axis, with the activation that follows it fused in.
 //!
-//! `z` is the input, `a = z · scale + shift` the normalized value and `y = act(a)`. The backward passes compute `a` again
-//! rather than read it: memory is slower than the activation.
+//! `z` is the input, `a = z · scale + shift` the normalized value and `y = act(a)`. The backward passes recompute `a`
+//! instead of reading it, because a read from memory is slower than the activation.
 
 use crate::map::{Map, Rows, map_rows};
 use crate::reduce::{Terms, store, sum_pixels};
@@ -14,7 +14,7 @@ use crate::{Accumulate, Activation};
 pub fn statistics(z: &[f32], channels: usize, mean: &mut [f32], var: &mut [f32]) {
     assert!(
         mean.len() == channels && var.len() == channels,
-        "batch_norm::statistics: not one value a channel"
+        "batch_norm::statistics: not one value per channel"
     );
     assert!(!z.is_empty(), "batch_norm::statistics: no pixels");
     let count = (z.len() / channels) as f64;
@@ -62,7 +62,7 @@ pub fn fold(
     let same = [beta.len(), mean.len(), var.len(), scale.len(), shift.len()]
         .iter()
         .all(|&len| len == c);
-    assert!(same, "batch_norm::fold: not {c} values each");
+    assert!(same, "batch_norm::fold: a slice does not have {c} values");
     for i in 0..c {
         scale[i] = gamma[i] / (var[i] + eps).sqrt();
         shift[i] = beta[i] - mean[i] * scale[i];
@@ -91,8 +91,8 @@ pub fn apply(
     );
 }
 
-/// Gradients of `y = act(batch_norm(z))` where `mean` and `var` are `z`'s own. `dz` is replaced and may alias nothing;
-/// `dgamma` and `dbeta` are replaced or added to.
+/// Gradients of `y = act(batch_norm(z))` where `mean` and `var` are the statistics of `z`. `dz` is overwritten and must
+/// not alias another slice; `dgamma` and `dbeta` are replaced or added to.
 pub fn backward_train(
     z: &[f32],
     dy: &[f32],
@@ -139,7 +139,7 @@ pub fn backward_train(
     );
 }
 
-/// As [`backward_train`], where `mean` and `var` are constants (running statistics).
+/// Like [`backward_train`], but `mean` and `var` are constants (running statistics).
 pub fn backward_eval(
     z: &[f32],
     dy: &[f32],
@@ -184,7 +184,7 @@ fn sample_mean(z: &[f32], channels: usize) -> Vec<f32> {
     mean
 }
 
-/// What both backward passes need of each channel.
+/// The per-channel values that both backward passes need.
 struct Channels {
     scale: Vec<f32>,
     shift: Vec<f32>,

@@ -1,4 +1,4 @@
-//! Gradient of a bias: sums over pixels. Adding a bias is part of the operation before it ([`crate::Epilogue`]).
+//! Gradient of a bias: sums over pixels. The addition is fused into the preceding operation ([`crate::Epilogue`]).
 
 use crate::Accumulate;
 use crate::reduce::{Terms, store, sum_pixels};

@@ -11,9 +11,9 @@ const HUGE: usize = 2 << 20;
 /// A cache line, and the widest vector.
 const LINE: usize = 64;
 
-/// A slice of `f32` that starts at a cache line and, if it is large, lies in huge pages where the system has them: an
-/// image batch spans thousands of small pages, more than the processor can look up without walking tables, and its
-/// kernels are a tenth slower for it.
+/// A slice of `f32` that starts at a cache line and, if it is large, is backed by huge pages where the system has them.
+/// An image batch spans thousands of small pages, more than the TLB holds, and the page-table walks make its kernels a
+/// tenth slower.
 #[derive(Debug)]
 pub struct Buffer {
     data: NonNull<f32>,
@@ -29,7 +29,7 @@ impl Buffer {
     /// `len` zeros.
     ///
     /// # Panics
-    /// `len` is more than [`crate::MOST_VALUES`].
+    /// Panics if `len` is more than [`crate::MOST_VALUES`].
     pub fn zeros(len: usize) -> Self {
         let Some(layout) = layout(size([len])) else {
             return Self::default();
@@ -38,9 +38,9 @@ impl Buffer {
         let Some(data) = NonNull::new(unsafe { alloc(layout) }) else {
             handle_alloc_error(layout)
         };
-        // Before the first touch, which is when pages are made.
+        // Must precede the first write, which is when pages are allocated.
         advise_huge_pages(data.as_ptr(), layout);
-        // SAFETY: the allocation has room for `len` values, and zero bytes are zeros.
+        // SAFETY: the allocation has room for `len` values, and zero bytes are the value 0.0.
         unsafe { data.as_ptr().write_bytes(0, layout.size()) };
         Self {
             data: data.cast(),
@@ -48,14 +48,14 @@ impl Buffer {
         }
     }
 
-    /// Makes room for at least `len` values, zeros or what was there before.
+    /// Makes room for at least `len` values. If the buffer has to grow, all its values become zero.
     pub fn grow(&mut self, len: usize) {
         if self.len < len {
             *self = Self::zeros(len);
         }
     }
 
-    /// The first `len` values, grown as needed; what they hold is arbitrary.
+    /// Returns the first `len` values, growing the buffer as needed; their content is arbitrary.
     pub fn at_least(&mut self, len: usize) -> &mut [f32] {
         self.grow(len);
         &mut self[..len]
@@ -91,13 +91,13 @@ impl Deref for Buffer {
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`, and the buffer is borrowed alone.
+        // SAFETY: as in `deref`, and the buffer is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
     }
 }
 
-/// Whole huge pages for what would fill a few, whole lines for the rest; `None` for nothing. No buffer is so long that its
-/// bytes could not be counted.
+/// Rounds up to whole huge pages if the values fill at least two, else to whole cache lines; `None` if there are no
+/// values. The number of bytes does not overflow, because lengths are at most [`crate::MOST_VALUES`].
 fn layout(len: usize) -> Option<Layout> {
     let bytes = len.checked_mul(size_of::<f32>())?;
     let unit = if bytes >= 2 * HUGE { HUGE } else { LINE };
@@ -108,7 +108,7 @@ fn layout(len: usize) -> Option<Layout> {
 #[cfg(target_os = "linux")]
 fn advise_huge_pages(data: *mut u8, layout: Layout) {
     if layout.align() == HUGE {
-        // SAFETY: whole pages of an allocation of ours. A refusal changes nothing but speed.
+        // SAFETY: whole pages of our own allocation. If the call fails, only speed suffers.
         unsafe { libc::madvise(data.cast(), layout.size(), libc::MADV_HUGEPAGE) };
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buffers_are_zero_aligned_and_grow() {
+    fn buffers_are_zeroed_and_aligned_and_can_grow() {
         for len in [1, 17, 5 * HUGE / 4] {
             let mut buffer = Buffer::zeros(len);
             assert_eq!(buffer.len(), len);

@@ -4,7 +4,8 @@ use crate::parallel::{CHUNK, Shared, for_each};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
 use crate::{Accumulate, size};
 
-/// Joins tensors of equal `pixels` (n · h · w) along channels, in order; each input comes with its number of channels.
+/// Joins tensors of `pixels` (n · h · w) pixels each along channels, in order; each input is paired with its number of
+/// channels.
 pub fn forward(inputs: &[(&[f32], usize)], pixels: usize, y: &mut [f32]) {
     let channels = inputs.iter().map(|(_, channels)| *channels);
     let total = channels.fold(0, usize::saturating_add);
@@ -64,7 +65,7 @@ pub fn backward(
     .run(dy, pixels, Shared::new(dx));
 }
 
-/// Moves some channels of every pixel. `from` and `to` are channels a pixel and first channel.
+/// Copies some channels of every pixel. `from` and `to` are `[channels per pixel, first channel]`.
 #[derive(Clone, Copy)]
 struct Copy {
     from: [usize; 2],
@@ -105,7 +106,7 @@ impl Kernel for Task<'_> {
         } = self.copy;
         for pixel in self.pixels {
             for_vectors!(s, channels, |at, mask| {
-                // SAFETY: the callers checked the lengths; this task's channels of this pixel are its alone.
+                // SAFETY: the callers checked the lengths; only this task writes these channels of this pixel.
                 unsafe {
                     let target = self.to.pointer().add(pixel * to[0] + to[1] + at);
                     let mut value =

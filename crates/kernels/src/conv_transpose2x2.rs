@@ -1,7 +1,7 @@
 //! Transposed 2×2 convolution of stride 2, which doubles height and width. Weights are `[cin, 2, 2, cout]`.
 //!
-//! Its windows do not overlap: each row of the output is a 1×1 convolution of a row of the input with half of the weights,
-//! and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
+//! Its windows do not overlap: each row of the output is a 1×1 convolution of a row of the input with half of the
+//! weights, and its gradient with respect to the input is an ordinary 2×2 convolution of stride 2.
 
 use crate::conv2d::{Finish, Gather, Order, OutputRows, WeightGradient, packed_len};
 use crate::simd::F32;
@@ -104,7 +104,7 @@ pub fn backward_weight(
         scratch.len() >= backward_scratch(xs, cout),
         "conv_transpose2x2::backward_weight: too little scratch"
     );
-    // That of the 2×2 convolution from `dy` to `x`: `[2, 2, cout, cin]`.
+    // The weight gradient of the 2×2 convolution from `dy` to `x`: `[2, 2, cout, cin]`.
     let (turned, scratch) = scratch.split_at_mut(4 * xs.c * cout);
     let ys = xs.doubled().with_channels(cout);
     WeightGradient::new(F32, ys, xs.c, WINDOW).run(dy, x, turned, Accumulate::Replace, scratch);
@@ -120,7 +120,7 @@ pub fn backward_weight(
     }
 }
 
-/// Input, output and weights are neither empty nor too large, so that no size computed from them wraps.
+/// Panics if input, output or weights are empty or too large, so that no size computed from them wraps.
 fn check_shape(xs: Nhwc, cout: usize) {
     let ys = xs.doubled().with_channels(cout);
     assert!(

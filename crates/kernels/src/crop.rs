@@ -1,6 +1,6 @@
-//! Cropping to the centre: `margin` pixels go on every side.
+//! Centre cropping: `margin` pixels are removed on every side.
 //!
-//! A row of the crop lies in one piece in both tensors, so a row is one copy.
+//! A row of the crop is contiguous in both tensors, so it is a single copy.
 
 use crate::parallel::{Shared, for_each};
 use crate::{Accumulate, Nhwc};
@@ -21,7 +21,7 @@ pub fn forward(x: &[f32], xs: Nhwc, margin: usize, y: &mut [f32]) {
     });
 }
 
-/// Gradient of [`forward`]: `dx (+)= dy` inside, and nothing in the margin.
+/// Gradient of [`forward`]: `dx (+)= dy` inside and zero in the margin.
 pub fn backward(dy: &[f32], xs: Nhwc, margin: usize, dx: &mut [f32], acc: Accumulate) {
     let ys = fitted(xs, margin);
     assert_eq!(
@@ -53,7 +53,7 @@ pub fn backward(dy: &[f32], xs: Nhwc, margin: usize, dx: &mut [f32], acc: Accumu
     });
 }
 
-/// [`Nhwc::cropped`] where the caller has promised that something is left.
+/// [`Nhwc::cropped`] where the caller guarantees that something is left.
 fn fitted(xs: Nhwc, margin: usize) -> Nhwc {
     let ys = xs.cropped(margin);
     assert!(

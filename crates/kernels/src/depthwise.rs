@@ -1,7 +1,7 @@
 //! Depthwise convolution: each channel has its own kernel. Weights are `[kh, kw, c]`; the SIMD runs over channels.
 //!
-//! A row of the output is computed four pixels × two vectors of channels at a time. The pixels whose windows lie wholly
-//! inside share one list of taps (offsets of input and weights); those at the border have lists of their own.
+//! A row of the output is computed four pixels × two vectors of channels at a time. The pixels whose windows are
+//! entirely inside share one list of taps (offsets of input and weights); those at the border have lists of their own.
 
 mod weight;
 
@@ -11,7 +11,7 @@ use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 
 pub use weight::{backward_weight, backward_weight_scratch};
 
-/// Most taps of a kernel: 11 × 11.
+/// Maximum number of taps of a kernel: 11 × 11.
 pub const MOST_TAPS: usize = 121;
 
 /// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`.
@@ -105,7 +105,7 @@ fn check(name: &str, x: usize, xs: Nhwc, w: usize, window: Window, y: usize) -> 
     ys
 }
 
-/// Which way the window is applied.
+/// The direction in which the window is applied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     /// Reads `x`, writes `y`.
@@ -114,10 +114,10 @@ enum Direction {
     Backward,
 }
 
-/// How positions of what is read and of what is written go together along one axis.
+/// How the positions that are read relate to those that are written, along one axis.
 ///
-/// Written positions fall into classes by their remainder modulo `classes`; the `j`-th of a class reads, through each of
-/// the class's taps, position `start + j · step`.
+/// Written positions fall into classes by their remainder modulo `classes`; the `j`-th of a class reads, through each
+/// of the class's taps, position `start + j · step`.
 #[derive(Clone, Copy)]
 struct Axis {
     direction: Direction,
@@ -133,7 +133,7 @@ impl Axis {
         if self.direction == Direction::Forward {
             1
         } else {
-            // Beyond the last position a class is empty.
+            // Classes beyond the last position are empty.
             self.stride.min(self.written.max(1))
         }
     }
@@ -146,7 +146,7 @@ impl Axis {
         }
     }
 
-    /// Where tap `k` of the first position of `class` reads, if the class has that tap; may lie before the border.
+    /// Where tap `k` of the first position of `class` reads, if the class has that tap; may be negative.
     fn start(self, class: usize, k: usize) -> Option<isize> {
         match self.direction {
             Direction::Forward => Some(k as isize - self.pad as isize),
@@ -165,12 +165,12 @@ impl Axis {
         (position >= 0 && (position as usize) < self.read).then_some(position as usize)
     }
 
-    /// Positions of a class.
+    /// Number of positions in a class.
     fn count(self, class: usize) -> usize {
         (self.written.saturating_sub(class)).div_ceil(self.classes())
     }
 
-    /// Those positions of `class` for which all its taps read inside.
+    /// The positions of `class` whose taps all read inside.
     fn interior(self, class: usize) -> std::ops::Range<usize> {
         let (mut first, mut end, step) = (0, self.count(class), self.step());
         for start in (0..self.kernel).filter_map(|k| self.start(class, k)) {
@@ -244,7 +244,7 @@ impl Plan<'_> {
 /// One row of the output.
 struct Row<'a> {
     plan: &'a Plan<'a>,
-    /// What is read, from the image's first pixel.
+    /// The source, from the image's first pixel.
     image: &'a [f32],
     w: &'a [f32],
     y: usize,
@@ -255,7 +255,7 @@ impl Kernel for Row<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let (columns, c) = (self.plan.axes[1], self.plan.c);
-        // First value and first weight of each row of the kernel that lies inside.
+        // First value and first weight of each row of the kernel that is inside.
         let mut rows = Taps::new();
         for ky in 0..self.plan.axes[0].kernel {
             if let Some(row) = self.plan.axes[0].source(self.y, ky) {
@@ -296,7 +296,7 @@ impl Row<'_> {
             let Some(start) = columns.start(class, kx) else {
                 continue;
             };
-            // A negative position is a huge unsigned one.
+            // A negative position wraps to a huge unsigned one.
             let column = start.wrapping_add_unsigned(j * columns.step()) as usize;
             if column < columns.read {
                 for &(value, weight) in rows.as_slice() {
@@ -308,7 +308,7 @@ impl Row<'_> {
     }
 
     /// Pixels `x, x + classes, …` (`P` of them), the first of which reads at `taps` shifted by `shift`;
-    /// `V` vectors of channels at a time, so that there are sums enough to hide the latency of each.
+    /// `V` vectors of channels at a time, so that there are enough independent sums to hide latency.
     #[inline(always)]
     fn pixels<S: Simd, const P: usize, const V: usize>(
         &mut self,
@@ -341,10 +341,10 @@ impl Row<'_> {
         }
     }
 
-    /// `V` vectors of channels from `at`, cut by `mask`. `read` and `write` are offset of the first pixel and step.
+    /// `V` vectors of channels from `at`, cut by `mask`. `read` and `write` are `[offset of the first pixel, step]`.
     ///
     /// # Safety
-    /// Every tap of every pixel lies in the image and every pixel in the row, up to the last channel of `mask`.
+    /// Every tap of every pixel is in the image and every pixel in the row, up to the last channel of `mask`.
     #[inline(always)]
     unsafe fn vectors<S: Simd, const P: usize, const V: usize>(
         &mut self,
@@ -359,7 +359,7 @@ impl Row<'_> {
         for &(from, weight) in taps.as_slice() {
             for v in 0..V {
                 let at = at + v * S::LANES;
-                // SAFETY: the caller guarantees the pixels; `w` has `c` weights a tap.
+                // SAFETY: the caller guarantees the pixels; `w` has `c` weights per tap.
                 unsafe {
                     let weight = s.load(self.w.as_ptr().add(weight + at), mask);
                     let from = self.image.as_ptr().add(from + read[0] + at);

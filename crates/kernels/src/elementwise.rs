@@ -16,7 +16,7 @@ pub fn accumulate(dy: &[f32], dx: &mut [f32], acc: Accumulate) {
     map(Same, [dy], dx, acc);
 }
 
-/// `y[n, …, c] = x[n, …, c] · s[n, c]`: squeeze-excite's scale.
+/// `y[n, …, c] = x[n, …, c] · s[n, c]`: the scale of squeeze-and-excitation.
 pub fn scale_channels_forward(x: &[f32], xs: Nhwc, s: &[f32], y: &mut [f32]) {
     let rows = per_image(xs, x.len());
     map_rows(Product, [x], [s], rows, y, Accumulate::Replace);
@@ -59,7 +59,7 @@ pub fn scale_channels_backward_scale(
     });
 }
 
-/// `y (+)= x · factors[n]`, samples of `per_sample` values: drop path and its gradient.
+/// `y (+)= x · factors[n]` for samples of `per_sample` values: drop path and its gradient.
 pub fn scale_samples(
     x: &[f32],
     per_sample: usize,
@@ -70,7 +70,7 @@ pub fn scale_samples(
     assert_eq!(
         x.len(),
         size([per_sample, factors.len()]),
-        "scale_samples: not one factor a sample"
+        "scale_samples: not one factor per sample"
     );
     assert_eq!(x.len(), y.len(), "scale_samples: length of y");
     for ((x, y), factor) in x

@@ -1,17 +1,19 @@
-//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward side by side.
+//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward passes.
 //!
-//! Slices in, slices out: the crate knows no graph, no parameters and no device. NHWC because a 1×1 convolution is then
-//! one matrix product over the whole batch and a depthwise one runs its SIMD over channels at any image size.
-//! The caller owns all memory. An operation that needs working space states how much (`*_scratch`, counted in `f32`;
-//! its content is arbitrary on entry and on return), and a backward pass replaces or adds to its output as told.
+//! Functions read and write slices; the crate has no notion of graphs, parameters or devices. The layout is NHWC
+//! because a 1×1 convolution is then one matrix product over the whole batch, and a depthwise one vectorises over
+//! channels at any image size. The caller owns all memory. An operation that needs working space states how much
+//! (`*_scratch`, counted in `f32`; its content is arbitrary on entry and on return), and a backward pass replaces or
+//! adds to its output ([`Accumulate`]).
 //!
 //! Work is spread over Rayon's current pool in tiles that depend on the shapes alone, and every sum has a fixed order:
-//! the result is the same to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time;
-//! the environment variable `KERNELS_SIMD` (`avx2`, `portable`) holds it back. Buffers that start at a multiple of
+//! results are identical to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time;
+//! the environment variable `KERNELS_SIMD` (`avx2`, `portable`) limits it. Buffers that start at a multiple of
 //! 64 bytes are fastest.
-//! Sizes that contradict each other, or that no machine has memory for ([`MOST_VALUES`]), are programmer errors and panic with
-//! a message before any memory is touched: no shape makes a call unsound. What comes from a file is to be checked before
-//! ([`Nhwc::checked_len`], [`Window::output`]). [`reference`](mod@reference) holds a naive version of every kernel.
+//! Sizes that contradict each other, or that no machine has memory for ([`MOST_VALUES`]), are programmer errors and
+//! panic with a message before any memory is accessed: no shape makes a call unsound. Sizes from a file must be checked
+//! before the call ([`Nhwc::checked_len`], [`Window::output`]). [`reference`](mod@reference) has a naive version of
+//! every kernel.
 //!
 //! ```
 //! use kernels::conv2d::Conv2d;
@@ -26,7 +28,7 @@
 //! assert_eq!(y, [10.0; 4]);
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod activation;
@@ -57,7 +59,7 @@ pub(crate) use shape::size;
 pub use shape::{MOST_VALUES, Nhwc};
 pub use window::{Padding, Window};
 
-/// What a backward pass does with what is already in its output.
+/// What a backward pass does with the values already in its output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accumulate {
     /// Overwrites it.
@@ -66,7 +68,7 @@ pub enum Accumulate {
     Add,
 }
 
-/// What convolutions multiply; sums are `f32`, and on a processor so is all that lies in memory.
+/// Precision of the factors that convolutions multiply. Sums are `f32`, and on a CPU so is all data in memory.
 #[derive(
     Clone, Copy, Default, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize,
 )]
@@ -75,16 +77,16 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Factors rounded to TF32 (11 bits of precision) where a GPU's tensor cores multiply them; a processor has none, and
+    /// Factors rounded to TF32 (11 bits of precision) where a GPU's tensor cores multiply them; a CPU has none and
     /// computes in `f32`.
     Tf32,
-    /// Factors rounded to bf16 (8 bits of precision): twice the products a second on a CPU that has AVX512_BF16; on others
-    /// the same result at no gain.
+    /// Factors rounded to bf16 (8 bits of precision): twice the products per second on a CPU that has AVX512_BF16; on
+    /// others the same result at no gain.
     Bf16,
 }
 
 impl Precision {
-    /// Every one.
+    /// All precisions.
     pub const ALL: [Precision; 3] = [Precision::F32, Precision::Tf32, Precision::Bf16];
 }
 
@@ -112,10 +114,10 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// What follows a convolution in its last pass over the output: `y = act(conv + bias)`.
+/// What is applied to a convolution in its last pass over the output: `y = act(conv + bias)`.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Epilogue<'a> {
-    /// One value an output channel.
+    /// One value per output channel.
     pub bias: Option<&'a [f32]>,
     /// Applied last.
     pub activation: Option<Activation>,

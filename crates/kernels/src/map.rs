@@ -10,7 +10,7 @@ pub(crate) trait Map<const N: usize, const C: usize>: Copy + Send + Sync {
     fn apply<S: Simd>(self, s: S, values: [S::V; N], params: [S::V; C]) -> S::V;
 }
 
-/// How values lie: samples of `sample` values, rows of `channels` in them. Each sample has its own parameters.
+/// Layout of the values: samples of `sample` values, in rows of `channels`. Each sample has its own parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) sample: usize,
@@ -54,11 +54,11 @@ pub(crate) fn map_rows<const N: usize, const C: usize>(
         assert_eq!(input.len(), out.len(), "inputs and output differ in length");
     }
     for params in params {
-        // Wider than the lengths themselves, so that neither product can wrap.
+        // In a wider type than the lengths, so that neither product can wrap.
         assert_eq!(
             params.len() as u128 * rows.sample as u128,
             out.len() as u128 * rows.channels as u128,
-            "not one parameter a channel"
+            "not one parameter per channel"
         );
     }
     run(
@@ -107,7 +107,7 @@ struct Chunk<'a, M, const N: usize, const C: usize> {
     inputs: [Source; N],
     params: [&'a [f32]; C],
     channels: usize,
-    /// The chunk's first value: a pointer, for an input may be the output itself.
+    /// The chunk's first value: a pointer, because an input may be the output itself.
     out: *mut f32,
     len: usize,
     add: bool,
@@ -121,7 +121,7 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C>
             let width = self.channels.min(self.len - row);
             for_vectors!(s, width, |at, mask| {
                 let (mut values, mut params) = ([s.splat(0.0); N], [s.splat(0.0); C]);
-                // SAFETY: the mask ends with the row, which lies within inputs, output and parameters alike; chunks are
+                // SAFETY: the mask ends with the row, which is within inputs, output and parameters; chunks are
                 // disjoint.
                 unsafe {
                     for (value, input) in values.iter_mut().zip(self.inputs) {

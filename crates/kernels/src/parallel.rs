@@ -1,4 +1,4 @@
-//! Spreading tiles over Rayon's current pool. Tiles depend on the shapes alone, never on the number of threads.
+//! Distribution of tiles over Rayon's current pool. Tiles depend on the shapes alone, never on the number of threads.
 
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     (0..count).into_par_iter().with_max_len(1).for_each(task);
 }
 
-/// Tasks that may run at a time.
+/// Number of tasks that can run at a time.
 pub(crate) fn workers() -> usize {
     rayon::current_num_threads()
 }
 
-/// As [`for_each`], with `len` values of working space for each task that runs: as many run at a time as `scratch` has
-/// room for.
+/// Like [`for_each`], with `len` values of working space for each task that runs: as many run at a time as `scratch`
+/// has room for.
 pub(crate) fn for_each_with(
     count: usize,
     scratch: &mut [f32],
@@ -56,7 +56,7 @@ pub(crate) fn part(len: usize, count: usize, index: usize) -> std::ops::Range<us
     len * index / count..len * (index + 1) / count
 }
 
-/// An output that tasks write to side by side.
+/// An output that tasks write in parallel.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a, T> {
     data: *mut T,
@@ -64,7 +64,7 @@ pub(crate) struct Shared<'a, T> {
     borrow: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the pointer stands for a `&mut [T]`; whoever takes a part of it guarantees that parts do not overlap.
+// SAFETY: the pointer represents a `&mut [T]`; the caller of `part` guarantees that parts do not overlap.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<'_, T> {}
@@ -86,7 +86,7 @@ impl<'a, T> Shared<'a, T> {
         self.len
     }
 
-    /// The values `range`.
+    /// The values in `range`.
     ///
     /// # Safety
     /// No other part in use at the same time overlaps it.
@@ -96,12 +96,12 @@ impl<'a, T> Shared<'a, T> {
             "part {range:?} of {} values",
             self.len
         );
-        // SAFETY: within the slice, and disjoint by the caller's word.
+        // SAFETY: within the slice; the caller guarantees that it overlaps no other part.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
     }
 }
 
-/// An input that tasks read, which may be the output itself, value by value.
+/// An input that tasks read value by value, and which may be the output itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Source(pub(crate) *const f32);
 

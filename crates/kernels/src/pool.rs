@@ -9,7 +9,7 @@ use crate::{Accumulate, Nhwc, Window};
 
 /// The largest value under each window and, in `argmax`, its pixel within the image (`row · w + column`).
 ///
-/// Of equal values the first wins and NaN beats all, as in PyTorch. Padding never wins.
+/// The first of equal values is chosen, and NaN before any number, as in PyTorch. Padding is never chosen.
 /// `y` and `argmax` have shape `window.output(xs, xs.c)`; the padding must be smaller than the kernel.
 pub fn max_pool_forward(x: &[f32], xs: Nhwc, window: Window, y: &mut [f32], argmax: &mut [u32]) {
     let ys = window.fitted(xs, xs.c);
@@ -43,7 +43,7 @@ pub fn max_pool_forward(x: &[f32], xs: Nhwc, window: Window, y: &mut [f32], argm
     });
 }
 
-/// Sends each gradient to the pixel that won: `dx (+)= …`.
+/// Passes each gradient to the pixel that was chosen: `dx (+)= …`.
 pub fn max_pool_backward(
     dy: &[f32],
     argmax: &[u32],
@@ -136,7 +136,7 @@ struct MaxRow<'a> {
 }
 
 impl Kernel for MaxRow<'_> {
-    /// Plain loops over channels, which the compiler vectorises for the instruction set that is on.
+    /// Plain loops over channels, which the compiler vectorises for the enabled instruction set.
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (xs, Window { kernel, stride, .. }) = (self.xs, self.window);
@@ -168,7 +168,7 @@ impl Kernel for MaxRow<'_> {
             }
             assert!(
                 !first,
-                "max_pool_forward: a window that lies wholly in the padding"
+                "max_pool_forward: a window is entirely in the padding"
             );
         }
     }

@@ -8,7 +8,7 @@ use crate::simd::{Kernel, Simd, dispatch, for_vectors};
 const BLOCK: usize = 64;
 /// Rows that pass through registers together.
 const GROUP: usize = 4;
-/// Most partial sums.
+/// Maximum number of partial sums.
 const PARTS: usize = 16;
 
 /// `R` terms of a pixel's channel from `N` values and `C` parameters of the channel.
@@ -19,7 +19,7 @@ pub(crate) trait Terms<const N: usize, const C: usize, const R: usize>:
     fn terms<S: Simd>(self, s: S, values: [S::V; N], params: [S::V; C]) -> [S::V; R];
 }
 
-/// For each channel the `R` sums of the terms over all pixels: `sums[r · channels + c]`.
+/// Returns, for each channel, the `R` sums of the terms over all pixels: `sums[r · channels + c]`.
 ///
 /// Pixels are summed in `f32` over [`BLOCK`] rows, then in `f64`.
 pub(crate) fn sum_pixels<const N: usize, const C: usize, const R: usize>(
@@ -35,7 +35,7 @@ pub(crate) fn sum_pixels<const N: usize, const C: usize, const R: usize>(
     );
     assert!(
         params.iter().all(|params| params.len() == channels),
-        "not one parameter a channel"
+        "not one parameter per channel"
     );
     assert!(
         channels > 0 && len.is_multiple_of(channels),
@@ -70,7 +70,7 @@ pub(crate) fn sum_pixels<const N: usize, const C: usize, const R: usize>(
 
 /// Writes `values` to `into` or adds them.
 pub(crate) fn store(values: &[f64], into: &mut [f32], acc: Accumulate) {
-    assert_eq!(values.len(), into.len(), "not one sum a channel");
+    assert_eq!(values.len(), into.len(), "not one sum per channel");
     for (into, value) in into.iter_mut().zip(values) {
         *into = *value as f32 + if acc == Accumulate::Add { *into } else { 0.0 };
     }
@@ -84,7 +84,7 @@ struct Part<'a, T, const N: usize, const C: usize> {
     sums: &'a mut [f64],
 }
 
-/// Channels whose `f32` sums lie on the stack at a time.
+/// Channels whose `f32` sums are on the stack at a time.
 const STRIP: usize = 512;
 
 impl<T, const N: usize, const C: usize> Part<'_, T, N, C> {

@@ -1,7 +1,7 @@
 //! Doubling height and width, nearest or bilinear with half-pixel centres (`align_corners=False`).
 //!
-//! All four passes are one loop: each pixel written is a weighted sum of `K × K` pixels read, with the weights of its row
-//! and of its column. The backward passes gather, so that no two tasks write the same value.
+//! All four passes are one loop: each pixel written is a weighted sum of `K × K` pixels read, with the weights of its
+//! row and of its column. The backward passes gather, so that no two tasks write the same value.
 
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
@@ -50,8 +50,8 @@ fn bilinear_forward(o: usize, len: usize) -> Sources<2> {
     [(o / 2, 0.75), (neighbour, 0.25)]
 }
 
-/// Who reads position `i` in [`bilinear_forward`]; `doubled` is the length of the output. At a border its nearest
-/// reader takes it twice.
+/// The output positions that read position `i` in [`bilinear_forward`], with their weights; `doubled` is the length of
+/// the output. At a border the nearest output reads it twice.
 fn bilinear_backward(i: usize, doubled: usize) -> Sources<4> {
     let (first, last) = (i == 0, 2 * i + 2 == doubled);
     [

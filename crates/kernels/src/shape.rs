@@ -1,12 +1,13 @@
 //! Shapes and sizes.
 
-/// Most values of a tensor, of weights or of working space: 2³⁷, half a tebibyte of `f32`.
+/// Maximum number of values of a tensor, of weights or of working space: 2³⁷, half a tebibyte of `f32`.
 ///
-/// Far below `usize::MAX`, so that small multiples of sizes, and the product of two sizes of which one is a count of
-/// tasks, cannot wrap. Every size is therefore checked once, where a public function begins, and never in its loops.
+/// Far below `usize::MAX`, so that small multiples of sizes, and products of a size and a number of tasks, cannot wrap.
+/// Every size is therefore checked once, at the start of a public function, and never in its loops.
 pub const MOST_VALUES: usize = 1 << (usize::BITS / 2 + 5);
 
-/// The product of `factors`; `None` if it, or that of some of them, is more than [`MOST_VALUES`]: a zero hides nothing.
+/// The product of `factors`; `None` if it, or the product of any of them, is more than [`MOST_VALUES`]: a factor of
+/// zero does not hide an excess.
 pub(crate) const fn checked_size<const N: usize>(factors: [usize; N]) -> Option<usize> {
     let (mut nonzero, mut any_zero, mut i) = (1usize, false, 0);
     while i < N {
@@ -23,7 +24,7 @@ pub(crate) const fn checked_size<const N: usize>(factors: [usize; N]) -> Option<
     Some(if any_zero { 0 } else { nonzero })
 }
 
-/// As [`checked_size`], where a larger size is the caller's error.
+/// Like [`checked_size`], but panics if the size is too large.
 pub(crate) const fn size<const N: usize>(factors: [usize; N]) -> usize {
     let size = checked_size(factors);
     assert!(size.is_some(), "a size is beyond `MOST_VALUES`");
@@ -47,15 +48,15 @@ pub struct Nhwc {
 }
 
 impl Nhwc {
-    /// Number of values. That it is small says the same of the product of any of the four sides.
+    /// Number of values. The product of any of the four dimensions is bounded by [`MOST_VALUES`] too.
     ///
     /// # Panics
-    /// It is more than [`MOST_VALUES`]; see [`Nhwc::checked_len`].
+    /// Panics if it is more than [`MOST_VALUES`]; see [`Nhwc::checked_len`].
     pub const fn len(self) -> usize {
         size([self.n, self.h, self.w, self.c])
     }
 
-    /// [`Nhwc::len`] of a shape that a file or a setting asks for; `None` beyond [`MOST_VALUES`].
+    /// [`Nhwc::len`] of a shape that comes from a file or a setting; `None` beyond [`MOST_VALUES`].
     pub const fn checked_len(self) -> Option<usize> {
         checked_size([self.n, self.h, self.w, self.c])
     }

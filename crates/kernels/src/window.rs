@@ -1,16 +1,17 @@
 use crate::{MOST_VALUES, Nhwc, size};
 
-/// How a window's input is extended by zeros (by nothing, for pooling) at its borders.
+/// How a window's input is extended at its borders: by zeros or, for pooling, by pixels that are ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
     /// The same count on every side, as PyTorch's `padding=p`.
     Symmetric(usize),
-    /// TensorFlow's dynamic `SAME`: the output has ⌈input / stride⌉ positions, and the odd pixel goes after.
+    /// TensorFlow's dynamic `SAME`: the output has ⌈input / stride⌉ positions, and an odd pixel of padding goes at the
+    /// end.
     Same,
 }
 
-/// The sliding window of a convolution or pooling. This file holds the only formula for output size and padding.
+/// The sliding window of a convolution or pooling. This file has the only formulas for output size and padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub struct Window {
@@ -18,7 +19,7 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Step in pixels, the same on both axes.
     pub stride: usize,
-    /// What lies beyond the border.
+    /// Padding at the borders.
     pub padding: Padding,
 }
 
@@ -51,8 +52,8 @@ impl Window {
         }
     }
 
-    /// Shape of the output for an input of shape `x`; `None` if the window does not fit, or if there is no memory for input
-    /// or output ([`MOST_VALUES`]).
+    /// Shape of the output for an input of shape `x`; `None` if the window does not fit, or if there is no memory for
+    /// input or output ([`MOST_VALUES`]).
     pub fn output(&self, x: Nhwc, channels: usize) -> Option<Nhwc> {
         let (h, w) = (self.output_len(0, x.h)?, self.output_len(1, x.w)?);
         let y = Nhwc {
@@ -64,7 +65,8 @@ impl Window {
         x.checked_len().and(y.checked_len()).map(|_| y)
     }
 
-    /// Padding before the first pixel of `axis`: of TF SAME's total `max((⌈n/s⌉−1)·s + k − n, 0)` the smaller half.
+    /// Padding before the first pixel of `axis`: for `Same`, the smaller half of the total
+    /// `max((⌈n/s⌉−1)·s + k − n, 0)`.
     pub fn pad_before(&self, axis: usize, input: usize) -> usize {
         match self.padding {
             Padding::Symmetric(pad) => pad,
@@ -80,7 +82,7 @@ impl Window {
         size(self.kernel)
     }
 
-    /// [`Window::output`] where the caller has promised that the window fits.
+    /// [`Window::output`] where the caller guarantees that the window fits.
     pub(crate) fn fitted(&self, x: Nhwc, channels: usize) -> Nhwc {
         let output = self.output(x, channels);
         assert!(

@@ -1,5 +1,5 @@
-//! Kernels against PyTorch's outputs and gradients: the small cases stored here (made by `make_fixtures.py`) and, where
-//! they lie beside the repository, the larger ones of `../shared/fixtures/ops`.
+//! Compares kernels with PyTorch's outputs and gradients: the small cases stored here (made by `make_fixtures.py`) and,
+//! where they are present next to the repository, the larger ones of `../shared/fixtures/ops`.
 
 #![allow(
     clippy::panic,
@@ -101,7 +101,7 @@ impl Fixture {
         }
     }
 
-    /// Compares with `key`, whose axes are brought into the order of `axes` (NHWC for images if empty).
+    /// Compares with `key`, whose axes are permuted to `axes` (NHWC for images if empty).
     fn expect(&self, key: &str, axes: &[usize], got: &[f32]) {
         let expected = if axes.is_empty() {
             self.values(key)
@@ -259,7 +259,7 @@ fn max_pool_fixture(f: &Fixture) {
     f.expect("dx", &[], &dx);
 }
 
-/// Operations of an input and its shape alone.
+/// Operations that take only an input and its shape.
 fn spatial_fixture(
     f: &Fixture,
     forward: fn(&[f32], Nhwc, &mut [f32]),
@@ -292,7 +292,7 @@ fn linear_fixture(f: &Fixture) {
     f.expect("db", &[], &db);
 }
 
-/// x · sigmoid(conv(silu(conv(mean(x))))): the kernels put together as an engine does.
+/// x · sigmoid(conv(silu(conv(mean(x))))): the kernels combined as in an engine.
 fn squeeze_excite_fixture(f: &Fixture) {
     let (xs, x, dy) = (f.shape(), f.values("x"), f.values("dy"));
     let (n, c, hidden) = (xs.n, xs.c, f.get("b1").data.len());
@@ -338,7 +338,7 @@ fn squeeze_excite_fixture(f: &Fixture) {
     f.expect("db2", &[], &db2);
 }
 
-/// Runs the case; false if it is none of ours (losses and optimizers).
+/// Runs the case; returns false if it is not one for kernels (losses and optimizers).
 fn run(f: &Fixture) -> bool {
     match f.kind.as_str() {
         "conv2d" => conv2d_fixture(f),
@@ -372,7 +372,7 @@ fn own_fixtures_agree() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that exists"]
 fn shared_fixtures_agree() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let cases = std::fs::read(folder.join("ops.json")).unwrap();

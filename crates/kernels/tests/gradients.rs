@@ -1,4 +1,4 @@
-//! Backward passes against what they claim to be: derivatives of the forward pass, and the adjoints of linear maps.
+//! Checks that backward passes are the derivatives of the forward pass, and the adjoints of linear maps.
 
 #![allow(
     clippy::panic,
@@ -21,10 +21,10 @@ fn gradients(case: &Case, dy: &[f32]) -> Vec<Vec<f32>> {
     gradients
 }
 
-/// Values checked of each input.
+/// Values checked per input.
 const SAMPLES: usize = 40;
 
-/// Every so many-th value, so that about [`SAMPLES`] are left.
+/// Every k-th value, with k such that about [`SAMPLES`] are left.
 fn sample<T: Copy>(values: &[T]) -> Vec<T> {
     values
         .iter()
@@ -33,7 +33,7 @@ fn sample<T: Copy>(values: &[T]) -> Vec<T> {
         .collect()
 }
 
-/// Central differences of ⟨dy, f(x)⟩ by a sample of every input, with f the reference in `f64`.
+/// Central differences of ⟨dy, f(x)⟩ with respect to a sample of every input, with f the reference in `f64`.
 fn finite_differences(case: &Case, dy: &[f64]) -> Vec<Vec<f64>> {
     const STEP: f64 = 1e-5;
     let mut inputs: Vec<Vec<f64>> = case.inputs.iter().map(|x| wide(x)).collect();
@@ -71,7 +71,7 @@ fn backward_is_the_derivative_of_forward() {
     }
 }
 
-/// ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ with the kernels alone.
+/// ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ with the kernels only.
 #[test]
 fn backward_is_the_adjoint_of_a_linear_forward() {
     for case in small_cases()

@@ -1,5 +1,5 @@
-//! No shape makes a safe function touch memory that is not its own: sizes that wrap, that contradict the slices or that no
-//! machine has room for are refused before anything is read or written.
+//! No shape makes a safe function access memory out of bounds: sizes that wrap, that contradict the slices or that no
+//! machine has memory for are refused before anything is read or written.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ fn shape(n: usize, h: usize, w: usize, c: usize) -> Nhwc {
 const HALF: usize = 1 << 63;
 const QUARTER: usize = 1 << 62;
 
-/// Shapes whose number of values is 0, 16 or 64 where it wraps.
+/// Shapes whose number of values wraps to 0, 16 or 64.
 fn wrapping() -> Vec<Nhwc> {
     vec![
         shape(1, 2, 2, QUARTER),
@@ -112,7 +112,7 @@ fn windows_do_not_wrap() {
 }
 
 #[test]
-fn parts_that_are_not_the_inputs_are_refused() {
+fn parts_that_do_not_make_up_the_input_are_refused() {
     let part = |channels, doubled| InputPart { channels, doubled };
     let check = |xs: Nhwc, parts: &[InputPart]| {
         let inputs = Inputs::joined(parts).unwrap();
@@ -124,9 +124,9 @@ fn parts_that_are_not_the_inputs_are_refused() {
     check(shape(1, 9, 8, 16), &[part(16, true)]);
 }
 
-/// Slices of other lengths than the shapes say.
+/// Slices whose lengths contradict the shapes.
 #[test]
-fn convolutions_refuse_slices_of_other_lengths() {
+fn convolutions_refuse_slices_of_wrong_length() {
     let (xs, window) = (shape(1, 8, 8, 8), windows()[1]);
     for window in [Window::POINT, window] {
         let conv = Conv2d::new(xs, 8, window);

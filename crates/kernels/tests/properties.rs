@@ -1,4 +1,4 @@
-//! Kernels against their naive references on random shapes: odd sizes, strides, paddings, channels of any number.
+//! Compares kernels with their naive references on random shapes: odd sizes, strides, paddings, any number of channels.
 
 #![allow(
     clippy::panic,
@@ -17,7 +17,7 @@ fn check_case(case: &Case) {
     check_with(case, |name, got, expected| check(name, got, expected, 2e-5));
 }
 
-/// Forward, backward with `Replace` (over garbage) and with `Add` agree with the reference, as `agree` judges.
+/// Forward, backward with `Replace` (over garbage) and with `Add` agree with the reference, as judged by `agree`.
 fn check_with(case: &Case, agree: impl Fn(&str, &[f32], &[f64])) {
     let wide_inputs: Vec<Vec<f64>> = case.inputs.iter().map(|x| wide(x)).collect();
     let expected = (case.reference_forward)(&wide_inputs);
@@ -78,7 +78,7 @@ proptest! {
         conv2d_case(xs, cout, window, activation).iter().for_each(check_case);
     }
 
-    /// The same by Winograd's way: windows that it takes, images of a few tiles.
+    /// The same for Winograd: windows that it supports, images of a few tiles.
     #[test]
     fn winograd_agrees(n in 1..3usize, h in 8..19usize, w in 8..30usize, c in 8..80usize, cout in 8..90usize,
                        padding in 0..3usize, activation in activations()) {
@@ -86,15 +86,16 @@ proptest! {
         conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
     }
 
-    /// bf16 factors, rounded before they are multiplied: the sums are as exact as ever.
+    /// bf16 factors, rounded before they are multiplied: the sums are as exact as in `f32`.
     #[test]
     fn narrow_pointwise_agrees(xs in shapes(), cout in 1..200usize) {
         narrow_case(xs, cout).iter().for_each(check_case);
     }
 
-    /// Here they are rounded at Winograd's points, which lifts the error of a bf16 product (4e-3) threefold: over
-    /// 4,000 shapes and each instruction set the root mean square lay between 1.0 % and 1.4 % of the values'. A single
-    /// value has a tail (3.1 % of the scale was seen once in 100,000 tensors), so its bound is a wide one.
+    /// Here the factors are rounded at the Winograd points, which triples the error of a bf16 product (4e-3): over
+    /// 4,000 shapes and each instruction set its root mean square was between 1.0 % and 1.4 % of that of the values.
+    /// The error of a single value has a tail (3.1 % of the scale was seen once in 100,000 tensors), so its bound is
+    /// wide.
     #[test]
     fn narrow_winograd_agrees(n in 1..3usize, h in 8..19usize, w in 8..30usize, c in 8..80usize, cout in 8..90usize) {
         let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(1) };
@@ -131,7 +132,7 @@ proptest! {
 
     #[test]
     fn batch_norm_agrees(xs in shapes(), mean in -3f32..3.0, activation in activations(), train: bool) {
-        // Training on a single pixel has variance 0, whose gradient is all rounding.
+        // Training on a single pixel has variance 0, whose gradient is nothing but rounding error.
         prop_assume!(!train || xs.pixels() > 3);
         check_case(&batch_norm_case(xs, mean, activation, train));
     }
@@ -169,7 +170,7 @@ fn small_cases_agree() {
     small_cases().iter().for_each(check_case);
 }
 
-/// Large enough that tasks, bands, panels and partial sums are many.
+/// Large enough for many tasks, bands, panels and partial sums.
 #[test]
 fn large_cases_agree() {
     let xs = Nhwc {
@@ -247,7 +248,7 @@ fn large_cases_agree() {
     simple_cases(xs).iter().for_each(check_case);
 }
 
-/// All of the above again with the slower instruction sets, in processes of their own.
+/// Runs all of the above again with the slower instruction sets, each in a process of its own.
 #[test]
 fn every_instruction_set_agrees() {
     if std::env::var_os("KERNELS_SIMD").is_some() {
@@ -268,7 +269,7 @@ fn every_instruction_set_agrees() {
 }
 
 #[test]
-fn exponentials_saturate_and_nan_passes() {
+fn exponentials_saturate_and_nan_passes_through() {
     let x = [
         f32::NEG_INFINITY,
         -1e30,
@@ -321,7 +322,7 @@ fn variance_survives_a_large_mean() {
 }
 
 #[test]
-fn running_statistics_are_pytorchs() {
+fn running_statistics_match_pytorch() {
     let (mut mean, mut var) = ([1.0], [2.0]);
     batch_norm::update_running(&mut mean, &mut var, &[3.0], &[4.0], 5, 0.1);
     check("mean", &mean, &[1.2], 1e-6);

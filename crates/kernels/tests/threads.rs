@@ -1,4 +1,4 @@
-//! The result is the same to the bit with any number of threads.
+//! Results are identical to the bit with any number of threads.
 
 #![allow(
     clippy::panic,

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::interval::Interval;
 use crate::normal::normal_quantile;
 
-/// Area under the ROC curve: the chance that a positive outscores a negative, ties counting half.
+/// Area under the ROC curve: the probability that a positive scores higher than a negative, with ties counted as half.
 ///
 /// Computed from integer counts of pairs, so it does not depend on the order of the examples.
 ///
@@ -19,13 +19,13 @@ pub fn roc_auc(labels: &[bool], scores: &[f64]) -> Result<f64> {
     Ok(ranked.auc(0..labels.len(), &mut Vec::new()).unwrap_or(0.5))
 }
 
-/// Percentile bootstrap interval of [`roc_auc`]; resamples that lack a class are redrawn (see [`Bootstrap`]).
+/// Percentile bootstrap interval of [`roc_auc`]; resamples without examples of a class are redrawn (see [`Bootstrap`]).
 ///
-/// Where the classes do not overlap, so that every resample has the same AUC of 1 or 0, the interval is Newcombe's (2006, his
-/// method 5): from the AUCs that would not be too unlikely to give such a sample, by Hanley and McNeil's variance, with the
-/// numbers of groups where examples come in groups.
+/// If the classes do not overlap, every resample has the same AUC of 1 or 0, and the interval is Newcombe's instead
+/// (2006, method 5): the AUCs under which such a sample is not too unlikely, based on Hanley and McNeil's variance. For
+/// grouped examples it uses the numbers of groups.
 ///
-/// Sorts once: a resample costs O(n), 2000 of 600 examples some ten milliseconds.
+/// Sorts once, so a resample costs O(n); 2000 resamples of 600 examples take about ten milliseconds.
 ///
 /// # Errors
 /// As [`roc_auc`] and [`Bootstrap::interval`].
@@ -47,7 +47,7 @@ pub fn bootstrap_auc(
     Ok(widen_separated(interval, labels, groups))
 }
 
-/// Newcombe's interval in place of one without width, where the AUC is 1 or 0; any other stays.
+/// Replaces an interval of zero width, where the AUC is 1 or 0, with Newcombe's; returns any other unchanged.
 pub(crate) fn widen_separated(
     interval: Interval,
     labels: &[bool],
@@ -70,7 +70,7 @@ pub(crate) fn widen_separated(
     }
 }
 
-/// Examples of a class, or groups with any.
+/// Number of examples of a class, or of groups that contain any.
 fn independent(labels: &[bool], groups: Option<&[usize]>, class: bool) -> usize {
     let members = (0..labels.len()).filter(|i| labels[*i] == class);
     match groups {
@@ -79,12 +79,12 @@ fn independent(labels: &[bool], groups: Option<&[usize]>, class: bool) -> usize 
     }
 }
 
-/// How far the true AUC may lie from the 1 (or 0) of `m` positives and `n` negatives that do not overlap: the d in 0..1 with
-/// d² = z² · V(1 - d), found by bisection.
+/// How far the true AUC may be from the observed 1 (or 0) of `m` positives and `n` negatives that do not overlap: the d
+/// in 0..1 with d² = z² · V(1 - d), found by bisection.
 fn separated_distance(m: f64, n: f64, level: f64) -> f64 {
     let z = normal_quantile((1.0 + level) / 2.0);
     let (mut near, mut far) = (0.0, 1.0);
-    // Halved until the two are neighbours among the numbers: some sixty times.
+    // Bisects until the bounds are adjacent floating-point numbers: about sixty iterations.
     loop {
         let d = f64::midpoint(near, far);
         if d <= near || d >= far {
@@ -101,9 +101,9 @@ fn separated_distance(m: f64, n: f64, level: f64) -> f64 {
     }
 }
 
-/// Scores replaced by their dense rank, so that the AUC of any multiset of examples takes no sorting.
+/// Scores replaced by their dense ranks, so that computing the AUC of any multiset of examples needs no sorting.
 pub(crate) struct RankedScores {
-    /// Per example 2·rank + label: where a tally of (negatives, positives) per rank counts it.
+    /// Per example 2·rank + label: its index in a tally of (negatives, positives) per rank.
     slots: Vec<usize>,
     ranks: usize,
 }
@@ -124,7 +124,7 @@ impl RankedScores {
         Ok(Self { slots, ranks })
     }
 
-    /// AUC of the examples in `sample` (repeats count); `None` if it lacks a class.
+    /// AUC of the examples in `sample` (repeats count); `None` if a class has no examples.
     pub(crate) fn auc(
         &self,
         sample: impl Iterator<Item = usize>,

@@ -1,4 +1,4 @@
-//! The percentile bootstrap, for any statistic.
+//! The percentile bootstrap for arbitrary statistics.
 
 use std::ops::Range;
 
@@ -8,34 +8,34 @@ use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
 
-/// Percentile bootstrap (Efron): how many resamples, from which seed, at which level.
+/// Settings of the percentile bootstrap (Efron): number of resamples, seed and confidence level.
 ///
-/// Resample `r` is a function of (seed, r) alone. **A resample on which the statistic is undefined**, such as an
-/// AUC without positives, is redrawn from its own stream, up to 100 times: the interval then speaks of samples on
-/// which the statistic exists. Percentiles interpolate linearly (NumPy's default).
+/// Resample `r` is a function of (seed, r) alone. **A resample on which the statistic is undefined**, such as an AUC
+/// without positives, is redrawn from its own stream, up to 100 draws: the interval is then conditional on samples for
+/// which the statistic is defined. Percentiles are interpolated linearly (NumPy's default).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
-    /// Number of resamples; 2000 settles the second digit of a 95 % interval.
+    /// Number of resamples; 2000 is enough for a stable second digit of a 95 % interval.
     pub resamples: usize,
-    /// Same seed, same interval, to the bit.
+    /// The same seed gives the same interval, bit for bit.
     pub seed: u64,
     /// Confidence level, such as 0.95.
     pub level: f64,
 }
 
-/// What is drawn with replacement.
+/// The units drawn with replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resampling<'a> {
-    /// Examples, all alike.
+    /// Individual examples.
     Simple,
-    /// Examples within each stratum (an id per example), so that stratum sizes stay as they are.
+    /// Examples within each stratum (one id per example), so that stratum sizes do not change.
     Stratified(&'a [usize]),
-    /// Whole groups (an id per example), such as patients with several images each: images of one patient are
-    /// not independent, and drawing them one by one would make the interval too narrow.
+    /// Whole groups (one id per example), such as patients with several images each: images of one patient are not
+    /// independent, and drawing them individually would make the interval too narrow.
     Grouped(&'a [usize]),
 }
 
-/// Redraws of one resample before giving up.
+/// Maximum number of draws of one resample.
 const MAX_DRAWS: usize = 100;
 
 impl Default for Bootstrap {
@@ -49,18 +49,18 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
-    /// What resample number `resample` draws from: a stream of its own, so that neither the order of work nor the number
-    /// of threads changes a result.
+    /// The random stream of resample number `resample`: each has its own, so that neither the order of work nor the
+    /// number of threads changes a result.
     fn stream(&self, resample: u64) -> Rng {
         Rng::from_state(hash(self.seed, &[]) ^ finalize(resample))
     }
 
-    /// The interval of `statistic` over `n` examples. It receives the indices of the examples drawn (with
-    /// repeats), first `0..n` for the estimate, and returns `None` where it is undefined.
+    /// The interval of `statistic` over `n` examples. The statistic receives the indices of the drawn examples (with
+    /// repeats), first `0..n` for the estimate, and returns `None` if it is undefined.
     ///
     /// # Errors
-    /// No example, ids of another length than `n`, no resample, a level outside 0..1, or a statistic that is
-    /// undefined on the data or stays so in 100 redraws.
+    /// No examples, a number of ids other than `n`, no resamples, a level outside 0..1, or a statistic that is
+    /// undefined on the data or on 100 draws of one resample.
     pub fn interval(
         &self,
         n: usize,
@@ -103,16 +103,16 @@ const UNDEFINED_ON_DATA: MetricsError = MetricsError::StatisticUndefined {
     place: "on the data",
 };
 const UNDEFINED_ON_RESAMPLES: MetricsError = MetricsError::StatisticUndefined {
-    place: "on a hundred draws of one resample",
+    place: "on 100 draws of one resample",
 };
 
-/// Units (an example or a group of them) drawn with replacement within strata.
+/// Draws units (examples or groups of examples) with replacement within strata.
 struct Sampler {
     /// Example indices, unit after unit.
     members: Vec<usize>,
-    /// Each unit's place in `members`.
+    /// Each unit's range in `members`.
     units: Vec<Range<usize>>,
-    /// Each stratum's place in `units`.
+    /// Each stratum's range in `units`.
     strata: Vec<Range<usize>>,
 }
 
@@ -157,7 +157,7 @@ impl Sampler {
     }
 }
 
-/// Example indices sorted by id, and where each id's run lies.
+/// Example indices sorted by id, and the range of each id in them.
 fn sorted_runs(
     what: &'static str,
     n: usize,
@@ -176,7 +176,7 @@ fn sorted_runs(
     Ok((members, runs))
 }
 
-/// The middle one of the values, or the mean of the two in the middle; `None` without a value.
+/// The median of the values; for an even number, the mean of the two middle ones. `None` if there are no values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_median_of_even_n_is_a_mean_of_two() {
+    fn the_median_of_an_even_number_of_values_is_a_mean_of_two() {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[]), None);

@@ -1,11 +1,11 @@
-//! Does 0.8 mean eight of ten? Reliability bins and the expected calibration error.
+//! Reliability bins and the expected calibration error.
 
 use serde::{Deserialize, Serialize};
 
 use crate::check;
 use crate::error::Result;
 
-/// The examples whose probability lies in (`low`, `high`]; the first bin also holds 0.
+/// The examples whose probability is in (`low`, `high`]; the first bin also includes 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
     /// Lower edge, excluded.
@@ -16,15 +16,15 @@ pub struct ReliabilityBin {
     pub n: usize,
     /// Mean probability of the examples; 0 in an empty bin.
     pub mean_probability: f64,
-    /// Share of the examples that are positive; 0 in an empty bin.
+    /// Share of positive examples; 0 in an empty bin.
     pub positive_share: f64,
 }
 
-/// The examples in `bins` bins of equal width over 0..=1, empty bins included (edges as in scikit-learn's
-/// `calibration_curve`).
+/// Statistics of the examples in `bins` bins of equal width over 0..=1, including empty bins (edges as in
+/// scikit-learn's `calibration_curve`).
 ///
 /// # Errors
-/// Empty input, different lengths, a value that is no probability, or no bin.
+/// Empty input, different lengths, a value that is not a probability, or no bins.
 pub fn reliability_bins(
     labels: &[bool],
     probabilities: &[f64],
@@ -51,12 +51,12 @@ pub fn reliability_bins(
     Ok(sums.into_iter().enumerate().map(bin).collect())
 }
 
-/// Expected calibration error: the mean over examples of |share − mean probability| of their bin
+/// Expected calibration error: the mean over examples of |positive share − mean probability| of their bin
 /// (Naeini 2015; Guo 2017).
 ///
-/// For two classes give the positive class's labels and probability; for more, whether each decision is right and the
-/// probability of the class decided for.
-/// It depends on the number of bins and is biased upwards for few examples: compare only like with like.
+/// For two classes, pass the labels and probabilities of the positive class; for more, whether each prediction is
+/// correct and the probability of the predicted class. The value depends on the number of bins and is biased upwards
+/// for few examples: compare only values from the same numbers of bins and examples.
 ///
 /// # Errors
 /// As [`reliability_bins`].

@@ -1,4 +1,4 @@
-//! Checks on inputs, shared by all metrics so that they fail with the same words.
+//! Input checks shared by all metrics, so that errors are worded consistently.
 
 use crate::error::{MetricsError, Result};
 
@@ -10,7 +10,7 @@ pub(crate) fn not_empty(what: &'static str, len: usize) -> Result<()> {
     Ok(())
 }
 
-/// Errors unless `len == expected`, the length that `like` asks for.
+/// Errors unless `len == expected`, the length required by `like`.
 pub(crate) fn same_length(
     what: &'static str,
     len: usize,
@@ -57,7 +57,7 @@ pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<()> {
     }
 }
 
-/// Errors unless every value lies in 0..=1 (NaN does not).
+/// Errors unless every value is in 0..=1 (NaN is not).
 pub(crate) fn probabilities(what: &'static str, values: &[f64]) -> Result<()> {
     match values
         .iter()
@@ -69,7 +69,7 @@ pub(crate) fn probabilities(what: &'static str, values: &[f64]) -> Result<()> {
     }
 }
 
-/// Errors unless labels and scores are non-empty, of one length, and the scores finite.
+/// Errors unless labels and scores are non-empty and of equal length, and the scores are finite.
 pub(crate) fn scored(labels: &[bool], scores: &[f64]) -> Result<()> {
     not_empty("labels", labels.len())?;
     same_length("scores", scores.len(), "labels", labels.len())?;
@@ -101,7 +101,7 @@ pub(crate) fn level(level: f64) -> Result<()> {
     ))
 }
 
-/// Errors unless `1 <= value <= most`: what is allocated for it must not come from a slip in a settings file.
+/// Errors unless `1 <= value <= most`, so that a mistake in a settings file cannot cause a huge allocation.
 pub(crate) fn count_in(
     name: &'static str,
     value: usize,
@@ -127,7 +127,7 @@ pub(crate) fn setting(
     }
 }
 
-/// How many entries are `true`.
+/// Number of entries that are `true`.
 pub(crate) fn count_true(labels: &[bool]) -> usize {
     labels.iter().filter(|label| **label).count()
 }

@@ -1,4 +1,4 @@
-//! The confusion matrix and everything that is a function of it alone.
+//! The confusion matrix, and metrics that depend on it alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::error::{MetricsError, Result};
 
 /// Counts of (true class, predicted class) pairs: row = true class, column = predicted class.
 ///
-/// Serialized as rows. Holds at least one class and at least one example.
+/// Serialized as rows. Contains at least one class and at least one example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<u64>>", into = "Vec<Vec<u64>>")]
 pub struct ConfusionMatrix {
@@ -15,7 +15,7 @@ pub struct ConfusionMatrix {
     counts: Vec<u64>,
 }
 
-/// Precision, recall, F1 and support of a class, or an average of them over classes.
+/// Precision, recall, F1 and support of a class, or their average over classes.
 ///
 /// A ratio with a zero denominator is 0 (scikit-learn's `zero_division=0`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,18 +26,18 @@ pub struct ClassScores {
     pub recall: f64,
     /// 2·TP / (2·TP + FP + FN).
     pub f1: f64,
-    /// Number of examples whose true class this is; for averages, of all examples.
+    /// Number of examples of this true class; for averages, of all examples.
     pub support: u64,
 }
 
-/// The matrix has the square of this many cells: 128 MiB.
+/// The matrix has the square of this number of cells: 128 MiB.
 const MAX_CLASSES: usize = 4096;
 
 impl ConfusionMatrix {
-    /// Counts `predictions` against `labels`, class indices below `classes`.
+    /// Counts `predictions` against `labels`; both are class indices below `classes`.
     ///
     /// # Errors
-    /// No class or more than 4096, no example, different lengths, or an index out of range.
+    /// No classes or more than 4096, no examples, different lengths, or an index out of range.
     pub fn new(classes: usize, labels: &[usize], predictions: &[usize]) -> Result<Self> {
         check::count_in("classes", classes, MAX_CLASSES, "1 to 4096")?;
         check::not_empty("labels", labels.len())?;
@@ -48,11 +48,11 @@ impl ConfusionMatrix {
         Ok(Self::count(classes, pairs))
     }
 
-    /// From rows of counts, `rows[true class][predicted class]`.
+    /// Creates a matrix from rows of counts, `rows[true class][predicted class]`.
     ///
     /// # Errors
-    /// No row, a row of another length than the number of rows, only zeros, or a sum beyond 2⁵³, where f64 no
-    /// longer counts.
+    /// No rows, a row whose length is not the number of rows, only zeros, or a sum above 2⁵³, beyond which f64 cannot
+    /// represent every integer.
     pub fn from_rows(rows: &[Vec<u64>]) -> Result<Self> {
         check::not_empty("rows", rows.len())?;
         for row in rows {
@@ -66,7 +66,7 @@ impl ConfusionMatrix {
             return Err(MetricsError::Empty { what: "counts" });
         }
         if total > 1 << 53 {
-            return Err(check::setting("counts", total, "at most 2^53 in sum"));
+            return Err(check::setting("counts", total, "at most 2^53 in total"));
         }
         Ok(Self {
             classes: rows.len(),
@@ -74,7 +74,7 @@ impl ConfusionMatrix {
         })
     }
 
-    /// Counts pairs that the caller has checked: at least one, all below `classes`.
+    /// Counts pairs that the caller has checked: at least one pair, all indices below `classes`.
     pub(crate) fn count(classes: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Self {
         let mut counts = vec![0; classes * classes];
         for (label, prediction) in pairs {
@@ -86,7 +86,7 @@ impl ConfusionMatrix {
     /// Adds another matrix's counts, such as those of the next image's pixels.
     ///
     /// # Errors
-    /// Another number of classes.
+    /// The numbers of classes differ.
     pub fn add(&mut self, other: &Self) -> Result<()> {
         check::same_length("other", other.classes, "this matrix", self.classes)?;
         let counts = self.counts.iter_mut().zip(&other.counts);
@@ -99,7 +99,7 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// The counts, a slice per true class.
+    /// The counts, one slice per true class.
     pub fn rows(&self) -> impl Iterator<Item = &[u64]> {
         self.counts.chunks_exact(self.classes)
     }
@@ -139,7 +139,7 @@ impl ConfusionMatrix {
         sums
     }
 
-    /// Share of examples on the diagonal.
+    /// Share of examples on the diagonal, the correctly classified ones.
     pub fn accuracy(&self) -> f64 {
         ratio(self.correct(), self.total())
     }
@@ -159,7 +159,7 @@ impl ConfusionMatrix {
         (0..self.classes).map(score).collect()
     }
 
-    /// Unweighted mean of the class scores, classes without examples included.
+    /// Unweighted mean of the class scores, including classes without examples.
     pub fn macro_average(&self) -> ClassScores {
         self.average(|_| 1.0)
     }
@@ -182,7 +182,7 @@ impl ConfusionMatrix {
 
     /// Matthews correlation coefficient, in −1..=1; for more than two classes Gorodkin's R_K (2004).
     ///
-    /// 0 where it is undefined: only one true class, or only one predicted class.
+    /// 0 where it is undefined: if there is only one true class, or only one predicted class.
     pub fn mcc(&self) -> f64 {
         let n = self.total() as f64;
         let (support, predicted) = (self.support(), self.predicted());
@@ -195,9 +195,9 @@ impl ConfusionMatrix {
         }
     }
 
-    /// Cohen's kappa: agreement beyond what the marginals give by chance.
+    /// Cohen's kappa: agreement beyond that expected by chance from the marginals.
     ///
-    /// `None` where labels and predictions are all of one and the same class.
+    /// `None` if all labels and predictions are the same class.
     pub fn cohen_kappa(&self) -> Option<f64> {
         let n = self.total() as f64;
         let chance = dot(&self.support(), &self.predicted()) / n;

@@ -1,4 +1,4 @@
-//! ROC and precision-recall curves, with scikit-learn's conventions.
+//! ROC and precision-recall curves, following scikit-learn's conventions.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,32 +8,32 @@ use crate::error::Result;
 /// Which points of a curve to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CurvePoints {
-    /// One for every distinct score.
+    /// One point per distinct score.
     All,
-    /// Only those needed to draw the same line (scikit-learn's `drop_intermediate=True`).
+    /// Only the points needed to draw the same line (scikit-learn's `drop_intermediate=True`).
     Corners,
 }
 
-/// Points of the ROC curve by falling threshold, from (0, 0) to (1, 1).
+/// Points of the ROC curve by decreasing threshold, from (0, 0) to (1, 1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RocCurve {
-    /// False positive rate, 1 − specificity; never falls.
+    /// False positive rate, 1 − specificity; non-decreasing.
     pub fpr: Vec<f64>,
-    /// True positive rate, the sensitivity; never falls.
+    /// True positive rate, the sensitivity; non-decreasing.
     pub tpr: Vec<f64>,
-    /// Predicting positive at `score >= thresholds[i]` gives point `i`; the first is +∞ (null in JSON).
+    /// Predicting positive if `score >= thresholds[i]` gives point `i`; the first is +∞ (null in JSON).
     #[serde(with = "infinity_as_null")]
     pub thresholds: Vec<f64>,
 }
 
-/// Points of the precision-recall curve by rising threshold.
+/// Points of the precision-recall curve by increasing threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrCurve {
-    /// Precision at each threshold, and a closing 1.
+    /// Precision at each threshold, followed by a final 1.
     pub precision: Vec<f64>,
-    /// Recall at each threshold, never rising, and a closing 0.
+    /// Recall at each threshold, non-increasing, followed by a final 0.
     pub recall: Vec<f64>,
-    /// Distinct scores, rising: one fewer than the points.
+    /// Distinct scores in increasing order: one fewer than there are points.
     pub thresholds: Vec<f64>,
 }
 
@@ -70,7 +70,7 @@ pub fn pr_curve(labels: &[bool], scores: &[f64], points: CurvePoints) -> Result<
     check::both_classes("the precision-recall curve", labels)?;
     let mut counts = CumulativeCounts::new(labels, scores);
     if points == CurvePoints::Corners {
-        // Points that share a recall lie on a vertical line: its two ends draw it.
+        // Points of equal recall are on a vertical line, which is determined by its two ends.
         counts.keep(|counts, i| {
             let hits = &counts.true_positives;
             hits[i] != hits[i - 1] || hits[i] != hits[i + 1]
@@ -90,7 +90,7 @@ pub fn pr_curve(labels: &[bool], scores: &[f64], points: CurvePoints) -> Result<
     })
 }
 
-/// Average precision: Σ (Rₙ − Rₙ₋₁)·Pₙ over falling thresholds, without interpolation.
+/// Average precision: Σ (Rₙ − Rₙ₋₁)·Pₙ over decreasing thresholds, without interpolation.
 ///
 /// # Errors
 /// As [`pr_curve`].
@@ -104,7 +104,7 @@ pub fn average_precision(labels: &[bool], scores: &[f64]) -> Result<f64> {
         .sum())
 }
 
-/// True and false positives at `score >= threshold` for every distinct score, falling.
+/// True and false positives at `score >= threshold` for every distinct score, in decreasing order.
 pub(crate) struct CumulativeCounts {
     pub(crate) thresholds: Vec<f64>,
     pub(crate) true_positives: Vec<u64>,
@@ -112,7 +112,7 @@ pub(crate) struct CumulativeCounts {
 }
 
 impl CumulativeCounts {
-    /// Inputs as [`check::scored`] passes them. Tied scores share one entry.
+    /// The inputs must have passed [`check::scored`]. Tied scores share one entry.
     pub(crate) fn new(labels: &[bool], scores: &[f64]) -> Self {
         let mut pairs: Vec<(f64, bool)> =
             scores.iter().copied().zip(labels.iter().copied()).collect();
@@ -134,7 +134,7 @@ impl CumulativeCounts {
         counts
     }
 
-    /// Drops inner entries for which `wanted` is false; the first and last always stay.
+    /// Drops inner entries for which `wanted` is false; the first and last are always kept.
     fn keep(&mut self, wanted: impl Fn(&Self, usize) -> bool) {
         let n = self.thresholds.len();
         let kept: Vec<usize> = (0..n)
@@ -146,13 +146,13 @@ impl CumulativeCounts {
     }
 }
 
-/// Counts over their last one, which is the largest and not zero.
+/// Counts divided by the last one, which is the largest and not zero.
 fn shares_of_last(counts: &[u64]) -> impl DoubleEndedIterator<Item = f64> {
     let total = counts.last().copied().unwrap_or(1) as f64;
     counts.iter().map(move |count| *count as f64 / total)
 }
 
-/// JSON has no infinity: write it as null, and read null as +∞.
+/// JSON has no infinity: it is written as null, and null is read as +∞.
 mod infinity_as_null {
     use serde::{Deserialize, Deserializer, Serializer};
 

@@ -1,4 +1,4 @@
-//! From logits to a class.
+//! The decision rule from logits to a class.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,19 @@ use crate::logits::{largest, log_odds};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionRule {
-    /// With two classes: class `positive` where its log-odds against the other are at least `log_odds`.
+    /// With two classes: class `positive` if its log-odds against the other class are at least `log_odds`.
     Threshold {
         /// Index of the positive class, 0 or 1.
         positive: usize,
         /// The threshold.
         log_odds: f64,
     },
-    /// The class with the largest logit, the first of equal ones.
+    /// The class with the largest logit, the first in a tie.
     Largest,
 }
 
 impl DecisionRule {
-    /// The class of one example.
+    /// Decides the class of one example.
     pub fn decide(self, logits: &[f64]) -> usize {
         match self {
             Self::Threshold {
@@ -43,14 +43,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_is_called_from_its_threshold_on() {
+    fn the_positive_class_is_predicted_from_its_threshold_on() {
         let at = |positive, log_odds| DecisionRule::Threshold { positive, log_odds };
         assert_eq!(at(1, 0.5).decide(&[0.0, 0.5]), 1);
         assert_eq!(at(1, 0.6).decide(&[0.0, 0.5]), 0);
         assert_eq!(at(0, -0.5).decide(&[0.0, 0.5]), 0);
         assert_eq!(DecisionRule::Largest.decide(&[0.0, 0.5]), 1);
         assert_eq!(DecisionRule::Largest.decide(&[0.2, 0.5, 0.5]), 1);
-        // Probabilities of these are both 1 in f64.
+        // In f64 both probabilities round to 1.
         assert_eq!(at(1, 50.0).decide(&[0.0, 49.0]), 0);
         assert_eq!(at(1, 50.0).decide(&[0.0, 51.0]), 1);
     }

@@ -1,4 +1,5 @@
-//! DeLong's interval for the AUC, and Obuchowski's for examples in groups: no resampling, a check on the bootstrap.
+//! DeLong's interval for the AUC, and Obuchowski's for grouped examples: computed without resampling, as a check on the
+//! bootstrap.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +9,16 @@ use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
 use crate::normal::normal_quantile;
 
-/// AUC with a normal interval, cut to 0..1: of DeLong, DeLong & Clarke-Pearson (1988) for independent examples, and where
-/// `groups` names a group for each (a patient with several images) of Obuchowski (1997), which is the former
-/// where every group is one example.
+/// AUC with a normal interval, clipped to 0..1: that of DeLong, DeLong & Clarke-Pearson (1988) for independent
+/// examples, and that of Obuchowski (1997) if `groups` gives the group of each example (such as a patient with several
+/// images). The two are equal if every group is a single example.
 ///
-/// The structural components come from midranks (Sun & Xu 2014), O(n log n). Where the classes do not overlap, their variance
-/// is 0 and the interval is Newcombe's, as in [`crate::bootstrap_auc`].
+/// The structural components are computed from midranks (Sun & Xu 2014) in O(n log n). If the classes do not overlap,
+/// their variance is 0 and the interval is Newcombe's, as in [`crate::bootstrap_auc`].
 ///
 /// # Errors
-/// As [`roc_auc`], as many groups as examples not given, fewer than two groups with positives or with negatives, or a level
-/// outside 0..1.
+/// As [`roc_auc`]; also if the number of groups is not that of the examples, if fewer than two groups have positives or
+/// negatives, or if the level is outside 0..1.
 pub fn delong_auc(
     labels: &[bool],
     scores: &[f64],
@@ -45,7 +46,7 @@ pub fn delong_auc(
     Ok(widen_separated(interval, labels, groups))
 }
 
-/// A group's components, less as many times the AUC: of its positives, of its negatives.
+/// A group's numbers of positives and negatives, and the sums of their components minus the AUC.
 #[derive(Clone, Copy, Default)]
 struct Group {
     positives: usize,
@@ -81,7 +82,7 @@ fn variance(
     let count = |with: fn(&Group) -> bool| groups.values().filter(|g| with(g)).count() as f64;
     let (with_positives, with_negatives) = (count(|g| g.positives > 0), count(|g| g.negatives > 0));
     if with_positives < 2.0 || with_negatives < 2.0 {
-        let metric = "DeLong's variance, two of each,";
+        let metric = "DeLong's variance (at least two of each)";
         return Err(MetricsError::SingleClass {
             metric,
             positives,
@@ -93,13 +94,13 @@ fn variance(
     let s10 = with_positives / ((with_positives - 1.0) * m) * sum(|g| g.of_positives.powi(2));
     let s01 = with_negatives / ((with_negatives - 1.0) * n) * sum(|g| g.of_negatives.powi(2));
     let s11 = all / (all - 1.0) * sum(|g| g.of_positives * g.of_negatives);
-    // Groups whose positives and negatives pull apart can make the estimate negative; it stands for none then.
+    // Negative covariance between positives and negatives of the same group can make the estimate negative.
     Ok((s10 / m + s01 / n + 2.0 * s11 / (m * n)).max(0.0))
 }
 
-/// Of each example of a class its index and its structural component: a positive's is the share of negatives that it beats, a
-/// negative's that of positives that beat it, ties counting half. The rank among all less the rank among its own says how
-/// many others lie below.
+/// Index and structural component of each example of a class: for a positive, the share of negatives that score lower;
+/// for a negative, the share of positives that score higher, with ties counted as half. The rank among all examples
+/// minus the rank within the class is the number of examples of the other class below.
 fn components(labels: &[bool], scores: &[f64], class: bool) -> Vec<(usize, f64)> {
     let own: Vec<usize> = (0..labels.len()).filter(|i| labels[*i] == class).collect();
     let own_scores: Vec<f64> = own.iter().map(|i| scores[*i]).collect();
@@ -114,7 +115,7 @@ fn components(labels: &[bool], scores: &[f64], class: bool) -> Vec<(usize, f64)>
         .collect()
 }
 
-/// Rank of each value from 1, ties sharing their mean rank.
+/// Rank of each value, from 1; ties share their mean rank.
 fn midranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));

@@ -1,33 +1,31 @@
-//! What can be wrong with the figures handed in.
+//! Errors in the inputs of metrics.
 
-/// Shorthand for results of this crate.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, MetricsError>;
 
-/// Why a metric cannot be computed. Each text says what is wrong, where, and what to do.
+/// Why a metric cannot be computed. Each message states what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricsError {
-    /// Nothing to judge.
+    /// Nothing to evaluate.
     #[error("`{what}` is empty: a metric needs at least one example")]
     Empty {
         /// The argument.
         what: &'static str,
     },
     /// Two arguments that belong together differ in length.
-    #[error(
-        "`{what}` has {len} entries, but {expected} are expected (as many as `{like}` asks for)"
-    )]
+    #[error("`{what}` has {len} entries, but {expected} are expected (as required by `{like}`)")]
     LengthMismatch {
-        /// The argument whose length is off.
+        /// The argument with the wrong length.
         what: &'static str,
         /// Its length.
         len: usize,
-        /// The argument that sets the length.
+        /// The argument that determines the length.
         like: &'static str,
         /// The length it should have.
         expected: usize,
     },
-    /// A class index that no class has.
+    /// A class index out of range.
     #[error(
         "`{what}[{index}]` is class {label}, but there are {classes} classes, numbered from 0: \
          check the order of the class names"
@@ -42,7 +40,7 @@ pub enum MetricsError {
         /// The number of classes.
         classes: usize,
     },
-    /// NaN or infinity among scores: the model diverged, or a file is damaged.
+    /// NaN or infinity among the scores: the model has diverged, or a file is damaged.
     #[error("`{what}[{index}]` is {value}, not a finite number: check the model's outputs")]
     NotFinite {
         /// The argument.
@@ -80,7 +78,7 @@ pub enum MetricsError {
          use a split that has both classes"
     )]
     SingleClass {
-        /// The metric asked for.
+        /// The requested metric.
         metric: &'static str,
         /// Number of positive examples.
         positives: usize,
@@ -97,15 +95,15 @@ pub enum MetricsError {
         /// What is allowed.
         expected: &'static str,
     },
-    /// The statistic has no value on the data themselves or on nearly every resample.
+    /// The statistic is undefined on the data or on nearly every resample.
     #[error(
-        "the bootstrapped statistic is undefined {place}: the data hold too few examples of some class"
+        "the bootstrapped statistic is undefined {place}: the data contain too few examples of some class"
     )]
     StatisticUndefined {
-        /// Where it failed.
+        /// Where it is undefined.
         place: &'static str,
     },
-    /// A mask that has no shape.
+    /// A mask whose shape is invalid.
     #[error(transparent)]
     Mask(#[from] morphology::MorphologyError),
 }

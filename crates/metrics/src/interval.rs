@@ -1,4 +1,4 @@
-//! A figure with its interval, and the Wilson interval of a proportion.
+//! A metric with its confidence interval, and the Wilson interval of a proportion.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::normal::normal_quantile;
 
-/// A figure, its confidence interval, and the number of examples behind it.
+/// A metric with its confidence interval and its number of examples.
 ///
 /// Displays as `0.928 (0.905–0.947)`; `format!("{interval:.2}")` sets the digits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The figure on the data themselves.
+    /// The value on the data.
     pub estimate: f64,
-    /// Lower end.
+    /// Lower bound.
     pub low: f64,
-    /// Upper end.
+    /// Upper bound.
     pub high: f64,
     /// Confidence level, such as 0.95.
     pub level: f64,
@@ -38,8 +38,8 @@ impl fmt::Display for Interval {
     }
 }
 
-/// Wilson's score interval (1927) of the proportion `successes / n`: sound for small n and near 0 and 1, where
-/// the textbook ± interval leaves 0..1 or shrinks to nothing.
+/// Wilson's score interval (1927) of the proportion `successes / n`: valid for small n and near 0 and 1, where the
+/// textbook ± interval extends beyond 0..1 or has zero width.
 ///
 /// # Errors
 /// `n == 0`, more successes than trials, or a level outside 0..1.
@@ -58,7 +58,7 @@ pub fn wilson(successes: u64, n: u64, level: f64) -> Result<Interval> {
     Ok(wilson_of(successes as usize, n as usize, n as f64, level))
 }
 
-/// Wilson's interval of `successes / n` as that of `effective` examples, which are positive.
+/// Wilson's interval of `successes / n` for an effective number of examples; `effective` must be positive.
 pub(crate) fn wilson_of(successes: usize, n: usize, effective: f64, level: f64) -> Interval {
     let (estimate, trials) = (successes as f64 / n as f64, effective);
     let z = normal_quantile((1.0 + level) / 2.0);
@@ -66,7 +66,7 @@ pub(crate) fn wilson_of(successes: usize, n: usize, effective: f64, level: f64) 
     let centre = (estimate + z * z / (2.0 * trials)) / shrink;
     let variance = estimate * (1.0 - estimate) / trials + z * z / (4.0 * trials * trials);
     let half = z * variance.sqrt() / shrink;
-    // Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
+    // Exactly 0 and 1 at the ends, where rounding would leave an error of 1e-17.
     let low = if successes == 0 { 0.0 } else { centre - half };
     let high = if successes == n { 1.0 } else { centre + half };
     Interval {

@@ -1,12 +1,13 @@
-//! Judging a classifier or a segmenter: every figure that a report prints, with its interval and its n.
+//! Evaluation of classifiers and segmenters: every metric in a report, with its confidence interval and number of
+//! examples.
 //!
-//! Inputs are plain slices: labels as class indices or `bool`, scores and probabilities as floats, masks as
-//! `bool` or a map and a cut. Nothing here knows images, models or files. Conventions are scikit-learn's
-//! wherever it has one (its figures are the test fixtures); where it would warn and return NaN, we return an
-//! error or `None`, because a NaN in a report is read as a result.
+//! Inputs are plain slices: labels as class indices or `bool`, scores and probabilities as floats, masks as `bool` or
+//! as label maps. Nothing here depends on images, models or files. Conventions follow scikit-learn where it has one
+//! (its values are the test fixtures); where scikit-learn would warn and return NaN, this crate returns an error or
+//! `None`, because a NaN in a report would be read as a result.
 //!
-//! Why a crate of its own: these are the numbers that people act on, so they are small functions that can be
-//! checked one by one, deterministic to the bit, and the same whatever the number of threads.
+//! This is a separate crate because decisions are based on these numbers: it consists of small functions that can be
+//! checked individually and are deterministic to the bit, independent of the number of threads.
 //!
 //! ```
 //! use metrics::{ClassificationReport, ConfusionMatrix, roc_auc};
@@ -22,10 +23,10 @@
 //! # Ok::<(), metrics::MetricsError>(())
 //! ```
 //!
-//! [`evaluate`] collects all of it for one set of predictions: an [`Evaluation`] for `metrics.json`, and the
-//! [`Curves`] to draw. [`evaluate_segmentation`] does the same for masks, judged image by image as [`SegmentedImage`]s.
+//! [`evaluate`] computes all metrics for one set of predictions: an [`Evaluation`] for `metrics.json`, and the
+//! [`Curves`] to draw. [`evaluate_segmentation`] does the same for masks, evaluated per image as [`SegmentedImage`]s.
 
-// They panic where nobody reads; `terminal` prints.
+// Printing panics if the output is closed; use `terminal` instead.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod auc;

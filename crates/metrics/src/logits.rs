@@ -1,11 +1,11 @@
-//! A classifier's scores before softmax, and what is ranked and decided by them.
+//! A classifier's scores before softmax, which rankings and decisions are based on.
 
 use crate::check;
 use crate::error::Result;
 
-/// Logits of `classes` classes for a number of examples, row-major: finite.
+/// Logits of `classes` classes for a number of examples, row-major and finite.
 ///
-/// Rankings and decisions go by them rather than by probabilities, which a large logit rounds to 0 or 1.
+/// Rankings and decisions use logits rather than probabilities, which round to 0 or 1 for large logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     classes: usize,
@@ -16,7 +16,7 @@ impl Logits {
     /// Checks `values`, n × `classes` row-major, f32 or f64.
     ///
     /// # Errors
-    /// No class or example, a length that is no multiple of `classes`, or a value that is not finite.
+    /// No classes or examples, a length that is not a multiple of `classes`, or a value that is not finite.
     pub fn new<P: Copy + Into<f64>>(classes: usize, values: &[P]) -> Result<Self> {
         check::not_empty("classes", classes)?;
         check::not_empty("logits", values.len())?;
@@ -37,17 +37,17 @@ impl Logits {
         self.values.len() / self.classes
     }
 
-    /// A slice of `classes` logits per example.
+    /// One slice of `classes` logits per example.
     pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.classes)
     }
 
-    /// Per example the log-odds of a class against all others ([`log_odds`]).
+    /// The log-odds of a class against all others, per example ([`log_odds`]).
     pub fn log_odds(&self, class: usize) -> Vec<f64> {
         self.rows().map(|row| log_odds(row, class)).collect()
     }
 
-    /// The class with the largest logit per example, the first of equal ones (NumPy's `argmax`).
+    /// The class with the largest logit per example, the first in a tie (NumPy's `argmax`).
     pub fn argmax(&self) -> Vec<usize> {
         self.rows().map(largest).collect()
     }
@@ -59,8 +59,8 @@ impl Logits {
     }
 }
 
-/// `ln(p / (1 − p))` of a class's probability under plain softmax: its logit less the log-sum-exp of the others. With two
-/// classes the difference of the two logits; −∞ and ∞ where a class stands alone.
+/// `ln(p / (1 − p))` of a class's probability under plain softmax: its logit minus the log-sum-exp of the others. With
+/// two classes this is the difference of the logits; ∞ if there is no other class, −∞ if the class does not exist.
 pub fn log_odds(logits: &[f64], class: usize) -> f64 {
     let others = || {
         let all = logits.iter().enumerate();
@@ -75,7 +75,7 @@ pub fn log_odds(logits: &[f64], class: usize) -> f64 {
     own - top - others().map(|z| (z - top).exp()).sum::<f64>().ln()
 }
 
-/// The class with the largest logit, the first of equal ones.
+/// The class with the largest logit, the first in a tie.
 pub(crate) fn largest(logits: &[f64]) -> usize {
     (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best })
 }

@@ -1,8 +1,8 @@
 //! The normal quantile, for Wilson's and DeLong's intervals.
 
-/// The standard normal quantile Φ⁻¹(p), relative accuracy about 1e-16; ±∞ at 0 and 1, NaN outside.
+/// The standard normal quantile Φ⁻¹(p), relative accuracy about 1e-16; −∞ at 0, ∞ at 1, NaN outside 0..=1.
 ///
-/// Rational approximations of Wichura (1988), Algorithm AS 241.
+/// Uses the rational approximations of Wichura (1988), Algorithm AS 241.
 pub fn normal_quantile(p: f64) -> f64 {
     if !(0.0..=1.0).contains(&p) {
         return f64::NAN;
@@ -59,7 +59,7 @@ const CENTRE: Rational = (
     ],
 );
 
-/// Tails from there down to e⁻²⁵.
+/// Tail probabilities from there down to e⁻²⁵.
 const MIDDLE: Rational = (
     [
         0.0007745450142783414,
@@ -83,7 +83,7 @@ const MIDDLE: Rational = (
     ],
 );
 
-/// Tails beyond.
+/// Tail probabilities below e⁻²⁵.
 const FAR: Rational = (
     [
         2.0103343992922881e-7,

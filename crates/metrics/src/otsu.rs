@@ -1,11 +1,11 @@
-//! Otsu's threshold: the baseline of a segmentation that looks at brightness alone.
+//! Otsu's threshold: a segmentation baseline that uses brightness alone.
 
-/// The last bin of the darker class when a histogram is cut in two so that the classes' means lie apart as far as they
-/// can (Otsu, "A Threshold Selection Method from Gray-Level Histograms", 1979): the cut with the largest variance
-/// between the classes, which is the one with the smallest variance within them. A pixel is bright if its bin is above.
+/// Returns the last bin of the darker class when a histogram is split in two by Otsu's method ("A Threshold Selection
+/// Method from Gray-Level Histograms", 1979): the split that maximizes the variance between the classes, and so
+/// minimizes the variance within them. A pixel is bright if its bin is above the returned one.
 ///
-/// Of cuts that are equally good, such as those within a gap, the first (scikit-image's and OpenCV's). `None` where
-/// fewer than two bins are filled: there is nothing to part.
+/// Of equally good thresholds, such as those within a gap, it returns the first (as do scikit-image and OpenCV). `None`
+/// if fewer than two bins are filled.
 ///
 /// ```
 /// assert_eq!(metrics::otsu_threshold(&[8, 9, 0, 0, 5, 6]), Some(1));

@@ -1,16 +1,16 @@
-//! Class probabilities, checked once, and the proper scores of them.
+//! Class probabilities, checked once, and their proper scoring rules.
 
 use crate::check;
 use crate::error::{MetricsError, Result};
 
-/// Probabilities of `classes` classes for a number of examples, row-major: finite, in 0..=1, rows summing to 1.
+/// Probabilities of `classes` classes for a number of examples, row-major: finite, in 0..=1, with rows that sum to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probabilities {
     classes: usize,
     values: Vec<f64>,
 }
 
-/// How far a row's sum may be from 1: f32 softmax over a few classes stays within 1e-6, printed CSV figures
+/// Maximum deviation of a row's sum from 1: an f32 softmax over a few classes is within 1e-6, values printed to CSV
 /// with four digits within 1e-3.
 const ROW_SUM_TOLERANCE: f64 = 1e-3;
 
@@ -18,8 +18,8 @@ impl Probabilities {
     /// Checks `values`, n × `classes` row-major, f32 or f64.
     ///
     /// # Errors
-    /// No class or example, a length that is no multiple of `classes`, a value outside 0..=1, or a row whose sum
-    /// is off 1 by more than 1e-3.
+    /// No classes or examples, a length that is not a multiple of `classes`, a value outside 0..=1, or a row whose sum
+    /// differs from 1 by more than 1e-3.
     pub fn new<P: Copy + Into<f64>>(classes: usize, values: &[P]) -> Result<Self> {
         check::not_empty("classes", classes)?;
         check::not_empty("probabilities", values.len())?;
@@ -46,19 +46,19 @@ impl Probabilities {
         self.values.len() / self.classes
     }
 
-    /// A slice of `classes` probabilities per example.
+    /// One slice of `classes` probabilities per example.
     pub fn rows(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.classes)
     }
 
-    /// One class's probability per example; empty for a class that does not exist.
+    /// The probability of one class per example; empty for a class that does not exist.
     pub fn class(&self, class: usize) -> Vec<f64> {
         self.rows()
             .filter_map(|row| row.get(class).copied())
             .collect()
     }
 
-    /// The most probable class per example, the first of equal ones (NumPy's `argmax`).
+    /// The most probable class per example, the first in a tie (NumPy's `argmax`).
     pub fn argmax(&self) -> Vec<usize> {
         let best = |row: &[f64]| {
             (1..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best })
@@ -73,15 +73,15 @@ impl Probabilities {
     }
 }
 
-/// Mean of −ln p(true class), in nats; p is kept 2.2e-16 away from 0 and 1 as scikit-learn does.
+/// Mean of −ln p(true class), in nats; p is clipped to be at least 2.2e-16 away from 0 and 1, as in scikit-learn.
 ///
 /// # Errors
-/// Another number of labels than of rows, or a label out of range.
+/// The number of labels is not the number of rows, or a label is out of range.
 pub fn log_loss(labels: &[usize], probabilities: &Probabilities) -> Result<f64> {
     log_loss_terms(labels, probabilities).map(|terms| mean(&terms))
 }
 
-/// What [`log_loss`] is the mean of, an example each.
+/// The terms of the mean in [`log_loss`], one per example.
 pub(crate) fn log_loss_terms(labels: &[usize], probabilities: &Probabilities) -> Result<Vec<f64>> {
     probabilities.check_labels(labels)?;
     let of_true_class = probabilities
@@ -92,10 +92,10 @@ pub(crate) fn log_loss_terms(labels: &[usize], probabilities: &Probabilities) ->
     Ok(clipped.map(|p| -p.ln()).collect())
 }
 
-/// Brier score of the positive class's probability: mean of (p − y)², in 0..=1.
+/// Brier score of the positive class's probability: the mean of (p − y)², in 0..=1.
 ///
 /// # Errors
-/// Empty input, different lengths, or a value that is no probability.
+/// Empty input, different lengths, or a value that is not a probability.
 pub fn brier_score(labels: &[bool], probabilities: &[f64]) -> Result<f64> {
     check::scored(labels, probabilities)?;
     check::probabilities("probabilities", probabilities)?;
@@ -111,12 +111,12 @@ pub fn brier_score(labels: &[bool], probabilities: &[f64]) -> Result<f64> {
 /// For two classes this is twice [`brier_score`].
 ///
 /// # Errors
-/// Another number of labels than of rows, or a label out of range.
+/// The number of labels is not the number of rows, or a label is out of range.
 pub fn brier_score_multiclass(labels: &[usize], probabilities: &Probabilities) -> Result<f64> {
     brier_terms(labels, probabilities).map(|terms| mean(&terms))
 }
 
-/// What [`brier_score_multiclass`] is the mean of, an example each.
+/// The terms of the mean in [`brier_score_multiclass`], one per example.
 pub(crate) fn brier_terms(labels: &[usize], probabilities: &Probabilities) -> Result<Vec<f64>> {
     probabilities.check_labels(labels)?;
     let distance = |(row, label): (&[f64], &usize)| -> f64 {
@@ -129,7 +129,7 @@ pub(crate) fn brier_terms(labels: &[usize], probabilities: &Probabilities) -> Re
     Ok(probabilities.rows().zip(labels).map(distance).collect())
 }
 
-/// Of at least one value.
+/// Mean of at least one value.
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }

@@ -1,20 +1,20 @@
-//! The interval of a proportion of examples that come in groups, such as images of patients.
+//! The interval of a proportion over grouped examples, such as images of patients.
 
 use crate::check;
 use crate::error::Result;
 use crate::interval::{Interval, wilson, wilson_of};
 
-/// The share of `true` with Wilson's interval. Where `groups` names a group for each example, the interval is that of
-/// an effective number of examples.
+/// The share of `true` with Wilson's interval. If `groups` gives the group of each example, the interval is computed
+/// for an effective number of examples.
 ///
-/// Images of a patient are often right or wrong together, and then tell less than as many patients would. The design effect
-/// (Kish 1965) is the variance of the share as a ratio over groups, with the finite factor G / (G − 1), over that of
-/// independent examples; Wilson's interval is taken at `n / effect` examples (Franco et al. 2019), never at more than
-/// `n`. Where all examples are right, or all wrong, the data say nothing of the effect: a group then counts as one example, as if
-/// its members always agreed (`Σ size² / Σ size`).
+/// Images of one patient are often correct or incorrect together, and then carry less information than the same number
+/// of patients would. The design effect (Kish 1965) is the variance of the share as a ratio over groups, with the
+/// finite factor G / (G − 1), divided by that of independent examples; Wilson's interval is computed for `n / effect`
+/// examples (Franco et al. 2019), never for more than `n`. If all examples are correct, or all incorrect, the effect
+/// cannot be estimated: a group then counts as one example, as if its members always agreed (`Σ size² / Σ size`).
 ///
 /// # Errors
-/// No example, as many groups as examples not given, or a level outside 0..1.
+/// No examples, a number of groups that is not that of the examples, or a level outside 0..1.
 pub fn proportion(hits: &[bool], groups: Option<&[usize]>, level: f64) -> Result<Interval> {
     let (successes, n) = (check::count_true(hits), hits.len());
     let Some(groups) = groups else {
@@ -27,7 +27,7 @@ pub fn proportion(hits: &[bool], groups: Option<&[usize]>, level: f64) -> Result
     Ok(wilson_of(successes, n, effective, level))
 }
 
-/// The variance of the share over that of as many independent examples.
+/// The variance of the share divided by that of the same number of independent examples.
 fn design_effect(hits: &[bool], groups: &[usize]) -> f64 {
     let mut sums: std::collections::BTreeMap<usize, (f64, f64)> = std::collections::BTreeMap::new();
     for (hit, group) in hits.iter().zip(groups) {

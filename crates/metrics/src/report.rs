@@ -1,4 +1,4 @@
-//! The classification report: scores per class and their averages, as a table.
+//! The classification report: a table of scores per class and their averages.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use crate::check;
 use crate::confusion::{ClassScores, ConfusionMatrix};
 use crate::error::Result;
 
-/// The figures of scikit-learn's `classification_report(zero_division=0)`, and by `Display` its text.
+/// The values of scikit-learn's `classification_report(zero_division=0)`; `Display` prints its text.
 ///
-/// Supports are always whole numbers (scikit-learn prints `16.0` where no prediction at all is right).
-/// The text has two digits; `format!("{report:.4}")` gives four.
+/// Supports are always integers (scikit-learn prints `16.0` if no prediction is correct). The text has two digits;
+/// `format!("{report:.4}")` gives four.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassificationReport {
     /// Scores per class, in class order.
     pub classes: Vec<ClassReport>,
-    /// Share of right predictions.
+    /// Share of correct predictions.
     pub accuracy: f64,
     /// Unweighted mean over classes.
     pub macro_average: ClassScores,
-    /// Mean over classes weighted by support.
+    /// Mean over classes, weighted by support.
     pub weighted_average: ClassScores,
 }
 
@@ -35,10 +35,10 @@ pub struct ClassReport {
 }
 
 impl ClassificationReport {
-    /// The report of `confusion`, whose classes are called `class_names`.
+    /// The report of `confusion`, with the names of its classes.
     ///
     /// # Errors
-    /// Another number of names than of classes.
+    /// The number of names is not the number of classes.
     pub fn new<S: AsRef<str>>(confusion: &ConfusionMatrix, class_names: &[S]) -> Result<Self> {
         check::same_length(
             "class_names",

@@ -1,12 +1,13 @@
-//! Bias-corrected temperature scaling: probabilities that are honest, fitted on validation.
+//! Bias-corrected temperature scaling: calibrated probabilities, fitted on validation data.
 //!
-//! `p = softmax(z / T + b)`: Guo et al. 2017's temperature with a bias for each class (Alexandari, Kundaje & Shrikumar
-//! 2020). It serves probabilities alone. Rankings and decisions go by the logits, which it leaves as they are.
+//! `p = softmax(z / T + b)`: the temperature of Guo et al. 2017 with a bias per class (Alexandari, Kundaje & Shrikumar
+//! 2020). It affects probabilities only: rankings and decisions use the logits, which it does not change.
 //!
-//! **Prior.** In β = 1/T and b the negative log-likelihood is convex, but it has no minimum where validation is separable:
-//! there β grows without end. So β has a Gamma prior with its mode at 1 and each bias a normal one about 0 (standard deviation 2),
-//! which add `β − 1 − ln β + Σ b² / 8` to the sum over all examples: about the weight of a single example. The sum is
-//! strictly convex, so its minimum exists, is finite, and is found by Newton's method.
+//! **Prior.** The negative log-likelihood is convex in β = 1/T and b, but it has no minimum if the validation data are
+//! separable: β then grows without bound. Therefore β has a Gamma prior with its mode at 1, and each bias a normal
+//! prior around 0 (standard deviation 2). They add `β − 1 − ln β + Σ b² / 8` to the sum over all examples, about the
+//! weight of a single example. The sum is strictly convex, so its minimum exists, is finite, and is found by Newton's
+//! method.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +15,11 @@ use crate::check;
 use crate::error::Result;
 use crate::logits::{Logits, log_odds};
 
-/// Standard deviation of the prior of a bias.
+/// Standard deviation of the prior on a bias.
 const BIAS_DEVIATION: f64 = 2.0;
 const MAX_STEPS: usize = 200;
 
-/// From logits to probabilities: `softmax(z / temperature + bias)`.
+/// Maps logits to probabilities: `softmax(z / temperature + bias)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Scaling {
@@ -26,26 +27,26 @@ pub struct Scaling {
     bias: Vec<f64>,
 }
 
-/// As read from a file.
+/// A scaling as read from a file, before it is checked.
 #[derive(Deserialize)]
 struct Unchecked {
     temperature: f64,
     bias: Vec<f64>,
 }
 
-/// A fitted scaling, and what it did to the validation data.
+/// A fitted scaling, and its effect on the validation data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScalingFit {
-    /// The minimiser of likelihood and prior together.
+    /// The scaling that minimizes the negative log-likelihood plus prior.
     pub scaling: Scaling,
-    /// Mean negative log-likelihood before, in nats.
+    /// Mean negative log-likelihood before scaling, in nats.
     pub nll_before: f64,
-    /// Mean negative log-likelihood after, in nats. The prior may leave it above the one before, where few examples say
-    /// the same.
+    /// Mean negative log-likelihood after scaling, in nats. Because of the prior, it can be higher than before if there
+    /// are few examples.
     pub nll_after: f64,
     /// Number of examples.
     pub n: usize,
-    /// Why the examples alone would set no finite values, if they would not: then the prior has decided.
+    /// Why the examples alone do not determine finite values, if they do not: the values then depend on the prior.
     pub unbounded: Option<Unbounded>,
 }
 
@@ -53,11 +54,11 @@ pub struct ScalingFit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unbounded {
-    /// Every example is right: the surer, the likelier.
+    /// Every example is classified correctly: the likelihood increases with confidence without bound.
     Separable,
-    /// The logits say no more than the classes' shares do, or the reverse of the truth.
+    /// The logits are no more informative than the class shares, or point the wrong way.
     Uninformative,
-    /// A class has no example: the less probable, the likelier.
+    /// A class has no examples: the likelihood increases as its probability decreases.
     AbsentClass,
 }
 
@@ -70,10 +71,10 @@ impl Scaling {
         }
     }
 
-    /// A temperature, and a bias for each class.
+    /// Creates a scaling from a temperature and one bias per class.
     ///
     /// # Errors
-    /// A temperature that is not positive and finite, no bias, or one that is not finite.
+    /// A temperature that is not positive and finite, no biases, or a bias that is not finite.
     pub fn new(temperature: f64, bias: Vec<f64>) -> Result<Self> {
         if !(temperature.is_finite() && temperature > 0.0) {
             return Err(check::setting(
@@ -87,17 +88,17 @@ impl Scaling {
         Ok(Self { temperature, bias })
     }
 
-    /// Divides logits: above 1 it softens probabilities, below 1 it sharpens them.
+    /// The divisor of the logits: above 1 it softens probabilities, below 1 it sharpens them.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
 
-    /// Added to the divided logits, one for each class.
+    /// The biases added to the divided logits, one per class.
     pub fn bias(&self) -> &[f64] {
         &self.bias
     }
 
-    /// The probabilities of one example's logits, as many as there are classes.
+    /// The probabilities for one example's logits, one logit per class.
     pub fn probabilities<P: Copy + Into<f64>>(&self, logits: &[P]) -> Vec<f64> {
         let scaled = logits.iter().zip(&self.bias);
         let scaled: Vec<f64> = scaled
@@ -106,7 +107,7 @@ impl Scaling {
         softmax(&scaled)
     }
 
-    /// With two classes, the probability of class `positive` where its log-odds against the other are `log_odds`.
+    /// With two classes, the probability of class `positive` if its log-odds against the other class are `log_odds`.
     pub fn probability_at(&self, log_odds: f64, positive: usize) -> f64 {
         let x = log_odds / self.temperature + self.shift(positive);
         if x >= 0.0 {
@@ -116,14 +117,14 @@ impl Scaling {
         }
     }
 
-    /// With two classes, the log-odds from which on class `positive` has at least this probability, strictly between 0
-    /// and 1: the inverse of [`Scaling::probability_at`].
+    /// With two classes, the log-odds from which class `positive` has at least this probability, which must be strictly
+    /// between 0 and 1: the inverse of [`Scaling::probability_at`].
     pub fn log_odds_at(&self, probability: f64, positive: usize) -> f64 {
         let logit = (probability / (1.0 - probability)).ln();
         self.temperature * (logit - self.shift(positive))
     }
 
-    /// How much more the bias favours class `positive` than the other of two.
+    /// Bias of class `positive` minus that of the other of two classes.
     fn shift(&self, positive: usize) -> f64 {
         let bias = |class: usize| self.bias.get(class).copied().unwrap_or(0.0);
         bias(positive) - bias(1 - positive.min(1))
@@ -141,7 +142,7 @@ impl TryFrom<Unchecked> for Scaling {
 /// Fits temperature and biases on validation logits, n × `classes` row-major, f32 or f64.
 ///
 /// # Errors
-/// Empty input, lengths that do not fit, a label out of range, or a logit that is not finite.
+/// Empty input, inconsistent lengths, a label out of range, or a logit that is not finite.
 pub fn fit_scaling<P: Copy + Into<f64>>(
     labels: &[usize],
     logits: &[P],
@@ -169,7 +170,7 @@ pub fn fit_scaling<P: Copy + Into<f64>>(
     })
 }
 
-/// What is minimised, over `[β, b…]`.
+/// The objective to minimize, as a function of `[β, b…]`.
 struct Posterior<'a> {
     labels: &'a [usize],
     logits: &'a Logits,
@@ -185,7 +186,7 @@ impl Posterior<'_> {
             let (gradient, hessian) = self.derivatives(&at);
             let step = solve_positive(hessian, &gradient);
             let decrease: f64 = step.iter().zip(&gradient).map(|(s, g)| s * g).sum();
-            // Also where it is no number.
+            // Also stops on NaN.
             if decrease.is_nan() || decrease <= 1e-18 * (1.0 + value.abs()) {
                 break;
             }
@@ -193,7 +194,7 @@ impl Posterior<'_> {
             let next = loop {
                 let tried: Vec<f64> = at.iter().zip(&step).map(|(x, s)| x - length * s).collect();
                 let found = self.value(&tried);
-                // NaN, where β would not be positive, is no improvement.
+                // False for NaN, and for the infinite value where β is not positive.
                 if found <= value - 1e-4 * length * decrease {
                     break Some((tried, found));
                 }
@@ -210,7 +211,7 @@ impl Posterior<'_> {
         at
     }
 
-    /// Sum of −ln p(true class), and of the prior's terms; infinite where β is not positive.
+    /// Sum of −ln p(true class) plus the terms of the prior; infinite if β is not positive.
     fn value(&self, at: &[f64]) -> f64 {
         let beta = at[0];
         if beta <= 0.0 {
@@ -231,7 +232,8 @@ impl Posterior<'_> {
         self.rows().map(loss).sum::<f64>() / self.labels.len() as f64
     }
 
-    /// Gradient and Hessian, row-major. The derivative of a scaled logit x_k is z_k by β and 1 by b_k.
+    /// Gradient and Hessian, row-major. The derivative of a scaled logit x_k is z_k with respect to β, and 1 with
+    /// respect to b_k.
     fn derivatives(&self, at: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let width = at.len();
         let (mut gradient, mut hessian) = (vec![0.0; width], vec![0.0; width * width]);
@@ -273,7 +275,7 @@ impl Posterior<'_> {
         if self.separable(fitted) {
             return Some(Unbounded::Separable);
         }
-        // The slope at β = 0, where probabilities are the classes' shares.
+        // The derivative at β = 0, where the probabilities are the class shares.
         let shares: Vec<f64> = counts
             .iter()
             .map(|n| *n as f64 / self.labels.len() as f64)
@@ -286,7 +288,8 @@ impl Posterior<'_> {
         (slope >= 0.0).then_some(Unbounded::Uninformative)
     }
 
-    /// Whether a temperature and biases tell all examples right: exact with two classes, of those fitted with more.
+    /// Whether some temperature and biases classify all examples correctly: exact with two classes; with more, only the
+    /// fitted values are tested.
     fn separable(&self, fitted: &Scaling) -> bool {
         if self.logits.classes() == 2 {
             let of = |class: usize| {
@@ -296,7 +299,7 @@ impl Posterior<'_> {
             let (low, high) = (f64::min, f64::max);
             let highest_negative = of(0).fold(f64::NEG_INFINITY, high);
             let lowest_positive = of(1).fold(f64::INFINITY, low);
-            // Where all are equal, nothing parts them.
+            // If all are equal, they cannot be separated.
             let parted = of(0).fold(f64::INFINITY, low) < of(1).fold(f64::NEG_INFINITY, high);
             return highest_negative <= lowest_positive && parted;
         }
@@ -319,7 +322,7 @@ fn scaled(z: &[f64], at: &[f64]) -> Vec<f64> {
     z.iter().zip(&at[1..]).map(|(z, b)| at[0] * z + b).collect()
 }
 
-/// Shifted by the largest so that nothing overflows.
+/// Softmax, shifted by the largest value to avoid overflow.
 fn softmax(x: &[f64]) -> Vec<f64> {
     let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - top).exp()).collect();
@@ -327,7 +330,7 @@ fn softmax(x: &[f64]) -> Vec<f64> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// Solves `matrix · x = right` by Cholesky's decomposition; the matrix is positive definite, row-major.
+/// Solves `matrix · x = right` by Cholesky decomposition; the matrix is positive definite and row-major.
 fn solve_positive(mut matrix: Vec<f64>, right: &[f64]) -> Vec<f64> {
     let n = right.len();
     for j in 0..n {

@@ -1,7 +1,8 @@
-//! Decisions at a threshold on the score, and choosing one on validation data.
+//! Decisions at a threshold on the score, and the choice of a threshold on validation data.
 //!
-//! Throughout, positive means `score >= threshold`. A chosen threshold lies half way between two observed scores that it
-//! parts, or below the lowest by half the distance to the next: on a score itself, rounding would decide about that example.
+//! Throughout, positive means `score >= threshold`. A chosen threshold is halfway between the two observed scores that
+//! it separates, or below the lowest score by half the distance to the next: on a score itself, rounding would decide
+//! the class of that example.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +12,22 @@ use crate::curve::CumulativeCounts;
 use crate::error::Result;
 use crate::interval::Interval;
 
-/// The four counts of a binary decision, and the rates made of them.
+/// The four counts of a binary decision, and the rates computed from them.
 ///
-/// A rate is `None` where nothing is counted in its denominator.
+/// A rate is `None` if its denominator is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BinaryCounts {
-    /// Positives called positive.
+    /// Positives classified as positive.
     pub true_positives: u64,
-    /// Negatives called positive.
+    /// Negatives classified as positive.
     pub false_positives: u64,
-    /// Negatives called negative.
+    /// Negatives classified as negative.
     pub true_negatives: u64,
-    /// Positives called negative.
+    /// Positives classified as negative.
     pub false_negatives: u64,
 }
 
-/// A threshold and what it does on the data it was chosen on.
+/// A threshold and its counts on the data on which it was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OperatingPoint {
     /// Positive means `score >= threshold`.
@@ -35,20 +36,20 @@ pub struct OperatingPoint {
     pub counts: BinaryCounts,
 }
 
-/// What is asked of a threshold.
+/// Rule for choosing a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ThresholdRule {
-    /// The largest Youden index J = sensitivity + specificity − 1, compared exactly, in integers. Of equal ones the
-    /// smallest threshold is taken: it misses fewer positives.
+    /// The threshold with the largest Youden index J = sensitivity + specificity − 1, compared exactly, in integers. In
+    /// a tie the smallest threshold is chosen, because it has fewer false negatives.
     Youden,
-    /// The largest threshold that reaches this sensitivity, and so the highest specificity with it. It counts as reached
-    /// within 1e-12, so that 0.95 of 20 positives is 19 of them.
+    /// The largest threshold that reaches this sensitivity, and thus the one with the highest specificity. The
+    /// comparison has a tolerance of 1e-12, so that 19 of 20 positives reach 0.95.
     Sensitivity(f64),
 }
 
 impl ThresholdRule {
-    /// The threshold that the rule asks for.
+    /// Chooses the threshold by this rule.
     ///
     /// # Errors
     /// Empty input, different lengths, a score that is not finite, only one class present, or a sensitivity outside
@@ -57,7 +58,7 @@ impl ThresholdRule {
         let found = match self {
             Self::Youden => {
                 let points = operating_points("Youden's index", labels, scores)?;
-                // `max_by_key` keeps the last of equals, and thresholds fall.
+                // `max_by_key` returns the last of equal elements, and thresholds are in decreasing order.
                 points.into_iter().max_by_key(youden_index)
             }
             Self::Sensitivity(wanted) => {
@@ -65,7 +66,7 @@ impl ThresholdRule {
                     let expected = "above 0 and at most 1";
                     return Err(check::setting("sensitivity", wanted, expected));
                 }
-                let what = "a threshold for a wanted sensitivity";
+                let what = "a threshold for a given sensitivity";
                 let reached =
                     |point: &OperatingPoint| point.counts.sensitivity() >= Some(wanted - 1e-12);
                 operating_points(what, labels, scores)?
@@ -73,11 +74,11 @@ impl ThresholdRule {
                     .find(reached)
             }
         };
-        // Checked inputs have at least one score, and the lowest reaches a sensitivity of 1.
+        // Checked inputs have at least one score, and the lowest threshold reaches a sensitivity of 1.
         found.ok_or(crate::MetricsError::Empty { what: "scores" })
     }
 
-    /// The threshold with its bootstrap interval: how far another sample of the validation data might have moved it.
+    /// The threshold with its bootstrap interval: how much it varies between samples of the validation data.
     ///
     /// # Errors
     /// As [`ThresholdRule::choose`] and [`Bootstrap::interval`].
@@ -108,7 +109,7 @@ fn youden_index(point: &OperatingPoint) -> i128 {
 }
 
 impl BinaryCounts {
-    /// Counts decisions against labels.
+    /// Counts decisions by label.
     ///
     /// # Errors
     /// Empty input or different lengths.
@@ -149,27 +150,27 @@ impl BinaryCounts {
         counts
     }
 
-    /// Number of examples that are positive.
+    /// Number of positive examples.
     pub fn positives(&self) -> u64 {
         self.true_positives + self.false_negatives
     }
 
-    /// Number of examples that are negative.
+    /// Number of negative examples.
     pub fn negatives(&self) -> u64 {
         self.true_negatives + self.false_positives
     }
 
-    /// TP / (TP + FN): share of positives found.
+    /// TP / (TP + FN): share of positives classified as positive.
     pub fn sensitivity(&self) -> Option<f64> {
         share(self.true_positives, self.positives())
     }
 
-    /// TN / (TN + FP): share of negatives classified as such.
+    /// TN / (TN + FP): share of negatives classified as negative.
     pub fn specificity(&self) -> Option<f64> {
         share(self.true_negatives, self.negatives())
     }
 
-    /// TP / (TP + FP), the positive predictive value. Holds for this prevalence only.
+    /// TP / (TP + FP), the positive predictive value. Valid for this prevalence only.
     pub fn ppv(&self) -> Option<f64> {
         share(
             self.true_positives,
@@ -177,7 +178,7 @@ impl BinaryCounts {
         )
     }
 
-    /// TN / (TN + FN), the negative predictive value. Holds for this prevalence only.
+    /// TN / (TN + FN), the negative predictive value. Valid for this prevalence only.
     pub fn npv(&self) -> Option<f64> {
         share(
             self.true_negatives,
@@ -186,7 +187,7 @@ impl BinaryCounts {
     }
 }
 
-/// A threshold below every distinct score, falling.
+/// One operating point per distinct score, with the threshold just below it, by decreasing threshold.
 fn operating_points(
     metric: &'static str,
     labels: &[bool],
@@ -214,8 +215,9 @@ fn operating_points(
     Ok(thresholds.into_iter().zip(hits).map(point).collect())
 }
 
-/// Of distinct falling scores the middle between each and the next; below the last half its distance to the one before, or
-/// ½ where it is alone. Neighbours in floating point have no middle: the upper one stands for it.
+/// The midpoint between each of the distinct decreasing scores and the next; for the last score, the value below it by
+/// half the distance to the previous one, or by ½ if there is only one. Adjacent floating-point numbers have no
+/// midpoint: the upper one is used instead.
 fn between(scores: &[f64]) -> Vec<f64> {
     let below_last = match scores {
         [.., before, last] => last - 0.5 * (before - last),

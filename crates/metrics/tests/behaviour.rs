@@ -1,8 +1,8 @@
-//! What no reference library states: determinism, edge rules, errors, the summary.
+//! Behaviour without a reference implementation: determinism, edge cases, errors, the summary.
 
 use metrics::*;
 
-/// Labels and scores with ties, from the crate's own generator.
+/// Random labels and scores with ties.
 fn example(n: usize) -> (Vec<bool>, Vec<f64>) {
     let mut rng = random::Rng::stream(11, n as u64);
     let labels: Vec<bool> = (0..n).map(|_| rng.below(3) > 0).collect();
@@ -12,7 +12,7 @@ fn example(n: usize) -> (Vec<bool>, Vec<f64>) {
 }
 
 #[test]
-fn bootstrap_repeats_and_its_fast_path_equals_the_plain_one() {
+fn bootstrap_is_reproducible_and_its_fast_path_equals_the_plain_one() {
     let (labels, scores) = example(120);
     let strata: Vec<usize> = labels.iter().map(|label| usize::from(*label)).collect();
     let patients: Vec<usize> = (0..labels.len()).map(|i| i / 5).collect();
@@ -51,8 +51,8 @@ fn bootstrap_repeats_and_its_fast_path_equals_the_plain_one() {
 }
 
 #[test]
-fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
-    // 40 patients with ten identical images each: 40 pieces of information, not 400.
+fn grouping_widens_the_interval_if_images_of_a_patient_agree() {
+    // 40 patients with ten identical images each: 40 independent observations, not 400.
     let (labels, scores) = example(40);
     let repeat = |i: usize| i / 10;
     let many_labels: Vec<bool> = (0..400).map(|i| labels[repeat(i)]).collect();
@@ -69,7 +69,7 @@ fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
 
 #[test]
 fn resamples_without_a_class_are_redrawn() {
-    // One positive in 30: a third of plain resamples lack it.
+    // One positive in 30: a third of simple resamples do not contain it.
     let labels: Vec<bool> = (0..30).map(|i| i == 7).collect();
     let scores: Vec<f64> = (0..30).map(|i| i as f64 / 30.0).collect();
     let interval =
@@ -85,7 +85,7 @@ fn resamples_without_a_class_are_redrawn() {
 }
 
 #[test]
-fn intervals_read_well() {
+fn intervals_are_formatted_readably() {
     let interval = wilson(579, 624, 0.95).unwrap();
     assert_eq!(interval.to_string(), "0.928 (0.905–0.946)");
     assert_eq!(format!("{interval:.1}"), "0.9 (0.9–0.9)");
@@ -113,24 +113,24 @@ fn empty_masks() {
 }
 
 #[test]
-fn a_scaling_keeps_its_promises_at_the_edges() {
+fn scaling_handles_edge_cases() {
     let fit = |labels: &[bool], odds: &[f64]| {
         let labels: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
         let logits: Vec<f64> = odds.iter().flat_map(|z| [0.0, *z]).collect();
         fit_scaling(&labels, &logits, 2).unwrap()
     };
-    // All right: the likelihood would sharpen without end, the prior stops it.
+    // All correct: the likelihood alone would sharpen without bound; the prior limits it.
     let labels: Vec<bool> = (0..100).map(|i| i % 2 == 0).collect();
     let odds: Vec<f64> = labels.iter().map(|l| if *l { 2.0 } else { -2.0 }).collect();
     let separable = fit(&labels, &odds);
     assert_eq!(separable.unbounded, Some(Unbounded::Separable));
     let temperature = separable.scaling.temperature();
     assert!((0.2..0.6).contains(&temperature), "{temperature}");
-    // One example beyond the others, and the data decide.
+    // With one misclassified example, the data determine the values.
     let mut wrong = odds.clone();
     wrong[0] = -3.0;
     assert_eq!(fit(&labels, &wrong).unbounded, None);
-    // Flat, or worse than chance: as soft as the prior lets it be, and said so.
+    // Flat, or worse than chance: as soft as the prior allows, and reported as such.
     let flat = fit(&labels, &[0.0; 100]);
     assert_eq!(flat.unbounded, Some(Unbounded::Uninformative));
     assert!((flat.scaling.temperature() - 1.0).abs() < 1e-6);
@@ -149,7 +149,7 @@ fn a_scaling_keeps_its_promises_at_the_edges() {
 }
 
 #[test]
-fn a_scaling_and_its_inverse_agree() {
+fn scaling_and_its_inverse_agree() {
     let scaling = Scaling::new(2.0, vec![0.25, -0.5]).unwrap();
     let p = scaling.probabilities(&[0.0_f32, 3.0]);
     assert!((p[0] + p[1] - 1.0).abs() < 1e-15);
@@ -167,9 +167,9 @@ fn a_scaling_and_its_inverse_agree() {
     assert_eq!(read(&text).unwrap(), scaling);
 }
 
-/// Sharp logits: of f64 probabilities most are 1 or 0, and ranks by them would be ties.
+/// Uses sharp logits: most f64 probabilities are 1 or 0, so ranking by them would produce ties.
 #[test]
-fn no_calibration_moves_ranks_or_decisions() {
+fn calibration_does_not_change_ranks_or_decisions() {
     let mut rng = random::Rng::stream(3, 3);
     let labels: Vec<usize> = (0..120).map(|i| i % 3).collect();
     let logits: Vec<f64> = labels
@@ -207,7 +207,7 @@ fn no_calibration_moves_ranks_or_decisions() {
 }
 
 #[test]
-fn youden_ties_go_to_the_higher_sensitivity() {
+fn youden_ties_are_resolved_by_higher_sensitivity() {
     let labels = [true, false, true, false];
     let point = ThresholdRule::Youden
         .choose(&labels, &[0.9, 0.8, 0.7, 0.6])
@@ -217,7 +217,7 @@ fn youden_ties_go_to_the_higher_sensitivity() {
 }
 
 #[test]
-fn thresholds_lie_between_scores_and_below_the_last() {
+fn thresholds_are_between_scores_and_below_the_lowest() {
     let choose = |scores: &[f64]| {
         let labels: Vec<bool> = (0..scores.len()).map(|i| i + 1 == scores.len()).collect();
         let rule = ThresholdRule::Sensitivity(1.0);
@@ -225,7 +225,7 @@ fn thresholds_lie_between_scores_and_below_the_last() {
     };
     assert_eq!(choose(&[5.0, 3.0, 1.0]), 0.0);
     assert_eq!(choose(&[1.0, 1.0]), 0.5);
-    // Neighbours have nothing between them.
+    // There is no number between adjacent floating-point numbers.
     let above = 1.0_f64.next_up();
     assert_eq!(choose(&[1.0, above]), above);
 }
@@ -287,7 +287,7 @@ fn binary_summary() {
         90
     );
 
-    // To the bit: twice the same text, and back from it the same value.
+    // Exactly reproducible: the same text twice, and the same value when read back.
     let text = serde_json::to_string(&evaluation).unwrap();
     assert_eq!(
         text,
@@ -300,7 +300,7 @@ fn binary_summary() {
     let drawn = serde_json::to_string(&curves).unwrap();
     assert_eq!(serde_json::from_str::<Curves>(&drawn).unwrap(), curves);
 
-    // Naming the other class positive mirrors the decision, not the ranking.
+    // Choosing the other class as positive mirrors the decision, but does not change the AUC.
     let other = EvaluationSettings {
         positive: 0,
         ..settings
@@ -312,7 +312,7 @@ fn binary_summary() {
 }
 
 #[test]
-fn a_split_without_a_class_is_judged_as_far_as_possible() {
+fn a_split_without_a_class_is_evaluated_as_far_as_possible() {
     let judge = |names: &[&str], labels: &[usize], rows: &[f64]| {
         let predictions = Predictions {
             class_names: names,

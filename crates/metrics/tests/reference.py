@@ -1,9 +1,10 @@
-"""Writes reference.json: what scikit-learn, SciPy, statsmodels, MONAI and NumPy say, for tests/reference.rs.
+"""Writes reference.json: values computed by scikit-learn, SciPy, statsmodels, MONAI and NumPy, for tests/reference.rs.
 
 Run: python crates/metrics/tests/reference.py (scikit-learn >= 1.9, scipy, statsmodels, monai). Seeded: same file every time.
-DeLong and Obuchowski are written out here pair by pair, Newcombe's equation is solved and temperature and biases are found by
-SciPy, the variance of grouped shares by statsmodels' cluster-robust errors, ECE and masks by NumPy, surface distances by SciPy's distance transform and, of masks that
-both have pixels, by MONAI; Otsu's cut is the one with the least variance within.
+DeLong and Obuchowski are implemented here pair by pair. SciPy solves Newcombe's equation and finds temperature and
+biases; the variance of grouped proportions comes from statsmodels' cluster-robust errors, ECE and mask scores from
+NumPy, surface distances from SciPy's distance transform and, if both masks have pixels, from MONAI. Otsu's threshold is
+the one with the smallest within-class variance.
 """
 
 import json
@@ -24,7 +25,7 @@ NAMES = ["normal", "pneumonia", "covid", "tb", "a class with a long näme"]
 
 
 def num(x):
-    """Plain Python numbers; NaN becomes null, infinity too (JSON has neither)."""
+    """Plain Python numbers; NaN and infinity become null (JSON has neither)."""
     x = float(x)
     return x if np.isfinite(x) else None
 
@@ -49,7 +50,7 @@ def confusion_case(k, labels, predictions):
         text = metrics.classification_report(
             labels, predictions, labels=all_classes, target_names=NAMES[:k], digits=digits, zero_division=0
         )
-        # Where no prediction is right, scikit-learn 1.9 slips into printing supports as floats: "16.0".
+        # If no prediction is correct, scikit-learn 1.9 prints supports as floats: "16.0".
         return text if (labels == predictions).any() else re.sub(r"(\d+)\.0$", r"  \1", text, flags=re.M)
 
     return {
@@ -85,7 +86,7 @@ def confusion_cases():
         if i % 9 == 4:  # a class without examples
             labels[labels == 1] = 0
         cases.append(confusion_case(k, labels, predictions))
-    # Shares on exact decimal ties: 1/8, 3/8, 5/8 at two digits, so that rounding rules show.
+    # Ratios on exact decimal ties (1/8, 3/8, 5/8 at two digits), to test the rounding rule.
     for hits in range(9):
         labels = np.array([0] * 8 + [1] * 8)
         predictions = np.array([0] * hits + [1] * (8 - hits) + [1] * 8)
@@ -94,7 +95,7 @@ def confusion_cases():
 
 
 def delong_interval(labels, scores):
-    """Newcombe's where the classes do not overlap, for DeLong's has no width there."""
+    """DeLong's interval; Newcombe's if the classes do not overlap, because DeLong's then has zero width."""
     auc = metrics.roc_auc_score(labels, scores)
     if auc in (0.0, 1.0):
         return newcombe(auc, labels.sum(), (~labels).sum())
@@ -110,7 +111,7 @@ def delong_variance(labels, scores):
 
 
 def obuchowski_variance(labels, scores, groups):
-    """Obuchowski 1997, equations as printed there, every pair compared."""
+    """Obuchowski 1997: the equations as printed, comparing every pair."""
     psi = lambda x, y: 1.0 if x > y else 0.5 if x == y else 0.0
     X, Y = np.flatnonzero(labels), np.flatnonzero(~labels)
     M, N = len(X), len(Y)
@@ -128,7 +129,7 @@ def obuchowski_variance(labels, scores, groups):
 
 
 def newcombe(theta, m, n, level=0.95):
-    """Newcombe 2006, method 5: where (theta - t)^2 = z^2 V(t), Hanley & McNeil's variance with N* = (m + n) / 2."""
+    """Newcombe 2006, method 5: solves (theta - t)^2 = z^2 V(t), Hanley & McNeil's variance with N* = (m + n) / 2."""
     z = stats.norm.ppf((1 + level) / 2)
 
     def beyond(t):
@@ -141,7 +142,7 @@ def newcombe(theta, m, n, level=0.95):
 
 
 def separated_case(positives, negatives, images, level, reverse):
-    """Every positive above every negative (or below): patients of `images` images each, counted once."""
+    """Every positive scores above every negative (or below): patients with `images` images each, counted once."""
     labels = np.repeat([True, False], [positives * images, negatives * images])
     scores = np.where(labels, 1.0, -1.0) * (-1 if reverse else 1) + np.linspace(0, 0.5, len(labels))
     low, high = newcombe(0.0 if reverse else 1.0, positives, negatives, level)
@@ -172,7 +173,7 @@ def obuchowski_case(seed, n, patients, mixed):
 
 
 def proportion_case(seed, n, patients, share, level):
-    """Wilson's interval at the effective number of examples; the variance is statsmodels'."""
+    """Wilson's interval for the effective number of examples; the variance is computed by statsmodels."""
     rng = np.random.default_rng(seed)
     groups = np.sort(rng.integers(0, patients, n))
     often = np.clip(share + rng.normal(0, 0.3, patients), 0, 1)[groups]
@@ -196,7 +197,7 @@ def proportion_case(seed, n, patients, share, level):
 
 
 def paired_case():
-    """The difference of two AUCs over resampled patients, from other random numbers: ours must come out near it."""
+    """Differences of two classifiers over resampled patients, from other random numbers: ours must be close."""
     rng = np.random.default_rng(77)
     n, groups = 180, np.repeat(np.arange(60), 3)
     labels = (rng.random(60) < 0.5)[groups]
@@ -225,7 +226,7 @@ def paired_case():
 
 
 def threshold_choices(labels, scores):
-    """Cuts below each observed score: half way to the next lower one, below the last half as far as the one before lies."""
+    """Thresholds below each observed score: halfway to the next lower one, or half the last gap below the lowest."""
     observed = sorted(set(scores.tolist()))
     gap = (observed[1] - observed[0]) / 2 if len(observed) > 1 else 0.5
     cuts = {t: lower + (t - lower) / 2 for lower, t in zip(observed, observed[1:])} | {observed[0]: observed[0] - gap}
@@ -288,7 +289,7 @@ def binary_cases():
 
 
 def multiclass_case(n, k, scale):
-    """Ranked and decided by logits; `scale` makes probabilities that round to 0 and 1, and ranks must not see it."""
+    """Ranked and decided by logits; large scales round probabilities to 0 and 1, which must not affect ranks."""
     labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
     logits = np.round(scale * (rng.normal(0, 1.5, (n, k)) + 1.5 * np.eye(k)[labels]), 3)
     probabilities = special.softmax(logits, axis=1)
@@ -296,7 +297,7 @@ def multiclass_case(n, k, scale):
     odds = logits - others
     positive = np.eye(k)[labels]
     auc = [metrics.roc_auc_score(positive[:, c], odds[:, c]) for c in range(k)]
-    if scale == 1:  # where nothing saturates, it is scikit-learn's own
+    if scale == 1:  # without saturation, it equals scikit-learn's
         assert np.allclose(np.mean(auc), metrics.roc_auc_score(labels, probabilities, multi_class="ovr"))
     top = logits.argmax(axis=1)
     confidence = probabilities[np.arange(n), top]
@@ -325,7 +326,7 @@ def multiclass_case(n, k, scale):
 
 
 def scaling_case(seed, n, k, scale, separable=False):
-    """softmax(z / T + b): likelihood and the stated prior minimised by SciPy, over ln(1 / T) and b."""
+    """softmax(z / T + b): SciPy minimizes the negative log-likelihood plus prior over ln(1 / T) and b."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
     shift = np.linspace(-0.5, 0.5, k)
@@ -369,7 +370,7 @@ def mask_case(n, density, noise):
 
 
 def bootstrap_case():
-    """A percentile interval from other random numbers: ours must come out near it, not equal to it."""
+    """A percentile interval from other random numbers: ours must be close, not equal."""
     labels = rng.random(200) < 0.6
     scores = np.round(special.expit(1.5 * (labels - 0.5) + rng.normal(0, 1, 200)), 3)
     values = []
@@ -383,7 +384,7 @@ def bootstrap_case():
 
 
 def surface_distance(truth, predicted):
-    """95th percentile both ways, the larger one; which mask is empty, where one is."""
+    """The larger of the 95th percentiles in both directions; if a mask is empty, which one."""
     diagonal = np.hypot(*truth.shape)
     if not truth.any() and not predicted.any():
         return "both_empty"
@@ -395,7 +396,7 @@ def surface_distance(truth, predicted):
 
 
 def monai_case(seed):
-    """HD95 of two masks that both have pixels, by MONAI; masks as hexadecimal numbers, a bit a pixel."""
+    """HD95 of two non-empty masks, by MONAI; masks are hexadecimal numbers with one bit per pixel."""
     rng = np.random.default_rng(1000 + seed)
     height, width = (int(v) for v in rng.integers(6, 30, 2))
     truth = blobs(rng, height, width, 2)

@@ -1,12 +1,12 @@
-//! Every metric against scikit-learn, SciPy and NumPy: `reference.json`, made by `reference.py` beside it.
+//! Compares every metric with scikit-learn, SciPy and NumPy (`reference.json`, made by `reference.py` in this folder).
 
-// clippy.toml lets tests unwrap; helpers outside `#[test]` functions need it said.
+// clippy.toml allows unwrap in tests, but not in helpers outside `#[test]` functions.
 #![allow(clippy::unwrap_used)]
 
 use metrics::*;
 use serde_json::Value;
 
-/// Sums in another order differ in the last digits; nothing else may.
+/// Only the last digits may differ, because of the order of sums.
 const TOLERANCE: f64 = 1e-12;
 
 fn cases(name: &str) -> Vec<Value> {
@@ -151,7 +151,7 @@ fn grouped_aucs() {
 }
 
 #[test]
-fn separated_aucs_have_newcombes_interval() {
+fn aucs_of_separated_classes_have_newcombes_interval() {
     for case in cases("separated") {
         let (labels, scores): (Vec<bool>, Vec<f64>) =
             (read(&case["labels"]), read(&case["scores"]));
@@ -315,7 +315,7 @@ fn scalings() {
         let classes: usize = read(&case["classes"]);
         let fit = fit_scaling(&labels, &logits, classes).unwrap();
         check("nll before", fit.nll_before, read(&case["nll_before"]));
-        // SciPy's minimum is as good as differences of the loss in floating point tell.
+        // The accuracy of SciPy's minimum is limited by floating-point differences of the loss.
         let near = |what: &str, found: f64, expected: f64, tolerance: f64| {
             let off = (found - expected).abs() / expected.abs().max(1.0);
             assert!(off < tolerance, "{what}: {found}, expected {expected}");
@@ -337,7 +337,7 @@ fn scalings() {
     }
 }
 
-/// The interval of a difference on resampled patients, beside NumPy's of other random numbers.
+/// Compares the interval of a difference over resampled patients with NumPy's, which uses other random numbers.
 #[test]
 fn two_classifiers_are_compared_on_the_same_resamples() {
     let fixture: Value = serde_json::from_str(include_str!("reference.json")).unwrap();
@@ -416,7 +416,7 @@ fn masks() {
     }
 }
 
-/// A figure that may be undefined, then null.
+/// Checks a value that is null if undefined.
 #[track_caller]
 fn check_some(what: &str, found: Option<f64>, expected: &Value) {
     match read::<Option<f64>>(expected) {
@@ -425,9 +425,9 @@ fn check_some(what: &str, found: Option<f64>, expected: &Value) {
     }
 }
 
-/// Of masks that both have pixels, MONAI's Hausdorff distance at 95 %.
+/// Compares the 95th-percentile Hausdorff distance of non-empty masks with MONAI's.
 #[test]
-fn surface_distances_are_monais() {
+fn surface_distances_match_monai() {
     let found = cases("monai");
     assert_eq!(found.len(), 52);
     for case in found {
@@ -457,7 +457,7 @@ fn surface_distances_are_monais() {
 }
 
 #[test]
-fn bootstrap_lands_near_numpys() {
+fn bootstrap_is_close_to_numpy() {
     let fixture: Value = serde_json::from_str(include_str!("reference.json")).unwrap();
     let case = &fixture["bootstrap"];
     let (labels, scores): (Vec<bool>, Vec<f64>) = (read(&case["labels"]), read(&case["scores"]));
@@ -478,7 +478,7 @@ fn bootstrap_lands_near_numpys() {
     );
 }
 
-/// A case's images, each judged and compared.
+/// Evaluates the images of a case, and compares each with the reference.
 fn judged_images(case: &Value) -> Vec<SegmentedImage> {
     let (height, width): (usize, usize) = (read(&case["height"]), read(&case["width"]));
     let (classes, ignore) = (read(&case["classes"]), read(&case["ignore"]));

@@ -1,4 +1,4 @@
-//! What no reference library states of segmentation: the rule for empty masks, grouping, properties, errors.
+//! Behaviour of segmentation metrics without a reference implementation: empty masks, grouping, properties, errors.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use metrics::*;
@@ -22,7 +22,7 @@ fn judge(images: &[SegmentedImage], groups: Option<&[usize]>) -> SegmentationEva
 }
 
 #[test]
-fn what_is_absent_counts_in_no_mean_and_false_positives_and_negatives_in_all() {
+fn absent_classes_count_in_no_mean_but_false_positives_and_negatives_count() {
     let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, counted| {
         let found = hd95(truth, predicted, 1, truth.len()).unwrap();
         assert_eq!((found, found.counted()), (expected, counted));
@@ -66,9 +66,9 @@ fn what_is_absent_counts_in_no_mean_and_false_positives_and_negatives_in_all() {
     let dice = cell.dice.unwrap();
     assert!((dice.mean - (0.0 + 0.0 + 0.0 + 2.0 / 3.0) / 4.0).abs() < 1e-15 && dice.n == 4);
     assert_eq!(judged.mean_dice.unwrap().estimate, dice.mean);
-    // Precision needs a prediction, recall a truth.
+    // Precision needs predicted pixels, recall needs true pixels.
     assert_eq!((cell.precision.unwrap().n, cell.recall.unwrap().n), (3, 3));
-    // The diagonal twice, 2, and 1 − 5 %.
+    // Twice the diagonal, 2, and 1 − 5 %.
     let distances = cell.hd95.unwrap();
     assert_eq!(distances.n, 4);
     let expected = (2.0 * 17f64.sqrt() + 2.0 + 0.95) / 4.0;
@@ -82,9 +82,9 @@ fn what_is_absent_counts_in_no_mean_and_false_positives_and_negatives_in_all() {
     );
 }
 
-/// Where each image has one of two classes, the other does not stand beside it as found.
+/// If an image has only one of two classes, the other does not count as correctly predicted.
 #[test]
-fn a_mean_over_classes_is_over_those_that_an_image_has() {
+fn the_mean_over_classes_includes_only_classes_present_in_the_image() {
     let images = [
         image(&[0, 1, 1, 0], &[0, 1, 0, 0], 3),
         image(&[0, 2, 2, 2], &[0, 2, 0, 0], 3),
@@ -98,7 +98,7 @@ fn a_mean_over_classes_is_over_those_that_an_image_has() {
 }
 
 #[test]
-fn the_background_is_in_no_mean_over_classes() {
+fn means_over_classes_exclude_the_background() {
     let images = [
         image(&[0, 0, 0, 1], &[0, 0, 0, 1], 2),
         image(&[0, 0, 1, 1], &[0, 0, 0, 1], 2),
@@ -126,7 +126,7 @@ fn the_background_is_in_no_mean_over_classes() {
 }
 
 #[test]
-fn grouping_widens_the_interval_where_images_of_a_patient_agree() {
+fn grouping_widens_the_interval_if_images_of_a_patient_agree() {
     let mut rng = random::Rng::stream(4, 4);
     let patients: Vec<usize> = (0..200).map(|i| i / 10).collect();
     let hits: Vec<usize> = (0..20).map(|_| rng.below(8)).collect();
@@ -182,12 +182,12 @@ fn bad_input_is_an_error() {
     check(judge(&["a", "b"], &[]), "`images` is empty");
     let one = [image(&[0, 0], &[0, 0], 1)];
     check(judge(&["a", "b"], &one), "classes` has 1 entries, but 2");
-    check(judge(&["a"], &one), "but the background` is empty");
+    check(judge(&["a"], &one), "other than the background` is empty");
     let mut matrix = ConfusionMatrix::new(2, &[0, 1], &[1, 1]).unwrap();
     check(matrix.add(&one[0].confusion).unwrap_err(), "`other` has 1");
 }
 
-/// The definition, pair by pair.
+/// HD95 by its definition, comparing every pair of pixels.
 fn naive_hd95(a: &[bool], b: &[bool], height: usize, width: usize) -> f64 {
     let surface = |mask: &[bool]| -> Vec<(i64, i64)> {
         let at = |y: i64, x: i64| {
@@ -223,7 +223,7 @@ fn naive_hd95(a: &[bool], b: &[bool], height: usize, width: usize) -> f64 {
 
 proptest! {
     #[test]
-    fn distances_are_symmetric_and_those_of_the_definition(
+    fn distances_are_symmetric_and_match_the_definition(
         (height, width, a, b) in (1usize..12, 1usize..12).prop_flat_map(|(h, w)| {
             let mask = || prop::collection::vec(any::<bool>(), h * w);
             (Just(h), Just(w), mask(), mask())
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn overlap_keeps_its_bounds(truth in prop::collection::vec(0u8..3, 30), predicted in prop::collection::vec(0u8..3, 30)) {
+    fn overlap_scores_stay_within_bounds(truth in prop::collection::vec(0u8..3, 30), predicted in prop::collection::vec(0u8..3, 30)) {
         let there = image(&truth, &predicted, 3);
         let back = image(&predicted, &truth, 3);
         for (a, b) in there.classes.iter().zip(&back.classes) {
@@ -259,7 +259,7 @@ proptest! {
     }
 
     #[test]
-    fn otsu_parts_as_the_definition(histogram in prop::collection::vec(0u64..6, 1..20)) {
+    fn otsu_matches_its_definition(histogram in prop::collection::vec(0u64..6, 1..20)) {
         let within = |cut: usize| {
             let spread = |part: &[(usize, u64)]| {
                 let n: f64 = part.iter().map(|(_, n)| *n as f64).sum();

@@ -1,10 +1,10 @@
 //! The network as a typed graph, the architectures, and the engines that run them.
 //!
-//! A [`graph::Graph`] is plain data made by [`build`]; a [`plan`] says in which order its steps run and which
-//! buffers they share; an [`engine`] executes the plan; [`network::Network`] joins graph, weights and engine and
-//! puts the whole pass on dfdx's tape as one operation. Files are the crate `formats`'s, fitting is `train`'s.
+//! A [`graph::Graph`] is plain data made by [`build`]; a [`plan`] defines the order of its steps and the buffers that
+//! they share; an [`engine`] executes the plan; [`network::Network`] combines graph, weights and engine and records the
+//! whole pass on dfdx's tape as one operation. Files are handled by the crate `formats`, training by `train`.
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod build;

@@ -1,8 +1,8 @@
 //! A graph with weights and an engine, driven by dfdx: its trainable parameters are two flat dfdx tensors.
 //!
-//! This is the one file that touches dfdx's tape. A training forward pass records a single operation, "the trunk";
-//! losses on its outputs are dfdx's, `loss.backward()` runs the trunk's closure, and the optimizers' steps are
-//! dfdx's on the flat tensors. Nothing per activation passes through dfdx.
+//! This is the only file that uses dfdx's tape. A training forward pass records a single operation, "the trunk"; losses
+//! on its outputs are computed by dfdx, `loss.backward()` runs the trunk's closure, and the optimizers are dfdx's,
+//! applied to the flat tensors. Individual activations do not pass through dfdx.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use crate::engine::{Device, Engine, EngineError, Images, Precision, Resident, Va
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
-/// Class scores as dfdx holds them, `[n, classes]`.
+/// Class scores as a dfdx tensor, `[n, classes]`.
 pub type Logits = Tensor<(usize, usize), f32, Cpu>;
 
-/// A class map as dfdx holds it, `[n, h, w, classes]`.
+/// A class map as a dfdx tensor, `[n, h, w, classes]`.
 pub type ClassMap = Tensor<(usize, usize, usize, usize), f32, Cpu>;
 
 /// A flat dfdx tensor.
@@ -35,18 +35,18 @@ pub struct Network {
     trunk: Arc<Mutex<Trunk>>,
 }
 
-/// What a training forward pass gives: outputs for losses, and the tape that leads back to the parameters.
+/// The results of a training forward pass: outputs for losses, and the tape for the backward pass to the parameters.
 pub struct Taped {
-    /// Class scores, `[n, classes]`, where they were asked for.
+    /// Class scores, `[n, classes]`, if requested.
     pub logits: Option<Logits>,
-    /// Class maps before softmax, `[n, h, w, classes]`, as many as were asked for: the final one, then the
-    /// deeply supervised ones, which may be smaller ([`Graph::maps`]).
+    /// The requested class maps before softmax, `[n, h, w, classes]`: the final one, then the deeply supervised ones,
+    /// which may be smaller ([`Graph::maps`]).
     pub maps: Vec<ClassMap>,
-    /// Put it on the output that the loss starts from (`logits.put_tape(tape)`).
+    /// To be put on the output from which the loss is computed (`logits.put_tape(tape)`).
     pub tape: OwnedTape<f32, Cpu>,
 }
 
-/// Which outputs a training step's loss looks at.
+/// The outputs that a training step's loss uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heads {
     /// Class scores only.
@@ -78,15 +78,15 @@ impl Heads {
 /// Why a network could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// The engine refused.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The graph publishes no such value.
+    /// The graph does not publish such a value.
     #[error("the network has no output `{name}`; it has: {known}")]
     NoOutput {
-        /// Name asked for.
+        /// Requested name.
         name: String,
-        /// Names there are.
+        /// Published names.
         known: String,
     },
     /// dfdx could not update the parameters.
@@ -96,23 +96,23 @@ pub enum NetworkError {
 
 struct Trunk {
     engine: Box<dyn Engine>,
-    /// The engine's view of the weights; trainable groups are copies of the dfdx tensors.
+    /// The engine's weights; trainable groups are copies of the dfdx tensors.
     store: ParamStore,
     grads: ParamStore,
     /// Whether the dfdx tensors have changed since they were last copied.
     stale: bool,
-    /// A backward pass runs inside dfdx, whose error type cannot carry ours.
+    /// Error of the backward pass, which runs inside dfdx, whose error type cannot carry it.
     error: Option<EngineError>,
 }
 
 impl Network {
-    /// A network on the CPU with first values drawn from `seed`.
+    /// Creates a network on the CPU with initial values drawn from `seed`.
     pub fn new(graph: Graph, seed: u64) -> Self {
         let store = ParamStore::initialized(&graph, seed);
         Self::with_store(graph, store)
     }
 
-    /// A network on the CPU with the values given.
+    /// Creates a network on the CPU with the given values.
     pub fn with_store(graph: Graph, store: ParamStore) -> Self {
         let graph = Arc::new(graph);
         let device = Cpu::default();
@@ -134,7 +134,7 @@ impl Network {
         }
     }
 
-    /// The same network with another precision in its convolutions; weights and their gradients stay `f32`.
+    /// The same network with another precision in its convolutions; weights and their gradients remain `f32`.
     pub fn with_precision(self, precision: Precision) -> Self {
         lock(&self.trunk).engine = Box::new(CpuEngine::new(self.graph.clone(), precision));
         self
@@ -143,13 +143,13 @@ impl Network {
     /// The same network on a device.
     ///
     /// # Errors
-    /// What a GPU lacks; none on the CPU.
+    /// What is missing for the GPU; none on the CPU.
     pub fn on(self, device: Device, precision: Precision) -> Result<Self, NetworkError> {
         let engine = device.engine(self.graph.clone(), precision)?;
         Ok(self.with_engine(engine))
     }
 
-    /// The same network on another engine, which must be of the same graph.
+    /// The same network on another engine, which must be for the same graph.
     pub fn with_engine(self, engine: Box<dyn Engine>) -> Self {
         lock(&self.trunk).engine = engine;
         self
@@ -160,18 +160,18 @@ impl Network {
         &self.graph
     }
 
-    /// Where it runs: `cpu`, `cuda`.
+    /// Name of the device that it runs on: `cpu`, `cuda`.
     pub fn device_name(&self) -> &'static str {
         lock(&self.trunk).engine.device()
     }
 
-    /// All values, weights and running statistics, as they stand.
+    /// All current values: weights and running statistics.
     pub fn store(&self) -> ParamStore {
         self.synced().store.clone()
     }
 
-    /// Replaces all values (a loaded checkpoint, the moving average for evaluation). The dfdx tensors keep their
-    /// identity, so an optimizer's moments stay with them.
+    /// Replaces all values (with a loaded checkpoint, or the moving average for evaluation). The dfdx tensors keep
+    /// their identity, so an optimizer's moments remain associated with them.
     pub fn set_store(&mut self, store: ParamStore) {
         for (group, param) in Group::TRAINABLE.into_iter().zip(&mut self.params) {
             param.copy_from(store.group(group));
@@ -195,7 +195,7 @@ impl Network {
     /// Training forward pass; dropout and drop path are drawn from `seed`.
     ///
     /// # Errors
-    /// An output that the graph does not publish, or images that do not suit it.
+    /// An output that the graph does not publish, or images that the network cannot take.
     pub fn forward(&self, x: Images<'_>, seed: u64, heads: Heads) -> Result<Taped, NetworkError> {
         let ids = self.outputs(heads)?;
         let values = {
@@ -214,10 +214,10 @@ impl Network {
         Ok(Taped { logits, maps, tape })
     }
 
-    /// The gradient that `loss.backward()` left for a group (clipping reads and scales it before the step).
+    /// The gradient of a group after `loss.backward()` (clipping reads and scales it before the step).
     ///
     /// # Errors
-    /// What went wrong inside the backward pass, if something did.
+    /// The error of the backward pass, if it failed.
     pub fn gradient<'g>(
         &self,
         grads: &'g mut Gradients<f32, Cpu>,
@@ -235,7 +235,7 @@ impl Network {
     /// One optimizer step: calls `step` with each trainable group, its flat parameter and its gradient.
     ///
     /// # Errors
-    /// As [`Network::gradient`], and what `step` returns.
+    /// As [`Network::gradient`], and errors of `step`.
     pub fn update(
         &mut self,
         grads: &mut Gradients<f32, Cpu>,
@@ -249,12 +249,12 @@ impl Network {
         Ok(())
     }
 
-    /// What the engine's own training is asked, where it has one.
+    /// Calls `ask` with the engine's own training, if it has one.
     pub fn resident<R>(&self, ask: impl FnOnce(&mut dyn Resident) -> R) -> Option<R> {
         lock(&self.trunk).engine.resident().map(ask)
     }
 
-    /// The values behind `heads`: scores first, then the final map, then the others.
+    /// The values of `heads`: scores first, then the final map, then the others.
     pub fn outputs(&self, heads: Heads) -> Result<Vec<NodeId>, NetworkError> {
         let mut ids = Vec::new();
         if heads.logits() {
@@ -307,7 +307,7 @@ impl Network {
         self.device.tensor_from_vec(value.data, (n, h, w, c))
     }
 
-    /// The one operation on the tape: from the outputs' gradients to the parameters'.
+    /// Records the only operation on the tape, from the outputs' gradients to the parameters'.
     fn record(&self, logits: Option<&Logits>, maps: &[ClassMap]) -> OwnedTape<f32, Cpu> {
         let (_, mut tape) = self.params[0].leaky_trace().split_tape();
         let ghosts = [self.params[0].ghost(), self.params[1].ghost()];
@@ -315,7 +315,7 @@ impl Network {
         let maps: Vec<_> = maps.iter().map(|m| m.ghost()).collect();
         let trunk = self.trunk.clone();
         tape.add_backward_op(move |grads| {
-            // The outputs' gradients are read only here, so their slots are left empty.
+            // The outputs' gradients are only read here, so they can be taken.
             let mut output_grads = Vec::with_capacity(1 + maps.len());
             if let Some(logits) = &logits {
                 output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(logits)?));
@@ -346,7 +346,8 @@ fn flat(device: &Cpu, values: Vec<f32>) -> Flat {
     device.tensor_from_vec(values, (len,))
 }
 
-/// A panic elsewhere leaves buffers that the next forward pass overwrites, so a poisoned lock is still good.
+/// Locks the trunk. After a panic elsewhere the next forward pass overwrites all buffers, so a poisoned lock can be
+/// used.
 fn lock(trunk: &Mutex<Trunk>) -> MutexGuard<'_, Trunk> {
     trunk.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! All numbers of a network in three flat buffers, and where each parameter lies in them.
+//! All parameters of a network in three flat buffers, and the position of each parameter in them.
 //!
-//! Flat because the optimizer, weight EMA, gradient clipping, checkpoints and device copies then are one pass over
-//! one slice, whatever the number of layers. Three because weight decay divides the trainable parameters and
-//! because buffers (running statistics) never meet the optimizer.
+//! Flat, so that the optimizer, weight EMA, gradient clipping, checkpoints and device copies are each one pass over one
+//! slice, independent of the number of layers. Three, because weight decay applies only to some of the trainable
+//! parameters and because buffers (running statistics) are not updated by the optimizer.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use random::Rng;
 
 use crate::graph::{Graph, Init, ParamId};
 
-/// Which flat buffer a parameter lies in.
+/// The flat buffer that holds a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
     /// Trainable, with weight decay: kernels and matrices.
@@ -24,7 +24,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// The groups that the optimizer sees.
+    /// The groups that the optimizer updates.
     pub const TRAINABLE: [Group; 2] = [Group::Decayed, Group::Plain];
     /// All groups, in storage order.
     pub const ALL: [Group; 3] = [Group::Decayed, Group::Plain, Group::Buffers];
@@ -58,12 +58,12 @@ impl ParamMap {
         ParamMap { places, lens }
     }
 
-    /// Where a parameter lies.
+    /// Group and range of a parameter.
     pub fn place(&self, id: ParamId) -> (Group, Range<usize>) {
         self.places[id.index()].clone()
     }
 
-    /// Elements of a group.
+    /// Number of elements of a group.
     pub fn len(&self, group: Group) -> usize {
         self.lens[group as usize]
     }
@@ -93,7 +93,8 @@ impl ParamStore {
         }
     }
 
-    /// First values as the graph's specs say; each parameter's stream depends on the seed and its position alone.
+    /// Initial values according to the graph's specs; each parameter's random stream depends only on the seed and its
+    /// position.
     pub fn initialized(graph: &Graph, seed: u64) -> Self {
         let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
         for (id, spec) in graph.parameters() {
@@ -114,13 +115,13 @@ impl ParamStore {
         &self.groups[group as usize][range]
     }
 
-    /// One parameter's values, to be changed.
+    /// One parameter's values, mutable.
     pub fn get_mut(&mut self, id: ParamId) -> &mut [f32] {
         let (group, range) = self.map.place(id);
         &mut self.group_mut(group)[range]
     }
 
-    /// Two parameters of one group, the first lying before the second.
+    /// Two parameters of the same group, mutable; the first must come before the second.
     pub fn get_pair_mut(&mut self, first: ParamId, second: ParamId) -> (&mut [f32], &mut [f32]) {
         let ((group, a), (_, b)) = (self.map.place(first), self.map.place(second));
         let (left, right) = self.group_mut(group).split_at_mut(b.start);
@@ -132,19 +133,19 @@ impl ParamStore {
         &self.groups[group as usize]
     }
 
-    /// A whole group, to be changed (its length must stay).
+    /// A whole group, mutable (its length must not change).
     pub fn group_mut(&mut self, group: Group) -> &mut Vec<f32> {
         self.version = next_version();
         &mut self.groups[group as usize]
     }
 
-    /// Differs whenever values may differ: what an engine derives from weights is cached under it.
+    /// Differs whenever values may differ; engines use it as the cache key of data derived from weights.
     pub fn version(&self) -> u64 {
         self.version
     }
 }
 
-/// One parameter's first values.
+/// Draws one parameter's initial values.
 fn fill(init: Init, rng: &mut Rng, out: &mut [f32]) {
     for x in out {
         *x = match init {

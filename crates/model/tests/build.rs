@@ -1,5 +1,5 @@
-//! Every architecture of the registry: it builds, its shapes and parameter counts are those of timm and
-//! segmentation_models.pytorch, and a representative of each family trains.
+//! Tests that every architecture of the registry builds, that shapes and parameter counts are those of timm and
+//! segmentation_models.pytorch, and that a representative of each family trains.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -152,7 +152,7 @@ const ENCODERS: [(&str, usize, usize, [usize; 5]); 13] = [
 ];
 
 #[test]
-fn encoders_have_timms_parameters() {
+fn encoder_parameter_counts_match_timm() {
     assert_eq!(encoders().len(), 2 * ENCODERS.len());
     for (name, full, features, channels) in ENCODERS {
         for name in [name.to_string(), format!("tf_{name}")] {
@@ -170,8 +170,8 @@ fn encoders_have_timms_parameters() {
     }
 }
 
-/// What timm has behind the last stage: a 1x1 convolution to 4 (Lite: at width 1) times its channels, batch norm,
-/// 1000 classes.
+/// Parameters of timm's layers after the last stage: a 1x1 convolution to 4 times its channels (Lite: unscaled, 1280),
+/// batch norm, 1000 classes.
 fn imagenet_head(name: &str, channels: usize) -> usize {
     let wide = if name.contains("lite") {
         1280
@@ -182,7 +182,7 @@ fn imagenet_head(name: &str, channels: usize) -> usize {
 }
 
 #[test]
-fn models_have_smps_parameters() {
+fn model_parameter_counts_match_smp() {
     // smp 0.6: Unet and UnetPlusPlus("tu-" + name, classes=2); the class-activation head adds 2·2 + 2.
     let check = |encoder: &str, unet: usize, unetpp: usize| {
         for name in [encoder.to_string(), format!("tf_{encoder}")] {
@@ -299,7 +299,7 @@ fn recommended_sizes_suit_the_decoder() {
 }
 
 #[test]
-fn drop_path_grows_over_the_blocks_as_timms() {
+fn drop_path_rates_match_timm() {
     let graph = build(&ModelSpec {
         drop_path: 0.2,
         ..ModelSpec::default()
@@ -347,7 +347,7 @@ fn padding_follows_the_family() {
 }
 
 #[test]
-fn first_values_follow_timm_and_smp() {
+fn initialization_matches_timm_and_smp() {
     let graph = graph("efficientnet_b1", "unetpp", "cam");
     let check = |name: &str, expected: Init| {
         let found = graph.params.iter().find(|p| p.name == name).unwrap().init;
@@ -383,7 +383,7 @@ fn first_values_follow_timm_and_smp() {
     );
 }
 
-/// A few steps on four fixed images: no NaN, every trainable parameter gets a gradient, the loss falls.
+/// Runs a few steps on four fixed images: no NaN, every trainable parameter has a gradient, the loss decreases.
 fn check_training(encoder: &str, decoder: &str, head: &str) {
     check_spec_trains(&spec(encoder, decoder, head), 64, 2e-3);
 }
@@ -421,7 +421,7 @@ fn check_spec_trains(spec: &ModelSpec, side: usize, lr: f64) {
     );
 }
 
-/// Four images of two classes by the coarseness of the noise.
+/// Four images of noise in two classes, which differ in its coarseness.
 fn coarse_and_fine(side: usize) -> Batch {
     let shape = Nhwc {
         n: 4,
@@ -467,11 +467,11 @@ fn tf_lite_trains() {
 }
 
 #[test]
-fn the_bottleneck_head_trains() {
+fn bottleneck_head_trains() {
     check_training("efficientnet_lite0", "none", "bottleneck");
 }
 
-/// A whole network with the head that its maps allow.
+/// A whole network with a head that it supports.
 fn whole(architecture: &str) -> ModelSpec {
     let head = match architecture {
         "tpcuar_classifier" => "bottleneck",
@@ -489,7 +489,7 @@ fn wholes() -> impl Iterator<Item = ModelSpec> {
     rest.map(|entry| whole(entry.name))
 }
 
-/// Sides of the map for an image.
+/// Side of the map for an image.
 fn map_side(architecture: &str, side: usize) -> Option<usize> {
     match architecture {
         "tpcuar_classifier" => None,
@@ -537,7 +537,7 @@ fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize), s
     let maps = graph.outputs.iter().filter(|(n, _)| n.starts_with("map."));
     assert!(maps.into_iter().all(|(n, _)| shape(n) == map), "{label}");
     if spec.architecture == "unet_2015_valid" {
-        return; // whose features are smaller by what the borders cost
+        return; // its features are smaller because of the missing padding
     }
     for (name, _) in &graph.outputs {
         if let Some(level) = name.strip_prefix("features.") {
@@ -548,7 +548,7 @@ fn check_whole_shapes(spec: &ModelSpec, graph: &Graph, (h, w): (usize, usize), s
 }
 
 #[test]
-fn a_map_has_classes_of_its_own() {
+fn map_classes_may_differ_from_image_classes() {
     for spec in std::iter::once(ModelSpec::default()).chain(wholes()) {
         let spec = ModelSpec {
             classes: 2,
@@ -568,7 +568,7 @@ fn a_map_has_classes_of_its_own() {
     assert_eq!(build(&one).unwrap_err().key(), Some("map_classes"));
 }
 
-/// Parameters without the class-activation head, which no paper has.
+/// Number of parameters without the class-activation head, which is not in the papers.
 fn trunk_parameters(spec: &ModelSpec) -> usize {
     let head = match spec.head.as_str() {
         "cam" => spec.classes * (spec.classes + 1),
@@ -578,15 +578,15 @@ fn trunk_parameters(spec: &ModelSpec) -> usize {
 }
 
 #[test]
-fn unet_2015_has_the_published_parameters() {
+fn unet_2015_has_the_published_parameter_count() {
     for architecture in ["unet_2015", "unet_2015_valid"] {
         let grey = ModelSpec {
             in_channels: 1,
             ..whole(architecture)
         };
         assert_eq!(trunk_parameters(&grey), 31_030_658, "{architecture}");
-        // Half as wide it is the U-Net that U-Net++'s authors compare with: 7,759,521 with one class, which here has
-        // two (32 weights and a bias more).
+        // At half the width it is the U-Net that U-Net++'s authors compare with: 7,759,521 with one class; here there
+        // are two classes (32 more weights and one more bias).
         let half = ModelSpec {
             base_channels: Some(32),
             ..grey
@@ -610,8 +610,8 @@ fn unpadded_unet_maps_572_to_388() {
 }
 
 #[test]
-fn unetpp_2018_has_the_published_parameters() {
-    // The authors' count is for one grey channel, one class, and the one head of a network without deep supervision.
+fn unetpp_2018_has_the_published_parameter_count() {
+    // The authors' count is for one grey channel, one class, and the single head of a network without deep supervision.
     let spec = ModelSpec {
         in_channels: 1,
         pruning_level: Some(4),
@@ -626,7 +626,7 @@ fn unetpp_2018_has_the_published_parameters() {
 }
 
 #[test]
-fn unetpp_2018_publishes_every_head_and_is_pruned_to_one() {
+fn unetpp_2018_publishes_every_head_and_can_be_pruned_to_one() {
     let outputs = |level: Option<usize>| {
         let spec = ModelSpec {
             pruning_level: level,
@@ -643,7 +643,7 @@ fn unetpp_2018_publishes_every_head_and_is_pruned_to_one() {
     assert_eq!(names[..2], ["map.2", "map"]);
     assert_eq!(graph.output("map"), graph.output("map.2"));
     assert_eq!(graph.size_multiple, 4);
-    // What is left has its names and shapes from the whole network, so that trained weights fit.
+    // The remaining parameters have the same names and shapes as in the unpruned network, so that trained weights fit.
     for param in &graph.params {
         assert!(all.params.iter().any(|p| p == param), "{}", param.name);
     }
@@ -651,9 +651,9 @@ fn unetpp_2018_publishes_every_head_and_is_pruned_to_one() {
 }
 
 #[test]
-fn eff_unet_keras_has_keras_parameters() {
+fn eff_unet_keras_parameter_count_matches_keras() {
     let graph = build(&whole("eff_unet_keras")).unwrap();
-    // Keras counts the moving means and variances among a model's parameters ("non-trainable").
+    // Keras includes the moving means and variances in a model's parameter count ("non-trainable").
     let all: usize = graph.params.iter().map(|p| p.len()).sum();
     assert_eq!(all, 12_641_320);
     assert_eq!(graph.parameter_count(), 12_577_288);
@@ -674,7 +674,7 @@ fn tpcuar_units_are_asymmetric() {
         let node = graph.nodes.iter().find(|n| n.name == name).unwrap();
         match node.op {
             Op::Conv2d { window, bias, .. } => (window.kernel[0], bias),
-            _ => panic!("{name} is no convolution"),
+            _ => panic!("{name} is not a convolution"),
         }
     };
     for (path, size) in [("a", 3), ("b", 5)] {
@@ -688,7 +688,7 @@ fn tpcuar_units_are_asymmetric() {
         );
         assert_eq!(kernel(&format!("second.{path}.up.0.p.conv")), (1, false));
     }
-    // The second pair sees the image's three channels and the first pair's two maps.
+    // The second pair takes the image's three channels and the two channels of the first pair's map.
     let seen = graph
         .nodes
         .iter()
@@ -699,7 +699,7 @@ fn tpcuar_units_are_asymmetric() {
 }
 
 #[test]
-fn keys_of_other_architectures_are_refused_with_the_reason() {
+fn keys_of_other_architectures_are_rejected_with_the_reason() {
     let check = |spec: ModelSpec, expected: &str| {
         let error = build(&spec).unwrap_err();
         let text = error.to_string();
@@ -772,7 +772,7 @@ fn keys_of_other_architectures_are_refused_with_the_reason() {
             dropout: 0.5,
             ..whole("tpcuar_segmenter")
         },
-        "no layer to drop from",
+        "no layer for dropout to act on",
     );
     assert!(
         build(&ModelSpec {
@@ -784,7 +784,7 @@ fn keys_of_other_architectures_are_refused_with_the_reason() {
 }
 
 #[test]
-fn specs_from_before_architectures_still_read() {
+fn specs_without_the_architecture_key_can_still_be_read() {
     let old = r#"{"encoder": "efficientnet_b0", "decoder": "unet", "head": "cam", "in_channels": 3,
                   "classes": 2, "drop_path": 0.0, "dropout": 0.0}"#;
     let read: ModelSpec = serde_json::from_str(old).unwrap();
@@ -793,14 +793,14 @@ fn specs_from_before_architectures_still_read() {
     graph.as_object_mut().unwrap().remove("smallest_size");
     let read: Graph = serde_json::from_value(graph).unwrap();
     assert!(read.check_size(64, 96).is_ok() && read.check_size(64, 90).is_err());
-    // And new ones survive the way to a file and back.
+    // New ones survive a round trip through JSON.
     for spec in wholes() {
         let text = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<ModelSpec>(&text).unwrap(), spec);
     }
 }
 
-/// A narrow one trains as the wide one does, in seconds.
+/// A narrow version of an architecture, which trains in seconds.
 fn narrow(architecture: &str) -> ModelSpec {
     ModelSpec {
         base_channels: Some(8),

@@ -1,6 +1,6 @@
-//! `driver/gpu.rs` and `driver/nvrtc.rs`, every call of them, against libraries that are the host (`cuda_host/driver.hpp`):
-//! arguments in the kernels' order and layout, copies, memory, errors. In a child process, whose environment names the
-//! folder of those libraries.
+//! Tests of every call in `driver/gpu.rs` and `driver/nvrtc.rs` against libraries that emulate a GPU on the host
+//! (`cuda_host/driver.hpp`): order and layout of the kernels' arguments, copies, memory, errors. They run in a child
+//! process, whose environment names the folder of those libraries.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -23,8 +23,8 @@ use model::store::ParamStore;
 
 const CACHE: &str = "MODEL_CUDA_CACHE";
 
-/// Runs tests of this file on the host that plays a GPU, in a process of their own: whether all passed, and what was said.
-/// `None` where there is no C++ compiler.
+/// Runs tests of this file on the host emulating a GPU, in a separate process; returns whether all passed, and the
+/// output. `None` if there is no C++ compiler.
 struct Child {
     folder: tempfile::TempDir,
 }
@@ -53,22 +53,22 @@ impl Child {
 }
 
 #[test]
-fn the_gpu_driver_runs_on_a_host_that_plays_a_gpu() {
+fn gpu_driver_runs_on_a_host_emulating_a_gpu() {
     let Some(child) = Child::new() else { return };
     let tests = [
-        "it_computes_as_the_cpu_does",
+        "computes_as_the_cpu_does",
         "copies_stay",
-        "copies_beside",
+        "concurrent_copies",
         "launches_are_timed",
-        "a_batch_beyond",
+        "batch_beyond",
     ];
     let (good, said) = child.run(&tests, &[]);
     assert!(good && said.contains("5 passed"), "{said}");
 }
 
-/// A cubin of a compiler that the driver does not follow lies in the cache: it is made anew.
+/// A cached cubin from a compiler too new for the driver is recompiled.
 #[test]
-fn a_cubin_that_the_driver_refuses_is_replaced() {
+fn cubins_rejected_by_the_driver_are_replaced() {
     let Some(child) = Child::new() else { return };
     let open = || {
         let (good, said) = child.run(&["opens"], &[]);
@@ -84,10 +84,10 @@ fn a_cubin_that_the_driver_refuses_is_replaced() {
 }
 
 #[test]
-fn an_old_driver_is_an_error_with_a_way_out() {
+fn old_drivers_are_rejected_with_a_remedy() {
     let Some(child) = Child::new() else { return };
     let (good, said) = child.run(&["opens"], &[("HOST_CUDA_VERSION", "11040")]);
-    let error = "the NVIDIA driver is of CUDA 11.4, and 12.0 is needed: update the driver";
+    let error = "the NVIDIA driver supports CUDA 11.4, but 12.0 is required: update the driver";
     assert!(!good && said.contains(error), "{said}");
 }
 
@@ -101,19 +101,19 @@ fn opens() {
 
 #[test]
 #[ignore = "a child of the test above"]
-fn it_computes_as_the_cpu_does() {
+fn computes_as_the_cpu_does() {
     check(Precision::F32, Box::new(Gpu::new(Precision::F32).unwrap())).unwrap();
     for name in ["cuda", "auto"] {
         let choice = Device::choose(name, Precision::F32).unwrap().unwrap();
         assert_eq!(choice.device, Device::Cuda);
-        assert_eq!(choice.words, "cuda (a host that plays a GPU)");
+        assert_eq!(choice.words, "cuda (a host emulating a GPU)");
     }
 }
 
-/// What is uploaded beside the launches is there after them, and a download at a mark gives it.
+/// Data uploaded concurrently with launches are available after `await_upload`, and a download at a mark returns them.
 #[test]
 #[ignore = "a child of the test above"]
-fn copies_beside_the_launches() {
+fn concurrent_copies_are_ordered() {
     let mut gpu = Gpu::new(Precision::F32).unwrap();
     let arena = gpu.allocate(1000).unwrap();
     for (slot, value) in [(0, 1.0), (1, 2.0), (0, 3.0)] {
@@ -162,7 +162,7 @@ fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
     let mut gpu = Gpu::new(Precision::F32).unwrap();
     let before = gpu.available().unwrap();
     let arena = gpu.allocate(1000).unwrap();
-    assert_eq!(gpu.available().unwrap(), before); // what the arena holds can be had again
+    assert_eq!(gpu.available().unwrap(), before); // the arena's memory counts as available
     gpu.upload(arena.plus(10), &[1.0, 2.0]).unwrap();
     let mut back = [0.0; 3];
     gpu.download(arena.plus(9), &mut back).unwrap();
@@ -185,7 +185,7 @@ fn copies_stay_in_the_arena_and_unknown_kernels_are_errors() {
 /// The device has 8 GiB.
 #[test]
 #[ignore = "a child of the test above"]
-fn a_batch_beyond_its_memory_is_refused() {
+fn batch_beyond_its_memory_is_rejected() {
     let spec = ModelSpec {
         encoder: Some("efficientnet_b0".into()),
         decoder: Some("unetpp".into()),
@@ -215,7 +215,7 @@ fn a_batch_beyond_its_memory_is_refused() {
         panic!("{error}");
     };
     assert!(
-        device == "a host that plays a GPU" && *largest > 0 && *available < 8192,
+        device == "a host emulating a GPU" && *largest > 0 && *available < 8192,
         "{error}"
     );
 }

@@ -1,5 +1,5 @@
-//! The CUDA engine, run on the host (`cuda_host`) and on a GPU where there is one, against the CPU engine: operation by
-//! operation, network by network.
+//! The CUDA engine, run on the host (`cuda_host`) and on a GPU if there is one, compared with the CPU engine: operation
+//! by operation, network by network.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -23,7 +23,7 @@ use random::Rng;
 
 const INIT: Init = Init::Normal(0.4);
 
-/// What a training step and an inference gave.
+/// Results of an inference and a training step.
 struct Results {
     inferred: Vec<Value>,
     values: Vec<Value>,
@@ -31,7 +31,7 @@ struct Results {
     params: ParamStore,
 }
 
-/// What a step is made from.
+/// Seeds of a step's inputs.
 #[derive(Clone, Copy)]
 struct Input {
     images: u64,
@@ -65,7 +65,7 @@ fn run_on(
     let x = Images { data: &data, shape };
     let outputs: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
     let mut params = ParamStore::initialized(graph, input.weights);
-    // Running statistics other than 0 and 1, so that inference sees them.
+    // Running statistics other than 0 and 1, so that they affect inference.
     let running = params.group_mut(Group::Buffers);
     let moved = normal(running.len(), 9);
     running
@@ -96,7 +96,7 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| rng.normal_f32()).collect()
 }
 
-/// Each device twice: what must give the same bits. The host's second runs blocks and threads last to first.
+/// Each device twice; both must give the same bits. The second host runs blocks and threads in reverse order.
 fn devices(graph: &Graph, precision: Precision) -> Vec<(String, [CudaEngine; 2])> {
     let engine = |driver| CudaEngine::with_driver(Arc::new(graph.clone()), precision, driver);
     let host = |reverse| {
@@ -115,18 +115,18 @@ fn devices(graph: &Graph, precision: Precision) -> Vec<(String, [CudaEngine; 2])
     pairs.into_iter().filter_map(there).collect()
 }
 
-/// How far from what is expected a tensor may be.
+/// Allowed deviation of a tensor from the expected one.
 #[derive(Clone, Copy)]
 enum Bar {
-    /// Each value, as a share of the largest.
+    /// Of each value, relative to the largest.
     Each(f32),
-    /// The norm of the difference, as a share of the norm: a rounding that takes a ReLU or a pooling to the other side of its
-    /// corner changes few values by much.
+    /// Of the norm of the difference, relative to the norm: rounding that moves a ReLU or a pooling across its kink
+    /// changes a few values by much.
     Norm(f32),
 }
 
-/// What rounding may do to a few operations in a row: of factors to TF32 (2⁻¹²) and of values and gradients to bf16 (2⁻⁹). A
-/// share of 10⁻³ beyond a corner is 3 % of the norm of a gradient.
+/// Tolerances for the rounding of a few consecutive operations: of factors to TF32 (2⁻¹²) and of values and gradients
+/// to bf16 (2⁻⁹). If 10⁻³ of the values cross a kink, that is 3 % of the norm of a gradient.
 fn bars(f32: f32) -> [(Precision, Bar); 3] {
     [
         (Precision::F32, Bar::Each(f32)),
@@ -135,8 +135,9 @@ fn bars(f32: f32) -> [(Precision, Bar); 3] {
     ]
 }
 
-/// The same values, gradients and running statistics as the CPU engine within `tolerance` of each tensor's scale, in f32, or
-/// a rounding's in the other precisions; and the same bits when run again, whatever the order in which blocks and threads run.
+/// Checks that values, gradients and running statistics are those of the CPU engine within `tolerance` of each tensor's
+/// scale in f32, or within rounding in the other precisions; and that they are bit-identical when run again with any
+/// order of blocks and threads.
 fn check(name: &str, graph: &Graph, n: usize, size: (usize, usize), tolerance: f32) {
     let mut cpu = CpuEngine::new(Arc::new(graph.clone()), Precision::F32);
     let expected = run(&mut cpu, graph, n, size);
@@ -159,7 +160,8 @@ fn check_close(name: &str, graph: &Graph, found: &Results, expected: &Results, b
         assert_eq!(a.shape, b.shape, "{name}: value {i}");
         close(&format!("{name}: value {i}"), &a.data, &b.data, bar);
     }
-    // A shift that only a norm sees has no gradient but rounding, which is as large as the other gradients make it.
+    // The gradient of a shift that is read only by a norm is pure rounding error, whose size depends on the other
+    // gradients.
     let share = match bar {
         Bar::Each(_) => 1e-2,
         Bar::Norm(_) => 1e-1,
@@ -217,7 +219,7 @@ fn close(what: &str, found: &[f32], expected: &[f32], bar: Bar) {
     close_beside(what, found, expected, 1e-3, bar);
 }
 
-/// As the bar says, or as if all values expected were `floor` if that is larger.
+/// Checks against the bar, with a scale of at least `floor` per value.
 fn close_beside(what: &str, found: &[f32], expected: &[f32], floor: f32, bar: Bar) {
     assert_eq!(found.len(), expected.len(), "{what}");
     match bar {
@@ -250,13 +252,11 @@ fn same(what: &str, a: &[f32], b: &[f32]) {
         .zip(b)
         .filter(|(a, b)| a.to_bits() != b.to_bits())
         .count();
-    assert_eq!(
-        differ, 0,
-        "{what}: values that depend on the order of threads"
-    );
+    assert_eq!(differ, 0, "{what}: values depend on the order of threads");
 }
 
-/// A 3×3 convolution before the operation, whose gradients tell where each gradient went, and one after it.
+/// The operation between a 3×3 convolution, whose gradients verify the operation's input gradient, and a 1×1
+/// convolution.
 fn between(channels: usize, op: impl Fn(&mut GraphBuilder, NodeId) -> NodeId) -> Graph {
     let mut g = GraphBuilder::new(2);
     let x = g.conv(
@@ -276,7 +276,7 @@ fn between(channels: usize, op: impl Fn(&mut GraphBuilder, NodeId) -> NodeId) ->
     g.finish(1).unwrap()
 }
 
-/// Widths about the tiles' edges: 16, 32 and 64 columns.
+/// Widths around the tiles' widths of 16, 32 and 64 columns.
 const WIDTHS: [usize; 6] = [1, 3, 16, 33, 64, 70];
 
 #[test]
@@ -362,7 +362,7 @@ fn norms_with_every_activation() {
 }
 
 #[test]
-fn a_norm_and_a_depthwise_convolution_fold() {
+fn norms_fold_into_depthwise_and_dense_convolutions() {
     let graph = between(24, |g, x| {
         let y = g.depthwise("dw", x, 3, 1, Padding::Symmetric(1), INIT);
         let y = g.batch_norm("bn", y, 1e-3, 0.1);
@@ -428,7 +428,7 @@ fn upsampling_and_cropping() {
     check("crop", &graph, 2, (7, 6), 1e-4);
 }
 
-/// Squeeze-excite, residuals, means, drops, and values with several readers.
+/// Squeeze-excite, residuals, means, dropout, drop path, and values with several readers.
 #[test]
 fn sums_scales_and_drops() {
     for channels in WIDTHS {
@@ -474,7 +474,7 @@ fn linear_layers() {
     }
 }
 
-/// A concatenation and the upsampling before it are read in place by the 3×3 convolution after them.
+/// A concatenation and the upsampling before it, which the 3×3 convolution after them reads in place.
 #[test]
 fn joined_inputs() {
     for widths in [[3, 5, 8], [16, 20, 33], [70, 2, 1]] {
@@ -507,8 +507,8 @@ fn joined_inputs() {
     }
 }
 
-/// Enough pixels for 3×3 convolutions to go by patches, whose edges lie within the images: of one input, of several parts, of
-/// parts that are read doubled, with and without padding.
+/// Enough pixels for 3×3 convolutions to be computed by patches whose edges are inside the images: with one input, with
+/// several parts, with parts that are read doubled, with and without padding.
 #[test]
 fn patches() {
     for (i, widths) in [[8, 16, 24], [40, 8, 72], [16, 48, 16]]
@@ -537,7 +537,7 @@ fn patches() {
     }
 }
 
-/// 3×3 convolutions to a few channels that no other convolution reads, with a class-activation head behind them.
+/// 3×3 convolutions to a few channels that no other convolution reads, followed by a class-activation head.
 #[test]
 fn class_maps() {
     let paddings = [Padding::Symmetric(1), Padding::Symmetric(0), Padding::Same];
@@ -570,7 +570,7 @@ fn class_maps() {
     }
 }
 
-/// Sums over more pixels than one chunk or slice holds.
+/// Sums over more pixels than fit in one chunk or slice.
 #[test]
 fn many_pixels() {
     let graph = between(4, |g, x| {
@@ -582,9 +582,9 @@ fn many_pixels() {
     check("many pixels", &graph, 2, (96, 100), 5e-4);
 }
 
-/// A value asked for twice has the sum of both gradients.
+/// A value requested as an output twice gets the sum of both gradients.
 #[test]
-fn an_output_named_twice() {
+fn output_published_twice() {
     let mut g = GraphBuilder::new(2);
     let x = g.conv(
         "conv",
@@ -601,10 +601,11 @@ fn an_output_named_twice() {
     check("twice", &g.finish(1).unwrap(), 2, (4, 4), 1e-4);
 }
 
-/// A plan's launches are recorded the second time and replayed from then on: with other images, weights and seeds, on other
-/// plans between them, and after the arena has moved, they compute what an engine computes that has recorded nothing.
+/// A plan's launches are recorded the second time and replayed from then on: with other images, weights and seeds, with
+/// other plans run in between, and after the arena was reallocated, they compute the same as an engine that has
+/// recorded nothing.
 #[test]
-fn recorded_passes_compute_as_unrecorded_ones() {
+fn recorded_passes_give_the_same_results_as_unrecorded_ones() {
     let graph = between(16, |g, x| {
         let y = g.batch_norm("bn", x, 1e-3, 0.1);
         let y = g.activation("act", y, Activation::Silu);
@@ -630,9 +631,9 @@ fn recorded_passes_compute_as_unrecorded_ones() {
     }
 }
 
-/// What a GPU must pass before it is trusted passes here, and a device that computes something else does not.
+/// The check that a GPU must pass before it is used passes here, and fails for a device that computes wrong results.
 #[test]
-fn a_device_is_checked_before_it_is_trusted() {
+fn a_device_is_checked_before_it_is_used() {
     for precision in Precision::ALL {
         if let Some(host) = Host::new(precision) {
             check_device(precision, Box::new(host)).unwrap();
@@ -679,7 +680,7 @@ fn network(name: &str, spec: &ModelSpec, size: usize) {
     }
 }
 
-/// Each family of encoders and each decoder, all published values.
+/// Each encoder family and each decoder, with all published values.
 #[test]
 fn encoders_and_decoders_infer_as_on_the_cpu() {
     for (encoder, decoder) in [
@@ -725,8 +726,8 @@ fn whole_networks_infer_as_on_the_cpu() {
     }
 }
 
-/// How far values and gradients of a training step lie from what is expected, each as a share of the expected norm: the largest
-/// of the values, and the one of all gradients together.
+/// Deviations of a training step's values and gradients from the expected ones, relative to the expected norms: the
+/// largest over the values, and that of all gradients together.
 fn distance(found: &Results, expected: &Results) -> [f32; 2] {
     let off = |a: &[f32], b: &[f32]| {
         let differences = a.iter().zip(b).map(|(a, b)| a - b);
@@ -740,11 +741,11 @@ fn distance(found: &Results, expected: &Results) -> [f32; 2] {
     [values, off(&all(found), &all(expected))]
 }
 
-/// The demo's network with fresh weights is the hardest case for rounding: from its first layer to its last a difference grows
-/// fifty times, and takes ReLUs to the other side of their corners. It does so whatever the difference: coarser rounding may
-/// lead as much further off as it is coarser.
+/// The demo's network with random weights is the hardest case for rounding: from its first layer to its last a
+/// difference grows fifty times and moves ReLUs across their kinks. The growth does not depend on the size of the
+/// difference, so the error allowed for a coarser precision is scaled with its rounding.
 #[test]
-fn a_whole_network_trains_as_on_the_cpu() {
+fn whole_network_trains_as_on_the_cpu() {
     let spec = ModelSpec {
         encoder: Some("tf_efficientnet_lite0".into()),
         decoder: Some("unet".into()),
@@ -765,7 +766,7 @@ fn a_whole_network_trains_as_on_the_cpu() {
         );
         f32 = values;
     }
-    // Matrix products of the other precisions would take the host a minute.
+    // Matrix products in the other precisions would take a minute on the host.
     for (precision, coarser) in [(Precision::Tf32, 4096.0), (Precision::Bf16, 32768.0)] {
         if let Some(gpu) = gpu(precision) {
             let graph = Arc::new(graph.clone());

@@ -1,5 +1,5 @@
-//! What the CUDA engine knows from a plan alone: launches that every GPU takes, the memory of a batch, and the refusal of
-//! one that cannot fit. Needs neither a GPU nor a compiler.
+//! Properties of the CUDA engine that follow from a plan alone: launches that every GPU accepts, the memory of a batch,
+//! and the rejection of batches that cannot fit. Needs neither a GPU nor a compiler.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -48,9 +48,9 @@ fn memory_of(
     Ok((plan, memory))
 }
 
-/// Places in order do not overlap, and the whole holds them all.
+/// Consecutive regions do not overlap, and the arena contains all of them.
 #[test]
-fn nothing_in_the_arena_overlaps() {
+fn regions_of_the_arena_do_not_overlap() {
     let graph = lite();
     let map = ParamMap::new(&graph);
     for mode in [Mode::Train, Mode::Infer] {
@@ -79,9 +79,9 @@ fn nothing_in_the_arena_overlaps() {
     }
 }
 
-/// The part that holds weights and gradients is where it was, whatever the batch: plans share one arena.
+/// The addresses of weights and gradients do not depend on the batch, because plans share one arena.
 #[test]
-fn weights_do_not_move_with_the_batch() {
+fn weights_have_the_same_addresses_for_all_batches() {
     let graph = lite();
     let (_, a) = memory_of(&graph, Mode::Train, 2, 64).unwrap();
     let (_, b) = memory_of(&graph, Mode::Infer, 7, 96).unwrap();
@@ -91,10 +91,10 @@ fn weights_do_not_move_with_the_batch() {
     );
 }
 
-/// Every network of the registry, at a training batch of photographs' size: `MemoryMap::new` walks the plan forward and
+/// Every network of the registry, with a typical training batch: `MemoryMap::new` traverses the plan forward and
 /// backward and checks each launch.
 #[test]
-fn every_network_launches_within_the_limits() {
+fn launches_of_every_network_are_within_the_limits() {
     let pairs = encoders()
         .iter()
         .flat_map(|e| decoders().iter().map(|d| spec(e.name, d.name)));
@@ -125,20 +125,20 @@ fn every_network_launches_within_the_limits() {
             let (plan, memory) = memory_of(&graph, mode, n, size)
                 .unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
             assert!(memory.bytes() >= plan.bytes() as u64);
-            // What is not the plan's or the parameters' stays a small part.
+            // Memory that belongs to neither the plan nor the parameters is limited.
             let rest = memory.bytes() - plan.bytes() as u64;
             assert!(
                 rest < (2 << 30),
-                "{}: {rest} bytes beside the plan's",
+                "{}: {rest} bytes in addition to the plan's",
                 spec.label()
             );
         }
     }
 }
 
-/// An epoch's last batch is smaller, and trains where the others did.
+/// The last batch of an epoch may be smaller and must fit into the same arena.
 #[test]
-fn a_smaller_batch_needs_no_more_memory() {
+fn smaller_batches_need_no_more_memory() {
     let graph = Arc::new(build(&spec("efficientnet_b1", "unetpp")).unwrap());
     let map = Arc::new(ParamMap::new(&graph));
     for (precision, kind) in [(Precision::F32, Kind::F32), (Precision::Bf16, Kind::Bf16)] {
@@ -158,7 +158,7 @@ fn a_smaller_batch_needs_no_more_memory() {
 }
 
 #[test]
-fn values_that_32_bits_cannot_count_are_refused() {
+fn values_with_too_many_elements_for_the_kernels_are_rejected() {
     let error = memory_of(&lite(), Mode::Infer, 4096, 224)
         .unwrap_err()
         .to_string();
@@ -166,7 +166,7 @@ fn values_that_32_bits_cannot_count_are_refused() {
 }
 
 #[test]
-fn a_launch_that_no_gpu_takes_is_refused() {
+fn launches_that_no_gpu_accepts_are_rejected() {
     let mut dry = Dry::default();
     let mut launch = |grid, block| {
         dry.launch(&Launch {
@@ -190,7 +190,7 @@ fn a_launch_that_no_gpu_takes_is_refused() {
     }
 }
 
-/// A device of so many bytes that computes nothing.
+/// A device with limited memory that computes nothing.
 struct Small {
     memory: u64,
     taken: usize,
@@ -206,13 +206,16 @@ impl Driver for Small {
     }
 
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
-        assert!(4 * elements as u64 <= self.memory, "more than there is");
+        assert!(
+            4 * elements as u64 <= self.memory,
+            "more memory than available"
+        );
         self.taken = elements;
         Ok(Address(256))
     }
 
     fn upload(&mut self, _: Address, _: &[f32]) -> Result<(), DeviceError> {
-        assert!(self.taken > 0, "a copy before the memory was taken");
+        assert!(self.taken > 0, "a copy before memory was allocated");
         Ok(())
     }
 
@@ -222,7 +225,7 @@ impl Driver for Small {
     }
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
-        assert!(self.taken > 0, "a launch before the memory was taken");
+        assert!(self.taken > 0, "a launch before memory was allocated");
         launch.check()
     }
 
@@ -252,9 +255,9 @@ fn train(engine: &mut CudaEngine, graph: &Graph, n: usize) -> Result<(), EngineE
     engine.forward(&mut params, x, 0, &outputs(graph)).map(drop)
 }
 
-/// The batch that is named fits, and the next larger does not.
+/// The batch size in the error fits, and the next larger one does not.
 #[test]
-fn a_batch_that_cannot_fit_is_refused_with_the_largest_that_does() {
+fn batch_that_does_not_fit_is_rejected_with_the_largest_that_does() {
     let graph = lite();
     let memory = memory_of(&graph, Mode::Train, 9, 64).unwrap().1.bytes() + 1000;
     let engine = || {
@@ -286,7 +289,7 @@ fn a_batch_that_cannot_fit_is_refused_with_the_largest_that_does() {
 }
 
 #[test]
-fn a_device_too_small_for_one_image_says_so() {
+fn device_too_small_for_one_image_is_reported() {
     let graph = lite();
     let device = Small {
         memory: 1 << 20,
@@ -297,9 +300,9 @@ fn a_device_too_small_for_one_image_says_so() {
     assert!(text.contains("not even one image fits"), "{text}");
 }
 
-/// On a machine without a GPU the error is one sentence that says what is missing; with one, there is an engine.
+/// On a machine without a GPU the error is one sentence that names what is missing; with one, there is an engine.
 #[test]
-fn what_is_missing_is_said_in_one_sentence() {
+fn missing_gpu_is_reported_in_one_sentence() {
     match CudaEngine::new(lite(), Precision::F32) {
         Ok(engine) => eprintln!("there is a GPU: {}", engine.device()),
         Err(error) => {

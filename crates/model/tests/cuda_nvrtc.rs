@@ -1,5 +1,5 @@
-//! The CUDA kernels compile with NVRTC to machine code, for the architectures of today's data-centre GPUs and for others
-//! that it knows. Needs no GPU; skipped where NVRTC is not found.
+//! Tests that the CUDA kernels compile with NVRTC to machine code, for the architectures of current data-centre GPUs
+//! and others. Needs no GPU; skipped if NVRTC is not found.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,8 +13,8 @@ use model::engine::cuda::driver::{DeviceError, compile, cubin};
 use model::engine::cuda::kernels;
 
 #[test]
-fn the_kernels_compile_for_every_architecture() {
-    // Turing, which has no tensor cores for these, A100, RTX 40, H100.
+fn kernels_compile_for_every_architecture() {
+    // Turing (no tensor cores for TF32 and bf16), A100, RTX 40, H100.
     for (arch, precision) in [
         ("sm_75", Precision::F32),
         ("sm_80", Precision::Tf32),
@@ -37,7 +37,7 @@ fn the_kernels_compile_for_every_architecture() {
             }
             Err(DeviceError::Library { .. }) => {
                 eprintln!(
-                    "skipped: NVRTC (libnvrtc.so) is not found; name its folder in LD_LIBRARY_PATH"
+                    "skipped: NVRTC (libnvrtc.so) is not found; add its folder to LD_LIBRARY_PATH"
                 );
                 return;
             }
@@ -47,21 +47,22 @@ fn the_kernels_compile_for_every_architecture() {
 }
 
 #[test]
-fn what_does_not_compile_is_an_error_with_the_compilers_words() {
+fn invalid_programs_are_errors_with_the_compilers_log() {
     match compile("__global__ void broken( {", "sm_80") {
         Err(DeviceError::Library { .. }) => eprintln!("skipped: NVRTC (libnvrtc.so) is not found"),
         Err(error) => {
             let text = error.to_string();
             assert!(text.contains("sm_80") && text.contains("error"), "{text}");
         }
-        Ok(_) => panic!("that is no program"),
+        Ok(_) => panic!("an invalid program compiled"),
     }
 }
 
-/// Where this test's child keeps compiled kernels.
+/// Environment variable with the folder where the child process caches compiled kernels.
 const CHILD: &str = "MODEL_CUDA_CACHE";
 
-/// A second start reads what the first compiled. In a child process, whose environment names the folder.
+/// A second start reads the kernels that the first compiled. Runs in a child process, whose environment names the
+/// folder.
 #[test]
 fn compiled_kernels_are_read_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -87,9 +88,9 @@ fn compiles_twice() {
     assert!(!cubin(Precision::Tf32, "sm_80").unwrap().cached);
 }
 
-/// For a machine that is to start at once: `MODEL_CUDA_CACHE=FOLDER ARCH=sm_90 … --ignored fills_a_cache` compiles for it here.
+/// Compiles the kernels in advance for another machine: `MODEL_CUDA_CACHE=FOLDER ARCH=sm_90 … --ignored fills_a_cache`.
 #[test]
-#[ignore = "for use by hand"]
+#[ignore = "for manual use"]
 fn fills_a_cache() {
     let arch = std::env::var("ARCH").unwrap_or_else(|_| "sm_90".into());
     for precision in Precision::ALL {

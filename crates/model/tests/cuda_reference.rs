@@ -1,5 +1,6 @@
-//! The CUDA kernels against the naive references of `kernels`, in double precision: values, and the gradients of
-//! parameters. (Gradients of inputs are held to the CPU engine's and to finite differences in `cuda_engine` and `engine`.)
+//! The CUDA kernels compared with the naive double-precision references of `kernels`: values and the gradients of
+//! parameters. (Gradients of inputs are compared with the CPU engine's in `cuda_engine` and with finite differences in
+//! `engine`.)
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -31,7 +32,7 @@ fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|v| f64::from(*v)).collect()
 }
 
-/// What an operation made of `x`, and its parameters' gradients for the gradient `dy`.
+/// Result of an operation on `x`, and its parameters' gradients for the gradient `dy`.
 struct Ran {
     xs: Nhwc,
     x: Vec<f64>,
@@ -63,7 +64,7 @@ fn close(what: &str, found: &[f32], expected: &[f64]) {
     }
 }
 
-/// A training step of the operation alone on every device.
+/// Runs a training step of the operation alone on every device.
 fn run(xs: Nhwc, op: impl Fn(&mut GraphBuilder, NodeId) -> NodeId) -> Vec<Ran> {
     let mut g = GraphBuilder::new(xs.c);
     let input = g.input();

@@ -1,7 +1,7 @@
-//! Every engine through the dfdx bridge: gradients against finite differences, and what must not matter. The CUDA engine
-//! runs on the host (`cuda_host`).
+//! Tests of every engine through the dfdx bridge: gradients against finite differences, and independence of batching,
+//! other outputs and threads. The CUDA engine runs on the host (`cuda_host`).
 
-#![allow(clippy::unwrap_used)] // helpers of tests, which clippy does not know as tests
+#![allow(clippy::unwrap_used)] // clippy does not recognize test helpers as tests
 
 mod cuda_host;
 
@@ -14,7 +14,7 @@ use model::network::{Heads, Network};
 use model::store::{Group, ParamStore};
 use random::Rng;
 
-/// Every operation once, with a value read by several nodes and a class map beside the logits.
+/// Every operation at least once, with a value read by several nodes and a class map in addition to the logits.
 fn every_op() -> Graph {
     let mut g = GraphBuilder::new(2);
     let init = Init::Normal(0.4);
@@ -73,7 +73,7 @@ fn images(n: usize, size: usize) -> (Vec<f32>, Nhwc) {
 
 const SEED: u64 = 5;
 
-/// Cross-entropy of the logits plus the mean square of the map: both outputs carry gradient.
+/// Cross-entropy of the logits plus the mean square of the map: both outputs have gradients.
 fn loss(network: &Network, x: Images<'_>) -> Tensor<Rank0, f32, Cpu, OwnedTape<f32, Cpu>> {
     let mut taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
     let dev = Cpu::default();
@@ -136,13 +136,13 @@ fn check_gradients(mut network: Network, x: Images<'_>, store: &ParamStore) {
 }
 
 #[test]
-fn inference_gives_the_same_whatever_else_is_asked_and_however_batched() {
+fn inference_does_not_depend_on_other_outputs_or_batching() {
     networks(3)
         .into_iter()
-        .for_each(check_inference_gives_the_same_whatever_else_is_asked_and_however_batched);
+        .for_each(check_inference_does_not_depend_on_other_outputs_or_batching);
 }
 
-fn check_inference_gives_the_same_whatever_else_is_asked_and_however_batched(network: Network) {
+fn check_inference_does_not_depend_on_other_outputs_or_batching(network: Network) {
     let (data, shape) = images(4, 6);
     let all = network
         .infer(Images { data: &data, shape }, &["map", "logits"])
@@ -189,7 +189,7 @@ fn check_sizes_can_change_between_calls(network: Network) {
 }
 
 #[test]
-fn a_training_pass_moves_running_statistics_towards_the_batch() {
+fn training_passes_update_running_statistics() {
     let graph = every_op();
     let mean = graph
         .params
@@ -213,7 +213,7 @@ fn a_training_pass_moves_running_statistics_towards_the_batch() {
 }
 
 #[test]
-fn the_result_does_not_depend_on_threads() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -233,13 +233,13 @@ fn the_result_does_not_depend_on_threads() {
 }
 
 #[test]
-fn an_optimizer_step_reaches_the_next_pass() {
+fn optimizer_steps_affect_the_next_pass() {
     networks(2)
         .into_iter()
-        .for_each(check_an_optimizer_step_reaches_the_next_pass);
+        .for_each(check_optimizer_steps_affect_the_next_pass);
 }
 
-fn check_an_optimizer_step_reaches_the_next_pass(mut network: Network) {
+fn check_optimizer_steps_affect_the_next_pass(mut network: Network) {
     let (data, shape) = images(2, 6);
     let x = Images { data: &data, shape };
     let before = loss(&network, x).array();
@@ -307,7 +307,7 @@ fn check_bad_batches_are_errors(network: Network) {
             w: 7,
             c: 2,
         },
-        "nearest good sizes: 6x6 and 8x8",
+        "nearest valid sizes: 6x6 and 8x8",
     );
     let data = [0.0; 72];
     let unknown = network.infer(
@@ -330,9 +330,9 @@ fn check_bad_batches_are_errors(network: Network) {
     );
 }
 
-/// bf16 products change a network's answers by their rounding and no more, and it learns with them.
+/// bf16 products change a network's outputs only by rounding, and the network can be trained with them.
 #[test]
-fn bf16_stays_near_f32_and_learns() {
+fn bf16_is_close_to_f32_and_trains() {
     let spec = model::build::ModelSpec {
         encoder: Some("tf_efficientnet_lite0".into()),
         decoder: Some("unet".into()),
@@ -348,10 +348,10 @@ fn bf16_stays_near_f32_and_learns() {
     let mut rng = Rng::stream(1, 1);
     let data: Vec<f32> = (0..shape.len()).map(|_| rng.normal_f32()).collect();
     let images = Images { data: &data, shape };
-    let single = Network::new(graph.clone(), 3);
+    let wide = Network::new(graph.clone(), 3);
     let mut narrow = Network::new(graph, 3).with_precision(Precision::Bf16);
-    let answers = |network: &Network| network.infer(images, &["decoder"]).unwrap().remove(0).data;
-    let (a, b) = (answers(&single), answers(&narrow));
+    let outputs = |network: &Network| network.infer(images, &["decoder"]).unwrap().remove(0).data;
+    let (a, b) = (outputs(&wide), outputs(&narrow));
     let scale = a.iter().fold(0f32, |m, v| m.max(v.abs()));
     let off = a
         .iter()

@@ -1,16 +1,16 @@
-//! U-Net's weights of pixels, which teach a network the thin borders between touching cells.
+//! U-Net's pixel weights, which make a network learn the thin borders between touching cells.
 
 use crate::distance::squared_distances;
 use crate::{Components, Mask, MorphologyError};
 
 /// `w(x) = w_c(x) + w0·exp(−(d1(x) + d2(x))² / (2σ²))` (Ronneberger 2015, eq. 2): `w_c` balances cells and background,
-/// `d1` and `d2` are the distances to the nearest and to the second nearest cell. The second term stands on background
-/// pixels only, which is what the border between cells consists of.
+/// `d1` and `d2` are the distances to the nearest and to the second nearest cell. The second term applies to background
+/// pixels only, because the border between cells consists of those.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BorderWeights {
-    /// Weight of a border of no width. Default 10.
+    /// Weight of a border of zero width. Default 10.
     pub w0: f64,
-    /// Width in pixels over which it fades. Default 5.
+    /// Width in pixels over which the weight decays. Default 5.
     pub sigma: f64,
     /// Whether `w_c` is `pixels / (2 · pixels of the class)`, with mean 1 over the mask; else it is 1. Default true.
     pub balance: bool,
@@ -28,10 +28,11 @@ impl Default for BorderWeights {
 
 impl BorderWeights {
     /// Weights `[height · width]` for a mask of cells (of a mask of the ISBI 2012 set, the pixels that are 255), whose
-    /// connected components are the cells. Pixels that are not in `known` are neither cell nor background: their weight is 0.
+    /// connected components are the cells. Pixels that are not in `known` are neither cell nor background and have
+    /// weight 0.
     ///
     /// # Errors
-    /// A `w0` below 0, a `sigma` not above it, or one that is no number; masks of different sizes.
+    /// If `w0` is negative, `sigma` is not positive, either is not finite, or the masks differ in size.
     pub fn of(&self, cells: Mask<'_>, known: Mask<'_>) -> Result<Vec<f32>, MorphologyError> {
         self.check()?;
         if (cells.height(), cells.width()) != (known.height(), known.width()) {
@@ -49,7 +50,7 @@ impl BorderWeights {
         Ok(weights)
     }
 
-    /// As if all pixels that are no cells were background, but for their number.
+    /// The weights with all pixels outside cells as background, except that the class balance counts only known pixels.
     fn of_known(&self, cells: Mask<'_>, known: Mask<'_>) -> Vec<f32> {
         let [background, cell] = self.class_weights(cells, known);
         let components = cells.components();
@@ -73,12 +74,12 @@ impl BorderWeights {
         pixels.map(weight).collect()
     }
 
-    /// `w_c` of background and cells.
+    /// `w_c` for background and cells.
     fn class_weights(&self, cells: Mask<'_>, known: Mask<'_>) -> [f64; 2] {
         let n = known.pixels().iter().filter(|known| **known).count();
         let both = cells.pixels().iter().zip(known.pixels());
         let set = both.filter(|(set, known)| **set && **known).count();
-        // With one class only there is nothing to balance.
+        // With a single class there is nothing to balance.
         if !self.balance || set == 0 || set == n {
             return [1.0, 1.0];
         }
@@ -105,10 +106,10 @@ impl BorderWeights {
 
 /// For each pixel the squared distances to the nearest and to the second nearest cell; `None` with fewer than two.
 ///
-/// No transform of each cell: two cells' numbers differ in some bit. For each bit, one transform of the cells that have
-/// it and one of those that have not give two distances; the smaller is that to the nearest cell, and the larger that
-/// to the nearest one whose number differs from it there. The smallest of the larger ones over all bits is thus the
-/// distance to the nearest of all other cells, exactly, after `2·log₂(cells)` transforms.
+/// This needs no transform per cell, because the numbers of any two cells differ in some bit. For each bit, a transform
+/// of the cells that have it set and one of those that have not give two distances: the smaller is that to the nearest
+/// cell, and the larger that to the nearest cell whose number differs from that one's in this bit. The minimum of the
+/// larger ones over all bits is the exact distance to the second nearest cell, after `2·log₂(cells)` transforms.
 fn two_nearest(cells: Mask<'_>, components: &Components) -> Option<(Vec<f64>, Vec<f64>)> {
     let n = components.count;
     if n < 2 {

@@ -5,15 +5,15 @@ use crate::Mask;
 /// The connected components of a mask, numbered from 1 in the order in which their first pixels are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Components {
-    /// For each pixel its piece; 0 outside the mask.
+    /// The component of each pixel; 0 outside the mask.
     pub labels: Vec<u32>,
     /// Number of components.
     pub count: usize,
 }
 
 impl Mask<'_> {
-    /// The mask's components, whose pixels have edges in common; corners do not join (SciPy's `label`), so a membrane that
-    /// runs diagonally parts two cells.
+    /// The mask's components under 4-connectivity, as in SciPy's `label`: pixels that touch only at corners are not
+    /// connected, so a diagonal membrane separates two cells.
     pub fn components(self) -> Components {
         let mut labels = vec![0; self.pixels().len()];
         let (mut count, mut open) = (0, Vec::new());
@@ -31,7 +31,7 @@ impl Mask<'_> {
         }
     }
 
-    /// Gives `label` to all that is connected with the pixels in `open`.
+    /// Assigns `label` to all pixels that are connected with those in `open`.
     fn flood(self, labels: &mut [u32], label: u32, open: &mut Vec<usize>) {
         while let Some(i) = open.pop() {
             for next in self.neighbours(i).into_iter().flatten() {

@@ -1,26 +1,26 @@
 //! The exact Euclidean distance transform.
 //!
 //! Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions" (Theory of Computing 2012): the squared
-//! distance is separable, and along a line it is the lower envelope of one parabola a sample, which is found in linear
-//! time. All squares of distances are whole numbers that f64 holds, so the result is exact.
+//! distance is separable, and along a line it is the lower envelope of one parabola per sample, which is found in
+//! linear time. All squared distances are integers that f64 represents exactly, so the result is exact.
 
 use crate::Mask;
 
 impl Mask<'_> {
-    /// For each pixel the squared distance, in pixels, to the nearest pixel of the mask: 0 in the mask, infinity
+    /// The squared distance of each pixel, in pixels, to the nearest pixel of the mask: 0 in the mask, infinity
     /// everywhere if it is empty.
     pub fn squared_distances(self) -> Vec<f64> {
         squared_distances(self.height(), self.width(), |i| self.pixels()[i])
     }
 
-    /// For each pixel the distance, in pixels, to the nearest pixel of the mask.
+    /// The distance of each pixel, in pixels, to the nearest pixel of the mask.
     pub fn distances(self) -> Vec<f64> {
         let squares = self.squared_distances();
         squares.into_iter().map(f64::sqrt).collect()
     }
 }
 
-/// As [`Mask::squared_distances`], for the mask of the pixels that `is_set` names by their index.
+/// Like [`Mask::squared_distances`], for the mask of the pixels whose index satisfies `is_set`.
 pub(crate) fn squared_distances(
     height: usize,
     width: usize,
@@ -47,7 +47,7 @@ pub(crate) fn squared_distances(
     squares
 }
 
-/// The lower envelope of the parabolas `(q − at)² + height`, left to right, kept to use its memory again.
+/// The lower envelope of the parabolas `(q − at)² + height`, left to right; kept to reuse its memory.
 #[derive(Default)]
 struct Envelope {
     parabolas: Vec<Parabola>,
@@ -56,7 +56,7 @@ struct Envelope {
 struct Parabola {
     at: f64,
     height: f64,
-    /// From where on it is the lowest.
+    /// Where it becomes the lowest.
     from: f64,
 }
 
@@ -81,7 +81,7 @@ impl Envelope {
         }
     }
 
-    /// Adds a parabola to the right of all others, which hides those that it meets before they begin.
+    /// Adds a parabola to the right of all others, which removes those that it intersects before they begin.
     fn push(&mut self, at: f64, height: f64) {
         let mut from = f64::NEG_INFINITY;
         while let Some(last) = self.parabolas.last() {

@@ -1,8 +1,8 @@
 //! Shapes in binary masks: exact distances, connected components, surfaces, and U-Net's border weights.
 //!
-//! Why a crate of its own: training weighs pixels by their distance to cells, judging measures the distance of
-//! surfaces, and neither should depend on the other for the one transform that both need. It knows no image, no
-//! network and no figure of merit; masks are slices of `bool`, row by row.
+//! This is a separate crate because training weights pixels by their distance to cells, evaluation measures distances
+//! between surfaces, and neither should depend on the other for the transform that both need. It is independent of
+//! images, networks and metrics; masks are slices of `bool`, row by row.
 //!
 //! ```
 //! use morphology::{BorderWeights, Mask};
@@ -17,7 +17,7 @@
 //! # Ok::<(), morphology::MorphologyError>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod border;

@@ -8,10 +8,10 @@ pub struct Mask<'a> {
     pixels: &'a [bool],
 }
 
-/// Why a mask or a setting was refused.
+/// Why a mask or a setting was rejected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum MorphologyError {
-    /// The pixels do not fill the shape.
+    /// The number of pixels does not match the shape.
     #[error("a mask of {height}×{width} needs {} pixels, but {len} were given", height * width)]
     Length {
         /// Rows.
@@ -26,9 +26,9 @@ pub enum MorphologyError {
     Setting {
         /// The setting.
         name: &'static str,
-        /// What was given.
+        /// The given value.
         value: f64,
-        /// What is allowed.
+        /// The allowed values.
         expected: &'static str,
     },
 }
@@ -37,7 +37,7 @@ impl<'a> Mask<'a> {
     /// A mask over `pixels`.
     ///
     /// # Errors
-    /// Another number of pixels than `height · width`.
+    /// If the number of pixels is not `height · width`.
     pub fn new(height: usize, width: usize, pixels: &'a [bool]) -> Result<Self, MorphologyError> {
         let len = pixels.len();
         if height.checked_mul(width) != Some(len) {
@@ -70,8 +70,8 @@ impl<'a> Mask<'a> {
         !self.pixels.contains(&true)
     }
 
-    /// The mask's surface: its pixels that have an edge in common with a pixel outside it, or with the picture's
-    /// border (the mask without its erosion by a cross, MedPy's and MONAI's definition).
+    /// The mask's surface: its pixels that share an edge with a pixel outside it or with the image's border (the mask
+    /// without its erosion by a cross, the definition of MedPy and MONAI).
     pub fn surface(self) -> Vec<bool> {
         let inner = |i: usize| {
             let (row, column) = (i / self.width, i % self.width);

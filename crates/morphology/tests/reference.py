@@ -1,6 +1,6 @@
-"""Writes reference.json: what SciPy says of random masks, for tests/reference.rs.
+"""Writes reference.json: SciPy's results for random masks, for tests/reference.rs.
 
-Run: python crates/morphology/tests/reference.py (scipy). Seeded: same file every time.
+Run: python crates/morphology/tests/reference.py (scipy). Seeded, so the file is always the same.
 """
 
 import json
@@ -13,7 +13,7 @@ rng = np.random.default_rng(7)
 
 
 def border_weights(cells, w0, sigma, balance):
-    """Eq. 2 of the U-Net paper as it stands: a distance transform for every cell."""
+    """Eq. 2 of the U-Net paper, computed directly: a distance transform for every cell."""
     labels, n = ndimage.label(cells)
     weights = np.ones(cells.shape)
     if balance and 0 < cells.sum() < cells.size:

@@ -1,15 +1,15 @@
 //! The linear baseline: multinomial logistic regression on small grey images.
 //!
-//! What a network must beat to have learned more than brightness and position. L2-regularized and convex, fitted by
-//! Nesterov's accelerated gradient with a fixed step (1/L, L from the power method), from zeros, over fixed chunks
-//! that are summed in order: the result depends on the data alone, not on threads or on a seed.
+//! A network that does not beat it has learned no more than brightness and position. The model is L2-regularized and
+//! convex, fitted by Nesterov's accelerated gradient with a fixed step (1/L, L from the power method), starting from
+//! zeros, over fixed chunks that are summed in order: the result depends only on the data, not on threads or a seed.
 
 use rayon::prelude::*;
 
-/// Rows a chunk; fixed, for the order of the sums must not depend on the machine.
+/// Rows per chunk; fixed, because the order of the sums must not depend on the machine.
 const CHUNK: usize = 64;
 const ITERATIONS: usize = 300;
-/// Steps end where no component of the gradient is larger.
+/// Iteration stops once no component of the gradient exceeds this.
 const FLAT: f32 = 1e-5;
 
 /// A fitted model: standardization and weights.
@@ -17,14 +17,14 @@ const FLAT: f32 = 1e-5;
 pub(crate) struct Linear {
     mean: Vec<f32>,
     scale: Vec<f32>,
-    /// `[features + 1, classes]`, the last row is the bias.
+    /// `[features + 1, classes]`; the last row is the bias.
     weights: Vec<f32>,
     classes: usize,
 }
 
 impl Linear {
     /// Fits to `x`, `[n, features]`, and labels below `classes`, with an L2 penalty per example (scikit-learn's `C = 1` over
-    /// standardized pixels would be 1/n). Begins at another fit to the same images, or at zeros.
+    /// standardized pixels would be 1/n). Starts from another fit to the same images, or from zeros.
     pub(crate) fn fit(
         x: &[f32],
         labels: &[usize],
@@ -81,7 +81,7 @@ fn standardization(x: &[f32], features: usize, n: usize) -> (Vec<f32>, Vec<f32>)
         .iter()
         .zip(&mean)
         .map(|(s, m)| (s / n as f64 - m * m).max(0.0));
-    // A pixel that never changes carries nothing: any scale will do.
+    // A constant pixel carries no information: its scale is 0.
     let scale = variance
         .map(|v| {
             if v > 1e-12 {
@@ -94,7 +94,7 @@ fn standardization(x: &[f32], features: usize, n: usize) -> (Vec<f32>, Vec<f32>)
     (mean.into_iter().map(|m| m as f32).collect(), scale)
 }
 
-/// Rows with a 1 for the bias behind.
+/// Standardized rows, each followed by a 1 for the bias.
 fn standardized(x: &[f32], mean: &[f32], scale: &[f32]) -> Vec<f32> {
     let row = |row: &[f32]| {
         let values: Vec<f32> = row
@@ -109,7 +109,7 @@ fn standardized(x: &[f32], mean: &[f32], scale: &[f32]) -> Vec<f32> {
     x.chunks(mean.len().max(1)).flat_map(row).collect()
 }
 
-/// Of XᵀX / n, by twenty rounds of the power method, with a margin.
+/// The largest eigenvalue of XᵀX / n, by twenty iterations of the power method, with a margin of 10 %.
 fn largest_eigenvalue(x: &[f32], width: usize) -> f32 {
     let n = (x.len() / width).max(1) as f32;
     let mut v = vec![1.0 / (width as f32).sqrt(); width];
@@ -128,7 +128,7 @@ fn largest_eigenvalue(x: &[f32], width: usize) -> f32 {
     1.1 * value
 }
 
-/// What is minimised: the mean cross-entropy and the penalty.
+/// The objective: the mean cross-entropy plus the penalty.
 struct Problem<'a> {
     x: &'a [f32],
     labels: &'a [usize],
@@ -192,7 +192,7 @@ impl Problem<'_> {
     }
 }
 
-/// `[classes]` for one row.
+/// The scores of one row, `[classes]`.
 fn scores(row: &[f32], weights: &[f32], classes: usize) -> Vec<f32> {
     let mut out = vec![0.0; classes];
     for (x, w) in row.iter().zip(weights.chunks(classes)) {
@@ -208,7 +208,7 @@ fn softmax(scores: &[f32]) -> Vec<f32> {
     exp.into_iter().map(|e| e / sum).collect()
 }
 
-/// In the chunks' order, whichever thread made them.
+/// Sums the chunks' results in order, whichever thread computed them.
 fn summed(parts: impl IndexedParallelIterator<Item = Vec<f32>>) -> Vec<f32> {
     let parts: Vec<Vec<f32>> = parts.collect();
     let mut parts = parts.into_iter();
@@ -229,7 +229,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    /// Two clouds apart along one of three features.
+    /// Two clouds that are separated along one of three features.
     fn clouds(n: usize) -> (Vec<f32>, Vec<usize>) {
         let noise = |i: usize| ((i * 7919 + 13) % 101) as f32 / 101.0 - 0.5;
         let labels: Vec<usize> = (0..n).map(|i| i % 2).collect();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn separates_what_is_separable() {
+    fn separable_classes_are_separated() {
         let (x, labels) = clouds(200);
         let z = Linear::fit(&x, &labels, 2, 1e-2, None).scores(&x);
         let right = labels
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_change_it() {
+    fn the_fit_does_not_depend_on_the_number_of_threads() {
         let (x, labels) = clouds(500);
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new()
@@ -266,9 +266,9 @@ mod tests {
         assert_eq!(with(1), with(3));
     }
 
-    /// At the optimum of a convex problem the gradient is zero, wherever it was looked for from.
+    /// At the optimum of a convex problem the gradient is zero, whatever the starting point.
     #[test]
-    fn ends_at_the_optimum() {
+    fn converges_to_the_optimum() {
         let (x, labels) = clouds(300);
         let far = Linear::fit(&x, &labels, 2, 1.0, None);
         for start in [None, Some(&far)] {

@@ -1,4 +1,4 @@
-//! What stages share: settings, the run's folder, progress, and the data, read when first asked for.
+//! What stages share: settings, the run's folder, progress, and the data, which are read when first requested.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use terminal::Progress;
 
 mod masks;
 
-/// Given to every stage.
+/// Passed to every stage.
 pub struct Context<'a> {
     /// Checked settings.
     pub settings: &'a Settings,
@@ -39,9 +39,9 @@ pub struct Data {
     pub as_shipped: Manifest,
     /// Rows of each split.
     pub splits: Splits,
-    /// Label of the class that binary figures speak of.
+    /// Label of the positive class of binary metrics.
     pub positive: usize,
-    /// What the files about each image are called, without ending.
+    /// Name, without extension, of the files written for each image.
     pub file_names: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The data set: indexed at the first call. A resumed run checks that the data are those it began with.
+    /// The data set, indexed at the first call. A resumed run checks that the data are those it began with.
     ///
     /// # Errors
     /// As [`dataset::index`] and [`Splits::new`]; data that have changed since the run began.
@@ -95,7 +95,7 @@ impl<'a> Context<'a> {
         Ok(self.data.insert(data))
     }
 
-    /// The data set, for callers that have called [`Context::data`] and need the context beside it.
+    /// A copy of the data set, for callers that need the context as well.
     ///
     /// # Errors
     /// As [`Context::data`].
@@ -130,9 +130,8 @@ impl<'a> Context<'a> {
         let Some(folder) = self.settings.data.index.root.parent() else {
             return Ok(());
         };
-        self.progress.say(
-            "  the images are phantoms, which this program draws: nothing here is of patients",
-        );
+        self.progress
+            .say("  the images are phantoms drawn by this program, not images of patients");
         Ok(subject.generate(folder)?)
     }
 
@@ -141,18 +140,18 @@ impl<'a> Context<'a> {
         let last = AtomicUsize::new(0);
         let manifest = dataset::index_with_progress(&self.settings.data.index, &|done, total| {
             let job = job.get_or_init(|| self.progress.job("indexing", "images", total as u64));
-            // Threads report out of order: only ever forwards.
+            // Threads report out of order; progress only moves forwards.
             job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
         })?;
         self.warn(&manifest);
         Ok(manifest)
     }
 
-    /// What a data folder holds besides good images.
+    /// Reports what a data folder contains besides usable images.
     fn warn(&self, manifest: &Manifest) {
         let left_out = |bad: &BadImage| format!("left out {}: {}", bad.path, bad.reason);
         let bad = manifest.bad_images().iter().map(left_out);
-        self.warn_of(bad.collect(), "files that are left out");
+        self.warn_of(bad.collect(), "files left out");
         let bad_masks = manifest.mask_faults().iter().filter(|fault| !fault.missing);
         let bad_masks = bad_masks.map(|f| format!("mask {}: {}", f.file.display(), f.reason));
         self.warn_of(bad_masks.collect(), "bad masks");
@@ -162,14 +161,14 @@ impl<'a> Context<'a> {
             .for_each(|note| self.progress.say(format!("  {note}")));
     }
 
-    /// The first of the warnings; the report has all of them.
+    /// Shows the first of the warnings; the report lists all of them.
     fn warn_of(&self, warnings: Vec<String>, what: &str) {
         const SHOWN: usize = 10;
         for warning in warnings.iter().take(SHOWN) {
             self.progress.say(format!("  warning: {warning}"));
         }
         if let more @ 1.. = warnings.len().saturating_sub(SHOWN) {
-            let text = format!("  warning: and {more} more {what}, which the report names");
+            let text = format!("  warning: {more} more {what}, see the report");
             self.progress.say(text);
         }
     }
@@ -198,7 +197,7 @@ impl<'a> Context<'a> {
         Ok(Loader::new(&self.data()?.manifest, rows, config)?)
     }
 
-    /// How images are read; `training` shuffles.
+    /// How images are read; `training` enables shuffling and random crops.
     pub fn loader_config(&self, training: bool) -> LoaderConfig {
         let image = &self.settings.image;
         LoaderConfig {
@@ -225,7 +224,7 @@ impl<'a> Context<'a> {
     /// Saves a figure as `figures/<name>.png` and adds it to a section.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn figure(
         &self,
         section: &mut Document,
@@ -243,7 +242,7 @@ impl<'a> Context<'a> {
     /// Saves a stage's part of the report.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub fn section(&self, stage: &str, section: &Document) -> Result<()> {
         self.run.folder("sections")?;
         self.run
@@ -259,7 +258,7 @@ fn positive_label(manifest: &Manifest, name: Option<&str>) -> Result<usize> {
     match classes.iter().position(|class| class == name) {
         Some(label) => Ok(label),
         None => bail!(
-            "data.positive = \"{name}\" is no class; the data have {}",
+            "data.positive = \"{name}\" is not a class of the data; choose one of {}",
             classes.join(", ")
         ),
     }

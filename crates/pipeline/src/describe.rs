@@ -1,4 +1,4 @@
-//! What there is, and what a pipeline's network looks like.
+//! Lists what is available, and describes a pipeline's network.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn table<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = (&'a str
 /// # Errors
 /// As [`settings::load`].
 pub fn describe(request: &Request) -> Result<String, ConfigError> {
-    // A network has no need of images: their absence must not bring in the demo's network.
+    // Describing a network needs no images: their absence must not select the demo's network.
     let settings = settings::load(&Request {
         dry: !request.demo,
         ..request.clone()

@@ -1,4 +1,4 @@
-//! SHA-256 in hexadecimal: names of what a run was made from.
+//! SHA-256 in hexadecimal, which identifies what a run was made from.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 pub use files::sha256::hex;
 
-/// Of a file's content.
+/// The SHA-256 of a file's content.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -1,9 +1,9 @@
-//! From a TOML file to a finished run: settings checked as a whole, stages in order, one folder that holds it all.
+//! From a TOML file to a finished run: settings checked as a whole, stages run in order, all results in one folder.
 //!
-//! This crate is built on the others; only the command line and the fuzzer use it. The crate `settings` gives [`settings::Settings`], whose
-//! values are all good and which name the stages; [`stages`] are what these do, each in a file of its own; [`run`](run()) walks
-//! them and can go on with a run that was broken off;
-//! [`predict`] answers new images with what a run has trained.
+//! This crate is built on the others; only the command line and the fuzzer use it. The crate `settings` provides
+//! [`settings::Settings`], whose values are valid and which name the stages; [`stages`] implements these, each in a
+//! module of its own; [`run`](run()) executes them and can resume an interrupted run; [`predict`] applies a trained
+//! network to new images.
 //!
 //! ```no_run
 //! use settings::Request;
@@ -14,7 +14,7 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// `println!` and `eprintln!` panic if the stream is closed; `terminal` prints without panicking.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
@@ -40,5 +40,5 @@ pub use run_dir::{OwnRun, RunDir, RunRecord};
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The best epoch's checkpoint in a run's folder.
+/// File name of the best epoch's checkpoint in a run's folder.
 pub const MODEL: &str = "model.safetensors";

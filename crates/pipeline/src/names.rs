@@ -1,16 +1,17 @@
-//! File names made from names of other things: no two alike, none longer than a file system takes.
+//! File names made from other names: all different, and none longer than file systems allow.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a name, at most: file systems take 255, and an ending and a temporary name's marks are to come.
+/// Maximum bytes of a name: file systems allow 255, and an extension and the suffix of a temporary name are still
+/// added.
 const LONGEST: usize = 200;
 
-/// A file name, without its ending, for each of the texts.
+/// A file name, without extension, for each of the texts.
 ///
-/// `plain` is what it would be called. Where that is another text's too (whatever the case of its letters, which some
-/// file systems do not tell apart), or too long, a piece of the text's hash is added: so a name depends on which texts
-/// there are, and never on their order.
+/// `plain` gives the preferred name. Where another text has the same name (ignoring case, which some file systems do
+/// not distinguish), or where it is too long, part of the text's hash is appended. So a name depends on the set of
+/// texts, but never on their order.
 pub(crate) fn file_names(texts: &[&str], plain: impl Fn(&str) -> String) -> Vec<String> {
     let plain: Vec<String> = texts.iter().map(|text| shortened(&plain(text))).collect();
     let mut alike = BTreeMap::<String, Vec<&str>>::new();
@@ -32,13 +33,13 @@ pub(crate) fn file_names(texts: &[&str], plain: impl Fn(&str) -> String) -> Vec<
     texts.iter().zip(&plain).map(name).collect()
 }
 
-/// What a picture about an image is called: its path in one name.
+/// The name of a file about an image: the image's path as a single name.
 pub(crate) fn of_path(path: &str) -> String {
     let replaced = |c: char| matches!(c, '/' | '\\') || c.is_control();
     path.replace(replaced, "_")
 }
 
-/// Lower-case letters and digits with hyphens between.
+/// Lower-case letters and digits; everything else becomes a hyphen.
 pub(crate) fn slug(name: &str) -> String {
     let plain = |c: char| match c.is_alphanumeric() {
         true => c.to_ascii_lowercase(),
@@ -47,7 +48,7 @@ pub(crate) fn slug(name: &str) -> String {
     name.chars().map(plain).collect()
 }
 
-/// What the files about each image begin with when they are written into `folder`, or beside the image where there is
+/// The path prefix of the files about each image, which are written into `folder`, or next to the image if there is
 /// none.
 pub fn beside(images: &[PathBuf], folder: Option<&Path>) -> Vec<PathBuf> {
     let target = |image: &PathBuf| match folder {
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_plain_where_they_are_alone() {
+    fn unique_names_stay_plain() {
         let names = file_names(&["test/A/x.png", "test/B/x.png"], of_path);
         assert_eq!(names, ["test_A_x.png", "test_B_x.png"]);
         assert_eq!(
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_be_alike_differ() {
+    fn names_that_would_collide_differ() {
         let check = |texts: &[&str], plain: fn(&str) -> String| {
             let names = file_names(texts, plain);
             let lower: std::collections::BTreeSet<String> =
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_beside_images_are_told_apart() {
+    fn files_next_to_images_have_distinct_names() {
         let images =
             ["p1/frontal.png", "p2/frontal.png", "p1/x.png", "p1/x.jpg"].map(PathBuf::from);
         let beside = beside(&images, None);
@@ -141,7 +142,7 @@ mod tests {
         let out = super::beside(&images, Some(Path::new("out")));
         let distinct: std::collections::BTreeSet<&PathBuf> = out.iter().collect();
         assert_eq!(distinct.len(), 4, "{out:?}");
-        // One image twice has one name.
+        // The same image twice has the same name.
         let twice = [images[0].clone(), images[0].clone()];
         assert_eq!(
             super::beside(&twice, None),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use imaging::{Framed, encode};
 use report::Plane;
 
-/// A grey image in its frame as a plane.
+/// A framed grey image as a plane.
 pub(crate) fn plane(grey: &Framed) -> Result<Plane> {
     let (height, width) = grey.placement.frame;
     Ok(Plane::new(
@@ -16,7 +16,7 @@ pub(crate) fn plane(grey: &Framed) -> Result<Plane> {
     )?)
 }
 
-/// Writes a picture as PNG, whole or not at all.
+/// Writes an image as PNG, whole or not at all.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -39,7 +39,7 @@ pub(crate) fn save_mask(
     crate::run_dir::write(path, &file)
 }
 
-/// `n` of the items, evenly over the list.
+/// `n` of the items, evenly spaced over the list.
 pub(crate) fn spread<T: Copy>(items: &[T], n: usize) -> Vec<T> {
     let n = n.min(items.len());
     (0..n).map(|i| items[i * items.len() / n]).collect()

@@ -1,4 +1,4 @@
-//! A trained network on new images: class, probability, overlay, and a trace that says how the answer came about.
+//! Applies a trained network to new images: class, probability, overlay, and a record of how the prediction was made.
 
 use std::path::{Path, PathBuf};
 
@@ -14,38 +14,39 @@ use serde::Serialize;
 use crate::pictures::plane;
 use crate::scoring;
 
-/// The answer to one image, and all that it depends on.
+/// The prediction for one image, and everything that it depends on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The file.
     pub image: PathBuf,
     /// SHA-256 of its bytes.
     pub image_sha256: String,
-    /// Pixels down and across in the file.
+    /// Height and width of the image in the file, in pixels.
     pub original_size: [usize; 2],
-    /// The answer; `null` where the network only segments.
+    /// The predicted class; `null` where the network only segments.
     pub class: Option<String>,
-    /// By class, calibrated.
+    /// Calibrated, per class.
     pub probabilities: Vec<ClassProbability>,
-    /// Probability of `positive` from which it is called; the class with the largest score wins without one.
+    /// Probability of `positive` from which it is predicted; without one, the class with the largest score is
+    /// predicted.
     pub threshold: Option<f64>,
-    /// The same as log-odds: the score of `positive` less the other's. This is what is compared.
+    /// The same as log-odds: the score of `positive` minus the other class's. This is what is compared.
     pub threshold_log_odds: Option<f64>,
-    /// The class that the threshold belongs to.
+    /// The class that the threshold applies to.
     pub positive: Option<String>,
     /// Divides the scores before they become probabilities.
     pub temperature: f64,
-    /// Then added to them, by class.
+    /// Then added to them, per class.
     pub bias: Vec<f64>,
-    /// Whether the answer is the mean over the image and its mirror image.
+    /// Whether the prediction is the mean over the image and its mirror image.
     pub mirrored: bool,
-    /// Whether the network has seen nothing but phantoms.
+    /// Whether the network was trained on phantoms only.
     pub taught_on_phantoms: bool,
-    /// What happened to the image, in order.
+    /// The preprocessing steps, in order.
     pub preprocessing: Vec<String>,
     /// SHA-256 of the checkpoint.
     pub weights_sha256: String,
-    /// Version that trained it, and version that answers.
+    /// Version that trained the network, and version that made the prediction.
     pub versions: [String; 2],
     /// Pixels of at least this probability are green.
     pub certainty: f32,
@@ -53,23 +54,23 @@ pub struct Prediction {
     pub green_share: Option<f64>,
     /// The overlay written, where the network has a class map.
     pub overlay: Option<PathBuf>,
-    /// What masks have taught it to find, where they have.
+    /// The segmentation, where the network was trained on masks.
     pub segmentation: Option<Segmentation>,
 }
 
-/// What each pixel of an image is.
+/// The predicted class of each pixel of an image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Segmentation {
     /// The mask written: the most probable class of each pixel at the image's own size, in the values of the masks
-    /// that it was taught by.
+    /// that the network was trained on.
     pub mask: PathBuf,
     /// Each class's share of the image.
     pub shares: Vec<ClassShare>,
-    /// Overlapping tiles that the image was read in; 1 where it was read whole.
+    /// Number of overlapping tiles that the image was processed in; 1 where it was processed whole.
     pub tiles: usize,
 }
 
-/// How much of an image is of a class.
+/// The share of an image that a class covers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassShare {
     /// Class of pixels.
@@ -81,7 +82,7 @@ pub struct ClassShare {
 }
 
 impl Prediction {
-    /// For people: the class, and what it was called by.
+    /// A readable summary: the class, its probability and the threshold, and the share of each class of pixels.
     pub fn in_words(&self) -> String {
         let of = |name: &str| {
             let found = self.probabilities.iter().find(|p| p.class == name);
@@ -89,7 +90,7 @@ impl Prediction {
         };
         let class = match (&self.class, self.threshold, &self.positive) {
             (Some(class), Some(t), Some(positive)) => Some(format!(
-                "{class} (probability of {positive} {:.1} %, called from {:.1} % on)",
+                "{class} (probability of {positive} {:.1} %, threshold {:.1} %)",
                 of(positive),
                 100.0 * t
             )),
@@ -117,25 +118,25 @@ pub struct ClassProbability {
     pub probability: f64,
 }
 
-/// A network ready to answer.
+/// A loaded network, ready to predict.
 pub struct Predictor {
     bundle: Bundle,
     sha256: String,
 }
 
 impl Predictor {
-    /// From a run's folder or a checkpoint file.
+    /// Opens a run's folder or a checkpoint file.
     ///
     /// # Errors
-    /// Nothing there, or a damaged file.
+    /// The file does not exist or is damaged.
     pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
         Self::open_on(run_or_checkpoint, Device::Cpu)
     }
 
-    /// As [`Predictor::open`], to compute on a device.
+    /// As [`Predictor::open`], on the given device.
     ///
     /// # Errors
-    /// As [`Predictor::open`], and what a GPU lacks.
+    /// As [`Predictor::open`], and a GPU that is missing or unsuitable.
     pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
         let path = scoring::find(run_or_checkpoint)?;
         Ok(Predictor {
@@ -144,30 +145,30 @@ impl Predictor {
         })
     }
 
-    /// Whether the network has seen nothing but phantoms, so that what it says of a real image means nothing.
+    /// Whether the network was trained on phantoms only, so that its predictions on real images are meaningless.
     pub fn taught_on_phantoms(&self) -> bool {
         self.bundle.meta().origin.phantoms
     }
 
-    /// Answers one image as the run that trained the network judges its test images; overlay and mask go into `folder`,
-    /// under the image's name.
+    /// Predicts one image exactly as the run that trained the network evaluates its test images; overlay and mask are
+    /// written into `folder`, under the image's name.
     ///
     /// # Errors
-    /// An image that cannot be read, a picture that cannot be written.
+    /// The image cannot be read, or the overlay or mask cannot be written.
     pub fn predict(&self, image: &Path, folder: &Path) -> Result<Prediction> {
         let files = crate::beside(&[image.to_path_buf()], Some(folder));
         self.predict_as(image, files.first().map_or(folder, PathBuf::as_path))
     }
 
-    /// As [`Predictor::predict`], but overlay and mask are called `files` with an ending of their own: for many images,
-    /// whose names may be alike ([`crate::beside`]).
+    /// As [`Predictor::predict`], but the paths of overlay and mask are `files` with a suffix each: for several images,
+    /// whose names may collide ([`crate::beside`]).
     ///
     /// # Errors
     /// As [`Predictor::predict`].
     pub fn predict_as(&self, image: &Path, files: &Path) -> Result<Prediction> {
         if image.is_dir() {
             bail!(
-                "{} is a folder: name its images, such as {}",
+                "{} is a folder: pass its images, such as {}",
                 image.display(),
                 image.join("*.png").display()
             );
@@ -179,11 +180,14 @@ impl Predictor {
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let answers = self.bundle.answer(std::slice::from_ref(&image))?;
-        let answer = answers.into_iter().next().context("there is no answer")?;
+        let answer = answers
+            .into_iter()
+            .next()
+            .context("the network returned no prediction")?;
         self.recorded(&image, files, answer)
     }
 
-    /// Writes the pictures of an answer, and says all that it depends on.
+    /// Writes the overlay and mask of a prediction, and records everything that it depends on.
     fn recorded(&self, image: &ImageFile, files: &Path, answer: Answer) -> Result<Prediction> {
         let meta = self.bundle.meta();
         let (height, width) = image.size();
@@ -251,7 +255,7 @@ impl Predictor {
         }
     }
 
-    /// As a calibrated probability.
+    /// The threshold as a calibrated probability.
     fn threshold(&self) -> Option<f64> {
         let at = |log_odds| {
             let positive = self.bundle.meta().positive;
@@ -266,7 +270,7 @@ impl Predictor {
             match p.fit {
                 Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
                 Fit::Pad => format!(
-                    "resize into {}x{} in shape, black border",
+                    "resize to fit {}x{}, keeping the aspect ratio, black border",
                     p.height, p.width
                 ),
             },
@@ -280,7 +284,7 @@ impl Predictor {
         ]
     }
 
-    /// The overlay at the image's own size, and the green share of it.
+    /// Writes the overlay at the image's own size; returns its path and its green share.
     fn draw(&self, image: &ImageFile, files: &Path, map: Vec<f32>) -> Result<(PathBuf, f64)> {
         let (height, width) = image.size();
         let map = Plane::new(width as u32, height as u32, map)?;
@@ -298,7 +302,7 @@ impl Predictor {
     }
 }
 
-/// The path with an ending behind its name, whatever dots are in that.
+/// The path with a suffix appended to its name, which may contain dots.
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(ending);

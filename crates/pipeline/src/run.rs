@@ -1,4 +1,4 @@
-//! Runs a pipeline's stages in order, and goes on with a run that was broken off.
+//! Runs a pipeline's stages in order, and resumes an interrupted run.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use settings::{Request, Settings, StageId};
 use terminal::Interrupt;
 use terminal::Progress;
 
-/// A run that has ended well.
+/// A run that completed successfully.
 #[derive(Clone, Debug)]
 pub struct Finished {
     /// Its folder.
@@ -24,10 +24,10 @@ pub struct Finished {
     pub took: Duration,
 }
 
-/// Starts a fresh run of a pipeline, or with `resume` goes on with the newest unfinished one.
+/// Starts a new run of a pipeline, or with `resume` continues the newest unfinished one.
 ///
 /// # Errors
-/// A [`settings::ConfigError`] before anything runs; what a stage said; [`terminal::Interrupted`].
+/// A [`settings::ConfigError`] before anything runs; the error of a stage; [`terminal::Interrupted`].
 pub fn run(
     request: &Request,
     resume: bool,
@@ -48,7 +48,11 @@ pub fn run(
     let total = settings.stages.len();
     for (i, stage) in settings.stages.iter().enumerate() {
         if i < done {
-            progress.say(format!("[{}/{total}] {}: done before", i + 1, stage.name()));
+            progress.say(format!(
+                "[{}/{total}] {}: already done",
+                i + 1,
+                stage.name()
+            ));
             continue;
         }
         progress.say(format!(
@@ -69,8 +73,8 @@ pub fn run(
     })
 }
 
-/// How many stages are done already. One that stands done behind one that is not counts as not done: it has not seen what that
-/// one will write.
+/// How many stages are already done. A stage recorded after one that is not done counts as not done, because it has not
+/// seen what that one will write.
 fn keep_leading(run: &RunDir, stages: &[StageId]) -> Result<usize> {
     let mut record = run.record()?;
     let both = record.done.iter().zip(stages);
@@ -100,7 +104,7 @@ fn run_stage(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     record.done.push(stage.name().into());
     context.run.write_json(RUN, &record)?;
     if record.done.len() == 1 {
-        // Not before: a run that failed at once has nothing to show, and the one before it may have.
+        // Not earlier: a run that fails at once has no results, but the previous one may have.
         context.run.link_latest()?;
     }
     Ok(())
@@ -136,14 +140,14 @@ fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
     let began_with = settings::leaves(&run.file(RESOLVED), &text)?;
     if let Some(difference) = difference(&began_with, &settings.leaves) {
         bail!(
-            "{} was begun with other settings: {difference}; resume with the same, or start a new run",
+            "{} was started with other settings: {difference}; resume with the same settings, or start a new run",
             run.path().display()
         );
     }
     let version = run.record()?.version;
     if version != crate::VERSION {
         bail!(
-            "{} was begun by version {version}, this is {}; start a new run",
+            "{} was started by version {version}, this is version {}; start a new run",
             run.path().display(),
             crate::VERSION
         );
@@ -154,7 +158,7 @@ fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
     Ok(run)
 }
 
-/// The first key whose value differs, in words.
+/// The first key whose value differs, with both values.
 fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<String> {
     let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().cloned().collect(),
@@ -170,7 +174,7 @@ fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<S
         .chain(now.keys())
         .find(|key| before.get(*key) != now.get(*key))?;
     Some(format!(
-        "{key} was {}, now it is {}",
+        "{key} was {}, now is {}",
         value(&before, key),
         value(&now, key)
     ))

@@ -1,4 +1,4 @@
-//! A run's folder: `runs/<pipeline>/<time>/`, enough to repeat the run and to go on with it.
+//! A run's folder: `runs/<pipeline>/<time>/`, which is enough to reproduce the run and to resume it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Seconds by stage.
 pub(crate) const TIMINGS: &str = "timings.json";
 
-/// The settings that the run was started with, complete, as a pipeline file of its own.
+/// The complete settings that the run was started with, as a pipeline file.
 pub(crate) const RESOLVED: &str = "resolved.toml";
-/// What ran on what: versions, seed, data fingerprint, stages done.
+/// The record of the run: version, seed, data fingerprint, completed stages.
 pub(crate) const RUN: &str = "run.json";
 
 /// The folder of one run. All files in it are written whole or not at all.
@@ -26,35 +26,36 @@ pub struct RunDir {
     path: PathBuf,
 }
 
-/// A run's folder that no other process works on as long as this lives.
+/// A run's folder, locked against other processes as long as this value exists.
 #[derive(Debug)]
 pub struct OwnRun {
     dir: RunDir,
     _lock: Lock,
 }
 
-/// Held by the process that works on a run, and in the folder of all runs of a pipeline by the one that starts a run or moves
-/// `latest`.
+/// The lock file. In a run's folder it is held by the process that works on the run; in the folder of all runs of a
+/// pipeline, by the process that starts a run or moves `latest`.
 const LOCK: &str = ".lock";
 
 impl OwnRun {
-    /// A fresh folder for a run that starts now. Folders of runs that were killed before they had begun are removed.
+    /// Creates the folder of a run that starts now. Folders of runs that were killed before they began are removed.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn create(runs: &Path, pipeline: &str) -> Result<Self> {
         let parent = runs.join(pipeline);
         make_folder(&parent)?;
-        // A folder is made and taken in one turn, so that one that nobody has and that holds no run is a leftover.
+        // A folder is created and locked while holding the parent's lock, so that one that is unlocked and contains no
+        // run is a leftover.
         let _turn = turn(&parent)?;
         remove_unbegun(&parent);
         OwnRun::take(RunDir::create(&parent)?)
     }
 
-    /// Takes a run for this process, and removes what a killed one left half written.
+    /// Locks a run for this process, and removes partially written files of a killed one.
     ///
     /// # Errors
-    /// Another process has it.
+    /// Another process holds the lock.
     pub(crate) fn take(dir: RunDir) -> Result<Self> {
         let path = dir.file(LOCK);
         match Lock::try_at(&path).map_err(|e| unwritable(e, "lock", &path))? {
@@ -63,7 +64,7 @@ impl OwnRun {
                 Ok(OwnRun { dir, _lock: lock })
             }
             Locked::ByProcess(pid) => bail!(
-                "{} is in use by {}: wait until that has ended, or stop it, before resuming",
+                "{} is in use by {}: wait until it has ended, or stop it, before resuming",
                 dir.path().display(),
                 pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
             ),
@@ -86,7 +87,7 @@ pub struct RunRecord {
     pub pipeline: String,
     /// Version of this program.
     pub version: String,
-    /// Decides every random number.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// `cpu`, `cuda`.
     pub device: String,
@@ -94,9 +95,9 @@ pub struct RunRecord {
     pub platform: String,
     /// SHA-256 over classes, paths, labels and file contents; set by the first stage.
     pub data_fingerprint: Option<String>,
-    /// Stages that have ended, in order.
+    /// Completed stages, in order.
     pub done: Vec<String>,
-    /// Whether all stages have ended.
+    /// Whether all stages are complete.
     pub finished: bool,
 }
 
@@ -120,26 +121,29 @@ impl RunDir {
                 Err(e) => return Err(unwritable(e, "create the run folder", &path)),
             }
         }
-        bail!("{} holds a thousand runs of this second", parent.display())
+        bail!(
+            "{} already contains a thousand runs started in this second; try again",
+            parent.display()
+        )
     }
 
-    /// A folder that exists already (`latest` included).
+    /// Opens a folder that exists already (`latest` included).
     pub fn open(path: &Path) -> Result<Self> {
         let path = fs::canonicalize(path)
             .with_context(|| format!("no run folder at {}", path.display()))?;
         if path.is_dir() {
             return Ok(RunDir { path });
         }
-        // Where links are not to be had, `latest` is a text file that holds the newest run's name.
+        // Where symbolic links are not available, `latest` is a text file that contains the newest run's name.
         let name = fs::read_to_string(&path).unwrap_or_default();
         let target = path.with_file_name(name.trim());
         if !name.trim().is_empty() && target.is_dir() {
             return Ok(RunDir { path: target });
         }
-        bail!("{} is no run folder", path.display())
+        bail!("{} is not a run folder", path.display())
     }
 
-    /// The newest run of a pipeline that has not finished.
+    /// The newest unfinished run of a pipeline.
     pub fn newest_unfinished(runs: &Path, pipeline: &str) -> Result<Self> {
         let parent = runs.join(pipeline);
         let listed = fs::read_dir(&parent)
@@ -170,7 +174,7 @@ impl RunDir {
         self.path.join(name)
     }
 
-    /// A folder in it, made if need be.
+    /// A folder in it, created if necessary.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         make_folder(&path)?;
@@ -182,7 +186,7 @@ impl RunDir {
         write(&self.file(name), bytes)
     }
 
-    /// As [`RunDir::write`], pretty JSON.
+    /// As [`RunDir::write`], as pretty-printed JSON.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let mut text = serde_json::to_string_pretty(value)
             .with_context(|| format!("{name} cannot be written as JSON"))?;
@@ -212,14 +216,14 @@ impl RunDir {
         self.read_json(RUN)
     }
 
-    /// Points `latest`, beside the run folders, at this one.
+    /// Points `latest`, next to the run folders, at this one.
     pub fn link_latest(&self) -> Result<()> {
         let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Ok(());
         };
         let (link, temporary) = (parent.join("latest"), parent.join(".latest"));
         let fail = |e| unwritable(e, "write", &link);
-        // In a turn, so that what lies at the temporary name is a killed process's.
+        // Under the lock, so that anything at the temporary name is a leftover of a killed process.
         let _turn = turn(parent)?;
         let _ = fs::remove_file(&temporary);
         match symlink(Path::new(name), &temporary) {
@@ -231,20 +235,20 @@ impl RunDir {
     }
 }
 
-/// The right to start runs in a folder, once nobody else does.
+/// Waits for the lock that allows starting runs in a folder.
 fn turn(parent: &Path) -> Result<Lock> {
     let path = parent.join(LOCK);
     Lock::at(&path).map_err(|e| unwritable(e, "lock", &path))
 }
 
-/// Removes folders that a killed process has made and not begun a run in. What cannot be removed stays.
+/// Removes folders that a killed process created without beginning a run. What cannot be removed stays.
 fn remove_unbegun(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten();
     let folders = entries.filter_map(|e| Some(e.ok()?.path()));
     for path in folders.filter(|p| p.is_dir() && !p.is_symlink() && !p.join(RUN).exists()) {
         let begun = |name: &str| name != LOCK && name != RESOLVED;
         if names(&path).iter().any(|name| begun(name)) {
-            continue; // not a run's folder, or one that somebody has emptied of its record
+            continue; // not a run's folder, or one whose record was deleted
         }
         if let Ok(Locked::Mine(_)) = Lock::try_at(&path.join(LOCK)) {
             let _ = fs::remove_dir_all(&path);
@@ -281,11 +285,11 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 fn unwritable(error: io::Error, action: &str, path: &Path) -> anyhow::Error {
-    let hint = "is the disk full, the folder writable? choose another place with --out DIR";
+    let hint = "is the disk full? is the folder writable? choose another folder with --out DIR";
     anyhow::Error::new(error).context(format!("cannot {action} {} ({hint})", path.display()))
 }
 
-/// `2026-11-23T13-46-55Z`: sorts by time, and is a file name everywhere.
+/// `2026-11-23T13-46-55Z`: sorts by time, and is a valid file name on every system.
 fn timestamp(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
@@ -342,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_one_owner_who_tidies_up() {
+    fn a_run_has_one_owner_and_taking_it_removes_leftovers() {
         let runs = tempfile::tempdir().unwrap();
         let owner = OwnRun::create(runs.path(), "p").unwrap();
         let run = owner.dir.clone();
@@ -363,7 +367,7 @@ mod tests {
         let killed = OwnRun::create(runs.path(), "p").unwrap().dir;
         killed.write(RESOLVED, b"").unwrap();
         fs::write(killed.file(".writing-1-0.tmp"), "cut").unwrap();
-        // Under a name that no run of this second gets.
+        // Renamed, so that no run of this second gets the same name.
         let dead = parent.join("dead");
         fs::rename(killed.path(), &dead).unwrap();
         let living = OwnRun::create(runs.path(), "p").unwrap();
@@ -382,9 +386,9 @@ mod tests {
         }
     }
 
-    /// Eight at once, over a killed one's leftover: none fails, and one is the latest.
+    /// Eight runs start at once, over the leftover of a killed one: none fails, and one becomes the latest.
     #[test]
-    fn latest_is_one_of_those_that_started_at_once() {
+    fn latest_is_one_of_the_runs_that_start_at_once() {
         let runs = tempfile::tempdir().unwrap();
         OwnRun::create(runs.path(), "p").unwrap();
         fs::write(runs.path().join("p/.latest"), "left").unwrap();
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_folder_that_cannot_be_made_is_named_with_a_remedy() {
+    fn a_run_folder_that_cannot_be_created_is_named_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("runs");
         fs::write(&file, "not a folder").unwrap();

@@ -1,4 +1,4 @@
-//! The images of a run's splits through its trained network.
+//! Runs the images of a run's splits through its trained network.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use terminal::{Interrupt, Job};
 use crate::context::Context;
 use crate::run_dir::RunDir;
 
-/// The network that the run has trained, where and in which precision its settings say.
+/// The network that the run has trained, on the device and in the precision of its settings.
 ///
 /// # Errors
 /// As [`Bundle::load`].
@@ -24,8 +24,8 @@ pub(crate) fn trained(context: &Context<'_>) -> Result<Bundle> {
     )?)
 }
 
-/// The scores of all images of a loader, batch by batch in order: `each` gets the batch and its scores, with each pixel's
-/// probability of the class shown where `maps` is asked for.
+/// Computes the scores of all images of a loader, batch by batch in order: `each` receives the batch and its scores,
+/// and, if `maps` is set, each pixel's probability of the class that overlays show.
 ///
 /// # Errors
 /// A file that can no longer be read, [`terminal::Interrupted`], or what `each` returns.
@@ -56,10 +56,10 @@ pub(crate) fn each(
     Ok(())
 }
 
-/// The checkpoint that a path means: a file, or a run's folder.
+/// The checkpoint that a path refers to: a file, or a run's folder.
 ///
 /// # Errors
-/// There is nothing there.
+/// There is no checkpoint.
 pub(crate) fn find(path: &Path) -> Result<PathBuf> {
     if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") {
         return Ok(path.into());
@@ -73,7 +73,7 @@ pub(crate) fn find(path: &Path) -> Result<PathBuf> {
     let file = run.file(crate::MODEL);
     if !file.is_file() {
         bail!(
-            "{} holds no {}: has the run finished its training?",
+            "{} contains no {}: has the run finished training?",
             run.path().display(),
             crate::MODEL
         );

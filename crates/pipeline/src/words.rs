@@ -22,7 +22,7 @@ pub(crate) fn number(interval: &Interval) -> String {
     format::interval(interval.estimate, (interval.low, interval.high), 3)
 }
 
-/// As `write` has it, or "–".
+/// The value as formatted by `write`, or "–".
 pub(crate) fn or_dash<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "–".into(), write)
 }

@@ -1,4 +1,4 @@
-//! Data folders that are not what they should be: skipped with a warning and counted, or an error that names them.
+//! Faulty data folders: bad files are skipped with a warning and counted, or end the run with an error that names them.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
@@ -62,7 +62,7 @@ impl Workspace {
         finished.map(|f| f.folder).map_err(|e| format!("{e:#}"))
     }
 
-    /// A workspace whose images are these, each of its own noise, in place of the phantoms.
+    /// A workspace with these images, each of different noise, instead of the phantoms.
     fn of_images(paths: &[String]) -> Self {
         let workspace = Self::new();
         fs::remove_dir_all(workspace.folder("")).unwrap();
@@ -119,7 +119,7 @@ fn bad_images_are_left_out_named_and_counted() {
 }
 
 #[test]
-fn bad_images_stop_the_run_where_asked() {
+fn bad_images_stop_the_run_if_requested() {
     for (name, bytes) in [("empty.jpeg", ""), ("text.jpeg", "this is no image")] {
         let spoil =
             |w: &Workspace| fs::write(w.folder("test/PNEUMONIA").join(name), bytes).unwrap();
@@ -151,12 +151,12 @@ fn missing_and_empty_classes_are_named() {
     check_refused(
         |_| {},
         &["data.classes=[]", "data.positive=COVID"],
-        &["COVID", "is no class"],
+        &["COVID", "is not a class"],
     );
 }
 
 #[test]
-fn patient_rules_that_are_no_expressions_are_refused() {
+fn patient_rules_that_are_not_regular_expressions_are_refused() {
     check_refused(
         |_| {},
         &["data.patients=[{pattern='(unclosed'}]"],
@@ -242,7 +242,7 @@ fn files(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Classes and images whose names are alike once they are file names, and paths longer than a file name may be.
+/// Classes and images whose names collide as file names, and paths longer than a file name may be.
 #[test]
 fn file_names_do_not_collide_and_are_not_too_long() {
     let long = "1.2.840.113619.2.55.3.604688119.969.1267250591.535/".repeat(4);
@@ -266,7 +266,7 @@ fn file_names_do_not_collide_and_are_not_too_long() {
     let groups = report.matches("](figures/overlay-").count();
     assert_eq!(of_overlays.count(), groups, "{figures:?}");
     assert!(groups >= 2);
-    // Each case of the groups has its own picture.
+    // Each case of the groups has its own overlay file.
     let json: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(run.join("overlays.json")).unwrap()).unwrap();
     assert_eq!(json["classes"].as_array().unwrap().len(), 2);
@@ -316,17 +316,14 @@ fn what_is_left_out_is_named_in_the_report() {
 }
 
 #[test]
-fn by_patient_is_said_only_where_patients_are_known() {
+fn splits_are_reported_as_by_patient_only_where_patients_are_known() {
     let workspace = Workspace::new();
     let report = |set: &[&str]| {
         let run = workspace.run(set).unwrap();
         fs::read_to_string(run.join("report.md")).unwrap()
     };
     let unknown = report(&[]);
-    assert!(
-        unknown.contains("nothing says which images are of one patient"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("patients are unknown"), "{unknown}");
     assert!(
         !unknown.contains("drawn by patient") && !unknown.contains("0 patients"),
         "{unknown}"
@@ -340,7 +337,7 @@ fn by_patient_is_said_only_where_patients_are_known() {
     );
 }
 
-/// An image that is gone in the middle of a run ends it, for the test would be smaller than the report says.
+/// An image that disappears during a run ends it, because the test split would be smaller than the report states.
 #[test]
 fn an_image_that_vanishes_ends_the_run_by_name() {
     let workspace = Workspace::new();
@@ -363,10 +360,10 @@ fn an_image_that_vanishes_ends_the_run_by_name() {
     );
 }
 
-/// Markdown, HTML and escape sequences in names of classes and files stand in the report as what they are.
+/// Markdown, HTML and escape sequences in names of classes and files are shown literally in the report.
 #[cfg(unix)]
 #[test]
-fn names_are_shown_and_not_obeyed() {
+fn names_are_escaped_in_the_report() {
     let classes = ["A|<b>*x*", "B`_\u{1b}[31m"];
     let image = |i: usize| {
         let class = classes[i % 2];
@@ -393,7 +390,7 @@ fn names_are_shown_and_not_obeyed() {
     }
 }
 
-/// Who resumes a run that another process works on is told so, and may when that has ended.
+/// A run that another process works on cannot be resumed until that process has ended; the error says so.
 #[test]
 fn a_run_in_use_is_not_resumed() {
     let workspace = Workspace::new();
@@ -425,9 +422,9 @@ fn a_run_in_use_is_not_resumed() {
     assert!(!leftover.exists() && !folder.join(".lock").exists());
 }
 
-/// A record that has lost a stage: what was built on it is done again. Times that no clock has measured are no reason to stop.
+/// If the record misses a stage, the stages after it run again. Impossible times in `timings.json` do not stop the run.
 #[test]
-fn stages_behind_a_lost_one_are_done_again() {
+fn stages_after_a_missing_one_run_again() {
     let workspace = Workspace::new();
     let folder = workspace.run(&[]).unwrap();
     let file = folder.join("run.json");
@@ -452,7 +449,7 @@ fn stages_behind_a_lost_one_are_done_again() {
 }
 
 #[test]
-fn latest_moves_only_to_a_run_that_got_somewhere() {
+fn latest_moves_only_to_a_run_that_completed_a_stage() {
     let workspace = Workspace::new();
     let good = workspace.run(&["pipeline.stages=['index']"]).unwrap();
     let latest = workspace.root.path().join("runs/lungs/latest");
@@ -469,7 +466,7 @@ fn latest_moves_only_to_a_run_that_got_somewhere() {
     );
 }
 
-/// Masks that are named otherwise than their images teach nothing: that is found before training, and not after.
+/// Masks whose names do not match the images are useless for training, which is detected before training starts.
 #[test]
 fn masks_that_match_nothing_end_the_run_before_training() {
     let paths: Vec<String> = (0..24)

@@ -1,4 +1,4 @@
-//! How often an image that is asked about is read. A process to itself: the system counts a process's reads.
+//! How often a predicted image is read. A test binary of its own, because the system counts reads per process.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use pipeline::predict::Predictor;
 
 const SIDE: usize = 16;
 
-/// A classifier whose class map has been taught by masks, so that overlay, mask and class are all asked for.
+/// A classifier whose class map was trained on masks, so that a prediction consists of overlay, mask and class.
 fn checkpoint() -> Checkpoint {
     let mut g = GraphBuilder::new(3);
     let padding = Padding::Symmetric(0);
@@ -40,14 +40,14 @@ fn bytes_read() -> u64 {
 }
 
 #[test]
-fn an_image_that_is_asked_about_is_read_once() {
+fn a_predicted_image_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let (model, image) = (
         folder.path().join("model.safetensors"),
         folder.path().join("noise.png"),
     );
     checkpoint().save(&model).unwrap();
-    // Noise, which PNG cannot make smaller.
+    // Noise, which PNG cannot compress.
     let mut state = 1_u64;
     let noise = ImageBuffer::from_fn(600, 500, |_, _| {
         state = state

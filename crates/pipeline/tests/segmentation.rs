@@ -1,4 +1,4 @@
-//! Segmentation end to end, on phantoms: tiles, masks at full size, classes of images as classes of pixels, bad masks.
+//! Segmentation end to end, on phantoms: tiles, masks at full size, image classes as pixel classes, bad masks.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
@@ -51,7 +51,7 @@ bootstrap = 50
 examples = 1
 "#;
 
-/// Chests of 64×64 pixels with lungs, whose pixels take the class of their image.
+/// Chest phantoms of 64×64 pixels with lung masks, whose pixels take the class of their image.
 const CHESTS: &str = r#"
 [pipeline]
 stages = ["index", "train", "evaluate", "evaluate-segmentation", "overlays", "report"]
@@ -143,7 +143,7 @@ fn text(run: &Path, name: &str) -> String {
 }
 
 #[test]
-fn tiles_are_put_together_and_judged_at_full_size() {
+fn tiles_are_merged_and_evaluated_at_full_size() {
     let workspace = Workspace::cells();
     let folder = workspace.run(&[]).unwrap();
     let found = metrics(&folder);
@@ -170,7 +170,7 @@ fn tiles_are_put_together_and_judged_at_full_size() {
     ] {
         assert!(report.contains(part), "no {part:?}");
     }
-    // The same again gives the same bytes.
+    // A second identical run gives the same bytes.
     let again = workspace.run(&[]).unwrap();
     let json = |run: &Path| text(run, "segmentation.json");
     assert_eq!(json(&folder), json(&again));
@@ -193,14 +193,14 @@ fn a_segmenter_predicts_a_mask_of_any_image() {
         (None, None)
     );
     let found = prediction.segmentation.clone().unwrap();
-    // 40 rows in two tiles, 100 columns in six: each shares half with the next.
+    // 40 rows in two tiles, 100 columns in six: each overlaps the next by half.
     assert_eq!(found.tiles, 2 * 6);
     assert_eq!(found.shares[1].value, 255);
     assert!((found.shares.iter().map(|s| s.share).sum::<f64>() - 1.0).abs() < 1e-9);
     let mask = image::open(&found.mask).unwrap();
     assert_eq!((mask.width(), mask.height()), (100, 40));
     assert!(prediction.in_words().starts_with("pixels: membrane"));
-    // The content says what a file is, not its name; and what is none is named.
+    // The format is detected from the content, not from the name; a file that is no image is named in the error.
     let misnamed = workspace.path("misnamed.jpg");
     fs::copy(&image, &misnamed).unwrap();
     let again = predictor.predict(&misnamed, &out).unwrap();
@@ -236,16 +236,16 @@ fn marked_pixels_take_their_images_class() {
     assert_eq!(found.classes, ["background", "NORMAL", "PNEUMONIA"]);
     assert_eq!(found.test.n, 16);
     assert!(found.marked.is_some() && found.baselines.otsu.is_none());
-    // The lungs lie at about the same place in all phantoms.
+    // The lungs are at about the same place in all phantoms.
     assert!(found.baselines.mean_mask.mean_dice.unwrap().estimate > 0.2);
     let overlays: OverlayStatistics =
         serde_json::from_str(&text(&folder, "overlays.json")).unwrap();
     assert_eq!(overlays.class, "PNEUMONIA");
     let report = text(&folder, "report.md");
     for part in [
-        "Class by class",
-        "only the place counts",
-        "what the masks say",
+        "Results per class",
+        "only the location counts",
+        "what the masks mark",
     ] {
         assert!(report.contains(part), "no {part:?}");
     }
@@ -261,7 +261,7 @@ fn marked_pixels_take_their_images_class() {
     assert_eq!(values, [0, 1, 2]);
 }
 
-/// Each test image of a run asked about again: the answers are those that were judged.
+/// Predicts each test image of a run again: the predictions must be those that were evaluated.
 fn check_predictions(workspace: &Workspace, folder: &Path, images: &Path) -> usize {
     let predictor = Predictor::open(folder).unwrap();
     let csv = text(folder, "predictions.csv");
@@ -287,7 +287,7 @@ fn check_predictions(workspace: &Workspace, folder: &Path, images: &Path) -> usi
     n
 }
 
-/// Byte by byte the mask that was judged.
+/// The predicted mask must equal the evaluated one byte by byte.
 fn check_mask(folder: &Path, path: &str, predicted: Option<PathBuf>) {
     let judged = folder.join(format!("masks/{}.png", path.replace('/', "_")));
     let judged = fs::read(judged).unwrap();
@@ -295,7 +295,7 @@ fn check_mask(folder: &Path, path: &str, predicted: Option<PathBuf>) {
 }
 
 #[test]
-fn predict_answers_as_the_run_judged() {
+fn predictions_equal_those_that_the_run_evaluated() {
     let workspace = Workspace::chests();
     let set = ["evaluate.tta=true", "overlays.certainty=0.4"];
     let folder = workspace.run(&set).unwrap();
@@ -307,7 +307,7 @@ fn predict_answers_as_the_run_judged() {
     let found = predictor.predict(&image, &workspace.path("out")).unwrap();
     assert!(found.mirrored && found.certainty == 0.4);
     assert!(found.threshold.is_some() && found.threshold_log_odds.is_some());
-    // The mirror image counts: without it the answer is another.
+    // The mirror image matters: without it the prediction differs.
     let plain = Workspace::chests();
     let without = plain.run(&["overlays.certainty=0.4"]).unwrap();
     let other = Predictor::open(&without).unwrap();
@@ -317,7 +317,7 @@ fn predict_answers_as_the_run_judged() {
 }
 
 #[test]
-fn a_segmenter_predicts_the_masks_that_were_judged() {
+fn a_segmenter_predicts_the_masks_that_were_evaluated() {
     let workspace = Workspace::cells();
     let set = ["evaluate.tta=true", "evaluate.tile_overlap=0.25"];
     let folder = workspace.run(&set).unwrap();
@@ -329,7 +329,7 @@ fn a_segmenter_predicts_the_masks_that_were_judged() {
     }
 }
 
-/// A loss on one class leaves the map the images' classes; it is judged as what the masks mark.
+/// With a loss on one class the map keeps the images' classes; it is evaluated on what the masks mark.
 #[test]
 fn binary_masks_may_mark_one_class_of_the_images() {
     let workspace = Workspace::chests();
@@ -351,7 +351,7 @@ fn binary_masks_may_mark_one_class_of_the_images() {
         assert!(mask.iter().all(|value| [0, 255].contains(value)));
         shares.push(mask.iter().filter(|value| **value == 255).count());
     }
-    // What is marked in the files is what was judged.
+    // The pixels marked in the files are those that were evaluated.
     let confusion = &found.test.confusion;
     assert_eq!(
         shares.iter().sum::<usize>() as u64,
@@ -359,7 +359,7 @@ fn binary_masks_may_mark_one_class_of_the_images() {
     );
 }
 
-/// Five masks that are no good, each in its own way, and an empty one, which is good.
+/// Four bad masks, each bad in its own way, and an empty one, which is valid.
 fn spoil(workspace: &Workspace) {
     let mask = |i: usize| workspace.path(&format!("cells/masks/{i}.png"));
     fs::remove_file(mask(0)).unwrap();
@@ -393,9 +393,9 @@ fn bad_masks_are_left_out_named_and_counted() {
         assert!(!manifest.contains(name), "{name} was kept");
         assert!(report.contains(name), "{name} is not named");
     }
-    assert!(manifest.contains("3.png"), "an empty mask is a good one");
+    assert!(manifest.contains("3.png"), "an empty mask is valid");
     assert_eq!(metrics(&skip).test.n, 1);
-    // Kept, they teach and judge nothing.
+    // If kept, they are used neither in training nor in evaluation.
     let unknown = workspace
         .run(&["data.on_bad_mask=unknown", "train.epochs=1"])
         .unwrap();
@@ -403,7 +403,7 @@ fn bad_masks_are_left_out_named_and_counted() {
     assert!(FAULTS.iter().all(|(name, _)| manifest.contains(name)));
     let found = metrics(&unknown);
     assert_eq!((found.test.n, found.without_mask), (1, 1));
-    // Or each stops the run by name.
+    // Or each stops the run with an error that names it.
     for (name, reason) in FAULTS {
         let workspace = Workspace::cells();
         let bad = workspace.path(&format!("cells/masks/{name}"));

@@ -1,13 +1,13 @@
-//! Streams of random numbers that are the same in every run, on every machine, with any number of threads.
+//! Random number streams that are the same in every run, on every machine, with any number of threads.
 //!
 //! The generator is SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014), as
-//! `rand_xoshiro` has it: a counter that is stepped by a constant and hashed. The n-th number of a stream is therefore a
-//! function of the stream's name and n, and can be read without those before it ([`Rng::at`]). What is drawn from the bits
-//! (uniform and normal numbers, shuffles) is written out here, because `rand` may change its own between versions and
-//! with them every recorded run. None of this is fit for cryptography.
+//! implemented by `rand_xoshiro`: a counter that is stepped by a constant and hashed. The n-th number of a stream is
+//! therefore a function of the stream's key and n, and can be read without those before it ([`Rng::at`]). The
+//! distributions (uniform and normal numbers, shuffles) are implemented here, because `rand` may change its own between
+//! versions, which would change every recorded run. This is not suitable for cryptography.
 //!
-//! A crate of its own because networks, augmentation, splits, phantoms and the bootstrap all draw, and know nothing of one
-//! another. A stream is named by a seed and by what it is for:
+//! This is a separate crate because networks, augmentation, splits, phantoms and the bootstrap all draw random numbers
+//! but do not depend on one another. A stream is identified by a seed and a purpose:
 //!
 //! ```
 //! use random::Rng;
@@ -24,14 +24,14 @@ use rand_xoshiro::rand_core::{Rng as _, SeedableRng};
 /// 2⁶⁴ divided by the golden ratio, made odd: SplitMix64's increment.
 const INCREMENT: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A stream of random numbers, to be read in order or at any index.
+/// A stream of random numbers, which can be read in order or at any index.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// The stream that starts at `state`. Neighbouring states give related streams: hash what names a stream first.
+    /// The stream that starts at `state`. Neighbouring states give related streams, so hash the stream's key first.
     #[inline]
     pub fn from_state(state: u64) -> Self {
         Self { state }
@@ -44,7 +44,7 @@ impl Rng {
 
     /// A stream for each list of `tags` under `seed`; the order of the tags matters.
     pub fn keyed(seed: u64, tags: &[u64]) -> Self {
-        // The first number of this state is left out: recorded runs were drawn so.
+        // The first number of this state is skipped, as in recorded runs.
         Self::from_state(hash(seed, tags).wrapping_add(INCREMENT))
     }
 
@@ -104,7 +104,7 @@ impl Rng {
         box_muller(u, f64::from(self.unit_f32())) as f32
     }
 
-    /// Puts the items in an order of which each is equally likely (Fisher–Yates).
+    /// Shuffles the items so that every order is equally likely (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -119,7 +119,7 @@ pub fn hash(seed: u64, tags: &[u64]) -> u64 {
     })
 }
 
-/// SplitMix64's hash, in which every bit of the input reaches every bit of the output; `finalize(0)` is 0.
+/// SplitMix64's hash, in which every bit of the input affects every bit of the output; `finalize(0)` is 0.
 pub fn finalize(state: u64) -> u64 {
     word(state.wrapping_sub(INCREMENT))
 }
@@ -140,7 +140,7 @@ mod tests {
 
     /// First outputs for state 1234567, as published with many ports of Vigna's splitmix64.c.
     #[test]
-    fn the_sequence_is_the_published_one() {
+    fn the_sequence_matches_the_published_one() {
         let mut rng = Rng::from_state(1_234_567);
         let published = [
             6_457_827_717_110_365_317,
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(finalize(INCREMENT), 0xe220_a839_7b1d_cdaf);
     }
 
-    /// Every recorded run depends on these.
+    /// Every recorded run depends on these values.
     #[test]
     fn named_streams_never_change() {
         let first = |mut rng: Rng| rng.next_u64();

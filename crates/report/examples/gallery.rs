@@ -1,4 +1,4 @@
-//! Renders every figure, and a document that shows them, from made-up but realistic data.
+//! Renders every figure, and a document that contains them, from realistic synthetic data.
 //!
 //! `cargo run --release -p report --example gallery -- FOLDER` (default: target/gallery)
 
@@ -41,7 +41,7 @@ const FIGURES: [(&str, Draw); 16] = [
     ("overlays", overlays),
     ("segmentation", segmentation),
     ("empty", || {
-        Figure::empty("ROC", "no curve: it takes cases of both classes")
+        Figure::empty("ROC", "no curve: cases of both classes are needed")
     }),
 ];
 
@@ -441,7 +441,7 @@ fn segmentation() -> Drawn {
     .draw()
 }
 
-/// A body with two dark lungs, ribs and noise.
+/// A synthetic chest radiograph: a body with two dark lungs, ribs and noise.
 fn chest(seed: u32) -> Plane {
     let mut random = Rng::from_state(u64::from(seed) + 1);
     let shift = f32::from((seed % 5) as u8) * 0.02;

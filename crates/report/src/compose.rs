@@ -1,4 +1,4 @@
-//! Pictures of a class map and its image, pixel by pixel and without layout: overlays, heat maps, error maps.
+//! Renders class maps and labels onto an image, without layout: overlays, heat maps, error maps.
 
 use image::{Rgb, RgbImage};
 
@@ -6,21 +6,21 @@ use crate::draw::colormap::Colormap;
 use crate::draw::palette::{self, Color};
 use crate::{Error, Labels, Plane};
 
-/// The class-map value from which a pixel is painted green, as in the article that the pipeline `pneumonia` follows.
+/// The class-map value from which a pixel is tinted green, as in the paper that the pipeline `pneumonia` follows.
 pub const OVERLAY_THRESHOLD: f32 = 0.97;
 
-/// How much of the overlay's colour covers the grey underneath.
+/// Opacity of the overlay's tint.
 const OVERLAY_OPACITY: f32 = 0.45;
 
-/// How much of a class's colour covers the grey underneath.
+/// Opacity of a class's tint.
 const LABEL_OPACITY: f32 = 0.55;
 
-/// The class that is drawn as the image alone.
+/// The class that is not tinted.
 const BACKGROUND: u8 = 0;
 
-/// The grey `image` with every pixel whose `map` value is at least `threshold` tinted green; all other pixels stay
-/// exactly grey. A map of another size is resampled to the image's (bilinear), so that overlays come at the image's
-/// own size. NaN in the map is below every threshold.
+/// The grey `image` with every pixel whose `map` value is at least `threshold` tinted green; all other pixels are
+/// unchanged. A map of a different size is resampled to the image's size (bilinear), so that overlays have the image's
+/// size. NaN in the map is below every threshold.
 pub fn overlay(image: &Plane, map: &Plane, threshold: f32) -> Result<RgbImage, Error> {
     let (width, height) = image.dimensions();
     let map = map.resized(width, height)?;
@@ -33,8 +33,8 @@ pub fn overlay(image: &Plane, map: &Plane, threshold: f32) -> Result<RgbImage, E
     Ok(picture)
 }
 
-/// The `map` (0..=1, resampled to the image's size) in the colours of `colormap`, laid over the grey `image` with
-/// `opacity` (1 hides the image). NaN in the map leaves the image's pixel as it is.
+/// The `map` (0..=1, resampled to the image's size) in the colours of `colormap`, drawn over the grey `image` with
+/// `opacity` (1 hides the image). NaN in the map leaves the image's pixel unchanged.
 pub fn heat_map(
     image: &Plane,
     map: &Plane,
@@ -53,7 +53,7 @@ pub fn heat_map(
 }
 
 /// Draws the border of `mask` (pixels inside it with a neighbour outside, 4-connected) onto `picture`, one pixel wide.
-/// The mask must have the picture's size.
+/// The mask must have the same size as `picture`.
 pub fn outline(picture: &mut RgbImage, mask: &Plane, color: Color) -> Result<(), Error> {
     check_size("outline: mask", picture.dimensions(), mask.dimensions())?;
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
@@ -64,8 +64,8 @@ pub fn outline(picture: &mut RgbImage, mask: &Plane, color: Color) -> Result<(),
     Ok(())
 }
 
-/// The grey `image` with every pixel tinted by its class ([`palette::pixels`]); background and unknown pixels stay grey.
-/// The labels must have the image's size.
+/// The grey `image` with every pixel tinted by its class ([`palette::pixels`]); background and unknown pixels are
+/// unchanged. The labels must have the image's size.
 pub fn class_overlay(image: &Plane, labels: &Labels) -> Result<RgbImage, Error> {
     check_size(
         "class overlay: labels",
@@ -81,10 +81,10 @@ pub fn class_overlay(image: &Plane, labels: &Labels) -> Result<RgbImage, Error> 
     Ok(picture)
 }
 
-/// The grey `image` with the pixels that are of a class true positive, false positive and false negative in the palette's
-/// [`palette::TRUE_POSITIVE`], [`palette::FALSE_POSITIVE`] and [`palette::FALSE_NEGATIVE`], and those taken for another
-/// class in [`palette::CONFUSED`]; what is background in both, or of unknown truth, stays grey. Both must have the
-/// image's size.
+/// The grey `image` with true positive, false positive and false negative pixels tinted in [`palette::TRUE_POSITIVE`],
+/// [`palette::FALSE_POSITIVE`] and [`palette::FALSE_NEGATIVE`], and pixels predicted as the wrong class in
+/// [`palette::CONFUSED`]; pixels that are background in both, or whose truth is unknown, are unchanged. Both must have
+/// the image's size.
 pub fn error_map(image: &Plane, truth: &Labels, predicted: &Labels) -> Result<RgbImage, Error> {
     let size = image.dimensions();
     check_size("error map: truth", size, truth.dimensions())?;

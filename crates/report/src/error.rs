@@ -1,37 +1,37 @@
-//! What can go wrong between data and a file.
+//! Errors in drawing and writing reports.
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate; its text names the file or the field, says what is wrong and what to do.
+/// An error of this crate; its message names the file or field, and states what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file could not be written; nothing is left behind at `path`.
+    /// A file could not be written; no partial file is left at `path`.
     #[error("cannot write {}: {source} (does its folder exist, is it writable, is the disk full?)", path.display())]
     Write {
-        /// The file that was to be written.
+        /// The file to be written.
         path: PathBuf,
-        /// What the operating system said.
+        /// Cause.
         source: std::io::Error,
     },
     /// A figure could not be encoded as PNG.
     #[error("cannot encode {} as PNG: {source}", path.display())]
     Encode {
-        /// The file that was to be written.
+        /// The file to be written.
         path: PathBuf,
-        /// What the encoder said.
+        /// Cause.
         source: image::ImageError,
     },
-    /// Data that contradict themselves.
+    /// Inconsistent data.
     #[error("{what}: expected {expected}, found {found}")]
     Shape {
         /// The field, as "figure: field".
         what: String,
-        /// What the field must hold.
+        /// What the field must contain.
         expected: String,
-        /// What it held.
+        /// What it contained.
         found: String,
     },
-    /// The drawing library refused; a fault of this crate rather than of the data.
+    /// The drawing library failed; an error in this crate rather than in the data.
     #[error("cannot draw the figure: {0}")]
     Draw(String),
 }
@@ -50,7 +50,7 @@ impl Error {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     files::write(path, bytes).map_err(|source| Error::Write {
         path: path.to_owned(),
@@ -58,7 +58,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Checks that `found` items stand where `expected` are needed.
+/// Checks that the number of items found is the expected one.
 pub(crate) fn check_len(what: &str, expected: usize, found: usize) -> Result<(), Error> {
     if expected == found {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A finished picture.
+//! A finished figure.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use crate::Error;
 use crate::error::write;
 
-/// A finished picture in 8-bit RGB, two pixels to a unit of the layout (a figure 800 units wide has 1600 pixels).
+/// A finished figure in 8-bit RGB, with two pixels per layout unit (a figure 800 units wide has 1600 pixels).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figure {
     image: RgbImage,
 }
 
 impl Figure {
-    /// Wraps a picture that was made elsewhere.
+    /// Wraps an existing image.
     pub fn from_image(image: RgbImage) -> Self {
         Self { image }
     }
@@ -25,7 +25,7 @@ impl Figure {
         &self.image
     }
 
-    /// The picture as PNG. `path` only names the figure in an error.
+    /// Encodes the figure as PNG. `path` is used only to name the figure in errors.
     pub fn to_png(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
@@ -42,7 +42,7 @@ impl Figure {
         Ok(bytes)
     }
 
-    /// Writes the picture as PNG, whole or not at all. The folder must exist.
+    /// Writes the figure as PNG, atomically. The folder must exist.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         write(path, &self.to_png(path)?)
     }

@@ -1,4 +1,4 @@
-//! Numbers as a reader wants them.
+//! Formatting of numbers for readers.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn fixed(value: f64, digits: usize) -> String {
     }
 }
 
-/// Thousands apart: 12,345,678.
+/// A number with thousands separators: 12,345,678.
 pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -49,17 +49,17 @@ pub fn thousands(count: u64) -> String {
     text
 }
 
-/// `part` of `whole` as a percentage with one decimal; "–" of nothing.
+/// `part` of `whole` as a percentage with one decimal; "–" if `whole` is 0.
 pub fn share(part: u64, whole: u64) -> String {
     percent(part as f64 / whole as f64, 1)
 }
 
-/// As [`duration`], of seconds out of a file: what no clock has measured (less than nothing, NaN) counts as no time.
+/// As [`duration`], for seconds read from a file: invalid values (negative, NaN) count as 0.
 pub fn seconds(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// A time span in the two units that matter: "350 ms", "4.2 s", "3 min 07 s", "2 h 05 min".
+/// A time span in at most two units: "350 ms", "4.2 s", "3 min 07 s", "2 h 05 min".
 pub fn duration(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     let whole = seconds.round() as u64;
@@ -91,7 +91,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// A number as short as it may be, for learning rates and the like: "0.0001", "1e-7", "0.25".
+/// A number in its shortest form, for learning rates and the like: "0.0001", "1e-7", "0.25".
 pub fn compact(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -103,7 +103,7 @@ pub fn compact(value: f64) -> String {
     }
 }
 
-/// The label of a tick when ticks are `step` apart: just enough decimals to tell them apart.
+/// The label of a tick when ticks are `step` apart: just enough decimals to distinguish them.
 pub(crate) fn tick(value: f64, step: f64) -> String {
     if step < 1e-4 || value.abs() >= 1e9 {
         return format!("{value:.1e}");

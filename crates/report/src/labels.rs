@@ -1,9 +1,9 @@
-//! A class number a pixel.
+//! One class number per pixel.
 
 use crate::Error;
 
-/// What each pixel of an image is: class numbers, row by row; [`Labels::UNKNOWN`] where nobody knows. Class 0 is the
-/// background, which is drawn as the image alone.
+/// The classes of an image's pixels: class numbers in row-major order; [`Labels::UNKNOWN`] where the class is unknown.
+/// Class 0 is the background, which is not tinted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     width: u32,
@@ -12,7 +12,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Stands for no class.
+    /// The value of pixels whose class is unknown.
     pub const UNKNOWN: u8 = 255;
 
     /// Checks that `classes` has `width · height` entries and that neither side is 0.

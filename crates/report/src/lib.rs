@@ -1,18 +1,18 @@
-//! Markdown and figures for a report that a person can read: plain data in, files out.
+//! Markdown and figures for human-readable reports: takes plain data and writes files.
 //!
-//! Of the workspace this crate knows `files`, by which it writes, and `terminal`, which shows control characters. Each
-//! figure is a small struct of numbers and names with a `draw` method that gives a [`Figure`]. A [`Document`] is a list of
-//! typed [`Block`]s, which can be handed on as JSON and rendered as Markdown that reads well on GitHub. The words of a
-//! report are the caller's job.
+//! Within the workspace this crate depends on `files`, to write, and on `terminal`, to make control characters visible.
+//! Each figure is a small struct of numbers and names with a `draw` method that returns a [`Figure`]. A [`Document`] is
+//! a list of typed [`Block`]s, which can be passed on as JSON and rendered as Markdown for GitHub. The text of a report
+//! is up to the caller.
 //!
-//! Promises that hold for every figure:
-//! - Nothing but a Rust toolchain is needed: the font is embedded, no fontconfig, no system library.
+//! Guarantees for every figure:
+//! - Only a Rust toolchain is needed: the font is embedded, without fontconfig or system libraries.
 //! - The same data give the same bytes.
-//! - Data without a value to show (an empty curve, only NaN) give a labelled empty figure, never a panic; data that
-//!   contradict themselves (a map of a wrong length, ragged counts) give an [`Error`].
-//! - Colours come from one colour-blind-safe palette ([`palette`]); figures are 800 units wide, saved at two pixels
-//!   a unit, so that text stays readable at the width that GitHub shows.
-//! - Files appear whole or not at all, and errors name the path.
+//! - Data without values to show (an empty curve, only NaN) give a labelled empty figure, never a panic; inconsistent
+//!   data (a map of the wrong length, ragged counts) give an [`Error`].
+//! - Colours come from one colour-blind-safe palette ([`palette`]); figures are 800 units wide and saved at two pixels
+//!   per unit, so that text is readable at the width at which GitHub displays them.
+//! - Files are written atomically, and errors name the path.
 //!
 //! ```
 //! use report::{ClassDistribution, Document, SplitCounts};
@@ -32,7 +32,7 @@
 //! # Ok::<(), report::Error>(())
 //! ```
 
-// They panic where nobody reads; `terminal` prints.
+// Printing panics if the output is closed; use `terminal` instead.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod compose;

@@ -1,13 +1,13 @@
-//! One channel of f32: grey images, class maps and masks alike.
+//! A single f32 channel, used for grey images, class maps and masks.
 
 use image::{GrayImage, RgbImage};
 
 use crate::Error;
 
-/// A single-channel image, row-major, `height` rows of `width` values.
+/// A single-channel image in row-major order: `height` rows of `width` values.
 ///
-/// As a grey image or a class map its values lie in 0..=1 (others are clamped when shown, NaN shows as 0); as a mask,
-/// values of at least 0.5 are inside.
+/// In a grey image or class map, values are in 0..=1 (others are clamped when displayed, NaN is displayed as 0); in a
+/// mask, pixels with values of at least 0.5 are inside.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plane {
     width: u32,
@@ -30,7 +30,7 @@ impl Plane {
         })
     }
 
-    /// The plane whose value at column x, row y is `value(x, y)`; sides of 0 are an error.
+    /// Creates a plane whose value at column x, row y is `value(x, y)`; a side of 0 is an error.
     pub fn from_fn(
         width: u32,
         height: u32,
@@ -41,7 +41,7 @@ impl Plane {
         Self::new(width, height, values)
     }
 
-    /// 8-bit grey scaled to 0..=1.
+    /// Creates a plane from 8-bit grey values, scaled to 0..=1.
     pub fn from_luma8(image: &GrayImage) -> Result<Self, Error> {
         let values = image
             .as_raw()
@@ -56,12 +56,12 @@ impl Plane {
         (self.width, self.height)
     }
 
-    /// The values, row by row.
+    /// The values in row-major order.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The value at column x, row y; `None` outside.
+    /// The value at column x, row y; `None` outside the plane.
     pub fn get(&self, x: u32, y: u32) -> Option<f32> {
         if x >= self.width || y >= self.height {
             return None;
@@ -71,13 +71,13 @@ impl Plane {
             .copied()
     }
 
-    /// Whether the pixel is inside, read as a mask; outside the plane nothing is.
+    /// Whether the pixel is inside the mask; false outside the plane.
     pub fn is_set(&self, x: u32, y: u32) -> bool {
         self.get(x, y).is_some_and(|v| v >= 0.5)
     }
 
-    /// Bilinear resampling with pixel centres at half-integers (align_corners = false): how a map of the network's
-    /// size is laid over an image of the original size. The same size gives the same values.
+    /// Bilinear resampling with pixel centres at half-integers (align_corners = false), used to scale a map in the
+    /// network's size to the original image. Resizing to the same size does not change the values.
     pub fn resized(&self, width: u32, height: u32) -> Result<Self, Error> {
         if (width, height) == self.dimensions() {
             return Ok(self.clone());
@@ -94,7 +94,7 @@ impl Plane {
         })
     }
 
-    /// Grey as three equal 8-bit channels.
+    /// Converts grey to three equal 8-bit channels.
     pub fn to_rgb(&self) -> RgbImage {
         RgbImage::from_fn(self.width, self.height, |x, y| {
             let grey = to_byte(self.get(x, y).unwrap_or(0.0));
@@ -112,13 +112,13 @@ impl Plane {
     }
 }
 
-/// 0..=1 to 0..=255, rounded; clamps, and NaN becomes 0.
+/// Maps 0..=1 to 0..=255, rounded and clamped; NaN becomes 0.
 pub(crate) fn to_byte(value: f32) -> u8 {
-    // `as` saturates and maps NaN to 0, which is what a viewer should see.
+    // `as` saturates and maps NaN to 0.
     (value * 255.0).round() as u8
 }
 
-/// The two indices around a position, clamped to the border, and the weight of the second.
+/// The indices on both sides of a position, clamped to the border, and the weight of the second.
 fn neighbours(position: f64, len: u32) -> (u32, u32, f32) {
     let clamped = position.clamp(0.0, f64::from(len - 1));
     let low = clamped.floor();
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_sizes_are_refused_by_name() {
+    fn errors_for_wrong_sizes_name_the_plane() {
         let error = Plane::new(3, 2, vec![0.0; 5]).unwrap_err().to_string();
         assert_eq!(
             error,

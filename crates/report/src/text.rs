@@ -1,8 +1,8 @@
-//! Text from outside, such as names of files and classes, in Markdown: what it holds is shown and never obeyed.
+//! Escaping of text from outside, such as names of files and classes, so that Markdown shows it literally.
 
 use terminal::visible;
 
-/// The text on one line, with all characters that Markdown or HTML would read escaped.
+/// The text on one line, with all characters escaped that Markdown or HTML would interpret.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in visible(&one_line(text)).chars() {
@@ -17,11 +17,11 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The text on one line as code, whatever it holds.
+/// The text on one line as a code span, for any content.
 pub fn code(text: &str) -> String {
     let text = one_line(text);
     let fence = "`".repeat(longest_run(&text) + 1);
-    // A space between backticks that would join; one on each side is not part of the code.
+    // Padding keeps backticks at the ends from joining the fence; Markdown strips one space on each side.
     let pad = match text.starts_with('`') || text.ends_with('`') || text.is_empty() {
         true => " ",
         false => "",
@@ -29,7 +29,7 @@ pub fn code(text: &str) -> String {
     format!("{fence}{pad}{}{pad}{fence}", visible(&text))
 }
 
-/// Backticks in a row, at most.
+/// Length of the longest run of backticks.
 pub(crate) fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_markdown_or_html_would_read_is_escaped() {
+    fn characters_special_in_markdown_or_html_are_escaped() {
         let check = |text, expected: &str| assert_eq!(escape(text), expected);
         check("NORMAL", "NORMAL");
         check(
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn code_holds_whatever_it_is_given() {
+    fn code_preserves_any_content() {
         let check = |text, expected: &str| assert_eq!(code(text), expected);
         check("a b.png", "`a b.png`");
         check("a`b", "``a`b``");

@@ -1,6 +1,6 @@
-//! Whatever the data, a figure or an error comes back; and errors name the path.
+//! Extreme data give a figure or an error, and errors name the path.
 
-// clippy.toml lets tests unwrap, but not the helpers they share.
+// clippy.toml allows unwrap in tests, but not in their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use report::*;
@@ -14,7 +14,7 @@ fn drawn(name: &str, figure: Result<Figure, Error>) {
         .pixels()
         .filter(|p| p.0.iter().all(|&v| v < 120))
         .count();
-    assert!(ink > 50, "{name}: something is written");
+    assert!(ink > 50, "{name}: the figure has no text");
 }
 
 fn refused(figure: Result<Figure, Error>, expected: &str) {
@@ -270,7 +270,7 @@ fn reliability_and_histograms() {
 }
 
 #[test]
-fn pictures() {
+fn images() {
     drawn(
         "no tiles",
         ImageGrid {
@@ -338,7 +338,7 @@ fn planes_cannot_be_resized_to_nothing() {
 }
 
 #[test]
-fn files_appear_whole_and_errors_name_the_path() {
+fn files_are_written_atomically_and_errors_name_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let figure = Figure::empty("title", "reason").unwrap();
     let path = folder.path().join("a figure.png");
@@ -349,7 +349,7 @@ fn files_appear_whole_and_errors_name_the_path() {
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
         1,
-        "no temporary file is left"
+        "no temporary file may be left"
     );
 
     let missing = folder.path().join("no such folder").join("report.md");
@@ -358,7 +358,7 @@ fn files_appear_whole_and_errors_name_the_path() {
         error.contains("no such folder") && error.contains("report.md"),
         "{error}"
     );
-    // A folder in the target's place: the rename fails, the temporary file goes.
+    // The target is a folder: the rename fails, and the temporary file is removed.
     let taken = folder.path().join("taken");
     std::fs::create_dir(&taken).unwrap();
     assert!(

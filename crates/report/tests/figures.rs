@@ -1,6 +1,6 @@
-//! Properties of the pixels: what is where, in which colour, how tall.
+//! Properties of the drawn pixels: positions, colours and sizes.
 
-// clippy.toml lets tests unwrap, but not the helpers they share.
+// clippy.toml allows unwrap in tests, but not in their helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use image::{Rgb, RgbImage};
@@ -43,17 +43,17 @@ fn count(image: &RgbImage, color: Color) -> usize {
 }
 
 #[test]
-fn bars_are_as_tall_as_their_counts() {
+fn bar_heights_are_proportional_to_counts() {
     let figure = distribution(&[1000, 250, 500]).draw().unwrap();
     let [a, b, c] = [0, 1, 2].map(|i| f64::from(tallest(figure.image(), palette::series(i))));
-    assert!(a > 300.0, "the tallest bar fills the plot: {a}");
-    // A pixel of rounding at both ends.
+    assert!(a > 300.0, "the tallest bar must fill the plot: {a}");
+    // Rounding can add a pixel at both ends.
     assert!((b / a - 0.25).abs() < 3.0 / a, "{b} of {a}");
     assert!((c / a - 0.5).abs() < 3.0 / a, "{c} of {a}");
 }
 
 #[test]
-fn figures_are_1600_wide_on_white_and_labelled() {
+fn figures_are_1600_pixels_wide_labelled_and_on_white() {
     let figure = distribution(&[3, 4]).draw().unwrap();
     let image = figure.image();
     assert_eq!(image.width(), 1600);
@@ -62,7 +62,7 @@ fn figures_are_1600_wide_on_white_and_labelled() {
 }
 
 #[test]
-fn the_same_data_give_the_same_bytes() {
+fn the_same_data_produce_the_same_bytes() {
     let png = || {
         let curve = RocLine {
             points: vec![(0.0, 0.0), (0.2, 0.9), (1.0, 1.0)],
@@ -79,7 +79,7 @@ fn the_same_data_give_the_same_bytes() {
     assert_eq!(png(), png());
 }
 
-/// A grey ramp with a map that reaches 0.97 in one quarter only.
+/// A grey ramp, and a map that reaches 0.97 only in one quarter.
 fn quarter() -> (Plane, Plane) {
     let image = Plane::from_fn(32, 32, |x, y| (x + y) as f32 / 62.0).unwrap();
     let map = Plane::from_fn(32, 32, |x, y| if x < 16 && y < 16 { 0.97 } else { 0.9699 }).unwrap();
@@ -87,7 +87,7 @@ fn quarter() -> (Plane, Plane) {
 }
 
 #[test]
-fn green_only_where_the_map_reaches_the_threshold() {
+fn only_pixels_whose_map_reaches_the_threshold_are_green() {
     let (image, map) = quarter();
     let picture = overlay(&image, &map, OVERLAY_THRESHOLD).unwrap();
     let plain = image.to_rgb();
@@ -103,7 +103,7 @@ fn green_only_where_the_map_reaches_the_threshold() {
 }
 
 #[test]
-fn nan_in_a_map_is_never_green_nor_hot() {
+fn nan_in_a_map_leaves_the_image_unchanged() {
     let (image, _) = quarter();
     let map = Plane::new(32, 32, vec![f32::NAN; 1024]).unwrap();
     assert_eq!(overlay(&image, &map, 0.0).unwrap(), image.to_rgb());
@@ -114,7 +114,7 @@ fn nan_in_a_map_is_never_green_nor_hot() {
 }
 
 #[test]
-fn a_small_map_is_laid_over_the_whole_image() {
+fn a_small_map_is_scaled_to_the_whole_image() {
     let (image, _) = quarter();
     let map = Plane::new(1, 1, vec![1.0]).unwrap();
     let picture = overlay(&image, &map, 0.97).unwrap();
@@ -123,13 +123,13 @@ fn a_small_map_is_laid_over_the_whole_image() {
 }
 
 #[test]
-fn an_error_map_tells_the_kinds_apart() {
+fn an_error_map_distinguishes_kinds_of_error() {
     let black = Plane::new(3, 2, vec![0.0; 6]).unwrap();
     let labels = |classes: [u8; 6]| Labels::new(3, 2, classes.into()).unwrap();
     let truth = labels([1, 0, 1, 0, 2, Labels::UNKNOWN]);
     let predicted = labels([1, 1, 0, 0, 1, 1]);
     let picture = error_map(&black, &truth, &predicted).unwrap();
-    // On black, a colour at 55 %.
+    // A colour at 55 % opacity on black.
     let at = |c: Color| c.rgb().map(|v| (f32::from(v) * 0.55).round() as u8);
     let expected = [
         at(palette::TRUE_POSITIVE),
@@ -152,7 +152,7 @@ fn an_error_map_tells_the_kinds_apart() {
 }
 
 #[test]
-fn segmentation_panels_show_wide_and_high_images() {
+fn segmentation_panels_show_wide_and_tall_images() {
     for (width, height) in [(64, 16), (16, 64)] {
         let pixels = (width * height) as usize;
         let labels = |class| Labels::new(width, height, vec![class; pixels]).unwrap();
@@ -190,7 +190,7 @@ fn an_outline_is_the_border_of_the_mask() {
 }
 
 #[test]
-fn masks_of_another_size_are_refused() {
+fn masks_of_a_different_size_are_rejected() {
     let (image, _) = quarter();
     let small = Labels::new(2, 2, vec![0; 4]).unwrap();
     let error = error_map(&image, &small, &small).unwrap_err().to_string();
@@ -202,7 +202,7 @@ fn masks_of_another_size_are_refused() {
 
 /// Expected: matplotlib 3.11, `matplotlib.colormaps[name](v)`, times 255 (see colormaps.py).
 #[test]
-fn colour_maps_follow_matplotlib() {
+fn colour_maps_match_matplotlib() {
     let cases = [
         (Colormap::Viridis, 0.0, [68, 1, 84]),
         (Colormap::Viridis, 0.25, [59, 82, 139]),
@@ -230,7 +230,7 @@ fn colour_maps_follow_matplotlib() {
 }
 
 #[test]
-fn colour_maps_get_lighter_all_the_way() {
+fn colour_maps_increase_in_lightness() {
     for map in [Colormap::Viridis, Colormap::Inferno] {
         let luma: Vec<_> = (0..=100)
             .map(|i| map.color(f64::from(i) / 100.0).luma())
@@ -264,7 +264,7 @@ fn a_grid_shows_its_tiles_and_borders() {
 }
 
 #[test]
-fn histogram_bins_hold_both_ends_and_no_nan() {
+fn histogram_bins_include_both_ends_and_exclude_nan() {
     let values = [0.0, 0.1, 0.5, 1.0, 1.1, -0.1, f64::NAN];
     let series = HistogramSeries::from_values("p", &values, (0.0, 1.0), 2);
     assert_eq!(series.counts, [2, 2]);

@@ -1,4 +1,4 @@
-//! Golden text of every block, documents as JSON, and formats.
+//! Expected Markdown of every block, documents as JSON, and number formats.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn check(build: impl FnOnce(&mut Document) -> &mut Document, expected: &str) {
     assert_eq!(document.to_markdown(), expected);
 }
 
-/// A block of every kind, with text that Markdown and JSON would read.
+/// A block of every kind, with text that is special in Markdown and JSON.
 fn every_block() -> Result<Document, Error> {
     let mut table = Table::new([
         ("a|b", Align::Left),
@@ -32,7 +32,7 @@ fn every_block() -> Result<Document, Error> {
 }
 
 #[test]
-fn a_document_survives_json() {
+fn a_document_survives_a_json_round_trip() {
     let document = every_block().unwrap();
     let json = serde_json::to_string(&document).unwrap();
     let read: Document = serde_json::from_str(&json).unwrap();
@@ -41,7 +41,7 @@ fn a_document_survives_json() {
 }
 
 #[test]
-fn json_names_its_blocks() {
+fn json_blocks_have_their_kind_and_fields() {
     let mut table = Table::new([("n", Align::Right)]);
     table.row(["1"]).unwrap();
     let mut document = Document::new("Data");
@@ -62,9 +62,9 @@ fn a_ragged_table_in_json_is_an_error_that_names_the_table() {
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
-/// Parts read back and appended read as if written in one go.
+/// Parts that are read back and appended give the same document as one written at once.
 #[test]
-fn parts_join_into_one_document() {
+fn parts_are_joined_into_one_document() {
     let mut whole = Document::new("Report");
     let mut joined = whole.clone();
     for name in ["train", "test"] {
@@ -95,7 +95,7 @@ fn blocks() {
 }
 
 #[test]
-fn figures_survive_odd_names() {
+fn figures_support_special_characters_in_names() {
     check(|d| d.figure("roc.png", "ROC", ""), "![ROC](roc.png)\n");
     check(
         |d| d.figure("figures\\a (1).png", "ROC [test]", "AUC 0.95."),
@@ -104,7 +104,7 @@ fn figures_survive_odd_names() {
 }
 
 #[test]
-fn details_hold_a_document() {
+fn details_contain_a_document() {
     let mut inside = Document::fragment();
     inside.paragraph("hidden");
     check(
@@ -145,9 +145,9 @@ fn a_ragged_row_is_an_error_that_names_the_table() {
     );
 }
 
-/// Escape sequences in what was not thought of as a name.
+/// Escape sequences are made visible in text that is not escaped as a name.
 #[test]
-fn control_characters_are_shown_wherever_they_stand() {
+fn control_characters_are_made_visible_everywhere() {
     check(|d| d.paragraph("a\u{1b}[2J"), "a\\u001b[2J\n");
     check(|d| d.code("", "a\u{9b}b"), "```\na\\u009bb\n```\n");
     check(
@@ -156,9 +156,9 @@ fn control_characters_are_shown_wherever_they_stand() {
     );
 }
 
-/// A name with everything in it, in each place that takes names.
+/// Uses a name with many special characters in each place that contains names.
 #[test]
-fn names_from_outside_stay_in_their_place() {
+fn names_from_outside_do_not_break_the_structure() {
     let name = "a|b`c*d_e<script>\n| x |";
     let mut table = Table::new([
         (text::escape(name), Align::Left),

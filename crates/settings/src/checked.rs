@@ -1,4 +1,4 @@
-//! Checked settings: one type whose values are all good.
+//! Checked settings: one type whose values are all valid.
 
 use std::path::{Path, PathBuf};
 
@@ -31,13 +31,13 @@ pub struct Settings {
     pub name: String,
     /// The report's title.
     pub title: String,
-    /// Decides every random number.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Where networks run.
     pub device: Choice,
-    /// What convolutions multiply.
+    /// Precision of the factors in convolutions.
     pub precision: Precision,
-    /// What runs, in order.
+    /// The stages that run, in order.
     pub stages: Vec<StageId>,
     /// `[data]` and `[phantom]`.
     pub data: DataSettings,
@@ -53,24 +53,24 @@ pub struct Settings {
     pub train: TrainConfig,
     /// `[train.border]`: weights of the pixels between touching cells.
     pub border: Option<BorderWeights>,
-    /// How many times an epoch goes through the training images, each time anew augmented and cropped.
+    /// Passes over the training images per epoch, each with new augmentations and crops.
     pub repeats: usize,
     /// `[evaluate]`.
     pub evaluate: EvaluateSettings,
     /// `[overlays]`.
     pub overlays: OverlaySettings,
-    /// Paragraphs of the user's for the end of the report.
+    /// Notes from the pipeline file for the report's list of limitations.
     pub notes: Vec<String>,
-    /// Pictures in the report's grids.
+    /// Images in the report's sample grid.
     pub samples: usize,
     /// The same settings as a pipeline file, with absolute paths.
     pub resolved: String,
-    /// Dotted key and value of each setting that was written down, for comparison.
+    /// Dotted key and value of each setting that was given, for comparison.
     pub leaves: Vec<(String, String)>,
 }
 
 impl Settings {
-    /// The network for so many classes.
+    /// The network for this number of classes.
     ///
     /// # Errors
     /// As [`model::build::build`].
@@ -78,7 +78,7 @@ impl Settings {
         model::build::build(&self.spec(classes))
     }
 
-    /// The network's description for images of so many classes.
+    /// The network's description for images of this number of classes.
     pub fn spec(&self, classes: usize) -> ModelSpec {
         let coding = self.data.index.masks.as_ref().map(|masks| &masks.coding);
         network::spec(&self.model, &self.train, coding, classes)
@@ -166,7 +166,7 @@ fn table<T: serde::de::DeserializeOwned>(tree: &Node, name: &str) -> Result<T, C
     decode(tree.get(name).unwrap_or(&Node::table()), name, &[])
 }
 
-/// One table that holds two structs' keys: `own` go to the second.
+/// Decodes a table that contains the keys of two structs; the keys `own` belong to the second.
 fn split_table<T, U>(tree: &Node, name: &str, own: &[&str]) -> Result<(T, U), ConfigError>
 where
     T: serde::de::DeserializeOwned,
@@ -192,7 +192,7 @@ fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node
         origin: Origin::Implied,
     };
     if data.phantom.is_none() {
-        // The images' folder is `dir` and `images` in one.
+        // The root of the index already combines `dir` and `images`.
         if tree.get("data.images").is_some() {
             tree.put("data.images", text(Path::new(".")));
         }

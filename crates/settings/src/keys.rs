@@ -1,8 +1,8 @@
-//! Keys of the tree and their places, for errors.
+//! Keys of the tree and where they were written, for errors.
 
 use crate::tree::{ConfigError, Node};
 
-/// The tree, for places in errors.
+/// The tree, which gives the places named in errors.
 pub(crate) struct Keys<'t> {
     pub(crate) tree: &'t Node,
 }

@@ -1,12 +1,13 @@
-//! Settings of a pipeline: from a TOML file and options to values that are all good.
+//! Settings of a pipeline: from a TOML file and options to values that are all valid.
 //!
-//! TOML becomes a tree that knows where each value was written (`tree`); each table of it is read, checked and documented in
-//! a file of its own (`tables`); what tables must agree on is checked together; [`load`] gives [`Settings`]. Order of
-//! precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only where the data folder that they stand in
-//! for is absent, or with `--demo`), `--set`, `--data` and `--device`. Everything that can be checked without opening an image
-//! is checked here, before anything runs. Stages are data here ([`StageId`], [`Artifact`]): what they do is not known.
+//! TOML becomes a tree that records where each value was written (`tree`); each of its tables is read, checked and
+//! documented in a file of its own (`tables`); constraints between tables are checked together (`together`); [`load`]
+//! returns [`Settings`]. Order of precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only
+//! where the data folder that they stand in for is absent, or with `--demo`), `--set`, `--data` and `--device`.
+//! Everything that can be checked without opening an image is checked here, before anything runs. Stages are plain data
+//! here ([`StageId`], [`Artifact`]); this crate does not depend on what they do.
 
-// They panic where nobody reads; `terminal` prints.
+// `println!` and `eprintln!` panic if the stream is closed; `terminal` prints without panicking.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod checked;

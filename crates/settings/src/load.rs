@@ -1,4 +1,4 @@
-//! A pipeline's file and options, read and joined.
+//! Reads a pipeline's file and combines it with the options.
 
 use std::fs;
 use std::io;
@@ -9,10 +9,10 @@ use crate::request::Request;
 use crate::tables;
 use crate::tree::{ConfigError, Node, Value, did_you_mean, join};
 
-/// Reads, joins and checks everything.
+/// Reads, combines and checks all settings.
 ///
 /// # Errors
-/// The first thing that is wrong: its key, its place and what to do.
+/// The first fault: its key, its place and what to do.
 pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     let file = find(request)?;
     let mut tree = parse_file(&file, &request.root)?;
@@ -25,7 +25,7 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     let demo = tree.take("demo");
     let demo = demo.map(|demo| with_demo(tree.clone(), demo)).transpose()?;
     if request.data.is_some() || request.sets("data.dir") {
-        // A run's resolved.toml may name phantoms, which other data replace.
+        // A run's resolved.toml may contain phantoms, which the given data replace.
         tree.take("phantom");
     } else if request.demo || (!request.dry && phantoms_stand_in(&tree, demo.as_ref(), request)) {
         let phantoms = demo.is_some() || tree.get("phantom").is_some();
@@ -35,13 +35,13 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
         return finished(demo.unwrap_or(tree), &file, request, &request.set);
     }
     if let Some(demo) = demo {
-        // Not run, but checked: mistakes in it are found by whoever makes them.
+        // The demo is checked even though it does not run, so that its author finds mistakes in it.
         finished(demo, &file, request, &[])?;
     }
     finished(tree, &file, request, &request.set)
 }
 
-/// Options laid over the tables, and all of it checked.
+/// Applies the options to the tables and checks the result.
 fn finished(
     mut tree: Node,
     file: &Path,
@@ -70,7 +70,7 @@ fn with_demo(mut tree: Node, demo: Node) -> Result<Node, ConfigError> {
 }
 
 fn no_demo() -> ConfigError {
-    let message = "--demo was asked for, but this pipeline has no [demo] tables".to_owned();
+    let message = "--demo was passed, but this pipeline has no [demo] tables".to_owned();
     ConfigError::Value {
         key: "demo".into(),
         origin: "settings".into(),
@@ -93,7 +93,7 @@ pub fn pipelines(folder: &Path) -> Vec<String> {
     names
 }
 
-/// First `title` of a pipeline file, for lists.
+/// The `title` of a pipeline file, for lists.
 pub fn pipeline_title(folder: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(folder.join(format!("{name}.toml"))).ok()?;
     let tree = Node::parse(name, &text).ok()?;
@@ -128,7 +128,7 @@ fn find(request: &Request) -> Result<PathBuf, ConfigError> {
     })
 }
 
-/// `pneumonia` for `pipelines/pneumonia.toml`; a run's `resolved.toml` is called after the run's pipeline.
+/// `pneumonia` for `pipelines/pneumonia.toml`; for a run's `resolved.toml`, the name of the run's pipeline.
 fn pipeline_name(file: &Path) -> String {
     let stem = file
         .file_stem()
@@ -165,7 +165,7 @@ fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
         let (key_path, origin) = (join(path, key), node.origin.to_string());
         if !tables::NAMES.contains(&key.as_str()) {
             let hint = match key.as_str() {
-                "segment" => "; it is called [overlays] now".to_owned(),
+                "segment" => "; it is now called [overlays]".to_owned(),
                 _ => did_you_mean(key, &tables::NAMES),
             };
             return Err(ConfigError::UnknownKey {
@@ -188,8 +188,8 @@ fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Whether phantoms are drawn without anybody asking: where the folder that the demo stands in for is absent. A folder of
-/// another name that is absent is mistyped, and nobody may train on phantoms for that.
+/// Whether phantoms are used without `--demo`: if the folder that the demo stands in for is absent. An absent folder of
+/// another name is a typing mistake, which must not lead to training on phantoms.
 fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> bool {
     let text = |tree: &Node, key: &str| match tree.get(key).map(|node| &node.value) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -199,7 +199,7 @@ fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> boo
         text(tree, "data.dir"),
         demo.and_then(|demo| text(demo, "phantom.stands_in_for")),
     );
-    // A link that leads nowhere is there: somebody has put the data elsewhere.
+    // A dangling link counts as present: the data are somewhere else, for example not mounted.
     let is_absent = |dir: &String| request.root.join(dir).symlink_metadata().is_err();
     dir.is_some() && dir == meant && dir.as_ref().is_some_and(is_absent)
 }
@@ -219,10 +219,10 @@ fn apply_options(tree: &mut Node, request: &Request) {
     }
 }
 
-/// Dotted key and value of everything in a settings file.
+/// Dotted key and value of every setting in a settings file.
 ///
 /// # Errors
-/// The text is no TOML.
+/// The text is not TOML.
 pub fn leaves(file: &Path, text: &str) -> Result<Vec<(String, String)>, ConfigError> {
     Ok(Node::parse(&file.display().to_string(), text)?.leaves())
 }

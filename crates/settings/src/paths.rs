@@ -1,10 +1,10 @@
-//! Paths in settings: in a file they start at the root, in an option where the user stands.
+//! Paths in settings: in a file they are relative to the root, in an option to the current folder.
 
 use std::path::{Path, PathBuf};
 
 use crate::tree::{ConfigError, Node, Origin};
 
-/// Paths in a file start at the root, paths in an option where the user stands.
+/// Resolves paths: those in a file are relative to the root, those in an option to the current folder.
 pub(crate) struct Paths<'a> {
     pub(crate) root: &'a Path,
     pub(crate) tree: &'a Node,
@@ -14,7 +14,7 @@ pub(crate) struct Paths<'a> {
 
 impl Paths<'_> {
     /// As [`Paths::existing`]; `{dir}` at the beginning stands for the data folder, so that `--data` moves both:
-    /// `{dir}/masks` lies in it, `{dir}_masks` beside it.
+    /// `{dir}/masks` is in it, `{dir}_masks` next to it.
     pub(crate) fn in_data(&self, key: &str, path: &str, dir: &str) -> Result<PathBuf, ConfigError> {
         let Some(rest) = path.strip_prefix("{dir}") else {
             return self.existing(key, path);
@@ -30,7 +30,7 @@ impl Paths<'_> {
     }
 
     pub(crate) fn below(&self, dir: &Path, key: &str, path: &str) -> Result<PathBuf, ConfigError> {
-        // Through its components, without "." in it.
+        // Collecting the components removes ".".
         let full: PathBuf = dir.join(path).components().collect();
         if self.dry || full.exists() {
             return Ok(full);
@@ -39,12 +39,12 @@ impl Paths<'_> {
         Err(ConfigError::Value {
             key: key.into(),
             origin: node.map_or_else(|| "settings".into(), |n| n.origin.to_string()),
-            message: format!("nothing at {}", full.display()),
+            message: format!("{} does not exist", full.display()),
         })
     }
 
-    /// A weights file, or the name of known weights that have been fetched. `"none"` is as if the key were absent, so
-    /// that a demo or an option can take a file's weights away.
+    /// A weights file, or the name of known weights that have been fetched. `"none"` has the same effect as no key, so
+    /// that a demo or an option can remove a file's weights.
     pub(crate) fn weights(
         &self,
         key: &str,
@@ -65,7 +65,7 @@ impl Paths<'_> {
         self.existing(key, path).map(Some)
     }
 
-    /// The absolute path: in a file it starts at the root, in an option where the user stands.
+    /// The absolute path: relative to the root in a file, to the current folder in an option.
     fn full(&self, key: &str, path: &str) -> PathBuf {
         let from_option = self
             .tree
@@ -88,11 +88,12 @@ impl Paths<'_> {
         let origin = node.map_or_else(|| "settings".into(), |n| n.origin.to_string());
         let message = match (key, path) {
             (_, "") => {
-                "no folder is given: name the one that holds the images, or pass --data DIR".into()
+                "no folder is given: name the one that contains the images, or pass --data DIR"
+                    .into()
             }
             ("data.dir", _) => format!(
-                "no data folder at {}; see data/README.md for how to get the data, pass --data DIR, or --demo where phantoms are to \
-                 stand in for it",
+                "no data folder at {}; see data/README.md for how to get the data, pass --data DIR, or pass --demo to \
+                 use phantoms instead",
                 full.display()
             ),
             ("model.pretrained", name) if hub::find(name).is_ok() => format!(
@@ -103,7 +104,7 @@ impl Paths<'_> {
                 "no weights file at {}; set the key to \"none\" to start from random weights",
                 full.display()
             ),
-            _ => format!("nothing at {}", full.display()),
+            _ => format!("{} does not exist", full.display()),
         };
         Err(ConfigError::Value {
             key: key.into(),

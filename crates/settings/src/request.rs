@@ -1,13 +1,13 @@
-//! What a user asked for.
+//! A user's request: the pipeline and the options.
 
 use std::path::PathBuf;
 
-/// What a user asked for.
+/// A user's request: the pipeline and the options.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// A name under `pipelines/`, or the path of a `.toml` file (such as a run's `resolved.toml`).
     pub pipeline: String,
-    /// The workspace's root: relative paths in a file start here, and `pipelines/` and `runs/` lie here.
+    /// The workspace's root, which contains `pipelines/` and `runs/`; relative paths in a file start here.
     pub root: PathBuf,
     /// `--data`.
     pub data: Option<PathBuf>,
@@ -15,16 +15,16 @@ pub struct Request {
     pub device: Option<String>,
     /// `--set`, in order.
     pub set: Vec<String>,
-    /// `--demo`: run on phantoms even where the data folder is there.
+    /// `--demo`: run on phantoms even if the data folder exists.
     pub demo: bool,
-    /// Nothing will be read: files that are not there are not missed.
+    /// Nothing will be read, so files that do not exist are not an error.
     pub dry: bool,
     /// `--out`: the folder of all runs, `runs/` below the root if absent.
     pub out: Option<PathBuf>,
 }
 
 impl Request {
-    /// Asks for a pipeline as its file has it.
+    /// Requests a pipeline without options.
     pub fn new(root: impl Into<PathBuf>, pipeline: impl Into<String>) -> Self {
         Request {
             pipeline: pipeline.into(),

@@ -1,31 +1,31 @@
-//! The stages of a pipeline as data: what each is called, reads and writes. What it does is the pipeline's.
+//! The stages of a pipeline as data: what each is called, reads and writes. What they do is in the crate `pipeline`.
 
 use std::fmt;
 
-/// What stages hand on.
+/// What stages pass on to later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Artifact {
     /// `manifest.csv`: the images.
     Manifest,
     /// `splits.csv`: which image is in which split.
     Splits,
-    /// `eda.json`: what the data are like.
+    /// `eda.json`: the exploratory analysis.
     Eda,
     /// `figures/augmented.png`.
     AugmentPreview,
     /// `model.safetensors`: the best epoch's checkpoint.
     Model,
-    /// `history.csv`: the epochs.
+    /// `history.csv`: one line per epoch.
     History,
     /// `predictions.csv`: validation and test, image by image.
     Predictions,
     /// `metrics.json`: the results.
     Metrics,
-    /// How scores become an answer: threshold and calibration, written into `model.safetensors`.
+    /// How scores become a prediction: threshold and calibration, written into `model.safetensors`.
     Decision,
-    /// `overlays.json` and `overlays/`: where the class map lights up.
+    /// `overlays.json` and `overlays/`: where the class map is high.
     Overlays,
-    /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map finds what masks mark.
+    /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map agrees with the masks.
     Segmentation,
     /// `report.md`.
     Report,
@@ -59,11 +59,11 @@ pub enum StageId {
     Eda,
     /// Draws augmented images.
     AugmentPreview,
-    /// Fits the network.
+    /// Trains the network.
     Train,
-    /// Judges the classifier.
+    /// Evaluates the classifier.
     Evaluate,
-    /// Judges the segmenter.
+    /// Evaluates the segmenter.
     EvaluateSegmentation,
     /// Draws the class map.
     Overlays,
@@ -71,7 +71,7 @@ pub enum StageId {
     Report,
 }
 
-/// What is known of a stage.
+/// The properties of a stage.
 struct Row {
     name: &'static str,
     about: &'static str,
@@ -92,7 +92,7 @@ impl StageId {
         StageId::Report,
     ];
 
-    /// The stage of a name.
+    /// The stage with this name.
     pub fn find(name: &str) -> Option<StageId> {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
@@ -107,7 +107,7 @@ impl StageId {
         self.row().about
     }
 
-    /// Artifacts that an earlier stage must have made.
+    /// Artifacts that earlier stages must have made.
     pub fn reads(self) -> &'static [Artifact] {
         self.row().reads
     }
@@ -133,7 +133,7 @@ impl StageId {
             },
             StageId::Eda => Row {
                 name: "eda",
-                about: "counts, sizes, intensities, duplicates, and patients on two sides of a split",
+                about: "counts, sizes, intensities, duplicates, and patients in more than one split",
                 reads: &[A::Manifest, A::Splits],
                 writes: &[A::Eda],
             },
@@ -145,31 +145,31 @@ impl StageId {
             },
             StageId::Train => Row {
                 name: "train",
-                about: "fits the network, keeps the best epoch, and goes on after a break",
+                about: "trains the network, keeps the best epoch, and can be resumed",
                 reads: &[A::Manifest, A::Splits],
                 writes: &[A::Model, A::History],
             },
             StageId::Evaluate => Row {
                 name: "evaluate",
-                about: "chooses threshold and calibration on validation, judges on test, beside the baselines",
+                about: "chooses threshold and calibration on validation, evaluates on test, next to the baselines",
                 reads: &[A::Manifest, A::Splits, A::Model],
                 writes: &[A::Predictions, A::Metrics, A::Decision],
             },
             StageId::EvaluateSegmentation => Row {
                 name: "evaluate-segmentation",
-                about: "judges the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
+                about: "evaluates the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
                 reads: &[A::Manifest, A::Splits, A::Model],
                 writes: &[A::Segmentation],
             },
             StageId::Overlays => Row {
                 name: "overlays",
-                about: "paints the class map's certain pixels green, for right and wrong cases alike",
+                about: "colours confident pixels of the class map green, for correct and incorrect predictions",
                 reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
                 writes: &[A::Overlays],
             },
             StageId::Report => Row {
                 name: "report",
-                about: "joins everything into report.md",
+                about: "combines all sections into report.md",
                 reads: &[A::Manifest],
                 writes: &[A::Report],
             },

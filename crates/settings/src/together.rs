@@ -1,4 +1,4 @@
-//! What tables must agree on.
+//! Checks of constraints between tables.
 
 use dataset::{DataLayout, IndexConfig};
 use imaging::{Marks, MaskCoding};
@@ -12,7 +12,7 @@ use crate::stage::{Artifact, StageId};
 use crate::tables::image::ImageSettings;
 use crate::tree::ConfigError;
 
-/// Overlays of a map that nothing teaches would show noise, and a map that is smaller than its image lies on nothing.
+/// Overlays of an untrained map would show noise, and a map that is smaller than its image does not match it.
 pub(crate) fn class_map(
     keys: &Keys<'_>,
     (spec, graph): (&ModelSpec, &Graph),
@@ -28,8 +28,8 @@ pub(crate) fn class_map(
         return Err(keys.refuse(
             "pipeline.stages",
             format!(
-                "the class map of {} is {height}x{width} for an image of {}x{}, so that overlays do not fit it; \
-                 leave out the stage \"overlays\", or choose another architecture",
+                "the class map of {} is {height}x{width} for an image of {}x{}, so overlays do not match the image; \
+                 remove the stage \"overlays\", or choose another architecture",
                 spec.label(),
                 image.height,
                 image.width
@@ -40,8 +40,8 @@ pub(crate) fn class_map(
         return Err(keys.refuse(
             "pipeline.stages",
             format!(
-                "the stage \"overlays\" needs a class map that training reaches, and this network ({}) has none; \
-                 use head = \"cam\", teach the map by masks (train.map.loss), or leave the stage out",
+                "the stage \"overlays\" needs a trained class map, and this network ({}) has none; \
+                 use head = \"cam\", train the map on masks (train.map.loss), or remove the stage",
                 spec.label()
             ),
         ));
@@ -56,7 +56,7 @@ fn smaller_map(graph: &Graph, image: &ImageSettings) -> Option<(usize, usize)> {
     ((shape.h, shape.w) != (image.height, image.width)).then_some((shape.h, shape.w))
 }
 
-/// The task, the head and the stages speak of the same thing.
+/// The task, the head and the stages are consistent.
 pub(crate) fn task(
     keys: &Keys<'_>,
     model: &ModelSpec,
@@ -68,31 +68,31 @@ pub(crate) fn task(
         build::find_head(&model.head).map_err(|e| keys.refuse("model.head", e.to_string()))?;
     let classifies = train.task().classifies();
     if classifies && !head.scores {
-        let message = "this head has no class scores to teach; set train.task = \"segment\", or choose another head";
+        let message = "this head has no class scores to train; set train.task = \"segment\", or choose another head";
         return Err(keys.refuse("model.head", message));
     }
     if !classifies && head.scores {
-        let message = "masks alone teach nothing to a head of class scores; set model.head = \"none\" beside train.task = \"segment\"";
+        let message = "train.task = \"segment\" does not train a head of class scores; set model.head = \"none\"";
         return Err(keys.refuse("model.head", message));
     }
     let has = |artifact| stages.iter().find(|s| s.makes(artifact));
     let single = index.classes.len() == 1 || index.layout == DataLayout::Images;
     if classifies && single && has(Artifact::Model).is_some() {
-        let message = "the images are of one class, so that there is nothing to classify; set task = \"segment\" (with model.head = \"none\" \
-                       and masks), or name at least two classes in data.classes";
+        let message = "the images are of one class, so there is nothing to classify; set task = \"segment\" (with \
+                       model.head = \"none\" and masks), or name at least two classes in data.classes";
         return Err(keys.refuse("train.task", message));
     }
     let judges_scores = has(Artifact::Metrics).or_else(|| has(Artifact::Overlays));
     if let (false, Some(stage)) = (classifies, judges_scores) {
         let message = format!(
-            "the stage \"{}\" is about class scores, which task = \"segment\" does not train; use \"evaluate-segmentation\" instead",
+            "the stage \"{}\" needs class scores, which task = \"segment\" does not train; use \"evaluate-segmentation\" instead",
             stage.name()
         );
         return Err(keys.refuse("pipeline.stages", message));
     }
     if let (false, Some(stage)) = (train.wants_masks(), has(Artifact::Segmentation)) {
         let message = format!(
-            "the stage \"{}\" judges a map that masks have taught; set train.map.loss, or leave the stage out",
+            "the stage \"{}\" evaluates a map trained on masks; set train.map.loss, or remove the stage",
             stage.name()
         );
         return Err(keys.refuse("pipeline.stages", message));
@@ -100,7 +100,7 @@ pub(crate) fn task(
     Ok(())
 }
 
-/// A training step fits into memory. A GPU's is asked when it is used, and knows more.
+/// A training step fits into memory. A GPU's memory is checked when the GPU is used, where more is known.
 pub(crate) fn memory(
     keys: &Keys<'_>,
     graph: &Graph,
@@ -116,7 +116,7 @@ pub(crate) fn memory(
     cpu::check_training(graph, batch).map_err(|e| keys.refuse("train.batch_size", e.to_string()))
 }
 
-/// Training that reads masks, or windows of images, needs masks.
+/// Training on masks, or on crops of images, needs masks.
 pub(crate) fn mask_use(
     keys: &Keys<'_>,
     masks: Option<&MaskCoding>,
@@ -129,21 +129,21 @@ pub(crate) fn mask_use(
             true => "phantom.masks",
             false => "data.masks",
         };
-        let message = format!("the map cannot be taught without masks: name them by {key}");
+        let message = format!("the map cannot be trained without masks: set {key}");
         return Err(keys.refuse("train.map", message));
     }
     if let Some(coding) = masks.filter(|_| train.wants_masks() && !train.map.loss.is_multiclass()) {
         binary_loss(keys, coding, train)?;
     }
     if image.crop.is_some() && !train.wants_masks() {
-        let message = "a piece of an image may not show what its class is about; crops need masks that teach the map \
+        let message = "a crop of an image may not show what determines its class; crops need masks that train the map \
                        (data.masks and train.map.loss)";
         return Err(keys.refuse("image.crop", message));
     }
     let overlays = |stage: &&StageId| stage.makes(Artifact::Overlays);
     if let (Some(_), Some(stage)) = (image.crop, stages.iter().find(overlays)) {
         let message = format!(
-            "the stage \"{}\" paints whole images, which a network of crops does not see; leave it out",
+            "the stage \"{}\" draws whole images, which a network trained on crops does not see; remove the stage",
             stage.name()
         );
         return Err(keys.refuse("image.crop", message));
@@ -151,7 +151,7 @@ pub(crate) fn mask_use(
     Ok(())
 }
 
-/// A loss on one class reads masks of 0 and 1.
+/// A loss on one class needs binary masks.
 fn binary_loss(
     keys: &Keys<'_>,
     coding: &MaskCoding,
@@ -159,13 +159,12 @@ fn binary_loss(
 ) -> Result<(), ConfigError> {
     let several = coding.classes() > 2 || coding.marks == Marks::ImageClass;
     if several {
-        let message = "this loss is on one class against the rest, and the masks have more; use cross_entropy, multiclass_dice \
-                       or cross_entropy_dice";
+        let message = "this loss is for one class against the rest, but the masks have more classes; use \
+                       cross_entropy, multiclass_dice or cross_entropy_dice";
         return Err(keys.refuse("train.map.loss", message));
     }
     if train.task() == Task::Segment && train.map.class.is_some_and(|class| class != 1) {
-        let message =
-            "masks alone teach this map, whose class 1 is what they mark; leave the key out";
+        let message = "with train.task = \"segment\", the class is always 1, which the masks mark; remove the key";
         return Err(keys.refuse("train.map.class", message));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Settings that cannot be are refused before anything runs, with key, place and remedy.
+//! Invalid settings are refused before anything runs, with key, place and remedy.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use std::fs;
@@ -37,7 +37,7 @@ fn request(root: &Path, set: &[&str]) -> Request {
     }
 }
 
-/// Every part of `expected` stands in the refusal.
+/// Every part of `expected` is in the error.
 fn check(set: &[&str], expected: &[&str]) {
     check_file(GOOD, set, expected);
 }
@@ -46,7 +46,7 @@ fn check_file(toml: &str, set: &[&str], expected: &[&str]) {
     let root = workspace(toml);
     let error = settings::load(&request(root.path(), set))
         .err()
-        .unwrap_or_else(|| panic!("{set:?} was taken"));
+        .unwrap_or_else(|| panic!("{set:?} was accepted"));
     let text = error.to_string();
     for part in expected {
         assert!(text.contains(part), "{set:?}: no {part:?} in {text:?}");
@@ -76,9 +76,9 @@ fn good_settings_pass_and_resolve_to_themselves() {
     );
 }
 
-/// Numbers that no machine has memory or time for are refused by their key, before anything is read.
+/// Numbers that no machine has the memory or time for are refused, naming the key, before anything is read.
 #[test]
-fn numbers_beyond_all_machines_are_refused_by_key() {
+fn excessive_numbers_are_refused_by_key() {
     let huge = i64::MAX;
     let of = |key: &str, expected: &[&str]| {
         check(&[&format!("{key}={huge}")], &[&[key], expected].concat());
@@ -97,7 +97,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
         &["image.crop=[64, 1000000]"],
         &["image.crop", "from 1 to 65536"],
     );
-    // A batch that each number allows, and no memory.
+    // A batch that the limit of each number allows, but no machine's memory.
     check(
         &[
             "image.size=1024",
@@ -114,7 +114,7 @@ fn numbers_beyond_all_machines_are_refused_by_key() {
 }
 
 #[test]
-fn no_such_pipeline_names_the_nearest() {
+fn an_unknown_pipeline_error_names_the_nearest() {
     let root = workspace(GOOD);
     let error = settings::load(&Request::new(root.path(), "lung"))
         .err()
@@ -183,7 +183,7 @@ fn unknown_keys_name_the_nearest_and_their_place() {
 fn wrong_types_say_what_was_expected_and_found() {
     check(
         &["train.epochs='ten'"],
-        &["`train.epochs` must be a whole number of at least 0, found the text \"ten\""],
+        &["`train.epochs` must be a whole number of at least 0, found the string \"ten\""],
     );
     check(
         &["train.epochs=-1"],
@@ -199,11 +199,11 @@ fn wrong_types_say_what_was_expected_and_found() {
     );
     check(
         &["data.classes='NORMAL'"],
-        &["`data.classes` must be a list, found the text"],
+        &["`data.classes` must be a list, found the string"],
     );
     check(
         &["model.encoder=3"],
-        &["`model.encoder` must be a text in quotes, found the number 3"],
+        &["`model.encoder` must be a string in quotes, found the number 3"],
     );
     check(&["train=3"], &["`train` must be a table, found 3"]);
     for (area, found) in [("[0.5]", "found 1"), ("[0.1, 0.5, 1.0]", "found 3")] {
@@ -217,7 +217,7 @@ fn wrong_types_say_what_was_expected_and_found() {
     }
     check(
         &["augment.random_resized_crop={area=[0.1, 'all']}"],
-        &["`augment.random_resized_crop.area[1]` must be a number, found the text \"all\""],
+        &["`augment.random_resized_crop.area[1]` must be a number, found the string \"all\""],
     );
     check(
         &["image.size='big'"],
@@ -230,7 +230,7 @@ fn wrong_types_say_what_was_expected_and_found() {
 }
 
 #[test]
-fn a_whole_network_takes_the_place_of_encoder_and_decoder() {
+fn a_whole_network_replaces_encoder_and_decoder() {
     let root = workspace(GOOD);
     let set = "model={architecture='unetpp_2018', base_channels=8, pruning_level=3}";
     let settings = settings::load(&request(root.path(), &[set])).unwrap();
@@ -257,7 +257,7 @@ fn impossible_values_say_what_is_possible() {
     check(&["model.decoder=none"], &["model"]);
     check(
         &["model.head=bottleneck"],
-        &["\"overlays\" needs a class map", "leave the stage out"],
+        &["\"overlays\" needs a trained class map", "remove the stage"],
     );
     check(
         &["model.architecture=unet_2015"],
@@ -281,7 +281,7 @@ fn impossible_values_say_what_is_possible() {
     );
     check(
         &["model.classes=3"],
-        &["model.classes", "the class folders decide it"],
+        &["model.classes", "the class folders determine it"],
     );
     check(
         &["pipeline.precision=f16"],
@@ -303,7 +303,7 @@ fn impossible_values_say_what_is_possible() {
         &["augment.random_resized_crop={area=[0.08, 1.5]}"],
         &[
             "`random_resized_crop.area[1]` is 1.5",
-            "a share of the image's area, from 0.001 to 1",
+            "a fraction of the image's area, from 0.001 to 1",
         ],
     );
     check(
@@ -320,7 +320,7 @@ fn impossible_values_say_what_is_possible() {
     );
     check(
         &["data.positive=PNEUMONA"],
-        &["\"PNEUMONA\" is no class", "did you mean \"PNEUMONIA\"?"],
+        &["\"PNEUMONA\" is not a class", "did you mean \"PNEUMONIA\"?"],
     );
     check(
         &["pipeline.device=gpu"],
@@ -330,7 +330,7 @@ fn impossible_values_say_what_is_possible() {
 }
 
 #[test]
-fn what_is_absent_is_named() {
+fn missing_files_and_folders_are_named() {
     check(
         &["model.pretrained=/nowhere/lite0.safetensors"],
         &[
@@ -427,7 +427,7 @@ fn a_table_is_found_in_the_data_folder() {
 }
 
 #[test]
-fn every_phantom_is_laid_out_as_it_is_drawn() {
+fn every_phantom_has_the_layout_that_is_drawn() {
     let layout = |set: &[&str]| {
         let root = workspace(&format!("{GOOD}\n[demo.phantom]\nsize = 64\n"));
         let demo = Request {
@@ -461,7 +461,7 @@ fn every_phantom_is_laid_out_as_it_is_drawn() {
 }
 
 #[test]
-fn masks_and_layouts_that_do_not_go_together_are_refused() {
+fn incompatible_masks_and_layouts_are_refused() {
     check(&["data.layout=csv"], &["`data.csv`", "name the table"]);
     check(
         &["data.layout=flat"],
@@ -508,14 +508,14 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
     );
     check(
         &["data.names={NORML='n'}"],
-        &["\"NORML\" is no class", "did you mean \"NORMAL\"?"],
+        &["\"NORML\" is not a class", "did you mean \"NORMAL\"?"],
     );
     check(&["train.map={loss='bce'}"], &["`train.map`", "data.masks"]);
     check(&["image.crop=64"], &["`image.crop`", "crops need masks"]);
     let taught = [masks, "train.map={loss='bce'}", "image.crop=64"];
     check(
         &taught,
-        &["`image.crop`", "\"overlays\" paints whole images"],
+        &["`image.crop`", "\"overlays\" draws whole images"],
     );
     check(&["image.fit=squash"], &["`image.fit`", "stretch, pad"]);
     check(
@@ -532,9 +532,9 @@ fn masks_and_layouts_that_do_not_go_together_are_refused() {
     );
 }
 
-/// Encoder, decoder, head, loss and task change without code …
+/// Encoder, decoder, head, loss and task can be changed by name, without code.
 #[test]
-fn parts_swap_by_their_names() {
+fn parts_are_exchanged_by_name() {
     let root = with_masks(GOOD);
     let masks = "data.masks={stem}_mask.png";
     let stages = "pipeline.stages=['index','train','evaluate-segmentation','report']";
@@ -593,9 +593,9 @@ fn parts_swap_by_their_names() {
     }
 }
 
-/// … and what does not go together is refused with the reason, before anything runs.
+/// Incompatible parts are refused with the reason, before anything runs.
 #[test]
-fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
+fn incompatible_tasks_heads_and_stages_are_refused() {
     let masks = "data.masks={stem}_mask.png";
     let taught = "train.map={loss='bce'}";
     let stages = "pipeline.stages=['index','train','evaluate-segmentation']";
@@ -623,7 +623,7 @@ fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
         &[stages],
         &[
             "`pipeline.stages`",
-            "\"evaluate-segmentation\" judges",
+            "\"evaluate-segmentation\" evaluates",
             "train.map.loss",
         ],
     );
@@ -663,7 +663,7 @@ fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
             "train={task='segment', map={loss='bce', class=0}}",
             "model.head=none",
         ],
-        &["`train.map", "class 1 is what they mark"],
+        &["`train.map", "always 1, which the masks mark"],
     );
     check(&["train.border={}"], &["`train.border`", "binary masks"]);
     check(
@@ -674,7 +674,7 @@ fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
     check(&["data.classes=['NORMAL']"], &["`train", "of one class"]);
     check(
         &["model.map_classes=3"],
-        &["`model.map_classes`", "masks' classes decide it"],
+        &["`model.map_classes`", "masks' classes determine it"],
     );
     check(
         &["evaluate.tile_overlap=1.0"],
@@ -691,7 +691,7 @@ fn tasks_heads_and_stages_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn stages_must_find_what_they_read() {
+fn stages_need_the_artifacts_that_they_read() {
     check(
         &["pipeline.stages=['index', 'evaluate']"],
         &[
@@ -715,14 +715,14 @@ fn stages_must_find_what_they_read() {
 }
 
 #[test]
-fn assignments_and_files_that_are_none() {
+fn malformed_assignments_and_files_are_refused() {
     check(&["train.epochs"], &["--set train.epochs", "key.path=value"]);
     check(&["=3"], &["key.path=value"]);
     check_file("[train\nepochs = 3\n", &[], &["pipelines/lungs.toml:1"]);
 }
 
 #[test]
-fn the_demo_is_laid_over_only_where_data_are_absent() {
+fn the_demo_overlay_applies_only_where_data_are_absent() {
     let toml = format!(
         "{GOOD}\n[demo.train]\nepochs = 1\n[demo.phantom]\nsize = 64\nstands_in_for = \"images\"\n"
     );
@@ -760,9 +760,9 @@ fn the_demo_is_laid_over_only_where_data_are_absent() {
     );
 }
 
-/// A mistyped folder must not train on phantoms in silence.
+/// A mistyped folder must not lead to training on phantoms silently.
 #[test]
-fn phantoms_stand_in_only_for_the_folder_that_they_are_meant_for() {
+fn phantoms_stand_in_only_for_the_folder_they_are_meant_for() {
     let toml = format!("{GOOD}\n[demo.phantom]\nsize = 64\nstands_in_for = \"images\"\n");
     let refused = |toml: &str, spoil: fn(&Path)| {
         let root = workspace(toml);
@@ -785,7 +785,7 @@ fn phantoms_stand_in_only_for_the_folder_that_they_are_meant_for() {
     });
 }
 
-/// Masks named otherwise than the images, in a tree or from the image's own folder.
+/// Masks whose names differ from the images', in a tree or relative to the image's folder.
 #[test]
 fn masks_may_have_names_and_folders_of_their_own() {
     let root = workspace(GOOD);
@@ -856,9 +856,9 @@ fn every_key_is_documented() {
     }
 }
 
-/// The pipelines that are shipped are good, with their demo and (where only the data folder is missing) without.
+/// The shipped pipelines are valid, with their demo and (where only the data folder is missing) without.
 #[test]
-fn shipped_pipelines_are_good() {
+fn shipped_pipelines_are_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for name in settings::pipelines(&root.join("pipelines")) {
         let demo = settings::load(&Request {
@@ -878,7 +878,7 @@ fn shipped_pipelines_are_good() {
     }
 }
 
-/// Weights that say what their input was: `auto` takes that, and anything else that differs is refused.
+/// Weights that state their input normalization: `auto` uses it, and any value that differs is refused.
 #[test]
 fn normalization_comes_with_the_weights() {
     use formats::weights::{About, InputNormalization, SaveOptions, save};
@@ -894,7 +894,7 @@ fn normalization_comes_with_the_weights() {
     .unwrap();
     let store = model::store::ParamStore::initialized(&graph, 0);
     let path = root.path().join("lite0.safetensors");
-    // The encoder's usual normalization is the other one.
+    // The encoder's usual normalization is `half`.
     let metadata = About::new(encoder, InputNormalization::imagenet()).to_metadata();
     let options = SaveOptions {
         metadata,
@@ -926,17 +926,17 @@ fn normalization_comes_with_the_weights() {
 }
 
 #[test]
-fn known_weights_that_are_not_fetched_say_how() {
+fn errors_on_unfetched_known_weights_say_how_to_fetch_them() {
     check(
         &["model.pretrained=tf_efficientnet_lite4.in1k"],
         &["cargo xtask weights fetch tf_efficientnet_lite4.in1k"],
     );
 }
 
-/// A demo, or an option, takes away the weights that a file names, and who only asks what the network is does not miss
-/// them.
+/// A demo or an option can remove the weights that a file names, and a dry request, which only describes the network,
+/// does not need them.
 #[test]
-fn weights_can_be_taken_away_and_are_missed_only_where_they_are_read() {
+fn weights_can_be_removed_and_are_needed_only_where_they_are_read() {
     let toml = GOOD.replace(
         "[train]",
         "pretrained = \"tf_efficientnet_lite4.in1k\"\n[train]",

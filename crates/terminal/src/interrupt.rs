@@ -1,4 +1,4 @@
-//! Ctrl-C: a flag that long loops look at, and the error that they then end with.
+//! Ctrl-C handling: a flag that long loops check, and the error they return once it is set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,20 +13,20 @@ pub struct Interrupt(Arc<AtomicBool>);
 pub struct Interrupted;
 
 impl Interrupt {
-    /// Asks to stop. Says whether that had been asked before.
+    /// Requests a stop. Returns whether one had already been requested.
     pub fn raise(&self) -> bool {
         self.0.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether to stop.
+    /// Whether a stop has been requested.
     pub fn raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Ends the caller's loop with `?` once raised.
+    /// Returns an error once raised, so that the caller's loop can end with `?`.
     ///
     /// # Errors
-    /// [`Interrupted`].
+    /// [`Interrupted`] once raised.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.raised() {
             Err(Interrupted)

@@ -1,8 +1,8 @@
-//! What people see while the program runs, and how they stop it.
+//! Terminal output, progress bars and interruption.
 //!
-//! [`say`] and [`print()`] are the one place where anything is printed (clippy forbids `println!` and its like elsewhere),
-//! [`Progress`] has bars for people and plain lines for logs, [`Interrupt`] is Ctrl-C. [`visible`] keeps names of files and
-//! classes from being obeyed by a terminal.
+//! [`say`] and [`print()`] are the only functions that print (clippy forbids `println!` and similar macros elsewhere),
+//! [`Progress`] shows bars on a terminal and plain lines in logs, [`Interrupt`] handles Ctrl-C. [`visible`] escapes
+//! control characters, so that names of files and classes cannot control the terminal.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,23 +1,23 @@
 //! Lines to stderr, results to stdout.
 //!
-//! Nobody need be there to read: a closed pipe or a full disk behind stderr ends no run, where `eprintln!` would panic.
-//! And what is printed may hold names of files and classes, whose control characters
-//! could clear a terminal or forge its lines: they are shown, not sent.
+//! A closed pipe or a full disk behind stderr does not end a run, whereas `eprintln!` would panic. Printed text may
+//! contain names of files and classes, whose control characters could clear a terminal or forge lines, so these are
+//! escaped.
 
 use std::io::{self, ErrorKind, Write as _};
 
 use crate::visible::visible;
 
-/// A line for people, on stderr; lost where it cannot be written.
+/// Writes a line to stderr; a write error is ignored.
 pub fn say(text: &str) {
     let line = format!("{}\n", visible(text));
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Results, on stdout. A reader that has gone away (`| head`) is no error.
+/// Writes results to stdout. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// The system's: a full disk, as a rule.
+/// Any other write error, usually a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let written = out

@@ -1,4 +1,4 @@
-//! Bars for people, plain lines for logs.
+//! Progress bars on a terminal, plain lines in logs.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -10,27 +10,27 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::print::say;
 use crate::visible::visible;
 
-/// How often a job prints a line where there is no terminal.
+/// How often a job prints a line if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
 
 /// Where progress goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Bars where stderr is a terminal, else plain lines.
+    /// Bars if stderr is a terminal, otherwise plain lines.
     Shown,
     /// Nothing (tests, library use).
     Silent,
 }
 
 impl Progress {
-    /// A line of its own: a stage begins, a warning, a result.
+    /// Prints a separate line: the start of a stage, a warning, a result.
     pub fn say(self, text: impl AsRef<str>) {
         if self == Progress::Shown {
             say(text.as_ref());
         }
     }
 
-    /// A job of `total` steps (images, batches); ends when dropped.
+    /// Starts a job of `total` steps (images, batches); it ends when dropped.
     pub fn job(self, what: &str, unit: &'static str, total: u64) -> Job {
         let bars = self == Progress::Shown && std::io::stderr().is_terminal();
         let target = if bars {
@@ -64,24 +64,24 @@ pub struct Job {
 }
 
 impl Job {
-    /// Sets how many steps there are, where that was not known at first.
+    /// Sets the total number of steps, if it was not known at the start.
     pub fn set_total(&self, total: u64) {
         self.bar.set_length(total);
     }
 
-    /// Says how far it is.
+    /// Sets the number of steps done.
     pub fn at(&self, done: u64) {
         self.bar.set_position(done);
         self.maybe_line();
     }
 
-    /// So many more steps are done.
+    /// Adds `by` to the number of steps done.
     pub fn advance(&self, by: u64) {
         self.bar.inc(by);
         self.maybe_line();
     }
 
-    /// Shown beside the bar: running loss and metric.
+    /// Sets the text next to the bar: running loss and metric.
     pub fn note(&self, text: impl Into<String>) {
         self.bar.set_message(visible(&text.into()).into_owned());
     }

@@ -1,11 +1,10 @@
-//! Control characters shown instead of sent.
+//! Escaping of control characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character that a terminal would obey or that hides what is there (control characters, changes of the
-/// direction of writing) written as JSON writes it (`\u001b`), so that JSON stays the JSON that it was. Line ends and tabs are
-/// kept.
+/// Returns the text with every control character and every change of writing direction, which could control a terminal
+/// or hide text, escaped as in JSON (`\u001b`), so that JSON text keeps its value. Line feeds and tabs are kept.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_command) {
         return text.into();
@@ -32,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn control_characters_are_escaped() {
         let check = |text, expected: &str| assert_eq!(visible(text), expected);
         check("Größe 5 µm\n\t– plain", "Größe 5 µm\n\t– plain");
         check("\u{1b}[2Jcleared", "\\u001b[2Jcleared");
@@ -42,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_what_it_was() {
+    fn json_keeps_its_value() {
         let value = serde_json::json!({ "image": "a\u{9b}2J\u{202e}\u{1b}\n.png" });
         let shown = visible(&value.to_string()).into_owned();
         assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{shown}");

@@ -1,4 +1,5 @@
-//! `[train]`: all settings of a run, read with serde, unknown keys refused, and checked as a whole before it begins.
+//! `[train]`: all settings of a run, read with serde (unknown keys are rejected) and validated as a whole before the
+//! run starts.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use super::schedule::ScheduleConfig;
 use super::stopping::StoppingConfig;
 use super::task::Task;
 
-/// Settings of a training run. The defaults are the article's: cross-entropy, Adam at 1e-4, at most 40 epochs, the
-/// rate reduced on a plateau, early stopping, the best epoch kept.
+/// Settings of a training run. The defaults follow the Eff-UNet paper: cross-entropy, Adam at 1e-4, at most 40 epochs,
+/// the learning rate reduced on a plateau, early stopping, the best epoch kept.
 ///
 /// ```
 /// use train::TrainConfig;
@@ -29,37 +30,37 @@ use super::task::Task;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Epochs at most. Default 40.
+    /// Maximum number of epochs. Default 40.
     pub epochs: usize,
-    /// Images a step; read by whoever makes the batches. Default 8.
+    /// Images per step; used by the code that builds the batches. Default 8.
     pub batch_size: usize,
-    /// What is taught: `classify`, `segment` (the map alone, by masks) or `both`. Left out: `both` where `map.loss`
-    /// is on, else `classify`.
+    /// What is trained: `classify`, `segment` (the map alone, from masks) or `both`. If omitted: `both` if `map.loss`
+    /// is on, otherwise `classify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// Loss of the class scores: `cross_entropy` or `softmax_bce` (for two classes the same). Default
-    /// `cross_entropy`.
+    /// Loss on the class scores: `cross_entropy` or `softmax_bce` (equal for two classes). Default `cross_entropy`.
     pub loss: ClassLoss,
-    /// How much each class counts in training: `none`, `balanced` or a list. Validation always counts images alike.
-    /// Default `none`.
+    /// Weight of each class in the training loss: `none`, `balanced` or a list. Validation always weights all images
+    /// equally. Default `none`.
     pub class_weights: ClassWeights,
-    /// Share of the label spread over all classes, 0 to below 1. Default 0.
+    /// Label smoothing: share of the label spread over all classes, at least 0 and less than 1. Default 0.
     pub label_smoothing: f32,
-    /// `[train.map]`: supervision of the class map by masks.
+    /// `[train.map]`: supervision of the class map with masks.
     pub map: MapObjective,
     /// `[train.optimizer]`: update rule and learning rate.
     pub optimizer: OptimizerConfig,
-    /// Norm above which all gradients together are scaled down; 0 for never. Default 0.
+    /// Global gradient norm above which gradients are scaled down; 0 disables clipping. Default 0.
     pub clip_norm: f64,
-    /// Decay of the weights' moving average, which then is what is validated and kept; 0 for none. Default 0.
+    /// Decay of the moving average of the weights; the average is then what is validated and saved. 0 disables it.
+    /// Default 0.
     pub ema: f64,
-    /// Figure that decides which epoch is best: `val_loss`, `val_accuracy`, `loss`, `accuracy`, or `val_` and the
-    /// name of a metric (`val_auc`); where masks teach, also `val_map_loss`, `val_dice`, `map_loss`. Where only they
-    /// do, `val_loss` is the map's, and there is no accuracy. Default `val_loss`.
+    /// Quantity that decides which epoch is best: `val_loss`, `val_accuracy`, `loss`, `accuracy`, or `val_` followed by
+    /// the name of a metric (`val_auc`); when training with masks, also `val_map_loss`, `val_dice`, `map_loss`. When
+    /// training with masks only, `val_loss` is the map's loss and there is no accuracy. Default `val_loss`.
     pub monitor: String,
     /// Direction of `monitor`: `auto`, `min`, `max`. Default `auto`.
     pub mode: Mode,
-    /// Whether the network has the best epoch's weights after the run, rather than the last's. Default true.
+    /// Whether the network ends the run with the best epoch's weights rather than the last epoch's. Default true.
     pub restore_best: bool,
     /// `[train.schedule]`: the learning rate over time.
     pub schedule: ScheduleConfig,
@@ -92,14 +93,14 @@ impl Default for TrainConfig {
 const MOST_EPOCHS: usize = 100_000;
 const MOST_BATCH: usize = 4096;
 
-/// A key, whether its value is good, and what it must be.
+/// Whether the value is valid, the key, and what the value must be.
 type Check = (bool, &'static str, &'static str);
 
 impl TrainConfig {
-    /// Refuses impossible values.
+    /// Rejects invalid values.
     ///
     /// # Errors
-    /// The first key with such a value, and what it must be.
+    /// The first key with an invalid value, and what that value must be.
     pub fn check(&self) -> Result<(), TrainError> {
         let share = |v: f64| (0.0..1.0).contains(&v);
         let below_1 = "at least 0 and less than 1";
@@ -178,7 +179,7 @@ impl TrainConfig {
         }
     }
 
-    /// Settings that the run's task leaves without a meaning: each would be ignored in silence.
+    /// Settings that have no effect under the run's task: without these checks they would be ignored silently.
     fn task_checks(&self) -> Vec<Check> {
         let map = &self.map;
         let segments_only = self.task() == Task::Segment;
@@ -186,42 +187,42 @@ impl TrainConfig {
             (
                 self.task != Some(Task::Classify) || !map.is_on(),
                 "task",
-                "\"both\" or \"segment\" where map.loss is on: \"classify\" looks at no mask",
+                "\"both\" or \"segment\" if map.loss is on: \"classify\" uses no masks",
             ),
             (
                 self.task() == Task::Classify || map.is_on(),
                 "map.loss",
-                "on where task is \"segment\" or \"both\": the map learns from nothing else",
+                "on if task is \"segment\" or \"both\": nothing else trains the map",
             ),
             (
                 map.is_on() || !map.deep_supervision,
                 "map.deep_supervision",
-                "false where map.loss is \"none\": there is no loss to average",
+                "false if map.loss is \"none\": there is no loss to average",
             ),
             (
                 map.class.is_none() || !map.loss.is_multiclass(),
                 "map.class",
-                "left out with a loss over all classes: masks then hold the numbers of all of them",
+                "omitted with a loss over all classes: masks then contain class numbers",
             ),
             (
                 !segments_only || map.weight == 1.0,
                 "map.weight",
-                "1 where task = \"segment\": there is no class loss to weigh against",
+                "1 if task = \"segment\": there is no class loss to weight it against",
             ),
             (
                 !segments_only || self.class_weights == ClassWeights::None,
                 "class_weights",
-                "\"none\" where task = \"segment\", which has no class loss",
+                "\"none\" if task = \"segment\", which has no class loss",
             ),
             (
                 !segments_only || self.label_smoothing == 0.0,
                 "label_smoothing",
-                "0 where task = \"segment\", which has no class loss",
+                "0 if task = \"segment\", which has no class loss",
             ),
         ]
     }
 
-    /// What the run teaches, settled.
+    /// What the run trains, with the default resolved.
     pub fn task(&self) -> Task {
         let settled = if self.map.is_on() {
             Task::Both
@@ -231,7 +232,7 @@ impl TrainConfig {
         self.task.unwrap_or(settled)
     }
 
-    /// Whether training looks at masks.
+    /// Whether training uses masks.
     pub fn wants_masks(&self) -> bool {
         self.map.is_on()
     }

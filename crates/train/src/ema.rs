@@ -1,8 +1,8 @@
-//! Moving average of the weights (Polyak 1992), which generalizes better than the last step's.
+//! Moving average of the weights (Polyak 1992), which generalizes better than the weights of the last step.
 
 use model::store::{Group, ParamStore};
 
-/// The average of all values, running statistics included.
+/// The moving average of all values, including running statistics.
 #[derive(Clone, Debug)]
 pub struct Ema {
     decay: f64,
@@ -11,12 +11,12 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Starts from the values as they are.
+    /// Starts from the current values.
     pub fn new(decay: f64, start: ParamStore) -> Self {
         Ema::resumed(decay, 0, start)
     }
 
-    /// Goes on from a checkpoint.
+    /// Resumes from a checkpoint.
     pub fn resumed(decay: f64, updates: u64, average: ParamStore) -> Self {
         Ema {
             decay,
@@ -25,15 +25,15 @@ impl Ema {
         }
     }
 
-    /// What the next update takes of the new values: `average += share · (value − average)`. The decay warms up as
-    /// `min(decay, (1 + t) / (10 + t))` after `t` updates (TensorFlow's `ExponentialMovingAverage`), so that the first,
-    /// random weights are soon forgotten.
+    /// Weight of the new values in the next update: `average += share · (value − average)`. The decay warms up as
+    /// `min(decay, (1 + t) / (10 + t))` after `t` updates (TensorFlow's `ExponentialMovingAverage`), so that the random
+    /// initial weights are forgotten quickly.
     pub fn share(&self) -> f32 {
         let t = self.updates as f64;
         (1.0 - self.decay.min((1.0 + t) / (10.0 + t))) as f32
     }
 
-    /// Takes in the values after a step.
+    /// Updates the average with the values after a step.
     pub fn update(&mut self, values: &ParamStore) {
         let share = self.share();
         for group in Group::ALL {
@@ -45,12 +45,12 @@ impl Ema {
         self.updates += 1;
     }
 
-    /// Counts an update that a device makes; its average comes with [`Ema::set_average`].
+    /// Counts an update made on a device; the resulting average is set with [`Ema::set_average`].
     pub fn count(&mut self) {
         self.updates += 1;
     }
 
-    /// What a device has made of it.
+    /// Replaces the average with one computed on a device.
     pub fn set_average(&mut self, average: ParamStore) {
         self.average = average;
     }
@@ -60,7 +60,7 @@ impl Ema {
         &self.average
     }
 
-    /// Updates made.
+    /// Number of updates made.
     pub fn updates(&self) -> u64 {
         self.updates
     }

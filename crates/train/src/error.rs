@@ -1,14 +1,14 @@
-//! What can end a run; every text says where and what to do.
+//! Errors that end a run; every message states where it happened and what to do.
 
 use super::event::{BoxError, Phase};
 use super::loss::LossError;
 use formats::checkpoint::CheckpointError;
 use model::network::NetworkError;
 
-/// Why a run could not begin or go on. The last epoch's checkpoint stays in all cases.
+/// Why a run could not start or continue. The last epoch's checkpoint is kept in all cases.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// An impossible setting.
+    /// An invalid setting.
     #[error("train.{key} must be {must}")]
     Config {
         /// Key under `[train]`.
@@ -16,17 +16,17 @@ pub enum TrainError {
         /// What it must be.
         must: &'static str,
     },
-    /// A figure that no epoch has.
+    /// A monitored quantity that this run does not record.
     #[error("train.{key} = \"{name}\" is not recorded in this run; there are: {known}")]
     Monitor {
         /// Key under `[train]`.
         key: &'static str,
-        /// Name asked for.
+        /// Requested name.
         name: String,
-        /// Names there are.
+        /// Available names.
         known: String,
     },
-    /// Classes and network differ.
+    /// The network and the data differ in their number of classes.
     #[error("the network scores {scores} classes, but the data have {classes}")]
     Classes {
         /// Of the network.
@@ -52,7 +52,7 @@ pub enum TrainError {
         /// Cause.
         source: BoxError,
     },
-    /// A batch that the network or the loss cannot take.
+    /// A batch that the network or the loss rejects.
     #[error("{phase} batch {batch} of epoch {epoch} ({name}): {source}")]
     Batch {
         /// Training or validation.
@@ -61,15 +61,16 @@ pub enum TrainError {
         epoch: usize,
         /// From 1.
         batch: usize,
-        /// What the batch is called.
+        /// Name of the batch.
         name: String,
         /// Cause.
         source: Box<BatchError>,
     },
-    /// The loss or its gradient is no number any more.
+    /// The loss or its gradient is no longer finite.
     #[error(
-        "the {what} is {value} in batch {batch} of epoch {epoch} ({name}); the weights were not changed by it and the last \
-         epoch's checkpoint is kept. Try a lower train.optimizer.lr or train.clip_norm = 1, and look at these images"
+        "the {what} is {value} in batch {batch} of epoch {epoch} ({name}); this batch did not change the weights, and \
+         the last epoch's checkpoint is kept. Try a lower train.optimizer.lr or train.clip_norm = 1, and inspect its \
+         images"
     )]
     NotFinite {
         /// `loss` or `norm of the gradient`.
@@ -80,15 +81,15 @@ pub enum TrainError {
         epoch: usize,
         /// From 1.
         batch: usize,
-        /// What the batch is called.
+        /// Name of the batch.
         name: String,
     },
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoint is of another run.
+    /// The checkpoint belongs to another run.
     #[error(
-        "cannot resume from {path}: {problem}. Begin a new run, or restore the settings of that one"
+        "cannot resume from {path}: {problem}. Start a new run, or restore the settings of that run"
     )]
     Resume {
         /// File.
@@ -96,10 +97,10 @@ pub enum TrainError {
         /// What differs.
         problem: String,
     },
-    /// The device on which training stays failed between two batches.
+    /// The device that runs the training failed between two batches.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Balanced weights cannot be made, or moments do not fit in memory.
+    /// Balanced class weights cannot be computed, or the optimizer's moments do not fit in memory.
     #[error(transparent)]
     Setup(#[from] LossError),
 }
@@ -107,10 +108,10 @@ pub enum TrainError {
 /// What is wrong with a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The network cannot take it.
+    /// The network rejects it.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The loss cannot take it.
+    /// The loss rejects it.
     #[error(transparent)]
     Loss(#[from] LossError),
 }

@@ -1,4 +1,4 @@
-//! What goes into a run and what comes out of it: batches, events, records.
+//! Inputs and outputs of a run: batches, events, records.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,31 +8,31 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::map_loss::Masks;
 
-/// Any error of whoever makes the batches.
+/// Any error from the code that builds the batches.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A batch of images with their truth.
+/// A batch of images with their ground truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Normalized pixels, NHWC.
     pub images: Vec<f32>,
-    /// A class number for each image; may be empty where only masks teach.
+    /// Class number per image; may be empty when training with masks only.
     pub labels: Vec<usize>,
-    /// `n·h·w` values of 0 or 1, or class numbers for losses over all classes; NaN marks pixels (or whole images) of
-    /// unknown truth.
+    /// `n·h·w` values of 0 or 1, or class numbers for losses over all classes; NaN marks pixels (or whole images)
+    /// whose truth is unknown.
     pub masks: Option<Vec<f32>>,
-    /// `n·h·w` factors of the pixels' losses, such as U-Net's border weights; `None` for 1 everywhere.
+    /// `n·h·w` weights of the pixel losses, such as U-Net's border weights; `None` for 1 everywhere.
     pub pixel_weights: Option<Vec<f32>>,
-    /// Rows and columns of the masks where they are not the images': the middle, for networks that do not pad.
+    /// Rows and columns of the masks if they differ from the images': for networks without padding, the central part.
     pub mask_size: Option<(usize, usize)>,
     /// Shape of `images`.
     pub shape: Nhwc,
-    /// What messages call it, such as the names of its files.
+    /// Name used in messages, such as the file names of its images.
     pub name: String,
 }
 
 impl Batch {
-    /// What is known of its pixels.
+    /// The masks and pixel weights, if there are masks.
     pub fn masks(&self) -> Option<Masks<'_>> {
         self.masks.as_ref().map(|values| Masks {
             values,
@@ -42,34 +42,34 @@ impl Batch {
     }
 }
 
-/// Batches in order, each of which may fail to load.
+/// Batches in order; loading each of them may fail.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Batch, BoxError>> + 'a>;
 
-/// Where batches come from. The same epoch must always give the same batches: a resumed run relies on it.
+/// Source of batches. The same epoch must always yield the same batches: a resumed run relies on it.
 pub trait Data {
     /// The training batches of an epoch (from 1).
     fn train(&mut self, epoch: usize) -> Batches<'_>;
     /// The validation batches.
     fn validation(&mut self) -> Batches<'_>;
-    /// How many batches [`Data::train`] gives.
+    /// Number of batches that [`Data::train`] yields.
     fn train_batches(&self) -> usize;
-    /// How many batches [`Data::validation`] gives; 0 for none.
+    /// Number of batches that [`Data::validation`] yields; 0 for none.
     fn validation_batches(&self) -> usize;
 }
 
-/// Hears of a run's progress, and may end it.
+/// Receives a run's progress, and may end the run.
 pub trait Observer {
-    /// After each batch.
+    /// Called after each batch.
     fn batch(&mut self, _event: &BatchEvent) {}
-    /// After each epoch, when its checkpoints are on the disk.
+    /// Called after each epoch, once its checkpoints are on disk.
     fn epoch(&mut self, _record: &EpochRecord) {}
-    /// Asked before each batch; `true` ends the run with the last epoch's checkpoint (Ctrl-C).
+    /// Called before each batch; `true` ends the run with the last epoch's checkpoint (Ctrl-C).
     fn interrupted(&self) -> bool {
         false
     }
 }
 
-/// Hears nothing.
+/// Ignores all events.
 impl Observer for () {}
 
 /// Training or validation.
@@ -77,7 +77,7 @@ impl Observer for () {}
 pub enum Phase {
     /// Weights change.
     Train,
-    /// They do not.
+    /// Weights do not change.
     Validation,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A batch that is done.
+/// A completed batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchEvent {
     /// Training or validation.
@@ -99,13 +99,13 @@ pub struct BatchEvent {
     pub epoch: usize,
     /// From 1.
     pub batch: usize,
-    /// Batches of this phase.
+    /// Number of batches in this phase.
     pub batches: usize,
-    /// Images done in this phase.
+    /// Images processed so far in this phase.
     pub images: usize,
-    /// Mean class loss of this phase so far; the map's where only masks teach.
+    /// Mean class loss of this phase so far; the map's loss when training with masks only.
     pub loss: f64,
-    /// Share of right answers of this phase so far; NaN where only masks teach.
+    /// Accuracy of this phase so far; NaN when training with masks only.
     pub accuracy: f64,
     /// Mean Dice of this phase so far ([`PhaseRecord::dice`]).
     pub dice: Option<f64>,
@@ -113,29 +113,29 @@ pub struct BatchEvent {
     pub lr: f64,
 }
 
-/// A figure computed from all validation scores (area under the ROC curve …).
+/// A metric computed from all validation scores (area under the ROC curve …).
 pub struct Metric<'a> {
-    /// Name, recorded as `val_` and this.
+    /// Name; recorded with the prefix `val_`.
     pub name: &'a str,
     /// Whether higher is better.
     pub rises: bool,
-    /// From class scores before softmax, `[n, classes]`, and labels `[n]`; NaN where it is undefined. Probabilities would be
-    /// ties where scores are large.
+    /// Computes the metric from class scores before softmax, `[n, classes]`, and labels `[n]`; NaN where it is
+    /// undefined. Scores rather than probabilities, because the probabilities of large scores round to ties.
     pub compute: &'a dyn Fn(&[f32], &[usize]) -> f64,
 }
 
-/// An epoch's figures.
+/// Losses and metrics of an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
-    /// Learning rate of its last step.
+    /// Learning rate of the epoch's last step.
     pub lr: f64,
-    /// On the training batches, as they were during the epoch (weighted and smoothed as configured).
+    /// On the training batches, measured during the epoch (weighted and smoothed as configured).
     pub train: PhaseRecord,
-    /// On the validation batches after it: plain cross-entropy, every image counting alike.
+    /// On the validation batches after the epoch: plain cross-entropy, with all images weighted equally.
     pub validation: Option<PhaseRecord>,
-    /// Further figures on the validation images, by name.
+    /// Additional metrics on the validation images, by name.
     #[serde(deserialize_with = "with_nan")]
     pub metrics: BTreeMap<String, f64>,
     /// Mean norm of the gradients before clipping.
@@ -144,7 +144,7 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training throughput.
     pub images_per_second: f64,
-    /// Of training, the seconds in which the next batch was not ready: what faster reading would save.
+    /// Seconds that training spent waiting for the next batch: what faster loading could save.
     #[serde(default)]
     pub waited: f64,
 }
@@ -152,24 +152,24 @@ pub struct EpochRecord {
 /// Means over the images of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseRecord {
-    /// Class loss; the map's where only masks teach.
+    /// Class loss; the map's loss when training with masks only.
     #[serde(deserialize_with = "nan")]
     pub loss: f64,
-    /// Share of right answers; NaN where only masks teach.
+    /// Accuracy; NaN when training with masks only.
     #[serde(deserialize_with = "nan")]
     pub accuracy: f64,
-    /// Loss of the class map against masks, where there are any.
+    /// Loss of the class map against masks, if there are any.
     pub map_loss: Option<f64>,
-    /// In validation, the mean Dice of the images that have a known pixel: of the marked class's mask (softmax at
-    /// least ½), or, where masks hold class numbers, the mean over the classes from 1 on that the image's truth or
-    /// prediction has. 1 where truth and prediction are both empty.
+    /// In validation, the mean Dice over the images that have foreground in truth or prediction, counting known pixels
+    /// only: of the marked class's mask (softmax at least ½), or, where masks contain class numbers, the mean over the
+    /// classes from 1 on that occur in the image's truth or prediction.
     #[serde(default)]
     pub dice: Option<f64>,
 }
 
 impl EpochRecord {
-    /// A figure by name: `loss`, `accuracy`, `map_loss`, the same with `val_`, `val_dice`, `val_<metric>`; `None`
-    /// for what this run does not record.
+    /// Returns a recorded value by name: `loss`, `accuracy`, `map_loss`, the same with the prefix `val_`, `val_dice`,
+    /// `val_<metric>`; `None` if this run does not record it.
     pub fn value(&self, name: &str) -> Option<f64> {
         match name.strip_prefix("val_") {
             None => self.train.value(name),
@@ -180,7 +180,7 @@ impl EpochRecord {
         }
     }
 
-    /// All figures by name.
+    /// All recorded values by name.
     pub fn values(&self) -> BTreeMap<String, f64> {
         let own = PhaseRecord::NAMES.into_iter().map(String::from);
         let validated = PhaseRecord::NAMES.into_iter().map(|n| format!("val_{n}"));

@@ -1,4 +1,4 @@
-//! The run from its first epoch to its end.
+//! The training loop, from the first epoch to the end of the run.
 
 use std::time::Instant;
 
@@ -8,14 +8,15 @@ use super::job::{Job, Outcome, Stopped};
 use super::run::Run;
 use model::network::Network;
 
-/// Trains `network`, which afterwards has the weights of the best epoch (or the last's, as configured), or those of
-/// the moment if the run was interrupted.
+/// Trains `network`. Afterwards it has the weights of the best epoch (or of the last, as configured), or its current
+/// weights if the run was interrupted.
 ///
-/// At each epoch's end `best.safetensors` (if it is the best) and then `last.safetensors` are written; a kill between
-/// the two is harmless, since the resumed run repeats the epoch and writes the same again.
+/// At the end of each epoch `best.safetensors` (if the epoch is the best so far) and then `last.safetensors` are
+/// written. Killing the process between the two is harmless: the resumed run repeats the epoch and writes the same
+/// files again.
 ///
 /// # Errors
-/// See [`TrainError`]. The last complete epoch's checkpoint stays in all cases.
+/// See [`TrainError`]. The last complete epoch's checkpoint is kept in all cases.
 pub fn fit(
     network: &mut Network,
     job: &Job<'_>,
@@ -58,7 +59,7 @@ fn epochs(
     }
 }
 
-/// Trains and validates once; `None` if it was interrupted.
+/// Trains and validates for one epoch; `None` if interrupted.
 fn epoch(
     run: &mut Run<'_>,
     network: &mut Network,

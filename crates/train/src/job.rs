@@ -1,32 +1,33 @@
-//! What a run is to do, and how it went.
+//! The inputs of a run, and its outcome.
 
 use super::TrainConfig;
 use super::event::{EpochRecord, Metric};
 use formats::checkpoint::{CheckpointDir, Meta};
 
-/// What a run is to do.
+/// The inputs of a run besides the network and the data.
 #[derive(Clone)]
 pub struct Job<'a> {
     /// Settings.
     pub config: &'a TrainConfig,
-    /// Where dropout and drop path are drawn from.
+    /// Seed of dropout and drop path.
     pub seed: u64,
-    /// One factor a class ([`ClassWeights::resolve`](super::loss::ClassWeights::resolve)); `None` for all alike.
+    /// One weight per class ([`ClassWeights::resolve`](super::loss::ClassWeights::resolve)); `None` for equal weights.
     pub class_weights: Option<Vec<f32>>,
-    /// Figures computed on the validation images besides loss and accuracy.
+    /// Metrics computed on the validation images in addition to loss and accuracy.
     pub metrics: &'a [Metric<'a>],
-    /// Classes and preprocessing, which checkpoints carry; epoch and figures are filled in.
+    /// Metadata for checkpoints: classes and preprocessing; epoch and metrics are filled in by the run.
     pub meta: &'a Meta,
-    /// Where checkpoints go.
+    /// Directory for checkpoints.
     pub checkpoints: &'a CheckpointDir,
-    /// Go on from the last checkpoint if there is one; else begin anew, and remove what lies there.
+    /// Whether to resume from the last checkpoint if there is one; otherwise the run starts over and removes existing
+    /// checkpoints.
     pub resume: bool,
 }
 
-/// How a run went.
+/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// All epochs, those before a resume included.
+    /// All epochs, including those before a resume.
     pub history: Vec<EpochRecord>,
     /// The epoch in `best.safetensors`, from 1; `None` before the first is complete.
     pub best_epoch: Option<usize>,
@@ -41,6 +42,6 @@ pub enum Stopped {
     Completed,
     /// No improvement for too long.
     EarlyStopped,
-    /// The observer asked; the last complete epoch's checkpoint is kept.
+    /// The observer interrupted it; the last complete epoch's checkpoint is kept.
     Interrupted,
 }

@@ -1,12 +1,12 @@
-//! Fitting a network: losses, optimizers, schedules, stopping, checkpoints, and the loop that joins them.
+//! Training a network: losses, optimizers, schedules, early stopping, checkpoints, and the training loop.
 //!
-//! [`fit`] is the loop. It knows neither files of images nor progress bars: batches come from a [`Data`], events go
-//! to an [`Observer`], figures beyond loss and accuracy are [`Metric`]s. A run is a function of its seed, its
-//! settings, the first weights and the batches: dropout is drawn from (seed, step), all sums have a fixed order, and
-//! a run that is killed at any moment resumes from its last epoch to the same bits.
+//! [`fit`] is the loop. It depends on neither image files nor progress bars: batches come from a [`Data`], events go
+//! to an [`Observer`], metrics beyond loss and accuracy are [`Metric`]s. A run is a function of its seed, its
+//! settings, the initial weights and the batches: dropout is drawn from (seed, step), all sums have a fixed order, and
+//! a run killed at any time resumes from its last epoch with bit-identical results.
 //!
-//! The losses are dfdx's tensor operations, the steps dfdx's update rules on the network's flat parameters; a GPU computes
-//! both itself ([`resident`]), to dfdx's figures.
+//! The losses are dfdx tensor operations, and the steps apply dfdx's update rules to the network's flat parameters. A
+//! GPU computes both itself ([`resident`]) and matches dfdx's results.
 
 pub mod clip;
 pub mod ema;

@@ -1,7 +1,7 @@
 //! Losses on class scores, as dfdx tensor operations.
 //!
-//! All go through log-softmax or log odds, never through a probability's logarithm, so they stay finite for any
-//! finite scores.
+//! All are computed from log-softmax or log odds, never from the logarithm of a probability, so they stay finite for
+//! all finite scores.
 
 use dfdx::prelude::{
     Axis, BroadcastTo, Cpu, CpuError, LogSumExpTo, NoneTape, PutTape, Rank0, SplitTape, SumTo,
@@ -13,42 +13,42 @@ use serde::{Deserialize, Serialize};
 /// Class scores, `[n, classes]`.
 pub type Logits<T> = Tensor<(usize, usize), f32, Cpu, T>;
 
-/// A loss: one number, with the tape that leads back to what it was made from.
+/// A loss: a scalar, with the tape of the operations that produced it.
 pub type Loss<T> = Tensor<Rank0, f32, Cpu, T>;
 
-/// Added to a score that a sum of exponentials must leave out. Not −∞, which times 0 is NaN.
+/// Added to a score to exclude it from a sum of exponentials. Not −∞, because −∞ times 0 is NaN.
 const LEFT_OUT: f32 = -1e30;
 
-/// Which loss the class scores get.
+/// The loss on the class scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassLoss {
     /// Softmax, then the negative log-likelihood of the label.
     #[default]
     CrossEntropy,
-    /// Softmax, then the binary cross-entropy of each class against the one-hot label, mean over classes (Keras'
-    /// `binary_crossentropy` after `softmax`). Equal to the cross-entropy for two classes.
+    /// Softmax, then the binary cross-entropy of each class against the one-hot label, averaged over classes (Keras'
+    /// `binary_crossentropy` after `softmax`). Equal to cross-entropy for two classes.
     SoftmaxBce,
 }
 
-/// How much each class counts in the loss.
+/// Weight of each class in the loss.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawWeights", into = "RawWeights")]
 pub enum ClassWeights {
-    /// All images alike (`"none"`).
+    /// All images have equal weight (`"none"`).
     #[default]
     None,
-    /// By the inverse of the class's share in the training split, mean 1 over images (`"balanced"`; scikit-learn's
-    /// `n / (classes · count)`).
+    /// Inversely proportional to the class's share of the training split, with mean 1 over images (`"balanced"`;
+    /// scikit-learn's `n / (classes · count)`).
     Balanced,
-    /// One number a class.
+    /// One number per class.
     Given(Vec<f32>),
 }
 
 /// Why a loss could not be computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LossError {
-    /// A label outside the classes.
+    /// A label that is not a class number.
     #[error("label {label} does not exist: the network has {classes} classes, numbered from 0")]
     Label {
         /// The label.
@@ -56,7 +56,7 @@ pub enum LossError {
         /// Classes of the network.
         classes: usize,
     },
-    /// Labels, weights or masks that do not fit the outputs.
+    /// Labels, weights or masks whose number does not match the outputs.
     #[error("{found} {what} given where {expected} are needed")]
     Length {
         /// `labels`, `class weights`, `mask pixels`, `pixel weights`.
@@ -66,9 +66,9 @@ pub enum LossError {
         /// Number needed.
         expected: usize,
     },
-    /// A mask's value that the loss cannot read.
+    /// A mask value that the loss does not accept.
     #[error(
-        "a mask holds {value}, but each of its pixels must be {needed}, or NaN or train.map.ignore where unknown"
+        "a mask contains {value}, but each of its pixels must be {needed}, or NaN or train.map.ignore where unknown"
     )]
     Mask {
         /// The value.
@@ -76,13 +76,13 @@ pub enum LossError {
         /// What it must be.
         needed: &'static str,
     },
-    /// A pixel's weight that is none.
+    /// An invalid pixel weight.
     #[error("a pixel has the weight {0}, but it must be 0 or a positive number")]
     PixelWeight(f32),
-    /// A batch that teaches nothing.
-    #[error("no pixel of this batch has a known truth: task = \"segment\" learns from masks alone")]
+    /// A batch without any known truth to train on.
+    #[error("no pixel of this batch has a known truth: task = \"segment\" trains on masks only")]
     NoTruth,
-    /// Balanced weights cannot be made.
+    /// Balanced weights cannot be computed.
     #[error("class_weights = \"balanced\" is not possible: class {0} has no training image")]
     EmptyClass(usize),
     /// dfdx failed.
@@ -97,10 +97,10 @@ impl From<CpuError> for LossError {
 }
 
 impl ClassWeights {
-    /// The weights for a training split with these numbers of images per class; `None` where all count alike.
+    /// The weights for a training split with these numbers of images per class; `None` if all are equal.
     ///
     /// # Errors
-    /// A wrong number of weights, or an empty class where they are to be balanced.
+    /// The number of weights is wrong, or a class is empty and the weights are to be balanced.
     pub fn resolve(&self, counts: &[usize]) -> Result<Option<Vec<f32>>, LossError> {
         match self {
             ClassWeights::None => Ok(None),
@@ -113,15 +113,15 @@ impl ClassWeights {
     }
 }
 
-/// The loss of a run's class scores.
+/// The loss on a run's class scores, with its settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassObjective {
-    /// Kind.
+    /// Kind of loss.
     pub loss: ClassLoss,
-    /// One factor a class.
+    /// One weight per class; `None` for equal weights.
     pub weights: Option<Vec<f32>>,
-    /// How much of the label is given away: with cross-entropy this share is spread evenly over all classes (PyTorch), with
-    /// binary cross-entropy each class's label moves by it towards ½ (Keras).
+    /// Label smoothing: with cross-entropy this share of the label is spread evenly over all classes (PyTorch); with
+    /// binary cross-entropy each class's label moves this share of the way towards ½ (Keras).
     pub label_smoothing: f32,
 }
 
@@ -129,7 +129,7 @@ impl ClassObjective {
     /// Mean loss of a batch.
     ///
     /// # Errors
-    /// Labels or weights that do not fit the scores.
+    /// Labels or weights do not match the scores.
     pub fn loss<T: Tape<f32, Cpu>>(
         &self,
         logits: Logits<T>,
@@ -143,10 +143,10 @@ impl ClassObjective {
         }
     }
 
-    /// Whether labels and weights fit the scores of `n` images.
+    /// Checks that labels and weights match the scores of `n` images.
     ///
     /// # Errors
-    /// They do not.
+    /// They do not match.
     pub fn check(&self, labels: &[usize], n: usize, classes: usize) -> Result<(), LossError> {
         check(labels, n, classes, self.weights.as_deref())
     }
@@ -211,7 +211,7 @@ impl ClassObjective {
         self.weights.as_ref().map_or(1.0, |w| w[class])
     }
 
-    /// A class's label, moved towards `even`.
+    /// A class's target: 1 for the label, 0 otherwise, smoothed towards `even`.
     fn target(&self, hit: bool, even: f32) -> f32 {
         let spread = self.label_smoothing * even;
         if hit {
@@ -222,7 +222,7 @@ impl ClassObjective {
     }
 }
 
-/// `x_k − log Σ_{j≠k} exp x_j`: the logit whose sigmoid is `softmax(x)_k`. A single column is its own log odds.
+/// `x_k − log Σ_{j≠k} exp x_j`: the logit whose sigmoid is `softmax(x)_k`. A single column already holds log odds.
 pub(super) fn log_odds<T: Tape<f32, Cpu>>(
     x: Logits<T>,
     class: usize,
@@ -290,11 +290,11 @@ fn balanced(counts: &[usize]) -> Result<Vec<f32>, LossError> {
     Ok(counts.iter().map(|n| share(n) as f32).collect())
 }
 
-/// How class weights are written: a word or a list.
+/// Class weights as written in the settings: a word or a list.
 #[derive(Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected \"none\", \"balanced\" or a list of one number a class"
+    expecting = "expected \"none\", \"balanced\" or a list of one number per class"
 )]
 enum RawWeights {
     Word(String),
@@ -309,7 +309,7 @@ impl TryFrom<RawWeights> for ClassWeights {
             RawWeights::Word(word) if word == "none" => Ok(ClassWeights::None),
             RawWeights::Word(word) if word == "balanced" => Ok(ClassWeights::Balanced),
             RawWeights::Word(word) => Err(format!(
-                "class_weights = \"{word}\" is unknown: write \"none\", \"balanced\" or a list of one number a class"
+                "class_weights = \"{word}\" is unknown: write \"none\", \"balanced\" or a list of one number per class"
             )),
             RawWeights::List(list) if list.iter().all(|w| w.is_finite() && *w > 0.0) => {
                 Ok(ClassWeights::Given(list))

@@ -1,17 +1,17 @@
-//! Dice of a map's hard masks, image by image: the figure that validation reports.
+//! Dice of a map's hard masks per image: the value that validation reports.
 
 use super::loss::LossError;
 use super::map_loss::{MapObjective, Masks, Truth};
 use model::engine::Value;
 
-/// Sum of images' Dice and their number.
+/// Sum of the Dice of images, and the number of images.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct ImageDice {
     sum: f64,
     images: usize,
 }
 
-/// Pixels of one class in one image.
+/// Pixel counts of one class in one image.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     both: u64,
@@ -20,7 +20,7 @@ struct Counts {
 }
 
 impl ImageDice {
-    /// Of the images that have a class but the background, in truth or prediction.
+    /// Computed over the images that have a class other than the background in truth or prediction.
     pub(super) fn new(
         map: &Value,
         masks: &Masks<'_>,
@@ -34,7 +34,7 @@ impl ImageDice {
             true => argmax(pixel),
             false => usize::from(at_least_half(pixel, class)),
         };
-        // A marked class's mask is class 1 of 2.
+        // With a single marked class, the mask is class 1 of 2.
         let classes = if multiclass { s.c } else { 2 };
         let mut dice = Self::default();
         for image in 0..s.n {
@@ -63,7 +63,7 @@ impl ImageDice {
     }
 }
 
-/// Labels beyond the classes, which the loss refuses, are no class here.
+/// Labels that are not class numbers, which the loss rejects, are not counted as truth.
 fn count(counts: &mut [Counts], label: usize, predicted: usize) {
     if let Some(counts) = counts.get_mut(label) {
         counts.truth += 1;
@@ -72,7 +72,7 @@ fn count(counts: &mut [Counts], label: usize, predicted: usize) {
     counts[predicted].predicted += 1;
 }
 
-/// Over the classes that truth or prediction has; `None` where there is none.
+/// Mean over the classes that occur in truth or prediction; `None` if there are none.
 fn mean_dice(counts: &[Counts]) -> Option<f64> {
     let present = counts.iter().filter(|c| c.truth + c.predicted > 0);
     let dice = present.map(|c| 2.0 * c.both as f64 / (c.truth + c.predicted) as f64);
@@ -80,12 +80,12 @@ fn mean_dice(counts: &[Counts]) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// The first of the largest.
+/// Index of the largest value, the first in a tie.
 fn argmax(x: &[f32]) -> usize {
     (0..x.len()).fold(0, |best, i| if x[i] > x[best] { i } else { best })
 }
 
-/// Whether a class's softmax is at least ½ (its sigmoid, where the map has one channel).
+/// Whether a class's softmax (its sigmoid if the map has one channel) is at least ½.
 fn at_least_half(x: &[f32], class: usize) -> bool {
     let rest = x.iter().enumerate().filter(|(c, _)| *c != class);
     let rest: f32 = rest.map(|(_, v)| (v - x[class]).exp()).sum();

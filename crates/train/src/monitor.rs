@@ -1,4 +1,4 @@
-//! Which figure of an epoch decides, and which of two values is the better.
+//! The monitored quantity of an epoch, and which of two values is better.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::task::Task;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// As the figure itself says: losses fall, accuracy rises, a metric as it was declared.
+    /// Determined by the quantity: lower for losses, higher for accuracy, as declared for a metric.
     #[default]
     Auto,
     /// Lower is better.
@@ -19,7 +19,7 @@ pub enum Mode {
     Max,
 }
 
-/// A figure by its name (`val_loss`) with its direction settled.
+/// A monitored quantity by name (`val_loss`), with its direction resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Monitor {
     /// Name as in [`EpochRecord::value`](super::EpochRecord::value).
@@ -29,8 +29,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Whether `value` beats `best` by more than `min_delta`. What is not finite (an AUC of one class) never does;
-    /// the first finite value always does.
+    /// Whether `value` beats `best` by more than `min_delta`. A value that is not finite (an AUC of one class) never
+    /// does; the first finite value always does.
     pub fn improves(&self, value: Option<f64>, best: Option<f64>, min_delta: f64) -> bool {
         match (value.filter(|v| v.is_finite()), best) {
             (None, _) => false,
@@ -41,11 +41,11 @@ impl Monitor {
     }
 }
 
-/// The figures that this run's epochs will have, and whether they rise as things get better.
+/// The quantities that this run records for each epoch, and whether higher is better.
 pub(super) struct Figures(Vec<(String, bool)>);
 
 impl Figures {
-    /// Of a run that teaches `task` and, where it is `validated`, computes `metrics` besides.
+    /// For a run that trains `task` and, if it is `validated`, also computes `metrics`.
     pub(super) fn new(task: Task, metrics: &[Metric<'_>], validated: bool) -> Self {
         let mut own = vec![("loss", false)];
         if task.classifies() {

@@ -1,4 +1,5 @@
-//! An epoch's steps on a device that keeps weights, moments and averages: batches go there, figures come back one step late.
+//! Runs an epoch's steps on a device that keeps weights, moments and averages: batches are sent to the device, and
+//! their results arrive one step late.
 
 use std::mem;
 
@@ -17,20 +18,20 @@ use model::graph::{Hwc, NodeId};
 use model::network::{Network, NetworkError};
 use model::store::Group;
 
-/// An epoch on the device.
+/// An epoch that runs on the device.
 pub(super) struct OnDevice {
     recipe: Recipe,
-    /// Class scores, if they are judged, then the maps that are taught.
+    /// Class scores, if they are trained, followed by the trained maps.
     outputs: Vec<NodeId>,
-    /// Classes of the scores.
+    /// Number of classes in the scores.
     classes: usize,
-    /// Shape of the batches that it has room for, and what it gave the device; `None` before the first batch.
+    /// Largest batch shape that fits, and the state that was sent to the device; `None` before the first batch.
     begun: Option<(Nhwc, State)>,
-    /// The step that is queued.
+    /// The queued step.
     pending: Option<Pending>,
 }
 
-/// A step whose figures have not come.
+/// A step whose results have not arrived.
 struct Pending {
     place: Place,
     name: String,
@@ -39,7 +40,7 @@ struct Pending {
 }
 
 impl OnDevice {
-    /// `None` for an engine that leaves losses and updates to the host.
+    /// Returns `None` for an engine that leaves losses and updates to the host.
     pub(super) fn new(run: &Run<'_>, network: &Network) -> Result<Option<Self>, TrainError> {
         if network.resident(|_| ()).is_none() {
             return Ok(None);
@@ -58,7 +59,7 @@ impl OnDevice {
         }))
     }
 
-    /// Queues a batch's step; what the one before it gave.
+    /// Queues a batch's step and returns the results of the previous one.
     pub(super) fn step(
         &mut self,
         run: &mut Run<'_>,
@@ -101,7 +102,8 @@ impl OnDevice {
         Ok(before.or(self.done(waited, results)?))
     }
 
-    /// Begins with the first batch, and anew with one that is larger than all before it; what was still queued comes back.
+    /// Begins with the first batch, and again if a later batch does not fit; returns the results of the step that was
+    /// still queued.
     fn make_room(
         &mut self,
         run: &mut Run<'_>,
@@ -144,7 +146,7 @@ impl OnDevice {
         }
     }
 
-    /// Checks what the device will not: labels, and masks, which it gets at the maps' sizes.
+    /// Checks labels and masks, which the device does not check, and samples the masks at the maps' sizes.
     fn truths(
         &self,
         run: &Run<'_>,
@@ -174,7 +176,7 @@ impl OnDevice {
         }
     }
 
-    /// The figures of the step that is queued, if one is.
+    /// Waits for the results of the queued step, if there is one.
     pub(super) fn wait(&mut self, network: &Network) -> Result<Option<Done>, TrainError> {
         let Some(pending) = self.pending.take() else {
             return Ok(None);
@@ -184,7 +186,7 @@ impl OnDevice {
         self.done(Some(pending), results)
     }
 
-    /// Takes everything back from the device.
+    /// Copies the whole state back from the device.
     pub(super) fn end(
         &mut self,
         run: &mut Run<'_>,
@@ -211,7 +213,7 @@ impl OnDevice {
         Ok(())
     }
 
-    /// A step's figures, which must be finite.
+    /// The results of a step, which must be finite.
     fn done(
         &self,
         waited: Option<Pending>,
@@ -253,7 +255,7 @@ fn pixels(truth: &Option<Truth>) -> Option<Pixels<'_>> {
     })
 }
 
-/// Asks the engine's own training, which was found to be there.
+/// Calls the engine's resident training, whose presence [`OnDevice::new`] checked.
 fn ask<R>(
     network: &Network,
     ask: impl FnOnce(&mut dyn Resident) -> Result<R, EngineError>,

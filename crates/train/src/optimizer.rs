@@ -1,8 +1,8 @@
-//! Adam, AdamW, SGD, RMSprop: dfdx's update rules on the network's flat parameters, with moments that can be saved.
+//! Adam, AdamW, SGD and RMSprop: dfdx's update rules on the network's flat parameters, with moments that can be saved.
 //!
-//! dfdx's rules agree with PyTorch's at any learning rate (SGD's velocity holds gradients, the rate multiplies
-//! outside of it), but for RMSprop, whose epsilon dfdx adds under the root, as TensorFlow does. Weight decay reaches
-//! kernels and matrices only ([`Group::Decayed`]), as timm does it.
+//! dfdx's rules agree with PyTorch's at any learning rate (SGD's velocity accumulates gradients, and the learning rate
+//! is applied afterwards), except for RMSprop, where dfdx adds epsilon under the root, as TensorFlow does. Weight decay
+//! applies to kernels and matrices only ([`Group::Decayed`]), as in timm.
 
 use dfdx::prelude::{
     AdamConfig, Cpu, CpuError, Gradients, Momentum, RMSpropConfig, SgdConfig, Storage, WeightDecay,
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use model::network::{Flat, Grad, Network, NetworkError};
 use model::store::{Group, ParamMap};
 
-/// `[train.optimizer]`: `name = "adam" | "adamw" | "sgd" | "rmsprop"` and that one's settings.
+/// `[train.optimizer]`: `name = "adam" | "adamw" | "sgd" | "rmsprop"` and the settings of that optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum OptimizerConfig {
-    /// Kingma and Ba 2015; its weight decay is an L2 penalty in the gradient.
+    /// Kingma and Ba 2015; weight decay is an L2 penalty added to the gradient.
     Adam(Adam),
-    /// Loshchilov and Hutter 2019: weight decay apart from the gradient.
+    /// Loshchilov and Hutter 2019; weight decay is decoupled from the gradient.
     AdamW(AdamW),
     /// Stochastic gradient descent.
     Sgd(Sgd),
@@ -30,9 +30,9 @@ pub enum OptimizerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
-    /// Learning rate. Default 1e-4, the article's.
+    /// Learning rate. Default 1e-4, as in the Eff-UNet paper.
     pub lr: f64,
-    /// Decay of the first and second moment. Default [0.9, 0.999].
+    /// Decay rates of the first and second moments. Default [0.9, 0.999].
     pub betas: [f64; 2],
     /// Added to the root of the second moment. Default 1e-8.
     pub eps: f64,
@@ -46,11 +46,11 @@ pub struct Adam {
 pub struct AdamW {
     /// Learning rate. Default 1e-4.
     pub lr: f64,
-    /// Decay of the first and second moment. Default [0.9, 0.999].
+    /// Decay rates of the first and second moments. Default [0.9, 0.999].
     pub betas: [f64; 2],
     /// Added to the root of the second moment. Default 1e-8.
     pub eps: f64,
-    /// A step shrinks weights by `lr · weight_decay`. Default 0.01.
+    /// Each step shrinks weights by `lr · weight_decay`. Default 0.01.
     pub weight_decay: f64,
 }
 
@@ -60,9 +60,9 @@ pub struct AdamW {
 pub struct Sgd {
     /// Learning rate. Default 0.01.
     pub lr: f64,
-    /// Share of the last velocity that stays. Default 0.9.
+    /// Share of the previous velocity that is kept. Default 0.9.
     pub momentum: f64,
-    /// Nesterov's look-ahead. Default off.
+    /// Whether to use Nesterov momentum. Default false.
     pub nesterov: bool,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
@@ -74,11 +74,11 @@ pub struct Sgd {
 pub struct RmsProp {
     /// Learning rate. Default 1e-4.
     pub lr: f64,
-    /// Decay of the mean square. Default 0.9.
+    /// Decay rate of the mean square. Default 0.9.
     pub alpha: f64,
     /// Added to the mean square under the root. Default 1e-7.
     pub eps: f64,
-    /// Share of the last velocity that stays. Default 0.
+    /// Share of the previous velocity that is kept. Default 0.
     pub momentum: f64,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
@@ -136,7 +136,7 @@ impl Default for RmsProp {
 }
 
 impl OptimizerConfig {
-    /// The learning rate before any schedule.
+    /// The base learning rate, before any schedule.
     pub fn lr(&self) -> f64 {
         match self {
             OptimizerConfig::Adam(c) => c.lr,
@@ -146,7 +146,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The first setting with an impossible value: its key and what it must be.
+    /// The first setting with an invalid value: its key, and what the value must be.
     pub fn problem(&self) -> Option<(&'static str, &'static str)> {
         let share = |v: f64| (0.0..1.0).contains(&v);
         let (lr, decay, eps) = match self {
@@ -183,7 +183,7 @@ impl OptimizerConfig {
             (
                 !nesterov_alone,
                 "nesterov",
-                "off where momentum is 0: it looks ahead along the momentum",
+                "false if momentum is 0: it looks ahead along the momentum",
             ),
         ];
         checks
@@ -192,7 +192,7 @@ impl OptimizerConfig {
             .map(|(_, key, must)| (key, must))
     }
 
-    /// Names of the buffers that one group needs, in the order of dfdx's arguments.
+    /// Names of the buffers of one group, in the order of dfdx's arguments.
     fn moments(&self) -> &'static [&'static str] {
         match self {
             OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => &["moment1", "moment2"],
@@ -207,12 +207,12 @@ impl OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     steps: u64,
-    /// For each trainable group, one buffer a moment.
+    /// For each trainable group, one buffer per moment.
     moments: [Vec<Grad>; 2],
 }
 
 impl Optimizer {
-    /// At rest, for parameters laid out as `map` says.
+    /// Creates the optimizer with zero moments, for the parameter layout of `map`.
     ///
     /// # Errors
     /// Out of memory.
@@ -233,15 +233,15 @@ impl Optimizer {
         })
     }
 
-    /// Steps made.
+    /// Number of steps made.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// One step of the whole network at learning rate `lr`.
+    /// Makes one step of the whole network at learning rate `lr`.
     ///
     /// # Errors
-    /// What went wrong inside the backward pass or in the update, if something did.
+    /// The backward pass or the update failed.
     pub fn step(
         &mut self,
         network: &mut Network,
@@ -254,7 +254,7 @@ impl Optimizer {
         })
     }
 
-    /// Counts a step; one [`Optimizer::update`] of each group follows.
+    /// Counts a step; one [`Optimizer::update`] per group follows.
     pub fn begin(&mut self) {
         self.steps += 1;
     }
@@ -262,7 +262,7 @@ impl Optimizer {
     /// Updates one group.
     ///
     /// # Errors
-    /// What dfdx says of the update; the group may then be updated in part.
+    /// dfdx's update failed; the group may then be partially updated.
     pub fn update(
         &mut self,
         group: Group,
@@ -289,12 +289,12 @@ impl Optimizer {
             (OptimizerConfig::RmsProp(c), [v, square, mean]) => {
                 rmsprop(lr, c, l2(c.weight_decay)).try_update(param, v, square, mean, grad)
             }
-            _ => Ok(()), // `new` makes as many moments as the rule has
+            _ => Ok(()), // unreachable: `new` allocates as many moments as the rule has
         };
         done.map_err(|error| NetworkError::Update(error.to_string()))
     }
 
-    /// Moments by name (`moment1.0` …), for a checkpoint.
+    /// Moments by name (`moment1.0` …), as saved in checkpoints.
     pub fn state(&self) -> impl Iterator<Item = (String, &[f32])> {
         self.moments
             .iter()
@@ -313,16 +313,16 @@ impl Optimizer {
         Some(moment.as_slice())
     }
 
-    /// The same, to be written from a device that made steps.
+    /// Mutable access to a group's moment, to store what a device computed.
     pub fn moment_mut(&mut self, group: Group, index: usize) -> Option<&mut [f32]> {
         let moment = self.moments.get_mut(group as usize)?.get_mut(index)?;
         Some(moment.as_mut_slice())
     }
 
-    /// Goes on from saved moments; `find` gives a buffer by the name that [`Optimizer::state`] gave it.
+    /// Resumes from saved moments; `find` returns a buffer by its name in [`Optimizer::state`].
     ///
     /// # Errors
-    /// The name of a buffer that is missing or of another length.
+    /// The name of a buffer that is missing or has the wrong length.
     pub fn restore(
         &mut self,
         steps: u64,

@@ -1,4 +1,4 @@
-//! A run's settings as the recipe of steps that are made on a GPU, where weights, moments and averages stay.
+//! Translates a run's settings into the recipe for training steps on a GPU, where weights, moments and averages stay.
 
 use super::TrainConfig;
 use super::loss::{ClassLoss, ClassObjective, LossError};
@@ -6,11 +6,12 @@ use super::map_loss::{MapLoss, MapObjective};
 use super::optimizer::OptimizerConfig;
 use model::engine::recipe::{ClassKind, ClassTerm, MapKind, MapTerm, Recipe, Update};
 
-/// The recipe of a run with this class loss, on a network whose maps have `map_classes` channels and which publishes so
-/// many `maps` (see [`model::graph::Graph::maps`]). The class weights are not in it: they lie in the device's memory.
+/// The recipe of a run with this class loss, for a network that outputs `maps` class maps (see
+/// [`model::graph::Graph::maps`]) of `map_classes` channels. The class weights are not part of it: they are in device
+/// memory.
 ///
 /// # Errors
-/// A marked class that the map does not have.
+/// The marked class does not exist in the map.
 pub fn recipe(
     config: &TrainConfig,
     objective: &ClassObjective,
@@ -19,7 +20,7 @@ pub fn recipe(
 ) -> Result<Recipe, LossError> {
     let classifies = config.task().classifies();
     let map = map_term(&config.map, map_classes, maps)?;
-    // A map that is alone is the whole loss.
+    // Without a class loss, the map loss is the whole loss.
     let weight = if classifies { config.map.weight } else { 1.0 };
     Ok(Recipe {
         update: update(&config.optimizer),
@@ -30,7 +31,7 @@ pub fn recipe(
     })
 }
 
-/// An optimizer's rule; its learning rate is each step's.
+/// An optimizer's update rule; the learning rate is passed with each step.
 pub fn update(config: &OptimizerConfig) -> Update {
     match config {
         OptimizerConfig::Adam(c) => Update::Adam {
@@ -57,7 +58,7 @@ pub fn update(config: &OptimizerConfig) -> Update {
     }
 }
 
-/// A class loss without its weights.
+/// A class loss without its class weights.
 pub fn class_term(objective: &ClassObjective) -> ClassTerm {
     ClassTerm {
         kind: match objective.loss {
@@ -68,10 +69,10 @@ pub fn class_term(objective: &ClassObjective) -> ClassTerm {
     }
 }
 
-/// A map loss beside a class loss; `None` where it is off.
+/// A map loss with its weight relative to the class loss; `None` if it is off.
 ///
 /// # Errors
-/// A marked class that the map does not have.
+/// The marked class does not exist in the map.
 pub fn map_term(
     objective: &MapObjective,
     classes: usize,

@@ -1,4 +1,4 @@
-//! A run's state to the file and back.
+//! Saves a run's state to a checkpoint, and restores it.
 
 use std::borrow::Cow;
 use std::fs;
@@ -19,7 +19,7 @@ use model::graph::Graph;
 use model::network::Network;
 use model::store::{Group, ParamStore};
 
-/// The part of a run's state that is not weights or moments.
+/// A run's state other than weights and moments.
 #[derive(Serialize, Deserialize)]
 struct Progress {
     seed: u64,
@@ -35,7 +35,7 @@ struct Progress {
 }
 
 impl Run<'_> {
-    /// Goes on from the job's last checkpoint, or removes what lies there.
+    /// Resumes from the job's last checkpoint, or removes existing checkpoints.
     pub(super) fn begin(&mut self, network: &mut Network) -> Result<(), TrainError> {
         let checkpoints = self.job.checkpoints;
         if self.job.resume && checkpoints.last().exists() {
@@ -45,7 +45,7 @@ impl Run<'_> {
         Ok(remove(&checkpoints.best())?)
     }
 
-    /// `best` first: a kill before `last` is written repeats the epoch, and with it the same `best`.
+    /// Writes `best` first: a run killed before `last` is written repeats the epoch, and writes the same `best` again.
     pub(super) fn save(&self, network: &Network, improved: bool) -> Result<(), CheckpointError> {
         let raw = network.store();
         let store = self.ema.as_ref().map_or(&raw, Ema::average);
@@ -111,7 +111,8 @@ impl Run<'_> {
             problem,
         };
         let (saved, training) = checkpoint::load(&path)?;
-        let mut training = training.ok_or_else(|| refuse("it holds no training state".into()))?;
+        let mut training =
+            training.ok_or_else(|| refuse("it contains no training state".into()))?;
         let progress: Progress = serde_json::from_value(training.progress.take())
             .map_err(|e| refuse(format!("its training state cannot be read ({e})")))?;
         if let Some(problem) = difference(&saved, &progress, network.graph(), self.job) {
@@ -143,7 +144,7 @@ impl Run<'_> {
     }
 }
 
-/// What keeps a checkpoint from being continued. The number of epochs and early stopping may change.
+/// The difference that prevents resuming from a checkpoint, if any. The number of epochs and early stopping may change.
 fn difference(
     saved: &Checkpoint,
     progress: &Progress,
@@ -163,7 +164,7 @@ fn difference(
     }
     if progress.seed != job.seed {
         return Some(format!(
-            "the seed is {}, that run's {}",
+            "the seed is {}, but that run's seed is {}",
             job.seed, progress.seed
         ));
     }

@@ -1,4 +1,4 @@
-//! A run's state: everything that its future depends on.
+//! The state of a run: everything that determines how it continues.
 
 use dfdx::prelude::{Cpu, Gradients};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub(super) struct Best {
 }
 
 impl<'a> Run<'a> {
-    /// Checks the job, and stands before its first step.
+    /// Checks the job, and sets up the state before the first step.
     pub(super) fn new(
         network: &Network,
         job: &'a Job<'a>,
@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
         self.history.len()
     }
 
-    /// Steps made since the run began.
+    /// Number of steps made since the run started.
     pub(super) fn steps(&self) -> u64 {
         self.steps
     }
@@ -110,12 +110,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Where a step's dropout is drawn from.
+    /// Seed of the next step's dropout.
     pub(super) fn seed(&self) -> u64 {
         Rng::stream(self.job.seed, self.steps()).next_u64()
     }
 
-    /// What the loss looks at where there are masks, or where there are none.
+    /// The outputs that the loss needs, with or without masks.
     pub(super) fn heads_of(&self, masked: bool) -> Heads {
         let config = self.job.config;
         match (
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes an epoch's record in; whether that epoch is the best so far.
+    /// Adds an epoch's record; returns whether that epoch is the best so far.
     pub(super) fn end_epoch(&mut self, record: EpochRecord) -> bool {
         self.schedule
             .epoch_end(record.value(&self.schedule.monitor().name));
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         improved
     }
 
-    /// Gives the network the weights that the run is about: the best epoch's, or the last's.
+    /// Sets the network's weights to the run's result: those of the best epoch, or of the last.
     pub(super) fn install_result(&self, network: &mut Network) -> Result<(), TrainError> {
         match (self.job.config.restore_best, self.best) {
             (true, Some(best)) => {
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
                 let saved = Checkpoint::load(&path)?;
                 if saved.meta.epoch != best.epoch || saved.graph != **network.graph() {
                     let problem = format!(
-                        "it holds epoch {} where this run's best is {}",
+                        "it contains epoch {}, but this run's best epoch is {}",
                         saved.meta.epoch, best.epoch
                     );
                     return Err(TrainError::Resume {
@@ -235,7 +235,8 @@ fn check_scores(scores: Option<usize>, classes: usize) -> Result<(), TrainError>
     }
 }
 
-/// The map is there, and has what its loss looks at. Its classes need not be the images': masks may have their own.
+/// Checks that the network has a class map with the channels its loss needs. The map's classes need not be the images'
+/// classes: masks may have their own.
 fn check_map(graph: &Graph, map: &MapObjective, channels: Option<usize>) -> Result<(), TrainError> {
     let refuse = |key: &str, must| {
         Err(TrainError::Config {
@@ -252,13 +253,13 @@ fn check_map(graph: &Graph, map: &MapObjective, channels: Option<usize>) -> Resu
     if map.loss.is_multiclass() && channels == 1 {
         return refuse(
             "map.loss",
-            "one on one class (\"bce\", \"dice\" …): this network's map has one channel",
+            "a loss on one class (\"bce\", \"dice\" …): this network's map has one channel",
         );
     }
     if map.deep_supervision && graph.maps().len() < 2 {
         return refuse(
             "map.deep_supervision",
-            "false: this network publishes one class map only",
+            "false: this network has only one class map",
         );
     }
     Ok(())

@@ -6,37 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use super::monitor::{Mode, Monitor};
 
-/// `[train.schedule]`: `name = "reduce_on_plateau" | "cosine" | "step" | "constant"` and that one's settings.
+/// `[train.schedule]`: `name = "reduce_on_plateau" | "cosine" | "step" | "constant"` and the settings of that schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum ScheduleConfig {
-    /// Lower when the monitored figure no longer improves (Keras' `ReduceLROnPlateau`).
+    /// Reduces the learning rate when the monitored quantity stops improving (Keras' `ReduceLROnPlateau`).
     ReduceOnPlateau(Plateau),
-    /// Linear warm-up, then half a cosine down to `min_lr`, step by step (Loshchilov and Hutter 2017).
+    /// Linear warm-up, then half a cosine down to `min_lr`, updated every step (Loshchilov and Hutter 2017).
     Cosine(Cosine),
-    /// A factor every so many epochs.
+    /// Multiplies the learning rate by a factor every `every` epochs.
     Step(StepDecay),
-    /// The optimizer's rate throughout.
+    /// The optimizer's learning rate throughout.
     Constant(Constant),
 }
 
-/// Settings of [`ScheduleConfig::ReduceOnPlateau`], with Keras' meaning.
+/// Settings of [`ScheduleConfig::ReduceOnPlateau`], with the same meaning as in Keras.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Plateau {
-    /// Figure watched; that of `[train]` if left out.
+    /// Monitored quantity; if omitted, that of `[train]`.
     pub monitor: Option<String>,
     /// Direction: `auto`, `min`, `max`. Default `auto`.
     pub mode: Mode,
-    /// What the rate is multiplied by. Default 0.2.
+    /// Factor by which the learning rate is multiplied. Default 0.2.
     pub factor: f64,
-    /// Epochs in a row without improvement before it is. Default 2.
+    /// Number of consecutive epochs without improvement before a reduction. Default 2.
     pub patience: usize,
-    /// Improvements up to this do not count. Default 1e-4.
+    /// Improvements up to this size do not count. Default 1e-4.
     pub min_delta: f64,
-    /// Epochs after a reduction that do not count. Default 0.
+    /// Number of epochs after a reduction that do not count. Default 0.
     pub cooldown: usize,
-    /// The rate never falls below this. Default 1e-6.
+    /// Lower bound of the learning rate. Default 1e-6.
     pub min_lr: f64,
 }
 
@@ -46,7 +46,7 @@ pub struct Plateau {
 pub struct Cosine {
     /// Length of the warm-up in epochs; fractions are allowed. Default 0.
     pub warmup_epochs: f64,
-    /// The rate at the end. Default 0.
+    /// Learning rate at the end. Default 0.
     pub min_lr: f64,
 }
 
@@ -56,7 +56,7 @@ pub struct Cosine {
 pub struct StepDecay {
     /// Epochs between reductions. Default 10.
     pub every: usize,
-    /// What the rate is multiplied by. Default 0.1.
+    /// Factor by which the learning rate is multiplied. Default 0.1.
     pub factor: f64,
 }
 
@@ -104,7 +104,7 @@ impl Default for StepDecay {
 }
 
 impl ScheduleConfig {
-    /// The first setting with an impossible value: its key and what it must be.
+    /// The first setting with an invalid value: its key, and what the value must be.
     pub fn problem(&self) -> Option<(&'static str, &'static str)> {
         let shrinks = |f: f64| f > 0.0 && f < 1.0;
         let rate = |lr: f64| lr.is_finite() && lr >= 0.0;
@@ -140,16 +140,16 @@ impl ScheduleConfig {
     }
 }
 
-/// Where a run stands.
+/// Position in a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// Steps made since the run began.
+    /// Number of steps made since the run started.
     pub step: u64,
-    /// Epochs completed.
+    /// Number of completed epochs.
     pub epochs_done: usize,
-    /// Steps that the whole run will have.
+    /// Number of steps in the whole run.
     pub total_steps: u64,
-    /// Steps of one epoch.
+    /// Number of steps per epoch.
     pub epoch_steps: u64,
 }
 
@@ -162,10 +162,10 @@ pub struct Schedule {
     state: PlateauState,
 }
 
-/// What a plateau schedule remembers.
+/// State of a plateau schedule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlateauState {
-    /// The rate now, where it was reduced.
+    /// The current learning rate, once it has been reduced.
     lr: Option<f64>,
     best: Option<f64>,
     wait: usize,
@@ -173,7 +173,7 @@ pub struct PlateauState {
 }
 
 impl Schedule {
-    /// At its start.
+    /// Creates a schedule in its initial state.
     pub fn new(config: ScheduleConfig, base_lr: f64, monitor: Monitor) -> Self {
         Schedule {
             config,
@@ -196,12 +196,13 @@ impl Schedule {
         }
     }
 
-    /// Which figure [`Schedule::epoch_end`] wants.
+    /// The quantity that [`Schedule::epoch_end`] takes.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
-    /// Takes the monitored figure of an epoch that has ended. Keras' `ReduceLROnPlateau.on_epoch_end`.
+    /// Updates the schedule with the monitored value of an epoch that has ended (Keras'
+    /// `ReduceLROnPlateau.on_epoch_end`).
     pub fn epoch_end(&mut self, value: Option<f64>) {
         let ScheduleConfig::ReduceOnPlateau(c) = &self.config else {
             return;
@@ -225,18 +226,18 @@ impl Schedule {
         }
     }
 
-    /// What a checkpoint must hold.
+    /// The state to save in a checkpoint.
     pub fn state(&self) -> &PlateauState {
         &self.state
     }
 
-    /// Goes on from a checkpoint.
+    /// Resumes from a checkpoint's state.
     pub fn restore(&mut self, state: PlateauState) {
         self.state = state;
     }
 }
 
-/// Warm-up reaches the full rate with its last step; the cosine's last step comes just before `min_lr`.
+/// Warm-up reaches the full learning rate at its last step; the cosine's last step comes just before `min_lr`.
 fn cosine(c: &Cosine, base_lr: f64, now: Moment) -> f64 {
     let warmup = (c.warmup_epochs * now.epoch_steps as f64).round();
     let step = now.step as f64;

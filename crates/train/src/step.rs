@@ -1,4 +1,5 @@
-//! One pass over the training batches: forward, backward, update; on the host by dfdx, or on a device that trains by itself.
+//! One pass over the training batches: forward, backward and update, on the host with dfdx or on a device that makes
+//! whole training steps.
 
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,19 @@ use model::store::Group;
 type Grads = Gradients<f32, Cpu>;
 type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
-/// What an epoch's training sums up.
+/// Totals of an epoch's training.
 #[derive(Default)]
 pub(super) struct Trained {
     pub(super) sums: Sums,
     pub(super) steps: usize,
     pub(super) grad_norm_sum: f64,
     pub(super) lr: f64,
-    /// For batches that were not ready.
+    /// Time spent waiting for batches that were not ready.
     pub(super) waited: Duration,
 }
 
 impl Trained {
-    /// Counts what `next` takes as waiting.
+    /// Adds the duration of `next` to the waiting time.
     fn waiting<T>(&mut self, next: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let next = next();
@@ -48,7 +49,7 @@ impl Trained {
 }
 
 impl Run<'_> {
-    /// Steps through an epoch's batches; `None` if it was interrupted.
+    /// Trains on an epoch's batches; `None` if interrupted.
     pub(super) fn train(
         &mut self,
         network: &mut Network,
@@ -108,7 +109,7 @@ impl Run<'_> {
         Ok((!interrupted).then_some(trained))
     }
 
-    /// Forward, backward, update.
+    /// Makes one step on the host: forward, backward, update.
     fn step(
         &mut self,
         network: &mut Network,
@@ -141,12 +142,12 @@ impl Run<'_> {
         })
     }
 
-    /// What the batch's loss looks at.
+    /// The outputs that the batch's loss needs.
     fn heads(&self, batch: &Batch) -> Heads {
         self.heads_of(self.job.config.wants_masks() && batch.masks.is_some())
     }
 
-    /// Class loss, map loss, or the first plus the weighted second.
+    /// The class loss, the map loss, or the class loss plus the weighted map loss.
     fn loss(&self, taped: Taped, batch: &Batch) -> Result<(Scores, TapedLoss), LossError> {
         let Taped { logits, maps, tape } = taped;
         let mut tape = Some(tape); // for the first output; the others join it where losses are summed

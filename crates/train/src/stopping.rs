@@ -10,14 +10,14 @@ use super::monitor::{Mode, Monitor};
 pub struct StoppingConfig {
     /// Whether to stop early at all. Default true.
     pub enabled: bool,
-    /// Figure watched; that of `[train]` if left out.
+    /// Monitored quantity; if omitted, that of `[train]`.
     pub monitor: Option<String>,
     /// Direction: `auto`, `min`, `max`. Default `auto`.
     pub mode: Mode,
-    /// Epochs in a row without improvement after which the run ends. Default 4: the article's run stopped after
-    /// epoch 8 with epoch 4 best.
+    /// Number of consecutive epochs without improvement after which the run ends. Default 4: the Eff-UNet paper's run
+    /// stopped after epoch 8, with epoch 4 the best.
     pub patience: usize,
-    /// Improvements up to this do not count. Default 0.
+    /// Improvements up to this size do not count. Default 0.
     pub min_delta: f64,
 }
 
@@ -41,7 +41,7 @@ pub struct Stopping {
     state: StoppingState,
 }
 
-/// What it remembers.
+/// State of early stopping.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoppingState {
     best: Option<f64>,
@@ -49,7 +49,7 @@ pub struct StoppingState {
 }
 
 impl Stopping {
-    /// At the start of a run.
+    /// Creates early stopping in its initial state.
     pub fn new(config: StoppingConfig, monitor: Monitor) -> Self {
         Stopping {
             config,
@@ -58,12 +58,12 @@ impl Stopping {
         }
     }
 
-    /// Which figure [`Stopping::epoch_end`] wants.
+    /// The quantity that [`Stopping::epoch_end`] takes.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 
-    /// Takes the monitored figure of an epoch that has ended.
+    /// Updates the state with the monitored value of an epoch that has ended.
     pub fn epoch_end(&mut self, value: Option<f64>) {
         if self
             .monitor
@@ -83,12 +83,12 @@ impl Stopping {
         self.config.enabled && self.state.wait >= self.config.patience
     }
 
-    /// What a checkpoint must hold.
+    /// The state to save in a checkpoint.
     pub fn state(&self) -> &StoppingState {
         &self.state
     }
 
-    /// Goes on from a checkpoint.
+    /// Resumes from a checkpoint's state.
     pub fn restore(&mut self, state: StoppingState) {
         self.state = state;
     }

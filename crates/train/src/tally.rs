@@ -1,11 +1,11 @@
-//! What a step and its batch give, what batches sum up to, and where in the run a batch stands.
+//! Results of a step, running sums over batches, and the position of a batch in the run.
 
 use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
 use super::map_dice::ImageDice;
 use super::{BatchError, TrainError};
 use model::engine::Images;
 
-/// Sums over images, in f64 and in the batches' order.
+/// Sums over images, in f64 and in batch order.
 #[derive(Default)]
 pub(super) struct Sums {
     pub(super) images: usize,
@@ -17,16 +17,16 @@ pub(super) struct Sums {
     dice: ImageDice,
 }
 
-/// A batch's figures: of its labels, where they are looked at, and of its masks, where they are.
+/// Results of a batch: from its labels if they are used, and from its masks if they are used.
 #[derive(Default)]
 pub(super) struct Scores {
-    /// Class loss and right answers.
+    /// Class loss and number of correct predictions.
     pub(super) class: Option<(f32, usize)>,
     pub(super) map_loss: Option<f32>,
     pub(super) dice: ImageDice,
 }
 
-/// Where in the run a batch stands.
+/// Position of a batch in the run.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) phase: Phase,
@@ -35,7 +35,7 @@ pub(super) struct Place {
     pub(super) batches: usize,
 }
 
-/// A step that was made.
+/// A completed step.
 pub(super) struct Done {
     pub(super) place: Place,
     pub(super) images: usize,
@@ -46,7 +46,7 @@ pub(super) struct Done {
 }
 
 impl Sums {
-    /// Takes in the figures of a batch of `n` images.
+    /// Adds the results of a batch of `n` images.
     pub(super) fn add(&mut self, n: usize, scores: &Scores) {
         self.images += n;
         if let Some((loss, hits)) = scores.class {
@@ -113,7 +113,7 @@ impl Place {
         })
     }
 
-    /// What is wrong with the batch of this name.
+    /// An error in the batch of this name.
     pub(super) fn error(self, name: &str, source: impl Into<BatchError>) -> TrainError {
         let Place {
             phase,
@@ -161,7 +161,7 @@ pub(super) fn images(batch: &Batch) -> Images<'_> {
     }
 }
 
-/// Rows whose highest score (the first, if several) is the label's.
+/// Number of rows whose highest score (the first in a tie) is the label's: the correctly classified images.
 pub fn hits(logits: &[f32], classes: usize, labels: &[usize]) -> usize {
     let best =
         |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });

@@ -14,12 +14,12 @@ use super::{BatchError, TrainError};
 use model::engine::Value;
 use model::network::Network;
 
-/// A phase's record and its further figures.
+/// A phase's record and its additional metrics.
 type Validated = (Option<PhaseRecord>, BTreeMap<String, f64>);
 
 impl Run<'_> {
-    /// Judges the network (its moving average, if there is one) on the validation batches; `None` if it was
-    /// interrupted.
+    /// Evaluates the network (with the moving average of its weights, if there is one) on the validation batches;
+    /// `None` if interrupted.
     pub(super) fn validate(
         &self,
         network: &mut Network,
@@ -75,7 +75,7 @@ impl Run<'_> {
         Ok(Some((Some(sums.means()), self.figures(&scored, &labels))))
     }
 
-    /// A batch's figures, and its class scores where they are judged.
+    /// A batch's results, and its class scores if they are evaluated.
     fn evaluate(
         &self,
         network: &Network,
@@ -101,7 +101,7 @@ impl Run<'_> {
         Ok((scores, logits))
     }
 
-    /// The caller's metrics of the class scores, where these are judged; what is not a number has none.
+    /// The caller's metrics on the class scores, if these are evaluated; NaN where a score is not finite.
     fn figures(&self, logits: &[f32], labels: &[usize]) -> BTreeMap<String, f64> {
         if !self.job.config.task().classifies() {
             return BTreeMap::new();
@@ -122,7 +122,7 @@ impl Run<'_> {
     }
 }
 
-/// Plain cross-entropy and right answers.
+/// Plain cross-entropy and the number of correct predictions.
 fn judge_scores(logits: &Value, labels: &[usize]) -> Result<(f32, usize), LossError> {
     let (n, classes) = (logits.shape.n, logits.shape.c);
     let tensor: Logits<NoneTape> =
@@ -131,7 +131,7 @@ fn judge_scores(logits: &Value, labels: &[usize]) -> Result<(f32, usize), LossEr
     Ok((loss, hits(&logits.data, classes, labels)))
 }
 
-/// The final map's loss.
+/// The loss of the final map.
 fn judge_map(
     objective: &MapObjective,
     map: Value,

@@ -1,5 +1,5 @@
-//! Runs whose steps are made on the device against the same runs with the host's losses and updates, on the same engine: on
-//! the host that runs the kernels, and on a GPU where there is one.
+//! Compares runs whose steps are made on the device with the same runs using the host's losses and updates on the same
+//! engine: with the kernels running on the host, and on a GPU if there is one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ use train::{
 
 const SIZE: usize = 8;
 
-/// Two maps of different sizes, squeeze-excite, a residual, both kinds of dropping.
+/// Two maps of different sizes, squeeze-and-excitation, a residual connection, dropout and drop path.
 fn graph() -> Graph {
     let mut g = GraphBuilder::new(1);
     let same = Padding::Symmetric(1);
@@ -59,7 +59,7 @@ fn graph() -> Graph {
     g.finish(1).unwrap()
 }
 
-/// Noise whose class is how much brighter a bar is; the last batch of an epoch is smaller.
+/// Noise with a bar whose brightness is the class; the last batch of an epoch is smaller.
 struct Bars {
     masks: bool,
     poison: Option<usize>,
@@ -100,7 +100,7 @@ impl Bars {
             pixel_weights: Some((0..images.len()).map(|_| rng.unit_f32()).collect()),
             images,
             labels: labels.iter().map(|label| label + self.label).collect(),
-            // One batch in four knows nothing of its pixels.
+            // One batch in four has no masks.
             masks: (self.masks && number != 2).then_some(masks),
             mask_size: None,
             shape,
@@ -183,7 +183,7 @@ impl Engine for Plain {
 /// Opens a device.
 type Open = Box<dyn Fn() -> Box<dyn Driver>>;
 
-/// The devices that this machine has, with kernels of a precision.
+/// The devices of this machine, with kernels of the given precision.
 fn devices(precision: Precision) -> Vec<(&'static str, Open)> {
     let mut devices: Vec<(&'static str, Open)> = vec![];
     if Host::new(precision).is_some() {
@@ -232,7 +232,7 @@ fn run(
     fit(network, &job, &mut data, watch)
 }
 
-/// Every loss, rule and option at least once.
+/// Covers each kind of loss, update rule and option.
 fn configs() -> Vec<Json> {
     let base = json!({"epochs": 2, "monitor": "loss", "restore_best": false});
     let with = |more: Json| {
@@ -262,7 +262,7 @@ fn configs() -> Vec<Json> {
     ]
 }
 
-/// Weights, running statistics and figures.
+/// The result of a run: weights, running statistics and recorded values.
 struct Ended {
     store: ParamStore,
     outcome: Outcome,
@@ -291,7 +291,7 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// The same weights, moving averages, running statistics and figures.
+/// Checks that weights, moving averages, running statistics and recorded values match.
 fn check_ended(what: &str, found: &Ended, expected: &Ended, tolerance: f32) {
     for group in Group::ALL {
         let values = |ended: &Ended| ended.store.group(group).to_vec();
@@ -321,9 +321,10 @@ fn check_ended(what: &str, found: &Ended, expected: &Ended, tolerance: f32) {
     }
 }
 
-/// The host's, within what the losses' own rounding makes of eight steps; and the same bits when run again.
+/// Results match the host's within the error that rounding in the losses accumulates over eight steps, and repeat
+/// bit for bit.
 #[test]
-fn steps_on_the_device_are_the_hosts() {
+fn steps_on_the_device_match_the_host() {
     for (precision, tolerance) in [(Precision::F32, 2e-4), (Precision::Bf16, 2e-2)] {
         for (device, driver) in devices(precision) {
             for (i, config) in configs().iter().enumerate() {
@@ -335,19 +336,20 @@ fn steps_on_the_device_are_the_hosts() {
                 assert_eq!(
                     weights(&again.store),
                     weights(&found.store),
-                    "{what}: another run"
+                    "{what}: repeated run"
                 );
             }
         }
     }
 }
 
-/// And those of the CPU's engine, with all its losses and updates, within what eight steps make of the rounding of all.
+/// Results match those of the CPU engine with the host's losses and updates, within the rounding error accumulated over
+/// eight steps.
 #[test]
-fn runs_on_the_device_are_the_cpus() {
+fn runs_on_the_device_match_the_cpu() {
     for (device, driver) in devices(Precision::F32) {
         for (i, config) in configs().iter().enumerate() {
-            let what = format!("{device}, configuration {i}, beside the CPU");
+            let what = format!("{device}, configuration {i}, against the CPU");
             let expected = trained(Network::new(graph(), 11), config);
             let found = trained(resident(Precision::F32, driver()), config);
             check_ended(&what, &found, &expected, 1e-3);
@@ -360,9 +362,10 @@ fn weights(store: &ParamStore) -> Vec<u32> {
     all.map(|v| v.to_bits()).collect()
 }
 
-/// A run that ends after its first epoch and goes on is the unbroken run, to the bit: moments and averages come back.
+/// A run interrupted after its first epoch and resumed equals the uninterrupted run bit for bit: moments and averages
+/// are restored.
 #[test]
-fn a_resumed_run_is_the_unbroken_one() {
+fn a_resumed_run_equals_an_uninterrupted_one() {
     for (_, driver) in devices(Precision::F32) {
         for config in configs() {
             let unbroken = trained(resident(Precision::F32, driver()), &config);
@@ -391,9 +394,9 @@ fn a_resumed_run_is_the_unbroken_one() {
     }
 }
 
-/// Interrupted in the middle of an epoch, the network has the weights of the moment.
+/// When interrupted in the middle of an epoch, the network has the current weights.
 #[test]
-fn an_interrupted_epoch_leaves_its_weights() {
+fn an_interrupted_epoch_keeps_its_current_weights() {
     for (_, driver) in devices(Precision::F32) {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = Watch {
@@ -412,7 +415,7 @@ fn an_interrupted_epoch_leaves_its_weights() {
         );
         assert_eq!(outcome.unwrap().stopped, Stopped::Interrupted);
         assert_ne!(weights(&network.store()), before);
-        // The device is free again.
+        // The device can be used again.
         let image = vec![0.0; SIZE * SIZE];
         let shape = Nhwc {
             n: 1,
@@ -429,7 +432,7 @@ fn an_interrupted_epoch_leaves_its_weights() {
 }
 
 #[test]
-fn what_is_wrong_is_named_as_on_the_host() {
+fn errors_name_the_cause_as_on_the_host() {
     let failing = |data: Bars, config: &Json, driver: Box<dyn Driver>| {
         let folder = tempfile::tempdir().unwrap();
         let mut network = resident(Precision::F32, driver);

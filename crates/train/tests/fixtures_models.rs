@@ -1,4 +1,5 @@
-//! The two model fixtures of the shared folder: eval values, three Adam steps, gradients, and the state after them.
+//! The two model fixtures in the shared folder: outputs in evaluation mode, three Adam steps, gradients, and the state
+//! after the steps.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,7 +20,7 @@ use model::store::ParamStore;
 use safetensors::SafeTensors;
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository; cargo xtask test runs it if that folder exists"]
 fn shared_unetpp_efficientnet_b1() {
     check(
         "unetpp_efficientnet_b1",
@@ -30,7 +31,7 @@ fn shared_unetpp_efficientnet_b1() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository; cargo xtask test runs it if that folder exists"]
 fn shared_unet_tf_efficientnet_lite0() {
     check(
         "unet_tf_efficientnet_lite0",
@@ -40,10 +41,10 @@ fn shared_unet_tf_efficientnet_lite0() {
     );
 }
 
-/// `loss_tolerances` are for the three steps. After the first they are wider than rounding of one pass because Adam's
-/// first step is the gradient's sign, whatever its size: PyTorch itself, run on one thread instead of two, in other
-/// memory formats or with the image changed by 1e-7, scatters by 5e-4 and 5e-3 (Lite0), 1.4e-5 and 2e-4 (B1) from
-/// the fixture (fixtures_models/spread.py prints it).
+/// `loss_tolerances` apply to the three steps. After the first, they are wider than the rounding error of one pass,
+/// because Adam's first step depends only on the sign of the gradient, not on its size: PyTorch itself, run on one
+/// thread instead of two, in other memory formats or with the image changed by 1e-7, deviates from the fixture by 5e-4
+/// and 5e-3 (Lite0), and by 1.4e-5 and 2e-4 (B1) (printed by fixtures_models/spread.py).
 fn check(name: &str, encoder: &str, decoder: &str, loss_tolerances: [f32; 3]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures");
     let bytes = std::fs::read(folder.join(format!("{name}.io.safetensors"))).unwrap();
@@ -188,9 +189,10 @@ fn check_training(
     check_state(fixture, network);
 }
 
-/// Below the head gradients agree to a percent only, and so do PyTorch's own in single and double precision (Lite0):
-/// at 2x2 to 6x6 pixels one pre-activation within rounding of ReLU's kink moves everything upstream of it. In B1,
-/// `x_0_1.conv2` has one of 8e-6 where rounding is 4e-5. Each operation alone is held to 1e-4 in `kernels`.
+/// Below the head, gradients agree only to a percent, and so do PyTorch's own in single and double precision (Lite0):
+/// at 2x2 to 6x6 pixels, one pre-activation within rounding error of ReLU's kink changes everything upstream of it. In
+/// B1, `x_0_1.conv2` has a pre-activation of 8e-6 where the rounding error is 4e-5. Individual operations are tested to
+/// 1e-4 in `kernels`.
 fn check_gradients(fixture: &Fixture<'_>, network: &Network, step: &mut Step) {
     close(
         "train logits",
@@ -227,7 +229,7 @@ fn check_gradients(fixture: &Fixture<'_>, network: &Network, step: &mut Step) {
     }
 }
 
-/// Norms of all weights and running statistics after the three steps.
+/// Checks the norms of all weights and running statistics after the three steps.
 fn check_state(fixture: &Fixture<'_>, network: &Network) {
     let (graph, store) = (network.graph(), network.store());
     let names = fixture.names("state_names");
@@ -245,7 +247,7 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert!(off < tolerance, "{what}: off by {off:.2e} of its scale");
 }
 
-/// Each figure within `tolerance` of its own size, with a floor of a hundred thousandth of the largest.
+/// Checks each norm to within `tolerance` relative to its own size, plus 1e-5 of the largest.
 fn each_close(names: &[String], found: &[f32], expected: &[f32], tolerance: f32) {
     let floor = 1e-5 * expected.iter().fold(0.0, |m: f32, v| m.max(*v));
     for ((name, a), b) in names.iter().zip(found).zip(expected) {

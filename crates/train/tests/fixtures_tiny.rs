@@ -1,6 +1,6 @@
-//! Small models with weights by formula against figures that segmentation_models.pytorch, timm and PyTorch gave
-//! (fixtures_tiny/make.py): eval values, gradients and running statistics of a training step, three
-//! losses. On every engine; the CUDA engine runs on the host (`cuda_host`).
+//! Small models with weights given by a formula, compared with values computed by segmentation_models.pytorch, timm and
+//! PyTorch (fixtures_tiny/make.py): outputs in evaluation mode, gradients and running statistics of a training step,
+//! and three losses. Runs on every engine; the CUDA engine runs on the host (`cuda_host`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -137,8 +137,9 @@ fn check_summary(name: &str, value: &Value, expected: &Summary) {
     }
 }
 
-/// After the first step losses are held to what rounding allows: with images changed by 1e-7 the CPU engine's own scatter
-/// by 3.5e-4 after Adam's steps and by 9e-5 after SGD's, and an engine that sums in another order rounds in other places.
+/// After the first step, the tolerance of the losses is set by rounding: with images changed by 1e-7, the CPU engine's
+/// own losses deviate by 3.5e-4 after Adam's steps and by 9e-5 after SGD's, and an engine that sums in another order
+/// rounds differently.
 fn later_tolerance(network: &Network, cpu: f64) -> f64 {
     match network.device_name() {
         "cpu" => cpu,
@@ -198,7 +199,7 @@ fn check_first_step(network: &Network, batch: &Batch, expected: &Expected) {
                 name,
                 l2(store.get(id(network.graph(), name))),
                 *norm,
-                // A shift that only batch norms see has no gradient, but for rounding.
+                // A bias followed by a batch norm has no gradient except for rounding.
                 5e-2 * norm + 1e-6,
             );
         }
@@ -224,7 +225,7 @@ fn close(what: &str, found: f64, expected: f64, tolerance: f64) {
     );
 }
 
-/// Weights as make.py's `formula` gives them.
+/// The weights of make.py's `formula`.
 fn store(graph: &Graph) -> ParamStore {
     let mut store = ParamStore::initialized(graph, 0);
     let mut sorted: Vec<_> = named(graph).collect();

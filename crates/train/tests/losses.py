@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss, TverskyLoss
 from segmentation_models_pytorch.losses._functional import focal_loss_with_logits
 
-# Drawn apart, so that the cases after it stay as they are.
+# Drawn from a separate generator, so that the random numbers of the later cases do not change.
 SMOOTHED = torch.randn(4, 3, generator=torch.Generator().manual_seed(8)).double() * 2
 torch.manual_seed(7)
 cases = []
@@ -41,8 +41,8 @@ classes(torch.randn(4, 3) * 2, [2, 0, 1, 1], weights=[0.5, 2.0, 1.25])
 classes(torch.randn(4, 3) * 2, [2, 0, 1, 1], weights=[0.5, 2.0, 1.25], label_smoothing=0.2)
 classes(torch.tensor([[200.0, -200.0], [-90.0, 110.0]]), [1, 1])  # softmax underflows
 
-# Softmax, then binary cross-entropy of every class; f64, since PyTorch's own f32 is not exact near p = 1. Smoothed labels are
-# Keras's: each class's moves towards 1/2, whatever the number of classes.
+# Softmax, then binary cross-entropy of every class; f64, because PyTorch's own f32 is inaccurate near p = 1. Labels are
+# smoothed as in Keras: each class's label moves towards 1/2, regardless of the number of classes.
 for scale, labels, smooth in [(2.0, [2, 0, 1, 1], 0.0), (30.0, [0, 2, 1, 0], 0.0), (2.0, [1, 0, 2, 2], 0.2)]:
     onehot = F.one_hot(torch.tensor(labels), 3).double() * (1 - smooth) + 0.5 * smooth
     x = (torch.randn(4, 3) * scale).double() if smooth == 0 else SMOOTHED
@@ -82,18 +82,18 @@ mapped("bce", lambda z: F.binary_cross_entropy_with_logits(z, mask), mask)
 mapped("dice", lambda z: dice(z, mask), mask)
 mapped("bce_dice", lambda z: F.binary_cross_entropy_with_logits(z, mask) + dice(z, mask), mask)
 mapped("focal", lambda z: focal(z, mask), mask, alpha=0.4, gamma=1.5)
-# Unknown pixels (written as 2, read as NaN) count nowhere.
+# Unknown pixels (written as 2, read as NaN) do not count.
 holes = torch.where(known, mask, torch.tensor(2.0))
 mapped("bce", lambda z: F.binary_cross_entropy_with_logits(z[known], mask[known]), holes)
 mapped("dice", lambda z: dice(z[known][None], mask[known][None]), holes)
 mapped("focal", lambda z: focal(z[known], mask[known]), holes, alpha=0.4, gamma=1.5)
-# Tversky; false positives and false negatives weighed apart, sums to 1 and not to 1.
+# Tversky: separate weights for false positives and false negatives, which sum to 1 or not.
 for alpha, beta in [(0.3, 0.7), (0.5, 0.9)]:
     tversky = TverskyLoss("binary", smooth=1.0, alpha=alpha, beta=beta)
     mapped("tversky", lambda z: tversky(z, mask), mask, alpha=alpha, beta=beta)
     mapped("tversky", lambda z: tversky(z[known][None], mask[known][None]), holes, alpha=alpha, beta=beta)
 
-# Weights of pixels: means of weight · loss; in Dice they multiply every sum.
+# Pixel weights: means of weight · loss; in Dice they multiply the terms of every sum.
 weights = torch.rand(2, 4, 5) * 3
 weights[0, 0] = 0
 
@@ -108,7 +108,7 @@ mapped("dice", weighted_dice, mask, pixel_weights=flat(weights))
 mapped("focal", lambda z: (weights * focal_loss_with_logits(z, mask, 1.5, 0.4, reduction="none")).mean(), mask,
        alpha=0.4, gamma=1.5, pixel_weights=flat(weights))
 
-# Over all classes; class 3 is in no mask. 255 is ignored.
+# Over all classes; class 3 occurs in no mask. 255 is ignored.
 labels = torch.randint(0, 3, (2, 4, 6))
 ignored = torch.where(torch.rand(2, 4, 6) > 0.3, labels, torch.tensor(255))
 weights = torch.rand(2, 4, 6) * 3
@@ -135,7 +135,7 @@ all_classes("multiclass_dice", every, labels)
 all_classes("multiclass_dice", but_ignored, ignored, ignore=255)
 all_classes("cross_entropy_dice", lambda x, t: F.cross_entropy(x, t) + every(x, t), labels)
 
-# Maps of half and of a third of the masks' size see the pixel at their cells' centres.
+# Maps of half and of a third of the masks' size sample the pixel at the centre of each cell.
 for step in [2, 3]:
     big = torch.randint(0, 4, (2, 4 * step, 6 * step))
     seen = F.interpolate(big[:, None].float(), size=(4, 6), mode="nearest-exact")[:, 0].long()

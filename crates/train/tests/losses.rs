@@ -33,7 +33,7 @@ struct Case {
     gamma: f32,
     pixel_weights: Option<Vec<f32>>,
     ignore: Option<usize>,
-    /// By how much the masks are larger than the map; 0 for 1.
+    /// Factor by which the masks are larger than the map; 0 means 1.
     step: usize,
 }
 
@@ -143,7 +143,7 @@ fn check(case: &Case, name: &str) {
 }
 
 #[test]
-fn losses_are_pytorchs() {
+fn losses_match_pytorch() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("losses.json")).unwrap();
     assert_eq!(cases.len(), 29);
     for (i, case) in cases.iter().enumerate() {
@@ -152,7 +152,7 @@ fn losses_are_pytorchs() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository; cargo xtask test runs it if that folder exists"]
 fn shared_fixtures_are_reproduced() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ops.safetensors");
@@ -182,7 +182,7 @@ fn shared_fixtures_are_reproduced() {
         if let [n, 1, h, w] = shape[..] {
             shape = vec![n, h, w, 1]; // one channel: NCHW and NHWC have the same order
         }
-        let dy = read(&format!("{name}/dy"))[0]; // dx is for this incoming gradient
+        let dy = read(&format!("{name}/dy"))[0]; // dx was computed for this upstream gradient
         let (x, dx) = (
             read(&format!("{name}/x")),
             read(&format!("{name}/dx")).iter().map(|d| d / dy).collect(),
@@ -228,7 +228,7 @@ fn shared_fixtures_are_reproduced() {
 }
 
 #[test]
-fn the_articles_loss_is_cross_entropy_for_two_classes_weights_and_all() {
+fn softmax_bce_equals_cross_entropy_for_two_classes_including_weights() {
     let x = [0.3, -1.0, 2.0, 0.1, -0.7, 4.0];
     let of = |loss| {
         class_loss(
@@ -265,7 +265,7 @@ fn extreme_scores_stay_finite() {
             "{loss:?}: {y} {dx:?}"
         );
         let (y, _) = class_loss(&objective, &[f32::NAN, 0.0], &[1, 2], &[1]);
-        assert!(y.is_nan(), "a NaN score must show in the loss");
+        assert!(y.is_nan(), "a NaN score must make the loss NaN");
     }
     for loss in MAP_LOSSES {
         let objective = MapObjective {
@@ -281,7 +281,7 @@ fn extreme_scores_stay_finite() {
 }
 
 #[test]
-fn masks_without_known_pixels_give_no_loss_and_empty_ones_no_dice() {
+fn masks_without_known_pixels_have_no_loss_and_empty_masks_no_dice() {
     let map = || {
         Cpu::default()
             .tensor_from_vec(vec![0.5; 8], (1usize, 2usize, 2usize, 2usize))
@@ -368,14 +368,20 @@ fn bad_masks_are_errors() {
     };
     let (bce, entropy) = (MapLoss::Bce, MapLoss::CrossEntropy);
     let size = (2, 2);
-    fails(bce, &[0.0, 1.0, 2.0, 0.0], None, size, "a mask holds 2");
-    fails(entropy, &[0.0, 1.0, 2.0, 0.0], None, size, "a mask holds 2");
+    fails(bce, &[0.0, 1.0, 2.0, 0.0], None, size, "a mask contains 2");
+    fails(
+        entropy,
+        &[0.0, 1.0, 2.0, 0.0],
+        None,
+        size,
+        "a mask contains 2",
+    );
     fails(
         entropy,
         &[0.0, 0.5, 1.0, 0.0],
         None,
         size,
-        "a mask holds 0.5",
+        "a mask contains 0.5",
     );
     fails(
         bce,
@@ -415,7 +421,7 @@ fn random_map(shape: [usize; 4], classes: u64) -> (Vec<f32>, Vec<f32>, Vec<f32>)
 }
 
 #[test]
-fn map_gradients_are_finite_differences() {
+fn map_gradients_match_finite_differences() {
     let shape = [2, 3, 4, 3];
     for loss in MAP_LOSSES {
         let objective = MapObjective {
@@ -475,7 +481,7 @@ fn deep_supervision_is_the_mean_over_maps() {
 }
 
 #[test]
-fn a_weight_of_0_in_dice_and_an_unknown_pixel_are_the_same() {
+fn weight_0_in_dice_is_equivalent_to_an_unknown_pixel() {
     for loss in [MapLoss::Dice, MapLoss::Tversky, MapLoss::MulticlassDice] {
         let objective = MapObjective {
             loss,

@@ -1,5 +1,5 @@
-"""Makes optimizers.json: seven steps of PyTorch's optimizers at a rate that changes on the way, and of the RMSprop
-of TensorFlow's form (epsilon under the root), written out in numpy f64.
+"""Makes optimizers.json: seven steps of PyTorch's optimizers with a changing learning rate, and of RMSprop in
+TensorFlow's form (epsilon under the root), implemented in numpy f64.
 
 Run: python optimizers.py > optimizers.json      (torch 2.15, numpy)
 """

@@ -90,7 +90,7 @@ fn reference() -> Reference {
 }
 
 #[test]
-fn steps_are_pytorchs_even_at_a_changing_rate() {
+fn steps_match_pytorch_with_a_changing_learning_rate() {
     let r = reference();
     for case in &r.cases {
         check(&case.config, &r.start, &r.grads, &r.rates, &case.after);
@@ -98,7 +98,7 @@ fn steps_are_pytorchs_even_at_a_changing_rate() {
 }
 
 #[test]
-#[ignore = "reads ../shared, which is not in the repository: cargo xtask test runs it where that is there"]
+#[ignore = "reads ../shared, which is not in the repository; cargo xtask test runs it if that folder exists"]
 fn shared_fixtures_are_reproduced() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ops.safetensors");
@@ -135,7 +135,7 @@ fn shared_fixtures_are_reproduced() {
 }
 
 #[test]
-fn weight_decay_spares_biases_and_norms() {
+fn weight_decay_does_not_apply_to_biases_and_norms() {
     for name in ["adam", "adamw", "sgd", "rmsprop"] {
         let config: OptimizerConfig =
             serde_json::from_str(&format!(r#"{{"name": "{name}", "weight_decay": 0.5}}"#)).unwrap();
@@ -155,7 +155,7 @@ fn weight_decay_spares_biases_and_norms() {
 }
 
 #[test]
-fn a_restored_optimizer_goes_on_bit_for_bit() {
+fn a_restored_optimizer_continues_bit_for_bit() {
     let r = reference();
     for Case { config, .. } in &r.cases {
         let map = layout(r.start.len());

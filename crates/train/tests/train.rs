@@ -1,4 +1,4 @@
-//! Whole runs of a tiny network: they learn, they resume to the bit, they end with errors that say where.
+//! Complete runs of a tiny network: they learn, resume bit for bit, and report errors with their location.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ fn graph() -> Graph {
     graph_with(false)
 }
 
-/// The same; with side maps of a half and of the full size where `deep`.
+/// The same; if `deep`, with additional maps at half and at full size.
 fn graph_with(deep: bool) -> Graph {
     let mut g = GraphBuilder::new(1);
     let x = g.input();
@@ -69,7 +69,7 @@ fn graph_with(deep: bool) -> Graph {
         g.publish("map.1", side);
         let side = one(&mut g, "side.2", x);
         g.publish("map.2", side);
-        g.publish("map.3", map); // the final map once more: it must count once
+        g.publish("map.3", map); // the final map again: it must count only once
     }
     let x = g.global_avg_pool("pool", map);
     let logits = g.linear("head", x, 2, Init::Normal(0.7));
@@ -153,7 +153,7 @@ impl Data for Bars {
     }
 }
 
-/// Counts events and interrupts at one of them.
+/// Records events, and interrupts the run at the `stop_at`-th query.
 #[derive(Default)]
 struct Watch {
     events: Vec<BatchEvent>,
@@ -231,7 +231,7 @@ fn bits(store: &ParamStore) -> Vec<Vec<u32>> {
         .to_vec()
 }
 
-/// All but the clock.
+/// All recorded values except times.
 fn figures(history: &[EpochRecord]) -> Vec<(usize, u64, BTreeMap<String, u64>, u64)> {
     history
         .iter()
@@ -297,7 +297,7 @@ fn a_run_learns_and_keeps_its_best_epoch() {
 }
 
 #[test]
-fn validation_is_what_inference_gives() {
+fn validation_matches_inference() {
     let folder = tempfile::tempdir().unwrap();
     let trial = Trial::new(
         folder.path(),
@@ -335,7 +335,7 @@ fn validation_is_what_inference_gives() {
     assert!((found.map_loss.unwrap() - pixels).abs() < 1e-6);
 }
 
-/// Everything on: moments, moving average, plateau, clipping, masks, metrics.
+/// A configuration with everything enabled: moments, moving average, plateau, clipping, masks, metrics.
 fn everything() -> Value {
     json!({
         "epochs": 6, "ema": 0.8, "clip_norm": 0.5, "label_smoothing": 0.1, "class_weights": "balanced", "restore_best": false,
@@ -360,7 +360,7 @@ fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
         Err(error) => assert!(matches!(error, TrainError::Data { .. }), "{error}"),
     }
     trial.resume = true;
-    let mut found = Network::new(graph(), 99); // the checkpoint alone must say all
+    let mut found = Network::new(graph(), 99); // everything must come from the checkpoint
     if !trial.dir.last().exists() {
         found = network();
     }
@@ -377,12 +377,12 @@ fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
     assert_eq!(
         best(whole.path()),
         best(broken.path()),
-        "the best checkpoint, byte for byte"
+        "best.safetensors must be identical"
     );
 }
 
 #[test]
-fn a_killed_run_resumes_to_the_same_bits() {
+fn a_killed_run_resumes_bit_for_bit() {
     let in_training = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(3 * 7 + 4);
     let in_validation = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(2 * 7 + 6);
     let in_first_epoch = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(2);
@@ -398,7 +398,7 @@ fn a_killed_run_resumes_to_the_same_bits() {
 }
 
 #[test]
-fn a_run_that_was_over_stays_over() {
+fn a_finished_run_stays_finished_when_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let stopping = json!({"epochs": 9, "optimizer": {"name": "adam", "lr": 1e-9}, "early_stopping": {"patience": 2, "min_delta": 0.5}});
     let mut trial = Trial::new(folder.path(), stopping);
@@ -430,7 +430,7 @@ fn a_run_that_was_over_stays_over() {
 }
 
 #[test]
-fn resuming_another_run_is_refused() {
+fn resuming_another_run_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let mut trial = Trial::new(folder.path(), json!({"epochs": 1}));
     trial
@@ -464,10 +464,10 @@ fn resuming_another_run_is_refused() {
             seed: 4,
             ..with(json!({"epochs": 2}))
         },
-        "the seed is 4, that run's 3",
+        "the seed is 4, but that run's seed is 3",
     );
     fs::copy(trial.dir.best(), trial.dir.last()).unwrap();
-    refused(&trial, "holds no training state");
+    refused(&trial, "contains no training state");
 }
 
 #[test]
@@ -571,7 +571,7 @@ fn folders_that_cannot_be_written_are_errors() {
     );
 }
 
-/// Without labels, to show that nothing looks at them; with weights on the bars, which are plain to see.
+/// Bars without labels, to check that labels are not used. The bars are brighter and have higher pixel weights.
 struct Masked(Bars);
 
 impl Masked {
@@ -608,7 +608,7 @@ impl Data for Masked {
 }
 
 #[test]
-fn a_segmenter_learns_from_masks_alone() {
+fn a_segmenter_learns_from_masks_only() {
     for (map, deep) in [
         (json!({"loss": "bce_dice"}), false),
         (
@@ -656,7 +656,7 @@ fn a_segmenter_learns_from_masks_alone() {
 }
 
 #[test]
-fn val_dice_is_the_mean_over_images_of_the_masks_dice() {
+fn val_dice_is_the_mean_dice_over_images() {
     let folder = tempfile::tempdir().unwrap();
     for (loss, task) in [("bce", "both"), ("cross_entropy", "segment")] {
         let config = json!({"epochs": 1, "task": task, "map": {"loss": loss}});
@@ -701,7 +701,7 @@ fn val_dice_is_the_mean_over_images_of_the_masks_dice() {
 }
 
 #[test]
-fn segmenters_resume_to_the_same_bits() {
+fn segmenters_resume_bit_for_bit() {
     let config = json!({
         "task": "segment", "epochs": 5, "monitor": "val_dice", "ema": 0.8, "map": {"loss": "cross_entropy_dice"}
     });
@@ -709,7 +709,7 @@ fn segmenters_resume_to_the_same_bits() {
 }
 
 #[test]
-fn runs_whose_network_or_masks_do_not_suit_the_task_are_errors() {
+fn networks_or_masks_that_do_not_fit_the_task_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let fails = |config: Value, data: &mut dyn Data, expected: &str| {
         let error = Trial::new(folder.path(), config)
@@ -722,7 +722,7 @@ fn runs_whose_network_or_masks_do_not_suit_the_task_are_errors() {
     fails(
         deep,
         &mut Bars::new(),
-        "train.map.deep_supervision must be false: this network publishes one class map only",
+        "train.map.deep_supervision must be false: this network has only one class map",
     );
     let segment =
         |monitor: &str| json!({"task": "segment", "map": {"loss": "dice"}, "monitor": monitor});
@@ -789,7 +789,7 @@ impl Data for Slow {
 }
 
 #[test]
-fn waiting_for_batches_is_told() {
+fn time_spent_waiting_for_batches_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let trial = Trial::new(folder.path(), json!({"epochs": 1}));
     let delay = Duration::from_millis(20);

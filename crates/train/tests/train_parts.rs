@@ -1,5 +1,5 @@
-//! Schedules and stopping against Keras' own callbacks and PyTorch (`schedules.json`, made by `schedules.py`), moving
-//! average, clipping, and the settings.
+//! Schedules and early stopping compared with Keras' callbacks and PyTorch (`schedules.json`, made by `schedules.py`);
+//! moving average, clipping, and settings.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -56,7 +56,7 @@ fn schedule(mut settings: Value, name: &str) -> Schedule {
 }
 
 #[test]
-fn plateau_is_kerass() {
+fn plateau_matches_keras() {
     let reference = reference();
     for case in reference["plateau"].as_array().unwrap() {
         let mut schedule = schedule(case["settings"].clone(), "reduce_on_plateau");
@@ -75,7 +75,7 @@ fn plateau_is_kerass() {
 }
 
 #[test]
-fn early_stopping_is_kerass() {
+fn early_stopping_matches_keras() {
     let reference = reference();
     for case in reference["stopping"].as_array().unwrap() {
         let config: StoppingConfig = serde_json::from_value(case["settings"].clone()).unwrap();
@@ -90,7 +90,7 @@ fn early_stopping_is_kerass() {
 }
 
 #[test]
-fn undefined_figures_are_no_improvement() {
+fn undefined_values_are_not_improvements() {
     let m = Monitor {
         name: "val_auc".into(),
         rises: true,
@@ -103,7 +103,7 @@ fn undefined_figures_are_no_improvement() {
 }
 
 #[test]
-fn cosine_is_pytorchs_after_a_linear_warm_up() {
+fn cosine_matches_pytorch_after_a_linear_warm_up() {
     let schedule = schedule(json!({"warmup_epochs": 2, "min_lr": 0.1}), "cosine");
     let rates: Vec<f64> = (0..20).map(|step| schedule.lr(at(step, 0))).collect();
     let warmup: Vec<f64> = (1..=8).map(|i| f64::from(i) / 8.0).collect();
@@ -114,7 +114,7 @@ fn cosine_is_pytorchs_after_a_linear_warm_up() {
             "{found} instead of {expected}"
         );
     }
-    assert_eq!(schedule.lr(at(25, 0)), 0.1); // more steps than announced
+    assert_eq!(schedule.lr(at(25, 0)), 0.1); // more steps than `total_steps`
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn the_moving_average_warms_up() {
 }
 
 #[test]
-fn clipping_is_pytorchs() {
+fn clipping_matches_pytorch() {
     // torch.nn.utils.clip_grad_norm_ on [3, -4] and [12], max_norm 2.6: norm 13, factor 0.19999998461…
     let norm = (sum_of_squares(&[3.0, -4.0]) + sum_of_squares(&[12.0])).sqrt();
     assert_eq!(norm, 13.0);
@@ -225,7 +225,7 @@ fn settings_are_read_and_checked() {
 }
 
 #[test]
-fn tasks_and_settings_that_do_not_go_together_are_refused() {
+fn settings_that_do_not_fit_the_task_are_rejected() {
     let check = |json: Value, expected: Result<Task, &str>| {
         let config: TrainConfig = serde_json::from_value(json.clone()).unwrap();
         match (config.check(), expected) {
@@ -237,7 +237,7 @@ fn tasks_and_settings_that_do_not_go_together_are_refused() {
             (found, _) => panic!("{json}: {found:?}"),
         }
     };
-    // As before there were tasks.
+    // The defaults when `task` is omitted.
     check(json!({}), Ok(Task::Classify));
     check(
         json!({"map": {"loss": "bce", "weight": 0.5}}),
@@ -250,22 +250,22 @@ fn tasks_and_settings_that_do_not_go_together_are_refused() {
     check(with("segment", dice()), Ok(Task::Segment));
     check(
         with("classify", dice()),
-        Err("train.task must be \"both\" or \"segment\" where map.loss is on"),
+        Err("train.task must be \"both\" or \"segment\" if map.loss is on"),
     );
     for task in ["segment", "both"] {
         check(with(task, json!({})), Err("train.map.loss must be on"));
     }
     check(
         json!({"map": {"deep_supervision": true}}),
-        Err("train.map.deep_supervision must be false where map.loss"),
+        Err("train.map.deep_supervision must be false if map.loss"),
     );
     check(
         json!({"map": {"loss": "cross_entropy", "class": 1}}),
-        Err("train.map.class must be left out"),
+        Err("train.map.class must be omitted"),
     );
     check(
         with("segment", json!({"loss": "dice", "weight": 2})),
-        Err("train.map.weight must be 1 where"),
+        Err("train.map.weight must be 1 if"),
     );
     let map = dice();
     check(
@@ -279,7 +279,7 @@ fn tasks_and_settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
-fn settings_and_records_of_earlier_checkpoints_read_as_before() {
+fn settings_and_records_of_earlier_checkpoints_are_still_readable() {
     let old = json!({
         "epochs": 40, "batch_size": 8, "loss": "cross_entropy", "class_weights": "none", "label_smoothing": 0.0,
         "map": {"loss": "none", "weight": 1.0, "class": null, "alpha": 0.25, "gamma": 2.0},

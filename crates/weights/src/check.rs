@@ -1,7 +1,9 @@
-//! The same images through two programs: ours write a sample that another checks, or check one that another wrote.
+//! Comparison of two programs on the same images: this one writes a sample for another to check, or checks one that
+//! another wrote.
 //!
-//! A sample is a safetensors file with `input` `[n, c, h, w]` and what a network makes of it, `logits` `[n, classes]`
-//! `map` `[n, classes, h, w]` and `features.N`, the encoder's outputs by reduction; its metadata name the network.
+//! A sample is a safetensors file with `input` `[n, c, h, w]` and the network's outputs for it, `logits`
+//! `[n, classes]`, `map` `[n, classes, h, w]` and `features.N`, the encoder's outputs by reduction; its metadata
+//! describe the network.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -17,7 +19,7 @@ use safetensors::tensor::TensorView;
 
 use super::{Kind, Known, Loaded, check_free, load, write_in_place};
 
-/// Images of a sample, and the names of what networks make of them.
+/// Name of a sample's images, names of the outputs, and the number of images.
 const INPUT: &str = "input";
 const OUTPUTS: [&str; 2] = ["logits", "map"];
 const IMAGES: usize = 2;
@@ -25,18 +27,18 @@ const IMAGES: usize = 2;
 /// What to write or compare.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// The weights: a checkpoint of ours or any file that can be read.
+    /// The weights: a checkpoint of this program or any other readable weights file.
     pub weights: PathBuf,
-    /// What the file does not say.
+    /// What the file does not state.
     pub known: Known,
-    /// The sample's file.
+    /// Path of the sample.
     pub sample: PathBuf,
 }
 
-/// Runs smooth random images of `size` pixels a side and writes them with the outputs.
+/// Runs the network on smooth random images of `size` pixels per side and writes them with the outputs.
 ///
 /// # Errors
-/// Weights that fit no network of ours, an impossible size, a file that is there already unless forced.
+/// The weights fit no network of this program, the size is invalid, or the file exists and `force` is not set.
 pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
     check_free(&what.sample, force)?;
     let loaded = load(&what.weights, &what.known, false)?;
@@ -57,8 +59,8 @@ pub fn write_sample(what: &Sample, size: usize, force: bool) -> Result<String> {
     ))
 }
 
-/// Smooth grey images in −1…1 with a little noise, `[n, c, h, w]`. Networks learn from such; white noise may drive one
-/// to values of 10^5, where rounding is all that two programs have left to differ in.
+/// Smooth grey images in −1…1 with a little noise, `[n, c, h, w]`, similar to training images. White noise may drive a
+/// network to values of 10^5, where two programs differ by rounding alone.
 fn images([n, c, h, w]: [usize; 4]) -> Vec<f32> {
     const NOISE: f32 = 0.02;
     let mut rng = Rng::stream(0, 0);
@@ -72,7 +74,7 @@ fn images([n, c, h, w]: [usize; 4]) -> Vec<f32> {
     data
 }
 
-/// Random numbers in −1…1 at every 16th pixel, and straight lines between them.
+/// Random numbers in −1…1 at every 16th pixel, interpolated linearly.
 fn smooth(rng: &mut Rng, h: usize, w: usize) -> Vec<f32> {
     const CELL: usize = 16;
     let columns = w / CELL + 2;
@@ -93,7 +95,7 @@ fn smooth(rng: &mut Rng, h: usize, w: usize) -> Vec<f32> {
         .collect()
 }
 
-/// What the network is put together from, for who builds it again; nothing of a whole network.
+/// The network's components, so that another program can rebuild it; empty for a whole network.
 fn parts(network: &Kind) -> HashMap<String, String> {
     let Kind::Assembled(spec) = network else {
         return HashMap::new();
@@ -112,10 +114,11 @@ fn parts(network: &Kind) -> HashMap<String, String> {
     ])
 }
 
-/// Runs a sample's images and compares the outputs that it has; within `tolerance` of their largest magnitude is good.
+/// Runs the network on a sample's images and compares the outputs that the sample has; they may differ by `tolerance`
+/// times their largest magnitude.
 ///
 /// # Errors
-/// Outputs that differ, weights that fit no network of ours, a sample that is none.
+/// The outputs differ, the weights fit no network of this program, or the sample is invalid.
 pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
     let sample = TensorFile::read(&what.sample)?;
     let tensor = |name: &str| {
@@ -130,7 +133,7 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
         tensor(INPUT).with_context(|| format!("{} has no `{INPUT}`", what.sample.display()))??;
     let Ok(shape) = <[usize; 4]>::try_from(shape) else {
         bail!(
-            "`{INPUT}` of {} is no batch of images",
+            "`{INPUT}` of {} is not a batch of images",
             what.sample.display()
         );
     };
@@ -140,7 +143,10 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
         .filter(|name| sample.find(name).is_some())
         .collect();
     if names.is_empty() {
-        bail!("{} has no output of this network", what.sample.display());
+        bail!(
+            "{} has none of this network's outputs",
+            what.sample.display()
+        );
     }
     let (mut text, mut worst) = (String::new(), 0.0f32);
     for (name, value) in names.iter().zip(run(loaded, &input, shape, &names)?) {
@@ -148,7 +154,7 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
         let difference = relative(&nchw(&value), &expected);
         let _ = writeln!(
             text,
-            "{name}: largest difference {difference:.1e} of the largest magnitude"
+            "{name}: largest difference {difference:.1e}, relative to the largest magnitude"
         );
         worst = if difference.is_nan() {
             f32::INFINITY
@@ -157,7 +163,9 @@ pub fn compare(what: &Sample, tolerance: f32) -> Result<String> {
         };
     }
     if worst > tolerance {
-        bail!("more than {tolerance:e} apart, the programs compute different things\n{text}");
+        bail!(
+            "the outputs differ by more than {tolerance:e}: the programs compute different things\n{text}"
+        );
     }
     Ok(text)
 }
@@ -171,7 +179,7 @@ const FEATURES: [&str; 5] = [
     "features.5",
 ];
 
-/// What the weights decide: with a head of first values, not the logits.
+/// Outputs that the weights determine: not the logits if the head holds initial values.
 fn known_outputs(loaded: &Loaded) -> Vec<&'static str> {
     let head = matches!(loaded.network, Kind::Whole) || loaded.recognised.head.is_some();
     OUTPUTS
@@ -227,7 +235,7 @@ fn serialize(
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
-/// The largest difference over the largest magnitude; infinite where the counts differ.
+/// The largest difference over the largest magnitude; infinite if the counts differ.
 fn relative(found: &[f32], expected: &[f32]) -> f32 {
     if found.len() != expected.len() {
         return f32::INFINITY;

@@ -1,4 +1,4 @@
-//! From any file that can be read to safetensors in the names of a family.
+//! Conversion of any readable weights file to safetensors in the names of a family.
 
 use std::path::{Path, PathBuf};
 
@@ -15,37 +15,38 @@ use super::{Kind, Known, Loaded, check_free, load};
 pub enum Names {
     /// This program's.
     Ours,
-    /// timm's: the encoder alone.
+    /// timm's: only the encoder.
     Timm,
-    /// segmentation_models.pytorch's with a `tu-` encoder. The class-activation head, which smp does not have, is left out.
+    /// segmentation_models.pytorch's with a `tu-` encoder. The class-activation head, which smp does not have, is left
+    /// out.
     Smp,
 }
 
-/// What to convert, and into what.
+/// What to convert and how.
 #[derive(Clone, Debug)]
 pub struct Conversion {
-    /// A safetensors file, a checkpoint of ours, or a file of PyTorch's.
+    /// A safetensors file, a checkpoint of this program, or a PyTorch file.
     pub from: PathBuf,
     /// The file to write.
     pub to: PathBuf,
-    /// Whose names.
+    /// Whose names to write.
     pub names: Names,
-    /// What the file does not say.
+    /// What the file does not state.
     pub known: Known,
-    /// Input normalization, where the file does not say it.
+    /// Input normalization, if the file does not state it.
     pub normalization: Option<InputNormalization>,
-    /// Halves instead of f32.
+    /// Write f16 instead of f32.
     pub half: bool,
-    /// Leave out tensors that our network lacks.
+    /// Leave out tensors that the network lacks.
     pub allow_unused: bool,
-    /// Replace a file that is there.
+    /// Replace an existing file.
     pub force: bool,
 }
 
-/// Converts, and says in words what was done. The file appears whole or not at all.
+/// Converts a file and returns a summary as text. The output is written whole or not at all.
 ///
 /// # Errors
-/// A file that cannot be read or does not fit a network of ours; one that is there already, unless forced.
+/// The file cannot be read or fits no network of this program; the output exists and `force` is not set.
 pub fn convert(conversion: &Conversion) -> Result<String> {
     check_free(&conversion.to, conversion.force)?;
     let loaded = load(&conversion.from, &conversion.known, conversion.allow_unused)?;
@@ -71,14 +72,14 @@ fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
 
 type Spelling = (Vec<(String, String)>, Vec<String>);
 
-/// How prefixes are written, and which parameters are not: the class-activation head has no place in smp, whose own reads the
-/// bottleneck, and without it what is written loads with `strict=True`.
+/// How prefixes are renamed, and which parameters are not written: smp has no class-activation head (its own head reads
+/// the bottleneck), and without it the file loads with `strict=True`.
 fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
     let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
     Ok(match (conversion.names, &loaded.network) {
         (Names::Ours, _) => (vec![], vec![]),
         (Names::Timm, Kind::Whole) if !has_encoder(&loaded.graph) => bail!(
-            "{} holds a network without an encoder of timm's: only --as ours can write it",
+            "{} holds a network without an encoder of timm: only --as ours can write it",
             conversion.from.display()
         ),
         (Names::Timm, _) => (vec![(ENCODER.into(), String::new())], vec![]),
@@ -100,7 +101,7 @@ fn has_encoder(graph: &Graph) -> bool {
     graph.params.iter().any(|p| p.name.starts_with(ENCODER))
 }
 
-/// Parameters that the file did not have hold first values, and are not written.
+/// Prefix of the parameters to write. Those that the file lacks hold initial values and are not written.
 fn only(names: Names, loaded: &Loaded) -> &'static str {
     let encoder_only =
         matches!(loaded.network, Kind::Assembled(_)) && loaded.recognised.is_encoder_only();
@@ -141,7 +142,7 @@ fn said(to: &Path, loaded: &Loaded, options: &SaveOptions) -> String {
     let left_out = |name: &&String| options.without.iter().any(|p| name.starts_with(p));
     let left_out: Vec<String> = report.applied.iter().filter(left_out).cloned().collect();
     format!(
-        "{}: {network}, from names of {family}\n  applied {}, missing {}, unused {}, passed over by rule {}\n{}{}{}{}",
+        "{}: {network}, from names of {family}\n  applied {}, missing {}, unused {}, ignored by rule {}\n{}{}{}{}",
         to.display(),
         report.applied.len(),
         report.missing.len(),
@@ -151,7 +152,7 @@ fn said(to: &Path, loaded: &Loaded, options: &SaveOptions) -> String {
         list("unused", &report.unused),
         list("changed", &report.adapted),
         list(
-            "not written, for these names have no place for it",
+            "not written, because these names have no place for it",
             &left_out
         ),
     )

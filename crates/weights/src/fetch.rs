@@ -1,4 +1,4 @@
-//! Known weights from the hub into the cache.
+//! Download of known weights from the hub into the cache.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use terminal::{Interrupt, Interrupted, Progress};
 pub struct Download {
     /// A known name.
     pub name: String,
-    /// The cache's folder instead of the user's.
+    /// Cache folder, instead of the user's default.
     pub cache: Option<PathBuf>,
     /// A mirror of the hub.
     pub endpoint: Option<String>,
-    /// Another revision.
+    /// Revision, instead of the known one.
     pub revision: Option<String>,
-    /// The sum that the file must have.
+    /// SHA-256 that the file must have.
     pub sha256: Option<String>,
 }
 
-/// Fetches, reads what came once, and says in words what it is; the path stands in the first line alone.
+/// Fetches a file, reads it once as a check, and returns a description; its first line is the path alone.
 ///
 /// # Errors
-/// See [`HubError`]; a file that holds no weights.
+/// See [`HubError`]; also a file that holds no weights.
 pub fn fetch(download: &Download, progress: Progress, interrupt: &Interrupt) -> Result<String> {
     let known = hub::find(&download.name)?;
     let cache = download.cache.clone().unwrap_or_else(hub::default_cache);
@@ -53,12 +53,12 @@ pub fn fetch(download: &Download, progress: Progress, interrupt: &Interrupt) -> 
         other => other?,
     };
     drop(job);
-    TensorFile::read(&fetched.path).context("what came is no file of weights")?;
+    TensorFile::read(&fetched.path).context("the fetched file is not a weights file")?;
     Ok(format!(
         "{}\n  {}, for {}, licence {}\n  SHA-256 {}\n  normalization {}\n",
         fetched.path.display(),
         if fetched.cached {
-            "was there already"
+            "already in the cache"
         } else {
             "fetched"
         },

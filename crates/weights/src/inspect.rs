@@ -1,4 +1,4 @@
-//! What a weights file holds, as text.
+//! Description of a weights file's contents as text.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use formats::weights::{About, Recognised, TensorEntry, TensorFile, recognise};
 
-/// Metadata longer than this is cut: a checkpoint's document has the whole graph.
+/// Longer metadata values are cut: a checkpoint's document holds the whole graph.
 const LONGEST_VALUE: usize = 100;
 
-/// Tensors, counts, whose names they are, which networks they fit, and what the file says of itself.
+/// Lists the tensors and their number, whose names they have, which networks they fit, and the file's metadata.
 ///
 /// # Errors
 /// The file cannot be read, or is of another kind.
@@ -54,11 +54,11 @@ fn facts(file: &TensorFile) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("format", file.format().to_string()),
         ("tensors", file.entries().len().to_string()),
-        ("numbers", elements.to_string()),
+        ("values", elements.to_string()),
         ("names", family),
     ];
     if !file.unwrapped().is_empty() {
-        facts.push(("taken off", file.unwrapped().join(" ")));
+        facts.push(("stripped", file.unwrapped().join(" ")));
     }
     let network = formats::checkpoint::network(file.metadata());
     facts.extend(network.map(|graph| {
@@ -72,7 +72,7 @@ fn facts(file: &TensorFile) -> Vec<(&'static str, String)> {
     facts.extend(fits(&recognised));
     let note = recognised.family.and_then(|f| f.note());
     facts.extend(note.map(|note| ("note", note.to_owned())));
-    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not said".into());
+    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "not stated".into());
     facts.push(("encoder", or_unknown(about.encoder)));
     facts.push((
         "normalization",
@@ -90,7 +90,7 @@ fn fits(recognised: &Recognised) -> Vec<(&'static str, String)> {
     let mut facts = vec![(
         "fits",
         match accepted.is_empty() {
-            true => "no encoder of ours".into(),
+            true => "no encoder of this program".into(),
             false => accepted.join(", "),
         },
     )];

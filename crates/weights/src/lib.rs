@@ -1,4 +1,4 @@
-//! Weights that travel: looked at, converted, fetched, and compared with what other programs compute.
+//! Weights files: inspection, conversion, download, and comparison with the outputs of other programs.
 
 mod check;
 mod convert;
@@ -21,7 +21,7 @@ pub use fetch::{Download, fetch, known};
 pub use formats::weights::{Conventions, InputNormalization};
 pub use inspect::inspect;
 
-/// A file's weights in a network of ours.
+/// A file's weights, loaded into a network.
 struct Loaded {
     network: Kind,
     graph: Graph,
@@ -31,24 +31,24 @@ struct Loaded {
     recognised: Recognised,
 }
 
-/// What the network is put together from.
+/// How the network is defined.
 enum Kind {
-    /// An encoder, maybe a decoder, and a head.
+    /// By an encoder, possibly a decoder, and a head.
     Assembled(ModelSpec),
-    /// A whole network out of a checkpoint; no other program has its names.
+    /// As a whole, by a checkpoint; no other program has its names.
     Whole,
 }
 
-/// What a user knows of a file.
+/// What a user knows about a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Known {
-    /// The encoder, where the file leaves several.
+    /// The encoder, if the file fits several.
     pub encoder: Option<String>,
-    /// Padding and epsilon, where the file does not say them.
+    /// Padding and epsilon, if the file does not state them.
     pub trained_in: Option<Conventions>,
 }
 
-/// Loads a file into the network that it is of: a checkpoint's own, else the one that names and shapes tell.
+/// Loads a file into its network: a checkpoint's own, otherwise the one that its names and shapes identify.
 fn load(path: &Path, known: &Known, allow_unused: bool) -> Result<Loaded> {
     let file = about_known(TensorFile::read(path)?, known)?;
     match formats::checkpoint::network(file.metadata()) {
@@ -57,14 +57,14 @@ fn load(path: &Path, known: &Known, allow_unused: bool) -> Result<Loaded> {
     }
 }
 
-/// The file with what is known of it.
+/// The file with what the user knows about it.
 fn about_known(file: TensorFile, known: &Known) -> Result<TensorFile> {
     let (said, stated) = (About::of(&file).conventions, known.trained_in);
     if let (Some(said), Some(stated)) = (said, stated)
         && said != stated
     {
         bail!(
-            "{} says that it was trained with {said}, not with {stated}",
+            "{} states that it was trained with {said}, not with {stated}",
             file.path().display()
         );
     }
@@ -83,7 +83,7 @@ fn load_checkpoint(file: &TensorFile, graph: Graph, known: &Known) -> Result<Loa
     let encoder = spec.as_ref().and_then(|spec| spec.encoder.as_deref());
     if known.encoder.is_some() && known.encoder.as_deref() != encoder {
         bail!(
-            "{} is a checkpoint, and has its own network ({}): leave --encoder out",
+            "{} is a checkpoint and has its own network ({}): leave --encoder out",
             file.path().display(),
             encoder.unwrap_or("a whole one")
         );
@@ -105,7 +105,7 @@ fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Resu
     let encoder = choose(file.path(), &recognised, &about, known.encoder.as_deref())?;
     if recognised.map_classes == Some(1) {
         bail!(
-            "the class map in {} has one channel, for a sigmoid; ours have one a class, the background too. Its encoder alone is taken by model.pretrained",
+            "the class map in {} has one channel, for a sigmoid; maps of this program have one per class, including the background. To use its encoder alone, set model.pretrained",
             file.path().display()
         );
     }
@@ -131,7 +131,7 @@ fn load_recognised(file: &TensorFile, known: &Known, allow_unused: bool) -> Resu
     })
 }
 
-/// The encoder asked for; else the one that the file names; else the only one that it fits.
+/// The requested encoder, otherwise the one that the file names, otherwise the only one that it fits.
 fn choose(
     path: &Path,
     recognised: &Recognised,
@@ -149,13 +149,13 @@ fn choose(
         [] => {
             let refused = recognised.encoders.first().and_then(|c| c.refused.clone());
             bail!(
-                "{} fits no encoder of ours{}",
+                "{} fits no encoder of this program{}",
                 path.display(),
                 refused.map_or_else(String::new, |why| format!(" ({why})"))
             )
         }
         several => bail!(
-            "the names and shapes in {} fit {}, which differ in padding and epsilon: say which with --encoder, or with --trained-in",
+            "the names and shapes in {} fit {}, which differ in padding and epsilon: choose one with --encoder or --trained-in",
             path.display(),
             several.join(" and ")
         ),
@@ -167,7 +167,7 @@ fn fits(encoder: &str, conventions: Conventions) -> bool {
     row.is_ok_and(|e| Conventions::of_encoder(e) == conventions)
 }
 
-/// For a file that a command is about to write.
+/// Fails if a file to be written exists, unless forced.
 fn check_free(path: &Path, force: bool) -> Result<()> {
     if path.exists() && !force {
         bail!("{} exists: --force replaces it", path.display());

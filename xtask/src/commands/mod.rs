@@ -1,4 +1,4 @@
-//! What each command does, and what several of them need.
+//! The commands, and what several of them share.
 
 pub(crate) mod bench;
 pub(crate) mod pipeline;
@@ -39,7 +39,7 @@ pub(crate) fn request(settings: &Settings, out: Option<&Path>) -> Request {
     }
 }
 
-/// The workspace that this program was built in; where that is gone, the current folder.
+/// The workspace that this program was built in, or the current folder if that no longer exists.
 pub(crate) fn root() -> PathBuf {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -51,13 +51,13 @@ pub(crate) fn root() -> PathBuf {
     }
 }
 
-/// To stdout; a reader that has gone away (`| head`) is no error.
+/// Prints to stdout; a closed pipe (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> Result<ExitCode> {
-    terminal::print(text).context("cannot write what was asked for to stdout")?;
+    terminal::print(text).context("cannot write the output to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The error and its causes, each once: libraries' texts often hold their cause's.
+/// Prints the error and its causes, each once: a library's message often contains that of its cause.
 pub(crate) fn report(error: &anyhow::Error) {
     let mut said = error.to_string();
     terminal::say(&format!("error: {said}"));

@@ -1,4 +1,4 @@
-//! `cargo xtask pipeline`: a run, and what to type to go on with one that was interrupted.
+//! `cargo xtask pipeline`: runs a pipeline, and prints the command that resumes an interrupted run.
 
 use std::process::ExitCode;
 
@@ -15,14 +15,14 @@ pub(crate) fn run(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode
     let request = request(&args.settings, args.out.as_deref());
     match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
         Ok(finished) => {
-            // The run is done, whether or not anybody can read where.
+            // The run is complete even if its path cannot be printed.
             let report = finished.folder.join("report.md");
             let _ = terminal::print(&format!("{}\n", report.display()));
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.downcast_ref::<Interrupted>().is_some() => {
             terminal::say(&format!(
-                "interrupted; what is done is kept. Go on with:\n  {}",
+                "interrupted; completed work is kept. Resume with:\n  {}",
                 resume_command(args)
             ));
             Ok(ExitCode::from(INTERRUPTED))

@@ -1,4 +1,4 @@
-//! `cargo xtask predict`: a line of JSON an image to stdout, pictures beside the images.
+//! `cargo xtask predict`: one line of JSON per image on stdout; overlays and masks next to the images.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
     )?;
     if predictor.taught_on_phantoms() && !args.allow_phantom_model {
         bail!(
-            "{} has seen nothing but phantoms: what it says of a real image means nothing. Train on real images \
-             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to ask it about a phantom",
+            "{} was trained on phantoms only: its predictions on real images are meaningless. Train on real images \
+             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to use it on phantoms",
             args.model.display()
         );
     }
     let files = ::pipeline::beside(&args.images, args.out.as_deref());
     tidy(&files);
-    // All images are answered, and their pictures written, whether or not the answers find a reader.
+    // All images are predicted, and their overlays and masks written, even if stdout cannot be written to.
     let (mut failed, mut unheard) = (0, Ok(()));
     for (image, files) in args.images.iter().zip(files) {
         interrupt.check()?;
-        // One bad file says nothing about the next.
+        // A bad file does not prevent the prediction of the others.
         match predictor.predict_as(image, &files) {
             Ok(prediction) => {
                 let line = serde_json::to_string(&prediction)
@@ -44,13 +44,16 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
         }
     }
     if failed > 0 {
-        bail!("{failed} of {} images have no answer", args.images.len());
+        bail!(
+            "{failed} of {} images could not be predicted",
+            args.images.len()
+        );
     }
-    unheard.context("not all answers could be written to stdout")?;
+    unheard.context("not all predictions could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes what killed processes have left half written in the folders of these files.
+/// Removes partially written files of killed processes from the folders of these files.
 fn tidy(files: &[PathBuf]) {
     let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
     folders.into_iter().for_each(files::sweep);

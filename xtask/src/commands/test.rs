@@ -1,4 +1,4 @@
-//! What CI runs, cheapest first; stops at the first failure.
+//! The checks that CI runs, fastest first; stops at the first failure.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -45,15 +45,15 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> Result<ExitCode> {
     if !args.fast {
         phantom_run(root)?;
     }
-    terminal::say("all good");
+    terminal::say("all checks passed");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tests of data, weights and fixtures that lie beside the repository, where they do.
+/// Runs the tests that need the data, weights and fixtures in `../shared`, if it exists.
 fn shared_data(root: &Path) -> Result<()> {
     if !root.join("../shared").is_dir() {
         terminal::say(
-            "not run, for ../shared is absent: the tests that read its data, weights and fixtures",
+            "skipped, because ../shared does not exist: the tests that read its data, weights and fixtures",
         );
         return Ok(());
     }
@@ -71,7 +71,7 @@ fn shared_data(root: &Path) -> Result<()> {
 
 fn phantom_run(root: &Path) -> Result<()> {
     let out = root.join("target/tiny-run");
-    // Absent at the first time.
+    // It does not exist the first time.
     let _ = std::fs::remove_dir_all(&out);
     let out = out.display().to_string();
     let mut line = vec![
@@ -93,16 +93,16 @@ fn phantom_run(root: &Path) -> Result<()> {
 pub(crate) fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     terminal::say(&format!("$ cargo {}", arguments.join(" ")));
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What cargo tells a program that it runs is nothing that its builds may depend on: some build scripts (ring's) look at
-    // it, and all that stands on them would be built anew, this program included.
-    let told = std::env::vars_os().map(|(name, _)| name);
-    let told = told.filter(|name| {
+    // Builds must not depend on the variables that cargo sets for a program that it runs: some build scripts (ring's)
+    // read them, and everything that depends on these would be rebuilt, this program included.
+    let set_by_cargo = std::env::vars_os().map(|(name, _)| name);
+    let set_by_cargo = set_by_cargo.filter(|name| {
         let name = name.to_string_lossy();
         ["CARGO_PKG_", "CARGO_MANIFEST_"]
             .iter()
             .any(|of| name.starts_with(of))
     });
-    for name in told {
+    for name in set_by_cargo {
         command.env_remove(name);
     }
     let status = command

@@ -1,4 +1,4 @@
-//! `cargo xtask weights`: arguments to `weights`.
+//! `cargo xtask weights`: passes the arguments to the crate `weights`.
 
 use anyhow::{Context as _, Result};
 use terminal::{Interrupt, Progress};
@@ -8,7 +8,7 @@ use crate::cli::{
     CheckArgs, ConvertArgs, FetchArgs, KnownArgs, Names, Normalization, TrainedIn, Weights,
 };
 
-/// Does it, and says what there is to say on stdout.
+/// Runs the command; returns its output for stdout.
 pub(crate) fn run(what: Weights, interrupt: &Interrupt) -> Result<String> {
     match what {
         Weights::Inspect { file } => weights::inspect(&file),

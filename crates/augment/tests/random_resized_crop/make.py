@@ -1,4 +1,4 @@
-"""Makes expected.json: what torchvision's RandomResizedCrop cuts, and how often it cuts what.
+"""Makes expected.json: the crops of torchvision's RandomResizedCrop, and their distribution.
 
     python crates/augment/tests/random_resized_crop/make.py      (torch, torchvision, numpy)
 """
@@ -16,15 +16,15 @@ rng = np.random.default_rng(0)
 picture = torch.tensor(rng.integers(0, 257, (CHANNELS, HEIGHT, WIDTH)) / 256, dtype=torch.float32)
 labels = torch.tensor(rng.integers(0, 4, (1, HEIGHT, WIDTH)), dtype=torch.float32)
 
-# Corners, edges, the middle, one row, one column, one pixel; top, left, height, width. None puts a point of the
-# nearest pixel's halfway between two.
+# Corners, edges, the middle, one row, one column, one pixel; top, left, height, width. None puts a source
+# point halfway between two pixels, where the nearest is ambiguous.
 WINDOWS = [(0, 0, 4, 7), (0, 7, 5, 3), (4, 0, 3, 7), (3, 1, 4, 9), (2, 2, 4, 7), (0, 4, 7, 3), (4, 0, 2, 10), (5, 1, 1, 7),
            (1, 8, 6, 1), (6, 9, 1, 1), (1, 1, 6, 9)]
 FLIPPED = [(0, 7, 5, 3), (2, 2, 4, 7), (4, 0, 3, 7)]
 
 DRAWS = 200_000
 LEVELS = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
-# torchvision's defaults on a square; milder; wide and tall images; one where about every second try is too wide.
+# torchvision's defaults on a square; milder ones; wide and tall images; one where about every second try is too wide.
 DISTRIBUTIONS = [
     dict(size=[224, 224], area=[0.08, 1.0], ratio=[3 / 4, 4 / 3]),
     dict(size=[224, 224], area=[0.5, 1.0], ratio=[3 / 4, 4 / 3]),
@@ -72,7 +72,7 @@ def summary(values):
 
 
 def place(start, length, side):
-    """Where the window lies, from 0 at the upper or left edge to 1 at the other, where it has room to move."""
+    """The window's position, from 0 at the upper or left edge to 1 at the other, for windows shorter than the side."""
     free = length < side
     return summary(start[free] / (side - length[free]))
 

@@ -1,4 +1,4 @@
-//! What makes a test worthless: the same patient or the same file on both sides of a split.
+//! Checks for leakage: the same patient or the same file in more than one split.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use crate::{DatasetError, Manifest};
 /// Files with the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DuplicateGroup {
-    /// Of the bytes, hexadecimal.
+    /// SHA-256 of the bytes, hexadecimal.
     pub sha256: String,
     /// Two or more, sorted.
     pub paths: Vec<String>,
-    /// Lies in more than one split.
+    /// Whether the copies are in more than one split.
     pub crosses_splits: bool,
-    /// Carries more than one label: at least one is wrong.
+    /// Whether they have more than one label, of which at least one is wrong.
     pub crosses_classes: bool,
-    /// Belongs to more than one patient by name.
+    /// Whether they belong to more than one patient by name.
     pub crosses_patients: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct DuplicateGroup {
 pub struct LeakedPatient {
     /// The patient's key.
     pub patient: String,
-    /// Where its images are.
+    /// The splits of its images.
     pub splits: Vec<SplitCount>,
 }
 
@@ -54,7 +54,7 @@ fn duplicate_group(manifest: &Manifest, group: &[usize]) -> DuplicateGroup {
     DuplicateGroup {
         sha256: manifest.rows()[group[0]].sha256.clone(),
         paths: records().map(|r| r.path.clone()).collect(),
-        // A copy that was left out is in no split, and nobody sees it.
+        // A copy that was left out is in no split and is not used.
         crosses_splits: differ(records().filter_map(|r| r.split)),
         crosses_classes: differ(records().map(|r| r.class)),
         crosses_patients: differ(records().map(|r| r.patient.as_str())),

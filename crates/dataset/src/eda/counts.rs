@@ -1,4 +1,4 @@
-//! How many images, of what class, size and format, of how many patients.
+//! Numbers of images and patients by split, class, size and format.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,9 @@ pub struct SplitSummary {
     pub images: usize,
     /// Patients in it.
     pub patients: usize,
-    /// Every class, also one without images.
+    /// Every class, including classes without images.
     pub classes: Vec<ClassCount>,
-    /// Largest class over smallest; `None` where a class is empty.
+    /// Largest class over smallest; `None` if a class is empty.
     pub imbalance: Option<f64>,
 }
 
@@ -33,7 +33,7 @@ pub struct ClassCount {
     pub images: usize,
     /// Patients with an image of it.
     pub patients: usize,
-    /// Of the split's images, in [0, 1].
+    /// Share of the split's images, in [0, 1].
     pub share: f64,
 }
 
@@ -46,7 +46,7 @@ pub struct Sizes {
     pub height: Quantiles,
     /// Width over height.
     pub aspect: Quantiles,
-    /// How many different sizes.
+    /// Number of distinct sizes.
     pub distinct: usize,
     /// The ten most common.
     pub common: Vec<SizeCount>,
@@ -71,7 +71,7 @@ pub struct Quantiles {
     pub max: f64,
 }
 
-/// How many images have one size.
+/// Number of images of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SizeCount {
     /// Pixels across.
@@ -82,18 +82,18 @@ pub struct SizeCount {
     pub images: usize,
 }
 
-/// How many images are stored in one way.
+/// Number of images in one storage format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FormatCount {
     /// 1 to 4.
     pub channels: u8,
     /// 8 or 16.
     pub bit_depth: u8,
-    /// Images stored so.
+    /// Images in that format.
     pub images: usize,
 }
 
-/// How many patients have a number of images.
+/// Number of patients with a given number of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatientSize {
     /// Images of one patient.
@@ -121,7 +121,7 @@ pub(super) fn splits(manifest: &Manifest) -> Result<Vec<SplitSummary>, DatasetEr
         .collect())
 }
 
-/// Unassigned last.
+/// Sort key of a split; unassigned images come last.
 type SplitOrder = (bool, Option<crate::Split>);
 
 fn order(record: &ImageRecord) -> SplitOrder {

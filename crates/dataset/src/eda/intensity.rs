@@ -1,4 +1,4 @@
-//! How bright the images of each class are: a difference here is one that a network can cheat by.
+//! Brightness of the images of each class: a network can exploit a difference as a shortcut.
 
 use polars::prelude::*;
 use rayon::prelude::*;
@@ -22,11 +22,11 @@ pub struct ClassIntensity {
     pub std_of_means: f64,
     /// Mean over its images of an image's standard deviation (contrast).
     pub contrast: f64,
-    /// Images by their mean, equal bins over [0, 1].
+    /// Histogram of the images' means, with equal bins over [0, 1].
     pub mean_histogram: Vec<usize>,
-    /// Share of the pixels in each bin, each sampled image weighing alike; sums to 1.
+    /// Share of the pixels in each bin, with equal weight for each sampled image; sums to 1.
     pub pixel_histogram: Vec<f64>,
-    /// Images that `pixel_histogram` was made from.
+    /// Images that `pixel_histogram` was computed from.
     pub sampled_images: usize,
 }
 

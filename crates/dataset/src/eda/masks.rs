@@ -1,4 +1,4 @@
-//! What the masks are like: how many there are, how many are empty, how much they cover.
+//! Statistics of the masks: how many there are, how many are empty, how much they cover.
 
 use std::collections::BTreeMap;
 
@@ -14,36 +14,36 @@ pub struct MaskSummary {
     pub split: String,
     /// Images in it.
     pub images: usize,
-    /// Images with a good mask.
+    /// Images with a valid mask.
     pub with_mask: usize,
     /// Images without a mask file.
     pub missing: usize,
-    /// Images whose mask is of no use.
+    /// Images whose mask is unusable.
     pub bad: usize,
-    /// Masks with nothing but background: allowed, and worth knowing, for overlap scores of an
-    /// empty mask are all or nothing.
+    /// Masks with only background: allowed, but worth knowing, because an overlap score of an empty
+    /// mask is either 0 or 1.
     pub empty: usize,
     /// Masks without a single known pixel.
     pub all_ignored: usize,
-    /// Every mask class, the background too.
+    /// Every mask class, including the background.
     pub areas: Vec<MaskArea>,
-    /// Mean over the masks of each class of images of the share that is not background.
+    /// For each image class, the mean share of its masks that is not background.
     pub foreground_by_class: Vec<MaskArea>,
 }
 
-/// How much a class of pixels covers, or how much is covered in a class of images.
+/// Area of a pixel class, or foreground area in an image class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MaskArea {
     /// Its name.
     pub class: String,
-    /// Masks in which it has a pixel; for a class of images: its masks.
+    /// Masks that contain the pixel class; for an image class, its masks.
     pub images: usize,
-    /// Mean over masks of its share of the known pixels.
+    /// Mean over masks of the share of the known pixels.
     pub mean_share: f64,
 }
 
-/// One summary a split, unassigned last; none where no masks were asked for. Images that were left
-/// out for their masks count where their folder puts them.
+/// One summary per split, unassigned last; none if no masks were requested. Images that were left
+/// out because of their masks count in the split of their folder.
 pub(super) fn summaries(manifest: &Manifest) -> Vec<MaskSummary> {
     if !manifest.has_masks() {
         return vec![];
@@ -76,7 +76,7 @@ fn summary(manifest: &Manifest, split: Option<Split>, records: &[&ImageRecord]) 
     }
 }
 
-/// Missing and bad masks: of images that are there by their split now, of others by their folder.
+/// Missing and bad masks: indexed images count in their current split, others in that of their folder.
 fn faults(manifest: &Manifest, split: Option<Split>, records: &[&ImageRecord]) -> (usize, usize) {
     let (mut missing, mut bad) = (0, 0);
     for fault in manifest.mask_faults() {

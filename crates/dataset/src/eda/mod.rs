@@ -1,7 +1,8 @@
-//! Exploratory data analysis: what a person should know of a data set before training on it.
+//! Exploratory data analysis: what to know about a data set before training on it.
 //!
-//! Counting is done by Polars group-bys over the manifest's frame. For the splits that training
-//! will use rather than the folders', analyse [`Manifest::with_splits`](crate::Manifest::with_splits).
+//! Counting is done by Polars group-bys over the manifest's frame. To analyse the splits that
+//! training will use instead of the folders', pass
+//! [`Manifest::with_splits`](crate::Manifest::with_splits).
 
 mod audit;
 mod counts;
@@ -18,19 +19,19 @@ pub use masks::{MaskArea, MaskSummary};
 
 use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
 
-/// How much to look at.
+/// Extent of the analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdaConfig {
     /// Images of each class that are decoded again for the pixel histograms.
     pub sample_per_class: usize,
     /// Bins of the intensity histograms over [0, 1].
     pub bins: usize,
-    /// Which images those are.
+    /// Seed for the choice of these images.
     pub seed: u64,
 }
 
 impl Default for EdaConfig {
-    /// 100 images a class, 32 bins.
+    /// 100 images per class, 32 bins.
     fn default() -> Self {
         Self {
             sample_per_class: 100,
@@ -40,7 +41,7 @@ impl Default for EdaConfig {
     }
 }
 
-/// The analysis; serialises to the numbers that a report tables and plots.
+/// The analysis; serialises to the numbers that a report tabulates and plots.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Eda {
     /// Class names in the order of their labels.
@@ -49,12 +50,12 @@ pub struct Eda {
     pub images: usize,
     /// Distinct patients.
     pub patients: usize,
-    /// Whether anything says which images are of one patient; where nothing does, each image counts
-    /// as a patient of its own, here and in what follows.
+    /// Whether it is known which images are of one patient; if not, each image counts as a separate
+    /// patient, here and below.
     pub patients_known: bool,
-    /// Images without a patient, where others have one or rules look for it.
+    /// Images without a patient, although others have one or there are patient rules.
     pub unmatched_patients: usize,
-    /// Folders that may be patients and are not read as such.
+    /// Folders that may be patients but are not treated as such.
     pub patient_folders: Option<PatientFolders>,
     /// Per split: counts, shares, imbalance.
     pub splits: Vec<SplitSummary>,
@@ -62,25 +63,25 @@ pub struct Eda {
     pub sizes: Sizes,
     /// Channels and bit depths, the most common first.
     pub formats: Vec<FormatCount>,
-    /// Per class: how bright the images are.
+    /// Per class: brightness of the images.
     pub intensity: Vec<ClassIntensity>,
-    /// How many patients have how many images.
+    /// Number of patients by number of images.
     pub images_per_patient: Vec<PatientSize>,
     /// Groups of byte-identical files.
     pub duplicates: Vec<DuplicateGroup>,
     /// Patients with images in more than one split.
     pub leaked_patients: Vec<LeakedPatient>,
-    /// Files left out for what is wrong with them.
+    /// Files left out because they are faulty.
     pub bad_images: Vec<BadImage>,
-    /// Files that are no samples, by reason.
+    /// Files that are not samples, by reason.
     pub left_out: Vec<LeftOut>,
-    /// Images that are shown turned or mirrored, as their files ask.
+    /// Images that are rotated or mirrored according to their files.
     pub turned_images: usize,
     /// Mask files that belong to no image.
     pub unmatched_masks: usize,
-    /// Per split: masks, missing and empty ones, what they cover. Empty where none were asked for.
+    /// Per split: masks, missing and empty ones, covered areas. Empty if no masks were requested.
     pub masks: Vec<MaskSummary>,
-    /// What to mind, in plain sentences.
+    /// Warnings, in plain sentences.
     pub warnings: Vec<String>,
 }
 
@@ -119,7 +120,7 @@ impl Eda {
     }
 }
 
-/// What a split is called in tables: images in none are "unassigned".
+/// Name of a split in tables; "unassigned" for images in none.
 pub(crate) fn split_name(split: Option<crate::Split>) -> String {
     split.map_or_else(|| "unassigned".to_owned(), |split| split.to_string())
 }

@@ -1,11 +1,11 @@
-//! The analysis in sentences that a person acts on.
+//! Warnings from the analysis, as sentences.
 
 use super::{DuplicateGroup, Eda, SplitSummary, split_name};
 use crate::Manifest;
 
 pub(super) fn of(eda: &Eda, manifest: &Manifest) -> Vec<String> {
     let mut warnings = Vec::new();
-    // Images in no split are seen by nobody.
+    // Images in no split are not used.
     for split in eda.splits.iter().filter(|s| s.split != split_name(None)) {
         warnings.extend(imbalance(split));
     }
@@ -26,15 +26,15 @@ fn imbalance(split: &SplitSummary) -> Option<String> {
     let ratio = split.imbalance.filter(|&ratio| ratio > 1.5)?;
     let largest = split.classes.iter().max_by_key(|class| class.images)?;
     Some(format!(
-        "{}: the largest class has {ratio:.1} times the images of the smallest; always answering \
-         {} would be right in {:.1} % of the cases, so accuracy alone says little.",
+        "{}: the largest class has {ratio:.1} times the images of the smallest; always predicting \
+         {} would be correct in {:.1} % of the cases, so accuracy alone means little.",
         split.split,
         largest.class,
         100.0 * largest.share
     ))
 }
 
-/// Thresholds and calibrated probabilities carry a prevalence in them.
+/// Thresholds and calibrated probabilities depend on the prevalence.
 fn prevalence_shift(eda: &Eda) -> Option<String> {
     let of = |name: &str| eda.splits.iter().find(|split| split.split == name);
     let (train, test) = (of("train")?, of("test")?);
@@ -106,7 +106,7 @@ fn duplicates(eda: &Eda) -> Vec<String> {
     );
     say(
         files(&mut groups.iter().filter(|g| g.crosses_splits)),
-        "lie in more than one split: the test has seen them",
+        "lie in more than one split: the test is not independent of training",
     );
     say(
         files(&mut groups.iter().filter(|g| g.crosses_classes)),
@@ -115,7 +115,7 @@ fn duplicates(eda: &Eda) -> Vec<String> {
     sentences
 }
 
-/// More than half a standard deviation (a medium effect, Cohen 1988) between two classes.
+/// Warns of more than half a standard deviation (a medium effect, Cohen 1988) between two classes.
 fn brightness(eda: &Eda) -> Option<String> {
     let by_mean =
         |a: &&super::ClassIntensity, b: &&super::ClassIntensity| a.mean.total_cmp(&b.mean);
@@ -137,8 +137,8 @@ fn mixed_formats(eda: &Eda) -> Option<String> {
     let main = eda.formats.first()?;
     (others > 0).then(|| {
         format!(
-            "{} not stored as the rest ({} channels, {} bit): check that the way of storing does \
-             not follow the class.",
+            "{} not stored like the rest ({} channels, {} bit): check that the storage format is \
+             not related to the class.",
             if others == 1 {
                 "1 image is".to_owned()
             } else {
@@ -162,7 +162,7 @@ fn unmatched(eda: &Eda) -> Option<String> {
 fn bad_images(eda: &Eda) -> Option<String> {
     let first = eda.bad_images.first()?;
     Some(format!(
-        "{} left out, the first {}: {}.",
+        "{} left out; the first is {}: {}.",
         counted(eda.bad_images.len(), "bad file"),
         first.path,
         first.reason
@@ -175,8 +175,8 @@ fn masks(eda: &Eda) -> Vec<String> {
         (sum(|m| m.missing), "has no mask", "have no mask"),
         (
             sum(|m| m.bad),
-            "has a mask of no use",
-            "have a mask of no use",
+            "has an unusable mask",
+            "have an unusable mask",
         ),
         (sum(|m| m.empty), "has an empty mask", "have an empty mask"),
     ];

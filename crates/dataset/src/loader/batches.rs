@@ -1,4 +1,4 @@
-//! The thread that works ahead, and the iterator that takes what it made.
+//! The thread that prepares batches ahead, and the iterator over them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,22 +16,22 @@ use super::sample::{Sample, SampleKey};
 use super::{LoaderConfig, Shared};
 use crate::DatasetError;
 
-/// Images ready for a network.
+/// A batch of images, ready for a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// NHWC, normalised: (value − mean) / std.
     pub images: Vec<f32>,
     /// NHW, class numbers (0 and 1 in a binary mask), NaN where the class is unknown: ignored
-    /// values, the border around a padded image, and all of an image that lacks its mask. `None`
-    /// where the data set has no masks.
+    /// values, the border around a padded image, and every pixel of an image without a mask. `None`
+    /// if the data set has no masks.
     pub masks: Option<Vec<f32>>,
     /// Whether each image has a mask.
     pub has_mask: Vec<bool>,
     /// Class of each image.
     pub labels: Vec<usize>,
-    /// Row of the manifest of each image.
+    /// Manifest row of each image.
     pub rows: Vec<usize>,
-    /// Where each file's pixels lie, and the way back to its own size; before any transform.
+    /// Where each file's pixels are, and the inverse mapping to its own size; before any transform.
     pub placements: Vec<Placement>,
     /// N.
     pub len: usize,
@@ -65,14 +65,14 @@ impl EpochBatches {
         }
     }
 
-    /// The system gave no thread: an iterator whose only item says so.
+    /// For a thread that could not be started: an iterator whose only item is the error.
     fn refused(message: String) -> Self {
         let (sender, receiver) = sync_channel(1);
         let error = DatasetError::Worker {
             path: PathBuf::from("a batch"),
             message,
         };
-        // The channel has room for one, so this cannot block; nobody else could hang it up.
+        // The channel has room for one, so this cannot block; the receiver is still open.
         let _sent = sender.send(Err(error));
         Self {
             receiver: Some(receiver),
@@ -90,7 +90,7 @@ impl Iterator for EpochBatches {
 }
 
 impl Drop for EpochBatches {
-    /// Hanging up first makes a blocked `send` return, so the join cannot wait for ever.
+    /// Dropping the receiver first makes a blocked `send` return, so the join cannot wait forever.
     fn drop(&mut self) {
         self.receiver = None;
         if let Some(worker) = self.worker.take() {
@@ -127,7 +127,7 @@ fn produce(shared: &Shared, epoch: u64, sender: &SyncSender<Result<Batch, Datase
 }
 
 impl Shared {
-    /// One batch; the first error in the order of `rows`, whichever thread met it first.
+    /// One batch, or the first error in the order of `rows`, regardless of which thread met one first.
     pub(super) fn batch(&self, rows: &[usize], epoch: u64) -> Result<Batch, DatasetError> {
         let samples: Vec<_> = rows
             .par_iter()
@@ -216,7 +216,7 @@ impl Shared {
         DatasetError::bad_image(&self.files[row].image, reason)
     }
 
-    /// The part of an image that a sample shows.
+    /// The part of an image that a sample contains.
     fn crop(&self, size: (usize, usize), row: usize, epoch: Option<u64>) -> Rect {
         let Some(crop) = self.config.crop else {
             return Rect::whole(size.0, size.1);

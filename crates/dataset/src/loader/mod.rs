@@ -16,14 +16,14 @@ use random::Rng;
 
 use crate::{DatasetError, Manifest};
 
-/// A window that is cut from an image at its own size, then brought to the network's.
+/// A window that is cut from an image at its own size, then resized to the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
-    /// Pixels down; images with fewer are taken as high as they are.
+    /// Height in pixels; smaller images keep their own height.
     pub height: usize,
-    /// Pixels across; images with fewer are taken as wide as they are.
+    /// Width in pixels; smaller images keep their own width.
     pub width: usize,
-    /// Anywhere, by (seed, epoch, row), anew in every epoch; otherwise the middle.
+    /// Whether the position is random, by (seed, epoch, row) and new in every epoch, or the middle.
     pub random: bool,
 }
 
@@ -48,7 +48,7 @@ impl Crop {
     }
 }
 
-/// Names the stream of the crops beside that of the transforms, which have the same key.
+/// Separates the random stream of the crops from that of the transforms, which have the same key.
 const CROP: u64 = 0x6372_6F70;
 
 /// How rows become batches.
@@ -58,27 +58,27 @@ pub struct LoaderConfig {
     pub height: usize,
     /// Pixels across, after resizing.
     pub width: usize,
-    /// How an image of another shape fills that.
+    /// How an image of another shape is fitted into that size.
     pub fit: Fit,
-    /// The part of an image that is shown; `None`: all of it.
+    /// The part of an image that is used; `None`: all of it.
     pub crop: Option<Crop>,
     /// 1 (luma, Rec. 601) or 3 (grey is replicated).
     pub channels: usize,
-    /// Images a batch.
+    /// Images per batch.
     pub batch_size: usize,
-    /// Subtracted from the values in [0, 1], one a channel.
+    /// Subtracted from the values in [0, 1], one per channel.
     pub mean: Vec<f32>,
-    /// Then divided by, one a channel.
+    /// Then divided by, one per channel.
     pub std: Vec<f32>,
     /// Decides the order and, through [`SampleKey`], every transform.
     pub seed: u64,
     /// A new order each epoch; otherwise the rows as given.
     pub shuffle: bool,
-    /// Leave out the last batch where it is not full.
+    /// Leave out the last batch if it is not full.
     pub drop_last: bool,
     /// Batches kept ready ahead of the consumer.
     pub queue: usize,
-    /// Memory for decoded and resized images, so that a file is decoded once and not every epoch.
+    /// Memory for decoded and resized images, so that a file is not decoded again in every epoch.
     pub cache_bytes: usize,
 }
 
@@ -103,17 +103,18 @@ impl Default for LoaderConfig {
     }
 }
 
-/// Deals the images of some rows in batches, epoch after epoch.
+/// Yields the images of some rows in batches, epoch after epoch.
 ///
-/// A file that can no longer be read ends the epoch with an error: without it the batches would be
-/// of other images than the manifest says. Work happens on Rayon's global pool; a sample depends on (seed, epoch, row) alone, so neither
-/// the number of threads nor the cache changes a result.
+/// A file that can no longer be read ends the epoch with an error: without it the batches would
+/// contain other images than the manifest states. Work happens on Rayon's global pool; a sample
+/// depends only on (seed, epoch, row), so neither the number of threads nor the cache changes a
+/// result.
 #[derive(Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
 }
 
-/// What the consumer and the thread that works ahead both hold.
+/// State shared by the consumer and the worker thread.
 struct Shared {
     config: LoaderConfig,
     rows: Vec<usize>,
@@ -130,7 +131,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`DatasetError::Setting`] for a size of 0, channels other than 1 or 3, a mean or std that
-    /// is not one finite value a channel, no rows, a row out of range, or no full batch under
+    /// is not one finite value per channel, no rows, a row out of range, or no full batch under
     /// `drop_last`.
     pub fn new(
         manifest: &Manifest,
@@ -200,7 +201,7 @@ impl Loader {
         }
     }
 
-    /// Never: a loader has at least one batch.
+    /// Always false: a loader has at least one batch.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -221,7 +222,7 @@ impl Loader {
         self.shared.sample(row, epoch)
     }
 
-    /// The settings it was made with.
+    /// The settings it was created with.
     pub fn config(&self) -> &LoaderConfig {
         &self.shared.config
     }
@@ -280,7 +281,7 @@ fn check(manifest: &Manifest, rows: &[usize], config: &LoaderConfig) -> Result<(
     }
     if config.drop_last && rows.len() < config.batch_size {
         let reason = format!(
-            "is more than the {} images, and drop_last leaves none",
+            "is more than the {} images, so drop_last leaves none",
             rows.len()
         );
         return Err(DatasetError::setting(
@@ -307,7 +308,7 @@ fn row_error(row: usize, len: usize) -> DatasetError {
     DatasetError::setting("row", row, &format!("the manifest has {len} rows"))
 }
 
-/// Weights that make every class count alike in the loss: n / (classes · count), scikit-learn's
+/// Weights that make every class count equally in the loss: n / (classes · count), scikit-learn's
 /// "balanced". A class without images gets 0.
 pub fn class_weights(counts: &[usize]) -> Vec<f32> {
     let n = counts.iter().sum::<usize>() as f32;

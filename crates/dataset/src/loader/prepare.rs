@@ -1,4 +1,4 @@
-//! What is kept of the files in memory, within a budget.
+//! Cache of decoded files, within a memory budget.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ impl Files {
     }
 }
 
-/// What is kept of a file: the frame where that is always the same, else all of it.
+/// Cached content of a file: its frame if that is always the same, otherwise the whole image.
 #[derive(Debug)]
 pub(super) enum Prepared {
     Framed(Framed),
@@ -42,8 +42,8 @@ impl Prepared {
     }
 }
 
-/// Prepared images by row. Which of them fit in the budget depends on who came first; what a
-/// sample looks like does not.
+/// Prepared images by row. Which of them fit in the budget depends on the order of access; the
+/// samples do not.
 #[derive(Debug)]
 pub(super) struct Cache {
     slots: Vec<OnceLock<Arc<Prepared>>>,

@@ -1,27 +1,28 @@
-//! Folders that look like patients, where nothing says which images are of one patient.
+//! Folders that look like patients, for images whose patient is unknown.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Folders of a few images each, as CheXpert and MURA have one a patient.
+/// Folders of a few images each; CheXpert and MURA have one per patient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PatientFolders {
-    /// How many there are.
+    /// Number of folders.
     pub folders: usize,
     /// Images in them whose patient is not known.
     pub images: usize,
     /// One of them, relative to the data folder.
     pub example: String,
-    /// A patient rule's pattern that takes each for a patient.
+    /// A patient rule's pattern that makes each a patient.
     pub pattern: String,
 }
 
-/// Images of one patient, at most: folders that hold more on average hold sites or batches.
+/// Most images of one patient: folders that hold more on average are sites or batches.
 const MOST_IMAGES: usize = 200;
 
 impl PatientFolders {
-    /// Looks at images by path and by how many of the path's folders say split and class.
+    /// Searches images, each given by its path and the number of folders in it that give split and
+    /// class.
     pub(crate) fn suspected(images: &[(String, usize)]) -> Option<Self> {
         let deepest = images
             .iter()
@@ -52,7 +53,7 @@ impl PatientFolders {
     }
 }
 
-/// Folders of a path below those of split and class.
+/// Number of a path's folders below those of split and class.
 fn folders(path: &str, depth: usize) -> usize {
     path.matches('/').count().saturating_sub(depth)
 }
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_a_patient_is_noticed_and_its_pattern_works() {
+    fn one_folder_per_patient_is_detected_and_its_pattern_works() {
         let chexpert = (0..48).map(|i| {
             let (patient, view) = (i / 3, i % 3 + 1);
             format!("negative/patient{patient:05}/study1/view{view}_frontal.jpg")
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn other_folders_are_none() {
+    fn other_folders_are_not_patients() {
         let none = |depth: usize, paths: Vec<String>| {
             assert_eq!(suspected(depth, paths.into_iter()), None);
         };
@@ -102,9 +103,9 @@ mod tests {
         none(1, (0..30).map(|i| format!("A/{i}.png")).collect());
         // One folder for all.
         none(1, (0..30).map(|i| format!("A/images/{i}.png")).collect());
-        // A folder an image.
+        // One folder per image.
         none(1, (0..30).map(|i| format!("A/{i}/x.png")).collect());
-        // Batches of thousands, as the NIH's.
+        // Batches of thousands, as in the NIH's data set.
         none(
             0,
             (0..9000)

@@ -19,7 +19,7 @@ struct Rule {
     regex: Regex,
     template: String,
     prefix: String,
-    /// Searched in the whole path, for it holds a '/'; else in names one by one.
+    /// Whether the whole path is searched, because the pattern contains a '/', or each name in turn.
     of_path: bool,
 }
 
@@ -32,8 +32,8 @@ impl PatientRules {
             .map(Self)
     }
 
-    /// The patient's key of an image's path, the first `depth` folders of which say split and
-    /// class; `None` where no rule matches or the key would be empty.
+    /// The patient's key for an image's path, whose first `depth` folders give split and class;
+    /// `None` if no rule matches or the key would be empty.
     pub(crate) fn key(&self, path: &str, depth: usize) -> Option<String> {
         let path = without_extension(path);
         let folders = path.matches('/').count().saturating_sub(depth);
@@ -100,7 +100,7 @@ fn expanded(captures: &Captures<'_>, template: &str) -> String {
     key
 }
 
-/// `expand` replaces an unknown group by nothing, which would merge patients silently.
+/// `expand` replaces an unknown group with nothing, which would silently merge patients.
 fn unknown_group(regex: &Regex, template: &str) -> Option<String> {
     let mut rest = template;
     while let Some(at) = rest.find('$') {
@@ -170,9 +170,9 @@ mod tests {
         check(rule(r"^(\d+)", "$$$1", ""), "77_x", "$77");
     }
 
-    /// CheXpert and MURA name a patient by a folder.
+    /// CheXpert and MURA have one folder per patient.
     #[test]
-    fn patients_are_looked_for_in_the_file_name_then_in_its_folders() {
+    fn the_file_name_is_searched_before_its_folders() {
         let check = |pattern: &str, path: &str, depth: usize, expected: Option<&str>| {
             let rules = PatientRules::compile(&[rule(pattern, "", "")]).unwrap();
             assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
         check("^(?<p>study[0-9]+)", chexpert, 3, None);
         let mura = "train/XR_ELBOW/patient00011/study1_negative/image1.png";
         check("patient(?<n>[0-9]+)", mura, 1, Some("00011"));
-        // A class is no patient.
+        // A class is not a patient.
         check("^grade_(?<n>[0-9])", "grade_1/x.png", 1, None);
         check("^grade_(?<n>[0-9])", "grade_1/x.png", 0, Some("1"));
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_rules_say_what_is_wrong() {
+    fn bad_rules_are_errors_with_the_reason() {
         let check = |rule: PatientRule, expected: &str| {
             let text = PatientRules::compile(&[rule]).unwrap_err().to_string();
             assert!(text.contains(expected), "{text}");

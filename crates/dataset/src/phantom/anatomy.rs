@@ -1,5 +1,5 @@
-//! One patient: what absorbs where. The frontal view of a young child, arms beside the body or
-//! raised; sizes are in half image widths and guided by eye, not by measurement.
+//! One patient's anatomy as X-ray attenuation: the frontal view of a young child, arms at the sides
+//! or raised. Sizes are in half image widths and were chosen by eye, not measured.
 
 use random::Rng;
 
@@ -83,8 +83,8 @@ impl Anatomy {
         self.lungs[usize::from(p.x > 0.0)].depth(p, breath)
     }
 
-    /// What the ray through `p` meets, 1 being the body's thickest soft tissue; `px` is the size of
-    /// a pixel, which no edge is sharper than.
+    /// Attenuation along the ray through `p`, where 1 is the body's thickest soft tissue; `px` is the
+    /// size of a pixel and the width of the sharpest edges.
     pub(super) fn attenuation(&self, p: Point, breath: f64, px: f64) -> f64 {
         let body = self.body(p, px);
         let depth = self.lung_depth(p, breath);
@@ -160,7 +160,7 @@ impl Anatomy {
 }
 
 impl Lung {
-    /// A point by its share of the lung's breadth and height.
+    /// The point at given shares of the lung's width and height.
     pub(super) fn at(&self, side: usize, across: f64, down: f64) -> Point {
         let x = self.inner + across * (self.outer - self.inner);
         let sign = if side == 0 { -1.0 } else { 1.0 };
@@ -202,7 +202,7 @@ impl Ribs {
         self.contrast * end * (back + 0.55 * front)
     }
 
-    /// A ladder of ribs across `y`, each with a denser rim.
+    /// Evenly spaced ribs along `y`, each with a denser rim.
     fn bow(&self, y: f64, shift: f64, px: f64) -> f64 {
         let step = (y - self.first) / self.spacing + shift;
         if step < -0.5 {

@@ -1,5 +1,5 @@
-//! Sections of nerve tissue that never were: cells with dark membranes, as electron microscopes show
-//! them, with the truth for each pixel. A stand-in for the ISBI 2012 challenge's stack.
+//! Synthetic sections of nerve tissue: cells with dark membranes, as in electron microscopy, with the
+//! ground truth for each pixel. A stand-in for the ISBI 2012 challenge's stack.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use super::shapes::{Ellipse, Point, noise, smoothstep};
 use super::{PhantomFormat, make_once, write_image};
 use crate::DatasetError;
 
-/// How many sections of what size.
+/// Number and size of the sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellsConfig {
-    /// Pixels across and down, 32 to 4096; a cell is about 40 pixels wide.
+    /// Width and height in pixels, 32 to 4096; a cell is about 40 pixels wide.
     pub size: usize,
-    /// Sections, at least 1.
+    /// Number of sections, at least 1.
     pub images: usize,
-    /// Same seed, same files.
+    /// The same seed gives the same files.
     pub seed: u64,
 }
 
@@ -32,7 +32,7 @@ impl Default for CellsConfig {
     }
 }
 
-/// Where the sections lie.
+/// Paths of the sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cells {
     /// `0.png`, `1.png`, …: grey, without classes.
@@ -41,7 +41,7 @@ pub struct Cells {
     pub masks: PathBuf,
 }
 
-/// Makes `images/` and `masks/` in `dir`, whole or not at all; see [`generate`](super::generate).
+/// Generates `images/` and `masks/` in `dir`, whole or not at all; see [`generate`](super::generate).
 ///
 /// # Errors
 /// As [`generate`](super::generate).
@@ -96,7 +96,7 @@ fn paint(size: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
     (image, mask)
 }
 
-/// Lengths are in widths of a cell.
+/// One section; lengths are in cell widths.
 struct Section {
     seed: u64,
     wall: f64,
@@ -124,8 +124,8 @@ impl Section {
         }
     }
 
-    /// Distance to the nearest membrane and a number of the cell: a Voronoi diagram of points that
-    /// are shaken off a grid, its borders bent by noise.
+    /// Distance to the nearest membrane and the cell's number: a Voronoi diagram of jittered grid
+    /// points, with its borders bent by noise.
     fn membrane(&self, p: Point) -> (f64, u64) {
         let bend = |tag: u64| 0.25 * noise(hash(self.seed, &[tag]), 1.7, p);
         let p = Point {
@@ -155,13 +155,13 @@ impl Section {
         (Point { x, y }, cell)
     }
 
-    /// Cells differ a little, and none is even.
+    /// Cells differ slightly in brightness, and none is uniform.
     fn cytoplasm(&self, p: Point, cell: u64) -> f64 {
         let shade = (cell % 1000) as f64 / 1000.0 - 0.5;
         0.10 * shade + 0.06 * noise(hash(self.seed, &[5]), 9.0, p)
     }
 
-    /// Dark bodies inside cells, so that darkness alone does not tell membranes.
+    /// Dark bodies inside cells, so that darkness alone does not identify membranes.
     fn organelles(&self, p: Point, distance: f64) -> f64 {
         let near = |body: &&Ellipse| (p.x - body.centre.x).hypot(p.y - body.centre.y) < 0.3;
         let dark = |body: &Ellipse| {

@@ -1,6 +1,6 @@
-//! Slices of heads that never were, in four classes: three kinds of tumour by place and look, and
-//! none. A stand-in for four-class sets of brain MRI, laid out and named as they are: two split
-//! folders, spaces and brackets in file names, slices of different shapes.
+//! Synthetic slices of heads in four classes: three kinds of tumour that differ in position and
+//! appearance, and none. A stand-in for four-class data sets of brain MRI, with the same layout and
+//! names: two split folders, spaces and brackets in file names, slices of different shapes.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use super::shapes::{Ellipse, Point, noise, smoothstep};
 use super::{PhantomFormat, make_once, write_image};
 use crate::DatasetError;
 
-/// How many slices of what size.
+/// Number and size of the slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadsConfig {
     /// Pixels on the longer side, 32 to 4096.
     pub size: usize,
-    /// Slices of each class to train on, at least 1.
+    /// Training slices of each class, at least 1.
     pub train: usize,
-    /// Slices of each class to test on, at least 1.
+    /// Test slices of each class, at least 1.
     pub test: usize,
-    /// Same seed, same files.
+    /// The same seed gives the same files.
     pub seed: u64,
 }
 
@@ -36,12 +36,12 @@ impl Default for HeadsConfig {
     }
 }
 
-/// Where the slices lie.
+/// Paths of the slices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// `Training|Testing/glioma_tumor|…/image (1).jpg`: the root to index.
     pub images: PathBuf,
-    /// Tumours in the same tree as `.png`: 0 none, 1 glioma, 2 meningioma, 3 pituitary.
+    /// Tumour masks in the same tree as `.png`: 0 none, 1 glioma, 2 meningioma, 3 pituitary.
     pub masks: PathBuf,
 }
 
@@ -61,7 +61,7 @@ enum Kind {
     Pituitary,
 }
 
-/// Makes `images/` and `masks/` in `dir`, whole or not at all; see [`generate`](super::generate).
+/// Generates `images/` and `masks/` in `dir`, whole or not at all; see [`generate`](super::generate).
 ///
 /// # Errors
 /// As [`generate`](super::generate).
@@ -114,7 +114,7 @@ struct Painted {
     mask: Vec<u8>,
 }
 
-/// Lengths are in half heights of the picture.
+/// One head; lengths are in half image heights.
 struct Head {
     kind: Kind,
     skull: Ellipse,
@@ -193,7 +193,7 @@ impl Head {
         scalp + brain * (tissue + tumour)
     }
 
-    /// Gliomas have a bright rim around a dark core, the others are even.
+    /// Gliomas have a bright rim around a dark core, the others are uniform.
     fn brightness(&self, p: Point) -> f64 {
         let radius = self.tumour_radius(p);
         let body = smoothstep(1.1, 0.9, radius);
@@ -205,7 +205,7 @@ impl Head {
         }
     }
 
-    /// Gliomas are ragged.
+    /// Gliomas have a ragged outline.
     fn tumour_radius(&self, p: Point) -> f64 {
         let ragged = if self.kind == Kind::Glioma {
             0.35
@@ -220,7 +220,7 @@ impl Head {
     }
 }
 
-/// Gliomas lie in a hemisphere, meningiomas on the skull, pituitary tumours low in the middle.
+/// Gliomas are in a hemisphere, meningiomas on the skull, pituitary tumours low in the middle.
 fn tumour(kind: Kind, skull: &Ellipse, rng: &mut Rng) -> Ellipse {
     let angle = rng.range(0.0, std::f64::consts::TAU);
     let side = if rng.chance(0.5) { -1.0 } else { 1.0 };

@@ -1,4 +1,4 @@
-//! Soft densities: pneumonia inside a lung, and look-alikes outside both.
+//! Soft densities: pneumonia inside a lung, and similar ones outside the lungs.
 
 use random::Rng;
 
@@ -18,8 +18,8 @@ struct Patch {
 }
 
 impl Patches {
-    /// The pneumonia of one image. `patient` places it, so that a patient's images agree; `image`
-    /// lets it grow or clear up a little.
+    /// The pneumonia of one image. `patient` determines its position, so that a patient's images
+    /// agree; `image` varies its size and density slightly.
     pub(super) fn pneumonia(
         anatomy: &Anatomy,
         kind: Kind,
@@ -48,7 +48,7 @@ impl Patches {
         Self((0..patches).map(patch).collect())
     }
 
-    /// Densities of the same make in shoulders, flanks and abdomen, in either class.
+    /// Similar densities in shoulders, flanks and abdomen, in both classes.
     pub(super) fn outside(rng: &mut Rng) -> Self {
         let count = rng.below(4);
         let patch = |_| {

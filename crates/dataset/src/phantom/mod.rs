@@ -1,19 +1,19 @@
-//! Chest radiographs that never were: data to try everything on, with the truth known.
+//! Synthetic chest radiographs with known ground truth, as data for trying everything out.
 //!
 //! A body, lungs, ribs, spine, heart, vessels and clavicles are summed as X-ray attenuation and
 //! exposed on a film; pneumonia is one or several soft opacities inside a lung. Exposure sets the
-//! mean brightness of every image at random, whatever it shows, and body, contrast, pose, vessels,
-//! markers, leads and densities outside the lungs vary alike in both classes: brightness alone does
-//! not tell them apart. Nothing here is fit for a medical claim.
+//! mean brightness of every image at random, independent of its content, and body, contrast, pose,
+//! vessels, markers, leads and densities outside the lungs vary in the same way in both classes:
+//! brightness alone does not distinguish them. Nothing here supports a medical claim.
 //!
-//! The folder that [`generate`] makes:
+//! The folder that [`generate`] creates:
 //! ```text
 //! images/{train,val,test}/{NORMAL,PNEUMONIA}/….jpeg
 //! masks/{lungs,opacity}/{train,val,test}/{NORMAL,PNEUMONIA}/….png
-//! phantom.txt                                    the settings it was made with
+//! phantom.txt                                    the settings used
 //! ```
 //!
-//! Two smaller ones: [`generate_cells`] for membranes under the electron microscope,
+//! Two smaller generators: [`generate_cells`] for membranes under the electron microscope,
 //! [`generate_heads`] for four classes of brain slices.
 
 mod anatomy;
@@ -37,7 +37,7 @@ pub use heads::{Heads, HeadsConfig, generate_heads};
 use paint::{Painted, paint};
 use plan::{Job, jobs};
 
-/// Any of the phantoms, as a pipeline names one.
+/// Any of the phantoms, as named in a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Subject {
     /// Chest radiographs with and without pneumonia: [`generate`].
@@ -49,7 +49,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Makes it in `dir`, whole or not at all; the images lie in `dir/images`, masks in
+    /// Generates it in `dir`, whole or not at all, with images in `dir/images` and masks in
     /// `dir/masks`.
     ///
     /// # Errors
@@ -72,10 +72,10 @@ impl Subject {
     }
 }
 
-/// How many images of what kind.
+/// Number and kind of the images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PhantomConfig {
-    /// Pixels across and down, at least 16.
+    /// Width and height in pixels, at least 16.
     pub size: usize,
     /// Images of each class for training.
     pub train: ClassImages,
@@ -83,13 +83,13 @@ pub struct PhantomConfig {
     pub val: ClassImages,
     /// Images of each class for the test.
     pub test: ClassImages,
-    /// Most images of one patient; each has 1 to so many, sharing the anatomy.
+    /// Most images of one patient; each has from 1 to this number, with the same anatomy.
     pub images_per_patient: usize,
-    /// 0: opacities are plain; 1: most drown in the anatomy.
+    /// 0: opacities are obvious; 1: most are hidden by the anatomy.
     pub difficulty: f64,
     /// How the images are stored.
     pub format: PhantomFormat,
-    /// Same seed, same files (on one platform: the last bit of `exp` is the system's).
+    /// The same seed gives the same files (on one platform: the last bit of `exp` depends on it).
     pub seed: u64,
 }
 
@@ -137,7 +137,7 @@ pub enum PhantomFormat {
     Png,
 }
 
-/// Where a phantom data set lies.
+/// Paths of a phantom data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phantom {
     /// `train|val|test/NORMAL|PNEUMONIA/…`: the root to index.
@@ -146,13 +146,13 @@ pub struct Phantom {
     pub lungs: PathBuf,
     /// Opacity masks in the same tree, empty for the normal images.
     pub opacity: PathBuf,
-    /// Images in all.
+    /// Total number of images.
     pub count: usize,
 }
 
-/// Makes a phantom data set in `dir`, whole or not at all: a folder that already holds the one
-/// wanted is left as it is, and one that an earlier version painted is replaced. Of several processes
-/// that want the same one makes it.
+/// Generates a phantom data set in `dir`, whole or not at all: a folder that already holds the
+/// requested one is left unchanged, and one painted by an earlier version is replaced. If several
+/// processes request the same data set, one of them generates it.
 ///
 /// # Errors
 /// A setting outside its range, a `dir` that holds something else, or a file that cannot be
@@ -173,8 +173,8 @@ pub fn generate(dir: &Path, config: &PhantomConfig) -> Result<Phantom, DatasetEr
     Ok(made)
 }
 
-/// Fills a folder beside `dir` and then renames it; nothing to do where `dir` has the same settings. The stamp that says so
-/// comes last, when all files are on the disk.
+/// Fills a folder next to `dir` and then renames it; does nothing if `dir` was made with the same
+/// settings. The stamp that records them is written last, after all other files.
 fn make_once(
     dir: &Path,
     settings: &str,
@@ -183,7 +183,7 @@ fn make_once(
     if stamp(dir).as_deref() == Some(&stamp_of(settings)) {
         return Ok(());
     }
-    // One process makes it; the others wait here and then find it made.
+    // One process generates it; the others wait here and then find it complete.
     let turn = beside(dir, ".lock");
     let fail = |error| DatasetError::io("lock", &turn, error);
     files::create_folder(turn.parent().unwrap_or(dir)).map_err(fail)?;
@@ -215,8 +215,8 @@ fn stamp_of(settings: &str) -> String {
     format!("painting {PAINTING}\n{settings}\n")
 }
 
-/// Raised with every change of what is painted, so that a folder made before is not taken for one
-/// made now.
+/// Incremented with every change to the painting, so that a folder made before the change is not
+/// mistaken for a current one.
 const PAINTING: u32 = 1;
 
 fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
@@ -261,8 +261,8 @@ fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
     Ok(())
 }
 
-/// The folder to write to before it is renamed to `dir`; what a killed process left there is removed, for only who holds the
-/// lock comes here.
+/// Creates the folder to write to before it is renamed to `dir`. What a killed process left there is
+/// removed; the caller holds the lock, so no other process is using it.
 fn prepare_folders(dir: &Path, settings: &str) -> Result<PathBuf, DatasetError> {
     let (partial, old) = (beside(dir, ".partial"), beside(dir, ".old"));
     let clear = |path: &Path| match path.exists() {
@@ -271,14 +271,14 @@ fn prepare_folders(dir: &Path, settings: &str) -> Result<PathBuf, DatasetError> 
     };
     let fail = |error| DatasetError::io("prepare", &partial, error);
     if is_outdated(dir, settings) {
-        // Out of the way at once: half of it must never be taken for somebody's folder.
+        // Moved away in one step: a half-deleted folder must not be mistaken for a user's.
         clear(&old)
             .and_then(|()| std::fs::rename(dir, &old))
             .map_err(fail)?;
     }
     clear(&old).and_then(|()| clear(&partial)).map_err(fail)?;
     if dir.exists() {
-        // Removes an empty folder only: anything in it is somebody's.
+        // Removes an empty folder only: any content is the user's.
         std::fs::remove_dir(dir).map_err(|error| DatasetError::io("replace", dir, error))?;
     }
     files::create_folder(&partial).map_err(fail)?;
@@ -296,7 +296,7 @@ fn is_outdated(dir: &Path, settings: &str) -> bool {
     })
 }
 
-/// A name beside `dir`.
+/// `dir` with a suffix added to its name.
 fn beside(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     name.push(suffix);

@@ -1,4 +1,4 @@
-//! Which images there will be: patients, their kinds, and names as Kaggle gives them.
+//! Which images to paint: patients, their kinds, and names like Kaggle's.
 
 use random::Rng;
 
@@ -8,7 +8,7 @@ use crate::Split;
 /// One image to paint.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// `train/NORMAL` and the like.
+    /// Such as `train/NORMAL`.
     pub(super) folder: String,
     /// File name without extension.
     pub(super) name: String,

@@ -2,20 +2,20 @@
 
 use random::hash;
 
-/// A point, viewer's right and down positive.
+/// A point; the viewer's right and down are positive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub(super) x: f64,
     pub(super) y: f64,
 }
 
-/// 0 below `from`, 1 above `to` (or the other way round), smooth between.
+/// 0 below `from`, 1 above `to` (reversed if `from` > `to`), smooth between.
 pub(super) fn smoothstep(from: f64, to: f64, value: f64) -> f64 {
     let t = ((value - from) / (to - from)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
-/// An ellipse with half axes `a`, `b`, turned by `angle` radians.
+/// An ellipse with half axes `a`, `b`, rotated by `angle` radians.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ellipse {
     pub(super) centre: Point,
@@ -47,7 +47,7 @@ pub(super) struct Stroke {
 }
 
 impl Stroke {
-    /// 1 on the stroke, 0 beyond it, over an edge of `soft`.
+    /// 1 on the stroke, 0 outside it, with an edge of half width `soft`.
     pub(super) fn cover(&self, p: Point, soft: f64) -> f64 {
         if !self.is_near(p, self.width[0].max(self.width[1]) + soft) {
             return 0.0;
@@ -60,18 +60,18 @@ impl Stroke {
         if distance > half + soft {
             return 0.0;
         }
-        // Thinner than a pixel: fainter instead of vanishing.
+        // A stroke thinner than a pixel becomes fainter instead of vanishing.
         (half / soft).min(1.0) * smoothstep(half + soft, half - soft, distance)
     }
 
-    /// Nearly all of the time of painting went to strokes far away.
+    /// A quick test, without which nearly all of the painting time went to distant strokes.
     fn is_near(&self, p: Point, reach: f64) -> bool {
         let between = |p: f64, a: f64, b: f64| p > a.min(b) - reach && p < a.max(b) + reach;
         between(p.x, self.from.x, self.to.x) && between(p.y, self.from.y, self.to.y)
     }
 }
 
-/// Value noise: random values on a lattice of `scale` cells a unit, smooth between; in [-1, 1].
+/// Value noise: random values on a lattice of `scale` cells per unit, smooth between; in [-1, 1].
 pub(super) fn noise(seed: u64, scale: f64, p: Point) -> f64 {
     let (x, y) = (p.x * scale, p.y * scale);
     let (x0, y0) = (x.floor(), y.floor());

@@ -1,10 +1,10 @@
-//! One exposure: pose, film, and what else the film shows.
+//! One exposure: pose, film, and other objects on the film.
 
 use random::Rng;
 
 use super::shapes::{Point, Stroke, smoothstep};
 
-/// How one image of a patient was taken; drawn alike for both classes.
+/// How one image of a patient was taken; drawn in the same way for both classes.
 #[derive(Debug)]
 pub(super) struct Shot {
     angle: f64,
@@ -12,7 +12,7 @@ pub(super) struct Shot {
     shift: Point,
     /// Lowers (or raises) the diaphragm.
     pub(super) breath: f64,
-    /// Mean brightness of the film, whatever it shows: automatic exposure, set at random.
+    /// Mean brightness of the film, independent of its content: automatic exposure, set at random.
     pub(super) brightness: f64,
     /// Slope of the film's curve.
     pub(super) contrast: f64,
@@ -32,7 +32,7 @@ struct Marker {
     brightness: f64,
 }
 
-/// Rows of five pixels, the highest bit left: "R" stands at the patient's right (viewer's left).
+/// Rows of five pixels, the highest bit on the left; "R" is at the patient's right (viewer's left).
 const R: [u8; 7] = [
     0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001,
 ];
@@ -63,7 +63,7 @@ impl Shot {
         }
     }
 
-    /// From the film to the body.
+    /// Maps a point on the film to the body.
     pub(super) fn to_body(&self, film: Point) -> Point {
         let (sin, cos) = self.angle.sin_cos();
         let (x, y) = (
@@ -117,7 +117,7 @@ fn frame(rng: &mut Rng) -> [f64; 4] {
     })
 }
 
-/// A wire in three pieces with an electrode at its end.
+/// Wires of three segments with an electrode at the end.
 fn leads(rng: &mut Rng) -> Vec<Stroke> {
     let mut strokes = Vec::new();
     for _ in 0..rng.below(3) {

@@ -1,4 +1,4 @@
-//! What a data folder or a table holds, before any image is opened.
+//! Contents of a data folder or a table, before any image is opened.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,13 @@ pub(crate) struct Candidate {
     pub(crate) file: PathBuf,
     /// Relative to the root, '/'-separated.
     pub(crate) path: String,
-    /// How many of the path's folders say split and class.
+    /// How many of the path's folders give split and class.
     pub(crate) depth: usize,
-    /// Where its mask is looked for, relative to the masks' root; none where none is expected.
+    /// Where its mask is expected, relative to the masks' root; `None` if none is expected.
     pub(crate) expected_mask: Option<String>,
-    /// The mask files that there are, relative to the masks' root.
+    /// The mask files that exist, relative to the masks' root.
     pub(crate) masks: Vec<String>,
-    /// Where the table says so.
+    /// The patient, if the table gives one.
     pub(crate) patient: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct ClassFolder {
     pub(crate) folder: PathBuf,
 }
 
-/// What a data folder holds, before any file is opened.
+/// Contents of a data folder, before any file is opened.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) classes: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Scan {
     pub(crate) unmatched_masks: Vec<String>,
 }
 
-/// The class of images that have none: the only one configured, or `image`.
+/// The single class of images without classes: the only one configured, or `image`.
 pub(crate) fn one_class(config: &IndexConfig) -> Result<Vec<String>, DatasetError> {
     match config.classes.as_slice() {
         [] => Ok(vec!["image".to_owned()]),
@@ -53,7 +53,7 @@ pub(crate) fn one_class(config: &IndexConfig) -> Result<Vec<String>, DatasetErro
         classes => Err(DatasetError::setting(
             "classes",
             classes.join(", "),
-            "images without classes take one name at most",
+            "images without classes accept at most one name",
         )),
     }
 }

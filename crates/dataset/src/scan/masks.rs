@@ -8,26 +8,26 @@ use crate::error::DatasetError;
 use crate::walk::names::{is_image, without_number};
 use crate::walk::{Walk, entries, name, relative, without_extension};
 
-/// What is wrong with the name of masks that an image's name is part of, in words.
+/// Checks a pattern for mask paths; the error is the reason as text.
 ///
 /// # Errors
-/// The last part is no image's name that holds `{stem}`, or an earlier one holds it.
+/// The last part is not an image's file name that holds `{stem}`, or an earlier part holds it.
 pub fn check_mask_pattern(pattern: &str) -> Result<(), String> {
     Pattern::new(pattern).map(drop)
 }
 
-/// Where the mask of an image lies: a path from the image's own folder, with `{stem}` for the
+/// Where the mask of an image is: a path from the image's own folder, with `{stem}` for the
 /// image's name without its extension.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pattern<'p> {
-    /// `../masks/` of `../masks/{stem}_mask.png`, `{stem}_mask` and `png`.
+    /// For `../masks/{stem}_mask.png` the fields are `../masks/`, `{stem}_mask` and `png`.
     folder: &'p str,
     name: &'p str,
     extension: &'p str,
 }
 
 impl<'p> Pattern<'p> {
-    /// The error is the reason in words.
+    /// The error is the reason as text.
     pub(crate) fn new(text: &'p str) -> Result<Self, String> {
         let wrong = "must end in a file name that holds {stem}, such as {stem}_mask.png";
         let at = text.rfind('/').map_or(0, |slash| slash + 1);
@@ -43,7 +43,7 @@ impl<'p> Pattern<'p> {
         }
     }
 
-    /// The mask's path without its extension; `None` where it would lie above the root.
+    /// The mask's path without its extension; `None` if it would be above the root.
     fn key(&self, image: &str) -> Option<String> {
         let stem = without_extension(image);
         let (folder, stem) = stem.rsplit_once('/').unwrap_or(("", stem));
@@ -60,13 +60,13 @@ impl<'p> Pattern<'p> {
         Some(parts.join("/"))
     }
 
-    /// Whether masks lie in another folder than their images.
+    /// Whether masks are in another folder than their images.
     fn is_apart(&self) -> bool {
         !self.folder.is_empty()
     }
 
-    /// Whether a further mask of an image has a number behind the name. Where nothing but the
-    /// image's own name says what a file is, `x_1.png` may as well be of another image.
+    /// Whether additional masks of an image have a number after the name. If masks end in the image's
+    /// own name, `x_1.png` may just as well belong to another image.
     fn is_numbered(&self) -> bool {
         !self.name.ends_with("{stem}")
     }
@@ -95,14 +95,14 @@ fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Takes masks out of the candidates and gives each image its own. Returns the mask files, relative
+/// Removes masks from the candidates and assigns each image its own. Returns the mask files, relative
 /// to `root`, that belong to no image.
 ///
-/// With `tree` the masks are all files below `root`, else those that lie where the pattern looks
-/// for them. A further mask of an image has a number behind its name: `x_mask_1.png`.
+/// With `tree` the masks are all files below `root`, otherwise those where the pattern expects them.
+/// An additional mask of an image has a number after its name: `x_mask_1.png`.
 ///
 /// # Errors
-/// [`DatasetError::Io`] where a folder cannot be listed.
+/// [`DatasetError::Io`] if a folder cannot be listed.
 pub(crate) fn expect(
     candidates: &mut Vec<Candidate>,
     root: &Path,
@@ -123,7 +123,7 @@ pub(crate) fn expect(
     Ok(deal_out(candidates, pattern, files))
 }
 
-/// Files that are masks by their place or name are no images.
+/// Removes candidates that are masks by their location or name.
 fn take_out(candidates: &mut Vec<Candidate>, pattern: Pattern<'_>) {
     if !pattern.is_apart() {
         candidates.retain(|c| !pattern.matches(c.path.rsplit('/').next().unwrap_or_default()));
@@ -145,7 +145,7 @@ fn all_below(root: &Path) -> Result<Vec<String>, DatasetError> {
         .collect())
 }
 
-/// In the folders where the images' masks would be, the files that are masks by name.
+/// The files that are masks by name, in the folders where the images' masks are expected.
 fn beside(
     candidates: &[Candidate],
     root: &Path,
@@ -164,14 +164,14 @@ fn beside(
     Ok(files)
 }
 
-/// To the image whose mask is expected under a file's name, else to the one under that name without
-/// its number. What is left belongs to no image.
+/// Assigns each file to the image whose mask is expected under its name, otherwise to the one under
+/// that name without its number. Returns the files that belong to no image.
 fn deal_out(
     candidates: &mut [Candidate],
     pattern: Pattern<'_>,
     mut files: Vec<String>,
 ) -> Vec<String> {
-    // Of one name with two extensions the PNG is the mask.
+    // If a name has two extensions, the PNG is the mask.
     let is_png = |file: &String| file.to_lowercase().ends_with(".png");
     files.sort_by(|a, b| (!is_png(a), a).cmp(&(!is_png(b), b)));
     let mut images = BTreeMap::<String, Vec<usize>>::new();
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_say_where_a_mask_lies() {
+    fn patterns_give_the_path_of_a_mask() {
         let check = |pattern: &str, image: &str, expected: Option<&str>| {
             let key = Pattern::new(pattern).unwrap().key(image);
             assert_eq!(key.as_deref(), expected, "{pattern} of {image}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_dealt_out_by_name() {
+    fn files_are_assigned_by_name() {
         let check = |pattern: &str, files: &[&str], masks: [&str; 3], left: &[&str]| {
             let pattern = Pattern::new(pattern).unwrap();
             let mut candidates = ["x.jpg", "x_1.jpg", "y.jpg"].map(Candidate::at);

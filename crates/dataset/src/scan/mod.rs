@@ -1,4 +1,4 @@
-//! Finds the image files below a data folder and says what each is by the folders it lies in.
+//! Finds the image files below a data folder and derives split and class from their folders.
 
 mod found;
 mod masks;
@@ -20,8 +20,8 @@ use crate::walk::{Walk, entries, names, relative, without_extension};
 use found::one_class;
 use masks::expect;
 
-/// Walks the folders or reads the table; candidates come sorted by path, so the same on every
-/// machine.
+/// Traverses the folders or reads the table; candidates are sorted by path and therefore the same on
+/// every machine.
 pub(crate) fn scan(config: &IndexConfig) -> Result<Scan, DatasetError> {
     let root = &config.root;
     if !root.is_dir() {
@@ -114,7 +114,7 @@ fn classes(config: &IndexConfig, folders: &[SplitFolder]) -> Result<Vec<String>,
         let names = subfolders(folder)?.into_iter();
         found.extend(names.filter(|name| !walk.is_aside(&folder.join(name))));
     }
-    // Beside folders of images a folder of masks is no class; alone it may be one.
+    // Next to folders of images, a folder of masks is not a class; without them, it may be one.
     let all_masks = found.iter().all(|name| names::is_mask_folder(name));
     found.retain(|name| all_masks || !names::is_mask_folder(name));
     enough_classes(config, found.into_iter().collect())
@@ -130,7 +130,7 @@ fn enough_classes(config: &IndexConfig, found: Vec<String>) -> Result<Vec<String
     }
 }
 
-/// Trees of masks that may lie among the images.
+/// Trees of masks that may be among the images.
 fn aside(config: &IndexConfig) -> impl Iterator<Item = &Path> {
     let masks = config.masks.iter().filter_map(|masks| match &masks.place {
         MaskPlace::Tree { root, .. } => Some(root),
@@ -174,7 +174,7 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Gives each image its masks, and takes out the files that are masks by the settings.
+    /// Assigns each image its masks, and removes the files that are masks according to the settings.
     fn expect_masks(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
         let Some(masks) = &config.masks else {
             return Ok(());
@@ -190,8 +190,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Files that are masks by their names, such as `x_mask.png` beside `x.png`, are no samples,
-    /// whether or not anybody asked for masks.
+    /// Removes files that are masks by their names, such as `x_mask.png` next to `x.png`. They are
+    /// not samples, whether or not masks were requested.
     fn take_out_masks(&mut self) {
         let stem = |c: &Candidate| {
             let stem = without_extension(&c.path);
@@ -212,12 +212,12 @@ impl Scan {
         });
     }
 
-    /// Folder names become display names.
+    /// Replaces folder names with display names.
     fn name_classes(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
         let key = "class_names";
         let known = |name: &&String| !self.classes.contains(name);
         if let Some(name) = config.class_names.keys().find(known) {
-            let reason = format!("is no class; the data have {}", self.classes.join(", "));
+            let reason = format!("is not a class; the data have {}", self.classes.join(", "));
             return Err(DatasetError::setting(key, name, &reason));
         }
         for class in &mut self.classes {
@@ -251,7 +251,7 @@ impl Scan {
     }
 }
 
-/// The names of the folders in `folder`, sorted, but for hidden and system ones.
+/// The names of the folders in `folder`, sorted, without hidden and system ones.
 fn subfolders(folder: &Path) -> Result<Vec<String>, DatasetError> {
     let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
     let names = folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! A table that names every image: path, mask, class, split, patient.
+//! A table that lists every image: path, mask, class, split, patient.
 
 mod paths;
 
@@ -26,7 +26,7 @@ fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
     let table = Table::read(&config.decoder.read(&layout.file)?, layout)?;
     let with_masks = config.masks.as_ref().map(|masks| &masks.place) == Some(&MaskPlace::Column);
     if with_masks && !table.has_masks {
-        return Err("there is no mask column; name it by csv.mask".to_owned());
+        return Err("there is no mask column; name it in csv.mask".to_owned());
     }
     let classes = classes(config, &table)?;
     let mut reading = Reading {
@@ -55,21 +55,21 @@ fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
     Ok(scan)
 }
 
-/// Rows on their way to candidates.
+/// The conversion of rows to candidates.
 struct Reading<'c> {
     config: &'c IndexConfig,
     paths: Paths<'c>,
-    /// The classes, where the table has a column of them.
+    /// The classes, if the table has a column for them.
     labels: Option<Vec<String>>,
     scan: Scan,
-    /// The line that each path stands in.
+    /// The line of each path.
     lines: BTreeMap<String, u64>,
-    /// Every class in every split that the table names must keep an image.
+    /// Each class and split in the table; each must keep an image.
     groups: BTreeSet<(usize, Option<Split>)>,
 }
 
 impl Reading<'_> {
-    /// The error is the reason in words.
+    /// The error is the reason as text.
     fn add(&mut self, row: &Row) -> Result<(), String> {
         let text = row.path.as_ref().ok_or("the path is empty")?;
         let found = self.paths.find(text);
@@ -114,11 +114,11 @@ impl Reading<'_> {
     }
 }
 
-/// Where no row leads to a file, it is the table that is wrong and not the rows.
+/// If no row leads to a file, the table as a whole is wrong, not its rows.
 fn refuse_absent(scan: &Scan, config: &IndexConfig) -> Result<(), String> {
     match scan.unreadable.first() {
         Some(first) if scan.candidates.is_empty() => Err(format!(
-            "none of its {} paths leads to a file; {}: {}. A path starts at {}",
+            "none of its {} paths leads to a file; {}: {}. Paths are relative to {}",
             scan.unreadable.len(),
             first.path,
             first.reason,
@@ -128,9 +128,9 @@ fn refuse_absent(scan: &Scan, config: &IndexConfig) -> Result<(), String> {
     }
 }
 
-/// Trimmed cells, `None` where empty or where there is no such column.
+/// Trimmed cells, `None` if empty or if there is no such column.
 struct Row {
-    /// Where it begins, for a quoted cell may go over several lines.
+    /// Where it begins; a quoted cell may span several lines.
     line: u64,
     path: Option<String>,
     mask: Option<String>,
@@ -184,7 +184,7 @@ impl Table {
     }
 }
 
-/// Without the byte order mark that some programs put first.
+/// The text without the byte order mark that some programs write first.
 fn utf8(bytes: &[u8]) -> Result<&str, String> {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return Err("it is UTF-16; save it as UTF-8".to_owned());
@@ -197,8 +197,8 @@ fn utf8(bytes: &[u8]) -> Result<&str, String> {
     Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
 }
 
-/// A comma, or what stands in its place where the header has none, as spreadsheets write where the
-/// comma is in numbers.
+/// A comma or, if the header has none, a semicolon or tab, as spreadsheets write in locales with a
+/// decimal comma.
 fn delimiter(text: &str) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let others = [b';', b'\t'].into_iter();
@@ -216,15 +216,15 @@ fn in_words(error: csv::Error) -> String {
             expected_len,
             len,
         } => format!(
-            "line {}: it has {len} fields and the header {expected_len}; put fields with a comma \
-             in quotes",
+            "line {}: it has {len} fields but the header has {expected_len}; put fields with a \
+             comma in quotes",
             pos.as_ref().map_or(0, csv::Position::line)
         ),
         _ => error.to_string(),
     }
 }
 
-/// The column that is named for a key, or the one of the key's name where there is one.
+/// The column that is named for a key, otherwise the one with the key's name, if it exists.
 fn column(
     header: &StringRecord,
     key: &str,
@@ -241,7 +241,7 @@ fn column(
 fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {
     let names: Vec<&str> = header.iter().collect();
     let names = names.join(", ");
-    format!("no column {name:?}; there are {names}: name the right one by csv.{key}")
+    format!("no column {name:?}; there are {names}: name the right one in csv.{key}")
 }
 
 fn classes(config: &IndexConfig, table: &Table) -> Result<Vec<String>, String> {
@@ -261,7 +261,7 @@ fn classes(config: &IndexConfig, table: &Table) -> Result<Vec<String>, String> {
 fn label(name: Option<&str>, classes: &[String]) -> Result<usize, String> {
     let name = name.ok_or("the class is empty")?;
     let found = classes.iter().position(|class| class == name);
-    found.ok_or_else(|| format!("{name:?} is no class; there are {}", classes.join(", ")))
+    found.ok_or_else(|| format!("{name:?} is not a class; there are {}", classes.join(", ")))
 }
 
 fn split(name: &str) -> Result<Split, String> {
@@ -270,7 +270,7 @@ fn split(name: &str) -> Result<Split, String> {
         "val" | "valid" | "validation" => Ok(Split::Val),
         "test" | "testing" => Ok(Split::Test),
         _ => Err(format!(
-            "{name:?} is no split; it may be train, val or test"
+            "{name:?} is not a split; it may be train, val or test"
         )),
     }
 }

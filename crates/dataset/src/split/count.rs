@@ -36,7 +36,7 @@ fn by_order(manifest: &Manifest, val: usize, test: usize) -> Result<Splits, Data
     Ok(splits)
 }
 
-/// Text and numbers in turn, so that `9.png` comes before `10.png`.
+/// Text and numbers alternately, so that `9.png` comes before `10.png`.
 fn natural(path: &str) -> Vec<(String, u64)> {
     let mut parts = vec![];
     let mut rest = path;
@@ -48,7 +48,7 @@ fn natural(path: &str) -> Vec<(String, u64)> {
         let digits = tail
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(tail.len());
-        // A number too long for 64 bits counts as the largest; the path stays the tie-breaker.
+        // A number too long for 64 bits counts as the largest; ties stay in the order of the paths.
         let number = tail[..digits].parse().unwrap_or(u64::MAX);
         parts.push((head.to_owned(), number));
         rest = &tail[digits..];
@@ -67,7 +67,7 @@ fn refuse_parted(manifest: &Manifest, splits: &Splits) -> Result<(), DatasetErro
         return Ok(());
     };
     let patient = &manifest.rows()[group[0]].patient;
-    let reason = format!("would put images of {patient} (or copies of a file) on two sides");
+    let reason = format!("would put images of {patient} (or copies of a file) in two splits");
     Err(DatasetError::setting("by", "order", &reason))
 }
 
@@ -97,8 +97,7 @@ pub(super) fn listed(manifest: &Manifest, lists: &SplitLists) -> Result<Splits, 
         .collect();
     let mut take = |key: &'static str, names: &[String]| {
         let row = |name: &String| {
-            let reason =
-                "is no image of the data, or is listed twice; give its path below the data folder";
+            let reason = "is not an image of the data, or is listed twice; give its path below the data folder";
             let row = rows.remove(name.as_str());
             row.ok_or_else(|| DatasetError::setting(key, name, reason))
         };
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_count_as_numbers() {
+    fn numbers_sort_by_value() {
         let mut names = ["10.png", "9.png", "a2.png", "1.png", "a10.png"];
         names.sort_by_cached_key(|name| natural(name));
         assert_eq!(names, ["1.png", "9.png", "10.png", "a2.png", "a10.png"]);

@@ -81,8 +81,8 @@ fn assert_apart(manifest: &Manifest, splits: &Splits) {
     assert!(train.is_disjoint(&val) && train.is_disjoint(&test) && val.is_disjoint(&test));
 }
 
-/// Each class's count within two of the largest groups of its wanted share: patients that share a file may be of two classes,
-/// and a group that one class lacks is drawn although it has too many of the other.
+/// Asserts that each class's count is within two of the largest groups of its target: patients that share a file may be
+/// of two classes, and a group that one class needs is drawn even if it has too many images of the other.
 fn assert_share(manifest: &Manifest, part: &[usize], pool: usize, counts: &[usize], share: f64) {
     let within = 24.0_f64.max(pool as f64 * 0.02);
     for (class, count) in manifest.class_counts(part).into_iter().enumerate() {
@@ -98,7 +98,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn validation_parts_no_patient_and_keeps_the_shares(
+    fn validation_separates_patients_and_keeps_the_shares(
         rows in rows(&[Some(Split::Train), Some(Split::Train), Some(Split::Val), Some(Split::Test)]),
         fraction in 0.05_f64..0.4,
         seed in any::<u64>(),
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn holdout_parts_no_patient_and_keeps_the_shares(
+    fn holdout_separates_patients_and_keeps_the_shares(
         rows in rows(&[None]),
         val in 0.1_f64..0.3,
         test in 0.1_f64..0.3,
@@ -127,9 +127,9 @@ proptest! {
         let counts = manifest.class_counts(&all);
         assert_share(&manifest, &splits.test, all.len(), &counts, test);
         assert_share(&manifest, &splits.val, all.len(), &counts, val);
-        let mut dealt = [splits.train, splits.val, splits.test].concat();
-        dealt.sort_unstable();
-        prop_assert_eq!(dealt, all);
+        let mut assigned = [splits.train, splits.val, splits.test].concat();
+        assigned.sort_unstable();
+        prop_assert_eq!(assigned, all);
     }
 }
 
@@ -175,7 +175,7 @@ fn the_val_folder_is_merged_or_dropped() {
 }
 
 #[test]
-fn another_seed_is_another_draw() {
+fn different_seeds_give_different_draws() {
     let manifest = manifest(2, &plain(&FOLDERS, 50));
     let val = |seed| {
         Splits::new(&manifest, &from_train(0.2, seed, OfficialVal::Drop), None)
@@ -198,7 +198,7 @@ fn training_rows_of_a_test_patient_are_dropped() {
 }
 
 #[test]
-fn a_limit_keeps_the_classes_even_and_nests() {
+fn a_limit_balances_the_classes_and_nests() {
     let manifest = manifest(2, &plain(&FOLDERS, 30));
     let limited = |n| Splits::new(&manifest, &SplitPolicy::Official, Some(n)).unwrap();
     let (five, ten) = (limited(5), limited(10));
@@ -208,7 +208,7 @@ fn a_limit_keeps_the_classes_even_and_nests() {
 }
 
 #[test]
-fn impossible_splits_say_what_to_do() {
+fn impossible_splits_are_errors_with_a_remedy() {
     let train_test = plain(&[FOLDERS[0], FOLDERS[2]], 20);
     let no_folders = plain(&[None], 20);
     let one_patient: Vec<Row> = train_test

@@ -1,4 +1,4 @@
-//! Walks folders: every image once, and everything else counted.
+//! Traversal of folders: every image once, and everything else counted.
 
 pub(crate) mod names;
 mod paths;
@@ -11,29 +11,29 @@ use crate::error::DatasetError;
 use crate::left_out::{Reason, Tally};
 pub(crate) use paths::{relative, without_extension};
 
-/// A walk below one data folder.
+/// A traversal of one data folder.
 #[derive(Debug)]
 pub(crate) struct Walk<'c> {
     root: &'c Path,
-    /// Folders that are read or are about to be, as the file system knows them: a link that leads
-    /// to one of them, or to a folder above them, comes round again.
+    /// Canonical paths of the folders that are or will be read, and of those above them: a link to
+    /// any of these would read files again.
     seen: HashSet<PathBuf>,
-    /// Trees of masks that the settings name, as the file system knows them.
+    /// Canonical paths of trees that the settings name and that hold no samples.
     aside: HashSet<PathBuf>,
-    /// Whether masks are what is looked for.
+    /// Whether the files searched for are masks.
     of_masks: bool,
     pub(crate) tally: Tally,
 }
 
 impl<'c> Walk<'c> {
-    /// A walk that will go through `folders`, and through none of the trees in `aside`.
+    /// A traversal of `folders` that skips the trees in `aside`.
     pub(crate) fn new<'f, 'a>(
         root: &'c Path,
         folders: impl IntoIterator<Item = &'f Path>,
         aside: impl IntoIterator<Item = &'a Path>,
     ) -> Self {
         let mut seen = HashSet::new();
-        // With all that lies above: what is named for a class is read under its own name.
+        // With all folders above: a folder that is named for a class is read under its own name.
         let mut see =
             |folder: &Path| seen.extend(canonical(folder).ancestors().map(Path::to_owned));
         see(root);
@@ -47,7 +47,7 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// A walk below a folder of masks.
+    /// A traversal of a folder of masks.
     pub(crate) fn of_masks(root: &'c Path) -> Self {
         Walk {
             of_masks: true,
@@ -55,10 +55,10 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// The files with an image's name in `folder` and below, in no order.
+    /// The files with an image's name in `folder` and below, in no particular order.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] where a folder cannot be listed.
+    /// [`DatasetError::Io`] if a folder cannot be listed.
     pub(crate) fn images(&mut self, folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
         let (mut open, mut images) = (vec![folder.to_owned()], Vec::new());
         while let Some(folder) = open.pop() {
@@ -73,7 +73,7 @@ impl<'c> Walk<'c> {
         Ok(images)
     }
 
-    /// The folder where it is to be walked.
+    /// The folder, if it is to be traversed.
     fn folder(&mut self, path: PathBuf) -> Option<PathBuf> {
         if self.is_aside(&path) {
             return None;
@@ -84,12 +84,12 @@ impl<'c> Walk<'c> {
         }
         let new = self.seen.insert(canonical(&path));
         if !new {
-            self.leave_out(Reason::Link, "to a folder that is read already", &path);
+            self.leave_out(Reason::Link, "to a folder already read", &path);
         }
         new.then_some(path)
     }
 
-    /// The file where it is an image by its name.
+    /// The file, if it is an image by its name.
     fn file(&mut self, path: PathBuf, about: &Metadata) -> Option<PathBuf> {
         let name = name(&path);
         let left_out = if names::is_system(&name) {
@@ -117,12 +117,12 @@ impl<'c> Walk<'c> {
         self.of_masks && matches!(reason, Reason::Mask | Reason::Output)
     }
 
-    /// Whether the settings name it as masks.
+    /// Whether the settings name the folder as a tree without samples.
     pub(crate) fn is_aside(&self, folder: &Path) -> bool {
         !self.aside.is_empty() && self.aside.contains(&canonical(folder))
     }
 
-    /// Counts the images beside the folders that are read: in `parent` itself, and in folders of it
+    /// Counts the images outside the folders that are read: in `parent` itself, and in its folders
     /// that lead to none of `read`.
     pub(crate) fn elsewhere(&mut self, parent: &Path, read: &[&Path]) -> Result<(), DatasetError> {
         let leads_on = |path: &Path| read.iter().any(|read| read.starts_with(path));
@@ -130,7 +130,7 @@ impl<'c> Walk<'c> {
             if path.is_file() {
                 let name = name(&path);
                 if names::is_image(&name) && !names::is_system(&name) {
-                    self.leave_out(Reason::Elsewhere, "beside the folders", &path);
+                    self.leave_out(Reason::Elsewhere, "next to the folders", &path);
                 }
             } else if path.is_dir() && !leads_on(&path) && !self.is_aside(&path) {
                 let (reason, what) =
@@ -145,8 +145,8 @@ impl<'c> Walk<'c> {
         self.tally.add(reason, what, shown(self.root, path));
     }
 
-    /// Counts the files below a folder that is not read. Links are not followed, and what cannot be
-    /// listed is not counted.
+    /// Counts the files below a folder that is not read. Links are not followed, and folders that
+    /// cannot be listed are not counted.
     fn leave_out_below(
         &mut self,
         reason: Reason,
@@ -167,13 +167,13 @@ impl<'c> Walk<'c> {
     }
 }
 
-/// What a folder is by its name or its content, where it holds no samples.
+/// Why a folder holds no samples, by its name or content; `None` if it may hold some.
 fn kind(folder: &Path) -> Option<(Reason, String)> {
     let name = name(folder);
     let reason = if names::is_system(&name) {
         Reason::Hidden
     } else if names::is_run_folder(folder) {
-        return Some((Reason::Output, "in the folder of a run".to_owned()));
+        return Some((Reason::Output, "in a run folder".to_owned()));
     } else if names::is_mask_folder(&name) {
         Reason::Mask
     } else {
@@ -197,7 +197,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(paths)
 }
 
-/// As the file system knows it; as it is where that cannot be told.
+/// The canonical path, or the path itself if it cannot be resolved.
 fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -207,7 +207,7 @@ pub(crate) fn name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Relative to the data folder, for people.
+/// The path relative to the data folder, for messages.
 fn shown(root: &Path, path: &Path) -> String {
     let path = path.strip_prefix(root).unwrap_or(path);
     path.to_string_lossy().into_owned()
@@ -226,7 +226,7 @@ mod tests {
         std::fs::write(path, b"").unwrap();
     }
 
-    /// Images found below `A`, and the groups of files left out.
+    /// Number of images found below `A`, and the groups of files left out.
     fn walked(root: &Path) -> (usize, Vec<String>) {
         let class = [root.join("A"), root.join("B")];
         let mut walk = Walk::new(root, class.iter().map(PathBuf::as_path), []);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_come_round_again_end() {
+    fn cyclic_links_are_not_followed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for i in 0..4 {
@@ -251,12 +251,12 @@ mod tests {
         symlink("nowhere.png", root.join("A/broken.png")).unwrap();
         let (found, groups) = walked(root);
         assert_eq!(found, 4);
-        let expected = ["Link 4 to a folder that is read already", "Link 1 broken"];
+        let expected = ["Link 4 to a folder already read", "Link 1 broken"];
         assert_eq!(groups, expected);
     }
 
     #[test]
-    fn a_linked_folder_is_read_once_and_depth_has_no_end() {
+    fn a_linked_folder_is_read_once_and_depth_is_unlimited() {
         let root = tempfile::tempdir().unwrap();
         let (root, outside) = (root.path(), tempfile::tempdir().unwrap());
         touch(outside.path(), "x.png");
@@ -266,11 +266,11 @@ mod tests {
         symlink(outside.path(), root.join("A/again")).unwrap();
         let (found, groups) = walked(root);
         assert_eq!(found, 2);
-        assert_eq!(groups, ["Link 1 to a folder that is read already"]);
+        assert_eq!(groups, ["Link 1 to a folder already read"]);
     }
 
     #[test]
-    fn what_is_no_sample_is_counted_by_kind() {
+    fn files_that_are_not_samples_are_counted_by_kind() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for file in [
@@ -297,7 +297,7 @@ mod tests {
         let expected = [
             "Format 2 .tif",
             "Mask 1 in masks/",
-            "Output 3 in the folder of a run",
+            "Output 3 in a run folder",
             "Output 1 *.mask.png",
             "Output 1 *.overlay.png",
             "Hidden 1 .*",
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn images_beside_the_folders_are_counted() {
+    fn images_outside_the_folders_are_counted() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for file in ["A/x.png", "loose.png", "C/y.png", "C/z.png", "notes.txt"] {
@@ -323,7 +323,7 @@ mod tests {
         let groups: Vec<_> = groups.map(|g| (g.reason, g.files, g.what)).collect();
         let expected = [
             (Reason::Elsewhere, 2, "in C/".to_owned()),
-            (Reason::Elsewhere, 1, "beside the folders".to_owned()),
+            (Reason::Elsewhere, 1, "next to the folders".to_owned()),
         ];
         assert_eq!(groups, expected);
     }

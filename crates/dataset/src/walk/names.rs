@@ -1,14 +1,14 @@
-//! What the names of files and folders say about them.
+//! Kinds of files and folders by their names.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Ends of the names of files that `predict` writes beside an image.
+/// Ending of the name of an overlay that `predict` writes next to an image.
 pub const OVERLAY: &str = ".overlay.png";
-/// As [`OVERLAY`]: the predicted mask.
+/// Ending of the name of a predicted mask that `predict` writes next to an image.
 pub const PREDICTED_MASK: &str = ".mask.png";
 
-/// Files that together mark the folder of a run of this program.
+/// Files that together identify the folder of a run of this program.
 const RUN_FILES: [&str; 2] = ["run.json", "resolved.toml"];
 
 /// Whether a file is an image by its extension.
@@ -18,10 +18,10 @@ pub(crate) fn is_image(name: &str) -> bool {
     extension.is_some_and(known)
 }
 
-/// Of the images that are read.
+/// Extensions of the images that are read.
 pub(crate) const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
-/// Hidden by its dot, or an operating system's, a synchronizing program's or a server's own.
+/// Whether a name is hidden by its dot, or belongs to an operating system, a sync program or a server.
 pub(crate) fn is_system(name: &str) -> bool {
     let known = [
         "__MACOSX",
@@ -37,7 +37,7 @@ pub(crate) fn is_system(name: &str) -> bool {
     name.starts_with('.') || known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// A folder of masks by one of the words in its name: `masks`, `lung masks`, `Ground_truth`.
+/// Whether a folder holds masks, by one of the words in its name: `masks`, `lung masks`, `Ground_truth`.
 pub(crate) fn is_mask_folder(name: &str) -> bool {
     let words = [
         "mask",
@@ -55,18 +55,18 @@ pub(crate) fn is_mask_folder(name: &str) -> bool {
         .any(|word| words.contains(&word))
 }
 
-/// Written by `predict`.
+/// Whether `predict` writes files of this name.
 pub(crate) fn is_output(name: &str) -> bool {
     name.ends_with(OVERLAY) || name.ends_with(PREDICTED_MASK)
 }
 
-/// The folder of a run, which is full of pictures.
+/// Whether a folder is that of a run, which holds many images.
 pub(crate) fn is_run_folder(folder: &Path) -> bool {
     RUN_FILES.iter().all(|file| folder.join(file).is_file())
 }
 
-/// The suffix by which a file without its extension is a mask of another that is there: `_mask` of
-/// `x_mask` and `x_mask_1` where `x` is an image.
+/// The suffix that makes a file, named without its extension, the mask of an existing image: `_mask`
+/// of `x_mask` and `x_mask_1` if `x` is an image.
 pub(crate) fn mask_suffix<'s>(stem: &'s str, images: &HashSet<&str>) -> Option<&'s str> {
     let suffixes = [
         "mask",
@@ -85,7 +85,7 @@ pub(crate) fn mask_suffix<'s>(stem: &'s str, images: &HashSet<&str>) -> Option<&
     of(stem).or_else(|| of(unnumbered))
 }
 
-/// `x_mask` of `x_mask_1`, `x_mask-2`, `x_mask (3)`; `None` where no number is at the end.
+/// `x_mask` of `x_mask_1`, `x_mask-2`, `x_mask (3)`; `None` if there is no number at the end.
 pub(crate) fn without_number(stem: &str) -> Option<&str> {
     let digits =
         |text: &str| text.len() - text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn systems_and_hidden_names() {
+    fn system_and_hidden_names() {
         for name in [
             ".ipynb_checkpoints",
             ".Trash-0",

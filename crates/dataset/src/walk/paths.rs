@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// A file's path below a root; `None` where it is not UTF-8 or lies elsewhere.
+/// A file's path below a root; `None` if it is not UTF-8 or not below the root.
 pub(crate) fn relative(root: &Path, file: &Path) -> Option<String> {
     let parts = file.strip_prefix(root).ok()?.components();
     let parts: Option<Vec<&str>> = parts.map(|part| part.as_os_str().to_str()).collect();
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_are_of_the_name() {
+    fn only_the_name_has_an_extension() {
         assert_eq!(without_extension("a.b/c"), "a.b/c");
         assert_eq!(without_extension("a.b/c.d.png"), "a.b/c.d");
     }

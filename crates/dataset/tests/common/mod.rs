@@ -1,5 +1,5 @@
-//! Small data folders made on the spot.
-#![allow(dead_code, reason = "every test file uses some of it")]
+//! Helpers that create small data folders.
+#![allow(dead_code, reason = "each test file uses only some of it")]
 #![allow(clippy::unwrap_used, reason = "a test's helper")]
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dataset::{IndexConfig, PatientRule, SplitFolders};
 use image::{DynamicImage, GrayImage, Luma};
 
-/// A grey picture that differs for every `seed`.
+/// A grey image that differs for every `seed`.
 pub(crate) fn picture(seed: usize) -> DynamicImage {
     let value = |x: u32, y: u32| ((seed * 31 + x as usize * 7 + y as usize * 5) % 251) as u8;
     DynamicImage::ImageLuma8(GrayImage::from_fn(24, 18, |x, y| Luma([value(x, y)])))
@@ -18,7 +18,7 @@ pub(crate) fn save(image: &DynamicImage, path: &Path) {
     image.save(path).unwrap();
 }
 
-/// Kaggle's layout in small: per split `n` normal and `n` pneumonia images.
+/// A small copy of Kaggle's layout: per split `n` normal and `n` pneumonia images.
 pub(crate) fn kaggle_like(root: &Path, per_class: [usize; 3]) {
     let mut seed = 0;
     for (split, n) in ["train", "val", "test"].into_iter().zip(per_class) {
@@ -41,11 +41,11 @@ pub(crate) fn config(root: &Path) -> IndexConfig {
     }
 }
 
-/// Data beside the repository.
+/// Data next to the repository.
 pub(crate) fn shared(path: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../../shared")
         .join(path);
-    assert!(root.exists(), "{} is absent", root.display());
+    assert!(root.exists(), "{} is missing", root.display());
     root
 }

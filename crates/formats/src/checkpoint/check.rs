@@ -1,4 +1,4 @@
-//! Whether what a checkpoint says fits together: an answer from one that does not would be wrong, or NaN.
+//! Consistency checks on a checkpoint: predictions from an inconsistent one would be wrong, or NaN.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{CheckpointError, Decision, Inference, Meta, Preprocessing};
 use model::graph::{Graph, ParamSpec, Role};
 
-/// Checks all that is said beside the network, whose own invariants hold.
+/// Checks the metadata against the network, whose own invariants must hold already.
 pub(super) fn meta(path: &Path, graph: &Graph, meta: &Meta) -> Result<(), CheckpointError> {
     preprocessing(graph, &meta.preprocessing)
         .and_then(|()| classes(graph, meta))
@@ -40,14 +40,14 @@ fn preprocessing(graph: &Graph, p: &Preprocessing) -> Checked {
         if values.len() != channels || !values.iter().all(good) {
             return Err((
                 key,
-                format!("is {values:?}, but must be one number a channel (a deviation above 0)"),
+                format!("is {values:?}, but must be one finite number per channel (std: above 0)"),
             ));
         }
     }
     if p.window
         .is_some_and(|(rows, columns)| rows == 0 || columns == 0)
     {
-        let problem = "is a window without pixels".to_owned();
+        let problem = "is an empty window".to_owned();
         return Err(("preprocessing.window", problem));
     }
     let shapes = graph.shapes(p.height, p.width);
@@ -56,12 +56,12 @@ fn preprocessing(graph: &Graph, p: &Preprocessing) -> Checked {
         .map_err(|e| ("preprocessing", format!("does not fit the network: {e}")))
 }
 
-/// Scores are one value a class; a class map may have classes of its own.
+/// Checks that there is one score per class; a class map may have classes of its own.
 fn classes(graph: &Graph, meta: &Meta) -> Checked {
     let names: HashSet<&String> = meta.classes.iter().collect();
     if names.is_empty() || names.len() < meta.classes.len() {
         let problem = format!(
-            "is {:?}, but must be at least one name, each once",
+            "is {:?}, but must be at least one name, without duplicates",
             meta.classes
         );
         return Err(("classes", problem));
@@ -95,7 +95,7 @@ fn positive(meta: &Meta) -> Checked {
     }
 }
 
-/// A name and a value for each channel of the map.
+/// Checks that each channel of the map has a name and a value.
 fn map(graph: &Graph, meta: &Meta) -> Checked {
     let Some(map) = &meta.map else {
         return Ok(());
@@ -133,7 +133,7 @@ fn inference(asked: &Inference) -> Checked {
     Ok(())
 }
 
-/// Beyond any temperature or bias that an evaluation has fitted.
+/// Larger than any temperature or bias that an evaluation fits.
 const LARGEST: f64 = 1e6;
 
 fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
@@ -145,7 +145,7 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
     else {
         return Ok(());
     };
-    // No score divided by it may leave the numbers.
+    // Scores divided by it must stay finite.
     if !(1.0 / LARGEST..=LARGEST).contains(temperature) {
         let problem = format!("is {temperature}, but must be above 0, and no more than {LARGEST}");
         return Err(("decision.temperature", problem));
@@ -157,13 +157,13 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
     match threshold {
         Some(t) if classes != 2 || !t.is_finite() => Err((
             "decision.threshold",
-            format!("is {t}, but must be a number, and of two classes, not {classes}"),
+            format!("is {t}, but must be a finite number, and needs two classes, not {classes}"),
         )),
         _ => Ok(()),
     }
 }
 
-/// Weights that are numbers, and variances of which there is a root.
+/// Checks that weights are finite and variances are not negative.
 pub(super) fn values(spec: &ParamSpec, values: &[f32]) -> Result<(), &'static str> {
     if !values.iter().all(|v| v.is_finite()) {
         return Err("holds NaN or infinite values: the training that wrote it had failed");

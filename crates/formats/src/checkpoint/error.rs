@@ -1,4 +1,4 @@
-//! What can go wrong with a checkpoint; every text names the file.
+//! Checkpoint errors; every message names the file.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,28 +24,28 @@ pub enum CheckpointError {
         /// Cause.
         source: io::Error,
     },
-    /// No safetensors file, or a damaged one.
-    #[error("{} is no checkpoint, or is truncated or damaged ({why}): copy the file again, or train again", path.display())]
+    /// Not a safetensors file, or a damaged one.
+    #[error("{} is not a checkpoint, or is truncated or damaged ({why}): copy the file again, or train again", path.display())]
     Damaged {
         /// File.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
     /// A safetensors file that this program did not write.
-    #[error("{} holds tensors but no network: it is no checkpoint of this program (weights of other programs are loaded by the model's `weights` setting)", path.display())]
+    #[error("{} holds tensors but no network: it is not a checkpoint of this program (weights of other programs are loaded by the model's `weights` setting)", path.display())]
     Foreign {
         /// File.
         path: PathBuf,
     },
-    /// Another version's file.
-    #[error("{} has checkpoint format {found}, this version reads {known}: use the version that wrote it, or train again with this one", path.display())]
+    /// A file of another format version.
+    #[error("{} has checkpoint format {found}, but this version reads {known}: use the version that wrote it, or train again with this one", path.display())]
     Version {
         /// File.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The one that is read.
+        /// The format that this version reads.
         known: u32,
     },
     /// The network inside breaks an invariant.
@@ -56,7 +56,7 @@ pub enum CheckpointError {
         /// What is wrong.
         source: GraphError,
     },
-    /// What is said beside the network contradicts it or itself.
+    /// The metadata contradict the network or themselves.
     #[error("`{key}` of {} {problem}", path.display())]
     Meta {
         /// File.

@@ -12,15 +12,15 @@ use serde::Deserialize;
 
 use super::CheckpointError;
 
-/// Header key of the JSON document. The only one: the library writes several in a random order, and the same run
-/// must give the same bytes.
+/// Header key of the JSON document. It is the only key, because the library writes several in random order, and the
+/// same run must give the same bytes.
 pub(super) const DOCUMENT: &str = "checkpoint";
 
-/// Most bytes of a checkpoint: as of other weights.
+/// Largest checkpoint in bytes, the same limit as for other weights.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// Stands in the document in the place of the file's checksum, which it cannot know: the SHA-256 of all of the file with
-/// this text in it. The document begins with it, so that nothing like it comes before.
+/// Placeholder for the file's checksum in the document. The checksum is the SHA-256 of the whole file with this
+/// placeholder in it. The document begins with it, so its first occurrence in the file is the right one.
 pub(super) const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A tensor to be written.
@@ -65,7 +65,7 @@ pub(super) fn write(
     let sum = sha256::hex(&bytes);
     let Some(at) = position(&bytes, NO_SUM) else {
         return Err(error(io::Error::other(
-            "the header has no place for a checksum",
+            "the header has no placeholder for the checksum",
         )));
     };
     bytes[at..at + sha256::LEN].copy_from_slice(sum.as_bytes());
@@ -111,7 +111,7 @@ impl Contents {
         })
     }
 
-    /// Whether the file is, to the last bit, the one that was written.
+    /// Checks that the file is bit for bit the one that was written.
     pub(super) fn check_sum(&self, document: &str) -> Result<(), CheckpointError> {
         #[derive(Deserialize)]
         struct Sum {
@@ -126,7 +126,7 @@ impl Contents {
             });
         match found {
             Some(found) if found == said => Ok(()),
-            _ => Err(self.damaged("its checksum is another's")),
+            _ => Err(self.damaged("its checksum does not match")),
         }
     }
 
@@ -157,7 +157,7 @@ impl Tensors<'_> {
         self.tensors.names().into_iter().collect()
     }
 
-    /// A tensor's values, if its shape is the one expected (any, if none is).
+    /// A tensor's values, if it has the expected shape (any shape if `None`).
     pub(super) fn get(
         &self,
         name: &str,

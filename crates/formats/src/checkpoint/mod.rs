@@ -1,10 +1,11 @@
-//! A trained network as one file that says all that a prediction needs: structure, weights, classes, preprocessing, how images
-//! are asked about, and how scores become an answer.
+//! A trained network as one file that holds everything a prediction needs: structure, weights, classes, preprocessing,
+//! inference settings, and how scores become a prediction.
 //!
-//! The format is safetensors with PyTorch's names and layout, so other programs read the weights; a JSON document in
-//! the header holds the rest. A checksum over the whole file is part of it: one that a single bit of has changed is refused,
-//! as is one that contradicts itself or holds weights that are no numbers. `last.safetensors` also holds what training needs to go on, under names that start with
-//! `training/`: in the same file, so that no kill can leave weights of one epoch beside moments of another.
+//! The format is safetensors with PyTorch's names and layout, so other programs can read the weights; a JSON document
+//! in the header holds the rest. The file contains a checksum of itself: it is rejected if a single bit has changed, if
+//! it contradicts itself, or if it holds NaN or infinite weights. `last.safetensors` also holds what training needs to
+//! resume, under names that start with `training/`: in the same file, so that a killed process cannot leave weights of
+//! one epoch with moments of another.
 //!
 //! ```
 //! use formats::checkpoint::{Checkpoint, Meta, Preprocessing};
@@ -48,21 +49,21 @@ use model::store::{ParamMap, ParamStore};
 pub use error::CheckpointError;
 use file::{Contents, Entry, Tensors};
 
-/// The format written, and the only one read. Format 1 had its threshold on calibrated probabilities; format 2 had texts for what
-/// are fields now.
+/// The format written, and the only one read. Format 1 had its threshold on calibrated probabilities; format 2 had
+/// strings for what are now fields.
 const FORMAT: u32 = 3;
 
-/// First part of the names of what only training reads.
+/// Prefix of the names of tensors that only training reads.
 pub const TRAINING: &str = "training/";
 
-/// A network with its values and what they mean.
+/// A network with its values and metadata.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// Structure.
     pub graph: Graph,
     /// Weights and running statistics.
     pub store: ParamStore,
-    /// The rest.
+    /// Metadata.
     pub meta: Meta,
 }
 
@@ -71,25 +72,25 @@ pub struct Checkpoint {
 pub struct Meta {
     /// Names of the classes, in the order of the scores.
     pub classes: Vec<String>,
-    /// Index of the class that thresholds and binary figures speak of.
+    /// Index of the class that thresholds and binary metrics refer to.
     pub positive: usize,
-    /// From an image to the network's input.
+    /// How an image becomes the network's input.
     pub preprocessing: Preprocessing,
-    /// What a pixel of the class map can be, where masks have taught it.
+    /// Classes of the class map, if it was trained on masks.
     pub map: Option<MapClasses>,
-    /// How an image is asked about.
+    /// Inference settings.
     pub inference: Inference,
-    /// How its scores become an answer, where an evaluation has chosen that.
+    /// How scores become a prediction, if an evaluation has determined that.
     pub decision: Option<Decision>,
     /// Epoch of the weights, from 1; 0 for an untrained network.
     pub epoch: usize,
-    /// That epoch's figures (`val_loss` …).
+    /// That epoch's metrics (`val_loss` …).
     pub metrics: BTreeMap<String, f64>,
     /// Where the weights come from.
     pub origin: Origin,
 }
 
-/// What a pixel can be.
+/// Classes of a class map.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapClasses {
     /// Names, in the order of the map's channels.
@@ -107,23 +108,23 @@ pub struct Origin {
     pub pipeline: String,
     /// A hash over the images' hashes and classes.
     pub data: String,
-    /// Whether they have been trained on generated phantoms and on no real image.
+    /// Whether they were trained only on generated phantoms, not on real images.
     pub phantoms: bool,
 }
 
-/// How an image is asked about: as the evaluation of the run that trained the network does.
+/// Inference settings, the same as in the training run's evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inference {
-    /// Whether answers are means over the image and its mirror image.
+    /// Whether predictions are averaged over the image and its mirror image.
     pub mirror: bool,
-    /// Share of a tile's side that neighbouring tiles have in common, in 0..1.
+    /// Overlap of neighbouring tiles as a share of a tile's side, in 0..1.
     pub tile_overlap: f64,
     /// Pixels whose probability is at least this are shown as certain.
     pub certainty: f32,
 }
 
 impl Default for Inference {
-    /// No mirror image, nnU-Net's half of a tile, the article's 97 %.
+    /// No mirroring, nnU-Net's overlap of half a tile, the paper's 97 %.
     fn default() -> Self {
         Inference {
             mirror: false,
@@ -133,15 +134,15 @@ impl Default for Inference {
     }
 }
 
-/// How scores become an answer.
+/// How scores become a prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// With two classes, the log-odds from which on the positive one is called: its score less the other's, before any
-    /// calibration. The largest score wins without one.
+    /// With two classes, the lowest log-odds at which the positive class is predicted: its score minus the other's,
+    /// before any calibration. Without a threshold the largest score decides.
     pub threshold: Option<f64>,
     /// What scores are divided by before softmax.
     pub temperature: f64,
-    /// What is then added to them, one value a class.
+    /// What is then added to them, one value per class.
     pub bias: Vec<f64>,
 }
 
@@ -154,11 +155,11 @@ pub struct Preprocessing {
     pub width: usize,
     /// 1 or 3.
     pub channels: usize,
-    /// One value a channel, on the scale 0–1.
+    /// One value per channel, on the scale 0–1.
     pub mean: Vec<f32>,
-    /// One value a channel, on the scale 0–1.
+    /// One value per channel, on the scale 0–1.
     pub std: Vec<f32>,
-    /// How an image of another shape fills the input.
+    /// How an image of another shape is fitted into the input.
     pub fit: Fit,
     /// Rows and columns of the windows that the network was trained on; `None` for whole images.
     pub window: Option<(usize, usize)>,
@@ -167,7 +168,7 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// Whole images stretched to a size, files within the default limit.
+    /// Whole images stretched to a size, with the default limit for image files.
     pub fn stretched((height, width): (usize, usize), mean: Vec<f32>, std: Vec<f32>) -> Self {
         Preprocessing {
             height,
@@ -183,7 +184,7 @@ impl Preprocessing {
 }
 
 impl Meta {
-    /// For a network that is still to be trained; the last class is the positive one.
+    /// Metadata of an untrained network; the last class is the positive one.
     pub fn new<S: Into<String>>(
         classes: impl IntoIterator<Item = S>,
         preprocessing: Preprocessing,
@@ -207,7 +208,7 @@ impl Checkpoint {
     /// Writes the file, whole or not at all; the same contents give the same bytes.
     ///
     /// # Errors
-    /// The file cannot be written; one that was there before is then untouched.
+    /// The file cannot be written; an existing one is then left unchanged.
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         save(
             path,
@@ -228,7 +229,7 @@ impl Checkpoint {
         load(path).map(|(checkpoint, _)| checkpoint)
     }
 
-    /// Ready to run.
+    /// Returns a network that is ready to run, and the metadata.
     pub fn into_network(self) -> (Network, Meta) {
         (Network::with_store(self.graph, self.store), self.meta)
     }
@@ -241,10 +242,10 @@ pub struct CheckpointDir {
 }
 
 impl CheckpointDir {
-    /// Makes the folder if it is not there.
+    /// Creates the folder if it does not exist.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be created.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let path = path.into();
         match files::create_folder(&path) {
@@ -257,12 +258,12 @@ impl CheckpointDir {
         }
     }
 
-    /// The epoch with the best monitored figure.
+    /// Path of the checkpoint with the best monitored metric.
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
 
-    /// The last epoch completed, from which a run resumes.
+    /// Path of the checkpoint of the last completed epoch, from which a run resumes.
     pub fn last(&self) -> PathBuf {
         self.path.join("last.safetensors")
     }
@@ -274,20 +275,20 @@ pub struct Parts<'a> {
     pub graph: &'a Graph,
     /// Weights and running statistics.
     pub store: &'a ParamStore,
-    /// The rest.
+    /// Metadata.
     pub meta: &'a Meta,
 }
 
-/// What training needs to go on: a document and flat buffers.
+/// What training needs to resume: a document and flat buffers.
 pub struct Training<'a> {
-    /// How far it has come.
+    /// Progress so far.
     pub progress: Value,
-    /// Moments, averages: written under `training/` and the name.
+    /// Moments and averages, written under `training/` followed by the name.
     pub buffers: Vec<(String, Cow<'a, [f32]>)>,
 }
 
 impl Training<'_> {
-    /// Takes a buffer out.
+    /// Removes a buffer and returns it.
     pub fn take(&mut self, name: &str) -> Option<Vec<f32>> {
         let at = self.buffers.iter().position(|(n, _)| n == name)?;
         Some(self.buffers.swap_remove(at).1.into_owned())
@@ -296,7 +297,7 @@ impl Training<'_> {
 
 #[derive(Serialize, Deserialize)]
 struct Document<'a> {
-    /// See [`file::NO_SUM`]; first of all.
+    /// See [`file::NO_SUM`]; must come first.
     sha256: Cow<'a, str>,
     format: u32,
     graph: Cow<'a, Graph>,
@@ -305,10 +306,10 @@ struct Document<'a> {
     training: Option<Value>,
 }
 
-/// Writes a checkpoint, with what training needs to go on where that is given; whole or not at all.
+/// Writes a checkpoint, whole or not at all, including what training needs to resume, if given.
 ///
 /// # Errors
-/// The file cannot be written, or what it would say contradicts itself.
+/// The file cannot be written, or the metadata are inconsistent.
 pub fn save(
     path: &Path,
     parts: &Parts<'_>,
@@ -356,7 +357,7 @@ fn entry(spec: &ParamSpec, values: &[f32]) -> (String, Entry<'static>) {
     )
 }
 
-/// Reads a checkpoint, and what training needs to go on where it holds that.
+/// Reads a checkpoint and, if it holds that, what training needs to resume.
 ///
 /// # Errors
 /// No such file, or one that is truncated, foreign or inconsistent.
@@ -383,19 +384,19 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
     Ok((Checkpoint { graph, store, meta }, training))
 }
 
-/// Network and meta of a checkpoint's header, for who wants no weights; `None` if it is no checkpoint's.
+/// Network and metadata in a checkpoint's header, without the weights; `None` if the header is not a checkpoint's.
 pub fn peek(header: &BTreeMap<String, String>) -> Option<(Graph, Meta)> {
     let document: Document<'_> = serde_json::from_str(header.get(file::DOCUMENT)?).ok()?;
     Some((document.graph.into_owned(), document.meta.into_owned()))
 }
 
-/// The network that a header says its tensors are of; `None` if it is no checkpoint's, or a network that cannot be.
+/// The network in a checkpoint's header; `None` if the header is not a checkpoint's or the network is invalid.
 pub fn network(header: &BTreeMap<String, String>) -> Option<Graph> {
     let (graph, _) = peek(header)?;
     graph.check().is_ok().then_some(graph)
 }
 
-/// First the format alone: a later one may read differently in all else.
+/// Checks the format version before anything else, because another version may differ in everything else.
 fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
     #[derive(Deserialize)]
     struct Format {
@@ -412,7 +413,7 @@ fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
     }
 }
 
-/// Shapes are compared before anything is allocated: a damaged network may ask for any amount.
+/// Shapes are compared before anything is allocated: a damaged network may request any amount.
 fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, CheckpointError> {
     let mut values = Vec::with_capacity(graph.params.len());
     for spec in &graph.params {

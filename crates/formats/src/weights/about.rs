@@ -1,8 +1,8 @@
-//! What a weights file says of itself besides its tensors: encoder, input normalization, padding.
+//! Metadata of a weights file: encoder, input normalization, padding.
 //!
-//! The entries stand in the header of a safetensors file (`__metadata__`), in the document of a checkpoint of this
-//! crate, or, for a downloaded file whose bytes must stay what their checksum says, in a JSON file beside it
-//! (`FILE.json`) with the same keys.
+//! The entries are in the header of a safetensors file (`__metadata__`), in the document of a checkpoint of this
+//! crate, or, for a downloaded file whose bytes must keep their checksum, in a JSON file next to it (`FILE.json`) with
+//! the same keys.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,18 +21,18 @@ const BN_EPS: &str = "bn_eps";
 const SYMMETRIC: &str = "symmetric";
 const TF_SAME: &str = "tf_same";
 
-/// What a file says of its weights; what it does not say is `None`.
+/// What a file states about its weights; `None` if it does not state it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     /// A name of [`model::build::encoders`].
     pub encoder: Option<String>,
-    /// What the network's input was in training.
+    /// Normalization of the network's input in training.
     pub normalization: Option<InputNormalization>,
     /// Padding and epsilon.
     pub conventions: Option<Conventions>,
 }
 
-/// `(x / 255 − mean) / std`, a value a channel.
+/// `(x / 255 − mean) / std`, one value per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputNormalization {
     /// On the scale 0–1.
@@ -42,7 +42,8 @@ pub struct InputNormalization {
 }
 
 impl TensorFile {
-    /// The file with what somebody says of it who knows; what it says itself must not differ ([`About::of`]).
+    /// Adds what is known about the file from elsewhere; it must not contradict the file's own metadata
+    /// ([`About::of`]).
     pub fn with_about(mut self, about: &About) -> Self {
         self.tensors.metadata.extend(about.to_metadata());
         self
@@ -50,7 +51,7 @@ impl TensorFile {
 }
 
 impl About {
-    /// What an encoder's row and a normalization say.
+    /// Metadata for an encoder and a normalization.
     pub fn new(encoder: &EncoderEntry, normalization: InputNormalization) -> About {
         About {
             encoder: Some(encoder.name.into()),
@@ -59,7 +60,7 @@ impl About {
         }
     }
 
-    /// What a file says, in its header or beside it.
+    /// A file's metadata, from its header or the JSON file next to it.
     pub fn of(file: &TensorFile) -> About {
         let header = About::from_metadata(file.metadata());
         let beside = beside(file.path());
@@ -67,7 +68,7 @@ impl About {
         header.or(checkpoint).or(About::from_metadata(&beside))
     }
 
-    /// From metadata's entries; one that cannot be read counts as absent.
+    /// Parses metadata entries; one that cannot be parsed counts as absent.
     pub fn from_metadata(entries: &BTreeMap<String, String>) -> About {
         let numbers = |key: &str| serde_json::from_str::<Vec<f32>>(entries.get(key)?).ok();
         let normalization = match (numbers(MEAN), numbers(STD)) {
@@ -101,7 +102,7 @@ impl About {
         }
     }
 
-    /// Entries for a file's metadata, or for the file beside it.
+    /// Entries for a file's metadata or for the JSON file next to it.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let mut entries = BTreeMap::new();
         let mut put = |key: &str, value: String| drop(entries.insert(key.into(), value));
@@ -132,14 +133,14 @@ impl About {
     }
 }
 
-/// The JSON file beside a weights file.
+/// Path of the JSON file next to a weights file.
 pub fn beside_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".json");
     path.with_file_name(name)
 }
 
-/// Its entries; none where there is no such file, or one of another kind.
+/// Entries of that file; none if it does not exist or is of another kind.
 fn beside(path: &Path) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(beside_path(path)).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -151,12 +152,12 @@ impl InputNormalization {
         Normalization::IMAGENET.into()
     }
 
-    /// To −1…1.
+    /// Normalization to −1…1.
     pub fn half() -> Self {
         Normalization::HALF.into()
     }
 
-    /// For this many image channels: three values are averaged for grey, one is repeated for RGB.
+    /// Adapts the values to `n` image channels: three are averaged for grey, one is repeated for RGB.
     pub fn channels(&self, n: usize) -> InputNormalization {
         let fit = |values: &[f32]| match values.len() {
             len if len == n || len == 0 => values.to_vec(),
@@ -168,7 +169,7 @@ impl InputNormalization {
         }
     }
 
-    /// Whether an input normalized by either is the same, to the digits that people write down.
+    /// Whether both normalize an input in the same way, to the precision in which such values are usually given.
     pub fn agrees(&self, other: &InputNormalization) -> bool {
         const DIGITS: f32 = 1e-3;
         let near = |a: &[f32], b: &[f32]| {

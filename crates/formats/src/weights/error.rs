@@ -1,4 +1,4 @@
-//! What can go wrong with a weights file; every text names the file.
+//! Weights-file errors; every message names the file.
 
 use std::fmt;
 use std::io;
@@ -25,12 +25,12 @@ pub enum WeightsError {
         /// Cause.
         source: io::Error,
     },
-    /// The start is neither safetensors' nor PyTorch's.
-    #[error("{} is neither a safetensors file ({why}) nor one of PyTorch's", path.display())]
+    /// The file starts like neither a safetensors nor a PyTorch file.
+    #[error("{} is neither a safetensors file ({why}) nor a PyTorch file", path.display())]
     Format {
         /// File.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
     /// The data do not match the header.
@@ -38,18 +38,18 @@ pub enum WeightsError {
     Damaged {
         /// File.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
-    /// A pickle that asks for something else than tensors.
-    #[error("{} asks for `{global}`, which is not on the list of what a state dict needs, so it was not read any further. If you trust the file, load it in PyTorch and save its tensors: torch.save(model.state_dict(), …)", path.display())]
+    /// A pickle that refers to something other than tensors.
+    #[error("{} refers to `{global}`, which is not on the list of what a state dict needs, so reading stopped there. If you trust the file, load it in PyTorch and save its tensors: torch.save(model.state_dict(), …)", path.display())]
     Global {
         /// File.
         path: PathBuf,
         /// Module and name.
         global: String,
     },
-    /// A sound file of a kind that is not read.
+    /// A valid file of an unsupported kind.
     #[error("{} cannot be used: {why}", path.display())]
     Unsupported {
         /// File.
@@ -58,7 +58,7 @@ pub enum WeightsError {
         why: String,
     },
     /// Weights of a network that computes differently.
-    #[error("weights file {} was trained with {trained}, this network has {network}: the weights would fit, and be quietly worse. {hint}", path.display())]
+    #[error("weights file {} was trained with {trained}, but this network has {network}: the weights would load without an error and give worse results. {hint}", path.display())]
     Conventions {
         /// File.
         path: PathBuf,
@@ -70,14 +70,14 @@ pub enum WeightsError {
         hint: &'static str,
     },
     /// Weights of a network that pads for one image size.
-    #[error("weights file {} has the names of {family}, whose EfficientNets pad for one nominal image size whatever size the image has: from B1 on they compute something else in the last stages than any encoder of this program. Train on a `tu-tf_efficientnet_*` encoder of segmentation_models.pytorch, whose weights travel; or, if these are TensorFlow's published weights, say so with `weights convert --trained-in tensorflow`", path.display())]
+    #[error("weights file {} has the names of {family}, whose EfficientNets pad for one nominal image size regardless of the actual size: from B1 on, their last stages differ from those of every encoder of this program. Train with a `tu-tf_efficientnet_*` encoder of segmentation_models.pytorch, whose weights can be converted; or, if these are TensorFlow's published weights, state that with `weights convert --trained-in tensorflow`", path.display())]
     FixedPadding {
         /// File.
         path: PathBuf,
         /// Whose names it has.
         family: Family,
     },
-    /// A type of number that networks are not stored in.
+    /// A number type that weights are not stored in.
     #[error("tensor `{tensor}` of {} is of type {dtype}: weights must be F32, F16, BF16 or F64", path.display())]
     Dtype {
         /// File.
@@ -87,16 +87,16 @@ pub enum WeightsError {
         /// Its type in the file.
         dtype: String,
     },
-    /// A weight that is no number.
-    #[error("tensor `{tensor}` of {} holds NaN or infinite values: the file comes from a run that failed", path.display())]
+    /// A weight that is NaN or infinite.
+    #[error("tensor `{tensor}` of {} holds NaN or infinite values: the file comes from a failed run", path.display())]
     NotFinite {
         /// File.
         path: PathBuf,
         /// Tensor.
         tensor: String,
     },
-    /// Two tensors stand for one parameter.
-    #[error("two tensors of {} stand for parameter `{parameter}`", path.display())]
+    /// Two tensors map to one parameter.
+    #[error("two tensors of {} map to parameter `{parameter}`", path.display())]
     Ambiguous {
         /// File.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum WeightsError {
         path: PathBuf,
         /// Parameters found with the right shape.
         matched: usize,
-        /// Parameters looked for.
+        /// Parameters searched for.
         wanted: usize,
         /// Parameters that the file lacks.
         missing: Names,
@@ -123,7 +123,7 @@ pub enum WeightsError {
     },
 }
 
-/// Names for an error text: how many, and the first few.
+/// Names for an error message: how many, and the first few.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(pub Vec<String>);
 

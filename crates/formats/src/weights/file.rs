@@ -1,4 +1,4 @@
-//! A file of tensors, safetensors or PyTorch's, read whole and checked; values as f32.
+//! A file of tensors in safetensors or PyTorch format, read whole and checked; values as f32.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use super::tensors::{TensorEntry, Tensors};
 use super::{WeightsError, torch, wrapping};
 
-/// What kind of file tensors came in.
+/// Format of a tensor file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// safetensors.
     Safetensors,
-    /// `torch.save`'s, in a zip archive or the form before it.
+    /// `torch.save`'s, as a zip archive or in the older form.
     Torch,
 }
 
@@ -51,10 +51,10 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Reads a safetensors file or one of PyTorch's; which, its first bytes say.
+    /// Reads a safetensors or PyTorch file, distinguished by the first bytes.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged or of another kind, or is a pickle that asks for more than tensors.
+    /// The file cannot be read, is damaged or of another kind, or is a pickle that refers to more than tensors.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
         let bytes = read(path)?;
         let (format, mut tensors) = if torch::is_torch(&bytes) {
@@ -76,17 +76,17 @@ impl TensorFile {
         &self.path
     }
 
-    /// Its kind.
+    /// Its format.
     pub fn format(&self) -> FileFormat {
         self.format
     }
 
-    /// Its tensors by name.
+    /// Its tensors, sorted by name.
     pub fn entries(&self) -> &[TensorEntry] {
         &self.tensors.entries
     }
 
-    /// The tensor of a name.
+    /// The tensor with a name.
     pub fn find(&self, name: &str) -> Option<&TensorEntry> {
         self.entries().iter().find(|t| t.name == name)
     }
@@ -96,12 +96,12 @@ impl TensorFile {
         &self.tensors.metadata
     }
 
-    /// What was taken off, outermost first: keys of nested dicts (`state_dict`), prefixes of names (`module.`).
+    /// What was stripped, outermost first: keys of nested dicts (`state_dict`), prefixes of names (`module.`).
     pub fn unwrapped(&self) -> &[String] {
         &self.tensors.unwrapped
     }
 
-    /// A tensor's values, widened (from f64: rounded) to f32.
+    /// A tensor's values, converted to f32 (f64 is rounded).
     ///
     /// # Errors
     /// Numbers of another type; NaN or infinite values.
@@ -152,7 +152,7 @@ fn texts(metadata: &Option<std::collections::HashMap<String, String>>) -> BTreeM
     entries.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
-/// Most bytes of a weights file: EfficientNet-B7 with an optimizer's state has a quarter of this.
+/// Largest weights file in bytes: EfficientNet-B7 with an optimizer's state takes a quarter of this.
 const MOST_BYTES: u64 = 4 << 30;
 
 fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
@@ -166,11 +166,11 @@ fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
     })
 }
 
-/// Length of the number before the header.
+/// Bytes of the length field before the header.
 const HEADER: usize = 8;
 
 fn safetensors(path: &Path, bytes: Vec<u8>) -> Result<Tensors, WeightsError> {
-    // The first call checks the data against the header, the second says where they lie.
+    // The first call checks the data against the header, the second gives their offsets.
     SafeTensors::deserialize(&bytes).map_err(|e| format_error(path, &e))?;
     let (len, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format_error(path, &e))?;
     let start = HEADER + len;
@@ -191,7 +191,7 @@ fn safetensors(path: &Path, bytes: Vec<u8>) -> Result<Tensors, WeightsError> {
     })
 }
 
-/// A readable header with data that do not match it means a damaged file; all else, a file of another kind.
+/// A readable header with data that do not match it means a damaged file; any other error, a file of another kind.
 fn format_error(path: &Path, error: &SafeTensorError) -> WeightsError {
     use SafeTensorError as E;
     let why = error.to_string();

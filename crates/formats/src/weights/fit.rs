@@ -1,4 +1,4 @@
-//! When a file's tensor fits a parameter, and how a stem is changed for another number of image channels.
+//! Whether a file's tensor fits a parameter, and how a stem is adapted to another number of image channels.
 
 use model::graph::{Graph, NodeId, ParamId, ParamSpec, WeightLayout};
 
@@ -6,10 +6,10 @@ use model::graph::{Graph, NodeId, ParamId, ParamSpec, WeightLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     Exact,
-    /// The stem's kernels for three channels are summed into one: a grey image in the network is the same grey in
-    /// all three channels of the file's.
+    /// The stem's kernels for three channels are summed into one: a grey image in the network corresponds to the same
+    /// grey in all three channels of the file's network.
     Summed,
-    /// The stem's kernels for one channel go to `n`, divided by `n`: grey given as RGB has the same response.
+    /// The stem's kernels for one channel are copied to `n`, divided by `n`: grey given as RGB has the same response.
     Spread(usize),
 }
 
@@ -25,7 +25,7 @@ impl Fit {
         }
     }
 
-    /// `[out, in, kh, kw]` values with the network's channels in.
+    /// Adapts `[out, in, kh, kw]` values to the network's input channels.
     pub(super) fn apply(self, values: Vec<f32>, spec: &ParamSpec) -> Vec<f32> {
         let taps = spec
             .shape

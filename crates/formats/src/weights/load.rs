@@ -1,7 +1,8 @@
-//! From a file into a network's values: names are matched and shapes checked as a whole before anything is written.
+//! Loading a file into a network: all names are matched and all shapes checked before anything is written.
 //!
-//! The names may be those of any [`Family`]; weights whose family or metadata say that they were trained with another
-//! padding or epsilon than the network has are refused, for they would load without a word and be quietly worse.
+//! The names may be those of any [`Family`]. Weights whose family or metadata state that they were trained with another
+//! padding or epsilon than the network has are rejected, because they would load without an error and give worse
+//! results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,19 +16,19 @@ use super::tensors::TensorEntry;
 use model::graph::{Graph, ParamId};
 use model::store::ParamStore;
 
-/// What a load may leave undone, and how the file's names become the network's.
+/// What a load may leave out, and how the file's names become the network's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Parameters that the file lacks keep their values.
     pub allow_missing: bool,
-    /// Tensors that the network lacks are passed over.
+    /// Tensors that the network lacks are ignored.
     pub allow_unused: bool,
-    /// Prefixes in the file and what they become; the first that fits is applied, before names are compared with
+    /// Prefixes in the file and their replacements; the first that matches is applied, before names are compared with
     /// those of the families.
     pub rename: Vec<(String, String)>,
 }
 
-/// What a load did, in the network's names where it has one.
+/// Result of a load, in the network's names where it has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Parameters and buffers that now hold the file's values.
@@ -36,10 +37,10 @@ pub struct LoadReport {
     pub missing: Vec<String>,
     /// Tensors of the file that the network lacks.
     pub unused: Vec<String>,
-    /// Tensors passed over by rule: counters of batches, layers behind the encoder's last stage, a checkpoint's state
-    /// of training, and what lies outside the encoder in [`load_encoder`].
+    /// Tensors ignored by rule: batch counters, layers after the encoder's last stage, a checkpoint's training state,
+    /// and everything outside the encoder in [`load_encoder`].
     pub ignored: Vec<String>,
-    /// What was changed to fit, a sentence each: a stem for another number of image channels.
+    /// What was adapted, one sentence each: a stem for another number of image channels.
     pub adapted: Vec<String>,
     /// Whose names the file has, if they are known.
     pub family: Option<Family>,
@@ -49,7 +50,7 @@ pub struct LoadReport {
 ///
 /// # Errors
 /// Anything wrong with the file; weights trained with another padding or epsilon; unless allowed, a parameter that it
-/// lacks or a tensor that the network lacks; always, a tensor of another shape. `store` is unchanged then.
+/// lacks or a tensor that the network lacks; always, a tensor of another shape. `store` is then unchanged.
 pub fn load(
     path: &Path,
     graph: &Graph,
@@ -86,13 +87,13 @@ pub fn load_file(
         naming: naming.as_ref(),
         rename: &rename,
         wanted: &|_| true,
-        hint: "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; if the network is complete and the rest is not its own, `cargo xtask weights convert --allow-unused` leaves the rest out.",
+        hint: "They are probably weights of another architecture: check model.encoder, model.decoder, model.head and model.classes; if the network is complete and only foreign tensors remain, `cargo xtask weights convert --allow-unused` leaves them out.",
     };
     job.run(store)
 }
 
-/// Loads the encoder alone, from a bare file (timm's `conv_stem.weight` …) or from a whole model's. Decoder, head and
-/// the layers behind the last stage (timm's `conv_head`, `bn2`, `classifier`) that the network has not are listed as
+/// Loads only the encoder, from an encoder's file (timm's `conv_stem.weight` …) or a whole model's. Decoder, head and
+/// the layers after the last stage (timm's `conv_head`, `bn2`, `classifier`) that the network lacks are listed as
 /// ignored.
 ///
 /// # Errors
@@ -117,7 +118,7 @@ pub fn load_encoder_file(
     with_encoder(file, graph, |job| job.run(store))
 }
 
-/// Whether [`load_encoder_file`] would load.
+/// Whether [`load_encoder_file`] would succeed.
 pub(super) fn encoder_fits(file: &TensorFile, graph: &Graph) -> Result<(), WeightsError> {
     with_encoder(file, graph, |job| job.fitting().map(drop))
 }
@@ -188,8 +189,8 @@ impl Job<'_> {
         Ok(matches.report)
     }
 
-    /// All that fits, if nothing stands against a load. Shapes come first: of weights of another architecture nobody
-    /// asks how they were trained.
+    /// All matches, if the file can be loaded. Shapes are checked first: how weights of another architecture were
+    /// trained does not matter.
     fn fitting(&self) -> Result<Matches<'_>, WeightsError> {
         let matches = self.matches()?;
         self.check(&matches)?;
@@ -197,7 +198,7 @@ impl Job<'_> {
         Ok(matches)
     }
 
-    /// What the file says of its weights, its names or its metadata, against the network.
+    /// Compares the conventions stated by the file's names or metadata with the network's.
     fn check_conventions(&self) -> Result<(), WeightsError> {
         let said = About::of(self.file).conventions;
         let computes = self.naming.map(|n| (n.family(), n.computes()));
@@ -253,7 +254,7 @@ impl Job<'_> {
         Ok(found)
     }
 
-    /// The tensors under the network's names; those to be ignored go to the report.
+    /// The tensors by the network's names; ignored ones are added to the report.
     fn by_parameter(
         &self,
         report: &mut LoadReport,
@@ -286,7 +287,7 @@ impl Job<'_> {
             ..
         } = &found.report;
         let wanted = applied.len() + missing.len() + found.shapes.len();
-        // With nothing applied a load is no load, whatever is allowed.
+        // A load that applies nothing is an error, whatever is allowed.
         let nothing = applied.is_empty();
         let missing = unless(self.options.allow_missing && !nothing, missing);
         let unused = unless(self.options.allow_unused && !nothing, unused);
@@ -310,8 +311,8 @@ impl Job<'_> {
     }
 }
 
-/// What no network takes: PyTorch counts batches for a momentum of `None`, which no architecture here has, and a
-/// checkpoint of this crate may hold what training needs to go on.
+/// Tensors that no network uses: PyTorch counts batches for a momentum of `None`, which no architecture here has, and a
+/// checkpoint of this crate may hold what training needs to resume.
 fn is_bookkeeping(name: &str) -> bool {
     name.ends_with("num_batches_tracked") || name.starts_with(crate::checkpoint::TRAINING)
 }
@@ -326,7 +327,7 @@ fn smp_renamed(name: &str) -> String {
     with_prefix(name, smp.into_iter())
 }
 
-/// The name with the first prefix that fits replaced.
+/// The name with the first matching prefix replaced.
 pub(super) fn with_prefix<'a>(
     name: &str,
     mut prefixes: impl Iterator<Item = (&'a str, &'a str)>,
@@ -356,7 +357,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Zeros in a family's names, in the shapes of this size, with what the file says of itself.
+    /// A file of zeros with a family's names and the graph's shapes, and the conventions that its metadata state.
     fn foreign(
         folder: &TempDir,
         family: Family,
@@ -386,7 +387,7 @@ mod tests {
         })
     }
 
-    /// Loads names of `family` into the encoder: `Ok`, or a part of the refusal.
+    /// Loads names of `family` into the encoder; expects success, or an error that contains `refusal`.
     fn check(family: Family, name: &str, said: Option<Conventions>, refusal: Option<&str>) {
         let folder = TempDir::new().unwrap();
         let graph = encoder(name);
@@ -410,14 +411,14 @@ mod tests {
                 assert_eq!(
                     store.get(kernel),
                     before.get(kernel),
-                    "a refused file changes nothing"
+                    "a rejected file changes nothing"
                 );
             }
         }
     }
 
     #[test]
-    fn padding_of_one_image_size_is_refused_unless_it_is_tensorflows() {
+    fn padding_for_one_image_size_is_rejected_unless_it_equals_tensorflows() {
         let tf = Some(Conventions::TENSORFLOW);
         for family in [Family::SmpOwn, Family::Lukemelas] {
             check(family, "tf_efficientnet_b0", None, None);
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn torchvisions_padding_is_pytorchs() {
+    fn torchvision_pads_like_pytorch() {
         check(Family::Torchvision, "efficientnet_b1", None, None);
         check(
             Family::Torchvision,

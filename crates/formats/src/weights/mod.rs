@@ -1,8 +1,8 @@
-//! Values to and from files: safetensors both ways, PyTorch's `.pth` in; in PyTorch's layout, and in the names of
-//! timm, segmentation_models.pytorch, efficientnet_pytorch and torchvision ([`Family`]).
+//! Weights files: safetensors for reading and writing, PyTorch's `.pth` for reading; in PyTorch's layout, and in the
+//! names of timm, segmentation_models.pytorch, efficientnet_pytorch and torchvision ([`Family`]).
 //!
-//! Loading says what it did and by default refuses what it cannot do whole: a network that is partly random because
-//! a name did not match looks like a bad network, not like an error.
+//! Loading reports what it did and by default rejects an incomplete load: a network that is partly random because a
+//! name did not match looks like a bad network, not like an error.
 //!
 //! ```
 //! use model::build::{ModelSpec, build};

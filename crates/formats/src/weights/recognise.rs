@@ -6,16 +6,16 @@ use super::{TensorFile, WeightsError};
 use model::build::{BuildError, EncoderEntry, ModelSpec, build, encoders};
 use model::graph::Graph;
 
-/// What a file holds, as far as its names and shapes tell.
+/// What a file holds, as far as its names and shapes show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recognised {
     /// Whose names it has.
     pub family: Option<Family>,
-    /// Encoders whose tensors these are by name and shape.
+    /// Encoders that the tensors fit by name and shape.
     pub encoders: Vec<Candidate>,
-    /// `unet` or `unetpp`, where it has a decoder of ours.
+    /// `unet` or `unetpp`, if it has one of these decoders.
     pub decoder: Option<&'static str>,
-    /// `cam` or `bottleneck`, where it has a head.
+    /// `cam` or `bottleneck`, if it has a head.
     pub head: Option<&'static str>,
     /// Classes of its head.
     pub classes: Option<usize>,
@@ -30,12 +30,12 @@ pub struct Recognised {
 pub struct Candidate {
     /// A name of [`encoders`].
     pub encoder: &'static str,
-    /// Why the weights are refused all the same.
+    /// Why the weights are rejected nevertheless.
     pub refused: Option<String>,
 }
 
 impl Family {
-    /// The family of a file's names; `None` if its stem has none that is known.
+    /// The family of a file's names; `None` if its stem has no known name.
     pub fn of(file: &TensorFile) -> Option<Family> {
         let has = |name: &str| file.find(name).is_some();
         Self::of_names(has)
@@ -49,8 +49,8 @@ impl Recognised {
         good.map(|c| c.encoder)
     }
 
-    /// The network of the file with this encoder: the whole if it has a decoder or head of ours, else the encoder
-    /// under a head with first values, for no network is an encoder alone.
+    /// The network of the file with this encoder: the whole network if the file has a known decoder or head, otherwise
+    /// the encoder with an untrained head, because no network consists of an encoder alone.
     ///
     /// # Errors
     /// An unknown encoder.
@@ -80,7 +80,7 @@ impl Recognised {
     }
 }
 
-/// Looks at names and shapes.
+/// Recognises a file's contents by names and shapes.
 pub fn recognise(file: &TensorFile) -> Recognised {
     let family = Family::of(file);
     let shape = |name: &str| file.find(name).map(|t| t.shape.as_slice());
@@ -106,7 +106,7 @@ pub fn recognise(file: &TensorFile) -> Recognised {
     }
 }
 
-/// A tensor that only this decoder has.
+/// For each decoder, a tensor that only it has.
 const DECODERS: [(&str, &str); 2] = [
     ("decoder.blocks.x_0_0.conv1.0.weight", "unetpp"),
     ("decoder.blocks.0.conv1.0.weight", "unet"),

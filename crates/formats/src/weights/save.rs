@@ -1,4 +1,4 @@
-//! From a network's values to a file that timm and segmentation_models.pytorch load with `strict=True`.
+//! Saving a network's values to a file that timm and segmentation_models.pytorch load with `strict=True`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,8 +13,8 @@ use super::load::with_prefix;
 use model::graph::Graph;
 use model::store::ParamStore;
 
-/// Prefixes of this crate and what they are in a model of segmentation_models.pytorch with a `tu-` encoder and
-/// `aux_params` (its classification head pools the bottleneck, as the head `bottleneck` here).
+/// Prefixes of this crate and their counterparts in a model of segmentation_models.pytorch with a `tu-` encoder and
+/// `aux_params` (its classification head pools the bottleneck, like the head `bottleneck` here).
 pub const SMP_NAMES: [(&str, &str); 2] = [
     ("encoder.", "encoder.model."),
     ("head.", "classification_head.3."),
@@ -23,7 +23,7 @@ pub const SMP_NAMES: [(&str, &str); 2] = [
 /// Type of the numbers in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileDtype {
-    /// As they are.
+    /// Unchanged.
     #[default]
     F32,
     /// Half the size, three decimal digits.
@@ -35,7 +35,7 @@ pub enum FileDtype {
 pub struct SaveOptions {
     /// Type of the numbers.
     pub dtype: FileDtype,
-    /// Prefixes of the network and what they become, such as [`SMP_NAMES`]; parameters that `only` leaves out are
+    /// Prefixes of the network and their replacements, such as [`SMP_NAMES`]; parameters that `only` leaves out are
     /// not written.
     pub rename: Vec<(String, String)>,
     /// Writes only parameters with this prefix (`encoder.`), all if empty.
@@ -53,11 +53,11 @@ impl SaveOptions {
     }
 }
 
-/// Writes all values in PyTorch's layout. The file appears whole or not at all, and the same values give the same
+/// Writes all values in PyTorch's layout. The file is written whole or not at all, and the same values give the same
 /// bytes.
 ///
 /// # Errors
-/// The file cannot be written; a file that was there before is then untouched.
+/// The file cannot be written; an existing file is then left unchanged.
 pub fn save(
     path: &Path,
     graph: &Graph,

@@ -8,7 +8,7 @@ use safetensors::Dtype;
 /// A named tensor of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorEntry {
-    /// Name without what a wrapper has put in front of all of them (see [`super::TensorFile::unwrapped`]).
+    /// Name without the prefixes that wrappers have added (see [`super::TensorFile::unwrapped`]).
     pub name: String,
     /// Shape in PyTorch's order.
     pub shape: Vec<usize>,
@@ -24,7 +24,7 @@ impl TensorEntry {
     }
 }
 
-/// Tensors and what was taken off to get at them.
+/// Tensors, and what was stripped to reach them.
 #[derive(Debug, Default)]
 pub(super) struct Tensors {
     pub(super) entries: Vec<TensorEntry>,

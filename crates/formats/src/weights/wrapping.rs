@@ -4,8 +4,9 @@ use super::tensors::Tensors;
 
 const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "net."];
 
-/// Takes the prefixes off, however many are nested, and notes them. A wrapper may have a few tensors of its own (a
-/// loss, the input's mean) beside the model's, so most names are enough; theirs stay as they are.
+/// Strips the prefixes, however many are nested, and records them. A wrapper may have a few tensors of its own (a loss,
+/// the input's mean) in addition to the model's, so it is enough if most names have the prefix; the others are left
+/// unchanged.
 pub(super) fn strip(tensors: &mut Tensors) {
     while let Some(prefix) = PREFIXES.into_iter().find(|p| is_wrapper(tensors, p)) {
         for entry in &mut tensors.entries {

@@ -1,8 +1,8 @@
-//! What several tests of files need.
+//! Helpers shared by the tests.
 
 use model::graph::{Activation, Graph, GraphBuilder, Init, Padding};
 
-/// Every layout of parameters once: the network of `torch_files/make.py`.
+/// The network of `torch_files/make.py`, with every parameter layout once.
 pub(crate) fn network() -> Graph {
     let mut g = GraphBuilder::new(3);
     let init = Init::Normal(0.5);

@@ -1,6 +1,6 @@
 """Makes the small files that tests/torch_files.rs reads: python make.py FOLDER
 
-Values are 0, 1, 2, … over each tensor (over its length, for the network), so that the test can say what it expects
+Values are 0, 1, 2, … in each tensor (divided by its length for the network), so that the test can state what it expects
 without Python. Needs PyTorch.
 """
 
@@ -32,7 +32,7 @@ def tensors():
     return named
 
 
-# The test's network: one of each layout, PyTorch's shapes.
+# The test's network: one parameter of each layout, in PyTorch's shapes.
 NETWORK = {
     "encoder.stem.weight": (4, 3, 3, 3),
     "encoder.stem.bias": (4,),

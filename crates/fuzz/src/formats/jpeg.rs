@@ -1,9 +1,10 @@
-//! JPEG: segments with a length each, then the scan. No sums, so damage need not show; but a scan that is cut must.
+//! JPEG: segments with a length each, then the scan. There are no checksums, so damage may go unnoticed, but a
+//! truncated scan must be detected.
 
 use crate::mutate;
 use crate::rng::Rng;
 
-/// What a decoder looks for.
+/// Byte sequences that a decoder looks for.
 const WORDS: [&[u8]; 14] = [
     b"\xFF\xD8",
     b"\xFF\xC0",
@@ -23,14 +24,14 @@ const WORDS: [&[u8]; 14] = [
 
 const END: [u8; 2] = [0xFF, 0xD9];
 
-/// Segments in order; the last holds the scans and all that follows.
+/// A segment before the first scan.
 #[derive(Clone, Debug)]
 struct Segment {
-    /// With the length; empty for the scan's end.
+    /// Including the marker and the length.
     bytes: Vec<u8>,
 }
 
-/// Segments lost, doubled, swapped, changed within with right lengths; or any bytes changed.
+/// Removes, duplicates, swaps or changes segments, with right lengths; or changes any bytes.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     if rng.once_in(3) {
         let mut bytes = bytes.to_vec();
@@ -53,12 +54,12 @@ pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// The file with its scan cut short and the end marker put back: half an image that looks whole.
+/// The file with a truncated scan followed by an end marker: a partial image that looks complete.
 pub(crate) fn cut(rng: &mut Rng, bytes: &[u8]) -> Vec<u8> {
     let (_, scan) = split(bytes);
     let lost = rng.below(scan.len().saturating_sub(16)).max(3);
     let mut cut = bytes[..bytes.len().saturating_sub(lost)].to_vec();
-    // A half of a stuffed byte or of a marker would be another file's fault.
+    // Half of a stuffed byte or of a marker would be a different fault.
     while cut.last() == Some(&0xFF) {
         cut.pop();
     }
@@ -101,7 +102,7 @@ impl Segment {
     }
 }
 
-/// The segments before the first scan, and the rest from its marker on.
+/// The segments before the first scan, and the rest, starting with its marker.
 fn split(bytes: &[u8]) -> (Vec<Segment>, Vec<u8>) {
     let (mut segments, mut at) = (vec![], 2);
     while let Some([0xFF, kind, high, low]) = bytes.get(at..at + 4) {

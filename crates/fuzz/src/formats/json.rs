@@ -1,4 +1,4 @@
-//! JSON: values replaced, lost, doubled and renamed in a tree that stays JSON.
+//! JSON: values are replaced, removed, duplicated and renamed in a tree that stays valid JSON.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ pub(crate) fn mutate(rng: &mut Rng, value: &mut Value) {
     }
 }
 
-/// The same of a text; a text that is no JSON stays as it is.
+/// The same for a text; a text that is not JSON is returned unchanged.
 pub(crate) fn mutate_text(rng: &mut Rng, bytes: &[u8]) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice(bytes) else {
         return bytes.to_vec();
@@ -24,14 +24,14 @@ pub(crate) fn mutate_text(rng: &mut Rng, bytes: &[u8]) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-/// Walks down at random, and changes what it comes to.
+/// Descends at random, and changes the value that it reaches.
 fn change(rng: &mut Rng, value: &mut Value) {
     let len = match &*value {
         Value::Array(items) => items.len(),
         Value::Object(entries) => entries.len(),
         _ => 0,
     };
-    // The deeper values are the more: most steps go on.
+    // Deeper values are more numerous, so most steps descend further.
     if len == 0 || rng.once_in(6) {
         replace(rng, value);
         return;
@@ -74,7 +74,7 @@ fn change(rng: &mut Rng, value: &mut Value) {
     }
 }
 
-/// A number near the old one or a wild one, or a value of another type.
+/// Replaces a value by a number close to it, an extreme number, or a value of another type.
 fn replace(rng: &mut Rng, value: &mut Value) {
     *value = match (&*value, rng.below(8)) {
         (Value::Number(n), 0 | 1) => json!(n.as_u64().unwrap_or(1).wrapping_add(1)),
@@ -95,7 +95,7 @@ fn replace(rng: &mut Rng, value: &mut Value) {
     };
 }
 
-/// A name that something may stumble over.
+/// A text that a reader may not handle correctly.
 pub(crate) fn text(rng: &mut Rng) -> String {
     const TEXTS: [&str; 18] = [
         "",

@@ -1,4 +1,4 @@
-//! Changes that know a format: they keep the checksum or the length right that would stop everything else.
+//! Mutations specific to a format: they keep checksums and lengths right, because otherwise a file is refused at once.
 
 pub(crate) mod jpeg;
 pub(crate) mod json;

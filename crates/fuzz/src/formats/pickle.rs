@@ -1,6 +1,6 @@
-//! Pickles of state dicts, written as `torch.save` does, and the words of their machine.
+//! Pickles of state dicts, written as by `torch.save`, and the opcodes of the pickle machine.
 
-/// Opcodes and names that a state dict has.
+/// Opcodes and names that occur in a state dict.
 pub(crate) const WORDS: [&[u8]; 30] = [
     b"\x80\x02",
     b".",
@@ -34,7 +34,7 @@ pub(crate) const WORDS: [&[u8]; 30] = [
     b"cos\nsystem\n",
 ];
 
-/// A tensor of a state dict that lies in a storage of its own, or in another's.
+/// A tensor of a state dict, in a storage of its own or one shared with other tensors.
 pub(crate) struct Tensor {
     pub(crate) name: &'static str,
     pub(crate) storage: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Tensor {
     pub(crate) strides: Vec<usize>,
 }
 
-/// The state dict, below the keys of wrappers.
+/// The state dict, nested under the keys of wrappers.
 pub(crate) fn state_dict(tensors: &[Tensor], wrappers: &[&str]) -> Vec<u8> {
     let mut pickle = b"\x80\x02".to_vec();
     for key in wrappers {

@@ -1,17 +1,17 @@
-//! PNG: chunks with a sum each. The sums are made right again, and so are those of the pixels within.
+//! PNG: chunks with a checksum each. The checksums are recomputed, and so are those of the pixel data.
 
 use crate::mutate::{self, number};
 use crate::rng::Rng;
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Kinds that a decoder acts upon.
+/// Chunk types that a decoder handles.
 const KINDS: [&[u8; 4]; 18] = [
     b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT",
     b"bKGD", b"pHYs", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"zTXt", b"iTXt",
 ];
 
-/// A picture to be written: size, bits a sample, PNG's colour type, interlaced or not.
+/// An image to be written: size, bits per sample, PNG's colour type, interlacing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) width: u32,
@@ -27,7 +27,7 @@ struct Chunk {
     data: Vec<u8>,
 }
 
-/// A picture with pixels of some pattern; with a palette where its colour type has one.
+/// An image with pixels of some pattern, and a palette if its colour type has one.
 pub(crate) fn picture(header: Header) -> Vec<u8> {
     let ihdr = [
         &header.width.to_be_bytes()[..],
@@ -51,7 +51,7 @@ pub(crate) fn picture(header: Header) -> Vec<u8> {
 }
 
 impl Header {
-    /// Filter bytes and pixels of all rows, in as many passes as there are.
+    /// Filter bytes and pixels of all rows, in all passes.
     fn pattern(&self) -> Vec<u8> {
         let channels = [1, 0, 3, 1, 2, 0, 4][usize::from(self.colour)];
         let row = |width: u32, y: u32| {
@@ -67,12 +67,12 @@ impl Header {
             .collect()
     }
 
-    /// Width and height of each of Adam7's passes, or of the whole.
+    /// Width and height of each of Adam7's passes, or of the whole image.
     fn passes(&self) -> Vec<(u32, u32)> {
         if !self.interlaced {
             return vec![(self.width, self.height)];
         }
-        // Start and step, across and down.
+        // Start and step, horizontal and vertical.
         const ADAM7: [[u32; 4]; 7] = [
             [0, 8, 0, 8],
             [4, 8, 0, 8],
@@ -96,7 +96,7 @@ impl Chunk {
     }
 }
 
-/// Chunks added, lost, swapped and changed within; every sum right.
+/// Adds, removes, swaps and changes chunks; every checksum is right.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     let mut chunks = split(bytes);
     loop {
@@ -136,7 +136,7 @@ fn change(rng: &mut Rng, chunks: &mut Vec<Chunk>, other: &[u8]) {
     }
 }
 
-/// A field of the header: size, depth, colour, interlacing.
+/// Changes a field of the header: size, bit depth, colour type, interlacing.
 fn resize(rng: &mut Rng, chunks: &mut [Chunk]) {
     let Some(
         [
@@ -173,7 +173,7 @@ fn resize(rng: &mut Rng, chunks: &mut [Chunk]) {
     }
 }
 
-/// New pixels, packed rightly, too many or too few.
+/// Replaces the pixel data by a valid stream of too many or too few pixels.
 fn pixels(rng: &mut Rng, chunks: &mut [Chunk]) {
     let Some(chunk) = chunks.iter_mut().find(|chunk| &chunk.kind == b"IDAT") else {
         return;
@@ -186,7 +186,7 @@ fn pixels(rng: &mut Rng, chunks: &mut [Chunk]) {
     chunk.data = stored(&plain);
 }
 
-/// The chunks of a file, as far as its lengths hold.
+/// The chunks of a file, as far as its lengths are valid.
 fn split(bytes: &[u8]) -> Vec<Chunk> {
     let (mut chunks, mut rest) = (vec![], bytes.get(SIGNATURE.len()..).unwrap_or_default());
     while let Some((len, after)) = rest.split_first_chunk::<4>() {
@@ -217,7 +217,7 @@ fn join(chunks: &[Chunk]) -> Vec<u8> {
     bytes
 }
 
-/// A zlib stream that holds bytes as they are (RFC 1950, 1951).
+/// A zlib stream of uncompressed bytes (RFC 1950, 1951).
 fn stored(plain: &[u8]) -> Vec<u8> {
     let mut stream = vec![0x78, 0x01];
     let mut blocks = plain.chunks(0xFFFF).peekable();

@@ -1,4 +1,4 @@
-//! safetensors: a length, a header in JSON of that length, numbers.
+//! safetensors: a length, a JSON header of that length, then the data.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub(crate) fn file(tensors: &[Tensor], metadata: &[(&str, &str)]) -> Vec<u8> {
     join(&Value::Object(header).to_string(), &data)
 }
 
-/// The header changed as JSON with its length made right, or any bytes changed.
+/// Changes the header as JSON, with the right length, or changes any bytes.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     let parts = split(bytes).filter(|_| !rng.once_in(3));
     let Some((header, data)) = parts else {
@@ -42,7 +42,7 @@ pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     match rng.below(6) {
         0 => {
-            // A tensor's length and the data's with it: what a damaged file rarely has right.
+            // Changes a tensor's length and the data's accordingly, which random damage rarely does.
             let (entry, len) = (one_entry(rng, &mut header), rng.below(65));
             if let Some(entry) = entry {
                 entry["data_offsets"] = json!([data.len(), data.len() + len]);
@@ -78,13 +78,13 @@ const WORDS: [&[u8]; 10] = [
     b"\"",
 ];
 
-/// Header and data, where the length holds.
+/// Header and data, if the length is valid.
 pub(crate) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<8>()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
 }
 
-/// Padded to eight bytes, as the library writes it.
+/// Joins header and data, padded to eight bytes as by the library.
 pub(crate) fn join(header: &str, data: &[u8]) -> Vec<u8> {
     let mut padded = header.as_bytes().to_vec();
     padded.resize(padded.len().next_multiple_of(8), b' ');

@@ -1,11 +1,11 @@
-//! Tables and settings: lines and fields lost, doubled, swapped and replaced.
+//! Tables and settings: lines and fields are removed, duplicated, swapped and replaced.
 
 use super::json::text;
 use crate::mutate::{self, number};
 use crate::rng::Rng;
 
-/// Changes to lines and to what stands between `separators` in a line; now and then to bytes. `lines` are lines of
-/// other files of the kind.
+/// Changes lines and the fields between `separators` in a line, and sometimes bytes. `lines` are lines of other files
+/// of the same kind.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], separators: &[char], lines: &[&str]) -> Vec<u8> {
     if rng.once_in(6) {
         let mut bytes = bytes.to_vec();

@@ -1,4 +1,4 @@
-//! PyTorch's two containers: a zip archive, whose sums are made right again, and a run of pickles.
+//! PyTorch's two containers: a zip archive, whose checksums are recomputed, and a sequence of pickles.
 
 use std::io::{Cursor, Read as _, Write as _};
 
@@ -28,7 +28,7 @@ pub(crate) fn archive(pickle: Vec<u8>, storages: &[usize]) -> Vec<u8> {
     join(&entries)
 }
 
-/// The form before it: five pickles, then the storages with their lengths.
+/// The legacy format: five pickles, then the storages with their lengths.
 pub(crate) fn legacy(pickle: &[u8], storages: &[usize]) -> Vec<u8> {
     const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
     let keys = storages
@@ -60,7 +60,7 @@ fn numbers(storage: usize, n: usize) -> Vec<u8> {
     (0..n).flat_map(|i| number(i).to_le_bytes()).collect()
 }
 
-/// The archive's pickle, names or numbers changed, every sum right; or any bytes of either container.
+/// Changes the archive's pickle, names or numbers, with right checksums; or any bytes of either container.
 pub(crate) fn mutate(rng: &mut Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
     let entries = split(bytes).filter(|_| !rng.once_in(4));
     let Some(mut entries) = entries else {
@@ -108,7 +108,7 @@ fn change(rng: &mut Rng, entries: &mut Entries, other: &[u8]) {
     }
 }
 
-/// What an archive holds; `None` if it is none.
+/// The entries of an archive; `None` if the bytes are not an archive.
 fn split(bytes: &[u8]) -> Option<Entries> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).ok()?;
     let mut entries = vec![];
@@ -121,13 +121,13 @@ fn split(bytes: &[u8]) -> Option<Entries> {
     Some(entries)
 }
 
-/// Nothing compressed. An entry that the library refuses (a name that is listed twice) is left out.
+/// An uncompressed archive. Entries that the library refuses (duplicate names) are left out.
 fn join(entries: &Entries) -> Vec<u8> {
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut archive = ZipWriter::new(Cursor::new(vec![]));
     for (name, bytes) in entries {
         if archive.start_file(name.as_str(), options).is_ok() {
-            // Into memory: nothing can go wrong.
+            // Writing to memory cannot fail.
             let _ = archive.write_all(bytes);
         }
     }

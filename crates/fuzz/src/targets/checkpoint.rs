@@ -1,4 +1,4 @@
-//! Checkpoints, opened and asked as `predict` does.
+//! Checkpoints, opened and used as by `predict`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Target for Crafted {
     }
 
     fn about(&self) -> &'static str {
-        "checkpoints whose network, classes, preprocessing and shapes are changed, in a file that is right in itself"
+        "checkpoints with a changed network, classes, preprocessing and shapes, in a file with a right checksum"
     }
 
     fn short(&self) -> u64 {
@@ -53,7 +53,7 @@ impl Target for Damaged {
     }
 
     fn about(&self) -> &'static str {
-        "checkpoints with flipped bits and lost bytes: refused, or answering as they did"
+        "checkpoints with flipped bits and lost bytes: refused, or with unchanged predictions"
     }
 
     fn short(&self) -> u64 {
@@ -76,7 +76,7 @@ impl Target for Damaged {
     }
 }
 
-/// Good checkpoints, and an image to ask about.
+/// Valid checkpoints, and an image to predict.
 struct Asked {
     seeds: Vec<Vec<u8>>,
     image: PathBuf,
@@ -108,7 +108,7 @@ fn saved(checkpoint: &Checkpoint, path: &Path) -> Result<Vec<u8>> {
     Ok(fs::read(path)?)
 }
 
-/// What a reader goes by: classes, probabilities, shares.
+/// What a user reads from a prediction: classes, probabilities, shares.
 fn answer(prediction: &Prediction) -> String {
     let (class, positive) = (&prediction.class, &prediction.positive);
     let shares = prediction.segmentation.as_ref().map(|s| &s.shares);
@@ -129,14 +129,14 @@ impl Session for CraftedFiles {
 
     fn run(&mut self, input: &Path) -> Outcome {
         match self.0.predict(&input.join(FILE)) {
-            // A checkpoint may be good for other images than this one: then its name is no part of the error.
+            // A checkpoint may be valid for other images than this one; the error does not name the checkpoint then.
             Err(_) => Outcome::Refused,
             Ok(prediction) => check(&prediction),
         }
     }
 }
 
-/// Probabilities are probabilities.
+/// Probabilities and shares are in [0, 1], and probabilities sum to 1.
 fn check(prediction: &Prediction) -> Outcome {
     let p = prediction.probabilities.iter().map(|p| p.probability);
     let shares = prediction
@@ -151,16 +151,16 @@ fn check(prediction: &Prediction) -> Outcome {
         .find(|p| !(0.0..=1.0).contains(p));
     let sum: f64 = p.clone().sum();
     match bad {
-        Some(p) => Outcome::Wrong(format!("answers with a probability or share of {p}")),
+        Some(p) => Outcome::Wrong(format!("predicts a probability or share of {p}")),
         None => Outcome::accepted_if(p.count() == 0 || (sum - 1.0).abs() < 1e-6, || {
-            format!("answers with probabilities that sum to {sum}")
+            format!("predicts probabilities that sum to {sum}")
         }),
     }
 }
 
 struct DamagedFiles {
     asked: Asked,
-    /// The answers of the whole files.
+    /// The predictions of the undamaged files.
     known: Vec<String>,
 }
 
@@ -176,14 +176,14 @@ impl Session for DamagedFiles {
             Err(error) => Outcome::refused(format!("{error:#}"), FILE),
             Ok(prediction) => {
                 Outcome::accepted_if(self.known.contains(&answer(&prediction)), || {
-                    "a damaged checkpoint is accepted and answers otherwise".into()
+                    "a damaged checkpoint is accepted and its predictions differ".into()
                 })
             }
         }
     }
 }
 
-/// The document in the header changed as JSON, shapes with it, the file's own sums right.
+/// Mutates the document in the header, including shapes, as JSON, and keeps the file's checksum right.
 fn crafted(rng: &mut Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
     let Some((header, data)) = safetensors::split(seed).filter(|_| !rng.once_in(8)) else {
         return safetensors::mutate(rng, seed, other);
@@ -205,7 +205,7 @@ fn crafted(rng: &mut Rng, seed: &[u8], other: &[u8]) -> Vec<u8> {
     with_sum(safetensors::join(&header.to_string(), data))
 }
 
-/// Stands in the place of a checkpoint's sum while that is taken.
+/// Placeholder for a checkpoint's checksum while it is computed.
 const NO_SUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 fn with_sum(mut file: Vec<u8>) -> Vec<u8> {
@@ -222,7 +222,7 @@ fn with_sum(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-/// Convolutions of all kinds, down and up again, with a map and class scores from its mean.
+/// A classifier with convolutions of all kinds, downsampling and upsampling, with a map and class scores from its mean.
 fn classifier() -> Result<Checkpoint> {
     let graph = network(|g, map| {
         g.publish("map", map);
@@ -233,7 +233,7 @@ fn classifier() -> Result<Checkpoint> {
     checkpoint(graph, None)
 }
 
-/// The same without scores, its map taught by masks.
+/// The same network without scores, with a map trained on masks.
 fn segmenter() -> Result<Checkpoint> {
     let graph = network(|g, map| g.publish("map", map))?;
     let map = MapClasses {
@@ -243,7 +243,7 @@ fn segmenter() -> Result<Checkpoint> {
     checkpoint(graph, Some(map))
 }
 
-/// No map: scores of squeezed features.
+/// A classifier without a map, with a squeeze-and-excitation block.
 fn squeezed() -> Result<Checkpoint> {
     let mut g = GraphBuilder::new(3);
     let x = g.input();

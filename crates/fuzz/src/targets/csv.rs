@@ -37,7 +37,8 @@ impl Target for Csv {
     }
 
     fn about(&self) -> &'static str {
-        "a table of paths, masks, classes, splits and patients; paths out of the data folder, pipes and devices too"
+        "a table of paths, masks, classes, splits and patients, including paths outside the data folder, pipes and \
+         devices"
     }
 
     fn short(&self) -> u64 {

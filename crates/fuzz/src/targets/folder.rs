@@ -1,4 +1,4 @@
-//! Data folders: what lies in them and what it is called.
+//! Data folders: their contents and file names.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,7 +24,8 @@ impl Target for Folder {
     }
 
     fn about(&self) -> &'static str {
-        "a data folder with links in circles, pipes, devices, strange names, copies and bad files: index, splits, EDA, batches"
+        "a data folder with circular links, pipes, devices, unusual names, copies and bad files: index, splits, EDA, \
+         batches"
     }
 
     fn memory(&self) -> usize {
@@ -159,7 +160,7 @@ fn link(rng: &mut Rng) -> Content {
     Content::Link(TO[rng.below(TO.len())].into())
 }
 
-/// A name that is one component, whatever it is.
+/// An unusual name that is a single path component.
 fn name(rng: &mut Rng) -> PathBuf {
     const NAMES: [&[u8]; 22] = [
         b"1.PNG",
@@ -197,7 +198,7 @@ fn read(config: &IndexConfig, policy: &SplitPolicy) -> Result<Outcome, DatasetEr
     let manifest = index(config)?;
     if let Some(twice) = walked_twice(&manifest) {
         return Ok(Outcome::Wrong(format!(
-            "{} is reached by two ways",
+            "{} is reached by two paths",
             twice.display()
         )));
     }
@@ -218,15 +219,17 @@ fn read(config: &IndexConfig, policy: &SplitPolicy) -> Result<Outcome, DatasetEr
         if batch.images.len() != batch.len * 16 * 16 * 3
             || batch.images.iter().any(|v| !v.is_finite())
         {
-            return Ok(Outcome::Wrong("a batch is not what it says".into()));
+            return Ok(Outcome::Wrong(
+                "a batch has the wrong number of values, or values that are not finite".into(),
+            ));
         }
     }
     Ok(Outcome::accepted_if(seen == rows.len(), || {
-        format!("{seen} of {} images were dealt", rows.len())
+        format!("{seen} of {} images were in a batch", rows.len())
     }))
 }
 
-/// A folder that a link brings in once more: its images would be in two splits.
+/// An image that a link makes appear twice, which could put it into two splits.
 fn walked_twice(manifest: &Manifest) -> Option<PathBuf> {
     let mut seen = BTreeSet::new();
     let files = manifest.rows().iter().map(|row| manifest.image_file(row));

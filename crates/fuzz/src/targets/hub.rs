@@ -1,4 +1,4 @@
-//! Downloads: what a server, a proxy or a liar answers, and what an earlier download has left.
+//! Downloads: responses of correct, faulty and malicious servers, and leftovers of earlier downloads.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -27,10 +27,10 @@ const KNOWN: Known = Known {
     std: [0.5; 3],
 };
 
-/// Answers that the server has ready; the last is given again and again.
+/// Files of the server's responses, in order; the last one is repeated.
 const ANSWERS: [&str; 4] = ["answer-0", "answer-1", "answer-2", "answer-3"];
 
-/// A body that goes on for ever ends here, for the client has to have had enough long before.
+/// An endless body ends after this many bytes; the client must have given up long before.
 const ENDLESS: usize = 64 << 20;
 const GOES_ON: &[u8] = b"X-Goes-On: for ever";
 
@@ -42,7 +42,8 @@ impl Target for Hub {
     }
 
     fn about(&self) -> &'static str {
-        "answers of a hub: redirects, sums, lengths, ranges, bodies without end, broken records and parts in the cache"
+        "responses of a hub: redirects, checksums, lengths, ranges, endless bodies, broken records and partial files \
+         in the cache"
     }
 
     fn short(&self) -> u64 {
@@ -115,7 +116,10 @@ impl Session for Hubs {
                     .map(|byte| format!("{byte:02x}"))
                     .collect();
                 Outcome::accepted_if(sum == fetched.sha256, || {
-                    format!("a file of sum {sum} is said to have {}", fetched.sha256)
+                    format!(
+                        "a file with checksum {sum} is reported with {}",
+                        fetched.sha256
+                    )
                 })
             }
         }
@@ -142,7 +146,7 @@ const WORDS: [&[u8]; 16] = [
 ];
 
 impl Hubs {
-    /// HEAD and GET, each sent on to storage once, as the hub does.
+    /// Valid responses to HEAD and GET, each redirected to storage once, as the hub does.
     fn good(&self) -> Vec<Vec<u8>> {
         let (sum, size) = (&self.sum, self.body.len());
         let known = format!(
@@ -203,7 +207,7 @@ impl Hubs {
     }
 }
 
-/// No redirect leads away from this machine, whatever a mutation makes of it.
+/// Ensures that no redirect leads away from this machine, whatever the mutations.
 fn stay_here(answer: &mut [u8]) {
     let mut at = 0;
     while let Some(found) = answer[at..].windows(2).position(|pair| pair == b"//") {
@@ -215,7 +219,7 @@ fn stay_here(answer: &mut [u8]) {
     }
 }
 
-/// Answers each connection with the next of its answers.
+/// Responds to each connection with the next of its responses.
 struct Server {
     endpoint: String,
     answers: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -230,14 +234,14 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().filter_map(Result::ok) {
                 let answer = take(&next);
-                // The client may go away at any time.
+                // The client may disconnect at any time.
                 thread::spawn(move || drop(reply(stream, &answer)));
             }
         });
         Ok(Self { endpoint, answers })
     }
 
-    /// In order, the first one first.
+    /// Sets the responses, in order.
     fn give(&self, mut answers: Vec<Vec<u8>>) {
         answers.reverse();
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = answers;

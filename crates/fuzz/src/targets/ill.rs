@@ -1,4 +1,4 @@
-//! A reader that fails in every way there is, for the tests of what watches it.
+//! A reader that fails in every possible way, for the tests of the supervisor.
 
 use std::fs;
 use std::hint::black_box;
@@ -12,7 +12,7 @@ use crate::{Case, Outcome, Rng, Session, Target};
 
 const FILE: &str = "wish";
 
-/// What the cases ask for, in turn.
+/// The behaviours that cases request.
 const WISHES: [&str; 8] = [
     "accept", "refuse", "panic", "abort", "overflow", "allocate", "hang", "lie",
 ];
@@ -25,7 +25,7 @@ impl Target for Ill {
     }
 
     fn about(&self) -> &'static str {
-        "fails as its input asks for"
+        "fails as its input requests"
     }
 
     fn memory(&self) -> usize {
@@ -70,13 +70,13 @@ impl Session for Patient {
                 thread::sleep(Duration::from_secs(3600));
                 Outcome::Accepted
             }
-            "lie" => Outcome::Wrong("as asked for".into()),
+            "lie" => Outcome::Wrong("as requested".into()),
             _ => Outcome::Refused,
         }
     }
 }
 
-#[expect(unconditional_recursion, reason = "the stack is to overflow")]
+#[expect(unconditional_recursion, reason = "the stack must overflow")]
 fn deeper(n: u64) -> u64 {
     black_box([n; 512])[7] + deeper(black_box(n + 1))
 }

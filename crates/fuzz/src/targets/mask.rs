@@ -1,4 +1,4 @@
-//! Masks beside an image, under each way of coding them.
+//! Masks of an image, in each coding.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ impl Target for Mask {
     }
 
     fn about(&self) -> &'static str {
-        "the mask of an image, binary and by a table of values: right sums, any size, depth and values"
+        "the mask of an image, binary and by a table of values: right checksums, any size, bit depth and values"
     }
 
     fn memory(&self) -> usize {
@@ -96,7 +96,7 @@ fn read(input: &Path, coding: MaskCoding, resize: bool) -> Outcome {
     }
 }
 
-/// Shares are shares, and the pixels are as many as the image's.
+/// Shares are in [0, 1] and sum to 1, and the mask has as many pixels as the image.
 fn check(manifest: &Manifest) -> Outcome {
     for record in manifest.rows() {
         if let Some(shares) = &record.mask_shares {
@@ -107,10 +107,13 @@ fn check(manifest: &Manifest) -> Outcome {
         }
         match manifest.true_pixels(record) {
             Ok(Some(pixels)) if pixels.len() != 16 * 12 => {
-                return Outcome::Wrong(format!("{} pixels of mask on 192 of image", pixels.len()));
+                return Outcome::Wrong(format!(
+                    "a mask of {} pixels for an image of 192",
+                    pixels.len()
+                ));
             }
             Ok(_) => {}
-            Err(error) => return Outcome::Wrong(format!("indexed, but not read: {error}")),
+            Err(error) => return Outcome::Wrong(format!("indexed, but cannot be read: {error}")),
         }
     }
     Outcome::Accepted

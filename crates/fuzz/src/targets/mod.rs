@@ -1,4 +1,4 @@
-//! What is read, a file a target.
+//! The readers under test, one module per format.
 
 mod checkpoint;
 mod csv;
@@ -33,7 +33,7 @@ pub fn targets() -> &'static [&'static dyn Target] {
     ]
 }
 
-/// The target of a name; `ill` is none of a format, but one that fails in every way, to test the watching.
+/// The target with this name; `ill` has no format, but fails in every way, to test the supervisor.
 pub fn find(name: &str) -> Option<&'static dyn Target> {
     targets()
         .iter()

@@ -1,4 +1,4 @@
-//! Images, read as a network reads them.
+//! Images, read as for a network.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::formats::{jpeg, png};
 use crate::seeds::{self, two};
 use crate::{Case, Outcome, Rng, Session, Target, mutate};
 
-/// Frame that the pictures are brought to, in pixels.
+/// Side of the frame that images are fitted into, in pixels.
 const SIDE: usize = 16;
 const FILE: &str = "image.png";
 
-/// Bytes: an image of the largest size allowed (100 megapixels) may have 8 bytes a pixel, and 6 once more without its
-/// transparency.
+/// In bytes: an image of the largest allowed size (100 megapixels) may have 8 bytes per pixel, plus 6 for a copy
+/// without transparency.
 const MEMORY: usize = 2 << 30;
 
 fn values(path: &Path) -> Result<Vec<f32>, ImagingError> {
@@ -35,7 +35,7 @@ impl Target for Png {
     }
 
     fn about(&self) -> &'static str {
-        "PNG with right sums: sizes, depths, palettes, chunks, pixels"
+        "PNG with right checksums: sizes, bit depths, palettes, chunks, pixels"
     }
 
     fn memory(&self) -> usize {
@@ -106,7 +106,7 @@ impl Session for Pictures {
             Ok(pixels) => {
                 let good = pixels.len() == SIDE * SIDE * 3
                     && pixels.iter().all(|v| (0.0..=1.0).contains(v));
-                Outcome::accepted_if(good, || "its values are not all from 0 to 1".into())
+                Outcome::accepted_if(good, || "its values are not all in [0, 1]".into())
             }
         }
     }
@@ -124,7 +124,7 @@ impl Target for Damaged {
     }
 
     fn about(&self) -> &'static str {
-        "PNG with flipped bits and lost bytes, JPEG cut short behind an end marker: refused, or read as it was"
+        "PNG with flipped bits and lost bytes, JPEG with a truncated scan and an end marker: refused, or read unchanged"
     }
 
     fn memory(&self) -> usize {
@@ -153,7 +153,7 @@ impl Target for Damaged {
 struct DamagedPictures {
     pngs: Vec<Vec<u8>>,
     jpegs: Vec<Vec<u8>>,
-    /// What the whole files show.
+    /// The pixels of the undamaged files.
     known: Vec<Vec<f32>>,
 }
 
@@ -177,7 +177,7 @@ impl Session for DamagedPictures {
         match read(input) {
             Err(refused) => refused,
             Ok(pixels) => Outcome::accepted_if(self.known.contains(&pixels), || {
-                "a damaged image is accepted and shows something else".into()
+                "a damaged image is accepted with other pixels".into()
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! A run's folder after an accident: asked about an image, and resumed.
+//! A run's folder after a failure: used for a prediction, and resumed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use terminal::{Interrupt, Progress};
 use crate::formats::{json as json_format, text};
 use crate::{Case, Outcome, Rng, Session, Target, case, mutate};
 
-/// Phantoms of 16 pixels and a network of a few thousand weights: a run in less than a second.
+/// Phantoms of 16×16 pixels and a network of a few thousand weights: a run takes less than a second.
 const PIPELINE: &str = r#"
 [pipeline]
 seed = 3
@@ -46,7 +46,7 @@ fraction = 0.3
 
 const STAGES: [&str; 4] = ["index", "train", "evaluate", "report"];
 
-/// What must come out the same, and what of it a stage writes.
+/// Files that must be the same after resuming.
 const RESULTS: [&str; 5] = [
     "manifest.csv",
     "splits.csv",
@@ -63,7 +63,8 @@ impl Target for Run {
     }
 
     fn about(&self) -> &'static str {
-        "a run's folder with damaged, changed and missing files, broken off anywhere: predict, and --resume to the same results"
+        "a run's folder with damaged, changed and missing files, interrupted anywhere: predict, and --resume to the \
+         same results"
     }
 
     fn memory(&self) -> usize {
@@ -114,7 +115,7 @@ fn first_image(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-/// All files but the figures, which nothing reads.
+/// All files except the figures, which are not read again.
 fn files(run: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![run.to_owned()];
@@ -133,7 +134,7 @@ fn files(run: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 
 struct Runs {
     files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Where runs lie, beside their phantoms.
+    /// The folder of all runs and their phantoms.
     runs: PathBuf,
     request: Request,
     image: PathBuf,
@@ -143,7 +144,7 @@ struct Runs {
 impl Session for Runs {
     fn case(&mut self, rng: &mut Rng) -> Case {
         let mut files = self.files.clone();
-        // Training again takes a hundred times as long as all else.
+        // Training again takes a hundred times as long as everything else.
         let done = match rng.once_in(20) {
             true => rng.below(2),
             false => 2 + rng.below(3),
@@ -185,7 +186,7 @@ impl Session for Runs {
             .flat_map(|a| &a.probabilities)
             .map(|p| p.probability);
         if let Some(p) = p.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
-            return Outcome::Wrong(format!("predict answers with {p}"));
+            return Outcome::Wrong(format!("predict returns a probability of {p}"));
         }
         match self.resume(&run) {
             Ok(outcome) => outcome,
@@ -195,7 +196,7 @@ impl Session for Runs {
 }
 
 impl Runs {
-    /// In the place of the run that it is of, for its settings hold paths.
+    /// Resumes the run at the path of the original, because its settings contain paths.
     fn resume(&self, run: &Path) -> Result<Outcome> {
         let place = self.runs.join("tiny/2000-01-01T00-00-00Z");
         let parent = self.runs.join("tiny");
@@ -207,19 +208,17 @@ impl Runs {
                 fs::read(place.join(name)).ok(),
                 self.files.get(Path::new(name)),
             );
-            // What was damaged before and nobody reads again cannot be told.
+            // A file that was damaged and is not read again cannot be detected.
             let given = fs::read(run.join(name)).ok();
             if now.as_ref() != truth && now != given {
-                return Ok(Outcome::Wrong(format!(
-                    "the resumed run's {name} is another"
-                )));
+                return Ok(Outcome::Wrong(format!("the resumed run's {name} differs")));
             }
         }
         Ok(Outcome::Accepted)
     }
 }
 
-/// `run.json` of a run with so many stages done.
+/// `run.json` of a run with this many completed stages.
 fn broken_off(bytes: &[u8], done: usize) -> Vec<u8> {
     let mut record: Value = serde_json::from_slice(bytes).unwrap_or_default();
     record["done"] = json!(STAGES[..done]);

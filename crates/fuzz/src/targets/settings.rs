@@ -1,4 +1,4 @@
-//! Pipeline files, loaded as a run loads them.
+//! Pipeline files, loaded as by a run.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{Case, Outcome, Rng, Session, Target};
 
 const FILE: &str = "pipeline.toml";
 
-/// The pipelines that are shipped hold almost every key.
+/// The shipped pipelines, which contain almost every key.
 const PIPELINES: [&str; 8] = [
     include_str!("../../../../pipelines/pneumonia.toml"),
     include_str!("../../../../pipelines/pneumonia-robust.toml"),
@@ -22,7 +22,7 @@ const PIPELINES: [&str; 8] = [
     include_str!("../../../../pipelines/glioma.toml"),
 ];
 
-/// Most values that an input of a batch may have: more is no batch that any machine holds.
+/// Maximum number of input values of a batch: no machine has the memory for more.
 const LARGEST_BATCH: u128 = 1 << 40;
 
 pub(super) struct Settings;
@@ -33,7 +33,7 @@ impl Target for Settings {
     }
 
     fn about(&self) -> &'static str {
-        "TOML of a pipeline: keys and values of the shipped ones mixed, out of range, of wrong types, nested deeply"
+        "a pipeline's TOML: keys and values of the shipped ones mixed, out of range, of wrong types, deeply nested"
     }
 
     fn short(&self) -> u64 {
@@ -82,7 +82,7 @@ impl Session for Files {
         let request = Request::new(input, file.display().to_string());
         match settings::load(&request) {
             Err(error) => match error.to_string() {
-                text if text.is_empty() => Outcome::Wrong("an error without words".into()),
+                text if text.is_empty() => Outcome::Wrong("an error without a message".into()),
                 _ => Outcome::Refused,
             },
             Ok(settings) => check(&settings, &file),
@@ -90,7 +90,7 @@ impl Session for Files {
     }
 }
 
-/// A batch of its size is thinkable, and the settings that a run's folder keeps say the same.
+/// The batch size is plausible, and the settings that a run's folder stores are the same.
 fn check(settings: &settings::Settings, file: &Path) -> Outcome {
     let image = &settings.image;
     let sides = [
@@ -107,7 +107,7 @@ fn check(settings: &settings::Settings, file: &Path) -> Outcome {
     }
     match settings::leaves(file, &settings.resolved) {
         Ok(leaves) if leaves == settings.leaves => Outcome::Accepted,
-        Ok(_) => Outcome::Wrong("the resolved settings are others".into()),
+        Ok(_) => Outcome::Wrong("the resolved settings differ".into()),
         Err(error) => Outcome::Wrong(format!("the resolved settings cannot be read: {error}")),
     }
 }

@@ -1,4 +1,4 @@
-//! Weights of other programs: safetensors and PyTorch's files.
+//! Weights of other programs: safetensors and PyTorch files.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const SAFETENSORS: &str = "weights.safetensors";
 const BESIDE: &str = "weights.safetensors.json";
 const TORCH: &str = "weights.pth";
 
-/// One in so many accepted files is also looked at as `weights inspect` does, which compares it with every encoder.
+/// One in this many accepted files is also inspected as by `weights inspect`, which compares it with every encoder.
 const INSPECTED: u64 = 16;
 
 pub(super) struct Safetensors;
@@ -26,7 +26,7 @@ impl Target for Safetensors {
     }
 
     fn about(&self) -> &'static str {
-        "weights with right and wrong headers, and the JSON beside them: refused, or written again and read back equal"
+        "weights with right and wrong headers, and the JSON next to them: refused, or written again and read back equal"
     }
 
     fn short(&self) -> u64 {
@@ -75,7 +75,7 @@ fn encoder() -> Vec<u8> {
     safetensors::file(&tensors, &about)
 }
 
-/// All types of numbers, below the prefixes of wrappers.
+/// All number types, with the prefixes of wrapper modules.
 fn types() -> Vec<u8> {
     const TYPES: [(&str, usize); 8] = [
         ("F32", 4),
@@ -128,7 +128,7 @@ impl Session for Weights {
 /// A tensor as it was read.
 type Read = (String, Vec<usize>, Vec<f32>);
 
-/// All tensors whose numbers can be read; a type that cannot is no fault of the file's.
+/// All tensors whose values can be read; an unsupported type is not a fault of the file.
 fn values(file: &TensorFile) -> Result<Vec<Read>, Outcome> {
     let mut all = vec![];
     for entry in file.entries() {
@@ -162,7 +162,7 @@ fn values(file: &TensorFile) -> Result<Vec<Read>, Outcome> {
 fn inspect(path: &Path) {
     let len = fs::metadata(path).map_or(0, |m| m.len());
     if len.is_multiple_of(INSPECTED) {
-        // Refusing is as good as answering; a panic is neither.
+        // Any result is fine, except a panic.
         let _ = weights::inspect(path);
     }
 }
@@ -182,7 +182,7 @@ fn read_back(tensors: Vec<Read>, path: &Path) -> Outcome {
         Err(error) => return Outcome::Wrong(format!("written again, it is refused: {error}")),
         Ok(file) => values(&file),
     };
-    // Prefixes that all names have are taken off again, so names may differ.
+    // A prefix common to all names is stripped, so names may differ.
     let bits = |tensors: &[Read]| {
         let bits = |(_, shape, values): &Read| {
             (
@@ -197,7 +197,7 @@ fn read_back(tensors: Vec<Read>, path: &Path) -> Outcome {
     match again {
         Err(outcome) => outcome,
         Ok(again) => Outcome::accepted_if(bits(&again) == bits(&tensors), || {
-            "written again, it is another".into()
+            "written again, it has other values".into()
         }),
     }
 }
@@ -210,7 +210,7 @@ impl Target for Torch {
     }
 
     fn about(&self) -> &'static str {
-        "PyTorch's files, zip with right sums and the older form: pickles, storages, shapes, strides"
+        "PyTorch files, zip with right checksums and the legacy format: pickles, storages, shapes, strides"
     }
 
     fn short(&self) -> u64 {
@@ -291,7 +291,7 @@ impl Target for DamagedTorch {
     }
 
     fn about(&self) -> &'static str {
-        "PyTorch's zip with flipped bits and lost bytes: refused, or read as it was"
+        "PyTorch zip files with flipped bits and lost bytes: refused, or read with the original values"
     }
 
     fn short(&self) -> u64 {

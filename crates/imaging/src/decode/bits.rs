@@ -1,18 +1,17 @@
-//! Huffman codes and the bits that they are read from.
+//! Huffman codes, and the bits that they are read from.
 
 /// A canonical Huffman table (ITU-T T.81, annex C).
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// By length − 1: the first code, left-aligned in 16 bits, that is longer.
+    /// By length − 1: the first longer code, left-aligned in 16 bits.
     beyond: [u32; 16],
-    /// By length − 1: what to add to a code to get its symbol's index.
+    /// By length − 1: the offset from a code to its symbol's index.
     shift: [i32; 16],
     symbols: Vec<u8>,
 }
 
 impl Table {
-    /// From how many codes there are of each length, and their symbols; `None` where these are more
-    /// than fit.
+    /// A table from the number of codes of each length, and their symbols; `None` if there are more codes than fit.
     pub(super) fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let (mut beyond, mut shift) = ([0; 16], [0; 16]);
         let (mut code, mut index) = (0_u32, 0_i32);
@@ -33,7 +32,7 @@ impl Table {
         })
     }
 
-    /// Length and symbol of the code that the 16 bits begin with.
+    /// Length and symbol of the code at the start of the 16 bits.
     pub(super) fn find(&self, bits: u16) -> Option<(u32, u8)> {
         let i = self
             .beyond
@@ -49,7 +48,7 @@ impl Table {
 pub(super) struct Bits<'b> {
     bytes: &'b [u8],
     at: usize,
-    /// The lowest `count` bits are to come.
+    /// Its lowest `count` bits have not been read yet.
     buffer: u64,
     count: u32,
 }
@@ -64,17 +63,17 @@ impl<'b> Bits<'b> {
         }
     }
 
-    /// Where to look for the next marker.
+    /// The position from which to look for the next marker.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// Whether fewer bits than the longest code has are left before the marker.
+    /// Whether fewer bits are left before the marker than the longest code has.
     pub(super) fn ends(&self) -> bool {
         self.count < 16
     }
 
-    /// The next 16 bits, zeros where there are fewer.
+    /// The next 16 bits, padded with zeros if there are fewer.
     pub(super) fn peek(&mut self) -> u16 {
         self.fill();
         let aligned = match self.count.checked_sub(16) {
@@ -84,14 +83,14 @@ impl<'b> Bits<'b> {
         aligned as u16
     }
 
-    /// The next `n` ≤ 16 bits; `None` where there are fewer.
+    /// The next `n` ≤ 16 bits; `None` if there are fewer.
     pub(super) fn take(&mut self, n: u32) -> Option<u16> {
         self.fill();
         self.count = self.count.checked_sub(n)?;
         Some((self.buffer >> self.count & ((1 << n) - 1)) as u16)
     }
 
-    /// Drops what is left before the next marker, which must be this one.
+    /// Discards the bits before the next marker, which must be the given one.
     pub(super) fn restart(&mut self, marker: u8) -> Option<()> {
         (self.count, self.buffer) = (0, 0);
         let found = super::jpeg::next_marker(self.bytes, &mut self.at)?;

@@ -1,9 +1,9 @@
-//! What a pixel becomes: grey, without alpha, between 0 and 1.
+//! Conversion of pixels: to grey, without alpha, between 0 and 1.
 
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 
-/// Luma by Rec. 601, as Pillow's `convert("L")` and OpenCV have it; 16 bit stays 16 bit, alpha is
-/// dropped. Grey comes back as it is.
+/// Converts to Rec. 601 luma, like Pillow's `convert("L")` and OpenCV; 16 bit stays 16 bit, and alpha is dropped. Grey
+/// is returned unchanged.
 pub(crate) fn to_grey(image: DynamicImage) -> DynamicImage {
     match without_alpha(image) {
         DynamicImage::ImageRgb8(rgb) => {
@@ -26,7 +26,7 @@ pub(crate) fn to_grey(image: DynamicImage) -> DynamicImage {
     }
 }
 
-/// One of L8, L16, Rgb8, Rgb16.
+/// Converts to one of L8, L16, Rgb8, Rgb16.
 pub(crate) fn without_alpha(image: DynamicImage) -> DynamicImage {
     match image {
         DynamicImage::ImageLumaA8(_) => DynamicImage::ImageLuma8(image.to_luma8()),

@@ -1,4 +1,4 @@
-//! Decoders are other people's code on files from anywhere: their panics end here.
+//! Contains panics of decoders, which are third-party code that runs on untrusted files.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -8,10 +8,10 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a decoder; its panic becomes a reason in words.
+/// Runs a decoder and turns its panic into an error message.
 ///
-/// The hook that would print the panic is passed over, for it names a line in a decoder and not the
-/// file. All other panics go to the hook that was there before.
+/// The hook that would print the panic is skipped, because it names a line in a decoder rather than the file. All other
+/// panics go to the previous hook.
 pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -25,5 +25,5 @@ pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T
     CONTAINED.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CONTAINED.set(false);
-    result.unwrap_or_else(|_| Err("damaged: the decoder fails on it".to_owned()))
+    result.unwrap_or_else(|_| Err("damaged: the decoder failed on it".to_owned()))
 }

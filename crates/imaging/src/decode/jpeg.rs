@@ -1,14 +1,14 @@
-//! Whether all of a JPEG is there.
+//! Checks that a JPEG is complete.
 //!
-//! The decoder (zune-jpeg through `image`) fills what is missing with grey and says nothing, in its
-//! strict mode too where the end marker was kept: a film cut after its first rows passes as an
-//! image. So the entropy-coded data are walked once, symbol by symbol and without computing a
-//! pixel, and must hold every block of every scan (ITU-T T.81, sections F.2 and G.2).
+//! The decoder (zune-jpeg through `image`) silently fills missing data with grey, even in its strict mode if the end
+//! marker was kept: a film that is cut off after its first rows passes as an image. Therefore the entropy-coded data
+//! are traversed once, symbol by symbol and without computing any pixels, and must contain every block of every scan
+//! (ITU-T T.81, sections F.2 and G.2).
 
 use super::bits::{Bits, Table};
 
-/// The reason in words why `bytes` are not a whole JPEG. What this walk does not know (arithmetic
-/// coding, lossless), and more than `max_pixels`, is left to the decoder to refuse.
+/// Returns an error message if `bytes` are not a complete JPEG. Unsupported codings (arithmetic, lossless) and images
+/// of more than `max_pixels` are left to the decoder to reject.
 pub(super) fn check(bytes: &[u8], max_pixels: u64) -> Result<(), String> {
     let mut walk = Walk::new(bytes, max_pixels);
     loop {
@@ -32,10 +32,10 @@ pub(super) fn check(bytes: &[u8], max_pixels: u64) -> Result<(), String> {
 
 const EOI: u8 = 0xD9;
 
-/// As the decoder's own limit: a file of many empty scans would otherwise take hours.
+/// The same as the decoder's own limit: a file of many empty scans would otherwise take hours.
 const MAX_SCANS: usize = 100;
 
-/// The next marker from `at` on, skipping entropy-coded bytes (FF 00 is a stuffed FF) and fill.
+/// The next marker from `at` on, skipping entropy-coded bytes (FF 00 is a stuffed FF) and fill bytes.
 pub(super) fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         let ff = bytes.get(*at..)?.iter().position(|&byte| byte == 0xFF)?;
@@ -59,9 +59,9 @@ fn segment<'b>(bytes: &'b [u8], at: &mut usize) -> Option<&'b [u8]> {
     Some(body)
 }
 
-/// Why the walk ends.
+/// Why the traversal stops.
 enum Stop {
-    /// Coded in a way that is left to the decoder.
+    /// The coding is left to the decoder.
     Unknown,
     Damaged(String),
 }
@@ -70,18 +70,18 @@ fn damaged(what: &str) -> Stop {
     Stop::Damaged(format!("damaged JPEG: {what}"))
 }
 
-/// Sizes are in blocks of 8×8 coefficients.
+/// A component of the frame. Sizes are in blocks of 8×8 coefficients.
 struct Component {
     id: u8,
     /// Blocks of one minimum coded unit across and down.
     sampling: (usize, usize),
-    /// Blocks that hold pixels, across and down.
+    /// Blocks that contain pixels, across and down.
     own: (usize, usize),
-    /// Blocks of a row with those that only fill up the last unit.
+    /// Blocks per row, including those that only pad the last unit.
     stride: usize,
-    /// Of each coefficient: bits that are still to come, [`ABSENT`] before its first scan.
+    /// For each coefficient: the number of bits still missing, [`ABSENT`] before its first scan.
     missing: [u8; 64],
-    /// Of each block: which coefficients are not zero so far. A refinement's length hangs on them.
+    /// For each block: which coefficients are non-zero so far. The length of a refinement depends on them.
     nonzero: Vec<u64>,
 }
 
@@ -99,8 +99,9 @@ struct Frame {
 struct Band {
     first: usize,
     last: usize,
-    /// Bits that came in earlier scans are the same as will be missing after: a refinement.
+    /// Whether the scan refines coefficients that earlier scans have begun.
     refines: bool,
+    /// Bits still missing after the scan.
     missing: u8,
 }
 
@@ -119,7 +120,7 @@ struct Walk<'b> {
     frame: Option<Frame>,
     dc: [Option<Table>; 4],
     ac: [Option<Table>; 4],
-    /// Units between two restart markers; 0: none.
+    /// Units between two restart markers; 0 for none.
     restart: usize,
     scans: usize,
 }
@@ -199,7 +200,7 @@ impl<'b> Walk<'b> {
         Ok(())
     }
 
-    /// At the end marker: nothing of any component may be outstanding.
+    /// Checks, at the end marker, that no component is incomplete.
     fn ended(&self) -> Result<(), String> {
         let Some(frame) = &self.frame else {
             return Err("damaged JPEG: it has no frame".to_owned());
@@ -207,7 +208,7 @@ impl<'b> Walk<'b> {
         let complete = |c: &Component| c.missing.iter().all(|&bits| bits == 0);
         match frame.components.iter().all(complete) {
             true => Ok(()),
-            false => Err("truncated JPEG: not all of its scans are there".to_owned()),
+            false => Err("truncated JPEG: some of its scans are missing".to_owned()),
         }
     }
 }
@@ -227,7 +228,7 @@ impl Frame {
         if listed.len() != usize::from(*n) || listed.len() > 4 || !listed.iter().all(possible) {
             return Err(broken());
         }
-        // The number of lines may follow the first scan; decoders refuse that.
+        // The number of lines may follow the first scan, which decoders reject.
         let pixels = height as u64 * width as u64;
         if pixels == 0 || pixels > max_pixels {
             return Err(Stop::Unknown);
@@ -304,7 +305,7 @@ struct Scan<'w, 'b> {
     dc: &'w [Option<Table>; 4],
     ac: &'w [Option<Table>; 4],
     band: Band,
-    /// Blocks to come that have nothing new in this band.
+    /// Number of following blocks without new coefficients in this band.
     run: u32,
 }
 
@@ -316,7 +317,7 @@ enum Fault {
 
 impl Scan<'_, '_> {
     fn units(&mut self, coded: &[Coded], restart: usize) -> Result<(), Stop> {
-        // A component alone comes block by block, without those that only fill up units.
+        // A single component is coded block by block, without those that only pad units.
         let (across, down) = match coded {
             [alone] => self.frame.components[alone.component].own,
             _ => self.frame.units,
@@ -330,7 +331,7 @@ impl Scan<'_, '_> {
             self.unit(coded, (unit % across, unit / across))
                 .map_err(|fault| match fault {
                     Fault::Ended => self.short(unit / across, down),
-                    Fault::Code => damaged("a code that none of its tables has"),
+                    Fault::Code => damaged("a code that is not in its table"),
                 })?;
         }
         Ok(())
@@ -343,7 +344,7 @@ impl Scan<'_, '_> {
         ))
     }
 
-    /// Goes on after the restart marker of this number.
+    /// Continues after the restart marker of this number.
     fn restarted(&mut self, number: u8) -> Option<()> {
         self.run = 0;
         self.bits.restart(0xD0 + number)
@@ -391,7 +392,7 @@ impl Scan<'_, '_> {
         self.bits.take(bits.into()).map(drop).ok_or(Fault::Ended)
     }
 
-    /// Coefficients for the first time; where it matters later, those of `block` are remembered.
+    /// Reads the first bits of coefficients, and records those of `block` if a later scan may refine them.
     fn ac(
         &mut self,
         coded: Coded,
@@ -406,7 +407,7 @@ impl Scan<'_, '_> {
             match (zeros, bits) {
                 (15, 0) => k += 16,
                 (_, 0) => {
-                    // Sequentially coded, such a run is of this block alone.
+                    // In sequential coding, the run ends with this block.
                     if block.is_some() {
                         self.run = self.run_length(zeros)? - 1;
                     }
@@ -433,7 +434,7 @@ impl Scan<'_, '_> {
         Ok((1 << bits) + u32::from(more))
     }
 
-    /// One more bit of each coefficient that is not zero, and those that become so (figure G.7).
+    /// Reads one more bit of each non-zero coefficient, and those that become non-zero (figure G.7).
     fn refine(&mut self, coded: Coded, block: usize) -> Result<(), Fault> {
         let Band { first, last, .. } = self.band;
         let mut known = self.frame.components[coded.component].nonzero[block];
@@ -483,7 +484,7 @@ fn symbol(bits: &mut Bits<'_>, tables: &[Option<Table>; 4], table: usize) -> Res
             Some(_) => Ok(symbol),
             None => Err(Fault::Ended),
         },
-        // What lies beyond the end reads as zeros, and need not be a code.
+        // Bits beyond the end read as zeros, which need not be a code.
         None if bits.ends() => Err(Fault::Ended),
         None => Err(Fault::Code),
     }

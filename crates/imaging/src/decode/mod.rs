@@ -1,9 +1,9 @@
-//! Bytes → pixels: the one place where image files are read.
+//! Decodes bytes to pixels: the only place where image files are read.
 //!
-//! Strictly: what a viewer would show with a grey lower half is an error here. As a viewer shows it:
-//! the orientation that a camera has noted is applied. Within bounds: the pixels of a file are
-//! counted before any memory is taken for them. And whatever a decoder does to a damaged file,
-//! a panic included, is that file's fault and nothing else's.
+//! Decoding is strict: a file that a viewer would show with a grey lower half is an error here. The orientation in the
+//! file's metadata is applied, as in a viewer. Memory is bounded: the number of pixels of a file is checked before
+//! memory is allocated for them. Any failure of a decoder on a damaged file, including a panic, becomes an error for
+//! that file.
 
 mod bits;
 mod grey;
@@ -23,7 +23,7 @@ pub(crate) use grey::{to_grey, without_alpha};
 
 use crate::error::ImagingError;
 
-/// Reads image files of up to a number of pixels.
+/// Reads image files of up to a maximum number of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoder {
@@ -38,12 +38,12 @@ impl Default for Decoder {
     }
 }
 
-/// An image as it is to be seen.
+/// An image in its intended orientation.
 #[derive(Debug)]
 pub struct Decoded {
     /// Its pixels.
     pub pixels: DynamicImage,
-    /// Whether the file asks for its pixels to be turned or mirrored, which they have been.
+    /// Whether the pixels were rotated or mirrored, as requested by the file.
     pub turned: bool,
 }
 
@@ -51,7 +51,7 @@ impl Decoder {
     /// 10,000 by 10,000: more than any radiograph, less than a scan of a whole slide.
     pub const DEFAULT_MEGAPIXELS: u64 = 100;
 
-    /// Of up to so many millions of pixels.
+    /// A decoder for images of up to this many millions of pixels.
     pub fn of_megapixels(megapixels: u64) -> Self {
         Self {
             max_pixels: megapixels.saturating_mul(1_000_000),
@@ -61,17 +61,17 @@ impl Decoder {
     /// The pixels of an image file.
     ///
     /// # Errors
-    /// [`ImagingError::BadImage`] where it cannot be read or is no JPEG or PNG.
+    /// [`ImagingError::BadImage`] if it cannot be read or is not a JPEG or PNG.
     pub fn pixels(&self, path: &Path) -> Result<DynamicImage, ImagingError> {
         let decoded = self.read(path).and_then(|bytes| self.decode(&bytes));
         let decoded = decoded.map_err(|reason| ImagingError::bad_image(path, reason))?;
         Ok(decoded.pixels)
     }
 
-    /// All of a file.
+    /// The content of a file.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         let words = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -81,14 +81,14 @@ impl Decoder {
         if about.is_dir() {
             return Err("this is a folder".to_owned());
         }
-        // Opening a named pipe waits until somebody writes to it, and a device may never end.
+        // Opening a named pipe blocks until it has a writer, and a device may never end.
         if !about.is_file() {
-            return Err("this is no regular file".to_owned());
+            return Err("this is not a regular file".to_owned());
         }
         if about.len() > self.max_bytes() {
             let megabytes = about.len() / 1_000_000;
             return Err(format!(
-                "the file has {megabytes} MB, more than any image of {} may have",
+                "the file has {megabytes} MB, more than any image of {} can have",
                 self.limit()
             ));
         }
@@ -98,7 +98,7 @@ impl Decoder {
     /// Decodes a JPEG or PNG, whatever its extension.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, String> {
         guard::contained(|| {
             let decoder = self.checked(bytes)?;
@@ -108,8 +108,8 @@ impl Decoder {
         })
     }
 
-    /// As [`Decoder::decode`], but an image with a palette comes as its indices: in a mask these
-    /// are the classes, and the colours are for show.
+    /// Like [`Decoder::decode`], but an image with a palette is returned as its indices: in a mask these are the
+    /// classes, and the colours are only for display.
     pub(crate) fn decode_indices(&self, bytes: &[u8]) -> Result<DynamicImage, String> {
         let decoded = guard::contained(|| {
             let decoder = self.checked(bytes)?;
@@ -121,7 +121,7 @@ impl Decoder {
         Ok(decoded?.pixels)
     }
 
-    /// A decoder for a file that is whole and not too large.
+    /// A decoder for a file that is complete and not too large.
     fn checked<'b>(&self, bytes: &'b [u8]) -> Result<impl ImageDecoder + 'b, String> {
         let reader = reader(bytes)?;
         if reader.format() == Some(ImageFormat::Jpeg) {
@@ -146,7 +146,7 @@ impl Decoder {
         limits
     }
 
-    /// Four channels of 16 bits a pixel, and room for what else a file may hold.
+    /// Four channels of 16 bits per pixel, and room for other content of the file.
     fn max_bytes(&self) -> u64 {
         self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
     }
@@ -166,7 +166,7 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
         }
         _ => return Err("not a JPEG or PNG image".to_owned()),
     };
-    // Ours are set once the size is known.
+    // The limits are set once the size is known.
     reader.no_limits();
     Ok(reader)
 }
@@ -175,12 +175,12 @@ fn undecodable(error: image::ImageError) -> String {
     format!("cannot be decoded: {error}")
 }
 
-/// An orientation that cannot be read is none, as for Pillow.
+/// The file's orientation; one that cannot be read is ignored, as in Pillow.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
-/// Pixels in the orientation that the file asks for.
+/// The pixels in the orientation that the file specifies.
 fn turned<D: ImageDecoder>(
     mut decoder: D,
     pixels: impl FnOnce(D) -> Result<DynamicImage, String>,

@@ -1,11 +1,11 @@
-//! The indices of a PNG with a palette, which `image` turns into the palette's colours.
+//! The indices of a PNG with a palette, which `image` would convert to the palette's colours.
 
 use std::io::Cursor;
 
 use image::{DynamicImage, GrayImage};
 use png::{ColorType, Transformations};
 
-/// One index a pixel, or `None` where the file has no palette.
+/// One index per pixel, or `None` if the file has no palette.
 pub(super) fn indices(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
     if !bytes.starts_with(b"\x89PNG") {
         return Ok(None);
@@ -27,7 +27,7 @@ pub(super) fn indices(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
         .chunks(row)
         .flat_map(|row| unpack(row, width as usize, depth));
     let image = GrayImage::from_raw(width, height, unpacked.collect());
-    let image = image.ok_or("cannot be decoded: its rows are of another length")?;
+    let image = image.ok_or("cannot be decoded: its rows have the wrong length")?;
     Ok(Some(DynamicImage::ImageLuma8(image)))
 }
 

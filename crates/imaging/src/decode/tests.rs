@@ -5,7 +5,7 @@ use image::{GrayImage, Rgb, RgbImage};
 
 use super::*;
 
-/// A JPEG of each way of coding, by Pillow; see `files/make.py`.
+/// A JPEG of each coding, written by Pillow; see `files/make.py`.
 const JPEGS: [(&str, &[u8]); 8] = [
     ("grey", include_bytes!("files/grey.jpeg")),
     ("full", include_bytes!("files/full.jpeg")),
@@ -59,7 +59,7 @@ fn jpeg() -> Vec<u8> {
 }
 
 #[test]
-fn whole_jpegs_of_every_coding_decode_as_pillow_has_them() {
+fn complete_jpegs_of_every_coding_decode_as_in_pillow() {
     let means = expected().means;
     for (name, bytes) in JPEGS {
         let image = decode(bytes).unwrap_or_else(|reason| panic!("{name}: {reason}"));
@@ -74,7 +74,7 @@ fn whole_jpegs_of_every_coding_decode_as_pillow_has_them() {
 }
 
 #[test]
-fn every_cut_of_a_jpeg_is_noticed() {
+fn every_truncation_of_a_jpeg_is_detected() {
     for (name, whole) in JPEGS {
         for len in 0..whole.len() {
             assert!(decode(&whole[..len]).is_err(), "{name}: {len} bytes passed");
@@ -82,9 +82,9 @@ fn every_cut_of_a_jpeg_is_noticed() {
     }
 }
 
-/// As a download that broke off and a program that closed the file properly leave one.
+/// Such a file results if a download breaks off and a program then closes the file properly.
 #[test]
-fn every_cut_of_the_scans_with_the_end_marker_kept_is_noticed() {
+fn every_truncation_of_the_scans_that_keeps_the_end_marker_is_detected() {
     for (name, whole) in JPEGS {
         let scan = whole
             .windows(2)
@@ -98,7 +98,7 @@ fn every_cut_of_the_scans_with_the_end_marker_kept_is_noticed() {
 }
 
 #[test]
-fn a_jpeg_with_a_hole_says_where() {
+fn the_error_for_a_jpeg_with_a_gap_states_where_it_is() {
     let whole = jpeg();
     let scan = whole
         .windows(2)
@@ -117,7 +117,7 @@ fn a_jpeg_with_a_hole_says_where() {
 }
 
 #[test]
-fn a_lost_restart_interval_is_noticed() {
+fn a_lost_restart_interval_is_detected() {
     let (_, whole) = JPEGS[3];
     let at = |marker: u8| {
         let found = whole.windows(2).position(|pair| pair == [0xFF, marker]);
@@ -128,20 +128,20 @@ fn a_lost_restart_interval_is_noticed() {
 }
 
 #[test]
-fn trailing_bytes_are_no_fault() {
+fn trailing_bytes_are_accepted() {
     let mut bytes = jpeg();
     bytes.extend([0, 13, 10]);
     assert!(decode(&bytes).is_ok());
 }
 
 #[test]
-fn every_cut_of_a_png_is_noticed() {
+fn every_truncation_of_a_png_is_detected() {
     let mut bytes = Vec::new();
     let image = decode(&jpeg()).unwrap();
     image
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
         .unwrap();
-    // The 12 bytes of the last chunk (IEND) carry nothing.
+    // The 12 bytes of the last chunk (IEND) contain no data.
     for len in 0..bytes.len() - 12 {
         assert!(
             decode(&bytes[..len]).is_err(),
@@ -151,9 +151,9 @@ fn every_cut_of_a_png_is_noticed() {
     }
 }
 
-/// A palette whose length is no multiple of 3, on which the decoder panics.
+/// The length of this palette is not a multiple of 3, on which the decoder panics.
 #[test]
-fn a_decoders_panic_is_the_files_fault() {
+fn a_decoders_panic_becomes_an_error_for_the_file() {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 8, 8);
     encoder.set_color(png::ColorType::Indexed);
@@ -171,7 +171,7 @@ fn a_decoders_panic_is_the_files_fault() {
 }
 
 #[test]
-fn orientations_are_pillows() {
+fn orientations_match_pillow() {
     for (bytes, (orientation, shown)) in ORIENTATIONS.into_iter().zip(expected().shown) {
         let decoded = Decoder::default().decode(bytes).unwrap();
         assert_eq!(decoded.turned, orientation != 1);
@@ -185,7 +185,7 @@ fn orientations_are_pillows() {
 }
 
 #[test]
-fn palettes_come_as_indices_where_asked() {
+fn palettes_decode_to_indices_if_requested() {
     let files: [&[u8]; 2] = [
         include_bytes!("files/palette-2.png"),
         include_bytes!("files/palette-8.png"),
@@ -202,9 +202,9 @@ fn palettes_come_as_indices_where_asked() {
     }
 }
 
-/// A header is enough for a refusal: 60,000 by 60,000 pixels would be 10 GB.
+/// A header is enough to reject the file: 60,000 by 60,000 pixels would be 10 GB.
 #[test]
-fn pixels_beyond_the_limit_are_refused_before_memory_is_taken() {
+fn pixels_beyond_the_limit_are_rejected_before_memory_is_allocated() {
     let huge = |bytes: &[u8]| {
         let mut bytes = bytes.to_vec();
         let frame = bytes
@@ -234,18 +234,18 @@ fn pixels_beyond_the_limit_are_refused_before_memory_is_taken() {
 
 #[cfg(unix)]
 #[test]
-fn folders_and_devices_are_no_images() {
+fn folders_and_devices_are_not_images() {
     let check = |path: &str, expected: &str| {
         let reason = Decoder::default().read(Path::new(path)).unwrap_err();
         assert!(reason.contains(expected), "{reason}");
     };
     check("/", "folder");
-    check("/dev/zero", "no regular file");
+    check("/dev/zero", "not a regular file");
     check("/no/where.png", "no such file");
 }
 
 #[test]
-fn luma_is_pillows() {
+fn luma_matches_pillow() {
     // PIL.Image.new("RGB", (1, 1), c).convert("L").getpixel((0, 0))
     let check = |rgb: [u8; 3], expected: u8| {
         let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(1, 1, Rgb(rgb)));

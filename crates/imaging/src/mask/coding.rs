@@ -1,4 +1,4 @@
-//! What the pixel values of masks mean.
+//! The meaning of the pixel values of masks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -37,22 +37,22 @@ impl<'de> Deserialize<'de> for PixelValue {
     }
 }
 
-/// What a mask's pixel values mean.
+/// The meaning of a mask's pixel values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskCoding {
-    /// Class number of each pixel value. Empty: a binary mask, in which 0 is class 0 and the one
-    /// other value (1, 255, 65535) is class 1.
+    /// Class number of each pixel value. If empty, the mask is binary: 0 is class 0 and the only other value (1, 255,
+    /// 65535) is class 1.
     pub values: BTreeMap<PixelValue, u8>,
-    /// Values of pixels that count nowhere.
+    /// Values of pixels that are ignored.
     pub ignore: BTreeSet<PixelValue>,
     /// Names of the classes by number; empty: `background` and `foreground`, or the numbers.
     pub names: Vec<String>,
-    /// What a binary mask's marked pixels are.
+    /// The class of a binary mask's marked pixels.
     pub marks: Marks,
 }
 
-/// What the marked pixels of a binary mask are.
+/// The class of the marked pixels of a binary mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Marks {
@@ -60,19 +60,20 @@ pub enum Marks {
     #[default]
     Foreground,
     /// The class of their image: class 0 is the background, class 1 the first class of the images,
-    /// and so on. So lungs of a patient with pneumonia are marked as such, and a map learns where
-    /// and what in one.
+    /// and so on. The lungs of a patient with pneumonia are then marked as such, and a single map
+    /// learns both location and class.
     ImageClass,
 }
 
 impl MaskCoding {
-    /// Classes that a pixel can have, at least 2.
+    /// Number of classes that a pixel can have, at least 2.
     pub fn classes(&self) -> usize {
         let highest = self.values.values().max().map_or(1, |&class| class);
         (usize::from(highest) + 1).max(2)
     }
 
-    /// The names of what a pixel can be after [`Marks`], by number, in images of these classes.
+    /// The names of the classes that a pixel can have after [`Marks`] is applied, by number, in images of these
+    /// classes.
     pub fn pixel_classes(&self, image_classes: &[String]) -> Vec<String> {
         let mut names = self.class_names();
         if self.marks == Marks::ImageClass {
@@ -82,7 +83,7 @@ impl MaskCoding {
         names
     }
 
-    /// How many of them there are.
+    /// The number of [`MaskCoding::pixel_classes`].
     pub fn pixel_class_count(&self, image_classes: usize) -> usize {
         match self.marks {
             Marks::Foreground => self.classes(),
@@ -90,8 +91,8 @@ impl MaskCoding {
         }
     }
 
-    /// The value that a file has for each class, as [`MaskCoding::values`] says: 255 for the marked
-    /// pixels of a binary mask.
+    /// The value that represents a class in a file, according to [`MaskCoding::values`]: 255 for the marked pixels of a
+    /// binary mask.
     pub fn stored(&self, class: u8) -> u16 {
         let of_table = self.values.iter().find(|(_, c)| **c == class);
         match (of_table, self.marks) {
@@ -101,7 +102,7 @@ impl MaskCoding {
         }
     }
 
-    /// The classes of the file by number; see [`MaskCoding::pixel_classes`].
+    /// The names of the file's classes, by number; see [`MaskCoding::pixel_classes`].
     pub fn class_names(&self) -> Vec<String> {
         let default = |class: usize| match (self.classes(), class) {
             (2, 0) => "background".to_owned(),
@@ -114,11 +115,11 @@ impl MaskCoding {
             .collect()
     }
 
-    /// What is wrong with the table, in words.
+    /// Checks the table.
     ///
     /// # Errors
-    /// A class number above 254 or one that no value has, a value both known and ignored, or names
-    /// that are not one a class.
+    /// A message, if a class number is above 254 or has no value, a value has a class and is ignored, or there is not
+    /// one name per class.
     pub fn check(&self) -> Result<(), String> {
         if let Some((value, _)) = self.values.iter().find(|(_, class)| **class == UNKNOWN) {
             return Err(format!(
@@ -130,11 +131,11 @@ impl MaskCoding {
         let unused = (0..self.classes()).find(|&class| !used.contains(&(class as u8)));
         if let (false, Some(class)) = (self.values.is_empty(), unused) {
             return Err(format!(
-                "no value has class {class}; classes count from 0 without a gap"
+                "no value has class {class}; classes must be numbered from 0 without gaps"
             ));
         }
         if let Some(both) = self.ignore.iter().find(|v| self.values.contains_key(v)) {
-            return Err(format!("value {} has a class and is ignored too", both.0));
+            return Err(format!("value {} has a class but is also ignored", both.0));
         }
         if self.marks == Marks::ImageClass && self.classes() > 2 {
             return Err(
@@ -162,7 +163,7 @@ impl MaskCoding {
         classes.ok_or_else(|| self.foreign(values, &table))
     }
 
-    /// 0 and the only other value there is.
+    /// The table of 0 and the only other value.
     fn binary_table(&self, values: &[u16]) -> Result<BTreeMap<PixelValue, u8>, String> {
         let distinct: BTreeSet<PixelValue> = values.iter().copied().map(PixelValue).collect();
         let set: Vec<_> = distinct
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_masks_read_alike_in_every_coding() {
+    fn binary_masks_decode_the_same_in_every_coding() {
         let check = |values: &[u16], expected: &[u8]| {
             assert_eq!(MaskCoding::default().decode(values).unwrap(), expected);
         };
@@ -256,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_stored_as_the_table_says() {
+    fn classes_are_stored_according_to_the_table() {
         assert_eq!(table(&[(0, 0), (9, 1), (7, 2)], &[]).stored(2), 7);
     }
 
     #[test]
-    fn bad_tables_say_what_is_wrong() {
+    fn errors_of_bad_tables_state_what_is_wrong() {
         let check = |coding: MaskCoding, expected: &str| {
             let text = coding.check().unwrap_err();
             assert!(text.contains(expected), "{text}");

@@ -1,4 +1,4 @@
-//! Mask files in memory: one class a pixel.
+//! Mask files in memory: one class per pixel.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::Decoder;
 use crate::decode::without_alpha;
 use crate::placement::nearest;
 
-/// A mask in memory: one class number a pixel, [`UNKNOWN`] where there is none.
+/// A mask in memory: one class number per pixel, [`UNKNOWN`] where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     width: usize,
@@ -18,10 +18,11 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// The mask in an image's mask files: several are one mask, in which a pixel is what any of them marks.
+    /// The mask in an image's mask files. Several files are united into one mask, in which a pixel has the class that
+    /// any of them marks.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn of_bytes(
         files: &[Vec<u8>],
         coding: &MaskCoding,
@@ -50,7 +51,7 @@ impl Mask {
         })
     }
 
-    /// What another mask marks is marked here too; background is what nobody marks.
+    /// Adds the marked pixels of another mask; pixels that neither marks are background.
     fn unite(&mut self, other: &Self) -> Result<(), String> {
         if (self.width, self.height) != (other.width, other.height) {
             return Err(format!(
@@ -66,7 +67,7 @@ impl Mask {
                 (a, b) if a == b => {}
                 (a, b) => {
                     return Err(format!(
-                        "a pixel is of class {a} in one of its files and of class {b} in another"
+                        "a pixel has class {a} in one of its files and class {b} in another"
                     ));
                 }
             }
@@ -77,7 +78,7 @@ impl Mask {
     /// Reads the mask files of an image with this label.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn open(
         files: &[PathBuf],
         coding: &MaskCoding,
@@ -90,19 +91,20 @@ impl Mask {
             .collect::<Result<_, _>>()?;
         let mut mask = Self::of_bytes(&bytes, coding, decoder)?;
         if coding.marks == Marks::ImageClass {
-            // 255 is taken: a data set of so many classes has no room for masks of this kind.
+            // 255 is taken, so an image's class can be at most 253.
             let class = u8::try_from(label + 1)
                 .ok()
                 .filter(|class| *class != UNKNOWN);
-            let class = class.ok_or("its image's class is beyond the 253 that masks can mark")?;
+            let class =
+                class.ok_or("its image's class is above 253, the highest that masks can mark")?;
             let marked = mask.classes.iter_mut().filter(|c| **c == 1);
             marked.for_each(|c| *c = class);
         }
         Ok(mask)
     }
 
-    /// The class over each pixel of an image of this size, which a mask of another size covers by
-    /// one factor; the nearest pixel of the mask.
+    /// The class of each pixel of an image of this size, from the nearest pixel of the mask; their sizes may differ by
+    /// a common factor.
     pub fn over(&self, height: usize, width: usize) -> Vec<u8> {
         if (self.height, self.width) == (height, width) {
             return self.classes.clone();
@@ -116,7 +118,7 @@ impl Mask {
         nearest(self.height, height).flat_map(row).collect()
     }
 
-    /// Share of each class among the pixels whose class is known; `None` where none is.
+    /// Share of each class among the pixels whose class is known; `None` if there are none.
     pub fn shares(&self, classes: usize) -> Option<Vec<f64>> {
         let mut counts = vec![0_usize; classes.max(usize::from(UNKNOWN) + 1)];
         self.classes
@@ -137,10 +139,10 @@ impl Mask {
         &self.classes
     }
 
-    /// Whether it lies over an image of this size.
+    /// Checks that the mask fits an image of this size.
     ///
     /// # Errors
-    /// The reason in words.
+    /// The reason, as a message.
     pub fn check_size(&self, width: u32, height: u32, resize: bool) -> Result<(), String> {
         let (width, height) = (width as usize, height as usize);
         if (self.width, self.height) == (width, height) {
@@ -154,16 +156,16 @@ impl Mask {
             return Err(format!("{sizes}: the two have no common scale"));
         }
         if !resize {
-            return Err(format!("{sizes}; set resize_masks = true to take it so"));
+            return Err(format!("{sizes}; set resize_masks = true to accept it"));
         }
         Ok(())
     }
 }
 
-/// Grey values as stored; colour is refused unless all channels are alike.
+/// Grey values as stored; colour is rejected unless all channels are equal.
 fn stored_values(image: DynamicImage) -> Result<Vec<u16>, String> {
     let grey = |pixel: &[u16]| pixel.iter().all(|&v| v == pixel[0]).then_some(pixel[0]);
-    let coloured = "it is a colour image, and a mask has one value a pixel: store the \
+    let coloured = "it is a colour image, but a mask has one value per pixel: store the \
                     classes as grey values or with a palette"
         .to_owned();
     match without_alpha(image) {
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_must_be_the_images_or_a_common_scale_of_it() {
+    fn sizes_must_match_the_image_up_to_a_common_scale() {
         let mask = Mask {
             width: 12,
             height: 9,
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_leave_unknown_pixels_out() {
+    fn shares_exclude_unknown_pixels() {
         let mask = Mask {
             width: 5,
             height: 1,
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn several_files_mark_what_any_of_them_marks() {
+    fn several_files_are_united_into_one_mask() {
         let mut mask = of(&[0, 1, 0, UNKNOWN, 1, UNKNOWN]);
         mask.unite(&of(&[0, 0, 2, 2, UNKNOWN, 0])).unwrap();
         assert_eq!(mask.classes, [0, 1, 2, 2, 1, UNKNOWN]);

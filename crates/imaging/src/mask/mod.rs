@@ -1,4 +1,4 @@
-//! Masks: what their pixel values mean, and one class a pixel in memory.
+//! Masks: the meaning of their pixel values, and their representation in memory as one class per pixel.
 
 mod coding;
 mod file;
@@ -6,5 +6,5 @@ mod file;
 pub use coding::{Marks, MaskCoding, PixelValue};
 pub use file::Mask;
 
-/// The class of a pixel that counts nowhere.
+/// The class of a pixel that is ignored.
 pub const UNKNOWN: u8 = 255;

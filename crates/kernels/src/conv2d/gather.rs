@@ -7,14 +7,14 @@ use crate::simd::{Factors, Kernel, Simd, activate, for_vectors};
 use crate::{Accumulate, Activation, Nhwc, Window, size};
 use std::marker::PhantomData;
 
-/// Values of a source band that one task reads again for each panel of weights: half a second-level cache.
+/// Values of a source band, which a task reads again for each panel of weights: half an L2 cache.
 const BAND: usize = 96 * 1024;
-/// Tasks wanted, so that a few cores get equal shares.
+/// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 16;
 /// A multiple of every tile's number of pixels.
 const PIXELS: usize = 24;
 
-/// What happens to a finished sum.
+/// What is applied to a finished sum.
 #[derive(Clone, Copy)]
 pub(crate) struct Finish<'a> {
     pub(crate) bias: Option<&'a [f32]>,
@@ -22,26 +22,26 @@ pub(crate) struct Finish<'a> {
     pub(crate) acc: Accumulate,
 }
 
-/// Where output pixel `i` lies in the output, in units of values.
+/// How the rows of pixels are laid out in the output.
 #[derive(Clone, Copy)]
 pub(crate) enum OutputRows {
-    /// One after the other.
+    /// Row after row, with no gaps.
     Dense,
     /// Row `r` of `width` pixels becomes row `2r + half`: the rows of a transposed 2×2 convolution.
     EveryOtherRow { width: usize, half: usize },
 }
 
-/// A convolution with all that its inner loops need to know.
+/// A convolution with everything that its inner loops need.
 #[derive(Clone, Copy)]
 pub(crate) struct Gather {
     source: Nhwc,
-    /// Shape of what is written.
+    /// Shape of the result.
     out: Nhwc,
     kernel: [usize; 2],
     stride: usize,
-    /// Spacing of the source's pixels: 2 where a convolution of stride 2 is undone.
+    /// Spacing of the source's pixels: 2 for the input gradient of a convolution of stride 2.
     spread: usize,
-    /// Padding before, in spread pixels; negative where the window is smaller than the padding undone.
+    /// Padding before the first pixel, in spread pixels; negative if the forward padding exceeds `kernel − 1`.
     pad: [isize; 2],
     layout: OutputRows,
 }
@@ -64,7 +64,7 @@ impl Gather {
         }
     }
 
-    /// From `dy` to `dx`: stride and spread change places, and the padding is what completes the kernel.
+    /// From `dy` to `dx`: stride and spread are swapped, and the padding becomes `kernel − 1 − padding`.
     pub(crate) fn backward(xs: Nhwc, cout: usize, window: Window) -> Self {
         let pad =
             |axis, len| window.kernel[axis] as isize - 1 - window.pad_before(axis, len) as isize;
@@ -83,7 +83,7 @@ impl Gather {
         Self { layout, ..self }
     }
 
-    /// Packs `w`, which lies in `order`.
+    /// Packs `w`, which is stored in `order`.
     pub(crate) fn pack<F: Factors>(self, _: F, w: &[f32], order: Order, packed: &mut [f32]) {
         let taps = self.kernel[0] * self.kernel[1];
         pack::<F>(w, order, taps, self.source.c, self.out.c, packed);
@@ -103,7 +103,7 @@ impl Gather {
         self.source.c.next_multiple_of(16)
     }
 
-    /// Words of a task's pixels, where they are not read as they lie.
+    /// Words for a task's pixels, where these are converted rather than read in place.
     fn narrowed<F: Factors>(self) -> usize {
         let (bands, _) = self.tasks(Panels::new(self.out.c).count);
         let pixels = self.out.pixels().div_ceil(PIXELS).div_ceil(bands) * PIXELS;
@@ -114,7 +114,7 @@ impl Gather {
         }
     }
 
-    /// Length of the output: another layout leaves room for what it passes over.
+    /// Length of the output, including the rows that the layout skips.
     fn out_len(self) -> usize {
         match self.layout {
             OutputRows::Dense => self.out.len(),
@@ -155,9 +155,9 @@ impl Gather {
         );
         assert!(
             finish.bias.is_none_or(|bias| bias.len() == self.out.c),
-            "bias: not one value an output channel"
+            "bias: not one value per output channel"
         );
-        // Stands for the pixels beyond the border.
+        // Read in place of the pixels beyond the border.
         let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
         let zeros = &*zeros;
@@ -186,7 +186,7 @@ impl Gather {
         );
     }
 
-    /// Bands of pixels and groups of panels; a task is a pair of them.
+    /// Numbers of bands of pixels and of groups of panels; a task is a pair of them.
     fn tasks(self, panels: usize) -> (usize, usize) {
         let square = |step: usize| step.saturating_mul(step);
         let reuse = square(self.stride)
@@ -204,7 +204,7 @@ impl Gather {
         tiles.start * PIXELS..(tiles.end * PIXELS).min(self.out.pixels())
     }
 
-    /// Whether the output is a plain matrix product: pixel `i` of the source makes pixel `i` of the output.
+    /// Whether the output is a plain matrix product: pixel `i` of the output depends on pixel `i` of the source alone.
     fn is_pointwise(self) -> bool {
         self.kernel == [1, 1] && self.stride == 1 && self.spread == 1 && self.pad == [0, 0]
     }
@@ -236,7 +236,7 @@ struct Task<'a, F> {
     factors: PhantomData<F>,
 }
 
-/// Words of a pixel.
+/// Words per pixel.
 fn row_words<F: Factors>(channels: usize) -> usize {
     channels.next_multiple_of(16) / F::EACH
 }
@@ -261,7 +261,7 @@ impl<F: Factors> Kernel for Task<'_, F> {
     }
 }
 
-/// The pixels of a tile: where each one's window starts, in spread pixels of the source.
+/// Where the window of each pixel of a tile starts, in spread pixels of the source.
 struct Corners<const P: usize> {
     /// First source pixel of the image.
     image: [usize; P],
@@ -300,7 +300,7 @@ impl<F: Factors> Task<'_, F> {
         let mask = s.mask(self.gather.out.c - channel - (V - 1) * S::LANES);
         let tiles = self.pixels.clone().step_by(P);
         let count = |first| P.min(self.pixels.end - first);
-        // A loop each: with one for both, the compiler keeps the sums in memory.
+        // Two loops: with one for both, the compiler keeps the sums in memory.
         if self.gather.is_pointwise() {
             for first in tiles {
                 let acc = self.pointwise_tile::<S, P, V>(s, first, count(first), w);
@@ -350,7 +350,7 @@ impl<F: Factors> Task<'_, F> {
     ) -> [[S::V; V]; P] {
         let Gather { source, kernel, .. } = self.gather;
         let corners = self.corners::<P>(first, count);
-        // A row of the kernel is one run where nothing is cut off, else each of its taps is one.
+        // A row of the kernel is a single run if the border cuts nothing off, else one run per tap.
         let (runs, len) = if corners.inside {
             (1, kernel[1] * source.c)
         } else {
@@ -363,8 +363,8 @@ impl<F: Factors> Task<'_, F> {
                 for p in 0..P {
                     x[p] = self.locate(corners.image[p], corners.y[p] + ky, corners.x[p] + kx);
                 }
-                // SAFETY: `locate` gives the `c` values of a pixel or as many zeros; inside, those of `kernel[1]` pixels.
-                // All runs together read the panel's rows once.
+                // SAFETY: `locate` points to the `c` values of a pixel or to as many zeros; inside, to `kernel[1]`
+                // pixels. Together, the runs read each of the panel's rows once.
                 acc = unsafe { multiply_run::<S, F, P, V>(s, &x, len, w, acc) };
                 w = w.wrapping_add(len * V * S::LANES);
             }
@@ -383,11 +383,11 @@ impl<F: Factors> Task<'_, F> {
             (y / spread, x / spread)
         };
         let gap = spread != 1 && (y % spread != 0 || x % spread != 0);
-        // A negative position is a huge unsigned one.
+        // A negative position wraps to a huge unsigned one.
         if gap || row >= source.h || column >= source.w {
             return self.zeros.as_ptr();
         }
-        // SAFETY: a pixel of the source, which has as many values as its shape says: `run` checked it.
+        // SAFETY: a pixel of the source, whose length `run` checked against its shape.
         unsafe {
             self.source
                 .as_ptr()
@@ -454,7 +454,7 @@ impl<F: Factors> Task<'_, F> {
         let mut bias = [s.splat(0.0); V];
         if let Some(values) = self.finish.bias {
             for v in 0..V {
-                // SAFETY: `run` checked that the bias has one value a channel; the mask ends with them.
+                // SAFETY: `run` checked that the bias has one value per channel; the mask ends with them.
                 bias[v] = unsafe { s.load(values.as_ptr().add(channel + v * S::LANES), masks[v]) };
             }
         }
@@ -464,7 +464,7 @@ impl<F: Factors> Task<'_, F> {
             }
             for v in 0..V {
                 let at = self.gather.out_offset(first + p) + channel + v * S::LANES;
-                // SAFETY: the masked channels of an output pixel that belongs to this task alone.
+                // SAFETY: the masked channels of an output pixel that no other task writes.
                 unsafe {
                     let to = self.out.pointer().add(at);
                     let mut value = s.add(acc[p][v], bias[v]);

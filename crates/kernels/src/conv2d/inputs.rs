@@ -1,4 +1,4 @@
-//! What a convolution's input is joined from.
+//! The parts that make up a convolution's input.
 
 use crate::{Accumulate, Nhwc, concat, resize};
 
@@ -7,12 +7,12 @@ use crate::{Accumulate, Nhwc, concat, resize};
 pub struct InputPart {
     /// Its channels.
     pub channels: usize,
-    /// Whether it has half the input's height and width, and each of its pixels is read as 2×2 (nearest).
+    /// Whether it has half the input's height and width, so that each of its pixels is read as 2×2 (nearest).
     pub doubled: bool,
 }
 
-/// The parts of a convolution's input, joined along channels in order: a concatenation, and the upsampling before it, that
-/// are read in place and never written out.
+/// The parts of a convolution's input, joined along channels in order. The concatenation, and any upsampling before it,
+/// is read in place and never written out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Inputs {
     parts: [InputPart; Inputs::MOST],
@@ -20,10 +20,10 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Most parts.
+    /// Maximum number of parts.
     pub const MOST: usize = 8;
 
-    /// One tensor as it is.
+    /// A single tensor at full size.
     pub fn whole(channels: usize) -> Self {
         let part = InputPart {
             channels,
@@ -48,7 +48,7 @@ impl Inputs {
         &self.parts[..self.len]
     }
 
-    /// Channels of all parts.
+    /// Total number of channels.
     pub fn channels(&self) -> usize {
         let channels = self.parts().iter().map(|part| part.channels);
         channels.fold(0, usize::saturating_add)
@@ -70,7 +70,7 @@ impl Inputs {
         }
     }
 
-    /// Whether these are parts of an input of shape `xs`.
+    /// Panics unless these parts make up an input of shape `xs`.
     pub(super) fn check(&self, xs: Nhwc) {
         let mut channels = self.parts().iter().map(|part| part.channels);
         let sum = channels.try_fold(0usize, usize::checked_add);
@@ -78,7 +78,7 @@ impl Inputs {
         let even = xs.h.is_multiple_of(2) && xs.w.is_multiple_of(2);
         assert!(
             even || !self.parts().iter().any(|part| part.doubled),
-            "conv2d: half of {xs:?}"
+            "conv2d: a doubled part of an input of odd height or width, {xs:?}"
         );
     }
 
@@ -98,7 +98,7 @@ impl Inputs {
         }
     }
 
-    /// Runs of up to `most` channels; none holds channels of two parts.
+    /// Number of runs of up to `most` channels; no run spans two parts.
     pub(super) fn runs(&self, most: usize) -> usize {
         self.parts()
             .iter()
@@ -130,7 +130,7 @@ impl Inputs {
         }
     }
 
-    /// Writes the input out.
+    /// Writes out the joined input.
     pub(super) fn join(&self, data: &[&[f32]], xs: Nhwc, x: &mut [f32], scratch: &mut [f32]) {
         let (mut scratch, mut joined) = (scratch, Vec::with_capacity(self.len));
         for (part, data) in data.iter().enumerate() {
@@ -147,7 +147,7 @@ impl Inputs {
         concat::forward(&joined, xs.pixels(), x);
     }
 
-    /// Sends the input's gradient on to its parts.
+    /// Distributes the input's gradient to its parts.
     pub(super) fn divide(
         &self,
         dx: &[f32],
@@ -170,10 +170,10 @@ impl Inputs {
     }
 }
 
-/// Where the gradient of a part goes.
+/// The destination of a part's gradient.
 #[derive(Debug)]
 pub struct PartGradient<'a> {
-    /// As the part's values lie.
+    /// In the layout of the part's values.
     pub data: &'a mut [f32],
     /// Whether it is replaced or added to.
     pub acc: Accumulate,
@@ -185,7 +185,7 @@ pub(super) struct Run {
     pub(super) part: usize,
     /// First channel within the part.
     pub(super) first: usize,
-    /// First channel of all.
+    /// First channel within the whole input.
     pub(super) channel: usize,
     pub(super) count: usize,
 }

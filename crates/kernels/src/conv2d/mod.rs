@@ -1,19 +1,19 @@
 //! Dense convolution. Weights are `[kh, kw, cin, cout]`.
 //!
-//! [`Conv2d`] is a convolution of given shapes: it says how much room it needs and runs forward and backward. Weights are
-//! packed first, in the order in which the chosen path reads them; for inference that is done once.
+//! [`Conv2d`] is a convolution of given shapes: it states how much scratch it needs and runs the forward and backward
+//! passes. Weights are packed first, in the order in which the chosen path reads them; for inference that is done once.
 //!
-//! Paths, of which `Path::of` is the one chooser:
-//! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so the
-//!   inner product of a window with the weights is a few runs of contiguous memory, walked where they lie with a tile of
-//!   pixels × output channels in registers. The input's gradient is the same with the weights turned round; `weight` is
-//!   the weights' gradient, with a tile of input × output channels in registers and pixels in the inner loop. A 1×1
-//!   convolution is the case of a single run.
-//! - `winograd`: 3×3 of stride 1 with a quarter of the products.
+//! There are two paths; `Path::of` chooses between them:
+//! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so
+//!   the inner product of a window with the weights is a few runs of contiguous memory, read in place with a tile of
+//!   pixels × output channels in registers. The input's gradient is the same with the weights rotated by 180° and
+//!   transposed; `weight` is the weights' gradient, with a tile of input × output channels in registers and pixels in
+//!   the inner loop. A 1×1 convolution is the case of a single run.
+//! - `winograd`: 3×3 convolutions of stride 1 with a quarter of the products.
 
 #![allow(
     clippy::needless_range_loop,
-    reason = "tiles are arrays of arrays that are indexed alike"
+    reason = "tiles are arrays of arrays that share their indices"
 )]
 
 mod gather;
@@ -48,17 +48,17 @@ macro_rules! with_factors {
     };
 }
 
-/// Which way a convolution is computed.
+/// How a convolution is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Path {
-    /// A direct sum, for every window.
+    /// A direct sum, for any window.
     Gather,
     /// F(4×4, 3×3).
     Winograd,
 }
 
 impl Path {
-    /// For a product that reads `channels`.
+    /// The path of a product that reads `channels` channels.
     fn of(xs: Nhwc, channels: usize, window: Window) -> Self {
         if winograd::suits(xs, channels, window) {
             Path::Winograd
@@ -70,17 +70,17 @@ impl Path {
 
 /// A convolution from an input of shape `xs` to `cout` channels.
 ///
-/// Input, output and weights of every value of this type are neither empty nor beyond [`crate::MOST_VALUES`], and its parts
-/// make up its input: the paths rely on it.
+/// For every value of this type, input, output and weights are neither empty nor beyond [`crate::MOST_VALUES`], and the
+/// parts make up the input. The paths rely on this.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Conv2d {
     xs: Nhwc,
     inputs: Inputs,
     cout: usize,
     window: Window,
-    /// Of the forward pass and the weights' gradient, which read the input.
+    /// Path of the forward pass and the weights' gradient, which read the input.
     path: Path,
-    /// Of the input's gradient, which reads the output's.
+    /// Path of the input's gradient, which reads the output's.
     path_back: Path,
     forward_precision: Precision,
     input_precision: Precision,
@@ -91,7 +91,7 @@ impl Conv2d {
     /// A convolution of one tensor.
     ///
     /// # Panics
-    /// The window does not fit; input, output or weights are empty or beyond [`crate::MOST_VALUES`].
+    /// Panics if the window does not fit, or if input, output or weights are empty or beyond [`crate::MOST_VALUES`].
     pub fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
         let ys = window.fitted(xs, cout);
         assert!(
@@ -112,22 +112,23 @@ impl Conv2d {
         }
     }
 
-    /// The same of an input that is joined from parts.
+    /// The same convolution of an input that is joined from parts.
     ///
     /// # Panics
-    /// The parts have not the input's channels together, or one is doubled and the input's height or width is odd.
+    /// Panics if the parts' channels do not add up to the input's, or if a part is doubled and the input's height or
+    /// width is odd.
     pub fn joined(self, inputs: Inputs) -> Self {
         inputs.check(self.xs);
         Self { inputs, ..self }
     }
 
-    /// The same with factors of another precision. Windows that are neither 1×1 nor Winograd's keep `f32`: they are few,
-    /// and their channels are three or so.
+    /// The same convolution with factors of another precision. Windows that are neither 1×1 nor computed by Winograd
+    /// keep `f32`: there are few of them, and they read about three channels.
     pub fn with_precision(self, precision: Precision) -> Self {
         self.with_precisions(precision, precision)
     }
 
-    /// As [`Conv2d::with_precision`], with one for the forward pass and one for both gradients.
+    /// Like [`Conv2d::with_precision`], with one precision for the forward pass and one for both gradients.
     pub fn with_precisions(self, forward: Precision, backward: Precision) -> Self {
         let narrow = |path, precision| match path {
             Path::Gather if self.window != Window::POINT => Precision::F32,
@@ -151,7 +152,7 @@ impl Conv2d {
         self.path
     }
 
-    /// Whether weights packed for the other's forward pass serve this one's too.
+    /// Whether weights packed for the forward pass of `other` can be used for this one's.
     pub fn packs_as(self, other: Self) -> bool {
         let key = |c: Self| (c.path, c.forward_precision, c.inputs, c.cout, c.window);
         key(self) == key(other)
@@ -380,7 +381,7 @@ impl Conv2d {
         WeightGradient::new(factors, self.xs, self.cout, self.window)
     }
 
-    /// Room to write out an input that `gather`, which reads one tensor, is given in parts.
+    /// Scratch in which an input given in parts is written out for `gather`, which reads a single tensor.
     fn joining_scratch(self) -> usize {
         if self.inputs.is_whole() {
             0
@@ -389,7 +390,7 @@ impl Conv2d {
         }
     }
 
-    /// The input as one tensor, and the scratch that is left.
+    /// The input as one tensor, and the remaining scratch.
     fn join<'a>(self, x: &[&'a [f32]], scratch: &'a mut [f32]) -> (&'a [f32], &'a mut [f32]) {
         match x {
             [x] if self.inputs.is_whole() => (x, scratch),

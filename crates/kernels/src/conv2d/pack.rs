@@ -5,23 +5,23 @@ use crate::simd::{Factors, bf16, lanes};
 use crate::size;
 use std::ops::Range;
 
-/// Widest panel in vectors.
+/// Maximum width of a panel, in vectors.
 const WIDEST: usize = 3;
 
-/// How the rows of the matrix `[taps · inputs, outputs]` lie in the weights that were given.
+/// How the rows of the matrix `[taps · inputs, outputs]` are stored in the given weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
-    /// `w[tap, input, output]`: as they lie.
+    /// `w[tap, input, output]`: in the same order.
     Forward,
-    /// `w[last tap − tap, output, input]`: turned by 180° and transposed, which makes a convolution its own gradient.
+    /// `w[last tap − tap, output, input]`: rotated by 180° and transposed, for the gradient with respect to the input.
     Backward,
     /// `w[output, tap, input]`: a plain transpose over all taps.
     Transposed,
-    /// `w[input, part, output]`: one of two parts of each row.
+    /// `w[input, half, output]`: one of the two halves of each row.
     Half(usize),
 }
 
-/// Output channels `0..outputs` as panels of one to [`WIDEST`] vectors, as equal as can be.
+/// Output channels `0..outputs` as panels of one to [`WIDEST`] vectors, as equal as possible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panels {
     pub(crate) outputs: usize,
@@ -45,7 +45,7 @@ impl Panels {
         (vectors.start * lanes(), vectors.len())
     }
 
-    /// Values of the widest panel's rows.
+    /// Values per row of the widest panel.
     pub(crate) fn width(self) -> usize {
         self.vectors.div_ceil(self.count.max(1)) * lanes()
     }
@@ -57,12 +57,12 @@ impl Panels {
     }
 }
 
-/// Length of a packed matrix of `rows` × `outputs`, words of rows counted for narrow factors.
+/// Length of a packed matrix of `rows` × `outputs`; for narrow factors, `rows` counts words.
 pub(crate) fn packed_len(rows: usize, outputs: usize) -> usize {
     size([rows, outputs.next_multiple_of(16)])
 }
 
-/// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` words, zeros after the last channel.
+/// Packs `[taps · inputs, outputs]` panel by panel: row after row of `vectors · lanes` words, zero-padded.
 pub(crate) fn pack<F: Factors>(
     w: &[f32],
     order: Order,

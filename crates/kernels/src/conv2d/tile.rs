@@ -4,7 +4,7 @@ use crate::simd::{Factors, Simd};
 
 /// `acc[p][v] + Σ_i x[p][i] · w[i][v]` over `len` words, with `w` the next `len` rows of a packed panel.
 ///
-/// Sums go in and out by value: behind a reference the compiler may keep them in memory.
+/// Sums are passed and returned by value: behind a reference the compiler may keep them in memory.
 ///
 /// # Safety
 /// Every `x[p]` has `len` words, and `w` has `len · V · LANES`.
@@ -33,7 +33,8 @@ pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: 
     acc
 }
 
-/// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` words of pixels; the last vector of `dy` is cut by `mask`.
+/// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` words of pixels; the last vector of `dy` is
+/// cut by `mask`.
 ///
 /// # Safety
 /// The pixels' `R` values at `x` and the masked `V` vectors at `dy` are readable.

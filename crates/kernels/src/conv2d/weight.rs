@@ -8,16 +8,16 @@ use crate::{Accumulate, Nhwc, Window, size};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Pixels summed in registers before a tile is added to memory: their gradients stay in the first-level cache.
+/// Pixels summed in registers before a tile is added to memory: their gradients stay in the L1 cache.
 const BAND: usize = 160;
-/// Input channels whose words a task holds at a time: with the panel's, they stay in the first-level cache.
+/// Input channels whose words a task holds at a time: with the panel's, they stay in the L1 cache.
 const CHANNELS: usize = 48;
-/// Tasks wanted, so that a few cores get equal shares.
+/// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 16;
-/// Values that all partial sums together may have; beyond, tasks split the weights instead of the pixels.
+/// Maximum number of values in all partial sums together; beyond it, tasks split the weights instead of the pixels.
 const PARTIALS: usize = 1 << 18;
 
-/// The plan of a weight gradient, made from shapes alone.
+/// The plan of a weight gradient, which depends on shapes alone.
 #[derive(Clone, Copy)]
 pub(crate) struct WeightGradient<F> {
     factors: PhantomData<F>,
@@ -25,9 +25,9 @@ pub(crate) struct WeightGradient<F> {
     ys: Nhwc,
     window: Window,
     panels: Panels,
-    /// Partial sums over disjoint pixels.
+    /// Number of partial sums, over disjoint pixels.
     partials: usize,
-    /// Parts of the input channels.
+    /// Number of blocks of input channels.
     blocks: usize,
     /// Whole rows (of `ys.w` pixels) that are summed in registers, or 1.
     rows: usize,
@@ -40,7 +40,7 @@ impl<F: Factors> WeightGradient<F> {
         let pointwise =
             window.kernel == [1, 1] && window.stride == 1 && ys.with_channels(xs.c) == xs;
         assert!(F::EACH == 1 || pointwise, "narrow factors for a window");
-        // A 1×1 convolution knows no rows: cut the pixels as it suits.
+        // A 1×1 convolution does not depend on rows, so its pixels can be split anywhere.
         let flat = |shape: Nhwc| Nhwc {
             n: 1,
             h: 1,
@@ -93,7 +93,7 @@ impl<F: Factors> WeightGradient<F> {
         }
     }
 
-    /// Words of a task's pixels, where they are not read as they lie.
+    /// Words for a task's pixels, where these are converted rather than read in place.
     fn narrowed(self) -> usize {
         if F::EACH == 1 {
             0
@@ -166,7 +166,7 @@ impl<F: Factors> WeightGradient<F> {
         );
     }
 
-    /// Input channels of a block: a multiple of 16 but for the last.
+    /// Input channels of a block: a multiple of 16 except for the last.
     fn block(self, index: usize) -> Range<usize> {
         let sixteens = part(self.xs.c.div_ceil(16), self.blocks, index);
         sixteens.start * 16..(sixteens.end * 16).min(self.xs.c)
@@ -181,7 +181,7 @@ struct Task<'a, F> {
     partial: usize,
     panel: usize,
     block: usize,
-    /// Room for the words of a band: of the panel's gradients, then of some input channels.
+    /// Scratch for the words of a band: of the panel's gradients, then of some input channels.
     narrowed: &'a mut [f32],
 }
 
@@ -241,7 +241,7 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// The tile of the next channels, at most `most` of the `left`; returns their number.
+    /// Sums a tile of the next channels, at most `most` of the `left`; returns their number.
     #[inline(always)]
     fn tiles<S: Simd, const V: usize>(
         &self,
@@ -260,7 +260,7 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// A pointwise convolution's pixels, of which neighbours share a word.
+    /// Sums a pointwise convolution's pixels, two neighbours per word.
     #[inline(always)]
     fn narrow_band<S: Simd>(&mut self, s: S, pixels: &Range<usize>) {
         let WeightGradient { xs, ys, panels, .. } = self.plan;
@@ -430,7 +430,7 @@ impl<F: Factors> Task<'_, F> {
             let row = self.partial * self.plan.weights() + (tap * xs.c + c + r) * ys.c;
             for v in 0..V {
                 let at = channel + v * S::LANES;
-                // SAFETY: within row `c + r` of this tap, in the part of the weights that is this task's alone.
+                // SAFETY: within row `c + r` of this tap, in the part of the weights that no other task writes.
                 unsafe {
                     let to = self.out.pointer().add(row + at);
                     let mask = s.mask(ys.c - at);
@@ -441,7 +441,7 @@ impl<F: Factors> Task<'_, F> {
     }
 }
 
-/// The positions of `columns` at which tap `k` lies inside an axis of `len` pixels.
+/// The positions of `columns` at which tap `k` is inside an axis of `len` pixels.
 #[inline(always)]
 fn inside(columns: &Range<usize>, k: usize, pad: usize, stride: usize, len: usize) -> Range<usize> {
     let first = pad.saturating_sub(k).div_ceil(stride);
@@ -453,11 +453,11 @@ fn inside(columns: &Range<usize>, k: usize, pad: usize, stride: usize, len: usiz
     columns.start.max(first)..columns.end.min(end).max(columns.start.max(first))
 }
 
-/// The pixels `pixels` of some channels as words of two neighbours, `step` words a row; an odd last one has zero for a
-/// neighbour.
+/// Packs some channels of `pixels` into words of two neighbouring pixels, `step` words per row; an odd last pixel is
+/// paired with zero.
 ///
 /// # Safety
-/// `to` has as many rows of whole vectors.
+/// `to` has room for as many rows of whole vectors.
 #[inline(always)]
 unsafe fn pair_rows<S: Simd>(
     s: S,
@@ -472,7 +472,8 @@ unsafe fn pair_rows<S: Simd>(
     for (row, pair) in values.chunks(2 * c).enumerate() {
         for_vectors!(s, channels.len(), |at, mask| {
             let from = pair.as_ptr().wrapping_add(channels.start + at);
-            // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller guarantees `to`.
+            // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller guarantees
+            // `to`.
             unsafe {
                 let upper = if pair.len() > c {
                     s.load(from.add(c), mask)

@@ -2,7 +2,7 @@
 
 #![allow(
     clippy::needless_range_loop,
-    reason = "tiles are arrays of arrays that are indexed alike"
+    reason = "tiles are arrays of arrays that share their indices"
 )]
 
 use super::check;
@@ -11,7 +11,7 @@ use crate::simd::{Kernel, Simd, dispatch, for_vectors};
 use crate::{Accumulate, Nhwc, Window, size};
 use std::ops::Range;
 
-/// Partial sums over disjoint rows of the output.
+/// Number of partial sums, over disjoint rows of the output.
 fn partials(ys: Nhwc) -> usize {
     (ys.n * ys.h).min(16)
 }
@@ -64,7 +64,7 @@ pub fn backward_weight(
     crate::elementwise::sum_parts(scratch, dw, acc);
 }
 
-/// Pixels summed in registers before the sums go to memory.
+/// Pixels summed in registers before the sums are written to memory.
 const PIXELS: usize = 16;
 
 struct Task<'a> {
@@ -95,7 +95,7 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Adds what one row of `dy` gives to the taps from `first` to `first + [KH, KW]`.
+    /// Adds the contribution of one row of `dy` to the taps from `first` to `first + [KH, KW]`.
     #[inline(always)]
     fn row<S: Simd, const KH: usize, const KW: usize>(
         &mut self,
@@ -132,7 +132,7 @@ impl Task<'_> {
         }
     }
 
-    /// The pixels `columns` of a row; `inside` if all their taps are, but for rows that are `None`.
+    /// Adds the pixels `columns` of a row. `inside` if all their taps are inside, apart from rows that are `None`.
     #[inline(always)]
     fn pixels<S: Simd, const KH: usize, const KW: usize>(
         &mut self,
@@ -155,7 +155,7 @@ impl Task<'_> {
                     for kx in 0..KW {
                         let ix = (ox * window.stride + first[1] + kx).wrapping_sub(pad);
                         if inside || ix < xs.w {
-                            // SAFETY: row and column lie inside the image.
+                            // SAFETY: row and column are inside the image.
                             let x =
                                 unsafe { s.load(self.x.as_ptr().add(start + ix * c + at), mask) };
                             acc[ky][kx] = s.mul_add(x, dy, acc[ky][kx]);

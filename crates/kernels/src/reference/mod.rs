@@ -1,7 +1,7 @@
-//! Naive versions of every kernel: loops only, all in `f64`, one formula a function.
+//! Naive versions of every kernel: loops only, all in `f64`, one formula per function.
 //!
-//! They are the yardstick of the tests and never run in production. They take and return whole
-//! tensors, add nothing to what was there, and check nothing.
+//! They serve as ground truth for the tests and never run in production. They take and return whole tensors, never add
+//! to an existing output, and check nothing.
 
 pub mod convolution;
 pub mod normalization;
@@ -10,7 +10,7 @@ pub mod spatial;
 
 use crate::{Nhwc, Window};
 
-/// Calls `visit(input pixel, output pixel, tap)` for every tap of every window position that lies inside the input.
+/// Calls `visit(input pixel, output pixel, tap)` for every tap of every window position that is inside the input.
 pub(crate) fn for_each_tap(xs: Nhwc, window: Window, mut visit: impl FnMut(usize, usize, usize)) {
     let ys = window.fitted(xs, 1);
     let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];

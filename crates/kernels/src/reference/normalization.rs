@@ -35,7 +35,7 @@ pub fn activation_value(kind: Activation, x: f64) -> f64 {
     }
 }
 
-/// The activation's derivative at `x`; zero at ReLU's and ReLU6's corners, as in PyTorch.
+/// The activation's derivative at `x`; zero at the kinks of ReLU and ReLU6, as in PyTorch.
 pub fn activation_derivative(kind: Activation, x: f64) -> f64 {
     let s = 1.0 / (1.0 + (-x).exp());
     match kind {
@@ -98,8 +98,8 @@ pub fn batch_norm_forward(
     activation_forward(activation, &a)
 }
 
-/// `(dz, dgamma, dbeta)` of [`batch_norm_forward`]. With `train`, `mean` and `var` are `z`'s own and have gradients too
-/// (Ioffe & Szegedy 2015, §3).
+/// `(dz, dgamma, dbeta)` of [`batch_norm_forward`]. With `train`, `mean` and `var` are computed from `z`, and
+/// gradients flow through them too (Ioffe & Szegedy 2015, §3).
 pub fn batch_norm_backward(
     z: &[f64],
     dy: &[f64],

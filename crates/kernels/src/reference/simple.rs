@@ -20,7 +20,7 @@ pub fn scale_channels_backward_scale(x: &[f64], dy: &[f64], xs: Nhwc) -> Vec<f64
     ds
 }
 
-/// Joins tensors of equal pixels along channels.
+/// Joins tensors of `pixels` pixels each along channels.
 pub fn concat_forward(inputs: &[(&[f64], usize)], pixels: usize) -> Vec<f64> {
     let mut y = Vec::new();
     for p in 0..pixels {

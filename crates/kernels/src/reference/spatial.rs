@@ -3,7 +3,8 @@
 use super::for_each_tap;
 use crate::{Nhwc, Window};
 
-/// Largest value under each window and its pixel within the image; the first of equals, and NaN beats all.
+/// Largest value under each window and its pixel within the image: the first of equal values, and NaN before any
+/// number.
 pub fn max_pool_forward(x: &[f64], xs: Nhwc, window: Window) -> (Vec<f64>, Vec<u32>) {
     let ys = window.fitted(xs, xs.c);
     let (mut y, mut argmax) = (vec![f64::NEG_INFINITY; ys.len()], vec![u32::MAX; ys.len()]);
@@ -19,7 +20,7 @@ pub fn max_pool_forward(x: &[f64], xs: Nhwc, window: Window) -> (Vec<f64>, Vec<u
     (y, argmax)
 }
 
-/// Sends each gradient to the pixel that won.
+/// Passes each gradient to the pixel that was chosen.
 pub fn max_pool_backward(dy: &[f64], argmax: &[u32], xs: Nhwc, window: Window) -> Vec<f64> {
     let ys = window.fitted(xs, xs.c);
     let mut dx = vec![0.0; xs.len()];
@@ -102,7 +103,7 @@ pub fn resize2x_backward(dy: &[f64], xs: Nhwc, bilinear: bool) -> Vec<f64> {
     dx
 }
 
-/// The pixels of `x` that are left of a crop by `margin` on every side, in order.
+/// The pixels of `x` that remain after a crop by `margin` on every side, in order.
 fn inside(xs: Nhwc, margin: usize) -> impl Iterator<Item = usize> {
     (0..xs.pixels()).filter(move |p| {
         let (row, column) = (p / xs.w % xs.h, p % xs.w);
@@ -110,7 +111,7 @@ fn inside(xs: Nhwc, margin: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Leaves out `margin` pixels on every side.
+/// Removes `margin` pixels on every side.
 pub fn crop_forward(x: &[f64], xs: Nhwc, margin: usize) -> Vec<f64> {
     inside(xs, margin)
         .flat_map(|p| x[p * xs.c..(p + 1) * xs.c].to_vec())

@@ -1,11 +1,11 @@
-//! What products are made of: `f32`, or bf16 in pairs.
+//! The factors of products: `f32`, or bf16 in pairs.
 
 use super::{Kernel, Simd, dispatch, dispatch_bf16};
 
-/// How the factors of an inner product are stored. A word has 32 bits and holds [`Factors::EACH`] numbers that are neighbours
-/// along the axis that is summed; vectors of words have the type of `f32` whatever they hold.
+/// How the factors of an inner product are stored. A word has 32 bits and holds [`Factors::EACH`] numbers that are
+/// adjacent along the summed axis; vectors of words have the type of `f32` vectors whatever they hold.
 pub(crate) trait Factors: Copy + Send + Sync {
-    /// Numbers a word.
+    /// Numbers per word.
     const EACH: usize;
 
     /// `c + a · b`, over all numbers of a word.
@@ -25,7 +25,7 @@ pub(crate) trait Factors: Copy + Send + Sync {
 #[derive(Clone, Copy)]
 pub(crate) struct F32;
 
-/// bf16, two a word, with sums in `f32`.
+/// bf16, two per word, with sums in `f32`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16;
 

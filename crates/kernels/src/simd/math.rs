@@ -9,7 +9,7 @@ use crate::Activation;
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     /// 1.5 · 2²³: adding it rounds to an integer.
     const ROUND: f32 = 12_582_912.0;
-    // The bound is the first argument, because `min` and `max` hand a NaN through from the second.
+    // The bound is the first argument, because `min` and `max` pass a NaN through from the second.
     let x = s.min(s.splat(89.0), s.max(s.splat(-87.3), x));
     let n = s.sub(
         s.mul_add(x, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND)),
@@ -31,13 +31,13 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     s.scale_by_power_of_two(p, n)
 }
 
-/// `x`, where sigmoid is below 10⁻³⁷ no less than where it gets there.
+/// `x`, but at least −87, below which sigmoid is less than 10⁻³⁷ anyway.
 #[inline(always)]
 fn not_too_negative<S: Simd>(s: S, x: S::V) -> S::V {
     s.max(s.splat(-87.0), x)
 }
 
-/// 1 / (1 + e⁻ˣ); exactly 1 for large `x`, and 10⁻³⁸ for very negative `x`, where the sum must stay finite.
+/// 1 / (1 + e⁻ˣ); exactly 1 for large `x`, and 10⁻³⁸ for very negative `x`, so that the sum stays finite.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
@@ -58,7 +58,7 @@ pub(crate) fn activate<S: Simd>(s: S, kind: Option<Activation>, x: S::V) -> S::V
     }
 }
 
-/// `dy · kind'(x)`; zero at ReLU's and ReLU6's corners, as in PyTorch.
+/// `dy · kind'(x)`; zero at the kinks of ReLU and ReLU6, as in PyTorch.
 #[inline(always)]
 pub(crate) fn activation_gradient<S: Simd>(
     s: S,

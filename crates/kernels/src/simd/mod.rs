@@ -1,8 +1,8 @@
 //! One vector abstraction over AVX-512, AVX2 + FMA and portable code, chosen at run time in [`dispatch`].
 //!
-//! A kernel is a struct whose `run` is written once against [`Simd`] and marked `#[inline(always)]`, as is all it calls in a
-//! loop: it is then compiled anew inside each of the functions below that turn an instruction set on. Vectors carry a
-//! [`Simd::Mask`] so that a row's last few channels need no second loop.
+//! A kernel is a struct whose `run` is written once against [`Simd`] and marked `#[inline(always)]`, as is all that it
+//! calls in a loop: it is then compiled separately inside each of the functions below that enable an instruction set.
+//! Vectors carry a [`Simd::Mask`] so that a row's last few channels need no second loop.
 
 mod factors;
 mod math;
@@ -16,7 +16,7 @@ pub(crate) use portable::{Portable, bf16};
 
 /// An instruction set. A value of such a type is proof that the machine has it.
 ///
-/// Loads and stores touch the lanes that the mask names and no others; a masked-off lane loads as zero.
+/// Loads and stores access only the lanes selected by the mask; a masked-off lane loads as zero.
 /// `min` and `max` return their second argument if either is NaN, as x86 does.
 pub(crate) trait Simd: Copy + Send + Sync {
     const LANES: usize;
@@ -49,8 +49,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `value` where `x > 0`, else zero.
     fn where_positive(self, x: Self::V, value: Self::V) -> Self::V;
-    /// bf16 numbers in pairs: lane `i` holds `low[i]` in its lower half and `high[i]` in its upper, rounded to nearest even.
-    /// Such vectors and the words that they are stored as have the type of `f32`, but are no numbers.
+    /// bf16 numbers in pairs: lane `i` holds `low[i]` in its lower half and `high[i]` in its upper, rounded to nearest
+    /// even. Such vectors, and the words that they are stored as, have the type of `f32` but are not `f32` numbers.
     fn pair(self, low: Self::V, high: Self::V) -> Self::V;
     /// `a_low · b_low + a_high · b_high + c` of pairs `a` and `b`, and `f32` `c`.
     fn dot(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
@@ -68,7 +68,8 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S);
 }
 
-/// Runs `body` for each vector of `0..len` with its offset and mask; compiled twice, so that all but the last need no mask.
+/// Runs `body` for each vector of `0..len` with its offset and mask; compiled twice, so that all but the last need no
+/// mask.
 macro_rules! for_vectors {
     ($s:expr, $len:expr, |$at:ident, $mask:ident| $body:block) => {
         let (len, lanes) = ($len, crate::simd::lanes_of($s));
@@ -93,7 +94,7 @@ pub(crate) fn lanes_of<S: Simd>(_: S) -> usize {
 }
 
 /// The instruction sets that were found, best first; the environment variable `KERNELS_SIMD` (`avx2` or `portable`),
-/// read once, holds them back, so that tests reach the slower ones too.
+/// read once, limits them, so that tests reach the slower ones too.
 #[cfg(target_arch = "x86_64")]
 fn found() -> (Option<x86::Avx512>, Option<x86::Avx2>) {
     static FOUND: std::sync::OnceLock<(Option<x86::Avx512>, Option<x86::Avx2>)> =
@@ -105,7 +106,7 @@ fn found() -> (Option<x86::Avx512>, Option<x86::Avx2>) {
     })
 }
 
-/// As [`dispatch`], for a kernel that multiplies bf16 pairs: with the instruction for it, where there is one.
+/// Like [`dispatch`], for a kernel that multiplies bf16 pairs: uses the instructions for them where available.
 pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     if let (Some(_), _) = found()

@@ -1,6 +1,6 @@
 use super::Simd;
 
-/// Eight lanes in plain Rust, which the compiler vectorises for whatever the target's baseline is.
+/// Eight lanes in plain Rust, which the compiler vectorises for the target's baseline.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
@@ -84,7 +84,7 @@ impl Simd for Portable {
     fn max(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| if a > b { a } else { b })
     }
-    /// Not `f32::mul_add`, which without the instruction is a library call.
+    /// Not `f32::mul_add`, which is a library call where the instruction is missing.
     #[inline(always)]
     fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         self.add(self.mul(a, b), c)

@@ -1,4 +1,4 @@
-//! AVX-512 and AVX2. The fields are private to this file: only `detect` makes a token.
+//! AVX-512 and AVX2. The fields are private to this file, so that only `detect` creates a token.
 
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
@@ -12,7 +12,7 @@ pub(crate) struct Avx512<const BF16: bool = false>(());
 pub(crate) struct Avx2(());
 
 impl Avx512 {
-    /// The same with the instructions for bf16.
+    /// Like [`Avx512::detect`], with the instructions for bf16.
     pub(crate) fn detect_bf16() -> Option<Avx512<true>> {
         let found = Self::detect().is_some() && is_x86_feature_detected!("avx512bf16");
         found.then_some(Avx512(()))
@@ -81,7 +81,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn mask(self, count: usize) -> __mmask16 {
         if count >= 16 { !0 } else { (1 << count) - 1 }
     }
-    /// An estimate of 14 bits and one step of Newton's: a division takes thrice as long.
+    /// A 14-bit estimate and one Newton step: a division takes three times as long.
     #[inline(always)]
     fn reciprocal(self, x: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
@@ -98,7 +98,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32, mask: __mmask16) -> __m512 {
-        // SAFETY: `self` is proof of the feature; masked-off lanes are not touched.
+        // SAFETY: `self` is proof of the feature; masked-off lanes are not accessed.
         unsafe { _mm512_maskz_loadu_ps(mask, from) }
     }
     #[inline(always)]
@@ -140,7 +140,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: `self` is proof of the feature, `BF16` of the one for bf16; pairs are bits of any kind.
+        // SAFETY: `self` is proof of the feature, `BF16` of the one for bf16; pairs may have any bit pattern.
         unsafe {
             if BF16 {
                 let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
@@ -171,7 +171,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
 
 impl<const BF16: bool> Avx512<BF16> {
     /// Each number with its upper half rounded to nearest even; the lower half is arbitrary. NaN stays NaN if its upper
-    /// half says so, which arithmetic's own do.
+    /// half alone encodes NaN, as it does for a NaN that arithmetic produces.
     #[inline(always)]
     fn rounded(self, x: __m512) -> __m512i {
         // SAFETY: `self` is proof of the feature.
@@ -184,7 +184,7 @@ impl<const BF16: bool> Avx512<BF16> {
 }
 
 impl Avx2 {
-    /// As [`Avx512::rounded`].
+    /// Like [`Avx512::rounded`].
     #[inline(always)]
     fn rounded(self, x: __m256) -> __m256i {
         // SAFETY: `self` is proof of the feature.
@@ -224,7 +224,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load(self, from: *const f32, mask: __m256i) -> __m256 {
-        // SAFETY: `self` is proof of the feature; masked-off lanes are not touched.
+        // SAFETY: `self` is proof of the feature; masked-off lanes are not accessed.
         unsafe { _mm256_maskload_ps(from, mask) }
     }
     #[inline(always)]

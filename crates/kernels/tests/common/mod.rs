@@ -1,5 +1,5 @@
 //! Every differentiable operation as data: the kernel, the naive reference, and inputs of a given shape.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, reason = "each test file uses only some of it")]
 
 use kernels::conv2d::{Conv2d, InputPart, Inputs, PartGradient};
 use kernels::reference::{convolution as conv, normalization as norm, simple, spatial};
@@ -14,7 +14,7 @@ type ReferenceBackward = Box<dyn Fn(&[Vec<f64>], &[f64]) -> Vec<Vec<f64>> + Sync
 /// An operation on fixed shapes.
 pub(crate) struct Case {
     pub(crate) name: String,
-    /// What it is differentiated by.
+    /// What it is differentiated with respect to.
     pub(crate) inputs: Tensors,
     pub(crate) forward: Forward,
     pub(crate) backward: Backward,
@@ -24,7 +24,7 @@ pub(crate) struct Case {
     pub(crate) linear: bool,
 }
 
-/// Reproducible values in −1..1 from a seed; the cases of all shapes have different ones.
+/// Reproducible values in −1..1 from a seed, which differs from case to case.
 pub(crate) struct Random(random::Rng);
 
 impl Random {
@@ -45,7 +45,7 @@ pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
 #[track_caller]
 pub(crate) fn check(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{name}: length");
-    // A lone sum of terms about 1 may nearly cancel, and its rounding stays.
+    // A single sum of terms of about 1 may nearly cancel, while its rounding error remains.
     let scale = expected.iter().fold(0.05f64, |m, v| m.max(v.abs()));
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
         let error = (f64::from(*g) - e).abs() / scale;
@@ -56,7 +56,7 @@ pub(crate) fn check(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Fails unless the root mean square of the errors is within `tolerance` of the expected values' own.
+/// Fails unless the root mean square of the errors is within `tolerance` of that of the expected values.
 #[track_caller]
 pub(crate) fn check_mean(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     let error: f64 = got
@@ -68,11 +68,11 @@ pub(crate) fn check_mean(name: &str, got: &[f32], expected: &[f64], tolerance: f
     let ratio = (error / size).sqrt();
     assert!(
         ratio <= tolerance,
-        "{name}: errors of {ratio:.1e} of the values in the root mean square"
+        "{name}: relative root-mean-square error of {ratio:.1e}"
     );
 }
 
-/// Scratch whose content is garbage: a kernel that reads it before writing is found out.
+/// Scratch of NaNs, which exposes a kernel that reads it before writing.
 fn scratch(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
 }
@@ -82,7 +82,7 @@ fn garbage(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
 }
 
-/// Packs and runs forward; scratch is garbage.
+/// Packs the weights and runs the forward pass; the scratch is garbage.
 pub(crate) fn conv_forward(
     conv: Conv2d,
     x: &[&[f32]],
@@ -191,7 +191,7 @@ pub(crate) fn narrow_case(xs: Nhwc, cout: usize) -> Option<Case> {
     Some(case)
 }
 
-/// A 3×3 convolution by Winograd's way with bf16 factors.
+/// A 3×3 Winograd convolution with bf16 factors.
 pub(crate) fn narrow_winograd_case(xs: Nhwc, cout: usize, window: Window) -> Option<Case> {
     let mut case = conv2d_case(xs, cout, window, None)?;
     let conv = Conv2d::new(xs, cout, window).with_precision(Precision::Bf16);
@@ -404,7 +404,7 @@ pub(crate) fn linear_case(n: usize, inputs: usize, outputs: usize) -> Case {
     }
 }
 
-/// Batch norm of `mean + spread · (−1..1)` inputs; in training the statistics are the input's own.
+/// Batch norm of `mean + spread · (−1..1)` inputs; in training the statistics are those of the input.
 pub(crate) fn batch_norm_case(
     xs: Nhwc,
     mean: f32,

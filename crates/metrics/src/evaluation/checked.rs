@@ -1,4 +1,4 @@
-//! How an evaluation is computed from checked predictions.
+//! Computes an evaluation from checked predictions.
 
 use crate::auc::{RankedScores, bootstrap_auc};
 use crate::bootstrap::{Bootstrap, Resampling};
@@ -19,7 +19,7 @@ use super::{
     Predictions, ScoreIntervals,
 };
 
-/// The checked inputs, and what several figures share.
+/// The checked inputs, with intermediate results shared by several metrics.
 pub(super) struct CheckedPredictions<'a> {
     names: Vec<String>,
     pub(super) labels: &'a [usize],
@@ -166,8 +166,8 @@ impl<'a> CheckedPredictions<'a> {
         self.ranked_classes().map(rank).collect()
     }
 
-    /// The positive class's AUC, or the macro average; where that is 1 or 0, no resample moves it, and its interval is the mean
-    /// of the classes'.
+    /// The positive class's AUC, or the macro average. If that is 1 or 0, it is the same on every resample, and its
+    /// interval is the mean of the classes' intervals.
     fn auc(&self, ranking: &[ClassRanking]) -> Result<Option<Interval>> {
         let Some(auc) = self.macro_auc()? else {
             return Ok(None);
@@ -184,7 +184,7 @@ impl<'a> CheckedPredictions<'a> {
         }))
     }
 
-    /// The AUC of a sample, as [`Evaluation::auc`] defines it; `None` where a class has no example.
+    /// The AUC of a sample, as defined by [`Evaluation::auc`]; `None` if a class has no examples.
     pub(super) fn macro_auc(&self) -> Result<Option<impl FnMut(&[usize]) -> Option<f64> + use<>>> {
         let mut ranked = vec![];
         for class in self.ranked_classes() {
@@ -215,7 +215,7 @@ impl<'a> CheckedPredictions<'a> {
         self.resampled(macro_average).map(Some)
     }
 
-    /// Resamples that lack a class which the data have are redrawn.
+    /// Redraws resamples that lack a class present in the data.
     fn balanced_accuracy(&self, confusion: &ConfusionMatrix) -> Result<Interval> {
         let present = |support: &[u64]| support.iter().filter(|n| **n > 0).count();
         let wanted = present(&confusion.support());
@@ -267,7 +267,7 @@ impl<'a> CheckedPredictions<'a> {
     fn calibration_error(&self) -> Result<Interval> {
         let (right, confidence) = self.confidences();
         let bins = self.settings.calibration_bins;
-        // What is wrong with the inputs or the bins is said here, not of a resample.
+        // Reports errors in the inputs or the number of bins once, rather than for a resample.
         expected_calibration_error(&right, &confidence, bins)?;
         self.resampled(|sample| {
             let (right, confidence): (Vec<bool>, Vec<f64>) =
@@ -282,8 +282,8 @@ impl<'a> CheckedPredictions<'a> {
         Ok(terms.into_iter().map(|term| half * term).collect())
     }
 
-    /// What calibration compares: did it happen, and how probable was it called. With two classes the positive one, with more
-    /// the one decided for.
+    /// The outcomes and predicted probabilities that calibration compares: those of the positive class with two
+    /// classes, and of the predicted class with more.
     fn confidences(&self) -> (Vec<bool>, Vec<f64>) {
         if self.is_binary() {
             let positive = self.settings.positive;
@@ -298,7 +298,7 @@ impl<'a> CheckedPredictions<'a> {
         )
     }
 
-    /// Whether each example is of the class, and its log-odds.
+    /// Whether each example belongs to the class, and its log-odds.
     fn one_vs_rest(&self, class: usize) -> (Vec<bool>, Vec<f64>) {
         (
             check::is_class(self.labels, class),
@@ -319,7 +319,7 @@ impl<'a> CheckedPredictions<'a> {
         }
     }
 
-    /// The share of the examples `among` that are hits.
+    /// The share of hits among the examples selected by `among`.
     fn share(
         &self,
         among: impl Fn(usize) -> bool,
@@ -376,7 +376,7 @@ impl<'a> CheckedPredictions<'a> {
     }
 }
 
-/// `None` where the sample lacks positives or negatives.
+/// Average precision of a sample; `None` if it lacks positives or negatives.
 fn sampled_average_precision(labels: &[bool], scores: &[f64], sample: &[usize]) -> Option<f64> {
     let (labels, scores): (Vec<bool>, Vec<f64>) =
         sample.iter().map(|i| (labels[*i], scores[*i])).unzip();
@@ -387,7 +387,7 @@ fn has_both(labels: &[bool]) -> bool {
     labels.contains(&true) && labels.contains(&false)
 }
 
-/// The mean, if every value is there.
+/// The mean, if every value is present.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     Some(values.iter().sum::<f64>() / values.len() as f64)

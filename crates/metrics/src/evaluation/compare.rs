@@ -1,4 +1,4 @@
-//! Two classifiers on the same examples.
+//! Comparison of two classifiers on the same examples.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,23 +8,24 @@ use crate::check;
 use crate::error::Result;
 use crate::interval::Interval;
 
-/// How much better the first of two classifiers is than the second, on the same examples. An interval that holds 0 shows no
-/// difference.
+/// Difference between two classifiers on the same examples, first minus second. An interval that contains 0 shows no
+/// significant difference.
 ///
-/// The bootstrap draws the same examples (or groups) for both, so that what is hard for both cancels. Whether two intervals of
-/// their own overlap says less: they may do so where the difference is certain.
+/// The bootstrap draws the same examples (or groups) for both, so the effect of examples that are hard for both
+/// cancels. Comparing separate intervals is less sensitive: they can overlap even if the difference is significant.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Difference of the areas under the ROC curves; none if a class has no example.
+    /// Difference of the areas under the ROC curves; `None` if a class has no examples.
     pub auc: Option<Interval>,
-    /// Difference of the shares of right predictions.
+    /// Difference of the accuracies.
     pub accuracy: Interval,
 }
 
-/// Compares two classifiers, each judged by its own settings (thresholds differ); resamples, seed and level are the first's.
+/// Compares two classifiers, each evaluated with its own settings (their thresholds may differ); resamples, seed and
+/// level are taken from the first.
 ///
 /// # Errors
-/// As [`super::evaluate`] of each, or other labels or groups.
+/// As [`super::evaluate`] for each; also if their labels or groups differ.
 pub fn compare<S: AsRef<str>>(
     [first, second]: [&Predictions<'_, S>; 2],
     [settings, other_settings]: [&EvaluationSettings; 2],

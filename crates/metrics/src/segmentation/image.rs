@@ -1,4 +1,4 @@
-//! One image's segmentation, class by class.
+//! The segmentation of one image, per class.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,33 +23,33 @@ pub struct LabelMaps<'a, L> {
     pub width: usize,
     /// Number of classes.
     pub classes: usize,
-    /// True label of pixels that do not count, such as 255. They count as outside every class's surface.
+    /// True label of pixels to ignore, such as 255. For surface distances they count as outside every class.
     pub ignore: Option<usize>,
 }
 
-/// How well one class of one image was found.
+/// Scores of one class in one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassInImage {
-    /// Overlap.
+    /// Overlap scores.
     pub scores: MaskScores,
-    /// Distance of the surfaces, which also says whether a mask is empty.
+    /// Surface distance, which also indicates whether a mask is empty.
     pub hd95: SurfaceDistance,
 }
 
-/// One image, judged.
+/// The evaluation of one image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SegmentedImage {
-    /// Every class, in order.
+    /// All classes, in order.
     pub classes: Vec<ClassInImage>,
-    /// Its pixels: row = true class, column = predicted class.
+    /// Confusion matrix of the pixels: row = true class, column = predicted class.
     pub confusion: ConfusionMatrix,
 }
 
 impl SegmentedImage {
-    /// Judges an image.
+    /// Evaluates an image.
     ///
     /// # Errors
-    /// Maps that are not `height · width` pixels, a label that no class has, or no pixel that counts.
+    /// Maps that are not `height · width` pixels, a label that is out of range, or no pixels that count.
     pub fn new<L: Copy + Into<usize>>(maps: &LabelMaps<'_, L>) -> Result<Self> {
         let pixels = maps.height * maps.width;
         check::same_length("truth", maps.truth.len(), "height · width", pixels)?;
@@ -80,7 +80,7 @@ impl SegmentedImage {
     }
 }
 
-/// A class against the rest, from the pixels' confusion matrix.
+/// Overlap of a class against the rest, from the confusion matrix of the pixels.
 pub(super) fn overlap(
     confusion: &ConfusionMatrix,
     class: usize,

@@ -1,4 +1,4 @@
-//! Judging masks: overlap and surface distance, image by image, and over images with intervals.
+//! Evaluation of masks: overlap and surface distance, per image and over images with intervals.
 
 mod image;
 mod overlap;

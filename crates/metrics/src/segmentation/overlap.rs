@@ -8,19 +8,19 @@ use crate::threshold::BinaryCounts;
 
 /// Overlap scores of one image.
 ///
-/// **Empty masks.** Where neither mask has a pixel there is nothing to find and no score: to count such an image as a success
-/// would let absent classes raise a mean. Where only one has pixels, Dice and IoU are 0.
+/// **Empty masks.** If both masks are empty, there is nothing to find and no score: counting such an image as a success
+/// would let absent classes raise the mean. If only one mask is empty, Dice and IoU are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MaskScores {
-    /// 2·TP / (2·TP + FP + FN), the F1 score of pixels; `None` where both masks are empty.
+    /// 2·TP / (2·TP + FP + FN), the F1 score of pixels; `None` if both masks are empty.
     pub dice: Option<f64>,
-    /// TP / (TP + FP + FN), the Jaccard index; `None` likewise.
+    /// TP / (TP + FP + FN), the Jaccard index; `None` if both masks are empty.
     pub iou: Option<f64>,
-    /// Share of predicted pixels that are true; `None` without a predicted pixel.
+    /// Share of predicted pixels that are in the truth; `None` if no pixel is predicted.
     pub precision: Option<f64>,
-    /// Share of true pixels that are predicted; `None` without a true pixel.
+    /// Share of the truth's pixels that are predicted; `None` if the truth is empty.
     pub recall: Option<f64>,
-    /// The pixels.
+    /// The pixel counts.
     pub counts: BinaryCounts,
 }
 
@@ -37,7 +37,7 @@ pub fn mask_scores(truth: &[bool], predicted: &[bool]) -> Result<MaskScores> {
 }
 
 impl MaskScores {
-    /// From pixel counts.
+    /// Computes the scores from pixel counts.
     pub fn from_counts(counts: BinaryCounts) -> Self {
         let BinaryCounts {
             true_positives: hits,

@@ -1,4 +1,4 @@
-//! Segmentation over images, with intervals.
+//! Evaluation of segmentations over images, with intervals.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::confusion::ConfusionMatrix;
 use crate::error::Result;
 use crate::interval::Interval;
 
-/// How a segmentation is judged.
+/// Settings of a segmentation's evaluation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SegmentationSettings {
-    /// The class that means over classes leave out, since nearly all pixels are it; `None` for none. Default 0.
+    /// The class excluded from means over classes, because nearly all pixels belong to it; `None` for none. Default 0.
     pub background: Option<usize>,
     /// Resamples, seed and level of the intervals.
     pub bootstrap: Bootstrap,
@@ -31,41 +31,42 @@ impl Default for SegmentationSettings {
     }
 }
 
-/// A figure's mean over images and its standard deviation between them.
+/// Mean and standard deviation of a metric over images.
 ///
 /// Displays as `0.912 ± 0.034`; `format!("{spread:.2}")` sets the digits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
     pub mean: f64,
-    /// Standard deviation (of a sample: over `n − 1`); `None` for a single image.
+    /// Sample standard deviation (divisor `n − 1`); `None` for a single image.
     pub sd: Option<f64>,
-    /// Number of images that have the figure.
+    /// Number of images for which the metric is defined.
     pub n: usize,
 }
 
-/// One class over all images. An image that has it neither in truth nor in prediction counts in no mean.
+/// One class over all images. Images that have it neither in truth nor in prediction are excluded from all means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassSegmentation {
-    /// Its name.
+    /// Name of the class.
     pub name: String,
     /// Number of images that have it in truth or prediction.
     pub n: usize,
-    /// Images that have it in neither.
+    /// Number of images that have it in neither.
     pub absent: usize,
-    /// Images whose prediction lacks it: Dice and IoU 0, the image's diagonal as distance.
+    /// Number of images whose truth has it but whose prediction does not: Dice and IoU are 0, and the distance is the
+    /// image's diagonal.
     pub false_negatives: usize,
-    /// Images in which only the prediction has it: likewise.
+    /// Number of images in which only the prediction has it: scored in the same way.
     pub false_positives: usize,
-    /// Over the `n` images; `None` if there is none, as all that follows.
+    /// Dice over the `n` images. This and the following optional fields are `None` if there are no images to average.
     pub dice: Option<Spread>,
-    /// Over the `n` images.
+    /// IoU over the `n` images.
     pub iou: Option<Spread>,
-    /// Over the images whose prediction has the class.
+    /// Precision over the images whose prediction has the class.
     pub precision: Option<Spread>,
-    /// Over the images whose truth has it.
+    /// Recall over the images whose truth has the class.
     pub recall: Option<Spread>,
-    /// Hausdorff distance at 95 % in pixels, over the `n` images.
+    /// 95th-percentile Hausdorff distance in pixels, over the `n` images.
     pub hd95: Option<Spread>,
     /// Mean Dice with its interval.
     pub mean_dice: Option<Interval>,
@@ -73,35 +74,35 @@ pub struct ClassSegmentation {
     pub mean_iou: Option<Interval>,
     /// Mean HD95 with its interval.
     pub mean_hd95: Option<Interval>,
-    /// All images' pixels taken as one image: large masks count more.
+    /// Scores over the pixels of all images together, so large masks count more.
     pub pooled: MaskScores,
 }
 
-/// A segmentation, judged.
+/// The evaluation of a segmentation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationEvaluation {
     /// Number of images.
     pub n: usize,
-    /// Number of groups (patients) that the bootstrap draws; `None` where it draws images.
+    /// Number of groups (patients) that the bootstrap draws; `None` if it draws images.
     pub groups: Option<usize>,
-    /// Every class, in order.
+    /// All classes, in order.
     pub classes: Vec<ClassSegmentation>,
-    /// Images that have none of the judged classes, in truth or prediction: they count in no mean.
+    /// Number of images without any evaluated class in truth or prediction: they are excluded from all means.
     pub empty: usize,
-    /// Dice, mean over the other images of the mean over the classes (without the background) that the image has in truth or
-    /// prediction. `None` if all images are empty.
+    /// Mean Dice over the other images, where an image's Dice is the mean over the classes (without the background)
+    /// that occur in its truth or prediction. `None` if all images are empty.
     pub mean_dice: Option<Interval>,
-    /// IoU, likewise.
+    /// Mean IoU, computed in the same way.
     pub mean_iou: Option<Interval>,
-    /// All pixels: row = true class, column = predicted class.
+    /// Confusion matrix of all pixels: row = true class, column = predicted class.
     pub confusion: ConfusionMatrix,
 }
 
-/// Judges images together. `groups` has an id an image, such as its patient: the bootstrap then draws whole patients.
+/// Evaluates images together. With `groups` (one id per image, such as its patient) the bootstrap draws whole groups.
 ///
 /// # Errors
-/// No image, images of different numbers of classes than names, as many groups as images not given, no class but the
-/// background, or impossible bootstrap settings.
+/// No images, an image whose number of classes is not the number of names, a number of groups that is not that of the
+/// images, no class other than the background, or invalid bootstrap settings.
 pub fn evaluate_segmentation<S: AsRef<str>>(
     class_names: &[S],
     images: &[SegmentedImage],
@@ -129,7 +130,7 @@ pub fn evaluate_segmentation<S: AsRef<str>>(
     let judged: Vec<usize> = (0..class_names.len())
         .filter(|class| Some(*class) != settings.background)
         .collect();
-    check::not_empty("classes but the background", judged.len())?;
+    check::not_empty("classes other than the background", judged.len())?;
     let mean = |score: fn(&MaskScores) -> Option<f64>| {
         over.interval(|image| image.mean_over(&judged, score))
     };
@@ -149,7 +150,7 @@ pub fn evaluate_segmentation<S: AsRef<str>>(
 }
 
 impl SegmentedImage {
-    /// The mean of a score over those of `classes` that have it; `None` where none has.
+    /// The mean of a score over those of `classes` for which it is defined; `None` if there are none.
     pub fn mean_over(
         &self,
         classes: &[usize],
@@ -161,7 +162,7 @@ impl SegmentedImage {
     }
 }
 
-/// Images and how they are drawn.
+/// The images, and how the bootstrap draws them.
 struct Over<'a> {
     images: &'a [SegmentedImage],
     groups: Option<&'a [usize]>,
@@ -169,7 +170,7 @@ struct Over<'a> {
 }
 
 impl Over<'_> {
-    /// The mean of a figure over the images that have it, with its interval; `None` where none has.
+    /// The mean of a metric over the images for which it is defined, with its interval; `None` if there are none.
     fn interval(
         &self,
         figure: impl Fn(&SegmentedImage) -> Option<f64>,
@@ -235,7 +236,7 @@ impl Over<'_> {
 }
 
 impl Spread {
-    /// `None` without a value.
+    /// Mean and standard deviation of the values; `None` if there are none.
     fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
         if n == 0 {

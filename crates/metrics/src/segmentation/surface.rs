@@ -1,4 +1,4 @@
-//! The distance between two masks' surfaces.
+//! The distance between the surfaces of two masks.
 
 use morphology::Mask;
 use serde::{Deserialize, Serialize};
@@ -7,31 +7,31 @@ use crate::bootstrap::quantile;
 use crate::check;
 use crate::error::Result;
 
-/// How far apart two masks' surfaces are, in pixels.
+/// Distance between the surfaces of two masks, in pixels.
 ///
-/// **Empty masks.** Where both masks are empty there is nothing to measure. Where one is, there is no surface to measure to; such
-/// an image counts with the longest distance that it has room for, its diagonal.
+/// **Empty masks.** If both masks are empty, there is nothing to measure. If one is empty, there is no surface to
+/// measure to; such an image counts with the largest possible distance, its diagonal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SurfaceDistance {
-    /// Neither mask has a pixel.
+    /// Both masks are empty.
     BothEmpty,
-    /// The truth has pixels, the prediction none.
+    /// The truth has pixels, the prediction is empty.
     FalseNegative {
         /// The image's diagonal.
         diagonal: f64,
     },
-    /// The prediction has pixels, the truth none.
+    /// The prediction has pixels, the truth is empty.
     FalsePositive {
         /// The image's diagonal.
         diagonal: f64,
     },
-    /// Both have.
+    /// Both masks have pixels.
     Pixels(f64),
 }
 
 impl SurfaceDistance {
-    /// What a mean over images counts: the distance, the diagonal where one mask is empty, nothing where both are.
+    /// The value counted in means over images: the distance, the diagonal if one mask is empty, `None` if both are.
     pub fn counted(self) -> Option<f64> {
         match self {
             Self::BothEmpty => None,
@@ -41,9 +41,10 @@ impl SurfaceDistance {
     }
 }
 
-/// Hausdorff distance at 95 %: of the distances from each pixel of one surface to the other the 95th percentile, in
-/// both directions, and the larger of the two (DeepMind's `surface-distance`, MONAI). A surface is the mask's pixels
-/// that have an edge in common with the outside or with the picture's border; percentiles interpolate as NumPy's.
+/// 95th-percentile Hausdorff distance: the 95th percentile of the distances from each pixel of one surface to the other
+/// surface, in both directions, and the larger of the two (DeepMind's `surface-distance`, MONAI). A surface consists of
+/// the mask's pixels that share an edge with the outside or with the image border; percentiles are interpolated as in
+/// NumPy.
 ///
 /// # Errors
 /// Empty input, or masks that are not `height · width` pixels.
@@ -75,7 +76,7 @@ pub fn hd95(
     Ok(SurfaceDistance::Pixels(there.max(back)))
 }
 
-/// The 95th percentile of the distances from the pixels of `from` to `to`, neither empty.
+/// The 95th percentile of the distances from the pixels of `from` to `to`; neither may be empty.
 fn directed(from: Mask<'_>, to: Mask<'_>) -> f64 {
     let distances = to.distances().into_iter().zip(from.pixels());
     let mut distances: Vec<f64> = distances.filter(|(_, on)| **on).map(|(d, _)| d).collect();

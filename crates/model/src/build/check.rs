@@ -1,4 +1,4 @@
-//! The check of what a user asks for against the registry.
+//! Validation of a [`ModelSpec`] against the registry.
 
 use super::entries::{DecoderEntry, EncoderEntry, HeadEntry, Normalization, WholeNetwork};
 use super::error::BuildError;
@@ -12,7 +12,7 @@ pub(super) struct Parts {
     pub(super) head: &'static HeadEntry,
 }
 
-/// What stands below the head.
+/// The part of the network below the head.
 pub(super) enum Architecture {
     Assembled(&'static EncoderEntry, &'static DecoderEntry),
     Whole(&'static WholeNetwork),
@@ -32,7 +32,7 @@ impl Architecture {
 }
 
 impl ModelSpec {
-    /// What the input is normalized by where nothing else is said: as the encoder's usual weights were trained.
+    /// The default input normalization: the one that the encoder's usual weights were trained with.
     ///
     /// # Errors
     /// An unknown architecture or encoder, or an encoder that the architecture does not take.
@@ -43,7 +43,7 @@ impl ModelSpec {
         })
     }
 
-    /// Looks the names up and checks numbers and combination.
+    /// Looks up the names, and checks the numbers and the combination of parts.
     pub(super) fn check(&self) -> Result<Parts, BuildError> {
         let parts = Parts {
             architecture: self.architecture()?,
@@ -54,7 +54,7 @@ impl ModelSpec {
         Ok(parts)
     }
 
-    /// The architecture, whose keys alone are given.
+    /// The architecture, after a check that no key which it does not take is set.
     fn architecture(&self) -> Result<Architecture, BuildError> {
         let entry = registry::find_architecture(&self.architecture)?;
         let mut foreign = self
@@ -112,15 +112,16 @@ impl ModelSpec {
                 "head",
                 "this head needs a class map, and this architecture has none; use head = \"bottleneck\"",
             ),
-            // On a pixel's 16 features the noise would average out over the image, and nobody would notice.
             _ if !parts.head.scores && self.dropout > 0.0 && !parts.architecture.drops() => refuse(
                 "dropout",
-                "without a head nothing drops; set it to 0, or use drop_path",
+                "without a head there is no layer for dropout to act on; set it to 0, or use drop_path",
             ),
+            // Dropout on the 16 features of each pixel would silently have no effect: its noise averages out over the
+            // image.
             _ if parts.head.needs_map && self.dropout > 0.0 && !parts.architecture.drops() => {
                 refuse(
                     "dropout",
-                    "the class-activation head has no layer to drop from; set it to 0, use drop_path, or head = \"bottleneck\"",
+                    "the class-activation head has no layer for dropout to act on; set it to 0, use drop_path, or head = \"bottleneck\"",
                 )
             }
             _ => Ok(()),
@@ -136,13 +137,14 @@ fn refusal(key: &str, architecture: &str) -> String {
              or leave architecture out to combine an encoder with a decoder"
         ),
         "drop_path" => format!(
-            "architecture = \"{architecture}\" knows no stochastic depth, which is for EfficientNet encoders; set drop_path to 0"
+            "architecture = \"{architecture}\" does not support stochastic depth, which only EfficientNet encoders \
+             have; set drop_path to 0"
         ),
         "base_channels" => format!(
-            "architecture = \"{architecture}\" has its channels from its encoder and decoder; leave base_channels out"
+            "architecture = \"{architecture}\" takes its channels from its encoder and decoder; leave base_channels out"
         ),
         _ => format!(
-            "architecture = \"{architecture}\" takes no {key}; leave it out, or use \"unetpp_2018\""
+            "architecture = \"{architecture}\" does not take {key}; leave it out, or use \"unetpp_2018\""
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What the decoders share: segmentation_models' block and its widths.
+//! Shared by the decoders: segmentation_models' block and its widths.
 
 use kernels::{Activation, Padding};
 
@@ -12,7 +12,7 @@ pub(super) const CHANNELS: [usize; 5] = [256, 128, 64, 32, 16];
 #[derive(Clone, Copy)]
 pub(super) struct Norm {
     pub(super) eps: f32,
-    /// PyTorch's sense: the share of the batch in the running statistics.
+    /// The batch's weight in the running statistics, as in PyTorch.
     pub(super) momentum: f32,
 }
 
@@ -22,14 +22,14 @@ impl Norm {
         eps: 1e-5,
         momentum: 0.1,
     };
-    /// Keras's defaults; its momentum of 0.99 is the share that stays.
+    /// Keras's defaults; its momentum of 0.99 is the weight of the old running statistics.
     pub(super) const KERAS: Norm = Norm {
         eps: 1e-3,
         momentum: 0.01,
     };
 }
 
-/// Doubles `x`, joins the skips behind it, and convolves twice to `out` channels.
+/// Upsamples `x` by 2, concatenates the skips after it, and applies two convolutions to `out` channels.
 pub(super) fn up_block(
     g: &mut GraphBuilder,
     name: &str,
@@ -47,7 +47,7 @@ pub(super) fn up_block(
     })
 }
 
-/// The numbers 0, 1, 2 are positions in PyTorch's `Sequential`.
+/// The names 0, 1, 2 are positions in PyTorch's `Sequential`.
 fn conv_norm_relu(g: &mut GraphBuilder, name: &str, x: NodeId, out: usize, norm: Norm) -> NodeId {
     g.scope(name, |g| {
         let init = kaiming_uniform(3, g.channels(x));

@@ -1,10 +1,10 @@
-//! The Eff-UNet that Keras's segmentation_models builds for EfficientNet-B1, to the layer.
+//! The Eff-UNet that Keras's segmentation_models builds for EfficientNet-B1, reproduced layer by layer.
 //!
 //! It differs from encoder + U-Net in segmentation_models.pytorch's layout in what it takes from the encoder: the
-//! bottleneck is `conv_head`'s activation (1280 channels at a thirty-second), and the skips are the *expanded*
-//! activations (672, 240, 144, 96 channels), which enter the depthwise convolutions of stride 2. Encoder: Tan & Le,
+//! bottleneck is `conv_head`'s activation (1280 channels at reduction 32), and the skips are the *expanded* activations
+//! (672, 240, 144, 96 channels), the inputs of the depthwise convolutions of stride 2. Encoder: Tan & Le,
 //! "EfficientNet", ICML 2019, in timm's names, so that `tf_efficientnet_b1`'s weights fit; Eff-UNet: Baheti et al.,
-//! CVPR Workshops 2020. The U-EfficientNet of Yu et al. 2021 is described as the same pair of parts.
+//! CVPR Workshops 2020. The U-EfficientNet of Yu et al. 2021 is described as the same encoder and decoder.
 
 use super::decoder::Norm;
 use super::entries::{EncoderEntry, Normalization, PaddingStyle, Scaling};
@@ -15,7 +15,7 @@ use crate::graph::GraphBuilder;
 
 static ENCODER: EncoderEntry = EncoderEntry {
     name: "efficientnet_b1",
-    description: "EfficientNet-B1 as Keras has it",
+    description: "EfficientNet-B1 as Keras builds it",
     bn_eps: Norm::KERAS.eps,
     bn_momentum: Norm::KERAS.momentum,
     padding: PaddingStyle::TfSame,

@@ -1,5 +1,5 @@
 //! EfficientNet and EfficientNet-Lite as timm builds them, up to the last stage: `conv_head` and what follows serve
-//! ImageNet's classes and are left out, as smp's `tu-` encoders do, unless asked for ([`write_top`]).
+//! ImageNet's classes and are left out, as in smp's `tu-` encoders, unless requested ([`write_top`]).
 //!
 //! Tan & Le, "EfficientNet: Rethinking Model Scaling for CNNs", ICML 2019; Lite: the authors' repository.
 
@@ -30,7 +30,7 @@ impl Scaling {
     }
 }
 
-/// Channels in multiples of 8, nearest, but never under 90 % of what was asked for.
+/// Rounds to the nearest multiple of 8, but never below 90 % of `channels`.
 fn round_channels(channels: f64) -> usize {
     let rounded = (((channels + 4.0) / 8.0) as usize * 8).max(8);
     if (rounded as f64) < 0.9 * channels {
@@ -44,11 +44,11 @@ fn round_channels(channels: f64) -> usize {
 struct Stage {
     kernel: usize,
     stride: usize,
-    /// Channels inside a block over channels into it; 1 makes depthwise-separable blocks.
+    /// Ratio of the channels inside a block to its input channels; 1 makes depthwise-separable blocks.
     expand: usize,
     channels: usize,
     repeats: usize,
-    /// Whether its output is the last of its size, which decoders take.
+    /// Whether its output is the last at its resolution and so an input of decoders.
     feature: bool,
 }
 
@@ -85,11 +85,11 @@ const fn stage(
     }
 }
 
-/// What an encoder offers.
+/// The values of an encoder that decoders may take.
 pub(super) struct Written {
     /// Stage outputs at reductions 2, 4, 8, 16 and 32.
     pub(super) features: Vec<EncoderFeatures>,
-    /// What enters the depthwise convolutions of stride 2, at reductions 2, 4, 8 and 16: Keras's skips.
+    /// Inputs of the depthwise convolutions of stride 2, at reductions 2, 4, 8 and 16: Keras's skips.
     pub(super) expanded: Vec<EncoderFeatures>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn write(g: &mut GraphBuilder, entry: &EncoderEntry, drop_path: f32) 
     let (mut features, mut expanded) = (Vec::new(), Vec::new());
     for (s, stage) in STAGES.iter().enumerate() {
         for b in 0..entry.scaling.repeats(s) {
-            // timm's ramp: block i of n drops with rate · i / n.
+            // timm's schedule: block i of n has a drop rate of rate · i / n.
             let drop_path = drop_path * index as f32 / blocks as f32;
             let stride = if b == 0 { stage.stride } else { 1 };
             let block = Block {
@@ -147,12 +147,12 @@ struct Block<'a> {
 
 /// A block's values.
 struct BlockValues {
-    /// What enters the depthwise convolution, where an expansion precedes it.
+    /// The input of the depthwise convolution, if an expansion precedes it.
     expanded: Option<NodeId>,
     value: NodeId,
 }
 
-/// What the blocks of one family share.
+/// Settings shared by the blocks of one family.
 struct Family<'a> {
     entry: &'a EncoderEntry,
 }
@@ -203,7 +203,7 @@ impl Family<'_> {
         self.norm_act(g, "bn1", y)
     }
 
-    /// What follows the expansion of a block's `inputs` channels.
+    /// The layers after the expansion of a block's `inputs` channels.
     fn inverted_residual(
         &self,
         g: &mut GraphBuilder,
@@ -230,8 +230,9 @@ impl Family<'_> {
         )
     }
 
-    /// Weighs channels by their means, through `reduced` channels: a quarter of the block's *input* channels (all of
-    /// them multiples of 8, so the quarter is exact). Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
+    /// Rescales channels by gates computed from their means through `reduced` channels: a quarter of the block's
+    /// *input* channels (all of them multiples of 8, so the quarter is exact). Hu et al., "Squeeze-and-Excitation
+    /// Networks", CVPR 2018.
     fn squeeze_excite(&self, g: &mut GraphBuilder, x: NodeId, reduced: usize) -> NodeId {
         if self.entry.scaling.lite {
             return x;
@@ -281,7 +282,7 @@ impl Family<'_> {
 
     fn padding(&self, kernel: usize, stride: usize) -> Padding {
         match self.entry.padding {
-            // At stride 1 an odd kernel's SAME *is* symmetric; said so, the kernels can take their fast paths.
+            // At stride 1 an odd kernel's SAME *is* symmetric; declaring it so enables the kernels' fast paths.
             PaddingStyle::TfSame if stride > 1 => Padding::Same,
             _ => Padding::Symmetric(kernel / 2),
         }

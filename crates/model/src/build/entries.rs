@@ -1,4 +1,4 @@
-//! What a row of the registry says of an architecture, an encoder, a decoder or a head.
+//! The registry's row types: architectures, encoders, decoders and heads.
 
 use serde::Serialize;
 
@@ -13,22 +13,22 @@ pub struct ArchitectureEntry {
     pub name: &'static str,
     /// One line for lists.
     pub description: &'static str,
-    /// Keys of [`ModelSpec`] that it takes beside those that all take.
+    /// Keys of [`ModelSpec`] that it takes in addition to those common to all.
     pub keys: &'static [&'static str],
-    /// `None` for the one that is put together from an encoder and a decoder.
+    /// `None` for the one that is assembled from an encoder and a decoder.
     pub(super) whole: Option<WholeNetwork>,
 }
 
-/// A network that brings its own encoder and decoder.
+/// A network with its own encoder and decoder.
 #[derive(Debug)]
 pub(super) struct WholeNetwork {
     /// Input normalization.
     pub(super) normalization: Normalization,
     /// Whether it has a class map.
     pub(super) has_map: bool,
-    /// Whether it drops inside, so that `dropout` means something with every head.
+    /// Whether it has dropout layers of its own, so that `dropout` has an effect with every head.
     pub(super) drops: bool,
-    /// Writes it and publishes its maps.
+    /// Adds it to the graph and publishes its maps.
     pub(super) write: fn(&mut GraphBuilder, &ModelSpec) -> Trunk,
 }
 
@@ -41,34 +41,36 @@ pub struct EncoderEntry {
     pub description: &'static str,
     /// Added to the variance in batch normalization.
     pub bn_eps: f32,
-    /// Share of the batch in the running statistics (PyTorch's sense).
+    /// The batch's weight in the running statistics, as in PyTorch.
     pub bn_momentum: f32,
     /// How convolutions pad.
     pub padding: PaddingStyle,
-    /// Image side that the family's weights were trained at, in pixels.
+    /// Side of the images that the family's weights were trained on, in pixels.
     pub resolution: usize,
-    /// Input normalization of the family's usual weights. timm's default is given; `efficientnet_b1` has a second
-    /// set, `ft_in1k`, with ImageNet's mean and deviation, and `efficientnet_b0` one of the other kind, `ra4_e3600`.
+    /// Input normalization of the family's usual weights: timm's default. `efficientnet_b1` has a second set of
+    /// weights, `ft_in1k`, with ImageNet's mean and deviation, and `efficientnet_b0` one with [`Normalization::HALF`],
+    /// `ra4_e3600`.
     pub normalization: Normalization,
-    /// Width, depth and kind.
+    /// Width, depth and variant.
     pub scaling: Scaling,
 }
 
 impl EncoderEntry {
-    /// The multiple of 32 nearest to [`EncoderEntry::resolution`], the smaller of two: 240 gives 224.
+    /// The multiple of 32 nearest to [`EncoderEntry::resolution`], the smaller one on a tie: 240 gives 224.
     pub fn recommended_size(&self) -> usize {
         (self.resolution + 15) / 32 * 32
     }
 }
 
-/// How a member of the family grows from the base network.
+/// How a member of the family is scaled from the base network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scaling {
-    /// Factor on channels.
+    /// Factor on the number of channels.
     pub width: f64,
-    /// Factor on blocks a stage.
+    /// Factor on the number of blocks per stage.
     pub depth: f64,
-    /// The Lite kind: no squeeze-excite, ReLU6, stem and the first and last stage's depth not scaled.
+    /// The Lite variant: no squeeze-excite, ReLU6, and neither the stem nor the depth of the first and last stages
+    /// scaled.
     pub lite: bool,
 }
 
@@ -78,21 +80,21 @@ pub struct Scaling {
 pub enum PaddingStyle {
     /// kernel / 2 on every side (PyTorch).
     Symmetric,
-    /// TensorFlow's `SAME`, whose odd pixel goes after.
+    /// TensorFlow's `SAME`: an odd pixel of padding goes after the image.
     TfSame,
 }
 
-/// Input normalization `(x / 255 − mean) / std`, a value an RGB channel.
+/// Input normalization `(x / 255 − mean) / std`, one value per RGB channel.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Normalization {
-    /// Subtracted, in units of full scale.
+    /// Mean, as a fraction of full scale.
     pub mean: [f32; 3],
-    /// Divided by.
+    /// Standard deviation, as a fraction of full scale.
     pub std: [f32; 3],
 }
 
 impl Normalization {
-    /// Mean and deviation of ImageNet.
+    /// Mean and standard deviation of ImageNet.
     pub const IMAGENET: Normalization = Normalization {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
@@ -111,7 +113,7 @@ pub struct DecoderEntry {
     pub name: &'static str,
     /// One line for lists.
     pub description: &'static str,
-    /// Writes it under `decoder.` and returns its full-size value; `None` for no decoder.
+    /// Adds it to the graph under `decoder.` and returns its full-size value; `None` for no decoder.
     pub(super) write: Option<DecoderWriter>,
 }
 
@@ -124,10 +126,10 @@ pub struct HeadEntry {
     pub name: &'static str,
     /// One line for lists.
     pub description: &'static str,
-    /// Whether it makes no sense without a class map.
+    /// Whether it requires a class map.
     pub needs_map: bool,
     /// Whether it publishes class scores (`logits`).
     pub scores: bool,
-    /// Writes it and publishes `logits`.
+    /// Adds it to the graph and publishes `logits`.
     pub(super) write: fn(&mut GraphBuilder, &Trunk, &ModelSpec),
 }

@@ -15,7 +15,7 @@ pub enum BuildError {
         key: &'static str,
         /// The name given.
         name: String,
-        /// The known name most like it.
+        /// The closest known name.
         nearest: Option<&'static str>,
         /// All known names.
         known: String,
@@ -27,10 +27,10 @@ pub enum BuildError {
         key: &'static str,
         /// The value given.
         value: String,
-        /// What it may be.
+        /// The allowed range.
         expected: &'static str,
     },
-    /// Parts that do not go together.
+    /// Parts that cannot be combined.
     #[error("model.{key}: {why}")]
     Combination {
         /// Key in the spec to change.
@@ -44,7 +44,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The key of [`ModelSpec`](super::ModelSpec) to look at.
+    /// The key of [`ModelSpec`](super::ModelSpec) at fault.
     pub fn key(&self) -> Option<&'static str> {
         match self {
             BuildError::Unknown { key, .. }

@@ -19,18 +19,18 @@ pub(super) fn cam(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
     g.publish("logits", logits);
 }
 
-/// No class scores: the map is all that there is to learn.
+/// No class scores: only the map is trained.
 pub(super) fn none(_: &mut GraphBuilder, _: &Trunk, _: &ModelSpec) {}
 
-/// A plain classifier on the deepest features. Its loss does not reach a decoder: the `map`, if there is one, learns
-/// only from a loss of its own on masks.
+/// A plain classifier on the deepest features. Its loss does not reach a decoder: the `map`, if there is one, is
+/// trained only by a loss of its own on masks.
 pub(super) fn bottleneck(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
     let Some(deepest) = trunk.features.last() else {
         return;
     };
     let pooled = g.global_avg_pool("pool", deepest.value);
     let dropped = g.dropout("drop", pooled, spec.dropout);
-    // Not timm's ±1/√classes, which is meant for 1000 of them and with two gives logits of ±10 at the start.
+    // Not timm's ±1/√classes, which is meant for 1000 classes; with two it gives initial logits of ±10.
     let (channels, classes) = (deepest.channels, spec.classes);
     let logits = g.linear(
         "head",
@@ -41,7 +41,7 @@ pub(super) fn bottleneck(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) 
     g.publish("logits", logits);
 }
 
-/// smp's segmentation head: a 3×3 convolution to a channel a class, before softmax.
+/// smp's segmentation head: a 3×3 convolution to one channel per class, before softmax.
 pub(super) fn window_map(g: &mut GraphBuilder, x: NodeId, classes: usize) -> NodeId {
     let init = xavier_uniform(3, g.channels(x), classes);
     g.conv(
@@ -56,7 +56,7 @@ pub(super) fn window_map(g: &mut GraphBuilder, x: NodeId, classes: usize) -> Nod
     )
 }
 
-/// U-Net's: a 1×1 convolution to a channel a class, before softmax.
+/// U-Net's segmentation head: a 1×1 convolution to one channel per class, before softmax.
 pub(super) fn point_map(g: &mut GraphBuilder, name: &str, x: NodeId, classes: usize) -> NodeId {
     let init = he_normal(1, g.channels(x));
     g.conv(name, x, classes, 1, 1, Padding::Symmetric(0), true, init)

@@ -1,9 +1,9 @@
-//! Architectures as rows of tables, and the code that walks the rows into a [`Graph`].
+//! Architectures as rows of tables, and the code that builds a [`Graph`] from them.
 //!
 //! A model is an architecture and a head. The usual architecture is encoder × decoder: an encoder publishes features
-//! (value, channels, reduction), and that is all a decoder sees, so every pair fits. Names of parameters are timm's
-//! under `encoder.` and segmentation_models.pytorch's under `decoder.` and `segmentation_head.`: weights pass both
-//! ways. The other architectures are whole networks as their papers have them ([`architectures`]).
+//! (value, channels, reduction), and a decoder depends on nothing else, so every pair fits. Names of parameters are
+//! timm's under `encoder.` and segmentation_models.pytorch's under `decoder.` and `segmentation_head.`, so weights can
+//! be imported and exported. The other architectures are whole networks as in their papers ([`architectures`]).
 //!
 //! ```
 //! use model::build::{ModelSpec, build};
@@ -13,10 +13,10 @@
 //! # Ok::<(), model::build::BuildError>(())
 //! ```
 //!
-//! Every graph publishes `logits` (but with head `none`) and features, `features.N` being those at reduction 2^N (an encoder's: 1 … 5); with
-//! a decoder also `decoder` (its last value) and `map` (a channel a class of the map, before softmax). A network that makes
-//! several maps publishes them as `map.1`, `map.2` … too. All maps are as large as the image, but for
-//! `unet_2015_valid`'s.
+//! Every graph publishes `logits` (except with head `none`) and features, `features.N` being those at reduction 2^N (an
+//! encoder's: 1 … 5); with a decoder also `decoder` (its last value) and `map` (one channel per map class, before
+//! softmax). A network that makes several maps also publishes them as `map.1`, `map.2` …. All maps are as large as the
+//! image, except `unet_2015_valid`'s.
 
 mod check;
 mod decoder;
@@ -48,11 +48,11 @@ pub use registry::{find_architecture, find_decoder, find_encoder, find_head};
 pub use spec::ModelSpec;
 pub use trunk::EncoderFeatures;
 
-/// Writes the network that `spec` names.
+/// Builds the network that `spec` describes.
 ///
 /// # Errors
 /// An unknown architecture, encoder, decoder or head (the nearest known one is named), a number outside its range, or
-/// parts that do not go together.
+/// parts that cannot be combined.
 pub fn build(spec: &ModelSpec) -> Result<Graph, BuildError> {
     let parts = spec.check()?;
     let mut g = GraphBuilder::new(spec.in_channels);

@@ -1,10 +1,10 @@
-//! All architectures, encoders, decoders and heads by name: the rows that the configuration, the command line and the tests read.
+//! All architectures, encoders, decoders and heads by name, for the configuration, the command line and the tests.
 
 use super::entries::{ArchitectureEntry, DecoderEntry, EncoderEntry, HeadEntry};
 use super::error::BuildError;
 use super::rows::{ARCHITECTURES, DECODERS, ENCODERS, HEADS};
 
-/// All architectures, the one of encoder and decoder first.
+/// All architectures, the encoder-decoder one first.
 pub fn architectures() -> &'static [ArchitectureEntry] {
     &ARCHITECTURES
 }
@@ -24,7 +24,7 @@ pub fn heads() -> &'static [HeadEntry] {
     &HEADS
 }
 
-/// The architecture of a name.
+/// Finds an architecture by name.
 ///
 /// # Errors
 /// [`BuildError::Unknown`] with the nearest name.
@@ -32,7 +32,7 @@ pub fn find_architecture(name: &str) -> Result<&'static ArchitectureEntry, Build
     find("architecture", &ARCHITECTURES, |a| a.name, name)
 }
 
-/// The encoder of a name.
+/// Finds an encoder by name.
 ///
 /// # Errors
 /// [`BuildError::Unknown`] with the nearest name.
@@ -40,7 +40,7 @@ pub fn find_encoder(name: &str) -> Result<&'static EncoderEntry, BuildError> {
     find("encoder", &ENCODERS, |e| e.name, name)
 }
 
-/// The decoder of a name.
+/// Finds a decoder by name.
 ///
 /// # Errors
 /// [`BuildError::Unknown`] with the nearest name.
@@ -48,13 +48,13 @@ pub fn find_decoder(name: &str) -> Result<&'static DecoderEntry, BuildError> {
     find("decoder", &DECODERS, |e| e.name, name)
 }
 
-/// The head of a name.
+/// Finds a head by name.
 ///
 /// # Errors
 /// [`BuildError::Unknown`] with the nearest name.
 pub fn find_head(name: &str) -> Result<&'static HeadEntry, BuildError> {
     find("head", &HEADS, |e| e.name, name).map_err(|error| match error {
-        // What it was called before it had the name that others use.
+        // The former name of the `cam` head.
         BuildError::Unknown { key, known, .. } if name == "article" => BuildError::Unknown {
             key,
             name: name.into(),
@@ -82,7 +82,7 @@ fn find<E>(
         })
 }
 
-/// The name most like `name`, case and `-` aside, if any is like it at all.
+/// The known name most similar to `name`, ignoring case and `-`, if any is similar enough.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let plain = name.to_lowercase().replace('-', "_");
     let scored = known.map(|k| (strsim::jaro_winkler(&plain, k), k));

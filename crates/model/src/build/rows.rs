@@ -16,7 +16,7 @@ const TF_LITE: &str =
 const IMAGENET: Normalization = Normalization::IMAGENET;
 const HALF: Normalization = Normalization::HALF;
 
-/// Widths, depths: Tan & Le, "EfficientNet", ICML 2019, and the authors' code; the rest: timm's configurations.
+/// Widths and depths: Tan & Le, "EfficientNet", ICML 2019, and the authors' code; the rest: timm's configurations.
 pub(super) static ENCODERS: [EncoderEntry; 26] = [
     pytorch("efficientnet_b0", B, b(1.0, 1.0), 224, IMAGENET),
     pytorch("efficientnet_b1", B, b(1.0, 1.1), 240, HALF),
@@ -55,7 +55,7 @@ pub(super) static ARCHITECTURES: [ArchitectureEntry; 7] = [
     },
     ArchitectureEntry {
         name: "eff_unet_keras",
-        description: "Eff-UNet/B1 to the layer as Keras's segmentation_models has it: expanded skips, conv_head",
+        description: "Eff-UNet/B1, layer by layer as in Keras's segmentation_models: expanded skips, conv_head",
         keys: &["drop_path"],
         whole: Some(WholeNetwork {
             normalization: IMAGENET,
@@ -72,7 +72,7 @@ pub(super) static ARCHITECTURES: [ArchitectureEntry; 7] = [
     },
     ArchitectureEntry {
         name: "unet_2015_valid",
-        description: "U-Net of 2015 without padding, as in the paper: a map of 388 for an image of 572",
+        description: "U-Net of 2015 without padding, as in the paper: a 388x388 map for a 572x572 image",
         keys: &["base_channels"],
         whole: Some(segmenter(true, unet_2015::valid)),
     },
@@ -84,7 +84,7 @@ pub(super) static ARCHITECTURES: [ArchitectureEntry; 7] = [
     },
     ArchitectureEntry {
         name: "tpcuar_classifier",
-        description: "TPCUAR-Net's stage 1 in our reading: local and global path, no class map (head = \"bottleneck\")",
+        description: "TPCUAR-Net's stage 1 in our reading: local and global paths, no class map (head = \"bottleneck\")",
         keys: &["base_channels"],
         whole: Some(WholeNetwork {
             has_map: false,
@@ -102,7 +102,7 @@ pub(super) static ARCHITECTURES: [ArchitectureEntry; 7] = [
 pub(super) static DECODERS: [DecoderEntry; 3] = [
     DecoderEntry {
         name: "unet",
-        description: "U-Net: nearest 2x, skip, two 3x3 convolutions a level",
+        description: "U-Net: nearest-neighbour 2x, skip, two 3x3 convolutions per level",
         write: Some(unet::write),
     },
     DecoderEntry {
@@ -120,28 +120,28 @@ pub(super) static DECODERS: [DecoderEntry; 3] = [
 pub(super) static HEADS: [HeadEntry; 3] = [
     HeadEntry {
         name: "cam",
-        description: "class activation (CAM): scores by a linear layer on the class map's global average; image labels train the map",
+        description: "class activation (CAM): scores from a linear layer on the class map's global average; image labels train the map",
         needs_map: true,
         scores: true,
         write: head::cam,
     },
     HeadEntry {
         name: "bottleneck",
-        description: "class scores from the mean of the deepest features; a decoder's map trains from masks only",
+        description: "class scores from the mean of the deepest features; a decoder's map is trained on masks only",
         needs_map: false,
         scores: true,
         write: head::bottleneck,
     },
     HeadEntry {
         name: "none",
-        description: "no class scores: a segmenter alone (train.task = \"segment\")",
+        description: "no class scores: segmentation only (train.task = \"segment\")",
         needs_map: true,
         scores: false,
         write: head::none,
     },
 ];
 
-/// A network with a class map that starts from random weights, for which no normalization is given.
+/// A network with a class map and without pretrained weights, so no normalization is prescribed.
 const fn segmenter(drops: bool, write: fn(&mut GraphBuilder, &ModelSpec) -> Trunk) -> WholeNetwork {
     WholeNetwork {
         normalization: HALF,

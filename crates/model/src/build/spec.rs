@@ -1,18 +1,18 @@
-//! What a user asks for.
+//! The user's specification of a network.
 
 use serde::{Deserialize, Serialize};
 
-/// The architecture that is put together from an encoder and a decoder; the default.
+/// The architecture that is assembled from an encoder and a decoder; the default.
 pub(super) const ENCODER_DECODER: &str = "encoder_decoder";
 
-/// The encoder and decoder of [`ENCODER_DECODER`] where none is given: the article's.
+/// The default encoder and decoder of [`ENCODER_DECODER`]: the paper's.
 const ENCODER: &str = "efficientnet_b1";
 const DECODER: &str = "unetpp";
 
-/// Names and numbers that decide a network; the `[model]` table of a pipeline, and part of every checkpoint.
+/// Names and numbers that define a network; the `[model]` table of a pipeline, and part of every checkpoint.
 ///
-/// A key that not every architecture takes is an `Option`: what is left out is the architecture's own, and what it
-/// does not take is refused ([`super::ArchitectureEntry::keys`]).
+/// A key that not every architecture takes is an `Option`: if left out, the architecture's default applies; if set for
+/// an architecture that does not take it, it is an error ([`super::ArchitectureEntry::keys`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSpec {
@@ -24,26 +24,27 @@ pub struct ModelSpec {
     pub decoder: Option<String>,
     /// A name of [`super::heads`].
     pub head: String,
-    /// Image channels: 3 for RGB, 1 for grey.
+    /// Image channels: 3 for RGB, 1 for greyscale.
     pub in_channels: usize,
-    /// Classes, at least 2.
+    /// Number of classes, at least 2.
     pub classes: usize,
-    /// Channels of the class map, at least 2; as many as `classes` if left out. Masks may have classes of their own.
+    /// Channels of the class map, at least 2; as many as `classes` if left out. Masks may have other classes than
+    /// images.
     pub map_classes: Option<usize>,
-    /// Stochastic depth of the last encoder block, in [0, 1); it grows linearly from 0 over the blocks.
+    /// Stochastic-depth rate of the last encoder block, in [0, 1); it grows linearly from 0 over the blocks.
     pub drop_path: f32,
-    /// Dropout in [0, 1): before the last layer of the `bottleneck` head, in the two deepest levels of `unet_2015`, and
-    /// after each convolution of `unetpp_2018` (its authors: 0.5).
+    /// Dropout rate in [0, 1): before the last layer of the `bottleneck` head, in the two deepest levels of
+    /// `unet_2015`, and after each convolution of `unetpp_2018` (its authors: 0.5).
     pub dropout: f32,
-    /// Channels at full size, which double with every level down; the paper's if left out.
+    /// Channels at full resolution, doubled at every level down; the paper's number if left out.
     pub base_channels: Option<usize>,
-    /// Of `unetpp_2018`: ends at x^{0,L}, L from 1 to 4 (fast mode); if left out, the mean of all four heads (accurate
-    /// mode).
+    /// For `unetpp_2018`: the network ends at x^{0,L}, L from 1 to 4 (fast mode); if left out, the mean of all four
+    /// heads (accurate mode).
     pub pruning_level: Option<usize>,
 }
 
 impl Default for ModelSpec {
-    /// The article's network: EfficientNet-B1, U-Net++, global average pooling over the class map, two classes.
+    /// The paper's network: EfficientNet-B1, U-Net++, global average pooling over the class map, two classes.
     fn default() -> Self {
         ModelSpec {
             architecture: ENCODER_DECODER.into(),
@@ -62,7 +63,7 @@ impl Default for ModelSpec {
 }
 
 impl ModelSpec {
-    /// The names that make the network, in a few words: `efficientnet_b1, unetpp, cam`.
+    /// A short label made of the parts' names: `efficientnet_b1, unetpp, cam`.
     pub fn label(&self) -> String {
         match self.architecture.as_str() {
             ENCODER_DECODER => format!("{}, {}, {}", self.encoder(), self.decoder(), self.head),
@@ -85,7 +86,7 @@ impl ModelSpec {
         self.decoder.as_deref().unwrap_or(DECODER)
     }
 
-    /// The keys that not every architecture takes, and whether they say something.
+    /// The keys that not every architecture takes, and whether each is set.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, bool)> {
         [
             ("encoder", self.encoder.is_some()),

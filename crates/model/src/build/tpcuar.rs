@@ -1,8 +1,8 @@
-//! TPCUAR-Net's two stages, *as we read them*: the paper (Abd-Ellah et al. 2024) gives the outline below, and the
-//! channels, depths and the order inside a unit are our choice.
+//! TPCUAR-Net's two stages, *as we read them*: the paper (Abd-Ellah et al. 2024) gives the outline below; the channels,
+//! the depths and the order of layers inside a unit are our choice.
 //!
-//! Stage 1 sorts slices: a convolutional classifier with a local path (3×3) and a global one (5×5) side by side.
-//! Stage 2 segments: two U-Nets in parallel, path A of 3×3 and path B of 5×5 kernels, joined before a 1×1 head; a
+//! Stage 1 classifies slices: a convolutional classifier with a local path (3×3) and a global one (5×5) side by side.
+//! Stage 2 segments: two U-Nets in parallel, path A of 3×3 and path B of 5×5 kernels, concatenated before a 1×1 head; a
 //! second such pair takes the image together with the first pair's class map. Both U-Nets consist of asymmetric
 //! residual units: y = ReLU(F(x) + P(x)), where F is conv-BN-ReLU-conv-BN and P one 1×1 conv-BN.
 
@@ -15,21 +15,21 @@ use super::spec::ModelSpec;
 use super::trunk::{EncoderFeatures, Trunk};
 use crate::graph::{GraphBuilder, NodeId};
 
-/// Of the classifier's paths.
+/// Base channels of the classifier's paths.
 const CLASSIFIER_CHANNELS: usize = 32;
 
-/// Of each of the four U-Nets.
+/// Base channels of each of the four U-Nets.
 const UNET_CHANNELS: usize = 16;
 
-/// Levels of each path; all but a U-Net's last halve the size.
+/// Levels of each path; each halves the resolution, except a U-Net's last.
 const CLASSIFIER_LEVELS: usize = 4;
 const UNET_LEVELS: usize = 5;
 
-/// Kernels of the local path (A) and of the global one (B).
+/// Kernel sizes of the local path (A) and of the global one (B).
 const LOCAL: usize = 3;
 const GLOBAL: usize = 5;
 
-/// Stage 1: features of both paths at a sixteenth.
+/// Stage 1: features of both paths at reduction 16.
 pub(super) fn classifier(g: &mut GraphBuilder, spec: &ModelSpec) -> Trunk {
     let base = spec.base_channels.unwrap_or(CLASSIFIER_CHANNELS);
     let local = g.scope("local", |g| classifier_path(g, LOCAL, base));
@@ -89,7 +89,7 @@ fn pair(g: &mut GraphBuilder, x: NodeId, spec: &ModelSpec) -> Pair {
     }
 }
 
-/// The bottleneck and the full-size value.
+/// Returns the bottleneck and the full-size value.
 fn unet(g: &mut GraphBuilder, input: NodeId, kernel: usize, base: usize) -> (NodeId, NodeId) {
     let mut x = input;
     let mut skips = Vec::new();

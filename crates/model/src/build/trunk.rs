@@ -1,20 +1,20 @@
-//! What the parts of a network hand on to each other: an encoder to a decoder, both to a head.
+//! The values that the parts of a network pass on: an encoder to a decoder, both to a head.
 
 use crate::graph::{GraphBuilder, NodeId};
 
-/// A value that an encoder offers to decoders.
+/// A value of an encoder that decoders may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncoderFeatures {
     /// The value.
     pub value: NodeId,
-    /// Its channels.
+    /// Number of channels.
     pub channels: usize,
-    /// By how much it is smaller than the image.
+    /// Ratio of the image's side to the value's.
     pub reduction: usize,
 }
 
 impl EncoderFeatures {
-    /// Of a value of the network that is being written.
+    /// Describes a value of the network under construction.
     pub(super) fn of(g: &GraphBuilder, value: NodeId, reduction: usize) -> Self {
         EncoderFeatures {
             value,
@@ -24,12 +24,12 @@ impl EncoderFeatures {
     }
 }
 
-/// What an architecture leaves for a head. It has published its maps.
+/// The values that a head may take from an architecture, whose maps are already published.
 pub(super) struct Trunk {
     /// From the shallowest to the deepest.
     pub(super) features: Vec<EncoderFeatures>,
     /// The decoder's last value.
     pub(super) decoded: Option<NodeId>,
-    /// The class map, a channel a class, before softmax.
+    /// The class map, one channel per class, before softmax.
     pub(super) map: Option<NodeId>,
 }

@@ -4,7 +4,7 @@ use super::decoder::{CHANNELS, Norm, up_block};
 use super::trunk::EncoderFeatures;
 use crate::graph::{GraphBuilder, NodeId};
 
-/// From the deepest features up, each block takes the encoder's features of its size; the last has none to take.
+/// From the deepest features up, each block takes the encoder's features of its size as a skip; the last has no skip.
 pub(super) fn write(g: &mut GraphBuilder, features: &[EncoderFeatures]) -> NodeId {
     write_with(g, features, Norm::TORCH)
 }

@@ -1,10 +1,10 @@
 //! U-Net as published: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation",
 //! MICCAI 2015.
 //!
-//! Five levels of two 3×3 convolutions with ReLU and no batch norm, 64 channels at the top and twice as many each
+//! Five levels of two 3×3 convolutions with ReLU and no batch norm, 64 channels at the top and twice as many at each
 //! level down; 2×2 max pooling down, transposed 2×2 convolutions up, a 1×1 convolution to the classes. The paper's
-//! convolutions have no padding, so that every pixel of its map has seen only true pixels: 572 in, 388 out. Padded
-//! by 1 the map is as large as the image, which is how it is mostly used today.
+//! convolutions have no padding, so that every pixel of its map depends on image pixels only: 572 in, 388 out. Padded
+//! by 1, as it is mostly used today, the map is as large as the image.
 
 use kernels::{Activation, Padding};
 
@@ -16,11 +16,11 @@ use crate::graph::{GraphBuilder, NodeId};
 
 const BASE_CHANNELS: usize = 64;
 
-/// From the full size to the bottleneck at a sixteenth.
+/// From full resolution to the bottleneck at reduction 16.
 const LEVELS: usize = 5;
 
-/// The unpadded form's smallest image: its map is 4×4. Larger ones come in steps of 16, so that pooling never meets an
-/// odd side.
+/// Side of the smallest image for the unpadded form: its map is 4×4. Larger ones come in steps of 16, so that pooling
+/// never gets an odd side.
 const SMALLEST: usize = 188;
 
 /// Whether convolutions pad.
@@ -62,7 +62,7 @@ fn write(g: &mut GraphBuilder, spec: &ModelSpec, form: Form) -> Trunk {
     }
 }
 
-/// The values of all levels. Dropout is at the end of this path, in its two deepest levels.
+/// Returns the values of all levels. Dropout is applied at the end of this path, in its two deepest levels.
 fn contract(g: &mut GraphBuilder, base: usize, dropout: f32, form: Form) -> Vec<NodeId> {
     let mut x = g.input();
     let mut levels = Vec::new();
@@ -105,8 +105,8 @@ impl Form {
         Padding::Symmetric(usize::from(self == Form::Same))
     }
 
-    /// By how much a level's skip is wider than what comes up to it, on each side: 4 at the deepest, whose partner has
-    /// lost 4 pixels at half the size; from there it doubles and grows by 8 a level.
+    /// By how many pixels a level's skip is wider than the upsampled value, on each side: 4 at the deepest skip,
+    /// because the value below has lost 4 pixels at half the resolution; with each level up it doubles and grows by 8.
     fn margin(self, level: usize) -> usize {
         match self {
             Form::Same => 0,

@@ -1,8 +1,8 @@
 //! U-Net++'s decoder in segmentation_models.pytorch's layout. Zhou et al., DLMIA 2018.
 //!
-//! Blocks `x_{d}_{l}` form a triangle; both indices count from the bottleneck up. `l` is the size of the block's
-//! output (0 is reduction 16), `d` where its diagonal starts: `x_{k}_{k}` takes the encoder's features, and each
-//! later block of row `d` the one before it, with all blocks and features of its own size as skips.
+//! Blocks `x_{d}_{l}` form a triangle; both indices count from the bottleneck up. `l` is the size of the block's output
+//! (0 is reduction 16), `d` where its diagonal starts: `x_{k}_{k}` takes the encoder's features, and each later block
+//! of row `d` takes the one before it, with all blocks and features of its own size as skips.
 
 use super::decoder::{CHANNELS, Norm, up_block};
 use super::trunk::EncoderFeatures;
@@ -12,7 +12,7 @@ use crate::graph::{GraphBuilder, NodeId};
 pub(super) fn write(g: &mut GraphBuilder, features: &[EncoderFeatures]) -> NodeId {
     let encoded: Vec<EncoderFeatures> = features.iter().rev().copied().collect();
     let last = encoded.len() - 1;
-    // Row d of the triangle as far as it is written.
+    // Row d of the triangle as far as it is built.
     let mut rows: Vec<Vec<NodeId>> = vec![Vec::new(); last];
     for span in 0..last {
         for d in 0..last - span {

@@ -3,9 +3,9 @@
 //!
 //! `x_{i}_{j}` is the paper's x^{i,j}: `i` counts levels down, `j` columns to the right. Column 0 is the encoder; all
 //! other nodes take the node below upsampled and every earlier node of their level, in this order. Deep supervision:
-//! each of x^{0,1} … x^{0,4} has a 1×1 head, published as `map.1` … `map.4`. In *accurate* mode `map` is their mean
-//! (of scores, which come before the softmax); in *fast* mode, with a `pruning_level` L, the network ends at x^{0,L},
-//! whose head alone is left, and what only deeper columns need is not there.
+//! each of x^{0,1} … x^{0,4} has a 1×1 head, published as `map.1` … `map.4`. In *accurate* mode `map` is their mean (of
+//! scores, which come before the softmax); in *fast* mode, with a `pruning_level` L, the network ends at x^{0,L} and
+//! keeps only that node's head; nodes that only later columns need are left out.
 
 use kernels::{Activation, Padding};
 
@@ -17,10 +17,10 @@ use crate::graph::{GraphBuilder, NodeId};
 
 const BASE_CHANNELS: usize = 32;
 
-/// Columns beside the encoder's.
+/// Columns in addition to the encoder's.
 pub(super) const COLUMNS: usize = 4;
 
-/// Writes the nested network and its heads.
+/// Builds the nested network and its heads.
 pub(super) fn write(g: &mut GraphBuilder, spec: &ModelSpec) -> Trunk {
     let columns = spec.pruning_level.unwrap_or(COLUMNS);
     let nested = Nested {

@@ -1,4 +1,4 @@
-//! Which engine a network runs on.
+//! The choice of the engine that runs a network.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::cuda::{self, CudaEngine};
 use super::{Engine, EngineError, Precision};
 use crate::graph::Graph;
 
-/// Where networks run.
+/// The device that runs networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
@@ -22,24 +22,24 @@ pub enum Device {
     Cuda,
 }
 
-/// A device, and in words which it is and why.
+/// A device, with a description of what it is and why it was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Which.
+    /// The device.
     pub device: Device,
-    /// For people: `cuda (NVIDIA H100)`, `cpu (no GPU: …)`.
+    /// Description for users: `cuda (NVIDIA H100)`, `cpu (no GPU: …)`.
     pub words: String,
 }
 
 impl Device {
-    /// The names that [`Device::choose`] knows.
+    /// The names that [`Device::choose`] accepts.
     pub const NAMES: [&str; 3] = ["auto", "cpu", "cuda"];
 
-    /// The device of a name, ready to compute in this precision: `cuda` has computed a small network as the CPU does;
-    /// `auto` is it where that works, else the CPU. `None` for an unknown name.
+    /// The device with this name, ready to compute in this precision: `cuda` has been checked to compute a small
+    /// network as the CPU does; `auto` is `cuda` if that works, otherwise the CPU. `None` for an unknown name.
     ///
     /// # Errors
-    /// Of `cuda` alone: what is missing, in one sentence.
+    /// For `cuda` only: what is missing, in one sentence.
     pub fn choose(name: &str, precision: Precision) -> Option<Result<Choice, EngineError>> {
         match name {
             "cpu" => Some(Ok(Choice::cpu("cpu".into()))),
@@ -51,15 +51,15 @@ impl Device {
         }
     }
 
-    /// Whether its engine computes in this precision: a processor has no TF32, and computes in f32 where it is asked for.
+    /// Whether its engine computes in this precision: the CPU has no TF32 and computes in f32 if TF32 is requested.
     pub fn has(self, precision: Precision) -> bool {
         self == Device::Cuda || precision != Precision::Tf32
     }
 
-    /// An engine for a graph.
+    /// Creates an engine for a graph.
     ///
     /// # Errors
-    /// What a GPU lacks; none on the CPU.
+    /// What is missing for the GPU; none on the CPU.
     pub fn engine(
         self,
         graph: Arc<Graph>,
@@ -91,7 +91,7 @@ impl Choice {
     }
 }
 
-/// Why it is not the GPU, without the remedy: who runs `auto` may want none.
+/// Why the GPU is not used, without the remedy: with `auto` the CPU may be intended.
 fn brief(why: &EngineError) -> String {
     match why {
         EngineError::Device(DeviceError::Library { library, .. }) => {
@@ -101,7 +101,7 @@ fn brief(why: &EngineError) -> String {
     }
 }
 
-/// A compiler's log has many lines; the first says enough beside a fallback.
+/// Shortens a compiler's log to its first line, which is enough to explain a fallback.
 fn one_line(error: DeviceError) -> DeviceError {
     match error {
         DeviceError::Compile { arch, log } => DeviceError::Compile {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_is_always_there_and_auto_finds_something() {
+    fn cpu_is_always_available_and_auto_chooses_a_device() {
         let cpu = Device::choose("cpu", Precision::Bf16).unwrap().unwrap();
         assert_eq!((cpu.device, cpu.words.as_str()), (Device::Cpu, "cpu"));
         let auto = Device::choose("auto", Precision::F32).unwrap().unwrap();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn tf32_is_a_gpu_s() {
+    fn only_the_gpu_has_tf32() {
         let has = |device: Device| Precision::ALL.map(|precision| device.has(precision));
         assert_eq!(has(Device::Cpu), [true, false, true]);
         assert_eq!(has(Device::Cuda), [true; 3]);

@@ -11,14 +11,14 @@ pub enum EngineError {
     /// The image size does not suit the network.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The batch does not have the shape that it says, or the channels that the network takes.
+    /// The batch's data do not match its shape, or its channels do not match the network's.
     #[error(
         "a batch of shape {shape:?} with {len} values does not fit a network that takes {channels} channels"
     )]
     Batch {
-        /// Shape said.
+        /// Shape given.
         shape: Nhwc,
-        /// Values given.
+        /// Number of values given.
         len: usize,
         /// Channels of the network's input.
         channels: usize,
@@ -26,10 +26,10 @@ pub enum EngineError {
     /// `backward` without a `forward` before it.
     #[error("backward was called with no forward pass before it")]
     NoForward,
-    /// The device of the CUDA engine.
+    /// The device of the CUDA engine failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The batch does not fit the memory of the device, or of the machine; nothing of it was run.
+    /// The batch does not fit into the memory of the device or the machine; nothing was run.
     #[error(
         "a batch of {batch} images needs {needed} MiB and {device} has {available} MiB: {}",
         remedy(*.largest)
@@ -37,13 +37,13 @@ pub enum EngineError {
     Memory {
         /// The device's name.
         device: String,
-        /// Images of the batch.
+        /// Number of images in the batch.
         batch: usize,
-        /// MiB of everything that the pass keeps on the device.
+        /// Total MiB that the pass needs on the device.
         needed: u64,
-        /// MiB that the device can give.
+        /// MiB available on the device.
         available: u64,
-        /// The largest batch of such images that fits; 0 for none.
+        /// The largest batch of images of this size that fits; 0 for none.
         largest: usize,
     },
 }

@@ -1,32 +1,33 @@
-//! The memory that there is, so that what cannot fit is refused with its size and not killed by the system.
+//! The memory available, so that a batch that cannot fit is rejected with its size instead of the process being killed
+//! by the system.
 
 use std::fs;
 use std::sync::OnceLock;
 
 use super::EngineError;
 
-/// Bytes that this machine has, or that the control group it runs in may use; `None` where the system does not tell (it does
-/// on Linux).
+/// Bytes of memory of this machine, or the limit of its control group; `None` if the system does not report it (Linux
+/// does).
 pub(super) fn of_machine() -> Option<u64> {
     static FOUND: OnceLock<Option<u64>> = OnceLock::new();
     *FOUND.get_or_init(|| {
         let total = fs::read_to_string("/proc/meminfo").ok();
         let allowed = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
         let total = total.as_deref().and_then(total_of);
-        // "max" is no number, and no limit.
+        // "max" means no limit and does not parse as a number.
         let allowed = allowed.and_then(|text| text.trim().parse().ok());
         [total, allowed].into_iter().flatten().min()
     })
 }
 
-/// `MemTotal:       24000000 kB`.
+/// Parses `MemTotal:       24000000 kB`.
 fn total_of(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
 
-/// Whether buffers for a batch fit into so much memory; they grow as the batch does.
+/// Checks that buffers for a batch fit into the memory available; their size is proportional to the batch.
 pub(super) fn check(batch: usize, needed: u64, available: Option<u64>) -> Result<(), EngineError> {
     const MIB: u64 = 1 << 20;
     match available {
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_linux_writes() {
+    fn reads_total_memory_on_linux() {
         let text = "MemTotal:       24576 kB\nMemFree:          512 kB\n";
         assert_eq!(total_of(text), Some(24 << 20));
         assert_eq!(total_of("MemTotal: much"), None);
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_what_does() {
+    fn batch_that_does_not_fit_is_rejected_with_the_largest_that_does() {
         let check = |batch, needed, available| {
             let checked = check(batch, needed, available);
             checked.map_err(|e| e.to_string())

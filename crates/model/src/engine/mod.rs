@@ -1,7 +1,8 @@
-//! What runs a graph: chosen at run time, behind one small trait.
+//! Engines, which run a graph: chosen at run time, behind one small trait.
 //!
-//! An engine owns its buffers and nothing else: values of parameters come in with each call, gradients go out. All walk
-//! over a plan in the same way (`walk.rs`); what each does for an operation is behind the traits of `operations.rs`.
+//! An engine owns its buffers and nothing else: parameter values are passed in with each call, and gradients are
+//! returned. All traverse a plan in the same way (`walk.rs`); each implements the operations through the traits of
+//! `operations.rs`.
 
 pub mod cpu;
 pub mod cuda;
@@ -28,10 +29,10 @@ use crate::store::ParamStore;
 
 /// Runs one graph forward and backward.
 pub trait Engine: Send {
-    /// `cpu`, `cuda` …
+    /// The device's name: `cpu`, `cuda` …
     fn device(&self) -> &'static str;
 
-    /// Inference: running statistics, no dropout. Returns the values asked for, in that order.
+    /// Inference: running statistics, no dropout. Returns the values of `outputs`, in that order.
     fn infer(
         &mut self,
         params: &ParamStore,
@@ -40,7 +41,7 @@ pub trait Engine: Send {
     ) -> Result<Vec<Value>, EngineError>;
 
     /// Training forward pass: batch statistics (the running ones in `params` are updated), dropout drawn from `seed`.
-    /// What backward needs is kept until the next call.
+    /// The values that the backward pass needs are kept until the next call.
     fn forward(
         &mut self,
         params: &mut ParamStore,
@@ -58,7 +59,7 @@ pub trait Engine: Send {
         grads: &mut ParamStore,
     ) -> Result<(), EngineError>;
 
-    /// Training that stays on the engine's device, where it has one of its own.
+    /// Training resident on the engine's device, if it has one of its own.
     fn resident(&mut self) -> Option<&mut dyn Resident> {
         None
     }

@@ -1,23 +1,23 @@
-//! What an engine does for the operations of a graph: one trait a family. An engine implements them for its state of a
-//! pass, each in its file of that family; `walk.rs` says which of them runs when.
+//! An engine's implementation of a graph's operations: one trait per family. An engine implements them for its state of
+//! a pass, each in the file of that family; `walk.rs` decides which of them runs when.
 //!
-//! Forward, an operation writes the node's value. Backward, the node's gradient is complete, and the operation gives
-//! their share of it to the node's inputs and parameters, where a gradient is wanted.
+//! Forward, an operation writes the node's value. Backward, the node's gradient is complete, and the operation writes
+//! the resulting gradients of the node's inputs and parameters, where they are needed.
 
 use kernels::{Activation, Window};
 
 use crate::graph::{Interpolation, NodeId};
 
-/// What operations of an engine have in common.
+/// The error type common to all operations of an engine.
 pub(super) trait Fallible {
-    /// Why an operation could not be done.
+    /// Why an operation failed.
     type Error;
 }
 
 /// Convolutions and linear layers.
 pub(super) trait Convolutions: Fallible {
-    /// A dense or depthwise convolution, with a batch norm folded in and an activation applied to what is written,
-    /// where given.
+    /// A dense or depthwise convolution; a batch norm, if given, is folded in, and an activation, if given, is applied
+    /// to the output.
     fn forward_conv(
         &mut self,
         conv: NodeId,
@@ -32,13 +32,13 @@ pub(super) trait Convolutions: Fallible {
     fn backward_linear(&mut self, id: NodeId) -> Result<(), Self::Error>;
 }
 
-/// Batch norms, each with the activation that alone reads it, where given.
+/// Batch norms, each with the activation, if given, that is its only reader.
 pub(super) trait Norms: Fallible {
     fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Result<(), Self::Error>;
     fn backward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Result<(), Self::Error>;
 }
 
-/// Activations, sums, scales, and the two kinds of dropping.
+/// Activations, sums, scales, dropout and drop path.
 pub(super) trait Elementwise: Fallible {
     fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Result<(), Self::Error>;
     fn backward_activation(&mut self, id: NodeId, kind: Activation) -> Result<(), Self::Error>;
@@ -54,7 +54,7 @@ pub(super) trait Elementwise: Fallible {
     fn backward_dropout(&mut self, id: NodeId, rate: f32) -> Result<(), Self::Error>;
 }
 
-/// What changes height, width or the channel count without parameters: pools, upsampling, concat, crop.
+/// Operations that change height, width or the channel count without parameters: pools, upsampling, concat, crop.
 pub(super) trait ShapeOps: Fallible {
     fn forward_max_pool(&mut self, id: NodeId, window: Window) -> Result<(), Self::Error>;
     fn backward_max_pool(&mut self, id: NodeId, window: Window) -> Result<(), Self::Error>;

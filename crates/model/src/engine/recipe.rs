@@ -1,27 +1,28 @@
-//! What a training step does beside the network, as plain data: update rule, clipping, moving average, losses. One recipe
-//! holds for a run; what changes from step to step is a [`Step`], and what a step gives are [`Results`].
+//! Everything in a training step except the network, as plain data: update rule, clipping, moving average, losses. A
+//! recipe is fixed for a run; the values that change between steps are in a [`Step`], and the outputs of a step in
+//! [`Results`].
 //!
-//! Nothing here knows the crate `train`, which writes its settings as a recipe (`train::resident`).
+//! This module does not depend on the crate `train`, which converts its settings to a recipe (`train::resident`).
 
-/// What is done in every step of a run.
+/// The operations of every step of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// How weights change.
+    /// The update rule of the weights.
     pub update: Update,
     /// Norm above which all gradients together are scaled down; 0 for never.
     pub clip_norm: f64,
     /// Whether a moving average of weights and running statistics is kept.
     pub averages: bool,
-    /// The loss of the class scores; `None` where only masks teach.
+    /// The loss on the class scores; `None` if the network is trained on masks only.
     pub class: Option<ClassTerm>,
-    /// The loss of the class maps; `None` where only labels teach.
+    /// The loss on the class maps; `None` if the network is trained on labels only.
     pub map: Option<MapTerm>,
 }
 
-/// An update rule, in dfdx's arithmetic. Weight decay reaches the group `Decayed` alone.
+/// An update rule, in dfdx's arithmetic. Weight decay applies to the group `Decayed` only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
-    /// Kingma and Ba 2015, weight decay as an L2 penalty in the gradient.
+    /// Kingma and Ba 2015, with weight decay as an L2 penalty in the gradient.
     Adam {
         /// Decay of the first and second moment.
         betas: [f64; 2],
@@ -30,31 +31,31 @@ pub enum Update {
         /// Factor of the penalty.
         weight_decay: f64,
     },
-    /// Loshchilov and Hutter 2019: weight decay apart from the gradient.
+    /// Loshchilov and Hutter 2019: weight decay decoupled from the gradient.
     AdamW {
-        /// As Adam's.
+        /// As for Adam.
         betas: [f64; 2],
-        /// As Adam's.
+        /// As for Adam.
         eps: f64,
-        /// A step shrinks weights by the learning rate times this.
+        /// Each step shrinks the weights by the learning rate times this factor.
         weight_decay: f64,
     },
     /// Stochastic gradient descent.
     Sgd {
-        /// Share of the last velocity that stays; 0 for no velocity.
+        /// Factor on the previous velocity; 0 for no velocity.
         momentum: f64,
-        /// Nesterov's look-ahead.
+        /// Whether to use Nesterov's look-ahead.
         nesterov: bool,
         /// Factor of the L2 penalty.
         weight_decay: f64,
     },
-    /// Hinton 2012, epsilon under the root.
+    /// Hinton 2012, with epsilon under the root.
     RmsProp {
         /// Decay of the mean square.
         alpha: f64,
         /// Added to the mean square.
         eps: f64,
-        /// Share of the last velocity that stays; 0 for no velocity.
+        /// Factor on the previous velocity; 0 for no velocity.
         momentum: f64,
         /// Factor of the L2 penalty.
         weight_decay: f64,
@@ -62,8 +63,8 @@ pub enum Update {
 }
 
 impl Update {
-    /// The moments that the rule reads and writes, first and second: Adam's two; a velocity where there is momentum, and
-    /// RMSprop's mean square as the second.
+    /// Whether the rule has a first and a second moment: Adam has both; for the others the first is the velocity, if
+    /// there is momentum, and the second RMSprop's mean square.
     pub fn moments(&self) -> [bool; 2] {
         match *self {
             Update::Adam { .. } | Update::AdamW { .. } => [true, true],
@@ -81,38 +82,38 @@ impl Update {
     }
 }
 
-/// The loss of class scores `[n, classes]`.
+/// The loss on class scores `[n, classes]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassTerm {
-    /// Which.
+    /// Kind of loss.
     pub kind: ClassKind,
     /// Share of the label that is spread evenly over all classes.
     pub label_smoothing: f32,
 }
 
-/// Which loss the class scores get.
+/// The kind of loss on class scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClassKind {
-    /// Of the softmax.
+    /// Cross-entropy of the softmax.
     CrossEntropy,
-    /// Binary cross-entropy of each class's softmax, mean over classes.
+    /// Binary cross-entropy of each class's softmax, averaged over classes.
     SoftmaxBce,
 }
 
-/// The loss of the class maps `[n, h, w, classes]`: the mean over those that have a known pixel.
+/// The loss on the class maps `[n, h, w, classes]`: the mean over those with a known pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MapTerm {
-    /// Which.
+    /// Kind of loss.
     pub kind: MapKind,
-    /// Number of the class that losses on one class look at.
+    /// Index of the class for losses on one class.
     pub class: usize,
-    /// Factor before it is added to the class loss.
+    /// Factor with which it is added to the class loss.
     pub weight: f32,
-    /// How many maps are taught: more than 1 is deep supervision.
+    /// Number of maps that are trained: more than 1 is deep supervision.
     pub maps: usize,
 }
 
-/// Which loss the maps get.
+/// The kind of loss on maps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MapKind {
     /// One class: binary cross-entropy, mean over known pixels.
@@ -143,7 +144,7 @@ pub enum MapKind {
     CrossEntropyDice,
 }
 
-/// A loss on maps as the kernels take it: an entropy and an overlap, either of which may be off.
+/// A loss on maps in the form that the kernels take: an entropy and an overlap, either of which may be disabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::engine) struct Terms {
     pub(in crate::engine) entropy: f32,
@@ -156,7 +157,7 @@ pub(in crate::engine) struct Terms {
 }
 
 impl MapKind {
-    /// Whether it looks at all classes.
+    /// Whether it is over all classes.
     pub fn is_multiclass(self) -> bool {
         use MapKind::{CrossEntropy, CrossEntropyDice, MulticlassDice};
         matches!(self, CrossEntropy | MulticlassDice | CrossEntropyDice)
@@ -199,7 +200,7 @@ impl MapKind {
     }
 }
 
-/// What changes from step to step.
+/// The values that change between steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step<'a> {
     /// Number of the step, from 1.
@@ -208,25 +209,25 @@ pub struct Step<'a> {
     pub lr: f64,
     /// `average += share · (value − average)`.
     pub ema_share: f32,
-    /// For each map, how many of the batch's pixels are known at its size. A map that is not here has none.
+    /// For each map, the number of the batch's pixels that are known at its size. A map without an entry has none.
     pub known: &'a [usize],
 }
 
-/// What a step gave.
+/// The results of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Results {
     /// Norm of all gradients together before clipping.
     pub norm: f64,
-    /// 0 where the recipe has no class loss.
+    /// Class loss; 0 if the recipe has none.
     pub class_loss: f32,
-    /// Mean over the maps with a known pixel, without the recipe's weight; `None` where no map has one.
+    /// Mean over the maps with a known pixel, without the recipe's weight; `None` if no map has one.
     pub map_loss: Option<f32>,
-    /// The whole: class loss plus the weighted map loss.
+    /// Total loss: class loss plus weighted map loss.
     pub loss: f32,
-    /// What the gradients were multiplied by in the update; 1 where they were not clipped.
+    /// Factor applied to the gradients in the update; 1 if they were not clipped.
     pub scale: f32,
     /// Rows whose highest score (the first, if several) is the label's.
     pub hits: u32,
-    /// Whether weights, moments and averages were changed: not where loss or norm are no finite numbers.
+    /// Whether weights, moments and averages were updated; they are not if loss or norm is not finite.
     pub applied: bool,
 }

@@ -1,5 +1,5 @@
-//! Training whose weights, moments and averages stay on a device from step to step: nothing but batches goes there, and
-//! nothing but a few figures comes back.
+//! Training whose weights, moments and averages stay on a device between steps: only batches are copied there, and only
+//! a few numbers are copied back.
 
 use kernels::Nhwc;
 
@@ -8,26 +8,26 @@ use super::{EngineError, Images};
 use crate::graph::NodeId;
 use crate::store::ParamStore;
 
-/// What steps change, as the host holds it before and after.
+/// The state that steps change, as held by the host before and after training.
 #[derive(Clone, Debug)]
 pub struct State {
     /// Weights and running statistics.
     pub params: ParamStore,
-    /// The rule's first and second moment, of each the groups that train; empty where the rule has none
+    /// The rule's first and second moments, each for the trainable groups; empty if the rule has none
     /// ([`Update::moments`](super::recipe::Update::moments)).
     pub moments: [[Vec<f32>; 2]; 2],
-    /// The moving average, where the recipe keeps one.
+    /// The moving average, if the recipe keeps one.
     pub average: Option<ParamStore>,
 }
 
-/// What all steps have in common.
+/// Settings common to all steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// Losses, clipping, update rule.
     pub recipe: &'a Recipe,
-    /// A factor for each class of the class loss; `None` where all count alike.
+    /// One factor per class for the class loss; `None` if all have the same weight.
     pub class_weights: Option<&'a [f32]>,
-    /// Class scores, if the recipe has a class loss, then the maps that it teaches.
+    /// Class scores, if the recipe has a class loss, then the maps that are trained.
     pub outputs: &'a [NodeId],
     /// Shape of the largest batch of images.
     pub images: Nhwc,
@@ -38,51 +38,51 @@ pub struct Start<'a> {
 pub struct Input<'a> {
     /// Normalized pixels.
     pub images: Images<'a>,
-    /// Where dropout and drop path are drawn from.
+    /// Seed of dropout and drop path.
     pub seed: u64,
-    /// Number, learning rate and so on.
+    /// Step number, learning rate and so on.
     pub step: Step<'a>,
     /// A class below the network's number of classes for each image; empty without a class loss.
     pub labels: &'a [usize],
-    /// Of each map that is taught and has a known pixel, what is known of its pixels; else nothing.
+    /// For each trained map, the truth of its pixels; `None` if no pixel is known.
     pub pixels: &'a [Option<Pixels<'a>>],
 }
 
 /// The truth of a map's pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Pixels<'a> {
-    /// As the loss takes it; 0 where unknown.
+    /// Values in the form that the loss takes; 0 where the truth is unknown.
     pub values: &'a [f32],
     /// Weights; 0 where the truth is unknown.
     pub weights: &'a [f32],
 }
 
-/// An engine's own training. One step is queued while the one before it runs.
+/// An engine's own training. One step is queued while the previous one runs.
 pub trait Resident {
-    /// Takes the state over. Until [`Resident::end`] the engine does nothing else.
+    /// Takes over the state. Until [`Resident::end`] the engine cannot be used for anything else.
     ///
     /// # Errors
-    /// A batch that does not fit the device's memory, or what the device says.
+    /// A batch that does not fit the device's memory, or any error of the device.
     fn begin(&mut self, start: &Start<'_>, state: &State) -> Result<(), EngineError>;
 
-    /// Queues a step, and waits for the results of the one queued before it, if there is one.
+    /// Queues a step, and waits for the results of the previously queued one, if there is one.
     ///
     /// # Errors
-    /// What the device says.
+    /// Any error of the device.
     fn queue(&mut self, input: &Input<'_>) -> Result<Option<Results>, EngineError>;
 
-    /// Waits for the results of the last step that was queued.
+    /// Waits for the results of the last queued step.
     ///
     /// # Errors
-    /// What the device says.
+    /// Any error of the device.
     fn wait(&mut self) -> Result<Option<Results>, EngineError>;
 
-    /// Forgets what has begun, if anything has, and the steps with it.
+    /// Discards the training in progress, if any, with the results of its steps.
     fn abandon(&mut self);
 
-    /// Gives the state back, whatever the steps have made of it.
+    /// Ends the training and copies the state back.
     ///
     /// # Errors
-    /// What the device says.
+    /// Any error of the device.
     fn end(&mut self, state: &mut State) -> Result<(), EngineError>;
 }

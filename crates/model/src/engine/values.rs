@@ -1,4 +1,4 @@
-//! What goes into an engine and what comes out: batches of images, and values copied out.
+//! Inputs and outputs of an engine: batches of images, and values copied out.
 
 use kernels::Nhwc;
 
@@ -15,7 +15,7 @@ pub struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// Whether the batch has the shape that it says and the channels that the graph takes.
+    /// Checks that the batch's data match its shape, and that it has the graph's number of channels.
     pub(super) fn check(&self, graph: &Graph) -> Result<(), EngineError> {
         let (shape, len, channels) = (self.shape, self.data.len(), graph.in_channels());
         if shape.checked_len() == Some(len) && shape.c == channels && shape.n > 0 {

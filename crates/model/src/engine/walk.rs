@@ -1,27 +1,27 @@
-//! The walk over a plan that all engines have in common: which operation runs when, and which steps have a gradient to
-//! pass on.
+//! The traversal of a plan, common to all engines: which operation runs when, and which steps have a gradient to
+//! propagate.
 
 use super::operations::{Convolutions, Elementwise, Norms, ShapeOps};
 use super::written::Written;
 use crate::graph::{Graph, NodeId, Op};
 use crate::plan::{Plan, Step};
 
-/// A pass over a plan, as an engine makes it.
+/// An engine's pass over a plan.
 pub(super) trait Pass<'a>: Convolutions + Norms + Elementwise + ShapeOps {
-    /// The graph that the plan is of.
+    /// The plan's graph.
     fn graph(&self) -> &'a Graph;
 
     /// The plan.
     fn plan(&self) -> &'a Plan;
 
-    /// The marks of the gradients, which every operation keeps that writes one.
+    /// Records which gradients have been written; updated by every operation that writes one.
     fn written(&mut self) -> &mut Written;
 
-    /// Told before each step, forward and backward.
+    /// Called before each step, forward and backward.
     fn begin(&mut self, _step: &Step) {}
 }
 
-/// Runs all steps forward; the input's value is there.
+/// Runs all steps forward; the input's value must already be written.
 pub(super) fn forward<'a, P: Pass<'a>>(pass: &mut P) -> Result<(), P::Error> {
     for step in &pass.plan().steps {
         pass.begin(step);
@@ -55,8 +55,8 @@ fn forward_node<'a, P: Pass<'a>>(pass: &mut P, id: NodeId) -> Result<(), P::Erro
     }
 }
 
-/// Runs all steps backward from the outputs' gradients, which `load` writes one by one. A step whose value has got no
-/// gradient by then has none to pass on, and is left out.
+/// Runs all steps backward from the outputs' gradients, which `load` writes one by one. A step whose value has received
+/// no gradient by then has none to propagate and is skipped.
 pub(super) fn backward<'a, P: Pass<'a>, G>(
     pass: &mut P,
     gradients: impl IntoIterator<Item = G>,

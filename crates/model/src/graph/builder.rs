@@ -1,4 +1,4 @@
-//! Writes graphs: each method appends a node with its parameters under the current scope of names.
+//! Builds graphs: each method appends a node with its parameters under the current name scope.
 
 use kernels::{Activation, Padding, Window};
 
@@ -57,7 +57,7 @@ impl GraphBuilder {
         NodeId(0)
     }
 
-    /// Channels of a value.
+    /// Number of channels of a value.
     pub fn channels(&self, id: NodeId) -> usize {
         self.graph.node(id).channels
     }
@@ -70,12 +70,12 @@ impl GraphBuilder {
         result
     }
 
-    /// Publishes a value under a name that callers and tests can ask for.
+    /// Publishes a value under a name by which callers and tests can request it.
     pub fn publish(&mut self, name: impl Into<String>, id: NodeId) {
         self.graph.outputs.push((name.into(), id));
     }
 
-    /// Only images of `smallest + k · size_multiple` pixels a side fit.
+    /// Restricts image sides to `smallest + k · size_multiple` pixels.
     pub fn smallest_size(&mut self, smallest: usize) {
         self.graph.smallest_size = smallest;
     }
@@ -193,7 +193,7 @@ impl GraphBuilder {
         self.unary(name, Op::Activation { kind }, x)
     }
 
-    /// Max pooling by a square window.
+    /// Max pooling with a square window.
     pub fn max_pool(
         &mut self,
         name: &str,
@@ -225,7 +225,7 @@ impl GraphBuilder {
         self.unary(name, Op::Upsample2x { mode }, x)
     }
 
-    /// Joins along channels; a single value passes through.
+    /// Concatenates along channels; a single value is returned unchanged.
     pub fn concat(&mut self, name: &str, xs: &[NodeId]) -> NodeId {
         if let [x] = xs {
             return *x;
@@ -240,7 +240,7 @@ impl GraphBuilder {
         self.push(name, Op::Add, &[a, b], vec![], c)
     }
 
-    /// Mean of values of one shape; a single value passes through.
+    /// Mean of values of the same shape; a single value is returned unchanged.
     pub fn mean(&mut self, name: &str, xs: &[NodeId]) -> NodeId {
         if let [x] = xs {
             return *x;
@@ -249,7 +249,7 @@ impl GraphBuilder {
         self.push(name, Op::Mean, xs, vec![], c)
     }
 
-    /// Leaves out `margin` pixels on every side; a margin of 0 adds no node.
+    /// Removes `margin` pixels on every side; a margin of 0 adds no node.
     pub fn crop(&mut self, name: &str, x: NodeId, margin: usize) -> NodeId {
         if margin == 0 {
             x
@@ -258,7 +258,7 @@ impl GraphBuilder {
         }
     }
 
-    /// `x · s`, a factor a channel.
+    /// `x · s`, one factor per channel.
     pub fn scale_channels(&mut self, name: &str, x: NodeId, s: NodeId) -> NodeId {
         let c = self.channels(x);
         self.push(name, Op::ScaleChannels, &[x, s], vec![], c)

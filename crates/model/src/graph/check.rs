@@ -1,4 +1,4 @@
-//! The graph's invariants, checked when one is built and when one is read from a file.
+//! The graph's invariants, checked when a graph is built and when it is read from a file.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -7,10 +7,10 @@ use kernels::{MOST_VALUES, Padding, Window, depthwise};
 
 use super::{Graph, Node, Op, Role, WeightLayout};
 
-/// Far beyond any network, and so few that no sum or product of the sizes below can wrap.
+/// Larger than in any real network, and small enough that no sum or product of the sizes below can overflow.
 const MOST_NODES: usize = 10_000;
 const MOST_CHANNELS: usize = 1 << 20;
-/// Pixels of a kernel's side, a stride, a padding or a margin.
+/// Limit in pixels of a kernel's side, a stride, a padding or a margin.
 const MOST_PIXELS: usize = 1 << 10;
 
 /// A broken invariant.
@@ -24,12 +24,12 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
-    /// A node reads a value that is not made before it.
-    #[error("node `{node}` reads value {input}, which is not made before it")]
+    /// A node reads a value that is not defined before it.
+    #[error("node `{node}` reads value {input}, which is not defined before it")]
     Order {
         /// Node's name.
         node: String,
-        /// Index read.
+        /// Index of the value.
         input: usize,
     },
     /// A node has the wrong number of inputs or parameters.
@@ -46,15 +46,15 @@ pub enum GraphError {
         /// Number expected, as text.
         expected: String,
     },
-    /// A parameter belongs to no node or to several, or lies outside the list.
+    /// A parameter belongs to no node or to several, or its index is outside the list.
     #[error("parameter {index} is claimed by {claims} nodes, expected one")]
     Claim {
         /// Index in `params`.
         index: usize,
-        /// How many nodes claim it.
+        /// Number of nodes that claim it.
         claims: usize,
     },
-    /// A number that no network has, or that no machine has memory for.
+    /// An invalid number, or one that no machine has enough memory for.
     #[error("{place}: {what} is {found}, but it must be {expected}")]
     Value {
         /// ``node `name` (operation)``, or `the network`.
@@ -63,10 +63,10 @@ pub enum GraphError {
         what: &'static str,
         /// The number.
         found: String,
-        /// What it may be.
+        /// The allowed range.
         expected: String,
     },
-    /// A parameter is of another kind than its node's operation needs.
+    /// A parameter's kind is not the one that its node's operation needs.
     #[error("parameter `{name}` of node `{node}` ({op}) is {found:?}, expected {expected:?}")]
     ParamKind {
         /// Parameter's name.
@@ -75,12 +75,12 @@ pub enum GraphError {
         node: String,
         /// Operation.
         op: &'static str,
-        /// What it does and how it is stored.
+        /// Role and layout found.
         found: (Role, WeightLayout),
-        /// What the operation needs.
+        /// Role and layout that the operation needs.
         expected: (Role, WeightLayout),
     },
-    /// A parameter has another shape than its node's operation needs.
+    /// A parameter's shape is not the one that its node's operation needs.
     #[error(
         "parameter `{name}` of node `{node}` ({op}) has shape {found:?}, expected {expected:?}"
     )]
@@ -96,28 +96,30 @@ pub enum GraphError {
         /// Shape that the operation needs.
         expected: Vec<usize>,
     },
-    /// A node's channels are not what its operation makes of its inputs.
-    #[error("node `{node}` ({op}) says {found} channels, its operation gives {expected}")]
+    /// A node's number of channels is not the one that its operation produces from its inputs.
+    #[error(
+        "node `{node}` ({op}) declares {found} channels, but its operation produces {expected}"
+    )]
     Channels {
         /// Node's name.
         node: String,
         /// Operation.
         op: &'static str,
-        /// Channels said.
+        /// Channels declared.
         found: usize,
-        /// Channels that the operation gives.
+        /// Channels that the operation produces.
         expected: usize,
     },
-    /// An output names a value that does not exist.
-    #[error("output `{0}` points at no node")]
+    /// An output refers to a value that does not exist.
+    #[error("output `{0}` refers to no node")]
     Output(String),
     /// The first node is not the only input.
-    #[error("a graph starts with its one input node")]
+    #[error("a graph must start with its only input node")]
     Input,
 }
 
 impl Graph {
-    /// Checks all invariants of the module.
+    /// Checks all invariants of this module.
     pub fn check(&self) -> Result<(), GraphError> {
         self.check_input()?;
         self.check_sizes()?;
@@ -287,7 +289,7 @@ fn check_arity(node: &Node) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// What parameters an operation has, in order: role, layout and shape.
+/// The parameters of an operation, in order: role, layout and shape.
 fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, WeightLayout, Vec<usize>)> {
     let weight = |layout, shape: &[usize]| (Role::Weight, layout, shape.to_vec());
     let vector = |role| (role, WeightLayout::Vector, vec![c]);
@@ -317,7 +319,7 @@ fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, WeightLayout, Vec<u
     }
 }
 
-/// Numbers that an operation divides by, multiplies sizes with or computes with.
+/// Checks the numbers that an operation uses as divisors, in sizes or in its arithmetic.
 fn check_values(node: &Node) -> Result<(), GraphError> {
     let place = || place(node);
     within(place, "number of channels", node.channels, 1, MOST_CHANNELS)?;
@@ -364,7 +366,7 @@ fn check_window(place: impl Fn() -> String + Copy, window: Window) -> Result<(),
     }
 }
 
-/// NaN is in no range.
+/// Checks a range; NaN is in no range.
 fn within<T: PartialOrd + Display>(
     place: impl Fn() -> String,
     what: &'static str,
@@ -445,15 +447,15 @@ mod tests {
         );
         check(
             |g| g.outputs[0].1.0 = 9,
-            "output `logits` points at no node",
+            "output `logits` refers to no node",
         );
         check(
             |g| g.nodes[1].op = Op::Input { channels: 4 },
-            "one input node",
+            "only input node",
         );
         check(
             |g| g.nodes[2].channels = 5,
-            "node `bn` (batch_norm) says 5 channels, its operation gives 4",
+            "node `bn` (batch_norm) declares 5 channels, but its operation produces 4",
         );
         check(
             |g| g.params[0].shape[2] = 7,
@@ -462,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_another_kind_are_named() {
+    fn parameters_of_the_wrong_kind_are_named() {
         check(
             |g| g.params[0].layout = WeightLayout::Vector,
             "`conv.weight` of node `conv` (conv2d) is (Weight, Vector)",
@@ -473,9 +475,9 @@ mod tests {
         );
     }
 
-    /// Divisors of zero, sizes that wrap or that no machine has room for, numbers that make NaN.
+    /// Divisors of zero, sizes that overflow or that no machine has memory for, numbers that lead to NaN.
     #[test]
-    fn values_that_no_network_has_are_named() {
+    fn invalid_values_are_named() {
         fn window(g: &mut Graph) -> &mut Window {
             match &mut g.nodes[1].op {
                 Op::Conv2d { window, .. } => window,
@@ -539,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn a_depthwise_kernel_has_as_many_taps_as_the_kernels_take() {
+    fn depthwise_kernels_with_too_many_taps_are_rejected() {
         let mut g = GraphBuilder::new(2);
         g.depthwise("dw", g.input(), 13, 1, Padding::Same, Init::Constant(0.0));
         let error = g.finish(1).unwrap_err().to_string();

@@ -1,22 +1,22 @@
-//! A stable text of a graph, for people (`describe`) and for snapshots, with its cost.
+//! A stable textual description of a graph with its cost, for users (`describe`) and for snapshots.
 
 use std::fmt::Write as _;
 
 use super::{Graph, Hwc, Node, Op, ShapeError};
 
-/// What one forward pass over one image takes.
+/// The cost of one forward pass over one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Trainable parameters.
     pub parameters: usize,
     /// Multiply-adds.
     pub multiply_adds: usize,
-    /// Elements of all values written, nothing fused.
+    /// Elements of all values written, without fusion.
     pub activations: usize,
 }
 
 impl Graph {
-    /// Cost of one image of `height × width`.
+    /// Cost for one image of `height × width`.
     pub fn cost(&self, height: usize, width: usize) -> Result<Cost, ShapeError> {
         let shapes = self.shapes(height, width)?;
         let multiply_adds = self
@@ -33,7 +33,7 @@ impl Graph {
         })
     }
 
-    /// One line a node: name, operation, inputs' names, shape, parameters, multiply-adds; then totals.
+    /// One line per node: name, operation, inputs' names, shape, parameters, multiply-adds; then totals.
     pub fn dump(&self, height: usize, width: usize) -> Result<String, ShapeError> {
         let shapes = self.shapes(height, width)?;
         let mut text = format!(
@@ -85,7 +85,7 @@ impl Graph {
 }
 
 impl Op {
-    /// The operation with its window, mode or rate, in a few words: `conv 3x3/2`, `silu`, `up 2x nearest`.
+    /// The operation with its window, mode or rate, as a short label: `conv 3x3/2`, `silu`, `up 2x nearest`.
     pub fn label(&self) -> String {
         match self {
             Op::Conv2d { window, .. } => format!(

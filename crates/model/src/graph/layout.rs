@@ -1,4 +1,4 @@
-//! Between the kernels' order of elements and PyTorch's, as [`WeightLayout`] says.
+//! Conversion between the kernels' order of elements and PyTorch's, as given by [`WeightLayout`].
 
 use super::{ParamSpec, WeightLayout};
 
@@ -33,7 +33,7 @@ fn torch_order(spec: &ParamSpec) -> impl Iterator<Item = usize> + use<> {
     })
 }
 
-/// The stored axis behind each of PyTorch's (up to) four, padded in front.
+/// The stored axis for each of PyTorch's (up to) four axes, padded in front.
 fn axes(layout: WeightLayout) -> [Option<usize>; 4] {
     match layout {
         WeightLayout::Vector => [None, None, None, Some(0)],

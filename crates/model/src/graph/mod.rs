@@ -1,13 +1,13 @@
 //! The network as plain data: nodes in topological order, a closed set of operations, named parameters.
 //!
-//! A graph knows no image size, no batch, no device and no weights. Sizes enter with [`Graph::shapes`],
-//! buffers with [`crate::plan`], numbers with [`crate::network`]. It serializes, so a run's folder and every
-//! checkpoint hold the network they were made with.
+//! A graph is independent of image size, batch, device and weights. Sizes are added by [`Graph::shapes`], buffers by
+//! [`crate::plan`], weights by [`crate::network`]. It is serializable, so a run's folder and every checkpoint contain
+//! the network that they were made with.
 //!
-//! Invariants, checked by [`Graph::check`] and kept by [`GraphBuilder`]: a node's inputs come before it; names of
-//! nodes and of parameters are unique; every parameter belongs to exactly one node, in the role, layout and shape that its
-//! operation needs; every output exists; and no number is one that sizes divided by it or multiplied with it could not
-//! bear. A graph that was read from a file may be trusted no further than this.
+//! Invariants, checked by [`Graph::check`] and maintained by [`GraphBuilder`]: a node's inputs come before it; names of
+//! nodes and of parameters are unique; every parameter belongs to exactly one node, in the role, layout and shape that
+//! its operation needs; every output exists; and every number is in a range in which computations of sizes neither
+//! divide by zero nor overflow. Nothing else may be assumed of a graph that was read from a file.
 
 mod builder;
 mod check;
@@ -25,7 +25,7 @@ pub use dump::Cost;
 pub use param::{Init, ParamSpec, Role, WeightLayout};
 pub use shape::{Hwc, ShapeError};
 
-/// Index of a node, and of the one value that it makes.
+/// Index of a node, and of the one value that it produces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub(crate) u32);
 
@@ -55,7 +55,7 @@ impl ParamId {
     }
 }
 
-/// How a 2× upsampling fills in.
+/// How a 2× upsampling interpolates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
@@ -76,7 +76,7 @@ pub enum Op {
     },
     /// Dense convolution; parameters `weight [kh, kw, in, out]` and, with `bias`, `bias [out]`.
     Conv2d {
-        /// Channels out.
+        /// Number of output channels.
         out_channels: usize,
         /// Kernel, stride, padding.
         window: Window,
@@ -90,19 +90,19 @@ pub enum Op {
     },
     /// Transposed 2×2 convolution of stride 2; parameters `weight [in, 2, 2, out]`, `bias [out]`.
     ConvTranspose2x2 {
-        /// Channels out.
+        /// Number of output channels.
         out_channels: usize,
     },
     /// Batch normalization; parameters `weight`, `bias`, buffers `running_mean`, `running_var`.
     BatchNorm {
         /// Added to the variance.
         eps: f32,
-        /// Share of the batch in the running statistics (PyTorch's sense).
+        /// The batch's weight in the running statistics, as in PyTorch.
         momentum: f32,
     },
     /// Element-wise nonlinearity.
     Activation {
-        /// Which.
+        /// The function.
         kind: Activation,
     },
     /// Max pooling.
@@ -117,30 +117,31 @@ pub enum Op {
         /// Nearest or bilinear.
         mode: Interpolation,
     },
-    /// Joins along channels, in input order.
+    /// Concatenation along channels, in input order.
     Concat,
-    /// Sum of two values of one shape.
+    /// Sum of two values of the same shape.
     Add,
-    /// Mean of two or more values of one shape.
+    /// Mean of two or more values of the same shape.
     Mean,
-    /// Leaves out a margin on every side.
+    /// Removes a margin on every side.
     Crop {
-        /// Its width in pixels.
+        /// Width of the margin in pixels.
         margin: usize,
     },
     /// `x · s`, with `s` of height and width 1 (squeeze-excite).
     ScaleChannels,
     /// `[n, in] → [n, out]`; parameters `weight [in, out]`, `bias [out]`.
     Linear {
-        /// Features out.
+        /// Number of output features.
         out_features: usize,
     },
-    /// Stochastic depth: in training a sample's branch is dropped with this probability, else scaled by 1/(1−rate).
+    /// Stochastic depth: in training each sample's branch is dropped with this probability, otherwise scaled by
+    /// 1/(1−rate).
     DropPath {
         /// Probability of dropping.
         rate: f32,
     },
-    /// In training an element is dropped with this probability, else scaled by 1/(1−rate).
+    /// In training each element is dropped with this probability, otherwise scaled by 1/(1−rate).
     Dropout {
         /// Probability of dropping.
         rate: f32,
@@ -148,7 +149,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The word that stands for the operation in dumps and errors.
+    /// The operation's name in dumps and errors.
     pub fn kind(&self) -> &'static str {
         match self {
             Op::Input { .. } => "input",
@@ -172,18 +173,18 @@ impl Op {
     }
 }
 
-/// An operation, what it reads, and the parameters that are its own (weight before bias before buffers).
+/// An operation with its inputs and its own parameters (weight before bias before buffers).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Unique dotted name, e.g. `encoder.blocks.1.0.conv_dw`.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub op: Op,
-    /// Values read, all of earlier nodes.
+    /// Values read, all from earlier nodes.
     pub inputs: Vec<NodeId>,
-    /// Own parameters.
+    /// The node's own parameters.
     pub params: Vec<ParamId>,
-    /// Channels of the value made.
+    /// Number of channels of the value produced.
     pub channels: usize,
 }
 
@@ -199,22 +200,22 @@ pub struct Graph {
     /// Height and width must be multiples of this (the deepest reduction that a decoder undoes), beyond
     /// [`Graph::smallest_size`].
     pub size_multiple: usize,
-    /// Smallest height and width where it is not one multiple: a network without padding takes
-    /// `smallest_size + k · size_multiple`. Else 0.
+    /// Smallest height and width, for a network without padding, which takes `smallest_size + k · size_multiple`;
+    /// otherwise 0.
     #[serde(default)]
     pub smallest_size: usize,
 }
 
 impl Graph {
-    /// Most rows and columns of an image.
+    /// Largest number of rows and of columns of an image.
     pub const MOST_SIDE: usize = 8192;
 
-    /// The node behind an id.
+    /// The node with an id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
 
-    /// The parameter behind an id.
+    /// The parameter with an id.
     pub fn param(&self, id: ParamId) -> &ParamSpec {
         &self.params[id.index()]
     }
@@ -225,7 +226,7 @@ impl Graph {
         ids.zip(&self.params)
     }
 
-    /// The id of the parameter of this name.
+    /// The id of the parameter with this name.
     pub fn find_param(&self, name: &str) -> Option<ParamId> {
         let at = self.params.iter().position(|param| param.name == name)?;
         Some(ParamId::new(at))
@@ -244,7 +245,7 @@ impl Graph {
             .map(|(_, id)| *id)
     }
 
-    /// The class maps that deep supervision teaches: `map`, then `map.1`, `map.2` … as far as they go, each value
+    /// The class maps that deep supervision trains: `map`, then `map.1`, `map.2` … as far as they exist, each value
     /// once (U-Net++'s final map may be one of its side maps). Empty without a `map`.
     pub fn maps(&self) -> Vec<NodeId> {
         let sides = (1..).map_while(|i| self.output(&format!("map.{i}")));
@@ -265,7 +266,7 @@ impl Graph {
         self.nodes[0].channels
     }
 
-    /// Trainable parameters (buffers left out).
+    /// Number of trainable parameters (excluding buffers).
     pub fn parameter_count(&self) -> usize {
         self.params
             .iter()

@@ -1,16 +1,16 @@
-//! What a parameter is: name, shape, role, layout and first values.
+//! Specification of a parameter: name, shape, role, layout and initialization.
 
 use serde::{Deserialize, Serialize};
 
-/// What a parameter does; decides whether it trains and whether weight decay applies.
+/// A parameter's role; determines whether it is trainable and whether weight decay applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Kernel or matrix: trains, decays.
+    /// Kernel or matrix: trainable, with weight decay.
     Weight,
-    /// Bias of a convolution or matrix, shift of a norm: trains, does not decay.
+    /// Bias of a convolution or matrix, shift of a norm: trainable, without weight decay.
     Bias,
-    /// Scale of a norm: trains, does not decay.
+    /// Scale of a norm: trainable, without weight decay.
     Scale,
     /// Running mean of a norm: a buffer.
     RunningMean,
@@ -19,12 +19,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// Whether gradients reach it.
+    /// Whether the parameter is trainable.
     pub fn trainable(self) -> bool {
         !matches!(self, Role::RunningMean | Role::RunningVar)
     }
 
-    /// Whether weight decay applies (kernels and matrices only, as timm does).
+    /// Whether weight decay applies (only to kernels and matrices, as in timm).
     pub fn decayed(self) -> bool {
         self == Role::Weight
     }
@@ -46,30 +46,30 @@ pub enum WeightLayout {
     Linear,
 }
 
-/// First values of a parameter.
+/// Initialization of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
-    /// All the same.
+    /// A constant.
     Constant(f32),
     /// Normal with mean 0 and this standard deviation.
     Normal(f32),
-    /// Uniform in ±bound.
+    /// Uniform within ± this bound.
     Uniform(f32),
 }
 
 /// A parameter or buffer of the graph.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParamSpec {
-    /// Unique dotted name as timm and segmentation_models.pytorch write it.
+    /// Unique dotted name, as in timm and segmentation_models.pytorch.
     pub name: String,
     /// Stored shape (see [`WeightLayout`]).
     pub shape: Vec<usize>,
-    /// What it does.
+    /// Role.
     pub role: Role,
-    /// How it maps to PyTorch's order.
+    /// Mapping to PyTorch's order.
     pub layout: WeightLayout,
-    /// First values.
+    /// Initialization.
     pub init: Init,
 }
 
@@ -80,7 +80,7 @@ impl ParamSpec {
         self.shape.iter().product()
     }
 
-    /// The shape as PyTorch's files have it.
+    /// The shape in PyTorch's files.
     pub fn torch_shape(&self) -> Vec<usize> {
         let s = &self.shape;
         match self.layout {

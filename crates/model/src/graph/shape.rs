@@ -1,11 +1,11 @@
-//! The one function that says what shape each value has for an image of a given size.
+//! Computation of every value's shape for an image of a given size.
 
 use std::fmt;
 
 use super::{Graph, Node, NodeId, Op};
 use kernels::{Nhwc, Window};
 
-/// Height, width and channels of one image's value.
+/// Height, width and channels of a value for one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hwc {
     /// Height.
@@ -27,7 +27,7 @@ impl Hwc {
         }
     }
 
-    /// Elements of one image's value.
+    /// Number of elements per image.
     #[allow(clippy::len_without_is_empty)] // shapes are never empty
     pub fn len(self) -> usize {
         self.h * self.w * self.c
@@ -43,47 +43,47 @@ impl fmt::Display for Hwc {
 /// Why a network cannot take an image of this size.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ShapeError {
-    /// The size is no multiple of what the decoder needs.
+    /// The size is not a multiple of what the decoder needs.
     #[error(
-        "image size {height}x{width} does not suit this network: height and width must be {}; nearest good sizes: {below} and {above}",
+        "image size {height}x{width} is not valid for this network: height and width must be {}; nearest valid sizes: {below} and {above}",
         good_sizes(*.multiple, *.smallest)
     )]
     Size {
-        /// Height asked for.
+        /// Requested height.
         height: usize,
-        /// Width asked for.
+        /// Requested width.
         width: usize,
-        /// What they must be multiples of.
+        /// Number that they must be multiples of.
         multiple: usize,
         /// Counted from this size on; 0 for plain multiples.
         smallest: usize,
-        /// Nearest good size below.
+        /// Nearest valid size below.
         below: String,
-        /// Nearest good size above.
+        /// Nearest valid size above.
         above: String,
     },
-    /// An image beyond [`Graph::MOST_SIDE`].
+    /// An image larger than [`Graph::MOST_SIDE`].
     #[error(
         "an image of {height}x{width} is too large: height and width may be at most {}",
         Graph::MOST_SIDE
     )]
     TooLarge {
-        /// Height asked for.
+        /// Requested height.
         height: usize,
-        /// Width asked for.
+        /// Requested width.
         width: usize,
     },
     /// More images than memory could ever hold.
     #[error("a batch of {batch} images of {height}x{width} is too large")]
     Batch {
-        /// Images asked for.
+        /// Requested number of images.
         batch: usize,
         /// Height.
         height: usize,
         /// Width.
         width: usize,
     },
-    /// A node's inputs do not fit each other.
+    /// A node's inputs do not match.
     #[error("node `{node}` ({op}) cannot take {shapes}: {why}")]
     Node {
         /// Node's name.
@@ -122,7 +122,7 @@ impl Graph {
         Ok(shapes)
     }
 
-    /// Whether images of this size fit; the error names the nearest sizes that do.
+    /// Checks that images of this size are valid; the error names the nearest sizes that are.
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ShapeError> {
         if height.max(width) > Self::MOST_SIDE {
             return Err(ShapeError::TooLarge { height, width });
@@ -161,7 +161,7 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
         }),
         Op::GlobalAvgPool => Ok(Hwc { h: 1, w: 1, c }),
         Op::Linear { .. } if (x.h, x.w) != (1, 1) => {
-            Err("a linear layer takes a pooled value (1x1)".into())
+            Err("a linear layer needs a pooled value (1x1)".into())
         }
         Op::Concat if inputs.iter().any(|i| (i.h, i.w) != (x.h, x.w)) => {
             Err("heights and widths differ".into())
@@ -169,19 +169,19 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
         Op::Add | Op::Mean if inputs.iter().any(|i| *i != x) => Err("shapes differ".into()),
         Op::Crop { margin } => cropped(x, *margin),
         Op::ScaleChannels if inputs[1] != (Hwc { h: 1, w: 1, c: x.c }) => {
-            Err("the second must be 1x1 with the channels of the first".into())
+            Err("the second must be 1x1 and have as many channels as the first".into())
         }
         _ => Ok(Hwc { h: x.h, w: x.w, c }),
     }
 }
 
-/// Most numbers of one image's value: 8 GiB of `f32`. A graph can multiply sizes node by node.
+/// Largest number of elements of a value per image: 8 GiB of `f32`. Sizes may be multiplied at every node of a graph.
 const MOST_NUMBERS: usize = 1 << 31;
 
 fn bounded(shape: Hwc) -> Result<Hwc, String> {
     match shape.batch(1).checked_len() {
         Some(1..=MOST_NUMBERS) => Ok(shape),
-        _ => Err(format!("its value of {shape} is beyond all memory")),
+        _ => Err(format!("its value of {shape} is too large for any memory")),
     }
 }
 
@@ -200,7 +200,7 @@ fn cropped(x: Hwc, margin: usize) -> Result<Hwc, String> {
     let y = x
         .batch(1)
         .cropped(margin)
-        .ok_or("the crop leaves nothing")?;
+        .ok_or("the crop removes everything")?;
     Ok(Hwc {
         h: y.h,
         w: y.w,

@@ -1,11 +1,11 @@
-//! How each value lies in memory where not all are f32.
+//! The element type of each value in memory, if not all are f32.
 
 use kernels::Window;
 
 use super::steps::Readers;
 use crate::graph::{Graph, NodeId, Op};
 
-/// An element in memory.
+/// Type of an element in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Four bytes.
@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Words of four bytes that so many elements fill.
+    /// Number of four-byte words that hold `elements` elements.
     pub fn words(self, elements: usize) -> usize {
         match self {
             Kind::F32 => elements,
@@ -25,8 +25,9 @@ impl Kind {
     }
 }
 
-/// The kind of every node's value and gradient where feature maps are of kind `features`. What is small or ends in a loss
-/// stays f32: vectors (one value a channel, of squeeze-excite and of heads), and class maps, which no convolution reads.
+/// The kind of every node's value and gradient if feature maps are of kind `features`. Values that are small or enter a
+/// loss remain f32: vectors (one value per channel, in squeeze-excite and heads), and class maps, which no convolution
+/// reads.
 pub(super) fn kinds(graph: &Graph, features: Kind, readers: &Readers) -> Vec<Kind> {
     if features == Kind::F32 {
         return vec![Kind::F32; graph.nodes.len()];
@@ -41,7 +42,7 @@ pub(super) fn kinds(graph: &Graph, features: Kind, readers: &Readers) -> Vec<Kin
         .collect()
 }
 
-/// What an average over all pixels gives, and what is made from such alone without a window.
+/// Averages over all pixels, and values computed from such values alone without a window.
 fn vectors(graph: &Graph) -> Vec<bool> {
     let mut vectors = vec![false; graph.nodes.len()];
     for id in graph.ids() {
@@ -58,8 +59,8 @@ fn vectors(graph: &Graph) -> Vec<bool> {
     vectors
 }
 
-/// Convolutions that neither a convolution nor a norm reads, directly or through others, and what is made from their values
-/// alone. Where one is joined with a feature map it is one itself.
+/// Values of convolutions that no convolution or norm reads, directly or through other nodes, and values computed from
+/// them alone. A map that is combined with a feature map counts as a feature map.
 fn maps(graph: &Graph, readers: &Readers, vectors: &[bool]) -> Vec<bool> {
     let mut maps = vec![false; graph.nodes.len()];
     let feeds = feeds_features(graph, readers);
@@ -93,7 +94,7 @@ fn maps(graph: &Graph, readers: &Readers, vectors: &[bool]) -> Vec<bool> {
     }
 }
 
-/// Whether a convolution or norm reads a value, directly or through nodes that have no parameters.
+/// Whether a convolution or norm reads a value, directly or through nodes without parameters.
 fn feeds_features(graph: &Graph, readers: &Readers) -> Vec<bool> {
     let mut feeds = vec![false; graph.nodes.len()];
     for id in graph.ids().rev().filter(|id| readers.are_any(*id)) {

@@ -3,7 +3,7 @@
 use super::{Mode, Source, Step, keeps_input};
 use crate::graph::{Graph, NodeId, Op};
 
-/// A buffer that values and gradients share over time.
+/// A buffer that values and gradients use at different times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
@@ -14,18 +14,18 @@ impl SlotId {
     }
 }
 
-/// When a tensor of `len` words is alive: from `start` to `end`, both included.
+/// The lifetime of a tensor of `len` words: from `start` to `end`, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
-    /// First written.
+    /// Time of the first write.
     pub start: usize,
-    /// Last read.
+    /// Time of the last read.
     pub end: usize,
-    /// Words of four bytes.
+    /// Length in four-byte words.
     pub len: usize,
 }
 
-/// Buffers of values and gradients, indexed as the graph's nodes.
+/// Buffers of values and gradients, indexed by node.
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// Buffer of each value.
@@ -70,8 +70,9 @@ pub(super) fn plan(
     }
 }
 
-/// Gives every tensor a buffer such that no two live ones share it. Greedy by start; among the free buffers the
-/// one that fits most tightly, else the largest is grown: exact for equal sizes, close to the peak for nets.
+/// Assigns a buffer to every tensor such that no two live ones share it. Greedy in order of start: takes the free
+/// buffer that fits most tightly, or if none fits, enlarges the largest free one. Optimal for equal sizes, close to the
+/// peak for networks.
 pub fn assign(tensors: &[Option<Interval>]) -> (Vec<Option<SlotId>>, Vec<usize>) {
     let mut order: Vec<(usize, Interval)> = tensors
         .iter()
@@ -98,7 +99,7 @@ pub fn assign(tensors: &[Option<Interval>]) -> (Vec<Option<SlotId>>, Vec<usize>)
     (places, slots)
 }
 
-/// First and last time of every value and gradient; `None` where there is none.
+/// First and last time of every value and gradient; `None` if there is none.
 struct Lifetimes {
     values: Vec<Option<(usize, usize)>>,
     grads: Vec<Option<(usize, usize)>>,

@@ -1,12 +1,12 @@
-//! What an engine executes: fused steps in order, and which buffer holds each value and each gradient when.
+//! Plans, which engines execute: fused steps in order, and the buffer of each value and each gradient over time.
 //!
-//! A plan is made for one graph, one mode and one batch shape, without any device; both engines follow the same
-//! one. `steps.rs` decides what fuses, `sources.rs` what is read in place, `kinds.rs` how values lie in memory,
-//! `memory.rs` what shares it.
+//! A plan is made for one graph, one mode and one batch shape, without any device; both engines follow the same one.
+//! `steps.rs` decides which nodes are fused, `sources.rs` which values are read in place, `kinds.rs` the element types
+//! in memory, and `memory.rs` which values share a buffer.
 //!
-//! Time runs through the forward steps and then, in training, back through them: step `i` of `n` runs forward at
-//! time `i` and backward at time `2n − i`; at time `n` the outputs are read and their gradients come in. A value or
-//! a gradient occupies its buffer from the time it is first written to the time it is last read, and never else.
+//! Time runs through the forward steps and then, in training, back through them: step `i` of 1..=`n` runs forward at time
+//! `i` and backward at time `2(n + 1) − i`; at time `n + 1` the outputs are read and their gradients are loaded. A value or
+//! gradient occupies its buffer only from the time it is first written to the time it is last read.
 
 mod kinds;
 mod memory;
@@ -26,31 +26,32 @@ pub use steps::{Mode, Step, keeps_input};
 use sources::Sources;
 use steps::Readers;
 
-/// See the module.
+/// An execution plan; see the module.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Inference or training.
     pub mode: Mode,
     /// Steps in forward order.
     pub steps: Vec<Step>,
-    /// What each node's step reads, indexed as the graph's nodes: its inputs, or the parts of an input that a convolution
+    /// The values that each node's step reads, indexed by node: its inputs, or the parts of an input that a convolution
     /// reads in place.
     pub sources: Vec<Vec<Source>>,
-    /// Shape of every node's value for this batch, indexed as the graph's nodes.
+    /// Shape of every node's value for this batch, indexed by node.
     pub shapes: Vec<Nhwc>,
-    /// How every node's value and gradient lie in memory.
+    /// Element type of every node's value and gradient in memory.
     pub kinds: Vec<Kind>,
-    /// In training, the norm that alone reads a dense convolution's value: its statistics can be taken as the value is made.
+    /// In training, the norm that is the only reader of a dense convolution's value: its statistics can be computed
+    /// along with the value.
     pub norms: Vec<Option<NodeId>>,
-    /// Buffer of every node's value; `None` where a fused step never writes it out.
+    /// Buffer of every node's value; `None` if a fused step never writes it out.
     pub values: Vec<Option<SlotId>>,
-    /// Buffer of every value's gradient; `None` where none is needed.
+    /// Buffer of every value's gradient; `None` if none is needed.
     pub grads: Vec<Option<SlotId>>,
-    /// Length of every buffer in words of four bytes.
+    /// Length of every buffer in four-byte words.
     pub slots: Vec<usize>,
     /// Values that are copied out, in the caller's order.
     pub outputs: Vec<NodeId>,
-    /// What convolutions multiply.
+    /// Precision of convolutions' products.
     pub precision: Precision,
 }
 
@@ -125,7 +126,7 @@ impl Plan {
         Plan { precision, ..self }
     }
 
-    /// A dense convolution as the kernels know it; `None` for any other node.
+    /// The kernels' description of a dense convolution; `None` for any other node.
     pub fn conv2d(&self, graph: &Graph, id: NodeId) -> Option<Conv2d> {
         let node = graph.node(id);
         let Op::Conv2d {
@@ -147,10 +148,10 @@ impl Plan {
         Some(Inputs::joined(&parts).map_or(conv, |inputs| conv.joined(inputs)))
     }
 
-    /// Training rounds in the backward pass alone. A deep network of random weights is chaotic, and rounding on the way
-    /// forward turns its gradient into noise: off by 1.2 of its norm in EfficientNet-Lite0 with U-Net if all products are
-    /// rounded (1.3 in PyTorch's autocast), by 0.17 if only Winograd's are, by 0.03 if none is. Two thirds of a step's
-    /// products are gradients'.
+    /// In training only the backward pass uses the reduced precision. A deep network with random weights is chaotic,
+    /// and rounding in the forward pass turns its gradient into noise: the error is 1.2 of the norm in
+    /// EfficientNet-Lite0 with U-Net if all products are rounded (1.3 in PyTorch's autocast), 0.17 if only Winograd's
+    /// are, and 0.03 if none is. Two thirds of a step's products are in the backward pass.
     fn forward_precision(&self) -> Precision {
         match self.mode {
             Mode::Train => Precision::F32,
@@ -158,7 +159,7 @@ impl Plan {
         }
     }
 
-    /// Bytes of all buffers together.
+    /// Total bytes of all buffers.
     pub fn bytes(&self) -> usize {
         4 * self.slots.iter().sum::<usize>()
     }

@@ -1,5 +1,5 @@
-//! What each node reads: its inputs, or, where a convolution reads a concatenation and the upsampling before it in place,
-//! the values that those would have joined.
+//! The sources of each node: its inputs, or, if a convolution reads a concatenation and the upsampling before it in
+//! place, the values that those would have combined.
 
 use kernels::conv2d::Inputs;
 
@@ -10,13 +10,13 @@ use crate::graph::{Graph, Interpolation, Node, NodeId, Op};
 /// A value that a step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Whose value.
+    /// The node whose value is read.
     pub node: NodeId,
-    /// Whether each of its pixels is read as 2×2, so that it fills twice its height and width.
+    /// Whether each of its pixels is read as 2×2 pixels, so that it covers twice its height and width.
     pub doubled: bool,
 }
 
-/// The sources of every node, and which nodes are read in place and so never run; both indexed as the graph's nodes.
+/// The sources of every node, and which nodes are read in place and so never run; both indexed by node.
 pub(super) struct Sources {
     pub(super) of: Vec<Vec<Source>>,
     pub(super) in_place: Vec<bool>,
@@ -43,7 +43,7 @@ impl Sources {
         {
             let mut passed = Vec::new();
             let parts = parts(graph, readers, conv, &mut passed);
-            // The gradients of all parts are written at once, so each must be wanted and be a buffer of its own.
+            // The gradients of all parts are written at once, so each must be needed and have a buffer of its own.
             let wanted = mode == Mode::Infer || parts.iter().all(|part| trains[part.node.index()]);
             if wanted && parts.len() <= Inputs::MOST && distinct(&parts) {
                 sources.of[conv.index()] = parts;
@@ -56,12 +56,12 @@ impl Sources {
     }
 }
 
-/// The convolutions whose fast path reads parts as they lie.
+/// Whether an operation is a convolution whose fast path reads parts in place.
 fn reads_parts(op: &Op) -> bool {
     matches!(op, Op::Conv2d { window, .. } if window.kernel == [3, 3] && window.stride == 1)
 }
 
-/// What `conv` reads if nothing between needs to be written out; `passed` gets the nodes between.
+/// The sources of `conv` if no node in between is written out; those nodes are appended to `passed`.
 fn parts(graph: &Graph, readers: &Readers, conv: NodeId, passed: &mut Vec<NodeId>) -> Vec<Source> {
     let input = graph.node(conv).inputs[0];
     let joined = match graph.node(input).op {

@@ -1,41 +1,41 @@
-//! Which nodes run, in which order, and which of them as one.
+//! The nodes that run, their order, and which of them are fused.
 
 use crate::graph::{Graph, NodeId, Op};
 
-/// What a plan is for.
+/// The purpose of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Running statistics, no dropout, nothing kept: batch norms fold into the convolutions before them.
+    /// Running statistics, no dropout, no values kept: batch norms are folded into the convolutions before them.
     Infer,
-    /// Batch statistics, everything kept that backward reads.
+    /// Batch statistics; all values that the backward pass reads are kept.
     Train,
 }
 
-/// One call of an engine.
+/// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A node on its own.
+    /// A single node.
     Single(NodeId),
-    /// Batch norm and the activation that alone reads it: one pass forward, two backward.
+    /// Batch norm and the activation that is its only reader: one pass over the data forward, two backward.
     NormAct {
         /// The batch norm.
         norm: NodeId,
         /// The activation.
         act: NodeId,
     },
-    /// Convolution (dense or depthwise) with what follows folded into its last pass; inference only.
+    /// Convolution (dense or depthwise) with a norm and an activation folded into it; inference only.
     ConvNormAct {
         /// The convolution.
         conv: NodeId,
         /// A batch norm folded into weights and bias.
         norm: Option<NodeId>,
-        /// An activation applied as the output is written.
+        /// An activation applied when the output is written.
         act: Option<NodeId>,
     },
 }
 
 impl Step {
-    /// The node whose value the step reads.
+    /// The node whose inputs the step reads.
     pub fn first(&self) -> NodeId {
         match *self {
             Step::Single(node) => node,
@@ -68,7 +68,7 @@ pub fn keeps_input(op: &Op) -> bool {
     }
 }
 
-/// The steps that make `outputs`, in graph order; nodes that are read `in_place` have none.
+/// The steps that compute `outputs`, in graph order; nodes that are read `in_place` have none.
 pub(super) fn fuse(graph: &Graph, mode: Mode, readers: &Readers, in_place: &[bool]) -> Vec<Step> {
     let mut taken = in_place.to_vec();
     let mut steps = Vec::new();
@@ -113,7 +113,7 @@ fn step_at(graph: &Graph, mode: Mode, readers: &Readers, id: NodeId) -> Step {
     }
 }
 
-/// The norm that alone reads each dense convolution's value, in training.
+/// In training, for each dense convolution, the norm that is the only reader of its value.
 pub(super) fn norms(graph: &Graph, mode: Mode, readers: &Readers) -> Vec<Option<NodeId>> {
     let is_norm = |id: &NodeId| matches!(graph.node(*id).op, Op::BatchNorm { .. });
     let norm_of = |id: NodeId| match graph.node(id).op {
@@ -148,11 +148,11 @@ fn needed(graph: &Graph, outputs: &[NodeId]) -> Vec<bool> {
     needed
 }
 
-/// Who reads each value, as far as fusing needs to know.
+/// The readers of each value, for deciding what to fuse.
 pub(super) struct Readers(Vec<Vec<Option<NodeId>>>);
 
 impl Readers {
-    /// Of the values that `outputs` need.
+    /// The readers of the values that `outputs` need.
     pub(super) fn new(graph: &Graph, outputs: &[NodeId]) -> Self {
         let needed = needed(graph, outputs);
         let mut readers = vec![Vec::new(); graph.nodes.len()];
@@ -162,17 +162,17 @@ impl Readers {
             }
         }
         for id in outputs {
-            readers[id.index()].push(None); // the caller reads it: it must be written out
+            readers[id.index()].push(None); // read by the caller, so it must be written out
         }
         Readers(readers)
     }
 
-    /// Whether anyone reads a value.
+    /// Whether a value has any reader.
     pub(super) fn are_any(&self, id: NodeId) -> bool {
         !self.0[id.index()].is_empty()
     }
 
-    /// The one node that reads a value, if there is exactly one reader and it is a node.
+    /// The only node that reads a value, if there is exactly one reader and it is a node.
     pub(super) fn only(&self, id: NodeId) -> Option<NodeId> {
         match self.0[id.index()].as_slice() {
             [one] => *one,

@@ -76,13 +76,13 @@ fn training_fuses_norm_with_activation_only() {
 }
 
 #[test]
-fn steps_that_no_output_needs_are_left_out() {
+fn steps_not_needed_for_outputs_are_left_out() {
     let (graph, plan) = plan(Mode::Infer, &["features"]);
     assert_eq!(names(&graph, &plan), ["conv+bn+act"]);
 }
 
 #[test]
-fn a_value_that_the_caller_reads_is_written_out() {
+fn values_read_by_the_caller_are_written_out() {
     let graph = small();
     let conv = graph.ids().nth(1).unwrap();
     let plan = Plan::new(
@@ -99,7 +99,7 @@ fn a_value_that_the_caller_reads_is_written_out() {
 }
 
 #[test]
-fn the_input_gets_no_gradient_and_fused_values_no_buffer() {
+fn input_has_no_gradient_and_fused_values_have_no_buffer() {
     let (graph, plan) = plan(Mode::Train, &["logits"]);
     assert_eq!(plan.grads[0], None);
     let bn = graph.nodes.iter().position(|n| n.name == "bn").unwrap();
@@ -114,7 +114,7 @@ fn inference_needs_far_less_memory_than_the_sum_of_values() {
 }
 
 #[test]
-fn buffers_are_never_shared_by_two_that_live() {
+fn buffers_are_never_shared_by_live_tensors() {
     for seed in 0..200 {
         let mut rng = Rng::stream(seed, 0);
         let mut below = |n: u64| (rng.next_u64() % n) as usize;

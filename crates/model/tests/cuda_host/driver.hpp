@@ -1,5 +1,5 @@
-// The part of the CUDA driver and of NVRTC that the engine calls, on the host: `driver/gpu.rs` talks to this as it would to
-// libcuda.so, and a launch runs the kernel behind `shim.hpp`. Addresses are the host's own.
+// The part of the CUDA driver and of NVRTC that the engine calls, on the host: `driver/gpu.rs` calls it like
+// libcuda.so, and a launch runs the kernel through `shim.hpp`. Addresses are host addresses.
 
 typedef int Result;  // CUresult and nvrtcResult: 0 is success
 static const Result BAD = 1, NOT_FOUND = 500;
@@ -9,7 +9,7 @@ static unsigned long long taken;
 
 #define DRIVER extern "C" Result
 
-// As `HOST_CUDA_VERSION` says, if it is set.
+// The version in `HOST_CUDA_VERSION`, if set.
 DRIVER cuDriverGetVersion(int* version) {
     const char* set = getenv("HOST_CUDA_VERSION");
     *version = set ? atoi(set) : 13000;
@@ -18,7 +18,7 @@ DRIVER cuDriverGetVersion(int* version) {
 DRIVER cuInit(unsigned) { initialized = true; return 0; }
 DRIVER cuDeviceGetCount(int* count) { *count = 1; return 0; }
 DRIVER cuDeviceGet(int* device, int) { *device = 0; return initialized ? 0 : BAD; }
-DRIVER cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "a host that plays a GPU"); return 0; }
+DRIVER cuDeviceGetName(char* name, int len, int) { snprintf(name, len, "a host emulating a GPU"); return 0; }
 
 // Compute capability 9.0; no memory pools.
 DRIVER cuDeviceGetAttribute(int* value, int attribute, int) {
@@ -38,7 +38,7 @@ DRIVER cuMemGetInfo_v2(size_t* free, size_t* total) {
     return 0;
 }
 
-// The size lies before the memory. New memory is NaN.
+// The size is stored before the memory. New memory is filled with NaN.
 DRIVER cuMemAlloc_v2(unsigned long long* address, size_t bytes) {
     char* memory = (char*)aligned_alloc(256, (bytes + 256 + 255) / 256 * 256);
     if (!memory) return BAD;
@@ -56,7 +56,8 @@ DRIVER cuMemFree_v2(unsigned long long address) {
     return 0;
 }
 
-// What NVRTC below gives; anything else is no image for this device, as from a compiler that the driver does not follow.
+// The image that NVRTC below returns; any other is invalid for this device, as if from a compiler too new for the
+// driver.
 static const char IMAGE[] = "\x7f" "ELF of the host";
 
 DRIVER cuModuleLoadData(void** module, const void* image) {
@@ -68,8 +69,8 @@ DRIVER cuModuleUnload(void*) { return 0; }
 
 static bool recording_now();
 
-// Streams do everything at once, but while one records: then launches are kept, with copies of their arguments, as
-// a graph. Anything else that is asked of it meanwhile is an error, as on a GPU.
+// Streams execute everything immediately, except while one records: then launches are stored, with copies of their
+// arguments, as a graph. Any other operation on it meanwhile is an error, as on a GPU.
 DRIVER cuStreamWaitEvent(void*, void*, unsigned) { return recording_now() ? BAD : 0; }
 DRIVER cuEventCreate(void** event, unsigned) { *event = &current; return 0; }
 DRIVER cuEventRecord(void*, void*) { return recording_now() ? BAD : 0; }
@@ -90,7 +91,7 @@ static bool recording_now() { return recording; }
 
 static char streams[64];
 static int opened;
-static void* recorder;  // the stream that records
+static void* recorder;  // the recording stream
 DRIVER cuStreamCreate(void** stream, unsigned) { *stream = &streams[opened++ % 64]; return current ? 0 : BAD; }
 static void* recorder_now() { return recording ? recorder : nullptr; }
 DRIVER cuStreamDestroy_v2(void*) { return 0; }
@@ -125,7 +126,7 @@ DRIVER cuGraphLaunch(void* exec, void*) {
     return 0;
 }
 
-// A function is its name.
+// A function handle is its name.
 DRIVER cuModuleGetFunction(void** function, void*, const char* name) {
     for (host::Kernel* k = host::kernels; k; k = k->next)
         if (!strcmp(k->name, name)) {
@@ -163,7 +164,7 @@ DRIVER cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, voi
 }
 
 DRIVER cuGetErrorName(int, const char** text) { *text = "AN_ERROR"; return 0; }
-DRIVER cuGetErrorString(int, const char** text) { *text = "an error of the host that plays a GPU"; return 0; }
+DRIVER cuGetErrorString(int, const char** text) { *text = "an error of the host emulating a GPU"; return 0; }
 
 DRIVER nvrtcCreateProgram(void** program, const char* source, const char*, int, const char* const*, const char* const*) {
     *program = (void*)source;

@@ -1,6 +1,6 @@
-// What `intrinsics.cu` has instructions for, on the host. A warp's product is a barrier: every thread leaves its factors in its
-// place of a board, waits, and reads what its neighbours left. Two boards take turns, so that a thread that is already at
-// the next product overwrites nothing that another still reads.
+// The operations of `intrinsics.cu`, on the host. A warp's product contains a barrier: every thread writes its factors
+// to its place on a board, waits, and reads those of the other threads. Two boards alternate, so that a thread that is
+// already at the next product does not overwrite factors that another still reads.
 
 static inline u32 bits_of(float x) {
     u32 bits;
@@ -57,7 +57,7 @@ static inline u32 half_at(const void* row, int i) {
     return half;
 }
 
-// What other threads name is known from their numbers: no barrier.
+// The rows that other threads pass follow from their indices, so no barrier is needed.
 template <class Row> static inline void load_matrices(u32 (&r)[4], const Row& row) {
     const int lane = threadIdx.x % 32;
     for (int i = 0; i < 4; i++) r[i] = pair_at(row(8 * i + lane / 4), lane % 4);
@@ -70,7 +70,7 @@ template <class Row> static inline void load_matrices_transposed(u32 (&r)[4], co
     }
 }
 
-// Product of element k of row `row` of a with element k of column `col` of b, among those that a warp holds.
+// Product of element k of row `row` of a and element k of column `col` of b, from the factors of a warp.
 #if PRECISION == BF16
 static const int DEPTH_OF_PRODUCT = 16;
 static inline float bf16_of(u32 pair, int i) { return float_of(i % 2 ? pair & 0xFFFF0000u : pair << 16); }
@@ -82,14 +82,14 @@ static inline float product_at(const u32 (*a)[4][4], const u32 (*b)[4][2], int i
 static const int DEPTH_OF_PRODUCT = 8;
 static inline float product_at(const u32 (*a)[4][4], const u32 (*b)[4][2], int i, int j, int row, int col, int k) {
     u32 left = a[row % 8 * 4 + k % 4][i][row / 8 + k / 4 * 2], right = b[col * 4 + k % 4][j][k / 4];
-    // Tensor cores look at no more of an f32 than its first 19 bits.
+    // Tensor cores only use the first 19 bits of an f32.
     return float_of(left & 0xFFFFE000) * float_of(right & 0xFFFFE000);
 }
 #endif
 
 template <int MT, int NT>
 static inline void multiply(float (&c)[MT][NT][4], const u32 (&a)[MT][4], const u32 (&b)[NT][2]) {
-    static_assert(MT <= 4 && NT <= 4, "the board has no more places");
+    static_assert(MT <= 4 && NT <= 4, "the board is too small");
     host::Board& board = host::next_board();
     memcpy(board.a[threadIdx.x], a, sizeof a);
     memcpy(board.b[threadIdx.x], b, sizeof b);

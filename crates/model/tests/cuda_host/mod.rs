@@ -1,9 +1,10 @@
-//! A driver that runs the CUDA kernels on the host: the very text that NVRTC compiles, built by the host's C++ compiler
-//! behind `shim.hpp` and launched with the engine's own geometry and arguments. Where there is a GPU, tests run on it too.
+//! A driver that runs the CUDA kernels on the host: the same source that NVRTC compiles, built by the host's C++
+//! compiler with `shim.hpp` and launched with the engine's own geometry and arguments. If there is a GPU, tests also
+//! run on it.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test binary uses a part, and none is a library"
+    reason = "each test binary uses only some of these items, and none is a library"
 )]
 #![allow(
     clippy::unwrap_used,
@@ -33,8 +34,8 @@ type HostLaunch = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
-/// The compiled kernels of a precision; `None`, said once, where there is no C++ compiler. Fibers and shared memory are the
-/// library's, so launches take turns.
+/// The compiled kernels of a precision; `None`, reported once, if there is no C++ compiler. Fibers and shared memory
+/// belong to the library, so launches are serialized.
 fn library(precision: Precision) -> Option<&'static Mutex<Library>> {
     static LIBRARIES: [OnceLock<Option<Mutex<Library>>>; 3] = [const { OnceLock::new() }; 3];
     LIBRARIES[precision as usize]
@@ -54,8 +55,8 @@ fn build(precision: Precision) -> Option<Library> {
     compile(precision, "", &built).then(|| load(&built))
 }
 
-/// A folder with a `libcuda.so` and a `libnvrtc.so` that are the host: in `LD_LIBRARY_PATH`, the engine's own GPU driver
-/// finds a GPU whose kernels are of one precision. `None` where there is no C++ compiler.
+/// A folder with a `libcuda.so` and a `libnvrtc.so` that run on the host: with it in `LD_LIBRARY_PATH`, the engine's
+/// own GPU driver finds a GPU whose kernels are of one precision. `None` if there is no C++ compiler.
 pub fn host_that_plays_a_gpu(precision: Precision) -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let cuda = folder.path().join("libcuda.so");
@@ -64,7 +65,7 @@ pub fn host_that_plays_a_gpu(precision: Precision) -> Option<tempfile::TempDir> 
     Some(folder)
 }
 
-/// Builds shim, kernels and `more` into a library; false where there is no C++ compiler.
+/// Builds shim, kernels and `more` into a library; returns false if there is no C++ compiler.
 fn compile(precision: Precision, more: &str, built: &Path) -> bool {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     if Command::new(&compiler).arg("--version").output().is_err() {
@@ -78,12 +79,12 @@ fn compile(precision: Precision, more: &str, built: &Path) -> bool {
         "-std=c++17",
         "-O2",
         "-march=native",
-        "-fno-strict-aliasing", // several elements are loaded as one
+        "-fno-strict-aliasing", // several elements are loaded at once through other types
         "-U_FORTIFY_SOURCE",
         "-shared",
         "-fPIC",
     ];
-    let flags_of_user = std::env::var("CXXFLAGS").unwrap_or_default(); // such as those of a sanitizer
+    let flags_of_user = std::env::var("CXXFLAGS").unwrap_or_default(); // e.g. for a sanitizer
     let output = Command::new(&compiler)
         .args(flags)
         .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"])
@@ -101,21 +102,21 @@ fn compile(precision: Precision, more: &str, built: &Path) -> bool {
 }
 
 fn load(file: &Path) -> Library {
-    // SAFETY: our own library, whose initializers fill a list and do nothing else.
+    // SAFETY: our own library, whose initializers only fill a list.
     unsafe { Library::new(file) }.unwrap()
 }
 
 /// Calls a kernel with pointers to its arguments.
 fn host_launch(precision: Precision, launch: &Launch<'_>, reverse: bool) -> c_int {
-    let library = library(precision).expect("a host device has its library");
+    let library = library(precision).expect("a host device exists only if its library was built");
     let library = library
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     let args: Vec<*const c_void> = launch.args.iter().map(Arg::value).collect();
     let name = CString::new(launch.kernel).unwrap();
-    // SAFETY: the type is that of the shim's function.
+    // SAFETY: the type is the one of the shim's function.
     let function: Symbol<'_, HostLaunch> = unsafe { library.get(b"host_launch") }.unwrap();
-    // SAFETY: arguments are of the kernel's types in its order (what these tests are about), and pointers into the arena.
+    // SAFETY: arguments have the kernel's types in its order (which these tests check); pointers are into the arena.
     unsafe {
         function(
             name.as_ptr(),
@@ -131,18 +132,18 @@ fn host_launch(precision: Precision, launch: &Launch<'_>, reverse: bool) -> c_in
 pub struct Host {
     precision: Precision,
     arena: Vec<f32>,
-    /// Launches that are being recorded, and those that were.
+    /// Launches being recorded, and finished recordings.
     recording: Option<Vec<Kept>>,
     recordings: Vec<Vec<Kept>>,
-    /// Elements behind the arena's end, which nothing may write.
+    /// Elements after the arena's end, which must not be written.
     behind: usize,
-    /// Whether blocks and threads run last to first.
+    /// Whether blocks and threads run in reverse order.
     pub reverse: bool,
-    /// Bytes that the device says it has.
+    /// Bytes of memory that the device reports.
     pub memory: u64,
 }
 
-/// A launch with arguments of its own.
+/// A stored launch with a copy of its arguments.
 struct Kept {
     kernel: &'static str,
     grid: [u32; 3],
@@ -152,7 +153,7 @@ struct Kept {
 }
 
 impl Host {
-    /// With kernels of a precision; `None` where no C++ compiler is.
+    /// Creates a device with kernels of a precision; `None` if there is no C++ compiler.
     pub fn new(precision: Precision) -> Option<Self> {
         library(precision)?;
         Some(Host {
@@ -173,7 +174,7 @@ impl Host {
 
     fn place(&self, address: Address, len: usize) -> std::ops::Range<usize> {
         let start = (address.0 as usize - self.arena.as_ptr() as usize) / 4;
-        assert!(start + len <= self.arena.len(), "a copy beyond the arena");
+        assert!(start + len <= self.arena.len(), "a copy outside the arena");
         start..start + len
     }
 }
@@ -187,7 +188,7 @@ impl Driver for Host {
         Ok(self.memory)
     }
 
-    /// New memory is NaN: what is read before it is written shows.
+    /// New memory is filled with NaN, so that reads before the first write are detected.
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError> {
         self.recordings.clear();
         self.arena = vec![f32::NAN; elements + 64 + 1024];
@@ -197,14 +198,14 @@ impl Driver for Host {
     }
 
     fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
-        assert!(self.recording.is_none(), "a copy within a recording");
+        assert!(self.recording.is_none(), "a copy during a recording");
         let place = self.place(to, data.len());
         self.arena[place].copy_from_slice(data);
         Ok(())
     }
 
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
-        assert!(self.recording.is_none(), "a copy within a recording");
+        assert!(self.recording.is_none(), "a copy during a recording");
         data.copy_from_slice(&self.arena[self.place(from, data.len())]);
         Ok(())
     }
@@ -225,13 +226,13 @@ impl Driver for Host {
         let behind = &self.arena[self.arena.len() - self.behind..];
         assert!(
             behind.iter().all(|v| v.is_nan()),
-            "{}: wrote behind the arena",
+            "{}: wrote past the end of the arena",
             launch.kernel
         );
         match code {
             0 => Ok(()),
             1 => panic!("there is no kernel {}", launch.kernel),
-            _ => panic!("{}: a barrier that not all threads reach", launch.kernel),
+            _ => panic!("{}: a barrier is not reached by all threads", launch.kernel),
         }
     }
 
@@ -244,7 +245,7 @@ impl Driver for Host {
     }
 
     fn recorded(&mut self) -> Result<Recording, DeviceError> {
-        let recording = self.recording.take().expect("a recording was begun");
+        let recording = self.recording.take().expect("a recording was started");
         self.recordings.push(recording);
         Ok(Recording(self.recordings.len() - 1))
     }
@@ -265,7 +266,7 @@ impl Driver for Host {
     }
 }
 
-/// The GPU with kernels of a precision, where this machine has one; said once where not.
+/// The GPU with kernels of a precision, if this machine has one; otherwise the reason is reported once.
 pub fn gpu(precision: Precision) -> Option<Gpu> {
     static SAID: Once = Once::new();
     Gpu::new(precision)
@@ -273,7 +274,8 @@ pub fn gpu(precision: Precision) -> Option<Gpu> {
         .ok()
 }
 
-/// The same network on every engine that this machine can run: the CPU's, CUDA's on the host, and CUDA's on a GPU.
+/// The same network on every engine available on this machine: the CPU engine, and the CUDA engine on the host and on a
+/// GPU.
 pub fn engines(graph: &Graph, store: &ParamStore) -> Vec<Network> {
     let network = || Network::with_store(graph.clone(), store.clone());
     let host = Host::new(Precision::F32).map(|host| Box::new(host) as Box<dyn Driver>);

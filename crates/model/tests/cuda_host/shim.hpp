@@ -1,8 +1,8 @@
-// CUDA C as C++: a grid is a loop over blocks, a block is 256 fibers that meet at barriers.
+// CUDA C as C++: a grid is a loop over blocks, a block is 256 fibers that synchronize at barriers.
 //
-// Blocks and threads run one after the other, in the order asked for or its reverse, so that a missing barrier or two
-// threads that write one element show as a difference. Shared memory is filled with NaN before each block: on a GPU it is
-// not cleared either. What a warp does as one (`intrinsics.hpp`) is a barrier of the whole block here.
+// Blocks and threads run one after another, in forward or reverse order, so that a missing barrier or two threads that
+// write the same element cause a difference. Shared memory is filled with NaN before each block, because a GPU does not
+// clear it either. Operations of a warp (`intrinsics.hpp`) are barriers of the whole block here.
 #include <csetjmp>
 #include <cmath>
 #include <cstdint>
@@ -36,7 +36,7 @@ static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-// Shared memory of matrix products, one for all of them.
+// Shared memory of matrix products, common to all of them.
 static __attribute__((section("cuda_shared"))) float4 shared_of_products[(48 << 10) / 16];
 #define SHARED(NAME, BYTES)                                                  \
     static_assert(BYTES <= sizeof shared_of_products, "too much");           \
@@ -67,7 +67,7 @@ static void (*body)(void* kernel, void** args);
 static void* kernel;
 static void** arguments;
 
-// A fiber lives as long as the program: when its thread is done it waits for the next block's.
+// A fiber exists as long as the program: when its thread is done, it waits for that of the next block.
 static void live() {
     for (;;) {
         body(kernel, arguments);
@@ -100,14 +100,14 @@ static void make_fibers() {
 static bool any_barrier;
 
 static void barrier() {
-    if (!running) abort();  // a kernel whose first block had no barrier was taken to have none
+    if (!running) abort();  // the kernel was assumed to have no barriers, because its first block had none
     any_barrier = true;
     running->state = WAITING;
     if (!_setjmp(running->resume)) _longjmp(scheduler, 1);
     threadIdx = running->thread;
 }
 
-// Runs every thread to its next barrier until all are done; 1 if some wait where others have ended.
+// Runs every thread to its next barrier until all are done; returns 1 if some wait at a barrier when others have ended.
 static int run_block(int count, bool reverse) {
     memset(__start_cuda_shared, 0xFF, __stop_cuda_shared - __start_cuda_shared);
     for (int i = 0; i < count; i++) {
@@ -126,7 +126,7 @@ static int run_block(int count, bool reverse) {
     }
 }
 
-// Runs a block of a kernel that has no barriers: its threads need not be fibers.
+// Runs a block of a kernel without barriers, whose threads need not be fibers.
 static void run_plain_block(int count, bool reverse) {
     running = nullptr;
     for (int i = 0; i < count; i++) {
@@ -143,7 +143,7 @@ struct Kernel {
     void* function;
     void (*call)(void* function, void** args);
     Kernel* next;
-    Barriers barriers;  // in blocks of so many rows
+    Barriers barriers;  // for blocks with `rows` rows
     const size_t* sizes;  // of its arguments
     int arity;
     unsigned rows;
@@ -183,7 +183,7 @@ template <class... A> struct Call<void(A...)> {
     static host::Register register_##NAME(&kernel_##NAME);                                                        \
     extern "C" void NAME PARAMS
 
-// 0, or: 1 no such kernel, 2 a barrier that not all threads reach.
+// Returns 0 on success, 1 if there is no such kernel, 2 if a barrier is not reached by all threads.
 extern "C" int host_launch(const char* name, const unsigned grid[3], const unsigned block[2], void** args, int reverse) {
     host::make_fibers();
     host::Kernel* k = host::kernels;

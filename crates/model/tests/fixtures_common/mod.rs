@@ -1,8 +1,8 @@
-//! Training steps and comparisons that the model tests share.
+//! Training steps and comparisons shared by the model tests.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test binary uses a part, and none is a library"
+    reason = "each test binary uses only some of these items, and none is a library"
 )]
 
 use dfdx::prelude::*;
@@ -28,14 +28,14 @@ impl Batch {
     }
 }
 
-/// What a training step computed before the update.
+/// Results of a training step before the update.
 pub struct Step {
     pub loss: f32,
     pub logits: Vec<f32>,
     pub grads: Gradients<f32, Cpu>,
 }
 
-/// Forward in training mode, mean cross-entropy of the logits, backward.
+/// Runs a forward pass in training mode, the mean cross-entropy of the logits, and a backward pass.
 pub fn step(network: &Network, batch: &Batch) -> Step {
     let taped = network.forward(batch.images(), 0, Heads::Logits).unwrap();
     let scores = taped.logits.unwrap();
@@ -126,7 +126,7 @@ pub fn l2(values: &[f32]) -> f64 {
         .sqrt()
 }
 
-/// The largest difference over the largest magnitude expected.
+/// The largest difference relative to the largest expected magnitude.
 pub fn relative(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected

@@ -1,4 +1,4 @@
-//! Whether there are the masks that later stages need: before hours are spent on training.
+//! Checks that the masks needed by later stages exist, before hours are spent on training.
 
 use anyhow::{Result, bail};
 use dataset::{Manifest, Split, Splits};
@@ -6,8 +6,10 @@ use dataset::{Manifest, Split, Splits};
 use crate::words::count;
 use settings::{Artifact, Settings};
 
+/// Checks the masks of each split that is trained, validated or evaluated on masks.
+///
 /// # Errors
-/// A split without a single usable mask whose masks are to teach, to choose or to judge; what masks there are instead.
+/// Such a split has no usable mask; the message states which masks were found instead.
 pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -> Result<()> {
     let makes = |artifact| {
         settings
@@ -17,12 +19,12 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
     };
     let teaches = settings.train.wants_masks() && makes(Artifact::Model);
     let needed = [
-        (Split::Train, teaches, "train.map.loss learns from"),
-        (Split::Val, teaches, "train.map.loss is watched on"),
+        (Split::Train, teaches, "train.map.loss needs"),
+        (Split::Val, teaches, "train.map.loss needs"),
         (
             Split::Test,
             makes(Artifact::Segmentation),
-            "the stage \"evaluate-segmentation\" judges by",
+            "the stage \"evaluate-segmentation\" needs",
         ),
     ];
     let has_mask = |row: &usize| manifest.rows()[*row].mask_shares.is_some();
@@ -37,19 +39,24 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
     Ok(())
 }
 
-/// The masks that there are, and what to do.
+/// The masks that were found, and what to do.
 fn instead(manifest: &Manifest) -> String {
     let bad = manifest.mask_faults().iter().find(|fault| !fault.missing);
     if let Some(first) = manifest.unmatched_masks().first() {
         let image = manifest.rows().first().map_or("", |row| row.path.as_str());
         return format!(
-            "{} found and none is called as an image is ({first}, beside the image {image}): name them like the images, or \
-             say by data.masks how they are called, such as \"FOLDER/{{stem}}_mask.png\"",
+            "{} found, but none is named like an image (for example the mask {first} and the image {image}): name them \
+             like the images, or give the pattern of their names in data.masks, such as \"FOLDER/{{stem}}_mask.png\"",
             count(manifest.unmatched_masks().len(), "mask file")
         );
     }
     match bad {
-        Some(fault) => format!("the first, {}: {}", fault.file.display(), fault.reason),
-        None => "check data.masks, and that masks lie as the images do".to_owned(),
+        Some(fault) => format!(
+            "the first bad mask is {}: {}",
+            fault.file.display(),
+            fault.reason
+        ),
+        None => "check data.masks, and that the masks have the same folder structure as the images"
+            .to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What augmentation makes of an image, to be looked at before an hour is spent on training with it.
+//! Shows augmented images, so that the augmentation can be checked before an hour is spent on training with it.
 
 use anyhow::{Result, anyhow};
 use augment::{Augmenter, Raster};
@@ -19,13 +19,13 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     section.heading(2, "Augmentation");
     if augmenter.is_identity() {
         section.paragraph(
-            "No augmentation is set: the network sees every image as it is, in every epoch.",
+            "No augmentation is set: the network sees every image unchanged in every epoch.",
         );
         return context.section("augment-preview", &section);
     }
     section.paragraph(
-        "In every epoch each training image is changed at random, so that the network meets the same finding in other \
-         positions. Validation and test images are never changed.",
+        "In every epoch each training image is transformed at random, so that the network sees the same finding in \
+         different positions. Validation and test images are never augmented.",
     );
     let (height, width) = (context.settings.image.height, context.settings.image.width);
     let fit = context.settings.image.fit;
@@ -35,7 +35,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         let image = data.grey(record, (height, width), fit)?;
         tiles.push(Tile {
             image: image.clone().into(),
-            caption: format!("{} as it is", data.manifest.classes()[record.class]),
+            caption: format!("{}, original", data.manifest.classes()[record.class]),
             border: None,
         });
         for epoch in 0..VARIANTS as u64 {
@@ -56,7 +56,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let title = "Augmented training images".into();
     let figure = ImageGrid {
         title,
-        subtitle: "one image a row, its variants in the first epochs".into(),
+        subtitle: "one image per row, with its variants in the first epochs".into(),
         columns: 1 + VARIANTS,
         tiles,
     };

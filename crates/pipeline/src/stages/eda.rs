@@ -1,4 +1,4 @@
-//! What the data are like, before anything is trained on them.
+//! Exploratory analysis of the data, before anything is trained on them.
 
 use anyhow::Result;
 use dataset::{EdaConfig, Split};
@@ -21,10 +21,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let eda = dataset::Eda::new(&data.manifest, &config)?;
     context.run.write_json("eda.json", &eda)?;
     let mut section = Document::fragment();
-    section.heading(2, "What the data are like");
+    section.heading(2, "Exploratory analysis");
     class_figure(context, &data, &mut section)?;
     samples(context, &data, &mut section)?;
-    section.heading(3, "What to mind").list(warnings(&eda));
+    section.heading(3, "Points to note").list(warnings(&eda));
     section.table(&facts(&eda)?);
     if !eda.masks.is_empty() {
         section.heading(3, "Masks").table(&masks(&eda)?);
@@ -121,7 +121,7 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         .iter()
         .map(|f| {
             format!(
-                "{} of {} channels at {} bit",
+                "{} with {} channels of {} bits",
                 f.images, f.channels, f.bit_depth
             )
         })
@@ -131,17 +131,15 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         .iter()
         .filter_map(|s| Some(format!("{} {}:1", s.split, format::fixed(s.imbalance?, 2))))
         .collect();
-    // Where no patient is known each image counts as one: to call them patients would say that none is on two sides.
+    // Where no patient is known each image counts as one; reporting these would suggest that no patient is in two
+    // splits.
     let of_patients = |value: String| match eda.patients_known {
         true => value,
         false => "not known".into(),
     };
     table.row(["images", &eda.images.to_string()])?;
     table.row(["patients", &of_patients(eda.patients.to_string())])?;
-    table.row([
-        "images of one patient",
-        &of_patients(format!("1 to {most}")),
-    ])?;
+    table.row(["images per patient", &of_patients(format!("1 to {most}"))])?;
     table.row(["class imbalance", &imbalance.join(", ")])?;
     table.row([
         "widths (5 % – median – 95 %)",
@@ -167,7 +165,7 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         ),
     ])?;
     table.row([
-        "patients on two sides of a split",
+        "patients in more than one split",
         &of_patients(count(eda.leaked_patients.len(), "patient")),
     ])?;
     table.row([
@@ -177,7 +175,7 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
     Ok(table)
 }
 
-/// One row a split; a class of pixels has a column with its mean share of the image.
+/// One row per split; each class of pixels has a column with its mean share of the image.
 fn masks(eda: &dataset::Eda) -> Result<Table> {
     let areas = eda.masks.iter().flat_map(|m| &m.areas);
     let mut names: Vec<&str> = areas.map(|area| area.class.as_str()).collect();
@@ -216,7 +214,7 @@ fn intensity(context: &Context<'_>, eda: &dataset::Eda, section: &mut Document) 
         as_share: true,
         markers: vec![],
     };
-    let caption = "Where these curves lie apart, brightness alone tells the classes apart, which is no finding.";
+    let caption = "Where these curves differ, brightness alone separates the classes, which is not a finding.";
     context.figure(
         section,
         "intensity",

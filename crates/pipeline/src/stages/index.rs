@@ -1,4 +1,4 @@
-//! Which images there are, and which split each is in.
+//! Lists the images and the split of each.
 
 use anyhow::Result;
 use dataset::phantom::Subject;
@@ -48,7 +48,7 @@ fn splits_csv(data: &Data) -> String {
     text
 }
 
-/// A CSV field, quoted where it must be (RFC 4180).
+/// A CSV field, quoted where necessary (RFC 4180).
 pub(super) fn csv(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
@@ -81,7 +81,7 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
     Ok(section)
 }
 
-/// What the data folder has besides good images; where there is an analysis of the data, it stands there.
+/// What the data folder contains besides usable images; if the run analyses the data, the analysis lists it instead.
 fn notes(settings: &Settings, manifest: &Manifest, section: &mut Document) {
     let analysed = |stage: &StageId| stage.makes(Artifact::Eda);
     let notes = manifest.notes();
@@ -96,7 +96,7 @@ fn mask_faults(manifest: &Manifest, section: &mut Document) {
         return;
     }
     section.warning(&format!(
-        "{} no good mask.",
+        "{} no usable mask.",
         match faults.len() {
             1 => "1 image has".to_owned(),
             n => format!("{n} images have"),
@@ -105,26 +105,27 @@ fn mask_faults(manifest: &Manifest, section: &mut Document) {
     let line = |f: &dataset::MaskFault| format!("{}: {}", code(&f.image), escape(&f.reason));
     let mut list = Document::fragment();
     list.list(faults.iter().map(line));
-    section.details("Images without a good mask", &list);
+    section.details("Images without a usable mask", &list);
 }
 
 fn origin(settings: &Settings, manifest: &Manifest) -> String {
     let images = count(manifest.rows().len(), "image");
     match &settings.data.phantom {
         Some(Subject::Cells(p)) => format!(
-            "{images}: phantoms of {0}×{0} pixels that this program draws, cells with dark membranes and dark bodies in \
-             them. Nothing here says anything about tissue.",
+            "{images}: phantoms of {0}×{0} pixels drawn by this program, which show cells with dark membranes and dark \
+             bodies inside. The results say nothing about real tissue.",
             p.size
         ),
         Some(Subject::Heads(p)) => format!(
-            "{images}: phantoms of brain slices, {} pixels high, that this program draws: ragged tumours with a dark core, \
-             even ones on the skull, small ones low in the middle, and none. Nothing here says anything about patients.",
+            "{images}: phantoms of brain slices, {} pixels high, drawn by this program: ragged tumours with a dark \
+             core, homogeneous ones at the skull, small ones low in the middle, and slices without a tumour. The \
+             results say nothing about patients.",
             p.size
         ),
         Some(Subject::Chest(p)) => format!(
-            "{images}: radiograph phantoms of {0}×{0} pixels that this program draws. Pneumonia is one or several soft \
-             opacities inside a lung; exposure, pose, contrast and markers vary alike in both classes, so that \
-             brightness alone does not tell them apart. Nothing here says anything about patients.",
+            "{images}: radiograph phantoms of {0}×{0} pixels drawn by this program. Pneumonia is one or several soft \
+             opacities inside a lung; exposure, pose, contrast and markers vary equally in both classes, so that \
+             brightness alone does not separate them. The results say nothing about patients.",
             p.size
         ),
         None => format!(
@@ -163,20 +164,20 @@ fn split_table(data: &Data) -> Result<Table> {
     Ok(table)
 }
 
-/// How a draw keeps together what belongs together: by patient only where patients are known.
+/// How a random split keeps related images together: by patient only where patients are known.
 fn grouped(manifest: &Manifest) -> String {
     let unmatched = manifest.unmatched_patients();
     let by_patient =
-        "by patient (all images of a patient and all copies of a file stay on one side)";
+        "by patient (all images of a patient and all copies of a file stay in one split)";
     if !manifest.patients_are_known() {
-        return "image by image (copies of a file stay on one side; nothing says which images are of one patient, so that \
-                images of one may lie on both sides, and figures then look better than they are)"
+        return "image by image (copies of a file stay in one split; patients are unknown, so images of one patient may \
+                be in several splits, which makes results look better than they are)"
             .into();
     }
     match unmatched {
         0 => by_patient.into(),
         n => format!(
-            "{by_patient}; {} of no known patient count as a patient each",
+            "{by_patient}; {} without a known patient, each treated as a patient of its own",
             count(n, "image")
         ),
     }
@@ -187,25 +188,25 @@ fn policy(settings: &Settings, data: &Data) -> String {
     let dropped = match data.splits.dropped.len() {
         0 => String::new(),
         n => format!(
-            " {} left out of training because a patient or a file of theirs is in the test split.",
+            " Left out of training because the same patient or file is in the test split: {}.",
             count(n, "image")
         ),
     };
     let how = match &settings.data.policy {
-        SplitPolicy::Official => "The splits are the folders as they are shipped.".to_owned(),
+        SplitPolicy::Official => "The splits are the folders of the data set as shipped.".to_owned(),
         SplitPolicy::ValidationFromTrain { fraction, .. } => format!(
-            "The test split is the data set's own. Validation is {} of the training images, drawn {grouped} and with the \
-             classes' shares kept.",
+            "The test split is the data set's own. Validation is {} of the training images, stratified by class and \
+             drawn {grouped}.",
             format::percent(*fraction, 0)
         ),
         SplitPolicy::Holdout { val, test, .. } => format!(
-            "Validation ({}) and test ({}) are drawn from all images {grouped}, with the classes' shares kept.",
+            "Validation ({}) and test ({}) are taken from all images, stratified by class and drawn {grouped}.",
             format::percent(*val, 0),
             format::percent(*test, 0)
         ),
         SplitPolicy::Count { by: Dealt::Order, .. } => {
-            "Validation and test are the last images by the numbers in their names: neighbours in a stack are alike, so \
-             the first of them may look easier than an unseen stack."
+            "Validation and test are the last images by the numbers in their names: neighbouring slices of a stack are \
+             similar, so the first of them may be easier than an unseen stack."
                 .to_owned()
         }
         SplitPolicy::Count { by: Dealt::Seed(_), .. } => {
@@ -214,6 +215,6 @@ fn policy(settings: &Settings, data: &Data) -> String {
         SplitPolicy::List(_) => "The splits are listed image by image in the settings.".to_owned(),
     };
     format!(
-        "{how} The test split chooses nothing: not the epoch, not the threshold, not the temperature.{dropped}"
+        "{how} The test split is not used to choose the epoch, the threshold or the calibration.{dropped}"
     )
 }

@@ -1,7 +1,7 @@
 //! The stages: each reads artifacts of the run's folder and of stages before it, and writes its own.
 //!
 //! A stage also leaves its part of the report as a document (blocks, as JSON) under `sections/`; the `report` stage joins them.
-//! So a stage's words and figures stand beside the code that made the numbers.
+//! So a stage's text and figures are next to the code that computes the numbers.
 
 mod augment_preview;
 mod eda;
@@ -21,10 +21,10 @@ pub use evaluate::{Baselines, Calibration, Chosen, Metrics, Rule};
 pub use evaluate_segmentation::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 
-/// Does a stage's work: reads artifacts of the run's folder and writes its own.
+/// Runs a stage: reads artifacts of the run's folder and writes its own.
 ///
 /// # Errors
-/// Whatever went wrong, naming the file; [`terminal::Interrupted`] where the user stopped it.
+/// Any failure of the stage, naming the file; [`terminal::Interrupted`] if the user stopped it.
 pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     match stage {
         StageId::Index => index::run(context),

@@ -1,4 +1,4 @@
-//! `report.md`: the summary, then what each stage has written of its own work, then how to repeat the run.
+//! `report.md`: the summary, then the section of each stage, then how to reproduce the run.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::words::{count, number, or_dash, percent};
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let mut report = Document::fragment();
     if context.settings.data.phantom.is_some() {
-        report.paragraph("**The data of this report are phantoms: drawn by a program, not taken from patients.** Every figure below shows that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
+        report.paragraph("**The images in this report are phantoms: drawn by a program, not taken from patients.** All results below show that the pipeline works, and nothing about any disease. Pass `--data DIR` for the real images (`data/README.md` says where to get them).");
     }
     report.heading(1, &escape(&context.settings.title));
     if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
@@ -27,7 +27,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     }
     for stage in &context.settings.stages {
         let section = format!("sections/{}.json", stage.name());
-        // A stage that has nothing to say has no section.
+        // A stage with nothing to report has no section.
         if context.run.file(&section).exists() {
             report.append(context.run.read_json(&section)?);
         }
@@ -59,11 +59,12 @@ fn summary(report: &mut Document, metrics: &Metrics) {
     }
     let linear = &metrics.baselines.linear;
     text += &format!(
-        ". The area under the ROC curve is {}. ",
+        ". The area under the ROC curve (AUC) is {}. ",
         or_dash(test.auc.as_ref(), number)
     );
     text += &format!(
-        "A linear model on {0}×{0} grey pixels reaches {1} and an area of {2}; the majority-class baseline, {3}.",
+        "A linear model on {0}×{0} grey pixels reaches an accuracy of {1} and an AUC of {2}; the majority-class \
+         baseline reaches an accuracy of {3}.",
         metrics.baselines.linear_side,
         percent(&linear.accuracy),
         or_dash(linear.auc.as_ref(), number),
@@ -78,13 +79,13 @@ fn segmentation(metrics: &SegmentationMetrics) -> String {
     let found: Vec<String> = found.iter().map(|class| escape(class)).collect();
     let found = found.join(", ");
     let mut text = format!(
-        "On {} with masks, the segmentation of {found} overlaps with the truth by a Dice of {}",
+        "On {} with masks, the segmentation of {found} reaches a Dice of {}",
         count(test.n, "test image"),
         or_dash(test.mean_dice.as_ref(), number)
     );
     if let Some(marked) = &metrics.marked {
         text += &format!(
-            " ({} where only the place counts)",
+            " ({} if only the location counts)",
             or_dash(marked.mean_dice.as_ref(), number)
         );
     }
@@ -123,10 +124,10 @@ fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
 
 fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
     let record = context.run.record()?;
-    report.heading(2, "How to repeat it");
+    report.heading(2, "How to reproduce this run");
     report.paragraph(&format!(
-        "Version {}, seed {}, data fingerprint `{}`. The same settings on the same data give the same `metrics.json` to the \
-         bit, with any number of threads.",
+        "Version {}, seed {}, data fingerprint `{}`. The same settings on the same data give a bit-identical \
+         `metrics.json`, with any number of threads.",
         record.version,
         record.seed,
         record.data_fingerprint.as_deref().unwrap_or("–")
@@ -142,15 +143,15 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
     settings.code("toml", &context.settings.resolved);
     report.details("All settings of this run", &settings);
     report.paragraph(
-        "In this folder: `metrics.json` and `segmentation.json` (all figures), `predictions.csv` and `segmentation.csv` (every \
-         image), `history.csv` (every epoch), `model.safetensors` (network, weights, preprocessing, threshold), \
-         `manifest.csv` and `splits.csv` (the data), `eda.json`, `overlays.json`, `timings.json`, `run.json`: those of the \
-         stages that ran.",
+        "Depending on the stages that ran, this folder contains `metrics.json` and `segmentation.json` (all metrics), \
+         `predictions.csv` and `segmentation.csv` (results per image), `history.csv` (results per epoch), \
+         `model.safetensors` (network, weights, preprocessing, threshold), `manifest.csv` and `splits.csv` (the data), \
+         `eda.json`, `overlays.json`, `timings.json` and `run.json`.",
     );
     Ok(())
 }
 
-/// A path as one would type it here: short below the current folder, in quotes where a shell would split it.
+/// A path as it would be typed here: relative if it is below the current folder, quoted where a shell would split it.
 fn typed(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let short = path

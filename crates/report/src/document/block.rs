@@ -1,61 +1,61 @@
-//! The kinds of blocks.
+//! The blocks of a document.
 
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
 
-/// One block of a document, as it was given: what a format needs (escapes, line breaks, limits) is up to its renderer.
-/// Text is Markdown within a line unless its field says otherwise.
+/// One block of a document, stored as given: the renderer handles what a format needs (escapes, line breaks, limits).
+/// Text is inline Markdown unless its field is documented otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "block", rename_all = "snake_case")]
 pub enum Block {
     /// A heading.
     Heading {
-        /// 1 for a title, up to 6; what lies outside counts as the nearest of these.
+        /// From 1 for a title to 6; other values are clamped to this range.
         level: usize,
-        /// One line.
+        /// A single line.
         text: String,
     },
     /// A paragraph.
     Paragraph {
-        /// What it says.
+        /// Its text.
         text: String,
     },
     /// A bullet list.
     List {
-        /// One text a bullet.
+        /// One text per bullet.
         items: Vec<String>,
     },
     /// A table.
     Table(Table),
-    /// A picture in a file of its own.
+    /// An image in a separate file.
     Figure {
-        /// Relative to the document, as a plain path.
+        /// Path relative to the document, not encoded.
         path: String,
-        /// What those read who cannot see the picture; plain text.
+        /// Alternative text for readers who cannot see the image; plain text.
         alt: String,
-        /// Stands below the picture; may be empty.
+        /// Caption below the image; may be empty.
         caption: String,
     },
-    /// Code, shown as it is.
+    /// Code, shown verbatim.
     Code {
-        /// By which it is coloured; may be empty.
+        /// Language for syntax highlighting; may be empty.
         language: String,
         /// Plain text.
         code: String,
     },
-    /// Blocks that open on a click.
+    /// A collapsible section.
     Details {
-        /// What there is to click; plain text.
+        /// The text that is always shown; plain text.
         summary: String,
-        /// What opens.
+        /// The collapsible content.
         blocks: Vec<Block>,
     },
     /// A boxed remark.
     Alert {
         /// A note or a warning.
         kind: Alert,
-        /// What it says.
+        /// Its text.
         text: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a report says, block by block, whatever it is shown as.
+//! The content of a report as a list of blocks, independent of the output format.
 
 mod block;
 mod table;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 pub use block::{Alert, Block};
 pub use table::{Align, Column, Table};
 
-/// A report or a part of one: a list of blocks, which passes through serde unchanged, so that one program can write a
-/// part and another put the parts together.
+/// A report or a part of one: a list of blocks. It survives a round trip through serde unchanged, so that one program
+/// can write parts and another can combine them.
 ///
-/// Running text is a string of Markdown (emphasis, code spans and links work): blocks are typed, what is within a line is
-/// not. Text from outside, such as names of files and classes, goes through [`crate::text::escape`] or
-/// [`crate::text::code`] first. Control characters are shown wherever they stand.
+/// Running text is a Markdown string (emphasis, code spans and links work): blocks are typed, inline content is not.
+/// Text from outside, such as names of files and classes, must go through [`crate::text::escape`] or
+/// [`crate::text::code`] first. Control characters are made visible everywhere.
 ///
 /// ```
 /// use report::{Align, Document, Table};
@@ -32,31 +32,32 @@ pub struct Document {
 }
 
 impl Document {
-    /// A document that opens with a first-level heading.
+    /// Creates a document that starts with a first-level heading.
     pub fn new(title: &str) -> Self {
         let mut document = Self::default();
         document.heading(1, title);
         document
     }
 
-    /// A document without a title, to be put into another one (see [`Document::append`] and [`Document::details`]).
+    /// Creates a document without a title, to be inserted into another one (see [`Document::append`] and
+    /// [`Document::details`]).
     pub fn fragment() -> Self {
         Self::default()
     }
 
-    /// A heading; `level` is held to 1..=6.
+    /// Adds a heading; `level` is clamped to 1..=6.
     pub fn heading(&mut self, level: usize, text: &str) -> &mut Self {
         let text = text.to_owned();
         self.push(Block::Heading { level, text })
     }
 
-    /// A paragraph.
+    /// Adds a paragraph.
     pub fn paragraph(&mut self, text: &str) -> &mut Self {
         let text = text.to_owned();
         self.push(Block::Paragraph { text })
     }
 
-    /// A bullet list.
+    /// Adds a bullet list.
     pub fn list<I: IntoIterator<Item = S>, S: AsRef<str>>(&mut self, items: I) -> &mut Self {
         let items = items.into_iter().map(|item| item.as_ref().to_owned());
         self.push(Block::List {
@@ -64,13 +65,13 @@ impl Document {
         })
     }
 
-    /// A table.
+    /// Adds a table.
     pub fn table(&mut self, table: &Table) -> &mut Self {
         self.push(Block::Table(table.clone()))
     }
 
-    /// A picture with its alternative text, which may hold anything, and, unless it is empty, a caption below. `path` is
-    /// relative to the document and may hold spaces and brackets.
+    /// Adds an image with an alternative text, which may contain any characters, and a caption below unless it is
+    /// empty. `path` is relative to the document and may contain spaces and brackets.
     pub fn figure(&mut self, path: &str, alt: &str, caption: &str) -> &mut Self {
         self.push(Block::Figure {
             path: path.to_owned(),
@@ -79,7 +80,7 @@ impl Document {
         })
     }
 
-    /// A block of code; `language` may be empty.
+    /// Adds a block of code; `language` may be empty.
     pub fn code(&mut self, language: &str, code: &str) -> &mut Self {
         self.push(Block::Code {
             language: language.to_owned(),
@@ -87,7 +88,7 @@ impl Document {
         })
     }
 
-    /// Blocks that open on a click.
+    /// Adds a collapsible section.
     pub fn details(&mut self, summary: &str, inside: &Document) -> &mut Self {
         self.push(Block::Details {
             summary: summary.to_owned(),
@@ -95,12 +96,12 @@ impl Document {
         })
     }
 
-    /// A boxed note.
+    /// Adds a boxed note.
     pub fn note(&mut self, text: &str) -> &mut Self {
         self.alert(Alert::Note, text)
     }
 
-    /// A boxed warning.
+    /// Adds a boxed warning.
     pub fn warning(&mut self, text: &str) -> &mut Self {
         self.alert(Alert::Warning, text)
     }
@@ -111,12 +112,12 @@ impl Document {
         self
     }
 
-    /// What the document holds, from the top.
+    /// The document's blocks, in order.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// Whether nothing has been added.
+    /// Whether the document has no blocks.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }

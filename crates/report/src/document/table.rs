@@ -5,29 +5,29 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::error::check_len;
 
-/// How a column is set.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Align {
-    /// Words.
+    /// For words.
     #[default]
     Left,
-    /// Short marks.
+    /// For short marks.
     Center,
-    /// Numbers.
+    /// For numbers.
     Right,
 }
 
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Stands above it.
+    /// Header of the column.
     pub name: String,
-    /// How its cells are set.
+    /// Alignment of its cells.
     pub align: Align,
 }
 
-/// A table; every row has a cell for each column, in one that is deserialized too.
+/// A table; every row has one cell per column, which is also checked when deserializing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Table {
@@ -36,7 +36,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these columns and no rows.
+    /// Creates a table with these columns and no rows.
     pub fn new<I: IntoIterator<Item = (S, Align)>, S: AsRef<str>>(columns: I) -> Self {
         let columns = columns.into_iter().map(|(name, align)| Column {
             name: name.as_ref().to_owned(),
@@ -48,7 +48,8 @@ impl Table {
         }
     }
 
-    /// Adds a row. Cells may hold pipes, line breaks and Markdown. A row of another length than the header is an error.
+    /// Adds a row. Cells may contain pipes, line breaks and Markdown. A row whose length differs from the header is an
+    /// error.
     pub fn row<I: IntoIterator<Item = S>, S: AsRef<str>>(
         &mut self,
         cells: I,
@@ -65,12 +66,12 @@ impl Table {
         Ok(self)
     }
 
-    /// The columns, from the left.
+    /// The columns, from left to right.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The cells of each row, from the top.
+    /// The cells of each row, from top to bottom.
     pub fn rows(&self) -> &[Vec<String>] {
         &self.rows
     }
@@ -81,7 +82,7 @@ impl Table {
     }
 }
 
-/// A table out of a file, whose rows may have any length.
+/// A table as read from a file, whose rows may have any length.
 #[derive(Deserialize)]
 struct Unchecked {
     columns: Vec<Column>,

@@ -1,4 +1,4 @@
-//! Axes with round ticks, drawn by plotters; series are then placed by [`Plot`].
+//! Axes with round tick values, drawn by plotters; [`Plot`] then places the series.
 
 use plotters::chart::ChartBuilder;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
@@ -13,7 +13,7 @@ use crate::{Error, format};
 const TICK_SIZE: f64 = 11.0;
 const LABEL_SIZE: f64 = 12.0;
 
-/// One axis: its name, its range and where its ticks are.
+/// One axis: its label, range and ticks.
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
     label: String,
@@ -24,8 +24,8 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// A linear axis over at least `low..high` with about `count` round ticks; a range without
-    /// width (or with a bound that is not finite) is widened to one that can be drawn.
+    /// A linear axis over at least `low..high` with about `count` round tick values; a range of zero width (or with a
+    /// bound that is not finite) is widened to one that can be drawn.
     pub(crate) fn linear(label: &str, low: f64, high: f64, count: usize) -> Self {
         let (low, high) = drawable(low, high);
         let step = round_step((high - low) / count.max(1) as f64);
@@ -44,12 +44,12 @@ impl Axis {
         }
     }
 
-    /// 0..=1 with a tick every 0.2.
+    /// An axis over 0..=1 with a tick every 0.2.
     pub(crate) fn unit(label: &str) -> Self {
         Self::linear(label, 0.0, 1.0, 5)
     }
 
-    /// Whole numbers only (epochs), padded by half a step on both sides.
+    /// An axis with integer ticks only (epochs), padded on both sides.
     pub(crate) fn whole(label: &str, low: f64, high: f64, count: usize) -> Self {
         let (low, high) = if low.is_finite() && high.is_finite() {
             (low, high)
@@ -75,7 +75,7 @@ impl Axis {
         }
     }
 
-    /// A logarithmic axis over positive values, in whole decades; ticks at powers of ten.
+    /// A logarithmic axis over positive values that spans whole decades, with ticks at powers of ten.
     pub(crate) fn log(label: &str, low: f64, high: f64) -> Self {
         let usable = low.is_finite() && high.is_finite() && low > 0.0;
         let (low, high) = if usable {
@@ -92,7 +92,7 @@ impl Axis {
             .collect();
         Self {
             label: label.to_owned(),
-            // Lines at a power of ten stay clear of the frame.
+            // Keeps lines at a power of ten away from the frame.
             low: bottom - 0.1,
             high: top + 0.1,
             log: true,
@@ -100,13 +100,13 @@ impl Axis {
         }
     }
 
-    /// Replaces the ticks by none: for an axis that the figure labels itself.
+    /// Removes the ticks, for an axis that the figure labels itself.
     pub(crate) fn bare(mut self) -> Self {
         self.ticks.clear();
         self
     }
 
-    /// 0 at the low end, 1 at the high end, clamped; `None` for what has no place (NaN, log of 0).
+    /// Position on the axis: 0 at the low end, 1 at the high end, clamped; `None` if undefined (NaN, log of 0).
     fn fraction(&self, value: f64) -> Option<f64> {
         let value = if self.log { value.log10() } else { value };
         let fraction = (value - self.low) / (self.high - self.low);
@@ -114,7 +114,7 @@ impl Axis {
     }
 }
 
-/// plotters sees the axis as a coordinate: it asks for ticks, their places and their labels.
+/// Provides plotters with the ticks, their positions and their labels.
 impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
@@ -145,7 +145,7 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// The inside of a pair of axes; places values on the canvas.
+/// The area inside a pair of axes; maps values to positions on the canvas.
 pub(crate) struct Plot<'a> {
     pub(crate) canvas: &'a mut Canvas,
     /// The rectangle between the axes.
@@ -195,7 +195,7 @@ impl<'a> Plot<'a> {
         })
     }
 
-    /// The width that tick labels and name take left of the axes.
+    /// The width of the tick labels and axis label to the left of the axes.
     pub(crate) fn left_margin(canvas: &Canvas, y: &Axis) -> f64 {
         let widths = y
             .ticks
@@ -205,7 +205,7 @@ impl<'a> Plot<'a> {
         widths.fold(0.0, f64::max) + name + 10.0
     }
 
-    /// Where a value lies on the canvas.
+    /// Position of a value on the canvas; `None` if undefined.
     pub(crate) fn place(&self, x: f64, y: f64) -> Option<(f64, f64)> {
         let (fx, fy) = (self.x.fraction(x)?, self.y.fraction(y)?);
         Some((
@@ -214,7 +214,7 @@ impl<'a> Plot<'a> {
         ))
     }
 
-    /// A line through the points; values that have no place (NaN) leave a gap.
+    /// Draws a line through the points; undefined values (NaN) leave a gap.
     pub(crate) fn line(&mut self, points: &[(f64, f64)], color: Color, width: f64) {
         let placed: Vec<_> = points.iter().map(|&(x, y)| self.place(x, y)).collect();
         for run in placed.split(Option::is_none) {
@@ -235,7 +235,7 @@ impl<'a> Plot<'a> {
         }
     }
 
-    /// A filled bar between two x and up from the bottom axis.
+    /// Draws a filled bar between two x values, from the bottom axis up to `top`.
     pub(crate) fn bar(&mut self, from: f64, to: f64, top: f64, color: Color, alpha: f64) {
         if let (Some((left, y)), Some((right, _))) = (self.place(from, top), self.place(to, top)) {
             let rect = Bounds::new(left, y, right - left, self.inner.bottom() - y);
@@ -298,7 +298,7 @@ fn drawable(low: f64, high: f64) -> (f64, f64) {
     }
 }
 
-/// The smallest of 1, 2, 5 · 10^k that is at least `raw`.
+/// The smallest value of the form 1, 2 or 5 · 10^k that is at least `raw`.
 fn round_step(raw: f64) -> f64 {
     if !raw.is_finite() || raw <= 0.0 {
         return 1.0;

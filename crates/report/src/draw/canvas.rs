@@ -13,13 +13,13 @@ use super::surface::Surface;
 use super::text::{Fonts, Type};
 use crate::{Error, Figure};
 
-/// Layout units across a figure: about the width that GitHub shows.
+/// Width of a figure in layout units, about the width at which GitHub displays it.
 pub(crate) const WIDTH: f64 = 800.0;
-/// White around every figure.
+/// White margin around every figure.
 pub(crate) const MARGIN: f64 = 14.0;
-/// Pixels of a saved figure to a unit.
+/// Pixels of a saved figure per layout unit.
 const SCALE: u32 = 2;
-/// Device pixels to a unit.
+/// Device pixels per layout unit.
 const DEVICE: f64 = (SCALE * OVERSAMPLING) as f64;
 
 /// A rectangle in layout units.
@@ -80,13 +80,13 @@ impl Canvas {
         self.pixels.fonts()
     }
 
-    /// Makes the page reach down to `bottom` plus the margin.
+    /// Extends the page down to `bottom` plus the margin.
     pub(crate) fn reserve(&mut self, bottom: f64) {
         let rows = ((bottom + MARGIN) * f64::from(SCALE)).ceil() as u32 * OVERSAMPLING;
         self.pixels.reserve(rows);
     }
 
-    /// Writes title and subtitle (either may be empty); gives the y below them.
+    /// Draws title and subtitle (either may be empty); returns the y below them.
     pub(crate) fn header(&mut self, title: &str, subtitle: &str) -> f64 {
         let room = WIDTH - 2.0 * MARGIN;
         let mut y = MARGIN;
@@ -129,7 +129,7 @@ impl Canvas {
         infallible(Surface(&mut self.pixels).draw_path(path, &stroke));
     }
 
-    /// A straight dashed line.
+    /// Draws a straight dashed line.
     pub(crate) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: Color, width: f64) {
         let length = (to.0 - from.0).hypot(to.1 - from.1);
         let along = |d: f64| {
@@ -142,7 +142,7 @@ impl Canvas {
         }
     }
 
-    /// A filled dot with a white rim, so that it stands out on a line of its own colour.
+    /// Draws a filled dot with a white rim, so that it stands out on a line of the same colour.
     pub(crate) fn dot(&mut self, center: (f64, f64), radius: f64, color: Color) {
         self.disc(center, radius + 1.2, palette::PAPER);
         self.disc(center, radius, color);
@@ -156,7 +156,7 @@ impl Canvas {
         self.pixels.text(text, device((x, y)), look);
     }
 
-    /// Text over a grid or other lines: the page's white behind it keeps them off the letters.
+    /// Draws text over a grid or other lines, on a nearly opaque white background that keeps it readable.
     pub(crate) fn text_on_paper(&mut self, text: &str, x: f64, y: f64, look: Type) {
         let (w, h) = (
             self.fonts().width(text, look.size, look.bold),
@@ -173,13 +173,13 @@ impl Canvas {
         self.text(text, x, y, look);
     }
 
-    /// Puts a picture into a rectangle of its aspect when the page is finished, above everything
-    /// else there; scaled once, straight to the saved size.
+    /// Places an image in a rectangle of its aspect ratio when the page is finished, on top of everything else; it is
+    /// scaled once, directly to the saved size.
     pub(crate) fn image(&mut self, rect: Bounds, image: RgbImage) {
         self.images.push((rect, image));
     }
 
-    /// A part of the page for plotters to draw on.
+    /// A part of the page that plotters can draw on.
     pub(crate) fn area(&mut self, rect: Bounds) -> DrawingArea<Surface<'_>, Shift> {
         let (x, y) = device((rect.x, rect.y));
         let (w, h) = device((rect.w, rect.h));
@@ -188,7 +188,7 @@ impl Canvas {
             .shrink((x, y), (w, h))
     }
 
-    /// Averages device pixels down to saved ones and places the pictures.
+    /// Averages device pixels down to saved pixels and places the images.
     pub(crate) fn finish(self) -> Figure {
         let mut page = self.pixels.averaged();
         for (rect, picture) in &self.images {
@@ -212,7 +212,7 @@ impl Canvas {
     }
 }
 
-/// A colour and a width in device pixels, as plotters' rasterizer wants them.
+/// A colour and a width in device pixels, as required by plotters' rasterizer.
 struct Stroke {
     color: Color,
     width: u32,
@@ -236,5 +236,5 @@ fn device((x, y): (f64, f64)) -> BackendCoord {
     (device_len(x), device_len(y))
 }
 
-/// A [`Surface`] has no way to fail, and its fonts are loaded before it exists.
+/// Drawing on a [`Surface`] cannot fail, and its fonts are loaded before it is created.
 fn infallible<E>(_: Result<(), E>) {}

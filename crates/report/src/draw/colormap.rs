@@ -2,14 +2,14 @@
 
 use super::palette::Color;
 
-/// A colour map whose lightness rises steadily from 0 to 1, so that order can be read from it in
-/// grey print too. Interpolated in sRGB between eleven of matplotlib's 256 control points; no
-/// channel is more than 14 of 255 away from matplotlib's.
+/// A colour map whose lightness increases monotonically from 0 to 1, so that it remains readable in greyscale.
+/// Interpolated in sRGB between eleven of matplotlib's 256 control points; no channel differs from matplotlib's by more
+/// than 14 of 255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Colormap {
-    /// Dark violet over teal to yellow.
+    /// From dark violet via teal to yellow.
     Viridis,
-    /// Black over violet and orange to pale yellow.
+    /// From black via violet and orange to pale yellow.
     #[default]
     Inferno,
 }

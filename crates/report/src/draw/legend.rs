@@ -1,4 +1,4 @@
-//! Legends: a row over a figure, or a column beside it.
+//! Legends: a row above a figure, or a column next to it.
 
 use super::canvas::{Canvas, MARGIN, WIDTH};
 use super::palette::{self, Color};
@@ -8,7 +8,7 @@ const SIZE: f64 = 12.0;
 const SWATCH: f64 = 18.0;
 const ROW: f64 = 20.0;
 
-/// What stands for a series.
+/// The symbol of a series.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mark {
     Area,
@@ -17,7 +17,7 @@ pub(crate) enum Mark {
     Dot,
 }
 
-/// One entry of a legend; `detail` is a second, muted line (only in a column).
+/// One entry of a legend; `detail` is a second, muted text (only in a column).
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     pub(crate) mark: Mark,
@@ -44,8 +44,7 @@ impl Key {
     }
 }
 
-/// Sets the keys side by side from the left margin, in as many rows as they need; gives the y
-/// below.
+/// Places the keys side by side from the left margin, in as many rows as needed; returns the y below.
 pub(crate) fn legend_row(canvas: &mut Canvas, top: f64, keys: &[Key]) -> f64 {
     if keys.is_empty() {
         return top;
@@ -65,7 +64,7 @@ pub(crate) fn legend_row(canvas: &mut Canvas, top: f64, keys: &[Key]) -> f64 {
     y + ROW + 6.0
 }
 
-/// Sets the keys below one another, wrapped to `width`; gives the y below.
+/// Places the keys below one another, wrapped to `width`; returns the y below.
 pub(crate) fn legend_column(
     canvas: &mut Canvas,
     x: f64,

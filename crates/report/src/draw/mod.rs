@@ -1,4 +1,4 @@
-//! The drawing layer under the figures: colours, text, pixels, a canvas over them, axes and legends.
+//! The drawing layer used by the figures: colours, text, pixels, canvas, axes and legends.
 
 pub(crate) mod axes;
 pub(crate) mod canvas;

@@ -1,11 +1,11 @@
-//! Every colour of every figure, in one place.
+//! The colours of all figures.
 //!
-//! Series take the colours of Okabe and Ito (2008), which stay apart under all common forms of
-//! colour blindness, in an order that puts the strongest contrasts on white first.
+//! Series use the colours of Okabe and Ito (2008), which remain distinguishable under all common forms of colour
+//! blindness, ordered by contrast on white, strongest first.
 
 use plotters_backend::BackendColor;
 
-/// An opaque sRGB colour, 8 bits a channel.
+/// An opaque sRGB colour with 8 bits per channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Color(pub u8, pub u8, pub u8);
 
@@ -24,32 +24,32 @@ pub const SKY: Color = Color(86, 180, 233);
 /// Okabe–Ito yellow: too light for lines on white, good for contours on grey images.
 pub const YELLOW: Color = Color(240, 228, 66);
 
-/// Text, axes.
+/// Text and axes.
 pub const INK: Color = Color(33, 37, 41);
 /// Secondary text.
 pub const MUTED: Color = Color(95, 103, 112);
 /// Grid lines and frames.
 pub const GRID: Color = Color(222, 226, 230);
-/// The page.
+/// Page background.
 pub const PAPER: Color = Color(255, 255, 255);
 
 /// The tint of pixels whose class map reaches the threshold.
 pub const OVERLAY_GREEN: Color = Color(0, 230, 64);
-/// Border and words of a right prediction.
+/// Border and text of a correct prediction.
 pub const RIGHT: Color = GREEN;
-/// Border and words of a wrong prediction.
+/// Border and text of an incorrect prediction.
 pub const WRONG: Color = VERMILLION;
-/// Inside truth and prediction.
+/// In truth and prediction.
 pub const TRUE_POSITIVE: Color = GREEN;
-/// Predicted, not true.
+/// In the prediction, not in the truth.
 pub const FALSE_POSITIVE: Color = VERMILLION;
-/// True, not predicted.
+/// In the truth, not in the prediction.
 pub const FALSE_NEGATIVE: Color = SKY;
-/// Predicted as another class than the true one, neither the background.
+/// Predicted as the wrong class, where neither class is the background.
 pub const CONFUSED: Color = PURPLE;
 
-/// The order in which series take colours. The last three are not of Okabe and Ito: black, a grey
-/// and a wine red (Paul Tol) keep ten classes apart.
+/// The colours of series, in order. Black, a grey, a wine red (Paul Tol) and an olive extend the six of Okabe and Ito,
+/// so that ten classes can be distinguished.
 const SERIES: [Color; 10] = [
     BLUE,
     VERMILLION,
@@ -68,20 +68,20 @@ pub fn series(index: usize) -> Color {
     SERIES[index % SERIES.len()]
 }
 
-/// The colour of a class of pixels over a grey image, counted from 1; repeats after six. The first three are not those
-/// of the errors, which stand beside them.
+/// The colour of a pixel class over a grey image, counted from 1; repeats after six. The first three differ from the
+/// colours of the errors, which are shown next to them.
 pub fn pixels(class: usize) -> Color {
     const COLORS: [Color; 6] = [YELLOW, BLUE, ORANGE, SKY, GREEN, PURPLE];
     COLORS[class.saturating_sub(1) % COLORS.len()]
 }
 
 impl Color {
-    /// The channels.
+    /// The channels as red, green and blue.
     pub fn rgb(self) -> [u8; 3] {
         [self.0, self.1, self.2]
     }
 
-    /// The colour `share` of the way to `other`: 0 is `self`, 1 is `other`.
+    /// Interpolates towards `other`: a `share` of 0 gives `self`, 1 gives `other`.
     pub fn toward(self, other: Color, share: f64) -> Color {
         let mix =
             |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * share).round() as u8;

@@ -1,4 +1,4 @@
-//! Device pixels: more than are saved, since shapes are smoothed by averaging them.
+//! Device pixels, at a higher resolution than the saved ones: averaging them antialiases shapes.
 
 use image::RgbImage;
 use plotters_backend::BackendCoord;
@@ -8,10 +8,10 @@ use super::palette::Color;
 use super::text::{Fonts, Type};
 use crate::Error;
 
-/// Device pixels to a saved pixel, each way.
+/// Device pixels per saved pixel in each direction.
 pub(crate) const OVERSAMPLING: u32 = 2;
 
-/// A white sheet of a fixed width that grows downwards.
+/// A white sheet of fixed width that grows downwards.
 pub(crate) struct Pixels {
     fonts: &'static Fonts,
     width: u32,
@@ -37,14 +37,14 @@ impl Pixels {
         (self.width, self.height)
     }
 
-    /// Makes the sheet at least this high.
+    /// Extends the sheet to at least this height.
     pub(crate) fn reserve(&mut self, height: u32) {
         self.height = self.height.max(height);
         self.bytes
             .resize(self.height as usize * self.width as usize * 3, 255);
     }
 
-    /// Mixes `color` into one pixel; outside the sheet nothing happens.
+    /// Blends `color` into one pixel; does nothing outside the sheet.
     pub(crate) fn blend(&mut self, x: i32, y: i32, color: Color, alpha: f32) {
         let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else {
             return;
@@ -89,7 +89,7 @@ impl Pixels {
             });
     }
 
-    /// The sheet in saved pixels.
+    /// The sheet, averaged down to saved pixels.
     pub(crate) fn averaged(&self) -> RgbImage {
         RgbImage::from_fn(
             self.width / OVERSAMPLING,

@@ -13,8 +13,8 @@ use super::text::{Fonts, Type};
 
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
-/// plotters' view of [`Pixels`]. It takes the place of `BitMapBackend` for the sake of text (see [`Fonts::rasterize`]) and
-/// of round joins, and cannot fail.
+/// Implements plotters' backend for [`Pixels`]. It is used instead of `BitMapBackend` because of text (see
+/// [`Fonts::rasterize`]) and round joins, and it cannot fail.
 pub(crate) struct Surface<'a>(pub(crate) &'a mut Pixels);
 
 impl DrawingBackend for Surface<'_> {
@@ -56,8 +56,8 @@ impl DrawingBackend for Surface<'_> {
         Ok(())
     }
 
-    /// Segment by segment with round joins: plotters' mitred outline breaks up on the sharp, dense
-    /// steps of an ROC curve.
+    /// Draws each segment with round joins: plotters' mitred outline has artefacts on the sharp, dense steps of an ROC
+    /// curve.
     fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
         &mut self,
         path: I,

@@ -1,4 +1,4 @@
-//! Text from an embedded font: measuring, fitting, rasterizing.
+//! Text in an embedded font: measuring, fitting, rasterizing.
 
 use std::sync::LazyLock;
 
@@ -9,19 +9,19 @@ use plotters_backend::text_anchor::{HPos, VPos};
 use super::palette::{self, Color};
 use crate::Error;
 
-/// The name under which plotters knows the embedded font.
+/// The name under which the embedded font is registered with plotters.
 pub(crate) const FAMILY: &str = "report-sans";
 
-/// How a piece of text looks and where it sits relative to its point.
+/// Style of a text, and its position relative to its anchor point.
 #[derive(Clone, Copy)]
 pub(crate) struct Type {
-    /// Em size in layout units, as a browser's `font-size`.
+    /// Em size in layout units, like `font-size` in CSS.
     pub(crate) size: f64,
     pub(crate) bold: bool,
     pub(crate) color: Color,
     pub(crate) h: HPos,
     pub(crate) v: VPos,
-    /// Runs upwards (turned by 90° against the clock).
+    /// Whether the text runs upwards (rotated by 90° anticlockwise).
     pub(crate) upward: bool,
 }
 
@@ -61,7 +61,7 @@ impl Type {
         }
     }
 
-    /// The share of the text that lies left of its point (before any turn).
+    /// The share of the text to the left of its anchor point (before rotation).
     pub(crate) fn h_share(self) -> f64 {
         match self.h {
             HPos::Left => 0.0,
@@ -70,7 +70,7 @@ impl Type {
         }
     }
 
-    /// The share of the text that lies above its point (before any turn).
+    /// The share of the text above its anchor point (before rotation).
     pub(crate) fn v_share(self) -> f64 {
         match self.v {
             VPos::Top => 0.0,
@@ -92,7 +92,7 @@ pub(crate) struct Fonts {
 }
 
 impl Fonts {
-    /// The fonts, also registered with plotters. Fails only if the embedded bytes are no font.
+    /// Loads the fonts and registers them with plotters. Fails only if the embedded bytes are not a valid font.
     pub(crate) fn load() -> Result<&'static Self, Error> {
         static FONTS: LazyLock<Option<Fonts>> = LazyLock::new(|| {
             let (regular, bold) = (dejavu::sans::regular(), dejavu::sans::bold());
@@ -108,7 +108,7 @@ impl Fonts {
             .ok_or_else(|| Error::Draw("the embedded font cannot be read".into()))
     }
 
-    /// The width of one line of text, in the unit of `size`.
+    /// The width of a line of text, in the unit of `size`.
     pub(crate) fn width(&self, text: &str, size: f64, bold: bool) -> f64 {
         let mut end = 0.0;
         self.layout(text, size, bold, |_, right| end = right);
@@ -120,7 +120,7 @@ impl Fonts {
         0.729 * size
     }
 
-    /// `text` if it fits into `width`, else its beginning with an ellipsis.
+    /// `text` if it fits into `width`, otherwise its beginning followed by an ellipsis.
     pub(crate) fn elided(&self, text: &str, size: f64, bold: bool, width: f64) -> String {
         if self.width(text, size, bold) <= width {
             return text.to_owned();
@@ -134,8 +134,7 @@ impl Fonts {
             .map_or_else(String::new, |last| shortened(ends[last]))
     }
 
-    /// `text` broken at spaces (and its own line breaks) into at most `most` lines of `width`;
-    /// what does not fit is elided.
+    /// `text` broken at spaces (and at its own line breaks) into at most `most` lines of `width`; the rest is elided.
     pub(crate) fn wrapped(&self, text: &str, size: f64, width: f64, most: usize) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for paragraph in text.lines() {
@@ -151,9 +150,8 @@ impl Fonts {
             .collect()
     }
 
-    /// Calls `put(x, y, coverage)` for every pixel that the text touches, relative to the start of
-    /// its baseline. plotters' own routine drops each glyph's left bearing, which spaces letters
-    /// unevenly.
+    /// Calls `put(x, y, coverage)` for every pixel that the text covers, relative to the start of its baseline.
+    /// plotters' own routine ignores each glyph's left side bearing, which spaces letters unevenly.
     pub(crate) fn rasterize(
         &self,
         text: &str,
@@ -193,8 +191,7 @@ impl Fonts {
         lines
     }
 
-    /// A word cut into pieces that fit, for long file names; after an underscore or a hyphen if
-    /// there is one.
+    /// Splits a word (such as a long file name) into parts that fit, after an underscore or a hyphen if there is one.
     fn pieces(&self, word: &str, size: f64, width: f64) -> Vec<String> {
         let mut pieces = Vec::new();
         let mut rest = word;
@@ -220,7 +217,7 @@ impl Fonts {
         pieces
     }
 
-    /// Calls `each(glyph, right)` in order: the placed glyph and where the next one starts.
+    /// Calls `each(glyph, right)` in order, with the positioned glyph and the start of the next one.
     fn layout(&self, text: &str, size: f64, bold: bool, mut each: impl FnMut(Glyph, f32)) {
         let font = self.scaled(size, bold);
         let mut pen = 0.0;
@@ -241,7 +238,7 @@ impl Fonts {
 
     fn scaled(&self, size: f64, bold: bool) -> PxScaleFont<&FontRef<'static>> {
         let font = if bold { &self.bold } else { &self.regular };
-        // ab_glyph scales by ascent − descent; typographers (and CSS) by the em.
+        // ab_glyph scales by ascent − descent, typography (and CSS) by the em.
         let em = font.units_per_em().unwrap_or(1.0);
         font.as_scaled(PxScale::from(size as f32 * font.height_unscaled() / em))
     }

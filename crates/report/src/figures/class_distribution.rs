@@ -1,4 +1,4 @@
-//! How many images each split has of each class.
+//! The number of images of each class in each split.
 
 use plotters_backend::text_anchor::{HPos, VPos};
 
@@ -11,14 +11,14 @@ use crate::error::check_len;
 use crate::{Error, Figure, format};
 
 const HEIGHT: f64 = 300.0;
-/// The share of a split's room that its bars take.
+/// The share of a split's width that its bars occupy.
 const FILL: f64 = 0.82;
 const LABEL: f64 = 11.0;
 
-/// Grouped bars: a group a split, a bar a class, count and share printed above each bar.
+/// A grouped bar chart: one group per split and one bar per class, with count and share above each bar.
 #[derive(Debug, Clone, Default)]
 pub struct ClassDistribution {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// Class names, in the order of the counts.
     pub classes: Vec<String>,
@@ -29,14 +29,14 @@ pub struct ClassDistribution {
 /// The images of one split.
 #[derive(Debug, Clone, Default)]
 pub struct SplitCounts {
-    /// "train", "val", "test".
+    /// Such as "train", "val", "test".
     pub name: String,
-    /// Images of each class.
+    /// Number of images of each class.
     pub counts: Vec<u64>,
 }
 
 impl ClassDistribution {
-    /// Draws the bars. Every split must count every class.
+    /// Draws the bars. Every split must have one count per class.
     pub fn draw(&self) -> Result<Figure, Error> {
         for split in &self.splits {
             let what = format!("class distribution: counts of split `{}`", split.name);
@@ -116,11 +116,11 @@ impl SplitCounts {
     }
 }
 
-/// How bars are labelled, by the room there is.
+/// How bars are labelled, depending on the available width.
 enum Labels {
-    /// Count over share.
+    /// Count above share.
     Stacked,
-    /// One line that runs upwards.
+    /// One line of upward text.
     Upward(f64),
     None,
 }

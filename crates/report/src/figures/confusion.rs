@@ -10,10 +10,10 @@ use crate::{Error, Figure, format};
 
 const TOTALS: f64 = 90.0;
 
-/// Counts of (true class, predicted class) with row percentages; the shade is the row share.
+/// Counts of (true class, predicted class) with row percentages; the shading is the share of the row.
 #[derive(Debug, Clone, Default)]
 pub struct ConfusionHeatmap {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// Class names, in the order of rows and columns.
     pub classes: Vec<String>,
@@ -21,7 +21,7 @@ pub struct ConfusionHeatmap {
     pub counts: Vec<Vec<u64>>,
 }
 
-/// Where the matrix lies.
+/// Layout of the matrix.
 struct Geometry {
     left: f64,
     /// Width of the widest row name.
@@ -32,7 +32,7 @@ struct Geometry {
 }
 
 impl ConfusionHeatmap {
-    /// Draws the matrix, which must be square and as large as the list of classes.
+    /// Draws the matrix, which must be square, with one row and column per class.
     pub fn draw(&self) -> Result<Figure, Error> {
         check_len(
             "confusion matrix: rows",
@@ -44,13 +44,10 @@ impl ConfusionHeatmap {
             check_len(&what, self.classes.len(), row.len())?;
         }
         if self.counts.iter().flatten().sum::<u64>() == 0 {
-            return Figure::empty(&self.title, "nothing was predicted");
+            return Figure::empty(&self.title, "no predictions");
         }
         let mut canvas = Canvas::new()?;
-        let top = canvas.header(
-            &self.title,
-            "Count, and share of the true class (the shade)",
-        );
+        let top = canvas.header(&self.title, "Count and share of the true class (shading)");
         let layout = self.layout(&canvas, top);
         canvas.reserve(layout.top + layout.cell * self.classes.len() as f64 + 4.0);
         self.draw_names(&mut canvas, &layout);
@@ -70,7 +67,7 @@ impl ConfusionHeatmap {
         let room = WIDTH - 2.0 * MARGIN - beside - TOTALS;
         let classes = self.classes.len() as f64;
         let cell = (room / classes).clamp(14.0, 150.0);
-        // A small matrix stands in the middle of the page.
+        // Centres a small matrix on the page.
         let left = MARGIN + beside + ((room - cell * classes) / 2.0).max(0.0);
         let upward_names = names > cell - 6.0;
         let head = if upward_names { names.min(120.0) } else { 14.0 };
@@ -156,7 +153,7 @@ fn draw_cell(canvas: &mut Canvas, rect: Bounds, count: u64, total: u64) {
     } else {
         count as f64 / total as f64
     };
-    // The palest shade is not white, so that cells of 0 still show as cells.
+    // The lightest shade is not white, so that cells with a count of 0 are visible.
     let shade = palette::PAPER.toward(palette::BLUE, 0.04 + 0.96 * share);
     canvas.fill(rect.grown(-1.0), shade, 1.0);
     let ink = if shade.luma() < 0.6 {

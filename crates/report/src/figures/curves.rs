@@ -8,12 +8,12 @@ use crate::{Error, Figure};
 
 const PANEL_HEIGHT: f64 = 250.0;
 
-/// Panels of lines over epochs (loss, accuracy, learning rate), the best epoch marked in each.
+/// Panels of lines over epochs (loss, accuracy, learning rate), with the best epoch marked in each.
 #[derive(Debug, Clone, Default)]
 pub struct TrainingCurves {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
-    /// From left to right, then down.
+    /// From left to right and top to bottom.
     pub panels: Vec<CurvePanel>,
     /// The epoch whose weights were kept, in the unit of the lines' x.
     pub best_epoch: Option<f64>,
@@ -22,29 +22,29 @@ pub struct TrainingCurves {
 /// One pair of axes.
 #[derive(Debug, Clone, Default)]
 pub struct CurvePanel {
-    /// "Loss", "Accuracy", "Learning rate".
+    /// Such as "Loss", "Accuracy", "Learning rate".
     pub title: String,
-    /// Decades instead of a linear axis; values that are not positive are then left out.
+    /// Whether the y axis is logarithmic; values that are not positive are then omitted.
     pub log_scale: bool,
-    /// The lines; a name has the same colour in every panel.
+    /// The lines; lines of the same name have the same colour in every panel.
     pub lines: Vec<CurveLine>,
 }
 
 /// One line.
 #[derive(Debug, Clone, Default)]
 pub struct CurveLine {
-    /// "train", "validation".
+    /// Such as "train", "validation".
     pub name: String,
     /// (epoch, value); NaN leaves a gap.
     pub points: Vec<(f64, f64)>,
 }
 
 impl TrainingCurves {
-    /// Draws the panels; those without a finite value say so.
+    /// Draws the panels; those without finite values show a message.
     pub fn draw(&self) -> Result<Figure, Error> {
         let epochs = self.panels.iter().flat_map(|p| p.usable()).map(|(x, _)| x);
         let Some((first, last)) = bounds(epochs) else {
-            return Figure::empty(&self.title, "no epoch has finished");
+            return Figure::empty(&self.title, "no completed epochs");
         };
         let mut canvas = Canvas::new()?;
         let best = self
@@ -101,7 +101,8 @@ impl CurvePanel {
             let plot = Plot::new(canvas, rect, &self.title, x, Axis::unit("").bare())?;
             let (cx, cy) = plot.inner.center();
             let look = crate::draw::text::Type::new(12.0).color(palette::MUTED);
-            plot.canvas.text("no finite value", cx, cy, look.centered());
+            plot.canvas
+                .text("no finite values", cx, cy, look.centered());
             return Ok(());
         };
         let pad = (high - low) * 0.06;
@@ -122,7 +123,7 @@ impl CurvePanel {
         Ok(())
     }
 
-    /// The points that have a place on this panel's axes.
+    /// The points that can be drawn on this panel's axes.
     fn usable(&self) -> impl Iterator<Item = (f64, f64)> {
         let shown =
             |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!self.log_scale || y > 0.0);
@@ -136,7 +137,7 @@ impl CurvePanel {
 impl CurveLine {
     fn draw(&self, plot: &mut Plot, color: Color, best: Option<f64>) {
         plot.line(&self.points, color, 2.2);
-        // Lone points draw no line; few points are easier to read with dots.
+        // A single point draws no line, and a small number of points is easier to read with dots.
         let few = self.points.len() <= 40;
         for &(x, y) in self.points.iter().filter(|_| few) {
             plot.dot(x, y, 2.2, color);
@@ -158,7 +159,7 @@ fn color_of(names: &[&str], name: &str) -> Color {
     palette::series(names.iter().position(|known| *known == name).unwrap_or(0))
 }
 
-/// The least and the greatest finite value; `None` if there is none.
+/// The smallest and the largest finite value; `None` if there are none.
 fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.filter(|v| v.is_finite()).fold(None, |range, v| {
         let (low, high) = range.unwrap_or((v, v));

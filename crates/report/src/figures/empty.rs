@@ -1,4 +1,4 @@
-//! The figure that stands where there is nothing to draw.
+//! The placeholder figure for empty data.
 
 use crate::draw::canvas::Canvas;
 use crate::draw::palette;
@@ -6,7 +6,7 @@ use crate::draw::text::Type;
 use crate::{Error, Figure};
 
 impl Figure {
-    /// A small figure that says why there is nothing to show; what the `draw` methods give for empty data.
+    /// Creates a small figure that states why there is nothing to show; the `draw` methods return it for empty data.
     pub fn empty(title: &str, reason: &str) -> Result<Self, Error> {
         let mut canvas = Canvas::new()?;
         let top = canvas.header(title, "");

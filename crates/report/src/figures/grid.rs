@@ -1,4 +1,4 @@
-//! A grid of captioned pictures.
+//! A grid of captioned images.
 
 use image::RgbImage;
 
@@ -12,31 +12,31 @@ const GAP: f64 = 12.0;
 const CAPTION: f64 = 11.5;
 const MOST_LINES: usize = 4;
 
-/// Pictures with captions, row by row: samples, augmented images, overlays.
+/// Images with captions, in rows: samples, augmented images, overlays.
 #[derive(Debug, Clone, Default)]
 pub struct ImageGrid {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
-    /// Printed under the title; may be empty.
+    /// Subtitle below the title; may be empty.
     pub subtitle: String,
-    /// Pictures in a row; 0 lets the figure choose.
+    /// Images per row; 0 chooses automatically.
     pub columns: usize,
-    /// The pictures.
+    /// The images.
     pub tiles: Vec<Tile>,
 }
 
-/// One picture.
+/// One image with its caption.
 #[derive(Debug, Clone)]
 pub struct Tile {
-    /// The pixels; pictures of unlike shape are fitted into equal squares.
+    /// The pixels; images of different aspect ratios are fitted into equal squares.
     pub image: Picture,
-    /// Printed below; wrapped to at most four lines.
+    /// Caption below, wrapped to at most four lines.
     pub caption: String,
     /// A coloured frame, e.g. [`palette::RIGHT`] or [`palette::WRONG`].
     pub border: Option<Color>,
 }
 
-/// Pixels of either kind.
+/// An image in colour or grey.
 #[derive(Debug, Clone)]
 pub enum Picture {
     /// 8-bit colour.
@@ -99,7 +99,7 @@ impl ImageGrid {
     }
 }
 
-/// Draws a row of tiles and gives the y below the longest caption.
+/// Draws a row of tiles; returns the y below the longest caption.
 fn draw_row(canvas: &mut Canvas, tiles: &[Tile], top: f64, side: f64) -> f64 {
     let look = Type::new(CAPTION);
     let captions: Vec<_> = tiles
@@ -129,7 +129,7 @@ fn draw_row(canvas: &mut Canvas, tiles: &[Tile], top: f64, side: f64) -> f64 {
     bottom + GAP
 }
 
-/// Fits a picture into `room`, keeping its shape, with an optional frame.
+/// Fits an image into `room`, preserving its aspect ratio, with an optional frame.
 pub(crate) fn draw_picture(
     canvas: &mut Canvas,
     room: Bounds,

@@ -11,18 +11,18 @@ use crate::{Error, Figure, format};
 
 const HEIGHT: f64 = 300.0;
 
-/// Step histograms of one or several series over a common range of equal bins.
+/// Step histograms of one or more series over a common range, with bins of equal width.
 #[derive(Debug, Clone, Default)]
 pub struct Histogram {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// Name and unit of the values.
     pub x_label: String,
-    /// Where the first bin starts and the last one ends.
+    /// Lower edge of the first bin and upper edge of the last.
     pub range: (f64, f64),
-    /// The series, binned.
+    /// The binned series.
     pub series: Vec<HistogramSeries>,
-    /// Show each series as shares of its own total, so that classes of unlike size compare.
+    /// Whether to show each series as shares of its own total, so that classes of different sizes can be compared.
     pub as_share: bool,
     /// Labelled vertical lines, such as a threshold.
     pub markers: Vec<Marker>,
@@ -31,24 +31,24 @@ pub struct Histogram {
 /// The counts of one series.
 #[derive(Debug, Clone, Default)]
 pub struct HistogramSeries {
-    /// Printed in the legend with the total.
+    /// Name in the legend, printed with the total.
     pub name: String,
-    /// Values in each bin.
+    /// Number of values in each bin.
     pub counts: Vec<u64>,
 }
 
 /// A labelled vertical line.
 #[derive(Debug, Clone, Default)]
 pub struct Marker {
-    /// Where it stands.
+    /// Position on the x axis.
     pub at: f64,
-    /// "threshold 0.43".
+    /// Such as "threshold 0.43".
     pub label: String,
 }
 
 impl HistogramSeries {
-    /// Bins raw values: `bins` equal bins over `range`, both ends included; values outside of it
-    /// and NaN are left out.
+    /// Counts raw values in `bins` bins of equal width over the range, including both ends; values outside the range
+    /// and NaN are ignored.
     pub fn from_values(name: &str, values: &[f64], (low, high): (f64, f64), bins: usize) -> Self {
         let mut counts = vec![0; bins];
         for &value in values.iter().filter(|&&v| v >= low && v <= high) {
@@ -81,7 +81,7 @@ impl Histogram {
             ));
         }
         if self.series.iter().all(|series| series.total() == 0) {
-            return Figure::empty(&self.title, "no value lies in the range");
+            return Figure::empty(&self.title, "no values in the range");
         }
         let mut canvas = Canvas::new()?;
         let top = canvas.header(&self.title, "");
@@ -99,7 +99,7 @@ impl Histogram {
             .map(|series| self.heights(series))
             .collect();
         let most = heights.iter().flatten().copied().fold(0.0, f64::max);
-        // Room above the bars for the markers' labels.
+        // Leaves room above the bars for the markers' labels.
         let high = most * (1.06 + 0.08 * self.markers.len() as f64);
         let x = Axis::linear(&self.x_label, self.range.0, self.range.1, 10);
         let y = Axis::linear(
@@ -110,7 +110,7 @@ impl Histogram {
         );
         let mut plot = Plot::new(canvas, rect, "", x, y)?;
         let fill = if self.series.len() <= 3 { 0.3 } else { 0.0 };
-        // Every outline above every filling, so that no line is tinted by another series.
+        // Draws all outlines above all fills, so that no line is tinted by another series.
         for (index, heights) in heights.iter().enumerate() {
             self.fill_series(&mut plot, index, heights, fill);
         }
@@ -181,7 +181,7 @@ impl Marker {
         plot.canvas.dashed((x, top), (x, bottom), palette::INK, 1.2);
     }
 
-    /// Each marker's label has a row of its own, on the side where there is more room.
+    /// Draws the marker's label in its own row, on the side with more room.
     fn draw_label(&self, plot: &mut Plot, row: usize) {
         let Some((x, _)) = plot.place(self.at, 0.0) else {
             return;

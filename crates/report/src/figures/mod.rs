@@ -1,4 +1,4 @@
-//! The figures, one file each: a struct of plain data, `draw`, and the layout.
+//! The figures, one per file: a struct of plain data, its `draw` method, and the layout.
 
 pub(crate) mod class_distribution;
 pub(crate) mod confusion;

@@ -1,4 +1,4 @@
-//! What a class map points at: image, heat map and green overlay side by side.
+//! Class maps: image, heat map and green overlay side by side.
 
 use plotters_backend::text_anchor::{HPos, VPos};
 
@@ -13,43 +13,43 @@ const WORDS: f64 = 142.0;
 const GAP: f64 = 10.0;
 const BAR: f64 = 44.0;
 const SIDE: f64 = (WIDTH - 2.0 * MARGIN - WORDS - BAR - 3.0 * GAP) / 3.0;
-/// How much of the image the heat map covers; the rest lets anatomy show through.
+/// Opacity of the heat map, low enough for the anatomy to remain visible.
 const HEAT_OPACITY: f32 = 0.75;
 
-/// A row a case: what it is and what was predicted, the image, its heat map, its green overlay.
+/// One row per case: its true and predicted class, the image, its heat map and its green overlay.
 #[derive(Debug, Clone, Default)]
 pub struct OverlayPanels {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
-    /// Pixels whose map is at least this are green; see [`crate::OVERLAY_THRESHOLD`].
+    /// Pixels whose map value is at least this are green; see [`crate::OVERLAY_THRESHOLD`].
     pub threshold: f32,
-    /// Colours of the heat map.
+    /// Colour map of the heat map.
     pub colormap: Colormap,
-    /// The cases, right and wrong ones alike.
+    /// The cases, correctly and incorrectly classified.
     pub cases: Vec<OverlayCase>,
 }
 
 /// One classified image.
 #[derive(Debug, Clone)]
 pub struct OverlayCase {
-    /// File name or other name.
+    /// Name of the case, such as a file name.
     pub name: String,
     /// Grey image in 0..=1.
     pub image: Plane,
     /// Class map in 0..=1, of any size.
     pub map: Plane,
-    /// True mask of the image's size, outlined on image and overlay if there is one.
+    /// True mask in the image's size, outlined on image and overlay if given.
     pub truth_mask: Option<Plane>,
     /// True class.
     pub truth: String,
-    /// Predicted class; the case is right if it equals the true one.
+    /// Predicted class; the prediction is correct if it equals the true class.
     pub predicted: String,
     /// Probability of the predicted class.
     pub probability: f64,
 }
 
 impl OverlayPanels {
-    /// Draws the cases, a row each, with a colour bar.
+    /// Draws the cases, one per row, with a colour bar.
     pub fn draw(&self) -> Result<Figure, Error> {
         if self.cases.is_empty() {
             return Figure::empty(&self.title, "no cases");
@@ -125,8 +125,8 @@ impl OverlayCase {
 
     fn draw_words(&self, canvas: &mut Canvas, top: f64) {
         let (verdict, color) = match self.is_right() {
-            true => ("✔ right", palette::RIGHT),
-            false => ("✘ wrong", palette::WRONG),
+            true => ("✔ correct", palette::RIGHT),
+            false => ("✘ incorrect", palette::WRONG),
         };
         canvas.fill(Bounds::new(MARGIN, top, 4.0, SIDE), color, 1.0);
         let mut y = top + 8.0;
@@ -156,7 +156,7 @@ impl OverlayCase {
     }
 }
 
-/// The left edge of a picture column; the colour bar is column 3.
+/// The left edge of an image column; the colour bar is column 3.
 fn column_x(column: usize) -> f64 {
     MARGIN + WORDS + column as f64 * (SIDE + GAP)
 }

@@ -1,4 +1,4 @@
-//! The reliability diagram: what does a probability of 0.8 mean?
+//! The reliability diagram.
 
 use crate::draw::axes::{Axis, Plot};
 use crate::draw::canvas::{Bounds, Canvas, MARGIN, WIDTH};
@@ -9,23 +9,23 @@ use crate::{Error, Figure, format};
 const SIDE: f64 = 430.0;
 const COUNTS: f64 = 130.0;
 
-/// Observed frequency over predicted probability, with the number of cases in each bin below.
+/// Observed frequency against predicted probability, with the number of cases per bin below.
 #[derive(Debug, Clone, Default)]
 pub struct ReliabilityDiagram {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
-    /// One curve, or several to compare ("as trained", "temperature-scaled").
+    /// One curve, or several to compare (such as "as trained" and "temperature-scaled").
     pub curves: Vec<ReliabilityLine>,
 }
 
 /// The bins of one set of probabilities.
 #[derive(Debug, Clone, Default)]
 pub struct ReliabilityLine {
-    /// Printed in the legend.
+    /// Name in the legend.
     pub name: String,
     /// Bins from low to high; empty ones (count 0) are skipped.
     pub bins: Vec<ReliabilityMark>,
-    /// A summary for the legend: "ECE 0.031".
+    /// A summary for the legend, such as "ECE 0.031".
     pub note: String,
 }
 
@@ -36,9 +36,9 @@ pub struct ReliabilityMark {
     pub bounds: (f64, f64),
     /// Mean predicted probability.
     pub predicted: f64,
-    /// Share of cases that are positive.
+    /// Share of positive cases.
     pub observed: f64,
-    /// Interval of that share, drawn as a bar.
+    /// Confidence interval of that share, drawn as an error bar.
     pub interval: Option<(f64, f64)>,
     /// Number of cases.
     pub count: u64,
@@ -54,7 +54,7 @@ impl ReliabilityDiagram {
             .map(|bin| bin.count)
             .max();
         let Some(most) = most.filter(|&most| most > 0) else {
-            return Figure::empty(&self.title, "no case has a predicted probability");
+            return Figure::empty(&self.title, "no predicted probabilities");
         };
         let mut canvas = Canvas::new()?;
         let top = canvas.header(&self.title, "");
@@ -64,7 +64,7 @@ impl ReliabilityDiagram {
         let mut plot = Plot::new(&mut canvas, rect, "", Axis::unit(""), y)?;
         plot.dashed((0.0, 0.0), (1.0, 1.0), palette::MUTED);
         self.draw_curves(&mut plot);
-        // The two panels share their x axis: the lower one starts where the upper one does.
+        // The two panels share their x axis, so the lower one is aligned with the upper one.
         let left = plot.inner.x;
         self.draw_counts(&mut canvas, rect, left, most)?;
         let x = rect.right() + 20.0;

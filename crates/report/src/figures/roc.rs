@@ -8,10 +8,10 @@ use crate::{Error, Figure, format};
 
 const SIDE: f64 = 460.0;
 
-/// Receiver operating characteristics, one curve or one a class.
+/// Receiver operating characteristics, a single curve or one per class.
 #[derive(Debug, Clone, Default)]
 pub struct RocCurves {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// The curves.
     pub curves: Vec<RocLine>,
@@ -32,10 +32,10 @@ pub struct RocLine {
     pub operating_point: Option<MarkedPoint>,
 }
 
-/// Where a threshold puts the classifier on a curve.
+/// The operating point of a threshold on a curve.
 #[derive(Debug, Clone, Default)]
 pub struct MarkedPoint {
-    /// What is marked: "threshold 0.43".
+    /// Label of the point, such as "threshold 0.43".
     pub label: String,
     /// False-positive rate on an ROC curve, recall on a precision–recall curve.
     pub x: f64,
@@ -43,10 +43,10 @@ pub struct MarkedPoint {
     pub y: f64,
 }
 
-/// Precision–recall curves, one curve or one a class.
+/// Precision–recall curves, a single curve or one per class.
 #[derive(Debug, Clone, Default)]
 pub struct PrCurves {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// The curves.
     pub curves: Vec<PrLine>,
@@ -63,14 +63,14 @@ pub struct PrLine {
     pub average_precision: Option<f64>,
     /// Interval of the average precision.
     pub interval: Option<(f64, f64)>,
-    /// Share of positives: the precision of guessing, drawn as a dashed line.
+    /// Share of positives: the precision at chance level, drawn as a dashed line.
     pub prevalence: Option<f64>,
     /// The threshold in use, marked on the curve.
     pub operating_point: Option<MarkedPoint>,
 }
 
 impl RocCurves {
-    /// Draws the curves with the diagonal of guessing; areas and intervals in the legend.
+    /// Draws the curves with the diagonal of chance; areas and intervals are in the legend.
     pub fn draw(&self) -> Result<Figure, Error> {
         let curves: Vec<_> = self
             .curves
@@ -93,7 +93,7 @@ impl RocCurves {
 }
 
 impl PrCurves {
-    /// Draws the curves with each prevalence; average precision and intervals in the legend.
+    /// Draws the curves with their prevalences; average precision and intervals are in the legend.
     pub fn draw(&self) -> Result<Figure, Error> {
         let curves: Vec<_> = self
             .curves
@@ -115,7 +115,7 @@ impl PrCurves {
     }
 }
 
-/// What both kinds have in common.
+/// The data shared by both kinds of curve.
 struct Curve<'a> {
     name: &'a str,
     points: &'a [(f64, f64)],
@@ -132,7 +132,7 @@ fn score(name: &str, value: Option<f64>, interval: Option<(f64, f64)>) -> String
     }
 }
 
-/// Unit axes on the left, a legend on the right. `diagonal` is the key of the line of guessing.
+/// Draws unit axes on the left and a legend on the right. `diagonal` is the legend key of the line of chance.
 fn draw_square(
     title: &str,
     (x, y): (&str, &str),
@@ -141,7 +141,7 @@ fn draw_square(
 ) -> Result<Figure, Error> {
     let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
     if !curves.iter().any(|curve| curve.points.iter().any(finite)) {
-        return Figure::empty(title, "no curve: it takes cases of both classes");
+        return Figure::empty(title, "no curve: cases of both classes are needed");
     }
     let mut canvas = Canvas::new()?;
     let top = canvas.header(title, "");
@@ -158,7 +158,7 @@ fn draw_square(
     Ok(canvas.finish())
 }
 
-/// Marks come last, so that no line hides them.
+/// Draws marks last, so that no line hides them.
 fn draw_curves(plot: &mut Plot, curves: &[Curve]) {
     for (index, curve) in curves.iter().enumerate() {
         let color = palette::series(index);

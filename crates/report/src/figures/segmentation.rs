@@ -1,4 +1,4 @@
-//! Segmented images: image, truth, prediction and error side by side.
+//! Segmented images: image, truth, prediction and errors side by side.
 
 use image::RgbImage;
 
@@ -14,10 +14,10 @@ const WORDS: f64 = 20.0;
 const COLUMNS: [&str; 4] = ["image", "truth", "prediction", "error"];
 const SIDE: f64 = (WIDTH - 2.0 * MARGIN - 3.0 * GAP) / 4.0;
 
-/// A row a case: the image, its true classes, the predicted ones, and where they differ.
+/// One row per case: the image, its true classes, the predicted classes, and where they differ.
 #[derive(Debug, Clone, Default)]
 pub struct SegmentationPanels {
-    /// Printed above.
+    /// Title above the figure.
     pub title: String,
     /// Names of the classes by number, the background first.
     pub classes: Vec<String>,
@@ -28,25 +28,25 @@ pub struct SegmentationPanels {
 /// One segmented image.
 #[derive(Debug, Clone)]
 pub struct SegmentationCase {
-    /// Printed above its row: "person80_bacteria.jpeg, Dice 0.91".
+    /// Caption above its row, such as "person80_bacteria.jpeg, Dice 0.91".
     pub caption: String,
     /// Grey image in 0..=1.
     pub image: Plane,
-    /// True classes, of the image's size.
+    /// True classes, in the image's size.
     pub truth: Labels,
-    /// Predicted classes, of the image's size.
+    /// Predicted classes, in the image's size.
     pub predicted: Labels,
 }
 
 impl SegmentationPanels {
-    /// Draws the cases, a row each, under a legend of classes and errors.
+    /// Draws the cases, one per row, below a legend of classes and errors.
     pub fn draw(&self) -> Result<Figure, Error> {
         if self.cases.is_empty() {
             return Figure::empty(&self.title, "no cases");
         }
         let mut canvas = Canvas::new()?;
         let mut top = canvas.header(&self.title, "");
-        // One class besides the background needs no name for its colour: its column is its name.
+        // A single class besides the background needs no legend: the columns are labelled.
         if self.classes.len() > 2 {
             top = legend_row(&mut canvas, top, &self.class_keys());
         }
@@ -77,16 +77,16 @@ impl SegmentationPanels {
             Key::new(Mark::Area, palette::FALSE_NEGATIVE, "false negative"),
         ];
         if self.classes.len() > 2 {
-            keys.push(Key::new(Mark::Area, palette::CONFUSED, "another class"));
+            keys.push(Key::new(Mark::Area, palette::CONFUSED, "wrong class"));
         }
         keys
     }
 }
 
 impl SegmentationCase {
-    /// Draws its row and gives the y below.
+    /// Draws the case's row; returns the y below.
     fn draw(&self, canvas: &mut Canvas, top: f64) -> Result<f64, Error> {
-        // Wide images are low: their row is only as high as they are.
+        // The row is only as high as the image, for wide images.
         let (width, height) = self.image.dimensions();
         let side = (SIDE * f64::from(height) / f64::from(width)).min(SIDE);
         canvas.reserve(top + WORDS + side);

@@ -1,4 +1,4 @@
-//! Documents as the Markdown that GitHub renders.
+//! Rendering of documents as GitHub-flavoured Markdown.
 
 mod table;
 
@@ -13,12 +13,12 @@ use crate::error::write;
 use crate::text::{escape, longest_run};
 
 impl Document {
-    /// The document as Markdown; blocks are a blank line apart.
+    /// The document as Markdown; blocks are separated by blank lines.
     pub fn to_markdown(&self) -> String {
         visible(&joined(self.blocks())).into_owned()
     }
 
-    /// Writes the document as Markdown, whole or not at all. The folder must exist.
+    /// Writes the document as Markdown, atomically. The folder must exist.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         write(path, self.to_markdown().as_bytes())
     }
@@ -29,7 +29,7 @@ fn joined(blocks: &[Block]) -> String {
     blocks.join("\n")
 }
 
-/// Without the line break at the end.
+/// Renders a block, without a trailing line break.
 fn render(block: &Block) -> String {
     match block {
         Block::Heading { level, text } => heading(*level, text),
@@ -63,7 +63,7 @@ fn figure(path: &str, alt: &str, caption: &str) -> String {
     }
 }
 
-/// The fence outgrows any in the code.
+/// A code block whose fence is longer than any in the code.
 fn fenced(language: &str, code: &str) -> String {
     let fence = "`".repeat(longest_run(code).max(2) + 1);
     format!(
@@ -91,7 +91,7 @@ fn alert(kind: Alert, text: &str) -> String {
     block
 }
 
-/// On one line, with single spaces.
+/// The text on one line, with single spaces.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -102,8 +102,8 @@ fn escape_html(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// Percent-encodes what would end or split a link's target. Backslashes become slashes, so that a
-/// path built on Windows works.
+/// Percent-encodes characters that would end or split a link's target. Backslashes become slashes, so that paths built
+/// on Windows work.
 fn link(path: &str) -> String {
     let mut target = String::with_capacity(path.len());
     for c in path.chars() {

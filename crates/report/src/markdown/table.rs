@@ -1,10 +1,10 @@
-//! Tables; columns are padded, so that the source reads well too.
+//! Rendering of tables; columns are padded, so that the source is readable as well.
 
 use std::iter::once;
 
 use crate::document::{Align, Column, Table};
 
-/// Without the line break at the end.
+/// Renders a table, without a trailing line break.
 pub(super) fn render(table: &Table) -> String {
     let columns = table.columns();
     let header = columns.iter().map(|column| cell(&column.name)).collect();
@@ -21,12 +21,12 @@ pub(super) fn render(table: &Table) -> String {
 }
 
 fn cell(text: &str) -> String {
-    // An already escaped pipe stays as it is.
+    // A pipe that is already escaped is not escaped again.
     let text = text.trim().replace("\\|", "|").replace('|', "\\|");
     text.lines().collect::<Vec<_>>().join("<br>")
 }
 
-/// Characters in the widest cell of each column; a rule takes three.
+/// Number of characters in the widest cell of each column; at least three, as required by the rule.
 fn widths(columns: usize, cells: &[Vec<String>]) -> Vec<usize> {
     let width = |column: usize| {
         let widths = cells.iter().map(|row| row[column].chars().count());
@@ -45,7 +45,7 @@ fn line(cells: &[String], columns: &[Column], widths: &[usize]) -> String {
     format!("|{}", cells.collect::<String>())
 }
 
-/// The line below the header, which tells how columns are set.
+/// The line below the header, which determines the alignment of columns.
 fn rule(columns: &[Column], widths: &[usize]) -> String {
     let dashes = |(column, &width): (&Column, &usize)| match column.align {
         Align::Left => format!(" {} |", "-".repeat(width)),

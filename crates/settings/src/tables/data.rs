@@ -1,4 +1,4 @@
-//! `[data]`: where images and masks lie, what they are called, and how they are divided into splits.
+//! `[data]`: where images and masks are, what they are called, and how they are divided into splits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub(crate) struct Data {
     pub(crate) limit_per_class: Option<usize>,
 }
 
-/// How images and classes lie below `dir`.
+/// How images and classes are laid out below `dir`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LayoutName {
@@ -61,7 +61,7 @@ impl LayoutName {
     }
 }
 
-/// The table and its columns' names.
+/// The CSV table and the names of its columns.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Csv {
@@ -74,7 +74,7 @@ pub(crate) struct Csv {
 }
 
 impl Csv {
-    /// The same for a table that was found.
+    /// The layout with the table at this path.
     pub(crate) fn layout(self, file: std::path::PathBuf) -> CsvLayout {
         CsvLayout {
             file,
@@ -87,20 +87,20 @@ impl Csv {
     }
 }
 
-/// Where the images are and how they are dealt out.
+/// Where the images are and how they are split.
 #[derive(Clone, Debug)]
 pub struct DataSettings {
     /// What to index.
     pub index: IndexConfig,
     /// How validation is drawn.
     pub policy: SplitPolicy,
-    /// At most so many images of each class in each split.
+    /// Maximum number of images of each class in each split.
     pub limit_per_class: Option<usize>,
-    /// The class that the figures speak of; the last one if absent.
+    /// The positive class of the metrics; the last class if absent.
     pub positive: Option<String>,
-    /// Named trees of masks that only judge where the class map lights up.
+    /// Named trees of masks that are only used to evaluate where the class map is high.
     pub regions: Vec<(String, PathBuf)>,
-    /// Set where the data are phantoms, which are then made in [`IndexConfig::root`]'s parent.
+    /// Set if the data are phantoms, which are then generated in the parent of [`IndexConfig::root`].
     pub phantom: Option<Subject>,
 }
 
@@ -190,7 +190,7 @@ fn layout(paths: &Paths<'_>, raw: &Data) -> Result<DataLayout, ConfigError> {
     })
 }
 
-/// Kaggle's where class folders say nothing else; images alone lie in one folder.
+/// Kaggle's folders by default for class folders; none for the other layouts.
 fn folders(raw: &Data) -> SplitFolders {
     raw.folders.clone().unwrap_or_else(|| match raw.layout {
         LayoutName::Classes => SplitFolders::default(),
@@ -214,7 +214,7 @@ fn masks(paths: &Paths<'_>, raw: &Data) -> Result<Option<MaskConfig>, ConfigErro
     }))
 }
 
-/// A tree of masks, with or without a pattern for the names in it; or a pattern alone, from the image's own folder.
+/// A tree of masks, with or without a pattern for the names in it; or a pattern alone, relative to the image's folder.
 fn mask_place(paths: &Paths<'_>, text: &str, dir: &str) -> Result<MaskPlace, ConfigError> {
     let tree = |root: &str, pattern: &str| {
         Ok(MaskPlace::Tree {
@@ -238,7 +238,7 @@ fn regions(paths: &Paths<'_>, raw: &Data) -> Result<Vec<(String, PathBuf)>, Conf
     raw.regions.iter().map(region).collect()
 }
 
-/// Keys of `[data]` that do not go together.
+/// Refuses keys of `[data]` that are incompatible.
 fn check_keys(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
     check_layout(keys, raw)?;
     check_masks(keys, raw)?;
@@ -254,7 +254,7 @@ fn check_keys(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
         None => Ok(()),
         Some(name) => Err(keys.refuse(
             &format!("data.names.{name}"),
-            format!("\"{name}\" is no class{}", did_you_mean(name, &known)),
+            format!("\"{name}\" is not a class{}", did_you_mean(name, &known)),
         )),
     }
 }
@@ -267,12 +267,12 @@ fn check_layout(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
     for (key, layout) in only {
         if raw.layout != layout && keys.tree.get(key).is_some() {
             let (wanted, found) = (layout.name(), raw.layout.name());
-            let message = format!("this is read with layout = \"{wanted}\", not \"{found}\"");
+            let message = format!("this key needs layout = \"{wanted}\", not \"{found}\"");
             return Err(keys.refuse(key, message));
         }
     }
     if raw.layout == LayoutName::Csv && raw.folders.is_some() {
-        let message = "the table's split column says what is in which split; leave the folders out";
+        let message = "the splits are given by the table's split column; remove the key";
         return Err(keys.refuse("data.folders", message));
     }
     if raw.layout == LayoutName::Csv && raw.csv.file.is_none() {
@@ -282,8 +282,7 @@ fn check_layout(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
         ));
     }
     if raw.layout == LayoutName::Images && raw.classes.len() > 1 {
-        let message =
-            "with layout = \"images\" no folder tells classes apart; give one name or none";
+        let message = "with layout = \"images\" the images are not divided into classes; give one name or none";
         return Err(keys.refuse("data.classes", message));
     }
     Ok(())
@@ -292,12 +291,12 @@ fn check_layout(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
 fn check_masks(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
     let has_column = raw.layout == LayoutName::Csv && raw.csv.mask.is_some();
     if has_column && raw.masks.is_some() {
-        let message = "the masks are named by csv.mask already; keep one of the two";
+        let message = "csv.mask already names the masks; keep one of the two";
         return Err(keys.refuse("data.masks", message));
     }
     if let Some(pattern) = raw.masks.as_ref().filter(|masks| masks.contains("{stem}")) {
         if raw.layout == LayoutName::Csv {
-            let message = "a table names its masks by a column: csv.mask";
+            let message = "with layout = \"csv\" a column names the masks: set csv.mask";
             return Err(keys.refuse("data.masks", message));
         }
         dataset::check_mask_pattern(pattern)
@@ -312,10 +311,9 @@ fn check_masks(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
         .find(|key| keys.tree.get(&format!("data.{key}")).is_some());
     match unread {
         // Phantoms have masks of their own.
-        Some(key) if keys.tree.get("phantom").is_none() => Err(keys.refuse(
-            &format!("data.{key}"),
-            "there are no masks: name them by data.masks",
-        )),
+        Some(key) if keys.tree.get("phantom").is_none() => {
+            Err(keys.refuse(&format!("data.{key}"), "there are no masks: set data.masks"))
+        }
         _ => Ok(()),
     }
 }
@@ -334,7 +332,7 @@ fn check_positive(
     Err(keys.refuse(
         "data.positive",
         format!(
-            "\"{name}\" is no class{}; data.classes has {}",
+            "\"{name}\" is not a class{}; data.classes has {}",
             did_you_mean(name, &known),
             known.join(", ")
         ),

@@ -1,4 +1,4 @@
-//! `[evaluate]`: how the trained network is judged.
+//! `[evaluate]`: how the trained network is evaluated.
 
 use serde::Deserialize;
 
@@ -34,7 +34,7 @@ impl Default for Evaluate {
 pub enum Threshold {
     /// The largest sensitivity + specificity − 1.
     Youden,
-    /// This one, whatever the data.
+    /// This threshold, regardless of the data.
     Fixed(f64),
     /// The highest with at least this sensitivity.
     Sensitivity(f64),
@@ -79,18 +79,18 @@ impl<'de> Deserialize<'de> for Threshold {
     }
 }
 
-/// How the trained network is judged.
+/// How the trained network is evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluateSettings {
     /// How the threshold is chosen.
     pub threshold: Threshold,
-    /// Resamples of the bootstrap.
+    /// Number of bootstrap resamples.
     pub bootstrap: usize,
-    /// Level of all intervals.
+    /// Confidence level of all intervals.
     pub confidence: f64,
     /// Whether to average over the image and its mirror image.
     pub tta: bool,
-    /// Side of the small images that the linear baseline sees.
+    /// Side in pixels of the small images that the linear baseline sees.
     pub baseline_size: usize,
     /// Share of a tile's side that neighbouring tiles of a large image have in common.
     pub tile_overlap: f64,

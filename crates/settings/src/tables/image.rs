@@ -1,4 +1,4 @@
-//! `[image]`: how an image enters the network.
+//! `[image]`: how images are prepared for the network.
 
 use formats::weights::InputNormalization;
 use imaging::{Decoder, Fit};
@@ -103,24 +103,24 @@ impl<'de> Deserialize<'de> for Normalization {
     }
 }
 
-/// How an image enters the network.
+/// How images are prepared for the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageSettings {
-    /// Pixels down.
+    /// Height in pixels.
     pub height: usize,
-    /// Pixels across.
+    /// Width in pixels.
     pub width: usize,
-    /// How an image of another shape fills that.
+    /// How an image of another shape is fitted to that size.
     pub fit: Fit,
-    /// Rows and columns of the windows that training cuts at random from larger images.
+    /// Rows and columns of the random crops that training takes from larger images.
     pub crop: Option<(usize, usize)>,
     /// 1 or 3.
     pub channels: usize,
-    /// Subtracted from values in [0, 1], one a channel.
+    /// Subtracted from values in [0, 1], one per channel.
     pub mean: Vec<f32>,
-    /// Then divided by, one a channel.
+    /// Then divided by, one per channel.
     pub std: Vec<f32>,
-    /// Memory for decoded images.
+    /// Memory for caching decoded images.
     pub cache_bytes: usize,
     /// How image files are read, and up to what size.
     pub decoder: Decoder,
@@ -136,7 +136,7 @@ pub(crate) fn image(
     if raw.channels != 1 && raw.channels != 3 {
         return Err(keys.refuse(
             "image.channels",
-            format!("{} is not possible: 1 (grey) or 3 (RGB)", raw.channels),
+            format!("{} is not supported: use 1 (grey) or 3 (RGB)", raw.channels),
         ));
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
@@ -167,7 +167,7 @@ pub(crate) fn image(
     })
 }
 
-/// Pretrained weights on another input than theirs start from features that mean nothing.
+/// With another input normalization than that of their training, the features of pretrained weights are meaningless.
 fn agree(
     keys: &Keys<'_>,
     chosen: &InputNormalization,
@@ -177,7 +177,8 @@ fn agree(
         Some(weights) if !weights.agrees(chosen) => Err(keys.refuse(
             "image.normalization",
             format!(
-                "this is {chosen}, but the weights of model.pretrained were trained with {weights}: leave it at \"auto\" to take theirs"
+                "this is {chosen}, but the weights of model.pretrained were trained with {weights}: set \"auto\" to \
+                 use theirs"
             ),
         )),
         _ => Ok(()),
@@ -217,7 +218,7 @@ fn normalization(
             "imagenet" => build::Normalization::IMAGENET,
             other => {
                 let hint = did_you_mean(other, &["auto", "half", "imagenet"]);
-                return Err(keys.refuse(KEY, format!("\"{other}\" is not known{hint}; it may be auto, half, imagenet or {{ mean, std }}")));
+                return Err(keys.refuse(KEY, format!("\"{other}\" is not known{hint}; choose one of auto, half, imagenet or {{ mean, std }}")));
             }
         },
     };

@@ -1,4 +1,4 @@
-//! The tables of a pipeline file, a file each: how it stands in the TOML, what it means, and what is refused.
+//! The tables of a pipeline file, one module per table: how it is written in TOML, what it means, and what is refused.
 
 pub(crate) mod augment;
 pub(crate) mod data;

@@ -13,30 +13,30 @@ use super::image::ImageSettings;
 use crate::keys::Keys;
 use crate::tree::ConfigError;
 
-/// Keys of `[model]` that are not the network's.
+/// Keys of `[model]` that do not belong to the network's description.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ModelExtra {
     pub(crate) pretrained: Option<String>,
 }
 
-/// Keys of a network's description that other tables decide.
+/// Refuses keys of a network's description that other tables determine.
 pub(crate) fn own_keys(keys: &Keys<'_>) -> Result<(), ConfigError> {
     for (key, instead) in [
-        ("classes", "the class folders decide it"),
-        ("map_classes", "the masks' classes decide it"),
-        ("in_channels", "image.channels decides it"),
+        ("classes", "the class folders determine it"),
+        ("map_classes", "the masks' classes determine it"),
+        ("in_channels", "image.channels determines it"),
     ] {
         let key = format!("model.{key}");
         if keys.tree.get(&key).is_some() {
-            return Err(keys.refuse(&key, format!("this is no setting of a pipeline: {instead}")));
+            return Err(keys.refuse(&key, format!("this is not a pipeline setting: {instead}")));
         }
     }
     Ok(())
 }
 
-/// The input normalization that pretrained weights say they were trained with. A network that cannot take any is refused
-/// first: it is what the user has to change, whatever the file holds.
+/// The input normalization that pretrained weights were trained with, according to their file. A network that cannot
+/// use any weights is refused first, because the network then has to be changed, whatever the file contains.
 pub(crate) fn trained_with(
     keys: &Keys<'_>,
     spec: &ModelSpec,
@@ -45,8 +45,8 @@ pub(crate) fn trained_with(
     let Some(path) = pretrained else {
         return Ok(None);
     };
-    // Classes and channels are not known yet, and an encoder has its names without them; what cannot be built is
-    // refused with all else that is wrong with the network.
+    // Classes and channels are not known yet, but the names of an encoder do not depend on them; a network that cannot
+    // be built is refused later, with its other faults.
     if let Ok(graph) = build::build(spec) {
         has_encoder(keys, spec, &graph)?;
     }
@@ -55,7 +55,7 @@ pub(crate) fn trained_with(
     Ok(About::of(&file).normalization)
 }
 
-/// Weights for an encoder need one in timm's names.
+/// Pretrained encoder weights need an encoder with timm's names.
 fn has_encoder(keys: &Keys<'_>, spec: &ModelSpec, graph: &Graph) -> Result<(), ConfigError> {
     if graph.params.iter().any(|p| p.name.starts_with("encoder.")) {
         return Ok(());
@@ -63,14 +63,14 @@ fn has_encoder(keys: &Keys<'_>, spec: &ModelSpec, graph: &Graph) -> Result<(), C
     Err(keys.refuse(
         "model.pretrained",
         format!(
-            "the network ({}) has no EfficientNet encoder to load; leave the key out",
+            "the network ({}) has no EfficientNet encoder to load weights into; remove the key",
             spec.label()
         ),
     ))
 }
 
-/// The network for images of so many classes. A map that masks alone teach, or all of whose classes they teach, has the
-/// masks' classes; else it has the images', of which binary masks may mark one.
+/// The network for images of this number of classes. A map that is trained on masks alone, or on masks in all of its
+/// classes, has the masks' classes; otherwise it has the images' classes, of which binary masks may mark one.
 pub(crate) fn spec(
     model: &ModelSpec,
     train: &TrainConfig,
@@ -82,7 +82,7 @@ pub(crate) fn spec(
         Task::Segment => true,
         Task::Both => train.map.loss.is_multiclass(),
     };
-    // Without class folders in the settings, and for a segmenter of images of one class: any number that builds.
+    // Where the settings name no classes, and for a segmenter of images of one class: any number that can be built.
     let classes = classes.max(2);
     ModelSpec {
         classes,
@@ -93,7 +93,7 @@ pub(crate) fn spec(
     }
 }
 
-/// Network and image size agree, before a single image is read.
+/// Builds the network and checks that it accepts the image size, before a single image is read.
 pub(crate) fn model(
     keys: &Keys<'_>,
     spec: &ModelSpec,

@@ -25,9 +25,9 @@ impl Default for Overlays {
 /// What the overlays show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OverlaySettings {
-    /// Pixels whose class map is at least this are green.
+    /// Pixels with a class-map probability of at least this are green.
     pub certainty: f32,
-    /// Cases of each kind in the report.
+    /// Maximum number of cases per figure in the report.
     pub examples: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::tree::ConfigError;
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Phantom {
-    /// Read before settings are: see [`crate::load`].
+    /// Evaluated before the settings are decoded: see [`crate::load`].
     #[serde(rename = "stands_in_for")]
     pub(crate) _stands_in_for: Option<String>,
     pub(crate) kind: PhantomKind,
@@ -40,7 +40,7 @@ pub(crate) enum PhantomKind {
 }
 
 impl PhantomKind {
-    /// Its name, and the keys that the others do not have.
+    /// Each kind with its name and the keys that only it has.
     pub(crate) const OWN_KEYS: [(Self, &'static str, &'static [&'static str]); 3] = [
         (
             Self::Chest,
@@ -59,7 +59,7 @@ impl PhantomKind {
     ];
 }
 
-/// Which of the phantom's masks teach the map.
+/// Which of the phantom's masks the map is trained on.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PhantomMasks {
@@ -107,13 +107,16 @@ impl Default for Phantom {
     }
 }
 
-/// Keys of another phantom than the one drawn are refused, and so are values out of range.
+/// The phantom's configuration; keys of another kind of phantom and values out of range are refused.
 pub(crate) fn subject(keys: &Keys<'_>, raw: &Phantom) -> Result<Subject, ConfigError> {
     for (kind, name, own) in PhantomKind::OWN_KEYS {
         let unread = own.iter().map(|key| format!("phantom.{key}"));
         let mut unread = unread.filter(|key| kind != raw.kind && keys.tree.get(key).is_some());
         if let Some(key) = unread.next() {
-            return Err(keys.refuse(&key, format!("this is read with kind = \"{name}\" only")));
+            return Err(keys.refuse(
+                &key,
+                format!("this key is used with kind = \"{name}\" only"),
+            ));
         }
     }
     let (size, seed) = (raw.size, raw.seed);
@@ -176,7 +179,7 @@ fn chest(keys: &Keys<'_>, config: PhantomConfig) -> Result<PhantomConfig, Config
     Ok(config)
 }
 
-/// A phantom is laid out as it is drawn, whatever the real data look like.
+/// The layout in which the phantom is drawn, whatever the layout of the real data.
 pub(crate) fn place(
     runs: &Path,
     subject: &Subject,
@@ -237,7 +240,7 @@ fn heads_coding() -> MaskCoding {
     }
 }
 
-/// One folder a configuration, so that runs share what they have in common.
+/// One folder per configuration, so that runs with the same phantoms share them.
 fn phantom_folder(runs: &Path, subject: &Subject) -> PathBuf {
     let hash = files::sha256::hex(format!("{subject:?}").as_bytes());
     let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.into());

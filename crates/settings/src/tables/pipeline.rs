@@ -1,4 +1,4 @@
-//! `[pipeline]`: what runs, from which seed, where and in which precision.
+//! `[pipeline]`: the stages, the seed, the device and the precision.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ impl Default for Pipeline {
     fn default() -> Self {
         let stages = StageId::ALL
             .iter()
-            // Masks are not the rule.
+            // Most data sets have no masks.
             .filter(|stage| !stage.makes(Artifact::Segmentation))
             .map(|stage| stage.name().to_owned())
             .collect();
@@ -43,7 +43,8 @@ const RENAMED: [(&str, &str); 2] = [
     ("evaluate-map", "evaluate-segmentation"),
 ];
 
-/// Names are known, none is listed twice, and every stage's input is made by an earlier one.
+/// The stages with these names; checks that the names are known, that none is listed twice, and that every stage's
+/// inputs are made by earlier ones.
 pub(crate) fn stages(keys: &Keys<'_>, names: &[String]) -> Result<Vec<StageId>, ConfigError> {
     const KEY: &str = "pipeline.stages";
     let known: Vec<&str> = StageId::ALL.map(StageId::name).into();
@@ -51,12 +52,12 @@ pub(crate) fn stages(keys: &Keys<'_>, names: &[String]) -> Result<Vec<StageId>, 
     for name in names {
         let Some(stage) = StageId::find(name) else {
             let hint = match RENAMED.iter().find(|(old, _)| old == name) {
-                Some((_, new)) => format!("; it is called \"{new}\" now"),
+                Some((_, new)) => format!("; it is now called \"{new}\""),
                 None => did_you_mean(name, &known),
             };
             return Err(keys.refuse(
                 KEY,
-                format!("no stage \"{name}\"{hint}; there are: {}", known.join(", ")),
+                format!("no stage \"{name}\"{hint}; available: {}", known.join(", ")),
             ));
         };
         if found.contains(&stage) {
@@ -71,7 +72,7 @@ pub(crate) fn stages(keys: &Keys<'_>, names: &[String]) -> Result<Vec<StageId>, 
     if found.is_empty() {
         return Err(keys.refuse(
             KEY,
-            format!("no stage is given; there are: {}", known.join(", ")),
+            format!("no stage is given; available: {}", known.join(", ")),
         ));
     }
     Ok(found)
@@ -85,16 +86,16 @@ fn unmade(stage: &str, artifact: Artifact) -> String {
     )
 }
 
-/// The device of a name (`auto`, `cpu`, `cuda`), found and tried.
+/// The device with this name (`auto`, `cpu`, `cuda`), after checking that it works.
 ///
 /// # Errors
-/// An unknown name, or what a GPU lacks.
+/// The name is unknown, or the GPU is missing or unsuitable.
 pub fn device(name: &str, precision: Precision) -> Result<Choice, ConfigError> {
     match Device::choose(name, precision) {
         Some(Ok(choice)) => Ok(choice),
         Some(Err(why)) => Err(ConfigError::Device(format!("device \"{name}\": {why}"))),
         None => Err(ConfigError::Device(format!(
-            "no device \"{name}\"{}; there are: {}",
+            "no device \"{name}\"{}; available: {}",
             did_you_mean(name, &Device::NAMES),
             Device::NAMES.join(", ")
         ))),

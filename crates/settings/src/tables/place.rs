@@ -1,10 +1,10 @@
-//! Where images and masks lie: what `[data]` or `[phantom]` says.
+//! Where images and masks are, as `[data]` or `[phantom]` states.
 
 use std::path::PathBuf;
 
 use dataset::{DataLayout, MaskConfig, SplitFolders};
 
-/// Where images and masks lie.
+/// Where images and masks are.
 pub(crate) struct Place {
     pub(crate) root: PathBuf,
     pub(crate) layout: DataLayout,

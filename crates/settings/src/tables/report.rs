@@ -1,4 +1,4 @@
-//! `[report]`: what the report holds besides results.
+//! `[report]`: what the report contains besides results.
 
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ impl Default for Report {
     }
 }
 
-/// Pictures of a grid, all of which are drawn at once.
+/// Images in the sample grid; limited, because all of them are in memory at once.
 pub(crate) fn samples(keys: &Keys<'_>, samples: usize) -> Result<usize, ConfigError> {
     keys.within("report.samples", samples, 0, 400)
 }

@@ -8,7 +8,7 @@ use train::{TrainConfig, TrainError};
 use crate::keys::Keys;
 use crate::tree::ConfigError;
 
-/// Keys of `[train]` that are not the trainer's.
+/// Keys of `[train]` that do not belong to the trainer's configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TrainExtra {
@@ -16,7 +16,7 @@ pub(crate) struct TrainExtra {
     pub(crate) repeats: Option<usize>,
 }
 
-/// U-Net's weights of pixels between touching cells.
+/// U-Net's weights of the pixels between touching cells.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Border {
@@ -41,12 +41,12 @@ pub(crate) fn train(keys: &Keys<'_>, config: &TrainConfig) -> Result<(), ConfigE
     })
 }
 
-/// Of the training images in an epoch; 1 if left out.
+/// Passes over the training images per epoch; 1 if not given.
 pub(crate) fn repeats(keys: &Keys<'_>, raw: Option<usize>) -> Result<usize, ConfigError> {
     keys.within("train.repeats", raw.unwrap_or(1), 1, 10_000)
 }
 
-/// `[train.border]` is for masks of cells that teach.
+/// `[train.border]`, which needs binary masks of cells that the map is trained on.
 pub(crate) fn border(
     keys: &Keys<'_>,
     raw: Option<Border>,
@@ -58,7 +58,7 @@ pub(crate) fn border(
     };
     let binary = masks.is_some_and(|coding| coding.classes() == 2);
     if !train.wants_masks() || !binary {
-        let message = "border weights are for binary masks of cells that teach the map (data.masks and train.map.loss)";
+        let message = "border weights need binary masks of cells that train the map (data.masks and train.map.loss)";
         return Err(keys.refuse("train.border", message));
     }
     let weights = BorderWeights { w0, sigma, balance };

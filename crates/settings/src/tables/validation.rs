@@ -34,7 +34,7 @@ impl Default for Validation {
     }
 }
 
-/// Which images a count takes.
+/// How a given number of images is selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum By {
@@ -87,7 +87,7 @@ pub(crate) fn policy(
     })
 }
 
-/// A key of another policy would be read by nobody.
+/// Refuses keys of another policy, which would be unused.
 fn validation_keys(keys: &Keys<'_>, policy: Policy) -> Result<(), ConfigError> {
     let of_counts = ["count", "test_count", "by"];
     let foreign: &[&str] = match policy {
@@ -105,7 +105,7 @@ fn validation_keys(keys: &Keys<'_>, policy: Policy) -> Result<(), ConfigError> {
             };
             return Err(keys.refuse(
                 &key,
-                format!("this is read with policy = \"{policy}\" only"),
+                format!("this key is used with policy = \"{policy}\" only"),
             ));
         }
     }

@@ -1,5 +1,5 @@
-//! Serde over the tree of origins. Serde's own hooks say which key is unknown and which type was expected; this
-//! file adds the path and the place, and names the nearest known key. So it works for every struct of every crate
+//! Serde deserialization of the tree. Serde's own hooks report which key is unknown and which type was expected; this
+//! module adds the path and the place, and names the nearest known key. So it works for every struct of every crate
 //! that denies unknown fields.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use super::ConfigError;
 use super::nearest::did_you_mean;
 use super::node::{Node, Value, join};
 
-/// Reads the table at `path`; `siblings` are keys that the same table holds for another struct.
+/// Reads the table at `path`; `siblings` are keys of the same table that belong to another struct.
 pub(crate) fn decode<T: DeserializeOwned>(
     node: &Node,
     path: &str,
@@ -29,7 +29,7 @@ struct Place<'n> {
     path: String,
 }
 
-/// What serde reported, and (once known) where.
+/// An error reported by serde and, once known, its place.
 #[derive(Debug)]
 struct Fault {
     what: What,
@@ -59,7 +59,7 @@ impl Fault {
         Fault { what, place: None }
     }
 
-    /// The innermost place wins.
+    /// Sets the place unless an inner one is set already.
     fn at(mut self, path: &str, node: &Node) -> Self {
         self.place
             .get_or_insert_with(|| (path.into(), node.origin.to_string()));
@@ -75,8 +75,8 @@ impl Fault {
                 key: name,
                 mut known,
             } => {
-                // Behind a tag (`name = "cosine"`) serde has read the table before it looks at the keys, so the place
-                // is the table's.
+                // In a tagged enum (`name = "cosine"`) serde reads the whole table before it looks at the keys, so the
+                // place is that of the table.
                 let (key, origin) = if key.rsplit('.').next() == Some(&name) {
                     (key, origin)
                 } else {
@@ -97,7 +97,7 @@ impl Fault {
                 let hint = did_you_mean(&value, &known);
                 ConfigError::Value {
                     message: format!(
-                        "\"{value}\" is not known{hint}; it may be {}",
+                        "\"{value}\" is not known{hint}; choose one of {}",
                         known.join(", ")
                     ),
                     key,
@@ -124,7 +124,7 @@ impl Fault {
     }
 }
 
-/// Path and origin of the key `name` in the table at `table`, a path below `path`, where `node` lies.
+/// Path and origin of the key `name` in the table at `table`, a path below `path`, the path of `node`.
 fn inner(path: &str, node: &Node, table: &str, name: &str, origin: String) -> (String, String) {
     let key = join(table, name);
     let found = key
@@ -184,17 +184,17 @@ impl de::Error for Fault {
     }
 }
 
-/// Serde names Rust's types; a user knows TOML's.
+/// Translates Rust's types, which serde names, into TOML's, which users know.
 fn in_words(expected: &str) -> String {
     match expected {
         "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number of at least 0".into(),
         "isize" | "i64" | "i32" | "i16" | "i8" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
-        "a string" | "path string" | "a path" => "a text in quotes".into(),
+        "a string" | "path string" | "a path" => "a string in quotes".into(),
         "a sequence" => "a list".into(),
         other if other.starts_with("struct ") => "a table".into(),
-        other if other.contains("enum") => "a text or a table".into(),
+        other if other.contains("enum") => "a string or a table".into(),
         other => match other.strip_prefix("an array of length ") {
             Some(length) => format!("a list of {length} values"),
             None => other.into(),
@@ -209,7 +209,7 @@ fn found_in_words(found: de::Unexpected<'_>) -> String {
         Unsigned(n) => format!("the number {n}"),
         Signed(n) => format!("the number {n}"),
         Float(x) => format!("the number {x}"),
-        Str(text) => format!("the text \"{text}\""),
+        Str(text) => format!("the string \"{text}\""),
         Seq => "a list".into(),
         Map => "a table".into(),
         other => other.to_string(),
@@ -233,7 +233,7 @@ impl<'n> Place<'n> {
         }
     }
 
-    /// A list of so many values leaves none over.
+    /// Visits a list, and refuses one that is longer than the type.
     fn visit_list<'de, V: Visitor<'de>>(
         &self,
         nodes: &'n [Node],

@@ -1,21 +1,21 @@
-//! Everything that can be wrong with settings, found before anything runs.
+//! Errors in settings, which are found before anything runs.
 
 use std::path::PathBuf;
 
-/// A refusal that names the key, the place and the remedy.
+/// An error that names the key, the place and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No file of that name under `pipelines/`.
-    #[error("no pipeline \"{name}\" in {}{hint}; there are: {known}", folder.display())]
+    #[error("no pipeline \"{name}\" in {}{hint}; available: {known}", folder.display())]
     NoPipeline {
-        /// Name asked for.
+        /// Requested name.
         name: String,
         /// Folder searched.
         folder: PathBuf,
         /// `; did you mean …?`
         hint: String,
-        /// Pipelines there are.
+        /// Available pipelines.
         known: String,
     },
     /// The settings file cannot be read.
@@ -23,7 +23,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// Not TOML.
@@ -31,21 +31,21 @@ pub enum ConfigError {
     Syntax {
         /// File, line and column.
         origin: String,
-        /// What the parser said.
+        /// The parser's message.
         message: String,
     },
-    /// A `--set` that is no assignment.
+    /// A `--set` that is not an assignment.
     #[error("--set {text}: write it as key.path=value, for example --set train.epochs=8")]
     Assignment {
         /// As typed.
         text: String,
     },
-    /// A key that nothing reads.
+    /// An unknown key.
     #[error("{origin}: unknown key `{key}`{hint} (known here: {known})")]
     UnknownKey {
         /// Dotted path.
         key: String,
-        /// Where it stands.
+        /// Where it was written.
         origin: String,
         /// `; did you mean …?`
         hint: String,
@@ -57,24 +57,24 @@ pub enum ConfigError {
     Type {
         /// Dotted path.
         key: String,
-        /// Where it stands.
+        /// Where it was written.
         origin: String,
-        /// Type wanted, in words.
+        /// Expected type, in words.
         expected: String,
         /// Value found, in words.
         found: String,
     },
-    /// A value of the right type that cannot be.
+    /// A value of the right type that is not valid.
     #[error("{origin}: `{key}`: {message}")]
     Value {
         /// Dotted path.
         key: String,
-        /// Where it stands.
+        /// Where it was written.
         origin: String,
         /// What is wrong and what to do.
         message: String,
     },
-    /// The device asked for cannot be had.
+    /// The requested device is not available.
     #[error("{0}")]
     Device(String),
 }

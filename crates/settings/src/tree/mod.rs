@@ -1,4 +1,4 @@
-//! TOML as a tree that knows where each value was written, and its decoding into types with errors that name the key.
+//! TOML as a tree that records where each value was written, and its decoding into types with errors that name the key.
 
 mod decode;
 mod error;

@@ -1,6 +1,6 @@
 //! "Did you mean …?"
 
-/// The candidate most like `name`, if one is like it at all.
+/// The candidate most similar to `name`, if any is similar enough.
 pub fn nearest<'c>(name: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let scored = candidates.iter().map(|c| {
         (

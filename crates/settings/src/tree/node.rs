@@ -1,4 +1,4 @@
-//! TOML as a tree in which every value knows where it came from, so that overlays and `--set` keep good errors.
+//! TOML as a tree that records the origin of every value, so that errors stay precise after overlays and `--set`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ pub(crate) enum Origin {
     },
     /// A `--set` or another option, as typed.
     Option(Arc<str>),
-    /// Nowhere: a table that holds others.
+    /// Not written anywhere: a table that is implied by its entries.
     Implied,
 }
 
@@ -60,7 +60,7 @@ impl Node {
         }
     }
 
-    /// A text that an option gave.
+    /// A text value given by an option.
     pub(crate) fn text(text: &str, origin: &str) -> Self {
         Node {
             value: Value::Text(text.into()),
@@ -97,7 +97,7 @@ impl Node {
             .try_fold(self, |node, key| node.entries()?.get(key))
     }
 
-    /// Takes an entry out of a table.
+    /// Removes an entry from a table and returns it.
     pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
         match &mut self.value {
             Value::Table(entries) => entries.remove(key),
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// Puts a value at a dotted path; tables on the way are made, values on the way replaced.
+    /// Puts a value at a dotted path; missing tables along the path are created, other values along it replaced.
     pub(crate) fn put(&mut self, path: &str, node: Node) {
         if self.entries().is_none() {
             self.value = Value::Table(BTreeMap::new());
@@ -128,7 +128,7 @@ impl Node {
         }
     }
 
-    /// Applies one `key.path=value`; what is no TOML value is taken as text (`model.decoder=unet`).
+    /// Applies one `key.path=value`; a value that is not TOML is taken as text (`model.decoder=unet`).
     pub(crate) fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
         let refuse = || ConfigError::Assignment {
             text: assignment.into(),
@@ -143,7 +143,7 @@ impl Node {
         Ok(())
     }
 
-    /// Lays `over` upon this tree: `[table] key` by `[table] key`. What lies deeper is replaced whole, so that an
+    /// Overlays `over` on this tree, key by key within each table. Nested tables are replaced as a whole, so that an
     /// overlay's `schedule = { kind = "cosine" }` keeps nothing of another kind of schedule.
     pub(crate) fn overlay(&mut self, over: Node) {
         let Value::Table(tables) = over.value else {
@@ -175,13 +175,13 @@ impl Node {
         }
     }
 
-    /// The same as a document.
+    /// The tree as a TOML document.
     pub(crate) fn to_document(&self) -> String {
-        // Only a table with a value that TOML lacks fails, and TOML is where all values came from.
+        // This fails only for values that TOML cannot represent, and all values come from TOML.
         toml::to_string(&self.to_toml()).unwrap_or_default()
     }
 
-    /// The same without origins.
+    /// The tree without origins.
     pub(crate) fn to_toml(&self) -> toml::Value {
         match &self.value {
             Value::Table(entries) => toml::Value::Table(
@@ -296,13 +296,14 @@ impl Source<'_> {
             DeValue::Integer(n) => {
                 let parsed = i64::from_str_radix(n.as_str(), n.radix());
                 Value::Integer(
-                    parsed.map_err(|_| syntax(format!("{} is too large a number", n.as_str())))?,
+                    parsed
+                        .map_err(|_| syntax(format!("the number {} is too large", n.as_str())))?,
                 )
             }
             DeValue::Float(x) => Value::Float(
                 x.as_str()
                     .parse()
-                    .map_err(|_| syntax(format!("{} is no number", x.as_str())))?,
+                    .map_err(|_| syntax(format!("{} is not a number", x.as_str())))?,
             ),
         };
         Ok(Node { value, origin })

@@ -1,4 +1,4 @@
-//! Losses on one class's log odds.
+//! Losses on the log odds of one class.
 
 use dfdx::prelude::{Cpu, CpuError, PutTape, SplitTape, Tape, TryAdd, TryDiv, TryMul};
 
@@ -53,7 +53,7 @@ pub(super) fn focal<T: Tape<f32, Cpu>>(
     let (nll, tape) = nll.split_tape();
     let weighted = nll.clone().put_tape(tape).try_mul(factors)?;
     if gamma == 0.0 {
-        return total(weighted); // the power's derivative at p = 1 would be 0·∞
+        return total(weighted); // the derivative of the power at p = 1 would be 0·∞
     }
     let miss = nll
         .put_tape(T::default())

@@ -1,9 +1,9 @@
-//! Losses on the class map, for the runs whose images have masks.
+//! Losses on the class map, for runs whose images have masks.
 //!
-//! Losses on one class take the map as that class's log odds against all others: its sigmoid is the class's softmax,
-//! which is what overlays threshold. Their masks hold 0 or 1. Losses over all classes take the map's softmax, and
-//! their masks hold class numbers. NaN, or the label that is to be ignored, marks a pixel (or a whole image) whose
-//! truth is unknown and which therefore does not count. Pixels may have weights.
+//! Losses on one class use that class's log odds against all others: their sigmoid is the class's softmax, the value
+//! that overlays threshold. Their masks contain 0 or 1. Losses over all classes use the map's softmax, and their masks
+//! contain class numbers. NaN, or the label to be ignored, marks a pixel (or a whole image) whose truth is unknown and
+//! which therefore does not count. Pixels may have weights.
 
 mod binary;
 mod multiclass;
@@ -23,51 +23,51 @@ pub use truth::{Masks, Truth};
 /// Class map before softmax, `[n, h, w, classes]`.
 pub type ClassMap<T> = Tensor<(usize, usize, usize, usize), f32, Cpu, T>;
 
-/// Which loss the class map gets.
+/// The loss on the class map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MapLoss {
-    /// None: the map learns from the image's label alone, as in the article.
+    /// None: the map is trained by the image's label alone, as in the Eff-UNet paper.
     #[default]
     None,
-    /// One class: binary cross-entropy, mean over pixels.
+    /// One class: binary cross-entropy, averaged over pixels.
     Bce,
     /// One class: soft Dice over all pixels of the batch (Milletari 2016; segmentation_models.pytorch's `DiceLoss`,
-    /// smooth 1); 0 for a batch without a single marked pixel.
+    /// smooth 1); 0 for a batch without any marked pixel.
     Dice,
-    /// One class: the sum of the two.
+    /// One class: the sum of `Bce` and `Dice`.
     BceDice,
-    /// One class: focal loss (Lin 2017), mean over pixels.
+    /// One class: focal loss (Lin 2017), averaged over pixels.
     Focal,
-    /// One class: Dice with false positives and false negatives weighed apart (Salehi 2017;
+    /// One class: Dice with separate weights for false positives and false negatives (Salehi 2017;
     /// segmentation_models.pytorch's `TverskyLoss`, smooth 1).
     Tversky,
-    /// All classes: cross-entropy, mean over pixels.
+    /// All classes: cross-entropy, averaged over pixels.
     CrossEntropy,
-    /// All classes: the mean of their soft Dice losses, 0 for a class that the batch's masks do not have.
+    /// All classes: the mean of their soft Dice losses, 0 for a class that does not occur in the batch's masks.
     MulticlassDice,
     /// All classes: cross-entropy and Dice, summed (nnU-Net's loss).
     CrossEntropyDice,
 }
 
 impl MapLoss {
-    /// Whether it looks at all classes, and so wants masks of class numbers.
+    /// Whether the loss covers all classes, and so needs masks of class numbers.
     pub fn is_multiclass(self) -> bool {
         use MapLoss::{CrossEntropy, CrossEntropyDice, MulticlassDice};
         matches!(self, CrossEntropy | MulticlassDice | CrossEntropyDice)
     }
 }
 
-/// `[train.map]`: supervision of the class map by masks.
+/// `[train.map]`: supervision of the class map with masks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MapObjective {
-    /// Kind: `none`; on one class `bce`, `dice`, `bce_dice`, `focal`, `tversky`; over all classes `cross_entropy`,
-    /// `multiclass_dice`, `cross_entropy_dice`. Default `none`.
+    /// Kind of loss: `none`; on one class `bce`, `dice`, `bce_dice`, `focal`, `tversky`; over all classes
+    /// `cross_entropy`, `multiclass_dice`, `cross_entropy_dice`. Default `none`.
     pub loss: MapLoss,
-    /// Factor before it is added to the class loss. Default 1.
+    /// Factor of the map loss when it is added to the class loss. Default 1.
     pub weight: f32,
-    /// Losses on one class: number of the class that the masks mark. Default: the last.
+    /// Losses on one class: number of the class that the masks mark. Default: the last class.
     pub class: Option<usize>,
     /// Mask value of pixels that do not count, such as 255. Default: none; NaN never counts.
     pub ignore: Option<usize>,
@@ -75,10 +75,10 @@ pub struct MapObjective {
     pub alpha: f32,
     /// Tversky: weight of false negatives; above `alpha`, false negatives cost more than false positives. Default 0.75.
     pub beta: f32,
-    /// Focal: power of `1 − p`. 0 or at least 1. Default 2.
+    /// Focal: exponent of `1 − p`, 0 or at least 1. Default 2.
     pub gamma: f32,
-    /// Whether the loss is the mean over all maps that the network publishes (`map`, `map.1`, `map.2` …), each at its
-    /// own size (Lee 2015; Zhou 2018), and not that of `map` alone. Validation looks at `map` alone. Default false.
+    /// Whether the loss is the mean over all maps that the network outputs (`map`, `map.1`, `map.2` …), each at its own
+    /// size (Lee 2015; Zhou 2018), rather than the loss on `map` alone. Validation uses `map` alone. Default false.
     pub deep_supervision: bool,
 }
 
@@ -98,20 +98,19 @@ impl Default for MapObjective {
 }
 
 impl MapObjective {
-    /// Whether masks are wanted at all.
+    /// Whether a map loss is set, so that training needs masks.
     pub fn is_on(&self) -> bool {
         self.loss != MapLoss::None
     }
 
-    /// Loss of a batch's map against its masks, without [`MapObjective::weight`]; `None` where no pixel's truth is
-    /// known or the loss is off. Masks may be larger than the map by a whole factor.
+    /// Loss of a batch's map against its masks, without [`MapObjective::weight`]; `None` if no pixel's truth is known
+    /// or the loss is off. Masks may be larger than the map by an integer factor.
     ///
-    /// Cross-entropies are means of weight times loss over the pixels that are known (of a weight of 0 too): where
-    /// all weights are 1, they are plain means. In Dice and Tversky the weights multiply each pixel's share of the sums.
+    /// Cross-entropies are means of weight times loss over the known pixels (including those of weight 0); if all
+    /// weights are 1, they are plain means. In Dice and Tversky the weights multiply each pixel's term in the sums.
     ///
     /// # Errors
-    /// Masks whose size does not suit the map, values or weights that they cannot have, or a class that does not
-    /// exist.
+    /// The size of the masks does not match the map, mask values or weights are invalid, or the class does not exist.
     pub fn loss<T: Tape<f32, Cpu>>(
         &self,
         map: ClassMap<T>,
@@ -131,10 +130,10 @@ impl MapObjective {
         Ok(Some(self.on_log_odds(z, &truth)?))
     }
 
-    /// What masks say at the size `(n, h, w)` of a map, as [`MapObjective::loss`] takes it.
+    /// The masks resampled to the size `(n, h, w)` of a map, as [`MapObjective::loss`] uses them.
     ///
     /// # Errors
-    /// As [`MapObjective::loss`], but for a class that does not exist.
+    /// As [`MapObjective::loss`], except that the marked class is not checked.
     pub fn truth(
         &self,
         masks: &Masks<'_>,
@@ -149,8 +148,8 @@ impl MapObjective {
         Ok(truth)
     }
 
-    /// Mean of the losses of several maps against the same masks (deep supervision); as [`MapObjective::loss`] for
-    /// one. Maps without a known pixel do not count.
+    /// Mean of the losses of several maps against the same masks (deep supervision); for a single map the same as
+    /// [`MapObjective::loss`]. Maps without a known pixel do not count.
     ///
     /// # Errors
     /// As [`MapObjective::loss`].
@@ -179,7 +178,7 @@ impl MapObjective {
     /// The class that masks of 0 and 1 mark.
     ///
     /// # Errors
-    /// A class that does not exist.
+    /// The class does not exist.
     pub(super) fn marked_class(&self, classes: usize) -> Result<usize, LossError> {
         let label = self.class.unwrap_or(classes.saturating_sub(1));
         if label < classes {

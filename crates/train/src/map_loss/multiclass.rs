@@ -10,10 +10,10 @@ use super::pixels::{SMOOTH, total};
 use super::truth::Truth;
 use crate::loss::{Logits, Loss};
 
-/// One number a class.
+/// One number per class.
 type PerClass<T> = Tensor<(usize,), f32, Cpu, T>;
 
-/// `w · −log p_t`, mean over known pixels: U-Net's energy (Ronneberger 2015, eq. 1) over their number.
+/// `w · −log p_t`, mean over known pixels: U-Net's energy (Ronneberger 2015, eq. 1) divided by their number.
 pub(super) fn cross_entropy<T: Tape<f32, Cpu>>(
     x: Logits<T>,
     truth: &Truth,
@@ -24,8 +24,8 @@ pub(super) fn cross_entropy<T: Tape<f32, Cpu>>(
     total(nll.try_reshape_like(&truth.shape)?)
 }
 
-/// Mean over classes of `1 − (Σ w·p·t + s) / (½·(Σ w·p + Σ w·t) + s)`; a class without a true pixel counts 0
-/// (segmentation_models.pytorch's `DiceLoss("multiclass")`).
+/// Mean over classes of `1 − (Σ w·p·t + s) / (½·(Σ w·p + Σ w·t) + s)`; a class without a pixel in the truth
+/// counts 0 (segmentation_models.pytorch's `DiceLoss("multiclass")`).
 pub(super) fn dice<T: Tape<f32, Cpu>>(x: Logits<T>, truth: &Truth) -> Result<Loss<T>, CpuError> {
     let (pixels, classes) = *x.shape();
     let marked = truth.class_sums(classes);

@@ -1,13 +1,13 @@
-//! What all losses on the class map share: how pixels are summed, and Dice's smoothing.
+//! Shared by all losses on the class map: the sum over pixels, and the smoothing of Dice.
 
 use dfdx::prelude::{Axis, Cpu, CpuError, Rank0, SumTo, Tape, Tensor};
 
 use crate::loss::Loss;
 
-/// Pixels in rows: sums go row by row first, which keeps f32 sums of half a million pixels exact enough.
+/// Pixels in rows: sums are taken row by row first, which keeps f32 sums of half a million pixels accurate enough.
 pub(super) type Pixels<T> = Tensor<(usize, usize), f32, Cpu, T>;
 
-/// Added to both sides of Dice's and Tversky's fraction (segmentation_models.pytorch's `smooth`).
+/// Added to the numerator and the denominator of Dice and Tversky (segmentation_models.pytorch's `smooth`).
 pub(super) const SMOOTH: f32 = 1.0;
 
 /// The sum over all pixels.

@@ -1,40 +1,41 @@
-//! What masks say, pixel by pixel, at a map's size.
+//! The ground truth of each pixel, sampled from masks at a map's size.
 
 use dfdx::prelude::{Cpu, CpuError, NoneTape, Tensor, TensorFromVec};
 
 use super::pixels::Pixels;
 use crate::loss::{LossError, same_length};
 
-/// What a batch knows of its pixels.
+/// The masks of a batch and the weights of their pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Masks<'a> {
     /// `n·h·w` values: 0 or 1 for the losses on one class, class numbers for those over all classes; NaN where the
     /// truth is unknown.
     pub values: &'a [f32],
-    /// `n·h·w` factors of the pixels' losses, such as U-Net's border weights; `None` for 1 everywhere.
+    /// `n·h·w` weights of the pixel losses, such as U-Net's border weights; `None` for 1 everywhere.
     pub weights: Option<&'a [f32]>,
     /// Height and width.
     pub size: (usize, usize),
 }
 
-/// The masks as factors of sums, a value a pixel of the map.
+/// The masks as factors in sums, one value per pixel of the map.
 #[derive(Clone, Debug)]
 pub struct Truth {
-    /// Rows and columns of all images below one another.
+    /// Rows and columns of all images stacked vertically.
     pub(super) shape: (usize, usize),
-    /// The mask's value; 0 where it is unknown.
+    /// Mask value per pixel; 0 where the truth is unknown.
     pub values: Vec<f32>,
-    /// Whether it is known.
+    /// Whether the truth is known, per pixel.
     pub(crate) known: Vec<bool>,
-    /// The pixel's weight; 0 where its truth is unknown.
+    /// Weight per pixel; 0 where the truth is unknown.
     pub weights: Vec<f32>,
-    /// How many are known.
+    /// Number of known pixels.
     pub count: usize,
 }
 
 impl Truth {
-    /// At the size `(n, h, w)` of a map that is as large as the masks or smaller by a whole factor: it is compared
-    /// with the pixel at each cell's centre (PyTorch's `interpolate(mode = "nearest-exact")`), as nnU-Net does.
+    /// Samples the masks at the size `(n, h, w)` of a map that is as large as the masks or smaller by an integer
+    /// factor: each cell of the map takes the mask pixel at its centre, as in nnU-Net (PyTorch's
+    /// `interpolate(mode = "nearest-exact")`).
     pub(crate) fn new(
         masks: &Masks<'_>,
         (n, h, w): (usize, usize, usize),
@@ -85,7 +86,7 @@ impl Truth {
         Ok(truth)
     }
 
-    /// Refuses what is no mark: a mask of class numbers given to a loss on one class.
+    /// Rejects values outside 0 to 1, such as class numbers given to a loss on one class.
     pub(super) fn check_marks(&self) -> Result<(), LossError> {
         match self.values.iter().find(|v| !(0.0..=1.0).contains(*v)) {
             Some(&value) => Err(LossError::Mask {
@@ -96,7 +97,7 @@ impl Truth {
         }
     }
 
-    /// Refuses what is no class number.
+    /// Rejects values that are not class numbers.
     pub(super) fn check_labels(&self, classes: usize) -> Result<(), LossError> {
         let bad = |v: &&f32| v.fract() != 0.0 || !(0.0..classes as f32).contains(*v);
         match self.values.iter().find(bad) {
@@ -108,7 +109,7 @@ impl Truth {
         }
     }
 
-    /// A factor for each pixel from (value, weight).
+    /// One factor per pixel, computed from (value, weight).
     pub(super) fn factors(
         &self,
         f: impl Fn(f32, f32) -> f32,
@@ -118,7 +119,7 @@ impl Truth {
         Cpu::default().try_tensor_from_vec(values, self.shape)
     }
 
-    /// `[pixels, classes]`: `scale` times the weight in the column of the pixel's class, else 0.
+    /// `[pixels, classes]`: `scale` times the weight in the column of the pixel's class, 0 elsewhere.
     pub(super) fn one_hot(
         &self,
         classes: usize,

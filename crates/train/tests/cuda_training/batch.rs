@@ -1,4 +1,4 @@
-//! A batch's losses by dfdx and on a device.
+//! A batch's losses, computed by dfdx and on a device.
 
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use train::{TrainConfig, hits, resident};
 use crate::device::{Device, close, everywhere};
 use crate::state::{DeviceState, HostState, graph};
 
-/// What the losses of a batch see.
+/// Inputs of a batch's losses.
 pub(crate) struct Batch<'a> {
-    /// Scores and labels, where they are looked at.
+    /// Scores and labels, if there is a class loss.
     pub(crate) class: Option<(&'a [f32], &'a [usize])>,
     pub(crate) classes: usize,
     pub(crate) maps: &'a [MapInput],
@@ -42,15 +42,15 @@ impl MapInput {
     }
 }
 
-/// What is taught, as a run has it.
+/// What is trained, as configured in a run.
 pub(crate) struct Taught {
     pub(crate) config: TrainConfig,
     pub(crate) objective: ClassObjective,
-    /// The largest score, in whose last bits dfdx's sums of exponentials are rounded.
+    /// The largest score, which determines the rounding error of dfdx's sums of exponentials.
     pub(crate) largest: f32,
 }
 
-/// What a step gives: figures, and gradients of the scores and of each map.
+/// Results of a step: losses, hits, and the gradients of the scores and of each map.
 pub(crate) struct Given {
     pub(crate) class_loss: Option<f32>,
     pub(crate) map_loss: Option<f32>,
@@ -62,7 +62,7 @@ pub(crate) struct Given {
 type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
 impl Taught {
-    /// As `Run::loss` and dfdx's backward pass give it.
+    /// The result of `Run::loss` and dfdx's backward pass.
     pub(crate) fn expected(&self, batch: &Batch<'_>) -> Given {
         let (logits, maps) = tensors(batch);
         let class = logits.as_ref().zip(batch.class);
@@ -102,13 +102,13 @@ impl Taught {
         let of_logits = logits.iter().zip(&grads).map(|(x, g)| g.get(x).as_vec());
         let of_map = |(x, map): (_, &MapInput)| match (&grads, self.truth(batch, map).count) {
             (Some(grads), 1..) => grads.get(x).as_vec(),
-            _ => vec![0.0; map.x.len()], // the loss does not reach it
+            _ => vec![0.0; map.x.len()], // not part of the loss
         };
         let of_maps = maps.iter().zip(batch.maps).map(of_map);
         of_logits.chain(of_maps).collect()
     }
 
-    /// What the batch knows at a map's size.
+    /// The batch's ground truth at a map's size.
     fn truth(&self, batch: &Batch<'_>, map: &MapInput) -> Truth {
         let ([n, h, w, classes], unknown) = (map.shape, vec![f32::NAN; map.pixels()]);
         let nothing = Masks {
@@ -125,7 +125,7 @@ impl Taught {
         resident::recipe(&self.config, &self.objective, classes, batch.maps.len()).unwrap()
     }
 
-    /// The device's, in the order of a step: the results as they lie there, then the gradients.
+    /// The device's output, computed in the order of a step: the results as laid out in memory, then the gradients.
     pub(crate) fn found(&self, device: &mut Device, batch: &Batch<'_>) -> Vec<Vec<f32>> {
         let recipe = self.recipe(batch);
         let groups = Groups::new(&ParamMap::new(&graph(1, 1)));
@@ -178,7 +178,7 @@ impl Taught {
         }
     }
 
-    /// The maps and how many pixels are known of each.
+    /// The maps and the number of known pixels in each.
     fn put_maps(
         &self,
         device: &mut Device,
@@ -195,20 +195,20 @@ impl Taught {
         batch.maps.iter().map(put).unzip()
     }
 
-    /// Of a value's scale: dfdx sums in f32.
+    /// Relative to a value's scale: dfdx sums in f32.
     fn tolerance(&self) -> f32 {
         f32::max(5e-6, 2.0 * f32::EPSILON * self.largest)
     }
 
-    /// What a gradient's scale is at least: a tenth of what a row or pixel that is all wrong gets, for dfdx subtracts
-    /// from 1. (The gradients against double precision have no such floor.)
+    /// Lower bound of a gradient's scale: a tenth of the gradient of a completely misclassified row or pixel, because
+    /// dfdx subtracts from 1. (The comparison with double precision has no such floor.)
     fn floor(&self, batch: &Batch<'_>) -> f32 {
         let rows = batch.class.map_or(0, |(x, _)| x.len());
         let pixels = batch.maps.iter().map(|map| map.x.len()).max();
         0.1 / rows.max(pixels.unwrap_or(0)) as f32
     }
 
-    /// The device gives what dfdx gives.
+    /// Checks that the device's results match dfdx's.
     pub(crate) fn check(&self, name: &str, batch: &Batch<'_>) {
         let expected = self.expected(batch);
         let map = |map: &MapInput| 8 * map.x.len() + 8 * map.pixels();
@@ -232,7 +232,7 @@ impl Taught {
         );
     }
 
-    /// A map without a known pixel has a loss of 0 of its own.
+    /// Checks that the loss of each map without a known pixel is 0.
     fn check_unknown(&self, name: &str, batch: &Batch<'_>, results: &[f32]) {
         let losses = &results[results_len(0)..];
         for (i, (loss, map)) in losses.iter().zip(batch.maps).enumerate() {
@@ -278,7 +278,7 @@ fn check_figures(name: &str, found: &Results, expected: &Given, tolerance: f32) 
     let class_loss = expected.class_loss.unwrap_or(0.0);
     close("class loss", found.class_loss, class_loss);
     let there = (found.map_loss.is_some(), expected.map_loss.is_some());
-    assert_eq!(there.0, there.1, "{name}: is there a map loss");
+    assert_eq!(there.0, there.1, "{name}: whether there is a map loss");
     let map_loss = expected.map_loss.unwrap_or(0.0);
     close("map loss", found.map_loss.unwrap_or(0.0), map_loss);
     close("loss", found.loss, expected.loss);

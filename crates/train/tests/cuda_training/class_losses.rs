@@ -50,7 +50,7 @@ pub(crate) fn class_objectives(classes: usize) -> Vec<ClassObjective> {
 }
 
 #[test]
-fn class_losses_are_dfdxs() {
+fn class_losses_match_dfdx() {
     for classes in [1, 2, 3, 4, 10] {
         for objective in class_objectives(classes) {
             for n in [1, 2, 5, 33, 300] {
@@ -91,9 +91,9 @@ fn class_losses_of_extreme_scores_are_finite() {
     }
 }
 
-/// The first highest wins, as the host counts; among equal rows that is a hit for one label alone.
+/// In a tie the first class is predicted, as on the host; in a row of equal scores only the first label is a hit.
 #[test]
-fn the_first_of_equal_scores_is_the_answer() {
+fn the_first_of_equal_scores_is_the_prediction() {
     let x = [
         1.0, 1.0, 0.0, 0.5, 2.0, 2.0, -1.0, -1.0, -1.0, 3.0, 4.0, 4.5,
     ];
@@ -103,9 +103,9 @@ fn the_first_of_equal_scores_is_the_answer() {
     }
 }
 
-/// A score that is no number shows in the loss, and keeps the step from being made.
+/// A score that is not finite makes the loss not finite, and the step is not applied.
 #[test]
-fn a_score_that_is_nan_shows_in_the_loss() {
+fn a_score_that_is_not_finite_makes_the_loss_not_finite() {
     for objective in class_objectives(3) {
         for bad in [f32::NAN, f32::INFINITY] {
             for place in 0..3 {

@@ -10,7 +10,7 @@ use train::TrainConfig;
 
 use crate::cuda_host::{Host, gpu};
 
-/// Between two places lie at least so many values that nothing may write.
+/// Minimum number of guard values between two allocations, which must not be written.
 pub(crate) const FENCE: usize = 64;
 
 pub(crate) struct Device {
@@ -59,7 +59,7 @@ impl Device {
         data
     }
 
-    /// What no place holds is as it was.
+    /// Checks that memory outside the allocations is unchanged.
     pub(crate) fn check_fences(&mut self) {
         let all = self.get(self.base, self.len);
         let mut at = 0;
@@ -67,7 +67,7 @@ impl Device {
             let fence = all[at..start].iter();
             assert!(
                 fence.clone().all(|v| v.is_nan()),
-                "{}: written beside a place, before {start}",
+                "{}: written outside an allocation, before {start}",
                 self.name
             );
             at = end;
@@ -75,7 +75,7 @@ impl Device {
     }
 }
 
-/// The host in both orders, and a GPU, each with `len` values of memory.
+/// The host running blocks and threads in both orders, and a GPU if there is one, each with `len` values of memory.
 pub(crate) fn devices(len: usize) -> Vec<Device> {
     let host = |reverse| {
         let mut host = Host::new(Precision::F32)?;
@@ -93,8 +93,8 @@ pub(crate) fn devices(len: usize) -> Vec<Device> {
     all.into_iter().filter_map(there).collect()
 }
 
-/// A GPU, where there is one. The first lives on, for a GPU's context is made for its first user and ends with its last,
-/// and making it takes longer than a case.
+/// A GPU, if there is one. The first handle is kept alive: a GPU's context is created for its first user and destroyed
+/// with its last, and creating it takes longer than a test case.
 fn a_gpu() -> Option<Gpu> {
     static FIRST: OnceLock<Mutex<Option<Gpu>>> = OnceLock::new();
     let first = FIRST.get_or_init(|| Mutex::new(gpu(Precision::F32)));
@@ -102,7 +102,7 @@ fn a_gpu() -> Option<Gpu> {
     there.then(|| gpu(Precision::F32)).flatten()
 }
 
-/// Runs a case on every device; the host's orders must give the same bits, and each device what is expected.
+/// Runs a case on every device; both orders on the host must give identical bits, and each device the expected result.
 pub(crate) fn everywhere(
     len: usize,
     run: impl Fn(&mut Device) -> Vec<Vec<f32>>,
@@ -118,7 +118,7 @@ pub(crate) fn everywhere(
             assert_eq!(
                 bits(first),
                 bits(&found),
-                "the order of blocks and threads shows"
+                "the result depends on the order of blocks and threads"
             );
         }
     }
@@ -138,7 +138,7 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |m, v| m.max(v.abs()))
 }
 
-/// Within `tolerance` of the largest, or of `floor` where all are smaller.
+/// Checks that differences are within `tolerance` times the largest expected value, or times `floor` if that is larger.
 pub(crate) fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32, floor: f32) {
     let scale = expected.iter().fold(floor, |m, v| m.max(v.abs()));
     assert_eq!(found.len(), expected.len(), "{what}");

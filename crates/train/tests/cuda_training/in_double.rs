@@ -1,5 +1,5 @@
-//! The losses in double precision, and their slopes as differences: dfdx's gradients are f32 too, and less exact than
-//! these where they subtract from 1.
+//! The losses in double precision, and their gradients as finite differences: dfdx's gradients are f32 as well, and
+//! less accurate than these where they subtract from 1.
 
 use model::engine::recipe::Results;
 use serde_json::json;
@@ -71,7 +71,7 @@ pub(crate) fn map_loss_in_double(objective: &MapObjective, x: &[f64], truth: &Tr
         let (hit, miss) = log_shares(x, class);
         -(t * hit + (1.0 - t) * miss)
     };
-    // Of a class and how much of each pixel is of it.
+    // The overlap loss of a class, given how much of each pixel belongs to it.
     let overlap = |class: usize, alpha: f64, beta: f64, of: &dyn Fn(f64) -> f64| {
         let (mut both, mut all, mut marked) = (0.0, 0.0, 0.0);
         for (x, (t, w)) in pixels() {
@@ -111,7 +111,7 @@ pub(crate) fn map_loss_in_double(objective: &MapObjective, x: &[f64], truth: &Tr
     }
 }
 
-/// Value and gradient are those of `loss` in double precision; where nothing else is small, to an f32's last bits.
+/// Checks value and gradient against `loss` in double precision, to the last bits of an f32 where values are not small.
 pub(crate) fn check_in_double(
     name: &str,
     taught: &Taught,
@@ -143,7 +143,7 @@ pub(crate) fn check_in_double(
 }
 
 #[test]
-fn class_losses_are_those_of_double_precision() {
+fn class_losses_match_double_precision() {
     for classes in [1, 2, 3, 7] {
         for objective in class_objectives(classes) {
             for scale in [1.0, 4.0, 12.0] {
@@ -170,7 +170,7 @@ fn class_losses_are_those_of_double_precision() {
 }
 
 #[test]
-fn map_losses_are_those_of_double_precision() {
+fn map_losses_match_double_precision() {
     let shape = [2, 4, 5];
     let weights: Vec<f32> = normal(40, 61).iter().map(|w| w.abs()).collect();
     for loss in MAP_LOSSES {

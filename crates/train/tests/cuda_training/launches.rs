@@ -1,4 +1,4 @@
-//! What is launched, where things lie, and which recipe settings become.
+//! The launches of a step, the memory layout, and the translation of settings into a recipe.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use train::{Task, TrainConfig, resident};
 use crate::map_losses::{map_objective, map_taught};
 use crate::state::graph;
 
-/// Writes down every launch with its arguments.
+/// Records every launch with its arguments.
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub(crate) launches: Vec<String>,
@@ -64,7 +64,7 @@ impl Driver for Recorder {
     }
 }
 
-/// A recording of one step replays any other: learning rate, labels and masks are no arguments.
+/// The recording of one step can replay any other: learning rate, labels and masks are not launch arguments.
 #[test]
 fn launches_do_not_depend_on_the_step_or_the_batch() {
     for loss in ["bce_dice", "cross_entropy_dice"] {
@@ -120,7 +120,7 @@ fn launches_do_not_depend_on_the_step_or_the_batch() {
         let launches = record();
         assert_eq!(launches.len(), 1 + 2 * 3 + 3, "{launches:#?}");
         assert_eq!(launches, record());
-        // What does depend on them is as long in every step.
+        // The controls do depend on them, but have the same length in every step.
         let controls = |number, lr, known: &[usize]| {
             recipe.controls(&Step {
                 number,
@@ -137,9 +137,9 @@ fn launches_do_not_depend_on_the_step_or_the_batch() {
     }
 }
 
-/// The places that the engine's layout gives the groups are a run as the kernels take it.
+/// The engine's memory layout places the groups contiguously, as the kernels expect.
 #[test]
-fn groups_lie_as_the_engine_lays_them_out() {
+fn groups_have_the_same_layout_as_in_the_engine() {
     let graph = Arc::new(graph(3, 7));
     let map = Arc::new(ParamMap::new(&graph));
     let outputs = [graph.output("values").unwrap()];
@@ -161,9 +161,9 @@ fn groups_lie_as_the_engine_lays_them_out() {
     assert!(!groups.is_empty(Group::Buffers));
 }
 
-/// Settings become the recipe that they mean.
+/// Settings are translated into the matching recipe.
 #[test]
-fn a_map_that_is_alone_is_the_whole_loss() {
+fn a_map_loss_without_a_class_loss_is_the_whole_loss() {
     let objective = map_objective("dice");
     let recipe = |task, weight| {
         let config = TrainConfig {

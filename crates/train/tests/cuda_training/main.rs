@@ -1,9 +1,9 @@
-//! What a training step does on a device beside the network, on the host (`cuda_host`) and on a GPU where there is one,
-//! against the dfdx path: losses with their gradients and right answers, clipping, update rules, moving average, and the
-//! refusal of steps that are no numbers.
+//! Everything that a training step does on a device outside the network, on the host (`cuda_host`) and on a GPU if
+//! there is one, compared with the dfdx path: losses with their gradients and hits, clipping, update rules, moving
+//! average, and the rejection of steps that are not finite.
 //!
-//! Every case runs with blocks and threads in both orders and must give the same bits. Memory is NaN before it is written
-//! and between any two places, and must be NaN there afterwards.
+//! On the host every case runs with blocks and threads in both orders and must give identical bits. Memory is filled
+//! with NaN before it is written; the gaps between allocations must still be NaN afterwards.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -25,7 +25,7 @@ pub(crate) fn map_objective(loss: &str) -> MapObjective {
     serde_json::from_value(json!({"loss": loss})).unwrap()
 }
 
-/// A run that learns from masks alone, or from both.
+/// A run that trains on masks only, or on masks and labels.
 pub(crate) fn map_taught(map: MapObjective, both: bool, largest: f32) -> Taught {
     let config = TrainConfig {
         task: (!both).then_some(Task::Segment),
@@ -40,7 +40,7 @@ pub(crate) fn map_taught(map: MapObjective, both: bool, largest: f32) -> Taught 
     }
 }
 
-/// Labels of so many classes; every fifth pixel is unknown, and every seventh (of those left) has the label 255.
+/// Random labels of `classes` classes; every fifth pixel is unknown, and every seventh of the rest has the label 255.
 pub(crate) fn mask(pixels: usize, classes: usize, seed: u64) -> Vec<f32> {
     let mut rng = Rng::stream(seed, 2);
     let label = |i: usize, rng: &mut Rng| match i {
@@ -84,7 +84,7 @@ pub(crate) fn check_map(
     map_taught(objective.clone(), false, largest).check(&name, &batch);
 }
 
-/// Classes that a loss can have.
+/// Numbers of channels to test a loss with.
 pub(crate) fn channels(objective: &MapObjective) -> &'static [usize] {
     match objective.loss.is_multiclass() {
         true => &[2, 3, 4, 5, 9],
@@ -100,7 +100,7 @@ pub(crate) fn mask_classes(objective: &MapObjective, channels: usize) -> usize {
 }
 
 #[test]
-fn map_losses_are_dfdxs() {
+fn map_losses_match_dfdx() {
     for loss in MAP_LOSSES {
         let objective = MapObjective {
             ignore: Some(255),
@@ -119,7 +119,7 @@ fn map_losses_are_dfdxs() {
     }
 }
 
-/// Each class can be the marked one.
+/// Each class can be the marked class.
 #[test]
 fn any_class_can_be_marked() {
     for class in 0..4 {
@@ -137,7 +137,7 @@ fn any_class_can_be_marked() {
 }
 
 #[test]
-fn focal_and_tversky_take_their_settings() {
+fn focal_and_tversky_use_their_settings() {
     for (alpha, beta, gamma) in [
         (0.25, 0.75, 0.0),
         (0.9, 0.1, 1.0),
@@ -163,9 +163,9 @@ fn focal_and_tversky_take_their_settings() {
     }
 }
 
-/// Masks between 0 and 1, which losses on one class take.
+/// Losses on one class accept mask values between 0 and 1.
 #[test]
-fn shares_of_a_mark_count_in_part() {
+fn fractional_mask_values_count_proportionally() {
     let values: Vec<f32> = (0..48).map(|i| (i % 9) as f32 / 8.0).collect();
     for loss in &MAP_LOSSES[..5] {
         check_map(
@@ -178,9 +178,9 @@ fn shares_of_a_mark_count_in_part() {
     }
 }
 
-/// So many pixels that chunks are longer than the shortest.
+/// Enough pixels that chunks are longer than the minimum.
 #[test]
-fn long_sums_stay_exact() {
+fn long_sums_stay_accurate() {
     for loss in ["bce_dice", "cross_entropy_dice"] {
         let objective = MapObjective {
             ignore: Some(255),
@@ -228,9 +228,9 @@ fn extreme_maps_are_finite() {
     }
 }
 
-/// Nothing marked: no Dice and no Tversky, and the other term goes on. A class without a pixel: no Dice of it.
+/// If nothing is marked, Dice and Tversky are 0 and only the other term remains. An absent class has no Dice term.
 #[test]
-fn what_is_not_there_has_no_overlap() {
+fn absent_classes_have_no_overlap_loss() {
     for loss in MAP_LOSSES {
         let objective = map_objective(loss);
         for c in channels(&objective) {
@@ -251,7 +251,7 @@ fn what_is_not_there_has_no_overlap() {
             &ones,
             None,
         );
-        // Marked pixels of no weight are no marked pixels, but they are known.
+        // Marked pixels of weight 0 do not count as marked, but they are known.
         let weights: Vec<f32> = ones.iter().map(|v| 1.0 - v).collect();
         check_map(
             &objective,
@@ -265,7 +265,7 @@ fn what_is_not_there_has_no_overlap() {
 
 /// Class loss and map losses together, with a weight, and over maps of several sizes.
 #[test]
-fn losses_add_up_and_maps_share() {
+fn class_and_map_losses_add_up_and_maps_are_averaged() {
     let shapes = [[2, 8, 12], [2, 4, 6], [2, 2, 3]];
     let scores = normal(2 * 3, 41);
     for loss in MAP_LOSSES {
@@ -300,8 +300,8 @@ fn losses_add_up_and_maps_share() {
     }
 }
 
-/// Batches without masks, with unknown masks, and with pixels that only the larger map sees: the same launches, no part in
-/// the loss, and gradients of 0 even where the map is no number.
+/// Batches without masks, with unknown masks, and with known pixels that only the larger map samples: the launches are
+/// the same, such maps do not contribute to the loss, and their gradients are 0 even where the map is NaN.
 #[test]
 fn maps_without_a_known_pixel_have_no_loss() {
     let scores = normal(2 * 3, 43);
@@ -312,11 +312,11 @@ fn maps_without_a_known_pixel_have_no_loss() {
             ..map_objective(loss)
         };
         let mut maps = vec![random_map([2, 4, 4, 3], 1.0), random_map([2, 2, 2, 3], 1.0)];
-        // A cell of the second map is compared with the lower right of its four pixels.
+        // Each cell of the second map samples the lower right of its four pixels.
         let mut corner = vec![f32::NAN; 32];
         (corner[0], corner[18]) = (1.0, 0.0);
         let unknown = vec![f32::NAN; 32];
-        maps[1].x[5] = f32::NAN; // nobody may look at it
+        maps[1].x[5] = f32::NAN; // must not be read
         let taught = map_taught(objective, true, 1.0);
         for (name, values, first) in [
             ("no mask", None, f32::NAN),
@@ -343,9 +343,9 @@ fn maps_without_a_known_pixel_have_no_loss() {
     }
 }
 
-/// A score that is no number shows in the loss even at a pixel that does not count, as on the host.
+/// A NaN score makes the loss NaN even at a pixel that does not count, as on the host.
 #[test]
-fn a_map_that_is_nan_shows_in_the_loss() {
+fn a_nan_in_the_map_makes_the_loss_nan() {
     for loss in MAP_LOSSES {
         let taught = map_taught(map_objective(loss), false, 1.0);
         let mut map = random_map([1, 2, 3, 2], 1.0);

@@ -1,4 +1,4 @@
-//! Weights, moments and averages as the host keeps them and as a device does.
+//! Weights, moments and averages as kept on the host and on a device.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use train::{TrainConfig, resident};
 
 use crate::device::{Device, normal};
 
-/// `inputs · n` decayed values, `n` plain ones and those of a batch norm, whose statistics are the buffers.
+/// A graph with `inputs · n` decayed values, `n` plain ones, and a batch norm, whose statistics are the buffers.
 pub(crate) fn graph(inputs: usize, n: usize) -> Graph {
     let mut g = GraphBuilder::new(inputs);
     let x = g.input();
@@ -38,7 +38,7 @@ pub(crate) fn random_store(map: &Arc<ParamMap>, seed: u64) -> ParamStore {
     store
 }
 
-/// A step's gradients: over many orders of magnitude, some zero.
+/// A step's gradients, spanning many orders of magnitude, some of them zero.
 pub(crate) fn gradients(map: &ParamMap, step: u64) -> [Vec<f32>; 2] {
     Group::TRAINABLE.map(|group| {
         let seed = 100 * step + group as u64;
@@ -69,7 +69,7 @@ pub(crate) fn gradient(values: &[f32]) -> Grad {
     grad
 }
 
-/// Groups in one run of memory; what lies between them is NaN.
+/// Groups in one contiguous buffer; the gaps between them are NaN.
 pub(crate) fn in_a_run(groups: &Groups, parts: &[&[f32]]) -> Vec<f32> {
     let len = if parts.len() == 3 {
         groups.all()
@@ -87,7 +87,7 @@ pub(crate) fn store_in_a_run(groups: &Groups, store: &ParamStore) -> Vec<f32> {
     in_a_run(groups, &Group::ALL.map(|group| store.group(group)))
 }
 
-/// The training state as the host keeps it.
+/// The training state as kept on the host.
 pub(crate) struct HostState {
     pub(crate) config: TrainConfig,
     pub(crate) store: ParamStore,
@@ -106,7 +106,7 @@ impl HostState {
         }
     }
 
-    /// As `Run::step` and `Run::update` do it; the norm.
+    /// Makes a step as `Run::step` and `Run::update` do; returns the gradient norm.
     pub(crate) fn step(&mut self, grads: &[Vec<f32>; 2], lr: f64) -> f64 {
         let mut grads = grads.clone();
         let squares = sum_of_squares(&grads[0]) + sum_of_squares(&grads[1]);
@@ -131,7 +131,7 @@ impl HostState {
         self.ema.as_ref().map_or(0.0, Ema::share)
     }
 
-    /// Weights, moments (as the device has them), average.
+    /// Weights, moments (those that the device keeps), and average.
     pub(crate) fn runs(&self, groups: &Groups, recipe: &Recipe) -> Vec<Vec<f32>> {
         let mut runs = vec![store_in_a_run(groups, &self.store)];
         for (index, there) in recipe.update.moments().into_iter().enumerate() {
@@ -214,7 +214,7 @@ impl DeviceState {
         update(driver, &self.recipe, self.board, &self.groups, &self.at).unwrap();
     }
 
-    /// From here on steps are a replay of what is recorded now.
+    /// Records an update; all later steps replay this recording.
     pub(crate) fn record(&mut self, device: &mut Device) {
         let driver = &mut *device.driver;
         driver.record().unwrap();
@@ -222,7 +222,7 @@ impl DeviceState {
         self.recording = Some(driver.recorded().unwrap());
     }
 
-    /// A step with these gradients after a class loss of `loss`.
+    /// Makes a step with these gradients after a class loss of `loss`.
     pub(crate) fn step(
         &self,
         device: &mut Device,
@@ -277,7 +277,8 @@ impl DeviceState {
 pub(crate) fn recipe_of(config: &TrainConfig) -> Recipe {
     resident::recipe(config, &ClassObjective::default(), 2, 1).unwrap()
 }
-/// Equal bits; the NaN between groups stays.
+
+/// Checks for equal bits; values that are NaN in both, such as the gaps between groups, count as equal.
 pub(crate) fn same(name: &str, step: u64, found: &[Vec<f32>], expected: &[Vec<f32>]) {
     assert_eq!(found.len(), expected.len());
     for (run, (found, expected)) in found.iter().zip(expected).enumerate() {

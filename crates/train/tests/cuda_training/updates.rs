@@ -1,4 +1,4 @@
-//! Update rules, clipping, moving average, and refused steps.
+//! Update rules, clipping, moving average, and rejected steps.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use train::clip::{clip_factor, sum_of_squares};
 use crate::device::{devices, everywhere, normal, settings};
 use crate::state::{DeviceState, HostState, gradients, graph, recipe_of, same};
 
-/// Sizes: less than a vector, ends within one, several chunks of the norm's sum.
+/// Sizes: smaller than a vector, ending within a vector, and spanning several chunks of the norm's sum.
 pub(crate) const SIZES: [(usize, usize); 4] = [(1, 1), (3, 7), (41, 113), (100, 131)];
 
-/// The same weights, moments, averages and bf16 copies as the host has, to the bit: the rules round where dfdx rounds. From
-/// the third step on, steps are replays.
+/// Checks that weights, moments, averages and bf16 copies equal the host's bit for bit: the rules round where dfdx
+/// rounds. From the third step on, steps are replayed.
 pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
     let name = format!(
         "{:?} clip {} ema {}",
@@ -89,7 +89,7 @@ pub(crate) fn optimizers() -> Vec<Value> {
 }
 
 #[test]
-fn update_rules_are_dfdxs_to_the_bit() {
+fn update_rules_match_dfdx_bit_for_bit() {
     for optimizer in optimizers() {
         for size in SIZES {
             check_updates(&settings(json!({"optimizer": optimizer})), size);
@@ -98,7 +98,7 @@ fn update_rules_are_dfdxs_to_the_bit() {
 }
 
 #[test]
-fn clipping_and_the_moving_average_are_the_hosts() {
+fn clipping_and_the_moving_average_match_the_host() {
     for optimizer in optimizers() {
         for (clip_norm, ema) in [(0.0, 0.9), (0.7, 0.0), (0.7, 0.25), (1e9, 0.9)] {
             let config = json!({"optimizer": optimizer, "clip_norm": clip_norm, "ema": ema});
@@ -107,9 +107,9 @@ fn clipping_and_the_moving_average_are_the_hosts() {
     }
 }
 
-/// A norm above the limit is clipped by the host's factor, one below it is let be.
+/// A norm above the limit is scaled by the host's factor; one below it is left unchanged.
 #[test]
-fn clipping_starts_at_the_norm() {
+fn only_norms_above_the_limit_are_clipped() {
     let map = Arc::new(ParamMap::new(&graph(3, 7)));
     let groups = Groups::new(&map);
     let mut grads = Group::TRAINABLE.map(|group| vec![0.0; map.len(group)]);
@@ -134,9 +134,9 @@ fn clipping_starts_at_the_norm() {
     }
 }
 
-/// More gradients than the chunks that a finish may have at their smallest.
+/// More gradients than fit in the maximum number of chunks of minimum size.
 #[test]
-fn the_norm_of_many_gradients_is_a_double() {
+fn the_norm_of_many_gradients_has_double_precision() {
     let map = Arc::new(ParamMap::new(&graph(2100, 2100)));
     let groups = Groups::new(&map);
     let grads = gradients(&map, 3);
@@ -160,9 +160,9 @@ fn the_norm_of_many_gradients_is_a_double() {
     }
 }
 
-/// A loss or a gradient that is no finite number: nothing changes, and the next step goes on from there.
+/// If the loss or a gradient is not finite, nothing changes, and the next step continues from the same state.
 #[test]
-fn steps_that_are_no_numbers_change_nothing() {
+fn steps_that_are_not_finite_change_nothing() {
     let map = Arc::new(ParamMap::new(&graph(41, 113)));
     let groups = Groups::new(&map);
     let spoiled = |value: f32, group: usize| {
@@ -199,14 +199,14 @@ fn steps_that_are_no_numbers_change_nothing() {
                 assert!(!found.applied, "{loss}");
                 assert!(!found.loss.is_finite() || !found.norm.is_finite());
                 same(
-                    "refused",
+                    "rejected",
                     2,
                     &there.runs(&mut device),
                     &host.runs(&groups, &recipe),
                 );
                 assert_eq!(there.halves(&mut device), halves);
             }
-            // Their norm is beyond an f32; the host's, a double, is not.
+            // Their norm overflows an f32, but it is computed in double precision, as on the host.
             let mut large = spoiled(3e38, 0);
             large[1][0] = -3e38;
             assert!(

@@ -1,4 +1,4 @@
-"""How far PyTorch scatters around the model fixtures' own three losses when only rounding differs.
+"""Prints how far PyTorch's losses deviate from the three losses of the model fixtures when only rounding differs.
 
     python crates/train/tests/fixtures_models/spread.py ../shared/fixtures
 

@@ -1,13 +1,13 @@
-"""Expected figures for small models with weights by formula, made with segmentation_models.pytorch and timm, and for
-the published U-Net and U-Net++ with PyTorch's modules put together as the papers say.
+"""Computes expected values for small models with weights given by a formula, using segmentation_models.pytorch and
+timm, and for the published U-Net and U-Net++, assembled from PyTorch's modules as described in the papers.
 
     python crates/train/tests/fixtures_tiny/make.py
 
-writes expected.json beside itself. Figures are computed in double precision: in single precision PyTorch's own
-gradients of so small a batch are off by half a percent.
+writes expected.json to its own folder. Values are computed in double precision: in single precision, PyTorch's own
+gradients are off by half a percent for such a small batch.
 
-The formula (`formula` here, `store` in tests/fixtures_tiny.rs) stands for a weights file: values depend on the
-parameter's position among the sorted names, on its index in PyTorch's order and on its size alone.
+The formula (`formula` here, `store` in tests/fixtures_tiny.rs) replaces a weights file: values depend only on the
+parameter's position among the sorted names, on the index in PyTorch's order and on the parameter's size.
 """
 import collections
 import json
@@ -138,7 +138,7 @@ def keras_convs(inputs, out):
 
 
 class EffUNetKeras(torch.nn.Module):
-    """The skips are what enters the first depthwise convolution of Keras's blocks 2a, 3a, 4a and 6a."""
+    """The skips are the inputs of the first depthwise convolutions in Keras's blocks 2a, 3a, 4a and 6a."""
 
     def __init__(self):
         super().__init__()
@@ -169,7 +169,7 @@ def whole(architecture, size, module):
     return {"architecture": architecture, "base_channels": 4}, size, module
 
 
-# What ours is asked for, the side of the images, and the model.
+# The specification of our network, the side of the images, and the model.
 CASES = [
     ({"decoder": "unet", "encoder": "tf_efficientnet_lite0"}, 64, lambda: Article(smp.Unet, "tf_efficientnet_lite0")),
     ({"decoder": "unetpp", "encoder": "efficientnet_b0"}, 64, lambda: Article(smp.UnetPlusPlus, "efficientnet_b0")),
@@ -201,7 +201,7 @@ def backward(model, x):
 
 
 def more_losses(model, x):
-    """Two more after Adam steps, which are small: from 1e-4 on, rounding alone moves the third loss by 1e-3."""
+    """Two more losses, after small Adam steps: from 1e-4 on, rounding alone changes the third loss by 1e-3."""
     adam = torch.optim.Adam(model.parameters(), lr=1e-5)
     losses = []
     for _ in range(2):
@@ -212,7 +212,7 @@ def more_losses(model, x):
 
 
 def sgd_losses(model, x):
-    """Three, with steps in proportion to the gradient, which unlike Adam's do not turn rounding into steps."""
+    """Three losses with steps proportional to the gradient, which unlike Adam's do not amplify rounding errors."""
     sgd = torch.optim.SGD(model.parameters(), lr=1e-4)
     losses = []
     for _ in range(3):

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use bench::{Measurement, Workload};
 
-/// What is shown of a failed process's stderr.
+/// Number of lines that are shown of a failed process's stderr.
 const LINES: usize = 6;
 
 /// The process of one of our measurements: this program again.
 pub(super) fn ours(workload: &Workload) -> Result<Command> {
-    let this = std::env::current_exe().context("cannot tell where this program lies")?;
+    let this = std::env::current_exe().context("cannot find the path of this program")?;
     let workload =
         serde_json::to_string(workload).context("a workload cannot be written as JSON")?;
     let mut command = Command::new(this);
@@ -18,7 +18,7 @@ pub(super) fn ours(workload: &Workload) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs it and reads the last line that it prints.
+/// Runs the process and parses the last line that it prints.
 ///
 /// # Errors
 /// It cannot start, fails (with the last lines of its stderr), or prints no measurement.
@@ -41,7 +41,7 @@ pub(super) fn run(mut command: Command) -> Result<Measurement> {
     Ok(measurement)
 }
 
-/// The end of what a process said, indented below a message.
+/// The last lines of a process's output, indented below a message.
 pub(super) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     let from = lines.len().saturating_sub(LINES);

@@ -1,18 +1,18 @@
-//! The machine that figures were made on.
+//! The machine that was measured.
 
 use serde::Serialize;
 
-/// What a reader needs to know of it.
+/// A description of the machine.
 #[derive(Debug, Serialize)]
 pub(super) struct Machine {
     pub(super) cpu: String,
-    /// Those that matter to speed: `avx2`, `avx512f`, `amx_bf16` …
+    /// CPU features that affect speed: `avx2`, `avx512f`, `amx_bf16` …
     pub(super) features: Vec<String>,
     pub(super) cores: usize,
     pub(super) system: String,
-    /// Processes that wanted a core in the last minute before the benchmark, on average.
+    /// Load average of the last minute before the benchmark.
     pub(super) load: Option<f64>,
-    /// What holds our kernels back, if anything does.
+    /// The value of `KERNELS_SIMD`, which restricts our kernels, if it is set.
     pub(super) kernels_simd: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Machine {
     }
 }
 
-/// A field of Linux's text about the processors, of the first one.
+/// A field of the first processor in `/proc/cpuinfo`.
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = info.lines().filter_map(|line| line.split_once(':'));
     fields

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: a process a measurement, peers between ours, tables, and a file with every time.
+//! `cargo xtask bench`: one process per measurement, peers interleaved with ours, tables, and a file with all times.
 
 mod child;
 mod machine;
@@ -27,7 +27,7 @@ use plan::{Case, Cases, Job, Program};
 use results::{Failure, Launches, Results, Sample};
 use table::milliseconds;
 
-/// Everything that was asked for; failed measurements are told at the end and make the exit code 1.
+/// Runs all requested measurements; failed ones are reported at the end and make the exit code 1.
 pub(crate) fn run(root: &Path, args: &BenchArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let bench = Bench::new(root, args)?;
     let machine = Machine::here();
@@ -47,10 +47,10 @@ pub(crate) fn run(root: &Path, args: &BenchArgs, interrupt: &Interrupt) -> Resul
     })
 }
 
-/// The hidden command behind each of our measurements: one JSON object on stdout.
+/// The hidden command behind each of our measurements: prints one JSON object to stdout.
 pub(crate) fn measure(workload: &str, interrupt: &Interrupt) -> Result<ExitCode> {
     let workload: Workload = serde_json::from_str(workload)
-        .context("`measure` is for `bench`, which hands it a workload as JSON")?;
+        .context("`measure` is started by `bench`, which passes it a workload as JSON")?;
     set_threads(workload.threads)?;
     let measurement = bench::measure(&workload, interrupt)?;
     let line = serde_json::to_string(&measurement).context("a result cannot be written as JSON")?;
@@ -68,7 +68,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Finds out all that can be wrong before the first measurement.
+    /// Checks everything that can be checked before the first measurement.
     fn new(root: &Path, args: &'a BenchArgs) -> Result<Self> {
         let threads = args
             .threads
@@ -102,7 +102,7 @@ impl<'a> Bench<'a> {
         let Some(file) = &self.args.json else {
             return Ok(());
         };
-        // Better said now than after minutes of measuring.
+        // Checked now rather than after minutes of measuring.
         match file.parent() {
             Some(folder) if folder.as_os_str().is_empty() || folder.is_dir() => Ok(()),
             _ => bail!("--json {}: no such folder", file.display()),
@@ -139,7 +139,7 @@ impl<'a> Bench<'a> {
             interrupt.check()?;
             if !results.failed(job.case, &job.program) {
                 let outcome = self.measure_one(&job);
-                // Ctrl-C reaches the measurement as well: its end is no failure.
+                // Ctrl-C also reaches the measuring process, whose end is not a failure then.
                 interrupt.check()?;
                 progress.say(&keep(&mut results, job, outcome));
             }
@@ -159,7 +159,7 @@ impl<'a> Bench<'a> {
         child::run(command)
     }
 
-    /// Ours that are measured: those asked for that the device has.
+    /// The precisions of ours to measure: those requested that the device supports.
     fn precisions(&self) -> Vec<Precision> {
         let asked = self.args.precision.iter().copied();
         asked
@@ -167,7 +167,7 @@ impl<'a> Bench<'a> {
             .collect()
     }
 
-    /// In this process: there is no memory to tell apart.
+    /// Times the operations in this process, because their memory is not measured.
     fn time_ops(&self, interrupt: &Interrupt, results: &mut Results) -> Result<()> {
         let case = Case {
             task: Task::Train,
@@ -214,7 +214,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Puts an outcome where it belongs; returns the line that tells of it.
+/// Stores an outcome; returns a line that describes it.
 fn keep(results: &mut Results, job: Job, outcome: Result<Measurement>) -> String {
     let head = format!("{}, {}", job.case, job.program);
     match outcome {

@@ -1,4 +1,4 @@
-//! The peers: what a Python has, and the command of one measurement.
+//! The peers: which ones a Python has, and the command of one measurement.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,7 @@ pub(super) struct Peer {
     pub(super) version: String,
 }
 
-/// A Python, the script that it runs, and a folder for what the script keeps between its processes.
+/// A Python, the script that it runs, and a folder for files that the script keeps between its processes.
 pub(super) struct Python {
     python: PathBuf,
     script: PathBuf,
@@ -42,7 +42,7 @@ impl Python {
     /// The peers that this Python has on a device.
     ///
     /// # Errors
-    /// No such program, a script that fails or says something else, or no peer at all.
+    /// The program does not exist, the script fails or prints something else, or there is no peer.
     pub(super) fn peers(&self, device: &str) -> Result<Vec<Peer>> {
         let mut command = self.command("list");
         command.args(["--device", device]);
@@ -64,7 +64,7 @@ impl Python {
         }
         let peers = String::from_utf8_lossy(&output.stdout)
             .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no peer: {line}")))
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not a peer: {line}")))
             .collect::<Result<Vec<Peer>>>()?;
         if peers.is_empty() {
             bail!("{} has none of the peers", self.python.display());
@@ -72,7 +72,7 @@ impl Python {
         Ok(peers)
     }
 
-    /// The process of one measurement.
+    /// The command of one measurement.
     pub(super) fn measure(
         &self,
         peer: &Peer,

@@ -1,4 +1,4 @@
-//! What is measured in which order.
+//! The measurements and their order.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::peers::Peer;
 use crate::cli::{BenchArgs, What};
 
-/// A task at a batch and an image size: what ours and a peer's measurements have in common.
+/// A task at a batch and an image size, as measured for this program and for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Case {
     pub(super) task: Task,
@@ -27,7 +27,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// Who computes it.
+/// The program that computes a case.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Program {
     This(Precision),
@@ -49,11 +49,11 @@ pub(super) struct Job {
     pub(super) round: u32,
     pub(super) case: Case,
     pub(super) program: Program,
-    /// The peer that ours is measured beside, if any: a ratio is made of neighbours.
+    /// The peer whose measurement follows this one of ours, if any: a ratio compares neighbouring measurements.
     pub(super) beside: Option<Peer>,
 }
 
-/// The cases that `--what` asks for; peers run the first kind only.
+/// The cases selected by `--what`; peers do not run those of `scale`.
 #[derive(Debug, Default)]
 pub(super) struct Cases {
     pub(super) speed: Vec<Case>,
@@ -83,8 +83,8 @@ impl Cases {
         cases
     }
 
-    /// Every process of a benchmark in order. Each peer comes right after ours, again and again, so that a slow
-    /// moment of the machine hits both. Memory does not vary with the moment: one round shows it.
+    /// Every process of a benchmark in order. Each peer runs right after ours in every round, so that a temporary
+    /// slowdown of the machine affects both. Memory does not vary over time, so one round is enough.
     pub(super) fn jobs(&self, peers: &[Peer], rounds: u32) -> Vec<Job> {
         let mut jobs = vec![];
         for round in 1..=rounds {
@@ -103,7 +103,7 @@ impl Cases {
     }
 }
 
-/// Sizes before batches, so that a table's neighbours differ in the batch alone.
+/// Sizes in the outer loop, so that neighbouring rows of a table differ only in the batch.
 fn scale(args: &BenchArgs) -> Vec<Case> {
     let mut cases = vec![];
     for task in [Task::Infer, Task::Train] {
@@ -169,7 +169,7 @@ mod tests {
         };
         let say = |job: Job| format!("{}: {}, {}", job.round, job.program, job.case);
         let jobs = Cases::new(&args).jobs(peers, args.rounds);
-        // Those in tf32 and bf16 stand beside each of ours in f32.
+        // Each of our f32 jobs is followed by those in tf32 and bf16, which are left out here.
         let single = |job: &String| !job.contains("this bf16") && !job.contains("this tf32");
         jobs.into_iter().map(say).filter(single).collect()
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn each_peer_follows_ours_and_only_where_it_can() {
+    fn each_peer_follows_ours_for_the_tasks_it_supports() {
         let peers = [
             peer("torch", &[Task::Infer, Task::Train]),
             peer("openvino", &[Task::Infer]),

@@ -1,4 +1,4 @@
-//! What was measured, and the figures made of it.
+//! The measurements, and the statistics computed from them.
 
 use bench::ops::Row;
 use bench::{Measurement, Memory, launches, median};
@@ -7,13 +7,13 @@ use serde::{Serialize, Serializer};
 use super::peers::Peer;
 use super::plan::{Case, Program};
 
-/// One process that went well.
+/// The measurement of one process.
 #[derive(Debug, Serialize)]
 pub(super) struct Sample {
     pub(super) round: u32,
     #[serde(serialize_with = "as_text")]
     pub(super) program: Program,
-    /// The peer that ours was measured beside.
+    /// The peer whose measurement follows this one of ours.
     #[serde(serialize_with = "peer_as_text")]
     pub(super) beside: Option<Peer>,
     #[serde(flatten)]
@@ -22,7 +22,7 @@ pub(super) struct Sample {
     pub(super) case: Case,
 }
 
-/// One that did not; it is not tried again.
+/// A process that failed; its case is not tried again.
 #[derive(Debug, Serialize)]
 pub(super) struct Failure {
     #[serde(serialize_with = "as_text")]
@@ -31,7 +31,7 @@ pub(super) struct Failure {
     pub(super) message: String,
 }
 
-/// Everything.
+/// All results.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Results {
     pub(super) samples: Vec<Sample>,
@@ -47,7 +47,7 @@ pub(super) struct Launches {
     pub(super) rows: Vec<launches::Row>,
 }
 
-/// Our images a second over a peer's, round by round.
+/// Our images per second divided by a peer's, over all rounds.
 #[derive(Debug, PartialEq)]
 pub(super) struct Ratio {
     pub(super) median: f64,
@@ -60,7 +60,7 @@ impl Results {
         failures.any(|f| f.case == case && f.program == *program)
     }
 
-    /// Who measured a case, in the order of their first measurements: ours before the peers.
+    /// The programs that measured a case, in the order of their first measurements, ours before the peers.
     pub(super) fn programs(&self, case: Case) -> Vec<&Program> {
         let mut programs: Vec<&Program> = vec![];
         for sample in self.samples.iter().filter(|s| s.case == case) {
@@ -72,7 +72,7 @@ impl Results {
         programs
     }
 
-    /// Median seconds of a call: of every process the median, of those the median.
+    /// Seconds per call: the median over processes of each process's median.
     pub(super) fn seconds(&self, case: Case, program: &Program) -> Option<f64> {
         let medians: Vec<f64> = self
             .of(case, program)
@@ -81,14 +81,14 @@ impl Results {
         (!medians.is_empty()).then(|| median(&medians))
     }
 
-    /// The largest peak, with the memory before it.
+    /// The largest peak, with the memory in use before it.
     pub(super) fn memory(&self, case: Case, program: &Program) -> Option<Memory> {
         self.of(case, program)
             .filter_map(|s| s.measurement.memory)
             .max_by_key(|memory| memory.peak)
     }
 
-    /// Each of a peer's processes against ours that ran just before it.
+    /// Compares each process of a peer with ours that ran just before it.
     pub(super) fn ratio(&self, case: Case, ours: &Program, peer: &Peer) -> Option<Ratio> {
         let program = Program::Peer(peer.clone());
         let theirs: Vec<&Sample> = self.of(case, &program).collect();
@@ -160,7 +160,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Three rounds, of which the last is slow for both, and a fourth that only ours finished.
+    /// Three rounds, of which the last is slow for both, and a fourth that only our process finished.
     pub(in super::super) fn results() -> Results {
         let mut results = Results::default();
         for (round, ours, theirs) in [(1, 1.0, 1.5), (2, 1.0, 1.2), (3, 4.0, 8.0)] {
@@ -175,7 +175,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn ratios_are_made_of_neighbours() {
+    fn ratios_compare_neighbouring_measurements() {
         let (results, this) = (results(), Program::This(Precision::F32));
         let ratio = results.ratio(CASE, &this, &peer()).unwrap();
         assert_eq!((ratio.median, ratio.min), (1.5, 1.2));

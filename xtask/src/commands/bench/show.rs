@@ -1,4 +1,4 @@
-//! The results as tables for people.
+//! The results as readable tables.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use super::plan::{Case, Cases, Program};
 use super::results::{Launches, Results};
 use super::table::{Table, mebibytes, milliseconds, significant};
 
-/// Operations that together take less of a step than this are left to the JSON file.
+/// Rows that take a smaller share of a step than this are merged; the JSON file has all of them.
 const WORTH_A_LINE: f64 = 0.002;
 
-/// What stands above all tables.
+/// The line above all tables.
 pub(super) fn machine(machine: &Machine, threads: usize, network: &str) -> String {
     let Machine { cpu, cores, .. } = machine;
     format!(
@@ -22,7 +22,7 @@ pub(super) fn machine(machine: &Machine, threads: usize, network: &str) -> Strin
     )
 }
 
-/// Every table that was asked for, and what failed.
+/// All requested tables, and the failures.
 pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -53,7 +53,7 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     text
 }
 
-/// A row a program; beside a peer, each of our precisions over it.
+/// One row per program; rows of peers have the speedup of each of our precisions over the peer.
 fn speed(results: &Results, case: Case) -> Table {
     let programs = results.programs(case);
     let ours: Vec<&Program> = programs
@@ -64,11 +64,11 @@ fn speed(results: &Results, case: Case) -> Table {
     let peers = ours.len() < programs.len();
     let mut header = vec![
         "program".to_owned(),
-        "ms a call".to_owned(),
+        "ms/call".to_owned(),
         "images/s".to_owned(),
     ];
     for program in ours.iter().filter(|_| peers) {
-        header.push(format!("{program} over it"));
+        header.push(format!("{program} speedup"));
         header.push("min".into());
     }
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
@@ -101,7 +101,7 @@ fn ratios(results: &Results, case: Case, this: &Program, program: &Program) -> V
 
 fn memory(results: &Results, cases: &[Case]) -> Table {
     let mut table = Table::new(
-        "peak memory in MiB: all of the process's, and what came after its start and its libraries",
+        "peak memory in MiB: of the whole process, and in excess of its memory after loading its libraries",
         &["program", "peak", "network"],
     );
     for case in cases {
@@ -120,14 +120,14 @@ fn memory(results: &Results, cases: &[Case]) -> Table {
     table
 }
 
-/// The last column says how much dearer a pixel is than in the first row: a cliff is where it jumps.
+/// The last column is the cost per pixel relative to the first row: a jump shows a sudden loss of efficiency.
 fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
     let this = Program::This(precision);
     let task = match cases.first().map(|case| case.task) {
         Some(Task::Train) => "training",
         _ => "inference",
     };
-    let header = ["size", "batch", "ms a call", "images/s", "cost of a pixel"];
+    let header = ["size", "batch", "ms/call", "images/s", "cost per pixel"];
     let mut table = Table::new(format!("{task} by size and batch, {this}"), &header);
     let mut first = None;
     for case in cases {
@@ -147,7 +147,7 @@ fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
     table
 }
 
-/// Costliest first; the parts of one operation, then all of them in a step.
+/// Most expensive first: the parts of one operation, then the total of all of them in a step.
 fn ops(rows: &[Row]) -> Table {
     let total: f64 = rows.iter().map(Row::seconds).sum();
     let header = [
@@ -156,10 +156,10 @@ fn ops(rows: &[Row]) -> Table {
         "forward",
         "input grad",
         "weight grad",
-        "all ms",
+        "total ms",
         "share",
     ];
-    let title = "operations of a training step, each on its own: ms of one, with GFLOP/s or GB/s";
+    let title = "operations of a training step, each timed on its own: ms per operation, with GFLOP/s or GB/s";
     let mut table = Table::new(title, &header);
     let (shown, small): (Vec<&Row>, Vec<&Row>) = rows
         .iter()
@@ -182,11 +182,14 @@ fn ops(rows: &[Row]) -> Table {
     table
 }
 
-/// Costliest first; small ones together.
+/// Most expensive first; small ones are merged.
 fn launches(precision: &str, rows: &[launches::Row]) -> Table {
     let total: f64 = rows.iter().map(|row| row.seconds).sum();
     let title = format!("launches of a training step in {precision}, each timed within the step");
-    let mut table = Table::new(title, &["kernel", "operation", "count", "all ms", "share"]);
+    let mut table = Table::new(
+        title,
+        &["kernel", "operation", "count", "total ms", "share"],
+    );
     let mut line = |kernel: &str, operation: &str, rows: &[&launches::Row]| {
         let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
         let count: usize = rows.iter().map(|row| row.count).sum();
@@ -209,13 +212,13 @@ fn launches(precision: &str, rows: &[launches::Row]) -> Table {
     table
 }
 
-/// What the operations' sum is to be held against.
+/// The time of a whole step, to compare with the sum of the operations.
 fn whole_step(results: &Results, cases: &Cases) -> String {
     let trained = cases.speed.iter().find(|case| case.task == Task::Train);
     let seconds = trained.and_then(|case| results.seconds(*case, &Program::This(Precision::F32)));
     seconds.map_or_else(String::new, |seconds| {
         format!(
-            "A whole step takes {} ms: with these, the loss, the optimizer, copies, and colder caches.\n",
+            "A whole step takes {} ms, which includes the loss, the optimizer, copies and colder caches.\n",
             milliseconds(seconds)
         )
     })
@@ -223,7 +226,7 @@ fn whole_step(results: &Results, cases: &Cases) -> String {
 
 const PARTS: [Part; 3] = [Part::Forward, Part::Input, Part::Weight];
 
-/// Several rows as one: here the parts are of all operations together.
+/// Several rows as one, whose parts are totals over all operations.
 fn sum(table: &mut Table, name: &str, rows: &[&Row], total: f64) {
     let count: usize = rows.iter().map(|row| row.count).sum();
     let part = |part| {
@@ -260,13 +263,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_stand_under_ours_with_ratios() {
+    fn peers_are_listed_below_ours_with_ratios() {
         let text = speed(&results(), CASE).to_string();
         let expected = "\
 training step, batch 2, 64x64
-  program    ms a call  images/s  this f32 over it   min
-  this f32        1000      2.00
-  torch f32       1500      1.33              1.50  1.20
+  program    ms/call  images/s  this f32 speedup   min
+  this f32      1000      2.00
+  torch f32     1500      1.33              1.50  1.20
 ";
         assert_eq!(text, expected);
         let text = memory(&results(), &[CASE]).to_string();
@@ -274,7 +277,7 @@ training step, batch 2, 64x64
     }
 
     #[test]
-    fn the_cost_of_a_pixel_is_relative_to_the_first_row() {
+    fn the_cost_per_pixel_is_relative_to_the_first_row() {
         let mut results = results();
         let mut second = results.samples.remove(0);
         second.case.batch = 4;

@@ -1,4 +1,4 @@
-//! Aligned columns: the first to the left, the others to the right.
+//! Tables with aligned columns: the first to the left, the others to the right.
 
 use std::fmt;
 
@@ -46,12 +46,12 @@ impl fmt::Display for Table {
     }
 }
 
-/// A time in milliseconds, with three digits or all before the point.
+/// A time in milliseconds, with three significant digits or all digits before the decimal point.
 pub(super) fn milliseconds(seconds: f64) -> String {
     significant(seconds * 1e3)
 }
 
-/// Three digits, or all before the point.
+/// A number with three significant digits or all digits before the decimal point.
 pub(super) fn significant(value: f64) -> String {
     let decimals = match value {
         v if v >= 100.0 => 0,

@@ -1,11 +1,11 @@
-/* Loaded into the program under test by LD_PRELOAD: counts the calls of one kind that touch files below a folder, and
- * makes the Nth of them fail, or ends the process at it as a power cut would.
+/* Loaded into the program under test with LD_PRELOAD: counts the calls of one kind that access files below a folder,
+ * and makes the Nth of them fail, or kills the process at it, as a power failure would.
  *
  *   FAULT_CALL   write, fsync, rename, open or read
  *   FAULT_UNDER  the folder
- *   FAULT_AT     N, from 1; 0 fails none
- *   FAULT_ERROR  errno of the failure; 0 kills
- *   FAULT_LASTS  1: all later calls fail too, as on a disk that stays full
+ *   FAULT_AT     N, from 1; with 0 no call fails
+ *   FAULT_ERROR  errno of the failure; 0 kills the process
+ *   FAULT_LASTS  1: all later calls fail as well, as on a disk that stays full
  *   FAULT_COUNT  a file for the number of calls, written at the end
  */
 #define _GNU_SOURCE
@@ -63,7 +63,7 @@ static int fd_below(int fd) {
     return below(path);
 }
 
-/* Whether this call is to fail, errno being set. */
+/* Whether this call must fail; errno is set then. */
 static int fails(void) {
     long n = atomic_fetch_add(&calls, 1) + 1;
     if (at == 0 || (lasts ? n < at : n != at))

@@ -1,8 +1,8 @@
-//! Faults at the Nth call of the system, by a small library in C that is loaded into the program under test.
+//! Faults at the Nth system call, injected by a small C library that is loaded into the program under test.
 //!
-//! Why so: what is tested is the program that ships, with no switch in it and no layer around its files; strace and
-//! seccomp need rights or tools that are not everywhere, and slow each call; a C compiler is what building this project
-//! needs anyway.
+//! The reason: this tests the program as it ships, without a switch in it or a layer around its file access; strace and
+//! seccomp need permissions or tools that are not available everywhere, and slow each call down; a C compiler is needed
+//! to build this project anyway.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::process::Running;
 
 const SOURCE: &str = include_str!("faults.c");
 
-/// Kinds of calls that are counted apart.
+/// Kinds of calls that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Call {
     Write,
@@ -45,15 +45,15 @@ impl Call {
     }
 }
 
-/// What happens at a call.
+/// A fault at a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) call: Call,
-    /// Which call, from 1.
+    /// Number of the call, from 1.
     pub(super) at: u64,
-    /// An errno; 0 kills.
+    /// The errno; 0 kills the process.
     pub(super) error: i32,
-    /// All later calls too.
+    /// Whether all later calls fail as well.
     pub(super) lasts: bool,
 }
 
@@ -61,15 +61,15 @@ pub(super) struct Fault {
 pub(super) struct Faults {
     library: PathBuf,
     pub(super) calls: BTreeMap<Call, u64>,
-    /// Holds the library.
+    /// Contains the library.
     _home: tempfile::TempDir,
 }
 
 impl Faults {
-    /// Compiles it and counts.
+    /// Compiles the library and counts the calls.
     ///
     /// # Errors
-    /// There is no C compiler, or what it makes does not load.
+    /// There is no C compiler, or the library cannot be loaded.
     pub(super) fn new(ground: &Ground, stop: &dyn Fn() -> bool) -> Result<Self> {
         let home = tempfile::tempdir().context("cannot make a temporary folder")?;
         let library = compile(home.path())?;
@@ -101,14 +101,14 @@ impl Faults {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         match text.trim().parse() {
             Ok(0) | Err(_) => bail!(
-                "no calls of {} are seen: the library is not loaded",
+                "no calls of {} were counted: the library is not loaded",
                 call.name()
             ),
             Ok(count) => Ok(count),
         }
     }
 
-    /// Loads it into a program.
+    /// Sets the environment that loads the library into a program.
     pub(super) fn arm(&self, command: &mut Command, fault: &Fault, under: &Path) {
         command
             .env("LD_PRELOAD", &self.library)

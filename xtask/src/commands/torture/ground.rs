@@ -1,4 +1,4 @@
-//! The run that nothing befell, and how another is held against it.
+//! The reference run, which is not disturbed, and the comparison of other runs with it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::process::{Ended, Running, remove};
 
 const PIPELINE: &str = include_str!("tiny.toml");
 
-/// Files that hold times: they must be there, and differ.
+/// Files that contain times: they must exist, but may differ.
 const TIMED: [&str; 5] = [
     "timings.json",
     "history.csv",
@@ -24,14 +24,14 @@ const TIMED: [&str; 5] = [
 /// Where the images come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Phantoms, which the run makes.
+    /// Phantoms, which the run draws.
     Demo,
-    /// A folder of the user's.
+    /// A folder of the user.
     Folder,
 }
 
-/// One folder in which runs are made, always under the same path since a run's settings hold paths; the true run; and
-/// copies of what runs start from.
+/// One folder for all runs, which always have the same path because a run's settings contain paths; the reference run;
+/// and copies of the data that runs start from.
 pub(super) struct Ground {
     home: tempfile::TempDir,
     pub(super) source: Source,
@@ -42,10 +42,10 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Makes the true run.
+    /// Makes the reference run.
     ///
     /// # Errors
-    /// It fails: then there is nothing to hold others against.
+    /// The run fails, so there is nothing to compare others with.
     pub(super) fn new(source: Source, stop: &dyn Fn() -> bool) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("torture-").tempdir();
         let mut ground = Self {
@@ -79,11 +79,11 @@ impl Ground {
         let ended = Running::start(self.command(false))?.end(stop)?;
         match ended.succeeded() || stop() {
             true => Ok(()),
-            false => bail!("a run that nothing befell fails: {}", ended.in_words()),
+            false => bail!("an undisturbed run fails: {}", ended.in_words()),
         }
     }
 
-    /// The phantoms of a run as a user's data.
+    /// Draws the phantoms of a run and keeps them as a user's data.
     fn make_data(&self, stop: &dyn Fn() -> bool) -> Result<()> {
         let mut command = self.command(false);
         command.args(["--set", "pipeline.stages=[\"index\"]", "--demo"]);
@@ -117,7 +117,7 @@ impl Ground {
         self.file("data")
     }
 
-    /// An empty place; the images as they were; with `phantoms` those of the true run are there already.
+    /// Empties the place and restores the images; with `phantoms`, those of the reference run are provided.
     pub(super) fn clear(&self, phantoms: bool) -> Result<()> {
         remove(&self.place())?;
         fs::create_dir_all(self.place())?;
@@ -128,7 +128,7 @@ impl Ground {
         }
     }
 
-    /// The user's images as they were.
+    /// Restores the user's images.
     pub(super) fn restore_data(&self) -> Result<()> {
         match self.file("phantom").is_dir() {
             true => {
@@ -187,11 +187,10 @@ impl Ground {
             .rfind(|run| run.join("report.md").is_file())
     }
 
-    /// Resumes what is there, or starts anew where there is nothing, and holds the result against the true run. The
-    /// error says what is wrong.
+    /// Resumes the unfinished run, or starts a new one, and compares the result with the reference run.
     ///
-    /// A run that was begun on other data, for some were gone when they were indexed, must refuse to go on with all of them;
-    /// then a new one is started as well.
+    /// A run that was started on other data, because some were missing when they were indexed, must refuse to resume
+    /// with all of them; a new run is started then.
     pub(super) fn settle(&self, stop: &dyn Fn() -> bool) -> Result<Settled> {
         let other_data = self.begun_on_other_data()?;
         let mut ended = Running::start(self.command(true))?.end(stop)?;
@@ -210,14 +209,14 @@ impl Ground {
         Ok(Settled { ended, wrong })
     }
 
-    /// Whether the newest run was begun on other images or masks than the true run.
+    /// Whether the newest run was started on other images or masks than the reference run.
     pub(super) fn begun_on_other_data(&self) -> Result<bool> {
         let begun = self.runs().pop().map(|run| fingerprint(&run)).transpose()?;
         let begun = begun.flatten();
         Ok(begun.is_some() && begun != fingerprint(&self.truth())?)
     }
 
-    /// What of the finished run is not the true run's; `None` if nothing.
+    /// How the finished run differs from the reference run; `None` if it does not.
     pub(super) fn differences(&self) -> Result<Option<String>> {
         match self.finished_run() {
             None => Ok(Some("no run has a report".into())),
@@ -225,14 +224,14 @@ impl Ground {
         }
     }
 
-    /// The same of one of several.
+    /// As [`Ground::differences`], for one of several runs.
     pub(super) fn differences_of(&self, run: &Path) -> Result<Option<String>> {
         let mut wrong = differences(&self.truth(), run)?;
         wrong.extend(self.leftovers()?);
         Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
     }
 
-    /// Temporary files beside runs and phantoms, and a `latest` that points elsewhere than to a run.
+    /// Temporary files next to runs and phantoms, and a `latest` that does not point to a run.
     fn leftovers(&self) -> Result<Vec<String>> {
         let is_left = |file: &&PathBuf| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -244,12 +243,12 @@ impl Ground {
             .map(|file| format!("{} is left over", file.display()))
             .collect();
         if !self.place().join("tiny/latest").exists() {
-            found.push("latest points nowhere".into());
+            found.push("latest does not point to a run".into());
         }
         Ok(found)
     }
 
-    /// Keeps the place of a failed run for who looks into it.
+    /// Keeps a copy of the place of a failed run for analysis.
     pub(super) fn keep(&self, failures: &Path, name: &str) -> Result<PathBuf> {
         let kept = failures.join("runs").join(name);
         remove(&kept)?;
@@ -258,7 +257,7 @@ impl Ground {
     }
 }
 
-/// The hash of the data that a run was begun on; `None` before they were indexed.
+/// The hash of the data that a run was started on; `None` before they were indexed.
 fn fingerprint(run: &Path) -> Result<Option<String>> {
     let Ok(text) = fs::read_to_string(run.join("run.json")) else {
         return Ok(None);
@@ -267,7 +266,7 @@ fn fingerprint(run: &Path) -> Result<Option<String>> {
     Ok(record["data_fingerprint"].as_str().map(str::to_owned))
 }
 
-/// What of a run's folder is not the true run's.
+/// How a run's folder differs from that of the reference run.
 fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
     let (known, found) = (files(truth)?, files(run)?);
     let missing = known
@@ -280,20 +279,20 @@ fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
     for file in known.intersection(&found) {
         let timed = TIMED.iter().any(|timed| file == Path::new(timed));
         if !timed && fs::read(truth.join(file))? != fs::read(run.join(file))? {
-            wrong.push(format!("{} is another", file.display()));
+            wrong.push(format!("{} differs", file.display()));
         }
     }
     Ok(wrong)
 }
 
-/// What became of a broken run.
+/// The result of a disturbed run after resuming.
 pub(super) struct Settled {
     pub(super) ended: Ended,
-    /// Why it is not the true run.
+    /// How it differs from the reference run.
     pub(super) wrong: Option<String>,
 }
 
-/// Paths below a folder of all that is no folder.
+/// Relative paths of everything below a folder that is not a folder itself.
 fn files(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     let (mut found, mut folders) = (BTreeSet::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
@@ -314,7 +313,7 @@ fn size(file: &Path) -> u64 {
     fs::symlink_metadata(file).map_or(0, |m| m.len())
 }
 
-/// A folder with all that is in it, links as links.
+/// Copies a folder with its contents, links as links.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for file in files(from)? {
@@ -338,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_told_by_file() {
+    fn differences_are_reported_per_file() {
         let home = tempfile::tempdir().unwrap();
         let [truth, run] = ["truth", "run"].map(|name| home.path().join(name));
         for folder in [&truth, &run] {
@@ -355,7 +354,7 @@ mod tests {
         let expected = [
             "model.safetensors is missing",
             "sections/.a.tmp is left over",
-            "metrics.json is another",
+            "metrics.json differs",
         ];
         assert_eq!(differences(&truth, &run).unwrap(), expected);
     }

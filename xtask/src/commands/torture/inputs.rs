@@ -1,4 +1,4 @@
-//! The lane of mutated inputs: all targets in turn, again and again.
+//! The lane of mutated inputs: cycles through all targets.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use super::Torture;
 use super::table::Row;
 use crate::commands::print;
 
-/// All targets are tried at least so often in the time given, so that Ctrl-C finds a row of each.
+/// All targets run at least this many times in the given time, so that the table has a row for each even after Ctrl-C.
 const ROUNDS: u32 = 5;
 
-/// Less is mostly the making of seeds.
+/// In less time a worker would mostly make seeds.
 const SHORTEST: Duration = Duration::from_secs(2);
 
 pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
@@ -29,7 +29,7 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
         .collect();
     let time = torture.end.saturating_duration_since(torture.start);
     let slice = (time / (ROUNDS * targets.len().max(1) as u32)).max(SHORTEST);
-    // A seed has cases of its own.
+    // Each seed has its own range of cases.
     let mut next = vec![torture.seed << 32; targets.len()];
     while !targets.is_empty() && !torture.time_is_over() {
         for (target, next) in targets.iter().zip(&mut next) {
@@ -47,14 +47,14 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Cases of a target for a while.
+/// Cases of a target for a limited time.
 struct Slice {
     /// Number of the first.
     first: u64,
     time: Duration,
 }
 
-/// Tries them; gives their number.
+/// Runs the cases; returns their number.
 fn try_slice(
     torture: &Torture<'_>,
     worker: &Path,
@@ -102,7 +102,7 @@ fn try_slice(
     Ok(found.tries)
 }
 
-/// Those that were kept; the others say the same.
+/// The line of a failure that was kept; the others are of the same kind.
 fn line(failure: &Failure) -> Option<String> {
     let kept = failure.kept.as_ref()?;
     Some(format!(
@@ -114,13 +114,13 @@ fn line(failure: &Failure) -> Option<String> {
     ))
 }
 
-/// One input again: a folder that was kept, or any file as a target's.
+/// Runs one input again: a kept folder, or any file as the input of a target.
 pub(super) fn replay(program: &Path, path: &Path, target: Option<&str>) -> Result<ExitCode> {
     let (target, what) = match target {
         None => {
             let (target, input) = worker::kept(path).with_context(|| {
                 format!(
-                    "{} is no kept input; for a file of its own say --as TARGET",
+                    "{} is not a kept input; for any other file pass --as TARGET",
                     path.display()
                 )
             })?;
@@ -158,6 +158,6 @@ fn find(name: &str) -> Result<&'static dyn Target> {
     };
     match fuzz::find(name) {
         Some(target) => Ok(target),
-        None => bail!("there is no target {name}; there are {}", known()),
+        None => bail!("no target \"{name}\"; available: {}", known()),
     }
 }

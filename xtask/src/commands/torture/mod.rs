@@ -1,8 +1,9 @@
-//! `cargo xtask torture`: mutated inputs in one lane, broken runs in another, until the time is over; then a table.
+//! `cargo xtask torture`: mutated inputs in one lane and disturbed runs in another until the time is over; then a
+//! table.
 //!
-//! Inputs are tried in processes of the crate `fuzz`. Runs are those of this very program on a pipeline of two seconds
-//! (`tiny.toml`): killed, refused their files, robbed of their data, and then resumed, which must give the bytes of a
-//! run that nothing befell.
+//! Inputs run in processes of the crate `fuzz`. Runs are those of this program itself on a pipeline of two seconds
+//! (`tiny.toml`): they are killed, their file operations fail, or their data are removed, and then they are resumed,
+//! which must give the same bytes as an undisturbed run.
 
 mod faults;
 mod ground;
@@ -28,20 +29,20 @@ use table::Table;
 struct Torture<'t> {
     args: &'t TortureArgs,
     interrupt: &'t Interrupt,
-    /// The program of the crate `fuzz`; none where no inputs are asked for.
+    /// The program of the crate `fuzz`; `None` if no inputs are requested.
     worker: Option<PathBuf>,
-    /// Where failing inputs and the folders of failed runs are kept.
+    /// Folder in which failing inputs and the folders of failed runs are kept.
     failures: PathBuf,
     seed: u64,
     end: Instant,
     table: Mutex<Table>,
     progress: Job,
     start: Instant,
-    /// A lane has ended with an error: the other need not go on.
+    /// A lane has ended with an error, so the other stops.
     broken: AtomicBool,
 }
 
-/// Everything that was asked for, or one input again; the exit code is 1 if anything went wrong.
+/// Runs everything that was requested, or one input again; the exit code is 1 if anything went wrong.
 pub(crate) fn run(root: &Path, args: &TortureArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     if let Some(path) = &args.replay {
         return inputs::replay(&build_worker(root)?, path, args.target.as_deref());
@@ -80,9 +81,9 @@ pub(crate) fn run(root: &Path, args: &TortureArgs, interrupt: &Interrupt) -> Res
     })
 }
 
-/// The crate's program is none of this one's dependencies, whose library alone cargo would build.
+/// Builds the program of the crate `fuzz`: of a dependency, cargo builds only the library.
 fn build_worker(root: &Path) -> Result<PathBuf> {
-    // Both packages, for a package alone would have features, and so builds, of its own.
+    // Both packages, because a single package would be built with other features and so rebuild its dependencies.
     let line = [
         "build",
         "--release",
@@ -92,18 +93,18 @@ fn build_worker(root: &Path) -> Result<PathBuf> {
         "fuzz",
     ];
     crate::commands::test::step(root, &line, &[])?;
-    let this = std::env::current_exe().context("cannot tell where this program lies")?;
+    let this = std::env::current_exe().context("cannot find the path of this program")?;
     let worker = this.with_file_name("fuzz");
     match worker.is_file() {
         true => Ok(worker),
         false => bail!(
-            "{} is not there: start this by `cargo xtask torture`",
+            "{} does not exist: start this command with `cargo xtask torture`",
             worker.display()
         ),
     }
 }
 
-/// Another seed for every run, which the table names.
+/// A different seed for every run, which the table states.
 fn by_clock() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_secs())
@@ -114,7 +115,7 @@ fn check_names(only: &[String]) -> Result<()> {
     let known: Vec<&str> = targets.chain(runs::NAMES).collect();
     match only.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => bail!(
-            "--only {name}: there is no such kind; there are {}",
+            "--only {name}: no such kind; available: {}",
             known.join(", ")
         ),
         None => Ok(()),
@@ -122,7 +123,7 @@ fn check_names(only: &[String]) -> Result<()> {
 }
 
 impl Torture<'_> {
-    /// Both at once, a core each.
+    /// Runs both lanes at once, on one core each.
     fn lanes(&self) -> Result<()> {
         let watched = |lane: fn(&Torture<'_>) -> Result<()>| {
             let ended = lane(self);
@@ -143,7 +144,7 @@ impl Torture<'_> {
         self.args.only.is_empty() || self.args.only.iter().any(|only| only == name)
     }
 
-    /// Whether to stop now, whatever is going on.
+    /// Whether to stop immediately.
     fn stopped(&self) -> bool {
         self.interrupt.raised() || self.broken.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A run in a process of its own, watched: how it ended, what it said, how much memory it had.
+//! A supervised run in a process of its own: how it ended, its stderr, and its peak memory.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How often a process is looked at.
+/// Interval at which a process is checked.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A run takes two seconds; with a busy machine and slow disks, ten times that.
+/// Maximum time of a run, which takes two seconds, or ten times that on a busy machine with slow disks.
 const HANG: Duration = Duration::from_secs(90);
 
-/// A process that runs.
+/// A running process.
 pub(super) struct Running {
     child: Child,
     since: Instant,
@@ -25,7 +25,7 @@ pub(super) struct Running {
     peak: u64,
 }
 
-/// Its stderr, line by line.
+/// The stderr of a process, line by line.
 struct Said {
     lines: Receiver<String>,
     text: String,
@@ -35,10 +35,10 @@ struct Said {
 /// A process that has ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// `None` where it was ended for taking too long.
+    /// `None` if it was ended for taking too long.
     pub(super) status: Option<ExitStatus>,
     pub(super) said: String,
-    /// Most memory that it was seen with, in bytes.
+    /// The highest peak memory that was observed, in bytes.
     pub(super) peak: u64,
 }
 
@@ -47,7 +47,7 @@ impl Running {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // Ctrl-C is for who watches.
+            // Ctrl-C must reach only the supervising process.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -55,7 +55,7 @@ impl Running {
             let (sender, lines) = channel();
             let reader = thread::spawn(move || {
                 let said = BufReader::new(stderr).lines().map_while(Result::ok);
-                // Who asked is gone: nothing is lost.
+                // If the receiver is gone, the lines are no longer needed.
                 said.for_each(|line| drop(sender.send(line)));
             });
             Said {
@@ -72,7 +72,7 @@ impl Running {
         })
     }
 
-    /// Waits for so long, or for a line that `until` likes; false where it has ended before.
+    /// Waits for this time, or for a line that `until` accepts; returns false if the process has ended.
     pub(super) fn wait(&mut self, time: Duration, until: impl Fn(&str) -> bool) -> Result<bool> {
         let start = Instant::now();
         while start.elapsed() < time {
@@ -95,13 +95,13 @@ impl Running {
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_child(&self.child);
         match kill_process(pid, signal) {
-            // It has ended by itself meanwhile.
+            // It has ended by itself in the meantime.
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error).context("cannot send a signal"),
         }
     }
 
-    /// Until it ends; `stop` ends it.
+    /// Waits until the process ends, or kills it once `stop` returns true.
     pub(super) fn end(mut self, stop: &dyn Fn() -> bool) -> Result<Ended> {
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -148,7 +148,7 @@ impl Said {
     }
 }
 
-/// The most memory that a process has had, in bytes, by Linux's count.
+/// The peak memory of a process in bytes, as counted by Linux.
 fn peak(pid: u32) -> Option<u64> {
     let mut text = String::new();
     File::open(format!("/proc/{pid}/status"))
@@ -165,7 +165,7 @@ impl Ended {
         self.status.is_some_and(|status| status.success())
     }
 
-    /// Ended with an error in words.
+    /// Whether it ended with an error message.
     pub(super) fn refused(&self) -> bool {
         self.code() == Some(1) && self.said.contains("error: ")
     }
@@ -182,7 +182,7 @@ impl Ended {
         self.status.and_then(|status| status.signal())
     }
 
-    /// How it ended, and the error.
+    /// A description of how it ended, with the error.
     pub(super) fn in_words(&self) -> String {
         let error = self
             .said

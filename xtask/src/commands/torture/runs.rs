@@ -1,5 +1,5 @@
-//! The lane of broken runs: accidents in turn, again and again; after each the run is resumed and held against the true
-//! one.
+//! The lane of disturbed runs: cycles through the faults; after each the run is resumed and compared with the reference
+//! run.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -31,7 +31,7 @@ pub(super) const NAMES: [&str; 9] = [
     "stderr",
 ];
 
-/// What happens in a round; kills are the half of it.
+/// The faults of a round; about half are kills.
 const ROUND: [&str; 15] = [
     "kill-time",
     "errors",
@@ -71,7 +71,7 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
         number: 0,
     };
     lane.faults = lane.find_faults();
-    // Each once, however short the time.
+    // Each at least once, however short the time.
     let mut untried: BTreeSet<&str> = asked.iter().copied().collect();
     for name in asked.iter().cycle() {
         if torture.stopped() || (torture.time_is_over() && untried.is_empty()) {
@@ -82,12 +82,12 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
         }
         lane.number += 1;
         lane.accident(name)
-            .with_context(|| format!("accident {name}"))?;
+            .with_context(|| format!("fault {name}"))?;
     }
     Ok(())
 }
 
-/// Memory that a run of the tiny pipeline may have, in bytes.
+/// Maximum memory of a run of the tiny pipeline, in bytes.
 const MEMORY: u64 = 256 << 20;
 
 fn row(kind: &str) -> Row {
@@ -100,13 +100,13 @@ fn row(kind: &str) -> Row {
 struct Lane<'t> {
     torture: &'t Torture<'t>,
     demo: Ground,
-    /// Made when first needed.
+    /// Created when first needed.
     folder: Option<Ground>,
     faults: Option<Faults>,
     rng: Rng,
-    /// Which is killed next.
+    /// The stage that was killed last.
     stage: usize,
-    /// Accidents so far.
+    /// Number of faults so far.
     number: u64,
 }
 
@@ -154,14 +154,14 @@ impl Lane<'_> {
         move || interrupt.raised()
     }
 
-    /// The run's command with another number of threads each time, which must not matter.
+    /// The run's command with a random number of threads, which must not affect the result.
     fn command(&mut self, resume: bool) -> Command {
         let mut command = self.demo.command(resume);
         command.env("RAYON_NUM_THREADS", ["1", "2", "5"][self.rng.below(3)]);
         command
     }
 
-    /// Mostly there already: making phantoms is the smaller part of a run.
+    /// Clears the place, but usually provides the phantoms, because drawing them is only a small part of a run.
     fn clear(&mut self) -> Result<()> {
         let phantoms = !self.rng.once_in(3);
         self.demo.clear(phantoms)
@@ -187,7 +187,7 @@ impl Lane<'_> {
         self.settle(row)
     }
 
-    /// In each stage in turn.
+    /// A kill in each stage in turn.
     fn kill_in_a_stage(&mut self) -> Result<()> {
         self.clear()?;
         let mut row = row("kill in each stage");
@@ -195,7 +195,7 @@ impl Lane<'_> {
         let mark = format!("[{}/{STAGES}]", self.stage);
         let mut running = Running::start(self.command(false))?;
         running.wait(20 * self.demo.takes, |line| line.starts_with(&mark))?;
-        // A stage takes an eighth of it, more or less.
+        // A stage takes about an eighth of a run.
         let time = self
             .demo
             .takes
@@ -254,7 +254,7 @@ impl Lane<'_> {
         self.settle(row)
     }
 
-    /// A file system of a limited size, which is made larger afterwards.
+    /// A file system of limited size, which is enlarged afterwards.
     fn full_disk(&mut self) -> Result<()> {
         let mut row = row("full disk");
         self.demo.clear(false)?;
@@ -272,7 +272,8 @@ impl Lane<'_> {
         self.settle(row)
     }
 
-    /// The user's images go away at some moment, all, a folder of them, or one; and come back.
+    /// The user's images disappear at some moment, either all, a folder of them, the masks, or one image, and come
+    /// back.
     fn vanishing_data(&mut self) -> Result<()> {
         let ground = match self.folder.take() {
             Some(ground) => ground,
@@ -302,7 +303,7 @@ impl Lane<'_> {
         }
         let ended = running.end(&self.stop())?;
         self.tried(&mut row, &ended);
-        // What was gone before it was indexed is no part of the run, which is then whole without it.
+        // Data that were missing when they were indexed are not part of the run, which is then complete without them.
         let whole = ended.succeeded() && ground.begun_on_other_data()?;
         let wrong = match ended.succeeded() && !whole {
             true => ground.differences()?,
@@ -313,7 +314,7 @@ impl Lane<'_> {
             false => ground.restore_data()?,
         }
         let settled = ground.settle(&self.stop())?;
-        let wrong = wrong.map(|wrong| format!("ends well without its data, but {wrong}"));
+        let wrong = wrong.map(|wrong| format!("succeeds without its data, but {wrong}"));
         self.judge(row, &settled.ended, wrong.or(settled.wrong), ground)
     }
 
@@ -325,7 +326,7 @@ impl Lane<'_> {
         self.rng.pick(&files).cloned().context("no files")
     }
 
-    /// One goes on with the run; the other is refused, or waits and finds it done.
+    /// Two processes resume one run: one continues it; the other is refused, or waits and finds it done.
     fn two_on_one_run(&mut self) -> Result<()> {
         self.clear()?;
         let mut row = row("two on one run");
@@ -343,7 +344,7 @@ impl Lane<'_> {
         self.settle(row)
     }
 
-    /// Both make the same phantoms at once, each for a run of its own.
+    /// Two processes draw the same phantoms at once, each for a run of its own.
     fn two_on_one_phantom(&mut self) -> Result<()> {
         self.demo.clear(false)?;
         let row = row("two on one phantom");
@@ -367,7 +368,7 @@ impl Lane<'_> {
         self.settle(row)
     }
 
-    /// Counts how two ended; at least one has to get through.
+    /// Counts how two processes ended; at least one has to succeed.
     fn both(&mut self, kind: &str, ended: &[Ended; 2]) -> Result<()> {
         let mut row = row(kind);
         ended.iter().for_each(|ended| self.tried(&mut row, ended));
@@ -377,7 +378,7 @@ impl Lane<'_> {
             return self.judge(
                 row,
                 &ended[0],
-                Some(format!("neither gets through: {}", said.join(" / "))),
+                Some(format!("neither succeeds: {}", said.join(" / "))),
                 &self.demo,
             );
         }
@@ -385,7 +386,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Nobody reads what the run says, or nobody can write it.
+    /// The run's stderr is not read, or cannot be written to.
     fn closed_stderr(&mut self) -> Result<()> {
         self.clear()?;
         let mut row = row("closed stderr");
@@ -412,9 +413,9 @@ impl Lane<'_> {
         self.judge(row, &ended, wrong, &self.demo)
     }
 
-    /// Counts a run that was killed, or that came to its end before.
+    /// Counts a run that was killed, or that ended before the signal.
     fn killed(&self, row: &mut Row, ended: &Ended) {
-        // SIGINT, SIGKILL and SIGTERM were sent; 130 is the answer to the first.
+        // SIGINT, SIGKILL and SIGTERM were sent; 130 is the exit code after SIGINT.
         let sent = ended
             .signal()
             .is_some_and(|signal| [2, 9, 15].contains(&signal))
@@ -428,7 +429,7 @@ impl Lane<'_> {
         }
     }
 
-    /// Counts a run that was left alone with its trouble.
+    /// Counts a run that had to handle a fault by itself.
     fn tried(&self, row: &mut Row, ended: &Ended) {
         row.tries += 1;
         row.peak = row.peak.max(ended.peak);
@@ -450,7 +451,7 @@ impl Lane<'_> {
 
     fn say(&self, kind: &str, what: &str) {
         let line = format!(
-            "{kind}, accident {} of seed {}: {what}",
+            "{kind}, fault {} of seed {}: {what}",
             self.number, self.torture.seed
         );
         self.torture.progress.say(&format!("  {line}"));
@@ -495,14 +496,14 @@ impl Lane<'_> {
     }
 }
 
-/// The end of a pipe that nobody reads.
+/// The writing end of a pipe whose reading end is closed.
 fn broken_pipe() -> Result<Stdio> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     drop(reader);
     Ok(writer.into())
 }
 
-/// A file system in memory of a limited size, taken away in the end.
+/// An in-memory file system of limited size, unmounted on drop.
 struct Disk<'p>(&'p Path);
 
 impl<'p> Disk<'p> {
@@ -522,7 +523,7 @@ impl<'p> Disk<'p> {
             .arg(place);
         match quietly(command) {
             true => Ok(()),
-            false => bail!("the disk at {} cannot be made larger", place.display()),
+            false => bail!("the disk at {} cannot be enlarged", place.display()),
         }
     }
 }

@@ -1,31 +1,31 @@
-//! What was tried and what came of it.
+//! The table of results.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// One kind of input or accident.
+/// One kind of input or fault.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Row {
     pub(super) kind: String,
     pub(super) tries: u64,
-    /// Ended by an error that says what is wrong.
+    /// Ended with an error message.
     pub(super) refused: u64,
-    /// Good, or good again after `--resume`.
+    /// Correct at once or after `--resume`.
     pub(super) succeeded: u64,
     pub(super) panics: u64,
-    /// Ended by a signal that nobody sent.
+    /// Ended by a signal that the test did not send.
     pub(super) deaths: u64,
     pub(super) hangs: u64,
-    /// More memory than the bound.
+    /// Used more memory than the bound.
     pub(super) over: u64,
     pub(super) wrong: u64,
-    /// Most memory, in bytes.
+    /// Peak memory, in bytes.
     pub(super) peak: u64,
     /// The bound, in bytes.
     pub(super) bound: u64,
-    /// Whether it is of mutated inputs, not of accidents to runs.
+    /// Whether the row is about mutated inputs, not disturbed runs.
     pub(super) inputs: bool,
-    /// Why nothing was tried.
+    /// Why nothing was tested, if so.
     pub(super) skipped: Option<String>,
 }
 
@@ -64,18 +64,18 @@ impl Row {
 pub(super) struct Table {
     inputs: Vec<Row>,
     runs: Vec<Row>,
-    /// A line each.
+    /// One line per failure.
     failures: Vec<String>,
 }
 
-/// So many failures are listed one by one.
+/// Maximum number of failures that are listed.
 const LISTED: usize = 60;
 
-/// Characters of a failure's line.
+/// Maximum characters of a failure's line.
 const LONGEST: usize = 400;
 
 impl Table {
-    /// Adds to the row of its kind.
+    /// Adds a row to the one of the same kind.
     pub(super) fn add(&mut self, row: Row) {
         let rows = match row.inputs {
             true => &mut self.inputs,
@@ -87,7 +87,7 @@ impl Table {
         }
     }
 
-    /// What failed, in words, with the place where it is kept.
+    /// Records a failure, with the path where it is kept.
     pub(super) fn failed(&mut self, line: String) {
         self.failures.push(line);
     }
@@ -104,7 +104,7 @@ impl Table {
         );
         for (rows, all) in [
             (&self.inputs, "**all inputs**"),
-            (&self.runs, "**all accidents to runs**"),
+            (&self.runs, "**all disturbed runs**"),
         ] {
             let mut sum = Row::new(all);
             for row in rows {
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_a_kind_are_one() {
+    fn rows_of_the_same_kind_are_merged() {
         let mut table = Table::default();
         let row = |kind: &str, tries, peak| Row {
             tries,
@@ -195,7 +195,7 @@ mod tests {
         );
         assert!(
             text.contains(
-                "| **all accidents to runs** | 1,239 | 1,239 | 0 | 0 | 0 | 0 | 0 | 0 | 7 | – |"
+                "| **all disturbed runs** | 1,239 | 1,239 | 0 | 0 | 0 | 0 | 0 | 0 | 7 | – |"
             ),
             "{text}"
         );

@@ -1,4 +1,4 @@
-//! From what a table says to a file below the data folder.
+//! Resolution of a table's paths to files below the data folder.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::walk::names::is_image;
 use crate::walk::{Walk, relative, without_extension};
 
-/// Why a cell leads to no file, in words.
+/// Why a cell leads to no file, as text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Nothing of the table can be believed.
+    /// The path is invalid, so the whole table is rejected.
     Refused(String),
     /// There is no such file.
     Absent(String),
@@ -18,7 +18,7 @@ pub(super) enum Missing {
 
 pub(super) struct Paths<'c> {
     root: &'c Path,
-    /// The images that there are, by name without extension; listed when first needed.
+    /// The existing images, by name without extension; listed when first needed.
     listed: OnceCell<HashMap<String, Vec<String>>>,
 }
 
@@ -30,10 +30,10 @@ impl<'c> Paths<'c> {
         }
     }
 
-    /// The path of the image that a cell means, relative to the data folder.
+    /// The path of the image that a cell refers to, relative to the data folder.
     ///
-    /// Public tables often have the image's name alone, without folder and extension: it is taken
-    /// where one image is so called.
+    /// Public tables often have only the image's name, without folder and extension: it is accepted
+    /// if exactly one image has that name.
     pub(super) fn find(&self, text: &str) -> Result<String, Missing> {
         let path = self.inside(text).map_err(Missing::Refused)?;
         if self.root.join(&path).is_file() {
@@ -48,7 +48,7 @@ impl<'c> Paths<'c> {
             {
                 [only] => return Ok(only.clone()),
                 [first, second, ..] => {
-                    let reason = format!("{first} and {second} are so called; write the path");
+                    let reason = format!("{first} and {second} have this name; write the path");
                     return Err(Missing::Absent(reason));
                 }
                 [] => {}
@@ -60,9 +60,9 @@ impl<'c> Paths<'c> {
         }))
     }
 
-    /// A path below the data folder, its parts joined by '/'. The error is the reason in words.
+    /// A path below the data folder, its parts joined by '/'. The error is the reason as text.
     pub(super) fn inside(&self, text: &str) -> Result<String, String> {
-        // A backslash is Windows's separator, and elsewhere a rare character of names.
+        // A backslash is the separator on Windows, and a rare character in names elsewhere.
         let text = match self.root.join(text).exists() {
             true => text.to_owned(),
             false => text.replace('\\', "/"),
@@ -97,7 +97,7 @@ impl<'c> Paths<'c> {
     }
 }
 
-/// What cannot be listed has no names to offer.
+/// Lists the images by name; empty if the folder cannot be listed.
 fn list(root: &Path) -> HashMap<String, Vec<String>> {
     let mut listed = HashMap::<String, Vec<String>>::new();
     let images = Walk::new(root, [root], []).images(root);
@@ -115,13 +115,13 @@ fn list(root: &Path) -> HashMap<String, Vec<String>> {
     listed
 }
 
-/// Whether a file's path ends in these parts, its extension aside.
+/// Whether a file's path without its extension ends in these parts.
 fn is_named(file: &str, name: &str) -> bool {
     let rest = without_extension(file).strip_suffix(name);
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
 }
 
-/// The file whose path has the longest end in common.
+/// The file whose path has the longest ending in common with `path`.
 fn nearest<'f>(files: &'f [String], path: &str) -> Option<&'f String> {
     let parts = |path: &str| -> Vec<String> {
         without_extension(path)
@@ -134,7 +134,7 @@ fn nearest<'f>(files: &'f [String], path: &str) -> Option<&'f String> {
         let pairs = parts(file).into_iter().zip(&wanted);
         pairs.take_while(|(a, b)| a == *b).count()
     };
-    // Of equal ones the first by name.
+    // On ties, the first by name.
     files.iter().rev().max_by_key(|file| common(file))
 }
 
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_lead_to_files_below_the_folder() {
+    fn cells_resolve_to_files_below_the_folder() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for file in [

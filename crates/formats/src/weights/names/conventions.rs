@@ -1,4 +1,4 @@
-//! How a network computes beyond its weights: padding and batch norm's epsilon.
+//! What a network's computation depends on besides its weights: padding and batch norm's epsilon.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ pub struct Conventions {
     pub bn_eps: f32,
 }
 
-/// Blocks of B0, whose nominal image side (224) halves five times without a rest.
+/// Number of blocks of B0, whose nominal image side (224) halves five times without a remainder.
 const B0: usize = 16;
 
-/// Blocks of B4. From B5 on, torchvision has TensorFlow's epsilon.
+/// Number of blocks of B4. From B5 on, torchvision has TensorFlow's epsilon.
 const B4: usize = 32;
 
-/// What a family's names say of how its network computes.
+/// What a family's names imply about how its network computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) enum Computes {
     /// Nothing: timm's `efficientnet_*` and `tf_efficientnet_*` share their names.
     Unsaid,
     As(Conventions),
-    /// TensorFlow's padding of one nominal image side, whatever the image's: 240 halves to 15, whose odd rest asks for
-    /// another padding than the 14 of an image of 224. With images in multiples of 32, as all networks here have them,
-    /// only B0's is TensorFlow's.
+    /// TensorFlow's padding for one nominal image side, regardless of the actual one: 240 halves to 15, which is odd
+    /// and needs another padding than the 14 of an image of 224. With image sides that are multiples of 32, as in all
+    /// networks here, only B0's equals TensorFlow's.
     FixedPadding,
 }
 
@@ -51,7 +51,7 @@ impl Computes {
 }
 
 impl Conventions {
-    /// TensorFlow's: `SAME` padding of the image at hand.
+    /// TensorFlow's: `SAME` padding for the actual image size.
     pub const TENSORFLOW: Conventions = Conventions {
         padding: PaddingStyle::TfSame,
         bn_eps: 1e-3,
@@ -62,7 +62,7 @@ impl Conventions {
         bn_eps: 1e-5,
     };
 
-    /// An encoder's.
+    /// Conventions of an encoder.
     pub fn of_encoder(encoder: &EncoderEntry) -> Conventions {
         Conventions {
             padding: encoder.padding,
@@ -70,7 +70,7 @@ impl Conventions {
         }
     }
 
-    /// A network's: its stem's padding, its first norm's epsilon. `None` for a network without.
+    /// Conventions of a network: its stem's padding and its first norm's epsilon; `None` if it lacks either.
     pub fn of_graph(graph: &Graph) -> Option<Conventions> {
         let nodes = || graph.nodes.iter().filter(|n| n.name.starts_with(ENCODER));
         let padding = nodes().find_map(|n| match &n.op {
@@ -87,12 +87,12 @@ impl Conventions {
         Some(Conventions { padding, bn_eps })
     }
 
-    /// Which of this crate's encoders compute so, in words.
+    /// Which of this program's encoders have these conventions, for an error message.
     pub(in super::super) fn hint(self) -> &'static str {
         match self {
             Self::TENSORFLOW => "Load them into a tf_efficientnet_* encoder.",
             Self::PYTORCH => "Load them into an efficientnet_* encoder.",
-            _ => "No encoder of this program computes so.",
+            _ => "No encoder of this program uses this padding and epsilon.",
         }
     }
 }

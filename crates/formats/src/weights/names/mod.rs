@@ -1,9 +1,9 @@
 //! The names that other programs give to EfficientNet's parameters, and which of them a file has.
 //!
-//! All of them name the same network; [`tables`] has a row a layer, [`Naming`] applies them to a graph. A family may
-//! also fix how its networks compute (padding, epsilon), which no tensor shows: weights that were trained with
-//! TensorFlow's padding load without an error into a network with PyTorch's, and are then quietly worse. So that is
-//! checked by [`Conventions`].
+//! All of them name the same network; [`tables`] has one row per layer, [`Naming`] applies them to a graph. A family
+//! may also determine how its networks compute (padding, epsilon), which the tensors do not show: weights that were
+//! trained with TensorFlow's padding load without an error into a network with PyTorch's, and then give worse results.
+//! [`Conventions`] are compared to detect this.
 
 mod conventions;
 mod naming;
@@ -21,13 +21,13 @@ pub enum Family {
     /// This crate's, which are also those of segmentation_models.pytorch's former `timm-` encoders:
     /// `encoder.conv_stem`.
     Ours,
-    /// timm's alone: `conv_stem`.
+    /// timm's own: `conv_stem`.
     Timm,
     /// timm's in segmentation_models.pytorch's `tu-` encoders: `encoder.model.conv_stem`.
     SmpTimm,
     /// segmentation_models.pytorch's own EfficientNet, after lukemelas': `encoder._conv_stem`.
     SmpOwn,
-    /// lukemelas' efficientnet_pytorch, and smp's encoders alone: `_conv_stem`.
+    /// lukemelas' efficientnet_pytorch, and smp's encoders on their own: `_conv_stem`.
     Lukemelas,
     /// torchvision's: `features.0.0`.
     Torchvision,
@@ -70,14 +70,14 @@ impl Family {
     pub fn note(self) -> Option<&'static str> {
         match self {
             Family::Timm | Family::SmpTimm => Some(
-                "the names do not tell efficientnet_* from tf_efficientnet_*: take the encoder of timm's own name",
+                "the names do not distinguish efficientnet_* from tf_efficientnet_*: choose the encoder by the model's name in timm",
             ),
             _ => None,
         }
     }
 
-    /// Whether a file of this family may hold a decoder in segmentation_models.pytorch's names that is one of ours.
-    /// smp's own EfficientNets hand the stem (32 channels) to the decoder where timm's hand the first stage.
+    /// Whether a file of this family may hold a decoder of this crate, in segmentation_models.pytorch's names.
+    /// smp's own EfficientNets pass the stem (32 channels) to the decoder where timm's pass the first stage.
     pub fn has_our_decoders(self) -> bool {
         matches!(self, Family::Ours | Family::SmpTimm)
     }

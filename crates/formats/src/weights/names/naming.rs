@@ -21,11 +21,11 @@ pub(in super::super) struct Naming {
 /// Where a tensor of a file belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Target<'n> {
-    /// To this parameter.
+    /// This parameter.
     Parameter(&'n str),
-    /// To the layers behind the last stage.
+    /// The layers after the last stage.
     Tail,
-    /// Not to the encoder.
+    /// Outside the encoder.
     Elsewhere,
 }
 
@@ -47,12 +47,12 @@ impl Naming {
         self.family
     }
 
-    /// How the family's network of this size computes, where its names say so.
+    /// How the family's network of this size computes, if its names imply it.
     pub(in super::super) fn computes(&self) -> Computes {
         Computes::of_family(self.family, self.blocks)
     }
 
-    /// The rest of the name of a tensor that stands where the family's encoder has its own.
+    /// A tensor's name without the prefix of the family's encoder; `None` if it lacks the prefix.
     pub(in super::super) fn in_encoder<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_prefix(self.family.table().encoder)
     }
@@ -80,7 +80,7 @@ impl Naming {
     }
 }
 
-/// Each block's number counted through all stages.
+/// Each block's index, counted across all stages.
 struct Places(BTreeMap<(usize, usize), usize>);
 
 impl Places {
@@ -162,7 +162,7 @@ mod tests {
             for name in all {
                 check(family, &encoder(name), &[]);
             }
-            // Whose encoder goes as far as conv_head and its norm.
+            // Its encoder includes conv_head and its norm.
             let keras = ModelSpec {
                 architecture: "eff_unet_keras".into(),
                 ..ModelSpec::default()
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_the_families() {
+    fn names_match_each_family() {
         let (first, last) = (
             "encoder.blocks.0.1.conv_pw.weight",
             "encoder.blocks.6.1.bn3.running_var",

@@ -1,11 +1,11 @@
-//! A row a layer: this crate's name (timm's) and the other program's.
+//! One row per layer: this crate's name (timm's) and the other program's.
 
 /// How a family writes a block's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocks {
     /// `blocks.STAGE.BLOCK.`
     ByStage,
-    /// `_blocks.N.`, counted through all stages.
+    /// `_blocks.N.`, counted across all stages.
     Flat,
     /// `features.STAGE+1.BLOCK.block.`
     Features,
@@ -16,17 +16,18 @@ type Rows = &'static [(&'static str, &'static str)];
 /// A family's names.
 #[derive(Debug)]
 pub(in super::super) struct Table {
-    /// In front of the encoder's names.
+    /// Prefix of the encoder's names.
     pub(super) encoder: &'static str,
-    /// What stands outside the blocks, the stem's convolution first; the layers behind the last block are in few networks.
+    /// Layers outside the blocks, the stem's convolution first; few networks have the layers after the last block.
     pub(super) outside: Rows,
     /// How blocks are numbered.
     pub(super) blocks: Blocks,
     /// A block of the first stage, which does not expand.
     pub(super) separable: Rows,
-    /// A block of the others.
+    /// A block of the other stages.
     pub(super) inverted: Rows,
-    /// Layers after the last stage, which serve ImageNet's classes, where the network has none of them: names start so.
+    /// Prefixes of the layers after the last stage, which serve ImageNet's classes; used if the network lacks these
+    /// layers.
     pub(super) tail: &'static [&'static str],
 }
 

@@ -1,4 +1,4 @@
-//! The container of PyTorch 1.6 and later: a zip archive with `data.pkl` and a file a storage, none compressed.
+//! The container of PyTorch 1.6 and later: a zip archive with `data.pkl` and one file per storage, none compressed.
 
 use std::io::{Cursor, Read};
 use std::ops::Range;
@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Tensors> {
     state_dict::tensors(&pickle, &storages)
 }
 
-/// What stands before `data.pkl`: the archive's own name and a slash.
+/// The path before `data.pkl`: the archive's own name and a slash.
 fn folder(archive: &Archive<'_>) -> Result<String> {
     let found = archive
         .file_names()
@@ -49,14 +49,14 @@ fn folder(archive: &Archive<'_>) -> Result<String> {
     found.map_or_else(
         || {
             Err(Problem::Unsupported(
-                "it is a zip archive, but none of PyTorch's: it has no data.pkl".into(),
+                "it is a zip archive, but not PyTorch's: it has no data.pkl".into(),
             ))
         },
         Ok,
     )
 }
 
-/// Where an entry's bytes lie. They are read once through the library, which checks them against their sum.
+/// Range of an entry's bytes. They are read once through the library, which verifies their checksum.
 fn place(archive: &mut Archive<'_>, bytes: &[u8], name: &str) -> Result<Range<usize>> {
     let mut entry = archive.by_name(name).map_err(broken)?;
     if entry.compression() != zip::CompressionMethod::Stored {

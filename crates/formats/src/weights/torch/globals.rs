@@ -1,13 +1,14 @@
-//! The closed list of what a pickle may name. Everything on it only builds data.
+//! The closed list of globals that a pickle may use. All of them only build data.
 
 use safetensors::Dtype;
 
-/// A name that a pickle may ask for.
+/// A global that a pickle may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Global {
-    /// `collections.OrderedDict`, which state dicts are.
+    /// `collections.OrderedDict`, the type of state dicts.
     OrderedDict,
-    /// `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, …)`, and the older form without the rest.
+    /// `torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, …)`, and the older form without further
+    /// arguments.
     RebuildTensor,
     /// `torch._utils._rebuild_parameter(tensor, …)`.
     RebuildParameter,

@@ -15,8 +15,8 @@ const START: [u8; 15] = [
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.',
 ];
 
-/// Any pickle is taken for one of these, so that a bare one gets an answer that fits it. The length of a safetensors header may
-/// begin with the same two bytes (640 does), but six of its eight do not spell a pickle's instructions.
+/// Every pickle counts as one of these, so that a bare one gets a fitting error. The length field of a safetensors
+/// header may begin with the same two bytes (640 does), but its last bytes are zero and the header's `{` follows.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..]) && !matches!(bytes, [_, _, _, _, _, 0, 0, 0, b'{', ..])
 }
@@ -24,7 +24,7 @@ pub(super) fn is_legacy(bytes: &[u8]) -> bool {
 pub(super) fn read(bytes: &[u8]) -> Result<Tensors> {
     if !bytes.starts_with(&START) {
         return Err(Problem::Unsupported(
-            "it is a pickle, but not one of torch.save's".into(),
+            "it is a pickle, but not one written by torch.save".into(),
         ));
     }
     let mut at = START.len();
@@ -52,7 +52,7 @@ fn check_order(machine: &Pickle) -> Result<()> {
     }
 }
 
-/// Storages stand behind the pickles in the order of the keys.
+/// Storages follow the pickles in the order of the keys.
 fn places<'a>(
     bytes: &'a [u8],
     mut at: usize,

@@ -16,19 +16,19 @@ use super::{Problem, Result, damaged};
 pub(super) struct Pickle {
     pub(super) root: Value,
     pub(super) arena: Arena,
-    /// Storages that tensors may lie in, as the pickle named them.
+    /// Storages of the tensors, as named in the pickle.
     pub(super) storages: Vec<Rc<StorageRef>>,
-    /// Bytes that the pickle took.
+    /// Length of the pickle in bytes.
     pub(super) len: usize,
 }
 
-/// Most bytes of a pickle. A network's is a few hundred bytes a tensor; each byte may become a value of fifty.
+/// Largest pickle in bytes. A network's takes a few hundred bytes per tensor; each byte may become a value of fifty.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Arguments that any function on the list looks at.
+/// Most arguments that a function on the list uses.
 const MOST_ARGUMENTS: usize = 4;
 
-/// Runs the pickle at the start of `bytes`. What it builds is bounded by what it is long.
+/// Runs the pickle at the start of `bytes`. The size of what it builds is bounded by its length.
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle> {
     let bytes = &bytes[..bytes.len().min(MOST_BYTES)];
     let mut machine = Machine {
@@ -53,12 +53,12 @@ struct Machine<'a> {
     memo: HashMap<usize, Value>,
     arena: Arena,
     storages: Vec<Rc<StorageRef>>,
-    /// Entries of dicts that were made of lists: the one thing that copies without an opcode a copy.
+    /// Entries of dicts built from lists, the only copies that do not take one opcode each.
     copied: usize,
 }
 
 impl Machine<'_> {
-    /// One opcode; true at the last.
+    /// Runs one opcode; returns true after the last.
     fn step(&mut self) -> Result<bool> {
         let code = self.input.byte()?;
         match code {
@@ -92,7 +92,7 @@ impl Machine<'_> {
                 let key = self.input.index(code == b'j')?;
                 match self.memo.get(&key).cloned() {
                     Some(value) => self.push(value),
-                    None => return damaged("a pickle recalls what it never stored"),
+                    None => return damaged("a pickle recalls a value that it never stored"),
                 }
             }
             _ => {
@@ -141,7 +141,10 @@ impl Machine<'_> {
             }
             _ => self.arena.items_mut(&target).map(|l| l.extend(items)),
         };
-        filled.map_or_else(|| damaged("a pickle fills what is no container"), Ok)
+        filled.map_or_else(
+            || damaged("a pickle adds items to a value that is not a container"),
+            Ok,
+        )
     }
 
     fn global_by_lines(&mut self) -> Result<()> {
@@ -152,7 +155,7 @@ impl Machine<'_> {
     fn global_by_stack(&mut self) -> Result<()> {
         match self.pop_many(2)?.as_slice() {
             [Value::Text(module), Value::Text(name)] => self.global(module, name),
-            _ => damaged("a pickle names a global by what is no text"),
+            _ => damaged("a pickle names a global by a value that is not text"),
         }
     }
 
@@ -166,12 +169,12 @@ impl Machine<'_> {
     fn reduce(&mut self) -> Result<()> {
         let (arguments, called) = (self.pop()?, self.pop()?);
         let Value::Global(global) = called else {
-            return damaged("a pickle calls what is no function");
+            return damaged("a pickle calls a value that is not a function");
         };
         let Some(arguments) = self.arena.items(&arguments) else {
             return damaged("a pickle calls a function without arguments");
         };
-        // A tuple of a million is called with as cheaply as one of four.
+        // A call with a tuple of a million must cost no more than one with four.
         let arguments = arguments[..arguments.len().min(MOST_ARGUMENTS)].to_vec();
         let made = self.call(global, &arguments)?;
         self.push(made);
@@ -191,7 +194,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Protocol 2 of Python 2 wrote ordered dicts so.
+    /// An ordered dict in the form that Python 2 wrote in protocol 2.
     fn dict_of_pairs(&mut self, list: &Value) -> Result<Value> {
         let pair = |item: &Value| match self.arena.items(item) {
             Some([key, value]) => Some((key.clone(), value.clone())),
@@ -201,11 +204,11 @@ impl Machine<'_> {
         let entries = items.and_then(|items| items.iter().map(pair).collect::<Option<Vec<_>>>());
         self.copied += entries.as_ref().map_or(0, Vec::len);
         if self.copied > self.input.bytes.len() {
-            return damaged("a pickle copies a list again and again");
+            return damaged("a pickle copies lists too many times");
         }
         match entries {
             Some(entries) => Ok(self.arena.dict(entries)),
-            None => damaged("an ordered dict is made of what are no pairs"),
+            None => damaged("an ordered dict is built from items that are not pairs"),
         }
     }
 
@@ -225,7 +228,7 @@ impl Machine<'_> {
             self.arena.counts(strides),
         );
         let (Some(offset), Some(shape), Some(strides)) = parts else {
-            return damaged("a tensor's shape is no list of counts");
+            return damaged("a tensor's shape is not a list of counts");
         };
         Ok(Value::Tensor(Rc::new(TensorRef {
             storage: storage.clone(),
@@ -265,12 +268,12 @@ impl Machine<'_> {
     fn pop_mark(&mut self) -> Result<Vec<Value>> {
         match self.marks.pop() {
             Some(height) if height <= self.stack.len() => Ok(self.stack.split_off(height)),
-            _ => damaged("a pickle misses a mark"),
+            _ => damaged("a pickle lacks a mark"),
         }
     }
 }
 
-const EMPTY: &str = "a pickle takes more values than it has put down";
+const EMPTY: &str = "a pickle pops more values than it has pushed";
 
 fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>> {
     let (pairs, rest) = items.as_chunks::<2>();
@@ -283,7 +286,7 @@ fn pairs(items: Vec<Value>) -> Result<Vec<(Value, Value)>> {
     }
 }
 
-/// The bytes and how far they are read.
+/// The bytes and the read position.
 #[derive(Default)]
 struct Input<'a> {
     bytes: &'a [u8],
@@ -315,7 +318,7 @@ impl<'a> Input<'a> {
 
     fn size(&mut self, n: usize) -> Result<usize> {
         let size = self.unsigned(n)?;
-        usize::try_from(size).map_or_else(|_| damaged("a size is beyond this machine"), Ok)
+        usize::try_from(size).map_or_else(|_| damaged("a size exceeds the address space"), Ok)
     }
 
     fn index(&mut self, long: bool) -> Result<usize> {
@@ -350,13 +353,13 @@ impl<'a> Input<'a> {
             0x8e => self.raw(8)?,
             _ => {
                 return Err(Problem::Unsupported(format!(
-                    "its pickle has opcode {code:#04x}, which state dicts have no need of"
+                    "its pickle has opcode {code:#04x}, which state dicts do not need"
                 )));
             }
         })
     }
 
-    /// A signed number of any length; what fits in 64 bits is a number here.
+    /// A signed integer of any length; one of more than 64 bits is kept as bytes.
     fn long(&mut self, len_bytes: usize) -> Result<Value> {
         let len = self.size(len_bytes)?;
         let bytes = self.take(len)?;

@@ -1,12 +1,12 @@
-//! PyTorch's own files (`torch.save`), read without running anything that they hold.
+//! PyTorch's own files (`torch.save`), read without executing anything in them.
 //!
 //! A `.pth` is a pickle: a program for a small stack machine that builds objects and may call any function that can be
-//! imported. Here the machine is ours ([`machine`]), the functions are a closed list ([`globals`]) of those that a
-//! state dict needs, and a file that asks for any other is refused by that function's name. No crate reads pickles
-//! with PyTorch's persistent storages, is maintained and stays small: hence these few files.
+//! imported. Here the machine is this crate's own ([`machine`]), the functions are a closed list ([`globals`]) of those
+//! that a state dict needs, and a file that refers to any other is rejected with an error that names the function. No
+//! small, maintained crate reads pickles with PyTorch's persistent storages, hence this implementation.
 //!
-//! Both containers are read: the zip archive of PyTorch 1.6 and later ([`archive`]), and the run of pickles before it
-//! ([`legacy`]).
+//! Both containers are read: the zip archive of PyTorch 1.6 and later ([`archive`]), and the earlier sequence of
+//! pickles ([`legacy`]).
 
 mod archive;
 mod globals;
@@ -23,14 +23,14 @@ use std::path::Path;
 
 use super::{Tensors, WeightsError};
 
-/// Why a file of PyTorch's cannot be read; the caller adds the path.
+/// Why a PyTorch file cannot be read; the caller adds the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Problem {
-    /// The file asks for something outside the closed list.
+    /// The file refers to something outside the closed list.
     Global(String),
-    /// Cut short or inconsistent.
+    /// The file is truncated or inconsistent.
     Damaged(String),
-    /// Sound, but of no use here.
+    /// The file is valid, but not supported.
     Unsupported(String),
 }
 
@@ -40,7 +40,7 @@ fn damaged<T>(why: impl Into<String>) -> Result<T> {
     Err(Problem::Damaged(why.into()))
 }
 
-/// Whether bytes start as a file of PyTorch's does.
+/// Whether bytes start like a PyTorch file.
 pub(super) fn is_torch(bytes: &[u8]) -> bool {
     archive::is_archive(bytes) || legacy::is_legacy(bytes)
 }

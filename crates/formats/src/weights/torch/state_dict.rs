@@ -1,4 +1,4 @@
-//! Where in the object the state dict is: training scripts wrap it in many ways, and keep other tensors beside it.
+//! Finds the state dict in the object: training scripts wrap it in many ways, and keep other tensors next to it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::storage::Storages;
 use super::value::{TensorRef, Value};
 use super::{Problem, Result, damaged};
 
-/// Keys under which checkpoints keep a model's state dict, the one to be preferred first.
+/// Keys under which checkpoints keep a model's state dict, in order of preference.
 const WRAPPERS: [&str; 7] = [
     "state_dict_ema",
     "model_ema",
@@ -21,21 +21,21 @@ const WRAPPERS: [&str; 7] = [
     "net",
 ];
 
-/// Dictionaries in dictionaries that are looked into.
+/// Depth to which nested dictionaries are searched.
 const DEPTH: usize = 4;
 
-/// Bytes of a tensor's name.
+/// Longest tensor name in bytes.
 const LONGEST_NAME: usize = 1024;
 
-/// Of keys and dictionaries, how many an error names.
+/// Most keys or dictionaries that an error names.
 const SHOWN: usize = 8;
 
-/// How much more numbers the largest dictionary of tensors must have than all others together to be the one that is meant,
-/// where no key says so.
+/// How many times as many elements the largest dictionary of tensors must have as all others together to be chosen, if
+/// no key decides.
 const CLEARLY: usize = 10;
 
-/// Bytes of tensors a byte of the file, beyond which a small file would ask for any amount of memory: views may overlap, and
-/// one tensor of many names is copied once.
+/// Most bytes of tensors per byte of the file, so that a small file cannot request any amount of memory: views may
+/// overlap, and a tensor with several names is copied once.
 const VIEWS: usize = 2;
 
 /// The tensors of the state dict, copied out of their storages.
@@ -67,7 +67,7 @@ pub(super) fn tensors(pickle: &Pickle, storages: &Storages<'_>) -> Result<Tensor
 /// Storage, offset, shape and strides.
 type View = (Rc<str>, usize, Vec<usize>, Vec<usize>);
 
-/// Tensors out of their storages; those of many names once.
+/// Tensors copied out of their storages; one with several names is copied once.
 struct Copies<'a, 's> {
     storages: &'a Storages<'s>,
     bytes: Vec<u8>,
@@ -100,11 +100,11 @@ impl Copies<'_, '_> {
 
 /// A dictionary that has tensors.
 struct Candidate<'p> {
-    /// Keys that lead to it.
+    /// Keys that lead to the dictionary.
     path: Vec<&'p str>,
-    /// By name; of entries of one name the last, as in Python.
+    /// By name; the last entry with a name counts, as in Python.
     tensors: BTreeMap<&'p str, &'p TensorRef>,
-    /// Entries that are no tensors.
+    /// Number of entries that are not tensors.
     others: usize,
 }
 
@@ -119,12 +119,12 @@ impl Candidate<'_> {
         sizes.fold(0, usize::saturating_add)
     }
 
-    /// A state dict is tensors and little else; losses and means beside one are not its tensors.
+    /// A state dict holds mostly tensors; other dictionaries may hold a few, such as losses and means.
     fn is_state_dict(&self) -> bool {
         self.tensors.len() > self.others
     }
 
-    /// How much the keys say that this is it; the less, the more. `None` if they say nothing.
+    /// Preference of the keys that lead here, lower is better; `None` if any of them is not in [`WRAPPERS`].
     fn rank(&self) -> Option<Vec<usize>> {
         let rank = |key: &&str| WRAPPERS.iter().position(|w| w == key);
         self.path.iter().map(rank).collect()
@@ -139,7 +139,7 @@ impl Candidate<'_> {
     }
 }
 
-/// The state dict: the one at a key that says so, else the one with by far the most numbers.
+/// Chooses the state dict: the one under a known key, otherwise the one with by far the most elements.
 fn choose(pickle: &Pickle) -> Result<Candidate<'_>> {
     let mut all = candidates(pickle);
     if all.iter().any(Candidate::is_state_dict) {
@@ -161,7 +161,7 @@ fn choose(pickle: &Pickle) -> Result<Candidate<'_>> {
         Some(_) => {
             let named: Vec<String> = all.iter().take(SHOWN).map(Candidate::named).collect();
             Err(Problem::Unsupported(format!(
-                "it holds several dictionaries of tensors, {}, and no key says which is the network: load it in PyTorch \
+                "it holds several dictionaries of tensors, {}, and no key identifies the network: load it in PyTorch \
                  and save the one that you want, torch.save(checkpoint[KEY], …)",
                 named.join(", ")
             )))
@@ -169,7 +169,8 @@ fn choose(pickle: &Pickle) -> Result<Candidate<'_>> {
     }
 }
 
-/// All dictionaries with tensors that text keys lead to. A dictionary may hold itself; each is looked at once.
+/// All dictionaries with tensors that are reachable by text keys. A dictionary may contain itself; each is visited
+/// once.
 fn candidates(pickle: &Pickle) -> Vec<Candidate<'_>> {
     let (mut found, mut seen) = (vec![], HashSet::new());
     let mut open = vec![(vec![], &pickle.root)];

@@ -1,4 +1,4 @@
-//! Storages: named in the pickle, their bytes elsewhere in the file.
+//! Storages: named in the pickle, with their bytes elsewhere in the file.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use super::globals::Global;
 use super::value::{StorageRef, Value, count};
 use super::{Result, damaged};
 
-/// A storage from its persistent id: `('storage', type, key, device, elements)`, in old files with a view after it.
+/// A storage from its persistent id: `('storage', type, key, device, elements)`, followed by a view in old files.
 pub(super) fn persistent(id: &[Value]) -> Result<StorageRef> {
     let [
         Value::Text(kind),
@@ -18,10 +18,10 @@ pub(super) fn persistent(id: &[Value]) -> Result<StorageRef> {
         rest @ ..,
     ] = id
     else {
-        return damaged("a persistent id is no storage");
+        return damaged("a persistent id is not a storage");
     };
     let (Some(len), "storage") = (count(len), kind.as_ref()) else {
-        return damaged("a persistent id is no storage");
+        return damaged("a persistent id is not a storage");
     };
     if rest.iter().any(|view| *view != Value::None) {
         return damaged("a storage is a view of another, as PyTorch wrote them before 0.4");
@@ -40,7 +40,7 @@ impl StorageRef {
     }
 }
 
-/// Where storages lie in the file's bytes.
+/// Byte ranges of the storages in the file.
 #[derive(Debug, Default)]
 pub(super) struct Storages<'a> {
     bytes: &'a [u8],
@@ -60,7 +60,7 @@ impl<'a> Storages<'a> {
         self.bytes.len()
     }
 
-    /// Whether it is known where a storage lies.
+    /// Whether a storage's range is known.
     pub(super) fn has(&self, key: &str) -> bool {
         self.places.contains_key(key)
     }
@@ -69,7 +69,7 @@ impl<'a> Storages<'a> {
         self.places.insert(key.into(), place);
     }
 
-    /// A storage's bytes, as many as the pickle says that it has.
+    /// A storage's bytes, as many as the pickle states.
     pub(super) fn get(&self, storage: &StorageRef) -> Result<&'a [u8]> {
         let place = self.places.get(&*storage.key).cloned();
         let Some(bytes) = place.and_then(|place| self.bytes.get(place)) else {

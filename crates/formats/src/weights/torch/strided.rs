@@ -1,4 +1,4 @@
-//! A tensor's elements in order, out of a storage that may hold them in any.
+//! A tensor's elements in order, from a storage that may hold them in any order.
 
 use super::value::TensorRef;
 use super::{Result, damaged};
@@ -23,8 +23,9 @@ impl TensorRef {
         Ok(out)
     }
 
-    /// The number of elements, once all of them lie within the storage. An expanded tensor (stride 0) may claim more
-    /// than the storage holds; weights have no use for that, and a small file could ask for any amount of memory.
+    /// Checks that all elements are within the storage, and returns their number. An expanded tensor (stride 0) may
+    /// claim more than the storage holds; weights do not need that, and a small file could request any amount of
+    /// memory.
     fn check(&self) -> Result<usize> {
         let elements = self
             .shape

@@ -1,4 +1,4 @@
-//! Hand-made pickles: what a file may and may not ask for.
+//! Handwritten pickles: what a file may and may not do.
 
 use super::storage::Storages;
 use super::value::Value;
@@ -14,7 +14,7 @@ fn root(pickle: &[u8]) -> Value {
 }
 
 #[test]
-fn functions_outside_the_list_are_refused_by_name() {
+fn functions_outside_the_list_are_rejected_by_name() {
     let check = |pickle: &[u8], name: &str| assert_eq!(error(pickle), Problem::Global(name.into()));
     check(
         b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.",
@@ -43,7 +43,7 @@ fn scalars_are_read() {
 }
 
 #[test]
-fn containers_share_what_the_memo_recalls() {
+fn recalled_containers_are_shared() {
     // d = {}; d["a"] = d
     let pickle = machine::run(b"}q\x00\x8c\x01ah\x00s.").unwrap();
     let entries = pickle.arena.entries(&pickle.root).unwrap();
@@ -79,18 +79,18 @@ fn bad_pickles_are_errors() {
     assert!(matches!(error(b"i."), Problem::Unsupported(_)));
 }
 
-/// A million tuples in each other: nothing may recurse, not even the destructor.
+/// A million nested tuples: nothing may recurse, not even the destructor.
 #[test]
-fn depth_does_not_matter() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let mut pickle = vec![b')'];
     pickle.extend(std::iter::repeat_n(0x85, 1 << 20));
     pickle.push(b'.');
     assert!(matches!(root(&pickle), Value::Sequence(_)));
 }
 
-/// Any cut of a small file is an error, never a panic.
+/// Truncating a small file anywhere is an error, never a panic.
 #[test]
-fn cuts_are_errors() {
+fn truncated_pickles_are_errors() {
     let whole = b"\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01X\x01\x00\x00\x00bK\x02u.";
     machine::run(whole).unwrap();
     for len in 0..whole.len() {
@@ -107,7 +107,7 @@ fn text(text: &str) -> Vec<u8> {
     .concat()
 }
 
-/// A tensor of `len` zeros in the storage "0", whose bytes are the file's own.
+/// A tensor of `len` zeros in the storage "0", whose bytes are in the file.
 fn tensor(len: u32) -> Vec<u8> {
     tensor_at(0, len)
 }
@@ -141,7 +141,7 @@ fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
     [b"}(", entries.as_slice(), b"u"].concat()
 }
 
-/// Path and names of the tensors that a pickle's object is taken for.
+/// Path and tensor names of the state dict that is found in a pickle's object.
 fn chosen(object: Vec<u8>) -> Result<(String, Vec<String>), Problem> {
     let pickle = machine::run(&[object.as_slice(), b"."].concat()).unwrap();
     let bytes = vec![0; 1 << 16];
@@ -165,12 +165,12 @@ fn the_state_dict_is_found_among_other_tensors() {
         dict(&[("network", model()), ("epoch", number())]),
         "network",
     );
-    // One of them alone is a dictionary of tensors.
+    // Only one of them is a dictionary of tensors.
     check(
         dict(&[("weights_of_mine", model()), ("epoch", number())]),
         "weights_of_mine",
     );
-    // A tensor beside the state dict, first and alone.
+    // A single tensor before the state dict.
     let loss = dict(&[
         ("loss", tensor(1)),
         ("state_dict", model()),
@@ -179,7 +179,7 @@ fn the_state_dict_is_found_among_other_tensors() {
     check(loss, "state_dict");
     let loss = dict(&[("loss", tensor(1)), ("mine", model()), ("epoch", number())]);
     check(loss, "mine");
-    // Lightning's callbacks hold tensors by text keys, deep down.
+    // Lightning's callbacks hold tensors under text keys, deeply nested.
     let best = dict(&[("best_k_models", dict(&[("a.ckpt", tensor(1))]))]);
     check(
         dict(&[
@@ -205,7 +205,7 @@ fn the_state_dict_is_found_among_other_tensors() {
         dict(&[("state_dict", model()), ("state_dict_ema", model())]),
         "state_dict_ema",
     );
-    // Among tensors and as many numbers: what has any at all.
+    // Fewer tensors than other entries, but no other dictionary has any.
     let (path, names) =
         chosen(dict(&[("w", tensor(3)), ("a", number()), ("b", number())])).unwrap();
     assert_eq!(
@@ -215,7 +215,7 @@ fn the_state_dict_is_found_among_other_tensors() {
 }
 
 #[test]
-fn what_no_key_decides_is_asked_back_with_the_keys() {
+fn errors_list_the_keys_if_none_identifies_the_state_dict() {
     let refused = |object: Vec<u8>, expected: &[&str]| match chosen(object) {
         Err(Problem::Unsupported(why)) => {
             assert!(expected.iter().all(|part| why.contains(part)), "{why}");
@@ -235,11 +235,11 @@ fn what_no_key_decides_is_asked_back_with_the_keys() {
     refused(b"}".to_vec(), &["is empty"]);
 }
 
-/// Small files that ask for gigabytes, or for hours.
+/// Small files that would take gigabytes, or hours.
 #[test]
-fn a_small_file_asks_for_little() {
+fn small_files_cannot_exhaust_memory_or_time() {
     let many = |what: &[u8], n: usize| what.repeat(n);
-    // One list, made a dict of again and again.
+    // One list, converted to a dict repeatedly.
     let list = [
         &b"NN\x86q\x00]q\x01("[..],
         &many(b"h\x00", 100_000),
@@ -249,13 +249,13 @@ fn a_small_file_asks_for_little() {
     let again = many(b"ccollections\nOrderedDict\nh\x02R", 1000);
     assert!(matches!(
         error(&[list.as_slice(), &again, b"."].concat()),
-        Problem::Damaged(why) if why.contains("again and again")
+        Problem::Damaged(why) if why.contains("too many times")
     ));
-    // A tuple of many, called with again and again: nothing is copied but what is looked at.
+    // A large argument tuple in many calls: only the arguments that are used are copied.
     let tuple = [&b"("[..], &tensor(1), &many(b"N", 1_000_000), b"tq\x00"].concat();
     let calls = many(b"ctorch._utils\n_rebuild_parameter\nh\x00R0", 10_000);
     root(&[tuple.as_slice(), &calls, b"."].concat());
-    // A shape of many axes.
+    // A shape with many axes.
     let shape = [&b"("[..], &many(b"K\x01", 100), b"tq\x00"].concat();
     let storage = [
         &b"("[..],
@@ -273,7 +273,7 @@ fn a_small_file_asks_for_little() {
     ]
     .concat();
     error(&[shape, call].concat());
-    // One tensor of many names is copied once; many views of one storage are refused.
+    // A tensor with many names is copied once; many views of one storage are rejected.
     let shared = [&tensor(4096)[..], b"q\x07"].concat();
     let names: Vec<u8> = (0..10_000)
         .flat_map(|i| [&text(&i.to_string())[..], b"h\x07"].concat())

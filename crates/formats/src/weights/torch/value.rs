@@ -1,5 +1,5 @@
-//! What a pickle builds. Containers live in an arena: a pickle may put one into itself, or nest a million of them, and
-//! neither may leak or overflow the stack.
+//! Values that a pickle builds. Containers are kept in an arena: a pickle may put one into itself, or nest a million of
+//! them, and neither may leak or overflow the stack.
 
 use std::rc::Rc;
 
@@ -17,21 +17,21 @@ pub(super) enum Value {
     Text(Rc<str>),
     /// Raw bytes, and integers beyond 64 bits (little-endian).
     Bytes(Rc<[u8]>),
-    /// A list or tuple of the arena.
+    /// A list or tuple in the arena.
     Sequence(usize),
-    /// A dict of the arena.
+    /// A dict in the arena.
     Dict(usize),
     Global(Global),
     Storage(Rc<StorageRef>),
     Tensor(Rc<TensorRef>),
 }
 
-/// A storage by name: its data lie elsewhere in the file.
+/// A storage by name; its data are elsewhere in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StorageRef {
     pub(super) key: Rc<str>,
     pub(super) dtype: Dtype,
-    /// Elements.
+    /// Number of elements.
     pub(super) len: usize,
 }
 
@@ -97,7 +97,7 @@ impl Arena {
     }
 }
 
-/// A whole number that is not negative.
+/// A non-negative integer.
 pub(super) fn count(value: &Value) -> Option<usize> {
     match value {
         Value::Int(n) => usize::try_from(*n).ok(),

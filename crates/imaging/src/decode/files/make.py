@@ -1,7 +1,7 @@
-"""Small files for the tests of the decoder, and what Pillow makes of them: python3 make.py (Pillow 13).
+"""Small files for the tests of the decoder, and Pillow's results for them: python3 make.py (Pillow 13).
 
-JPEGs in every way that whole ones are coded; `expected.json` has what `ImageOps.exif_transpose` shows of an image of
-2 rows and 3 columns for each orientation, and the means of the JPEGs.
+JPEGs in every coding; `expected.json` has the result of `ImageOps.exif_transpose` for an image of 2 rows and 3 columns
+in each orientation, and the means of the JPEGs.
 """
 import io
 import json

@@ -15,30 +15,30 @@ use crate::{Accumulate, size};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Tasks wanted, so that a few cores get equal shares.
+/// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 8;
 /// Tiles whose points a task holds at a time: their products are summed in registers.
 const TILES: usize = 64;
-/// As many, where the sums are too large for the second-level cache and each pass over them costs.
+/// The same where the sums are too large for the L2 cache, so that each pass over them is expensive.
 const TILES_OF_LARGE: usize = 128;
 /// Input channels whose points a task holds at a time.
 const CHANNELS: usize = 32;
-/// Values that all partial sums together may have; beyond, tasks split the weights instead of the tiles.
+/// Maximum number of values in all partial sums together; beyond it, tasks split the weights instead of the tiles.
 const PARTIALS: usize = 1 << 21;
 
-/// The plan of a weight gradient, made from shapes alone.
+/// The plan of a weight gradient, which depends on shapes alone.
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct WeightGradient<F> {
     factors: PhantomData<F>,
     tiling: Tiling,
     inputs: Inputs,
     panels: Panels,
-    /// Partial sums over disjoint tiles.
+    /// Number of partial sums, over disjoint tiles.
     partials: usize,
-    /// Groups of panels, and parts of the input channels; a task is a partial sum of one of each.
+    /// Numbers of groups of panels and of parts of the input channels; a task is a partial sum of one of each.
     groups: usize,
     parts: usize,
-    /// Tiles at a time.
+    /// Tiles processed at a time.
     tiles: usize,
 }
 
@@ -52,7 +52,8 @@ impl<F: Factors> WeightGradient<F> {
         let blocks = inputs.runs(CHANNELS);
         let affordable = PARTIALS / (POINTS * xs.c * cout.next_multiple_of(16));
         let partials = affordable.clamp(1, TASKS.min(tiles.div_ceil(TILES)));
-        // Each group transforms the input anew, each part the gradient: two of the dearer one at most, if the other has enough.
+        // Each group repeats the transform of the input and each part that of the gradient. The former costs more, so
+        // there are at most two groups if there are enough parts.
         let wanted = TASKS.div_ceil(partials);
         let groups = wanted.div_ceil(blocks).max(wanted.min(2)).min(panels.count);
         let parts = wanted.div_ceil(groups).min(blocks);
@@ -73,7 +74,7 @@ impl<F: Factors> WeightGradient<F> {
         }
     }
 
-    /// Values of one sum: a row of padded output channels an input channel and point.
+    /// Values of one sum: a row of padded output channels per input channel and point.
     fn sums(self) -> usize {
         POINTS * self.tiling.source.c * self.row()
     }
@@ -172,7 +173,7 @@ impl<F: Factors> WeightGradient<F> {
     }
 }
 
-/// Values between two points of `tiles` rows: not a multiple of a page, or all points would fall on one set of the cache.
+/// Values between two points of `tiles` rows: not a multiple of a page, or all points would map to one cache set.
 fn step(tiles: usize, row: usize) -> usize {
     tiles * row + 16
 }
@@ -237,17 +238,17 @@ impl<F: Factors> Kernel for Task<'_, F> {
     }
 }
 
-/// Some input channels' sums over the tiles at hand, for a panel of output channels.
+/// Some input channels' sums over the current tiles, for a panel of output channels.
 struct Block {
     run: Run,
     tiles: usize,
     panel: usize,
-    /// Whether these are the first tiles: sums are then written, not added to.
+    /// Whether these are the first tiles, whose sums are written rather than added.
     first: bool,
 }
 
 impl<F: Factors> Task<'_, F> {
-    /// Transforms some channels of the input under the tiles; the tiles of a word lie in one row.
+    /// Transforms some channels of the input under the tiles; the tiles of a word share a row.
     #[inline(always)]
     fn inputs<S: Simd>(&self, s: S, run: Run, tiles: Range<usize>, to: Grid) {
         let WeightGradient { tiling, inputs, .. } = self.plan;
@@ -270,7 +271,7 @@ impl<F: Factors> Task<'_, F> {
         );
     }
 
-    /// Transforms a panel of the output's gradient under the tiles, alike.
+    /// Transforms a panel of the output's gradient under the tiles, in the same way.
     #[inline(always)]
     fn gradients<S: Simd>(&self, s: S, panel: usize, tiles: Range<usize>, to: Grid) {
         let (channels, width) = (self.plan.panels.channels(panel), self.plan.panels.width());
@@ -307,7 +308,7 @@ impl<F: Factors> Task<'_, F> {
         );
     }
 
-    /// Zeros for the tiles that the last row's words have room for, if there are too few.
+    /// Fills the last row's words with zeros where there are too few tiles.
     #[inline(always)]
     fn fill_word<S: Simd>(&self, s: S, tiles: usize, channels: usize, row: Grid) {
         if tiles.is_multiple_of(F::EACH) {
@@ -342,7 +343,7 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// The sums of the block's next channels, at most `most`; returns their number.
+    /// Computes the sums of the block's next channels, at most `most`; returns their number.
     #[inline(always)]
     fn tiles<S: Simd, const V: usize>(
         &self,
@@ -393,7 +394,7 @@ impl<F: Factors> Task<'_, F> {
             let row = (point * plan.tiling.source.c + block.run.channel + c + r) * plan.row();
             for (v, sum) in acc.iter().enumerate() {
                 let at = channel + v * S::LANES;
-                // SAFETY: rows are padded to whole vectors of sixteen, and this part of the sums is the task's alone.
+                // SAFETY: rows are padded to whole vectors of sixteen, and no other task writes this part of the sums.
                 unsafe {
                     let to = self
                         .out
@@ -412,7 +413,7 @@ impl<F: Factors> Task<'_, F> {
     }
 }
 
-/// One input channel's taps, from all partial sums.
+/// Computes one input channel's taps from all partial sums.
 struct Taps<'a, F> {
     plan: WeightGradient<F>,
     sums: &'a [f32],
@@ -447,7 +448,7 @@ struct Sums<'a, 'b, F> {
 
 impl<S: Simd, F: Factors> Load<S> for Sums<'_, '_, F> {
     /// # Safety
-    /// A whole vector lies at `at` in the sums' rows.
+    /// The sums' rows have a whole vector at `at`.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         let plan = self.taps.plan;

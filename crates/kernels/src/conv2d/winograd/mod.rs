@@ -2,9 +2,9 @@
 //!
 //! An output tile of 4×4 pixels comes from an input tile of 6×6. Input tiles and weights are transformed to 6×6 points
 //! each; at every point the channels are joined by an ordinary matrix product over tiles, and the result is transformed
-//! back. `product` is the forward pass and, with the weights turned round, the input's gradient; `gradient` is the
-//! weights'. All that lies between two transforms stays in the caches of the core that works on it.
-//! The result is the direct convolution's up to rounding (see `transform`).
+//! back. `product` is the forward pass and, with the weights rotated and transposed, the input's gradient; `gradient`
+//! is the weights'. All data between two transforms stay in the caches of the core that works on them. The result
+//! equals that of the direct convolution up to rounding (see `transform`).
 
 mod gradient;
 mod product;
@@ -17,8 +17,8 @@ pub(super) use product::Product;
 
 use crate::{Nhwc, Window};
 
-/// Whether a product that reads `channels` and writes any number is done this way. With few to read, transforming the
-/// source costs more than is saved; images below a tile or two are all border.
+/// Whether a product that reads `channels` channels, and writes any number, is computed this way. With few channels to
+/// read, transforming the source costs more than it saves; images smaller than a tile or two are all border.
 pub(super) fn suits(xs: Nhwc, channels: usize, window: Window) -> bool {
     const LEAST: usize = 8;
     window.kernel == [3, 3]

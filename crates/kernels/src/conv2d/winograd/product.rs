@@ -14,25 +14,25 @@ use crate::simd::{Factors, Kernel, Simd, activate, lanes};
 use crate::{Accumulate, Activation, Nhwc, size};
 use std::ops::Range;
 
-/// Tasks wanted, so that a few cores get equal shares.
+/// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 8;
-/// Fewest tiles of a task, for the weights are read anew for each.
+/// Minimum number of tiles per task, because each task reads the weights again.
 const LEAST: usize = 8;
-/// Most tiles of a task.
+/// Maximum number of tiles per task.
 const MOST: usize = 96;
-/// Tiles in registers, where there are enough of those; everything is counted in multiples of it.
+/// Tiles in registers, if there are enough registers; all other numbers of tiles are multiples of it.
 const TILES: usize = 4;
 
-/// A convolution, planned from shapes alone.
+/// The plan of a convolution, which depends on shapes alone.
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct Product<F> {
     factors: F,
     tiling: Tiling,
     direction: Direction,
-    /// Parts that are read, and parts that are written.
+    /// The parts that are read, and those that are written.
     from: Inputs,
     to: Inputs,
-    /// Runs of tiles, and groups of output vectors; a task is a pair of them.
+    /// Numbers of runs of tiles and of groups of output vectors; a task is a pair of them.
     bands: usize,
     groups: usize,
     /// Tiles whose points a task holds at a time.
@@ -51,7 +51,7 @@ impl<F: Factors> Product<F> {
         )
     }
 
-    /// From `dy` to `dx`: the padding is what completes the kernel.
+    /// From `dy` to `dx`: the padding becomes `2 − padding`.
     pub(in crate::conv2d) fn backward(factors: F, conv: Conv2d) -> Self {
         let Conv2d {
             xs,
@@ -123,7 +123,7 @@ impl<F: Factors> Product<F> {
         let cout = self.tiling.out.c;
         assert!(
             finish.bias.is_none_or(|bias| bias.len() == cout),
-            "bias: not one value an output channel"
+            "bias: not one value per output channel"
         );
         let out = Out {
             data: Shared::new(y),
@@ -188,8 +188,8 @@ impl<F: Factors> Product<F> {
     }
 }
 
-/// Few tiles, so that their points stay in the first-level cache, as long as the weights stay in the second; else as many
-/// as make reading the weights from farther away worth it.
+/// Tiles whose points a task holds at a time: if the weights fit in the L2 cache, few, so that the points stay in the
+/// L1 cache; else enough to make up for reading the weights from farther away.
 fn chunk<F: Factors>(from: &Inputs, to: &Inputs) -> usize {
     const SECOND_LEVEL: usize = 128 * 1024;
     if weights::len::<F>(from, to) <= SECOND_LEVEL {
@@ -249,8 +249,8 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// Transforms the source under some tiles. `P` tiles lie together: for each row of points and vector of channels, the
-    /// row's points, of each the vectors of all `P` tiles.
+    /// Transforms the source under some tiles, interleaved in blocks of `P`: for each row of points and vector of
+    /// channels come the row's points, and for each point the vectors of all `P` tiles.
     #[inline(always)]
     fn input<S: Simd, const P: usize>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
         let Product {
@@ -259,11 +259,11 @@ impl<F: Factors> Task<'_, F> {
             from,
             ..
         } = self.product;
-        // Words of a vector, and of one in each point of a row and tile.
+        // Words of a vector, and of one vector for each point of a row and each of `P` tiles.
         let words = S::LANES / F::EACH;
         let (vectors, vector) = (from.runs(S::LANES), IN * P * words);
         for i in 0..tiles.len().next_multiple_of(P) {
-            // The last tiles of a block that is not full are the last one again.
+            // A block that is not full repeats the last tile.
             let tile = (tiles.start + i).min(tiles.end - 1);
             let grid = Grid {
                 first: to.wrapping_add(i / P * IN * vectors * vector + i % P * words),
@@ -298,8 +298,8 @@ impl<F: Factors> Task<'_, F> {
             for first in (0..tiles).step_by(P) {
                 let x = from.wrapping_add((first / P * IN + row) * row_len);
                 let to = rows.wrapping_add((row * self.product.chunk + first) * OUT * S::LANES);
-                // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and `rows`
-                // has room for whole blocks.
+                // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and
+                // `rows` has room for whole blocks.
                 unsafe {
                     let sums = multiply_row::<S, F, P>(s, x, &self.product.from, w);
                     for (p, sums) in sums.into_iter().enumerate() {
@@ -358,7 +358,7 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// As `output`, for a part each of whose pixels was read as 2×2: it takes the sum of the four.
+    /// Like `output`, for a part whose pixels were each read as 2×2: each receives the sum of the four.
     #[inline(always)]
     fn output_halved<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, rows: *const f32) {
         let Nhwc { h, w, .. } = self.product.tiling.out;
@@ -387,7 +387,7 @@ impl<F: Factors> Task<'_, F> {
     }
 
     /// # Safety
-    /// The channels of `mask` at `at` lie in the part that is written, and no other task writes them.
+    /// The channels of `mask` at `at` are in the part that is written, and no other task writes them.
     #[inline(always)]
     unsafe fn write<S: Simd>(&self, s: S, part: usize, at: usize, mask: S::Mask, value: S::V) {
         let out = &self.out[part];

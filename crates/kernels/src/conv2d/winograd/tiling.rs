@@ -6,7 +6,7 @@ use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::InputPart;
 use crate::simd::{Simd, for_vectors};
 
-/// Tiles image by image and row by row; those at the lower and right border may stand out.
+/// Tiles image by image and row by row; those at the lower and right border may extend beyond it.
 #[derive(Clone, Copy)]
 pub(super) struct Tiling {
     pub(super) source: Nhwc,
@@ -28,7 +28,7 @@ impl Tiling {
         }
     }
 
-    /// The output of a convolution, over its input.
+    /// The tiles of a convolution's output, over its input.
     pub(super) fn of(conv: Conv2d) -> Self {
         let Conv2d { xs, window, .. } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
@@ -91,12 +91,12 @@ pub(super) struct Patch<'a, const N: usize> {
     values: &'a [f32],
     /// As many as a pixel has channels.
     zeros: &'a [f32],
-    /// As the convolution sees it.
+    /// As the convolution reads it, after any doubling.
     shape: Nhwc,
     /// 1 where a pixel is read as 2×2, else 0.
     shift: u32,
     n: usize,
-    /// First row and column; may have wrapped round below zero.
+    /// First row and column; may have wrapped below zero.
     first: [usize; 2],
 }
 
@@ -117,8 +117,8 @@ impl<const N: usize> Patch<'_, N> {
         ((self.n * h + y) * w + x) * c
     }
 
-    /// Transforms the channels `from..from + len` by both axes, a vector at a time; the vector at channel `from + i` goes to
-    /// `to` shifted by `i / LANES · step`.
+    /// Transforms the channels `from..from + len` along both axes, a vector at a time; the vector at channel `from + i`
+    /// goes to `to` shifted by `i / LANES · step`.
     ///
     /// # Safety
     /// `to` is writable at all those places.
@@ -145,8 +145,8 @@ impl<const N: usize> Patch<'_, N> {
                     at: from + at,
                     mask,
                 };
-                // SAFETY: each pointer is to a pixel or to as many zeros, and the mask ends with the channels; the caller
-                // guarantees `to`.
+                // SAFETY: each pointer is to a pixel or to as many zeros, and the mask ends with the channels; the
+                // caller guarantees `to`.
                 unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
             });
             return;
@@ -165,7 +165,7 @@ impl<const N: usize> Patch<'_, N> {
                     column,
                     mask,
                 };
-                // SAFETY: the patch lies inside; the rest as above.
+                // SAFETY: the patch is inside; the rest as above.
                 unsafe { both_axes(s, axis, &from, &mut to.shifted(at / S::LANES * step)) };
             });
         } else {
@@ -201,7 +201,7 @@ impl<const N: usize> Patch<'_, N> {
     }
 }
 
-/// Pixels at equal steps, of which the channels that `mask` names are read.
+/// Pixels at equal steps, of which the channels selected by `mask` are read.
 struct Dense<M> {
     first: *const f32,
     row: usize,
@@ -219,7 +219,7 @@ impl<S: Simd> Load<S> for Dense<S::Mask> {
     }
 }
 
-/// Pixels at steps of their own for rows and columns, of which the channels that `mask` names are read.
+/// Pixels at steps of their own for rows and columns, of which the channels selected by `mask` are read.
 struct Doubled<'a, M, const N: usize> {
     first: *const f32,
     rows: &'a [usize; N],
@@ -237,7 +237,7 @@ impl<S: Simd, const N: usize> Load<S> for Doubled<'_, S::Mask, N> {
     }
 }
 
-/// Pixels that lie anywhere, of which the channels from `at` that `mask` names are read.
+/// Pixels at arbitrary addresses, of which the channels from `at` selected by `mask` are read.
 struct Scattered<'a, M, const N: usize> {
     pixels: &'a [[*const f32; N]; N],
     at: usize,

@@ -11,7 +11,7 @@ use crate::simd::{Factors, Simd};
 pub(super) const OUT: usize = 4;
 /// Side of an input tile: four outputs and the kernel's two more.
 pub(super) const IN: usize = 6;
-/// Products a tile and pair of channels, where a direct convolution has 144.
+/// Products per tile and pair of channels, where a direct convolution has 144.
 pub(super) const POINTS: usize = IN * IN;
 
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -40,7 +40,7 @@ pub(super) struct Input;
 #[derive(Clone, Copy)]
 pub(super) struct Output;
 
-/// A: four gradients of output pixels to six points, [`Output`] turned round.
+/// A: four gradients of output pixels to six points, [`Output`] transposed.
 #[derive(Clone, Copy)]
 pub(super) struct OutputGradient;
 
@@ -48,7 +48,7 @@ pub(super) struct OutputGradient;
 #[derive(Clone, Copy)]
 pub(super) struct Weight;
 
-/// Gᵀ: six points to three gradients of taps, [`Weight`] turned round.
+/// Gᵀ: six points to three gradients of taps, [`Weight`] transposed.
 #[derive(Clone, Copy)]
 pub(super) struct WeightGradient;
 
@@ -138,13 +138,13 @@ impl Axis<IN, 3> for WeightGradient {
     }
 }
 
-/// Where a transform reads a tile, by row and column. Traits and not closures, which would not be compiled for the
-/// instruction set in use.
+/// Where a transform reads a tile, by row and column. Traits rather than closures, because closures would not
+/// be compiled for the instruction set in use.
 pub(super) trait Load<S: Simd> {
     /// Must be `#[inline(always)]`.
     ///
     /// # Safety
-    /// As the implementation says.
+    /// As documented by the implementation.
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V;
 }
 
@@ -153,7 +153,7 @@ pub(super) trait Store<S: Simd> {
     /// Must be `#[inline(always)]`.
     ///
     /// # Safety
-    /// As the implementation says.
+    /// As documented by the implementation.
     unsafe fn store(&mut self, s: S, y: usize, x: usize, value: S::V);
 }
 
@@ -189,17 +189,18 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
     }
 }
 
-/// Words of neighbouring channels, at the places of a grid.
+/// Words of neighbouring channels, at the positions of a grid.
 #[derive(Clone, Copy)]
 pub(super) struct Narrow<F>(pub(super) Grid, pub(super) F);
 
-/// Words whose upper numbers are written over `f32`s that were stored in their places before, which become their lower ones.
+/// Words that replace `f32` values stored in their places before: those become the lower numbers, and the new values
+/// the upper ones.
 #[derive(Clone, Copy)]
 pub(super) struct Over(pub(super) Grid);
 
 /// A grid that a transform writes to, which can be moved.
 pub(super) trait Place<S: Simd>: Store<S> + Copy {
-    /// The same from a place `offset` words on.
+    /// The same grid, moved by `offset` words.
     fn shifted(self, offset: usize) -> Self;
 }
 
@@ -270,7 +271,7 @@ impl Grid {
         self.first.wrapping_add(y * self.row + x * self.column)
     }
 
-    /// The same steps from a place `offset` values on.
+    /// The same grid, moved by `offset` values.
     #[inline(always)]
     pub(super) fn shifted(self, offset: usize) -> Self {
         Self {
@@ -320,7 +321,7 @@ mod tests {
 
     /// Four outputs of a correlation of six pixels with three taps, through the points.
     #[test]
-    fn points_give_the_correlation() {
+    fn products_of_points_give_the_correlation() {
         let (d, g) = (|i: usize| (i * i) as f32 - 3.0, |i: usize| 1.5 - i as f32);
         let u = Weight.apply(S, [0, 1, 2].map(|i| lanes(g, i)));
         let v = Input.apply(S, [0, 1, 2, 3, 4, 5].map(|i| lanes(d, i)));

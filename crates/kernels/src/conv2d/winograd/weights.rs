@@ -1,5 +1,5 @@
-//! The weights at their points, in the order in which products read them: for each vector of output channels and row of
-//! points, word of input channels by word, the row's six vectors.
+//! The weights at their points, in the order in which products read them: for each vector of output channels, each
+//! row of points and each word of input channels, the row's six vectors.
 
 use super::transform::{Grid, IN, Load, Over, POINTS, Weight, both_axes};
 use crate::conv2d::inputs::Inputs;
@@ -9,18 +9,18 @@ use std::ops::Range;
 
 /// Words of input channels that a task transforms.
 const WORDS: usize = 8;
-/// Most channels of a word.
+/// Maximum number of channels per word.
 const MOST: usize = 2;
 const TAPS: usize = 9;
-/// Those of a channel that a word has room for and the network has not.
+/// Taps for the missing channels of a word that is not full.
 static NO_TAPS: [[f32; 16]; TAPS] = [[0.0; 16]; TAPS];
 
-/// How the weights of a product lie in those of its convolution, `[3, 3, cin, cout]`.
+/// How the weights of a product are stored in those of its convolution, `[3, 3, cin, cout]`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::conv2d) enum Direction {
-    /// As they lie: from `cin` to `cout`.
+    /// In the same order: from `cin` to `cout`.
     Forward,
-    /// Turned by 180° and transposed, from `cout` to `cin`: the gradient of the input.
+    /// Rotated by 180° and transposed, from `cout` to `cin`: the gradient of the input.
     Backward,
 }
 
@@ -63,7 +63,7 @@ struct Task<'a> {
     direction: Direction,
     inputs: &'a Inputs,
     outputs: &'a Inputs,
-    /// Channels a word.
+    /// Channels per word.
     each: usize,
     vector: usize,
     block: usize,
@@ -94,7 +94,7 @@ impl Kernel for Task<'_> {
         for index in words {
             let (run, mut to) = (word(index), to.shifted(index * IN * S::LANES));
             let taps = |i| Taps(taps[(run.channel - channels.start + i) * TAPS..].as_ptr());
-            // SAFETY: the six vectors of a word in each row, which are this task's alone; there are nine vectors of taps
+            // SAFETY: the six vectors of a word in each row, which no other task writes; there are nine vectors of taps
             // for each channel, and zeros for more than there are channels.
             unsafe {
                 both_axes(s, Weight, &taps(0), &mut to);
@@ -129,7 +129,7 @@ impl Task<'_> {
                     }
                 }
                 Direction::Backward => {
-                    // In the convolution's own weights, inputs and outputs have changed places.
+                    // In the convolution's own weights, inputs and outputs are swapped.
                     let w = &self.w[(TAPS - 1 - tap) * cin * cout..];
                     for (o, output) in outputs.clone().enumerate() {
                         for (j, value) in w[output * cin..][inputs.clone()].iter().enumerate() {
@@ -147,7 +147,7 @@ struct Taps(*const [f32; 16]);
 
 impl<S: Simd> Load<S> for Taps {
     /// # Safety
-    /// There are nine.
+    /// There are nine vectors.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         // SAFETY: the caller guarantees it; no vector is longer than sixteen.

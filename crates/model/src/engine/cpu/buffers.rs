@@ -6,7 +6,7 @@ use kernels::Buffer;
 
 use crate::plan::SlotId;
 
-/// One buffer a slot; they only ever grow.
+/// One buffer per slot; buffers never shrink.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     slots: Vec<Buffer>,
@@ -28,7 +28,7 @@ impl Buffers {
         &self.slots[slot.index()][..len]
     }
 
-    /// Takes a slot's buffer out, to be written while others are read; give it back with [`Buffers::put`].
+    /// Takes a slot's buffer out, so that it can be written while others are read; return it with [`Buffers::put`].
     pub(super) fn take(&mut self, slot: SlotId) -> Buffer {
         mem::take(&mut self.slots[slot.index()])
     }

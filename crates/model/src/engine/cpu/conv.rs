@@ -9,7 +9,7 @@ use crate::graph::{NodeId, Op};
 use crate::plan::Mode;
 
 impl Convolutions for Pass<'_> {
-    /// Convolution, with a batch norm folded into its weights and an activation in its last pass where given.
+    /// Convolution; a batch norm, if given, is folded into its weights, and an activation is applied in its last pass.
     fn forward_conv(&mut self, conv: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
         let activation = activation(self.graph, act);
         let out = act.or(norm).unwrap_or(conv);

@@ -1,4 +1,4 @@
-//! Activations, sums, scales, and the two kinds of dropping.
+//! Activations, sums, scales, dropout and drop path.
 
 use kernels::{Accumulate, Activation, Nhwc, activation, elementwise};
 use random::Rng;
@@ -104,8 +104,8 @@ fn share(x: &[f32], count: usize, y: &mut [f32], acc: Accumulate) {
     elementwise::scale_samples(x, x.len(), &[1.0 / count as f32], y, acc);
 }
 
-/// What is kept of a value, scaled, written or added; linear, so that its gradient is the same function. It is drawn
-/// again from the pass's seed and the node rather than saved.
+/// Writes or adds the kept part of a value, scaled. The function is linear in the value, so the gradient is computed by
+/// the same function; its random draws are repeated from the pass's seed and the node rather than saved.
 type Drop = fn(Rng, f32, Nhwc, &[f32], &mut [f32], Accumulate);
 
 fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done {

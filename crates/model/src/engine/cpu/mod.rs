@@ -1,7 +1,8 @@
-//! The CPU engine: takes the walk over a plan that all engines take and calls `kernels`, one file an operation family.
+//! The CPU engine: executes a plan by the traversal common to all engines, calling `kernels`; one file per operation
+//! family.
 //!
-//! Every buffer lives in a slot of the plan. A step takes the slot that it writes out of its place, reads the others
-//! where they lie, and puts it back: no aliasing, no `unsafe`, no allocation once the slots have grown to the plan.
+//! Every buffer is a slot of the plan. A step takes out the slot that it writes, reads the others in place, and puts it
+//! back: no aliasing, no `unsafe`, no allocation once the slots have grown to the plan's sizes.
 
 mod buffers;
 mod conv;
@@ -36,11 +37,11 @@ pub struct CpuEngine {
     saved: Saved,
     prepared: Prepared,
     scratch: Buffer,
-    /// Plan and seed of the training forward pass that a backward pass may follow.
+    /// Plan and seed of the last training forward pass, for the backward pass that may follow.
     last: Option<(Arc<Plan>, u64)>,
 }
 
-/// Whether a training step of `batch` images fits into this machine's memory.
+/// Checks that a training step of `batch` images fits into this machine's memory.
 ///
 /// # Errors
 /// An image size that does not suit the network; [`EngineError::Memory`] with what would fit.
@@ -59,7 +60,7 @@ pub fn check_training(
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
 
 impl CpuEngine {
-    /// An engine for one graph; buffers are made at the first call.
+    /// Creates an engine for one graph; buffers are allocated at the first call.
     pub fn new(graph: Arc<Graph>, precision: Precision) -> Self {
         let saved = Saved::new(&graph);
         CpuEngine {

@@ -84,7 +84,7 @@ impl Norms for Pass<'_> {
                 match acc {
                     Accumulate::Replace => run(dx),
                     Accumulate::Add => {
-                        // Only where something besides the norm reads its input, which no network here does.
+                        // Only needed if another node also reads the norm's input, which is not so in any network here.
                         let dz = scratch.at_least(dx.len());
                         run(dz);
                         elementwise::accumulate(dz, dx, Accumulate::Add);

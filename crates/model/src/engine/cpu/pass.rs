@@ -15,7 +15,7 @@ use crate::graph::{Graph, NodeId, ParamId};
 use crate::plan::Plan;
 use crate::store::ParamStore;
 
-/// Nothing on the CPU can fail once a plan's buffers are there.
+/// Nothing on the CPU can fail once a plan's buffers are allocated.
 pub(super) type Done = Result<(), Infallible>;
 
 /// The state of one pass.
@@ -42,7 +42,7 @@ impl Pass<'_> {
         self.write(NodeId::INPUT, |_, y, _| y.copy_from_slice(images))
     }
 
-    /// Copies or adds the gradient of an output in.
+    /// Copies in or adds the gradient of an output.
     pub(super) fn load_grad(&mut self, id: NodeId, grad: &[f32]) -> Done {
         self.write_grad(id, |_, dy, acc, _| {
             kernels::elementwise::accumulate(grad, dy, acc)
@@ -110,7 +110,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Writes or adds to the gradient of a node's value, where one is wanted: `body` also learns which of the two.
+    /// Writes or adds to the gradient of a node's value, if one is needed; the [`Accumulate`] passed to `body` states
+    /// which.
     pub(super) fn write_grad(
         &mut self,
         id: NodeId,
@@ -128,7 +129,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Values of a node's sources.
+    /// The values of a node's sources.
     pub(super) fn parts(&self, id: NodeId) -> Vec<&[f32]> {
         let sources = &self.plan.sources[id.index()];
         sources
@@ -137,7 +138,7 @@ impl Pass<'_> {
             .collect()
     }
 
-    /// As [`Pass::write_grad`], for all sources of a node at once; where no gradient is wanted `body` is not called.
+    /// As [`Pass::write_grad`], for all sources of a node at once; if no gradient is needed, `body` is not called.
     pub(super) fn write_source_grads(
         &mut self,
         id: NodeId,
@@ -175,7 +176,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Writes the gradient of a node's `k`-th parameter: `body` gets what it gets in [`Pass::write`].
+    /// Writes the gradient of a node's `k`-th parameter: `body` gets the same arguments as in [`Pass::write`].
     pub(super) fn write_param_grad(
         &mut self,
         id: NodeId,
@@ -190,7 +191,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Lends the parameters' gradients; outside a backward pass there are none, and `body` is not called.
+    /// Passes the parameters' gradients to `body`; outside a backward pass there are none, and `body` is not called.
     pub(super) fn with_param_grads(
         &mut self,
         body: impl FnOnce(&mut Self, &mut ParamStore) -> Done,

@@ -1,5 +1,5 @@
-//! Weights of convolutions made ready for inference, once for as long as the parameters stay as they are: the batch norm
-//! that follows multiplied in, and packed as the kernels read them.
+//! Weights of convolutions prepared for inference, once until the parameters change: multiplied by the batch norm that
+//! follows, and packed as the kernels read them.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,17 @@ use crate::graph::{Graph, NodeId};
 use crate::plan::{Plan, Step};
 use crate::store::ParamStore;
 
-/// By the convolution's node.
+/// Prepared weights by the convolution's node.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     version: u64,
     weights: HashMap<NodeId, Weights>,
 }
 
-/// Of one convolution.
+/// Prepared weights of one convolution.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// Packed for `conv`, or as they are if the convolution is depthwise.
+    /// Packed for `conv`, or unpacked if the convolution is depthwise.
     pub(super) weight: Buffer,
     pub(super) bias: Option<Vec<f32>>,
     conv: Option<Conv2d>,
@@ -34,7 +34,7 @@ impl Prepared {
         self.weights.get(&conv)
     }
 
-    /// Makes ready what the plan's steps read and the last call has not.
+    /// Prepares the weights that the plan's steps read and earlier calls have not prepared.
     pub(super) fn refresh(&mut self, graph: &Graph, plan: &Plan, params: &ParamStore) {
         if self.version != params.version() {
             self.weights.clear();
@@ -86,7 +86,8 @@ fn prepare(
     }
 }
 
-/// `norm(w·x + b) = (w·scale)·x + (b·scale + shift)`, channels out being the weights' last axis. Returns the new bias.
+/// `norm(w·x + b) = (w·scale)·x + (b·scale + shift)`, the output channels being the weights' last axis. Returns the new
+/// bias.
 fn fold(
     graph: &Graph,
     params: &ParamStore,

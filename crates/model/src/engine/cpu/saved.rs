@@ -1,9 +1,9 @@
-//! What a pass keeps beside the plan's buffers.
+//! State that a pass keeps in addition to the plan's buffers.
 
 use crate::engine::written::Written;
 use crate::graph::{Graph, Op};
 
-/// What a forward pass leaves for the backward pass beside the plan's values, indexed as the graph's nodes.
+/// What the backward pass needs from the forward pass in addition to the plan's values, indexed by node.
 #[derive(Debug)]
 pub(super) struct Saved {
     /// Batch mean and biased variance of each batch norm.

@@ -1,5 +1,5 @@
-//! A small network on a device and on the CPU, before anything is trusted to the device: a driver, compiler or GPU that
-//! computes something else is found in milliseconds rather than in a report.
+//! Runs a small network on a device and on the CPU before the device is used, so that a driver, compiler or GPU that
+//! computes wrong results is detected in milliseconds rather than in a report.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::engine::{Engine, EngineError, Images};
 use crate::graph::{Graph, GraphBuilder, GraphError, Init, Interpolation, NodeId};
 use crate::store::{Group, ParamStore};
 
-/// Of a tensor's largest value: what a device may be off by. Rounding takes a hundredth of it in f32, a third of it in the
-/// others.
+/// Largest error allowed of a device, relative to the tensor's largest value. Rounding takes up a hundredth of it in
+/// f32 and a third of it in the other precisions.
 fn tolerance(precision: Precision) -> f32 {
     match precision {
         Precision::F32 => 1e-3,
@@ -24,10 +24,10 @@ fn tolerance(precision: Precision) -> f32 {
     }
 }
 
-/// Runs inference and a training step of a network of most operations, on a device with kernels of this precision.
+/// Runs inference and a training step of a network with most operations, on a device with kernels of this precision.
 ///
 /// # Errors
-/// A device that fails, or whose results are not the CPU's.
+/// A device that fails, or whose results differ from the CPU's.
 pub fn check(precision: Precision, driver: Box<dyn Driver>) -> Result<(), EngineError> {
     let graph = small_network().map_err(|e| unlike(&e.to_string()))?;
     let graph = Arc::new(graph);
@@ -50,7 +50,7 @@ fn unlike(why: &str) -> DeviceError {
     }
 }
 
-/// The largest difference over the largest value; NaN if there is one.
+/// The largest difference relative to the largest value; NaN if any difference is NaN.
 fn off(found: &[f32], expected: &[f32]) -> f32 {
     let scale = expected
         .iter()
@@ -105,7 +105,7 @@ fn normal(len: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Small, but with both tile shapes of the matrix products, inputs read in place, and values with several readers. No
-/// ReLU: at its kink rounding may choose a side.
+/// ReLU: near its kink rounding may change the gradient.
 fn small_network() -> Result<Graph, GraphError> {
     let mut g = GraphBuilder::new(2);
     let init = Init::Normal(0.2);

@@ -1,4 +1,4 @@
-//! Convolutions: dense and transposed ones as matrix products, and which kernel each takes.
+//! Convolutions: dense and transposed ones as matrix products, and the choice of kernel for each.
 
 use kernels::Window;
 
@@ -15,8 +15,8 @@ use crate::graph::{NodeId, Op};
 use crate::plan::Source;
 
 impl Convolutions for Pass<'_> {
-    /// Convolution or linear layer, with a batch norm folded into the last pass over its output and an activation after it
-    /// where given.
+    /// Convolution or linear layer; a batch norm and an activation, if given, are applied in the last pass over its
+    /// output.
     fn forward_conv(&mut self, id: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
         let (scale, shift) = match norm {
             Some(norm) => {
@@ -175,7 +175,7 @@ fn forward_dense(pass: &mut Pass<'_>, id: NodeId, epilogue: Epilogue, out: NodeI
     moments.map_or(Ok(()), |moments| moments.finish(pass))
 }
 
-/// The gradient of a node's value with the elements of feature maps: a class map's, which is f32, is copied.
+/// The gradient of a node's value in the element type of feature maps: a class map's, which is f32, is converted.
 fn feature_gradient(pass: &mut Pass<'_>, id: NodeId) -> Result<Address, DeviceError> {
     let (dy, len) = (pass.grad(id), pass.shape(id).len());
     if pass.kind(id) == pass.elements.kind {
@@ -186,7 +186,7 @@ fn feature_gradient(pass: &mut Pass<'_>, id: NodeId) -> Result<Address, DeviceEr
     Ok(copy)
 }
 
-/// The gradients of the inputs: of all that are read pixel by pixel at once, of each that is read doubled alone.
+/// The gradients of the inputs: one launch for each run of inputs read pixel by pixel, one for each that is upsampled.
 fn backward_dense_input(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     let mut first = 0;
     for run in pass.sources(id).chunk_by(|a, b| !a.doubled && !b.doubled) {
@@ -200,7 +200,7 @@ fn backward_dense_input(pass: &mut Pass<'_>, id: NodeId, dy: Address) -> Done {
     Ok(())
 }
 
-/// Where a source's gradient goes, if one is wanted.
+/// The destination of a source's gradient, if one is needed.
 fn gradient_of(pass: &mut Pass<'_>, source: &Source) -> Option<Part> {
     let (data, add) = pass.gradient_to_write(source.node)?;
     Some(Part {
@@ -324,7 +324,7 @@ fn wide_transposed(pass: &Pass<'_>, id: NodeId) -> [Arg; 2] {
     [pass.is_wide(pass.shape(pass.input(id, 0)).c), wide_y].map(Arg::from)
 }
 
-/// The one input of a convolution whose windows are single pixels: a plain matrix.
+/// The only input of a convolution whose windows are single pixels: a plain matrix.
 fn point(pass: &Pass<'_>, id: NodeId) -> Option<NodeId> {
     match (window(pass, id), pass.sources(id)) {
         (
@@ -356,7 +356,8 @@ fn windowed(pass: &Pass<'_>, id: NodeId) -> Windowed {
     )
 }
 
-/// Matrix products read feature maps: a vector or class map of another kind cannot be one.
+/// Checks that all inputs have the element type of feature maps, which matrix products read; vectors and class maps may
+/// have another.
 fn check_features(
     pass: &Pass<'_>,
     id: NodeId,
@@ -366,7 +367,7 @@ fn check_features(
         return Ok(());
     }
     Err(DeviceError::Unsupported(format!(
-        "{}: the CUDA engine cannot take a vector for a feature map in bf16: use precision tf32 or f32",
+        "{}: the CUDA engine cannot use a vector as a feature map in bf16: use precision tf32 or f32",
         pass.graph.node(id).name
     )))
 }
@@ -383,7 +384,7 @@ fn product(
     pass.launch(tile.name(names), grid, [256, 1], args)
 }
 
-/// A weight's gradient: the pixels are cut in slices, each with its own sums, which are then added in order.
+/// A weight's gradient: the pixels are divided into slices, each with its own sums, which are then added in order.
 fn backward_weight(
     pass: &mut Pass<'_>,
     names: Tiles,
@@ -403,20 +404,20 @@ fn backward_weight(
     sum_partials(pass, partials, dw, (1, count, rows * cols), 1.0, false)
 }
 
-/// How a sum over pixels is cut: by shapes alone, so that it does not depend on the device.
+/// Division of a sum over pixels into slices, by shapes alone, so that the result does not depend on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slices {
     count: usize,
-    /// Of a slice; a multiple of a tile's depth.
+    /// Pixels per slice; a multiple of a tile's depth.
     pixels: usize,
 }
 
 impl Slices {
-    /// Blocks that keep a large GPU busy.
+    /// Number of blocks that keeps a large GPU busy.
     const BLOCKS: usize = 512;
-    /// Fewer pixels a slice cost more in partial sums than they gain.
+    /// Fewer pixels per slice would cost more in partial sums than they gain.
     const LEAST: usize = 256;
-    /// More pixels would gather rounding in one f32 sum.
+    /// More pixels would accumulate too much rounding error in one f32 sum.
     const MOST: usize = 16384;
 
     fn new(rows: usize, cols: usize, pixels: usize) -> Slices {

@@ -1,4 +1,4 @@
-//! Convolutions with windows of 3×3 and stride 1, which read patches of pixels once for all nine taps (`conv3x3.cu`).
+//! Convolutions with 3×3 windows and stride 1, which read patches of pixels once for all nine taps (`conv3x3.cu`).
 
 use ::kernels::{Nhwc, Precision, Window};
 
@@ -13,10 +13,11 @@ use crate::plan::Source;
 /// Rows of a patch; `PATCH_H` of the kernels.
 const ROWS: usize = 8;
 
-/// Fewer blocks than these leave a large GPU empty: then windows are gathered by smaller tiles.
+/// Fewer blocks than this leave most of a large GPU idle: windows are then gathered by smaller tiles (`conv.cu`).
 const FEW_BLOCKS: usize = 64;
 
-/// The window of a convolution that goes by patches: all its channels come in multiples of what a thread copies at once.
+/// The window of a convolution, if it can be computed by patches: all its channel counts must be multiples of what a
+/// thread copies at once.
 pub(super) fn window(pass: &Pass<'_>, id: NodeId) -> Option<Window> {
     let Op::Conv2d { window, .. } = pass.graph.node(id).op else {
         return None;
@@ -38,7 +39,7 @@ fn width(channels: usize) -> usize {
     }
 }
 
-/// The kernel of so many columns, of those for 64, 32 and 16.
+/// Chooses the kernel for `width` columns from those for 64, 32 and 16.
 fn choose(names: [&'static str; 3], width: usize) -> &'static str {
     match width {
         64 => names[0],
@@ -87,7 +88,7 @@ pub(super) fn forward(
     moments.map_or(Ok(()), |moments| moments.finish(pass))
 }
 
-/// Gradients of a run of sources, whose channels start at `first`: several that are not doubled, or one that is.
+/// Gradients of a run of sources whose channels start at `first`: several that are not upsampled, or one that is.
 pub(super) fn backward_input(
     pass: &mut Pass<'_>,
     id: NodeId,
@@ -98,7 +99,7 @@ pub(super) fn backward_input(
     into: &[Part],
 ) -> Done {
     let (xs, ys) = (pass.shape(pass.input(id, 0)), pass.shape(id));
-    // The window turned round reaches as far behind a pixel as it did before it.
+    // The flipped window extends as far after a pixel as the original extends before it.
     let turned = padding(window, xs).map(|before| 2 - before);
     let patches = Patches::new(ys, [xs.h, xs.w], turned, ROWS);
     let read = Part {
@@ -145,7 +146,7 @@ fn rows_of_a_patch(precision: Precision, width: usize) -> usize {
     }
 }
 
-/// The gradient of the weights; false where there is no kernel for it, in f32.
+/// The gradient of the weights; returns false in f32, for which there is no kernel.
 pub(super) fn backward_weight(
     pass: &mut Pass<'_>,
     id: NodeId,
@@ -189,20 +190,20 @@ pub(super) fn backward_weight(
     Ok(true)
 }
 
-/// How the patches are cut: by shapes alone, so that sums do not depend on the device.
+/// Division of the patches into slices, by shapes alone, so that sums do not depend on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slices {
     count: usize,
-    /// Of a slice.
+    /// Patches per slice.
     patches: usize,
 }
 
 impl Slices {
-    /// Blocks that keep a large GPU busy.
+    /// Number of blocks that keeps a large GPU busy.
     const BLOCKS: usize = 528;
-    /// Fewer patches a slice cost more in partial sums than they gain.
+    /// Fewer patches per slice would cost more in partial sums than they gain.
     const LEAST: usize = 4;
-    /// More patches would gather rounding in one f32 sum.
+    /// More patches would accumulate too much rounding error in one f32 sum.
     const MOST: usize = 256;
 
     fn new(blocks: usize, patches: usize) -> Self {

@@ -1,4 +1,4 @@
-//! Convolutions with windows of 3×3 and stride 1 to a few channels: class maps (`conv_few.cu`).
+//! Convolutions with 3×3 windows and stride 1 to a few channels: class maps (`conv_few.cu`).
 
 use ::kernels::Window;
 
@@ -15,7 +15,8 @@ const MOST_CHANNELS: usize = 64;
 /// `FEW_REACH` of the kernels.
 const REACH: usize = 4;
 
-/// The window of a convolution to a few channels of a map, from one input that threads can take several channels of.
+/// The window of a convolution to the few channels of a map, if its one input allows threads to read several channels
+/// at once.
 pub(super) fn window(pass: &Pass<'_>, id: NodeId) -> Option<Window> {
     let Op::Conv2d { window, .. } = pass.graph.node(id).op else {
         return None;
@@ -29,12 +30,12 @@ pub(super) fn window(pass: &Pass<'_>, id: NodeId) -> Option<Window> {
     (window.kernel == [3, 3] && window.stride == 1 && fits && map).then_some(window)
 }
 
-/// The kernel for so many channels out.
+/// Chooses the kernel for `few` output channels.
 fn choose(names: [&'static str; 4], few: usize) -> &'static str {
     names[few.clamp(1, 4) - 1]
 }
 
-/// False where the epilogue asks for more than a bias.
+/// Returns false if the epilogue contains more than a bias.
 pub(super) fn forward(
     pass: &mut Pass<'_>,
     id: NodeId,

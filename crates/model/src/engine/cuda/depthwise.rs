@@ -1,4 +1,4 @@
-//! Depthwise convolutions: a file of kernels for windows of 3 and 5, and one for any window.
+//! Depthwise convolutions: special kernels for windows of 3 and 5, and general ones for any window.
 
 use kernels::Window;
 
@@ -8,12 +8,12 @@ use super::pass::{Done, Pass};
 use super::reduce::{Columns, sum_partials};
 use crate::graph::NodeId;
 
-/// Outputs that a thread has side by side, by the stride (`REACH` in `depthwise.cu`).
+/// Adjacent outputs per thread, by stride (`REACH` in `depthwise.cu`).
 fn reach(stride: usize) -> usize {
     if stride == 1 { 4 } else { 2 }
 }
 
-/// The kernel for a window, of those for (3, 1), (5, 1), (3, 2), (5, 2): kernel, stride.
+/// Chooses the kernel for a window from those for (kernel, stride) = (3, 1), (5, 1), (3, 2), (5, 2).
 fn special(window: Window, names: [&'static str; 4]) -> Option<&'static str> {
     let known = [(3, 1), (5, 1), (3, 2), (5, 2)];
     let [height, width] = window.kernel;

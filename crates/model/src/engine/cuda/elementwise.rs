@@ -1,4 +1,4 @@
-//! Activations, sums, scales, and the two kinds of dropping.
+//! Activations, sums, scales, dropout and drop path.
 
 use kernels::Activation;
 
@@ -116,7 +116,7 @@ impl Elementwise for Pass<'_> {
     }
 }
 
-/// Gives every input the node's gradient times `factor`.
+/// Passes the node's gradient times `factor` to every input.
 fn share_gradient(pass: &mut Pass<'_>, id: NodeId, factor: f32) -> Done {
     let graph = pass.graph;
     for x in &graph.node(id).inputs {
@@ -127,7 +127,7 @@ fn share_gradient(pass: &mut Pass<'_>, id: NodeId, factor: f32) -> Done {
     Ok(())
 }
 
-/// `y (+)= factor · x`, of two tensors that lie as the value of `id` does.
+/// `y (+)= factor · x`, for two tensors laid out as the value of `id`.
 pub(super) fn scaled_copy(
     pass: &mut Pass<'_>,
     id: NodeId,
@@ -146,18 +146,18 @@ pub(super) fn scaled_copy(
     pass.launch_like(variants!("scaled_copy"), id, &args)
 }
 
-/// `y = x`, from f32 to the elements of feature maps.
+/// `y = x`, from f32 to the element type of feature maps.
 pub(super) fn from_f32(pass: &mut Pass<'_>, x: Address, y: Address, len: usize) -> Done {
     pass.launch_elements("from_f32", len, &[x.into(), y.into(), len.into()])
 }
 
-/// `y = x`, a multiple of four words from and to aligned places.
+/// `y = x`, for a multiple of four words at aligned addresses.
 pub(super) fn copy(pass: &mut Pass<'_>, x: Address, y: Address, words: usize) -> Done {
     let count = words / 4;
     pass.launch_elements("copy", count, &[x.into(), y.into(), count.into()])
 }
 
-/// `to (+)= x · s`, with the shape of `id`'s value.
+/// `to (+)= x · s`, in the shape of `id`'s value.
 fn scale_channels(
     pass: &mut Pass<'_>,
     id: NodeId,
@@ -178,13 +178,13 @@ fn scale_channels(
     pass.launch_like(variants!("scale_channels"), id, &args)
 }
 
-/// Elements of one image's value.
+/// Elements of a value per image.
 fn image(pass: &Pass<'_>, id: NodeId) -> usize {
     let xs = pass.shape(id);
     xs.h * xs.w * xs.c
 }
 
-/// `unit` elements share a draw.
+/// Drop path or dropout; `unit` elements share a random draw.
 fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, unit: usize) -> Done {
     let (x, y) = (pass.value(pass.input(id, 0)), pass.value(id));
     match pass.plan.mode {
@@ -200,8 +200,8 @@ fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, unit: usize) -> Don
     }
 }
 
-/// What is kept of a value, scaled. Each draw is a function of the pass's seed, the node and the element, so that the
-/// gradient draws again what the value drew, and the CPU engine the same.
+/// Writes or adds the kept part of a value, scaled. Each draw is a function of the pass's seed, the node and the
+/// element, so that the gradient repeats the draws of the value, and the CPU engine makes the same ones.
 fn drop(
     pass: &mut Pass<'_>,
     id: NodeId,

@@ -1,4 +1,4 @@
-//! What a kernel makes of each element before it writes it.
+//! The operations that a kernel applies to each element before writing it.
 
 use kernels::Activation;
 
@@ -12,7 +12,7 @@ pub(super) struct Epilogue {
     pub(super) activation: Option<Activation>,
 }
 
-/// The kernels' number of an activation.
+/// The kernels' code for an activation.
 pub(super) fn code(kind: Option<Activation>) -> Arg {
     Arg::I32(match kind {
         None => 0,

@@ -1,4 +1,4 @@
-//! Linear layers on one vector an image: heads, and squeeze-excite's convolutions of a single pixel.
+//! Linear layers on one vector per image: heads, and squeeze-excite's convolutions of a single pixel.
 
 use kernels::{Activation, Window};
 
@@ -8,7 +8,7 @@ use super::pass::{Done, Pass};
 use crate::graph::{NodeId, Op};
 use crate::plan::Kind;
 
-/// Whether a node is one: f32 vectors in and out.
+/// Whether a node is a linear layer: f32 vectors in and out.
 pub(super) fn is_linear(pass: &Pass<'_>, id: NodeId) -> bool {
     let x = pass.input(id, 0);
     let single = match pass.graph.node(id).op {
@@ -17,7 +17,7 @@ pub(super) fn is_linear(pass: &Pass<'_>, id: NodeId) -> bool {
         _ => false,
     };
     let pixel = pass.shape(x).h == 1 && pass.shape(x).w == 1;
-    // A norm after it wants the moments that only a matrix product leaves.
+    // A norm after it needs the moments, which only a matrix product computes.
     let alone = pass.norm_of_product(id).is_none();
     single && alone && pixel && pass.kind(x) == Kind::F32 && pass.kind(id) == Kind::F32
 }
@@ -40,7 +40,7 @@ pub(super) fn forward(
         cout.into(),
         code(activation),
     ];
-    // A long sum has many shares.
+    // A long sum is divided into more parts.
     let outputs = if cin >= 128 { 8 } else { 32 };
     let block = [outputs as u32, Launch::THREADS / outputs as u32];
     pass.launch(

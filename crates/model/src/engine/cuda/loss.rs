@@ -1,53 +1,54 @@
-//! Losses on the device: values among the step's results, gradients where the backward pass reads them. They stand after
-//! the forward pass and before the backward pass.
+//! Losses on the device: values are written to the step's results, gradients to where the backward pass reads them.
+//! They run after the forward pass and before the backward pass.
 //!
-//! A class loss is one launch, a map's are three. Launches and their arguments depend on shapes alone: what a batch's masks
-//! know lies in the controls ([`super::step`]), and a map without a known pixel gets a loss and a gradient of 0.
+//! A class loss is one launch, a map loss three. Launches and their arguments depend on shapes only: the numbers of
+//! known pixels of a batch's masks are in the controls ([`super::step`]), and a map without a known pixel gets a loss
+//! and a gradient of 0.
 
 use super::driver::{Address, Arg, DeviceError, Driver};
 use super::step::{Board, chunk_len, launch};
 use crate::engine::recipe::{ClassKind, ClassTerm, MapTerm};
 
-/// Pixels of a chunk, at least: four a thread.
+/// Minimum of pixels per chunk: four per thread.
 const LEAST_PIXELS: usize = 1024;
 
-/// Chunks of a map, at most: the finish adds them in one block.
+/// Maximum of chunks per map: the last stage adds them in one block.
 const MOST_CHUNKS: usize = 512;
 
-/// Partial sums of a chunk of a loss on one class; `ONE_TERMS` and `ONE_SLOPES` of the kernels.
+/// Partial sums per chunk for a loss on one class, and its slopes; `ONE_TERMS` and `ONE_SLOPES` of the kernels.
 const ONE_TERMS: usize = 4;
 const ONE_SLOPES: usize = 3;
 
-/// Classes that a block sums for, and its partial sums; `TILE` and `ALL_TERMS` of the kernels.
+/// Classes summed by one block, and its partial sums; `TILE` and `ALL_TERMS` of the kernels.
 const TILE: usize = 4;
 const ALL_TERMS: usize = 1 + 3 * TILE;
 
-/// What a class loss reads and writes.
+/// Memory that a class loss reads and writes.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassLoss {
     /// Scores, `[n, classes]`.
     pub logits: Address,
-    /// `n` class numbers as [`label_words`] gives them, each below `classes`: the host refuses others.
+    /// `n` class numbers from [`label_words`], each below `classes`: the host rejects others.
     pub labels: Address,
-    /// One factor a class; `None` where all count alike.
+    /// One factor per class; `None` if all have the same weight.
     pub weights: Option<Address>,
-    /// Gets the loss's gradient by the scores, in their shape.
+    /// Receives the gradient of the loss with respect to the scores, in their shape.
     pub gradient: Address,
-    /// Images of the batch.
+    /// Number of images in the batch.
     pub n: usize,
-    /// Classes.
+    /// Number of classes.
     pub classes: usize,
 }
 
-/// Labels as they are uploaded: a `u32` each, whose bits an f32 carries.
+/// Labels in the form in which they are uploaded: each a `u32` stored as the bits of an f32.
 pub fn label_words(labels: &[usize]) -> Vec<f32> {
     labels.iter().map(|y| f32::from_bits(*y as u32)).collect()
 }
 
-/// Computes the loss of a batch's class scores, the right answers, and the gradient: one launch.
+/// Computes the loss of a batch's class scores, the number of correct predictions, and the gradient: one launch.
 ///
 /// # Errors
-/// What the device says.
+/// Any error of the device.
 pub fn class_loss(
     driver: &mut dyn Driver,
     term: &ClassTerm,
@@ -71,19 +72,19 @@ pub fn class_loss(
     launch(driver, kernel, [1, 1], &args)
 }
 
-/// What the loss of one map reads and writes.
+/// Memory that the loss of one map reads and writes.
 #[derive(Clone, Copy, Debug)]
 pub struct MapLoss {
     /// Scores before the softmax, `[pixels, classes]`.
     pub map: Address,
-    /// For each pixel: 0 to 1 for losses on one class, a class number below `classes` for those over all (the host refuses
-    /// others); 0 where the truth is unknown.
+    /// For each pixel: 0 to 1 for losses on one class, a class number below `classes` for losses over all classes (the
+    /// host rejects others); 0 where the truth is unknown.
     pub values: Address,
     /// The pixels' weights; 0 where the truth is unknown.
     pub weights: Address,
-    /// Gets the whole loss's gradient by the map, in its shape.
+    /// Receives the gradient of the total loss with respect to the map, in its shape.
     pub gradient: Address,
-    /// Room for [`map_scratch`] values, from the launches on until the gradient is done.
+    /// Room for [`map_scratch`] values, used from the first launch until the gradient is complete.
     pub scratch: Address,
     /// Pixels of all images of the batch.
     pub pixels: usize,
@@ -91,7 +92,7 @@ pub struct MapLoss {
     pub classes: usize,
 }
 
-/// Values of scratch that a map of such a shape needs.
+/// Number of scratch values that a map of this shape needs.
 pub fn map_scratch(term: &MapTerm, pixels: usize, classes: usize) -> usize {
     slopes_at(term, pixels, classes) + slopes_len(term, classes)
 }
@@ -99,7 +100,7 @@ pub fn map_scratch(term: &MapTerm, pixels: usize, classes: usize) -> usize {
 /// Computes the loss of the map with this number (from 0, as in the recipe) and its gradient: three launches.
 ///
 /// # Errors
-/// What the device says.
+/// Any error of the device.
 pub fn map_loss(
     driver: &mut dyn Driver,
     term: &MapTerm,
@@ -222,13 +223,13 @@ fn launch_pixels(
     launch(driver, kernel, [pixels.div_ceil(256), 1], args)
 }
 
-/// Chunks of a map and their pixels.
+/// Number of chunks of a map, and pixels per chunk.
 fn chunks(pixels: usize) -> (usize, usize) {
     let per_chunk = chunk_len(pixels, LEAST_PIXELS, MOST_CHUNKS, 256);
     (pixels.div_ceil(per_chunk), per_chunk)
 }
 
-/// Where the slopes lie in the scratch: behind the partial sums.
+/// Offset of the slopes in the scratch: after the partial sums.
 fn slopes_at(term: &MapTerm, pixels: usize, classes: usize) -> usize {
     let (chunks, _) = chunks(pixels);
     match term.kind.is_multiclass() {

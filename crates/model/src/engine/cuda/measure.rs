@@ -1,4 +1,4 @@
-//! How much memory a plan needs on a device, before one is asked.
+//! The memory that a plan needs on a device, computed without one.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::plan::{Mode, Plan};
 use crate::store::ParamMap;
 
 impl MemoryMap {
-    /// Of a plan's memory, with room for `kept` words beside. What is before `images` is the same for all plans of a graph
-    /// in one precision with as many.
+    /// Lays out a plan's memory, with room for `kept` additional words. Everything before `images` is the same for all
+    /// plans of a graph with the same precision and `kept`.
     ///
     /// # Errors
-    /// Values of more elements than kernels can count, or a grid that no GPU takes.
+    /// A value with more elements than the kernels can count, or a grid that no GPU accepts.
     pub fn new(
         graph: &Arc<Graph>,
         map: &Arc<ParamMap>,
@@ -40,7 +40,7 @@ fn countable(plan: &Plan) -> Result<(), DeviceError> {
     }
 }
 
-/// The most that a step asks for, found by running the plan with a device that does nothing.
+/// The largest scratch that a step requests, found by running the plan on a device that does nothing.
 fn scratch_len(
     graph: &Arc<Graph>,
     map: &Arc<ParamMap>,

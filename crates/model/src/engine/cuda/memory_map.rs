@@ -1,47 +1,48 @@
-//! Where everything lies in a device's arena: parameters, their gradients, what a forward pass saves, the plan's buffers
-//! and the steps' scratch. Made from a plan alone, so that the memory of a batch is known before a device is asked.
+//! The layout of a device's arena: parameters, their gradients, values saved by a forward pass, the plan's buffers and
+//! the steps' scratch. It is determined by a plan alone, so that the memory of a batch is known before a device is
+//! used.
 
 use super::variants::Elements;
 use crate::graph::{Graph, NodeId, Op};
 use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap};
 
-/// Places start at multiples of 256 bytes.
+/// Alignment of all regions in words: 256 bytes.
 pub(super) const ALIGN: usize = 64;
 
-/// Offsets in words of four bytes from the arena's start.
+/// Offsets in four-byte words from the arena's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// Values of the groups of parameters, as [`Group`] numbers them.
+    /// Values of the parameter groups, indexed by [`Group`].
     pub params: [usize; 3],
     /// Gradients of the trainable groups.
     pub grads: [usize; 2],
-    /// The weights that decay, kernels and matrices, with the elements of feature maps; empty where these are f32.
+    /// The decayed weights (kernels and matrices) in the element type of feature maps; empty if that is f32.
     pub narrow: usize,
-    /// Of each batch norm: mean, variance, scale, shift.
+    /// For each batch norm: mean, variance, scale, shift.
     pub norms: Vec<usize>,
-    /// Where the norms' part starts and ends.
+    /// Start and end of the norms' region.
     pub saved: (usize, usize),
-    /// The seed of a pass's draws, 64 bits.
+    /// The 64-bit seed of a pass's random draws.
     pub seed: usize,
-    /// What the engine asked to be kept beside all plans; right behind the seed.
+    /// Additional words that the engine keeps for all plans; directly after the seed.
     pub kept: usize,
-    /// Where images are copied to: the network's input itself where that is f32.
+    /// Destination of images: the network's input itself if that is f32.
     pub images: usize,
-    /// Where the outputs' gradients are copied to, f32.
+    /// Destination of the outputs' gradients, f32.
     pub output_grads: Vec<usize>,
-    /// Of each max pooling: where the maxima were found, one `u32` an element.
+    /// For each max pooling: the positions of the maxima, one `u32` per element.
     pub argmax: Vec<usize>,
     /// The plan's buffers.
     pub slots: Vec<usize>,
-    /// What one step needs beside them.
+    /// Scratch of a single step.
     pub scratch: usize,
-    /// Length of the whole.
+    /// Total length.
     pub len: usize,
 }
 
 impl MemoryMap {
-    /// All but the scratch, whose length only a walk over the plan can tell.
+    /// Everything except the scratch, whose length is only known after a pass over the plan.
     pub(super) fn without_scratch(graph: &Graph, map: &ParamMap, plan: &Plan, kept: usize) -> Self {
         let mut end = 0;
         let mut place = |len: usize| {
@@ -102,7 +103,7 @@ impl MemoryMap {
         }
     }
 
-    /// Bytes of the whole.
+    /// Total length in bytes.
     pub fn bytes(&self) -> u64 {
         4 * self.len as u64
     }

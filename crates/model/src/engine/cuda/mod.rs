@@ -1,14 +1,15 @@
-//! The CUDA engine: walks the same plan as the CPU engine and launches kernels of its own, one file an operation family.
+//! The CUDA engine: executes the same plan as the CPU engine with its own kernels; one file per operation family.
 //!
-//! All device memory is one arena that [`memory_map::MemoryMap`] divides from the plan alone: a batch that cannot fit is
-//! refused before it starts. What a device must do is the small trait [`driver::Driver`]: the GPU is one, and the tests
-//! bring another that runs the very same kernels on the host. Every sum is taken in an order that the shapes fix, so that
-//! equal steps give equal bits.
+//! All device memory is one arena, which [`memory_map::MemoryMap`] lays out from the plan alone: a batch that does not
+//! fit is rejected before it starts. The interface of a device is the small trait [`driver::Driver`]: the GPU
+//! implements it, and the tests provide another implementation that runs the same kernels on the host. Every sum is
+//! computed in an order determined by the shapes, so that equal steps give bit-identical results.
 //!
-//! The launches of a pass depend on its plan alone. The second time that a plan runs they are recorded, and from then on
-//! replayed as one (a CUDA graph): what differs from pass to pass, images, weights, seed, lies in memory.
+//! The launches of a pass depend on its plan alone. The second time that a plan runs, they are recorded, and from then
+//! on replayed as one (a CUDA graph): everything that differs between passes (images, weights, seed) is in memory.
 //!
-//! The weights are the host's: they go to the device when they have changed, and gradients come back.
+//! The weights are owned by the host: they are copied to the device when they have changed, and gradients are copied
+//! back.
 
 pub mod driver;
 pub mod kernels;
@@ -61,61 +62,61 @@ pub struct CudaEngine {
     precision: Precision,
     plans: HashMap<PlanKey, Arc<Planned>>,
     arena: Option<Arena>,
-    /// Plan of the training forward pass that a backward pass may follow.
+    /// Plan of the last training forward pass, for the backward pass that may follow.
     last: Option<Arc<Planned>>,
-    /// Training that stays on the device.
+    /// Training resident on the device.
     session: Option<Session>,
-    /// Words that it has in the arena beside the plans.
+    /// Words that it needs in the arena in addition to the plans.
     kept: usize,
-    /// Plans made so far.
+    /// Number of plans made so far.
     made: usize,
 }
 
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
 
 struct Planned {
-    /// Tells plans of one engine apart.
+    /// Distinguishes the plans of one engine.
     number: usize,
     plan: Plan,
     memory: MemoryMap,
 }
 
-/// The device's memory, and what it holds.
+/// The device's memory, and its contents.
 struct Arena {
     address: Address,
     len: usize,
     /// Versions of the weights and of the running statistics.
     trainable: Option<u64>,
     buffers: Option<u64>,
-    /// The plan whose norms are folded, and the version of the weights that they are of.
+    /// The plan whose norms are folded, and the version of the weights used.
     folded: Option<(usize, u64)>,
-    /// Launches recorded, by plan and part.
+    /// Recorded launches, by plan and part.
     recordings: HashMap<(usize, Part), Recorded>,
 }
 
-/// A part of a pass whose launches are always the same.
+/// A part of a pass with a fixed sequence of launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
     Forward,
     Backward,
-    /// Both, with losses between them and the update after them.
+    /// Both, with the losses between them and the update after them.
     Step,
 }
 
-/// How far a part's recording has come.
+/// State of a part's recording.
 #[derive(Clone, Copy, Debug)]
 enum Recorded {
-    /// It ran once, launch by launch: a plan that runs no second time is not worth recording.
+    /// It ran once, launch by launch: recording is not worthwhile for a plan that runs only once.
     Once,
     /// It can be replayed.
     Kept(Recording),
 }
 
 impl CudaEngine {
-    /// An engine on the first GPU.
+    /// Creates an engine on the first GPU.
     ///
     /// # Errors
-    /// No driver, GPU or compiler on this machine, or a GPU without what the precision needs.
+    /// No driver, GPU or compiler on this machine, or a GPU that does not support the precision.
     pub fn new(graph: Arc<Graph>, precision: Precision) -> Result<Self, EngineError> {
         Ok(Self::with_driver(
             graph,
@@ -124,7 +125,7 @@ impl CudaEngine {
         ))
     }
 
-    /// An engine on any device, whose kernels are of this precision.
+    /// Creates an engine on any device whose kernels are of this precision.
     pub fn with_driver(graph: Arc<Graph>, precision: Precision, driver: Box<dyn Driver>) -> Self {
         CudaEngine {
             map: Arc::new(ParamMap::new(&graph)),
@@ -140,7 +141,7 @@ impl CudaEngine {
         }
     }
 
-    /// Keeps so many words in the arena beside what the plans need.
+    /// Keeps `words` in the arena in addition to what the plans need.
     fn keep(&mut self, words: usize) {
         if words != self.kept {
             self.kept = words;
@@ -157,7 +158,7 @@ impl CudaEngine {
     ) -> Result<Arc<Planned>, EngineError> {
         x.check(&self.graph)?;
         if self.session.is_some() {
-            let why = "the GPU trains: its training must end before anything else is asked of it";
+            let why = "the GPU is training: the training must end before the engine can be used for anything else";
             return Err(DeviceError::Unsupported(why.into()).into());
         }
         self.planned_for(mode, x.shape, outputs)
@@ -179,7 +180,7 @@ impl CudaEngine {
         Ok(planned)
     }
 
-    /// Plan and memory for such images.
+    /// Plan and memory for images of a shape.
     fn plan(&self, mode: Mode, images: Nhwc, outputs: &[NodeId]) -> Result<Planned, EngineError> {
         let features = Elements::of(self.precision).kind;
         let batch = (images.n, images.h, images.w);
@@ -193,7 +194,7 @@ impl CudaEngine {
         })
     }
 
-    /// Makes the arena large enough, if the device can.
+    /// Makes the arena large enough, if the device has the memory.
     fn fit(&mut self, planned: &Planned, images: Nhwc) -> Result<(), EngineError> {
         if self
             .arena
@@ -225,8 +226,8 @@ impl CudaEngine {
         Ok(())
     }
 
-    /// The largest batch of such images that fits; 0 if not even one does. Memory grows with the batch, up to what the
-    /// plan's sharing of buffers happens to give, so the one found is tried and holds.
+    /// The largest batch of images of this size that fits; 0 if not even one does. Memory grows with the batch, except
+    /// for variations due to the plan's sharing of buffers; the batch found has itself been tested to fit.
     fn largest_batch(&self, planned: &Planned, images: Nhwc, available: u64) -> usize {
         let fits = |n: usize| {
             let images = Nhwc { n, ..images };
@@ -245,7 +246,8 @@ impl CudaEngine {
         good
     }
 
-    /// Copies the weights to the device if they have changed since the last call, and makes of them what the plan reads.
+    /// Copies the weights to the device if they have changed since the last call, and computes the forms that the plan
+    /// reads.
     fn send_weights(&mut self, planned: &Planned, params: &ParamStore) -> Result<(), EngineError> {
         let Some(arena) = &mut self.arena else {
             return Err(EngineError::NoForward);
@@ -267,13 +269,13 @@ impl CudaEngine {
         self.fold_norms(planned, version)
     }
 
-    /// What inference makes of the weights, unless it has.
+    /// Folds the norms for inference, unless already done.
     fn fold_norms(&mut self, planned: &Planned, version: u64) -> Result<(), EngineError> {
         let Some(arena) = &mut self.arena else {
             return Err(EngineError::NoForward);
         };
         if planned.plan.mode == Mode::Train {
-            arena.folded = None; // the batch's statistics take their place
+            arena.folded = None; // overwritten by the batch's statistics
             return Ok(());
         }
         let folded = Some((planned.number, version));
@@ -283,7 +285,7 @@ impl CudaEngine {
         Ok(run::fold_norms(&mut self.pass(planned)?)?)
     }
 
-    /// A pass over a plan in the arena.
+    /// Creates a pass over a plan in the arena.
     fn pass<'a>(&'a mut self, planned: &'a Planned) -> Result<Pass<'a>, EngineError> {
         let arena = self.arena.as_ref().ok_or(EngineError::NoForward)?;
         Ok(Pass::new(
@@ -321,7 +323,7 @@ impl CudaEngine {
             Some(Recorded::Once) => {
                 self.driver.record()?;
                 let launched = self.launch(planned, part);
-                let recording = self.driver.recorded(); // ends the recording of a failed pass too
+                let recording = self.driver.recorded(); // also ends the recording of a failed pass
                 launched?;
                 let recording = recording?;
                 self.driver.replay(recording)?;
@@ -349,7 +351,7 @@ impl CudaEngine {
         self.fit(planned, x.shape)?;
         self.send_weights(planned, params)?;
         let start = self.start()?;
-        // The seed's halves, as the bits of two words.
+        // The two halves of the seed, as the bits of two words.
         let seed = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
         self.driver.upload(start.plus(planned.memory.seed), &seed)?;
         self.driver
@@ -379,7 +381,7 @@ impl CudaEngine {
         Ok(Value { data, shape })
     }
 
-    /// The running statistics, which a training pass has moved on the device.
+    /// Reads back the running statistics, which a training pass has updated on the device.
     fn read_buffers(
         &mut self,
         planned: &Planned,
@@ -394,7 +396,7 @@ impl CudaEngine {
         self.driver
             .download(from, params.group_mut(Group::Buffers))?;
         if let Some(arena) = &mut self.arena {
-            // The host has what the device has.
+            // Host and device now have the same values.
             arena.trainable = Some(params.version());
             arena.buffers = Some(params.version());
         }
@@ -403,8 +405,8 @@ impl CudaEngine {
 }
 
 impl CudaEngine {
-    /// How long each launch of a training step takes, forward and backward with the outputs' gradients as they lie there,
-    /// the shortest of `repeats` steps; none where the device has no clock.
+    /// The time of each launch of a training step, forward and backward with whatever outputs' gradients are in memory,
+    /// as the shortest of `repeats` steps; empty if the device has no clock.
     ///
     /// # Errors
     /// As [`Engine::forward`].
@@ -450,20 +452,20 @@ impl CudaEngine {
     }
 }
 
-/// A launch and how long it took.
+/// A launch and its duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaunchTime {
-    /// Kernel.
+    /// Name of the kernel.
     pub kernel: &'static str,
-    /// Blocks.
+    /// Blocks along x, y, z.
     pub grid: [u32; 3],
-    /// The node whose step it is a part of.
+    /// The node to whose step it belongs.
     pub node: NodeId,
-    /// From the end of the launch before it to its own.
+    /// From the end of the previous launch to the end of this one.
     pub seconds: f64,
 }
 
-/// The bf16 values in words of two, as f32.
+/// Converts bf16 values, packed two per word, to f32.
 fn widened(words: &[f32], len: usize) -> Vec<f32> {
     let halves = words.iter().flat_map(|word| {
         let bits = word.to_bits();

@@ -11,8 +11,8 @@ use crate::graph::NodeId;
 use crate::plan::Mode;
 
 impl Norms for Pass<'_> {
-    /// `y = act(norm(x))`: batch statistics in training, which also move the running ones; in inference what [`fold`] made of
-    /// the running ones.
+    /// `y = act(norm(x))`: with batch statistics in training, which also update the running ones, and in inference with
+    /// the scale and shift that [`fold`] computed from the running ones.
     fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
         let x = self.input(norm, 0);
         if self.plan.mode == Mode::Train && self.norm_of_product(x) != Some(norm) {
@@ -93,7 +93,7 @@ impl Norms for Pass<'_> {
     }
 }
 
-/// Mean and variance of the batch and what follows from them, where the norm saves them.
+/// Computes the batch's mean and variance, and the scale and shift derived from them, into the norm's saved values.
 fn statistics(pass: &mut Pass<'_>, norm: NodeId) -> Done {
     let x = pass.input(norm, 0);
     let (z, rows, c) = (pass.value(x), pass.shape(x).pixels(), pass.shape(x).c);
@@ -116,7 +116,7 @@ fn statistics(pass: &mut Pass<'_>, norm: NodeId) -> Done {
     )
 }
 
-/// Where a product of so many tiles leaves the moments of its columns, for the norm that alone reads them.
+/// Memory for the moments of a product's columns, per tile, for the norm that is the product's only reader.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moments {
     norm: NodeId,
@@ -126,7 +126,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    /// `None` where no norm asks for them.
+    /// Returns `None` if no norm needs them.
     pub(super) fn of(pass: &mut Pass<'_>, product: NodeId, tiles: usize) -> Option<Self> {
         let norm = pass.norm_of_product(product)?;
         let c = pass.shape(norm).c;
@@ -138,7 +138,7 @@ impl Moments {
         })
     }
 
-    /// The norm's statistics from them.
+    /// Computes the norm's statistics from the moments.
     pub(super) fn finish(self, pass: &mut Pass<'_>) -> Done {
         let partials = (self.partials, Some(self.counts));
         finish(pass, self.norm, partials, (self.tiles, 0))
@@ -165,7 +165,8 @@ fn finish(
     pass.launch("batch_norm_statistics", grid, block, &args)
 }
 
-/// Scale and shift by the running statistics; the convolution that the norm is folded into may have a bias.
+/// Computes scale and shift from the running statistics and from the bias, if any, of the convolution that the norm is
+/// folded into.
 pub(super) fn fold(pass: &mut Pass<'_>, norm: NodeId, conv: Option<NodeId>) -> Done {
     let c = pass.shape(norm).c;
     let bias = conv.and_then(|conv| pass.param(conv, 1));

@@ -1,4 +1,4 @@
-//! The state of one pass over a plan: where a step finds what it reads and writes, and how it launches.
+//! The state of one pass over a plan: the addresses that a step reads and writes, and its launches.
 
 use kernels::{Accumulate, Nhwc};
 
@@ -26,7 +26,7 @@ pub(super) struct Pass<'a> {
     pub(super) written: Written,
     scratch_used: usize,
     scratch_peak: usize,
-    /// The step that is run.
+    /// First node of the current step.
     current: NodeId,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Where the weights lie with the elements of feature maps, where these are not f32.
+    /// Address of the weights in the element type of feature maps, if that is not f32.
     pub(super) fn narrow(&self) -> Option<Address> {
         let narrow = self.elements.kind != Kind::F32;
         narrow.then(|| self.arena.plus(self.memory.narrow))
@@ -74,18 +74,18 @@ impl<'a> Pass<'a> {
         self.plan.shapes[id.index()]
     }
 
-    /// The norm that takes its statistics from the product which makes a value: in training, of a dense convolution that a
-    /// norm alone reads.
+    /// The norm whose statistics are computed by the product that makes a value: in training, for a dense convolution
+    /// whose only reader is a norm.
     pub(super) fn norm_of_product(&self, product: NodeId) -> Option<NodeId> {
         self.plan.norms[product.index()]
     }
 
-    /// How a node's value and gradient lie in memory.
+    /// Element type of a node's value and gradient.
     pub(super) fn kind(&self, id: NodeId) -> Kind {
         self.plan.kinds[id.index()]
     }
 
-    /// Whether kernels can take so many channels several at a time.
+    /// Whether kernels can process this number of channels several at a time.
     pub(super) fn is_wide(&self, channels: usize) -> bool {
         channels.is_multiple_of(self.elements.wide)
     }
@@ -95,17 +95,17 @@ impl<'a> Pass<'a> {
         self.arena
     }
 
-    /// Where the seed of this pass's draws lies.
+    /// Address of the seed of this pass's random draws.
     pub(super) fn seed(&self) -> Address {
         self.arena.plus(self.memory.seed)
     }
 
-    /// What a node's step reads.
+    /// The values that a node's step reads.
     pub(super) fn sources(&self, id: NodeId) -> &'a [Source] {
         &self.plan.sources[id.index()]
     }
 
-    /// The same as kernels take it.
+    /// The same in the form that kernels take.
     pub(super) fn parts(&self, id: NodeId) -> Parts {
         Parts::new(self.sources(id).iter().map(|s| Part {
             data: self.value(s.node),
@@ -115,7 +115,7 @@ impl<'a> Pass<'a> {
         }))
     }
 
-    /// Whether kernels can take several channels at a time of everything that a node's step reads.
+    /// Whether kernels can read several channels at a time of all sources of a node's step.
     pub(super) fn reads_wide(&self, id: NodeId) -> bool {
         let mut sources = self.sources(id).iter();
         sources.all(|s| self.is_wide(self.shape(s.node).c))
@@ -139,7 +139,7 @@ impl<'a> Pass<'a> {
         Some(self.arena.plus(self.memory.slots[slot.index()]))
     }
 
-    /// Where a value's gradient goes, if one is wanted, and whether it adds to what came before; counts as written.
+    /// Address of a value's gradient, if one is needed, and whether to add to the existing one; marks it as written.
     pub(super) fn gradient_to_write(&mut self, id: NodeId) -> Option<(Address, bool)> {
         let to = self.grad_slot(id)?;
         Some((to, self.written.mark(id) == Accumulate::Add))
@@ -149,7 +149,7 @@ impl<'a> Pass<'a> {
         self.graph.node(id).params.get(k).copied()
     }
 
-    /// Values of a node's `k`-th parameter, if it has so many.
+    /// Values of a node's `k`-th parameter, if it has one.
     pub(super) fn param(&self, id: NodeId, k: usize) -> Option<Address> {
         let (group, range) = self.map.place(self.param_id(id, k)?);
         Some(
@@ -158,12 +158,12 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// A convolution's weights with the elements of feature maps.
+    /// A convolution's weights in the element type of feature maps.
     pub(super) fn weights(&self, id: NodeId) -> Option<Address> {
         if self.elements.kind == Kind::F32 {
             return self.param(id, 0);
         }
-        let (_, range) = self.map.place(self.param_id(id, 0)?); // of the group that decays, as all kernels and matrices
+        let (_, range) = self.map.place(self.param_id(id, 0)?); // all kernels and matrices are in `Decayed`
         Some(
             self.arena
                 .plus(self.memory.narrow)
@@ -171,35 +171,35 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// The gradient of a node's `k`-th parameter, if it has so many and this one trains.
+    /// The gradient of a node's `k`-th parameter, if it has one and it is trainable.
     pub(super) fn param_grad(&self, id: NodeId, k: usize) -> Option<Address> {
         let (group, range) = self.map.place(self.param_id(id, k)?);
         let start = self.memory.grads.get(group as usize)?;
         Some(self.arena.plus(start + range.start))
     }
 
-    /// What a batch norm saves: mean, variance, scale, shift, one after the other.
+    /// The values that a batch norm saves: mean, variance, scale, shift, one after another.
     pub(super) fn saved(&self, norm: NodeId) -> Address {
         self.arena.plus(self.memory.norms[norm.index()])
     }
 
-    /// Where a max pooling found its maxima.
+    /// The positions of a max pooling's maxima.
     pub(super) fn argmax(&self, id: NodeId) -> Address {
         self.arena.plus(self.memory.argmax[id.index()])
     }
 
-    /// A step begins, whose first node is given.
+    /// Begins the step with this first node.
     pub(super) fn begin(&mut self, first: NodeId) {
         self.free_scratch();
         self.current = first;
     }
 
-    /// The scratch is free again.
+    /// Frees all scratch.
     pub(super) fn free_scratch(&mut self) {
         self.scratch_used = 0;
     }
 
-    /// Room for `len` f32 until the step ends.
+    /// Reserves scratch for `len` f32 until the step ends.
     pub(super) fn scratch(&mut self, len: usize) -> Address {
         let start = self.scratch_used;
         self.scratch_used += len.next_multiple_of(64);
@@ -207,18 +207,18 @@ impl<'a> Pass<'a> {
         self.arena.plus(self.memory.scratch + start)
     }
 
-    /// The most scratch that a step has asked for so far.
+    /// The largest scratch that a step has requested so far.
     pub(super) fn scratch_peak(&self) -> usize {
         self.scratch_peak
     }
 
-    /// The device, for launches that are no step's.
+    /// The device, for launches that belong to no step.
     pub(super) fn driver(&mut self) -> &mut dyn Driver {
         self.driver
     }
 
-    /// Launches the kernel that suits the elements of a node's value, with a thread for each of the elements or of the
-    /// groups of them that one takes.
+    /// Launches the variant of a kernel for the elements of a node's value, with one thread per element or per group of
+    /// elements.
     pub(super) fn launch_like(&mut self, names: Variants, id: NodeId, args: &[Arg]) -> Done {
         let shape = self.shape(id);
         let (kernel, width) = self.elements.choose(names, self.kind(id), shape.c);
@@ -244,7 +244,7 @@ impl<'a> Pass<'a> {
         block: [u32; 2],
         args: &[Arg],
     ) -> Done {
-        // Too many blocks stay too many, and the launch's own check says so.
+        // A number of blocks beyond u32 is still rejected by the launch's own check.
         let grid = grid.map(|blocks| u32::try_from(blocks).unwrap_or(u32::MAX));
         self.driver.launch(&Launch {
             kernel,

@@ -1,33 +1,33 @@
-//! Sums over pixels for each channel, in two stages: how the pixels are cut, and the second stage.
+//! Sums over pixels for each channel, in two stages: the division of the pixels into chunks, and the second stage.
 
 use super::driver::{Address, Arg, DeviceError, Launch};
 use super::pass::{Done, Pass};
 use super::variants::{Variants, variants};
 use crate::plan::Kind;
 
-/// Chunks beyond these would make the second stage the longer one.
+/// With more chunks the second stage would take longer than the first.
 const MOST_CHUNKS: usize = 512;
 
-/// Blocks that keep a large GPU busy.
+/// Number of blocks that keeps a large GPU busy.
 const BLOCKS: usize = 1056;
 
-/// Rows that a thread should at least sum, so that a chunk is worth its partial sums.
+/// Minimum of rows per thread for a chunk to be worth its partial sums.
 const ROWS_A_THREAD: usize = 4;
 
-/// How `rows × channels` values are cut: by shapes alone, so that sums do not depend on the device.
+/// Division of `rows × channels` values, by shapes alone, so that sums do not depend on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     channels: usize,
-    /// Channels of a thread.
+    /// Channels per thread.
     width: usize,
-    /// Threads of a block side by side; a power of two. The other side of its 256 threads are rows.
+    /// Threads of a block along the channels; a power of two. The other dimension of its 256 threads is rows.
     lanes: usize,
     pub(super) chunks: usize,
     pub(super) rows_per_chunk: usize,
 }
 
 impl Columns {
-    /// Of so many segments, for threads that take `width` channels of at least `least` rows.
+    /// Divides `segments` segments among threads that process `width` channels of at least `least` rows.
     pub(super) fn new(
         segments: usize,
         rows: usize,
@@ -50,7 +50,7 @@ impl Columns {
         }
     }
 
-    /// Length of the partial sums of so many segments and terms.
+    /// Length of the partial sums of `segments` segments and `terms` terms.
     pub(super) fn partials(&self, segments: usize, terms: usize) -> usize {
         segments * self.chunks * terms * self.channels
     }
@@ -70,7 +70,7 @@ impl Columns {
     }
 }
 
-/// How many threads lie side by side over so many groups of channels: few idle ones, and the more the better.
+/// Number of threads along `groups` groups of channels: the largest that leaves few of them idle.
 fn lanes(groups: usize) -> usize {
     let idle = |lanes: &usize| groups.div_ceil(*lanes) * lanes - groups;
     let few = |lanes: &usize| 3 * idle(lanes) <= groups;
@@ -78,7 +78,7 @@ fn lanes(groups: usize) -> usize {
     widths.into_iter().find(few).unwrap_or(1)
 }
 
-/// Cuts and launches the first stage of a sum over a tensor's pixels by the kernel for its elements.
+/// Divides and launches the first stage of a sum over a tensor's pixels with the kernel for its elements.
 pub(super) fn launch_columns(
     pass: &mut Pass<'_>,
     names: Variants,
@@ -93,7 +93,7 @@ pub(super) fn launch_columns(
     Ok((partials, cut))
 }
 
-/// `to[segment, i] (+)= factor · Σ partials[segment, chunk, i]`, with `width` values a segment.
+/// `to[segment, i] (+)= factor · Σ partials[segment, chunk, i]`, with `width` values per segment.
 pub(super) fn sum_partials(
     pass: &mut Pass<'_>,
     partials: Address,
@@ -115,7 +115,7 @@ pub(super) fn sum_partials(
     pass.launch("sum_partials", grid, block, &args)
 }
 
-/// Grid and block of a second stage: so many columns by shares of their chunks, the more the fewer columns there are.
+/// Grid and block of a second stage: columns by subsets of their chunks, with more subsets if there are fewer columns.
 pub(super) fn shares(columns: usize, chunks: usize) -> ([usize; 3], [u32; 2]) {
     let threads = Launch::THREADS as usize;
     let enough = |shares: &usize| columns * shares >= BLOCKS * threads / 4 || 4 * shares >= chunks;

@@ -1,5 +1,5 @@
-//! Training on the device: weights, moments and averages stay in the arena, a batch is copied there while the step before it
-//! runs, and the whole step, from the images to the new weights, is one recording.
+//! Training on the device: weights, moments and averages stay in the arena, a batch is copied there while the previous
+//! step runs, and the whole step, from the images to the new weights, is one recording.
 
 use kernels::Nhwc;
 
@@ -19,12 +19,12 @@ impl CudaEngine {
         self.session.as_ref().ok_or(EngineError::NoForward)
     }
 
-    /// The address of a place of the session's.
+    /// The address of an offset in the session's region.
     fn place(&self, planned: &Planned, place: usize) -> Result<Address, EngineError> {
         Ok(self.start()?.plus(planned.memory.seed + place))
     }
 
-    /// Copies the groups' values to or from a run of them.
+    /// Addresses of the non-empty groups in a contiguous range.
     fn groups_at(&self, run: Address, groups: &[Group]) -> Vec<(Group, Address)> {
         let of = Groups::new(&self.map);
         let places = groups.iter().filter(|group| !of.is_empty(**group));
@@ -33,7 +33,7 @@ impl CudaEngine {
             .collect()
     }
 
-    /// Moments and average to the device.
+    /// Copies moments and average to the device.
     fn send_state(&mut self, planned: &Planned, state: &State) -> Result<(), EngineError> {
         let places = self.session()?.places.clone();
         for (moment, at) in state.moments.iter().zip(places.moments) {
@@ -54,7 +54,7 @@ impl CudaEngine {
         Ok(())
     }
 
-    /// And back, with the weights.
+    /// Copies them back, along with the weights.
     fn read_state(&mut self, planned: &Planned, state: &mut State) -> Result<(), EngineError> {
         let places = self.session()?.places.clone();
         let weights = self.start()?.plus(planned.memory.params[0]);
@@ -79,7 +79,7 @@ impl CudaEngine {
         Ok(())
     }
 
-    /// Copies a batch to its slot beside the step that runs.
+    /// Copies a batch to its slot while the previous step runs.
     fn stage(
         &mut self,
         planned: &Planned,
@@ -113,7 +113,7 @@ impl CudaEngine {
         Ok(self.driver.upload_beside(slot, &pieces)?)
     }
 
-    /// Takes a staged batch in: images to where the pass reads them, the rest to where the step is told.
+    /// Moves a staged batch into place: images to where the pass reads them, the rest to the step's inputs.
     fn take_in(
         &mut self,
         planned: &Planned,
@@ -132,7 +132,7 @@ impl CudaEngine {
         Ok(())
     }
 
-    /// A slot's results, once its step is done.
+    /// Waits for a slot's step and returns its results.
     fn results(&mut self, slot: usize) -> Result<Results, EngineError> {
         let session = self.session()?;
         let (kept, maps) = (session.places.kept[slot], session.recipe.maps());
@@ -210,7 +210,7 @@ impl Resident for CudaEngine {
         if self.session.take().is_some()
             && let Some(arena) = &mut self.arena
         {
-            arena.trainable = None; // its steps have changed what lies there
+            arena.trainable = None; // its steps have changed the values
             arena.buffers = None;
         }
     }
@@ -221,7 +221,7 @@ impl Resident for CudaEngine {
         self.read_state(&planned, state)?;
         self.session = None;
         if let Some(arena) = &mut self.arena {
-            // The host has what the device has.
+            // Host and device now have the same values.
             arena.trainable = Some(state.params.version());
             arena.buffers = Some(state.params.version());
         }
@@ -230,7 +230,8 @@ impl Resident for CudaEngine {
 }
 
 impl CudaEngine {
-    /// A later batch may not be larger than the first, in pixels or in what its plan needs: the arena stays.
+    /// Checks that a later batch is not larger than the first, in pixels or in its plan's memory: the arena is not
+    /// reallocated.
     fn check_room(&self, planned: &Planned, shape: Nhwc) -> Result<(), EngineError> {
         let first = self.session()?.images;
         let fits = shape.n <= first.n && (shape.h, shape.w, shape.c) == (first.h, first.w, first.c);

@@ -1,5 +1,5 @@
-//! Passes over a plan on a device: the walk over its steps with what goes before it, and what inference makes of the
-//! weights.
+//! Passes over a plan on a device: the traversal of its steps with the preparations for it, and the preparation of
+//! weights for inference.
 
 use super::driver::Address;
 use super::pass::{Done, Pass};
@@ -60,7 +60,7 @@ fn clear_gradients(pass: &mut Pass<'_>) -> Done {
     Ok(())
 }
 
-/// Takes an output's gradient in; a value that was asked for twice has the sum of both.
+/// Loads an output's gradient; a value that is requested as an output twice gets the sum of both.
 fn load_gradient(pass: &mut Pass<'_>, id: NodeId, from: Address) -> Done {
     let Some((to, add)) = pass.gradient_to_write(id) else {
         return Ok(());
@@ -76,7 +76,7 @@ fn load_gradient(pass: &mut Pass<'_>, id: NodeId, from: Address) -> Done {
     elementwise::scaled_copy(pass, id, from, to, 1.0, add)
 }
 
-/// What inference makes of the weights once: the factors of folded norms.
+/// Computes the scale and shift of all norms for inference.
 pub(super) fn fold_norms(pass: &mut Pass<'_>) -> Done {
     let plan = pass.plan;
     for step in &plan.steps {
@@ -96,7 +96,7 @@ pub(super) fn fold_norms(pass: &mut Pass<'_>) -> Done {
     Ok(())
 }
 
-/// The weights with the elements of feature maps, where these are not f32.
+/// Converts the weights to the element type of feature maps, if that is not f32.
 pub(super) fn narrow_weights(pass: &mut Pass<'_>) -> Done {
     let (from, len) = (pass.memory.params[0], pass.map.len(Group::Decayed));
     match pass.narrow() {

@@ -1,4 +1,4 @@
-//! Training that has begun: where everything lies beside the plans in the arena, and what a step launches.
+//! A training session: its memory in the arena in addition to the plans, and the launches of a step.
 
 use kernels::Nhwc;
 
@@ -14,31 +14,31 @@ use crate::engine::resident::Start;
 use crate::graph::{Graph, NodeId};
 use crate::plan::Kind;
 
-/// Training that has begun.
+/// A training session in progress.
 pub(super) struct Session {
     pub(super) recipe: Recipe,
     pub(super) outputs: Vec<NodeId>,
     pub(super) groups: Groups,
     pub(super) places: Places,
-    /// Shape of the largest batch that there is room for.
+    /// Shape of the largest batch that fits.
     pub(super) images: Nhwc,
     pub(super) weighs_classes: bool,
     pub(super) queued: usize,
-    /// The slot of the step whose results have not been read.
+    /// The slot of the step whose results have not been read yet.
     pub(super) pending: Option<usize>,
 }
 
-/// Where everything lies, in words from [`MemoryMap::seed`](super::memory_map::MemoryMap::seed) on: what a step is told
-/// first, in the order in which it is copied there, then what stays.
+/// Offsets in words from [`MemoryMap::seed`](super::memory_map::MemoryMap::seed): first a step's inputs, in the order
+/// in which they are copied there, then persistent memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Places {
     pub(super) controls: usize,
     pub(super) labels: usize,
-    /// Of each map: values, weights.
+    /// For each map: values, weights.
     pub(super) pixels: Vec<[usize; 2]>,
-    /// Length of what a step is told, the seed included.
+    /// Length of a step's inputs, including the seed.
     pub(super) told: usize,
-    /// Two steps' batches on their way: what they are told, and their images.
+    /// Staging memory for the batches of two steps: each step's inputs, and its images.
     pub(super) staged: [[usize; 2]; 2],
     pub(super) results: usize,
     /// Two steps' results.
@@ -47,7 +47,7 @@ pub(super) struct Places {
     pub(super) moments: [usize; 2],
     pub(super) average: usize,
     scratch: usize,
-    /// Length of the whole.
+    /// Total length.
     pub(super) len: usize,
 }
 
@@ -113,7 +113,7 @@ fn map_outputs<'a>(recipe: &Recipe, outputs: &'a [NodeId]) -> &'a [NodeId] {
 }
 
 impl Session {
-    /// Everything that a step launches.
+    /// Launches a whole step.
     pub(super) fn launch(&self, pass: &mut Pass<'_>) -> Done {
         run::forward(pass)?;
         self.losses(pass)?;
@@ -121,7 +121,7 @@ impl Session {
         self.update(pass)
     }
 
-    /// Losses, and the outputs' gradients where the backward pass reads them.
+    /// Launches the losses, which write the outputs' gradients to where the backward pass reads them.
     fn losses(&self, pass: &mut Pass<'_>) -> Done {
         let board = self.board(pass);
         let gradients = pass.memory.output_grads.clone();
@@ -188,12 +188,12 @@ impl Session {
     }
 }
 
-/// A value that a loss reads.
+/// The address of a value that a loss reads, which must be f32.
 fn f32_value(pass: &Pass<'_>, id: NodeId) -> Result<Address, DeviceError> {
     match pass.kind(id) {
         Kind::F32 => Ok(pass.value(id)),
         Kind::Bf16 => Err(DeviceError::Unsupported(format!(
-            "{}: a loss needs it in f32, but other parts of the network read it: use precision tf32 or f32",
+            "{}: the loss needs this value in f32, but other nodes of the network read it too: use precision tf32 or f32",
             pass.graph.node(id).name
         ))),
     }

@@ -147,8 +147,8 @@ fn sizes(xs: Nhwc) -> [Arg; 4] {
     [int(xs.n), int(xs.h), int(xs.w), xs.c.into()]
 }
 
-/// Copies `channels` of every pixel of `id`'s value from one tensor to another: each given by its address, its pixels'
-/// channels, and the first of those that are copied.
+/// Copies `channels` of every pixel of `id`'s value from one tensor to another; each is given by its address, its
+/// channels per pixel, and the first channel to copy.
 fn copy_channels(
     pass: &mut Pass<'_>,
     id: NodeId,
@@ -169,7 +169,7 @@ fn copy_channels(
         to.into(),
         add.into(),
     ];
-    // Wide where every offset is a multiple of what a thread takes.
+    // Wide if every offset is a multiple of what a thread copies at once.
     let wide = [channels, x_channels, from, y_channels, to];
     let wide = wide.into_iter().all(|n| pass.is_wide(n));
     let granule = if wide { pass.elements.wide } else { 1 };

@@ -1,40 +1,41 @@
-//! What a step is told and what it tells: two small places in a device's memory, which the host writes before a step and
+//! The inputs and outputs of a step: two small regions in a device's memory, which the host writes before a step and
 //! reads after it.
 //!
-//! A step's launches are the same every time (see [`super::loss`] and [`super::update`]), so that they can be recorded
-//! once and replayed: learning rate, bias corrections and what a batch's masks know lie in the controls.
+//! A step's launches are always the same (see [`super::loss`] and [`super::update`]), so that they can be recorded once
+//! and replayed: learning rate, bias corrections and the numbers of known pixels of a batch's masks are in the
+//! controls.
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
 use crate::engine::recipe::{MapTerm, Recipe, Results, Step, Terms, Update};
 use crate::graph::NodeId;
 
-/// The two places.
+/// The two regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// [`controls_len`] values, aligned to 16 bytes: what [`Recipe::controls`] gave.
+    /// [`controls_len`] values, aligned to 16 bytes: the result of [`Recipe::controls`].
     pub controls: Address,
-    /// [`results_len`] values, aligned to 16 bytes: what [`Results::read`] takes.
+    /// [`results_len`] values, aligned to 16 bytes: the input of [`Results::read`].
     pub results: Address,
 }
 
-/// Values of the controls of a recipe with so many maps.
+/// Length of the controls of a recipe with `maps` maps.
 pub fn controls_len(maps: usize) -> usize {
     Controls::LEN + 2 * maps
 }
 
-/// Values of the results of a recipe with so many maps.
+/// Length of the results of a recipe with `maps` maps.
 pub fn results_len(maps: usize) -> usize {
     Results::LEN + maps
 }
 
 impl Recipe {
-    /// How many maps are taught.
+    /// Number of maps that are trained.
     pub fn maps(&self) -> usize {
         self.map.map_or(0, |term| term.maps)
     }
 
-    /// The controls of a step, [`controls_len`] values, ready to be uploaded. Some are whole numbers whose bits an f32
-    /// carries: they must be copied, not computed with.
+    /// The controls of a step, [`controls_len`] values, ready to be uploaded. Some are integers stored as the bits of
+    /// an f32: they must be copied, not computed with.
     pub fn controls(&self, step: &Step<'_>) -> Vec<f32> {
         let controls = Controls {
             clip_norm: self.clip_norm,
@@ -52,7 +53,7 @@ impl Recipe {
     }
 }
 
-/// Mean and share of each map.
+/// `mean` and `share` of each map.
 fn map_words(term: &MapTerm, known: &[usize]) -> impl Iterator<Item = f32> {
     let count = |i| known.get(i).copied().unwrap_or(0);
     let with = (0..term.maps).filter(|i| count(*i) > 0).count();
@@ -81,10 +82,10 @@ struct Controls {
 }
 
 impl Controls {
-    /// The kernels assert the same size of theirs.
+    /// The kernels assert the same size for their struct.
     const LEN: usize = 24;
 
-    /// In the order of the kernels' struct.
+    /// The words in the order of the kernels' struct.
     fn words(&self) -> [f32; Self::LEN] {
         let [low, high] = halves(self.clip_norm);
         let t = self.terms;
@@ -118,7 +119,7 @@ impl Controls {
 }
 
 impl Update {
-    /// The rule's numbers, each rounded to f32 where dfdx rounds it.
+    /// The rule's settings, each rounded to f32 where dfdx rounds it.
     fn controls(&self, step: &Step<'_>) -> Controls {
         let rate = Controls {
             rate: step.lr as f32,
@@ -180,10 +181,10 @@ fn adam(rate: Controls, betas: [f64; 2], eps: f64, step: u64) -> Controls {
 }
 
 impl Results {
-    /// The kernels assert the same size of theirs.
+    /// The kernels assert the same size for their struct.
     const LEN: usize = 10;
 
-    /// From what lies at [`Board::results`]; `None` if that is too short.
+    /// Decodes the contents of [`Board::results`]; `None` if they are too short.
     pub fn read(words: &[f32]) -> Option<Self> {
         let (words, _) = words.split_first_chunk::<{ Self::LEN }>()?;
         let [low, high, class_loss, map_loss, loss, scale, ..] = *words;
@@ -200,26 +201,26 @@ impl Results {
     }
 }
 
-/// A double's bits in two values, the lower half first.
+/// Splits a double's bits into two values, the lower half first.
 fn halves(v: f64) -> [f32; 2] {
     let bits = v.to_bits();
     [bits as u32, (bits >> 32) as u32].map(f32::from_bits)
 }
 
-/// The other way.
+/// The inverse of [`halves`].
 fn whole([low, high]: [f32; 2]) -> f64 {
     f64::from_bits(u64::from(high.to_bits()) << 32 | u64::from(low.to_bits()))
 }
 
-/// Launches a kernel of blocks of 256 threads along x. It is a part of no node's step, and counts as the input's, which has
-/// no launches of its own.
+/// Launches a kernel with blocks of 256 threads along x. It belongs to no node's step and is attributed to the input,
+/// which has no launches of its own.
 pub(super) fn launch(
     driver: &mut dyn Driver,
     kernel: &'static str,
     [x, y]: [usize; 2],
     args: &[Arg],
 ) -> Result<(), DeviceError> {
-    // Too many blocks stay too many, and the launch's own check says so.
+    // A number of blocks beyond u32 is still rejected by the launch's own check.
     let blocks = |n| u32::try_from(n).unwrap_or(u32::MAX);
     driver.launch(&Launch {
         kernel,
@@ -230,8 +231,9 @@ pub(super) fn launch(
     })
 }
 
-/// How `len` elements are cut in chunks of a block each: at least `least` elements, at most `most` chunks, and by `len`
-/// alone. `least` is a multiple of `step`, and so is a chunk.
+/// Elements per chunk when `len` elements are divided into chunks of one block each: at least `least`, such that there
+/// are at most `most` chunks, and determined by `len` alone. `least` must be a multiple of `step`, and so is the
+/// result.
 pub(super) fn chunk_len(len: usize, least: usize, most: usize, step: usize) -> usize {
     len.div_ceil(most).next_multiple_of(step).max(least)
 }
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn doubles_come_back() {
+    fn doubles_survive_a_round_trip() {
         for v in [0.0, -1.5, 1e300, f64::MIN_POSITIVE] {
             assert_eq!(whole(halves(v)), v);
         }

@@ -1,10 +1,11 @@
-//! Which kernel of a family: by the elements of a tensor and how many of them a thread takes, or by the shape of a tile.
+//! Choice of a kernel within a family: by a tensor's element type and the elements per thread, or by tile shape.
 
 use ::kernels::Precision;
 
 use crate::plan::Kind;
 
-/// A kernel for the program's elements, several at a time or one by one, and for f32 (`KERNELS` in `values.cu`).
+/// Variants of a kernel: for the program's elements, several at a time or one at a time, and for f32 (`KERNELS` in
+/// `values.cu`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variants {
     pub(super) wide: &'static str,
@@ -23,7 +24,7 @@ macro_rules! variants {
     };
 }
 
-/// A matrix product for each shape of tile (`GEMM_KERNELS` in `gemm.cu`), in the order of [`Tile::ALL`].
+/// Variants of a matrix product for each tile shape (`GEMM_KERNELS` in `gemm.cu`), in the order of [`Tile::ALL`].
 pub(super) type Tiles = [&'static str; 4];
 
 /// The [`Tiles`] of a name.
@@ -40,7 +41,7 @@ macro_rules! tiles {
 
 pub(super) use {tiles, variants};
 
-/// How feature maps lie in memory, and how many of their elements a thread loads at once.
+/// Element type of feature maps in memory, and how many elements a thread loads at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Elements {
     pub(super) kind: Kind,
@@ -61,7 +62,7 @@ impl Elements {
         }
     }
 
-    /// The kernel for a tensor of so many channels, and the elements that a thread of it takes.
+    /// The kernel for a tensor of `channels` channels, and its number of elements per thread.
     pub(super) fn choose(
         self,
         names: Variants,
@@ -76,7 +77,7 @@ impl Elements {
     }
 }
 
-/// What a block of a matrix product computes.
+/// The part of a matrix product that one block computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) rows: usize,
@@ -91,14 +92,14 @@ impl Tile {
         Tile::new(64, 64),
     ];
 
-    /// Fewer blocks of the largest tile would leave a GPU half empty: smaller ones spread better.
+    /// With fewer blocks of the largest tile much of a GPU would be idle: smaller tiles are distributed better.
     const FEW_BLOCKS: usize = 256;
 
     const fn new(rows: usize, cols: usize) -> Self {
         Tile { rows, cols }
     }
 
-    /// The tile for a product of `rows × cols` in so many slices: as narrow as its columns allow.
+    /// The tile for a product of `rows × cols` in `slices` slices: as narrow as its columns allow.
     pub(super) fn of(rows: usize, cols: usize, slices: usize) -> Tile {
         match cols {
             0..=16 => Tile::ALL[2],
@@ -108,12 +109,12 @@ impl Tile {
         }
     }
 
-    /// Blocks that cover a product.
+    /// Number of blocks that cover a product.
     pub(super) fn blocks(self, rows: usize, cols: usize) -> usize {
         rows.div_ceil(self.rows) * cols.div_ceil(self.cols)
     }
 
-    /// The kernel of this tile.
+    /// The kernel for this tile.
     pub(super) fn name(self, names: Tiles) -> &'static str {
         let index = Tile::ALL.iter().position(|tile| *tile == self);
         names[index.unwrap_or_default()]

@@ -1,4 +1,4 @@
-//! What a network must beat: always the largest class, and a linear model on small grey pixels.
+//! The baselines that a network must beat: the majority class, and a linear model on small grey images.
 
 use anyhow::{Context as _, Result};
 use dataset::{Loader, LoaderConfig, Split};
@@ -8,18 +8,18 @@ use super::{Scored, patient_ids};
 use crate::baseline::Linear;
 use crate::context::{Context, Data};
 
-/// Penalties that the linear model is fitted with, from the strongest, each from where the one before it ended.
+/// Penalties that the linear model is fitted with, strongest first; each fit starts from the previous one.
 const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
 
-/// The baselines' answers to validation and test.
+/// The baselines' outputs on validation and test.
 pub(super) struct Fitted {
-    /// Class shares of the training split: the answer to every image.
+    /// Class shares of the training split: the majority-class baseline's prediction for every image.
     pub(super) prior: Vec<f64>,
-    /// Side of the linear model's images.
+    /// Side of the linear model's images in pixels.
     pub(super) side: usize,
-    /// The linear model's answers to validation and test.
+    /// The linear model's outputs on validation and test.
     pub(super) linear: [Scored; 2],
-    /// The penalty that it was fitted with: of several the one with the least log loss on validation, once calibrated.
+    /// Its penalty: of [`PENALTIES`], the one with the lowest log loss on validation after calibration.
     pub(super) penalty: f64,
 }
 

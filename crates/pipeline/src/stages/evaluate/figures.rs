@@ -171,7 +171,7 @@ pub(super) fn reliability(
     let [after, before] = &judged.curves;
     let ece = judged.metrics.calibration.test_ece;
     let figure = ReliabilityDiagram {
-        title: "Test: what a probability means".into(),
+        title: "Test: calibration".into(),
         curves: vec![
             reliability_curve("as trained", before, &ece[0]),
             reliability_curve("calibrated", after, &ece[1]),
@@ -205,7 +205,7 @@ fn reliability_curve(name: &str, curves: &Curves, ece: &Interval) -> Reliability
     }
 }
 
-/// How far the classes lie apart, and where the threshold cuts; two classes only.
+/// How well the probabilities separate the classes, with the threshold; for two classes only.
 pub(super) fn histogram(
     context: &Context<'_>,
     section: &mut Document,

@@ -1,4 +1,4 @@
-//! From answers to figures of merit. Whatever is chosen is chosen on the validation images.
+//! From a classifier's outputs to figures of merit. Everything that is chosen is chosen on the validation images.
 
 use anyhow::Result;
 use formats::checkpoint::Decision;
@@ -14,7 +14,7 @@ use super::baselines::Fitted;
 use crate::context::Data;
 use settings::{Settings, Threshold};
 
-/// `metrics.json`. It holds no times and no paths, so that equal runs give equal bytes.
+/// `metrics.json`. It contains no times and no paths, so that identical runs give identical bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Pipeline's name.
@@ -23,7 +23,7 @@ pub struct Metrics {
     pub phantom: bool,
     /// SHA-256 over classes, paths, labels and file contents.
     pub data_fingerprint: String,
-    /// Decides every random number.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Class names in the order of their labels.
     pub classes: Vec<String>,
@@ -35,11 +35,11 @@ pub struct Metrics {
     pub threshold: Option<Chosen>,
     /// How scores become probabilities.
     pub calibration: Calibration,
-    /// On the images that chose epoch, threshold and calibration: optimistic.
+    /// Results on the images that epoch, threshold and calibration were chosen on: optimistic.
     pub validation: Evaluation,
-    /// On the images that chose nothing: the result.
+    /// Results on images that nothing was chosen on: the ones to report.
     pub test: Evaluation,
-    /// What is to be beaten, on the same test images.
+    /// The baselines to beat, on the same test images.
     pub baselines: Baselines,
     /// How much better the network is than the linear baseline, on the same resamples of the test images.
     pub against_linear: Comparison,
@@ -48,15 +48,15 @@ pub struct Metrics {
 /// A threshold and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
-    /// Positive means that the score of the positive class less the other's is at least this.
+    /// An image is positive if the score of the positive class minus that of the other class is at least this.
     pub log_odds: f64,
-    /// The calibrated probability that this is.
+    /// The same threshold as a calibrated probability.
     pub probability: f64,
-    /// The probabilities within which another sample of the validation images would have put it; none where it was given.
+    /// Interval of `probability` over resamples of the validation images; `None` where the threshold was given.
     pub interval: Option<[f64; 2]>,
-    /// How.
+    /// How it was chosen.
     pub rule: Rule,
-    /// Validation images that it was chosen on.
+    /// Number of validation images that it was chosen on.
     pub n: usize,
 }
 
@@ -72,14 +72,14 @@ pub enum Rule {
     Sensitivity(f64),
 }
 
-/// What calibration is, and what it did.
+/// The fitted calibration and its effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Divides the class scores.
     pub temperature: f64,
-    /// Then added to them, by class.
+    /// Then added to them, per class.
     pub bias: Vec<f64>,
-    /// Why the validation images alone would have set no finite values, if they would not.
+    /// Why the validation images alone determine no finite values; `None` where they do.
     pub unbounded: Option<Unbounded>,
     /// Mean negative log-likelihood on validation before and after, in nats.
     pub validation_nll: [f64; 2],
@@ -91,12 +91,12 @@ pub struct Calibration {
     pub test_brier: [Interval; 2],
 }
 
-/// On the test images.
+/// The baselines on the test images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baselines {
-    /// Answers the classes' shares in training to every image.
+    /// Predicts the class shares of the training split for every image.
     pub majority: Evaluation,
-    /// Logistic regression on small grey images, calibrated and with a threshold as the network.
+    /// Logistic regression on small grey images, with calibration and threshold as for the network.
     pub linear: Evaluation,
     /// Side of those images in pixels.
     pub linear_side: usize,
@@ -104,22 +104,22 @@ pub struct Baselines {
     pub linear_penalty: f64,
 }
 
-/// The figures and what is drawn from them.
+/// The metrics and what the figures are drawn from.
 pub(super) struct Judged {
     pub(super) metrics: Metrics,
     /// How scores become a class.
     pub(super) rule: DecisionRule,
-    /// Of the test split: calibrated, uncalibrated.
+    /// Curves of the test split: calibrated, uncalibrated.
     pub(super) curves: [Curves; 2],
     pub(super) linear_curves: Curves,
-    /// Calibrated, of validation and test.
+    /// Calibrated probabilities on validation and test.
     pub(super) probabilities: [Vec<f64>; 2],
-    /// True classes of the test.
+    /// True classes of the test images.
     pub(super) test_labels: Vec<usize>,
 }
 
 impl Metrics {
-    /// What a checkpoint keeps of it.
+    /// The part that a checkpoint stores.
     pub(super) fn decision(&self) -> Decision {
         Decision {
             threshold: self.threshold.map(|chosen| chosen.log_odds),
@@ -215,7 +215,7 @@ impl<'a> ClassJudge<'a> {
         self.data.manifest.classes()
     }
 
-    /// Calibration and threshold of a classifier, from its answers to the validation images.
+    /// Calibration and threshold of a classifier, from its outputs on the validation images.
     fn rules(&self, val: &Scored) -> Result<Rules> {
         let fit = fit_scaling(&val.labels, &val.logits, self.classes().len())?;
         let threshold = self.choose(val, &fit.scaling)?;
@@ -230,7 +230,7 @@ impl<'a> ClassJudge<'a> {
         })
     }
 
-    /// By the rule of the settings; none with more than two classes.
+    /// The threshold by the rule of the settings; `None` with more than two classes.
     fn choose(&self, val: &Scored, scaling: &Scaling) -> Result<Option<Chosen>> {
         if self.classes().len() != 2 {
             return Ok(None);
@@ -238,7 +238,7 @@ impl<'a> ClassJudge<'a> {
         let positive = self.data.positive;
         let n = val.labels.len();
         let (asked, rule) = match self.settings.evaluate.threshold {
-            // A threshold of 0 or 1 has no finite log-odds, but the nearest probability has.
+            // A threshold of 0 or 1 has no finite log-odds, but the nearest representable probability has.
             Threshold::Fixed(p) => {
                 let p = p.clamp(f64::MIN_POSITIVE, 1.0 - 0.5 * f64::EPSILON);
                 let log_odds = scaling.log_odds_at(p, positive);
@@ -326,9 +326,9 @@ impl<'a> ClassJudge<'a> {
         )?)
     }
 
-    /// The classes' shares in training as the answer to every image.
+    /// Evaluates the class shares of the training split as the prediction for every image.
     fn majority(&self, test: &Scored, prior: &[f64]) -> Result<Evaluation> {
-        // A class that training lacks has a share of 0, whose logarithm is no number.
+        // A class without training images has a share of 0, whose logarithm is not finite.
         let logits: Vec<f64> = prior.iter().map(|p| p.max(1e-12).ln()).collect();
         let scored = Scored {
             logits: test.labels.iter().flat_map(|_| logits.clone()).collect(),

@@ -1,4 +1,5 @@
-//! How good it is: chosen on validation, judged on test, beside two baselines.
+//! Evaluates a classifier: threshold and calibration are chosen on validation, results are measured on test, next to
+//! two baselines.
 
 mod baselines;
 mod figures;
@@ -16,7 +17,7 @@ use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
 
-/// A classifier's answers to the images of one split.
+/// A classifier's outputs on the images of one split.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scored {
     /// Rows of the manifest.
@@ -25,7 +26,7 @@ pub(crate) struct Scored {
     pub(crate) labels: Vec<usize>,
     /// Class scores before softmax, `[n, classes]`.
     pub(crate) logits: Vec<f64>,
-    /// An id a patient: the bootstrap draws whole patients.
+    /// Patient id of each image: the bootstrap resamples whole patients.
     pub(crate) patients: Vec<usize>,
 }
 
@@ -128,7 +129,7 @@ fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> Str
                 predicted == *label
             );
             p.iter().for_each(|p| text += &format!(",{p:.6}"));
-            // Scores are f32, which are shorter to write.
+            // Scores are f32 values, which are shorter when written as f32.
             scores
                 .iter()
                 .for_each(|s| text += &format!(",{}", *s as f32));

@@ -1,4 +1,4 @@
-//! The results in words and tables.
+//! The report section on the results: text and tables.
 
 use anyhow::Result;
 use metrics::{Evaluation, Interval, ScoreIntervals, Unbounded};
@@ -19,18 +19,18 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     if without_width(&metrics.test) {
         section.paragraph(
             "**Intervals whose ends equal the estimate are uninformative**: the network made no error of that kind on these \
-             images, and resampling them cannot show any. Use the intervals of accuracy and AUC, which do not rest on \
-             resampling there.",
+             images, so resampling them cannot produce any. Use the intervals of accuracy and AUC, which do not rely \
+             on resampling in this case.",
         );
     }
     section.paragraph(&verdict(metrics));
     if metrics.threshold.is_some() {
         operating_point(&mut section, metrics)?;
     }
-    section.heading(3, "Which mistakes");
+    section.heading(3, "Errors by class");
     figures::confusion(context, &mut section, metrics)?;
     section.table(&classification_report(&metrics.test)?);
-    section.heading(3, "At every threshold");
+    section.heading(3, "Across all thresholds");
     figures::roc(context, &mut section, judged)?;
     figures::pr(context, &mut section, judged)?;
     figures::histogram(context, &mut section, judged)?;
@@ -51,21 +51,23 @@ pub(super) fn headline(metrics: &Metrics) -> String {
 }
 
 fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
-    // Where nothing says which patient an image is of, each is its own: to call them patients would flatter.
+    // Where patients are unknown each image is a group of its own; calling these groups patients would be misleading.
     let patients = metrics.test.groups.filter(|g| *g < metrics.test.n);
     let (groups, drawn, design) = match patients {
         Some(g) => (
             format!(" of {}", count(g, "patient")),
             "whole patients",
-            " Wilson's are widened by the design effect, for images of one patient are often right or wrong together.",
+            " Wilson intervals are widened by the design effect, because errors on images of the same patient are \
+             correlated.",
         ),
         None => (String::new(), "images", ""),
     };
     format!(
-        "On the {}{groups} of the test split, which chose nothing. In brackets stand {} intervals: Wilson's for shares, \
-         for the others a bootstrap that draws {drawn}, and Newcombe's for an AUC of 1.{design} *Majority* is the majority-class baseline; *linear* is a \
-         logistic regression on {2}×{2} grey pixels, its penalty, threshold and calibration chosen on validation like the \
-         network's: what a network must beat to have seen more than brightness and position.",
+        "Results on the {}{groups} of the test split, which was not used to choose anything. Brackets give {} \
+         intervals: Wilson's for proportions, Newcombe's for an AUC of 1, and otherwise a bootstrap that resamples \
+         {drawn}.{design} *Majority* is the majority-class baseline; *linear* is a logistic regression on {2}×{2} grey \
+         pixels, with penalty, threshold and calibration chosen on validation as for the network. A network that does \
+         not beat it has learned no more than brightness and position.",
         count(metrics.test.n, "image"),
         format::percent(context.settings.evaluate.confidence, 0),
         metrics.baselines.linear_side
@@ -128,7 +130,7 @@ fn comparison(metrics: &Metrics) -> Result<Table> {
     Ok(table)
 }
 
-/// Whether a bootstrap has found nothing to resample.
+/// Whether a bootstrap interval has no width because there was no error to resample.
 fn without_width(test: &Evaluation) -> bool {
     let resampled = [
         Some(test.balanced_accuracy),
@@ -143,19 +145,21 @@ fn without_width(test: &Evaluation) -> bool {
 fn verdict(metrics: &Metrics) -> String {
     let against = &metrics.against_linear;
     let Some(auc) = &against.auc else {
-        return "A class has no example in the test split, so there is no AUC to compare.".into();
+        return "A class has no image in the test split, so there is no AUC to compare.".into();
     };
     let figures = format!(
-        "AUC by {}, accuracy by {} (differences on the same images, resampled together)",
+        "the AUC differs by {}, the accuracy by {} (network minus linear model, on the same resamples of the test \
+         images)",
         number(auc),
         points(&against.accuracy)
     );
     let text = if auc.low > 0.0 {
         "The network ranks the images better than the linear model does"
     } else if auc.high < 0.0 {
-        "The network ranks the images **worse** than a linear model on small pixels does. It has not learned what it should: train longer, look at the augmentation and the learning rate. The differences"
+        "Train longer, or check the augmentation and the learning rate, because the network ranks the images **worse** \
+         than a linear model on small images does"
     } else {
-        "On this many images it is not shown that the network sees more than a linear model on small pixels does"
+        "On this many images the network is not shown to rank better than a linear model on small images"
     };
     format!("{text}: {figures}.")
 }
@@ -172,9 +176,9 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
         return Ok(());
     };
     let positive = escape(&binary.positive);
-    section.heading(3, "At the threshold");
+    section.heading(3, "At the chosen threshold");
     section.paragraph(&format!(
-        "{} An image counts as {positive} from a probability of {} on{}.",
+        "{} An image is classified as {positive} if its probability is at least {}{}.",
         rule(&chosen),
         format::fixed(chosen.probability, 3),
         steadiness(&chosen)
@@ -187,7 +191,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     ]);
     let rows = [
         (
-            format!("Of the images with {positive}, how many are classified so?"),
+            format!("Of the images with {positive}, how many are classified as such?"),
             "sensitivity",
             binary.sensitivity,
         ),
@@ -216,17 +220,17 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
     }
     section.table(&table);
     section.paragraph(
-        "The two predictive values hold for this test split's share of positives only; where the finding is rarer, fewer \
-         of those classified as positive have it.",
+        "The two predictive values hold only for the prevalence in this test split; where the finding is rarer, fewer \
+         of the images classified as positive have it.",
     );
     Ok(())
 }
 
-/// How far another sample of validation images might have moved the threshold.
+/// How much the threshold varies over resamples of the validation images.
 fn steadiness(chosen: &Chosen) -> String {
     match chosen.interval {
         Some([low, high]) => format!(
-            "; other validation images of as many patients would have put that between {} and {}",
+            "; over resamples of the validation images this threshold lies between {} and {}",
             format::fixed(low, 3),
             format::fixed(high, 3)
         ),
@@ -237,15 +241,15 @@ fn steadiness(chosen: &Chosen) -> String {
 fn rule(chosen: &Chosen) -> String {
     match chosen.rule {
         Rule::Youden => format!(
-            "The threshold is the one with the largest sensitivity + specificity on the {} (Youden's index).",
+            "The threshold maximizes sensitivity + specificity on the {} (Youden's index).",
             count(chosen.n, "validation image")
         ),
         Rule::Sensitivity(s) => format!(
-            "The threshold is the highest with a sensitivity of at least {} on the {}.",
+            "The threshold is the highest that reaches a sensitivity of at least {} on the {}.",
             format::percent(s, 1),
             count(chosen.n, "validation image")
         ),
-        Rule::Fixed => "The threshold was set beforehand.".into(),
+        Rule::Fixed => "The threshold was fixed in the settings.".into(),
     }
 }
 
@@ -270,11 +274,11 @@ fn classification_report(evaluation: &Evaluation) -> Result<Table> {
 fn calibration(context: &Context<'_>, section: &mut Document, judged: &Judged) -> Result<()> {
     let metrics = &judged.metrics;
     let c = &metrics.calibration;
-    section.heading(3, "What a probability means");
+    section.heading(3, "Calibration");
     section.paragraph(&format!(
-        "Of the images that get a probability of 80 %, 80 % should have the finding. The scores are divided by a \
-         temperature and get a bias for each class before they become probabilities, both fitted on validation: {}.{} \
-         Neither changes a ranking or a decision, which go by the scores.",
+        "Of the images with a predicted probability of 80 %, 80 % should have the finding. Before softmax, the scores \
+         are divided by a temperature and a bias is added for each class, both fitted on validation: {}.{} Neither \
+         changes a ranking or a decision, which are made from the scores.",
         fitted(metrics),
         caution(c.unbounded)
     ));
@@ -297,13 +301,13 @@ fn calibration(context: &Context<'_>, section: &mut Document, judged: &Judged) -
     figures::reliability(context, section, judged)
 }
 
-/// "a temperature of 1.300 (the network was too sure of itself), biases of +0.100 (A) and −0.100 (B)".
+/// "a temperature of 1.300 (the network was overconfident), biases of +0.100 (A), -0.100 (B)".
 fn fitted(metrics: &Metrics) -> String {
     let c = &metrics.calibration;
     let confidence = match format::fixed(c.temperature, 3).as_str() {
-        "1.000" => "the network was as sure as it should be",
-        _ if c.temperature > 1.0 => "the network was too sure of itself",
-        _ => "the network was not sure enough",
+        "1.000" => "the network's confidence needed no correction",
+        _ if c.temperature > 1.0 => "the network was overconfident",
+        _ => "the network was underconfident",
     };
     let biases = metrics.classes.iter().zip(&c.bias);
     let biases: Vec<String> = biases
@@ -316,28 +320,30 @@ fn fitted(metrics: &Metrics) -> String {
     )
 }
 
-/// Where the validation images alone would not have settled it.
+/// A caution where the validation images alone do not determine the calibration.
 fn caution(unbounded: Option<Unbounded>) -> &'static str {
     match unbounded {
         None => "",
         Some(Unbounded::Separable) => {
-            " **Validation tells the classes apart without a mistake, so it cannot say how sure the network may be**: a weak \
-             prior, which holds the temperature near 1 and the biases near 0, has decided."
+            " **The scores separate the validation classes without error, so validation does not determine how \
+             confident the network should be**: the values come from a weak prior, which keeps the temperature near 1 \
+             and the biases near 0."
         }
         Some(Unbounded::Uninformative) => {
-            " **On validation the scores say nothing of the classes**: a weak prior has kept the temperature finite."
+            " **On validation the scores carry no information about the classes**: a weak prior keeps the temperature \
+             finite."
         }
         Some(Unbounded::AbsentClass) => {
-            " **Validation lacks a class**: a weak prior has kept its bias finite."
+            " **Validation has no image of one class**: a weak prior keeps the bias of that class finite."
         }
     }
 }
 
 fn validation_against_test(section: &mut Document, metrics: &Metrics) -> Result<()> {
-    section.heading(3, "Validation beside test");
+    section.heading(3, "Validation and test");
     section.paragraph(
-        "Epoch, threshold and calibration were chosen on validation, so its figures are optimistic. A test far below it \
-         says that the splits differ: other children, another machine, another share of positives.",
+        "Epoch, threshold and calibration were chosen on validation, so its results are optimistic. Test results far \
+         below them indicate that the splits differ, for example in patients, scanner or prevalence.",
     );
     let mut table = Table::new([
         ("", Align::Left),
@@ -372,7 +378,7 @@ fn validation_against_test(section: &mut Document, metrics: &Metrics) -> Result<
 }
 
 fn limits(section: &mut Document, context: &Context<'_>, data: &Data, metrics: &Metrics) {
-    section.heading(3, "What these numbers show, and what they do not");
+    section.heading(3, "What these results show and do not show");
     let share = |counts: &[usize]| {
         counts.get(metrics.positive).copied().unwrap_or(0) as f64
             / counts.iter().sum::<usize>().max(1) as f64
@@ -380,32 +386,34 @@ fn limits(section: &mut Document, context: &Context<'_>, data: &Data, metrics: &
     let [train, _, test] = &metrics.counts;
     let positive = escape(&metrics.classes[metrics.positive]);
     let mut points = vec![format!(
-        "The share of {positive} is {} in training and {} in the test. Thresholds, probabilities and predictive values carry \
-         such a share in them and must be chosen anew where it differs.",
+        "The prevalence of {positive} is {} in training and {} in test. Thresholds, probabilities and predictive \
+         values depend on it and must be determined again where it differs.",
         format::percent(share(train), 1),
         format::percent(share(test), 1)
     )];
     if metrics.phantom {
-        points.push("The images are phantoms: the figures show that the pipeline works, and nothing about any disease.".into());
+        points.push("The images are phantoms: the results show that the pipeline works, and nothing about any disease.".into());
     } else {
         points.push(
-            "One data set stands for the patients, machines and habits of the place that it comes from. Nothing here is \
-             shown for others."
+            "One data set represents the patients, scanners and practices of the site that it comes from. Nothing here \
+             shows that the results hold at other sites."
                 .into(),
         );
     }
     points.push(
-        "Markers, tubes, borders and exposure can tell classes apart without a finding. The linear baseline and the \
-         overlays are there to notice it; they do not rule it out."
+        "Markers, tubes, borders and exposure can separate the classes without any finding. The linear baseline and \
+         the overlays help to detect this; they do not rule it out."
             .into(),
     );
     if !data.manifest.bad_images().is_empty() {
         points.push(format!(
-            "{} could not be read and count nowhere.",
+            "Unreadable and excluded from all results: {}.",
             count(data.manifest.bad_images().len(), "file")
         ));
     }
-    points.push("It is no medical device. No decision about a patient may rest on it.".into());
+    points.push(
+        "This is not a medical device. No decision about a patient may be based on it.".into(),
+    );
     points.extend(context.settings.notes.iter().cloned());
     section.list(points);
 }

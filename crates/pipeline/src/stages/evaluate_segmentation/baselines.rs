@@ -1,5 +1,5 @@
-//! What a network must beat: a threshold on brightness, which knows no anatomy, and the training masks' mean, which
-//! looks at no image.
+//! The baselines that a network must beat: a threshold on brightness, which uses no anatomy, and the mean of the
+//! training masks, which does not depend on the image.
 
 use anyhow::Result;
 use dataset::{Manifest, Split};
@@ -35,7 +35,7 @@ pub(super) fn judged(
     })
 }
 
-/// Judges another segmentation of the same images.
+/// Scores another segmentation of the same images.
 fn judge_all(
     context: &Context<'_>,
     judge: &MaskJudge<'_>,
@@ -54,7 +54,7 @@ fn judge_all(
     rows.par_iter().map(one).collect()
 }
 
-/// The most frequent class of each place in the training masks, all stretched to one grid.
+/// The most frequent class at each position of the training masks, all resized to one grid.
 struct MeanMask {
     classes: Vec<u8>,
 }
@@ -105,7 +105,7 @@ impl MeanMask {
         })
     }
 
-    /// At an image's size.
+    /// The mean mask at an image's size.
     fn over(&self, height: usize, width: usize) -> Vec<u8> {
         places(height, width, GRID, GRID)
             .map(|at| self.classes[at])
@@ -113,7 +113,7 @@ impl MeanMask {
     }
 }
 
-/// For each pixel of a raster the index of the pixel of another raster that lies over its centre.
+/// For each pixel of a raster, the index of the pixel of another raster that covers its centre.
 fn places(
     height: usize,
     width: usize,
@@ -126,7 +126,7 @@ fn places(
     })
 }
 
-/// Which side of the threshold is class 1 is chosen on validation, as everything else is.
+/// Otsu's threshold; like everything else, which side of it is class 1 is chosen on validation.
 fn otsu(context: &Context<'_>, data: &Data, judge: &MaskJudge<'_>, rows: &[usize]) -> Result<Otsu> {
     let validation = data.splits.rows(Split::Val);
     let dice = |bright: bool| -> Result<f64> {
@@ -144,7 +144,7 @@ fn otsu(context: &Context<'_>, data: &Data, judge: &MaskJudge<'_>, rows: &[usize
             let (truth, found): (Vec<bool>, Vec<bool>) = known.into_iter().unzip();
             Ok(mask_scores(&truth, &found)?.dice)
         };
-        // Otsu's two parts together are the image: an image with a true pixel has a Dice either way.
+        // Otsu's two parts cover the image, so an image with a true pixel has a Dice either way.
         let all: Result<Vec<Option<f64>>> = validation.par_iter().map(one).collect();
         Ok(all?.into_iter().flatten().sum())
     };
@@ -158,7 +158,8 @@ fn otsu(context: &Context<'_>, data: &Data, judge: &MaskJudge<'_>, rows: &[usize
     })
 }
 
-/// An image cut in two by Otsu's threshold of its own brightness; nothing is class 1 where it is all of one grey.
+/// An image binarized at Otsu's threshold of its own brightness; no pixel is class 1 in an image of a single grey
+/// value.
 fn parted(data: &Data, row: usize, bright: bool) -> Result<Vec<u8>> {
     let record = &data.manifest.rows()[row];
     let (height, width) = (record.height as usize, record.width as usize);
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_the_nearest() {
+    fn places_are_the_nearest_pixels() {
         let found: Vec<usize> = places(2, 2, 4, 4).collect();
         assert_eq!(found, [5, 7, 13, 15]);
         let same: Vec<usize> = places(3, 2, 3, 2).collect();

@@ -1,4 +1,4 @@
-//! The worst and the best cases, by Dice and not by looks.
+//! The worst and the best cases by Dice.
 
 use anyhow::Result;
 use imaging::Fit;
@@ -9,7 +9,7 @@ use super::JudgedImage;
 use super::judge::{MaskJudge, dice};
 use crate::context::{Context, Data};
 
-/// Cases that have something in common, drawn.
+/// A figure of several cases.
 pub(super) struct Drawn {
     /// File name of the figure.
     pub(super) name: &'static str,
@@ -24,20 +24,20 @@ pub(super) fn draw(
     segmenter: &Segmenter<'_>,
     images: &[JudgedImage],
 ) -> Result<Vec<Drawn>> {
-    // Where there was nothing to find and nothing was found, there is nothing to show.
+    // An image with foreground in neither truth nor prediction has no Dice and is not shown.
     let judged = images.iter();
     let mut sorted: Vec<(f64, &JudgedImage)> = judged
         .filter_map(|image| Some((dice(&image.scores)?, image)))
         .collect();
-    // The row breaks ties, so that equal runs show equal cases.
+    // Ties are broken by row, so that identical runs show identical cases.
     sorted.sort_by(|(a, first), (b, second)| a.total_cmp(b).then(first.row.cmp(&second.row)));
     let n = context.settings.overlays.examples;
     let worst: Vec<_> = sorted.iter().copied().take(n).collect();
     let best: Vec<_> = sorted.iter().rev().copied().take(n).collect();
     let mut drawn = vec![];
     for (name, title, cases) in [
-        ("segmentation-worst", "The worst of the test", worst),
-        ("segmentation-best", "The best of the test", best),
+        ("segmentation-worst", "Worst test images by Dice", worst),
+        ("segmentation-best", "Best test images by Dice", best),
     ] {
         let cases: Result<Vec<_>> = cases
             .into_iter()

@@ -1,4 +1,4 @@
-//! One image, and all of them.
+//! Evaluates one image, and all images together.
 
 use anyhow::Result;
 use inference::Segmented;
@@ -11,21 +11,21 @@ use super::super::evaluate::patient_ids;
 use crate::context::Data;
 use settings::Settings;
 
-/// What all judging has in common.
+/// What the evaluations of all images share.
 pub(super) struct MaskJudge<'a> {
     pub(super) data: &'a Data,
     settings: &'a Settings,
-    /// What a pixel can be.
+    /// Classes of a pixel.
     pub(super) classes: Vec<String>,
     /// The class of the images that binary masks mark, where the map has the images' classes.
     marked: Option<usize>,
 }
 
-/// The true class of a pixel that does not count.
+/// The true class of an unknown pixel, which is not counted.
 const UNKNOWN: usize = dataset::Manifest::UNKNOWN_PIXEL as usize;
 
 impl<'a> MaskJudge<'a> {
-    /// Of the masks' classes, which the map has too, unless they mark one class of the images'.
+    /// Evaluates in the masks' classes, which the map has too unless the masks mark one class of the images.
     pub(super) fn new(settings: &'a Settings, data: &'a Data) -> Self {
         let images = data.manifest.classes().len();
         let map = &settings.train.map;
@@ -38,7 +38,8 @@ impl<'a> MaskJudge<'a> {
         }
     }
 
-    /// What the map says, in the masks' classes: where these mark one class of the images, that one or another.
+    /// The map's prediction in the masks' classes: where the masks mark one class of the images, 1 for that class and 0
+    /// for any other.
     pub(super) fn predicted(&self, found: &Segmented) -> Vec<u8> {
         let labels = found.labels();
         match self.marked {
@@ -57,7 +58,7 @@ impl<'a> MaskJudge<'a> {
         (0..).take(self.classes.len()).map(stored).collect()
     }
 
-    /// The true classes of an image's pixels; none where it has no mask, or one that knows no pixel.
+    /// The true classes of an image's pixels; `None` where it has no mask, or one without a known pixel.
     pub(super) fn truth(&self, row: usize) -> Result<Option<Vec<u8>>> {
         let record = &self.data.manifest.rows()[row];
         let truth = self.data.manifest.true_pixels(record)?;
@@ -65,7 +66,7 @@ impl<'a> MaskJudge<'a> {
         Ok(truth.filter(known))
     }
 
-    /// An image's figures; also with all classes but the background as one, where there are several.
+    /// An image's scores; also with all classes except the background merged, where there are several.
     pub(super) fn image(
         &self,
         row: usize,
@@ -91,7 +92,7 @@ impl<'a> MaskJudge<'a> {
         Ok((own, marked))
     }
 
-    /// All images together; intervals draw whole patients.
+    /// All images together; intervals resample whole patients.
     pub(super) fn over(
         &self,
         rows: &[usize],
@@ -100,7 +101,7 @@ impl<'a> MaskJudge<'a> {
         self.evaluated(&self.classes, rows, images)
     }
 
-    /// As [`MaskJudge::over`] for images of background and anything else.
+    /// As [`MaskJudge::over`], for images with all classes except the background merged.
     pub(super) fn over_marked(
         &self,
         rows: &[usize],
@@ -134,7 +135,7 @@ impl<'a> MaskJudge<'a> {
     }
 }
 
-/// Background, or anything else.
+/// Merges all classes except the background; unknown pixels stay unknown.
 fn marked(labels: &[u8]) -> Vec<u8> {
     let merged = labels.iter().map(|class| match usize::from(*class) {
         UNKNOWN => *class,
@@ -143,7 +144,8 @@ fn marked(labels: &[u8]) -> Vec<u8> {
     merged.collect()
 }
 
-/// Dice of an image, mean over the classes but the background that it has in truth or prediction; `None` where it has none.
+/// Mean Dice of an image over the classes, except the background, that it has in truth or prediction; `None` where it
+/// has none.
 pub(super) fn dice(image: &SegmentedImage) -> Option<f64> {
     let classes: Vec<usize> = (1..image.classes.len()).collect();
     image.mean_over(&classes, |scores| scores.dice)

@@ -1,5 +1,5 @@
-//! How well the map finds what the masks mark: pixel by pixel at the images' own size, beside baselines that see no
-//! anatomy, or nothing but anatomy.
+//! Evaluates the map against the masks, pixel by pixel at the images' own size, next to two baselines: one that uses no
+//! anatomy and one that uses nothing else.
 
 mod baselines;
 mod cases;
@@ -16,7 +16,7 @@ use crate::context::{Context, Data};
 use crate::scoring;
 use judge::MaskJudge;
 
-/// `segmentation.json`. It holds no times and no paths, so that equal runs give equal bytes.
+/// `segmentation.json`. It contains no times and no paths, so that identical runs give identical bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationMetrics {
     /// Pipeline's name.
@@ -25,26 +25,26 @@ pub struct SegmentationMetrics {
     pub phantom: bool,
     /// SHA-256 over classes, paths, labels and file contents.
     pub data_fingerprint: String,
-    /// Decides every random number.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// What a pixel can be; the first is the background, which means over classes leave out.
+    /// Classes of a pixel; the first is the background, which is excluded from means over classes.
     pub classes: Vec<String>,
-    /// Test images without a usable mask, which are not judged.
+    /// Number of test images without a usable mask, which are not evaluated.
     pub without_mask: usize,
-    /// Most overlapping tiles that an image was read in; 1 where images were read whole.
+    /// Largest number of overlapping tiles per image; 1 where images were processed whole.
     pub tiles: usize,
-    /// On the test images: the result.
+    /// Results on the test images.
     pub test: SegmentationEvaluation,
-    /// The same with all classes but the background taken as one, where there are several.
+    /// The same with all classes except the background merged, where there are several.
     pub marked: Option<SegmentationEvaluation>,
-    /// What is to be beaten, on the same images.
+    /// The baselines to beat, on the same images.
     pub baselines: SegmentationBaselines,
 }
 
 /// Segmentations that need no network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationBaselines {
-    /// The class that each place of the frame has most often in the training masks, whatever the image shows.
+    /// The most frequent class of the training masks at each position of the frame, whatever the image shows.
     pub mean_mask: SegmentationEvaluation,
     /// Otsu's threshold of each image's brightness, where masks are binary.
     pub otsu: Option<Otsu>,
@@ -53,17 +53,17 @@ pub struct SegmentationBaselines {
 /// Otsu's threshold as a segmentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Otsu {
-    /// Whether the brighter part is taken for class 1; by Dice on the validation images.
+    /// Whether the brighter part is class 1; chosen by Dice on the validation images.
     pub bright: bool,
-    /// On the test images.
+    /// Results on the test images.
     pub test: SegmentationEvaluation,
 }
 
-/// A judged test image.
+/// An evaluated test image.
 pub(super) struct JudgedImage {
     pub(super) row: usize,
     pub(super) scores: SegmentedImage,
-    /// All classes but the background as one, where there are several.
+    /// With all classes except the background merged, where there are several.
     pub(super) marked: Option<SegmentedImage>,
     pub(super) tiles: usize,
 }
@@ -90,7 +90,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     )
 }
 
-/// One pass over the test images; of each only its counts stay in memory, its mask goes to `masks/`.
+/// One pass over the test images; only counts stay in memory, the predicted masks are written to `masks/`.
 fn judged(
     context: &Context<'_>,
     data: &Data,
@@ -123,8 +123,8 @@ fn judged(
     }
     if images.is_empty() {
         bail!(
-            "no test image has a usable mask, so that the map cannot be judged: name masks of the test images, or leave the \
-             stage \"evaluate-segmentation\" out"
+            "no test image has a usable mask, so the map cannot be evaluated: provide masks of the test images \
+             (data.masks), or remove the stage \"evaluate-segmentation\" from pipeline.stages"
         );
     }
     Ok(images)

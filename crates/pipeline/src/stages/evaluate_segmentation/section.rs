@@ -1,4 +1,4 @@
-//! The segmentation's figures in words, tables and one line an image.
+//! The segmentation results as text, tables and one line per image.
 
 use anyhow::Result;
 use metrics::{ClassSegmentation, SegmentationEvaluation, Spread, SurfaceDistance};
@@ -23,19 +23,19 @@ pub(super) fn write(
         .heading(2, "Segmentation")
         .paragraph(&judged(metrics));
     section.table(&comparison(metrics)?);
-    section.heading(3, "Class by class");
+    section.heading(3, "Results per class");
     section.table(&classes(&metrics.test)?);
     if let Some(marked) = &metrics.marked {
         section.paragraph(
-            "With all classes but the background taken as one, so that only the place counts and not the name:",
+            "With all classes except the background merged, so that only the location counts and not the class:",
         );
         section.table(&classes(marked)?);
     }
     section.paragraph(
-        "Figures are means over the *n* images that have the class in truth or prediction; one that has it in neither counts \
-         nowhere. Where only the truth has the class (a false negative, FN) or only the prediction (a false positive, FP), Dice \
-         and IoU are 0 and the distance is the image's diagonal. HD95 is the Hausdorff distance at 95 %, in \
-         pixels of the image's own size; *pooled* takes all pixels as one image.",
+        "Values are means over the *n* images that have the class in truth or prediction; images that have it in \
+         neither are not counted. Where only the truth has the class (a false negative, FN) or only the prediction (a \
+         false positive, FP), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the 95th-percentile \
+         Hausdorff distance, in pixels of the original image; *pooled* treats the pixels of all images as one image.",
     );
     for Drawn {
         name,
@@ -47,8 +47,8 @@ pub(super) fn write(
         context.figure(&mut section, name, &figure, &title, "")?;
     }
     section.paragraph(
-        "The predicted masks of all test images, at the images' own size, are in `masks/`; every image's figures are in \
-         `segmentation.csv`.",
+        "The predicted masks of all test images, at the original image size, are in `masks/`; the results per image \
+         are in `segmentation.csv`.",
     );
     if !context.settings.train.task().classifies() {
         limits(context, data, metrics, &mut section);
@@ -64,22 +64,23 @@ pub(super) fn headline(metrics: &SegmentationMetrics) -> String {
 
 fn judged(metrics: &SegmentationMetrics) -> String {
     let test = &metrics.test;
-    let mut text = count(test.n, "test image");
+    let mut text = format!("Results on {}", count(test.n, "test image"));
     if let Some(patients) = test.groups.filter(|patients| *patients < test.n) {
         let patients = count(patients, "patient");
-        text += &format!(" of {patients} (drawn whole for the intervals)");
+        text += &format!(" of {patients} (the intervals resample whole patients)");
     }
-    text += " were segmented";
     text += match metrics.tiles {
-        1 => ", each as a whole and brought back to its own size.".into(),
+        1 => ", each segmented as a whole and resized back to its own size.".into(),
         tiles => {
-            format!(", in up to {tiles} overlapping tiles each that are blended by a Gaussian.")
+            format!(
+                ", each segmented in up to {tiles} overlapping tiles that are blended with Gaussian weights."
+            )
         }
     }
     .as_str();
     if metrics.without_mask > 0 {
         text += &format!(
-            " {} without a usable mask could not be judged.",
+            " {} without a usable mask could not be evaluated.",
             count(metrics.without_mask, "more image")
         );
     }
@@ -157,43 +158,45 @@ fn cells(class: &ClassSegmentation) -> [String; 10] {
     ]
 }
 
-/// What the numbers do not show, where no class figures follow that say it.
+/// The limits of the results, for runs without the classifier's section, which states them as well.
 fn limits(
     context: &Context<'_>,
     data: &Data,
     metrics: &SegmentationMetrics,
     section: &mut Document,
 ) {
-    section.heading(3, "What these numbers show, and what they do not");
+    section.heading(3, "What these results show and do not show");
     let mut points = vec![];
     if metrics.phantom {
         points.push(
-            "The images are phantoms: the figures show that the pipeline works, and nothing about any disease.".into(),
+            "The images are phantoms: the results show that the pipeline works, and nothing about any disease.".into(),
         );
     } else {
         points.push(
-            "One data set stands for the machines, people and habits of the place that it comes from. Nothing here is \
-             shown for others."
+            "One data set represents the devices, people and practices of the site that it comes from. Nothing here \
+             shows that the results hold at other sites."
                 .into(),
         );
     }
     points.push(
-        "Truth is what somebody drew, or a program proposed and somebody accepted. Two people who draw the same outline \
-         differ too; a Dice beyond their agreement means nothing."
+        "The ground truth was drawn by a person, or proposed by a program and accepted by a person. Two people who \
+         outline the same structure differ too; a Dice above their agreement is not meaningful."
             .into(),
     );
     if !data.manifest.bad_images().is_empty() {
         points.push(format!(
-            "{} could not be used and count nowhere.",
+            "Unusable and excluded from all results: {}.",
             count(data.manifest.bad_images().len(), "file")
         ));
     }
-    points.push("It is no medical device. No decision about a patient may rest on it.".into());
+    points.push(
+        "This is not a medical device. No decision about a patient may be based on it.".into(),
+    );
     points.extend(context.settings.notes.iter().cloned());
     section.list(points);
 }
 
-/// `segmentation.csv`: a line an image.
+/// `segmentation.csv`: one line per image.
 pub(super) fn per_image(
     data: &Data,
     metrics: &SegmentationMetrics,
@@ -230,7 +233,7 @@ pub(super) fn per_image(
     text
 }
 
-/// Empty where there is no such figure.
+/// Empty where there is no value.
 fn cell(figure: Option<f64>) -> String {
     figure.map_or_else(String::new, |figure| format!("{figure:.6}"))
 }

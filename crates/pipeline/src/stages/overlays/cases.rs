@@ -1,4 +1,5 @@
-//! Which cases are shown: the surest and the least sure, right and wrong, by fixed rules and not by looks.
+//! Selects the cases to show: correct and incorrect ones, from the most to the least confident, by fixed rules rather
+//! than by hand.
 
 use anyhow::Result;
 use imaging::{Fit, Placement};
@@ -10,17 +11,17 @@ use crate::context::{Context, Data};
 use crate::names::{file_names, slug};
 use crate::scoring;
 
-/// Cases that have something in common.
+/// A group of cases that are shown in one figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
     /// File name of the figure.
     pub(super) name: String,
     /// Heading.
     pub(super) title: String,
-    /// Why these.
+    /// How the cases were selected.
     pub(super) rule: &'static str,
     pub(super) cases: Vec<Case>,
-    /// All cases that the rule chose from.
+    /// Number of cases that the rule selected from.
     pub(super) of: usize,
 }
 
@@ -53,15 +54,15 @@ pub(super) fn choose(images: &[ImageStatistics], data: &Data, examples: usize) -
             .collect();
         groups.push(group(
             format!("overlay-{slug}-right"),
-            format!("{class}, recognised"),
-            "evenly from the surest to the least sure",
+            format!("{class}, classified correctly"),
+            "evenly spaced from the most to the least confident",
             &right,
             examples,
         ));
         groups.push(group(
             format!("overlay-{slug}-wrong"),
-            format!("{class}, missed"),
-            "evenly from the surest mistake to the closest call",
+            format!("{class}, misclassified"),
+            "evenly spaced from the most to the least confident error",
             &wrong,
             examples,
         ));
@@ -79,7 +80,7 @@ fn group(
 ) -> Group {
     let confidence = |i: &ImageStatistics| i.probabilities.get(i.predicted).copied().unwrap_or(0.0);
     let mut sorted = images.to_vec();
-    // The row breaks ties, so that equal runs show equal cases.
+    // Ties are broken by row, so that identical runs show identical cases.
     sorted.sort_by(|a, b| {
         confidence(b)
             .total_cmp(&confidence(a))
@@ -154,7 +155,7 @@ fn draw_group(
     })
 }
 
-/// The map without the border that padding put around the image.
+/// The map without the border that padding added around the image.
 fn at_original_size(context: &Context<'_>, map: &Plane, original: &Plane) -> Result<Plane> {
     let size = |plane: &Plane| {
         let (width, height) = plane.dimensions();
@@ -201,7 +202,7 @@ fn overlay_case(
     (height, width): (usize, usize),
 ) -> Result<OverlayCase> {
     let (record, classes) = (&data.manifest.rows()[case.row], data.manifest.classes());
-    // The last region is the narrowest: the finding itself where it is known, else the lungs.
+    // The last region is the narrowest: the finding itself where its mask is known, otherwise the lungs.
     let region = context.settings.data.regions.len().checked_sub(1);
     let truth_mask = match region {
         Some(i) => region_mask(context.settings, data, case.row, i, (height, width))?

@@ -1,8 +1,10 @@
-//! Where the class map lights up: overlays of right and wrong cases alike, and whether the light lies in the lungs.
+//! Where the class map is high: overlays of correctly and incorrectly classified cases, and how much of the green area
+//! is inside the lungs.
 //!
-//! A pixel's value is the softmax of its class scores (see [`crate::trained`]), for the positive class, at temperature
-//! 1: the article paints every pixel of at least 0.97 green. The map has seen no pixel labels unless the settings say
-//! so; what it then shows is where the evidence for the answer lies, not an outline of a finding.
+//! A pixel's value is the softmax of its class scores (see [`inference::Bundle`]) for the positive class, at a
+//! temperature of 1. As in the paper that the pipeline `pneumonia` follows, every pixel of at least 0.97 is coloured
+//! green. Unless the settings train the map on masks, it has seen no pixel labels and shows where the evidence for the
+//! prediction is, not the outline of a finding.
 
 mod cases;
 mod section;
@@ -21,11 +23,12 @@ use statistics::ImageStatistics;
 /// `overlays.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverlayStatistics {
-    /// Pixels of at least this are green.
+    /// Pixels of at least this probability are green.
     pub certainty: f32,
-    /// The class of pixels that is painted: the positive class of the images, or what masks have taught.
+    /// The class whose pixels are coloured: the positive class of the images, or a class of the masks if the map was
+    /// trained on them.
     pub class: String,
-    /// By true class.
+    /// Per true class.
     pub classes: Vec<ClassArea>,
 }
 
@@ -34,30 +37,30 @@ pub struct OverlayStatistics {
 pub struct ClassArea {
     /// True class.
     pub class: String,
-    /// Test images of it.
+    /// Number of its test images.
     pub n: usize,
     /// Images with any green pixel.
     pub with_green: usize,
-    /// Their share, with an interval by patient as all that follow; none without an image.
+    /// Their share; this and the following intervals resample patients. `None` without images.
     pub with_green_share: Option<Interval>,
     /// Mean over images of the green share of the image.
     pub mean_share: Option<Interval>,
     /// Median of the same.
     pub median_share: Option<Interval>,
-    /// By region, over the images that have its mask.
+    /// Per region, over the images that have its mask.
     pub regions: Vec<RegionArea>,
 }
 
-/// How much of the green lies in a region.
+/// How much of the green area is inside a region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegionArea {
-    /// `lungs`, `opacity`.
+    /// Name of the region, such as `lungs` or `opacity`.
     pub region: String,
-    /// Images with a mask of it that is not empty and with green pixels.
+    /// Number of images with a non-empty mask of it and with green pixels.
     pub n: usize,
-    /// Share of all their green pixels that lie inside.
+    /// Share of all their green pixels that are inside.
     pub green_inside: Option<Interval>,
-    /// Share of all their pixels that lie inside: what green spread blindly would have.
+    /// Share of all their pixels that are inside: the value expected of green pixels placed at random.
     pub area: Option<Interval>,
     /// Share of the region that is green.
     pub covered: Option<Interval>,
@@ -69,7 +72,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let trained = scoring::trained(context)?;
     if !trained.has_map() {
         bail!(
-            "this network has no class map that training reaches; leave the stage \"overlays\" out"
+            "this network has no trained class map; remove the stage \"overlays\" from pipeline.stages"
         );
     }
     let images = measure(context, &data, &metrics, &trained)?;
@@ -81,7 +84,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     context.section("overlays", &section::write(context, &statistics, drawn)?)
 }
 
-/// One pass over the test split; only counts are kept, for maps of a large split would not fit in memory.
+/// One pass over the test split; only counts are kept, because the maps of a large split would not fit in memory.
 fn measure(
     context: &mut Context<'_>,
     data: &Data,

@@ -1,4 +1,4 @@
-//! Overlays and areas in words.
+//! The report section on overlays and green areas.
 
 use anyhow::Result;
 use metrics::Interval;
@@ -19,21 +19,21 @@ pub(super) fn write(
     section.heading(2, "Where the network looks");
     section.paragraph(&meaning(context, statistics));
     section.paragraph(&format!(
-        "Areas are given as shares of the image, with {} intervals by patient in brackets.",
+        "Areas are given as shares of the image; brackets give {} intervals that resample patients.",
         format::percent(context.settings.evaluate.confidence, 0)
     ));
     section.table(&areas(statistics)?);
     if statistics.classes.iter().all(|c| c.with_green == 0) {
         section.note(&format!(
-            "No pixel of any test image reaches {}: the network is not that sure of any place. The heat maps below show \
-             where it leans; a lower `overlays.certainty` would show more green.",
+            "No pixel of any test image reaches {}: the network is not that confident anywhere. The heat maps below \
+             show where its confidence is highest; a lower `overlays.certainty` would show more green.",
             statistics.certainty
         ));
     }
     if let Some(table) = regions(statistics)? {
         section.paragraph(
-            "Where masks are known, they say whether the green lies where it should. *By chance* is the region's share of the \
-             image: green that is spread blindly would have as much inside.",
+            "Where masks exist, they show whether the green is in the right place. *By chance* is the region's share \
+             of the image: of green pixels placed at random, this share would be inside.",
         );
         section.table(&table);
         section.list(verdicts(statistics));
@@ -48,36 +48,37 @@ pub(super) fn write(
         ));
         context.figure(&mut section, &group.name, &figure, &group.title, "")?;
     }
-    section.paragraph("The same overlays at the images' own size are in `overlays/`.");
+    section.paragraph("The same overlays at the original image size are in `overlays/`.");
     Ok(section)
 }
 
-/// What green stands for: it depends on what has taught the map, and on whether the answer is made from it.
+/// What green means: it depends on how the map was trained and on whether the prediction is computed from it.
 fn meaning(context: &Context<'_>, statistics: &OverlayStatistics) -> String {
     let OverlayStatistics {
         class, certainty, ..
     } = statistics;
     let green = format!(
-        "Green is every pixel whose share of the scores (softmax) gives {} at least {certainty}.",
+        "Green marks every pixel whose softmax probability of {} is at least {certainty}.",
         escape(class)
     );
     let answer = match context.settings.model.head.as_str() {
         "cam" => {
-            "The network's answer is made from the mean of a map with one score a pixel and class."
+            "The network's prediction is computed from the mean of a map with one score per pixel and class."
         }
         _ => {
-            "Beside its answer the network has a map with one score a pixel and class, from which the answer is not made."
+            "In addition to its prediction, the network outputs a map with one score per pixel and class; the \
+             prediction is not computed from it."
         }
     };
     if context.settings.train.wants_masks() {
         format!(
-            "{answer} Masks of the training images have taught the map pixels. {green} So green says what the masks say, as far \
-             as the network has learned it."
+            "{answer} The map was trained on the masks of the training images. {green} Green is therefore the \
+             network's prediction of what the masks mark."
         )
     } else {
         format!(
-            "{answer} {green} It was taught images only, never pixels. So green says where the evidence for the answer lies; it \
-             is no outline of a finding."
+            "{answer} {green} The map was trained on image labels only, without pixel labels. Green therefore shows \
+             where the evidence for the prediction is, not the outline of a finding."
         )
     }
 }
@@ -110,9 +111,9 @@ fn regions(statistics: &OverlayStatistics) -> Result<Option<Table>> {
         ("true class", Align::Left),
         ("region", Align::Left),
         ("images", Align::Right),
-        ("green inside it", Align::Right),
+        ("green inside", Align::Right),
         ("by chance", Align::Right),
-        ("of the region green", Align::Right),
+        ("region that is green", Align::Right),
     ]);
     for c in &statistics.classes {
         for r in c.regions.iter().filter(|r| r.n > 0) {
@@ -130,16 +131,16 @@ fn regions(statistics: &OverlayStatistics) -> Result<Option<Table>> {
     Ok((!table.is_empty()).then_some(table))
 }
 
-/// Green that lies in a region this many times as often as by chance points there.
+/// The ratio of green inside a region to chance from which the map is reported to point there.
 const POINTS: f64 = 2.0;
 
-/// A sentence a region, on the images of the class that the map speaks of.
+/// One sentence per region, on the images of the class that the map shows.
 fn verdicts(statistics: &OverlayStatistics) -> Vec<String> {
     let own = statistics
         .classes
         .iter()
         .find(|c| c.class == statistics.class);
-    // A map of something else than a class of the images: on the last class, which usually has the finding.
+    // If the map does not show a class of the images, use the last class, which usually has the finding.
     let own = own.or(statistics.classes.last());
     let regions = own.iter().flat_map(|c| &c.regions);
     regions.filter_map(verdict).collect()
@@ -150,10 +151,10 @@ fn verdict(region: &RegionArea) -> Option<String> {
     let meaning = if times >= POINTS {
         "the map points there"
     } else {
-        "the map says whether there is a finding, and hardly where"
+        "the map shows whether there is a finding, but hardly where"
     };
     let (name, times) = (escape(&region.region), format::fixed(times, 1));
     Some(format!(
-        "Green lies in the masks of *{name}* {times} times as often as by chance: {meaning}."
+        "Green is inside the masks of *{name}* {times} times as often as by chance: {meaning}."
     ))
 }

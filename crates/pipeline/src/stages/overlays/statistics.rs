@@ -1,4 +1,4 @@
-//! Green pixels counted: by class, and inside lungs and opacities where masks of them exist.
+//! Counts green pixels: per class, and inside lungs and opacities where masks of them exist.
 
 use anyhow::Result;
 use imaging::Frame;
@@ -18,10 +18,10 @@ pub(super) struct ImageStatistics {
     pub(super) label: usize,
     pub(super) predicted: usize,
     pub(super) probabilities: Vec<f64>,
-    /// Green pixels, and pixels.
+    /// Number of green pixels, then of all pixels.
     pub(super) green: usize,
     pub(super) pixels: usize,
-    /// By region of the settings: its pixels and the green ones among them; none without a mask.
+    /// Per region of the settings: its pixels and the green ones among them; `None` without a mask.
     pub(super) regions: Vec<Option<(usize, usize)>>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn image(
     })
 }
 
-/// The mask of a region at the map's size; none where the image has none.
+/// The mask of a region at the map's size; `None` where the image has none.
 pub(super) fn region_mask(
     settings: &Settings,
     data: &Data,
@@ -82,7 +82,7 @@ pub(super) fn region_mask(
         fit: settings.image.fit,
     };
     let mask = plane(&data.manifest.decoder().framed(&file, frame)?)?;
-    // Masks are stored as 0/1 as well as 0/255: half of the largest value divides both.
+    // Masks are stored as 0/1 or as 0/255: half of the largest value separates both.
     let half = 0.5 * mask.values().iter().fold(0.0_f32, |a, b| a.max(*b));
     let (w, h) = mask.dimensions();
     let values = mask
@@ -191,7 +191,7 @@ fn pooled_share(images: &[(usize, usize)], sample: &[usize]) -> Option<f64> {
     Some(part as f64 / whole as f64)
 }
 
-/// A statistic of a sample of images with its interval over patients (an id an image); none without an image.
+/// A statistic of a sample of images with its interval over patients (one id per image); `None` without images.
 fn resampled(
     settings: &Settings,
     patients: &[usize],

@@ -1,4 +1,4 @@
-//! The loader's batches as the trainer wants them.
+//! Converts the loader's batches to those of the trainer.
 
 use anyhow::Result;
 use dataset::{Loader, Manifest};
@@ -12,18 +12,18 @@ pub(super) struct Feed<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) train: Loader,
     pub(super) validation: Loader,
-    /// How many times an epoch goes through the training images.
+    /// Passes over the training images per epoch.
     pub(super) repeats: usize,
-    /// What is handed on of masks, where they teach.
+    /// How masks are passed on, if the network is trained on them.
     pub(super) masks: Option<MaskFeed>,
 }
 
-/// What is handed on of masks.
+/// How masks are passed to the trainer.
 #[derive(Clone, Copy)]
 pub(super) struct MaskFeed {
-    /// Rows and columns of the network's map: masks are cut to their middle where it is smaller than the image.
+    /// Rows and columns of the network's map: masks are cropped to their centre where it is smaller than the image.
     pub(super) map: (usize, usize),
-    /// Weights of the pixels between cells, in training. Validation counts all pixels alike.
+    /// Weights of the pixels between cells, in training. Validation weights all pixels equally.
     pub(super) border: Option<BorderWeights>,
 }
 
@@ -40,7 +40,7 @@ impl Feed<'_> {
 
 impl Data for Feed<'_> {
     fn train(&mut self, epoch: usize) -> Batches<'_> {
-        // Each pass is an epoch of the loader's, so that it augments and crops anew.
+        // Each pass is one epoch of the loader, so that every pass has new augmentations and crops.
         let passes = (epoch - 1) * self.repeats + 1..=epoch * self.repeats;
         let this = &*self;
         Box::new(passes.flat_map(move |pass| this.batches(&this.train, pass as u64, this.masks)))
@@ -102,7 +102,8 @@ fn convert(
     })
 }
 
-/// U-Net's weights of each image's pixels, as augmented: a bent border keeps its weight. What is unknown has none.
+/// U-Net's pixel weights of each image, computed after augmentation, so that a deformed border keeps its weight.
+/// Unknown pixels have a weight of 0.
 fn weights(
     border: &BorderWeights,
     masks: &[f32],
@@ -119,7 +120,7 @@ fn weights(
     Ok(images?.concat())
 }
 
-/// The middle of each image's values where the map is smaller than the image.
+/// The centre of each image's values where the map is smaller than the image.
 fn middle(values: Vec<f32>, (height, width): (usize, usize), map: (usize, usize)) -> Vec<f32> {
     if map == (height, width) {
         return values;
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_of_a_smaller_map_are_their_middle() {
+    fn masks_are_cropped_to_the_centre_for_a_smaller_map() {
         let image: Vec<f32> = (0..16).map(|v| v as f32).collect();
         let two = [image.clone(), image].concat();
         let expected = [5., 6., 9., 10., 5., 6., 9., 10.];

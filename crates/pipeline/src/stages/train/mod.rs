@@ -1,4 +1,4 @@
-//! Fits the network; goes on where a broken-off run stopped.
+//! Trains the network; continues where an interrupted run stopped.
 
 mod feed;
 mod section;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let (mut network, loaded) = network(context.settings, &data)?;
     if let Some(report) = &loaded {
         context.progress.say(format!(
-            "  encoder: {} tensors of the pretrained weights applied",
+            "  encoder: {} pretrained tensors loaded",
             report.applied.len()
         ));
     }
@@ -50,7 +50,7 @@ fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadRepo
     let classes = data.manifest.classes();
     if classes.len() < 2 && settings.train.task().classifies() {
         bail!(
-            "all images are of one class ({}), so that there is nothing to classify; set train.task = \"segment\" with \
+            "all images are of one class ({}), so there is nothing to classify; set train.task = \"segment\" with \
              model.head = \"none\" and masks, or check data.layout and data.classes",
             classes.join("")
         );
@@ -134,7 +134,7 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
     ])
 }
 
-/// The images of a split that teach something: a segmenter learns nothing from one whose mask knows no pixel.
+/// The images of a split to train or validate on: a segmenter cannot use an image whose mask has no known pixel.
 fn taught(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usize>> {
     let rows = data.splits.rows(split).iter().copied();
     if settings.train.task().classifies() {
@@ -144,7 +144,7 @@ fn taught(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usize>> 
     let rows: Vec<usize> = rows.filter(known).collect();
     if rows.is_empty() {
         bail!(
-            "no image of the split {split} has a usable mask, from which alone task = \"segment\" learns; check data.masks"
+            "no image of the split {split} has a usable mask, which train.task = \"segment\" needs; check data.masks"
         );
     }
     Ok(rows)
@@ -157,7 +157,7 @@ fn transform(augmenter: Augmenter) -> Transform {
         let take =
             |values: &mut Vec<f32>, channels| Raster::new(h, w, channels, std::mem::take(values));
         let mut mask = sample.mask.as_mut().and_then(|mask| take(mask, 1).ok());
-        // The loader's samples always fill their shape; were one not to, it would be refused there by name.
+        // The loader's samples always match their shape; the loader rejects one that does not, by name.
         if let Ok(mut image) = take(&mut sample.image, c) {
             augmenter.apply(key.rng_seed(), &mut image, mask.as_mut());
             sample.image = image.into_data();
@@ -198,7 +198,7 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
     }
 }
 
-/// What a pixel can be, where masks teach the map.
+/// The classes of a pixel, if the map is trained on masks.
 fn map_classes(settings: &Settings, data: &Data) -> Option<MapClasses> {
     if !settings.train.wants_masks() {
         return None;
@@ -214,7 +214,7 @@ fn map_classes(settings: &Settings, data: &Data) -> Option<MapClasses> {
     })
 }
 
-/// Of the positive class, or one-vs-rest averaged over the classes; NaN where a class is absent.
+/// The AUC of the positive class, or the one-vs-rest mean over the classes; NaN where a class is absent.
 fn area(logits: &[f32], labels: &[usize], data: &Data) -> f64 {
     let classes = data.manifest.classes().len();
     let Ok(logits) = metrics::Logits::new(classes, logits) else {
@@ -230,7 +230,7 @@ fn area(logits: &[f32], labels: &[usize], data: &Data) -> f64 {
     }
 }
 
-/// The best epoch's checkpoint, under the name that later stages and users look for.
+/// Saves the best epoch's checkpoint under the name that later stages and users expect.
 fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<()> {
     let folder = CheckpointDir::new(context.run.file("checkpoints"))?;
     let keep_best = context.settings.train.restore_best && outcome.best_epoch.is_some();
@@ -285,7 +285,7 @@ mod tests {
 
     const SIDE: usize = 32;
 
-    /// An image that holds every pixel's column as a grey value, and a mask that holds it as a class.
+    /// An image with each pixel's column as its grey value, and a mask with it as its class.
     fn columns() -> Sample {
         let column = |i: usize| (i % SIDE) as f32;
         let size = (SIDE, SIDE);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn image_and_mask_are_cropped_alike() {
+    fn image_and_mask_get_the_same_crop() {
         for index in 0..50 {
             let sample = cropped(1, 1, index);
             for (value, class) in sample.image.iter().zip(sample.mask.unwrap()) {

@@ -1,4 +1,4 @@
-//! The network and its training in words.
+//! The report section on the network and its training.
 
 use anyhow::Result;
 use formats::weights::LoadReport;
@@ -81,9 +81,9 @@ fn network_table(
             format::fixed(2e-9 * cost.multiply_adds as f64, 2)
         ),
     )?;
-    row("first weights", start)?;
+    row("initial weights", start)?;
     row("optimizer", named(&train.optimizer))?;
-    row("learning rate over time", named(&train.schedule))?;
+    row("learning rate schedule", named(&train.schedule))?;
     row(
         "batch, epochs",
         format!(
@@ -97,9 +97,9 @@ fn network_table(
         row("loss", format!("{loss}, class weights {weights}"))?;
     }
     if train.wants_masks() {
-        row("loss of the map", map_loss(settings))?;
+        row("map loss", map_loss(settings))?;
     }
-    row("best epoch by", format!("{} on validation", train.monitor))?;
+    row("best epoch", format!("by {}", train.monitor))?;
     Ok(table)
 }
 
@@ -123,7 +123,7 @@ fn map_loss(settings: &Settings) -> String {
     text
 }
 
-/// A setting as JSON has it, without its quotes.
+/// A setting as in JSON, without the quotes.
 fn plain(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value)
         .unwrap_or_default()
@@ -171,13 +171,13 @@ fn course(context: &Context<'_>, outcome: &Outcome) -> String {
     };
     let best = match outcome.best_epoch {
         Some(best) if context.settings.train.restore_best => format!(
-            "Epoch {best} has the best {} and is the one that is judged below.",
+            "Epoch {best} has the best {} and is the one evaluated below.",
             context.settings.train.monitor
         ),
-        _ => "The last epoch is the one that is judged below.".into(),
+        _ => "The last epoch is the one evaluated below.".into(),
     };
     format!(
-        "Training {end}, {} in all at {} images a second; {} of the time it waited for images. {best}",
+        "Training {end}, {} in total at {} images per second; {} of the time was spent waiting for images. {best}",
         format::seconds(seconds),
         format::fixed(rate, 1),
         format::percent(waited / seconds.max(1e-9), 1)
@@ -209,13 +209,13 @@ fn curves(outcome: &Outcome) -> TrainingCurves {
         panel("Loss", false, pair("loss", "val_loss")),
         panel("Accuracy", false, pair("accuracy", "val_accuracy")),
         panel("AUC", false, validation("val_auc")),
-        panel("Loss of the map", false, pair("map_loss", "val_map_loss")),
-        panel("Dice of the map", false, validation("val_dice")),
+        panel("Map loss", false, pair("map_loss", "val_map_loss")),
+        panel("Map Dice", false, validation("val_dice")),
     ];
-    // What a run does not teach has no curve; a segmenter's loss is its map's.
+    // A quantity that a run does not record has no curve; a segmenter's loss is its map loss.
     panels.retain(|panel| panel.lines.iter().any(|line| !line.points.is_empty()));
     if recorded(outcome, "val_accuracy").is_none() {
-        panels.retain(|panel| panel.title != "Loss of the map");
+        panels.retain(|panel| panel.title != "Map loss");
     }
     panels.push(panel(
         "Learning rate",
@@ -229,7 +229,7 @@ fn curves(outcome: &Outcome) -> TrainingCurves {
     }
 }
 
-/// The last epoch's figure, where the run records it.
+/// The value in the last epoch, if the run records it.
 fn recorded(outcome: &Outcome, name: &str) -> Option<f64> {
     outcome.history.last()?.value(name)
 }

@@ -1,4 +1,4 @@
-//! A bar a phase, a line an epoch, and Ctrl-C.
+//! Progress of training: one bar per phase, one line per epoch, and Ctrl-C.
 
 use report::format;
 use train::{BatchEvent, EpochRecord, Observer, Phase};

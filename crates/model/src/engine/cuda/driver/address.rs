@@ -9,12 +9,12 @@ impl Address {
     /// No memory.
     pub const NULL: Address = Address(0);
 
-    /// The address `words` of four bytes further on.
+    /// The address offset by `words` four-byte words.
     pub fn plus(self, words: usize) -> Address {
         self.plus_bytes(4 * words)
     }
 
-    /// The address so many bytes further on.
+    /// The address offset by `bytes`.
     pub fn plus_bytes(self, bytes: usize) -> Address {
         Address(self.0 + bytes as u64)
     }

@@ -1,4 +1,4 @@
-//! A launch and its arguments as the kernels take them.
+//! A launch and its arguments in the form that the kernels take.
 
 use std::ffi::c_void;
 
@@ -7,7 +7,7 @@ use kernels::{Nhwc, Window};
 use super::{Address, DeviceError};
 use crate::graph::NodeId;
 
-/// A kernel, the shape of its grid, and what it gets.
+/// A kernel, the shape of its grid, and its arguments.
 #[derive(Debug)]
 pub struct Launch<'a> {
     /// Name in the program.
@@ -18,7 +18,7 @@ pub struct Launch<'a> {
     pub block: [u32; 2],
     /// In the order of the kernel's parameters.
     pub args: &'a [Arg],
-    /// The node whose step it is a part of.
+    /// The node to whose step it belongs.
     pub node: NodeId,
 }
 
@@ -26,10 +26,10 @@ impl Launch<'_> {
     /// Threads of a block, in every kernel.
     pub const THREADS: u32 = 256;
 
-    /// Whether every GPU since 2014 takes it.
+    /// Checks that every GPU since 2014 accepts it.
     ///
     /// # Errors
-    /// A grid with no blocks, or more along an axis than there may be.
+    /// A grid with no blocks, or more blocks along an axis than allowed.
     pub fn check(&self) -> Result<(), DeviceError> {
         let [x, y, z] = self.grid;
         let fits =
@@ -70,7 +70,7 @@ pub enum Arg {
 }
 
 impl Arg {
-    /// Where the value itself lies, as a launch wants it.
+    /// A pointer to the value itself, as required for a launch.
     pub fn value(&self) -> *const c_void {
         match self {
             Arg::Pointer(v) => std::ptr::from_ref(v).cast(),
@@ -93,7 +93,7 @@ impl From<Address> for Arg {
     }
 }
 
-/// No address is a null pointer.
+/// `None` becomes a null pointer.
 impl From<Option<Address>> for Arg {
     fn from(v: Option<Address>) -> Self {
         Arg::Pointer(v.unwrap_or(Address::NULL))
@@ -106,7 +106,7 @@ impl From<u32> for Arg {
     }
 }
 
-/// A count; the plan refuses those that do not fit before anything is launched.
+/// A count; the plan rejects those that do not fit before anything is launched.
 impl From<usize> for Arg {
     fn from(v: usize) -> Self {
         Arg::U32(v as u32)
@@ -167,7 +167,7 @@ impl From<NormParameters> for Arg {
     }
 }
 
-/// A window over an input; laid out as in `common.cu`.
+/// A window over an input; laid out as in `values.cu`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windowed {
@@ -179,7 +179,7 @@ pub struct Windowed {
 }
 
 impl Windowed {
-    /// The window that makes `ys` from `xs`.
+    /// The window that maps `xs` to `ys`.
     pub fn new(xs: Nhwc, window: Window, ys: Nhwc) -> Self {
         Windowed {
             input: [xs.n, xs.h, xs.w, xs.c].map(int),
@@ -206,8 +206,7 @@ impl Patches {
     /// Columns of a patch.
     pub const COLUMNS: usize = 16;
 
-    /// Patches of so many rows that make an image of `output` (height, width) from `xs`, before which the window starts by
-    /// `padding`.
+    /// Patches of `rows` rows that compute an image of `output` (height, width) from `xs`, with `padding` before it.
     pub fn new(xs: Nhwc, output: [usize; 2], padding: [usize; 2], rows: usize) -> Self {
         Patches {
             input: [xs.n, xs.h, xs.w, xs.c].map(int),
@@ -218,7 +217,7 @@ impl Patches {
         }
     }
 
-    /// How many there are.
+    /// Number of patches.
     pub fn count(&self) -> usize {
         [self.input[0], self.across, self.down]
             .map(|v| v as usize)
@@ -236,7 +235,7 @@ pub struct Up {
 }
 
 impl Up {
-    /// From `xs` to `cout` channels.
+    /// Transposed convolution from `xs` to `cout` channels.
     pub fn new(xs: Nhwc, cout: usize) -> Self {
         Up {
             input: [xs.n, xs.h, xs.w, xs.c].map(int),
@@ -258,21 +257,21 @@ pub struct Parts {
 /// One of [`Parts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Where it lies.
+    /// Its address.
     pub data: Address,
-    /// Its channels.
+    /// Number of channels.
     pub channels: usize,
-    /// Whether each of its pixels is read as 2×2.
+    /// Whether each of its pixels is read as 2×2 pixels.
     pub doubled: bool,
-    /// Of a gradient: whether it adds to what is there.
+    /// For a gradient: whether it is added to the existing values.
     pub add: bool,
 }
 
 impl Parts {
-    /// Most parts.
+    /// Largest number of parts.
     pub const MOST: usize = kernels::conv2d::Inputs::MOST;
 
-    /// In order; at most [`Parts::MOST`].
+    /// Collects at most [`Parts::MOST`] parts, in order.
     pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut all = Parts {
             data: [0; Parts::MOST],
@@ -292,27 +291,27 @@ impl Parts {
     }
 }
 
-/// What belongs to a batch norm; laid out as in `norm.cu`.
+/// Parameters of a batch norm; laid out as in `norm.cu`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormParameters {
-    /// Factors.
+    /// Scale.
     pub gamma: Address,
-    /// Terms.
+    /// Shift.
     pub beta: Address,
     /// Running mean.
     pub running_mean: Address,
     /// Running variance.
     pub running_var: Address,
-    /// What the norm saves: mean, variance, scale, shift.
+    /// The values that the norm saves: mean, variance, scale, shift.
     pub saved: Address,
     /// Added to the variance.
     pub eps: f32,
-    /// Share of the batch in the running statistics.
+    /// The batch's weight in the running statistics.
     pub momentum: f32,
 }
 
-// The kernels assert the same sizes of theirs.
+// The kernels assert the same sizes for their structs.
 const _: () = assert!(
     size_of::<Windowed>() == 48
         && size_of::<Up>() == 20
@@ -321,7 +320,7 @@ const _: () = assert!(
         && size_of::<Patches>() == 40
 );
 
-/// A size; the plan refuses those that do not fit before anything is launched.
+/// A size; the plan rejects those that do not fit before anything is launched.
 fn int(v: usize) -> i32 {
     v as i32
 }

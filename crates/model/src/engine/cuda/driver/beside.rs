@@ -1,4 +1,4 @@
-//! Copies beside the launches: on streams of their own, uploads from pinned memory.
+//! Copies concurrent with the launches: on streams of their own, uploads from pinned memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Address;
 
-/// What one GPU copies while it computes.
+/// Copies of one GPU while it computes.
 pub(super) struct Beside {
     context: Arc<CudaContext>,
     uploads: Arc<CudaStream>,
@@ -17,7 +17,7 @@ pub(super) struct Beside {
     marks: HashMap<usize, CudaEvent>,
 }
 
-/// Pinned memory, and the end of the copies from it.
+/// Pinned memory, and an event that marks the end of the copies from it.
 struct Slot {
     memory: PinnedHostSlice<f32>,
     sent: CudaEvent,
@@ -34,7 +34,8 @@ impl Beside {
         })
     }
 
-    /// Copies to pinned memory, once the slot's earlier copies have left it, and queues the copies from there.
+    /// Waits until the slot's earlier copies are complete, copies to its pinned memory, and queues the copies from
+    /// there.
     pub(super) fn upload(
         &mut self,
         slot: usize,
@@ -43,14 +44,14 @@ impl Beside {
         let len = pieces.iter().map(|(_, data)| data.len()).sum();
         self.make_room(slot, len)?;
         let Some(Slot { memory, sent }) = self.slots.get_mut(&slot) else {
-            return Ok(()); // there is no more than nothing to copy
+            return Ok(()); // nothing to copy
         };
         sent.synchronize()?;
         let mut room = memory.as_mut_slice()?;
         for (to, data) in pieces {
             let (here, rest) = room.split_at_mut(data.len());
             copy(here, data);
-            // SAFETY: the caller's address has room for the data; the pinned memory is not written before `sent`.
+            // SAFETY: the destination has room for the data; the pinned memory is not overwritten before `sent`.
             unsafe { result::memcpy_htod_async(to.0, &*here, self.uploads.cu_stream()) }?;
             room = rest;
         }
@@ -74,7 +75,7 @@ impl Beside {
         Ok(())
     }
 
-    /// What is queued on a stream from here on comes behind the slot's uploads.
+    /// Makes all work queued on a stream from now on wait for the slot's uploads.
     pub(super) fn join(&self, slot: usize, stream: &CudaStream) -> Result<(), DriverError> {
         match self.slots.get(&slot) {
             Some(slot) => stream.wait(&slot.sent),
@@ -82,7 +83,7 @@ impl Beside {
         }
     }
 
-    /// Marks a stream's present end.
+    /// Marks the current end of a stream.
     pub(super) fn mark(&mut self, slot: usize, stream: &CudaStream) -> Result<(), DriverError> {
         match self.marks.get(&slot) {
             Some(mark) => mark.record(stream),
@@ -93,7 +94,7 @@ impl Beside {
         }
     }
 
-    /// Copies from the device what lies there at a mark, or later.
+    /// Copies from the device once the work before the slot's mark is complete.
     pub(super) fn download(
         &self,
         slot: usize,
@@ -103,13 +104,13 @@ impl Beside {
         if let Some(mark) = self.marks.get(&slot) {
             self.downloads.wait(mark)?;
         }
-        // SAFETY: the caller's address holds as many values; the slice is not touched before the stream has come to its end.
+        // SAFETY: the source has room for as many values; the slice is not accessed until the stream is synchronized.
         unsafe { result::memcpy_dtoh_async(data, from.0, self.downloads.cu_stream()) }?;
         self.downloads.synchronize()
     }
 }
 
-/// Elements that one thread copies at a time: a batch of images is more than one can copy while a step runs.
+/// Elements that one thread copies at a time: a single thread could not copy a batch of images while a step runs.
 const SHARE: usize = 1 << 17;
 
 fn copy(to: &mut [f32], from: &[f32]) {

@@ -1,9 +1,9 @@
-//! A driver that does nothing: a pass over it tells what a plan launches and how much memory it needs.
+//! A driver that does nothing: a pass with it shows what a plan launches and how much memory it needs.
 
 use super::{Address, DeviceError, Driver, Launch, Recording};
 use crate::graph::NodeId;
 
-/// Checks each launch's geometry and counts.
+/// Checks and records each launch's geometry.
 #[derive(Debug, Default)]
 pub struct Dry {
     /// Kernel, grid and node of every launch, in order.

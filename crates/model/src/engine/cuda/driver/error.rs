@@ -1,46 +1,46 @@
-//! Why a device could not do what was asked.
+//! Why a device operation failed.
 
-/// Why a device could not do what was asked.
+/// Why a device operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// A library is not on this machine.
+    /// A library is missing on this machine.
     #[error("{library} was not found: {remedy}")]
     Library {
-        /// What it is and how its file is called.
+        /// The library and its file name.
         library: &'static str,
-        /// Where it comes from.
+        /// Where to get it.
         remedy: &'static str,
     },
-    /// The driver is there, a GPU is not.
+    /// There is a driver but no GPU.
     #[error("the NVIDIA driver finds no GPU: {0}")]
     NoGpu(String),
     /// The kernels do not compile.
     #[error("the kernels do not compile for {arch}:\n{log}")]
     Compile {
-        /// Architecture asked for.
+        /// Requested architecture.
         arch: String,
-        /// The compiler's words.
+        /// The compiler's output.
         log: String,
     },
     /// The engine cannot do this yet.
     #[error("{0}")]
     Unsupported(String),
-    /// A launch that no GPU takes.
+    /// A launch that no GPU accepts.
     #[error(
         "the kernel {kernel} cannot be launched with a grid of {grid:?}: the batch is too large"
     )]
     Geometry {
-        /// Which.
+        /// Name of the kernel.
         kernel: &'static str,
-        /// Blocks.
+        /// Blocks along x, y, z.
         grid: [u32; 3],
     },
-    /// The device refused.
+    /// A call failed.
     #[error("the GPU could not {what}: {why}")]
     Call {
-        /// What was asked.
+        /// The attempted operation.
         what: String,
-        /// Its answer.
+        /// The driver's error message.
         why: String,
     },
 }

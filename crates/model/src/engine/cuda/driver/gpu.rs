@@ -1,8 +1,7 @@
-//! The GPU, through the CUDA driver. The one file of this crate, with its neighbour `nvrtc.rs`, that has `unsafe` code:
-//! every call here hands pointers to a C library.
+//! The GPU, through the CUDA driver. With its neighbours `beside.rs`, `nvrtc.rs` and `recordings.rs` it contains all of
+//! this crate's `unsafe` code: every call here passes pointers to a C library.
 //!
-//! All work is queued on one stream, so that launches and copies follow each other in the order in which they are asked
-//! for.
+//! All work is queued on one stream, so that launches and copies run in the order in which they are requested.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -16,7 +15,7 @@ use super::beside::Beside;
 use super::recordings::Recordings;
 use super::{Address, DeviceError, Driver, Launch, Recording, nvrtc};
 
-/// Left to the driver: what the kernels' own local memory and the driver's bookkeeping may still take.
+/// Bytes left to the driver, for the kernels' local memory and the driver's bookkeeping.
 const RESERVE: u64 = 256 << 20;
 
 /// The first NVIDIA GPU (`CUDA_VISIBLE_DEVICES` chooses).
@@ -25,24 +24,23 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     module: Arc<CudaModule>,
     functions: HashMap<&'static str, CudaFunction>,
-    /// Address and length in words; (null, 0) before the first.
+    /// Address and length in words; (null, 0) before the first allocation.
     arena: (Address, usize),
     recordings: Recordings,
-    /// Once something is copied beside the launches.
+    /// Set once something is copied concurrently with launches.
     beside: Option<Beside>,
-    /// While launches are timed: an event before the first and behind each.
+    /// While launches are timed: an event before the first and one after each.
     clock: Option<Vec<CudaEvent>>,
 }
 
 impl Gpu {
-    /// Finds the driver and the GPU, and compiles the kernels of a precision or reads them from the disk.
+    /// Finds the driver and the GPU, and compiles the kernels of a precision or reads them from disk.
     ///
     /// # Errors
-    /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU without what the precision needs; each says so in
-    /// a sentence.
+    /// No driver, no GPU, no NVRTC, kernels that do not compile, or a GPU that does not support the precision.
     pub fn new(precision: Precision) -> Result<Self, DeviceError> {
         let Loaded { context, module } = loaded(precision)?;
-        // A stream of its own: launches on the default one cannot be recorded.
+        // A separate stream: launches on the default one cannot be recorded.
         let stream = context
             .new_stream()
             .map_err(|e| failed("open a stream", e))?;
@@ -58,7 +56,7 @@ impl Gpu {
         })
     }
 
-    /// Makes the context current on this thread: an engine may be used from any.
+    /// Makes the context current on this thread: an engine may be used from any thread.
     fn bind(&self) -> Result<(), DeviceError> {
         self.context
             .bind_to_thread()
@@ -82,7 +80,8 @@ impl Gpu {
         if address == Address::NULL {
             return Ok(());
         }
-        // SAFETY: the address is of `malloc_sync`, and it was just forgotten. The driver waits for kernels that use it.
+        // SAFETY: the address comes from `malloc_sync` and was just replaced, so it is freed once. The driver waits for
+        // kernels that use it.
         unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
     }
 
@@ -96,21 +95,21 @@ impl Gpu {
         opened.ok_or_else(|| failed("open a stream", "there is none"))
     }
 
-    /// The present end of the stream.
+    /// Records an event at the current end of the stream.
     fn event(&self) -> Result<CudaEvent, DeviceError> {
         let flags = sys::CUevent_flags::CU_EVENT_DEFAULT;
         let event = self.stream.record_event(Some(flags));
-        event.map_err(|e| failed("tell the time", e))
+        event.map_err(|e| failed("measure the time", e))
     }
 
-    /// Whether `len` f32 from `address` lie in the arena.
+    /// Checks that `len` f32 from `address` are in the arena.
     fn check(&self, address: Address, len: usize) -> Result<(), DeviceError> {
         let (start, elements) = self.arena;
         let end = address.plus(len);
         if address >= start && end <= start.plus(elements) {
             return Ok(());
         }
-        Err(failed("copy", "the place lies outside its memory"))
+        Err(failed("copy", "the address range is outside the arena"))
     }
 }
 
@@ -124,7 +123,7 @@ impl Driver for Gpu {
         let (free, _) = self
             .context
             .mem_get_info()
-            .map_err(|e| failed("say how much memory is free", e))?;
+            .map_err(|e| failed("report its free memory", e))?;
         Ok((free as u64 + 4 * self.arena.1 as u64).saturating_sub(RESERVE))
     }
 
@@ -134,7 +133,7 @@ impl Driver for Gpu {
         self.free_arena()?;
         // SAFETY: the memory is written before it is read, by copies and kernels that stay within it, and freed once.
         let address = unsafe { result::malloc_sync(4 * elements) }
-            .map_err(|e| failed(&format!("give {} MiB of memory", elements >> 18), e))?;
+            .map_err(|e| failed(&format!("allocate {} MiB of memory", elements >> 18), e))?;
         self.arena = (Address(address), elements);
         Ok(Address(address))
     }
@@ -142,19 +141,19 @@ impl Driver for Gpu {
     fn upload(&mut self, to: Address, data: &[f32]) -> Result<(), DeviceError> {
         self.bind()?;
         self.check(to, data.len())?;
-        // SAFETY: the place was just checked to lie in the arena. The data are pageable memory, which the driver has copied
-        // when the call returns.
+        // SAFETY: the destination was just checked to be in the arena. The data are in pageable memory, which the
+        // driver has copied when the call returns.
         unsafe { result::memcpy_htod_async(to.0, data, self.stream.cu_stream()) }
-            .map_err(|e| failed("take data", e))
+            .map_err(|e| failed("receive data", e))
     }
 
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError> {
         self.bind()?;
         self.check(from, data.len())?;
-        // SAFETY: as in `upload`; the slice is not touched before the stream has come to its end.
+        // SAFETY: as in `upload`; the slice is not accessed before the stream is synchronized.
         unsafe { result::memcpy_dtoh_async(data, from.0, self.stream.cu_stream()) }
             .and_then(|()| self.stream.synchronize())
-            .map_err(|e| failed("give data", e))
+            .map_err(|e| failed("send data", e))
     }
 
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError> {
@@ -167,8 +166,9 @@ impl Driver for Gpu {
             .collect();
         let ([x, y, z], [across, down]) = (launch.grid, launch.block);
         self.bind()?;
-        // SAFETY: arguments are of the kernel's types in its order, `repr(C)` as there, and every pointer is to as many
-        // elements of the arena as the sizes beside it say. The tests run each launch of the engine, so built, on the host.
+        // SAFETY: the arguments have the kernel's types, in its order, with the same `repr(C)` layout, and every
+        // pointer refers to as many elements of the arena as the accompanying sizes state. The tests run each launch of
+        // the engine, built in the same way, on the host.
         unsafe {
             result::launch_kernel(
                 function.cu_function(),
@@ -196,7 +196,7 @@ impl Driver for Gpu {
             self.check(*to, data.len())?;
         }
         let uploaded = self.beside()?.upload(slot, pieces);
-        uploaded.map_err(|e| failed("take data", e))
+        uploaded.map_err(|e| failed("receive data", e))
     }
 
     fn await_upload(&mut self, slot: usize) -> Result<(), DeviceError> {
@@ -219,7 +219,7 @@ impl Driver for Gpu {
     ) -> Result<(), DeviceError> {
         self.check(from, data.len())?;
         let downloaded = self.beside()?.download(slot, from, data);
-        downloaded.map_err(|e| failed("give data", e))
+        downloaded.map_err(|e| failed("send data", e))
     }
 
     fn start_clock(&mut self) -> Result<(), DeviceError> {
@@ -231,13 +231,13 @@ impl Driver for Gpu {
         let events = self.clock.take().unwrap_or_default();
         self.stream
             .synchronize()
-            .map_err(|e| failed("end its work", e))?;
+            .map_err(|e| failed("finish its work", e))?;
         let seconds = |pair: &[CudaEvent]| match pair {
             [a, b] => a.elapsed_ms(b).map(|ms| 1e-3 * f64::from(ms)),
             _ => Ok(0.0),
         };
         let times: Result<_, _> = events.windows(2).map(seconds).collect();
-        times.map_err(|e| failed("tell the time", e))
+        times.map_err(|e| failed("measure the time", e))
     }
 
     fn record(&mut self) -> Result<(), DeviceError> {
@@ -263,7 +263,7 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         self.recordings.clear();
         if self.bind().is_ok() {
-            let _ = self.free_arena(); // at the end of a process the driver frees what is left
+            let _ = self.free_arena(); // on failure: the driver frees the memory when the process ends
         }
     }
 }
@@ -275,7 +275,7 @@ struct Loaded {
     module: Arc<CudaModule>,
 }
 
-/// Loaded once a process: engines share them.
+/// Loads the kernels once per process; engines share them.
 fn loaded(precision: Precision) -> Result<Loaded, DeviceError> {
     static LOADED: Mutex<Vec<(Precision, Loaded)>> = Mutex::new(Vec::new());
     let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,17 +293,17 @@ fn load(precision: Precision) -> Result<Loaded, DeviceError> {
     let context = CudaContext::new(0).map_err(|e| DeviceError::NoGpu(e.to_string()))?;
     let (major, minor) = context
         .compute_capability()
-        .map_err(|e| failed("say what it is", e))?;
+        .map_err(|e| failed("report its compute capability", e))?;
     if precision != Precision::F32 && major < 8 {
         return Err(DeviceError::Unsupported(format!(
-            "this GPU has compute capability {major}.{minor}, and {precision} needs 8.0: use precision f32"
+            "this GPU has compute capability {major}.{minor}, but {precision} requires 8.0: use precision f32"
         )));
     }
     let module = module(&context, precision, &format!("sm_{major}{minor}"))?;
     Ok(Loaded { context, module })
 }
 
-/// The kernels, loaded; compiled anew if the driver does not take what lies on the disk.
+/// Loads the kernels; recompiles them if the driver rejects the cached ones.
 fn module(
     context: &Arc<CudaContext>,
     precision: Precision,
@@ -316,13 +316,15 @@ fn module(
         loaded => loaded,
     };
     loaded.map_err(|e| {
-        let why = format!("{e}; a driver takes kernels of its own CUDA version or an older one: NVRTC may be too new");
+        let why = format!(
+            "{e}; a driver only loads kernels compiled with its own CUDA version or an older one: NVRTC may be too new"
+        );
         failed("load the kernels", why)
     })
 }
 
 fn driver_present() -> Result<(), DeviceError> {
-    // SAFETY: loads the library and lets it go; the driver does nothing before `cuInit`.
+    // SAFETY: loads and unloads the library; the driver does nothing before `cuInit`.
     match unsafe { sys::is_culib_present() } {
         true => Ok(()),
         false => Err(DeviceError::Library {
@@ -332,19 +334,19 @@ fn driver_present() -> Result<(), DeviceError> {
     }
 }
 
-/// Recordings and streams of their own need calls that old drivers do not have.
+/// Recordings and separate streams need calls that older drivers do not have.
 const OLDEST_CUDA: i32 = 12_000;
 
 fn driver_recent() -> Result<(), DeviceError> {
     let mut version = 0;
-    // SAFETY: writes one number, and needs no initialization.
+    // SAFETY: writes one number and requires no initialization.
     unsafe { sys::cuDriverGetVersion(&mut version) }
         .result()
-        .map_err(|e| failed("say which driver it has", e))?;
+        .map_err(|e| failed("report its driver version", e))?;
     match version >= OLDEST_CUDA {
         true => Ok(()),
         false => Err(DeviceError::Unsupported(format!(
-            "the NVIDIA driver is of CUDA {}.{}, and 12.0 is needed: update the driver, or use the device cpu",
+            "the NVIDIA driver supports CUDA {}.{}, but 12.0 is required: update the driver, or use the device cpu",
             version / 1000,
             version % 1000 / 10
         ))),

@@ -1,4 +1,4 @@
-//! What the engine asks of a device: memory, copies, launches. The GPU is one driver; the tests bring another, which runs
+//! The interface of a device: memory, copies, launches. The GPU is one driver; the tests provide another, which runs
 //! the same kernels on the host.
 
 mod address;
@@ -17,16 +17,16 @@ pub use error::DeviceError;
 pub use gpu::Gpu;
 pub use nvrtc::{Compiled, compile, cubin};
 
-/// A device with one arena of memory. Copies and launches happen in the order in which they are asked for; `upload` and
-/// `download` return when the host's slice is free to use.
+/// A device with one arena of memory. Copies and launches happen in the order in which they are requested; `upload` and
+/// `download` return when the host's slice may be reused.
 pub trait Driver: Send {
-    /// What the device is called.
+    /// The device's name.
     fn name(&self) -> String;
 
-    /// Bytes that an arena can have: what is free, and what the arena already holds.
+    /// Bytes available to an arena: free memory plus what the current arena holds.
     fn available(&self) -> Result<u64, DeviceError>;
 
-    /// Replaces the arena by one of so many f32 and returns its address, a multiple of 256. What it held is lost.
+    /// Replaces the arena by one of `elements` f32 and returns its address, a multiple of 256. Its contents are lost.
     fn allocate(&mut self, elements: usize) -> Result<Address, DeviceError>;
 
     /// Copies to the device.
@@ -35,20 +35,20 @@ pub trait Driver: Send {
     /// Copies from the device, after everything that was launched before.
     fn download(&mut self, from: Address, data: &mut [f32]) -> Result<(), DeviceError>;
 
-    /// Runs a kernel of [`super::kernels::source`], or keeps it while launches are recorded.
+    /// Runs a kernel of [`super::kernels::source`], or stores the launch while launches are recorded.
     fn launch(&mut self, launch: &Launch<'_>) -> Result<(), DeviceError>;
 
-    /// From here to [`Driver::recorded`] launches are kept, not run; nothing is copied between the two.
+    /// Starts a recording: until [`Driver::recorded`], launches are stored, not run, and nothing may be copied.
     fn record(&mut self) -> Result<(), DeviceError>;
 
-    /// Ends a recording. It holds until the arena is replaced.
+    /// Ends a recording, which is valid until the arena is replaced.
     fn recorded(&mut self) -> Result<Recording, DeviceError>;
 
-    /// Runs what was recorded.
+    /// Runs the recorded launches.
     fn replay(&mut self, recording: Recording) -> Result<(), DeviceError>;
 
-    /// Copies to the device while launches run, after the earlier uploads of the same slot; what was launched before must
-    /// not read or write the places.
+    /// Copies to the device while launches run, after the earlier uploads of the same slot; launches already queued
+    /// must not read or write the destinations.
     fn upload_beside(
         &mut self,
         _slot: usize,
@@ -59,17 +59,18 @@ pub trait Driver: Send {
             .try_for_each(|(to, data)| self.upload(*to, data))
     }
 
-    /// Launches from here on come after a slot's uploads.
+    /// Makes all later launches wait for a slot's uploads.
     fn await_upload(&mut self, _slot: usize) -> Result<(), DeviceError> {
         Ok(())
     }
 
-    /// Marks the present end of the launches under a slot's number.
+    /// Marks the current end of the launches under a slot's number.
     fn mark(&mut self, _slot: usize) -> Result<(), DeviceError> {
         Ok(())
     }
 
-    /// Copies from the device once the launches before a mark are done; those behind it must not write the place.
+    /// Copies from the device once the launches before a slot's mark are complete; later ones must not write the
+    /// source.
     fn download_at(
         &mut self,
         _slot: usize,
@@ -79,17 +80,17 @@ pub trait Driver: Send {
         self.download(from, data)
     }
 
-    /// Notes the time of each launch from here on, where the device has a clock.
+    /// Starts timing each launch, if the device has a clock.
     fn start_clock(&mut self) -> Result<(), DeviceError> {
         Ok(())
     }
 
-    /// Seconds that each launch since [`Driver::start_clock`] took, which ends it; none without a clock.
+    /// Stops timing and returns the seconds that each launch since [`Driver::start_clock`] took; none without a clock.
     fn stop_clock(&mut self) -> Result<Vec<f64>, DeviceError> {
         Ok(Vec::new())
     }
 }
 
-/// Launches that a driver keeps, by their number.
+/// Number of a recording that a driver stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recording(pub usize);

@@ -1,4 +1,4 @@
-//! The kernels compiled by NVRTC, CUDA's run-time compiler, and kept on disk for the next start.
+//! Compilation of the kernels by NVRTC, CUDA's run-time compiler, and their cache on disk.
 
 use std::ffi::{CString, c_char};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use ::kernels::Precision;
 use super::DeviceError;
 use crate::engine::cuda::kernels;
 
-/// Names no machine by what it has installed: `--gpu-architecture` alone decides what is made. A lambda is the device's without
-/// being told so, which older compilers do not take for granted.
+/// Compiler options. None depends on the machine: the target is set by `--gpu-architecture` alone. Lambdas are device
+/// functions without an annotation, which is not the default of older compilers.
 const OPTIONS: [&str; 3] = [
     "--std=c++17",
     "--extra-device-vectorization",
@@ -22,13 +22,14 @@ const OPTIONS: [&str; 3] = [
 /// A program for one architecture.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Machine code, as `cuModuleLoadData` takes it.
+    /// Machine code, as accepted by `cuModuleLoadData`.
     pub cubin: Vec<u8>,
     /// Whether it was read from disk.
     pub cached: bool,
 }
 
-/// The kernels of a precision for an architecture (`sm_90`): from the disk if they were compiled before, from NVRTC else.
+/// The kernels of a precision for an architecture (`sm_90`): read from disk if compiled before, otherwise compiled by
+/// NVRTC.
 ///
 /// # Errors
 /// No NVRTC on this machine, or kernels that do not compile.
@@ -43,12 +44,12 @@ pub fn cubin(precision: Precision, arch: &str) -> Result<Compiled, DeviceError> 
     }
 }
 
-/// As [`cubin`], whatever lies on the disk, which is replaced: it may be of a compiler that the driver does not follow.
+/// As [`cubin`], but ignores and replaces the file on disk, which may come from a compiler too new for the driver.
 pub(super) fn compiled_anew(precision: Precision, arch: &str) -> Result<Compiled, DeviceError> {
     let source = kernels::source(precision);
     let cubin = compile(&source, arch)?;
     if let Some(file) = cache_file(&source, arch) {
-        write(&file, &cubin); // a folder that cannot be written costs seconds at the next start, no more
+        write(&file, &cubin); // an unwritable folder only costs seconds at the next start
     }
     Ok(Compiled {
         cubin,
@@ -56,19 +57,19 @@ pub(super) fn compiled_anew(precision: Precision, arch: &str) -> Result<Compiled
     })
 }
 
-/// Whether this machine has NVRTC.
+/// Checks that this machine has NVRTC.
 pub(super) fn present() -> Result<(), DeviceError> {
-    // SAFETY: loads the library and lets it go; NVRTC does nothing on being loaded.
+    // SAFETY: loads and unloads the library; NVRTC does nothing on being loaded.
     match unsafe { sys::is_culib_present() } {
         true => Ok(()),
         false => Err(DeviceError::Library {
             library: "CUDA's compiler NVRTC (libnvrtc.so)",
-            remedy: "it comes with the CUDA toolkit or the Python package nvidia-cuda-nvrtc; name its folder in LD_LIBRARY_PATH",
+            remedy: "it comes with the CUDA toolkit or the Python package nvidia-cuda-nvrtc; add its folder to LD_LIBRARY_PATH",
         }),
     }
 }
 
-/// Compiles a program without looking at the disk.
+/// Compiles a program without using the cache on disk.
 ///
 /// # Errors
 /// No NVRTC, or its log if the program does not compile.
@@ -79,7 +80,7 @@ pub fn compile(source: &str, arch: &str) -> Result<Vec<u8>, DeviceError> {
     program.cubin()
 }
 
-/// A program of NVRTC's, destroyed with this. Holds the source, which NVRTC may refer to.
+/// An NVRTC program, destroyed on drop. Owns the source, which NVRTC may refer to.
 struct Program {
     handle: sys::nvrtcProgram,
     _source: CString,
@@ -87,9 +88,9 @@ struct Program {
 
 impl Program {
     fn new(source: &str) -> Result<Self, DeviceError> {
-        let source = CString::new(source).map_err(|e| failed("take the kernels", e))?;
+        let source = CString::new(source).map_err(|e| failed("accept the kernels' source", e))?;
         let handle = result::create_program(&source, Some(c"kernels.cu"))
-            .map_err(|e| failed("take the kernels", e))?;
+            .map_err(|e| failed("accept the kernels' source", e))?;
         Ok(Program {
             handle,
             _source: source,
@@ -99,7 +100,7 @@ impl Program {
     fn compile(&self, arch: &str) -> Result<(), DeviceError> {
         let mut options: Vec<String> = OPTIONS.iter().map(|o| (*o).into()).collect();
         options.push(format!("--gpu-architecture={arch}"));
-        // SAFETY: the handle is of `create_program` and lives as long as `self`.
+        // SAFETY: the handle comes from `create_program` and is valid as long as `self`.
         let compiled = unsafe { result::compile_program(self.handle, &options) };
         compiled.map_err(|e| DeviceError::Compile {
             arch: arch.into(),
@@ -120,22 +121,22 @@ impl Program {
 
     fn cubin(&self) -> Result<Vec<u8>, DeviceError> {
         let mut len = 0usize;
-        // SAFETY: the handle is good, and NVRTC writes one size.
+        // SAFETY: the handle is valid, and NVRTC writes one size.
         unsafe { sys::nvrtcGetCUBINSize(self.handle, &mut len) }
             .result()
-            .map_err(|e| failed("give the compiled kernels", e))?;
+            .map_err(|e| failed("return the compiled kernels", e))?;
         let mut cubin = vec![0u8; len];
-        // SAFETY: the handle is good, and NVRTC writes the `len` bytes that it just asked for.
+        // SAFETY: the handle is valid, and NVRTC writes the `len` bytes whose number it just returned.
         unsafe { sys::nvrtcGetCUBIN(self.handle, cubin.as_mut_ptr().cast::<c_char>()) }
             .result()
-            .map_err(|e| failed("give the compiled kernels", e))?;
+            .map_err(|e| failed("return the compiled kernels", e))?;
         Ok(cubin)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: the handle is of `create_program`, and nothing uses it after this. An error leaks a few kilobytes.
+        // SAFETY: the handle comes from `create_program` and is not used afterwards. An error leaks a few kilobytes.
         let _ = unsafe { result::destroy_program(self.handle) };
     }
 }
@@ -147,7 +148,7 @@ fn failed(what: &str, why: impl std::fmt::Display) -> DeviceError {
     }
 }
 
-/// `MODEL_CUDA_CACHE`, or the user's cache folder; `None` where neither is known.
+/// `MODEL_CUDA_CACHE`, or the user's cache folder; `None` if neither is set.
 fn cache_folder() -> Option<PathBuf> {
     let set = |name| {
         env::var_os(name)
@@ -164,27 +165,28 @@ fn cache_file(source: &str, arch: &str) -> Option<PathBuf> {
     Some(cache_folder()?.join(file_name(source, arch)))
 }
 
-/// Differs with the kernels, the options and the architecture. A newer NVRTC's code may be better, never more right.
+/// Depends on the kernels, the options and the architecture. It does not depend on the version of NVRTC: a newer one
+/// may generate faster code, but the cached code remains correct.
 fn file_name(source: &str, arch: &str) -> String {
     let hash = fnv1a(source.bytes().chain(OPTIONS.concat().bytes()));
     format!("kernels-{arch}-{hash:016x}.cubin")
 }
 
-/// Fowler, Noll, Vo: 64 bits are plenty to tell a few versions of one program apart.
+/// The hash of Fowler, Noll and Vo; 64 bits suffice to distinguish a few versions of one program.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     })
 }
 
-/// A cubin is an ELF file; whatever else lies there is compiled anew.
+/// Reads a cached cubin. A cubin is an ELF file; anything else is ignored and recompiled.
 fn read(file: &Path) -> Option<Vec<u8>> {
     fs::read(file)
         .ok()
         .filter(|bytes| bytes.starts_with(b"\x7fELF"))
 }
 
-/// What cannot be kept is compiled again.
+/// Writes to the cache; on failure the kernels are compiled again at the next start.
 fn write(file: &Path, cubin: &[u8]) {
     if file.parent().map(files::create_folder).transpose().is_ok() {
         let _ = files::write(file, cubin);
@@ -196,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_tells_programs_and_architectures_apart() {
+    fn cache_distinguishes_programs_and_architectures() {
         let name = file_name("a", "sm_80");
         assert_ne!(name, file_name("b", "sm_80"));
         assert_ne!(name, file_name("a", "sm_90"));
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_rubbish_is_not() {
+    fn written_cubins_are_read_and_other_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/kernels.cubin");
         assert!(read(&file).is_none());

@@ -12,8 +12,8 @@ pub(super) struct Recordings {
     graphs: Vec<Option<CudaGraph>>,
 }
 
-// SAFETY: CUDA's graphs want calls on them one at a time, from whichever thread; all go through `&mut self`, and each binds
-// the context to the thread first.
+// SAFETY: calls on a CUDA graph must not be concurrent but may come from any thread; all go through `&mut self`, and
+// each binds the context to the thread first.
 unsafe impl Send for Recordings {}
 
 impl Recordings {

@@ -1,19 +1,19 @@
-// Losses on class scores [n, classes]: value, hits and gradient in one launch of one block. All go through log-softmax or
-// log odds, never through a probability's logarithm, so they stay finite for any finite scores.
+// Losses on class scores [n, classes]: value, hits and gradient in one launch of one block. All use log-softmax or log
+// odds, never the logarithm of a probability, so they are finite for any finite scores.
 
 namespace training {
 
-// A row's label as the losses take it.
+// A row's label after smoothing.
 struct Target {
     u32 label;
-    float spread;  // what label smoothing gives every class
-    float rest;    // what it leaves to the label
+    float spread;  // assigned to every class by label smoothing
+    float rest;    // left to the label
     __device__ float of(u32 c) const { return c == label ? rest + spread : spread; }
 };
 
 __device__ inline float class_weight(const float* weights, u32 c) { return weights ? weights[c] : 1.0f; }
 
-// 1 if the first highest of the scores is the label's. A NaN in front is the highest, as on the host; elsewhere it is not.
+// 1 if the first maximum of the scores is the label's. A NaN counts as the maximum only in first place, as on the host.
 __device__ inline double hit(const float* x, u32 classes, u32 label) {
     u32 best = 0;
     for (u32 c = 1; c < classes; c++)
@@ -21,7 +21,7 @@ __device__ inline double hit(const float* x, u32 classes, u32 label) {
     return best == label ? 1.0 : 0.0;
 }
 
-// A sigmoid and its complement, both exact where they are small, and the logarithm ln(1 + exp(-|z|)).
+// A sigmoid and its complement, both accurate even where they are small, and ln(1 + exp(-|z|)).
 struct Odds {
     float p, q, log;
 };
@@ -37,12 +37,13 @@ __device__ inline float binary_entropy(float z, const Odds& odds, float t) {
     return (z > 0.0f ? z : 0.0f) - z * t + odds.log;
 }
 
-// Its derivative by z, p - t, without the rounding of a 1 - 1.
+// Its derivative with respect to z, p - t, without the cancellation of 1 - 1.
 __device__ inline float binary_entropy_slope(const Odds& odds, float t) { return (1.0f - t) * odds.p - t * odds.q; }
 
-// Minus the sum over classes of w_c * t_c * log p_c, over the batch's sum of w_y. A row's loss; dx is its gradient.
+// Minus the sum over classes of w_c * t_c * log p_c, divided by the batch's sum of w_y. `row` returns a row's loss; dx
+// is its gradient.
 struct CrossEntropy {
-    // What smoothing spreads over all classes.
+    // Smoothing is spread evenly over all classes.
     __device__ static float even(u32 classes) { return 1.0f / (float)classes; }
     __device__ static float row(const float* x, float* dx, u32 classes, const float* weights, Target target, float total) {
         float most = x[0];
@@ -63,10 +64,11 @@ struct CrossEntropy {
 };
 
 // The mean over classes of each class's binary cross-entropy on its log odds x_k - log(sum over j != k of exp x_j),
-// times w_y, over the batch's sum of w_y. For all classes but the highest the sum over the others holds exp 0, so that it
-// can be had from the sum over all; the highest's is taken apart, about the second highest.
+// times w_y, divided by the batch's sum of w_y. For every class except the highest, the sum over the others contains
+// exp 0, so it can be computed as a difference from the sum over all; the highest's is summed separately, relative to
+// the second highest.
 struct SoftmaxBce {
-    // Each class is a question of its own: smoothing moves its label towards 1/2.
+    // Each class is a separate binary decision: smoothing moves its label towards 1/2.
     __device__ static float even(u32) { return 0.5f; }
     const float* x;
     u32 classes;
@@ -91,14 +93,14 @@ struct SoftmaxBce {
         }
     }
 
-    // Sum of exp(x_j - most) over the classes but c, which is not the highest.
+    // Sum of exp(x_j - most) over all classes except c, which is not the highest.
     __device__ float others(u32 c) const { return sum - expf(x[c] - most); }
 
     __device__ float log_odds(u32 c) const {
         return c == top ? x[c] - second - logf(rest) : x[c] - most - logf(others(c));
     }
 
-    // Gradient of a class's entropy by its log odds.
+    // Derivative of a class's entropy with respect to its log odds.
     __device__ float slope(u32 c) const { return factor * binary_entropy_slope(odds(log_odds(c)), target.of(c)); }
 
     __device__ float loss() const {
@@ -110,7 +112,8 @@ struct SoftmaxBce {
         return loss;
     }
 
-    // Log odds of k grow by 1 with x_k and fall with each other x_j by j's share among the classes but k.
+    // The derivative of k's log odds is 1 with respect to x_k, and minus j's share among the classes other than k with
+    // respect to every other x_j.
     __device__ void gradient(float* dx) const {
         float from_top = slope(top), from_others = 0.0f;
         for (u32 c = 0; c < classes; c++)
@@ -124,7 +127,7 @@ struct SoftmaxBce {
         }
     }
 
-    // A single class is its own log odds.
+    // The score of a single class is its log odds.
     __device__ static float single(float z, float* dx, float t, float factor) {
         Odds o = odds(z);
         dx[0] = factor * binary_entropy_slope(o, t);
@@ -141,7 +144,7 @@ struct SoftmaxBce {
     }
 };
 
-// A thread takes every 256th row.
+// Each thread processes every 256th row.
 template <class Loss>
 __device__ inline void class_loss(const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
                                   u32 classes, const Controls* controls, Results* results, double* shared) {
@@ -165,7 +168,7 @@ __device__ inline void class_loss(const float* logits, const u32* labels, const 
 
 }  // namespace training
 
-// `weights` has one factor a class, or is null; `gradient` has the scores' shape. One block.
+// `weights` has one factor per class, or is null; `gradient` has the scores' shape. One block.
 KERNEL(class_cross_entropy, (const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
                              u32 classes, const training::Controls* controls, training::Results* results)) {
     __shared__ double shared[THREADS];

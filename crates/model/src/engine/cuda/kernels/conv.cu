@@ -1,16 +1,16 @@
 // Dense convolution; weights [kh, kw, cin, cout]. Windows of one pixel and stride 1 over one input are plain matrices.
 
-// What a convolution's input is joined from, along channels in order. Mirrors `Parts` on the host.
+// The parts whose concatenation along channels is a convolution's input. Mirrors `Parts` on the host.
 #define MOST_PARTS 8
 struct Parts {
     Element* data[MOST_PARTS];
-    int end[MOST_PARTS];      // channels of this part and those before it
-    int doubled[MOST_PARTS];  // whether each pixel is read as 2x2, from half the height and width
-    int add[MOST_PARTS];      // of gradients: whether they add to what is there
+    int end[MOST_PARTS];      // total channels of this part and those before it
+    int doubled[MOST_PARTS];  // whether each pixel is read as 2x2; the part has half the height and width
+    int add[MOST_PARTS];      // for gradients: whether they are added to the existing values
 };
 static_assert(sizeof(Parts) == 160, "Parts is laid out as on the host");
 
-// An output pixel, and where its window starts.
+// An output pixel and the origin of its window.
 struct Origin {
     Pixel o;
     int y, x;
@@ -35,7 +35,7 @@ __device__ inline void enter(Inner& in, const Parts& parts, int part) {
     in.data = parts.data[part];
 }
 
-// Goes `step` channels on, from tap to tap.
+// Advances by `step` channels, from tap to tap.
 __device__ inline void move_inner(Inner& in, const Windowed& s, const Parts& parts, int step) {
     in.channel += step;
     if (in.channel >= s.c) {
@@ -69,7 +69,7 @@ __device__ inline const Element* input_at(const Windowed& s, const Origin& o, co
     return in.data + pixel + (in.channel - in.start);
 }
 
-// The windows of an input: a side is an output pixel, k a tap and channel in.
+// The windows of an input: a side is an output pixel, k a tap and input channel.
 struct Windows {
     typedef Origin Side;
     typedef Inner Depth;
@@ -100,8 +100,8 @@ struct WindowsByPixel {
     __device__ const Element* at(const Side& in, const Depth& o) const { return input_at(s, o, in); }
 };
 
-// The output's gradient as an input pixel sees it: a side is a pixel of the input (of half its height and width where it is
-// doubled), k an output channel seen through a tap, and through each of the 2x2 where doubled.
+// The elements of the output's gradient that contribute to an input pixel: a side is a pixel of the input (at half the
+// height and width where it is doubled), k an output channel at a tap, for each of the 2x2 pixels where doubled.
 struct Seen {
     int up, left, ky, kx, o;
 };
@@ -144,7 +144,7 @@ struct GradientWindows {
     }
 };
 
-// The weights that belong to it: a side is a channel in, from `first` on.
+// The corresponding weights: a side is an input channel, from `first` on.
 struct WeightsOfInput {
     typedef u32 Side;
     typedef Seen Depth;
@@ -171,8 +171,8 @@ struct WeightsOfInput {
     }
 };
 
-// y = act(sum * scale + shift); scale and shift may be null. `y_is_f32` where the value is one that the precision leaves f32.
-// The values stay in shared memory as they were stored, for their moments.
+// y = act(sum * scale + shift); scale and shift may be null. `y_is_f32` is set for values that are f32 in every
+// precision. The values remain in shared memory, rounded as stored, for their moments.
 struct Activated {
     const float *scale, *shift;
     void* y;
@@ -199,7 +199,7 @@ struct Activated {
     }
 };
 
-// dx (+)= sum, into the parts that the columns are channels of, the first of which is channel 0.
+// dx (+)= sum. Columns are the channels of the parts, starting at channel 0 of the first.
 struct IntoParts : NoMoments {
     const Parts& parts;
     bool wide;
@@ -219,7 +219,7 @@ struct IntoParts : NoMoments {
     }
 };
 
-// A slice's own sums of a weight's gradient, [slice, rows, cols].
+// One slice's sums of a weight's gradient, [slice, rows, cols].
 struct Partial : NoMoments {
     float* out;
     u32 cols;
@@ -230,7 +230,7 @@ struct Partial : NoMoments {
     }
 };
 
-// The k of this block's slice.
+// The range of k of this block's slice.
 #define SLICE(DEPTH)                                       \
     u32 k_begin = at_most(blockIdx.z * slice, (DEPTH));    \
     u32 k_end = at_most(k_begin + slice, (DEPTH));
@@ -263,7 +263,8 @@ GEMM_KERNELS(point_backward_input, true, true,
              Matrix a = {dy, depth, 1, wide_dy != 0}; Matrix b = {w, depth, 1, wide_dy != 0};
              IntoParts problem(dx, wide_dx != 0); u32 k_begin = 0; u32 k_end = depth;)
 
-// A row is a weight's tap and channel in, a column its channel out, k an output pixel, of which each z of the grid has a slice.
+// A row is a tap and input channel of a weight, a column its output channel, k an output pixel; each z of the grid has
+// a slice of the pixels.
 GEMM_KERNELS(conv_backward_weight, false, false,
              (const __grid_constant__ Windowed s, const __grid_constant__ Parts parts, const Element* dy, float* partials,
               u32 slice, int wide_x, int wide_dy),

@@ -1,15 +1,15 @@
-// Dense convolution with windows of 3x3 and stride 1, where all channels come in multiples of WIDE.
+// Dense convolution with 3x3 windows and stride 1, for channel counts that are multiples of WIDE.
 //
-// A block has a patch of pixels: it copies what their windows see into shared memory once for each TILE_K channels, and its
-// nine taps read it there at nine offsets; only weights are copied tap by tap. The gradient of the input is the same
-// convolution of the output's gradient with the window turned round.
+// A block computes a patch of pixels: it copies the pixels under their windows into shared memory once for each TILE_K
+// channels, and the nine taps read them there at nine offsets; only the weights are copied tap by tap. The gradient of
+// the input is the same convolution of the output's gradient with the window flipped.
 
 #define PATCH_H 8
 #define PATCH_W 16
 #define TAPS 9
 
-// What the windows of H rows of PATCH_W pixels see, in shared memory: TILE_K channels of each pixel, contiguous. As a tile's
-// side, pixels count row by row.
+// The pixels under the windows of H rows of PATCH_W pixels, in shared memory: TILE_K channels of each pixel,
+// contiguous. As the side of a tile, pixels are numbered row by row.
 template <int H, int PAD> struct Patch {
     static constexpr bool ALONG_K = true;
     static constexpr int WIDTH = PATCH_W + 2;
@@ -17,14 +17,15 @@ template <int H, int PAD> struct Patch {
     static constexpr int PITCH = TILE_K + PAD;
     static constexpr int SIZE = PIXELS * PITCH;
     static __device__ constexpr int at(int side, int k) { return (side / PATCH_W * WIDTH + side % PATCH_W) * PITCH + k; }
-    // Where the patch of a tap begins.
+    // Offset of a tap's patch.
     static __device__ constexpr int tap(int i) { return (i / 3 * WIDTH + i % 3) * PITCH; }
 };
 
-// What is read (n images of h x w x c, from several parts) and what is made of it (oh x ow). Mirrors `Patches` on the host.
+// The input (n images of h x w x c, from several parts) and the size of the output (oh x ow). Mirrors `Patches` on the
+// host.
 struct Patches {
     int n, h, w, c, oh, ow, pad_y, pad_x;
-    int across, down;  // patches over an image
+    int across, down;  // patches per image
 };
 static_assert(sizeof(Patches) == 40, "Patches is laid out as on the host");
 
@@ -36,8 +37,8 @@ __device__ inline Pixel patch_at(const Patches& s, u32 i, int rows) {
 
 // TILE_K channels, or fewer, of one part.
 struct Channels {
-    int part, first;  // the first one's number in its part
-    int start, end;   // the part's channels within all
+    int part, first;  // index of the first channel within its part
+    int start, end;   // the part's range within all channels
     __device__ int of_all() const { return start + first; }
     __device__ int left() const { return end - start - first; }
 };
@@ -52,7 +53,7 @@ __device__ inline void next_channels(Channels& c, const Parts& parts) {
     if (++c.part < MOST_PARTS) c.end = parts.end[c.part];
 }
 
-// Copies what the windows of a patch see of some channels.
+// Copies some channels of the pixels under a patch's windows.
 template <class P>
 __device__ inline void copy_patch(Element* to, const Patches& s, const Parts& parts, const Pixel& first, const Channels& c) {
     constexpr int CHUNKS = TILE_K / WIDE, COPIES = (P::PIXELS * CHUNKS + THREADS - 1) / THREADS;
@@ -70,7 +71,7 @@ __device__ inline void copy_patch(Element* to, const Patches& s, const Parts& pa
     }
 }
 
-// Weights [9, c, oc] as the value's product takes them: k are channels in, columns channels out.
+// Weights [9, c, oc] for the forward product: k are input channels, columns output channels.
 template <int BN> struct WeightsOfValue {
     typedef Tile<BN, false> T;
     const Element* w;
@@ -85,7 +86,7 @@ template <int BN> struct WeightsOfValue {
     }
 };
 
-// As the gradient's takes them: k are channels out, columns the channels in from `first` on, taps count backwards.
+// For the gradient's product: k are output channels, columns the input channels from `first` on, taps in reverse order.
 template <int BN> struct WeightsOfGradient {
     typedef Tile<BN, true> T;
     const Element* w;
@@ -100,8 +101,8 @@ template <int BN> struct WeightsOfGradient {
     }
 };
 
-// Shared memory: two patches, and the weights of a few steps; after the product its sums. A step is one tap, or where the
-// product has few columns the three of a row, so that there is enough to do between two barriers.
+// Shared memory: two patches, and the weights of a few steps; after the product its sums. A step is one tap, or, if the
+// product has few columns, the three taps of a row, so that there is enough work between two barriers.
 template <int BN, class Weights> struct SharedPatches {
     typedef Patch<PATCH_H, WIDE> P;
     static constexpr int TAPS_A_STEP = BN >= 64 ? 1 : 3, STEPS = TAPS / TAPS_A_STEP, DEPTH = BN >= 64 ? 3 : 2;
@@ -110,12 +111,12 @@ template <int BN, class Weights> struct SharedPatches {
     static constexpr int BYTES_OF_TILES = (2 * P::SIZE + DEPTH * STAGE) * (int)sizeof(Element);
     static constexpr int BYTES_OF_SUMS = PATCH_H * PATCH_W * PITCH * (int)sizeof(float);
     static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
-    static_assert(BYTES <= 48 << 10, "what a block may have without asking");
-    // Behind the sums there is room for a value a thread.
+    static_assert(BYTES <= 48 << 10, "the static limit of a block's shared memory");
+    // After the sums there must be room for one value per thread.
     static_assert(BYTES_OF_SUMS + THREADS * (int)sizeof(float) <= BYTES, "room for the moments");
 };
 
-// The sums of a patch's pixels, for the columns from blockIdx.y * BN on, left in shared memory.
+// Computes the sums of a patch's pixels for the columns from blockIdx.y * BN on, in shared memory.
 template <int BN, class Weights>
 __device__ inline float* patch_product(const Patches& s, const Parts& parts, const Weights& weights, const Pixel& first,
                                        void* shared) {
@@ -147,12 +148,12 @@ __device__ inline float* patch_product(const Patches& s, const Parts& parts, con
     for (int turn = 0; now.of_all() < s.c; turn ^= 1) {
         const int depth = now.left() < TILE_K ? now.left() : TILE_K;
         for (int step = 0; step < S::STEPS; step++) {
-            // Of what was copied last the next step's weights may still be on their way, or the next patch.
+            // The most recent copies, of the next step's weights or the next patch, may still be in flight.
             if (S::DEPTH > 2 || step == 1)
                 copies_wait<1>();
             else
                 copies_wait<0>();
-            __syncthreads();  // patch and weights are there, and no thread reads those before them any more
+            __syncthreads();  // patch and weights have arrived, and no thread still reads the previous ones
             copy_weights();
             if (step == 0) {
                 if (next.of_all() < s.c) copy_patch<P>(patches + (turn ^ 1) * P::SIZE, s, parts, first, next);
@@ -175,7 +176,7 @@ __device__ inline float* patch_product(const Patches& s, const Parts& parts, con
     return sums;
 }
 
-// Hands the sums of a patch to `problem.store(pixel, column, count, values)`.
+// Passes the sums of a patch to `problem.store(pixel, column, count, values)`.
 template <int BN, class Problem>
 __device__ inline void store_patch(const Patches& s, const Pixel& first, const Problem& problem, u32 columns, float* sums) {
     const u32 n0 = blockIdx.y * BN;
@@ -191,7 +192,7 @@ __device__ inline void store_patch(const Patches& s, const Pixel& first, const P
     problem.template moments<PATCH_H * PATCH_W, BN>(sums, inside, (u32)(rows * cols), n0, behind);
 }
 
-// The same for a part that is read doubled: each of its pixels collects 2x2.
+// The same for a part that is read doubled: each of its pixels receives the sum of 2x2.
 template <int BN, class Problem>
 __device__ inline void store_halved(const Patches& s, const Pixel& first, const Problem& problem, u32 columns, float* sums) {
     const u32 n0 = blockIdx.y * BN;
@@ -223,7 +224,8 @@ FORWARD_3X3(64)
 FORWARD_3X3(32)
 FORWARD_3X3(16)
 
-// `dy` is a single part; `c` are the channels of all that the convolution read, of which dx are `columns` from `first` on.
+// `dy` is a single part; `c` is the number of channels of the convolution's whole input, of which dx covers `columns`
+// from `first` on.
 #define BACKWARD_3X3(BN)                                                                                                  \
     KERNEL(conv3x3_backward_input_##BN,                                                                                   \
            (const __grid_constant__ Patches s, const __grid_constant__ Parts dy, const Element* w,                        \
@@ -244,23 +246,25 @@ BACKWARD_3X3(16)
 
 #if PRECISION != F32
 
-// The weights' gradient: a block has TILE_K channels in, BN channels out and all taps, and adds up a slice of the patches,
-// which have H rows. Its sums, [tap, channel in, channel out], are nine products with the patch at nine offsets.
+// The weights' gradient: a block has TILE_K input channels, BN output channels and all taps, and sums over a slice of
+// the patches, which have H rows. Its sums, [tap, input channel, output channel], are nine products with the patch at
+// nine offsets.
 template <int BN> struct GradientOfWeights {
-    // As `rows_of_a_patch` on the host has it: as many as two stages have room for.
+    // As `rows_of_a_patch` on the host: as many rows as fit with two stages.
     static constexpr int H = sizeof(Element) == 4 && BN == 64 ? 2 : 4, PIXELS = H * PATCH_W;
     typedef Patch<H, 8> P;
-    static constexpr int PITCH = BN + 8;  // of the output's gradient, [pixel][channel out]
+    static constexpr int PITCH = BN + 8;  // of the output's gradient, [pixel][output channel]
     static constexpr int STAGE = P::SIZE + PIXELS * PITCH;
-    // Warps lie over channels in (16 each), channels out (8 NPW each) and, where that leaves some, over rows of the patch.
+    // Warps are divided over input channels (16 each), output channels (8 NPW each) and, if any are left, rows of the
+    // patch.
     static constexpr int M16 = TILE_K / 16, NPW = M16 * BN / 8 > 8 ? 2 : 1, OVER_N = BN / 8 / NPW;
     static constexpr int SPLIT = 8 / (M16 * OVER_N);
     static constexpr int SUMS = TAPS * TILE_K * BN;
     static constexpr int BYTES_OF_TILES = 2 * STAGE * (int)sizeof(Element);
     static constexpr int BYTES_OF_SUMS = SPLIT > 1 ? SPLIT * SUMS * (int)sizeof(float) : 0;
     static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
-    static_assert(BYTES <= 48 << 10, "what a block may have without asking");
-    static constexpr int STEP = 2 * WIDE;  // pixels of one instruction
+    static_assert(BYTES <= 48 << 10, "the static limit of a block's shared memory");
+    static constexpr int STEP = 2 * WIDE;  // pixels per instruction
 
     float sums[TAPS][1][NPW][4] = {};
 
@@ -278,7 +282,7 @@ template <int BN> struct GradientOfWeights {
         }
     }
 
-    // Channels m0 .. m0 + 15 of STEP pixels of a row, as seen through a tap.
+    // Channels m0 .. m0 + 15 of STEP pixels of a row, at the offset of a tap.
     __device__ static void factor_a(const Element* patch, int m0, u32 (&a)[4]) {
 #if PRECISION == BF16
         load_matrices_transposed(
@@ -293,7 +297,7 @@ template <int BN> struct GradientOfWeights {
 #endif
     }
 
-    // 8 NPW channels out of the same pixels.
+    // 8 NPW output channels of the same pixels.
     __device__ static void factor_b(const Element* gradient, int n0, u32 (&b)[NPW][2]) {
 #if PRECISION == BF16
         u32 pair[4];
@@ -328,7 +332,7 @@ template <int BN> struct GradientOfWeights {
         }
     }
 
-    // f(tap, channel in, channel out, two sums side by side)
+    // f(tap, input channel, output channel, two adjacent sums)
     template <class F> __device__ void each(const F& f) const {
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         const int m = warp % M16 * 16 + lane / 4, n = warp / M16 % OVER_N * 8 * NPW + lane % 4 * 2;
@@ -362,7 +366,7 @@ __device__ inline void gradient_of_weights(const Patches& s, const Parts& parts,
     copies_commit();
     for (u32 i = begin, turn = 0; i < end; i++, turn ^= 1) {
         copies_wait<0>();
-        __syncthreads();  // this patch is there, and no thread reads the one before it any more
+        __syncthreads();  // this patch has arrived, and no thread still reads the previous one
         if (i + 1 < end) copy(i + 1, turn ^ 1);
         copies_commit();
         sums.add(memory + turn * G::STAGE, memory + turn * G::STAGE + G::P::SIZE);
@@ -378,7 +382,7 @@ __device__ inline void gradient_of_weights(const Patches& s, const Parts& parts,
     }
     copies_wait<0>();
     __syncthreads();
-    // The rows' shares, one behind the other, are added in order.
+    // The partial sums of the rows, stored one after another, are added in order.
     float* const shares = (float*)shared;
     const int share = threadIdx.x / 32 / (G::M16 * G::OVER_N);
     sums.each([&](int tap, int m, int n, float2 pair) {
@@ -396,7 +400,7 @@ __device__ inline void gradient_of_weights(const Patches& s, const Parts& parts,
     }
 }
 
-// The grid is TILE_K channels of a part by BN channels out by slices; partials are [slice, 9, c, oc].
+// The grid is TILE_K channels of a part by BN output channels by slices; partials are [slice, 9, c, oc].
 #define BACKWARD_WEIGHT_3X3(BN)                                                                                           \
     KERNEL(conv3x3_backward_weight_##BN, (const __grid_constant__ Patches s, const __grid_constant__ Parts parts,         \
                                           const Element* dy, float* partials, u32 oc, u32 per_slice)) {                   \

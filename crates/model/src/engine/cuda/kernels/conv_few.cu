@@ -1,10 +1,10 @@
-// Dense convolution with windows of 3x3 and stride 1 to a few channels, at most FEW_MOST: class maps. There is too little of a
-// matrix for a product: a thread has a strip of pixels with all channels out, or some channels in. Weights [3, 3, c, few], y
-// and dy are f32, as every precision leaves maps.
+// Dense convolution with 3x3 windows and stride 1 to at most FEW_MOST channels: class maps. The matrix is too narrow
+// for a tiled product: a thread computes a strip of pixels with all output channels, or with some input channels.
+// Weights [3, 3, c, few], y and dy are f32, as maps are in every precision.
 
 #define FEW_MOST 4
-#define FEW_CHANNELS 64  // in, at most
-#define FEW_REACH 4      // pixels of a strip
+#define FEW_CHANNELS 64  // largest number of input channels
+#define FEW_REACH 4      // pixels per strip
 
 // Copies the weights to shared memory.
 __device__ inline void load_few_weights(const float* w, int len, float* shared) {
@@ -12,7 +12,7 @@ __device__ inline void load_few_weights(const float* w, int len, float* shared) 
     __syncthreads();
 }
 
-// y = conv(x) + bias; a thread has a strip of pixels. Of an activation or a norm nobody asks here.
+// y = conv(x) + bias; one thread per strip of pixels. Activations and norms are not supported.
 template <int FEW>
 __device__ inline void conv_few_forward(const Element* x, const float* w, const float* bias, float* y, const Windowed& s,
                                         float* shared) {
@@ -53,7 +53,7 @@ __device__ inline void conv_few_forward(const Element* x, const float* w, const 
     }
 }
 
-// dx (+)= the gradient with respect to x; a thread has a strip of pixels and WIDE channels.
+// dx (+)= the gradient with respect to x; one thread per strip of pixels and WIDE channels.
 template <int FEW>
 __device__ inline void conv_few_backward_input(const float* dy, const float* w, Element* dx, const Windowed& s, int add,
                                                float* shared) {
@@ -92,7 +92,7 @@ __device__ inline void conv_few_backward_input(const float* dy, const float* w, 
 }
 
 // Partial sums [chunk][3][3][c][few] of the weights' gradient; rows are rows of outputs. As `Walk` of the depthwise
-// convolution, with several channels out.
+// convolution, with several output channels.
 template <int FEW>
 __device__ inline void conv_few_backward_weight(const Element* x, const float* dy, float* partials, const Windowed& s,
                                                 u32 rows_per_chunk, float* shared) {

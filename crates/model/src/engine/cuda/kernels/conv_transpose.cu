@@ -1,12 +1,12 @@
 // Transposed 2x2 convolution of stride 2: y[2i+a, 2j+b, o] = sum over c of x[i, j, c] * w[c, a, b, o]; weights
-// [cin, 2, 2, cout]. `h` and `w` are x's.
+// [cin, 2, 2, cout]. `h` and `w` are those of x.
 
 struct Up {
     int n, h, w, cin, cout;
 };
 static_assert(sizeof(Up) == 20, "Up is laid out as on the host");
 
-// The offset in y of the 2x2 corner and channel `i` above a pixel of x.
+// The offset in y of the element `i` (corner and channel) of the 2x2 pixels above a pixel of x.
 __device__ inline u32 above(const Up& s, const Pixel& p, u32 i) {
     u32 corner = i / (u32)s.cout;
     return offset(p.n, 2 * p.y + (int)(corner / 2), 2 * p.x + (int)(corner % 2), 2 * s.h, 2 * s.w, s.cout) +

@@ -1,9 +1,9 @@
 // Depthwise convolution; weights [kh, kw, c], f32.
 //
-// For windows of 3 and 5 a thread has N channels of REACH outputs side by side, so that an input is loaded once for all the
-// windows that it lies under; for others, and for strided gradients, one pixel.
+// For windows of 3 and 5 a thread computes N channels of REACH adjacent outputs, so that an input is loaded once for
+// all the windows that cover it; for other windows, and for strided gradients, it computes one pixel.
 
-// The columns that a strip of outputs reads, times its weights: sums[r] += x * w over the taps of one row.
+// Multiplies the columns that a strip of outputs reads by its weights: sums[r] += x * w over the taps of one row.
 template <class E, int N, int K, int STRIDE, int REACH, bool FLIPPED>
 __device__ inline void add_row(const E* row, const float* w, int x0, int width, u32 c, float (&sums)[REACH][N]) {
     float weights[K][N];
@@ -25,7 +25,7 @@ __device__ inline void add_row(const E* row, const float* w, int x0, int width, 
     }
 }
 
-// Which strip of outputs a thread has.
+// The strip of outputs of a thread.
 struct Strip {
     u32 channel;
     Pixel first;
@@ -64,7 +64,7 @@ __device__ inline void depthwise_strip_forward(const E* x, const float* w, const
     }
 }
 
-// dx (+)= the gradient with respect to x where the stride is 1: the same convolution with the window turned round.
+// dx (+)= the gradient with respect to x for stride 1: the same convolution with the window flipped.
 template <class E, int N, int K, int REACH>
 __device__ inline void depthwise_strip_backward_input(const E* dy, const float* w, E* dx, const Windowed& s, int add) {
     const u32 c = s.c;
@@ -112,7 +112,7 @@ KERNEL(depthwise_backward_input_k5s1, BACKWARD_PARAMS) {
     depthwise_strip_backward_input<Element, WIDE, 5, 4> BACKWARD_ARGS;
 }
 
-// Any window, an output pixel a thread.
+// Any window, one thread per output pixel.
 template <int N>
 __device__ inline void depthwise_forward(const Element* x, const float* w, const float* scale, const float* shift,
                                          Element* y, const Windowed& s, int kind) {
@@ -173,13 +173,13 @@ KERNEL(depthwise_backward_input_single, BACKWARD_PARAMS) {
     depthwise_backward_input<1> BACKWARD_ARGS;
 }
 
-// The weights' gradient. A thread has two channels and all taps, and walks along rows of outputs with the window's inputs in
-// registers: a step to the right loads one new column of them.
+// The weights' gradient. A thread has two channels and all taps, and traverses rows of outputs with the window's inputs
+// in registers: a step to the right loads only the new columns of them.
 template <int K, int STRIDE> struct Walk {
     float window[K][K][2];
     float sums[K][K][2] = {};
 
-    // Column `to` of the window is the input's column `ix`; zero outside.
+    // Sets column `to` of the window to the input's column `ix`; zero outside.
     __device__ void load_column(int to, const Element* x, const Windowed& s, int n, int y, int ix, u32 channel) {
 #pragma unroll
         for (int ky = 0; ky < K; ky++) {
@@ -190,7 +190,7 @@ template <int K, int STRIDE> struct Walk {
         }
     }
 
-    // A step to the right: what is left of the window moves, its last columns are to be loaded.
+    // A step to the right: the remaining columns of the window are shifted; the last ones are loaded afterwards.
     __device__ void shift() {
 #pragma unroll
         for (int ky = 0; ky < K; ky++)
@@ -252,7 +252,7 @@ WALK_KERNEL(5, 1)
 WALK_KERNEL(3, 2)
 WALK_KERNEL(5, 2)
 
-// Any window: a segment of the grid is a tap, rows are output pixels.
+// Any window: a segment of the grid is one tap, rows are output pixels.
 struct TapTerm {
     const Element *x, *dy;
     const Windowed& s;

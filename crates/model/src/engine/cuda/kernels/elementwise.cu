@@ -1,4 +1,4 @@
-// Activations, sums, scales, and the two kinds of dropping. A thread has N elements side by side.
+// Activations, sums, scales, dropout and drop path. A thread has N adjacent elements.
 
 // y = act(x)
 template <class E, int N> __device__ inline void activation_forward(In x, Out y, u32 len, int kind) {
@@ -60,24 +60,24 @@ __device__ inline void scale_channels(In x, const float* s, Out y, u32 len, u32 
 }
 KERNELS(scale_channels, (In x, const float* s, Out y, u32 len, u32 image, u32 c, int add), (x, s, y, len, image, c, add))
 
-// The SplitMix64 of the host's `rng.rs`, so that both engines drop the same elements.
+// SplitMix64, as in the host's crate `random`, so that both engines drop the same elements.
 __device__ inline u64 mix(u64 z) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
     return z ^ (z >> 31);
 }
 
-// Where a seed's stream of this number begins.
+// The initial state of a seed's stream with this number.
 __device__ inline u64 stream_of(u64 seed, u64 stream) { return mix(seed ^ mix(stream + 0x9E3779B97F4A7C15ULL)); }
 
-// The draw with number i of a stream that starts at `state`, in [0, 1) with 24 bits.
+// Draw number i of a stream that starts at `state`, in [0, 1) with 24 bits.
 __device__ inline float uniform(u64 state, u64 i) {
     u64 bits = mix(state + (i + 1) * 0x9E3779B97F4A7C15ULL);
     return (float)(u32)(bits >> 40) / 16777216.0f;
 }
 
 // y (+)= x where kept, scaled; `unit` elements share a draw (one for dropout, an image for drop path). Linear, so its
-// gradient is itself. The seed lies in memory: a recorded step draws anew each time.
+// gradient is the same function. The seed is read from memory, so that a recorded step makes new draws at each replay.
 template <class E, int N>
 __device__ inline void drop(In x, Out y, u32 len, u32 unit, const u64* seed, u32 stream, float rate, float kept, int add) {
     u32 i = element() * N;
@@ -91,14 +91,14 @@ __device__ inline void drop(In x, Out y, u32 len, u32 unit, const u64* seed, u32
 KERNELS(drop, (In x, Out y, u32 len, u32 unit, const u64* seed, u32 stream, float rate, float kept, int add),
         (x, y, len, unit, seed, stream, rate, kept, add))
 
-// y = x, of f32 in memory to the program's elements: images as they come, and gradients where a class map's convolution
-// takes them.
+// y = x, from f32 in memory to the program's elements: for images, and for the gradients of a class map before they
+// enter its convolution.
 KERNEL(from_f32, (const float* x, Element* y, u32 len)) {
     u32 i = element();
     if (i < len) set_value(y + i, x[i]);
 }
 
-// y = x, 16 bytes a thread
+// y = x, 16 bytes per thread
 KERNEL(copy, (const float4* x, float4* y, u32 len)) {
     u32 i = element();
     if (i < len) y[i] = x[i];

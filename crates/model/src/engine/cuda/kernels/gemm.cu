@@ -1,21 +1,22 @@
-// One tiled matrix product, C[m, n] = sum over k of A(m, k) * B(k, n), whose factors are fetched where they lie: the implicit
-// gemm of every convolution. A block computes BM x BN values from tiles in shared memory, which are copied there STAGES - 1
+// One tiled matrix product, C[m, n] = sum over k of A(m, k) * B(k, n), whose factors are read in place: the implicit
+// GEMM of every convolution. A block computes BM x BN values from tiles in shared memory, which are copied STAGES - 1
 // tiles ahead of the product.
 //
-// An operand says where its elements are. Of the two indices one is its side (m of A, n of B), the other k:
-//   Side side(u32)           what a position on its side means (the divisions are there),
-//   Depth depth(u32)         the same of k, and `move(depth, step)` goes on from there without a division,
+// An operand defines where its elements are. One of its two indices is its side (m for A, n for B), the other is k:
+//   Side side(u32)           decodes a position along the side (this is where the divisions are),
+//   Depth depth(u32)         the same for k; `move(depth, step)` advances it without a division,
 //   const Element* at(side, depth)   the address, or null for a zero,
-//   bool wide                whether WIDE elements from a multiple of WIDE along the contiguous index lie side by side,
-//                            aligned, and are zero together only.
-// A_ALONG_K and B_ALONG_K say which index is contiguous: k, or the side.
+//   bool wide                whether WIDE elements from a multiple of WIDE along the contiguous index are adjacent and
+//                            aligned, and null only all together.
+// A_ALONG_K and B_ALONG_K state which index is contiguous: k (true) or the side (false).
 //
-// A problem's `store(m, n, count, values)` takes up to WIDE columns of a row. Positions beyond the matrix reach neither.
+// A problem's `store(m, n, count, values)` takes up to WIDE columns of a row. Neither is called for positions outside
+// the matrix.
 
 #define TILE_K (64 / (int)sizeof(Element))
 #define STAGES 3
 
-// A tile in shared memory. Rows are padded so that the product's reads meet no bank twice.
+// A tile in shared memory. Rows are padded so that the product's reads have no bank conflicts.
 template <int SIDE, bool K_CONTIGUOUS> struct Tile {
     static constexpr bool ALONG_K = K_CONTIGUOUS;
     static constexpr int ROWS = ALONG_K ? SIDE : TILE_K;
@@ -25,7 +26,7 @@ template <int SIDE, bool K_CONTIGUOUS> struct Tile {
     static __device__ constexpr int at(int side, int k) { return ALONG_K ? side * PITCH + k : k * PITCH + side; }
 };
 
-// What a thread copies of each tile of an operand whose k is contiguous: the same k of several sides.
+// A thread's copies for each tile of an operand whose k is contiguous: the same k of several sides.
 template <int SIDE, bool ALONG_K, class Operand> struct Copier {
     static constexpr int CHUNKS = Tile<SIDE, true>::COLS / WIDE;
     static constexpr int COPIES = (SIDE * CHUNKS + THREADS - 1) / THREADS;
@@ -64,7 +65,7 @@ template <int SIDE, bool ALONG_K, class Operand> struct Copier {
     }
 };
 
-// Of an operand whose side is contiguous: the same sides at several k.
+// The same for an operand whose side is contiguous: the same sides at several k.
 template <int SIDE, class Operand> struct Copier<SIDE, false, Operand> {
     static constexpr int CHUNKS = SIDE / WIDE;
     static constexpr int COPIES = (TILE_K * CHUNKS + THREADS - 1) / THREADS;
@@ -104,8 +105,8 @@ template <int SIDE, class Operand> struct Copier<SIDE, false, Operand> {
     }
 };
 
-// The product of two tiles of types A and B, over the first `depth` of their k (a multiple of a step), added to sums that the
-// block's threads hold between them; `write` puts them into shared memory, row by row.
+// The product of two tiles of types A and B, over the first `depth` of their k (a multiple of a step), added to sums
+// that are distributed over the block's threads; `write` stores them in shared memory, row by row.
 #if PRECISION == F32
 
 template <int BM, int BN, class A, class B> struct Product {
@@ -113,7 +114,7 @@ template <int BM, int BN, class A, class B> struct Product {
     static constexpr int TM = BM / 16, TN = BN / 16, STEP = 4;
     float sums[TM][TN] = {};
 
-    // Four steps of k at a place of a tile.
+    // Four consecutive k at a position of a tile.
     template <class T> __device__ static void read(const float* tile, int side, int k, float (&to)[4]) {
         if (T::ALONG_K)
             load<4>(tile + T::at(side, k), to);
@@ -151,7 +152,7 @@ template <int BM, int BN, class A, class B> struct Product {
 #else
 
 template <int BM, int BN, class A, class B> struct Product {
-    // The block's eight warps lie WARPS_M x WARPS_N; each has MT x NT products of 16 x 8.
+    // The block's eight warps form a grid of WARPS_M x WARPS_N; each has MT x NT products of 16 x 8.
     static constexpr int WARPS_N = BN >= 32 ? 2 : 1, WARPS_M = 8 / WARPS_N;
     static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N, MT = WM / 16, NT = WN / 8;
     static constexpr int STEP = 2 * WIDE;  // of k, in one instruction
@@ -173,7 +174,7 @@ template <int BM, int BN, class A, class B> struct Product {
         }
     }
 
-    // Of two products side by side.
+    // For two adjacent products.
     __device__ static void factor_b(const Element* tile, int n, int k, u32 (&b)[4]) {
         if (B::ALONG_K) {
             load_matrices(b, [&](int t) { return tile + B::at(n + t % 8 + t / 16 * 8, k + t / 8 % 2 * WIDE); });
@@ -237,8 +238,8 @@ template <int BM, int BN, bool A_ALONG_K, bool B_ALONG_K> struct Shared {
     static constexpr int BYTES_OF_TILES = STAGES * TILES * (int)sizeof(Element);
     static constexpr int BYTES_OF_SUMS = BM * PITCH * (int)sizeof(float);
     static constexpr int BYTES = BYTES_OF_TILES > BYTES_OF_SUMS ? BYTES_OF_TILES : BYTES_OF_SUMS;
-    static_assert(BYTES <= 48 << 10, "what a block may have without asking");
-    // Behind the sums there is room for a value a thread.
+    static_assert(BYTES <= 48 << 10, "the static limit of a block's shared memory");
+    // After the sums there must be room for one value per thread.
     static_assert(BYTES_OF_SUMS + THREADS * (int)sizeof(float) <= BYTES, "room for the moments");
 };
 
@@ -253,7 +254,7 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
     Copier<BN, B_ALONG_K, OperandB> copier_b(b, n0, cols, k_begin, k_end);
     Product<BM, BN, Tile<BM, A_ALONG_K>, Tile<BN, B_ALONG_K>> product;
 
-    int ahead = 0;  // the stage that is filled next
+    int ahead = 0;  // the next stage to fill
     const auto fill = [&](int tile) {
         if (tile < tiles) {
             copier_a.copy(memory + ahead * S::TILES);
@@ -266,7 +267,7 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
     int stage = 0;
     for (int tile = 0; tile < tiles; tile++) {
         copies_wait<STAGES - 2>();
-        __syncthreads();  // this tile is there, and no thread reads the one before it any more
+        __syncthreads();  // this tile has arrived, and no thread still reads the previous one
         fill(tile + STAGES - 1);
         product.add(memory + stage * S::TILES, memory + stage * S::TILES + Tile<BM, A_ALONG_K>::SIZE, TILE_K);
         stage = stage + 1 == STAGES ? 0 : stage + 1;
@@ -286,14 +287,14 @@ __device__ inline void gemm(const OperandA& a, const OperandB& b, const Problem&
     problem.template moments<BM, BN>(c, [&](int row) { return (u32)row < inside; }, inside, n0, behind);
 }
 
-// Of a problem whose columns no norm reads.
+// Base of problems whose columns are not read by a norm.
 struct NoMoments {
     template <int BM, int BN, class Valid>
     __device__ void moments(const float*, const Valid&, u32, u32, float*) const {}
 };
 
-// The moments of a tile's columns for the batch norm that reads them: of each its mean and the sum of squares about it, over
-// the rows for which `valid` holds, `count` of them. `sums` is [BM][BN + 8]; `shared` has THREADS values.
+// The moments of a tile's columns for the batch norm that reads them: each column's mean and sum of squares about it,
+// over the `count` rows for which `valid` holds. `sums` is [BM][BN + 8]; `shared` has THREADS values.
 template <int BM, int BN, class Valid>
 __device__ inline void column_moments(const float* sums, const Valid& valid, float count, float* mean_to, float* squares_to,
                                       u32 columns, float* shared) {
@@ -321,21 +322,23 @@ __device__ inline void column_moments(const float* sums, const Valid& valid, flo
     squares_to[col] = squares;
 }
 
-// Where the moments of all tiles go, [tile][2][channels], and the rows of each; null where nobody asks.
+// Destination of the moments of all tiles, [tile][2][channels], and of each tile's number of rows; null if not
+// requested.
 struct Moments {
     float *partials, *counts;
-    // Of this block's tile, for the columns from n0 on.
+    // Writes those of this block's tile, for the columns from n0 on.
     template <int BM, int BN, class Valid>
     __device__ void put(const float* sums, const Valid& valid, u32 count, u32 n0, u32 channels, float* shared) const {
         if (!partials) return;
-        __syncthreads();  // the values as they were stored are there
+        __syncthreads();  // all values have been rounded as stored
         float* to = partials + (u64)blockIdx.x * 2 * channels + n0;
         column_moments<BM, BN>(sums, valid, (float)count, to, to + channels, channels - n0, shared);
         if (n0 == 0 && threadIdx.x == 0) counts[blockIdx.x] = (float)count;
     }
 };
 
-// Up to WIDE values of a row to y; `wide` where all rows are aligned and hold multiples of WIDE.
+// Writes up to WIDE values of a row to y; `wide` is set if all rows are aligned and their lengths are multiples of
+// WIDE.
 template <class E> __device__ inline void put_row(E* y, int count, const float* values, bool wide, int add) {
     if (wide) {
         float v[WIDE];
@@ -349,7 +352,7 @@ template <class E> __device__ inline void put_row(E* y, int count, const float* 
     }
 }
 
-// A matrix as it lies: one of the strides is 1.
+// A matrix in memory: one of the strides is 1.
 struct Matrix {
     typedef u32 Side;
     typedef u32 Depth;
@@ -362,12 +365,12 @@ struct Matrix {
     __device__ const Element* at(Side i, Depth k) const { return data + i + k; }
 };
 
-// A host that defines it itself has one such memory for all.
+// A host that defines SHARED itself has one such memory for all blocks.
 #ifndef SHARED
 #define SHARED(NAME, BYTES) __shared__ float4 NAME[(BYTES) / 16];
 #endif
 
-// A kernel for each shape of tile. BODY declares `a`, `b`, `problem`, `rows`, `cols`, `k_begin` and `k_end`.
+// One kernel per tile shape. The body declares `a`, `b`, `problem`, `rows`, `cols`, `k_begin` and `k_end`.
 #define GEMM_KERNEL(NAME, BM, BN, A_ALONG_K, B_ALONG_K, PARAMS, ...)                                      \
     KERNEL(NAME##_##BM##x##BN, PARAMS) {                                                                  \
         SHARED(shared, (Shared<BM, BN, A_ALONG_K, B_ALONG_K>::BYTES))                                     \

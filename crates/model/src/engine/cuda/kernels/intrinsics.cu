@@ -1,31 +1,31 @@
-// What a GPU has instructions for and C++ has no words. The tests' host defines the same names, so this is the one file
-// that it does not compile.
+// GPU instructions that have no equivalent in C++. The tests' host defines the same names itself, so this is the only
+// file that it does not compile.
 
 __device__ inline u32 bits_of(float x) { return __float_as_uint(x); }
 __device__ inline float float_of(u32 bits) { return __uint_as_float(bits); }
 
-// Good to two units in the last place.
+// Accurate to two units in the last place.
 __device__ inline float fast_exp(float x) { return __expf(x); }
 __device__ inline float fast_divide(float a, float b) { return __fdividef(a, b); }
 
 #if PRECISION != F32
 
-// To the nearest, ties to even: `low` in the lower half.
+// Rounds to nearest, ties to even; `low` is in the lower half.
 __device__ inline u32 pack_bf16(float low, float high) {
     u32 packed;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
     return packed;
 }
 
-// To ten bits of mantissa, to the nearest, ties away from zero: as tensor cores want an f32.
+// Rounds to ten bits of mantissa, to nearest, ties away from zero: the form of an f32 that tensor cores require.
 __device__ inline u32 round_tf32(u32 bits) {
     u32 rounded;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(__uint_as_float(bits)));
     return rounded;
 }
 
-// c += a * b for a warp, MT x NT products of 16 x 8: of a 16 rows of 16 (bf16) or 8 (tf32) values, of b as many of 8 columns;
-// each thread holds its part.
+// c += a * b for a warp, MT x NT products of 16 x 8: 16 rows of a with 16 (bf16) or 8 (tf32) values each, and 8 columns
+// of b with as many; each thread holds its part.
 template <int MT, int NT>
 __device__ inline void multiply(float (&c)[MT][NT][4], const u32 (&a)[MT][4], const u32 (&b)[NT][2]) {
 #pragma unroll
@@ -47,8 +47,9 @@ __device__ inline void multiply(float (&c)[MT][NT][4], const u32 (&a)[MT][4], co
 
 __device__ inline u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
-// Four 8x8 matrices of 16 bits from shared memory: `row(t)` is where row t % 8 of matrix t / 8 begins, for each thread t of a
-// warp. A thread gets of matrix i the two elements 2 (t % 4) of row t / 4 (transposed: of column t / 4).
+// Four 8x8 matrices of 16 bits from shared memory: `row(t)` is the start of row t % 8 of matrix t / 8, for each thread
+// t of a warp. From each matrix a thread gets the two elements from 2 (t % 4) on of row t / 4 (transposed: of
+// column t / 4).
 template <class Row> __device__ inline void load_matrices(u32 (&r)[4], const Row& row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -62,8 +63,8 @@ template <class Row> __device__ inline void load_matrices_transposed(u32 (&r)[4]
 
 #endif
 
-// Copies 16 bytes to shared memory, or zeros where `inside` is false, on its own; `copies_wait<N>` returns when all but the
-// last N groups that `copies_commit` closed are there (for the thread that asked; a barrier tells the others).
+// Copies 16 bytes to shared memory asynchronously, or zeros if `inside` is false; `copies_wait<N>` returns when all but
+// the last N groups closed by `copies_commit` have arrived (for the calling thread; the others need a barrier).
 #if __CUDA_ARCH__ >= 800
 __device__ inline void copy_async(void* to, const void* from, bool inside) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),

@@ -1,8 +1,8 @@
-// Linear layers on one vector an image: a network's head, and the 1x1 convolutions of squeeze-excite. All in f32; weights
-// [cin, cout].
+// Linear layers on one vector per image: a network's head, and the 1x1 convolutions of squeeze-excite. All in f32;
+// weights [cin, cout].
 
 // y[n, o] = act(sum over c of x[n, c] * w[c, o] + bias[o]). A block is `blockDim.x` outputs of an image by `blockDim.y`
-// shares of the sum.
+// parts of the sum.
 KERNEL(linear_forward, (const float* x, const float* w, const float* bias, float* y, u32 cin, u32 cout, int kind)) {
     __shared__ float shared[COLUMNS_SHARED(1, 1)];
     const u32 o = blockIdx.x * blockDim.x + threadIdx.x, column = at_most(o, cout - 1);
@@ -15,8 +15,8 @@ KERNEL(linear_forward, (const float* x, const float* w, const float* bias, float
     });
 }
 
-// dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]. A block is 32 shares of the sum by 8 c; a share are every 32nd o, so that
-// neighbours read side by side.
+// dx[n, c] (+)= sum over o of dy[n, o] * w[c, o]. A block is 32 parts of the sum by 8 c; a part is every 32nd o, so
+// that neighbouring threads read adjacent elements.
 KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 cin, u32 cout, int add)) {
     __shared__ float shared[THREADS];
     const u32 c = blockIdx.x * 8 + threadIdx.y, row = at_most(c, cin - 1) * cout;
@@ -36,7 +36,8 @@ KERNEL(linear_backward_input, (const float* dy, const float* w, float* dx, u32 c
     *to = add ? *to + shared[slot] : shared[slot];
 }
 
-// dw[c, o] = sum over images of x[n, c] * dy[n, o]; row cin, where there is a bias, has its gradient. One thread an element.
+// dw[c, o] = sum over images of x[n, c] * dy[n, o]; row cin, if there is a bias, is its gradient. One thread per
+// element.
 KERNEL(linear_backward_weight, (const float* x, const float* dy, float* dw, float* db, u32 n, u32 cin, u32 cout)) {
     u32 i = element();
     if (i >= (cin + (db ? 1 : 0)) * cout) return;

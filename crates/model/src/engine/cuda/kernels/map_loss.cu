@@ -1,25 +1,25 @@
-// Losses on a class map [pixels, classes], against a value and a weight for each pixel (both 0 where the truth is unknown).
-// Each is an entropy (a mean over known pixels) plus an overlap (of sums over all pixels), either of which may be off, in
-// three launches: partial sums over chunks of pixels, their finish in one block, and the gradient, which computes again
-// what it needs of a pixel rather than read it.
+// Losses on a class map [pixels, classes], against a value and a weight for each pixel (both 0 where the truth is
+// unknown). Each is an entropy (a mean over known pixels) plus an overlap (of sums over all pixels), either of which
+// may be disabled, in three launches: partial sums over chunks of pixels, their final sum in one block, and the
+// gradient, which recomputes intermediate values of a pixel rather than reading them.
 //
-// Overlaps have SMOOTH added to both sides of their fraction.
+// SMOOTH is added to the numerator and the denominator of overlaps.
 
 namespace training {
 
 const float SMOOTH = 1.0f;
 
-// What is to be summed of `chunk`: nothing where no pixel of the map is known, whose scores nobody looks at.
+// The part of `chunk` to sum: empty if no pixel of the map is known, in which case its scores are ignored.
 __device__ inline Chunk known_part(Chunk chunk, const MapControls& map) {
     return {map.share > 0.0f ? chunk.begin : chunk.end, chunk.end};
 }
 
 // ---- One class: its log odds against all others.
 
-// Of a pixel: the log odds z of the class, and what the other classes' shares among themselves are made of.
+// A pixel's log odds z of the class, and the maximum and sum for the softmax over the other classes.
 struct OneClass {
     float z, most, sum;
-    // dx of another class for a dz of 1, from its score.
+    // Minus dz/dx of another class, from its score x.
     __device__ float fall(float x) const { return expf(x - most) / sum; }
 };
 
@@ -33,7 +33,7 @@ __device__ inline OneClass one_class(const float* x, u32 classes, u32 own) {
     return {x[own] - most - logf(sum), most, sum};
 }
 
-// balance_t * (1 - p_t)^gamma * -log p_t, and by how much it grows with z; 1 - p_t = 1 - exp(-(-log p_t)).
+// balance_t * (1 - p_t)^gamma * -log p_t, and its derivative with respect to z; 1 - p_t = 1 - exp(-(-log p_t)).
 __device__ inline float focal(const Controls& controls, float z, const Odds& odds, float t) {
     float nll = binary_entropy(z, odds, t);
     float balance = controls.marked * t + controls.unmarked * (1.0f - t);
@@ -52,13 +52,13 @@ __device__ inline float focal_slope(const Controls& controls, float z, const Odd
 // Partial sums of a loss on one class: w * entropy, TP = w * p * t, w * p, w * t.
 const int ONE_TERMS = 4;
 
-// Of the whole loss (with all factors) by: w * entropy, TP, sum of w * p.
+// Derivatives of the whole loss (with all factors) with respect to: w * entropy, TP, sum of w * p.
 struct OneSlopes {
     float entropy, hits, size;
 };
 const u32 ONE_SLOPES = 3;
 
-// 1 - (TP + s) / (TP + a FP + b FN + s), with FP = sum of p - TP and FN = sum of t - TP; 0 where nothing is marked.
+// 1 - (TP + s) / (TP + a FP + b FN + s), with FP = sum of p - TP and FN = sum of t - TP; 0 if no pixel is marked.
 __device__ inline float tversky(const Controls& controls, double hits, double size, double marked, OneSlopes* slopes) {
     if (!(marked > 0.0)) {
         slopes->hits = slopes->size = 0.0f;
@@ -87,14 +87,14 @@ __device__ inline Softmax softmax(const float* x, u32 classes) {
     return {most, sum};
 }
 
-// Classes that a thread sums for; more of them are more rows of blocks.
+// Classes summed by one thread; further classes take further rows of blocks.
 const u32 TILE = 4;
 
-// Partial sums of a loss over all classes, a tile: w * -log p_t (of the first tile), and for each of its classes
-// TP = w * p * t, w * p, w * t.
+// Partial sums of a loss over all classes, per tile of classes: w * -log p_t (first tile only), and for each class of
+// the tile TP = w * p * t, w * p, w * t.
 const int ALL_TERMS = 1 + 3 * TILE;
 
-// What is kept for the gradient: slope of the entropy, then of each class TP's and that of the sum of w * p.
+// Stored for the gradient: the slope of the entropy, then for each class that of TP and that of the sum of w * p.
 struct AllSlopes {
     float* to;
     __device__ float& entropy() const { return to[0]; }
@@ -102,7 +102,7 @@ struct AllSlopes {
     __device__ float& size(u32 c) const { return to[2 + 2 * c]; }
 };
 
-// A class's part of the mean over classes of 1 - (TP + s) / (half of (sum of p + sum of t) + s); 0 where it has no pixel.
+// A class's term of the mean over classes of 1 - (TP + s) / (half of (sum of p + sum of t) + s); 0 if it has no pixel.
 __device__ inline double class_dice(u32 c, u32 classes, double hits, double size, double marked, double factor,
                                     const AllSlopes& slopes) {
     if (!(marked > 0.0)) {
@@ -117,7 +117,7 @@ __device__ inline double class_dice(u32 c, u32 classes, double hits, double size
 
 }  // namespace training
 
-// partials[chunk][term] of a loss on the class `own`; a block a chunk.
+// partials[chunk][term] of a loss on the class `own`; one block per chunk.
 KERNEL(map_one_sums, (const float* map, const float* values, const float* weights, float* partials, u32 pixels,
                       u32 per_chunk, u32 classes, u32 own, const training::Controls* controls, u32 number)) {
     using namespace training;
@@ -137,7 +137,7 @@ KERNEL(map_one_sums, (const float* map, const float* values, const float* weight
     chunk_sums<ONE_TERMS>(sums, partials + blockIdx.x * ONE_TERMS, shared);
 }
 
-// The map's loss among the results, and its slopes. One block.
+// Writes the map's loss to the results, and its slopes. One block.
 KERNEL(map_one_finish, (const float* partials, float* slopes, u32 chunks, const training::Controls* controls, u32 number,
                         training::Results* results)) {
     using namespace training;
@@ -155,7 +155,7 @@ KERNEL(map_one_finish, (const float* partials, float* slopes, u32 chunks, const 
     slopes[2] = by.size * factor;
 }
 
-// dx of every class of every pixel. One thread a pixel.
+// dx of every class of every pixel. One thread per pixel.
 KERNEL(map_one_gradient, (const float* map, const float* values, const float* weights, const float* slopes,
                           float* gradient, u32 pixels, u32 classes, u32 own, const training::Controls* controls,
                           u32 number)) {
@@ -211,7 +211,7 @@ KERNEL(map_all_finish, (const float* partials, float* slopes, u32 chunks, u32 cl
     AllSlopes to = {slopes};
     MapControls map = map_controls(controls, number);
     float factor = map.share * controls->map_weight;
-    double loss = 0.0;  // of the first thread
+    double loss = 0.0;  // in the first thread only
     for (u32 first = 0; first < classes; first += TILE) {
         finish_sums<ALL_TERMS>(partials + first / TILE * chunks * ALL_TERMS, chunks, sums, shared);
         if (threadIdx.x == 0) {
@@ -219,7 +219,7 @@ KERNEL(map_all_finish, (const float* partials, float* slopes, u32 chunks, u32 cl
             for (u32 k = 0; k < TILE && first + k < classes; k++)
                 loss += class_dice(first + k, classes, sums[1 + k], sums[1 + TILE + k], sums[1 + 2 * TILE + k], factor, to);
         }
-        // The next tile's sums are written behind a barrier, which the first thread reaches after this.
+        // The next tile's sums are written after a barrier, which the first thread reaches only after this block.
     }
     if (threadIdx.x != 0) return;
     map_losses(results)[number] = (float)loss;

@@ -1,11 +1,11 @@
-//! The kernels' CUDA C, joined into one program for a precision.
+//! The kernels' CUDA C source, joined into one program for a precision.
 
 use ::kernels::Precision;
 
-/// What the GPU alone has; the tests' host brings its own.
+/// Functions specific to the GPU; the tests' host provides its own.
 const INTRINSICS: &str = include_str!("intrinsics.cu");
 
-/// Files in the order in which they are joined: what is shared comes before what uses it.
+/// Files in the order in which they are joined: definitions come before their uses.
 const FILES: &[&str] = &[
     include_str!("values.cu"),
     include_str!("elementwise.cu"),
@@ -30,7 +30,7 @@ pub fn source(precision: Precision) -> String {
     source_with(precision, INTRINSICS)
 }
 
-/// The program with another device's words in place of the GPU's.
+/// The program with another device's intrinsics in place of the GPU's.
 pub fn source_with(precision: Precision, intrinsics: &str) -> String {
     let define = format!("#define PRECISION {}", precision.to_string().to_uppercase());
     let first = [define.as_str(), include_str!("common.cu"), intrinsics];

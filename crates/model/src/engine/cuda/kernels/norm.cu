@@ -1,7 +1,7 @@
-// Batch norm (Ioffe & Szegedy 2015) with the activation that follows it: a = z * scale + shift, y = act(a). The backward
-// pass computes a again rather than read it.
+// Batch norm (Ioffe & Szegedy 2015) with the activation that follows it: a = z * scale + shift, y = act(a). The
+// backward pass recomputes a rather than reading it.
 
-// Sums about a value of the chunk itself, so that a large mean does not swamp a small variance.
+// Sums relative to a value of the chunk, so that a small variance is not lost to rounding under a large mean.
 template <class E, int N> struct MomentTerms {
     const E* z;
     u32 c;
@@ -17,7 +17,7 @@ template <class E, int N> struct MomentTerms {
     }
 };
 
-// partials: of each chunk its mean, and its sum of squares about that
+// partials: each chunk's mean, and its sum of squares about that mean
 template <class E, int N>
 __device__ inline void batch_norm_moments(In z_, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
     const E* z = (const E*)z_;
@@ -29,13 +29,14 @@ __device__ inline void batch_norm_moments(In z_, float* partials, u32 rows, u32 
         float offset = sums[0] / (float)(chunk.end - chunk.begin);
         float squares = sums[1] - sums[0] * offset;
         *partial_at(partials, 2, 0, c, channel) = value_at(z + chunk.begin * c + channel) + offset;
-        *partial_at(partials, 2, 1, c, channel) = squares < 0.0f ? 0.0f : squares;  // a NaN stays
+        *partial_at(partials, 2, 1, c, channel) = squares < 0.0f ? 0.0f : squares;  // a NaN is kept
     });
 }
 COLUMN_KERNELS(batch_norm_moments, 2, (In z, float* partials, u32 rows, u32 rows_per_chunk, u32 c), z, partials, rows,
                rows_per_chunk, c)
 
-// A norm's own numbers: gamma, beta, running mean and variance of c each, and what it saves, [mean, var, scale, shift].
+// A norm's parameters: gamma, beta, running mean and variance, c values each, and the values it saves,
+// [mean, var, scale, shift].
 struct NormParameters {
     const float *gamma, *beta;
     float *running_mean, *running_var;
@@ -51,9 +52,10 @@ __device__ inline void fold(const NormParameters& p, u32 channel, u32 c, float m
     p.saved[3 * c + channel] = p.beta[channel] + (bias - mean) * s;
 }
 
-// Mean and biased variance from the chunks' moments, what follows from them, and the running statistics' step towards them
-// (with the unbiased variance, as in PyTorch). `counts` are the chunks' rows; null where all have `rows_per_chunk` but the
-// last. A block is `blockDim.x` channels by `blockDim.y`, a power of two, shares of the chunks.
+// Mean and biased variance from the chunks' moments, scale and shift derived from them, and the update of the running
+// statistics (with the unbiased variance, as in PyTorch). `counts` are the chunks' numbers of rows; null if all chunks
+// but the last have `rows_per_chunk`. A block is `blockDim.x` channels by `blockDim.y` (a power of two) subsets of the
+// chunks.
 KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormParameters p, u32 chunks, u32 rows,
                                u32 rows_per_chunk, u32 c)) {
     __shared__ double shared[THREADS];
@@ -80,7 +82,7 @@ KERNEL(batch_norm_statistics, (const float* partials, const float* counts, NormP
     p.running_var[channel] += p.momentum * (var * unbias - p.running_var[channel]);
 }
 
-// Scale and shift by the running statistics; `bias` (of a convolution before it) may be null.
+// Scale and shift from the running statistics; `bias` (of a preceding convolution) may be null.
 KERNEL(batch_norm_fold, (NormParameters p, const float* bias, u32 c)) {
     u32 channel = element();
     if (channel >= c) return;
@@ -104,7 +106,7 @@ __device__ inline void batch_norm_apply(In z, const float* saved, Out y, u32 len
 }
 KERNELS(batch_norm_apply, (In z, const float* saved, Out y, u32 len, u32 c, int kind), (z, saved, y, len, c, kind))
 
-// A norm's saved values at N channels, as its gradient needs them.
+// A norm's saved values at N channels, for its gradient.
 template <int N> struct Norm {
     float mean[N], scale[N], shift[N];
     __device__ void read(const float* saved, u32 c, u32 channel) {
@@ -153,7 +155,7 @@ COLUMN_KERNELS(batch_norm_gradient_sums, 2,
                (In z, In dy, const float* saved, float* partials, u32 rows, u32 rows_per_chunk, u32 c, int kind), z, dy,
                saved, partials, rows, rows_per_chunk, c, kind)
 
-// dbeta, dgamma, and in `through` what flows back through mean ([c]) and variance ([c]); blocks as above.
+// dbeta, dgamma, and in `through` the gradients through the mean ([c]) and the variance ([c]); blocks as above.
 KERNEL(batch_norm_gradient_finish, (const float* partials, const float* saved, float* dgamma, float* dbeta,
                                     float* through, u32 chunks, u32 rows, u32 c, float eps)) {
     __shared__ double shared[THREADS];

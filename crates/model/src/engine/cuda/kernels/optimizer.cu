@@ -1,11 +1,12 @@
-// The end of a step: the gradients' norm, whether the step may be made, and one pass over all weights that clips, updates
-// by the optimizer's rule, takes the new values into the moving average, and rounds a copy for bf16 products.
+// The end of a step: the gradients' norm, whether the step is applied, and one pass over all weights that clips,
+// updates by the optimizer's rule, adds the new values to the moving average, and rounds a copy for bf16 products.
 //
-// Weights, gradients, moments and averages are each one run of memory that holds the groups Decayed, Plain and (weights and
-// averages) Buffers one after the other, each from a multiple of GROUP elements on, as `Groups` on the host has them. What
-// lies between two groups is neither read nor written.
+// Weights, gradients, moments and averages are each one contiguous range of memory with the groups Decayed, Plain and
+// (for weights and averages) Buffers one after another, each starting at a multiple of GROUP elements, as in `Groups`
+// on the host. The gaps between groups are neither read nor written.
 //
-// The rules are dfdx's, operation by operation in f32, so that equal gradients give the host's bits.
+// The rules are dfdx's, operation by operation in f32, so that equal gradients give results bit-identical to the
+// host's.
 
 namespace training {
 
@@ -15,7 +16,7 @@ const u32 GROUP = 64;
 
 __device__ inline u32 group_end(u32 len) { return (len + GROUP - 1) / GROUP * GROUP; }
 
-// Four values, which a thread moves at once.
+// Four values, which a thread loads and stores at once.
 struct alignas(16) Four {
     float x[4];
 };
@@ -23,7 +24,7 @@ struct alignas(8) FourHalves {
     u16 x[4];
 };
 
-// The next four of `left` values, 0 for those that are not there. Loops over four run to a constant, so that the four stay
+// The next four of `left` values, 0 beyond the end. Loops over the four have a constant bound, so that the values stay
 // in registers.
 __device__ inline Four read_four(const float* from, u32 left) {
     if (left >= 4) return *(const Four*)from;
@@ -42,7 +43,7 @@ __device__ inline void write_four(float* to, u32 left, const Four& four) {
         if (k < left) to[k] = four.x[k];
 }
 
-// To the nearest, ties to even. A NaN stays one.
+// Rounds to nearest, ties to even. A NaN stays a NaN.
 __device__ inline u16 to_bf16(float value) {
     union {
         float value;
@@ -63,13 +64,13 @@ __device__ inline void write_halves(u16* to, u32 left, const Four& four) {
         if (k < left) to[k] = halves.x[k];
 }
 
-// Values that a thread works on: 4 from `at` on (an offset in the run of memory) of which `left` are the group's.
+// A thread's values: four from `at` on (an offset in the range of memory), with `left` values up to the group's end.
 struct Place {
     u32 at, left;
     bool decayed, trained;
 };
 
-// Blocks are those of Decayed, then Plain, then Buffers, four values a thread.
+// Blocks cover Decayed, then Plain, then Buffers, with four values per thread.
 __device__ inline Place place(u32 decayed, u32 plain, u32 buffers) {
     u32 block = blockIdx.x, start = 0, len = decayed, group = 0;
     u32 blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
@@ -84,9 +85,10 @@ __device__ inline Place place(u32 decayed, u32 plain, u32 buffers) {
     return {start + i, i < len ? len - i : 0, group == 0, group < 2};
 }
 
-// A rule takes a weight, its gradient and its moments, changes the moments and gives what is taken from the weight.
+// A rule takes a weight, its gradient and its moments, updates the moments and returns the amount to subtract from the
+// weight.
 
-// Kingma & Ba 2015, and with shrinkage Loshchilov & Hutter 2019.
+// Kingma & Ba 2015; with shrinkage, Loshchilov & Hutter 2019.
 struct Adam {
     __device__ static float change(const Controls& c, bool decayed, float p, float g, float& m, float& v) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
@@ -98,7 +100,7 @@ struct Adam {
     }
 };
 
-// Without momentum the velocity stays as it is.
+// Without momentum the velocity is left unchanged.
 struct Sgd {
     __device__ static float change(const Controls& c, bool decayed, float p, float g, float& velocity, float&) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
@@ -109,7 +111,7 @@ struct Sgd {
     }
 };
 
-// Hinton 2012, epsilon under the root as in TensorFlow.
+// Hinton 2012, with epsilon under the root as in TensorFlow.
 struct RmsProp {
     __device__ static float change(const Controls& c, bool decayed, float p, float g, float& velocity, float& square) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
@@ -121,7 +123,7 @@ struct RmsProp {
     }
 };
 
-// What an update reads and writes; null where there is no such thing.
+// Memory that an update reads and writes; null where it does not exist.
 struct Memory {
     float* weights;
     const float* gradients;
@@ -130,7 +132,7 @@ struct Memory {
     u16* halves;
 };
 
-// New values of a thread's weights.
+// Computes and writes the new values of a thread's weights.
 template <class Rule>
 __device__ inline void train(const Memory& memory, const Place& place, const Controls& controls, float scale, Four& p) {
     float *first = memory.first, *second = memory.second;
@@ -156,11 +158,11 @@ __device__ inline void update(const Memory& memory, const Place& place, const Co
     write_four(memory.average + place.at, place.left, average);
 }
 
-// The largest double and float.
+// Compared with the largest double and float.
 __device__ inline bool is_finite(double x) { return x >= -1.7976931348623157e308 && x <= 1.7976931348623157e308; }
 __device__ inline bool is_finite(float x) { return x >= -3.40282347e38f && x <= 3.40282347e38f; }
 
-// The mean loss of the maps that have a known pixel, and their number.
+// The mean loss of the maps with a known pixel, and their number.
 __device__ inline void sum_maps(const Controls* controls, u32 maps, Results* results) {
     float sum = 0.0f;
     u32 known = 0;
@@ -176,8 +178,8 @@ __device__ inline void sum_maps(const Controls* controls, u32 maps, Results* res
 
 }  // namespace training
 
-// partials[chunk] = sum of the squares of a chunk of gradients, Decayed's chunks first, in double. A block a chunk, whose
-// length is a multiple of 4.
+// partials[chunk] = sum of the squares of a chunk of gradients, Decayed's chunks first, in double. One block per chunk,
+// whose length is a multiple of 4.
 KERNEL(gradient_squares, (const float* gradients, double* partials, u32 decayed, u32 plain, u32 per_chunk)) {
     using namespace training;
     __shared__ double shared[THREADS];
@@ -194,8 +196,8 @@ KERNEL(gradient_squares, (const float* gradients, double* partials, u32 decayed,
     if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 
-// The whole loss, the gradients' norm and their scale, and whether the step may be made. One block. Where `classifies` is 0
-// no class loss was computed.
+// The total loss, the gradients' norm and scale, and whether the step is applied. One block. If `classifies` is 0, no
+// class loss was computed.
 KERNEL(step_results, (const double* partials, u32 chunks, u32 maps, u32 classifies, const training::Controls* controls,
                       training::Results* results)) {
     using namespace training;
@@ -239,7 +241,7 @@ KERNEL(update_rmsprop, (float* weights, const float* gradients, float* first, fl
     update<RmsProp>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
 }
 
-// The bf16 copy of weights that the host has written. Four a thread.
+// The bf16 copy of weights written by the host. Four per thread.
 KERNEL(weights_to_bf16, (const float* weights, unsigned short* halves, u32 len)) {
     using namespace training;
     u32 i = 4 * element();

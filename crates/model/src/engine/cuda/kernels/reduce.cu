@@ -1,8 +1,8 @@
 // Sums over rows for each channel, in two stages and a fixed order.
 //
-// Stage one: a block is `blockDim.x` groups of N channels by `blockDim.y` rows; the grid is tiles of channels
-// by chunks of rows by segments (images). Its partial sums lie as [segment][chunk][term][channel]. Stage two adds the chunks,
-// in double precision.
+// Stage one: a block is `blockDim.x` groups of N channels by `blockDim.y` rows; the grid is tiles of channels by chunks
+// of rows by segments (images). Its partial sums are laid out as [segment][chunk][term][channel]. Stage two adds the
+// chunks, in double precision.
 
 // Rows of this block's chunk.
 struct Rows {
@@ -17,11 +17,11 @@ __device__ inline Rows chunk_rows(u32 rows, u32 rows_per_chunk) {
 // The first of this thread's channels.
 template <int N> __device__ inline u32 first_channel() { return (blockIdx.x * blockDim.x + threadIdx.x) * N; }
 
-// Values of shared memory that `add_columns` needs.
+// Number of values in shared memory that `add_columns` needs.
 #define COLUMNS_SHARED(TERMS, N) ((TERMS) * (N) * (THREADS + 4))
 
-// Adds up the block's rows of the threads' `sums`, in order, and hands each channel's to `write(channel, sums)`. A barrier
-// stands before the shared memory is read; one must stand before it is written again.
+// Adds the threads' `sums` over the block's rows, in order, and passes each channel's to `write(channel, sums)`. There
+// is a barrier before the shared memory is read; the caller needs another before it is written again.
 template <int TERMS, int N, class Write>
 __device__ inline void add_columns(const float (&sums)[TERMS][N], u32 channels, float* shared, const Write& write) {
     const u32 slot = threadIdx.y * blockDim.x + threadIdx.x, width = blockDim.x * N;
@@ -58,12 +58,12 @@ __device__ inline void column_sums(const Term& term, Rows rows, u32 channels, fl
     add_columns<TERMS, N>(sums, channels, shared, write);
 }
 
-// Where a block's partial sums of a term go.
+// The address of a block's partial sum of a term.
 __device__ inline float* partial_at(float* partials, int terms, int term, u32 channels, u32 channel) {
     return partials + ((u64)(blockIdx.z * gridDim.y + blockIdx.y) * terms + term) * channels + channel;
 }
 
-// Adds the rows of a block of doubles; the threads of its first row then hold the sums. `shared` has THREADS values.
+// Adds doubles over the rows of a block; the threads of its first row then hold the sums. `shared` has THREADS values.
 __device__ inline double add_rows(double value, double* shared) {
     const u32 slot = threadIdx.y * blockDim.x + threadIdx.x;
     shared[slot] = value;
@@ -77,8 +77,8 @@ __device__ inline double add_rows(double value, double* shared) {
     return sum;
 }
 
-// out[segment, i] (+)= factor * sum over chunks of partials[segment, chunk, i]. A block is `blockDim.x` elements of out by
-// `blockDim.y`, a power of two, shares of the chunks.
+// out[segment, i] (+)= factor * sum over chunks of partials[segment, chunk, i]. A block is `blockDim.x` elements of out
+// by `blockDim.y` (a power of two) subsets of the chunks.
 KERNEL(sum_partials, (const float* partials, float* out, u32 segments, u32 chunks, u32 width, float factor, int add)) {
     __shared__ double shared[THREADS];
     const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -94,7 +94,7 @@ KERNEL(sum_partials, (const float* partials, float* out, u32 segments, u32 chunk
     out[i] = add ? out[i] + value : value;
 }
 
-// Terms of a plain sum of x, whose segments are of `rows` rows.
+// Terms of a plain sum of x.
 template <class E, int N> struct PlainTerm {
     const E* x;
     u32 c;
@@ -105,7 +105,8 @@ template <class E, int N> struct PlainTerm {
     }
 };
 
-// Sums over the pixels of each segment: the gradient of a bias (one segment), the mean over an image (one an image).
+// Sums over the pixels of each segment: the gradient of a bias (one segment), the mean over an image (one segment per
+// image).
 template <class E, int N>
 __device__ inline void channel_sums(In x, float* partials, u32 rows, u32 rows_per_chunk, u32 c, float* shared) {
     PlainTerm<E, N> term = {(const E*)x + blockIdx.z * rows * c, c};
@@ -135,7 +136,7 @@ __device__ inline void channel_products(In x, In dy, float* partials, u32 rows, 
     });
 }
 
-// As KERNELS, with shared memory for the columns of so many terms.
+// As KERNELS, with shared memory for the columns of TERMS terms.
 #define COLUMN_KERNEL(NAME, TERMS, SUFFIX, E, N, PARAMS, ...)       \
     KERNEL(NAME##SUFFIX, PARAMS) {                                  \
         __shared__ float shared[COLUMNS_SHARED(TERMS, N)];          \

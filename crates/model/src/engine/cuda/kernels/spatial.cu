@@ -1,7 +1,7 @@
-// Pools, upsampling, joining of channels, cropping. A thread has N channels of a pixel of what is written.
+// Pools, upsampling, concatenation of channels, cropping. A thread has N channels of a pixel of the output.
 
-// The largest value under each window and its pixel within the image: of equals the first, and a NaN beats all. `argmax`
-// may be null (inference).
+// The largest value under each window and the index of its pixel within the image: the first of equal values; a NaN is
+// larger than any number. `argmax` may be null (inference).
 template <class E, int N> __device__ inline void max_pool_forward(In x_, Out y, u32* argmax, Windowed s) {
     const E* x = (const E*)x_;
     u32 i = element() * N, c = s.c;
@@ -32,7 +32,7 @@ template <class E, int N> __device__ inline void max_pool_forward(In x_, Out y, 
 }
 KERNELS(max_pool_forward, (In x, Out y, u32* argmax, Windowed s), (x, y, argmax, s))
 
-// dx (+)= the gradients of the windows that this pixel won, gathered window by window.
+// dx (+)= the gradients of the windows whose maximum is this pixel, gathered window by window.
 template <class E, int N> __device__ inline void max_pool_backward(In dy, const u32* argmax, Out dx, Windowed s, int add) {
     u32 i = element() * N, c = s.c;
     if (i >= (u32)s.n * s.h * s.w * c) return;
@@ -94,7 +94,7 @@ template <class E, int N> __device__ inline void nearest2x_backward(In dy, Out d
 }
 KERNELS(nearest2x_backward, (In dy, Out dx, int n, int h, int w, u32 c, int add), (dy, dx, n, h, w, c, add))
 
-// The neighbour, beside o / 2, of position o of a doubled axis of `len` pixels (half-pixel centres).
+// The second source pixel, next to o / 2, of position o of a doubled axis of `len` pixels (half-pixel centres).
 __device__ inline int neighbour(int o, int len) {
     int i = o / 2;
     return o % 2 == 0 ? (i > 0 ? i - 1 : 0) : (i + 1 < len ? i + 1 : len - 1);
@@ -118,7 +118,7 @@ template <class E, int N> __device__ inline void bilinear2x_forward(In x_, Out y
 }
 KERNELS(bilinear2x_forward, (In x, Out y, int n, int h, int w, u32 c), (x, y, n, h, w, c))
 
-// The weight with which position o of the doubled axis reads position i.
+// The weight of position i in position o of the doubled axis.
 __device__ inline float doubled_weight(int o, int i, int len) {
     return (o / 2 == i ? 0.75f : 0.0f) + (neighbour(o, len) == i ? 0.25f : 0.0f);
 }
@@ -144,7 +144,7 @@ template <class E, int N> __device__ inline void bilinear2x_backward(In dy, Out 
 }
 KERNELS(bilinear2x_backward, (In dy, Out dx, int n, int h, int w, u32 c, int add), (dy, dx, n, h, w, c, add))
 
-// y[pixel, to + k] (+)= x[pixel, from + k] for k < channels, of pixels of `x_channels` and `y_channels`
+// y[pixel, to + k] (+)= x[pixel, from + k] for k < channels; pixels have `x_channels` and `y_channels` channels
 template <class E, int N>
 __device__ inline void copy_channels(In x, Out y, u32 pixels, u32 channels, u32 x_channels, u32 from, u32 y_channels,
                                      u32 to, int add) {

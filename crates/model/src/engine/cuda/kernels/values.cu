@@ -1,4 +1,4 @@
-// Loading, storing, and the functions of single values.
+// Loading, storing, and functions of single values.
 
 // N consecutive elements as f32. The address is a multiple of their size, up to 16 bytes.
 template <int N> __device__ inline void load(const float* from, float (&to)[N]) {
@@ -73,7 +73,7 @@ template <int N> __device__ inline void store(bf16* to, const float (&from)[N]) 
     }
 }
 
-// What a value becomes in memory.
+// A value as rounded when stored in memory.
 __device__ inline float stored(float x) { return lower_half(pack_bf16(x, 0.0f)); }
 #else
 __device__ inline float stored(float x) { return x; }
@@ -90,7 +90,7 @@ template <class E> __device__ inline void set_value(E* to, float value) {
     store<1>(to, v);
 }
 
-// Writes or adds: a value with several readers collects their gradients.
+// Writes or adds: a value with several readers accumulates their gradients.
 template <int N, class E> __device__ inline void put(E* to, float (&values)[N], int add) {
     if (add) {
         float before[N];
@@ -101,8 +101,9 @@ template <int N, class E> __device__ inline void put(E* to, float (&values)[N], 
     store<N>(to, values);
 }
 
-// The same kernel for elements of the program's precision, WIDE at a time (`_wide`) or one by one; and one by one for f32
-// (`_f32`), which in a program of bf16 is what vectors and class maps are. NAME is a template of element and width.
+// The same kernel for elements of the program's precision, WIDE at a time (`_wide`) or one at a time (`_single`); and
+// one at a time for f32 (`_f32`), the type of vectors and class maps in a bf16 program. NAME is a template of element
+// and width.
 #define KERNEL_OF(NAME, SUFFIX, E, N, PARAMS, ARGS)   \
     KERNEL(NAME##SUFFIX, PARAMS) {                    \
         NAME<E, N> ARGS;                              \
@@ -118,16 +119,16 @@ template <int N, class E> __device__ inline void put(E* to, float (&values)[N], 
     KERNEL_OF(NAME, _single, Element, 1, PARAMS, ARGS)
 #endif
 
-// Tensors of such kernels, cast where the element is known.
+// Tensors of such kernels, cast where the element type is known.
 typedef const void* In;
 typedef void* Out;
 
-// The numbers of `Activation` on the host.
+// The codes of `Activation` on the host.
 enum { ACT_NONE = 0, ACT_SILU = 1, ACT_RELU = 2, ACT_RELU6 = 3, ACT_SIGMOID = 4 };
 
 __device__ inline float sigmoid(float x) { return fast_divide(1.0f, 1.0f + fast_exp(-x)); }
 
-// Below -87 the sigmoid is under 1e-37 and its product with x must not become -inf * 0.
+// Below -87 the sigmoid is under 1e-37; clamping keeps its product with x from becoming -inf * 0.
 __device__ inline float not_too_negative(float x) { return x < -87.0f ? -87.0f : x; }
 
 // Comparisons are written so that a NaN passes through.
@@ -159,7 +160,7 @@ __device__ inline float activation_gradient(int kind, float x, float dy) {
     }
 }
 
-// An activation as a type, so that a loop holds no choice between them.
+// An activation as a type, so that loops contain no branch on the activation.
 template <int KIND> struct Kind {
     static constexpr int of = KIND;
 };
@@ -194,7 +195,7 @@ __device__ inline Pixel pixel_at(u32 i, int h, int w) {
     return {(int)(row / (u32)h), (int)(row % (u32)h), (int)(i % (u32)w)};
 }
 
-// The pixel `step` pixels further on, in the same grid.
+// Advances by `step` pixels in the same grid.
 __device__ inline void advance(Pixel& p, int step, int h, int w) {
     p.x += step;
     while (p.x >= w) {
