@@ -15,7 +15,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, UseTree, Visibility};
 
 /// Number of files that may depend on each other cyclically, if they are in one folder.
-const LARGEST_CIRCLE: usize = 3;
+const LARGEST_CYCLE: usize = 3;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -103,14 +103,14 @@ fn modules_have_no_cyclic_dependencies() {
         let modules = Modules::read(&source.join("src"));
         let files = modules.uses();
         let name = source.file_name().unwrap().to_string_lossy().into_owned();
-        for circle in circles(&files) {
-            let folders: BTreeSet<_> = circle.iter().map(|file| modules.folder(file)).collect();
-            if circle.len() > LARGEST_CIRCLE || folders.len() > 1 {
-                wrong.push(format!("{name}, files: {circle:?}"));
+        for cycle in cycles(&files) {
+            let folders: BTreeSet<_> = cycle.iter().map(|file| modules.folder(file)).collect();
+            if cycle.len() > LARGEST_CYCLE || folders.len() > 1 {
+                wrong.push(format!("{name}, files: {cycle:?}"));
             }
         }
-        for circle in circles(&modules.between_folders(&files)) {
-            wrong.push(format!("{name}, folders: {circle:?}"));
+        for cycle in cycles(&modules.between_folders(&files)) {
+            wrong.push(format!("{name}, folders: {cycle:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -345,7 +345,7 @@ fn is_of_tests(attributes: &[Attribute]) -> bool {
 }
 
 /// Sets of more than one node that can all reach each other; the Floyd-Warshall algorithm is fast enough for few nodes.
-fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
+fn cycles(graph: &Graph) -> Vec<BTreeSet<String>> {
     let mut reach = graph.clone();
     for middle in graph.keys() {
         let beyond = reach[middle].clone();
@@ -364,10 +364,7 @@ fn circles(graph: &Graph) -> Vec<BTreeSet<String>> {
         round.cloned().collect()
     };
     let found: BTreeSet<BTreeSet<String>> = graph.keys().map(of).collect();
-    found
-        .into_iter()
-        .filter(|circle| circle.len() > 1)
-        .collect()
+    found.into_iter().filter(|cycle| cycle.len() > 1).collect()
 }
 
 #[test]
@@ -384,8 +381,8 @@ fn cycles_are_found() {
         graph
     };
     let found = |edges| -> Vec<Vec<String>> {
-        let circles = circles(&graph(edges)).into_iter();
-        circles.map(|circle| circle.into_iter().collect()).collect()
+        let cycles = cycles(&graph(edges)).into_iter();
+        cycles.map(|cycle| cycle.into_iter().collect()).collect()
     };
     assert_eq!(found(&[("a", "b"), ("b", "c")]), [[""; 0]; 0]);
     assert_eq!(

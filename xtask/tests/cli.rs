@@ -402,7 +402,7 @@ fn predicts(run: &Path) {
         "image_sha256",
         "weights_sha256",
         "threshold",
-        "taught_on_phantoms",
+        "trained_on_phantoms",
         "preprocessing",
         "probabilities",
         "versions",

@@ -102,9 +102,9 @@ fn check_masks(config: &IndexConfig, masks: &MaskConfig) -> Result<Masks, Datase
             return Err(refuse(&root.to_string_lossy(), reason));
         }
         MaskPlace::Tree { root, .. } => root.clone(),
-        MaskPlace::Beside(_) | MaskPlace::Column => config.root.clone(),
+        MaskPlace::Adjacent(_) | MaskPlace::Column => config.root.clone(),
     };
-    if let MaskPlace::Tree { pattern, .. } | MaskPlace::Beside(pattern) = &masks.place {
+    if let MaskPlace::Tree { pattern, .. } | MaskPlace::Adjacent(pattern) = &masks.place {
         Pattern::new(pattern).map_err(|reason| refuse(pattern, &reason))?;
     }
     Ok(Masks {

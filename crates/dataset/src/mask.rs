@@ -19,7 +19,7 @@ pub enum MaskPlace {
     },
     /// Below the data folder, by a path from the image's own folder: `{stem}_mask.png`,
     /// `../masks/{stem}.png`. Files there are not images.
-    Beside(String),
+    Adjacent(String),
     /// Named by the mask column of the CSV, relative to the data folder.
     Column,
 }
@@ -69,7 +69,7 @@ impl MaskConfig {
 
     /// Binary masks next to their images.
     pub fn beside(pattern: impl Into<String>) -> Self {
-        Self::at(MaskPlace::Beside(pattern.into()))
+        Self::at(MaskPlace::Adjacent(pattern.into()))
     }
 
     /// Binary masks at `place`, with defaults for everything else.

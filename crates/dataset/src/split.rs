@@ -42,7 +42,7 @@ pub enum SplitPolicy {
         /// Images for the test.
         test: usize,
         /// Which images.
-        by: Dealt,
+        by: CountOrder,
     },
     /// Images listed by name (folders are ignored); those not listed are in no split.
     List(SplitLists),
@@ -51,7 +51,7 @@ pub enum SplitPolicy {
 /// Which images a count selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Dealt {
+pub enum CountOrder {
     /// By path, with numbers in numerical order: the first for training, the last for the test.
     Order,
     /// At random, keeping each patient in one split, which may then have fewer than requested.

@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{config, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
-    Crop, CsvLayout, DataLayout, Dealt, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig,
+    CountOrder, Crop, CsvLayout, DataLayout, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig,
     MaskConfig, MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits,
     index,
 };
@@ -422,25 +422,25 @@ fn counts_and_lists_split_a_stack() {
         test: 5,
         by,
     };
-    let ordered = Splits::new(&manifest, &count(Dealt::Order), None).unwrap();
+    let ordered = Splits::new(&manifest, &count(CountOrder::Order), None).unwrap();
     assert_eq!(
         names(&ordered.test),
         ["25.png", "26.png", "27.png", "28.png", "29.png"]
     );
     assert_eq!(names(&ordered.val), ["22.png", "23.png", "24.png"]);
-    let drawn = Splits::new(&manifest, &count(Dealt::Seed(1)), None).unwrap();
+    let drawn = Splits::new(&manifest, &count(CountOrder::Seed(1)), None).unwrap();
     assert_eq!(
         [drawn.train.len(), drawn.val.len(), drawn.test.len()],
         [22, 3, 5]
     );
     assert_ne!(
         drawn,
-        Splits::new(&manifest, &count(Dealt::Seed(2)), None).unwrap()
+        Splits::new(&manifest, &count(CountOrder::Seed(2)), None).unwrap()
     );
     let too_many = SplitPolicy::Count {
         val: 3,
         test: 27,
-        by: Dealt::Order,
+        by: CountOrder::Order,
     };
     assert!(Splits::new(&manifest, &too_many, None).is_err());
     let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
@@ -483,7 +483,7 @@ fn an_order_that_separates_copies_of_a_file_is_rejected() {
     let policy = SplitPolicy::Count {
         val: 1,
         test: 1,
-        by: Dealt::Order,
+        by: CountOrder::Order,
     };
     let text = Splits::new(&manifest, &policy, None)
         .unwrap_err()
@@ -562,7 +562,7 @@ fn shared_isbi2012_is_a_stack_of_thirty_with_masks() {
     let policy = SplitPolicy::Count {
         val: 3,
         test: 5,
-        by: Dealt::Order,
+        by: CountOrder::Order,
     };
     let splits = Splits::new(&manifest, &policy, None).unwrap();
     let eda = Eda::new(

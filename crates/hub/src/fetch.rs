@@ -25,7 +25,7 @@ const SLOWEST: u64 = 1024;
 
 /// Maximum size of a file in bytes: EfficientNet-B7's weights have a quarter of this. A size announced by the server is
 /// not a safe bound.
-const MOST_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 
 /// What to fetch, and how.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
             revision: None,
             sha256: None,
             stall: STALL,
-            most_bytes: MOST_BYTES,
+            most_bytes: MAX_BYTES,
             record: BTreeMap::new(),
         }
     }

@@ -78,8 +78,8 @@ impl Bundle {
 
     /// Names of the map's classes.
     pub fn map_classes(&self) -> &[String] {
-        let taught = self.meta.map.as_ref();
-        taught.map_or(&self.meta.classes, |map| &map.classes)
+        let trained = self.meta.map.as_ref();
+        trained.map_or(&self.meta.classes, |map| &map.classes)
     }
 
     /// The values of the map's classes in mask files.

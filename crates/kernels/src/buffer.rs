@@ -29,7 +29,7 @@ impl Buffer {
     /// `len` zeros.
     ///
     /// # Panics
-    /// Panics if `len` is more than [`crate::MOST_VALUES`].
+    /// Panics if `len` is more than [`crate::MAX_VALUES`].
     pub fn zeros(len: usize) -> Self {
         let Some(layout) = layout(size([len])) else {
             return Self::default();
@@ -97,7 +97,7 @@ impl DerefMut for Buffer {
 }
 
 /// Rounds up to whole huge pages if the values fill at least two, else to whole cache lines; `None` if there are no
-/// values. The number of bytes does not overflow, because lengths are at most [`crate::MOST_VALUES`].
+/// values. The number of bytes does not overflow, because lengths are at most [`crate::MAX_VALUES`].
 fn layout(len: usize) -> Option<Layout> {
     let bytes = len.checked_mul(size_of::<f32>())?;
     let unit = if bytes >= 2 * HUGE { HUGE } else { LINE };

@@ -12,7 +12,7 @@ use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 pub use weight::{backward_weight, backward_weight_scratch};
 
 /// Maximum number of taps of a kernel: 11 × 11.
-pub const MOST_TAPS: usize = 121;
+pub const MAX_TAPS: usize = 121;
 
 /// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`.
 pub fn forward(
@@ -99,8 +99,8 @@ fn check(name: &str, x: usize, xs: Nhwc, w: usize, window: Window, y: usize) -> 
         "{name}: length of w for {window:?}"
     );
     assert!(
-        window.taps() <= MOST_TAPS,
-        "{name}: {window:?} has more than {MOST_TAPS} taps"
+        window.taps() <= MAX_TAPS,
+        "{name}: {window:?} has more than {MAX_TAPS} taps"
     );
     ys
 }
@@ -189,14 +189,14 @@ impl Axis {
 
 /// Offsets of the values that a pixel reads and of their weights.
 struct Taps {
-    list: [(usize, usize); MOST_TAPS],
+    list: [(usize, usize); MAX_TAPS],
     len: usize,
 }
 
 impl Taps {
     fn new() -> Self {
         Self {
-            list: [(0, 0); MOST_TAPS],
+            list: [(0, 0); MAX_TAPS],
             len: 0,
         }
     }

@@ -10,7 +10,7 @@
 //! results are identical to the bit with any number of threads. SIMD (AVX-512, AVX2, portable) is chosen at run time;
 //! the environment variable `KERNELS_SIMD` (`avx2`, `portable`) limits it. Buffers that start at a multiple of
 //! 64 bytes are fastest.
-//! Sizes that contradict each other, or that no machine has memory for ([`MOST_VALUES`]), are programmer errors and
+//! Sizes that contradict each other, or that no machine has memory for ([`MAX_VALUES`]), are programmer errors and
 //! panic with a message before any memory is accessed: no shape makes a call unsound. Sizes from a file must be checked
 //! before the call ([`Nhwc::checked_len`], [`Window::output`]). [`reference`](mod@reference) has a naive version of
 //! every kernel.
@@ -56,7 +56,7 @@ mod window;
 
 pub use buffer::Buffer;
 pub(crate) use shape::size;
-pub use shape::{MOST_VALUES, Nhwc};
+pub use shape::{MAX_VALUES, Nhwc};
 pub use window::{Padding, Window};
 
 /// What a backward pass does with the values already in its output.

@@ -4,9 +4,9 @@
 ///
 /// Far below `usize::MAX`, so that small multiples of sizes, and products of a size and a number of tasks, cannot wrap.
 /// Every size is therefore checked once, at the start of a public function, and never in its loops.
-pub const MOST_VALUES: usize = 1 << (usize::BITS / 2 + 5);
+pub const MAX_VALUES: usize = 1 << (usize::BITS / 2 + 5);
 
-/// The product of `factors`; `None` if it, or the product of any of them, is more than [`MOST_VALUES`]: a factor of
+/// The product of `factors`; `None` if it, or the product of any of them, is more than [`MAX_VALUES`]: a factor of
 /// zero does not hide an excess.
 pub(crate) const fn checked_size<const N: usize>(factors: [usize; N]) -> Option<usize> {
     let (mut nonzero, mut any_zero, mut i) = (1usize, false, 0);
@@ -15,7 +15,7 @@ pub(crate) const fn checked_size<const N: usize>(factors: [usize; N]) -> Option<
             any_zero = true;
         } else {
             nonzero = match nonzero.checked_mul(factors[i]) {
-                Some(product) if product <= MOST_VALUES => product,
+                Some(product) if product <= MAX_VALUES => product,
                 _ => return None,
             };
         }
@@ -27,7 +27,7 @@ pub(crate) const fn checked_size<const N: usize>(factors: [usize; N]) -> Option<
 /// Like [`checked_size`], but panics if the size is too large.
 pub(crate) const fn size<const N: usize>(factors: [usize; N]) -> usize {
     let size = checked_size(factors);
-    assert!(size.is_some(), "a size is beyond `MOST_VALUES`");
+    assert!(size.is_some(), "a size is beyond `MAX_VALUES`");
     match size {
         Some(size) => size,
         None => 0,
@@ -48,15 +48,15 @@ pub struct Nhwc {
 }
 
 impl Nhwc {
-    /// Number of values. The product of any of the four dimensions is bounded by [`MOST_VALUES`] too.
+    /// Number of values. The product of any of the four dimensions is bounded by [`MAX_VALUES`] too.
     ///
     /// # Panics
-    /// Panics if it is more than [`MOST_VALUES`]; see [`Nhwc::checked_len`].
+    /// Panics if it is more than [`MAX_VALUES`]; see [`Nhwc::checked_len`].
     pub const fn len(self) -> usize {
         size([self.n, self.h, self.w, self.c])
     }
 
-    /// [`Nhwc::len`] of a shape that comes from a file or a setting; `None` beyond [`MOST_VALUES`].
+    /// [`Nhwc::len`] of a shape that comes from a file or a setting; `None` beyond [`MAX_VALUES`].
     pub const fn checked_len(self) -> Option<usize> {
         checked_size([self.n, self.h, self.w, self.c])
     }
@@ -111,8 +111,8 @@ mod tests {
         let check = |factors: [usize; 3], expected| assert_eq!(checked_size(factors), expected);
         check([2, 3, 4], Some(24));
         check([0, 3, 4], Some(0));
-        check([MOST_VALUES, 1, 1], Some(MOST_VALUES));
-        check([MOST_VALUES, 2, 1], None);
+        check([MAX_VALUES, 1, 1], Some(MAX_VALUES));
+        check([MAX_VALUES, 2, 1], None);
         check([1 << 62, 1, 8], None);
         check([0, 1 << 62, 8], None);
         check([usize::MAX, usize::MAX, 0], None);

@@ -1,4 +1,4 @@
-use crate::{MOST_VALUES, Nhwc, size};
+use crate::{MAX_VALUES, Nhwc, size};
 
 /// How a window's input is extended at its borders: by zeros or, for pooling, by pixels that are ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
@@ -32,13 +32,13 @@ impl Window {
     };
 
     /// Positions of the window along `axis` (0 = rows, 1 = columns) of `input` pixels;
-    /// `None` if it does not fit even once, or if kernel, stride or input is zero or beyond [`MOST_VALUES`].
+    /// `None` if it does not fit even once, or if kernel, stride or input is zero or beyond [`MAX_VALUES`].
     pub fn output_len(&self, axis: usize, input: usize) -> Option<usize> {
         let pad = match self.padding {
             Padding::Same => 0,
             Padding::Symmetric(pad) => pad,
         };
-        let possible = 1..=MOST_VALUES;
+        let possible = 1..=MAX_VALUES;
         let all = [self.stride, self.kernel[axis], input, pad.max(1)];
         if !all.iter().all(|side| possible.contains(side)) {
             return None;
@@ -53,7 +53,7 @@ impl Window {
     }
 
     /// Shape of the output for an input of shape `x`; `None` if the window does not fit, or if there is no memory for
-    /// input or output ([`MOST_VALUES`]).
+    /// input or output ([`MAX_VALUES`]).
     pub fn output(&self, x: Nhwc, channels: usize) -> Option<Nhwc> {
         let (h, w) = (self.output_len(0, x.h)?, self.output_len(1, x.w)?);
         let y = Nhwc {

@@ -12,7 +12,7 @@ mod cuda_host;
 use std::sync::Arc;
 use std::{env, fs};
 
-use cuda_host::host_that_plays_a_gpu;
+use cuda_host::host_emulating_a_gpu;
 use kernels::{Nhwc, Precision};
 use model::build::{ModelSpec, build};
 use model::engine::cuda::check;
@@ -31,7 +31,7 @@ struct Child {
 
 impl Child {
     fn new() -> Option<Self> {
-        let folder = host_that_plays_a_gpu(Precision::F32);
+        let folder = host_emulating_a_gpu(Precision::F32);
         if folder.is_none() {
             eprintln!("skipped: no C++ compiler");
         }
@@ -119,7 +119,7 @@ fn concurrent_copies_are_ordered() {
     for (slot, value) in [(0, 1.0), (1, 2.0), (0, 3.0)] {
         let (a, b) = (vec![value; 100], vec![-value; 3 + slot]);
         let pieces = [(arena, &a[..]), (arena.plus(500), &b[..])];
-        gpu.upload_beside(slot, &pieces).unwrap();
+        gpu.upload_concurrent(slot, &pieces).unwrap();
         gpu.await_upload(slot).unwrap();
         gpu.mark(slot).unwrap();
         let mut back = [0.0; 2];
@@ -130,7 +130,7 @@ fn concurrent_copies_are_ordered() {
         assert_eq!(back[0], -value);
     }
     let outside = [(arena.plus(999), &[0.0; 2][..])];
-    assert!(gpu.upload_beside(0, &outside).is_err());
+    assert!(gpu.upload_concurrent(0, &outside).is_err());
     assert!(gpu.download_at(0, arena.plus(999), &mut [0.0; 2]).is_err());
 }
 

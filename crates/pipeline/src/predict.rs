@@ -41,7 +41,7 @@ pub struct Prediction {
     /// Whether the prediction is the mean over the image and its mirror image.
     pub mirrored: bool,
     /// Whether the network was trained on phantoms only.
-    pub taught_on_phantoms: bool,
+    pub trained_on_phantoms: bool,
     /// The preprocessing steps, in order.
     pub preprocessing: Vec<String>,
     /// SHA-256 of the checkpoint.
@@ -146,7 +146,7 @@ impl Predictor {
     }
 
     /// Whether the network was trained on phantoms only, so that its predictions on real images are meaningless.
-    pub fn taught_on_phantoms(&self) -> bool {
+    pub fn trained_on_phantoms(&self) -> bool {
         self.bundle.meta().origin.phantoms
     }
 
@@ -217,7 +217,7 @@ impl Predictor {
             temperature: self.bundle.scaling().temperature(),
             bias: self.bundle.scaling().bias().to_vec(),
             mirrored: meta.inference.mirror,
-            taught_on_phantoms: meta.origin.phantoms,
+            trained_on_phantoms: meta.origin.phantoms,
             preprocessing: self.steps(),
             weights_sha256: self.sha256.clone(),
             versions: [meta.origin.version.clone(), crate::VERSION.into()],

@@ -149,8 +149,8 @@ fn pipeline_name(file: &Path) -> String {
 }
 
 fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
-    const MOST_BYTES: u64 = 1 << 20;
-    let bytes = files::read(file, MOST_BYTES);
+    const MAX_BYTES: u64 = 1 << 20;
+    let bytes = files::read(file, MAX_BYTES);
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let text = text.map_err(|source| ConfigError::Read {
         path: file.into(),

@@ -512,9 +512,9 @@ fn incompatible_masks_and_layouts_are_refused() {
     );
     check(&["train.map={loss='bce'}"], &["`train.map`", "data.masks"]);
     check(&["image.crop=64"], &["`image.crop`", "crops need masks"]);
-    let taught = [masks, "train.map={loss='bce'}", "image.crop=64"];
+    let trained = [masks, "train.map={loss='bce'}", "image.crop=64"];
     check(
-        &taught,
+        &trained,
         &["`image.crop`", "\"overlays\" draws whole images"],
     );
     check(&["image.fit=squash"], &["`image.fit`", "stretch, pad"]);
@@ -568,8 +568,8 @@ fn parts_are_exchanged_by_name() {
                 let both = [&parts[..], &["train.task=both"]].concat();
                 let segment = [&parts[..], &["train.task=segment", "model.head=none"]].concat();
                 // One class of the images against the rest, or all classes of the masks.
-                let taught = if loss == "cross_entropy" { 2 } else { 3 };
-                assert_eq!(channels(&both, "map"), Some(taught), "{both:?}");
+                let trained = if loss == "cross_entropy" { 2 } else { 3 };
+                assert_eq!(channels(&both, "map"), Some(trained), "{both:?}");
                 assert_eq!(channels(&both, "logits"), Some(3));
                 assert_eq!(channels(&segment, "map"), Some(2), "{segment:?}");
                 assert_eq!(channels(&segment, "logits"), None);
@@ -597,7 +597,7 @@ fn parts_are_exchanged_by_name() {
 #[test]
 fn incompatible_tasks_heads_and_stages_are_refused() {
     let masks = "data.masks={stem}_mask.png";
-    let taught = "train.map={loss='bce'}";
+    let trained = "train.map={loss='bce'}";
     let stages = "pipeline.stages=['index','train','evaluate-segmentation']";
     check(
         &["model.head=none"],
@@ -608,11 +608,11 @@ fn incompatible_tasks_heads_and_stages_are_refused() {
         ],
     );
     check(
-        &[masks, taught, "train.task=segment"],
+        &[masks, trained, "train.task=segment"],
         &["`model.head`", "model.head = \"none\""],
     );
     check(
-        &[masks, taught, "train.task=segment", "model.head=none"],
+        &[masks, trained, "train.task=segment", "model.head=none"],
         &[
             "`pipeline.stages`",
             "\"evaluate\"",
@@ -634,7 +634,7 @@ fn incompatible_tasks_heads_and_stages_are_refused() {
     check(
         &[
             masks,
-            taught,
+            trained,
             stages,
             "train.task=segment",
             "model={encoder='efficientnet_b0', decoder='none', head='none'}",
@@ -642,11 +642,11 @@ fn incompatible_tasks_heads_and_stages_are_refused() {
         &["model.decoder", "class map"],
     );
     check(
-        &[masks, taught, "data.mask={values={0=0,1=1,2=2}}"],
+        &[masks, trained, "data.mask={values={0=0,1=1,2=2}}"],
         &["`train.map.loss`", "one class against the rest"],
     );
     check(
-        &[masks, taught, "data.mask={marks='image_class'}"],
+        &[masks, trained, "data.mask={marks='image_class'}"],
         &["`train.map.loss`", "cross_entropy"],
     );
     check(
@@ -807,7 +807,10 @@ fn masks_may_have_names_and_folders_of_their_own() {
     let absolute = root.path().join("images_masks/{stem}_m.png");
     assert_eq!(place(&absolute.display().to_string()), tree("{stem}_m.png"));
     for beside in ["{stem}_mask.png", "../masks/{stem}.png"] {
-        assert_eq!(place(beside), dataset::MaskPlace::Beside(beside.to_owned()));
+        assert_eq!(
+            place(beside),
+            dataset::MaskPlace::Adjacent(beside.to_owned())
+        );
     }
 }
 

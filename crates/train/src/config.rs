@@ -90,8 +90,8 @@ impl Default for TrainConfig {
     }
 }
 
-const MOST_EPOCHS: usize = 100_000;
-const MOST_BATCH: usize = 4096;
+const MAX_EPOCHS: usize = 100_000;
+const MAX_BATCH: usize = 4096;
 
 /// Whether the value is valid, the key, and what the value must be.
 type Check = (bool, &'static str, &'static str);
@@ -107,12 +107,12 @@ impl TrainConfig {
         let map = &self.map;
         let checks = [
             (
-                (1..=MOST_EPOCHS).contains(&self.epochs),
+                (1..=MAX_EPOCHS).contains(&self.epochs),
                 "epochs",
                 "from 1 to 100,000",
             ),
             (
-                (1..=MOST_BATCH).contains(&self.batch_size),
+                (1..=MAX_BATCH).contains(&self.batch_size),
                 "batch_size",
                 "from 1 to 4,096",
             ),

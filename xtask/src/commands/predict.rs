@@ -16,7 +16,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
         &args.model,
         settings::device(&args.device, ::bench::Precision::F32)?.device,
     )?;
-    if predictor.taught_on_phantoms() && !args.allow_phantom_model {
+    if predictor.trained_on_phantoms() && !args.allow_phantom_model {
         bail!(
             "{} was trained on phantoms only: its predictions on real images are meaningless. Train on real images \
              (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to use it on phantoms",
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
     let files = ::pipeline::beside(&args.images, args.out.as_deref());
     tidy(&files);
     // All images are predicted, and their overlays and masks written, even if stdout cannot be written to.
-    let (mut failed, mut unheard) = (0, Ok(()));
+    let (mut failed, mut output_error) = (0, Ok(()));
     for (image, files) in args.images.iter().zip(files) {
         interrupt.check()?;
         // A bad file does not prevent the prediction of the others.
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
                 let line = serde_json::to_string(&prediction)
                     .context("the trace cannot be written as JSON")?;
                 terminal::say(&format!("{}: {}", image.display(), prediction.in_words()));
-                unheard = unheard.and(terminal::print(&format!("{line}\n")));
+                output_error = output_error.and(terminal::print(&format!("{line}\n")));
             }
             Err(error) => {
                 report(&error);
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
             args.images.len()
         );
     }
-    unheard.context("not all predictions could be written to stdout")?;
+    output_error.context("not all predictions could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 

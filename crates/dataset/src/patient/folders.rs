@@ -18,7 +18,7 @@ pub struct PatientFolders {
 }
 
 /// Most images of one patient: folders that hold more on average are sites or batches.
-const MOST_IMAGES: usize = 200;
+const MAX_IMAGES: usize = 200;
 
 impl PatientFolders {
     /// Searches images, each given by its path and the number of folders in it that give split and
@@ -44,7 +44,7 @@ impl PatientFolders {
         let plausible = sizes.len() >= 3 && images > sizes.len();
         let (example, _) = sizes.first_key_value()?;
         let (_, depth) = deep.clone().next()?;
-        (plausible && images <= MOST_IMAGES * sizes.len()).then(|| PatientFolders {
+        (plausible && images <= MAX_IMAGES * sizes.len()).then(|| PatientFolders {
             folders: sizes.len(),
             images,
             example: (*example).to_owned(),

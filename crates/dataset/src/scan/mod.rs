@@ -134,7 +134,7 @@ fn enough_classes(config: &IndexConfig, found: Vec<String>) -> Result<Vec<String
 fn aside(config: &IndexConfig) -> impl Iterator<Item = &Path> {
     let masks = config.masks.iter().filter_map(|masks| match &masks.place {
         MaskPlace::Tree { root, .. } => Some(root),
-        MaskPlace::Beside(_) | MaskPlace::Column => None,
+        MaskPlace::Adjacent(_) | MaskPlace::Column => None,
     });
     masks.chain(&config.aside).map(PathBuf::as_path)
 }
@@ -181,7 +181,7 @@ impl Scan {
         };
         let (root, pattern, tree) = match &masks.place {
             MaskPlace::Tree { root, pattern } => (root, pattern, true),
-            MaskPlace::Beside(pattern) => (&config.root, pattern, false),
+            MaskPlace::Adjacent(pattern) => (&config.root, pattern, false),
             MaskPlace::Column => return Ok(()),
         };
         let checked = Pattern::new(pattern);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use random::Rng;
 
-use super::{Dealt, SplitLists, Splits};
+use super::{CountOrder, SplitLists, Splits};
 use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
 use crate::manifest::Manifest;
@@ -13,7 +13,7 @@ pub(super) fn splits(
     manifest: &Manifest,
     val: usize,
     test: usize,
-    by: Dealt,
+    by: CountOrder,
 ) -> Result<Splits, DatasetError> {
     let images = manifest.rows().len();
     if val + test >= images {
@@ -21,8 +21,8 @@ pub(super) fn splits(
         return Err(DatasetError::setting("count", val + test, &reason));
     }
     match by {
-        Dealt::Order => by_order(manifest, val, test),
-        Dealt::Seed(seed) => Ok(by_seed(manifest, val, test, seed)),
+        CountOrder::Order => by_order(manifest, val, test),
+        CountOrder::Seed(seed) => Ok(by_seed(manifest, val, test, seed)),
     }
 }
 

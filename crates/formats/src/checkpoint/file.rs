@@ -17,7 +17,7 @@ use super::CheckpointError;
 pub(super) const DOCUMENT: &str = "checkpoint";
 
 /// Largest checkpoint in bytes, the same limit as for other weights.
-const MOST_BYTES: u64 = 4 << 30;
+const MAX_BYTES: u64 = 4 << 30;
 
 /// Placeholder for the file's checksum in the document. The checksum is the SHA-256 of the whole file with this
 /// placeholder in it. The document begins with it, so its first occurrence in the file is the right one.
@@ -84,7 +84,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
+        let bytes = files::read(path, MAX_BYTES).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.into() },
             _ => CheckpointError::Io {
                 action: "read",

@@ -153,10 +153,10 @@ fn texts(metadata: &Option<std::collections::HashMap<String, String>>) -> BTreeM
 }
 
 /// Largest weights file in bytes: EfficientNet-B7 with an optimizer's state takes a quarter of this.
-const MOST_BYTES: u64 = 4 << 30;
+const MAX_BYTES: u64 = 4 << 30;
 
 fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    files::read(path, MOST_BYTES).map_err(|source| match source.kind() {
+    files::read(path, MAX_BYTES).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => WeightsError::NotFound { path: path.into() },
         _ => WeightsError::Io {
             action: "read",

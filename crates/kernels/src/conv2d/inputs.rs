@@ -15,13 +15,13 @@ pub struct InputPart {
 /// is read in place and never written out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Inputs {
-    parts: [InputPart; Inputs::MOST],
+    parts: [InputPart; Inputs::MAX],
     len: usize,
 }
 
 impl Inputs {
     /// Maximum number of parts.
-    pub const MOST: usize = 8;
+    pub const MAX: usize = 8;
 
     /// A single tensor at full size.
     pub fn whole(channels: usize) -> Self {
@@ -30,12 +30,12 @@ impl Inputs {
             doubled: false,
         };
         Self {
-            parts: [part; Self::MOST],
+            parts: [part; Self::MAX],
             len: 1,
         }
     }
 
-    /// Parts in order; `None` if there are none or more than [`Inputs::MOST`].
+    /// Parts in order; `None` if there are none or more than [`Inputs::MAX`].
     pub fn joined(parts: &[InputPart]) -> Option<Self> {
         let mut inputs = Self::whole(0);
         inputs.len = parts.len();

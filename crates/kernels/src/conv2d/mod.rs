@@ -70,7 +70,7 @@ impl Path {
 
 /// A convolution from an input of shape `xs` to `cout` channels.
 ///
-/// For every value of this type, input, output and weights are neither empty nor beyond [`crate::MOST_VALUES`], and the
+/// For every value of this type, input, output and weights are neither empty nor beyond [`crate::MAX_VALUES`], and the
 /// parts make up the input. The paths rely on this.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Conv2d {
@@ -91,7 +91,7 @@ impl Conv2d {
     /// A convolution of one tensor.
     ///
     /// # Panics
-    /// Panics if the window does not fit, or if input, output or weights are empty or beyond [`crate::MOST_VALUES`].
+    /// Panics if the window does not fit, or if input, output or weights are empty or beyond [`crate::MAX_VALUES`].
     pub fn new(xs: Nhwc, cout: usize, window: Window) -> Self {
         let ys = window.fitted(xs, cout);
         assert!(

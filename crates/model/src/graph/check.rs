@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 
-use kernels::{MOST_VALUES, Padding, Window, depthwise};
+use kernels::{MAX_VALUES, Padding, Window, depthwise};
 
 use super::{Graph, Node, Op, Role, WeightLayout};
 
 /// Larger than in any real network, and small enough that no sum or product of the sizes below can overflow.
-const MOST_NODES: usize = 10_000;
-const MOST_CHANNELS: usize = 1 << 20;
+const MAX_NODES: usize = 10_000;
+const MAX_CHANNELS: usize = 1 << 20;
 /// Limit in pixels of a kernel's side, a stride, a padding or a margin.
-const MOST_PIXELS: usize = 1 << 10;
+const MAX_PIXELS: usize = 1 << 10;
 
 /// A broken invariant.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -156,9 +156,9 @@ impl Graph {
     fn check_sizes(&self) -> Result<(), GraphError> {
         let within =
             |what, value, low, high| within(|| "the network".into(), what, value, low, high);
-        within("number of nodes", self.nodes.len(), 1, MOST_NODES)?;
-        within("size_multiple", self.size_multiple, 1, Self::MOST_SIDE)?;
-        within("smallest_size", self.smallest_size, 0, Self::MOST_SIDE)
+        within("number of nodes", self.nodes.len(), 1, MAX_NODES)?;
+        within("size_multiple", self.size_multiple, 1, Self::MAX_SIDE)?;
+        within("smallest_size", self.smallest_size, 0, Self::MAX_SIDE)
     }
 
     fn check_order(&self) -> Result<(), GraphError> {
@@ -223,7 +223,7 @@ impl Graph {
                 "size of a parameter",
                 spec.len(),
                 1,
-                MOST_VALUES,
+                MAX_VALUES,
             )?;
         }
         Ok(())
@@ -322,13 +322,13 @@ fn parameters(op: &Op, input: usize, c: usize) -> Vec<(Role, WeightLayout, Vec<u
 /// Checks the numbers that an operation uses as divisors, in sizes or in its arithmetic.
 fn check_values(node: &Node) -> Result<(), GraphError> {
     let place = || place(node);
-    within(place, "number of channels", node.channels, 1, MOST_CHANNELS)?;
+    within(place, "number of channels", node.channels, 1, MAX_CHANNELS)?;
     match node.op {
         Op::Conv2d { window, .. } => check_window(place, window),
         Op::Depthwise { window } => {
             check_window(place, window)?;
             let taps = window.kernel[0] * window.kernel[1];
-            within(place, "number of taps", taps, 1, depthwise::MOST_TAPS)
+            within(place, "number of taps", taps, 1, depthwise::MAX_TAPS)
         }
         Op::MaxPool { window } => {
             check_window(place, window)?;
@@ -338,7 +338,7 @@ fn check_values(node: &Node) -> Result<(), GraphError> {
             let smaller = window.kernel[0].min(window.kernel[1]) - 1;
             within(place, "padding of a pooling", padding, 0, smaller)
         }
-        Op::Crop { margin } => within(place, "margin", margin, 0, MOST_PIXELS),
+        Op::Crop { margin } => within(place, "margin", margin, 0, MAX_PIXELS),
         Op::BatchNorm { eps, momentum } => {
             within(place, "eps", eps, f32::MIN_POSITIVE, 1.0)?;
             within(place, "momentum", momentum, 0.0, 1.0)
@@ -351,17 +351,11 @@ fn check_values(node: &Node) -> Result<(), GraphError> {
 }
 
 fn check_window(place: impl Fn() -> String + Copy, window: Window) -> Result<(), GraphError> {
-    within(
-        place,
-        "height of a kernel",
-        window.kernel[0],
-        1,
-        MOST_PIXELS,
-    )?;
-    within(place, "width of a kernel", window.kernel[1], 1, MOST_PIXELS)?;
-    within(place, "stride", window.stride, 1, MOST_PIXELS)?;
+    within(place, "height of a kernel", window.kernel[0], 1, MAX_PIXELS)?;
+    within(place, "width of a kernel", window.kernel[1], 1, MAX_PIXELS)?;
+    within(place, "stride", window.stride, 1, MAX_PIXELS)?;
     match window.padding {
-        Padding::Symmetric(padding) => within(place, "padding", padding, 0, MOST_PIXELS),
+        Padding::Symmetric(padding) => within(place, "padding", padding, 0, MAX_PIXELS),
         Padding::Same => Ok(()),
     }
 }

@@ -208,7 +208,7 @@ pub struct Graph {
 
 impl Graph {
     /// Largest number of rows and of columns of an image.
-    pub const MOST_SIDE: usize = 8192;
+    pub const MAX_SIDE: usize = 8192;
 
     /// The node with an id.
     pub fn node(&self, id: NodeId) -> &Node {

@@ -62,10 +62,10 @@ pub enum ShapeError {
         /// Nearest valid size above.
         above: String,
     },
-    /// An image larger than [`Graph::MOST_SIDE`].
+    /// An image larger than [`Graph::MAX_SIDE`].
     #[error(
         "an image of {height}x{width} is too large: height and width may be at most {}",
-        Graph::MOST_SIDE
+        Graph::MAX_SIDE
     )]
     TooLarge {
         /// Requested height.
@@ -124,7 +124,7 @@ impl Graph {
 
     /// Checks that images of this size are valid; the error names the nearest sizes that are.
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ShapeError> {
-        if height.max(width) > Self::MOST_SIDE {
+        if height.max(width) > Self::MAX_SIDE {
             return Err(ShapeError::TooLarge { height, width });
         }
         let (m, smallest) = (self.size_multiple, self.smallest_size);
@@ -176,11 +176,11 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
 }
 
 /// Largest number of elements of a value per image: 8 GiB of `f32`. Sizes may be multiplied at every node of a graph.
-const MOST_NUMBERS: usize = 1 << 31;
+const MAX_NUMBERS: usize = 1 << 31;
 
 fn bounded(shape: Hwc) -> Result<Hwc, String> {
     match shape.batch(1).checked_len() {
-        Some(1..=MOST_NUMBERS) => Ok(shape),
+        Some(1..=MAX_NUMBERS) => Ok(shape),
         _ => Err(format!("its value of {shape} is too large for any memory")),
     }
 }

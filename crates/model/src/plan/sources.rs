@@ -45,7 +45,7 @@ impl Sources {
             let parts = parts(graph, readers, conv, &mut passed);
             // The gradients of all parts are written at once, so each must be needed and have a buffer of its own.
             let wanted = mode == Mode::Infer || parts.iter().all(|part| trains[part.node.index()]);
-            if wanted && parts.len() <= Inputs::MOST && distinct(&parts) {
+            if wanted && parts.len() <= Inputs::MAX && distinct(&parts) {
                 sources.of[conv.index()] = parts;
                 passed
                     .into_iter()

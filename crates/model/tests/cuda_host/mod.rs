@@ -57,7 +57,7 @@ fn build(precision: Precision) -> Option<Library> {
 
 /// A folder with a `libcuda.so` and a `libnvrtc.so` that run on the host: with it in `LD_LIBRARY_PATH`, the engine's
 /// own GPU driver finds a GPU whose kernels are of one precision. `None` if there is no C++ compiler.
-pub fn host_that_plays_a_gpu(precision: Precision) -> Option<tempfile::TempDir> {
+pub fn host_emulating_a_gpu(precision: Precision) -> Option<tempfile::TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let cuda = folder.path().join("libcuda.so");
     compile(precision, include_str!("driver.hpp"), &cuda).then_some(())?;

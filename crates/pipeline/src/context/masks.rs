@@ -17,10 +17,10 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
             .iter()
             .any(|s| s.writes().contains(&artifact))
     };
-    let teaches = settings.train.wants_masks() && makes(Artifact::Model);
+    let trains_on_masks = settings.train.wants_masks() && makes(Artifact::Model);
     let needed = [
-        (Split::Train, teaches, "train.map.loss needs"),
-        (Split::Val, teaches, "train.map.loss needs"),
+        (Split::Train, trains_on_masks, "train.map.loss needs"),
+        (Split::Val, trains_on_masks, "train.map.loss needs"),
         (
             Split::Test,
             makes(Artifact::Segmentation),
@@ -32,7 +32,7 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
         if needed && !splits.rows(split).iter().any(has_mask) {
             bail!(
                 "no image of the split {split} has a usable mask, which {use_of_them}; {}",
-                instead(manifest)
+                found_masks(manifest)
             );
         }
     }
@@ -40,7 +40,7 @@ pub(super) fn check(settings: &Settings, manifest: &Manifest, splits: &Splits) -
 }
 
 /// The masks that were found, and what to do.
-fn instead(manifest: &Manifest) -> String {
+fn found_masks(manifest: &Manifest) -> String {
     let bad = manifest.mask_faults().iter().find(|fault| !fault.missing);
     if let Some(first) = manifest.unmatched_masks().first() {
         let image = manifest.rows().first().map_or("", |row| row.path.as_str());

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use dataset::phantom::Subject;
-use dataset::{Dealt, Manifest, Split, SplitPolicy};
+use dataset::{CountOrder, Manifest, Split, SplitPolicy};
 use report::text::{code, escape};
 use report::{Align, Document, Table, format};
 
@@ -204,12 +204,12 @@ fn policy(settings: &Settings, data: &Data) -> String {
             format::percent(*val, 0),
             format::percent(*test, 0)
         ),
-        SplitPolicy::Count { by: Dealt::Order, .. } => {
+        SplitPolicy::Count { by: CountOrder::Order, .. } => {
             "Validation and test are the last images by the numbers in their names: neighbouring slices of a stack are \
              similar, so the first of them may be easier than an unseen stack."
                 .to_owned()
         }
-        SplitPolicy::Count { by: Dealt::Seed(_), .. } => {
+        SplitPolicy::Count { by: CountOrder::Seed(_), .. } => {
             format!("Validation and test are drawn at random by number of images, {grouped}.")
         }
         SplitPolicy::List(_) => "The splits are listed image by image in the settings.".to_owned(),

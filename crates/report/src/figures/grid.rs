@@ -10,7 +10,7 @@ use crate::{Error, Figure, Plane};
 
 const GAP: f64 = 12.0;
 const CAPTION: f64 = 11.5;
-const MOST_LINES: usize = 4;
+const MAX_LINES: usize = 4;
 
 /// Images with captions, in rows: samples, augmented images, overlays.
 #[derive(Debug, Clone, Default)]
@@ -107,7 +107,7 @@ fn draw_row(canvas: &mut Canvas, tiles: &[Tile], top: f64, side: f64) -> f64 {
         .map(|tile| {
             canvas
                 .fonts()
-                .wrapped(&tile.caption, CAPTION, side, MOST_LINES)
+                .wrapped(&tile.caption, CAPTION, side, MAX_LINES)
         })
         .collect();
     let lines = captions.iter().map(Vec::len).max().unwrap_or(0) as f64;

@@ -226,7 +226,7 @@ fn mask_place(paths: &Paths<'_>, text: &str, dir: &str) -> Result<MaskPlace, Con
     match text.rsplit_once('/') {
         _ if !text.contains("{stem}") => tree(text, "{stem}.png"),
         Some((root, pattern)) if of_tree => tree(root, pattern),
-        _ => Ok(MaskPlace::Beside(text.to_owned())),
+        _ => Ok(MaskPlace::Adjacent(text.to_owned())),
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn spec(
     masks: Option<&MaskCoding>,
     classes: usize,
 ) -> ModelSpec {
-    let taught = match train.task() {
+    let trained = match train.task() {
         Task::Classify => false,
         Task::Segment => true,
         Task::Both => train.map.loss.is_multiclass(),
@@ -87,7 +87,7 @@ pub(crate) fn spec(
     ModelSpec {
         classes,
         map_classes: masks
-            .filter(|_| taught)
+            .filter(|_| trained)
             .map(|coding| coding.pixel_class_count(classes)),
         ..model.clone()
     }

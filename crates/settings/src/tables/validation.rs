@@ -1,6 +1,6 @@
 //! `[data.validation]`: how validation and test are drawn.
 
-use dataset::{Dealt, OfficialVal, SplitLists, SplitPolicy};
+use dataset::{CountOrder, OfficialVal, SplitLists, SplitPolicy};
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -79,8 +79,8 @@ pub(crate) fn policy(
             val: images("count", raw.count)?,
             test: images("test_count", raw.test_count)?,
             by: match raw.by {
-                By::Seed => Dealt::Seed(seed),
-                By::Order => Dealt::Order,
+                By::Seed => CountOrder::Seed(seed),
+                By::Order => CountOrder::Order,
             },
         },
         Policy::List => SplitPolicy::List(raw.lists.clone()),

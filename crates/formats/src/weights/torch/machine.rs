@@ -23,14 +23,14 @@ pub(super) struct Pickle {
 }
 
 /// Largest pickle in bytes. A network's takes a few hundred bytes per tensor; each byte may become a value of fifty.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Most arguments that a function on the list uses.
-const MOST_ARGUMENTS: usize = 4;
+const MAX_ARGUMENTS: usize = 4;
 
 /// Runs the pickle at the start of `bytes`. The size of what it builds is bounded by its length.
 pub(super) fn run(bytes: &[u8]) -> Result<Pickle> {
-    let bytes = &bytes[..bytes.len().min(MOST_BYTES)];
+    let bytes = &bytes[..bytes.len().min(MAX_BYTES)];
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
         ..Machine::default()
@@ -175,7 +175,7 @@ impl Machine<'_> {
             return damaged("a pickle calls a function without arguments");
         };
         // A call with a tuple of a million must cost no more than one with four.
-        let arguments = arguments[..arguments.len().min(MOST_ARGUMENTS)].to_vec();
+        let arguments = arguments[..arguments.len().min(MAX_ARGUMENTS)].to_vec();
         let made = self.call(global, &arguments)?;
         self.push(made);
         Ok(())

@@ -20,10 +20,10 @@ use crate::{Nhwc, Window};
 /// Whether a product that reads `channels` channels, and writes any number, is computed this way. With few channels to
 /// read, transforming the source costs more than it saves; images smaller than a tile or two are all border.
 pub(super) fn suits(xs: Nhwc, channels: usize, window: Window) -> bool {
-    const LEAST: usize = 8;
+    const MIN: usize = 8;
     window.kernel == [3, 3]
         && window.stride == 1
-        && channels.min(xs.h).min(xs.w) >= LEAST
+        && channels.min(xs.h).min(xs.w) >= MIN
         && [(0, xs.h), (1, xs.w)]
             .iter()
             .all(|&(axis, len)| window.pad_before(axis, len) <= 2)

@@ -17,9 +17,9 @@ use std::ops::Range;
 /// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 8;
 /// Minimum number of tiles per task, because each task reads the weights again.
-const LEAST: usize = 8;
+const MIN: usize = 8;
 /// Maximum number of tiles per task.
-const MOST: usize = 96;
+const MAX: usize = 96;
 /// Tiles in registers, if there are enough registers; all other numbers of tiles are multiples of it.
 const TILES: usize = 4;
 
@@ -72,7 +72,7 @@ impl<F: Factors> Product<F> {
 
     fn new(factors: F, tiling: Tiling, direction: Direction, from: Inputs, to: Inputs) -> Self {
         let tiles = tiling.count();
-        let bands = tiles.div_ceil(tiles.div_ceil(TASKS).clamp(LEAST, MOST));
+        let bands = tiles.div_ceil(tiles.div_ceil(TASKS).clamp(MIN, MAX));
         let groups = TASKS.div_ceil(bands).min(to.runs(lanes()));
         let chunk = chunk::<F>(&from, &to);
         Self {

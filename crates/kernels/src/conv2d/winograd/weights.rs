@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Words of input channels that a task transforms.
 const WORDS: usize = 8;
 /// Maximum number of channels per word.
-const MOST: usize = 2;
+const MAX: usize = 2;
 const TAPS: usize = 9;
 /// Taps for the missing channels of a word that is not full.
 static NO_TAPS: [[f32; 16]; TAPS] = [[0.0; 16]; TAPS];
@@ -81,7 +81,7 @@ impl Kernel for Task<'_> {
         let outputs = self.outputs.run(S::LANES, self.vector);
         let outputs = outputs.channel..outputs.channel + outputs.count;
         // Taps of the block's input channels for the vector of output channels.
-        let mut taps = [[0.0; 16]; TAPS * WORDS * MOST];
+        let mut taps = [[0.0; 16]; TAPS * WORDS * MAX];
         self.gather(channels.clone(), outputs, &mut taps);
         let to = Grid {
             first: self
@@ -98,8 +98,8 @@ impl Kernel for Task<'_> {
             // for each channel, and zeros for more than there are channels.
             unsafe {
                 both_axes(s, Weight, &taps(0), &mut to);
-                if self.each == MOST {
-                    let upper = if run.count == MOST {
+                if self.each == MAX {
+                    let upper = if run.count == MAX {
                         taps(1)
                     } else {
                         Taps(NO_TAPS.as_ptr())
@@ -117,7 +117,7 @@ impl Task<'_> {
         &self,
         inputs: Range<usize>,
         outputs: Range<usize>,
-        taps: &mut [[f32; 16]; TAPS * WORDS * MOST],
+        taps: &mut [[f32; 16]; TAPS * WORDS * MAX],
     ) {
         let (cin, cout) = (self.inputs.channels(), self.outputs.channels());
         for tap in 0..TAPS {

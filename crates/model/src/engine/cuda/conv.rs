@@ -416,16 +416,16 @@ impl Slices {
     /// Number of blocks that keeps a large GPU busy.
     const BLOCKS: usize = 512;
     /// Fewer pixels per slice would cost more in partial sums than they gain.
-    const LEAST: usize = 256;
+    const MIN: usize = 256;
     /// More pixels would accumulate too much rounding error in one f32 sum.
-    const MOST: usize = 16384;
+    const MAX: usize = 16384;
 
     fn new(rows: usize, cols: usize, pixels: usize) -> Slices {
         let blocks = Tile::of(rows, cols, Self::BLOCKS).blocks(rows, cols);
         let wanted = Self::BLOCKS
             .div_ceil(blocks)
-            .min(pixels.div_ceil(Self::LEAST));
-        let wanted = wanted.max(pixels.div_ceil(Self::MOST)).max(1);
+            .min(pixels.div_ceil(Self::MIN));
+        let wanted = wanted.max(pixels.div_ceil(Self::MAX)).max(1);
         let slice = pixels.div_ceil(wanted).next_multiple_of(32);
         Slices {
             count: pixels.div_ceil(slice),
@@ -447,7 +447,7 @@ mod tests {
                     pixels: slice,
                 } = Slices::new(rows, cols, pixels);
                 assert!(count * slice >= pixels && (count - 1) * slice < pixels);
-                assert!(slice <= Slices::MOST && slice % 32 == 0, "{slice}");
+                assert!(slice <= Slices::MAX && slice % 32 == 0, "{slice}");
                 assert!(count < 1 << 16);
             }
         }

@@ -202,13 +202,13 @@ impl Slices {
     /// Number of blocks that keeps a large GPU busy.
     const BLOCKS: usize = 528;
     /// Fewer patches per slice would cost more in partial sums than they gain.
-    const LEAST: usize = 4;
+    const MIN: usize = 4;
     /// More patches would accumulate too much rounding error in one f32 sum.
-    const MOST: usize = 256;
+    const MAX: usize = 256;
 
     fn new(blocks: usize, patches: usize) -> Self {
-        let wanted = (Self::BLOCKS / blocks.max(1)).min(patches / Self::LEAST);
-        let wanted = wanted.max(patches.div_ceil(Self::MOST)).max(1);
+        let wanted = (Self::BLOCKS / blocks.max(1)).min(patches / Self::MIN);
+        let wanted = wanted.max(patches.div_ceil(Self::MAX)).max(1);
         let slice = patches.div_ceil(wanted);
         Slices {
             count: patches.div_ceil(slice),
@@ -227,7 +227,7 @@ mod tests {
             for patches in [1, 3, 4, 255, 12_544, 50_176] {
                 let cut = Slices::new(blocks, patches);
                 assert!(cut.count * cut.patches >= patches);
-                assert!((cut.count - 1) * cut.patches < patches && cut.patches <= Slices::MOST);
+                assert!((cut.count - 1) * cut.patches < patches && cut.patches <= Slices::MAX);
             }
         }
     }

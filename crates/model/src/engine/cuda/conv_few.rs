@@ -10,7 +10,7 @@ use crate::graph::{NodeId, Op};
 use crate::plan::{Kind, Source};
 
 /// `FEW_CHANNELS` of the kernels.
-const MOST_CHANNELS: usize = 64;
+const MAX_CHANNELS: usize = 64;
 
 /// `FEW_REACH` of the kernels.
 const REACH: usize = 4;
@@ -25,7 +25,7 @@ pub(super) fn window(pass: &Pass<'_>, id: NodeId) -> Option<Window> {
         return None;
     };
     let (xs, ys) = (pass.shape(pass.input(id, 0)), pass.shape(id));
-    let fits = xs.c <= MOST_CHANNELS && pass.is_wide(xs.c) && (1..=4).contains(&ys.c);
+    let fits = xs.c <= MAX_CHANNELS && pass.is_wide(xs.c) && (1..=4).contains(&ys.c);
     let map = pass.kind(id) == Kind::F32 && pass.norm_of_product(id).is_none();
     (window.kernel == [3, 3] && window.stride == 1 && fits && map).then_some(window)
 }

@@ -10,10 +10,10 @@ use super::step::{Board, chunk_len, launch};
 use crate::engine::recipe::{ClassKind, ClassTerm, MapTerm};
 
 /// Minimum of pixels per chunk: four per thread.
-const LEAST_PIXELS: usize = 1024;
+const MIN_PIXELS: usize = 1024;
 
 /// Maximum of chunks per map: the last stage adds them in one block.
-const MOST_CHUNKS: usize = 512;
+const MAX_CHUNKS: usize = 512;
 
 /// Partial sums per chunk for a loss on one class, and its slopes; `ONE_TERMS` and `ONE_SLOPES` of the kernels.
 const ONE_TERMS: usize = 4;
@@ -225,7 +225,7 @@ fn launch_pixels(
 
 /// Number of chunks of a map, and pixels per chunk.
 fn chunks(pixels: usize) -> (usize, usize) {
-    let per_chunk = chunk_len(pixels, LEAST_PIXELS, MOST_CHUNKS, 256);
+    let per_chunk = chunk_len(pixels, MIN_PIXELS, MAX_CHUNKS, 256);
     (pixels.div_ceil(per_chunk), per_chunk)
 }
 

@@ -6,13 +6,13 @@ use super::variants::{Variants, variants};
 use crate::plan::Kind;
 
 /// With more chunks the second stage would take longer than the first.
-const MOST_CHUNKS: usize = 512;
+const MAX_CHUNKS: usize = 512;
 
 /// Number of blocks that keeps a large GPU busy.
 const BLOCKS: usize = 1056;
 
 /// Minimum of rows per thread for a chunk to be worth its partial sums.
-const ROWS_A_THREAD: usize = 4;
+const ROWS_PER_THREAD: usize = 4;
 
 /// Division of `rows × channels` values, by shapes alone, so that sums do not depend on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Columns {
         let lanes = lanes(channels.div_ceil(width));
         let groups = Launch::THREADS as usize / lanes;
         let tiles = channels.div_ceil(lanes * width);
-        let most = (BLOCKS / (segments * tiles)).clamp(1, MOST_CHUNKS);
+        let most = (BLOCKS / (segments * tiles)).clamp(1, MAX_CHUNKS);
         let wanted = (rows / (groups * least)).clamp(1, most);
         let rows_per_chunk = rows.div_ceil(wanted);
         Columns {
@@ -87,7 +87,7 @@ pub(super) fn launch_columns(
     args: impl FnOnce(Address, Columns) -> Vec<Arg>,
 ) -> Result<(Address, Columns), DeviceError> {
     let (kernel, width) = pass.elements.choose(names, kind, channels);
-    let cut = Columns::new(segments, rows, channels, width, ROWS_A_THREAD);
+    let cut = Columns::new(segments, rows, channels, width, ROWS_PER_THREAD);
     let partials = pass.scratch(cut.partials(segments, terms));
     cut.launch(pass, kernel, segments, &args(partials, cut))?;
     Ok((partials, cut))
@@ -166,13 +166,13 @@ mod tests {
         for rows in [1, 2, 15, 16, 255, 4096, 100_003, 3_000_000] {
             for channels in [1, 2, 3, 16, 24, 32, 33, 1280] {
                 for width in [1, 2, 8] {
-                    let cut = Columns::new(1, rows, channels, width, ROWS_A_THREAD);
+                    let cut = Columns::new(1, rows, channels, width, ROWS_PER_THREAD);
                     assert!(cut.chunks * cut.rows_per_chunk >= rows);
                     assert!(
                         (cut.chunks - 1) * cut.rows_per_chunk < rows,
                         "{rows} {channels}"
                     );
-                    assert!(cut.chunks <= MOST_CHUNKS);
+                    assert!(cut.chunks <= MAX_CHUNKS);
                     assert!(256 % cut.lanes == 0 && cut.lanes <= 32);
                 }
             }

@@ -110,7 +110,7 @@ impl CudaEngine {
             .filter(|(_, data)| !data.is_empty())
             .map(|(at, data)| (start.plus(at), data))
             .collect();
-        Ok(self.driver.upload_beside(slot, &pieces)?)
+        Ok(self.driver.upload_concurrent(slot, &pieces)?)
     }
 
     /// Moves a staged batch into place: images to where the pass reads them, the rest to the step's inputs.

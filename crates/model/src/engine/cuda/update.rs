@@ -10,11 +10,11 @@ use crate::store::{Group, ParamMap};
 const GROUP: usize = 64;
 
 /// Values per thread of an update.
-const VALUES_A_THREAD: usize = 4;
+const VALUES_PER_THREAD: usize = 4;
 
 /// Minimum of gradients per chunk, and maximum of chunks, for the norm's partial sums.
-const LEAST_GRADIENTS: usize = 4096;
-const MOST_CHUNKS: usize = 1024;
+const MIN_GRADIENTS: usize = 4096;
+const MAX_CHUNKS: usize = 1024;
 
 /// Layout of the parameter groups in a contiguous range of memory: `Decayed`, `Plain`, and (if present) `Buffers`, one
 /// after another, each starting at a multiple of 64 values. Gradients and moments end with `Plain`.
@@ -65,7 +65,7 @@ impl Groups {
     /// Number of chunks of the gradients, and their length.
     fn chunks(&self) -> (usize, usize) {
         let lens = Group::TRAINABLE.map(|group| self.len(group));
-        let per_chunk = chunk_len(lens.iter().sum(), LEAST_GRADIENTS, MOST_CHUNKS, 1024);
+        let per_chunk = chunk_len(lens.iter().sum(), MIN_GRADIENTS, MAX_CHUNKS, 1024);
         let chunks: usize = lens.iter().map(|len| len.div_ceil(per_chunk)).sum();
         (chunks.max(1), per_chunk)
     }
@@ -156,5 +156,5 @@ pub fn weights_to_bf16(
 
 /// Number of blocks for a group of `len` values.
 fn blocks(len: usize) -> usize {
-    len.div_ceil(VALUES_A_THREAD * Launch::THREADS as usize)
+    len.div_ceil(VALUES_PER_THREAD * Launch::THREADS as usize)
 }

@@ -142,7 +142,7 @@ pub(super) fn judge(
     [val, test]: [&Scored; 2],
     baselines: &Fitted,
 ) -> Result<Judged> {
-    let judge = ClassJudge { settings, data };
+    let judge = ClassEvaluator { settings, data };
     let network = judge.rules(val)?;
     let scaled = |scored: &Scored| judge.probabilities(scored, &network.fit.scaling);
     let plain = judge.probabilities(test, &Scaling::identity(judge.classes().len()));
@@ -205,12 +205,12 @@ fn calibration(fit: &ScalingFit, before: &Evaluation, after: &Evaluation) -> Cal
     }
 }
 
-struct ClassJudge<'a> {
+struct ClassEvaluator<'a> {
     settings: &'a Settings,
     data: &'a Data,
 }
 
-impl<'a> ClassJudge<'a> {
+impl<'a> ClassEvaluator<'a> {
     fn classes(&self) -> &'a [String] {
         self.data.manifest.classes()
     }

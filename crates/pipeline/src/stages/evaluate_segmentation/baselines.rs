@@ -7,7 +7,7 @@ use imaging::Fit;
 use metrics::{SegmentedImage, mask_scores, otsu_threshold};
 use rayon::prelude::*;
 
-use super::judge::MaskJudge;
+use super::judge::MaskEvaluator;
 use super::{Otsu, SegmentationBaselines};
 use crate::context::{Context, Data};
 
@@ -17,7 +17,7 @@ const GRID: usize = 128;
 pub(super) fn judged(
     context: &Context<'_>,
     data: &Data,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     rows: &[usize],
 ) -> Result<SegmentationBaselines> {
     let mean = MeanMask::of(context, judge, data.splits.rows(Split::Train))?;
@@ -38,7 +38,7 @@ pub(super) fn judged(
 /// Scores another segmentation of the same images.
 fn judge_all(
     context: &Context<'_>,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     rows: &[usize],
     name: &str,
     segment: impl Fn(usize) -> Result<Vec<u8>> + Sync,
@@ -60,7 +60,7 @@ struct MeanMask {
 }
 
 impl MeanMask {
-    fn of(context: &Context<'_>, judge: &MaskJudge<'_>, rows: &[usize]) -> Result<Self> {
+    fn of(context: &Context<'_>, judge: &MaskEvaluator<'_>, rows: &[usize]) -> Result<Self> {
         let job = context
             .progress
             .job("training masks", "masks", rows.len() as u64);
@@ -127,7 +127,12 @@ fn places(
 }
 
 /// Otsu's threshold; like everything else, which side of it is class 1 is chosen on validation.
-fn otsu(context: &Context<'_>, data: &Data, judge: &MaskJudge<'_>, rows: &[usize]) -> Result<Otsu> {
+fn otsu(
+    context: &Context<'_>,
+    data: &Data,
+    judge: &MaskEvaluator<'_>,
+    rows: &[usize],
+) -> Result<Otsu> {
     let validation = data.splits.rows(Split::Val);
     let dice = |bright: bool| -> Result<f64> {
         let one = |&row: &usize| -> Result<Option<f64>> {

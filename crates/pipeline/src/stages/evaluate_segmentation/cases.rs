@@ -6,7 +6,7 @@ use inference::Segmenter;
 use report::{Figure, Labels, SegmentationCase, SegmentationPanels, format};
 
 use super::JudgedImage;
-use super::judge::{MaskJudge, dice};
+use super::judge::{MaskEvaluator, dice};
 use crate::context::{Context, Data};
 
 /// A figure of several cases.
@@ -20,7 +20,7 @@ pub(super) struct Drawn {
 pub(super) fn draw(
     context: &Context<'_>,
     data: &Data,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     segmenter: &Segmenter<'_>,
     images: &[JudgedImage],
 ) -> Result<Vec<Drawn>> {
@@ -59,7 +59,7 @@ pub(super) fn draw(
 
 fn case(
     data: &Data,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     segmenter: &Segmenter<'_>,
     (dice, image): (f64, &JudgedImage),
 ) -> Result<SegmentationCase> {

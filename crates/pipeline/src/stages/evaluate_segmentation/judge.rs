@@ -12,7 +12,7 @@ use crate::context::Data;
 use settings::Settings;
 
 /// What the evaluations of all images share.
-pub(super) struct MaskJudge<'a> {
+pub(super) struct MaskEvaluator<'a> {
     pub(super) data: &'a Data,
     settings: &'a Settings,
     /// Classes of a pixel.
@@ -24,13 +24,13 @@ pub(super) struct MaskJudge<'a> {
 /// The true class of an unknown pixel, which is not counted.
 const UNKNOWN: usize = dataset::Manifest::UNKNOWN_PIXEL as usize;
 
-impl<'a> MaskJudge<'a> {
+impl<'a> MaskEvaluator<'a> {
     /// Evaluates in the masks' classes, which the map has too unless the masks mark one class of the images.
     pub(super) fn new(settings: &'a Settings, data: &'a Data) -> Self {
         let images = data.manifest.classes().len();
         let map = &settings.train.map;
         let of_images = settings.spec(images).map_classes.is_none();
-        MaskJudge {
+        MaskEvaluator {
             data,
             settings,
             classes: data.manifest.pixel_classes().unwrap_or_default(),
@@ -101,7 +101,7 @@ impl<'a> MaskJudge<'a> {
         self.evaluated(&self.classes, rows, images)
     }
 
-    /// As [`MaskJudge::over`], for images with all classes except the background merged.
+    /// As [`MaskEvaluator::over`], for images with all classes except the background merged.
     pub(super) fn over_marked(
         &self,
         rows: &[usize],

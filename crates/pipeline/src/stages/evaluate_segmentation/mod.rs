@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Data};
 use crate::scoring;
-use judge::MaskJudge;
+use judge::MaskEvaluator;
 
 /// `segmentation.json`. It contains no times and no paths, so that identical runs give identical bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let trained = scoring::trained(context)?;
     let segmenter = Segmenter::new(&trained)?;
-    let judge = MaskJudge::new(context.settings, &data);
+    let judge = MaskEvaluator::new(context.settings, &data);
     let images = judged(context, &data, &judge, &segmenter)?;
     let metrics = summarized(context, &data, &judge, &images)?;
     context.run.write_json("segmentation.json", &metrics)?;
@@ -94,7 +94,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 fn judged(
     context: &Context<'_>,
     data: &Data,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     segmenter: &Segmenter<'_>,
 ) -> Result<Vec<JudgedImage>> {
     let rows = data.splits.rows(Split::Test);
@@ -133,7 +133,7 @@ fn judged(
 fn summarized(
     context: &Context<'_>,
     data: &Data,
-    judge: &MaskJudge<'_>,
+    judge: &MaskEvaluator<'_>,
     images: &[JudgedImage],
 ) -> Result<SegmentationMetrics> {
     let rows: Vec<usize> = images.iter().map(|image| image.row).collect();

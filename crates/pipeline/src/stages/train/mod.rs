@@ -116,7 +116,7 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
     let augmenter = Augmenter::new(&context.settings.augment)?;
     let train = Loader::new(
         &data.manifest,
-        taught(context.settings, data, Split::Train)?,
+        usable_rows(context.settings, data, Split::Train)?,
         context.loader_config(true),
     )?;
     let train = if augmenter.is_identity() {
@@ -128,14 +128,14 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
         train,
         Loader::new(
             &data.manifest,
-            taught(context.settings, data, Split::Val)?,
+            usable_rows(context.settings, data, Split::Val)?,
             context.loader_config(false),
         )?,
     ])
 }
 
 /// The images of a split to train or validate on: a segmenter cannot use an image whose mask has no known pixel.
-fn taught(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usize>> {
+fn usable_rows(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usize>> {
     let rows = data.splits.rows(split).iter().copied();
     if settings.train.task().classifies() {
         return Ok(rows.collect());

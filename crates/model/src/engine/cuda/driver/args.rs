@@ -248,10 +248,10 @@ impl Up {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
-    data: [u64; Parts::MOST],
-    end: [i32; Parts::MOST],
-    doubled: [i32; Parts::MOST],
-    add: [i32; Parts::MOST],
+    data: [u64; Parts::MAX],
+    end: [i32; Parts::MAX],
+    doubled: [i32; Parts::MAX],
+    add: [i32; Parts::MAX],
 }
 
 /// One of [`Parts`].
@@ -269,18 +269,18 @@ pub struct Part {
 
 impl Parts {
     /// Largest number of parts.
-    pub const MOST: usize = kernels::conv2d::Inputs::MOST;
+    pub const MAX: usize = kernels::conv2d::Inputs::MAX;
 
-    /// Collects at most [`Parts::MOST`] parts, in order.
+    /// Collects at most [`Parts::MAX`] parts, in order.
     pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut all = Parts {
-            data: [0; Parts::MOST],
-            end: [0; Parts::MOST],
-            doubled: [0; Parts::MOST],
-            add: [0; Parts::MOST],
+            data: [0; Parts::MAX],
+            end: [0; Parts::MAX],
+            doubled: [0; Parts::MAX],
+            add: [0; Parts::MAX],
         };
         let mut end = 0;
-        for (i, part) in parts.into_iter().take(Parts::MOST).enumerate() {
+        for (i, part) in parts.into_iter().take(Parts::MAX).enumerate() {
             end += int(part.channels);
             all.data[i] = part.data.0;
             all.doubled[i] = part.doubled.into();

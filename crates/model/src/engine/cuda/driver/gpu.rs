@@ -1,4 +1,4 @@
-//! The GPU, through the CUDA driver. With its neighbours `beside.rs`, `nvrtc.rs` and `recordings.rs` it contains all of
+//! The GPU, through the CUDA driver. With its neighbours `copies.rs`, `nvrtc.rs` and `recordings.rs` it contains all of
 //! this crate's `unsafe` code: every call here passes pointers to a C library.
 //!
 //! All work is queued on one stream, so that launches and copies run in the order in which they are requested.
@@ -11,7 +11,7 @@ use ::kernels::Precision;
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, result, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::beside::Beside;
+use super::copies::Copies;
 use super::recordings::Recordings;
 use super::{Address, DeviceError, Driver, Launch, Recording, nvrtc};
 
@@ -28,7 +28,7 @@ pub struct Gpu {
     arena: (Address, usize),
     recordings: Recordings,
     /// Set once something is copied concurrently with launches.
-    beside: Option<Beside>,
+    copies: Option<Copies>,
     /// While launches are timed: an event before the first and one after each.
     clock: Option<Vec<CudaEvent>>,
 }
@@ -51,7 +51,7 @@ impl Gpu {
             module,
             functions: HashMap::new(),
             arena: (Address::NULL, 0),
-            beside: None,
+            copies: None,
             clock: None,
         })
     }
@@ -85,13 +85,13 @@ impl Gpu {
         unsafe { result::free_sync(address.0) }.map_err(|e| failed("free its memory", e))
     }
 
-    fn beside(&mut self) -> Result<&mut Beside, DeviceError> {
+    fn copies(&mut self) -> Result<&mut Copies, DeviceError> {
         self.bind()?;
-        if self.beside.is_none() {
-            let beside = Beside::new(&self.context);
-            self.beside = Some(beside.map_err(|e| failed("open a stream", e))?);
+        if self.copies.is_none() {
+            let copies = Copies::new(&self.context);
+            self.copies = Some(copies.map_err(|e| failed("open a stream", e))?);
         }
-        let opened = self.beside.as_mut();
+        let opened = self.copies.as_mut();
         opened.ok_or_else(|| failed("open a stream", "there is none"))
     }
 
@@ -187,7 +187,7 @@ impl Driver for Gpu {
         Ok(())
     }
 
-    fn upload_beside(
+    fn upload_concurrent(
         &mut self,
         slot: usize,
         pieces: &[(Address, &[f32])],
@@ -195,19 +195,19 @@ impl Driver for Gpu {
         for (to, data) in pieces {
             self.check(*to, data.len())?;
         }
-        let uploaded = self.beside()?.upload(slot, pieces);
+        let uploaded = self.copies()?.upload(slot, pieces);
         uploaded.map_err(|e| failed("receive data", e))
     }
 
     fn await_upload(&mut self, slot: usize) -> Result<(), DeviceError> {
         let stream = self.stream.clone();
-        let joined = self.beside()?.join(slot, &stream);
+        let joined = self.copies()?.join(slot, &stream);
         joined.map_err(|e| failed("wait for data", e))
     }
 
     fn mark(&mut self, slot: usize) -> Result<(), DeviceError> {
         let stream = self.stream.clone();
-        let marked = self.beside()?.mark(slot, &stream);
+        let marked = self.copies()?.mark(slot, &stream);
         marked.map_err(|e| failed("mark its work", e))
     }
 
@@ -218,7 +218,7 @@ impl Driver for Gpu {
         data: &mut [f32],
     ) -> Result<(), DeviceError> {
         self.check(from, data.len())?;
-        let downloaded = self.beside()?.download(slot, from, data);
+        let downloaded = self.copies()?.download(slot, from, data);
         downloaded.map_err(|e| failed("send data", e))
     }
 

@@ -3,7 +3,7 @@
 
 mod address;
 mod args;
-mod beside;
+mod copies;
 mod dry;
 mod error;
 mod gpu;
@@ -49,7 +49,7 @@ pub trait Driver: Send {
 
     /// Copies to the device while launches run, after the earlier uploads of the same slot; launches already queued
     /// must not read or write the destinations.
-    fn upload_beside(
+    fn upload_concurrent(
         &mut self,
         _slot: usize,
         pieces: &[(Address, &[f32])],

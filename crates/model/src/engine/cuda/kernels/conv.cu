@@ -1,12 +1,12 @@
 // Dense convolution; weights [kh, kw, cin, cout]. Windows of one pixel and stride 1 over one input are plain matrices.
 
 // The parts whose concatenation along channels is a convolution's input. Mirrors `Parts` on the host.
-#define MOST_PARTS 8
+#define MAX_PARTS 8
 struct Parts {
-    Element* data[MOST_PARTS];
-    int end[MOST_PARTS];      // total channels of this part and those before it
-    int doubled[MOST_PARTS];  // whether each pixel is read as 2x2; the part has half the height and width
-    int add[MOST_PARTS];      // for gradients: whether they are added to the existing values
+    Element* data[MAX_PARTS];
+    int end[MAX_PARTS];      // total channels of this part and those before it
+    int doubled[MAX_PARTS];  // whether each pixel is read as 2x2; the part has half the height and width
+    int add[MAX_PARTS];      // for gradients: whether they are added to the existing values
 };
 static_assert(sizeof(Parts) == 160, "Parts is laid out as on the host");
 

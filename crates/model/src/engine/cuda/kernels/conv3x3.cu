@@ -50,7 +50,7 @@ __device__ inline void next_channels(Channels& c, const Parts& parts) {
     if (c.left() > 0) return;
     c.start = c.end;
     c.first = 0;
-    if (++c.part < MOST_PARTS) c.end = parts.end[c.part];
+    if (++c.part < MAX_PARTS) c.end = parts.end[c.part];
 }
 
 // Copies some channels of the pixels under a patch's windows.
@@ -105,8 +105,8 @@ template <int BN> struct WeightsOfGradient {
 // product has few columns, the three taps of a row, so that there is enough work between two barriers.
 template <int BN, class Weights> struct SharedPatches {
     typedef Patch<PATCH_H, WIDE> P;
-    static constexpr int TAPS_A_STEP = BN >= 64 ? 1 : 3, STEPS = TAPS / TAPS_A_STEP, DEPTH = BN >= 64 ? 3 : 2;
-    static constexpr int STAGE = TAPS_A_STEP * Weights::T::SIZE;
+    static constexpr int TAPS_PER_STEP = BN >= 64 ? 1 : 3, STEPS = TAPS / TAPS_PER_STEP, DEPTH = BN >= 64 ? 3 : 2;
+    static constexpr int STAGE = TAPS_PER_STEP * Weights::T::SIZE;
     static constexpr int PITCH = BN + 8;
     static constexpr int BYTES_OF_TILES = (2 * P::SIZE + DEPTH * STAGE) * (int)sizeof(Element);
     static constexpr int BYTES_OF_SUMS = PATCH_H * PATCH_W * PITCH * (int)sizeof(float);
@@ -132,11 +132,11 @@ __device__ inline float* patch_product(const Patches& s, const Parts& parts, con
     int ahead_tap = 0, ahead_stage = 0;
     const auto copy_weights = [&] {
         if (ahead.of_all() < s.c)
-            for (int i = 0; i < S::TAPS_A_STEP; i++)
+            for (int i = 0; i < S::TAPS_PER_STEP; i++)
                 weights.copy(tiles + ahead_stage * S::STAGE + i * Weights::T::SIZE, n0, ahead_tap + i, ahead);
         copies_commit();
         ahead_stage = ahead_stage + 1 == S::DEPTH ? 0 : ahead_stage + 1;
-        ahead_tap += S::TAPS_A_STEP;
+        ahead_tap += S::TAPS_PER_STEP;
         if (ahead_tap == TAPS) {
             ahead_tap = 0;
             next_channels(ahead, parts);
@@ -160,8 +160,8 @@ __device__ inline float* patch_product(const Patches& s, const Parts& parts, con
                 if (S::DEPTH == 2) copies_commit();
             }
 #pragma unroll
-            for (int i = 0; i < S::TAPS_A_STEP; i++)
-                product.add(patches + turn * P::SIZE + P::tap(step * S::TAPS_A_STEP + i),
+            for (int i = 0; i < S::TAPS_PER_STEP; i++)
+                product.add(patches + turn * P::SIZE + P::tap(step * S::TAPS_PER_STEP + i),
                             tiles + stage * S::STAGE + i * Weights::T::SIZE, depth);
             stage = stage + 1 == S::DEPTH ? 0 : stage + 1;
         }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Address;
 
 /// Copies of one GPU while it computes.
-pub(super) struct Beside {
+pub(super) struct Copies {
     context: Arc<CudaContext>,
     uploads: Arc<CudaStream>,
     downloads: Arc<CudaStream>,
@@ -23,9 +23,9 @@ struct Slot {
     sent: CudaEvent,
 }
 
-impl Beside {
+impl Copies {
     pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, DriverError> {
-        Ok(Beside {
+        Ok(Copies {
             uploads: context.new_stream()?,
             downloads: context.new_stream()?,
             context: context.clone(),
