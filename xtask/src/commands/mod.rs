@@ -1,6 +1,7 @@
 //! What each command does, and what several of them need.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod test;

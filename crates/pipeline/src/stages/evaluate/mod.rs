@@ -3,6 +3,7 @@
 mod baselines;
 mod figures;
 mod judge;
+mod operating;
 mod section;
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ use crate::context::{Context, Data};
 use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
+pub use operating::Operating;
 
 /// A classifier's answers to the images of one split.
 #[derive(Clone, Debug, Default)]
