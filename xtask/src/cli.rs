@@ -33,6 +33,10 @@ pub(crate) enum Command {
     },
     /// Apply a trained network to images: class, probability, overlay, and one line of JSON per image
     Predict(PredictArgs),
+    /// Compare finished runs on the same test images: differences with intervals and p-values, settings, disagreements
+    ///
+    /// Prints a report in Markdown. Runs whose test images differ are refused.
+    Compare(CompareArgs),
     /// Run all checks of CI, fastest first
     Test(TestArgs),
     /// Try to break the program: mutated inputs for all its readers, killed and disturbed runs, then a table
@@ -106,6 +110,16 @@ pub(crate) struct PredictArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Two or more run folders, such as runs/pneumonia/latest
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Also write compare.md and compare.json to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

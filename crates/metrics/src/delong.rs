@@ -1,13 +1,15 @@
-//! DeLong's interval for the AUC, and Obuchowski's for grouped examples: computed without resampling, as a check on the
-//! bootstrap.
+//! DeLong's interval for an AUC and test of two AUCs, and Obuchowski's for grouped examples: computed without
+//! resampling, as a check on the bootstrap.
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::auc::{roc_auc, widen_separated};
 use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
-use crate::normal::normal_quantile;
+use crate::normal::{normal_quantile, two_sided_p};
 
 /// AUC with a normal interval, clipped to 0..1: that of DeLong, DeLong & Clarke-Pearson (1988) for independent
 /// examples, and that of Obuchowski (1997) if `groups` gives the group of each example (such as a patient with several
@@ -27,13 +29,8 @@ pub fn delong_auc(
 ) -> Result<Interval> {
     check::level(level)?;
     let estimate = roc_auc(labels, scores)?;
-    let variance = match groups {
-        Some(groups) => {
-            check::same_length("groups", groups.len(), "labels", labels.len())?;
-            variance(labels, scores, estimate, |i| groups[i])
-        }
-        None => variance(labels, scores, estimate, |i| i),
-    }?;
+    let components = Components::new(labels, scores);
+    let variance = components.variance(estimate, labels, groups)?;
     let half = normal_quantile((1.0 + level) / 2.0) * variance.sqrt();
     let (low, high) = ((estimate - half).max(0.0), (estimate + half).min(1.0));
     let interval = Interval {
@@ -46,6 +43,56 @@ pub fn delong_auc(
     Ok(widen_separated(interval, labels, groups))
 }
 
+/// How much better the first of two rankings of the same examples is than the second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AucDifference {
+    /// The first AUC minus the second, with a normal interval.
+    pub interval: Interval,
+    /// Two-sided p-value of the hypothesis that the AUCs are equal; 1 if they are.
+    pub p: f64,
+}
+
+/// DeLong's test of two AUCs on the same examples (DeLong, DeLong & Clarke-Pearson 1988), with Obuchowski's variance (1997)
+/// if `groups` gives the group of each example.
+///
+/// # Errors
+/// As [`delong_auc`] of each.
+pub fn delong_difference(
+    labels: &[bool],
+    [first, second]: [&[f64]; 2],
+    groups: Option<&[usize]>,
+    level: f64,
+) -> Result<AucDifference> {
+    check::level(level)?;
+    let estimate = roc_auc(labels, first)? - roc_auc(labels, second)?;
+    let difference = Components::new(labels, first).minus(&Components::new(labels, second));
+    let error = difference.variance(estimate, labels, groups)?.sqrt();
+    let half = normal_quantile((1.0 + level) / 2.0) * error;
+    let p = if estimate == 0.0 {
+        1.0
+    } else {
+        two_sided_p(estimate / error)
+    };
+    Ok(AucDifference {
+        interval: Interval {
+            estimate,
+            low: estimate - half,
+            high: estimate + half,
+            level,
+            n: labels.len(),
+        },
+        p,
+    })
+}
+
+/// Structural components of an AUC, or of a difference of two, whose mean over a class is the AUC.
+struct Components {
+    /// Index and component of each positive.
+    positives: Vec<(usize, f64)>,
+    /// Of each negative.
+    negatives: Vec<(usize, f64)>,
+}
+
 /// A group's numbers of positives and negatives, and the sums of their components minus the AUC.
 #[derive(Clone, Copy, Default)]
 struct Group {
@@ -55,47 +102,62 @@ struct Group {
     of_negatives: f64,
 }
 
-/// S10 / m + S01 / n + 2 · S11 / (m · n), with m positives and n negatives.
-fn variance(
-    labels: &[bool],
-    scores: &[f64],
-    auc: f64,
-    group: impl Fn(usize) -> usize,
-) -> Result<f64> {
-    let positives = check::count_true(labels);
-    let negatives = labels.len() - positives;
-    let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
-    let (of_positives, of_negatives) = (
-        components(labels, scores, true),
-        components(labels, scores, false),
-    );
-    for (i, component) in of_positives {
-        let group = groups.entry(group(i)).or_default();
-        group.positives += 1;
-        group.of_positives += component - auc;
+impl Components {
+    fn new(labels: &[bool], scores: &[f64]) -> Self {
+        Self {
+            positives: components(labels, scores, true),
+            negatives: components(labels, scores, false),
+        }
     }
-    for (i, component) in of_negatives {
-        let group = groups.entry(group(i)).or_default();
-        group.negatives += 1;
-        group.of_negatives += component - auc;
+
+    fn minus(mut self, other: &Self) -> Self {
+        let pairs = [
+            (&mut self.positives, &other.positives),
+            (&mut self.negatives, &other.negatives),
+        ];
+        for (own, others) in pairs {
+            own.iter_mut().zip(others).for_each(|(a, b)| a.1 -= b.1);
+        }
+        self
     }
-    let count = |with: fn(&Group) -> bool| groups.values().filter(|g| with(g)).count() as f64;
-    let (with_positives, with_negatives) = (count(|g| g.positives > 0), count(|g| g.negatives > 0));
-    if with_positives < 2.0 || with_negatives < 2.0 {
-        let metric = "DeLong's variance (at least two of each)";
-        return Err(MetricsError::SingleClass {
-            metric,
-            positives,
-            n: labels.len(),
-        });
+
+    /// S10 / m + S01 / n + 2 · S11 / (m · n), with m positives and n negatives, of components whose mean is `mean`.
+    fn variance(&self, mean: f64, labels: &[bool], groups: Option<&[usize]>) -> Result<f64> {
+        if let Some(groups) = groups {
+            check::same_length("groups", groups.len(), "labels", labels.len())?;
+        }
+        let id = |i: usize| groups.map_or(i, |groups| groups[i]);
+        let (positives, negatives) = (self.positives.len(), self.negatives.len());
+        let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+        for (i, component) in &self.positives {
+            let group = groups.entry(id(*i)).or_default();
+            group.positives += 1;
+            group.of_positives += component - mean;
+        }
+        for (i, component) in &self.negatives {
+            let group = groups.entry(id(*i)).or_default();
+            group.negatives += 1;
+            group.of_negatives += component - mean;
+        }
+        let count = |with: fn(&Group) -> bool| groups.values().filter(|g| with(g)).count() as f64;
+        let with_positives = count(|g| g.positives > 0);
+        let with_negatives = count(|g| g.negatives > 0);
+        if with_positives < 2.0 || with_negatives < 2.0 {
+            let metric = "DeLong's variance (at least two of each)";
+            return Err(MetricsError::SingleClass {
+                metric,
+                positives,
+                n: labels.len(),
+            });
+        }
+        let (m, n, all) = (positives as f64, negatives as f64, groups.len() as f64);
+        let sum = |of: fn(&Group) -> f64| groups.values().map(of).sum::<f64>();
+        let s10 = with_positives / ((with_positives - 1.0) * m) * sum(|g| g.of_positives.powi(2));
+        let s01 = with_negatives / ((with_negatives - 1.0) * n) * sum(|g| g.of_negatives.powi(2));
+        let s11 = all / (all - 1.0) * sum(|g| g.of_positives * g.of_negatives);
+        // Negative covariance between positives and negatives of the same group can make the estimate negative.
+        Ok((s10 / m + s01 / n + 2.0 * s11 / (m * n)).max(0.0))
     }
-    let (m, n, all) = (positives as f64, negatives as f64, groups.len() as f64);
-    let sum = |of: fn(&Group) -> f64| groups.values().map(of).sum::<f64>();
-    let s10 = with_positives / ((with_positives - 1.0) * m) * sum(|g| g.of_positives.powi(2));
-    let s01 = with_negatives / ((with_negatives - 1.0) * n) * sum(|g| g.of_negatives.powi(2));
-    let s11 = all / (all - 1.0) * sum(|g| g.of_positives * g.of_negatives);
-    // Negative covariance between positives and negatives of the same group can make the estimate negative.
-    Ok((s10 / m + s01 / n + 2.0 * s11 / (m * n)).max(0.0))
 }
 
 /// Index and structural component of each example of a class: for a positive, the share of negatives that score lower;

@@ -41,6 +41,7 @@ mod error;
 mod evaluation;
 mod interval;
 mod logits;
+mod mcnemar;
 mod normal;
 mod otsu;
 mod probability;
@@ -56,7 +57,7 @@ pub use calibration::{ReliabilityBin, expected_calibration_error, reliability_bi
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use curve::{CurvePoints, PrCurve, RocCurve, average_precision, pr_curve, roc_curve};
 pub use decision::DecisionRule;
-pub use delong::delong_auc;
+pub use delong::{AucDifference, delong_auc, delong_difference};
 pub use error::{MetricsError, Result};
 pub use evaluation::{
     BinaryEvaluation, ClassCurves, ClassRanking, Comparison, Curves, Evaluation,
@@ -64,6 +65,7 @@ pub use evaluation::{
 };
 pub use interval::{Interval, wilson};
 pub use logits::{Logits, log_odds};
+pub use mcnemar::{McNemar, mcnemar};
 pub use normal::normal_quantile;
 pub use otsu::otsu_threshold;
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};

@@ -1,4 +1,4 @@
-//! The normal quantile, for Wilson's and DeLong's intervals.
+//! The normal distribution, for Wilson's and DeLong's intervals and for p-values.
 
 /// The standard normal quantile Φ⁻¹(p), relative accuracy about 1e-16; −∞ at 0, ∞ at 1, NaN outside 0..=1.
 ///
@@ -23,6 +23,14 @@ pub fn normal_quantile(p: f64) -> f64 {
         (r - 5.0, &FAR)
     };
     q.signum() * polynomial(&table.0, r) / polynomial(&table.1, r)
+}
+
+/// The probability that a standard normal variable is at least `|z|` from 0; 1 where `z` is NaN.
+pub(crate) fn two_sided_p(z: f64) -> f64 {
+    if z.is_nan() {
+        return 1.0;
+    }
+    libm::erfc(z.abs() * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// Horner's rule, highest power first.

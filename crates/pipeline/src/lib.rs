@@ -18,6 +18,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
+pub mod compare;
 mod context;
 mod describe;
 pub mod hash;

@@ -280,7 +280,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     files::write(path, bytes).map_err(|e| unwritable(e, "write", path))
 }
 
-fn make_folder(path: &Path) -> Result<()> {
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
     files::create_folder(path).map_err(|e| unwritable(e, "create the folder", path))
 }
 

@@ -26,3 +26,10 @@ pub(crate) fn number(interval: &Interval) -> String {
 pub(crate) fn or_dash<T>(value: Option<T>, write: impl FnOnce(T) -> String) -> String {
     value.map_or_else(|| "–".into(), write)
 }
+
+/// A difference of shares: "+12.3 points [9.8, 14.9]".
+pub(crate) fn points(difference: &Interval) -> String {
+    let [d, low, high] =
+        [difference.estimate, difference.low, difference.high].map(|share| 100.0 * share);
+    format!("{d:+.1} points [{low:.1}, {high:.1}]")
+}

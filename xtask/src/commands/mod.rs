@@ -1,6 +1,7 @@
 //! The commands, and what several of them share.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod test;

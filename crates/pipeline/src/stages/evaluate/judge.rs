@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Scored;
 use super::baselines::Fitted;
+use super::operating::{Operating, RULES};
 use crate::context::Data;
 use settings::{Settings, Threshold};
 
@@ -33,6 +34,9 @@ pub struct Metrics {
     pub counts: [Vec<usize>; 3],
     /// The threshold, with two classes.
     pub threshold: Option<Chosen>,
+    /// The thresholds that the usual rules choose on validation, and their test results; empty with more than two
+    /// classes.
+    pub operating_points: Vec<Operating>,
     /// How scores become probabilities.
     pub calibration: Calibration,
     /// Results on the images that epoch, threshold and calibration were chosen on: optimistic.
@@ -72,6 +76,15 @@ pub enum Rule {
     Sensitivity(f64),
 }
 
+impl From<ThresholdRule> for Rule {
+    fn from(rule: ThresholdRule) -> Self {
+        match rule {
+            ThresholdRule::Youden => Rule::Youden,
+            ThresholdRule::Sensitivity(s) => Rule::Sensitivity(s),
+        }
+    }
+}
+
 /// The fitted calibration and its effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -89,6 +102,13 @@ pub struct Calibration {
     pub test_nll: [Interval; 2],
     /// Brier score on test before and after.
     pub test_brier: [Interval; 2],
+}
+
+impl Calibration {
+    /// The function from scores to probabilities.
+    pub(crate) fn scaling(&self) -> Result<Scaling> {
+        Ok(Scaling::new(self.temperature, self.bias.clone())?)
+    }
 }
 
 /// The baselines on the test images.
@@ -172,6 +192,7 @@ pub(super) fn judge(
         counts: dataset::Split::ALL
             .map(|split| data.manifest.class_counts(data.splits.rows(split))),
         threshold: network.threshold,
+        operating_points: judge.operating_points([val, test], &network)?,
         calibration: calibration(&network.fit, &uncalibrated, &on_test),
         validation,
         test: on_test,
@@ -235,30 +256,58 @@ impl<'a> ClassEvaluator<'a> {
         if self.classes().len() != 2 {
             return Ok(None);
         }
-        let positive = self.data.positive;
-        let n = val.labels.len();
-        let (asked, rule) = match self.settings.evaluate.threshold {
+        match self.settings.evaluate.threshold {
             // A threshold of 0 or 1 has no finite log-odds, but the nearest representable probability has.
             Threshold::Fixed(p) => {
                 let p = p.clamp(f64::MIN_POSITIVE, 1.0 - 0.5 * f64::EPSILON);
-                let log_odds = scaling.log_odds_at(p, positive);
-                return Ok(Some(Chosen {
-                    log_odds,
+                Ok(Some(Chosen {
+                    log_odds: scaling.log_odds_at(p, self.data.positive),
                     probability: p,
                     interval: None,
                     rule: Rule::Fixed,
-                    n,
-                }));
+                    n: val.labels.len(),
+                }))
             }
-            Threshold::Youden => (ThresholdRule::Youden, Rule::Youden),
-            Threshold::Sensitivity(s) => (ThresholdRule::Sensitivity(s), Rule::Sensitivity(s)),
+            Threshold::Youden => self
+                .chosen_by(ThresholdRule::Youden, val, scaling)
+                .map(Some),
+            Threshold::Sensitivity(s) => {
+                let rule = ThresholdRule::Sensitivity(s);
+                self.chosen_by(rule, val, scaling).map(Some)
+            }
+        }
+    }
+
+    /// The threshold in use, and those that the usual rules choose on validation, with their test results.
+    fn operating_points(
+        &self,
+        [val, test]: [&Scored; 2],
+        network: &Rules,
+    ) -> Result<Vec<Operating>> {
+        let Some(used) = network.threshold else {
+            return Ok(vec![]);
         };
+        let others = RULES
+            .into_iter()
+            .filter(|rule| Rule::from(*rule) != used.rule);
+        let mut chosen = vec![used];
+        for rule in others {
+            // No rule applies if validation lacks a class.
+            chosen.extend(self.chosen_by(rule, val, &network.fit.scaling).ok());
+        }
+        let level = self.settings.evaluate.confidence;
+        chosen
+            .into_iter()
+            .map(|chosen| Operating::new(chosen, test, self.data.positive, level))
+            .collect()
+    }
+
+    /// The threshold that a rule chooses on the validation images, with its interval over their patients.
+    fn chosen_by(&self, rule: ThresholdRule, val: &Scored, scaling: &Scaling) -> Result<Chosen> {
+        let positive = self.data.positive;
         let truth: Vec<bool> = val.labels.iter().map(|l| *l == positive).collect();
-        let scores: Vec<f64> = val
-            .logits
-            .chunks(2)
-            .map(|z| log_odds(z, positive))
-            .collect();
+        let rows = val.logits.chunks(2);
+        let scores: Vec<f64> = rows.map(|z| log_odds(z, positive)).collect();
         let EvaluationSettings {
             resamples,
             seed,
@@ -271,15 +320,15 @@ impl<'a> ClassEvaluator<'a> {
             level,
         };
         let patients = Resampling::Grouped(&val.patients);
-        let found = asked.interval(&truth, &scores, patients, &bootstrap)?;
+        let found = rule.interval(&truth, &scores, patients, &bootstrap)?;
         let probability = |log_odds| scaling.probability_at(log_odds, positive);
-        Ok(Some(Chosen {
+        Ok(Chosen {
             log_odds: found.estimate,
             probability: probability(found.estimate),
             interval: Some([found.low, found.high].map(probability)),
-            rule,
-            n,
-        }))
+            rule: rule.into(),
+            n: val.labels.len(),
+        })
     }
 
     fn evaluation_settings(&self) -> EvaluationSettings {

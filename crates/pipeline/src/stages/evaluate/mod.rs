@@ -4,6 +4,7 @@
 mod baselines;
 mod figures;
 mod judge;
+mod operating;
 mod section;
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ use crate::context::{Context, Data};
 use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
+pub use operating::Operating;
 
 /// A classifier's outputs on the images of one split.
 #[derive(Clone, Debug, Default)]

@@ -1,14 +1,14 @@
 //! The report section on the results: text and tables.
 
 use anyhow::Result;
-use metrics::{Evaluation, Interval, ScoreIntervals, Unbounded};
+use metrics::{Evaluation, ScoreIntervals, Unbounded};
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
-use super::figures;
 use super::judge::{Chosen, Judged, Metrics, Rule};
+use super::{figures, operating};
 use crate::context::{Context, Data};
-use crate::words::{count, number, or_dash, percent};
+use crate::words::{count, number, or_dash, percent, points};
 
 pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Result<Document> {
     let metrics = &judged.metrics;
@@ -26,6 +26,7 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     section.paragraph(&verdict(metrics));
     if metrics.threshold.is_some() {
         operating_point(&mut section, metrics)?;
+        operating::write(&mut section, metrics)?;
     }
     section.heading(3, "Errors by class");
     figures::confusion(context, &mut section, metrics)?;
@@ -162,13 +163,6 @@ fn verdict(metrics: &Metrics) -> String {
         "On this many images the network is not shown to rank better than a linear model on small images"
     };
     format!("{text}: {figures}.")
-}
-
-/// A difference of shares: "+12.3 points [9.8, 14.9]".
-fn points(difference: &Interval) -> String {
-    let [d, low, high] =
-        [difference.estimate, difference.low, difference.high].map(|share| 100.0 * share);
-    format!("{d:+.1} points [{low:.1}, {high:.1}]")
 }
 
 fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {

@@ -1,0 +1,251 @@
+//! Reads a finished run and its predictions for the test images.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use metrics::{EvaluationSettings, Predictions};
+
+use crate::run_dir::{RESOLVED, RunDir};
+use crate::stages::Metrics;
+
+/// A run, its metrics, and its predictions for the test images, sorted by path.
+#[derive(Debug)]
+pub(super) struct ComparedRun {
+    pub(super) folder: PathBuf,
+    pub(super) metrics: Metrics,
+    pub(super) images: Vec<TestImage>,
+    pub(super) labels: Vec<usize>,
+    /// `[n, classes]`.
+    pub(super) logits: Vec<f64>,
+    /// Calibrated, `[n, classes]`.
+    pub(super) probabilities: Vec<f64>,
+    /// A number per patient.
+    pub(super) patients: Vec<usize>,
+    /// The settings by dotted key.
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// What identifies a test image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TestImage {
+    pub(super) path: String,
+    pub(super) class: String,
+    pub(super) patient: String,
+    /// SHA-256 of the file.
+    pub(super) content: String,
+}
+
+impl ComparedRun {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let run = RunDir::open(path)?;
+        let metrics: Metrics = run.read_json("metrics.json").with_context(|| {
+            format!(
+                "{} cannot be compared: it needs the results of the stage \"evaluate\"",
+                run.path().display()
+            )
+        })?;
+        let contents = contents(&run.file("manifest.csv"))?;
+        let mut rows = rows(&run.file("predictions.csv"), &metrics.classes, &contents)?;
+        rows.sort_by(|a, b| a.image.cmp(&b.image));
+        let scaling = metrics.calibration.scaling()?;
+        let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
+        for row in &rows {
+            let next = ids.len();
+            ids.entry(&row.image.patient).or_insert(next);
+        }
+        let patients = rows.iter().map(|row| ids[row.image.patient.as_str()]);
+        Ok(Self {
+            folder: run.path().to_owned(),
+            patients: patients.collect(),
+            labels: rows.iter().map(|row| row.label).collect(),
+            probabilities: rows
+                .iter()
+                .flat_map(|row| scaling.probabilities(&row.logits))
+                .collect(),
+            logits: rows.iter().flat_map(|row| row.logits.clone()).collect(),
+            settings: settings(&run.file(RESOLVED))?,
+            images: rows.into_iter().map(|row| row.image).collect(),
+            metrics,
+        })
+    }
+
+    /// `pipeline/time`, the end of the folder's path.
+    pub(super) fn name(&self) -> String {
+        let names: Vec<_> = self.folder.iter().rev().take(2).collect();
+        let names = names.iter().rev().map(|name| name.to_string_lossy());
+        names.collect::<Vec<_>>().join("/")
+    }
+
+    pub(super) fn predictions(&self) -> Predictions<'_, String> {
+        Predictions {
+            class_names: &self.metrics.classes,
+            labels: &self.labels,
+            logits: &self.logits,
+            probabilities: &self.probabilities,
+            groups: Some(&self.patients),
+        }
+    }
+
+    pub(super) fn judged_by(&self) -> EvaluationSettings {
+        self.metrics.test.settings
+    }
+
+    /// The predicted class of each image.
+    pub(super) fn decisions(&self) -> Vec<usize> {
+        let classes = self.metrics.classes.len();
+        let rule = self.judged_by().rule(classes);
+        let rows = self.logits.chunks(classes);
+        rows.map(|logits| rule.decide(logits)).collect()
+    }
+
+    /// Whether each image is classified correctly.
+    pub(super) fn correct(&self) -> Vec<bool> {
+        let decisions = self.decisions();
+        let pairs = decisions.iter().zip(&self.labels);
+        pairs.map(|(decision, label)| decision == label).collect()
+    }
+}
+
+struct Row {
+    image: TestImage,
+    label: usize,
+    logits: Vec<f64>,
+}
+
+/// The test images' rows of `predictions.csv`.
+fn rows(path: &Path, classes: &[String], contents: &BTreeMap<String, String>) -> Result<Vec<Row>> {
+    let table = Csv::open(path)?;
+    let mut rows = vec![];
+    table.each(|line| {
+        if line.field("split")? != "test" {
+            return Ok(());
+        }
+        let class = line.field("class")?.to_owned();
+        let label = classes.iter().position(|name| *name == class);
+        let label = label.ok_or_else(|| anyhow!("class {class:?} is not in metrics.json"))?;
+        let logits = classes.iter().map(|name| {
+            let text = line.field(&format!("score_{name}"))?;
+            let score: f32 = text
+                .parse()
+                .with_context(|| format!("{text:?} is not a number"))?;
+            Ok(f64::from(score))
+        });
+        let image = line.field("path")?.to_owned();
+        let content = contents.get(&image);
+        rows.push(Row {
+            label,
+            logits: logits.collect::<Result<_>>()?,
+            image: TestImage {
+                content: content
+                    .ok_or_else(|| anyhow!("{image} is not in manifest.csv"))?
+                    .clone(),
+                path: image,
+                class,
+                patient: line.field("patient")?.to_owned(),
+            },
+        });
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        bail!("{} has no test images", path.display());
+    }
+    Ok(rows)
+}
+
+/// SHA-256 of each image file by its path in the data folder.
+fn contents(path: &Path) -> Result<BTreeMap<String, String>> {
+    let mut contents = BTreeMap::new();
+    Csv::open(path)?.each(|line| {
+        contents.insert(
+            line.field("path")?.to_owned(),
+            line.field("sha256")?.to_owned(),
+        );
+        Ok(())
+    })?;
+    Ok(contents)
+}
+
+/// `resolved.toml` as dotted keys and values.
+fn settings(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let tree: toml::Table =
+        toml::from_str(&text).with_context(|| format!("{} is not valid TOML", path.display()))?;
+    let mut flat = BTreeMap::new();
+    flatten("", &toml::Value::Table(tree), &mut flat);
+    Ok(flat)
+}
+
+fn flatten(key: &str, value: &toml::Value, flat: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                let inner = if key.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{key}.{name}")
+                };
+                flatten(&inner, value, flat);
+            }
+        }
+        _ => {
+            flat.insert(key.to_owned(), value.to_string());
+        }
+    }
+}
+
+/// A CSV table with a header, written by a run.
+struct Csv {
+    path: PathBuf,
+    reader: csv::Reader<fs::File>,
+    columns: BTreeMap<String, usize>,
+}
+
+struct Line<'a> {
+    columns: &'a BTreeMap<String, usize>,
+    record: &'a csv::StringRecord,
+}
+
+impl Csv {
+    fn open(path: &Path) -> Result<Self> {
+        let cannot = || format!("cannot read {}", path.display());
+        let mut reader = csv::Reader::from_path(path).with_context(cannot)?;
+        let header = reader.headers().with_context(cannot)?.iter();
+        let columns = header
+            .enumerate()
+            .map(|(i, name)| (name.to_owned(), i))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            reader,
+            columns,
+        })
+    }
+
+    fn each(mut self, mut take: impl FnMut(Line<'_>) -> Result<()>) -> Result<()> {
+        let mut record = csv::StringRecord::new();
+        let at = |reader: &csv::Reader<fs::File>, path: &Path| {
+            format!("{}, line {}", path.display(), reader.position().line())
+        };
+        loop {
+            let more = self.reader.read_record(&mut record);
+            if !more.with_context(|| at(&self.reader, &self.path))? {
+                return Ok(());
+            }
+            let line = Line {
+                columns: &self.columns,
+                record: &record,
+            };
+            take(line).with_context(|| at(&self.reader, &self.path))?;
+        }
+    }
+}
+
+impl Line<'_> {
+    fn field(&self, name: &str) -> Result<&str> {
+        let column = self.columns.get(name).and_then(|i| self.record.get(*i));
+        column.ok_or_else(|| anyhow!("there is no column {name:?}"))
+    }
+}
