@@ -8,7 +8,7 @@ segmentation_models.pytorch (and timm inside it) from the same file, loaded with
     cargo xtask weights check runs/pneumonia/latest/model.safetensors --write-sample sample.safetensors
     python tools/check_weights.py check smp.safetensors sample.safetensors
 
-The article's head has no place in smp's file; model.safetensors itself in place of smp.safetensors compares the class
+smp's file cannot hold the class-activation (cam) head; model.safetensors itself in place of smp.safetensors compares the class
 scores too.
 
 PyTorch to ours: random weights of another program, saved by it, with what it computes from them:
@@ -36,7 +36,7 @@ SEED = 0
 
 
 class Network(torch.nn.Module):
-    """smp's network; under the article's head, class scores are a linear map of the class map's mean."""
+    """smp's network; with the cam head, class scores are a linear map of the class map's mean."""
 
     def __init__(self, encoder, decoder, head, classes, map_classes, in_channels):
         super().__init__()
@@ -46,7 +46,7 @@ class Network(torch.nn.Module):
         self.body = getattr(smp, DECODERS[decoder])(
             f"tu-{encoder}", encoder_weights=None, in_channels=in_channels, classes=map_classes, aux_params=aux
         )
-        self.head = torch.nn.Linear(map_classes, classes) if head == "article" else None
+        self.head = torch.nn.Linear(map_classes, classes) if head == "cam" else None
 
     def forward(self, x):
         outputs = self.body(x)
@@ -129,7 +129,7 @@ def timm_loaded(about, tensors):
 
 
 def relative(a, b):
-    """Rounding grows with the network: how far f32 is from f64 says how much of a difference is nobody's fault."""
+    """Rounding grows with the network: the distance between f32 and f64 shows how much difference rounding alone explains."""
     return ((a - b).abs().max() / b.abs().max()).item()
 
 
@@ -138,7 +138,7 @@ def features(outputs):
 
 
 def smp_network(a):
-    network = Network(a.encoder, a.decoder, "article", 2, 2, 3)
+    network = Network(a.encoder, a.decoder, "cam", 2, 2, 3)
     return network, network, network.state
 
 

@@ -43,7 +43,7 @@ impl MapInput {
 }
 
 /// What is trained, as configured in a run.
-pub(crate) struct Taught {
+pub(crate) struct TrainingCase {
     pub(crate) config: TrainConfig,
     pub(crate) objective: ClassObjective,
     /// The largest score, which determines the rounding error of dfdx's sums of exponentials.
@@ -61,7 +61,7 @@ pub(crate) struct Given {
 
 type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
-impl Taught {
+impl TrainingCase {
     /// The result of `Run::loss` and dfdx's backward pass.
     pub(crate) fn expected(&self, batch: &Batch<'_>) -> Given {
         let (logits, maps) = tensors(batch);

@@ -6,7 +6,7 @@ use serde_json::json;
 use train::hits;
 use train::loss::{ClassLoss, ClassObjective};
 
-use crate::batch::{Batch, Taught};
+use crate::batch::{Batch, TrainingCase};
 use crate::device::{everywhere, largest, normal, settings};
 
 pub(crate) fn labels(n: usize, classes: usize, seed: u64) -> Vec<usize> {
@@ -17,7 +17,7 @@ pub(crate) fn labels(n: usize, classes: usize, seed: u64) -> Vec<usize> {
 }
 
 pub(crate) fn check_class(objective: &ClassObjective, name: &str, x: &[f32], labels: &[usize]) {
-    let taught = Taught {
+    let training_case = TrainingCase {
         config: settings(json!({})),
         objective: objective.clone(),
         largest: largest(x),
@@ -29,7 +29,7 @@ pub(crate) fn check_class(objective: &ClassObjective, name: &str, x: &[f32], lab
         maps: &[],
         masks: None,
     };
-    taught.check(&format!("{objective:?} {name}"), &batch);
+    training_case.check(&format!("{objective:?} {name}"), &batch);
 }
 
 pub(crate) fn class_objectives(classes: usize) -> Vec<ClassObjective> {
@@ -111,7 +111,7 @@ fn a_score_that_is_not_finite_makes_the_loss_not_finite() {
             for place in 0..3 {
                 let mut x = normal(6, 8);
                 x[3 + place] = bad;
-                let taught = Taught {
+                let training_case = TrainingCase {
                     config: settings(json!({})),
                     objective: objective.clone(),
                     largest: 1.0,
@@ -122,7 +122,7 @@ fn a_score_that_is_not_finite_makes_the_loss_not_finite() {
                     maps: &[],
                     masks: None,
                 };
-                assert!(!taught.expected(&batch).loss.is_finite());
+                assert!(!training_case.expected(&batch).loss.is_finite());
                 let check = |name: &str, found: &[Vec<f32>]| {
                     let results = Results::read(&found[0]).unwrap();
                     assert!(!results.loss.is_finite() && !results.applied, "{name}");
@@ -130,7 +130,7 @@ fn a_score_that_is_not_finite_makes_the_loss_not_finite() {
                     let seen = hits(&x[..3], 3, &[0]) + hits(&first, 3, &[1]);
                     assert_eq!(results.hits as usize, seen, "{name}");
                 };
-                everywhere(1 << 14, |device| taught.found(device, &batch), check);
+                everywhere(1 << 14, |device| training_case.found(device, &batch), check);
             }
         }
     }

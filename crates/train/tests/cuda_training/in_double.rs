@@ -6,11 +6,11 @@ use serde_json::json;
 use train::loss::{ClassLoss, ClassObjective};
 use train::map_loss::{MapLoss, MapObjective, Masks, Truth};
 
-use crate::batch::{Batch, Taught};
+use crate::batch::{Batch, TrainingCase};
 use crate::class_losses::{class_objectives, labels};
 use crate::device::{close, everywhere, normal, settings};
 use crate::map_losses::{
-    MAP_LOSSES, channels, map_objective, map_taught, mask, mask_classes, random_map,
+    MAP_LOSSES, channels, map_case, map_objective, mask, mask_classes, random_map,
 };
 
 pub(crate) fn log_sum_exp(x: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -114,7 +114,7 @@ pub(crate) fn map_loss_in_double(objective: &MapObjective, x: &[f64], truth: &Tr
 /// Checks value and gradient against `loss` in double precision, to the last bits of an f32 where values are not small.
 pub(crate) fn check_in_double(
     name: &str,
-    taught: &Taught,
+    training_case: &TrainingCase,
     batch: &Batch<'_>,
     x: &[f32],
     loss: &dyn Fn(&[f64]) -> f64,
@@ -132,7 +132,7 @@ pub(crate) fn check_in_double(
     let value = loss(&at) as f32;
     everywhere(
         1 << 16,
-        |device| taught.found(device, batch),
+        |device| training_case.found(device, batch),
         |device, found| {
             let results = Results::read(&found[0]).unwrap();
             let name = format!("{device}: {name}");
@@ -150,7 +150,7 @@ fn class_losses_match_double_precision() {
                 let n = 9;
                 let x: Vec<f32> = normal(n * classes, 51).iter().map(|x| scale * x).collect();
                 let labels = labels(n, classes, 52);
-                let taught = Taught {
+                let training_case = TrainingCase {
                     config: settings(json!({})),
                     objective: objective.clone(),
                     largest: 1.0,
@@ -163,7 +163,7 @@ fn class_losses_match_double_precision() {
                 };
                 let name = format!("{objective:?} {classes} classes times {scale}");
                 let loss = |x: &[f64]| class_loss_in_double(&objective, x, &labels);
-                check_in_double(&name, &taught, &batch, &x, &loss);
+                check_in_double(&name, &training_case, &batch, &x, &loss);
             }
         }
     }
@@ -197,9 +197,9 @@ fn map_losses_match_double_precision() {
                     masks: Some(masks),
                 };
                 let name = format!("{loss} {c} classes times {scale}");
-                let taught = map_taught(objective.clone(), false, 1.0);
+                let training_case = map_case(objective.clone(), false, 1.0);
                 let loss = |x: &[f64]| map_loss_in_double(&objective, x, &truth);
-                check_in_double(&name, &taught, &batch, &x, &loss);
+                check_in_double(&name, &training_case, &batch, &x, &loss);
             }
         }
     }

@@ -14,7 +14,7 @@ use train::loss::ClassObjective;
 use train::map_loss::{MapLoss, MapObjective};
 use train::{Task, TrainConfig, resident};
 
-use crate::map_losses::{map_objective, map_taught};
+use crate::map_losses::{map_objective, map_case};
 use crate::state::graph;
 
 /// Records every launch with its arguments.
@@ -72,7 +72,7 @@ fn launches_do_not_depend_on_the_step_or_the_batch() {
             deep_supervision: true,
             ..map_objective(loss)
         };
-        let taught = map_taught(objective, true, 1.0);
+        let taught = map_case(objective, true, 1.0);
         let term = resident::map_term(&taught.config.map, 3, 2)
             .unwrap()
             .unwrap();

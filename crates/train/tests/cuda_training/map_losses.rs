@@ -7,7 +7,7 @@ use train::loss::ClassObjective;
 use train::map_loss::{MapObjective, Masks};
 use train::{Task, TrainConfig};
 
-use crate::batch::{Batch, MapInput, Taught};
+use crate::batch::{Batch, MapInput, TrainingCase};
 use crate::device::{everywhere, largest, normal};
 
 pub(crate) const MAP_LOSSES: [&str; 8] = [
@@ -26,14 +26,14 @@ pub(crate) fn map_objective(loss: &str) -> MapObjective {
 }
 
 /// A run that trains on masks only, or on masks and labels.
-pub(crate) fn map_taught(map: MapObjective, both: bool, largest: f32) -> Taught {
+pub(crate) fn map_case(map: MapObjective, both: bool, largest: f32) -> TrainingCase {
     let config = TrainConfig {
         task: (!both).then_some(Task::Segment),
         map,
         ..TrainConfig::default()
     };
     config.check().unwrap();
-    Taught {
+    TrainingCase {
         config,
         objective: ClassObjective::default(),
         largest,
@@ -81,7 +81,7 @@ pub(crate) fn check_map(
         maps: &[map],
         masks: Some(masks),
     };
-    map_taught(objective.clone(), false, largest).check(&name, &batch);
+    map_case(objective.clone(), false, largest).check(&name, &batch);
 }
 
 /// Numbers of channels to test a loss with.
@@ -294,7 +294,7 @@ fn class_and_map_losses_add_up_and_maps_are_averaged() {
                     }),
                 };
                 let name = format!("{loss} deep {deep_supervision} both {both}");
-                map_taught(objective, both, 1.0).check(&name, &batch);
+                map_case(objective, both, 1.0).check(&name, &batch);
             }
         }
     }
@@ -317,7 +317,7 @@ fn maps_without_a_known_pixel_have_no_loss() {
         (corner[0], corner[18]) = (1.0, 0.0);
         let unknown = vec![f32::NAN; 32];
         maps[1].x[5] = f32::NAN; // must not be read
-        let taught = map_taught(objective, true, 1.0);
+        let training_case = map_case(objective, true, 1.0);
         for (name, values, first) in [
             ("no mask", None, f32::NAN),
             ("unknown", Some(&unknown), f32::NAN),
@@ -334,11 +334,11 @@ fn maps_without_a_known_pixel_have_no_loss() {
                     size: (4, 4),
                 }),
             };
-            let given = taught.expected(&batch);
+            let given = training_case.expected(&batch);
             assert_eq!(given.map_loss.is_some(), name == "corner", "{loss}");
             let zero = given.gradients.last().unwrap();
             assert!(zero.iter().all(|d| *d == 0.0), "{loss} {name}");
-            taught.check(&format!("{loss} {name}"), &batch);
+            training_case.check(&format!("{loss} {name}"), &batch);
         }
     }
 }
@@ -347,7 +347,7 @@ fn maps_without_a_known_pixel_have_no_loss() {
 #[test]
 fn a_nan_in_the_map_makes_the_loss_nan() {
     for loss in MAP_LOSSES {
-        let taught = map_taught(map_objective(loss), false, 1.0);
+        let training_case = map_case(map_objective(loss), false, 1.0);
         let mut map = random_map([1, 2, 3, 2], 1.0);
         map.x[9] = f32::NAN;
         let values = [0.0, 1.0, 1.0, 0.0, f32::NAN, 1.0];
@@ -361,10 +361,10 @@ fn a_nan_in_the_map_makes_the_loss_nan() {
                 size: (2, 3),
             }),
         };
-        assert!(taught.expected(&batch).loss.is_nan(), "{loss}");
+        assert!(training_case.expected(&batch).loss.is_nan(), "{loss}");
         everywhere(
             1 << 14,
-            |device| taught.found(device, &batch),
+            |device| training_case.found(device, &batch),
             |name, found| {
                 let results = Results::read(&found[0]).unwrap();
                 assert!(results.loss.is_nan() && !results.applied, "{name}: {loss}");

@@ -15,7 +15,7 @@ RUNS = [("single", {}), ("single, one thread", {"threads": 1}), ("single, channe
 RUNS += [(f"single, noise {seed}", {"noise": seed}) for seed in (1, 2, 3)]
 
 
-class Article(torch.nn.Module):
+class EffUNet(torch.nn.Module):
     def __init__(self, arch, encoder):
         super().__init__()
         self.net = arch("tu-" + encoder, encoder_weights=None, classes=2)
@@ -27,7 +27,7 @@ class Article(torch.nn.Module):
 
 def losses(arch, encoder, weights, io, dtype=torch.float32, threads=2, format=torch.contiguous_format, noise=None):
     torch.set_num_threads(threads)
-    model = Article(arch, encoder)
+    model = EffUNet(arch, encoder)
     for name, value in model.state_dict().items():
         if "num_batches" not in name:
             value.copy_(weights[name.removeprefix("net.").replace("encoder.model.", "encoder.")])

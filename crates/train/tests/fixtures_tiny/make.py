@@ -41,7 +41,7 @@ def formula(name, shape, seed):
     return torch.tensor(values.astype(np.float32).reshape(shape))
 
 
-class Article(torch.nn.Module):
+class EffUNet(torch.nn.Module):
     def __init__(self, arch, encoder):
         super().__init__()
         self.net = arch("tu-" + encoder, encoder_weights=None, classes=CLASSES)
@@ -171,8 +171,8 @@ def whole(architecture, size, module):
 
 # The specification of our network, the side of the images, and the model.
 CASES = [
-    ({"decoder": "unet", "encoder": "tf_efficientnet_lite0"}, 64, lambda: Article(smp.Unet, "tf_efficientnet_lite0")),
-    ({"decoder": "unetpp", "encoder": "efficientnet_b0"}, 64, lambda: Article(smp.UnetPlusPlus, "efficientnet_b0")),
+    ({"decoder": "unet", "encoder": "tf_efficientnet_lite0"}, 64, lambda: EffUNet(smp.Unet, "tf_efficientnet_lite0")),
+    ({"decoder": "unetpp", "encoder": "efficientnet_b0"}, 64, lambda: EffUNet(smp.UnetPlusPlus, "efficientnet_b0")),
     whole("unet_2015", 32, lambda: UNet2015(4, 1)),
     whole("unet_2015_valid", 188, lambda: UNet2015(4, 0)),
     whole("unetpp_2018", 32, lambda: UNetPP2018(4)),

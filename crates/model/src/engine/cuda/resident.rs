@@ -92,7 +92,7 @@ impl CudaEngine {
         let seed = [input.seed as u32, (input.seed >> 32) as u32].map(f32::from_bits);
         let controls = session.recipe.controls(&input.step);
         let labels = loss::label_words(input.labels);
-        let mut pieces: Vec<(usize, &[f32])> = vec![
+        let mut parts: Vec<(usize, &[f32])> = vec![
             (told, &seed),
             (told + places.controls, &controls),
             (told + places.labels, &labels),
@@ -100,17 +100,17 @@ impl CudaEngine {
         ];
         for (places, pixels) in places.pixels.iter().zip(input.pixels) {
             if let Some(pixels) = pixels {
-                pieces.push((told + places[0], pixels.values));
-                pieces.push((told + places[1], pixels.weights));
+                parts.push((told + places[0], pixels.values));
+                parts.push((told + places[1], pixels.weights));
             }
         }
         let start = self.place(planned, 0)?;
-        let pieces: Vec<(Address, &[f32])> = pieces
+        let parts: Vec<(Address, &[f32])> = parts
             .into_iter()
             .filter(|(_, data)| !data.is_empty())
             .map(|(at, data)| (start.plus(at), data))
             .collect();
-        Ok(self.driver.upload_concurrent(slot, &pieces)?)
+        Ok(self.driver.upload_concurrent(slot, &parts)?)
     }
 
     /// Moves a staged batch into place: images to where the pass reads them, the rest to the step's inputs.

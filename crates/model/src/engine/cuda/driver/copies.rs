@@ -39,16 +39,16 @@ impl Copies {
     pub(super) fn upload(
         &mut self,
         slot: usize,
-        pieces: &[(Address, &[f32])],
+        parts: &[(Address, &[f32])],
     ) -> Result<(), DriverError> {
-        let len = pieces.iter().map(|(_, data)| data.len()).sum();
+        let len = parts.iter().map(|(_, data)| data.len()).sum();
         self.make_room(slot, len)?;
         let Some(Slot { memory, sent }) = self.slots.get_mut(&slot) else {
             return Ok(()); // nothing to copy
         };
         sent.synchronize()?;
         let mut room = memory.as_mut_slice()?;
-        for (to, data) in pieces {
+        for (to, data) in parts {
             let (here, rest) = room.split_at_mut(data.len());
             copy(here, data);
             // SAFETY: the destination has room for the data; the pinned memory is not overwritten before `sent`.

@@ -190,12 +190,12 @@ impl Driver for Gpu {
     fn upload_concurrent(
         &mut self,
         slot: usize,
-        pieces: &[(Address, &[f32])],
+        parts: &[(Address, &[f32])],
     ) -> Result<(), DeviceError> {
-        for (to, data) in pieces {
+        for (to, data) in parts {
             self.check(*to, data.len())?;
         }
-        let uploaded = self.copies()?.upload(slot, pieces);
+        let uploaded = self.copies()?.upload(slot, parts);
         uploaded.map_err(|e| failed("receive data", e))
     }
 

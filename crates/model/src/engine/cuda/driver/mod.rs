@@ -52,9 +52,9 @@ pub trait Driver: Send {
     fn upload_concurrent(
         &mut self,
         _slot: usize,
-        pieces: &[(Address, &[f32])],
+        parts: &[(Address, &[f32])],
     ) -> Result<(), DeviceError> {
-        pieces
+        parts
             .iter()
             .try_for_each(|(to, data)| self.upload(*to, data))
     }
