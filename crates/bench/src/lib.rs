@@ -3,6 +3,26 @@
 //! One call of [`measure`] makes one measurement and should have its own process: peak memory is measured per process,
 //! and the caller can alternate our measurements with those of peers. [`ops`] times the operations of a step
 //! individually, [`launches`] the kernels of a step on a GPU. All use random images, and the same code as a real run.
+//!
+//! A crate of its own so that only benchmarks, besides `model`, depend on `kernels`: they time its operations one by one.
+//!
+//! ```no_run
+//! use bench::{Device, Precision, Task, Workload, measure};
+//! let work = Workload {
+//!     encoder: "efficientnet_b0".into(),
+//!     decoder: "unet".into(),
+//!     task: Task::Infer,
+//!     device: Device::Cpu,
+//!     precision: Precision::F32,
+//!     size: 224,
+//!     batch: 1,
+//!     threads: 2,
+//!     repeats: 20,
+//! };
+//! let measured = measure(&work, &terminal::Interrupt::default())?;
+//! println!("{:?}", measured.seconds);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod kernel_calls;
 pub mod launches;

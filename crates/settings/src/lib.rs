@@ -6,6 +6,17 @@
 //! where the data folder that they stand in for is absent, or with `--demo`), `--set`, `--data` and `--device`.
 //! Everything that can be checked without opening an image is checked here, before anything runs. Stages are plain data
 //! here ([`StageId`], [`Artifact`]); this crate does not depend on what they do.
+//!
+//! A crate of its own because checking settings and executing stages change for different reasons, and a front end may
+//! need one without the other.
+//!
+//! ```no_run
+//! use settings::{Request, load};
+//! let request = Request { set: vec!["train.epochs=8".into()], ..Request::new(".", "pneumonia") };
+//! let settings = load(&request)?;
+//! assert_eq!(settings.train.epochs, 8);
+//! # Ok::<(), settings::ConfigError>(())
+//! ```
 
 // `println!` and `eprintln!` panic if the stream is closed; `terminal` prints without panicking.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

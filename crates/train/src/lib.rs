@@ -7,6 +7,9 @@
 //!
 //! The losses are dfdx tensor operations, and the steps apply dfdx's update rules to the network's flat parameters. A
 //! GPU computes both itself ([`resident`]) and matches dfdx's results.
+//!
+//! A crate of its own because networks run in many places that never train one, and dfdx's losses and optimizers have
+//! one user. `tests/train.rs` has a complete example: a [`Data`] in memory, a [`Job`], and a call of [`fit`].
 
 pub mod clip;
 pub mod ema;

@@ -1,4 +1,12 @@
 //! Weights files: inspection, conversion, download, and comparison with the outputs of other programs.
+//!
+//! A crate of its own so that `cargo xtask weights` needs neither settings nor a pipeline. Each function returns the text
+//! that the command prints.
+//!
+//! ```no_run
+//! println!("{}", weights::inspect("model.safetensors".as_ref())?);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod check;
 mod convert;

@@ -121,8 +121,10 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
         .iter()
         .map(|f| {
             format!(
-                "{} with {} channels of {} bits",
-                f.images, f.channels, f.bit_depth
+                "{} with {} of {} bits",
+                f.images,
+                count(f.channels.into(), "channel"),
+                f.bit_depth
             )
         })
         .collect();

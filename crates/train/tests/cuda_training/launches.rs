@@ -14,7 +14,7 @@ use train::loss::ClassObjective;
 use train::map_loss::{MapLoss, MapObjective};
 use train::{Task, TrainConfig, resident};
 
-use crate::map_losses::{map_objective, map_case};
+use crate::map_losses::{map_case, map_objective};
 use crate::state::graph;
 
 /// Records every launch with its arguments.

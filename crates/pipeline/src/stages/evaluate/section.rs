@@ -154,15 +154,23 @@ fn verdict(metrics: &Metrics) -> String {
         number(auc),
         points(&against.accuracy)
     );
-    let text = if auc.low > 0.0 {
-        "The network ranks the images better than the linear model does"
+    let (text, advice) = if auc.low > 0.0 {
+        (
+            "The network ranks the images better than the linear model does",
+            "",
+        )
     } else if auc.high < 0.0 {
-        "Train longer, or check the augmentation and the learning rate, because the network ranks the images **worse** \
-         than a linear model on small images does"
+        (
+            "The network ranks the images **worse** than a linear model on small images does",
+            " Train longer, or check the augmentation and the learning rate.",
+        )
     } else {
-        "On this many images the network is not shown to rank better than a linear model on small images"
+        (
+            "On this many images the network is not shown to rank better than a linear model on small images",
+            "",
+        )
     };
-    format!("{text}: {figures}.")
+    format!("{text}: {figures}.{advice}")
 }
 
 fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {

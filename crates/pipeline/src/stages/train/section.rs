@@ -8,6 +8,7 @@ use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, form
 use train::{EpochRecord, Outcome, Stopped, Task};
 
 use crate::context::Context;
+use crate::words::count;
 use settings::Settings;
 
 pub(super) fn write(
@@ -87,8 +88,9 @@ fn network_table(
     row(
         "batch, epochs",
         format!(
-            "{} images, at most {} epochs",
-            train.batch_size, train.epochs
+            "{} images, at most {}",
+            train.batch_size,
+            count(train.epochs, "epoch")
         ),
     )?;
     row("task", plain(&train.task()))?;
@@ -154,20 +156,20 @@ fn named(value: &impl serde::Serialize) -> String {
 }
 
 fn course(context: &Context<'_>, outcome: &Outcome) -> String {
-    let epochs = outcome.history.len();
+    let epochs = count(outcome.history.len(), "epoch");
     let seconds: f64 = outcome.history.iter().map(|e| e.seconds).sum();
     let rate = outcome
         .history
         .iter()
         .map(|e| e.images_per_second)
         .sum::<f64>()
-        / epochs.max(1) as f64;
+        / outcome.history.len().max(1) as f64;
     let waited: f64 = outcome.history.iter().map(|e| e.waited).sum();
     let end = match outcome.stopped {
         Stopped::EarlyStopped => {
-            format!("stopped after {epochs} epochs without further improvement")
+            format!("stopped after {epochs} without further improvement")
         }
-        _ => format!("ran for {epochs} epochs"),
+        _ => format!("ran for {epochs}"),
     };
     let best = match outcome.best_epoch {
         Some(best) if context.settings.train.restore_best => format!(
