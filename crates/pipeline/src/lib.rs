@@ -22,6 +22,7 @@ pub mod compare;
 mod context;
 mod describe;
 pub mod hash;
+mod initial;
 mod names;
 mod pictures;
 pub mod predict;

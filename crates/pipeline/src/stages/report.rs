@@ -62,6 +62,13 @@ fn summary(report: &mut Document, metrics: &Metrics) {
         ". The area under the ROC curve (AUC) is {}. ",
         or_dash(test.auc.as_ref(), number)
     );
+    if let Some(frozen) = &metrics.baselines.frozen_encoder {
+        text += &format!(
+            "The frozen pretrained encoder with a linear classifier reaches an accuracy of {} and an AUC of {}. ",
+            percent(&frozen.test.accuracy),
+            or_dash(frozen.test.auc.as_ref(), number)
+        );
+    }
     text += &format!(
         "A linear model on {0}×{0} grey pixels reaches an accuracy of {1} and an AUC of {2}; the majority-class \
          baseline reaches an accuracy of {3}.",

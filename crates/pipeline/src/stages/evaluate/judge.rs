@@ -10,7 +10,7 @@ use metrics::{
 use serde::{Deserialize, Serialize};
 
 use super::Scored;
-use super::baselines::Fitted;
+use super::baselines::{Fitted, LinearFit};
 use super::operating::{Operating, RULES};
 use crate::context::Data;
 use settings::{Settings, Threshold};
@@ -122,6 +122,22 @@ pub struct Baselines {
     pub linear_side: usize,
     /// Its penalty, chosen on validation.
     pub linear_penalty: f64,
+    /// With pretrained weights: logistic regression on what the untrained encoder computes.
+    pub frozen_encoder: Option<FrozenEncoder>,
+}
+
+/// A logistic regression on the features of the pretrained encoder, as it is before training, with calibration and
+/// threshold as for the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrozenEncoder {
+    /// Its results on the test images.
+    pub test: Evaluation,
+    /// Number of features: mean and standard deviation of each channel of the last two feature maps.
+    pub features: usize,
+    /// Its penalty, chosen on validation.
+    pub penalty: f64,
+    /// How much better the trained network is, on the same resamples of the test images.
+    pub against: Comparison,
 }
 
 /// The metrics and what the figures are drawn from.
@@ -171,17 +187,20 @@ pub(super) fn judge(
     let (on_test, curves) = judge.evaluate(test, &probabilities[1], &network.settings)?;
     let (uncalibrated, raw_curves) = judge.evaluate(test, &plain, &network.settings)?;
 
-    let [linear_val, linear_test] = &baselines.linear;
-    let linear = judge.rules(linear_val)?;
-    let linear_p = judge.probabilities(linear_test, &linear.fit.scaling);
-    let (on_linear, linear_curves) = judge.evaluate(linear_test, &linear_p, &linear.settings)?;
-    let against_linear = compare(
-        [
-            &judge.predictions(test, &probabilities[1]),
-            &judge.predictions(linear_test, &linear_p),
-        ],
-        [&network.settings, &linear.settings],
-    )?;
+    let predicted = (
+        &judge.predictions(test, &probabilities[1]),
+        &network.settings,
+    );
+    let (on_linear, linear_curves, against_linear) = judge.linear(&baselines.linear, predicted)?;
+    let frozen = |fit: &LinearFit| -> Result<FrozenEncoder> {
+        let (test, _, against) = judge.linear(fit, predicted)?;
+        Ok(FrozenEncoder {
+            test,
+            features: fit.features,
+            penalty: fit.penalty,
+            against,
+        })
+    };
     let metrics = Metrics {
         pipeline: settings.name.clone(),
         phantom: settings.data.phantom.is_some(),
@@ -200,7 +219,8 @@ pub(super) fn judge(
             majority: judge.majority(test, &baselines.prior)?,
             linear: on_linear,
             linear_side: baselines.side,
-            linear_penalty: baselines.penalty,
+            linear_penalty: baselines.linear.penalty,
+            frozen_encoder: baselines.frozen.as_ref().map(frozen).transpose()?,
         },
         against_linear,
     };
@@ -329,6 +349,21 @@ impl<'a> ClassEvaluator<'a> {
             rule: rule.into(),
             n: val.labels.len(),
         })
+    }
+
+    /// A linear model on the test images, and how much better the network is.
+    fn linear(
+        &self,
+        fit: &LinearFit,
+        (network, settings): (&Predictions<'_, String>, &EvaluationSettings),
+    ) -> Result<(Evaluation, Curves, Comparison)> {
+        let [val, test] = &fit.scored;
+        let rules = self.rules(val)?;
+        let probabilities = self.probabilities(test, &rules.fit.scaling);
+        let (evaluation, curves) = self.evaluate(test, &probabilities, &rules.settings)?;
+        let predictions = self.predictions(test, &probabilities);
+        let comparison = compare([network, &predictions], [settings, &rules.settings])?;
+        Ok((evaluation, curves, comparison))
     }
 
     fn evaluation_settings(&self) -> EvaluationSettings {

@@ -1,5 +1,5 @@
 //! Evaluates a classifier: threshold and calibration are chosen on validation, results are measured on test, next to
-//! two baselines.
+//! its baselines.
 
 mod baselines;
 mod figures;
@@ -16,7 +16,7 @@ use super::index::csv;
 use crate::context::{Context, Data};
 use crate::scoring;
 
-pub use judge::{Baselines, Calibration, Chosen, Metrics, Rule};
+pub use judge::{Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Rule};
 pub use operating::Operating;
 
 /// A classifier's outputs on the images of one split.

@@ -1,7 +1,7 @@
 //! The report section on the results: text and tables.
 
 use anyhow::Result;
-use metrics::{Evaluation, ScoreIntervals, Unbounded};
+use metrics::{Comparison, Evaluation, ScoreIntervals, Unbounded};
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
@@ -63,12 +63,20 @@ fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
         ),
         None => (String::new(), "images", ""),
     };
+    let frozen = match &metrics.baselines.frozen_encoder {
+        Some(frozen) => format!(
+            " *Frozen encoder* is the same regression on {} features of the pretrained encoder before any training (mean and \
+             standard deviation of each channel of its last two feature maps): what training adds is the difference.",
+            format::thousands(frozen.features as u64)
+        ),
+        None => String::new(),
+    };
     format!(
         "Results on the {}{groups} of the test split, which was not used to choose anything. Brackets give {} \
          intervals: Wilson's for proportions, Newcombe's for an AUC of 1, and otherwise a bootstrap that resamples \
          {drawn}.{design} *Majority* is the majority-class baseline; *linear* is a logistic regression on {2}×{2} grey \
          pixels, with penalty, threshold and calibration chosen on validation as for the network. A network that does \
-         not beat it has learned no more than brightness and position.",
+         not beat it has learned no more than brightness and position.{frozen}",
         count(metrics.test.n, "image"),
         format::percent(context.settings.evaluate.confidence, 0),
         metrics.baselines.linear_side
@@ -76,22 +84,23 @@ fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
 }
 
 fn comparison(metrics: &Metrics) -> Result<Table> {
-    let mut table = Table::new([
-        ("test split", Align::Left),
-        ("network", Align::Right),
-        ("linear", Align::Right),
-        ("majority", Align::Right),
-    ]);
-    let all = [
-        &metrics.test,
-        &metrics.baselines.linear,
-        &metrics.baselines.majority,
-    ];
+    let baselines = &metrics.baselines;
+    let frozen = baselines.frozen_encoder.as_ref();
+    let all: Vec<(&str, &Evaluation)> = [("network", &metrics.test)]
+        .into_iter()
+        .chain(frozen.map(|frozen| ("frozen encoder", &frozen.test)))
+        .chain([
+            ("linear", &baselines.linear),
+            ("majority", &baselines.majority),
+        ])
+        .collect();
+    let names = all.iter().map(|(name, _)| (*name, Align::Right));
+    let mut table = Table::new([("test split", Align::Left)].into_iter().chain(names));
     let mut row = |name: &str, cell: &dyn Fn(&Evaluation) -> String| -> Result<()> {
         table.row(
             [name.to_owned()]
                 .into_iter()
-                .chain(all.iter().map(|e| cell(e))),
+                .chain(all.iter().map(|(_, evaluation)| cell(evaluation))),
         )?;
         Ok(())
     };
@@ -154,6 +163,8 @@ fn verdict(metrics: &Metrics) -> String {
         number(auc),
         points(&against.accuracy)
     );
+    let frozen = metrics.baselines.frozen_encoder.as_ref();
+    let frozen = frozen.map_or_else(String::new, |frozen| against_frozen(&frozen.against));
     let (text, advice) = if auc.low > 0.0 {
         (
             "The network ranks the images better than the linear model does",
@@ -170,7 +181,26 @@ fn verdict(metrics: &Metrics) -> String {
             "",
         )
     };
-    format!("{text}: {figures}.{advice}")
+    format!("{text}: {figures}.{advice}{frozen}")
+}
+
+/// What training adds to the pretrained encoder.
+fn against_frozen(against: &Comparison) -> String {
+    let Some(auc) = &against.auc else {
+        return String::new();
+    };
+    let text = if auc.low > 0.0 {
+        "Training adds to what the pretrained encoder already tells"
+    } else if auc.high < 0.0 {
+        "The pretrained encoder ranks the images **better** before training than the network does after it"
+    } else {
+        "Training is not shown to improve the ranking over that of the frozen encoder"
+    };
+    format!(
+        " {text}: AUC {}, accuracy {} (network minus frozen encoder).",
+        number(auc),
+        points(&against.accuracy)
+    )
 }
 
 fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {

@@ -12,12 +12,11 @@ use dataset::{Loader, Split, Transform};
 use formats::checkpoint::{
     Checkpoint, CheckpointDir, Inference, MapClasses, Meta, Origin, Preprocessing,
 };
-use formats::weights::{LoadReport, load_encoder};
 use model::network::Network;
-use model::store::ParamStore;
 use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
 use crate::context::{Context, Data};
+use crate::initial::initial;
 use feed::{Feed, MaskFeed};
 use settings::Settings;
 use terminal::Interrupted;
@@ -25,7 +24,7 @@ use watch::Watch;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
-    let (mut network, loaded) = network(context.settings, &data)?;
+    let (mut network, loaded) = initial(context.settings, &data)?;
     if let Some(report) = &loaded {
         context.progress.say(format!(
             "  encoder: {} pretrained tensors loaded",
@@ -44,26 +43,6 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         "train",
         &section::write(context, &network, &outcome, loaded.as_ref())?,
     )
-}
-
-fn network(settings: &Settings, data: &Data) -> Result<(Network, Option<LoadReport>)> {
-    let classes = data.manifest.classes();
-    if classes.len() < 2 && settings.train.task().classifies() {
-        bail!(
-            "all images are of one class ({}), so there is nothing to classify; set train.task = \"segment\" with \
-             model.head = \"none\" and masks, or check data.layout and data.classes",
-            classes.join("")
-        );
-    }
-    let graph = settings.graph(classes.len())?;
-    let mut store = ParamStore::initialized(&graph, settings.seed);
-    let loaded = match &settings.pretrained {
-        Some(path) => Some(load_encoder(path, &graph, &mut store)?),
-        None => None,
-    };
-    let network =
-        Network::with_store(graph, store).on(settings.device.device, settings.precision)?;
-    Ok((network, loaded))
 }
 
 fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Outcome> {
