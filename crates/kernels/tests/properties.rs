@@ -35,8 +35,9 @@ fn check_with(case: &Case, agree: impl Fn(&str, &[f32], &[f64])) {
     for (i, gradient) in gradients.iter().enumerate() {
         let name = format!("{}, gradient {i}", case.name);
         agree(&name, &replaced[i], gradient);
-        let plus_one: Vec<f64> = gradient.iter().map(|g| g + 1.0).collect();
-        agree(&format!("{name} added"), &added[i], &plus_one);
+        // Without the 1 that it was added to: a gradient near −1 would leave a sum far smaller than its rounding error.
+        let added: Vec<f32> = added[i].iter().map(|sum| sum - 1.0).collect();
+        agree(&format!("{name} added"), &added, gradient);
     }
 }
 
@@ -94,15 +95,13 @@ proptest! {
 
     /// Here the factors are rounded at the Winograd points, which triples the error of a bf16 product (4e-3): over
     /// 4,000 shapes and each instruction set its root mean square was between 1.0 % and 1.4 % of that of the values.
-    /// The error of a single value has a tail (3.1 % of the scale was seen once in 100,000 tensors), so its bound is
-    /// wide.
+    /// The largest error of a tensor was 6 % of that in the median and 11 % in the worst of 7,500 tensors.
     #[test]
     fn narrow_winograd_agrees(n in 1..3usize, h in 8..19usize, w in 8..30usize, c in 8..80usize, cout in 8..90usize) {
         let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(1) };
         let case = narrow_winograd_case(Nhwc { n, h, w, c }, cout, window);
         case.iter().for_each(|case| check_with(case, |name, got, expected| {
-            check(name, got, expected, 6e-2);
-            check_mean(name, got, expected, 1.6e-2);
+            check_against_rms(name, got, expected, 1.6e-2, 0.15);
         }));
     }
 

@@ -45,8 +45,8 @@ pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
 #[track_caller]
 pub(crate) fn check(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{name}: length");
-    // A single sum of terms of about 1 may nearly cancel, while its rounding error of about 1e-6 remains.
-    let scale = expected.iter().fold(0.2f64, |m, v| m.max(v.abs()));
+    // A single sum of terms of about 1 may nearly cancel, while its rounding error remains.
+    let scale = expected.iter().fold(0.05f64, |m, v| m.max(v.abs()));
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
         let error = (f64::from(*g) - e).abs() / scale;
         assert!(
@@ -56,20 +56,27 @@ pub(crate) fn check(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Fails unless the root mean square of the errors is within `tolerance` of that of the expected values.
+/// Fails unless the errors' root mean square is within `mean` of that of the expected values, and each within `single`.
 #[track_caller]
-pub(crate) fn check_mean(name: &str, got: &[f32], expected: &[f64], tolerance: f64) {
-    let error: f64 = got
-        .iter()
-        .zip(expected)
-        .map(|(g, e)| (f64::from(*g) - e).powi(2))
-        .sum();
-    let size: f64 = expected.iter().map(|e| e * e).sum();
-    let ratio = (error / size).sqrt();
+pub(crate) fn check_against_rms(name: &str, got: &[f32], expected: &[f64], mean: f64, single: f64) {
+    assert_eq!(got.len(), expected.len(), "{name}: length");
+    let rms =
+        |values: &[f64]| (values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64).sqrt();
+    let pairs = got.iter().zip(expected);
+    let errors: Vec<f64> = pairs.map(|(g, e)| f64::from(*g) - e).collect();
+    let scale = rms(expected);
+    let ratio = rms(&errors) / scale;
     assert!(
-        ratio <= tolerance,
+        ratio <= mean,
         "{name}: relative root-mean-square error of {ratio:.1e}"
     );
+    for (i, error) in errors.iter().enumerate() {
+        let error = error.abs() / scale;
+        assert!(
+            error <= single,
+            "{name}[{i}]: error {error:.1e} of the root mean square {scale:.3}"
+        );
+    }
 }
 
 /// Scratch of NaNs, which exposes a kernel that reads it before writing.

@@ -58,22 +58,19 @@ pub struct Disagreement {
 /// Compares two or more finished runs pair by pair.
 ///
 /// # Errors
-/// Fewer than two runs, a folder that is no finished run with a stage `evaluate`, or runs whose classes or test images (path,
+/// Fewer than two runs, a folder that is not a finished run with a stage `evaluate`, or runs whose classes or test images (path,
 /// class, patient or content) are not the same.
 pub fn compare(folders: &[PathBuf]) -> Result<RunComparison> {
-    let [first, others @ ..] = folders else {
-        bail!("no run to compare: name two or more run folders");
-    };
-    if others.is_empty() {
-        bail!("one run alone cannot be compared: name two or more run folders");
+    if folders.len() < 2 {
+        bail!(
+            "a comparison needs two or more run folders, not {}",
+            folders.len()
+        );
     }
-    let first = ComparedRun::open(first)?;
-    let mut runs = vec![first];
-    for folder in others {
-        let run = ComparedRun::open(folder)?;
-        same_images(&runs[0], &run)?;
-        runs.push(run);
-    }
+    let runs = folders.iter().map(|folder| ComparedRun::open(folder));
+    let runs = runs.collect::<Result<Vec<_>>>()?;
+    let (first, others) = (&runs[0], &runs[1..]);
+    others.iter().try_for_each(|run| same_images(first, run))?;
     let indices = 0..runs.len();
     let pairs = indices.flat_map(|i| (i + 1..runs.len()).map(move |j| [i, j]));
     let pairs = pairs.map(|pair| compare_pair(&runs, pair));
@@ -106,7 +103,7 @@ fn same_images(first: &ComparedRun, other: &ComparedRun) -> Result<()> {
         || first.metrics.positive != other.metrics.positive
     {
         bail!(
-            "{a} and {b} have other classes: {:?} and {:?}",
+            "{a} and {b} have different classes: {:?} and {:?}",
             first.metrics.classes,
             other.metrics.classes
         );
@@ -148,7 +145,7 @@ fn delong(a: &ComparedRun, b: &ComparedRun) -> Option<AucDifference> {
     if a.metrics.classes.len() != 2 {
         return None;
     }
-    let positive = a.metrics.positive;
+    let positive = a.judged_by().positive;
     let labels: Vec<bool> = a.labels.iter().map(|label| *label == positive).collect();
     let scores = |run: &ComparedRun| -> Vec<f64> {
         let rows = run.logits.chunks(2);

@@ -102,6 +102,7 @@ fn pooled(
     split: Split,
     network: &Network,
 ) -> Result<(Scored, Vec<f32>)> {
+    // `features.N` has a side of 1 / 2^N of the image's: the coarsest first.
     let levels = (0..32).rev().map(|level| format!("features.{level}"));
     let levels = levels.filter(|name| network.graph().output(name).is_some());
     let levels: Vec<String> = levels.take(2).collect();

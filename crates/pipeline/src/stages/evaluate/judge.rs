@@ -36,6 +36,7 @@ pub struct Metrics {
     pub threshold: Option<Chosen>,
     /// The thresholds that the usual rules choose on validation, and their test results; empty with more than two
     /// classes.
+    #[serde(default)]
     pub operating_points: Vec<Operating>,
     /// How scores become probabilities.
     pub calibration: Calibration,
