@@ -220,11 +220,9 @@ fn whole_networks_keep_their_names() {
     let graph = build(&spec).unwrap();
     let preprocessing =
         formats::checkpoint::Preprocessing::stretched((32, 32), vec![0.5; 3], vec![0.25; 3]);
-    let checkpoint = formats::checkpoint::Checkpoint {
-        store: ParamStore::initialized(&graph, 1),
-        meta: formats::checkpoint::Meta::new(["a", "b"], preprocessing),
-        graph,
-    };
+    let store = ParamStore::initialized(&graph, 1);
+    let meta = formats::checkpoint::Meta::new(["a", "b"], preprocessing);
+    let checkpoint = formats::checkpoint::Checkpoint::new(graph, store, meta);
     checkpoint.save(&at.join("model.safetensors")).unwrap();
     good(
         at,

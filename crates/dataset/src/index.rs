@@ -173,6 +173,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
         masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
+        region: None,
         width,
         height,
         channels: color.channel_count(),

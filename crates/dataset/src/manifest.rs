@@ -6,7 +6,7 @@ use polars::prelude::*;
 use serde::Serialize;
 
 use files::sha256;
-use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, UNKNOWN};
+use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, Rect, UNKNOWN};
 
 use crate::error::DatasetError;
 use crate::left_out::{BadImage, LeftOut};
@@ -33,6 +33,8 @@ pub struct ImageRecord {
     pub mask_shares: Option<Vec<f64>>,
     /// SHA-256 of the mask file's bytes, hexadecimal; of the hashes if there are several files.
     pub mask_sha256: Option<String>,
+    /// The part of the image that networks and baselines see, in its own pixels; all of it if `None`.
+    pub region: Option<Rect>,
     /// Width in pixels, in the orientation that the file specifies.
     pub width: u32,
     /// Height in pixels, in the same orientation.
@@ -193,7 +195,20 @@ impl Manifest {
         file.map_err(|error| DatasetError::from(error).vanished())
     }
 
-    /// Reads an image and fits it into a frame.
+    /// Reads an image and fits the part of it that networks see, its region, into a frame.
+    ///
+    /// # Errors
+    /// As [`Manifest::framed`].
+    pub fn framed_region(
+        &self,
+        record: &ImageRecord,
+        frame: Frame,
+    ) -> Result<Framed, DatasetError> {
+        let framed = self.read(record)?.framed_part(record.region, frame);
+        framed.map_err(|error| DatasetError::from(error).vanished())
+    }
+
+    /// Reads a whole image and fits it into a frame.
     ///
     /// # Errors
     /// As [`Decoder::framed`], except [`DatasetError::Vanished`] if the file can no longer be read.
@@ -296,6 +311,39 @@ impl Manifest {
         let mut parts = self.parts.clone();
         for (row, record) in parts.records.iter_mut().enumerate() {
             record.split = split(row);
+        }
+        Self::from_parts(parts)
+    }
+
+    /// The same images, of each of which only a part is used from now on; one region per row. Loaders and
+    /// [`Manifest::framed_region`] use it; [`Manifest::framed`] and [`Manifest::read`] return whole images.
+    ///
+    /// # Errors
+    /// [`DatasetError::Setting`] for another number of regions than rows, or a region that is not inside its image.
+    pub fn with_regions(&self, regions: &[Rect]) -> Result<Self, DatasetError> {
+        if regions.len() != self.rows().len() {
+            let reason = format!(
+                "are not one per image: there are {} images",
+                self.rows().len()
+            );
+            return Err(DatasetError::setting("regions", regions.len(), &reason));
+        }
+        let mut parts = self.parts.clone();
+        for (record, region) in parts.records.iter_mut().zip(regions) {
+            let inside = |from: usize, side: usize, of: u32| {
+                side > 0 && from.checked_add(side).is_some_and(|end| end <= of as usize)
+            };
+            if !inside(region.top, region.height, record.height)
+                || !inside(region.left, region.width, record.width)
+            {
+                let reason = format!("is not inside {}", record.path);
+                return Err(DatasetError::setting(
+                    "region",
+                    format!("{region:?}"),
+                    &reason,
+                ));
+            }
+            record.region = Some(*region);
         }
         Self::from_parts(parts)
     }

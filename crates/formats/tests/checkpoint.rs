@@ -66,7 +66,7 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
         epoch: 3,
         ..meta()
     };
-    let checkpoint = Checkpoint { graph, store, meta };
+    let checkpoint = Checkpoint::new(graph, store, meta);
     checkpoint.save(&path).unwrap();
     let loaded = Checkpoint::load(&path).unwrap();
     assert_eq!(
@@ -164,7 +164,7 @@ fn a_checkpoint_with_a_flipped_bit_is_rejected() {
     let graph = graph();
     let store = ParamStore::initialized(&graph, 5);
     let meta = meta();
-    Checkpoint { graph, store, meta }.save(&path).unwrap();
+    Checkpoint::new(graph, store, meta).save(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
     Checkpoint::load(&path).unwrap();
     for at in 0..bytes.len() {
@@ -182,11 +182,7 @@ fn an_inconsistent_checkpoint_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let graph = graph();
-    let good = Checkpoint {
-        store: ParamStore::initialized(&graph, 5),
-        meta: meta(),
-        graph,
-    };
+    let good = Checkpoint::new(graph.clone(), ParamStore::initialized(&graph, 5), meta());
     good.save(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
     let read = |bytes: &[u8]| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use files::sha256;
 use image::DynamicImage;
 
-use crate::{Decoder, Frame, Framed, ImagingError};
+use crate::{Decoder, Frame, Framed, ImagingError, Rect};
 
 /// An image file in memory.
 #[derive(Debug)]
@@ -50,6 +50,14 @@ impl ImageFile {
     /// # Errors
     /// [`ImagingError::Setting`] for a frame without pixels or with a number of channels other than 1 or 3.
     pub fn framed(&self, frame: Frame) -> Result<Framed, ImagingError> {
-        frame.whole(&self.pixels, &self.path)
+        frame.part(&self.pixels, None, &self.path)
+    }
+
+    /// A part of the image in a frame; all of it if `part` is `None`.
+    ///
+    /// # Errors
+    /// As [`ImageFile::framed`], or a part that is not inside the image.
+    pub fn framed_part(&self, part: Option<Rect>, frame: Frame) -> Result<Framed, ImagingError> {
+        frame.part(&self.pixels, part, &self.path)
     }
 }

@@ -26,11 +26,24 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The whole image in the frame.
-    pub(crate) fn whole(self, pixels: &DynamicImage, path: &Path) -> Result<Framed, ImagingError> {
+    /// A part of an image in the frame; all of it without a part.
+    pub(crate) fn part(
+        self,
+        pixels: &DynamicImage,
+        part: Option<Rect>,
+        path: &Path,
+    ) -> Result<Framed, ImagingError> {
         self.check()?;
-        let whole = Rect::whole(pixels.height() as usize, pixels.width() as usize);
-        framed(&of_channels(pixels, self.channels), None, whole, self)
+        let (height, width) = (pixels.height() as usize, pixels.width() as usize);
+        let part = part.unwrap_or(Rect::whole(height, width));
+        let inside = |from: usize, side: usize, of: usize| {
+            side > 0 && from.checked_add(side).is_some_and(|end| end <= of)
+        };
+        if !inside(part.top, part.height, height) || !inside(part.left, part.width, width) {
+            let reason = format!("{part:?} is not a part of its {height}x{width} pixels");
+            return Err(ImagingError::bad_image(path, reason));
+        }
+        framed(&of_channels(pixels, self.channels), None, part, self)
             .map_err(|reason| ImagingError::bad_image(path, reason))
     }
 
@@ -57,7 +70,7 @@ impl Decoder {
     /// [`ImagingError::Setting`] for a frame without pixels or with a number of channels other than 1 or 3,
     /// [`ImagingError::BadImage`] if the file cannot be read or decoded.
     pub fn framed(&self, path: &Path, frame: Frame) -> Result<Framed, ImagingError> {
-        frame.whole(&self.pixels(path)?, path)
+        frame.part(&self.pixels(path)?, None, path)
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Fit {
 }
 
 /// A rectangle of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Rect {
     /// First row.
     pub top: usize,
@@ -32,6 +32,27 @@ impl Rect {
         Self {
             top: 0,
             left: 0,
+            height,
+            width,
+        }
+    }
+
+    /// The smallest rectangle of pixels of an image of `size` (height, width) that contains the part whose edges (top,
+    /// left, bottom, right) are given as shares of the image's sides, and at least one pixel. Shares outside 0 to 1 are
+    /// clamped.
+    pub fn of_shares(size: (usize, usize), [top, left, bottom, right]: [f64; 4]) -> Self {
+        let side = |side: usize, from: f64, to: f64| {
+            let pixels = side as f64;
+            // The tolerance keeps an edge that is on a pixel's border from rounding to the next pixel.
+            let first = (from * pixels + 1e-6).floor().clamp(0.0, pixels - 1.0) as usize;
+            let end = (to * pixels - 1e-6).ceil().clamp(0.0, pixels) as usize;
+            (first, end.max(first + 1) - first)
+        };
+        let (top, height) = side(size.0, top, bottom);
+        let (left, width) = side(size.1, left, right);
+        Self {
+            top,
+            left,
             height,
             width,
         }
@@ -195,6 +216,20 @@ mod tests {
         check((200, 100), (64, 64), [0, 16, 64, 32]);
         check((50, 50), (64, 96), [0, 16, 64, 64]);
         check((1, 1000), (64, 64), [31, 0, 1, 64]);
+    }
+
+    #[test]
+    fn shares_become_whole_pixels_of_the_image() {
+        let check = |size, shares, expected: [usize; 4]| {
+            let r = Rect::of_shares(size, shares);
+            assert_eq!([r.top, r.left, r.height, r.width], expected, "{shares:?}");
+        };
+        check((100, 200), [0.1, 0.25, 0.9, 0.75], [10, 50, 80, 100]);
+        check((10, 10), [0.11, 0.19, 0.55, 0.61], [1, 1, 5, 6]);
+        check((10, 10), [-0.5, 0.0, 1.5, 1.0], [0, 0, 10, 10]);
+        check((10, 10), [0.5, 0.5, 0.5, 0.5], [5, 5, 1, 1]);
+        check((10, 10), [1.0, 1.0, 1.0, 1.0], [9, 9, 1, 1]);
+        check((3, 3), [1.0 / 3.0, 0.0, 2.0 / 3.0, 1.0], [1, 0, 1, 3]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use imaging::ImageFile;
 
 use crate::bundle::Bundle;
 use crate::error::{InferenceError, Result};
+use crate::region::Found;
 use crate::scores::Input;
 use crate::segmenter::{Segmented, Segmenter};
 
@@ -12,12 +13,14 @@ use crate::segmenter::{Segmented, Segmenter};
 pub struct Answer {
     /// The predicted class; `None` if the network only segments.
     pub class: Option<usize>,
+    /// The part of the image that the network saw; `None` if it saw all of it.
+    pub region: Option<Found>,
     /// Class scores before calibration; empty for a segmenter.
     pub logits: Vec<f32>,
     /// Calibrated probabilities, by class; empty for a segmenter.
     pub probabilities: Vec<f64>,
     /// Each pixel's probability of the displayed class ([`Bundle::shown`]), at the image's own size, if a classifier
-    /// has a class map.
+    /// has a class map; NaN outside the region.
     pub map: Option<Vec<f32>>,
     /// The segmentation, if the network was trained on masks.
     pub segmentation: Option<Segmented>,
@@ -33,26 +36,30 @@ impl Bundle {
         if images.is_empty() {
             return Ok(vec![]);
         }
+        let regions = self.regions(images)?;
         let mut answers = match self.classifies() {
-            true => self.classified(images)?,
+            true => self.classified(images, &regions)?,
             false => vec![Answer::default(); images.len()],
         };
         if self.segments() {
             let segmenter = Segmenter::new(self)?;
-            for (answer, image) in answers.iter_mut().zip(images) {
-                answer.segmentation = Some(segmenter.segment(image)?);
+            for ((answer, image), region) in answers.iter_mut().zip(images).zip(&regions) {
+                answer.segmentation = Some(segmenter.segment_part(image, region.map(|r| r.part))?);
             }
+        }
+        for (answer, region) in answers.iter_mut().zip(regions) {
+            answer.region = region;
         }
         Ok(answers)
     }
 
-    fn classified(&self, images: &[ImageFile]) -> Result<Vec<Answer>> {
+    fn classified(&self, images: &[ImageFile], regions: &[Option<Found>]) -> Result<Vec<Answer>> {
         if let Some((rows, columns)) = self.meta().preprocessing.window {
             return Err(InferenceError::Windows(rows, columns));
         }
         let (mut batch, mut placements) = (vec![], vec![]);
-        for image in images {
-            let framed = image.framed(self.frame())?;
+        for (image, region) in images.iter().zip(regions) {
+            let framed = image.framed_part(region.map(|r| r.part), self.frame())?;
             batch.extend(self.normalized(&framed.image.values()));
             placements.push(framed.placement);
         }
@@ -70,6 +77,7 @@ impl Bundle {
             probabilities: self.probabilities(logits),
             map: map_of.map(|_| placements[i].restore(&scores.maps[i * pixels..(i + 1) * pixels])),
             segmentation: None,
+            region: None,
         };
         let logits = scores.logits.chunks(self.meta().classes.len());
         Ok(logits.enumerate().map(answer).collect())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use formats::checkpoint::{Checkpoint, Meta};
-use imaging::{Decoder, Frame};
+use imaging::{Decoder, Frame, ImageFile};
 use metrics::{DecisionRule, MetricsError, Scaling};
 use model::engine::{Device, Precision};
 use model::graph::Hwc;
@@ -11,6 +11,7 @@ use model::network::Network;
 
 use crate::error::{InferenceError, Result};
 use crate::reading::MapReading;
+use crate::region::{Found, OwnRegion};
 
 /// A network with its classes, preprocessing, calibration and decision rule.
 pub struct Bundle {
@@ -19,6 +20,7 @@ pub struct Bundle {
     reading: MapReading,
     scaling: Scaling,
     rule: DecisionRule,
+    region: Option<OwnRegion>,
 }
 
 impl Bundle {
@@ -27,7 +29,23 @@ impl Bundle {
     /// # Errors
     /// The file is missing, damaged or of another kind; the device is unavailable.
     pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
-        let (network, meta) = Checkpoint::load(path)?.into_network();
+        Self::of(path, Checkpoint::load(path)?, device, precision)
+    }
+
+    /// Prepares a checkpoint that was read from `path`.
+    ///
+    /// # Errors
+    /// The device is unavailable.
+    pub fn of(
+        path: &Path,
+        mut checkpoint: Checkpoint,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        let region = checkpoint.region.take();
+        let region = region.map(|region| OwnRegion::new(path, *region, device));
+        let region = region.transpose()?;
+        let (network, meta) = checkpoint.into_network();
         let network = network.on(device, precision)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
             path: path.into(),
@@ -45,7 +63,24 @@ impl Bundle {
             reading,
             scaling,
             rule,
+            region,
         })
+    }
+
+    /// Whether the network sees only a part of each image, which its own segmenter finds.
+    pub fn sees_region(&self) -> bool {
+        self.region.is_some()
+    }
+
+    /// The part of each image that the network sees; `None` if it sees whole images.
+    ///
+    /// # Errors
+    /// As [`RegionFinder::measure`](crate::RegionFinder::measure).
+    pub fn regions(&self, images: &[ImageFile]) -> Result<Vec<Option<Found>>> {
+        match &self.region {
+            None => Ok(vec![None; images.len()]),
+            Some(region) => Ok(region.find(images)?.into_iter().map(Some).collect()),
+        }
     }
 
     /// The checkpoint's metadata: everything besides the network.

@@ -40,6 +40,9 @@ pub enum InferenceError {
     /// A map is requested from a network that has none.
     #[error("this network has no class map")]
     NoMap,
+    /// A class that a segmenter's map does not have.
+    #[error("the segmenter's map has {1} classes, numbered from 0: there is no class {0}")]
+    NoClass(usize, usize),
     /// Windows far smaller than the network's input would enlarge an ordinary image to a huge frame.
     #[error(
         "an image of {}x{} pixels would have to be enlarged to {}x{}: the network was trained on far smaller windows",

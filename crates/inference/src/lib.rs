@@ -25,11 +25,13 @@ mod answer;
 mod bundle;
 mod error;
 mod reading;
+mod region;
 mod scores;
 mod segmenter;
 
 pub use answer::Answer;
 pub use bundle::Bundle;
 pub use error::InferenceError;
+pub use region::{Found, Implausible, Measured, RegionFinder, part};
 pub use scores::{Input, Scores};
 pub use segmenter::{Segmented, Segmenter};

@@ -151,7 +151,7 @@ mod tests {
         let path = folder.path().join("model.safetensors");
         let store = ParamStore::initialized(&graph, 1);
         let meta = Meta::new(["a", "b"], preprocessing);
-        Checkpoint { graph, store, meta }.save(&path).unwrap();
+        Checkpoint::new(graph, store, meta).save(&path).unwrap();
         let bundle = Bundle::load(&path, Device::Cpu, Precision::F32).unwrap();
         let answer = |pixel: f32, map_of| {
             let input = Input {

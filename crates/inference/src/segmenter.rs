@@ -2,7 +2,7 @@
 //! windows.
 
 use imaging::tiles::{Blender, Tile, TileConfig, Tiling};
-use imaging::{Fit, Frame, ImageFile, Placement};
+use imaging::{Fit, Frame, ImageFile, Placement, Rect};
 use model::graph::Hwc;
 
 use crate::bundle::Bundle;
@@ -54,6 +54,13 @@ impl<'t> Segmenter<'t> {
     /// # Errors
     /// The network rejects the image, or a score is NaN or infinite.
     pub fn segment(&self, image: &ImageFile) -> Result<Segmented> {
+        let regions = self.bundle.regions(std::slice::from_ref(image))?;
+        let part = regions.into_iter().next().flatten().map(|found| found.part);
+        self.segment_part(image, part)
+    }
+
+    /// Segments a part of an image; the pixels around it are of the first class, the background.
+    pub(crate) fn segment_part(&self, image: &ImageFile, part: Option<Rect>) -> Result<Segmented> {
         let (height, width) = self.frame(image.size())?;
         let input = &self.bundle.meta().preprocessing;
         // Windows are cut from the image at its own aspect ratio; only a whole image may need padding.
@@ -61,12 +68,15 @@ impl<'t> Segmenter<'t> {
             Some(_) => Fit::Stretch,
             None => input.fit,
         };
-        let framed = image.framed(Frame {
-            height,
-            width,
-            channels: input.channels,
-            fit,
-        })?;
+        let framed = image.framed_part(
+            part,
+            Frame {
+                height,
+                width,
+                channels: input.channels,
+                fit,
+            },
+        )?;
         let input = self.bundle.normalized(&framed.image.values());
         let (map, tiles) = self.framed(&input, (height, width))?;
         Ok(restored(&map, self.map.c, &framed.placement, tiles))
@@ -164,9 +174,10 @@ fn restored(map: &[f32], classes: usize, placement: &Placement, tiles: usize) ->
     for class in 0..classes {
         let own: Vec<f32> = map.iter().skip(class).step_by(classes).copied().collect();
         let pixels = probabilities.iter_mut().skip(class).step_by(classes);
-        pixels
-            .zip(placement.restore(&own))
-            .for_each(|(to, from)| *to = from);
+        let outside = if class == 0 { 1.0 } else { 0.0 };
+        pixels.zip(placement.restore(&own)).for_each(|(to, from)| {
+            *to = if from.is_nan() { outside } else { from };
+        });
     }
     Segmented {
         height,

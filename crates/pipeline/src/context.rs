@@ -10,8 +10,9 @@ use report::{Document, Figure, Plane};
 
 use crate::names::{self, file_names};
 use crate::pictures::plane;
+use crate::regions::Regions;
 use crate::run_dir::{RUN, RunDir};
-use settings::Settings;
+use settings::{Settings, StageId};
 use terminal::Interrupt;
 use terminal::Progress;
 
@@ -46,23 +47,39 @@ pub struct Data {
 }
 
 impl Data {
-    /// An image as a grey plane of a size (height, width).
+    /// A whole image as a grey plane of a size (height, width).
     ///
     /// # Errors
     /// As [`Manifest::framed`].
     pub(crate) fn grey(
         &self,
         record: &ImageRecord,
-        (height, width): (usize, usize),
+        size: (usize, usize),
         fit: Fit,
     ) -> Result<Plane> {
-        let frame = Frame {
-            height,
-            width,
-            channels: 1,
-            fit,
-        };
-        plane(&self.manifest.framed(record, frame)?)
+        plane(&self.manifest.framed(record, grey_frame(size, fit))?)
+    }
+
+    /// The part of an image that networks see as a grey plane of a size (height, width).
+    ///
+    /// # Errors
+    /// As [`Manifest::framed`].
+    pub(crate) fn grey_region(
+        &self,
+        record: &ImageRecord,
+        size: (usize, usize),
+        fit: Fit,
+    ) -> Result<Plane> {
+        plane(&self.manifest.framed_region(record, grey_frame(size, fit))?)
+    }
+}
+
+fn grey_frame((height, width): (usize, usize), fit: Fit) -> Frame {
+    Frame {
+        height,
+        width,
+        channels: 1,
+        fit,
     }
 }
 
@@ -109,6 +126,7 @@ impl<'a> Context<'a> {
         let as_shipped = self.index()?;
         let splits = Splits::new(&as_shipped, &settings.policy, settings.limit_per_class)?;
         let manifest = as_shipped.with_splits(&splits)?;
+        let manifest = self.with_regions(manifest)?;
         let positive = positive_label(&manifest, settings.positive.as_deref())?;
         masks::check(self.settings, &manifest, &splits)?;
         self.check_fingerprint(&manifest.fingerprint())?;
@@ -121,6 +139,27 @@ impl<'a> Context<'a> {
             positive,
             file_names,
         })
+    }
+
+    /// The images with their regions, once the stage `region` has found them.
+    fn with_regions(&self, manifest: Manifest) -> Result<Manifest> {
+        let stage = StageId::Region.name();
+        let found = self.run.record()?.done.iter().any(|done| done == stage);
+        match self.settings.image.region.is_some() && found {
+            true => Regions::read(self.run)?.attach(&manifest),
+            false => Ok(manifest),
+        }
+    }
+
+    /// From now on networks and baselines see only the regions of the images.
+    ///
+    /// # Errors
+    /// The regions are not those of the images.
+    pub(crate) fn attach(&mut self, regions: &Regions) -> Result<()> {
+        if let Some(data) = &mut self.data {
+            data.manifest = regions.attach(&data.manifest)?;
+        }
+        Ok(())
     }
 
     fn make_phantom(&self) -> Result<()> {

@@ -26,6 +26,7 @@ mod initial;
 mod names;
 mod pictures;
 pub mod predict;
+mod regions;
 mod run;
 mod run_dir;
 mod scoring;

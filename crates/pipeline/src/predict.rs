@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use dataset::{OVERLAY, PREDICTED_MASK};
 use imaging::{Fit, Frame, ImageFile};
-use inference::{Answer, Bundle, Segmented};
+use inference::{Answer, Bundle, Found, Segmented};
 use metrics::DecisionRule;
 use model::engine::{Device, Precision};
 use report::{Plane, overlay};
 use serde::Serialize;
 
 use crate::pictures::plane;
+use crate::regions::reason;
 use crate::scoring;
 
 /// The prediction for one image, and everything that it depends on.
@@ -23,6 +24,8 @@ pub struct Prediction {
     pub image_sha256: String,
     /// Height and width of the image in the file, in pixels.
     pub original_size: [usize; 2],
+    /// The part of the image that the network saw; `null` where it saw all of it.
+    pub region: Option<SeenRegion>,
     /// The predicted class; `null` where the network only segments.
     pub class: Option<String>,
     /// Calibrated, per class.
@@ -56,6 +59,34 @@ pub struct Prediction {
     pub overlay: Option<PathBuf>,
     /// The segmentation, where the network was trained on masks.
     pub segmentation: Option<Segmentation>,
+}
+
+/// The part of an image that the network saw, in pixels of the image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeenRegion {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Why it is not what the segmenter found, but the typical part of the training images: `absent`, `area`, `extent`
+    /// or `components` (implausible); `null` if it is what the segmenter found.
+    pub fallback: Option<String>,
+}
+
+impl From<Found> for SeenRegion {
+    fn from(found: Found) -> Self {
+        SeenRegion {
+            top: found.part.top,
+            left: found.part.left,
+            height: found.part.height,
+            width: found.part.width,
+            fallback: found.fallback.map(|why| reason(why).into()),
+        }
+    }
 }
 
 /// The predicted class of each pixel of an image.
@@ -201,6 +232,7 @@ impl Predictor {
             image: image.path().into(),
             image_sha256: image.sha256().into(),
             original_size: [height, width],
+            region: answer.region.map(SeenRegion::from),
             class: answer
                 .class
                 .and_then(|class| meta.classes.get(class))
@@ -266,7 +298,14 @@ impl Predictor {
 
     fn steps(&self) -> Vec<String> {
         let p = &self.bundle.meta().preprocessing;
-        vec![
+        let cut = "cut to the region".to_owned();
+        let mut steps: Vec<String> = self
+            .bundle
+            .sees_region()
+            .then_some(cut)
+            .into_iter()
+            .collect();
+        steps.extend([
             match p.fit {
                 Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
                 Fit::Pad => format!(
@@ -281,7 +320,8 @@ impl Predictor {
             },
             "divide by full scale".into(),
             format!("subtract {:?}, divide by {:?}", p.mean, p.std),
-        ]
+        ]);
+        steps
     }
 
     /// Writes the overlay at the image's own size; returns its path and its green share.

@@ -29,7 +29,7 @@ fn checkpoint() -> Checkpoint {
         values: vec![0, 255],
     });
     let store = ParamStore::initialized(&graph, 1);
-    Checkpoint { graph, store, meta }
+    Checkpoint::new(graph, store, meta)
 }
 
 /// Bytes that the process has read from files.

@@ -441,3 +441,106 @@ fn a_table_without_classes_is_enough_for_a_segmenter_alone() {
     let error = workspace.run(&classifier).unwrap_err();
     assert!(error.contains("of one class"), "{error}");
 }
+
+const REGION_STAGES: &str = "pipeline.stages=['index', 'region', 'augment-preview', 'train', 'evaluate', 'evaluate-segmentation', 'overlays', 'report']";
+
+/// A segmenter of the lungs, trained in a few steps.
+fn lungs(workspace: &Workspace) -> PathBuf {
+    let set = [
+        "pipeline.stages=['index', 'train', 'evaluate-segmentation', 'report']",
+        "data.mask={names=['background', 'lungs']}",
+        "model.head='none'",
+        "train={task='segment', epochs=6, batch_size=4, map={loss='bce_dice'}, optimizer={name='adam', lr=3e-3}}",
+    ];
+    workspace.run(&set).unwrap()
+}
+
+#[test]
+fn a_network_that_sees_regions_predicts_what_its_run_evaluated() {
+    let workspace = Workspace::chests();
+    let segmenter = lungs(&workspace);
+    let region = format!(
+        "image.region={{model='{}', margin=0.05}}",
+        segmenter.display()
+    );
+    let folder = workspace.run(&[&region, REGION_STAGES]).unwrap();
+    let images = workspace.path("chests/images");
+    assert_eq!(check_predictions(&workspace, &folder, &images), 16);
+
+    // The same part of each image as in the run; the checkpoint needs neither the segmenter nor the run.
+    let regions: serde_json::Value = serde_json::from_str(&text(&folder, "regions.json")).unwrap();
+    fs::rename(&segmenter, segmenter.with_extension("moved")).unwrap();
+    let predictor = Predictor::open(&folder.join("model.safetensors")).unwrap();
+    let mut found = 0;
+    for image in regions["images"].as_array().unwrap() {
+        let path = images.join(image["path"].as_str().unwrap());
+        let seen = predictor.predict(&path, &workspace.path("out")).unwrap();
+        let seen = seen.region.unwrap();
+        let part = serde_json::json!([seen.top, seen.left, seen.height, seen.width]);
+        assert_eq!(part, image["part"]);
+        assert_eq!(serde_json::json!(seen.fallback), image["fallback"]);
+        found += usize::from(seen.fallback.is_none() && seen.height < 64);
+    }
+    assert!(found > 30, "{found} regions of 48 images");
+    let report = text(&folder, "report.md");
+    assert!(report.contains("What the network sees") && report.contains("regions.png"));
+
+    // Whole images give other predictions.
+    let whole = workspace
+        .run(&["image.region='none'", REGION_STAGES])
+        .unwrap();
+    assert_ne!(
+        text(&whole, "predictions.csv"),
+        text(&folder, "predictions.csv")
+    );
+}
+
+#[test]
+fn a_region_needs_a_segmenter_and_its_stage() {
+    let workspace = Workspace::chests();
+    let classifier = workspace.run(&[
+        "train={epochs=1, batch_size=8}",
+        "pipeline.stages=['index', 'train']",
+    ]);
+    let classifier = classifier.unwrap();
+    let region = |model: &str, rest: &str| format!("image.region={{model='{model}'{rest}}}");
+    let check = |set: &[&str], parts: &[&str]| {
+        let error = workspace.run(set).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    };
+    let own = region(&classifier.display().to_string(), "");
+    check(
+        &[&own, REGION_STAGES],
+        &["`image.region.model`", "not trained on masks"],
+    );
+    check(
+        &[&region("nowhere", ""), REGION_STAGES],
+        &["`image.region.model`", "no trained segmenter at"],
+    );
+    check(
+        &["image.region='lungs'"],
+        &["`image.region`", "\"lungs\" is not known"],
+    );
+    let segmenter = lungs(&workspace).display().to_string();
+    check(
+        &[&region(&segmenter, ", classes=['lung']"), REGION_STAGES],
+        &[
+            "`image.region.classes`",
+            "\"lung\" is not a class",
+            "did you mean \"lungs\"",
+        ],
+    );
+    check(
+        &[&region(&segmenter, ", margin=2")],
+        &["`image.region.margin`", "from 0 to 1"],
+    );
+    check(
+        &[&region(&segmenter, "")],
+        &["`pipeline.stages`", "put the stage \"region\" before it"],
+    );
+    let late = "pipeline.stages=['index', 'train', 'region', 'evaluate', 'report']";
+    check(
+        &[&region(&segmenter, ""), late],
+        &["`pipeline.stages`", "must come before \"train\""],
+    );
+}

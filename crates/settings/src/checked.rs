@@ -109,7 +109,7 @@ pub(crate) fn checked(
     training::train(&keys, &train)?;
     let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
-    let image = image::image(&keys, image, &model, trained_with.as_ref())?;
+    let image = image::image(&keys, &paths, image, &model, trained_with.as_ref())?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
@@ -121,6 +121,7 @@ pub(crate) fn checked(
     let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
     together::task(&keys, &model, &train, &data.index, &stages)?;
     together::mask_use(&keys, masks, &train, &image, &stages)?;
+    together::region(&keys, &image, &stages)?;
     let repeats = training::repeats(&keys, train_extra.repeats)?;
     let border = training::border(&keys, train_extra.border, &train, masks)?;
     let spec = network::spec(&model, &train, masks, data.index.classes.len());
@@ -133,7 +134,7 @@ pub(crate) fn checked(
     let overlays = overlays::overlays(&keys, table(&tree, "overlays")?)?;
     let report::Report { notes, samples } = table(&tree, "report")?;
     report::samples(&keys, samples)?;
-    let resolved = resolved(&tree, &data, pretrained.as_deref());
+    let resolved = resolved(&tree, &data, &image, pretrained.as_deref());
     Ok(Settings {
         title: if raw_pipeline.title.is_empty() {
             name.clone()
@@ -185,7 +186,12 @@ where
     Ok((decode(&foreign, name, own)?, decode(&ours, name, &[])?))
 }
 
-fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node {
+fn resolved(
+    tree: &Node,
+    data: &DataSettings,
+    image: &ImageSettings,
+    pretrained: Option<&Path>,
+) -> Node {
     let mut tree = tree.clone();
     let text = |path: &Path| Node {
         value: Value::Text(path.to_string_lossy().into_owned()),
@@ -216,6 +222,9 @@ fn resolved(tree: &Node, data: &DataSettings, pretrained: Option<&Path>) -> Node
     }
     if let Some(path) = pretrained {
         tree.put("model.pretrained", text(path));
+    }
+    if let Some(region) = &image.region {
+        tree.put("image.region.model", text(&region.model));
     }
     tree
 }

@@ -40,4 +40,5 @@ pub use tables::evaluate::{EvaluateSettings, Threshold};
 pub use tables::image::ImageSettings;
 pub use tables::overlays::OverlaySettings;
 pub use tables::pipeline::device;
+pub use tables::region::RegionSettings;
 pub use tree::{ConfigError, nearest};

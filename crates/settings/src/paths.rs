@@ -66,7 +66,7 @@ impl Paths<'_> {
     }
 
     /// The absolute path: relative to the root in a file, to the current folder in an option.
-    fn full(&self, key: &str, path: &str) -> PathBuf {
+    pub(crate) fn full(&self, key: &str, path: &str) -> PathBuf {
         let from_option = self
             .tree
             .get(key)

@@ -9,6 +9,8 @@ pub enum Artifact {
     Manifest,
     /// `splits.csv`: which image is in which split.
     Splits,
+    /// `regions.json`: the part of each image that the network sees, where it does not see all of it.
+    Regions,
     /// `eda.json`: the exploratory analysis.
     Eda,
     /// `figures/augmented.png`.
@@ -36,6 +38,7 @@ impl fmt::Display for Artifact {
         f.write_str(match self {
             Artifact::Manifest => "manifest.csv",
             Artifact::Splits => "splits.csv",
+            Artifact::Regions => "regions.json",
             Artifact::Eda => "eda.json",
             Artifact::AugmentPreview => "the augmentation preview",
             Artifact::Model => "model.safetensors",
@@ -55,6 +58,8 @@ impl fmt::Display for Artifact {
 pub enum StageId {
     /// Reads the data set.
     Index,
+    /// Finds the part of each image that the network sees.
+    Region,
     /// Explores it.
     Eda,
     /// Draws augmented images.
@@ -81,8 +86,9 @@ struct Row {
 
 impl StageId {
     /// All stages in their usual order.
-    pub const ALL: [StageId; 8] = [
+    pub const ALL: [StageId; 9] = [
         StageId::Index,
+        StageId::Region,
         StageId::Eda,
         StageId::AugmentPreview,
         StageId::Train,
@@ -130,6 +136,12 @@ impl StageId {
                 about: "reads the images, their classes and patients, and divides them into splits",
                 reads: &[],
                 writes: &[A::Manifest, A::Splits],
+            },
+            StageId::Region => Row {
+                name: "region",
+                about: "finds the part of each image that the network sees (image.region), with a trained segmenter",
+                reads: &[A::Manifest, A::Splits],
+                writes: &[A::Regions],
             },
             StageId::Eda => Row {
                 name: "eda",

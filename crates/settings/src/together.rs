@@ -151,6 +151,54 @@ pub(crate) fn mask_use(
     Ok(())
 }
 
+/// Regions are found before anything uses them.
+pub(crate) fn region(
+    keys: &Keys<'_>,
+    image: &ImageSettings,
+    stages: &[StageId],
+) -> Result<(), ConfigError> {
+    if image.region.is_none() {
+        return Ok(());
+    }
+    if image.crop.is_some() {
+        let message =
+            "crops are taken from whole images, not from regions; remove one of the two keys";
+        return Err(keys.refuse("image.crop", message));
+    }
+    let uses = |stage: &&StageId| {
+        let unaffected = [
+            StageId::Index,
+            StageId::Region,
+            StageId::Eda,
+            StageId::Report,
+        ];
+        !unaffected.contains(stage)
+    };
+    let finds = stages
+        .iter()
+        .position(|stage| stage.makes(Artifact::Regions));
+    let first = stages.iter().find(uses);
+    let early = stages.iter().take(finds.unwrap_or(stages.len())).find(uses);
+    match (finds, early.or(first)) {
+        (None, Some(stage)) => Err(keys.refuse(
+            "pipeline.stages",
+            format!(
+                "the stage \"{}\" uses the regions of image.region: put the stage \"region\" before it, or set \
+                 image.region = \"none\"",
+                stage.name()
+            ),
+        )),
+        (Some(_), Some(stage)) if early.is_some() => Err(keys.refuse(
+            "pipeline.stages",
+            format!(
+                "the stage \"region\" must come before \"{}\", which uses the regions",
+                stage.name()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A loss on one class needs binary masks.
 fn binary_loss(
     keys: &Keys<'_>,

@@ -54,6 +54,7 @@ impl Run<'_> {
             graph,
             store,
             meta: &meta,
+            region: None,
         };
         if improved {
             checkpoint::save(&self.job.checkpoints.best(), &parts, None)?;

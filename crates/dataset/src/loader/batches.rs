@@ -219,7 +219,9 @@ impl Shared {
     /// The part of an image that a sample contains.
     fn crop(&self, size: (usize, usize), row: usize, epoch: Option<u64>) -> Rect {
         let Some(crop) = self.config.crop else {
-            return Rect::whole(size.0, size.1);
+            return self.files[row]
+                .region
+                .unwrap_or(Rect::whole(size.0, size.1));
         };
         let key = |epoch| SampleKey {
             seed: self.config.seed,

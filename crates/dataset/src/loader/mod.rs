@@ -60,7 +60,8 @@ pub struct LoaderConfig {
     pub width: usize,
     /// How an image of another shape is fitted into that size.
     pub fit: Fit,
-    /// The part of an image that is used; `None`: all of it.
+    /// The part of an image that is used; `None`: its region, or all of it if it has none. Images with regions are not
+    /// cropped.
     pub crop: Option<Crop>,
     /// 1 (luma, Rec. 601) or 3 (grey is replicated).
     pub channels: usize,
@@ -273,6 +274,20 @@ fn check(manifest: &Manifest, rows: &[usize], config: &LoaderConfig) -> Result<(
             "channels",
             config.channels,
             "must be 1 or 3",
+        ));
+    }
+    if config.crop.is_some()
+        && rows.iter().any(|row| {
+            manifest
+                .rows()
+                .get(*row)
+                .is_some_and(|r| r.region.is_some())
+        })
+    {
+        return Err(DatasetError::setting(
+            "crop",
+            format!("{:?}", config.crop),
+            "cannot be combined with regions of the images",
         ));
     }
     check_normalisation(config)?;

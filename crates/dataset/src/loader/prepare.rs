@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use imaging::{Framed, Picture};
+use imaging::{Framed, Picture, Rect};
 
 use crate::{DatasetError, ImageRecord, Manifest};
 
@@ -14,6 +14,7 @@ pub(super) struct Files {
     pub(super) image: PathBuf,
     pub(super) masks: Vec<PathBuf>,
     pub(super) label: usize,
+    pub(super) region: Option<Rect>,
 }
 
 impl Files {
@@ -22,6 +23,7 @@ impl Files {
             image: manifest.image_file(record),
             masks: manifest.mask_files(record),
             label: record.class,
+            region: record.region,
         }
     }
 }

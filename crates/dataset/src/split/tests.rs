@@ -18,6 +18,7 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
+        region: None,
         width: 8,
         height: 8,
         channels: 1,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{CheckpointError, Decision, Inference, Meta, Preprocessing};
+use super::{CheckpointError, Decision, Inference, Meta, Preprocessing, RegionRule};
 use model::graph::{Graph, ParamSpec, Role};
 
 /// Checks the metadata against the network, whose own invariants must hold already.
@@ -161,6 +161,54 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
         )),
         _ => Ok(()),
     }
+}
+
+/// Checks how the segmentation of an image becomes a part of it, against the segmenter's metadata.
+pub(super) fn region(
+    path: &Path,
+    segmenter: &Meta,
+    rule: &RegionRule,
+) -> Result<(), CheckpointError> {
+    region_rule(segmenter, rule).map_err(|(key, problem)| CheckpointError::Meta {
+        path: path.into(),
+        key,
+        problem,
+    })
+}
+
+fn region_rule(segmenter: &Meta, rule: &RegionRule) -> Checked {
+    let channels = segmenter.map.as_ref().map_or(0, |map| map.classes.len());
+    if segmenter.preprocessing.window.is_some() {
+        let problem = "is for windows, but a region is found in a whole image".to_owned();
+        return Err(("region.meta.preprocessing.window", problem));
+    }
+    if rule.classes.is_empty() || rule.classes.iter().any(|class| *class >= channels) {
+        let problem = format!(
+            "is {:?}, but must be at least one class of a map of {channels} classes",
+            rule.classes
+        );
+        return Err(("region.classes", problem));
+    }
+    if !(0.0..=1.0).contains(&rule.margin) {
+        let problem = format!("is {}, but must be from 0 to 1", rule.margin);
+        return Err(("region.margin", problem));
+    }
+    let [top, left, bottom, right] = rule.typical;
+    let ordered = |from: f64, to: f64| 0.0 <= from && from < to && to <= 1.0;
+    if !ordered(top, bottom) || !ordered(left, right) {
+        let problem = format!("is {:?}, but must be a box inside the image", rule.typical);
+        return Err(("region.typical", problem));
+    }
+    for (key, [least, greatest]) in [
+        ("region.plausible.area", rule.plausible.area),
+        ("region.plausible.extent", rule.plausible.extent),
+    ] {
+        if !(0.0 <= least && least <= greatest && greatest <= 1.0) {
+            let problem = format!("is [{least}, {greatest}], but must be a range within 0 to 1");
+            return Err((key, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that weights are finite and variances are not negative.

@@ -21,7 +21,7 @@
 //! let preprocessing = Preprocessing::stretched((8, 8), vec![0.5; 3], vec![0.5; 3]);
 //! let meta = Meta::new(["NORMAL", "PNEUMONIA"], preprocessing);
 //! let path = std::env::temp_dir().join("model_checkpoint_example.safetensors");
-//! Checkpoint { graph, store, meta }.save(&path)?;
+//! Checkpoint::new(graph, store, meta).save(&path)?;
 //! let (network, meta) = Checkpoint::load(&path)?.into_network();
 //! assert_eq!(meta.classes[1], "PNEUMONIA");
 //! # let _ = network;
@@ -32,6 +32,7 @@
 mod check;
 mod error;
 mod file;
+mod region;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -48,6 +49,7 @@ use model::store::{ParamMap, ParamStore};
 
 pub use error::CheckpointError;
 use file::{Contents, Entry, Tensors};
+pub use region::{Plausible, REGION, Region, RegionRule};
 
 /// The format written, and the only one read. Format 1 had its threshold on calibrated probabilities; format 2 had
 /// strings for what are now fields.
@@ -65,6 +67,8 @@ pub struct Checkpoint {
     pub store: ParamStore,
     /// Metadata.
     pub meta: Meta,
+    /// The segmenter that finds the part of an image which the network sees; `None` if it sees whole images.
+    pub region: Option<Box<Region>>,
 }
 
 /// What a prediction needs besides the network.
@@ -205,6 +209,16 @@ impl Meta {
 }
 
 impl Checkpoint {
+    /// A network that sees whole images.
+    pub fn new(graph: Graph, store: ParamStore, meta: Meta) -> Self {
+        Checkpoint {
+            graph,
+            store,
+            meta,
+            region: None,
+        }
+    }
+
     /// Writes the file, whole or not at all; the same contents give the same bytes.
     ///
     /// # Errors
@@ -216,6 +230,7 @@ impl Checkpoint {
                 graph: &self.graph,
                 store: &self.store,
                 meta: &self.meta,
+                region: self.region.as_deref(),
             },
             None,
         )
@@ -277,6 +292,8 @@ pub struct Parts<'a> {
     pub store: &'a ParamStore,
     /// Metadata.
     pub meta: &'a Meta,
+    /// The segmenter that finds the part of an image which the network sees.
+    pub region: Option<&'a Region>,
 }
 
 /// What training needs to resume: a document and flat buffers.
@@ -303,6 +320,8 @@ struct Document<'a> {
     graph: Cow<'a, Graph>,
     meta: Cow<'a, Meta>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<region::Document<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     training: Option<Value>,
 }
 
@@ -317,11 +336,15 @@ pub fn save(
 ) -> Result<(), CheckpointError> {
     let (progress, buffers) = training.map_or((None, vec![]), |t| (Some(t.progress), t.buffers));
     check::meta(path, parts.graph, parts.meta)?;
+    if let Some(region) = parts.region {
+        region.check(path)?;
+    }
     let document = Document {
         sha256: Cow::Borrowed(file::NO_SUM),
         format: FORMAT,
         graph: Cow::Borrowed(parts.graph),
         meta: Cow::Borrowed(parts.meta),
+        region: parts.region.map(region::Document::of),
         training: progress,
     };
     let document = serde_json::to_string(&document).map_err(|e| CheckpointError::Io {
@@ -329,11 +352,10 @@ pub fn save(
         path: path.into(),
         source: std::io::Error::other(e),
     })?;
-    let mut entries: Vec<(String, Entry<'_>)> = parts
-        .graph
-        .parameters()
-        .map(|(id, spec)| entry(spec, parts.store.get(id)))
-        .collect();
+    let mut entries = entries("", parts.graph, parts.store);
+    if let Some(region) = parts.region {
+        entries.extend(self::entries(REGION, &region.graph, &region.store));
+    }
     entries.extend(buffers.into_iter().map(|(name, data)| {
         (
             format!("{TRAINING}{name}"),
@@ -346,15 +368,14 @@ pub fn save(
     file::write(path, &document, entries)
 }
 
-fn entry(spec: &ParamSpec, values: &[f32]) -> (String, Entry<'static>) {
-    let data = spec.to_torch(values).into();
-    (
-        spec.name.clone(),
-        Entry {
-            shape: spec.torch_shape(),
-            data,
-        },
-    )
+/// The parameters of a network as tensors of the file, their names preceded by `prefix`.
+fn entries(prefix: &str, graph: &Graph, store: &ParamStore) -> Vec<(String, Entry<'static>)> {
+    let entry = |(id, spec): (_, &ParamSpec)| {
+        let data = spec.to_torch(store.get(id)).into();
+        let shape = spec.torch_shape();
+        (format!("{prefix}{}", spec.name), Entry { shape, data })
+    };
+    graph.parameters().map(entry).collect()
 }
 
 /// Reads a checkpoint and, if it holds that, what training needs to resume.
@@ -375,13 +396,22 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
     })?;
     let meta = document.meta.into_owned();
     check::meta(path, &graph, &meta)?;
+    let region = document.region.map(|r| r.checked(path)).transpose()?;
     let tensors = contents.tensors()?;
-    let store = read_store(&graph, &tensors)?;
+    let store = read_store("", &graph, &tensors)?;
+    let region = region.map(|r| r.read(&tensors)).transpose()?.map(Box::new);
+    check_names(&graph, region.as_deref(), &tensors)?;
     let training = document
         .training
         .map(|progress| read_training(progress, &tensors))
         .transpose()?;
-    Ok((Checkpoint { graph, store, meta }, training))
+    let checkpoint = Checkpoint {
+        graph,
+        store,
+        meta,
+        region,
+    };
+    Ok((checkpoint, training))
 }
 
 /// Network and metadata in a checkpoint's header, without the weights; `None` if the header is not a checkpoint's.
@@ -414,23 +444,46 @@ fn check_format(path: &Path, document: &str) -> Result<(), CheckpointError> {
 }
 
 /// Shapes are compared before anything is allocated: a damaged network may request any amount.
-fn read_store(graph: &Graph, tensors: &Tensors<'_>) -> Result<ParamStore, CheckpointError> {
+fn read_store(
+    prefix: &str,
+    graph: &Graph,
+    tensors: &Tensors<'_>,
+) -> Result<ParamStore, CheckpointError> {
     let mut values = Vec::with_capacity(graph.params.len());
     for spec in &graph.params {
-        let own = tensors.get(&spec.name, Some(&spec.torch_shape()))?;
-        check::values(spec, &own).map_err(|problem| tensors.error(&spec.name, problem))?;
+        let name = format!("{prefix}{}", spec.name);
+        let own = tensors.get(&name, Some(&spec.torch_shape()))?;
+        check::values(spec, &own).map_err(|problem| tensors.error(&name, problem))?;
         values.push(own);
-    }
-    let known: HashSet<&str> = graph.params.iter().map(|p| p.name.as_str()).collect();
-    let foreign = |name: &&&str| !name.starts_with(TRAINING) && !known.contains(**name);
-    if let Some(name) = tensors.names().iter().find(foreign) {
-        return Err(tensors.error(name, "belongs to no parameter of the network in the file"));
     }
     let mut store = ParamStore::zeros(Arc::new(ParamMap::new(graph)));
     for ((id, spec), values) in graph.parameters().zip(&values) {
         spec.store_torch(values, store.get_mut(id));
     }
     Ok(store)
+}
+
+/// Refuses a tensor that belongs to neither network nor to training.
+fn check_names(
+    graph: &Graph,
+    region: Option<&Region>,
+    tensors: &Tensors<'_>,
+) -> Result<(), CheckpointError> {
+    let names = |graph: &Graph| -> HashSet<String> {
+        graph.params.iter().map(|p| p.name.clone()).collect()
+    };
+    let own = names(graph);
+    let of_region = region.map_or_else(HashSet::new, |region| names(&region.graph));
+    let known = |name: &str| {
+        let in_region = |name: &str| of_region.contains(name);
+        name.starts_with(TRAINING)
+            || own.contains(name)
+            || name.strip_prefix(REGION).is_some_and(in_region)
+    };
+    match tensors.names().into_iter().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => Err(tensors.error(name, "belongs to no parameter of a network in the file")),
+    }
 }
 
 fn read_training(

@@ -314,7 +314,9 @@ impl Job<'_> {
 /// Tensors that no network uses: PyTorch counts batches for a momentum of `None`, which no architecture here has, and a
 /// checkpoint of this crate may hold what training needs to resume.
 fn is_bookkeeping(name: &str) -> bool {
-    name.ends_with("num_batches_tracked") || name.starts_with(crate::checkpoint::TRAINING)
+    name.ends_with("num_batches_tracked")
+        || name.starts_with(crate::checkpoint::TRAINING)
+        || name.starts_with(crate::checkpoint::REGION)
 }
 
 fn renamed(name: &str, rename: &[(String, String)]) -> String {

@@ -318,5 +318,5 @@ fn checkpoint(graph: Graph, map: Option<MapClasses>) -> Result<Checkpoint> {
         bias: vec![0.2, -0.2],
     });
     let store = ParamStore::initialized(&graph, 7);
-    Ok(Checkpoint { graph, store, meta })
+    Ok(Checkpoint::new(graph, store, meta))
 }

@@ -32,7 +32,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let mut tiles = vec![];
     for row in spread(&data.splits.train, IMAGES) {
         let record = &data.manifest.rows()[row];
-        let image = data.grey(record, (height, width), fit)?;
+        let image = data.grey_region(record, (height, width), fit)?;
         tiles.push(Tile {
             image: image.clone().into(),
             caption: format!("{}, original", data.manifest.classes()[record.class]),

@@ -9,6 +9,7 @@ mod evaluate;
 mod evaluate_segmentation;
 mod index;
 mod overlays;
+mod region;
 mod report;
 mod train;
 
@@ -28,6 +29,7 @@ pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     match stage {
         StageId::Index => index::run(context),
+        StageId::Region => region::run(context),
         StageId::Eda => eda::run(context),
         StageId::AugmentPreview => augment_preview::run(context),
         StageId::Train => train::run(context),

@@ -5,7 +5,9 @@ use imaging::{Decoder, Fit};
 use model::build::{self, ModelSpec};
 use serde::Deserialize;
 
+use super::region::{Region, RegionSettings, region};
 use crate::keys::Keys;
+use crate::paths::Paths;
 use crate::tree::{ConfigError, did_you_mean};
 
 #[derive(Debug, Deserialize)]
@@ -18,6 +20,7 @@ pub(crate) struct Image {
     pub(crate) normalization: Normalization,
     pub(crate) cache_mib: usize,
     pub(crate) max_megapixels: u64,
+    pub(crate) region: Region,
 }
 
 impl Default for Image {
@@ -30,6 +33,7 @@ impl Default for Image {
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
             max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
+            region: Region::None,
         }
     }
 }
@@ -124,10 +128,13 @@ pub struct ImageSettings {
     pub cache_bytes: usize,
     /// How image files are read, and up to what size.
     pub decoder: Decoder,
+    /// The part of each image that the network sees; all of it if `None`.
+    pub region: Option<RegionSettings>,
 }
 
 pub(crate) fn image(
     keys: &Keys<'_>,
+    paths: &Paths<'_>,
     raw: Image,
     spec: &ModelSpec,
     trained_with: Option<&InputNormalization>,
@@ -164,6 +171,7 @@ pub(crate) fn image(
         std,
         cache_bytes: raw.cache_mib << 20,
         decoder: Decoder::of_megapixels(raw.max_megapixels),
+        region: region(keys, paths, raw.region)?,
     })
 }
 

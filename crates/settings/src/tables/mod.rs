@@ -9,6 +9,7 @@ pub(crate) mod overlays;
 pub(crate) mod phantom;
 pub(crate) mod pipeline;
 mod place;
+pub(crate) mod region;
 pub(crate) mod report;
 pub(crate) mod train;
 pub(crate) mod validation;

@@ -23,8 +23,8 @@ impl Default for Pipeline {
     fn default() -> Self {
         let stages = StageId::ALL
             .iter()
-            // Most data sets have no masks.
-            .filter(|stage| !stage.makes(Artifact::Segmentation))
+            // Most data sets have no masks, and most networks see whole images.
+            .filter(|stage| !stage.makes(Artifact::Segmentation) && !stage.makes(Artifact::Regions))
             .map(|stage| stage.name().to_owned())
             .collect();
         Pipeline {

@@ -6,6 +6,7 @@ use imaging::{Fit, Placement};
 use inference::Bundle;
 use report::{Colormap, Figure, OverlayCase, OverlayPanels, Plane, overlay};
 
+use super::over_image;
 use super::statistics::{ImageStatistics, region_mask};
 use crate::context::{Context, Data};
 use crate::names::{file_names, slug};
@@ -155,12 +156,15 @@ fn draw_group(
     })
 }
 
-/// The map without the border that padding added around the image.
+/// The map without the border that padding added around the image. That of a region is at the original size already.
 fn at_original_size(context: &Context<'_>, map: &Plane, original: &Plane) -> Result<Plane> {
     let size = |plane: &Plane| {
         let (width, height) = plane.dimensions();
         (height as usize, width as usize)
     };
+    if size(original) == size(map) {
+        return Ok(map.clone());
+    }
     let placement = Placement::new(context.settings.image.fit, size(original), size(map));
     let (width, height) = original.dimensions();
     Ok(Plane::new(width, height, placement.restore(map.values()))?)
@@ -181,13 +185,11 @@ fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Ve
         true,
         (&job, context.interrupt),
         |batch, scores| {
-            let size = (batch.height, batch.width);
-            maps.extend(
-                scores
-                    .maps
-                    .chunks(size.0 * size.1)
-                    .map(|map| (map.to_vec(), size)),
-            );
+            let each = scores.maps.chunks(batch.height * batch.width);
+            maps.extend(each.zip(&batch.placements).map(|(map, placement)| {
+                let (map, size) = over_image(map, placement);
+                (map.into_owned(), size)
+            }));
             Ok(())
         },
     )?;

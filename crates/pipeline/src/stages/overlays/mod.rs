@@ -10,7 +10,10 @@ mod cases;
 mod section;
 mod statistics;
 
+use std::borrow::Cow;
+
 use anyhow::{Result, bail};
+use imaging::{Placement, Rect};
 use inference::Bundle;
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
@@ -111,13 +114,13 @@ fn measure(
                 .enumerate()
             {
                 let answer = (trained.decide(logits), trained.probabilities(logits));
-                let size = (batch.height, batch.width);
+                let (map, size) = over_image(map, &batch.placements[i]);
                 found.push(statistics::image(
                     settings,
                     data,
                     batch.rows[i],
                     answer,
-                    map,
+                    &map,
                     size,
                 )?);
             }
@@ -125,4 +128,14 @@ fn measure(
         },
     )?;
     Ok(found)
+}
+
+/// A class map with its rows and columns: the network's own for a whole image; for a region, at the image's own size
+/// and NaN outside the region, so that shares refer to the image.
+fn over_image<'m>(map: &'m [f32], placement: &Placement) -> (Cow<'m, [f32]>, (usize, usize)) {
+    let (height, width) = placement.original;
+    match placement.source == Rect::whole(height, width) {
+        true => (Cow::Borrowed(map), placement.frame),
+        false => (Cow::Owned(placement.restore(map)), placement.original),
+    }
 }

@@ -17,6 +17,7 @@ use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
 use crate::context::{Context, Data};
 use crate::initial::initial;
+use crate::regions;
 use feed::{Feed, MaskFeed};
 use settings::Settings;
 use terminal::Interrupted;
@@ -223,6 +224,9 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
         origin, inference, ..
     } = meta(context.settings, data);
     (checkpoint.meta.origin, checkpoint.meta.inference) = (origin, inference);
+    if context.settings.image.region.is_some() {
+        checkpoint.region = Some(Box::new(regions::of_run(context.run)?));
+    }
     checkpoint
         .save(&context.run.file(crate::MODEL))
         .context("saving the trained network")
