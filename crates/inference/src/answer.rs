@@ -17,6 +17,8 @@ pub struct Answer {
     pub region: Option<Found>,
     /// Class scores before calibration; empty for a segmenter.
     pub logits: Vec<f32>,
+    /// Each network's calibrated scores, if there are several: `logits` is then their mean.
+    pub members: Vec<Vec<f64>>,
     /// Calibrated probabilities, by class; empty for a segmenter.
     pub probabilities: Vec<f64>,
     /// Each pixel's probability of the displayed class ([`Bundle::shown`]), at the image's own size, if a classifier
@@ -74,6 +76,7 @@ impl Bundle {
         let answer = |(i, logits): (usize, &[f32])| Answer {
             class: Some(self.decide(logits)),
             logits: logits.to_vec(),
+            members: vec![],
             probabilities: self.probabilities(logits),
             map: map_of.map(|_| placements[i].restore(&scores.maps[i * pixels..(i + 1) * pixels])),
             segmentation: None,

@@ -27,9 +27,16 @@ impl Bundle {
     /// Reads a checkpoint file and prepares it for a device and a precision.
     ///
     /// # Errors
-    /// The file is missing, damaged or of another kind; the device is unavailable.
+    /// The file is missing, damaged or of another kind, or contains several networks; the device is unavailable.
     pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
-        Self::of(path, Checkpoint::load(path)?, device, precision)
+        let checkpoint = Checkpoint::load(path)?;
+        match &checkpoint.ensemble {
+            None => Self::of(path, checkpoint, device, precision),
+            Some(ensemble) => Err(InferenceError::Several {
+                path: path.into(),
+                networks: 1 + ensemble.others.len(),
+            }),
+        }
     }
 
     /// Prepares a checkpoint that was read from `path`.
@@ -202,7 +209,7 @@ impl Bundle {
 }
 
 /// Plain softmax and the largest score, unless an evaluation has chosen a calibration and a rule.
-fn decision(meta: &Meta) -> std::result::Result<(Scaling, DecisionRule), MetricsError> {
+pub(crate) fn decision(meta: &Meta) -> std::result::Result<(Scaling, DecisionRule), MetricsError> {
     let Some(decision) = &meta.decision else {
         let classes = meta.classes.len();
         return Ok((Scaling::identity(classes), DecisionRule::Largest));

@@ -40,6 +40,17 @@ pub enum InferenceError {
     /// A map is requested from a network that has none.
     #[error("this network has no class map")]
     NoMap,
+    /// A checkpoint of several networks where one is needed.
+    #[error(
+        "{} contains {networks} networks, but one is needed here: give one of the runs that it was made from",
+        path.display()
+    )]
+    Several {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Number of networks in it.
+        networks: usize,
+    },
     /// A class that a segmenter's map does not have.
     #[error("the segmenter's map has {1} classes, numbered from 0: there is no class {0}")]
     NoClass(usize, usize),

@@ -2,7 +2,8 @@
 //!
 //! A [`Bundle`] is a checkpoint ready to run: network, preprocessing, interpretation of its class map, calibration and
 //! decision rule, mirrored inference and tiles, as the training run used them to evaluate its test images.
-//! [`Bundle::answer`] takes images that have already been read and predicts them as one batch. [`Segmenter`] computes
+//! [`Bundle::answer`] takes images that have already been read and predicts them as one batch; an [`Ensemble`] does so with
+//! all networks of a checkpoint. [`Segmenter`] computes
 //! segmentations at an image's own size. This crate does not depend on settings, stages, progress or reports.
 //!
 //! ```no_run
@@ -23,6 +24,7 @@
 
 mod answer;
 mod bundle;
+mod ensemble;
 mod error;
 mod reading;
 mod region;
@@ -31,6 +33,7 @@ mod segmenter;
 
 pub use answer::Answer;
 pub use bundle::Bundle;
+pub use ensemble::Ensemble;
 pub use error::InferenceError;
 pub use region::{Found, Implausible, Measured, RegionFinder, part};
 pub use scores::{Input, Scores};

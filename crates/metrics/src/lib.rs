@@ -71,7 +71,7 @@ pub use otsu::otsu_threshold;
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
 pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
-pub use scaling::{Scaling, ScalingFit, Unbounded, fit_scaling};
+pub use scaling::{Scaling, ScalingFit, Unbounded, fit_scaling, softmax};
 pub use segmentation::{
     ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationEvaluation,
     SegmentationSettings, SegmentedImage, Spread, SurfaceDistance, evaluate_segmentation, hd95,

@@ -100,16 +100,25 @@ impl Scaling {
 
     /// The probabilities for one example's logits, one logit per class.
     pub fn probabilities<P: Copy + Into<f64>>(&self, logits: &[P]) -> Vec<f64> {
+        softmax(&self.scores(logits))
+    }
+
+    /// The scaled scores of one example, whose softmax are its probabilities.
+    pub fn scores<P: Copy + Into<f64>>(&self, logits: &[P]) -> Vec<f64> {
         let scaled = logits.iter().zip(&self.bias);
-        let scaled: Vec<f64> = scaled
+        scaled
             .map(|(z, bias)| (*z).into() / self.temperature + bias)
-            .collect();
-        softmax(&scaled)
+            .collect()
+    }
+
+    /// With two classes, the scaled log-odds of class `positive` if its log-odds are `log_odds`.
+    pub fn scaled_log_odds(&self, log_odds: f64, positive: usize) -> f64 {
+        log_odds / self.temperature + self.shift(positive)
     }
 
     /// With two classes, the probability of class `positive` if its log-odds against the other class are `log_odds`.
     pub fn probability_at(&self, log_odds: f64, positive: usize) -> f64 {
-        let x = log_odds / self.temperature + self.shift(positive);
+        let x = self.scaled_log_odds(log_odds, positive);
         if x >= 0.0 {
             1.0 / (1.0 + (-x).exp())
         } else {
@@ -323,7 +332,8 @@ fn scaled(z: &[f64], at: &[f64]) -> Vec<f64> {
 }
 
 /// Softmax, shifted by the largest value to avoid overflow.
-fn softmax(x: &[f64]) -> Vec<f64> {
+/// Probabilities of the scores of one example.
+pub fn softmax(x: &[f64]) -> Vec<f64> {
     let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - top).exp()).collect();
     let sum: f64 = weights.iter().sum();

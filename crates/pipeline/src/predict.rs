@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use dataset::{OVERLAY, PREDICTED_MASK};
 use imaging::{Fit, Frame, ImageFile};
-use inference::{Answer, Bundle, Found, Segmented};
-use metrics::DecisionRule;
+use inference::{Answer, Bundle, Ensemble, Found, Segmented};
+use metrics::{DecisionRule, softmax};
 use model::engine::{Device, Precision};
 use report::{Plane, overlay};
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub struct Prediction {
     pub class: Option<String>,
     /// Calibrated, per class.
     pub probabilities: Vec<ClassProbability>,
+    /// Each network's own calibrated probabilities, in the order of `probabilities`, if several predict together.
+    pub members: Vec<Vec<f64>>,
     /// Probability of `positive` from which it is predicted; without one, the class with the largest score is
     /// predicted.
     pub threshold: Option<f64>,
@@ -151,7 +153,7 @@ pub struct ClassProbability {
 
 /// A loaded network, ready to predict.
 pub struct Predictor {
-    bundle: Bundle,
+    networks: Ensemble,
     sha256: String,
 }
 
@@ -171,14 +173,14 @@ impl Predictor {
     pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
         let path = scoring::find(run_or_checkpoint)?;
         Ok(Predictor {
-            bundle: Bundle::load(&path, device, Precision::F32)?,
+            networks: Ensemble::load(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
         })
     }
 
     /// Whether the network was trained on phantoms only, so that its predictions on real images are meaningless.
     pub fn trained_on_phantoms(&self) -> bool {
-        self.bundle.meta().origin.phantoms
+        self.networks.first().meta().origin.phantoms
     }
 
     /// Predicts one image exactly as the run that trained the network evaluates its test images; overlay and mask are
@@ -205,12 +207,12 @@ impl Predictor {
             );
         }
         tracing::debug!(image = %image.display(), "reading");
-        let image = ImageFile::read(image, self.bundle.decoder())?;
+        let image = ImageFile::read(image, self.networks.first().decoder())?;
         if let Some(folder) = files.parent() {
             files::create_folder(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let answers = self.bundle.answer(std::slice::from_ref(&image))?;
+        let answers = self.networks.answer(std::slice::from_ref(&image))?;
         let answer = answers
             .into_iter()
             .next()
@@ -220,7 +222,7 @@ impl Predictor {
 
     /// Writes the overlay and mask of a prediction, and records everything that it depends on.
     fn recorded(&self, image: &ImageFile, files: &Path, answer: Answer) -> Result<Prediction> {
-        let meta = self.bundle.meta();
+        let meta = self.networks.first().meta();
         let (height, width) = image.size();
         let drawn = answer.map.map(|map| self.draw(image, files, map));
         let drawn = drawn.transpose()?;
@@ -243,11 +245,16 @@ impl Predictor {
                     probability: *p,
                 })
                 .collect(),
+            members: answer
+                .members
+                .iter()
+                .map(|scores| softmax(scores))
+                .collect(),
             threshold: self.threshold(),
             threshold_log_odds: self.threshold_log_odds(),
             positive: answer.class.map(|_| meta.classes[meta.positive].clone()),
-            temperature: self.bundle.scaling().temperature(),
-            bias: self.bundle.scaling().bias().to_vec(),
+            temperature: self.networks.scaling().temperature(),
+            bias: self.networks.scaling().bias().to_vec(),
             mirrored: meta.inference.mirror,
             trained_on_phantoms: meta.origin.phantoms,
             preprocessing: self.steps(),
@@ -262,10 +269,10 @@ impl Predictor {
 
     /// Writes the mask at the image's own size.
     fn segmentation(&self, files: &Path, found: &Segmented) -> Result<Segmentation> {
-        let values = self.bundle.map_values();
+        let values = self.networks.first().map_values();
         let mask = with_ending(files, PREDICTED_MASK);
         crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
-        let classes = self.bundle.map_classes().iter().cloned();
+        let classes = self.networks.first().map_classes().iter().cloned();
         let shares = classes.zip(values).zip(found.shares());
         Ok(Segmentation {
             mask,
@@ -281,7 +288,7 @@ impl Predictor {
     }
 
     fn threshold_log_odds(&self) -> Option<f64> {
-        match self.bundle.rule() {
+        match self.networks.rule() {
             DecisionRule::Threshold { log_odds, .. } => Some(log_odds),
             DecisionRule::Largest => None,
         }
@@ -290,38 +297,25 @@ impl Predictor {
     /// The threshold as a calibrated probability.
     fn threshold(&self) -> Option<f64> {
         let at = |log_odds| {
-            let positive = self.bundle.meta().positive;
-            self.bundle.scaling().probability_at(log_odds, positive)
+            let positive = self.networks.first().meta().positive;
+            self.networks.scaling().probability_at(log_odds, positive)
         };
         self.threshold_log_odds().map(at)
     }
 
+    /// The preprocessing steps; those of each network where they differ.
     fn steps(&self) -> Vec<String> {
-        let p = &self.bundle.meta().preprocessing;
-        let cut = "cut to the region".to_owned();
-        let mut steps: Vec<String> = self
-            .bundle
-            .sees_region()
-            .then_some(cut)
-            .into_iter()
-            .collect();
-        steps.extend([
-            match p.fit {
-                Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
-                Fit::Pad => format!(
-                    "resize to fit {}x{}, keeping the aspect ratio, black border",
-                    p.height, p.width
-                ),
-            },
-            if p.channels == 1 {
-                "grey".into()
-            } else {
-                "grey replicated to RGB".into()
-            },
-            "divide by full scale".into(),
-            format!("subtract {:?}, divide by {:?}", p.mean, p.std),
-        ]);
-        steps
+        let each: Vec<Vec<String>> = self.networks.members().map(steps).collect();
+        let numbered = each.iter().enumerate();
+        match each.windows(2).all(|pair| pair[0] == pair[1]) {
+            true => each.into_iter().next().unwrap_or_default(),
+            false => numbered
+                .flat_map(|(i, own)| {
+                    own.iter()
+                        .map(move |step| format!("network {}: {step}", i + 1))
+                })
+                .collect(),
+        }
     }
 
     /// Writes the overlay at the image's own size; returns its path and its green share.
@@ -335,11 +329,37 @@ impl Predictor {
             fit: Fit::Stretch,
         })?)?;
         let path = with_ending(files, OVERLAY);
-        let certainty = self.bundle.meta().inference.certainty;
+        let certainty = self.networks.first().meta().inference.certainty;
         crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
         let green = map.values().iter().filter(|v| **v >= certainty).count();
         Ok((path, green as f64 / map.values().len() as f64))
     }
+}
+
+/// The preprocessing steps of a network, in order.
+fn steps(network: &Bundle) -> Vec<String> {
+    let p = &network.meta().preprocessing;
+    let cut = network
+        .sees_region()
+        .then(|| "cut to the region".to_owned());
+    let resize = match p.fit {
+        Fit::Stretch => format!("resize to {}x{}", p.height, p.width),
+        Fit::Pad => format!(
+            "resize to fit {}x{}, keeping the aspect ratio, black border",
+            p.height, p.width
+        ),
+    };
+    let channels = match p.channels {
+        1 => "grey",
+        _ => "grey replicated to RGB",
+    };
+    let rest = [
+        resize,
+        channels.into(),
+        "divide by full scale".into(),
+        format!("subtract {:?}, divide by {:?}", p.mean, p.std),
+    ];
+    cut.into_iter().chain(rest).collect()
 }
 
 /// The path with a suffix appended to its name, which may contain dots.

@@ -55,6 +55,7 @@ impl Run<'_> {
             store,
             meta: &meta,
             region: None,
+            ensemble: None,
         };
         if improved {
             checkpoint::save(&self.job.checkpoints.best(), &parts, None)?;

@@ -163,6 +163,44 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
     }
 }
 
+/// Checks that the networks of an ensemble answer the same question, and that their scores can be averaged.
+pub(super) fn ensemble(
+    path: &Path,
+    first: &Meta,
+    others: &[&Meta],
+    joint: &Decision,
+) -> Result<(), CheckpointError> {
+    let checked = || -> Checked {
+        if others.is_empty() {
+            let problem = "has no other network, but an ensemble has at least two".to_owned();
+            return Err(("ensemble.others", problem));
+        }
+        for meta in others {
+            if (&meta.classes, meta.positive) != (&first.classes, first.positive) {
+                let problem = format!(
+                    "has a network for {:?}, but the first is for {:?}",
+                    meta.classes, first.classes
+                );
+                return Err(("ensemble.others", problem));
+            }
+        }
+        if others
+            .iter()
+            .chain([&first])
+            .any(|meta| meta.decision.is_none())
+        {
+            let problem = "has a network without calibration".to_owned();
+            return Err(("ensemble.others", problem));
+        }
+        decision(&Some(joint.clone()), first.classes.len())
+    };
+    checked().map_err(|(key, problem)| CheckpointError::Meta {
+        path: path.into(),
+        key,
+        problem,
+    })
+}
+
 /// Checks how the segmentation of an image becomes a part of it, against the segmenter's metadata.
 pub(super) fn region(
     path: &Path,

@@ -30,6 +30,7 @@
 //! ```
 
 mod check;
+mod ensemble;
 mod error;
 mod file;
 mod region;
@@ -47,6 +48,7 @@ use model::graph::{Graph, ParamSpec};
 use model::network::Network;
 use model::store::{ParamMap, ParamStore};
 
+pub use ensemble::{Ensemble, MEMBER};
 pub use error::CheckpointError;
 use file::{Contents, Entry, Tensors};
 pub use region::{Plausible, REGION, Region, RegionRule};
@@ -69,6 +71,8 @@ pub struct Checkpoint {
     pub meta: Meta,
     /// The segmenter that finds the part of an image which the network sees; `None` if it sees whole images.
     pub region: Option<Box<Region>>,
+    /// Other networks, with which this one is averaged; `None` if it is alone.
+    pub ensemble: Option<Box<Ensemble>>,
 }
 
 /// What a prediction needs besides the network.
@@ -216,6 +220,7 @@ impl Checkpoint {
             store,
             meta,
             region: None,
+            ensemble: None,
         }
     }
 
@@ -231,6 +236,7 @@ impl Checkpoint {
                 store: &self.store,
                 meta: &self.meta,
                 region: self.region.as_deref(),
+                ensemble: self.ensemble.as_deref(),
             },
             None,
         )
@@ -294,6 +300,8 @@ pub struct Parts<'a> {
     pub meta: &'a Meta,
     /// The segmenter that finds the part of an image which the network sees.
     pub region: Option<&'a Region>,
+    /// Other networks, with which this one is averaged.
+    pub ensemble: Option<&'a Ensemble>,
 }
 
 /// What training needs to resume: a document and flat buffers.
@@ -322,6 +330,8 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<region::Document<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble: Option<ensemble::Document<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     training: Option<Value>,
 }
 
@@ -339,12 +349,16 @@ pub fn save(
     if let Some(region) = parts.region {
         region.check(path)?;
     }
+    if let Some(ensemble) = parts.ensemble {
+        ensemble.check(path, parts.meta)?;
+    }
     let document = Document {
         sha256: Cow::Borrowed(file::NO_SUM),
         format: FORMAT,
         graph: Cow::Borrowed(parts.graph),
         meta: Cow::Borrowed(parts.meta),
         region: parts.region.map(region::Document::of),
+        ensemble: parts.ensemble.map(ensemble::Document::of),
         training: progress,
     };
     let document = serde_json::to_string(&document).map_err(|e| CheckpointError::Io {
@@ -355,6 +369,9 @@ pub fn save(
     let mut entries = entries("", parts.graph, parts.store);
     if let Some(region) = parts.region {
         entries.extend(self::entries(REGION, &region.graph, &region.store));
+    }
+    if let Some(ensemble) = parts.ensemble {
+        entries.extend(ensemble.entries());
     }
     entries.extend(buffers.into_iter().map(|(name, data)| {
         (
@@ -397,10 +414,13 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
     let meta = document.meta.into_owned();
     check::meta(path, &graph, &meta)?;
     let region = document.region.map(|r| r.checked(path)).transpose()?;
+    let ensemble = document.ensemble.map(|e| e.checked(path, &meta));
+    let ensemble = ensemble.transpose()?;
     let tensors = contents.tensors()?;
     let store = read_store("", &graph, &tensors)?;
-    let region = region.map(|r| r.read(&tensors)).transpose()?.map(Box::new);
-    check_names(&graph, region.as_deref(), &tensors)?;
+    let region = region.map(|r| r.read("", &tensors)).transpose()?;
+    let ensemble = ensemble.map(|e| e.read(&tensors)).transpose()?;
+    check_names(&graph, (region.as_ref(), ensemble.as_ref()), &tensors)?;
     let training = document
         .training
         .map(|progress| read_training(progress, &tensors))
@@ -409,7 +429,8 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
         graph,
         store,
         meta,
-        region,
+        region: region.map(Box::new),
+        ensemble: ensemble.map(Box::new),
     };
     Ok((checkpoint, training))
 }
@@ -463,24 +484,19 @@ fn read_store(
     Ok(store)
 }
 
-/// Refuses a tensor that belongs to neither network nor to training.
+/// Refuses a tensor that belongs neither to a network in the file nor to training.
 fn check_names(
     graph: &Graph,
-    region: Option<&Region>,
+    (region, ensemble): (Option<&Region>, Option<&Ensemble>),
     tensors: &Tensors<'_>,
 ) -> Result<(), CheckpointError> {
-    let names = |graph: &Graph| -> HashSet<String> {
-        graph.params.iter().map(|p| p.name.clone()).collect()
-    };
-    let own = names(graph);
-    let of_region = region.map_or_else(HashSet::new, |region| names(&region.graph));
-    let known = |name: &str| {
-        let in_region = |name: &str| of_region.contains(name);
-        name.starts_with(TRAINING)
-            || own.contains(name)
-            || name.strip_prefix(REGION).is_some_and(in_region)
-    };
-    match tensors.names().into_iter().find(|name| !known(name)) {
+    let own = graph.params.iter().map(|p| p.name.clone());
+    let of_region = region.iter().flat_map(|region| &region.graph.params);
+    let of_region = of_region.map(|p| format!("{REGION}{}", p.name));
+    let of_others = ensemble.map(Ensemble::names).unwrap_or_default();
+    let known: HashSet<String> = own.chain(of_region).chain(of_others).collect();
+    let foreign = |name: &&&str| !name.starts_with(TRAINING) && !known.contains(**name);
+    match tensors.names().iter().find(foreign) {
         None => Ok(()),
         Some(name) => Err(tensors.error(name, "belongs to no parameter of a network in the file")),
     }

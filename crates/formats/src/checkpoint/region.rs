@@ -92,8 +92,13 @@ impl<'a> Document<'a> {
 }
 
 impl Checked {
-    pub(super) fn read(self, tensors: &Tensors<'_>) -> Result<Region, CheckpointError> {
-        let store = read_store(REGION, &self.graph, tensors)?;
+    /// Reads the segmenter's tensors, whose names start with `prefix` and [`REGION`].
+    pub(super) fn read(
+        self,
+        prefix: &str,
+        tensors: &Tensors<'_>,
+    ) -> Result<Region, CheckpointError> {
+        let store = read_store(&format!("{prefix}{REGION}"), &self.graph, tensors)?;
         Ok(Region {
             graph: self.graph,
             store,

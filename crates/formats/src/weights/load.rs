@@ -317,6 +317,7 @@ fn is_bookkeeping(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
         || name.starts_with(crate::checkpoint::TRAINING)
         || name.starts_with(crate::checkpoint::REGION)
+        || name.starts_with(crate::checkpoint::MEMBER)
 }
 
 fn renamed(name: &str, rename: &[(String, String)]) -> String {
