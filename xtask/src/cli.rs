@@ -37,6 +37,11 @@ pub(crate) enum Command {
     ///
     /// Prints a report in Markdown. Runs whose test images differ are refused.
     Compare(CompareArgs),
+    /// Join the networks of finished runs into one checkpoint, which predicts with the mean of their calibrated scores
+    ///
+    /// The threshold is the mean of the runs' calibrated thresholds, which were chosen on validation. The checkpoint can be
+    /// used wherever a single network's can, such as in `predict`.
+    Ensemble(EnsembleArgs),
     /// Run all checks of CI, fastest first
     Test(TestArgs),
     /// Try to break the program: mutated inputs for all its readers, killed and disturbed runs, then a table
@@ -110,6 +115,16 @@ pub(crate) struct PredictArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnsembleArgs {
+    /// Two or more runs: folders, such as runs/pneumonia/latest, or checkpoints
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The checkpoint to write, such as ensemble.safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

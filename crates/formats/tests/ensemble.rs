@@ -1,4 +1,5 @@
 //! Checkpoints of several networks, and of a network with the segmenter of its region.
+#![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
 use formats::checkpoint::{
     Checkpoint, Decision, Ensemble, MapClasses, Meta, Plausible, Preprocessing, Region, RegionRule,

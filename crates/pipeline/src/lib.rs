@@ -21,6 +21,7 @@ mod baseline;
 pub mod compare;
 mod context;
 mod describe;
+mod ensemble;
 pub mod hash;
 mod initial;
 mod names;
@@ -35,6 +36,7 @@ mod words;
 
 pub use context::{Context, Data};
 pub use describe::{describe, list};
+pub use ensemble::ensemble;
 pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, run};

@@ -544,3 +544,50 @@ fn a_region_needs_a_segmenter_and_its_stage() {
         &["`pipeline.stages`", "must come before \"train\""],
     );
 }
+
+#[test]
+fn an_ensemble_predicts_with_the_mean_of_calibrated_scores() {
+    let workspace = Workspace::chests();
+    let stages = "pipeline.stages=['index', 'train', 'evaluate']";
+    let runs = ["pipeline.seed=1", "pipeline.seed=2"].map(|seed| {
+        workspace
+            .run(&[stages, seed, "train={epochs=1, batch_size=8}"])
+            .unwrap()
+    });
+    let path = workspace.path("ensemble.safetensors");
+    pipeline::ensemble(&runs).unwrap().save(&path).unwrap();
+    let images = workspace.path("chests/images/test/NORMAL");
+    let out = workspace.path("out");
+    let open = |path: &Path| Predictor::open(path).unwrap();
+    let (joined, single) = (open(&path), [open(&runs[0]), open(&runs[1])]);
+    for image in fs::read_dir(images).unwrap() {
+        let image = image.unwrap().path();
+        let found = joined.predict(&image, &out).unwrap();
+        let each = single
+            .each_ref()
+            .map(|one| one.predict(&image, &out).unwrap());
+        let log_odds = |p: f64| (p / (1.0 - p)).ln();
+        let of = |p: &pipeline::predict::Prediction| p.probabilities[1].probability;
+        let mean = each.iter().map(|one| log_odds(of(one))).sum::<f64>() / 2.0;
+        assert!((log_odds(of(&found)) - mean).abs() < 1e-6);
+        let members: Vec<f64> = found.members.iter().map(|p| p[1]).collect();
+        for (member, one) in members.iter().zip(&each) {
+            assert!((member - of(one)).abs() < 1e-9);
+        }
+        let threshold = each
+            .iter()
+            .map(|one| log_odds(one.threshold.unwrap()))
+            .sum::<f64>()
+            / 2.0;
+        assert!((found.threshold_log_odds.unwrap() - threshold).abs() < 1e-9);
+        let positive = found.class.as_deref() == Some("PNEUMONIA");
+        assert_eq!(positive, mean >= threshold);
+        assert!(found.overlay.is_some() && found.preprocessing.len() == 4);
+    }
+    let refused = |runs: &[PathBuf]| format!("{:#}", pipeline::ensemble(runs).unwrap_err());
+    let twice = [runs[0].clone(), runs[0].clone()];
+    assert!(refused(&twice).contains("the same network"));
+    assert!(refused(&[runs[0].clone(), path]).contains("an ensemble itself"));
+    let unjudged = workspace.run(&["pipeline.stages=['index', 'train']", "train={epochs=1}"]);
+    assert!(refused(&[runs[0].clone(), unjudged.unwrap()]).contains("\"evaluate\""));
+}

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use formats::checkpoint::{Checkpoint, Decision, MapClasses, Meta, Preprocessing};
+use formats::checkpoint::{
+    Checkpoint, Decision, Ensemble, MapClasses, Meta, Plausible, Preprocessing, Region, RegionRule,
+};
 use imaging::Fit;
 use model::graph::{Activation, Padding};
 use model::graph::{Graph, GraphBuilder, GraphError, Init, Interpolation, NodeId};
@@ -87,7 +89,13 @@ impl Asked {
     fn new(home: &Path) -> Result<Self> {
         let image = home.join("image.png");
         fs::write(&image, seeds::grey_png(20, 15))?;
-        let seeds = [classifier()?, segmenter()?, squeezed()?];
+        let seeds = [
+            classifier()?,
+            segmenter()?,
+            squeezed()?,
+            cascade()?,
+            ensemble()?,
+        ];
         let saved = seeds
             .iter()
             .map(|checkpoint| saved(checkpoint, &home.join(FILE)));
@@ -269,6 +277,50 @@ fn squeezed() -> Result<Checkpoint> {
     checkpoint(g.finish(2)?, None)
 }
 
+/// A classifier that sees the region that a segmenter finds.
+fn cascade() -> Result<Checkpoint> {
+    let Checkpoint {
+        graph, store, meta, ..
+    } = segmenter()?;
+    let rule = RegionRule {
+        classes: vec![1],
+        margin: 0.1,
+        plausible: Plausible {
+            area: [0.0, 1.0],
+            extent: [0.0, 1.0],
+            components: [1, 1000],
+        },
+        typical: [0.1, 0.2, 0.8, 0.9],
+    };
+    Ok(Checkpoint {
+        region: Some(Box::new(Region {
+            graph,
+            store,
+            meta,
+            rule,
+        })),
+        ..classifier()?
+    })
+}
+
+fn ensemble() -> Result<Checkpoint> {
+    Ok(Checkpoint {
+        ensemble: Some(Box::new(Ensemble {
+            others: vec![cascade()?],
+            decision: decision(),
+        })),
+        ..classifier()?
+    })
+}
+
+fn decision() -> Decision {
+    Decision {
+        threshold: Some(0.1),
+        temperature: 1.5,
+        bias: vec![0.2, -0.2],
+    }
+}
+
 fn network(head: impl FnOnce(&mut GraphBuilder, NodeId)) -> Result<Graph, GraphError> {
     let mut g = GraphBuilder::new(3);
     let x = g.input();
@@ -312,11 +364,7 @@ fn checkpoint(graph: Graph, map: Option<MapClasses>) -> Result<Checkpoint> {
     let mut meta = Meta::new(["WELL", "ILL"], preprocessing);
     meta.map = map;
     meta.inference.mirror = true;
-    meta.decision = Some(Decision {
-        threshold: Some(0.1),
-        temperature: 1.5,
-        bias: vec![0.2, -0.2],
-    });
+    meta.decision = Some(decision());
     let store = ParamStore::initialized(&graph, 7);
     Ok(Checkpoint::new(graph, store, meta))
 }
