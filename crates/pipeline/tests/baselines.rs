@@ -25,3 +25,28 @@ fn pretrained_weights_bring_the_baseline_of_the_frozen_encoder() {
     let report = fs::read_to_string(second.join("report.md")).unwrap();
     assert!(report.contains(" frozen encoder |"), "{report}");
 }
+
+#[test]
+fn validation_under_a_shift_is_evaluated_at_the_threshold_of_the_unchanged_images() {
+    let home = tempfile::tempdir().unwrap();
+    let flip = "mirrored={flip={horizontal=1.0, vertical=0.0}}";
+    let shifts = format!("evaluate.shifts={{black={{brightness={{min=0.0, max=0.0}}}}, {flip}}}");
+    let folder = run(home.path(), &[&shifts]);
+    let found = metrics(&folder);
+    let names: Vec<&str> = found.shifts.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["black", "mirrored"]);
+    // Black images all have the same scores: no ranking, and one class for all.
+    let black = &found.shifts[0];
+    assert_eq!(black.auc.unwrap().estimate, 0.5);
+    let rates = [black.sensitivity, black.specificity].map(|rate| rate.unwrap().estimate);
+    assert!(rates == [0.0, 1.0] || rates == [1.0, 0.0], "{rates:?}");
+    assert_eq!(black.accuracy.n, found.validation.n);
+    let report = std::fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.contains("Validation under shift") && report.contains("mirrored"));
+
+    // They decide nothing.
+    let plain = run(home.path(), &[]);
+    let mut without = found.clone();
+    without.shifts.clear();
+    assert_eq!(without, metrics(&plain));
+}

@@ -1,5 +1,8 @@
 //! `[evaluate]`: how the trained network is evaluated.
 
+use std::collections::BTreeMap;
+
+use augment::{AugmentConfig, Augmenter};
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -14,6 +17,7 @@ pub(crate) struct Evaluate {
     pub(crate) tta: bool,
     pub(crate) baseline_size: usize,
     pub(crate) tile_overlap: f64,
+    pub(crate) shifts: BTreeMap<String, AugmentConfig>,
 }
 
 impl Default for Evaluate {
@@ -25,6 +29,7 @@ impl Default for Evaluate {
             tta: false,
             baseline_size: 48,
             tile_overlap: 0.5,
+            shifts: BTreeMap::new(),
         }
     }
 }
@@ -94,6 +99,8 @@ pub struct EvaluateSettings {
     pub baseline_size: usize,
     /// Share of a tile's side that neighbouring tiles of a large image have in common.
     pub tile_overlap: f64,
+    /// Changes under which the validation images are evaluated again, by name.
+    pub shifts: BTreeMap<String, AugmentConfig>,
 }
 
 pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSettings, ConfigError> {
@@ -110,6 +117,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
     keys.within("evaluate.confidence", raw.confidence, 0.5, 0.999)?;
     keys.within("evaluate.baseline_size", raw.baseline_size, 4, 256)?;
     keys.within("evaluate.tile_overlap", raw.tile_overlap, 0.0, 0.95)?;
+    shifts(keys, &raw.shifts)?;
     let Evaluate {
         threshold,
         bootstrap,
@@ -117,6 +125,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tta,
         baseline_size,
         tile_overlap,
+        shifts,
     } = raw;
     Ok(EvaluateSettings {
         threshold,
@@ -125,5 +134,19 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tta,
         baseline_size,
         tile_overlap,
+        shifts,
     })
+}
+
+/// Each shift changes something, within the ranges of `[augment]`.
+fn shifts(keys: &Keys<'_>, shifts: &BTreeMap<String, AugmentConfig>) -> Result<(), ConfigError> {
+    for (name, shift) in shifts {
+        let key = format!("evaluate.shifts.{name}");
+        let augmenter = Augmenter::new(shift).map_err(|e| keys.refuse(&key, e.to_string()))?;
+        if augmenter.is_identity() {
+            let message = "this changes nothing: give a transform of [augment], such as contrast = { min = 0.6, max = 0.6 }";
+            return Err(keys.refuse(&key, message));
+        }
+    }
+    Ok(())
 }

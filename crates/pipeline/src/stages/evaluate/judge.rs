@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Scored;
 use super::baselines::{Fitted, LinearFit};
 use super::operating::{Operating, RULES};
+use super::shifts::Shifted;
 use crate::context::Data;
 use settings::{Settings, Threshold};
 
@@ -42,6 +43,9 @@ pub struct Metrics {
     pub calibration: Calibration,
     /// Results on the images that epoch, threshold and calibration were chosen on: optimistic.
     pub validation: Evaluation,
+    /// Results on the validation images under the shifts of the settings, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shifts: Vec<Shifted>,
     /// Results on images that nothing was chosen on: the ones to report.
     pub test: Evaluation,
     /// The baselines to beat, on the same test images.
@@ -177,6 +181,7 @@ pub(super) fn judge(
     settings: &Settings,
     data: &Data,
     [val, test]: [&Scored; 2],
+    shifted: &[(String, Scored)],
     baselines: &Fitted,
 ) -> Result<Judged> {
     let judge = ClassEvaluator { settings, data };
@@ -202,6 +207,10 @@ pub(super) fn judge(
             against,
         })
     };
+    let under = |(name, scored): &(String, Scored)| -> Result<Shifted> {
+        let (found, _) = judge.evaluate(scored, &scaled(scored), &network.settings)?;
+        Ok(Shifted::new(name, &found))
+    };
     let metrics = Metrics {
         pipeline: settings.name.clone(),
         phantom: settings.data.phantom.is_some(),
@@ -215,6 +224,7 @@ pub(super) fn judge(
         operating_points: judge.operating_points([val, test], &network)?,
         calibration: calibration(&network.fit, &uncalibrated, &on_test),
         validation,
+        shifts: shifted.iter().map(under).collect::<Result<_>>()?,
         test: on_test,
         baselines: Baselines {
             majority: judge.majority(test, &baselines.prior)?,

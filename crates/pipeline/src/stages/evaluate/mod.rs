@@ -6,18 +6,22 @@ mod figures;
 mod judge;
 mod operating;
 mod section;
+mod shifts;
 
 use anyhow::Result;
+use augment::{AugmentConfig, Augmenter};
 use dataset::Split;
 use formats::checkpoint::Checkpoint;
 use inference::Bundle;
 
 use super::index::csv;
+use super::train::transform;
 use crate::context::{Context, Data};
 use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Rule};
 pub use operating::Operating;
+pub use shifts::Shifted;
 
 /// A classifier's outputs on the images of one split.
 #[derive(Clone, Debug, Default)]
@@ -36,10 +40,11 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let path = context.run.file(crate::MODEL);
     let trained = scoring::trained(context)?;
-    let val = scored(context, &data, &trained, Split::Val)?;
-    let test = scored(context, &data, &trained, Split::Test)?;
+    let val = scored(context, &data, &trained, Split::Val, None)?;
+    let shifted = shifted(context, &data, &trained)?;
+    let test = scored(context, &data, &trained, Split::Test, None)?;
     let baselines = baselines::fit(context, &data)?;
-    let judged = judge::judge(context.settings, &data, [&val, &test], &baselines)?;
+    let judged = judge::judge(context.settings, &data, [&val, &test], &shifted, &baselines)?;
     context.run.write(
         "predictions.csv",
         predictions(&data, &judged, [&val, &test]).as_bytes(),
@@ -54,19 +59,35 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     context.section("evaluate", &section::write(context, &data, &judged)?)
 }
 
+/// The outputs on the validation images under each shift of the settings, with its name.
+fn shifted(
+    context: &mut Context<'_>,
+    data: &Data,
+    trained: &Bundle,
+) -> Result<Vec<(String, Scored)>> {
+    let mut all = vec![];
+    for (name, shift) in &context.settings.evaluate.shifts {
+        let scored = scored(context, data, trained, Split::Val, Some((name, shift)))?;
+        all.push((name.clone(), scored));
+    }
+    Ok(all)
+}
+
 fn scored(
     context: &mut Context<'_>,
     data: &Data,
     trained: &Bundle,
     split: Split,
+    shift: Option<(&str, &AugmentConfig)>,
 ) -> Result<Scored> {
     let rows = data.splits.rows(split).to_vec();
-    let loader = context.loader(rows)?;
-    let job = context.progress.job(
-        &format!("inference, {split}"),
-        "images",
-        loader.len() as u64,
-    );
+    let mut loader = context.loader(rows)?;
+    let mut words = format!("inference, {split}");
+    if let Some((name, shift)) = shift {
+        loader = loader.with_transform(transform(Augmenter::new(shift)?));
+        words += &format!(", {name}");
+    }
+    let job = context.progress.job(&words, "images", loader.len() as u64);
     let mut scored = Scored::default();
     scoring::each(
         trained,

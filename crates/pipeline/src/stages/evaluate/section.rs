@@ -6,7 +6,7 @@ use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::judge::{Chosen, Judged, Metrics, Rule};
-use super::{figures, operating};
+use super::{figures, operating, shifts};
 use crate::context::{Context, Data};
 use crate::words::{count, number, or_dash, percent, points};
 
@@ -37,6 +37,7 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     figures::histogram(context, &mut section, judged)?;
     calibration(context, &mut section, judged)?;
     validation_against_test(&mut section, metrics)?;
+    shifts::write(&mut section, metrics)?;
     limits(&mut section, context, data, metrics);
     Ok(section)
 }

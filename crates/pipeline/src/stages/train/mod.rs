@@ -131,7 +131,7 @@ fn usable_rows(settings: &Settings, data: &Data, split: Split) -> Result<Vec<usi
 }
 
 /// Augmentation of an image and its mask, drawn from (seed, epoch, row).
-fn transform(augmenter: Augmenter) -> Transform {
+pub(super) fn transform(augmenter: Augmenter) -> Transform {
     Arc::new(move |sample, key| {
         let (h, w, c) = (sample.height, sample.width, sample.channels);
         let take =
