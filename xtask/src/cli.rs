@@ -42,6 +42,8 @@ pub(crate) enum Command {
     /// The threshold is the mean of the runs' calibrated thresholds, which were chosen on validation. The checkpoint can be
     /// used wherever a single network's can, such as in `predict`.
     Ensemble(EnsembleArgs),
+    /// List the figures that docs/results.md claims; with a name, measure one of them again and compare
+    Results(ResultsArgs),
     /// Run all checks of CI, fastest first
     Test(TestArgs),
     /// Try to break the program: mutated inputs for all its readers, killed and disturbed runs, then a table
@@ -115,6 +117,21 @@ pub(crate) struct PredictArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResultsArgs {
+    /// A result of the list
+    pub(crate) name: Option<String>,
+    /// Folder of the images, if the result is about real ones
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Change a setting, such as model.pretrained=FILE
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Folder of all runs, instead of runs/
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -62,6 +62,10 @@ fn is_for_run(assignment: &&String) -> bool {
 
 fn with_demo(mut tree: Node, demo: Node) -> Result<Node, ConfigError> {
     check_tables(&demo, "demo")?;
+    if demo.get("model.architecture").is_some() {
+        // Another architecture takes other keys: the pipeline's own would be refused.
+        tree.take("model");
+    }
     tree.overlay(demo);
     if tree.get("phantom").is_none() {
         tree.put("phantom", Node::table());

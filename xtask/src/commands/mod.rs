@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod ensemble;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
+pub(crate) mod results;
 pub(crate) mod test;
 #[cfg(target_os = "linux")]
 pub(crate) mod torture;
