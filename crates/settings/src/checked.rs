@@ -107,6 +107,9 @@ pub(crate) fn checked(
     let augment = table(&tree, "augment")?;
     augmentation::augment(&keys, &augment)?;
     training::train(&keys, &train)?;
+    // A wrong data folder is the most likely mistake: it is reported before absent weights.
+    let raw_data: data::Data = table(&tree, "data")?;
+    let mut data = data::data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
     let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
     let image = image::image(&keys, &paths, image, &model, trained_with.as_ref())?;
@@ -114,9 +117,7 @@ pub(crate) fn checked(
         in_channels: image.channels,
         ..model
     };
-    let raw_data: data::Data = table(&tree, "data")?;
     network::own_keys(&keys)?;
-    let mut data = data::data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
     data.index.decoder = image.decoder;
     let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
     together::task(&keys, &model, &train, &data.index, &stages)?;
