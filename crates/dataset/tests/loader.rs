@@ -14,6 +14,7 @@ use dataset::{
     SampleKey, SplitFolders, Transform, class_weights, index,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
+use imaging::{Fit, Frame, Rect};
 
 fn data(dir: &Path) -> Manifest {
     kaggle_like(dir, [6, 2, 2]);
@@ -378,4 +379,60 @@ fn class_weights_are_scikit_learns_balanced() {
     let weights = class_weights(&[1341, 3875]);
     assert!((weights[0] - 1.944_817_3).abs() < 1e-6 && (weights[1] - 0.673_032_3).abs() < 1e-6);
     assert_eq!(class_weights(&[2, 0]), [0.5, 0.0]);
+}
+
+#[test]
+fn a_region_takes_the_place_of_the_whole_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = data(dir.path());
+    // A part of a different size in each image, so that regions cannot be exchanged unnoticed.
+    let part = |(i, r): (usize, &dataset::ImageRecord)| Rect {
+        top: 1 + i % 2,
+        left: i % 3,
+        height: r.height as usize / 2,
+        width: r.width as usize / 2,
+    };
+    let parts: Vec<Rect> = manifest.rows().iter().enumerate().map(part).collect();
+    let cut = manifest.with_regions(&parts).unwrap();
+    let loader = Loader::new(&cut, (0..10).collect(), settings()).unwrap();
+    let frame = Frame {
+        height: 9,
+        width: 12,
+        channels: 3,
+        fit: Fit::Stretch,
+    };
+    for (row, record) in cut.rows().iter().enumerate() {
+        let file = manifest.read(record).unwrap();
+        let expected = file.framed_part(Some(parts[row]), frame).unwrap();
+        let sample = loader.sample(row, None).unwrap();
+        assert_eq!(sample.image, expected.image.values());
+        assert_eq!(sample.placement.source, parts[row]);
+        let framed = cut.framed_region(record, frame).unwrap();
+        assert_eq!(framed.image.values(), sample.image);
+        let whole = cut.framed(record, frame).unwrap().image.values();
+        assert_ne!(whole, sample.image);
+    }
+
+    let refused = |parts: &[Rect]| manifest.with_regions(parts).unwrap_err().to_string();
+    assert!(refused(&parts[1..]).contains("not one per image"));
+    let mut outside = parts.clone();
+    outside[3].width = 10_000;
+    assert!(refused(&outside).contains(&manifest.rows()[3].path));
+    outside[3].width = 0;
+    assert!(refused(&outside).contains("is not inside"));
+    let crop = LoaderConfig {
+        crop: Some(dataset::Crop {
+            height: 4,
+            width: 4,
+            random: true,
+        }),
+        ..settings()
+    };
+    let error = Loader::new(&cut, vec![0], crop).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("cannot be combined with regions"),
+        "{error}"
+    );
 }
