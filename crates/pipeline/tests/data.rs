@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Context, OwnRun, RunDir, RunRecord, run};
+use pipeline::{Context, Indexed, OwnRun, RunDir, RunRecord, run};
 use settings::Request;
 use terminal::{Interrupt, Progress};
 
@@ -345,7 +345,8 @@ fn an_image_that_vanishes_ends_the_run_by_name() {
     let run = OwnRun::create(&workspace.root.path().join("runs"), "lungs").unwrap();
     run.write_json("run.json", &RunRecord::default()).unwrap();
     let interrupt = Interrupt::default();
-    let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt);
+    let mut indexed = Indexed::default();
+    let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt, &mut indexed);
     let data = context.data_cloned().unwrap();
     let victim = data
         .manifest
