@@ -10,7 +10,9 @@ use crate::figures::{CURVES, ROC};
 use crate::results::{Results, RunResult, Scores, Summaries, Summary};
 
 /// A metric's name and its part of [`Summaries`].
-const METRICS: [(&str, fn(&Summaries) -> &Summary); 3] = [
+type Metric = (&'static str, fn(&Summaries) -> &Summary);
+
+const METRICS: [Metric; 3] = [
     ("AUC", |s| &s.auc),
     ("accuracy", |s| &s.accuracy),
     ("log loss", |s| &s.log_loss),
@@ -32,9 +34,10 @@ pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Docume
     curves(&mut report, results);
     runs(&mut report, experiment, results)?;
     report.heading(2, "Repeat it");
+    report.code("", "cargo xtask experiment THIS_FOLDER/resolved.toml");
     report.paragraph(
-        "`resolved.toml` has the experiment with all settings of its pipeline, and each run's folder those of the run; \
-         both can be given to the command instead of a name. `experiment.json` has the figures of this report.",
+        "`resolved.toml` has the experiment with all settings of its pipeline; that of a run repeats the run with `cargo \
+         xtask pipeline`. `experiment.json` has the figures of this report.",
     );
     Ok(report)
 }
