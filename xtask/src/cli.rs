@@ -24,7 +24,11 @@ pub(crate) enum Command {
     /// If the data folder is absent, the pipeline's demo runs on phantoms drawn by the program; the first line of the
     /// report says so.
     Pipeline(PipelineArgs),
-    /// List pipelines, encoders, decoders, heads and stages
+    /// Run an experiment: one pipeline over seeds, folds and a grid of settings, to runs/EXPERIMENT/TIME/report.md
+    ///
+    /// The settings of all runs are checked before the first one starts. experiments/README.md has every key.
+    Experiment(PipelineArgs),
+    /// List pipelines, experiments, encoders, decoders, heads and stages
     List,
     /// Show the network of a pipeline: nodes, shapes, parameters, multiply-adds
     Describe {
@@ -70,7 +74,7 @@ pub(crate) enum Command {
 /// The pipeline, and changes to its settings.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// A name under pipelines/, or a .toml file such as a run's resolved.toml
+    /// A name (see `cargo xtask list`), or a .toml file such as a run's resolved.toml
     pub(crate) name: String,
     /// Folder of the images, instead of the pipeline's data.dir
     #[arg(long, value_name = "DIR")]
@@ -90,7 +94,7 @@ pub(crate) struct Settings {
 pub(crate) struct PipelineArgs {
     #[command(flatten)]
     pub(crate) settings: Settings,
-    /// Continue the newest unfinished run of this pipeline
+    /// Continue the newest unfinished run of this name
     #[arg(long)]
     pub(crate) resume: bool,
     /// Number of threads; the result does not depend on it

@@ -56,6 +56,7 @@ fn log(verbose: u8) {
 fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
     match command {
         Command::Pipeline(args) => commands::pipeline::run(&args, interrupt),
+        Command::Experiment(args) => commands::experiment::run(&args, interrupt),
         Command::List => print(&pipeline::list(&root())),
         Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
         Command::Predict(args) => commands::predict::run(&args, interrupt),

@@ -207,6 +207,22 @@ fn mistakes_end_with_a_code_and_a_hint() {
         1,
         &["error:", "/nowhere"],
     );
+    check(
+        &["experiment", "pneumonia"],
+        1,
+        &["no experiment \"pneumonia\"", "pneumonia-seeds"],
+    );
+    check(
+        &[
+            "experiment",
+            "pneumonia-seeds",
+            "--demo",
+            "--set",
+            "pipeline.seed=3",
+        ],
+        1,
+        &["experiment.seeds", "pipeline.seed", "has no effect"],
+    );
     check(&["pipeline"], 2, &["Usage"]);
     check(&["pipelin"], 2, &["pipeline"]);
     check(
@@ -224,6 +240,7 @@ fn lists_and_describes() {
     for part in [
         "pipelines:\n  brain-tumor",
         "\n  pneumonia ",
+        "experiments:\n  pneumonia-robust-seeds  Pneumonia on chest",
         "architectures:\n  encoder_decoder",
         "unet_2015_valid",
         "efficientnet_b1",

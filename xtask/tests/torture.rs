@@ -9,8 +9,9 @@ fn torture(arguments: &[&str]) -> Output {
     command.arg("torture").args(arguments).output().unwrap()
 }
 
+/// A run, and an experiment of four runs, are killed, resumed, and end with the same bytes.
 #[test]
-fn a_killed_run_is_a_row_of_the_table() {
+fn killed_runs_and_experiments_are_rows_of_the_table() {
     let kept = tempfile::tempdir().unwrap();
     let kept = kept.path().display().to_string();
     let output = torture(&[
@@ -19,7 +20,7 @@ fn a_killed_run_is_a_row_of_the_table() {
         "--seed",
         "1",
         "--only",
-        "kill-stage",
+        "kill-stage,kill-experiment",
         "--failures",
         &kept,
     ]);
@@ -31,6 +32,17 @@ fn a_killed_run_is_a_row_of_the_table() {
     // One run is killed, none is refused, one ends with the same bytes.
     assert!(
         table.contains("| kill in each stage | 1 | 0 | 1 | 0 | 0 | 0 | 0 | 0 |"),
+        "{table}{said}"
+    );
+    let experiment = table
+        .lines()
+        .find(|line| line.contains("kill in an experiment"));
+    let experiment = experiment.unwrap_or_else(|| panic!("{table}{said}"));
+    let counts: Vec<&str> = experiment.split('|').map(str::trim).collect();
+    assert_ne!(counts[2], "0", "{table}");
+    assert_eq!(
+        counts[3..10],
+        ["0", "1", "0", "0", "0", "0", "0"],
         "{table}{said}"
     );
     assert!(!table.contains("all inputs"), "{table}");

@@ -26,6 +26,18 @@ pub enum SplitPolicy {
         #[serde(default)]
         official_val: OfficialVal,
     },
+    /// `test` as it is; train divided into folds for cross-validation, of which one is validation.
+    Fold {
+        /// Which fold is validation, from 1.
+        fold: usize,
+        /// Number of folds, at least 2.
+        folds: usize,
+        /// Seed of the draw: the same folds for every `fold`.
+        seed: u64,
+        /// What to do with the images of the `val` folder.
+        #[serde(default)]
+        official_val: OfficialVal,
+    },
     /// For data without split folders (folders are ignored): validation and test drawn from all images.
     Holdout {
         /// Share of all images for validation, in (0, 1).
@@ -148,6 +160,12 @@ impl Splits {
                 seed,
                 official_val,
             } => validation_from_train(manifest, *fraction, *seed, *official_val)?,
+            SplitPolicy::Fold {
+                fold,
+                folds,
+                seed,
+                official_val,
+            } => folds::splits(manifest, (*fold, *folds), *seed, *official_val)?,
             SplitPolicy::Holdout { val, test, seed } => holdout(manifest, *val, *test, *seed)?,
             SplitPolicy::Count { val, test, by } => count::splits(manifest, *val, *test, *by)?,
             SplitPolicy::List(lists) => count::listed(manifest, lists)?,
@@ -204,7 +222,7 @@ impl Splits {
 fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) -> String {
     let of_folders = matches!(
         policy,
-        SplitPolicy::Official | SplitPolicy::ValidationFromTrain { .. }
+        SplitPolicy::Official | SplitPolicy::ValidationFromTrain { .. } | SplitPolicy::Fold { .. }
     );
     match (policy, split) {
         (SplitPolicy::List(_), _) => "list images of it in validation.lists".to_owned(),
@@ -248,12 +266,7 @@ fn validation_from_train(
     official_val: OfficialVal,
 ) -> Result<Splits, DatasetError> {
     check_share("fraction", fraction)?;
-    let merge = official_val == OfficialVal::MergeIntoTrain;
-    let test = rows_where(manifest, |s| s == Some(Split::Test));
-    let pool = rows_where(manifest, |s| {
-        s == Some(Split::Train) || (merge && s == Some(Split::Val))
-    });
-    let (pool, dropped) = without_test_patients(manifest, pool, &test);
+    let (pool, test, dropped) = training_pool(manifest, official_val);
     let (val, train) = draw(manifest, &pool, &targets(manifest, &pool, fraction), seed);
     Ok(Splits {
         train,
@@ -261,6 +274,21 @@ fn validation_from_train(
         test,
         dropped,
     })
+}
+
+/// What training and validation are drawn from, the test of the folders, and the rows that are left out because they
+/// share a patient or a file with it.
+fn training_pool(
+    manifest: &Manifest,
+    official_val: OfficialVal,
+) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    let merge = official_val == OfficialVal::MergeIntoTrain;
+    let test = rows_where(manifest, |s| s == Some(Split::Test));
+    let pool = rows_where(manifest, |s| {
+        s == Some(Split::Train) || (merge && s == Some(Split::Val))
+    });
+    let (pool, dropped) = without_test_patients(manifest, pool, &test);
+    (pool, test, dropped)
 }
 
 fn holdout(manifest: &Manifest, val: f64, test: f64, seed: u64) -> Result<Splits, DatasetError> {
@@ -372,5 +400,6 @@ fn limited(manifest: &Manifest, rows: &[usize], limit: usize) -> Vec<usize> {
 }
 
 mod count;
+mod folds;
 #[cfg(test)]
 mod tests;

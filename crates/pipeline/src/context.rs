@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
-use dataset::{BadImage, Crop, ImageRecord, Loader, LoaderConfig, Manifest, Splits};
+use dataset::{BadImage, Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Splits};
 use imaging::{Fit, Frame};
 use report::{Document, Figure, Plane};
 
@@ -28,8 +28,13 @@ pub struct Context<'a> {
     pub progress: Progress,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
+    indexed: &'a mut Indexed,
     data: Option<Data>,
 }
+
+/// The images of a data folder, indexed once for several runs in one process.
+#[derive(Debug, Default)]
+pub struct Indexed(Option<(IndexConfig, Manifest)>);
 
 /// The data set as this run sees it.
 #[derive(Clone, Debug)]
@@ -84,18 +89,20 @@ fn grey_frame((height, width): (usize, usize), fit: Fit) -> Frame {
 }
 
 impl<'a> Context<'a> {
-    /// A context with nothing read yet.
+    /// A context that has read nothing but, perhaps, the index.
     pub fn new(
         settings: &'a Settings,
         run: &'a RunDir,
         progress: Progress,
         interrupt: &'a Interrupt,
+        indexed: &'a mut Indexed,
     ) -> Self {
         Context {
             settings,
             run,
             progress,
             interrupt,
+            indexed,
             data: None,
         }
     }
@@ -120,10 +127,16 @@ impl<'a> Context<'a> {
         self.data().cloned()
     }
 
-    fn read_data(&self) -> Result<Data> {
+    fn read_data(&mut self) -> Result<Data> {
         let settings = &self.settings.data;
-        self.make_phantom()?;
-        let as_shipped = self.index()?;
+        let as_shipped = match self.indexed.0.take() {
+            Some((config, manifest)) if config == settings.index => manifest,
+            _ => {
+                self.make_phantom()?;
+                self.index()?
+            }
+        };
+        self.indexed.0 = Some((settings.index.clone(), as_shipped.clone()));
         let splits = Splits::new(&as_shipped, &settings.policy, settings.limit_per_class)?;
         let manifest = as_shipped.with_splits(&splits)?;
         let manifest = self.with_regions(manifest)?;

@@ -5,23 +5,23 @@ use std::path::Path;
 
 use settings::{ConfigError, Request, StageId};
 
-/// Pipelines, architectures, encoders, decoders, heads and stages, as text.
+/// Pipelines, experiments, architectures, encoders, decoders, heads and stages, as text.
 pub fn list(root: &Path) -> String {
-    let folder = root.join("pipelines");
     let mut text = String::new();
-    let pipelines = settings::pipelines(&folder);
-    let titles: Vec<String> = pipelines
-        .iter()
-        .map(|p| settings::pipeline_title(&folder, p).unwrap_or_default())
-        .collect();
-    table(
-        &mut text,
-        "pipelines",
-        pipelines
+    for kind in ["pipelines", "experiments"] {
+        let folder = root.join(kind);
+        let names = settings::pipelines(&folder);
+        let titles: Vec<String> = names
             .iter()
-            .map(String::as_str)
-            .zip(titles.iter().map(String::as_str)),
-    );
+            .map(|name| settings::title(&folder, name).unwrap_or_default())
+            .collect();
+        let rows = names.iter().zip(&titles);
+        table(
+            &mut text,
+            kind,
+            rows.map(|(name, title)| (name.as_str(), title.as_str())),
+        );
+    }
     table(
         &mut text,
         "architectures",

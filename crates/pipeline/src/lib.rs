@@ -1,9 +1,9 @@
 //! From a TOML file to a finished run: settings checked as a whole, stages run in order, all results in one folder.
 //!
-//! This crate is built on the others; only the command line and the fuzzer use it. The crate `settings` provides
+//! This crate is built on the others; the command line, experiments and the fuzzer use it. The crate `settings` provides
 //! [`settings::Settings`], whose values are valid and which name the stages; [`stages`] implements these, each in a
 //! module of its own; [`run`](run()) executes them and can resume an interrupted run; [`predict`] applies a trained
-//! network to new images.
+//! network to new images; [`outputs`] reads what a run wrote.
 //!
 //! ```no_run
 //! use settings::Request;
@@ -25,6 +25,7 @@ mod ensemble;
 pub mod hash;
 mod initial;
 mod names;
+pub mod outputs;
 mod pictures;
 pub mod predict;
 mod regions;
@@ -34,16 +35,21 @@ mod scoring;
 pub mod stages;
 mod words;
 
-pub use context::{Context, Data};
+pub use context::{Context, Data, Indexed};
 pub use describe::{describe, list};
 pub use ensemble::ensemble;
 pub use model::engine::Device;
 pub use names::beside;
-pub use run::{Finished, run};
-pub use run_dir::{OwnRun, RunDir, RunRecord};
+pub use run::{Finished, check_unchanged, run, run_in};
+pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// File name of the best epoch's checkpoint in a run's folder.
 pub const MODEL: &str = "model.safetensors";
+
+/// Operating system and processor family, as recorded in a run's folder.
+pub fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}

@@ -1,13 +1,13 @@
 //! Runs a pipeline's stages in order, and resumes an interrupted run.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::context::Context;
-use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, TIMINGS};
+use crate::context::{Context, Indexed};
+use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, TIMINGS, make_folder};
 use crate::stages;
 use settings::{Request, Settings, StageId};
 use terminal::Interrupt;
@@ -41,10 +41,55 @@ pub fn run(
     } else {
         fresh(request, &settings)?
     };
+    let mut indexed = Indexed::default();
+    let mut context = Context::new(&settings, &run, progress, interrupt, &mut indexed);
+    run_stages(&mut context, true)?;
+    Ok(finished(&run, &settings, start))
+}
+
+/// Starts, continues or, if it is finished, skips the run of a folder that belongs to a larger one. `indexed` is passed
+/// from run to run of one process, so that equal data are indexed once.
+///
+/// # Errors
+/// As [`run`]; images other than those with the data fingerprint that the other runs of the larger folder have.
+pub fn run_in(
+    folder: &Path,
+    settings: &Settings,
+    fingerprint: Option<&str>,
+    indexed: &mut Indexed,
+    (progress, interrupt): (Progress, &Interrupt),
+) -> Result<Finished> {
+    let start = Instant::now();
+    make_folder(folder)?;
+    let run = OwnRun::take(RunDir::open(folder)?)?;
+    if run.file(RUN).is_file() {
+        check_unchanged(&run, &settings.leaves, &run.record()?.version)?;
+    } else {
+        begin(&run, settings, fingerprint)?;
+    }
+    if run.record()?.finished {
+        progress.say("  already done");
+    } else {
+        let mut context = Context::new(settings, &run, progress, interrupt, indexed);
+        run_stages(&mut context, false)?;
+    }
+    Ok(finished(&run, settings, start))
+}
+
+fn finished(run: &RunDir, settings: &Settings, start: Instant) -> Finished {
+    Finished {
+        folder: run.path().into(),
+        phantom: settings.data.phantom.is_some(),
+        took: start.elapsed(),
+    }
+}
+
+/// Runs the stages that are not done yet; `latest` follows the run if it stands alone.
+fn run_stages(context: &mut Context<'_>, alone: bool) -> Result<()> {
+    let (settings, run, progress) = (context.settings, context.run, context.progress);
     progress.say(format!("{} in {}", settings.name, run.path().display()));
     progress.say(format!("device: {}", settings.device.words));
-    let done = keep_leading(&run, &settings.stages)?;
-    let mut context = Context::new(&settings, &run, progress, interrupt);
+    let done = keep_leading(run, &settings.stages)?;
     let total = settings.stages.len();
     for (i, stage) in settings.stages.iter().enumerate() {
         if i < done {
@@ -61,16 +106,11 @@ pub fn run(
             stage.name(),
             stage.about()
         ));
-        run_stage(*stage, &mut context)?;
+        run_stage(*stage, context, alone)?;
     }
     let mut record = run.record()?;
     record.finished = true;
-    run.write_json(RUN, &record)?;
-    Ok(Finished {
-        folder: run.path().into(),
-        phantom: settings.data.phantom.is_some(),
-        took: start.elapsed(),
-    })
+    run.write_json(RUN, &record)
 }
 
 /// How many stages are already done. A stage recorded after one that is not done counts as not done, because it has not
@@ -88,7 +128,7 @@ fn keep_leading(run: &RunDir, stages: &[StageId]) -> Result<usize> {
     Ok(done)
 }
 
-fn run_stage(stage: StageId, context: &mut Context<'_>) -> Result<()> {
+fn run_stage(stage: StageId, context: &mut Context<'_>, alone: bool) -> Result<()> {
     let start = Instant::now();
     tracing::info!(stage = stage.name(), "begins");
     let result = context
@@ -103,7 +143,7 @@ fn run_stage(stage: StageId, context: &mut Context<'_>) -> Result<()> {
     let mut record = context.run.record()?;
     record.done.push(stage.name().into());
     context.run.write_json(RUN, &record)?;
-    if record.done.len() == 1 {
+    if alone && record.done.len() == 1 {
         // Not earlier: a run that fails at once has no results, but the previous one may have.
         context.run.link_latest()?;
     }
@@ -118,33 +158,46 @@ fn add_seconds(run: &RunDir, stage: &str, took: Duration) -> Result<()> {
 
 fn fresh(request: &Request, settings: &Settings) -> Result<OwnRun> {
     let run = OwnRun::create(&request.runs(), &settings.name)?;
+    begin(&run, settings, None)?;
+    Ok(run)
+}
+
+fn begin(run: &RunDir, settings: &Settings, fingerprint: Option<&str>) -> Result<()> {
     run.write(RESOLVED, settings.resolved.as_bytes())?;
     let record = RunRecord {
         pipeline: settings.name.clone(),
         version: crate::VERSION.into(),
         seed: settings.seed,
         device: settings.device.device.to_string(),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        platform: crate::platform(),
+        data_fingerprint: fingerprint.map(str::to_owned),
         ..RunRecord::default()
     };
-    run.write_json(RUN, &record)?;
-    Ok(run)
+    run.write_json(RUN, &record)
 }
 
 fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
-    let run = OwnRun::take(RunDir::newest_unfinished(&request.runs(), &settings.name)?)?;
-    if run.record()?.finished {
-        bail!("another process has just finished {}", run.path().display());
+    let run = OwnRun::newest_unfinished(&request.runs(), &settings.name)?;
+    let record = run.record()?;
+    check_unchanged(&run, &settings.leaves, &record.version)?;
+    if !record.done.is_empty() {
+        run.link_latest()?;
     }
-    let text = run.read(RESOLVED)?;
-    let began_with = settings::leaves(&run.file(RESOLVED), &text)?;
-    if let Some(difference) = difference(&began_with, &settings.leaves) {
+    Ok(run)
+}
+
+/// Refuses to continue what another version, or other settings, began.
+///
+/// # Errors
+/// The first key that differs from the folder's `resolved.toml`, or the versions.
+pub fn check_unchanged(run: &RunDir, leaves: &[(String, String)], version: &str) -> Result<()> {
+    let began_with = settings::leaves(&run.file(RESOLVED), &run.read(RESOLVED)?)?;
+    if let Some(difference) = difference(&began_with, leaves) {
         bail!(
             "{} was started with other settings: {difference}; resume with the same settings, or start a new run",
             run.path().display()
         );
     }
-    let version = run.record()?.version;
     if version != crate::VERSION {
         bail!(
             "{} was started by version {version}, this is version {}; start a new run",
@@ -152,10 +205,7 @@ fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
             crate::VERSION
         );
     }
-    if !run.record()?.done.is_empty() {
-        run.link_latest()?;
-    }
-    Ok(run)
+    Ok(())
 }
 
 /// The first key whose value differs, with both values.

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) const TIMINGS: &str = "timings.json";
 
 /// The complete settings that the run was started with, as a pipeline file.
-pub(crate) const RESOLVED: &str = "resolved.toml";
+pub const RESOLVED: &str = "resolved.toml";
 /// The record of the run: version, seed, data fingerprint, completed stages.
-pub(crate) const RUN: &str = "run.json";
+pub const RUN: &str = "run.json";
 
 /// The folder of one run. All files in it are written whole or not at all.
 #[derive(Clone, Debug)]
@@ -50,6 +50,18 @@ impl OwnRun {
         let _turn = turn(&parent)?;
         remove_unbegun(&parent);
         OwnRun::take(RunDir::create(&parent)?)
+    }
+
+    /// The newest unfinished run of a pipeline or experiment.
+    ///
+    /// # Errors
+    /// There is none; another process has it, or has just finished it.
+    pub fn newest_unfinished(runs: &Path, name: &str) -> Result<Self> {
+        let run = OwnRun::take(RunDir::newest_unfinished(runs, name)?)?;
+        if run.is_finished()? {
+            bail!("another process has just finished {}", run.path().display());
+        }
+        Ok(run)
     }
 
     /// Locks a run for this process, and removes partially written files of a killed one.
@@ -143,9 +155,8 @@ impl RunDir {
         bail!("{} is not a run folder", path.display())
     }
 
-    /// The newest unfinished run of a pipeline.
-    pub fn newest_unfinished(runs: &Path, pipeline: &str) -> Result<Self> {
-        let parent = runs.join(pipeline);
+    fn newest_unfinished(runs: &Path, name: &str) -> Result<Self> {
+        let parent = runs.join(name);
         let listed = fs::read_dir(&parent)
             .map(|d| d.filter_map(|e| Some(e.ok()?.path())).collect::<Vec<_>>());
         let mut folders = listed.unwrap_or_default();
@@ -155,13 +166,23 @@ impl RunDir {
             .rev()
             .filter(|p| !p.is_symlink() && p.join(RUN).is_file())
             .map(|p| RunDir { path: p.clone() });
-        let unfinished = |run: &RunDir| run.record().is_ok_and(|record| !record.finished);
+        let unfinished = |run: &RunDir| run.is_finished().is_ok_and(|finished| !finished);
         all.into_iter().find(unfinished).ok_or_else(|| {
             anyhow!(
-                "no unfinished run in {}: start one with `cargo xtask pipeline {pipeline}`",
+                "no unfinished run in {}: start one without --resume",
                 parent.display()
             )
         })
+    }
+
+    /// What the records of runs and experiments have in common.
+    fn is_finished(&self) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Record {
+            finished: bool,
+        }
+        let record: Record = self.read_json(RUN)?;
+        Ok(record.finished)
     }
 
     /// The folder.

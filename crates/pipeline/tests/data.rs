@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use pipeline::{Context, OwnRun, RunDir, RunRecord, run};
+use pipeline::{Context, Indexed, OwnRun, RunDir, RunRecord, run};
 use settings::Request;
 use terminal::{Interrupt, Progress};
 
@@ -337,6 +337,28 @@ fn splits_are_reported_as_by_patient_only_where_patients_are_known() {
     );
 }
 
+/// A second run of one process takes the images from the index of the first, unless it would index them differently.
+#[test]
+fn runs_of_one_process_share_the_index() {
+    let workspace = Workspace::new();
+    let load = |set: &[&str]| settings::load(&workspace.request(set)).unwrap();
+    let (first, seed) = (load(&[]), load(&["pipeline.seed=5"]));
+    let limit = load(&["image.max_megapixels=7"]);
+    let interrupt = Interrupt::default();
+    let mut indexed = Indexed::default();
+    let mut read = |settings: &settings::Settings| {
+        let run = OwnRun::create(&workspace.root.path().join("runs"), "lungs").unwrap();
+        run.write_json("run.json", &RunRecord::default()).unwrap();
+        Context::new(settings, &run, Progress::Silent, &interrupt, &mut indexed).data_cloned()
+    };
+    let before = read(&first).unwrap();
+    fs::remove_dir_all(&first.data.index.root).unwrap();
+    let shared = read(&seed).unwrap();
+    assert_eq!(shared.as_shipped.rows(), before.as_shipped.rows());
+    assert_ne!(shared.splits, before.splits);
+    assert!(read(&limit).is_err());
+}
+
 /// An image that disappears during a run ends it, because the test split would be smaller than the report states.
 #[test]
 fn an_image_that_vanishes_ends_the_run_by_name() {
@@ -345,7 +367,8 @@ fn an_image_that_vanishes_ends_the_run_by_name() {
     let run = OwnRun::create(&workspace.root.path().join("runs"), "lungs").unwrap();
     run.write_json("run.json", &RunRecord::default()).unwrap();
     let interrupt = Interrupt::default();
-    let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt);
+    let mut indexed = Indexed::default();
+    let mut context = Context::new(&settings, &run, Progress::Silent, &interrupt, &mut indexed);
     let data = context.data_cloned().unwrap();
     let victim = data
         .manifest

@@ -5,7 +5,8 @@
 //! returns [`Settings`]. Order of precedence, lowest first: defaults, the pipeline's file, its `[demo]` tables (only
 //! where the data folder that they stand in for is absent, or with `--demo`), `--set`, `--data` and `--device`.
 //! Everything that can be checked without opening an image is checked here, before anything runs. Stages are plain data
-//! here ([`StageId`], [`Artifact`]); this crate does not depend on what they do.
+//! here ([`StageId`], [`Artifact`]); this crate does not depend on what they do. [`load_experiment`] does the same for an
+//! experiment: the settings of each of its runs.
 //!
 //! A crate of its own because checking settings and executing stages change for different reasons, and a front end may
 //! need one without the other.
@@ -22,6 +23,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod checked;
+mod experiment;
 mod keys;
 mod load;
 mod paths;
@@ -32,7 +34,8 @@ mod together;
 mod tree;
 
 pub use checked::Settings;
-pub use load::{leaves, load, pipeline_title, pipelines};
+pub use experiment::{Experiment, ExperimentRun, load_experiment};
+pub use load::{leaves, load, pipelines, title};
 pub use request::Request;
 pub use stage::{Artifact, StageId};
 pub use tables::data::DataSettings;

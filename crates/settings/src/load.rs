@@ -1,4 +1,6 @@
 //! Reads a pipeline's file and combines it with the options.
+//!
+//! An experiment's runs are loaded in the same way, with changes that the experiment makes after all options.
 
 use std::fs;
 use std::io;
@@ -14,8 +16,25 @@ use crate::tree::{ConfigError, Node, Value, did_you_mean, join};
 /// # Errors
 /// The first fault: its key, its place and what to do.
 pub fn load(request: &Request) -> Result<Settings, ConfigError> {
-    let file = find(request)?;
-    let mut tree = parse_file(&file, &request.root)?;
+    let file = find(request, "pipeline")?;
+    load_tree(
+        parse_file(&file, &request.root)?,
+        &pipeline_name(&file),
+        request,
+        &[],
+    )
+}
+
+/// A value that replaces the one at a dotted path.
+pub(crate) type Change = (String, Node);
+
+/// As [`load`], for the tables of the pipeline `name`; `changes` come after all options.
+pub(crate) fn load_tree(
+    mut tree: Node,
+    name: &str,
+    request: &Request,
+    changes: &[Change],
+) -> Result<Settings, ConfigError> {
     request
         .set
         .iter()
@@ -24,6 +43,7 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
     check_tables(&tree, "")?;
     let demo = tree.take("demo");
     let demo = demo.map(|demo| with_demo(tree.clone(), demo)).transpose()?;
+    let all = (request.set.as_slice(), changes);
     if request.data.is_some() || request.sets("data.dir") {
         // A run's resolved.toml may contain phantoms, which the given data replace.
         tree.take("phantom");
@@ -32,28 +52,31 @@ pub fn load(request: &Request) -> Result<Settings, ConfigError> {
         if request.demo && !phantoms {
             return Err(no_demo());
         }
-        return finished(demo.unwrap_or(tree), &file, request, &request.set);
+        return finished(demo.unwrap_or(tree), name, request, all);
     }
     if let Some(demo) = demo {
         // The demo is checked even though it does not run, so that its author finds mistakes in it.
-        finished(demo, &file, request, &[])?;
+        finished(demo, name, request, (&[], &[]))?;
     }
-    finished(tree, &file, request, &request.set)
+    finished(tree, name, request, all)
 }
 
-/// Applies the options to the tables and checks the result.
+/// Applies the options and changes to the tables and checks the result.
 fn finished(
     mut tree: Node,
-    file: &Path,
+    name: &str,
     request: &Request,
-    set: &[String],
+    (set, changes): (&[String], &[Change]),
 ) -> Result<Settings, ConfigError> {
     set.iter()
         .filter(is_for_run)
         .try_for_each(|assignment| tree.set(assignment))?;
     apply_options(&mut tree, request);
+    for (key, node) in changes {
+        tree.put(key, node.clone());
+    }
     check_tables(&tree, "")?;
-    checked(tree, pipeline_name(file), request)
+    checked(tree, name.into(), request)
 }
 
 fn is_for_run(assignment: &&String) -> bool {
@@ -82,7 +105,7 @@ fn no_demo() -> ConfigError {
     }
 }
 
-/// Names of the pipelines in a folder, sorted.
+/// Names of the pipelines (or experiments) in a folder, sorted.
 pub fn pipelines(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder)
         .into_iter()
@@ -97,22 +120,24 @@ pub fn pipelines(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The `title` of a pipeline file, for lists.
-pub fn pipeline_title(folder: &Path, name: &str) -> Option<String> {
+/// The `title` of a pipeline or an experiment in a folder, for lists.
+pub fn title(folder: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(folder.join(format!("{name}.toml"))).ok()?;
     let tree = Node::parse(name, &text).ok()?;
-    match &tree.get("pipeline.title")?.value {
+    let keys = ["experiment.title", "pipeline.title"];
+    match &keys.iter().find_map(|key| tree.get(key))?.value {
         Value::Text(title) => Some(title.clone()),
         _ => None,
     }
 }
 
-fn find(request: &Request) -> Result<PathBuf, ConfigError> {
+/// The file of a pipeline or an experiment, by name or path.
+pub(crate) fn find(request: &Request, kind: &'static str) -> Result<PathBuf, ConfigError> {
     let as_path = PathBuf::from(&request.pipeline);
     if as_path.extension().is_some_and(|e| e == "toml") {
         return Ok(as_path);
     }
-    let folder = request.root.join("pipelines");
+    let folder = request.root.join(format!("{kind}s"));
     let known = pipelines(&folder);
     if known.contains(&request.pipeline) {
         return Ok(folder.join(format!("{}.toml", request.pipeline)));
@@ -125,6 +150,7 @@ fn find(request: &Request) -> Result<PathBuf, ConfigError> {
         known.join(", ")
     };
     Err(ConfigError::NoPipeline {
+        kind,
         name: request.pipeline.clone(),
         folder,
         hint,
@@ -132,27 +158,26 @@ fn find(request: &Request) -> Result<PathBuf, ConfigError> {
     })
 }
 
-/// `pneumonia` for `pipelines/pneumonia.toml`; for a run's `resolved.toml`, the name of the run's pipeline.
-fn pipeline_name(file: &Path) -> String {
-    let stem = file
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+/// `pneumonia` for `pipelines/pneumonia.toml`; for a run's `resolved.toml`, the name of the run's pipeline; for that of
+/// a run of an experiment, the names of both.
+pub(crate) fn pipeline_name(file: &Path) -> String {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let of_run = || {
-        file.parent()?
-            .parent()?
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
+        let run = file.parent()?;
+        let around = run.parent()?;
+        match around.join("resolved.toml").is_file() {
+            true => Some(format!("{}-{}", name(around.parent()?)?, name(run)?)),
+            false => name(around),
+        }
     };
-    if stem == "resolved" {
-        of_run().unwrap_or(stem)
-    } else {
-        stem
+    match stem.as_ref() {
+        "resolved" => of_run().unwrap_or_else(|| stem.into_owned()),
+        _ => stem.into_owned(),
     }
 }
 
-fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
+pub(crate) fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
     const MAX_BYTES: u64 = 1 << 20;
     let bytes = files::read(file, MAX_BYTES);
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// A user's request: the pipeline and the options.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// A name under `pipelines/`, or the path of a `.toml` file (such as a run's `resolved.toml`).
+    /// A name under `pipelines/` (of an experiment: under `experiments/`), or the path of a `.toml` file (such as a run's
+    /// `resolved.toml`).
     pub pipeline: String,
     /// The workspace's root, which contains `pipelines/` and `runs/`; relative paths in a file start here.
     pub root: PathBuf,

@@ -814,6 +814,37 @@ fn masks_may_have_names_and_folders_of_their_own() {
     }
 }
 
+#[test]
+fn folds_are_checked_and_exclude_the_keys_of_other_policies() {
+    let fold = |keys: &str| format!("data.validation={{policy=\"fold\", {keys}}}");
+    let root = workspace(GOOD);
+    let set = fold("fold=2, folds=3, official_val=\"drop\"");
+    let settings = settings::load(&request(root.path(), &[&set, "pipeline.seed=7"])).unwrap();
+    let expected = dataset::SplitPolicy::Fold {
+        fold: 2,
+        folds: 3,
+        seed: 7,
+        official_val: dataset::OfficialVal::Drop,
+    };
+    assert_eq!(settings.data.policy, expected);
+    check(
+        &[&fold("folds=1")],
+        &["data.validation.folds", "from 2 to 100"],
+    );
+    check(
+        &[&fold("fold=4, folds=3")],
+        &["data.validation.fold`", "from 1 to 3"],
+    );
+    check(
+        &[&fold("fraction=0.2")],
+        &["data.validation.fraction", "from_train"],
+    );
+    check(
+        &["data.validation.folds=3"],
+        &["data.validation.folds", "policy = \"fold\""],
+    );
+}
+
 /// pipelines/README.md documents every key that a table knows.
 #[test]
 fn every_key_is_documented() {

@@ -1,5 +1,6 @@
 //! `cargo xtask pipeline`: runs a pipeline, and prints the command that resumes an interrupted run.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,10 +14,16 @@ pub(crate) fn run(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode
         set_threads(threads)?;
     }
     let request = request(&args.settings, args.out.as_deref());
-    match pipeline::run(&request, args.resume, Progress::Shown, interrupt) {
-        Ok(finished) => {
+    let ended = pipeline::run(&request, args.resume, Progress::Shown, interrupt);
+    end(args, ended.map(|finished| finished.folder))
+}
+
+/// Prints the path of the report, or how to resume what was interrupted.
+pub(super) fn end(args: &PipelineArgs, ended: Result<PathBuf>) -> Result<ExitCode> {
+    match ended {
+        Ok(folder) => {
             // The run is complete even if its path cannot be printed.
-            let report = finished.folder.join("report.md");
+            let report = folder.join("report.md");
             let _ = terminal::print(&format!("{}\n", report.display()));
             Ok(ExitCode::SUCCESS)
         }

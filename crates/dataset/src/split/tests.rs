@@ -114,6 +114,72 @@ proptest! {
         prop_assert_eq!(&splits, &Splits::new(&manifest, &policy, None).unwrap());
     }
 
+    /// Over all folds: every row of the pool is validation exactly once, patients and files stay together, classes are
+    /// spread as evenly as indivisible groups allow, and the seed alone decides.
+    #[test]
+    fn folds_partition_the_pool_by_patient_and_class(
+        rows in rows(&FOLDERS),
+        folds in 2_usize..7,
+        seed in any::<u64>(),
+    ) {
+        let manifest = manifest(3, &rows);
+        let split = |fold| {
+            let policy = SplitPolicy::Fold { fold, folds, seed, official_val: OfficialVal::MergeIntoTrain };
+            Splits::new(&manifest, &policy, None)
+        };
+        let Ok(all) = (1..=folds).map(split).collect::<Result<Vec<_>, _>>() else { return Ok(()) };
+        let mut validated = vec![];
+        for splits in &all {
+            assert_apart(&manifest, splits);
+            let mut pool = [splits.train.as_slice(), &splits.val].concat();
+            pool.sort_unstable();
+            let counts = manifest.class_counts(&pool);
+            assert_share(&manifest, &splits.val, pool.len(), &counts, 1.0 / folds as f64);
+            prop_assert_eq!(pool.len() + splits.test.len() + splits.dropped.len(), rows.len());
+            prop_assert_eq!((&splits.test, &splits.dropped), (&all[0].test, &all[0].dropped));
+            validated.extend(splits.val.iter().copied());
+        }
+        validated.sort_unstable();
+        let mut pool = [all[0].train.as_slice(), &all[0].val].concat();
+        pool.sort_unstable();
+        prop_assert_eq!(validated, pool);
+        for (i, a) in all.iter().enumerate() {
+            prop_assert_eq!(a, &split(i + 1).unwrap());
+            for b in &all[i + 1..] {
+                prop_assert!(keys(&manifest, &a.val).is_disjoint(&keys(&manifest, &b.val)));
+            }
+        }
+    }
+
+    /// Where every patient has one class and no file is shared, the folds' counts of a class differ by no more than
+    /// its largest patient.
+    #[test]
+    fn folds_differ_by_one_patient_at_most(
+        patients in proptest::collection::vec((0_usize..3, 1_usize..9), 40..120),
+        folds in 2_usize..6,
+        seed in any::<u64>(),
+    ) {
+        let mut rows: Vec<Row> = plain(&[Some(Split::Test)], 20);
+        (0..3).for_each(|class| rows.push((Some(Split::Test), class, 900 + class as u32, 900 + class as u32)));
+        for (number, (class, images)) in patients.iter().enumerate() {
+            for _ in 0..*images {
+                rows.push((Some(Split::Train), *class, 1000 + number as u32, 1000 + rows.len() as u32));
+            }
+        }
+        let manifest = manifest(3, &rows);
+        let counts = (1..=folds).map(|fold| {
+            let policy = SplitPolicy::Fold { fold, folds, seed, official_val: OfficialVal::Drop };
+            Splits::new(&manifest, &policy, None).map(|splits| manifest.class_counts(&splits.val))
+        });
+        let Ok(counts) = counts.collect::<Result<Vec<_>, _>>() else { return Ok(()) };
+        for class in 0..3 {
+            let of = counts.iter().map(|counts| counts[class]);
+            let largest = patients.iter().filter(|(c, _)| *c == class).map(|(_, images)| *images).max();
+            let (most, least) = (of.clone().max().unwrap_or(0), of.min().unwrap_or(0));
+            prop_assert!(most - least <= largest.unwrap_or(0), "{counts:?}");
+        }
+    }
+
     #[test]
     fn holdout_separates_patients_and_keeps_the_shares(
         rows in rows(&[None]),
@@ -209,6 +275,31 @@ fn a_limit_balances_the_classes_and_nests() {
 }
 
 #[test]
+fn folds_follow_the_seed_and_leave_the_test_alone() {
+    let manifest = manifest(2, &plain(&FOLDERS, 40));
+    let fold = |fold, seed, official_val| {
+        let policy = SplitPolicy::Fold {
+            fold,
+            folds: 5,
+            seed,
+            official_val,
+        };
+        Splits::new(&manifest, &policy, None).unwrap()
+    };
+    let (a, b) = (
+        fold(1, 1, OfficialVal::MergeIntoTrain),
+        fold(1, 2, OfficialVal::MergeIntoTrain),
+    );
+    assert_ne!(a.val, b.val);
+    assert_eq!((a.train.len(), a.val.len()), (128, 32));
+    let dropped = fold(3, 1, OfficialVal::Drop);
+    assert_eq!((dropped.train.len(), dropped.val.len()), (64, 16));
+    let test = fold(1, 1, OfficialVal::Drop).test;
+    assert!([&b, &dropped].iter().all(|splits| splits.test == test));
+    assert_eq!(manifest.class_counts(&dropped.val), [8, 8]);
+}
+
+#[test]
 fn impossible_splits_are_errors_with_a_remedy() {
     let train_test = plain(&[FOLDERS[0], FOLDERS[2]], 20);
     let no_folders = plain(&[None], 20);
@@ -239,6 +330,16 @@ fn impossible_splits_are_errors_with_a_remedy() {
         from_train(f64::NAN, 0, OfficialVal::Drop),
         "fraction",
     );
+    let fold = |fold, folds| SplitPolicy::Fold {
+        fold,
+        folds,
+        seed: 0,
+        official_val: OfficialVal::Drop,
+    };
+    check(&train_test, fold(1, 1), "folds");
+    check(&train_test, fold(0, 3), "must be from 1 to");
+    check(&train_test, fold(4, 3), "must be from 1 to");
+    check(&train_test, fold(1, 50), "each class needs more");
     check(
         &no_folders,
         SplitPolicy::Holdout {

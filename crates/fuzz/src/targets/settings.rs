@@ -1,9 +1,10 @@
 //! Pipeline files, loaded as by a run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
-use settings::Request;
+use settings::{ConfigError, Request};
 
 use crate::formats::text;
 use crate::{Case, Outcome, Rng, Session, Target};
@@ -22,6 +23,18 @@ const PIPELINES: [&str; 8] = [
     include_str!("../../../../pipelines/glioma.toml"),
 ];
 
+/// An experiment, which may have the tables of its pipeline in its own file.
+const EXPERIMENT: &str = r#"
+[experiment]
+title = "Everything"
+seeds = [1, 2]
+folds = 2
+set = ["train.batch_size=4"]
+[experiment.grid]
+"train.optimizer.lr" = [1e-4, 3e-4]
+model.decoder = ["unet", "unetpp"]
+"#;
+
 /// Maximum number of input values of a batch: no machine has the memory for more.
 const LARGEST_BATCH: u128 = 1 << 40;
 
@@ -33,7 +46,7 @@ impl Target for Settings {
     }
 
     fn about(&self) -> &'static str {
-        "a pipeline's TOML: keys and values of the shipped ones mixed, out of range, of wrong types, deeply nested"
+        "the TOML of a pipeline or an experiment: keys and values of the shipped ones mixed, out of range, of wrong types, deeply nested"
     }
 
     fn short(&self) -> u64 {
@@ -54,11 +67,16 @@ impl Target for Settings {
                 })
                 .filter(|line| !line.is_empty() && !line.starts_with('#'))
         };
-        let lines = PIPELINES.into_iter().flat_map(plain).collect();
-        let seeds = PIPELINES.map(|text| plain(text).collect::<Vec<_>>().join("\n").into_bytes());
+        let texts = PIPELINES.into_iter().chain([EXPERIMENT]);
+        let file = |texts: &[&'static str]| {
+            let lines = texts.iter().flat_map(|text| plain(text));
+            lines.collect::<Vec<_>>().join("\n").into_bytes()
+        };
+        let seeds = PIPELINES.map(|text| file(&[text])).into_iter();
+        let experiments = PIPELINES[..2].iter().map(|text| file(&[text, EXPERIMENT]));
         Ok(Box::new(Files {
-            lines,
-            seeds: seeds.into(),
+            lines: texts.flat_map(plain).collect(),
+            seeds: seeds.chain(experiments).collect(),
         }))
     }
 }
@@ -80,14 +98,42 @@ impl Session for Files {
     fn run(&mut self, input: &Path) -> Outcome {
         let file = input.join(FILE);
         let request = Request::new(input, file.display().to_string());
+        let text = std::fs::read(&file).unwrap_or_default();
+        if String::from_utf8_lossy(&text).contains("[experiment") {
+            return run_experiment(&request, &file);
+        }
         match settings::load(&request) {
-            Err(error) => match error.to_string() {
-                text if text.is_empty() => Outcome::Wrong("an error without a message".into()),
-                _ => Outcome::Refused,
-            },
+            Err(error) => refused(&error),
             Ok(settings) => check(&settings, &file),
         }
     }
+}
+
+fn refused(error: &ConfigError) -> Outcome {
+    match error.to_string() {
+        text if text.is_empty() => Outcome::Wrong("an error without a message".into()),
+        _ => Outcome::Refused,
+    }
+}
+
+/// Every run has settings that pass the check, and a folder of its own.
+fn run_experiment(request: &Request, file: &Path) -> Outcome {
+    // Without the images, which are not there.
+    let request = Request {
+        dry: true,
+        ..request.clone()
+    };
+    let experiment = match settings::load_experiment(&request) {
+        Err(error) => return refused(&error),
+        Ok(experiment) => experiment,
+    };
+    let names: BTreeSet<&str> = experiment.runs.iter().map(|r| r.name.as_str()).collect();
+    if names.len() < experiment.runs.len() || names.iter().any(|name| name.contains('/')) {
+        return Outcome::Wrong(format!("runs share a folder: {names:?}"));
+    }
+    let outcomes = experiment.runs.iter().map(|run| check(&run.settings, file));
+    let mut wrong = outcomes.filter(|outcome| matches!(outcome, Outcome::Wrong(_)));
+    wrong.next().unwrap_or(Outcome::Accepted)
 }
 
 /// The batch size is plausible, and the settings that a run's folder stores are the same.

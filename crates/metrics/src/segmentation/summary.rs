@@ -31,7 +31,7 @@ impl Default for SegmentationSettings {
     }
 }
 
-/// Mean and standard deviation of a metric over images.
+/// Mean and standard deviation of a metric over images, or over runs.
 ///
 /// Displays as `0.912 ± 0.034`; `format!("{spread:.2}")` sets the digits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -237,7 +237,7 @@ impl Over<'_> {
 
 impl Spread {
     /// Mean and standard deviation of the values; `None` if there are none.
-    fn of(values: &[f64]) -> Option<Self> {
+    pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
         if n == 0 {
             return None;

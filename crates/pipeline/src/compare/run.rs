@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use dataset::Split;
 use metrics::{EvaluationSettings, Predictions};
 
+use crate::outputs::{self, Csv, Prediction};
 use crate::run_dir::{RESOLVED, RunDir};
 use crate::stages::Metrics;
 
@@ -47,18 +49,22 @@ impl ComparedRun {
             )
         })?;
         let contents = contents(&run.file("manifest.csv"))?;
-        let mut rows = rows(&run.file("predictions.csv"), &metrics.classes, &contents)?;
-        rows.sort_by(|a, b| a.image.cmp(&b.image));
-        let scaling = metrics.calibration.scaling()?;
-        let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
-        for row in &rows {
-            let next = ids.len();
-            ids.entry(&row.image.patient).or_insert(next);
+        let rows = outputs::predictions(&run, Split::Test, &metrics.classes)?;
+        if rows.is_empty() {
+            bail!(
+                "{} has no test images",
+                run.file("predictions.csv").display()
+            );
         }
-        let patients = rows.iter().map(|row| ids[row.image.patient.as_str()]);
+        let image = |row| Ok((identified(&row, &metrics.classes, &contents)?, row));
+        let rows = rows.into_iter().map(image);
+        let mut rows = rows.collect::<Result<Vec<(TestImage, Prediction)>>>()?;
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let (images, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let scaling = metrics.calibration.scaling()?;
         Ok(Self {
             folder: run.path().to_owned(),
-            patients: patients.collect(),
+            patients: outputs::patients(&rows),
             labels: rows.iter().map(|row| row.label).collect(),
             probabilities: rows
                 .iter()
@@ -66,7 +72,7 @@ impl ComparedRun {
                 .collect(),
             logits: rows.iter().flat_map(|row| row.logits.clone()).collect(),
             settings: settings(&run.file(RESOLVED))?,
-            images: rows.into_iter().map(|row| row.image).collect(),
+            images,
             metrics,
         })
     }
@@ -108,50 +114,20 @@ impl ComparedRun {
     }
 }
 
-struct Row {
-    image: TestImage,
-    label: usize,
-    logits: Vec<f64>,
-}
-
-/// The test images' rows of `predictions.csv`.
-fn rows(path: &Path, classes: &[String], contents: &BTreeMap<String, String>) -> Result<Vec<Row>> {
-    let table = Csv::open(path)?;
-    let mut rows = vec![];
-    table.each(|line| {
-        if line.field("split")? != "test" {
-            return Ok(());
-        }
-        let class = line.field("class")?.to_owned();
-        let label = classes.iter().position(|name| *name == class);
-        let label = label.ok_or_else(|| anyhow!("class {class:?} is not in metrics.json"))?;
-        let logits = classes.iter().map(|name| {
-            let text = line.field(&format!("score_{name}"))?;
-            let score: f32 = text
-                .parse()
-                .with_context(|| format!("{text:?} is not a number"))?;
-            Ok(f64::from(score))
-        });
-        let image = line.field("path")?.to_owned();
-        let content = contents.get(&image);
-        rows.push(Row {
-            label,
-            logits: logits.collect::<Result<_>>()?,
-            image: TestImage {
-                content: content
-                    .ok_or_else(|| anyhow!("{image} is not in manifest.csv"))?
-                    .clone(),
-                path: image,
-                class,
-                patient: line.field("patient")?.to_owned(),
-            },
-        });
-        Ok(())
-    })?;
-    if rows.is_empty() {
-        bail!("{} has no test images", path.display());
-    }
-    Ok(rows)
+/// A prediction with the content of its image's file.
+fn identified(
+    prediction: &Prediction,
+    classes: &[String],
+    contents: &BTreeMap<String, String>,
+) -> Result<TestImage> {
+    let content = contents.get(&prediction.path);
+    let content = content.ok_or_else(|| anyhow!("{} is not in manifest.csv", prediction.path))?;
+    Ok(TestImage {
+        content: content.clone(),
+        path: prediction.path.clone(),
+        class: classes[prediction.label].clone(),
+        patient: prediction.patient.clone(),
+    })
 }
 
 /// SHA-256 of each image file by its path in the data folder.
@@ -193,59 +169,5 @@ fn flatten(key: &str, value: &toml::Value, flat: &mut BTreeMap<String, String>) 
         _ => {
             flat.insert(key.to_owned(), value.to_string());
         }
-    }
-}
-
-/// A CSV table with a header, written by a run.
-struct Csv {
-    path: PathBuf,
-    reader: csv::Reader<fs::File>,
-    columns: BTreeMap<String, usize>,
-}
-
-struct Line<'a> {
-    columns: &'a BTreeMap<String, usize>,
-    record: &'a csv::StringRecord,
-}
-
-impl Csv {
-    fn open(path: &Path) -> Result<Self> {
-        let cannot = || format!("cannot read {}", path.display());
-        let mut reader = csv::Reader::from_path(path).with_context(cannot)?;
-        let header = reader.headers().with_context(cannot)?.iter();
-        let columns = header
-            .enumerate()
-            .map(|(i, name)| (name.to_owned(), i))
-            .collect();
-        Ok(Self {
-            path: path.to_owned(),
-            reader,
-            columns,
-        })
-    }
-
-    fn each(mut self, mut take: impl FnMut(Line<'_>) -> Result<()>) -> Result<()> {
-        let mut record = csv::StringRecord::new();
-        let at = |reader: &csv::Reader<fs::File>, path: &Path| {
-            format!("{}, line {}", path.display(), reader.position().line())
-        };
-        loop {
-            let more = self.reader.read_record(&mut record);
-            if !more.with_context(|| at(&self.reader, &self.path))? {
-                return Ok(());
-            }
-            let line = Line {
-                columns: &self.columns,
-                record: &record,
-            };
-            take(line).with_context(|| at(&self.reader, &self.path))?;
-        }
-    }
-}
-
-impl Line<'_> {
-    fn field(&self, name: &str) -> Result<&str> {
-        let column = self.columns.get(name).and_then(|i| self.record.get(*i));
-        column.ok_or_else(|| anyhow!("there is no column {name:?}"))
     }
 }

@@ -199,6 +199,10 @@ fn policy(settings: &Settings, data: &Data) -> String {
              drawn {grouped}.",
             format::percent(*fraction, 0)
         ),
+        SplitPolicy::Fold { fold, folds, .. } => format!(
+            "The test split is the data set's own. The training images are divided into {folds} folds, stratified by \
+             class and drawn {grouped}. Validation is fold {fold} of {folds}; the others are for training."
+        ),
         SplitPolicy::Holdout { val, test, .. } => format!(
             "Validation ({}) and test ({}) are taken from all images, stratified by class and drawn {grouped}.",
             format::percent(*val, 0),

@@ -6,6 +6,9 @@ use serde::Deserialize;
 use crate::keys::Keys;
 use crate::tree::ConfigError;
 
+/// Largest number of folds.
+pub(crate) const MAX_FOLDS: usize = 100;
+
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Validation {
@@ -13,6 +16,8 @@ pub(crate) struct Validation {
     pub(crate) fraction: f64,
     pub(crate) test_fraction: f64,
     pub(crate) official_val: OfficialVal,
+    pub(crate) fold: usize,
+    pub(crate) folds: usize,
     pub(crate) count: usize,
     pub(crate) test_count: usize,
     pub(crate) by: By,
@@ -26,6 +31,8 @@ impl Default for Validation {
             fraction: 0.1,
             test_fraction: 0.2,
             official_val: OfficialVal::MergeIntoTrain,
+            fold: 1,
+            folds: 5,
             count: 0,
             test_count: 0,
             by: By::Seed,
@@ -47,6 +54,7 @@ pub(crate) enum By {
 pub(crate) enum Policy {
     FromTrain,
     Official,
+    Fold,
     Holdout,
     Count,
     List,
@@ -70,6 +78,15 @@ pub(crate) fn policy(
             seed,
             official_val: raw.official_val,
         },
+        Policy::Fold => {
+            let folds = keys.within("data.validation.folds", raw.folds, 2, MAX_FOLDS)?;
+            SplitPolicy::Fold {
+                fold: keys.within("data.validation.fold", raw.fold, 1, folds)?,
+                folds,
+                seed,
+                official_val: raw.official_val,
+            }
+        }
         Policy::Holdout => SplitPolicy::Holdout {
             val: share("fraction", raw.fraction)?,
             test: share("test_fraction", raw.test_fraction)?,
@@ -89,24 +106,30 @@ pub(crate) fn policy(
 
 /// Refuses keys of another policy, which would be unused.
 fn validation_keys(keys: &Keys<'_>, policy: Policy) -> Result<(), ConfigError> {
-    let of_counts = ["count", "test_count", "by"];
-    let foreign: &[&str] = match policy {
-        Policy::Count => &["lists"],
-        Policy::List => &of_counts,
-        _ => &["count", "test_count", "by", "lists"],
-    };
-    for key in foreign {
-        let key = format!("data.validation.{key}");
-        if keys.tree.get(&key).is_some() {
-            let policy = if key.ends_with("lists") {
-                "list"
-            } else {
-                "count"
-            };
-            return Err(keys.refuse(
-                &key,
-                format!("this key is used with policy = \"{policy}\" only"),
-            ));
+    let own: [(&[&str], &str, bool); 4] = [
+        (
+            &["count", "test_count", "by"],
+            "count",
+            matches!(policy, Policy::Count),
+        ),
+        (&["lists"], "list", matches!(policy, Policy::List)),
+        (&["fold", "folds"], "fold", matches!(policy, Policy::Fold)),
+        (
+            &["fraction", "test_fraction"],
+            "from_train\" or \"holdout",
+            // Other policies ignore these keys, as they always have.
+            !matches!(policy, Policy::Fold),
+        ),
+    ];
+    for (names, of, _) in own.iter().filter(|(_, _, used)| !used) {
+        for name in *names {
+            let key = format!("data.validation.{name}");
+            if keys.tree.get(&key).is_some() {
+                return Err(keys.refuse(
+                    &key,
+                    format!("this key is used with policy = \"{of}\" only"),
+                ));
+            }
         }
     }
     Ok(())

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No file of that name under `pipelines/`.
-    #[error("no pipeline \"{name}\" in {}{hint}; available: {known}", folder.display())]
+    /// No file of that name under `pipelines/` or `experiments/`.
+    #[error("no {kind} \"{name}\" in {}{hint}; available: {known}", folder.display())]
     NoPipeline {
+        /// `pipeline` or `experiment`.
+        kind: &'static str,
         /// Requested name.
         name: String,
         /// Folder searched.
         folder: PathBuf,
         /// `; did you mean …?`
         hint: String,
-        /// Available pipelines.
+        /// Available names.
         known: String,
     },
     /// The settings file cannot be read.

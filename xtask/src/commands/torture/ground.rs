@@ -12,6 +12,13 @@ use super::process::{Ended, Running, remove};
 
 const PIPELINE: &str = include_str!("tiny.toml");
 
+/// What the experiment varies; its pipeline is the tiny one without the stages that only draw.
+const EXPERIMENT: &str = r#"
+seeds = [1, 2]
+folds = 2
+set = ["train.epochs=2", "pipeline.stages=['index', 'train', 'evaluate', 'report']"]
+"#;
+
 /// Files that contain times: they must exist, but may differ.
 const TIMED: [&str; 5] = [
     "timings.json",
@@ -28,6 +35,8 @@ pub(super) enum Source {
     Demo,
     /// A folder of the user.
     Folder,
+    /// Phantoms, for an experiment of four runs.
+    Experiment,
 }
 
 /// One folder for all runs, which always have the same path because a run's settings contain paths; the reference run;
@@ -55,6 +64,9 @@ impl Ground {
             bytes: 0,
         };
         fs::write(ground.file("tiny.toml"), PIPELINE)?;
+        let pipeline = toml_string(&ground.file("tiny.toml"));
+        let experiment = format!("[experiment]\npipeline = {pipeline}{EXPERIMENT}");
+        fs::write(ground.file("tiny-folds.toml"), experiment)?;
         if source == Source::Folder {
             ground.make_data(stop)?;
         }
@@ -69,7 +81,7 @@ impl Ground {
             .map(|f| size(&f))
             .sum();
         fs::rename(run, ground.truth())?;
-        if source == Source::Demo {
+        if source != Source::Folder {
             fs::rename(ground.place().join(".phantom"), ground.file("phantom"))?;
         }
         Ok(ground)
@@ -122,9 +134,9 @@ impl Ground {
         remove(&self.place())?;
         fs::create_dir_all(self.place())?;
         match self.source {
-            Source::Demo if phantoms => copy(&self.file("phantom"), &self.place().join(".phantom")),
-            Source::Demo => Ok(()),
             Source::Folder => self.restore_data(),
+            _ if phantoms => copy(&self.file("phantom"), &self.place().join(".phantom")),
+            _ => Ok(()),
         }
     }
 
@@ -139,13 +151,25 @@ impl Ground {
         }
     }
 
-    /// This program on the tiny pipeline.
+    /// The name of what runs, and of the folder of its runs.
+    fn name(&self) -> &'static str {
+        match self.source {
+            Source::Experiment => "tiny-folds",
+            _ => "tiny",
+        }
+    }
+
+    /// This program on the tiny pipeline or experiment.
     pub(super) fn command(&self, resume: bool) -> Command {
         let this = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
         let mut command = Command::new(this);
+        let kind = match self.source {
+            Source::Experiment => "experiment",
+            _ => "pipeline",
+        };
         command
-            .arg("pipeline")
-            .arg(self.file("tiny.toml"))
+            .arg(kind)
+            .arg(self.file(&format!("{}.toml", self.name())))
             .arg("--out")
             .arg(self.place());
         if self.data().is_dir() {
@@ -157,7 +181,7 @@ impl Ground {
                 .arg("--data")
                 .arg(self.data().join("images"))
                 .args(["--set", &masks]);
-        } else if self.source == Source::Demo {
+        } else if self.source != Source::Folder {
             command.arg("--demo");
         }
         if resume {
@@ -169,7 +193,7 @@ impl Ground {
 
     /// Folders of runs.
     pub(super) fn runs(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.place().join("tiny"))
+        let entries = fs::read_dir(self.place().join(self.name()))
             .into_iter()
             .flatten()
             .filter_map(Result::ok);
@@ -226,7 +250,9 @@ impl Ground {
 
     /// As [`Ground::differences`], for one of several runs.
     pub(super) fn differences_of(&self, run: &Path) -> Result<Option<String>> {
-        let mut wrong = differences(&self.truth(), run)?;
+        // In an experiment, the files of a run are in a folder of its own.
+        let above = usize::from(self.source == Source::Experiment);
+        let mut wrong = differences(&self.truth(), run, above)?;
         wrong.extend(self.leftovers()?);
         Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
     }
@@ -242,7 +268,7 @@ impl Ground {
             .filter(is_left)
             .map(|file| format!("{} is left over", file.display()))
             .collect();
-        if !self.place().join("tiny/latest").exists() {
+        if !self.place().join(self.name()).join("latest").exists() {
             found.push("latest does not point to a run".into());
         }
         Ok(found)
@@ -266,8 +292,8 @@ fn fingerprint(run: &Path) -> Result<Option<String>> {
     Ok(record["data_fingerprint"].as_str().map(str::to_owned))
 }
 
-/// How a run's folder differs from that of the reference run.
-fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
+/// How a run's folder differs from that of the reference run; files with times are `above` levels below it.
+fn differences(truth: &Path, run: &Path, above: usize) -> Result<Vec<String>> {
     let (known, found) = (files(truth)?, files(run)?);
     let missing = known
         .difference(&found)
@@ -277,7 +303,8 @@ fn differences(truth: &Path, run: &Path) -> Result<Vec<String>> {
         .map(|f| format!("{} is left over", f.display()));
     let mut wrong: Vec<String> = missing.chain(extra).collect();
     for file in known.intersection(&found) {
-        let timed = TIMED.iter().any(|timed| file == Path::new(timed));
+        let of_run: PathBuf = file.iter().skip(above).collect();
+        let timed = TIMED.iter().any(|timed| of_run == Path::new(timed));
         if !timed && fs::read(truth.join(file))? != fs::read(run.join(file))? {
             wrong.push(format!("{} differs", file.display()));
         }
@@ -290,6 +317,11 @@ pub(super) struct Settled {
     pub(super) ended: Ended,
     /// How it differs from the reference run.
     pub(super) wrong: Option<String>,
+}
+
+/// A path as a string of TOML.
+fn toml_string(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
 }
 
 /// Relative paths of everything below a folder that is not a folder itself.
@@ -347,7 +379,7 @@ mod tests {
             }
         }
         fs::write(run.join("sections/train.json"), "other times").unwrap();
-        assert_eq!(differences(&truth, &run).unwrap(), Vec::<String>::new());
+        assert_eq!(differences(&truth, &run, 0).unwrap(), Vec::<String>::new());
         fs::write(run.join("metrics.json"), "as it was").unwrap();
         fs::remove_file(run.join("model.safetensors")).unwrap();
         fs::write(run.join("sections/.a.tmp"), "").unwrap();
@@ -356,6 +388,6 @@ mod tests {
             "sections/.a.tmp is left over",
             "metrics.json differs",
         ];
-        assert_eq!(differences(&truth, &run).unwrap(), expected);
+        assert_eq!(differences(&truth, &run, 0).unwrap(), expected);
     }
 }

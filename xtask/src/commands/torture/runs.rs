@@ -19,10 +19,11 @@ use super::process::{Ended, Running, remove};
 use super::table::Row;
 
 /// Names for `--only`.
-pub(super) const NAMES: [&str; 9] = [
+pub(super) const NAMES: [&str; 10] = [
     "kill-time",
     "kill-stage",
     "kill-call",
+    "kill-experiment",
     "errors",
     "full-disk",
     "vanish",
@@ -32,7 +33,7 @@ pub(super) const NAMES: [&str; 9] = [
 ];
 
 /// The faults of a round; about half are kills.
-const ROUND: [&str; 15] = [
+const ROUND: [&str; 16] = [
     "kill-time",
     "errors",
     "kill-stage",
@@ -48,6 +49,7 @@ const ROUND: [&str; 15] = [
     "kill-stage",
     "two-phantom",
     "errors",
+    "kill-experiment",
 ];
 
 const STAGES: usize = 8;
@@ -65,6 +67,7 @@ pub(super) fn lane(torture: &Torture<'_>) -> Result<()> {
         torture,
         demo: Ground::new(Source::Demo, &stop)?,
         folder: None,
+        experiment: None,
         faults: None,
         rng: Rng::of_case("runs", torture.seed),
         stage: 0,
@@ -102,6 +105,8 @@ struct Lane<'t> {
     demo: Ground,
     /// Created when first needed.
     folder: Option<Ground>,
+    /// Created when first needed.
+    experiment: Option<Ground>,
     faults: Option<Faults>,
     rng: Rng,
     /// The stage that was killed last.
@@ -140,6 +145,7 @@ impl Lane<'_> {
             "kill-time" => self.kill_at_a_time(),
             "kill-stage" => self.kill_in_a_stage(),
             "kill-call" => self.kill_at_a_call(),
+            "kill-experiment" => self.kill_in_an_experiment(),
             "errors" => self.failing_call(),
             "full-disk" => self.full_disk(),
             "vanish" => self.vanishing_data(),
@@ -205,6 +211,37 @@ impl Lane<'_> {
         let ended = running.end(&self.stop())?;
         self.killed(&mut row, &ended);
         self.settle(row)
+    }
+
+    /// One to three kills of an experiment in a row, at any time.
+    fn kill_in_an_experiment(&mut self) -> Result<()> {
+        let ground = match self.experiment.take() {
+            Some(ground) => ground,
+            None => Ground::new(Source::Experiment, &self.stop())?,
+        };
+        let done = self.kill_experiment(&ground);
+        self.experiment = Some(ground);
+        done
+    }
+
+    fn kill_experiment(&mut self, ground: &Ground) -> Result<()> {
+        ground.clear(true)?;
+        let mut row = row("kill in an experiment");
+        for resume in [false, true, true] {
+            let time = ground.takes.mul_f64(self.rng.below(1000) as f64 / 1200.0);
+            let mut command = ground.command(resume && !ground.runs().is_empty());
+            command.env("RAYON_NUM_THREADS", ["1", "2", "5"][self.rng.below(3)]);
+            let mut running = Running::start(command)?;
+            running.wait(time, |_| false)?;
+            running.signal([Signal::KILL, Signal::KILL, Signal::INT][self.rng.below(3)])?;
+            let ended = running.end(&self.stop())?;
+            self.killed(&mut row, &ended);
+            if ended.succeeded() || self.rng.once_in(2) {
+                break;
+            }
+        }
+        let settled = ground.settle(&self.stop())?;
+        self.judge(row, &settled.ended, settled.wrong, ground)
     }
 
     fn kill_at_a_call(&mut self) -> Result<()> {

@@ -111,7 +111,10 @@ pub struct Calibration {
 
 impl Calibration {
     /// The function from scores to probabilities.
-    pub(crate) fn scaling(&self) -> Result<Scaling> {
+    ///
+    /// # Errors
+    /// A temperature or bias that no run has fitted.
+    pub fn scaling(&self) -> Result<Scaling> {
         Ok(Scaling::new(self.temperature, self.bias.clone())?)
     }
 }
