@@ -107,6 +107,7 @@ pub(crate) fn checked(
     let augment = table(&tree, "augment")?;
     augmentation::augment(&keys, &augment)?;
     training::train(&keys, &train)?;
+    augmentation::mixing(&keys, &augment, train.wants_masks())?;
     let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
     let image = image::image(&keys, image, &model, trained_with.as_ref())?;

@@ -311,6 +311,14 @@ fn impossible_values_say_what_is_possible() {
         &["`random_resized_crop.ratio` runs from 1.4 to 0.7", "swap"],
     );
     check(
+        &["augment.mixup={alpha=0.0}"],
+        &["`mixup.alpha` is 0", "from 0.001 to 1000"],
+    );
+    check(
+        &["augment.cutmix={alpha=1.0, switch=0.5}"],
+        &["`cutmix.switch`", "`mixup` is off"],
+    );
+    check(
         &["evaluate.threshold=1.5"],
         &["evaluate.threshold", "from 0 to 1"],
     );
@@ -511,6 +519,10 @@ fn incompatible_masks_and_layouts_are_refused() {
         &["\"NORML\" is not a class", "did you mean \"NORMAL\"?"],
     );
     check(&["train.map={loss='bce'}"], &["`train.map`", "data.masks"]);
+    check(
+        &[masks, "train.map={loss='bce'}", "augment.mixup={alpha=0.2}"],
+        &["`augment.mixup`", "use augment.cutmix"],
+    );
     check(&["image.crop=64"], &["`image.crop`", "crops need masks"]);
     let trained = [masks, "train.map={loss='bce'}", "image.crop=64"];
     check(

@@ -38,7 +38,8 @@ mod validate;
 pub use config::TrainConfig;
 pub use error::{BatchError, TrainError};
 pub use event::{
-    Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
+    Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Mixed, Observer, Phase,
+    PhaseRecord,
 };
 pub use fit::fit;
 pub use job::{Job, Outcome, Stopped};

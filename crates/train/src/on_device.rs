@@ -73,6 +73,7 @@ impl OnDevice {
         let truths = truths.map_err(|e| place.error(&batch.name, e))?;
         run.optimizer.begin();
         let known: Vec<usize> = truths.iter().map(known).collect();
+        let mixed = batch.mixed.as_ref().filter(|_| self.recipe.class.is_some());
         let pixels: Vec<Option<Pixels<'_>>> = truths.iter().map(pixels).collect();
         let input = Input {
             images: images(batch),
@@ -82,11 +83,13 @@ impl OnDevice {
                 lr,
                 ema_share: run.ema.as_ref().map_or(0.0, |ema| ema.share()),
                 known: &known,
+                mixed: mixed.map(|mixed| mixed.share),
             },
             labels: match self.recipe.class {
                 Some(_) => &batch.labels,
                 None => &[],
             },
+            partners: mixed.map_or(&[], |mixed| &mixed.partners),
             pixels: &pixels,
         };
         let results = ask(network, |resident| resident.queue(&input));
@@ -155,7 +158,7 @@ impl OnDevice {
     ) -> Result<Vec<Option<Truth>>, BatchError> {
         let n = batch.shape.n;
         if self.recipe.class.is_some() {
-            run.objective.check(&batch.labels, n, self.classes)?;
+            run.objective.check(batch.targets(), n, self.classes)?;
         }
         let shapes = network
             .graph()

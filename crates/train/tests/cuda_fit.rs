@@ -26,7 +26,8 @@ use model::store::{Group, ParamStore};
 use random::Rng;
 use serde_json::{Value as Json, json};
 use train::{
-    Batch, BatchEvent, Batches, Data, Job, Observer, Outcome, Stopped, TrainConfig, TrainError, fit,
+    Batch, BatchEvent, Batches, Data, Job, Mixed, Observer, Outcome, Stopped, TrainConfig,
+    TrainError, fit,
 };
 
 const SIZE: usize = 8;
@@ -60,16 +61,19 @@ fn graph() -> Graph {
 }
 
 /// Noise with a bar whose brightness is the class; the last batch of an epoch is smaller.
+#[derive(Clone, Copy)]
 struct Bars {
     masks: bool,
     poison: Option<usize>,
     label: usize,
+    mixes: bool,
 }
 
 const BARS: Bars = Bars {
     masks: true,
     poison: None,
     label: 0,
+    mixes: false,
 };
 
 impl Bars {
@@ -99,6 +103,10 @@ impl Bars {
         Batch {
             pixel_weights: Some((0..images.len()).map(|_| rng.unit_f32()).collect()),
             images,
+            mixed: self.mixes.then(|| Mixed {
+                partners: labels.iter().rev().copied().collect(),
+                share: 0.15 + 0.2 * number as f32, // below and above ½
+            }),
             labels: labels.iter().map(|label| label + self.label).collect(),
             // One batch in four has no masks.
             masks: (self.masks && number != 2).then_some(masks),
@@ -269,10 +277,14 @@ struct Ended {
     events: Vec<BatchEvent>,
 }
 
-fn trained(mut network: Network, config: &Json) -> Ended {
+fn trained(network: Network, config: &Json) -> Ended {
+    trained_on(network, config, BARS)
+}
+
+fn trained_on(mut network: Network, config: &Json, data: Bars) -> Ended {
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::default();
-    let outcome = run(&mut network, folder.path(), config, BARS, &mut watch, false).unwrap();
+    let outcome = run(&mut network, folder.path(), config, data, &mut watch, false).unwrap();
     Ended {
         store: network.store(),
         outcome,
@@ -339,6 +351,25 @@ fn steps_on_the_device_match_the_host() {
                     "{what}: repeated run"
                 );
             }
+        }
+    }
+}
+
+/// The same with mixed images: both class losses, with and without masks.
+#[test]
+fn steps_with_mixed_images_match_the_host() {
+    let mixing = Bars {
+        mixes: true,
+        ..BARS
+    };
+    for (device, driver) in devices(Precision::F32) {
+        for config in &configs()[..2] {
+            let what = format!("{device}, {config}, mixed");
+            let expected = trained_on(plain(Precision::F32, driver()), config, mixing);
+            let found = trained_on(resident(Precision::F32, driver()), config, mixing);
+            check_ended(&what, &found, &expected, 2e-4);
+            let unmixed = trained(plain(Precision::F32, driver()), config);
+            assert_ne!(weights(&unmixed.store), weights(&expected.store), "{what}");
         }
     }
 }

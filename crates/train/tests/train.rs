@@ -20,8 +20,8 @@ use model::store::{Group, ParamStore};
 use random::Rng;
 use serde_json::{Value, json};
 use train::{
-    Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Observer, Outcome, Phase, Stopped,
-    TrainConfig, TrainError, fit,
+    Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Mixed, Observer, Outcome, Phase,
+    Stopped, TrainConfig, TrainError, fit,
 };
 
 const SIZE: usize = 8;
@@ -85,6 +85,8 @@ struct Bars {
     /// (epoch, batch) that cannot be loaded.
     broken: Option<(usize, usize)>,
     label: usize,
+    /// Whether labels are mixed (the images are noise anyway).
+    mixes: bool,
 }
 
 impl Bars {
@@ -94,7 +96,15 @@ impl Bars {
             poison: None,
             broken: None,
             label: 1,
+            mixes: false,
         }
+    }
+
+    fn mixed(&self, labels: &[usize], share: f32) -> Option<Mixed> {
+        self.mixes.then(|| Mixed {
+            partners: labels.iter().rev().copied().collect(),
+            share,
+        })
     }
 
     fn batch(&self, epoch: usize, number: usize) -> Batch {
@@ -120,6 +130,7 @@ impl Bars {
         };
         Batch {
             images,
+            mixed: self.mixed(&labels, rng.unit_f32()),
             labels,
             masks: Some(masks),
             pixel_weights: None,
@@ -345,15 +356,23 @@ fn everything() -> Value {
 }
 
 fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
+    killed_and_resumed_on(&Bars::new, config, kill);
+}
+
+fn killed_and_resumed_on(
+    bars: &dyn Fn() -> Bars,
+    config: &Value,
+    kill: impl Fn(&mut Bars, &mut Watch),
+) {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut expected = network();
     let trial = Trial::new(whole.path(), config.clone());
     let unbroken = trial
-        .run(&mut expected, &mut Bars::new(), &mut Watch::default())
+        .run(&mut expected, &mut bars(), &mut Watch::default())
         .unwrap();
 
     let mut trial = Trial::new(broken.path(), config.clone());
-    let (mut data, mut watch) = (Bars::new(), Watch::default());
+    let (mut data, mut watch) = (bars(), Watch::default());
     kill(&mut data, &mut watch);
     match trial.run(&mut network(), &mut data, &mut watch) {
         Ok(outcome) => assert_eq!(outcome.stopped, Stopped::Interrupted),
@@ -365,7 +384,7 @@ fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
         found = network();
     }
     let resumed = trial
-        .run(&mut found, &mut Bars::new(), &mut Watch::default())
+        .run(&mut found, &mut bars(), &mut Watch::default())
         .unwrap();
     assert_eq!(figures(&resumed.history), figures(&unbroken.history));
     assert_eq!(
@@ -395,6 +414,27 @@ fn a_killed_run_resumes_bit_for_bit() {
         let config = json!({"epochs": 5, "optimizer": {"name": name, "lr": 0.01}, "schedule": {"name": "cosine", "warmup_epochs": 1.5}});
         killed_and_resumed(&config, in_training);
     }
+}
+
+/// Mixed labels change the run, which still resumes bit for bit.
+#[test]
+fn runs_on_mixed_images_resume_bit_for_bit() {
+    let mixing = || Bars {
+        mixes: true,
+        ..Bars::new()
+    };
+    let in_training = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(3 * 7 + 4);
+    killed_and_resumed_on(&mixing, &everything(), in_training);
+    let trained = |mut data: Bars| {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = Trial::new(folder.path(), json!({"epochs": 1, "loss": "softmax_bce"}));
+        let mut network = network();
+        trial
+            .run(&mut network, &mut data, &mut Watch::default())
+            .unwrap();
+        bits(&network.store())
+    };
+    assert_ne!(trained(mixing()), trained(Bars::new()));
 }
 
 #[test]

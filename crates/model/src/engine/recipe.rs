@@ -211,6 +211,9 @@ pub struct Step<'a> {
     pub ema_share: f32,
     /// For each map, the number of the batch's pixels that are known at its size. A map without an entry has none.
     pub known: &'a [usize],
+    /// mixup and cutmix: the own label's share of each image's target, the rest being its partner's. The class loss is
+    /// then divided by the number of images, not by the sum of their weights.
+    pub mixed: Option<f32>,
 }
 
 /// The results of a step.
@@ -226,7 +229,8 @@ pub struct Results {
     pub loss: f32,
     /// Factor applied to the gradients in the update; 1 if they were not clipped.
     pub scale: f32,
-    /// Rows whose highest score (the first, if several) is the label's.
+    /// Rows whose highest score (the first, if several) is the label's; where images are mixed, the label's with the
+    /// larger share.
     pub hits: u32,
     /// Whether weights, moments and averages were updated; they are not if loss or norm is not finite.
     pub applied: bool,

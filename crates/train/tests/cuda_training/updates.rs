@@ -40,6 +40,7 @@ pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
                 lr,
                 ema_share: host.ema_share(),
                 known: &[],
+                mixed: None,
             };
             let grads = gradients(&map, number);
             if number == 3 {
@@ -126,6 +127,7 @@ fn only_norms_above_the_limit_are_clipped() {
                 lr: 0.1,
                 ema_share: 0.0,
                 known: &[],
+                mixed: None,
             };
             let found = there.step(&mut device, &step, &grads, 0.0);
             assert_eq!(found.norm, 5.0);
@@ -150,6 +152,7 @@ fn the_norm_of_many_gradients_has_double_precision() {
             lr: 0.1,
             ema_share: 0.0,
             known: &[],
+            mixed: None,
         };
         let norm = there.step(&mut device, &step, &grads, 0.0).norm;
         assert!(
@@ -190,6 +193,7 @@ fn steps_that_are_not_finite_change_nothing() {
                 lr: 0.01,
                 ema_share: host.ema_share(),
                 known: &[],
+                mixed: None,
             };
             there.step(&mut device, &step(1, &host), &gradients(&map, 1), 0.5);
             host.step(&gradients(&map, 1), 0.01);

@@ -41,6 +41,8 @@ impl Recipe {
             clip_norm: self.clip_norm,
             ema_share: step.ema_share,
             smoothing: self.class.map_or(0.0, |term| term.label_smoothing),
+            mixed: step.mixed.is_some(),
+            share: step.mixed.unwrap_or(1.0),
             map_weight: self.map.map_or(0.0, |term| term.weight),
             terms: self.map.map_or(Terms::default(), |term| term.kind.terms()),
             ..self.update.controls(step)
@@ -79,11 +81,13 @@ struct Controls {
     smoothing: f32,
     map_weight: f32,
     terms: Terms,
+    mixed: bool,
+    share: f32,
 }
 
 impl Controls {
     /// The kernels assert the same size for their struct.
-    const LEN: usize = 24;
+    const LEN: usize = 26;
 
     /// The words in the order of the kernels' struct.
     fn words(&self) -> [f32; Self::LEN] {
@@ -113,6 +117,8 @@ impl Controls {
             t.gamma,
             t.false_positives,
             t.false_negatives,
+            f32::from_bits(self.mixed.into()),
+            self.share,
             0.0,
         ]
     }

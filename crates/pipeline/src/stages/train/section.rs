@@ -101,8 +101,39 @@ fn network_table(
     if train.wants_masks() {
         row("map loss", map_loss(settings))?;
     }
+    if let Some(text) = mixing(settings) {
+        row("mixing", text)?;
+    }
     row("best epoch", format!("by {}", train.monitor))?;
     Ok(table)
+}
+
+fn mixing(settings: &Settings) -> Option<String> {
+    let augment = &settings.augment;
+    let mixup = augment.mixup.map(|mixup| {
+        let probability = format::percent(mixup.probability, 0);
+        format!("mixup (alpha {}) in {probability} of batches", mixup.alpha)
+    });
+    let cutmix = augment.cutmix.map(|cutmix| {
+        let probability = format::percent(cutmix.probability, 0);
+        format!(
+            "cutmix (alpha {}) in {probability} of batches",
+            cutmix.alpha
+        )
+    });
+    match (mixup, cutmix) {
+        (Some(mixup), Some(cutmix)) => {
+            let switch = augment
+                .cutmix
+                .and_then(|cutmix| cutmix.switch)
+                .unwrap_or(0.5);
+            let share = format::percent(switch, 0);
+            Some(format!(
+                "{mixup}; with a probability of {share} instead: {cutmix}"
+            ))
+        }
+        (one, other) => one.or(other),
+    }
 }
 
 fn map_loss(settings: &Settings) -> String {

@@ -27,9 +27,11 @@ struct Controls {
     float gamma;              // on one class: power of 1 - p in the entropy; 0 for none
     float false_positives;    // on one class: factor of false positives in the overlap's denominator
     float false_negatives;    // the same for false negatives
+    u32 mixed;                // whether images are mixed: then the class loss is divided by their number
+    float share;              // the own label's share of an image's target, the rest is its partner's; 1 if not mixed
     u32 unused;
 };
-static_assert(sizeof(Controls) == 96, "Controls are laid out as on the host");
+static_assert(sizeof(Controls) == 104, "Controls are laid out as on the host");
 
 // A map's settings; those of all maps follow the controls.
 struct MapControls {
