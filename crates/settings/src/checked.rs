@@ -126,6 +126,7 @@ pub(crate) fn checked(
     let border = training::border(&keys, train_extra.border, &train, masks)?;
     let spec = network::spec(&model, &train, masks, data.index.classes.len());
     let graph = network::model(&keys, &spec, &image)?;
+    together::encoder(&keys, (&model, &graph), &train)?;
     together::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
     if !request.dry {
         together::memory(&keys, &graph, &image, (&train, device.device), &stages)?;

@@ -296,6 +296,27 @@ fn impossible_values_say_what_is_possible() {
         &["train.optimizer.lr"],
     );
     check(
+        &["train.freeze=all"],
+        &["train.freeze", "{ encoder_epochs = N }"],
+    );
+    check(&["train.freeze={epochs=3}"], &["train.freeze", "encoder"]);
+    check(
+        &["train.freeze={encoder_epochs=0}"],
+        &["train.freeze", "freeze"],
+    );
+    check(
+        &["train.freeze=encoder", "model.drop_path=0.2"],
+        &["`model.drop_path`", "train.freeze"],
+    );
+    check(
+        &[
+            "train.freeze=encoder",
+            "model={architecture='unet_2015'}",
+            "pipeline.stages=['index','train','report']",
+        ],
+        &["`train.freeze`", "no encoder"],
+    );
+    check(
         &["augment.flip={horizontal=2.0}"],
         &["flip.horizontal", "2"],
     );

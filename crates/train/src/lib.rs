@@ -13,6 +13,7 @@
 
 pub mod clip;
 pub mod ema;
+pub mod freeze;
 pub mod loss;
 pub mod map_loss;
 pub mod monitor;

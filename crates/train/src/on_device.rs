@@ -48,7 +48,10 @@ impl OnDevice {
         let (graph, config) = (network.graph(), run.job.config);
         let channels = |name| graph.output(name).map_or(0, |id| graph.node(id).channels);
         let maps = graph.maps().len();
-        let recipe = resident::recipe(config, &run.objective, channels("map"), maps)?;
+        let recipe = Recipe {
+            encoder: run.optimizer.divided(),
+            ..resident::recipe(config, &run.objective, channels("map"), maps)?
+        };
         let outputs = network.outputs(run.heads_of(config.wants_masks()))?;
         Ok(Some(OnDevice {
             recipe,
@@ -84,6 +87,7 @@ impl OnDevice {
                 ema_share: run.ema.as_ref().map_or(0.0, |ema| ema.share()),
                 known: &known,
                 mixed: mixed.map(|mixed| mixed.share),
+                encoder: run.optimizer.encoder_step(lr),
             },
             labels: match self.recipe.class {
                 Some(_) => &batch.labels,

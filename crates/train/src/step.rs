@@ -57,6 +57,7 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Trained>, TrainError> {
         let epoch = self.epochs_done() + 1;
+        self.freeze(network, epoch);
         let mut device = OnDevice::new(self, network)?;
         let trained = match self.steps_of(epoch, network, data, observer, device.as_mut()) {
             Ok(trained) => trained,

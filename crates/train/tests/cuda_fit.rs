@@ -38,16 +38,18 @@ fn graph() -> Graph {
     let same = Padding::Symmetric(1);
     let point = Padding::Symmetric(0);
     let init = Init::Normal(0.4);
-    let x = g.conv("stem", g.input(), 8, 3, 1, same, false, init);
-    let x = g.batch_norm("bn", x, 1e-5, 0.1);
-    let x = g.activation("act", x, Activation::Silu);
-    let y = g.depthwise("dw", x, 3, 1, same, init);
-    let s = g.global_avg_pool("se.pool", y);
-    let s = g.conv("se.fc", s, 8, 1, 1, point, true, init);
-    let s = g.activation("se.gate", s, Activation::Sigmoid);
-    let y = g.scale_channels("se.scale", y, s);
-    let y = g.drop_path("path", y, 0.2);
-    let x = g.add("add", x, y);
+    let x = g.scope("encoder", |g| {
+        let x = g.conv("stem", g.input(), 8, 3, 1, same, false, init);
+        let x = g.batch_norm("bn", x, 1e-5, 0.1);
+        let x = g.activation("act", x, Activation::Silu);
+        let y = g.depthwise("dw", x, 3, 1, same, init);
+        let s = g.global_avg_pool("se.pool", y);
+        let s = g.conv("se.fc", s, 8, 1, 1, point, true, init);
+        let s = g.activation("se.gate", s, Activation::Sigmoid);
+        let y = g.scale_channels("se.scale", y, s);
+        let y = g.drop_path("path", y, 0.2);
+        g.add("add", x, y)
+    });
     let map = g.conv("map", x, 3, 1, 1, point, true, Init::Normal(0.3));
     g.publish("map", map);
     let half = g.max_pool("half", x, 2, 2, point);
@@ -186,6 +188,10 @@ impl Engine for Plain {
     ) -> Result<(), EngineError> {
         self.0.backward(params, output_grads, grads)
     }
+
+    fn freeze_encoder(&mut self, frozen: bool) {
+        self.0.freeze_encoder(frozen);
+    }
 }
 
 /// Opens a device.
@@ -266,6 +272,14 @@ fn configs() -> Vec<Json> {
         with(json!({
             "optimizer": {"name": "rmsprop", "lr": 0.001, "momentum": 0.5}, "task": "both",
             "map": {"loss": "focal"}, "schedule": {"name": "cosine"},
+        })),
+        with(json!({
+            "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.05}, "freeze": "encoder", "ema": 0.8,
+            "clip_norm": 0.5,
+        })),
+        with(json!({
+            "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.01}, "freeze": {"encoder_epochs": 1},
+            "task": "both", "map": {"loss": "dice"},
         })),
     ]
 }
@@ -422,6 +436,25 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
             run(&mut network, folder.path(), &config, BARS, &mut watch, true).unwrap();
             assert_eq!(weights(&network.store()), weights(&unbroken.store));
         }
+    }
+}
+
+/// On the device, too, a frozen encoder keeps its values, and training goes on with it after the last frozen epoch.
+#[test]
+fn a_frozen_encoder_stays_as_it_is_on_the_device() {
+    let encoder = |store: &ParamStore| {
+        let lens = store.map().first(graph().encoder_params());
+        assert!(lens.iter().all(|len| *len > 0));
+        let of = |group: Group| store.group(group)[..lens[group as usize]].to_vec();
+        Group::ALL.map(of)
+    };
+    let before = encoder(&Network::new(graph(), 11).store());
+    for (_, driver) in devices(Precision::F32) {
+        let all = configs();
+        let frozen = trained(resident(Precision::F32, driver()), &all[4]);
+        assert_eq!(encoder(&frozen.store), before);
+        let thawed = trained(resident(Precision::F32, driver()), &all[5]);
+        assert_ne!(encoder(&thawed.store), before);
     }
 }
 

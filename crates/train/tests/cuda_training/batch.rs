@@ -141,6 +141,7 @@ impl TrainingCase {
             ema_share: 0.0,
             known: &known,
             mixed: batch.class.and_then(|(_, targets)| share(targets)),
+            encoder: None,
         };
         state.tell(device, &step);
         let zeros = vec![0.0; groups.trainable()];

@@ -5,6 +5,7 @@ use formats::weights::LoadReport;
 use model::network::Network;
 use report::text::code;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
+use train::freeze::Freeze;
 use train::{EpochRecord, Outcome, Stopped, Task};
 
 use crate::context::Context;
@@ -100,6 +101,15 @@ fn network_table(
     }
     if train.wants_masks() {
         row("map loss", map_loss(settings))?;
+    }
+    if let Some(freeze) = train.freeze {
+        let text = match freeze {
+            Freeze::Encoder => "the encoder".into(),
+            Freeze::EncoderEpochs(epochs) => {
+                format!("the encoder, in the first {}", count(epochs, "epoch"))
+            }
+        };
+        row("frozen", text)?;
     }
     if let Some(text) = mixing(settings) {
         row("mixing", text)?;
