@@ -101,23 +101,26 @@ pub(crate) fn task(
     Ok(())
 }
 
-/// Freezing needs an encoder, and leaves no training for its drop path.
+/// Freezing and a learning rate of its own need an encoder; freezing leaves no training for its drop path.
 pub(crate) fn encoder(
     keys: &Keys<'_>,
     (spec, graph): (&ModelSpec, &Graph),
     train: &TrainConfig,
 ) -> Result<(), ConfigError> {
-    let Some(freeze) = train.freeze else {
-        return Ok(());
-    };
-    if graph.encoder_params() == 0 {
-        let message = format!(
-            "the network ({}) has no encoder that could be frozen; remove the key",
-            spec.label()
-        );
-        return Err(keys.refuse("train.freeze", message));
+    let scaled = train.optimizer.encoder_lr_scale() != 1.0;
+    for (set, key) in [
+        (train.freeze.is_some(), "train.freeze"),
+        (scaled, "train.optimizer.encoder_lr_scale"),
+    ] {
+        if set && graph.encoder_params() == 0 {
+            let message = format!(
+                "the network ({}) has no encoder to which this could apply; remove the key",
+                spec.label()
+            );
+            return Err(keys.refuse(key, message));
+        }
     }
-    if freeze == Freeze::Encoder && spec.drop_path != 0.0 {
+    if train.freeze == Some(Freeze::Encoder) && spec.drop_path != 0.0 {
         let message = "drop path has no effect in an encoder that train.freeze = \"encoder\" freezes; remove one of the two";
         return Err(keys.refuse("model.drop_path", message));
     }

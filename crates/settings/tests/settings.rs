@@ -316,6 +316,23 @@ fn impossible_values_say_what_is_possible() {
         ],
         &["`train.freeze`", "no encoder"],
     );
+    let scaled = "train.optimizer={name='adamw', encoder_lr_scale=0.1}";
+    check(
+        &[
+            scaled,
+            "model={architecture='unet_2015'}",
+            "pipeline.stages=['index','train','report']",
+        ],
+        &["`train.optimizer.encoder_lr_scale`", "no encoder"],
+    );
+    check(
+        &[scaled, "train.freeze=encoder"],
+        &["`train.optimizer.encoder_lr_scale`", "never trained"],
+    );
+    check(
+        &["train.optimizer={name='sgd', encoder_lr_scale=0.0}"],
+        &["`train.optimizer.encoder_lr_scale`", "a positive number"],
+    );
     check(
         &["augment.flip={horizontal=2.0}"],
         &["flip.horizontal", "2"],

@@ -220,6 +220,11 @@ impl TrainConfig {
                 "\"none\" if task = \"segment\", which has no class loss",
             ),
             (
+                self.freeze != Some(Freeze::Encoder) || self.optimizer.encoder_lr_scale() == 1.0,
+                "optimizer.encoder_lr_scale",
+                "omitted if freeze = \"encoder\": the encoder is never trained",
+            ),
+            (
                 !segments_only || self.label_smoothing == 0.0,
                 "label_smoothing",
                 "0 if task = \"segment\", which has no class loss",

@@ -42,6 +42,9 @@ pub struct Adam {
     pub eps: f64,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::AdamW`].
@@ -56,6 +59,9 @@ pub struct AdamW {
     pub eps: f64,
     /// Each step shrinks weights by `lr · weight_decay`. Default 0.01.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::Sgd`].
@@ -70,6 +76,9 @@ pub struct Sgd {
     pub nesterov: bool,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::RmsProp`].
@@ -86,6 +95,9 @@ pub struct RmsProp {
     pub momentum: f64,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 impl Default for OptimizerConfig {
@@ -101,6 +113,7 @@ impl Default for Adam {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -112,6 +125,7 @@ impl Default for AdamW {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.01,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -123,6 +137,7 @@ impl Default for Sgd {
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -135,8 +150,14 @@ impl Default for RmsProp {
             eps: 1e-7,
             momentum: 0.0,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
+}
+
+/// Whether a factor is 1, so that it need not be written.
+fn is_one(factor: &f64) -> bool {
+    *factor == 1.0
 }
 
 impl OptimizerConfig {
@@ -147,6 +168,16 @@ impl OptimizerConfig {
             OptimizerConfig::AdamW(c) => c.lr,
             OptimizerConfig::Sgd(c) => c.lr,
             OptimizerConfig::RmsProp(c) => c.lr,
+        }
+    }
+
+    /// The factor of the learning rate for the encoder's parameters.
+    pub fn encoder_lr_scale(&self) -> f64 {
+        match self {
+            OptimizerConfig::Adam(c) => c.encoder_lr_scale,
+            OptimizerConfig::AdamW(c) => c.encoder_lr_scale,
+            OptimizerConfig::Sgd(c) => c.encoder_lr_scale,
+            OptimizerConfig::RmsProp(c) => c.encoder_lr_scale,
         }
     }
 
@@ -167,8 +198,14 @@ impl OptimizerConfig {
         };
         let nesterov_alone =
             matches!(self, OptimizerConfig::Sgd(c) if c.nesterov && c.momentum == 0.0);
+        let scale = self.encoder_lr_scale();
         let checks = [
             (lr.is_finite() && lr > 0.0, "lr", "a positive number"),
+            (
+                scale.is_finite() && scale > 0.0,
+                "encoder_lr_scale",
+                "a positive number (train.freeze = \"encoder\" does not train the encoder at all)",
+            ),
             (
                 decay.is_finite() && decay >= 0.0,
                 "weight_decay",
@@ -231,6 +268,7 @@ struct Part {
     range: Range<usize>,
     /// Number of its steps, including this one.
     step: u64,
+    lr: f64,
 }
 
 impl Optimizer {
@@ -275,17 +313,18 @@ impl Optimizer {
     /// Number of the encoder's values in each trainable group if they are updated differently from the rest; otherwise
     /// 0.
     pub fn divided(&self) -> [usize; 2] {
-        match self.encoder.frozen || self.encoder.steps != self.steps {
+        let scaled = self.config.encoder_lr_scale() != 1.0;
+        match scaled || self.encoder.frozen || self.encoder.steps != self.steps {
             true => self.encoder.lens,
             false => [0; 2],
         }
     }
 
-    /// How a step updates the encoder; `None` while it is frozen.
+    /// How a step at the learning rate `lr` updates the encoder; `None` while it is frozen.
     pub fn encoder_step(&self, lr: f64) -> Option<EncoderStep> {
         (!self.encoder.frozen).then_some(EncoderStep {
             number: self.encoder.steps,
-            lr,
+            lr: lr * self.config.encoder_lr_scale(),
         })
     }
 
@@ -332,17 +371,19 @@ impl Optimizer {
         let whole = Part {
             range: cut..len,
             step: self.steps,
+            lr,
         };
         let done = match cut {
-            0 => self.apply(group, whole.step, param, grad, lr),
+            0 => self.apply(group, (whole.step, lr), param, grad),
             _ => {
                 let encoder = self.encoder_step(lr).map(|step| Part {
                     range: 0..cut,
                     step: step.number,
+                    lr: step.lr,
                 });
                 let parts = encoder.into_iter().chain([whole]);
                 let mut parts = parts.filter(|part| !part.range.is_empty());
-                parts.try_for_each(|part| self.update_part(group, &part, param, grad, lr))
+                parts.try_for_each(|part| self.update_part(group, &part, param, grad))
             }
         };
         done.map_err(|error| NetworkError::Update(error.to_string()))
@@ -355,7 +396,6 @@ impl Optimizer {
         part: &Part,
         param: &mut Flat,
         grad: &Grad,
-        lr: f64,
     ) -> Result<(), CpuError> {
         let range = || part.range.clone();
         let cut_out = |values: &[f32]| -> Result<Grad, CpuError> {
@@ -372,7 +412,7 @@ impl Optimizer {
             .map(|moment| cut_out(moment));
         let of_part = of_part.collect::<Result<Vec<_>, _>>()?;
         let whole = std::mem::replace(&mut self.moments[group as usize], of_part);
-        let done = self.apply(group, part.step, &mut own, &cut_out(grad)?, lr);
+        let done = self.apply(group, (part.step, part.lr), &mut own, &cut_out(grad)?);
         let of_part = std::mem::replace(&mut self.moments[group as usize], whole);
         for (moment, updated) in self.moments[group as usize].iter_mut().zip(of_part) {
             moment[range()].copy_from_slice(&updated);
@@ -382,14 +422,13 @@ impl Optimizer {
         done
     }
 
-    /// Applies the rule, in its step number `step`, to a tensor whose moments are those of `group`.
+    /// Applies the rule, in its step of this number and learning rate, to a tensor whose moments are those of `group`.
     fn apply(
         &mut self,
         group: Group,
-        step: u64,
+        (step, lr): (u64, f64),
         param: &mut Flat,
         grad: &Grad,
-        lr: f64,
     ) -> Result<(), CpuError> {
         let t = i32::try_from(step).unwrap_or(i32::MAX);
         let decays = |factor: f64| group == Group::Decayed && factor > 0.0;

@@ -236,6 +236,12 @@ fn encoder(
             must: "omitted: this network has no encoder that can be frozen",
         });
     }
+    if config.optimizer.encoder_lr_scale() != 1.0 && params == 0 {
+        return Err(TrainError::Config {
+            key: "optimizer.encoder_lr_scale".into(),
+            must: "omitted: this network has no encoder",
+        });
+    }
     let [decayed, plain, _] = store.map().first(params);
     Ok([decayed, plain])
 }

@@ -281,6 +281,11 @@ fn configs() -> Vec<Json> {
             "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.01}, "freeze": {"encoder_epochs": 1},
             "task": "both", "map": {"loss": "dice"},
         })),
+        with(json!({
+            "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.05, "encoder_lr_scale": 0.1},
+            "freeze": {"encoder_epochs": 1},
+        })),
+        with(json!({"optimizer": {"name": "sgd", "lr": 0.05, "encoder_lr_scale": 0.2}})),
     ]
 }
 

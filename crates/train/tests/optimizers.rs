@@ -25,6 +25,8 @@ struct Reference {
     /// Cases whose first half of values is an encoder's, frozen in the first `frozen_steps` steps.
     frozen: Vec<Case>,
     frozen_steps: usize,
+    /// Cases whose first half of values has a learning rate of its own.
+    scaled: Vec<Case>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +130,27 @@ fn a_frozen_encoder_starts_late_as_in_pytorch() {
         compare(&case.config, &found, &case.after);
         assert_eq!(found[..n / 2], r.start[..n / 2]);
         assert_eq!(optimizer.encoder_steps(), 7 - r.frozen_steps as u64);
+    }
+}
+
+#[test]
+fn a_learning_rate_of_the_encoders_own_matches_pytorchs_parameter_groups() {
+    let r = reference();
+    assert_eq!(r.scaled.len(), 4);
+    let n = r.start.len();
+    for case in &r.scaled {
+        assert_eq!(case.config.encoder_lr_scale(), 0.1);
+        let optimizer = Optimizer::new(case.config.clone(), &layout(n)).unwrap();
+        let mut optimizer = optimizer.with_encoder([n / 2, 0]);
+        let mut param = tensor(&r.start);
+        let found = steps(
+            &mut optimizer,
+            Group::Decayed,
+            &mut param,
+            &r.grads,
+            &r.rates,
+        );
+        compare(&case.config, &found, &case.after);
     }
 }
 
@@ -254,6 +277,10 @@ fn settings_are_checked() {
     };
     problem(r#"{"name": "adam"}"#, None);
     problem(r#"{"name": "adam", "lr": 0}"#, Some("lr"));
+    problem(
+        r#"{"name": "sgd", "encoder_lr_scale": 0}"#,
+        Some("encoder_lr_scale"),
+    );
     problem(r#"{"name": "adamw", "betas": [0.9, 1]}"#, Some("betas"));
     problem(
         r#"{"name": "sgd", "momentum": 0, "nesterov": true}"#,

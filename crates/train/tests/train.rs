@@ -511,6 +511,42 @@ fn a_frozen_encoder_stays_as_it_is() {
     }
 }
 
+/// With the factor 1 nothing changes; with another the first step of SGD changes the encoder by that factor.
+#[test]
+fn the_encoder_has_a_learning_rate_of_its_own() {
+    let trained = |scale: Option<f64>| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = json!({"epochs": 1, "optimizer": {"name": "sgd", "lr": 0.5}});
+        if let Some(scale) = scale {
+            config["optimizer"]["encoder_lr_scale"] = json!(scale);
+        }
+        let mut network = Network::new(graph_with_encoder(), 11);
+        let mut data = Bars {
+            batches: 1,
+            ..Bars::new()
+        };
+        Trial::new(folder.path(), config)
+            .run(&mut network, &mut data, &mut Watch::default())
+            .unwrap();
+        let store = network.store();
+        let cut = store.map().first(network.graph().encoder_params())[0];
+        let (encoder, rest) = store.group(Group::Decayed).split_at(cut);
+        (encoder.to_vec(), rest.to_vec())
+    };
+    let before = Network::new(graph_with_encoder(), 11).store();
+    let (one, tenth) = (trained(None), trained(Some(0.1)));
+    assert_eq!(one, trained(Some(1.0)));
+    assert_eq!(one.1, tenth.1);
+    let start = before.group(Group::Decayed);
+    for ((a, b), start) in one.0.iter().zip(&tenth.0).zip(start) {
+        assert!(
+            (0.1 * (a - start) - (b - start)).abs() < 1e-6,
+            "{a}, {b}, {start}"
+        );
+    }
+    assert_ne!(one.0, tenth.0);
+}
+
 /// Whether values are equal; a zero may change its sign.
 fn same_values(a: &[u32], b: &[u32]) -> bool {
     let values = |bits: &[u32]| bits.iter().map(|v| f32::from_bits(*v)).collect::<Vec<_>>();
@@ -531,6 +567,13 @@ fn runs_with_a_frozen_encoder_resume_bit_for_bit() {
             });
         }
     }
+    let scaled = json!({
+        "epochs": 4, "freeze": {"encoder_epochs": 1},
+        "optimizer": {"name": "adamw", "lr": 0.01, "encoder_lr_scale": 0.1},
+    });
+    killed_and_resumed_on(&Bars::new, &graph_with_encoder, &scaled, |_, watch| {
+        watch.stop_at = Some(2 * 7 + 3);
+    });
     let config = json!({"epochs": 3, "freeze": "encoder"});
     killed_and_resumed_on(&Bars::new, &graph_with_encoder, &config, |_, watch| {
         watch.stop_at = Some(7 + 3);
@@ -658,6 +701,11 @@ fn bad_runs_are_errors() {
         json!({"freeze": "encoder"}),
         Bars::new(),
         "train.freeze must be omitted: this network has no encoder",
+    );
+    fails(
+        json!({"optimizer": {"name": "sgd", "encoder_lr_scale": 0.1}}),
+        Bars::new(),
+        "train.optimizer.encoder_lr_scale must be omitted: this network has no encoder",
     );
     fails(
         json!({"map": {"loss": "dice", "class": 2}}),

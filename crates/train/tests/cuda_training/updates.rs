@@ -126,6 +126,19 @@ fn updates_of_a_frozen_encoder_match_the_host() {
     }
 }
 
+/// A learning rate of the encoder's own, also after steps in which it was frozen.
+#[test]
+fn updates_at_two_learning_rates_match_the_host() {
+    for mut optimizer in optimizers() {
+        optimizer["encoder_lr_scale"] = json!(0.1);
+        let config = json!({"optimizer": optimizer, "ema": 0.9});
+        for size in SIZES {
+            check_divided_updates(&settings(config.clone()), size, &[1, 2]);
+            check_divided_updates(&settings(config.clone()), size, &[100]);
+        }
+    }
+}
+
 #[test]
 fn clipping_and_the_moving_average_match_the_host() {
     for optimizer in optimizers() {
