@@ -9,7 +9,8 @@ pub(crate) fn check(config: &AugmentConfig) -> Result<(), AugmentError> {
     check_geometry(config)?;
     check_light(config)?;
     check_texture(config)?;
-    check_hiding(config)
+    check_hiding(config)?;
+    check_mixing(config)
 }
 
 fn check_geometry(config: &AugmentConfig) -> Result<(), AugmentError> {
@@ -165,6 +166,26 @@ fn check_hiding(config: &AugmentConfig) -> Result<(), AugmentError> {
         )?;
         probability("border.probability", border.probability)?;
         value_in_picture("border.value", border.value)?;
+    }
+    Ok(())
+}
+
+fn check_mixing(config: &AugmentConfig) -> Result<(), AugmentError> {
+    const ALPHA: &str =
+        "from 0.001 to 1000 (1 for uniform shares; remove the table to turn it off)";
+    if let Some(mixup) = config.mixup {
+        within("mixup.alpha", mixup.alpha, 0.001..=1000.0, ALPHA)?;
+        probability("mixup.probability", mixup.probability)?;
+    }
+    if let Some(cutmix) = config.cutmix {
+        within("cutmix.alpha", cutmix.alpha, 0.001..=1000.0, ALPHA)?;
+        probability("cutmix.probability", cutmix.probability)?;
+        if let Some(switch) = cutmix.switch {
+            probability("cutmix.switch", switch)?;
+            if config.mixup.is_none() {
+                return Err(AugmentError::NothingToSwitch);
+            }
+        }
     }
     Ok(())
 }

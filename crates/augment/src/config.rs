@@ -23,6 +23,8 @@ use crate::Fill;
 /// border = { fraction = 0.1, probability = 0.2 }
 /// erase = { min = 0.02, max = 0.1, probability = 0.2 }
 /// fill = "reflect"
+/// mixup = { alpha = 0.2 }
+/// cutmix = { alpha = 1.0, probability = 0.5 }
 /// ```
 ///
 /// `probability` is the probability that a transform is applied to a sample at all; by default it is 1, as in Keras'
@@ -79,6 +81,12 @@ pub struct AugmentConfig {
     pub border: Option<Border>,
     /// What the geometry shows beyond the image's edge; `{ constant = 0.0 }` by default.
     pub fill: Fill,
+    /// Blend each image of a batch with another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<Mixup>,
+    /// Paste a rectangle of another image of the batch into each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<Cutmix>,
 }
 
 /// Enlarge a part of the image, of random area, shape and position, to the size of the whole.
@@ -249,6 +257,36 @@ pub struct Border {
     /// The value written, from 0 (black, the default) to 1.
     #[serde(default)]
     pub value: f64,
+}
+
+/// Blend each image of a batch with another one, and their labels in the same ratio (Zhang et al. 2018; timm's `Mixup`
+/// in its mode `batch`). See [`Mixer`](crate::Mixer).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mixup {
+    /// Both parameters of the beta distribution that the image's own share is drawn from, from 0.001 to 1000: well
+    /// below 1, most images are hardly mixed. timm's `mixup_alpha`.
+    pub alpha: f64,
+    /// The probability of mixing a batch.
+    #[serde(default = "always")]
+    pub probability: f64,
+}
+
+/// Paste a rectangle of another image of the batch into each, at the same place; labels are mixed in the ratio of the
+/// areas (Yun et al. 2019; timm's `Mixup` in its mode `batch`). See [`Mixer`](crate::Mixer).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cutmix {
+    /// Both parameters of the beta distribution that the image's own share of the area is drawn from, from 0.001 to
+    /// 1000. timm's `cutmix_alpha`.
+    pub alpha: f64,
+    /// The probability of mixing a batch.
+    #[serde(default = "always")]
+    pub probability: f64,
+    /// If `mixup` is on, too: the probability that a batch is left to cutmix rather than to mixup. ½ if omitted.
+    /// timm's `switch_prob`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<f64>,
 }
 
 /// The grid of the U-Net paper.

@@ -56,6 +56,12 @@ pub enum AugmentError {
         /// Values per pixel.
         channels: usize,
     },
+    /// `cutmix.switch` chooses between cutmix and mixup, but there is no mixup.
+    #[error(
+        "augmentation key `cutmix.switch` chooses between cutmix and mixup, but `mixup` is off: remove the key, or \
+         set `mixup`"
+    )]
+    NothingToSwitch,
     /// A batch has different numbers of seeds and images.
     #[error("a batch of {images} images came with {seeds} seeds: give one seed per image")]
     BatchLength {

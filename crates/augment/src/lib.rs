@@ -27,6 +27,8 @@
 //!
 //! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry changes
 //! image and mask; the rest changes the image only, since pixels that are blanked or darkened keep their label.
+//!
+//! `mixup` and `cutmix` mix the images of a batch afterwards ([`Mixer`]): an [`Augmenter`] ignores them.
 
 // The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -42,6 +44,7 @@ mod draw;
 mod error;
 mod fill;
 mod math;
+mod mix;
 mod occlude;
 mod photometric;
 mod raster;
@@ -53,11 +56,12 @@ pub use affine::Affine;
 pub use area::{RelativeRect, Shade};
 pub use augmenter::Augmenter;
 pub use config::{
-    AugmentConfig, Blur, Border, Elastic, Erase, Factor, Flip, Noise, RandomResizedCrop, Rotation,
-    Shear, Shift,
+    AugmentConfig, Blur, Border, Cutmix, Elastic, Erase, Factor, Flip, Mixup, Noise,
+    RandomResizedCrop, Rotation, Shear, Shift,
 };
 pub use draw::Draw;
 pub use error::AugmentError;
 pub use fill::Fill;
+pub use mix::{BatchKey, BatchShape, Mix, Mixer};
 pub use raster::Raster;
 pub use warp::Warp;

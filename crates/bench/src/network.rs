@@ -193,6 +193,7 @@ pub(crate) fn random_batch(work: &Workload) -> Batch {
     Batch {
         images: (0..shape.len()).map(|_| rng.normal_f32()).collect(),
         labels: (0..work.batch).map(|i| i % 2).collect(),
+        mixed: None,
         masks: None,
         pixel_weights: None,
         mask_size: None,

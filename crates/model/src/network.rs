@@ -155,6 +155,12 @@ impl Network {
         self
     }
 
+    /// Whether training leaves the encoder as it is: see [`Engine::freeze_encoder`]. Updates of its parameters are the
+    /// caller's to leave out.
+    pub fn freeze_encoder(&mut self, frozen: bool) {
+        lock(&self.trunk).engine.freeze_encoder(frozen);
+    }
+
     /// The network's structure.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph

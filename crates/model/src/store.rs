@@ -68,6 +68,15 @@ impl ParamMap {
         self.lens[group as usize]
     }
 
+    /// Number of elements of the first `params` parameters in each group; they are the first elements.
+    pub fn first(&self, params: usize) -> [usize; 3] {
+        let mut lens = [0; 3];
+        for (group, range) in &self.places[..params.min(self.places.len())] {
+            lens[*group as usize] = range.end;
+        }
+        lens
+    }
+
     /// Whether a group has no elements.
     pub fn is_empty(&self, group: Group) -> bool {
         self.len(group) == 0

@@ -113,16 +113,26 @@ fn gradients_agree_with_finite_differences() {
 }
 
 fn check_gradients(mut network: Network, x: Images<'_>, store: &ParamStore) {
+    check_gradients_from(&mut network, x, store, [0; 2]);
+}
+
+/// Checks the gradients of each group's values from `first` on.
+fn check_gradients_from(
+    network: &mut Network,
+    x: Images<'_>,
+    store: &ParamStore,
+    first: [usize; 2],
+) {
     let device = network.device_name();
-    let mut grads = loss(&network, x).backward();
+    let mut grads = loss(network, x).backward();
     for group in Group::TRAINABLE {
         let analytic = network.gradient(&mut grads, group).unwrap().to_vec();
-        for (i, analytic) in analytic.iter().enumerate() {
+        for (i, analytic) in analytic.iter().enumerate().skip(first[group as usize]) {
             let mut at = |delta: f32| {
                 let mut moved = store.clone();
                 moved.group_mut(group)[i] += delta;
                 network.set_store(moved);
-                loss(&network, x).array() as f64
+                loss(network, x).array() as f64
             };
             let (h, scale) = (2e-3f32, 1.0 + f64::from(analytic.abs()));
             let numeric = (at(h) - at(-h)) / f64::from(2.0 * h);
@@ -209,6 +219,84 @@ fn training_passes_update_running_statistics() {
             .forward(Images { data: &data, shape }, 0, Heads::Logits)
             .unwrap();
         assert!(network.store().get(id).iter().all(|m| *m != 0.0));
+    }
+}
+
+/// An encoder with all that differs between training and inference, and a decoder without: frozen, it trains on the
+/// values of inference.
+fn encoder_decoder() -> Graph {
+    let mut g = GraphBuilder::new(2);
+    let init = Init::Normal(0.4);
+    let same = Padding::Symmetric(1);
+    let (skip, deep) = g.scope("encoder", |g| {
+        let x = g.conv("stem", g.input(), 6, 3, 1, same, true, init);
+        let x = g.batch_norm("bn1", x, 1e-3, 0.1);
+        let skip = g.activation("act1", x, Activation::Silu);
+        let x = g.conv("point", skip, 6, 1, 1, Padding::Symmetric(0), false, init);
+        let x = g.batch_norm("bn2", x, 1e-3, 0.1);
+        let x = squeeze_excite(g, x, init);
+        let x = g.drop_path("drop_path", x, 0.5);
+        let x = g.add("residual", x, skip);
+        let x = g.depthwise("dw", x, 3, 1, same, init);
+        let x = g.batch_norm("bn3", x, 1e-3, 0.1);
+        (skip, g.max_pool("pool", x, 2, 2, Padding::Symmetric(0)))
+    });
+    let up = g.upsample2x("up", deep, Interpolation::Nearest);
+    let side = g.conv_transpose2x2("side", deep, 3, init);
+    let x = g.concat("concat", &[up, skip]);
+    let x = g.conv("decoder", x, 3, 3, 1, same, true, init);
+    let x = g.add("sum", x, side);
+    let x = g.conv("map", x, 3, 1, 1, Padding::Symmetric(0), true, init);
+    g.publish("map", x);
+    let x = g.global_avg_pool("gap", x);
+    let x = g.linear("head", x, 2, Init::Normal(2.0));
+    g.publish("logits", x);
+    g.finish(2).unwrap()
+}
+
+#[test]
+fn a_frozen_encoder_computes_as_in_inference_and_has_no_gradients() {
+    let graph = encoder_decoder();
+    let mut store = ParamStore::initialized(&graph, 1);
+    let mut rng = Rng::stream(3, 3);
+    for value in store.group_mut(Group::Buffers) {
+        *value += 0.5 * rng.unit_f32(); // running statistics that are not those of any batch
+    }
+    let (data, shape) = images(3, 6);
+    let x = Images { data: &data, shape };
+    let [decayed, plain, _] = store.map().first(graph.encoder_params());
+    let buffers = |network: &Network| network.store().group(Group::Buffers).to_vec();
+    for mut network in engines(&graph, &store) {
+        let unfrozen = loss(&network, x).array();
+        assert_ne!(buffers(&network), store.group(Group::Buffers));
+        network.set_store(store.clone());
+        network.freeze_encoder(true);
+        let taped = network.forward(x, SEED, Heads::LogitsAndMap).unwrap();
+        let inferred = network.infer(x, &["logits", "map"]).unwrap();
+        close(&taped.logits.unwrap().as_vec(), &inferred[0].data);
+        close(&taped.maps[0].as_vec(), &inferred[1].data);
+        for _ in 0..3 {
+            // The CUDA engine records the second pass and replays the third.
+            let frozen = loss(&network, x);
+            assert!((frozen.array() - unfrozen).abs() > 1e-3);
+            let mut grads = frozen.backward();
+            for (group, len) in Group::TRAINABLE.into_iter().zip([decayed, plain]) {
+                let grads = network.gradient(&mut grads, group).unwrap();
+                let (encoder, rest) = grads.split_at(len);
+                assert!(encoder.iter().all(|g| *g == 0.0), "{group:?}");
+                assert!(rest.iter().any(|g| *g != 0.0), "{group:?}");
+            }
+            assert_eq!(buffers(&network), store.group(Group::Buffers));
+        }
+        check_gradients_from(&mut network, x, &store, [decayed, plain]);
+        network.set_store(store.clone());
+        network.freeze_encoder(false);
+        let thawed = loss(&network, x);
+        assert_eq!(thawed.array(), unfrozen);
+        let mut grads = thawed.backward();
+        let encoder = &network.gradient(&mut grads, Group::Decayed).unwrap()[..decayed];
+        assert!(encoder.iter().any(|g| *g != 0.0));
+        assert_ne!(buffers(&network), store.group(Group::Buffers));
     }
 }
 

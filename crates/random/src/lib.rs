@@ -104,6 +104,34 @@ impl Rng {
         box_muller(u, f64::from(self.unit_f32())) as f32
     }
 
+    /// Beta-distributed with both parameters `alpha` > 0: between 0 and 1, symmetric about ½; near 0 or 1 where `alpha`
+    /// is small.
+    ///
+    /// One of two gamma variates' share of their sum. It is computed from their logarithms, because for a small `alpha`
+    /// the variates themselves underflow.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        let (a, b) = (self.ln_gamma(alpha), self.ln_gamma(alpha));
+        1.0 / (1.0 + (b - a).exp())
+    }
+
+    /// Logarithm of a gamma variate of this shape, above 0, and of scale 1 (Marsaglia and Tsang 2000; below a shape of
+    /// 1 by their transformation from `shape + 1`).
+    fn ln_gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            let whole = self.ln_gamma(shape + 1.0);
+            return whole + (1.0 - self.unit()).ln() / shape;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let (x, u) = (self.normal(), 1.0 - self.unit());
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && u.ln() < 0.5 * x * x + d * (1.0 - v + v.ln()) {
+                return d.ln() + v.ln();
+            }
+        }
+    }
+
     /// Shuffles the items so that every order is equally likely (Fisher–Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -187,6 +215,29 @@ mod tests {
             mean.abs() < 0.03 && (var - 1.0).abs() < 0.05,
             "{mean} {var}"
         );
+    }
+
+    /// Moments of the symmetric beta distribution: mean ½, variance 1/(4(2α + 1)), and its median share below ¼.
+    #[test]
+    fn beta_numbers_have_the_moments_of_their_distribution() {
+        let n = 20_000;
+        // P(X < ¼), from scipy.stats.beta.cdf.
+        for (alpha, quarter) in [(0.2, 0.414_055_5), (1.0, 0.25), (4.0, 0.070_556_6)] {
+            let mut rng = Rng::keyed(5, &[]);
+            let draws: Vec<f64> = (0..n).map(|_| rng.beta(alpha)).collect();
+            let mean = draws.iter().sum::<f64>() / f64::from(n);
+            let var = draws.iter().map(|x| (x - 0.5).powi(2)).sum::<f64>() / f64::from(n);
+            let below = draws.iter().filter(|x| **x < 0.25).count() as f64 / f64::from(n);
+            let expected = 0.25 / (2.0 * alpha + 1.0);
+            assert!((mean - 0.5).abs() < 0.012, "{alpha}: mean {mean}");
+            assert!(
+                (var / expected - 1.0).abs() < 0.04,
+                "{alpha}: variance {var}"
+            );
+            assert!((below - quarter).abs() < 0.014, "{alpha}: {below} below ¼");
+        }
+        let mut rng = Rng::keyed(6, &[]);
+        assert!((0..1000).all(|_| (0.0..=1.0).contains(&rng.beta(0.001))));
     }
 
     #[test]

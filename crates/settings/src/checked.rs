@@ -110,6 +110,7 @@ pub(crate) fn checked(
     // A wrong data folder is the most likely mistake: it is reported before absent weights.
     let raw_data: data::Data = table(&tree, "data")?;
     let mut data = data::data(&keys, &paths, raw_data, raw_pipeline.seed, &request.runs())?;
+    augmentation::mixing(&keys, &augment, train.wants_masks())?;
     let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
     let image = image::image(&keys, &paths, image, &model, trained_with.as_ref())?;
@@ -127,6 +128,7 @@ pub(crate) fn checked(
     let border = training::border(&keys, train_extra.border, &train, masks)?;
     let spec = network::spec(&model, &train, masks, data.index.classes.len());
     let graph = network::model(&keys, &spec, &image)?;
+    together::encoder(&keys, (&model, &graph), &train)?;
     together::class_map(&keys, (&model, &graph), &train, &image, &stages)?;
     if !request.dry {
         together::memory(&keys, &graph, &image, (&train, device.device), &stages)?;

@@ -5,6 +5,7 @@ use imaging::{Marks, MaskCoding};
 use model::build::{self, ModelSpec};
 use model::engine::{Device, cpu};
 use model::graph::Graph;
+use train::freeze::Freeze;
 use train::{Task, TrainConfig};
 
 use crate::keys::Keys;
@@ -96,6 +97,32 @@ pub(crate) fn task(
             stage.name()
         );
         return Err(keys.refuse("pipeline.stages", message));
+    }
+    Ok(())
+}
+
+/// Freezing and a learning rate of its own need an encoder; freezing leaves no training for its drop path.
+pub(crate) fn encoder(
+    keys: &Keys<'_>,
+    (spec, graph): (&ModelSpec, &Graph),
+    train: &TrainConfig,
+) -> Result<(), ConfigError> {
+    let scaled = train.optimizer.encoder_lr_scale() != 1.0;
+    for (set, key) in [
+        (train.freeze.is_some(), "train.freeze"),
+        (scaled, "train.optimizer.encoder_lr_scale"),
+    ] {
+        if set && graph.encoder_params() == 0 {
+            let message = format!(
+                "the network ({}) has no encoder to which this could apply; remove the key",
+                spec.label()
+            );
+            return Err(keys.refuse(key, message));
+        }
+    }
+    if train.freeze == Some(Freeze::Encoder) && spec.drop_path != 0.0 {
+        let message = "drop path has no effect in an encoder that train.freeze = \"encoder\" freezes; remove one of the two";
+        return Err(keys.refuse("model.drop_path", message));
     }
     Ok(())
 }

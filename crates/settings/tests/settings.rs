@@ -296,6 +296,44 @@ fn impossible_values_say_what_is_possible() {
         &["train.optimizer.lr"],
     );
     check(
+        &["train.freeze=all"],
+        &["train.freeze", "{ encoder_epochs = N }"],
+    );
+    check(&["train.freeze={epochs=3}"], &["train.freeze", "encoder"]);
+    check(
+        &["train.freeze={encoder_epochs=0}"],
+        &["train.freeze", "freeze"],
+    );
+    check(
+        &["train.freeze=encoder", "model.drop_path=0.2"],
+        &["`model.drop_path`", "train.freeze"],
+    );
+    check(
+        &[
+            "train.freeze=encoder",
+            "model={architecture='unet_2015'}",
+            "pipeline.stages=['index','train','report']",
+        ],
+        &["`train.freeze`", "no encoder"],
+    );
+    let scaled = "train.optimizer={name='adamw', encoder_lr_scale=0.1}";
+    check(
+        &[
+            scaled,
+            "model={architecture='unet_2015'}",
+            "pipeline.stages=['index','train','report']",
+        ],
+        &["`train.optimizer.encoder_lr_scale`", "no encoder"],
+    );
+    check(
+        &[scaled, "train.freeze=encoder"],
+        &["`train.optimizer.encoder_lr_scale`", "never trained"],
+    );
+    check(
+        &["train.optimizer={name='sgd', encoder_lr_scale=0.0}"],
+        &["`train.optimizer.encoder_lr_scale`", "a positive number"],
+    );
+    check(
         &["augment.flip={horizontal=2.0}"],
         &["flip.horizontal", "2"],
     );
@@ -309,6 +347,14 @@ fn impossible_values_say_what_is_possible() {
     check(
         &["augment.random_resized_crop={ratio=[1.4, 0.7]}"],
         &["`random_resized_crop.ratio` runs from 1.4 to 0.7", "swap"],
+    );
+    check(
+        &["augment.mixup={alpha=0.0}"],
+        &["`mixup.alpha` is 0", "from 0.001 to 1000"],
+    );
+    check(
+        &["augment.cutmix={alpha=1.0, switch=0.5}"],
+        &["`cutmix.switch`", "`mixup` is off"],
     );
     check(
         &["evaluate.threshold=1.5"],
@@ -511,6 +557,10 @@ fn incompatible_masks_and_layouts_are_refused() {
         &["\"NORML\" is not a class", "did you mean \"NORMAL\"?"],
     );
     check(&["train.map={loss='bce'}"], &["`train.map`", "data.masks"]);
+    check(
+        &[masks, "train.map={loss='bce'}", "augment.mixup={alpha=0.2}"],
+        &["`augment.mixup`", "use augment.cutmix"],
+    );
     check(&["image.crop=64"], &["`image.crop`", "crops need masks"]);
     let trained = [masks, "train.map={loss='bce'}", "image.crop=64"];
     check(
@@ -997,4 +1047,16 @@ fn weights_can_be_removed_and_are_needed_only_where_they_are_read() {
             (None, &[0.5; 3][..])
         );
     }
+}
+
+#[test]
+fn a_shift_must_change_single_images() {
+    let refused = |shift: &str, part: &str| {
+        let set = format!("evaluate.shifts={{dark={shift}}}");
+        check(&[&set], &["evaluate.shifts.dark", part]);
+    };
+    refused("{}", "changes nothing");
+    refused("{mixup={}}", "one image at a time");
+    refused("{contrast={min=-1.0, max=1.0}}", "contrast");
+    refused("{contrst={min=0.5, max=0.5}}", "contrst");
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use super::freeze::Freeze;
 use super::loss::{ClassLoss, ClassWeights};
 use super::map_loss::MapObjective;
 use super::monitor::Mode;
@@ -47,6 +48,9 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// `[train.map]`: supervision of the class map with masks.
     pub map: MapObjective,
+    /// How long the encoder is frozen: `"encoder"` or `{ encoder_epochs = N }`. Default: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
     /// `[train.optimizer]`: update rule and learning rate.
     pub optimizer: OptimizerConfig,
     /// Global gradient norm above which gradients are scaled down; 0 disables clipping. Default 0.
@@ -78,6 +82,7 @@ impl Default for TrainConfig {
             class_weights: ClassWeights::default(),
             label_smoothing: 0.0,
             map: MapObjective::default(),
+            freeze: None,
             optimizer: OptimizerConfig::default(),
             clip_norm: 0.0,
             ema: 0.0,
@@ -213,6 +218,11 @@ impl TrainConfig {
                 !segments_only || self.class_weights == ClassWeights::None,
                 "class_weights",
                 "\"none\" if task = \"segment\", which has no class loss",
+            ),
+            (
+                self.freeze != Some(Freeze::Encoder) || self.optimizer.encoder_lr_scale() == 1.0,
+                "optimizer.encoder_lr_scale",
+                "omitted if freeze = \"encoder\": the encoder is never trained",
             ),
             (
                 !segments_only || self.label_smoothing == 0.0,

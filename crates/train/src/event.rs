@@ -6,6 +6,7 @@ use std::fmt;
 use model::graph::Nhwc;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::loss::Targets;
 use super::map_loss::Masks;
 
 /// Any error from the code that builds the batches.
@@ -18,6 +19,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// Class number per image; may be empty when training with masks only.
     pub labels: Vec<usize>,
+    /// How the images of a training batch are mixed, if mixup or cutmix is on; then in every batch.
+    pub mixed: Option<Mixed>,
     /// `n·h·w` values of 0 or 1, or class numbers for losses over all classes; NaN marks pixels (or whole images)
     /// whose truth is unknown.
     pub masks: Option<Vec<f32>>,
@@ -31,7 +34,29 @@ pub struct Batch {
     pub name: String,
 }
 
+/// The mixing of a batch's images (mixup, cutmix).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// Class number of each image's partner.
+    pub partners: Vec<usize>,
+    /// The own label's share of each image's target, from 0 to 1; the rest is its partner's. 1 if this batch is not
+    /// mixed.
+    pub share: f32,
+}
+
 impl Batch {
+    /// The images' classes.
+    pub fn targets(&self) -> Targets<'_> {
+        match &self.mixed {
+            None => Targets::Labels(&self.labels),
+            Some(Mixed { partners, share }) => Targets::Mixed {
+                labels: &self.labels,
+                partners,
+                share: *share,
+            },
+        }
+    }
+
     /// The masks and pixel weights, if there are masks.
     pub fn masks(&self) -> Option<Masks<'_>> {
         self.masks.as_ref().map(|values| Masks {

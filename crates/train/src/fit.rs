@@ -25,7 +25,9 @@ pub fn fit(
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(network, job, data)?;
     run.begin(network)?;
-    let stopped = epochs(&mut run, network, data, observer)?;
+    let stopped = epochs(&mut run, network, data, observer);
+    network.freeze_encoder(false);
+    let stopped = stopped?;
     if stopped != Stopped::Interrupted {
         run.install_result(network)?;
     }

@@ -13,6 +13,7 @@
 
 pub mod clip;
 pub mod ema;
+pub mod freeze;
 pub mod loss;
 pub mod map_loss;
 pub mod monitor;
@@ -38,7 +39,8 @@ mod validate;
 pub use config::TrainConfig;
 pub use error::{BatchError, TrainError};
 pub use event::{
-    Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Observer, Phase, PhaseRecord,
+    Batch, BatchEvent, Batches, BoxError, Data, EpochRecord, Metric, Mixed, Observer, Phase,
+    PhaseRecord,
 };
 pub use fit::fit;
 pub use job::{Job, Outcome, Stopped};

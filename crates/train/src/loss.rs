@@ -113,6 +113,53 @@ impl ClassWeights {
     }
 }
 
+/// The classes of a batch's images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Targets<'a> {
+    /// One class per image.
+    Labels(&'a [usize]),
+    /// mixup and cutmix: each image has `share` of its own label, and the rest of its partner's.
+    Mixed {
+        /// Own labels.
+        labels: &'a [usize],
+        /// The partners' labels.
+        partners: &'a [usize],
+        /// The own label's share, from 0 to 1.
+        share: f32,
+    },
+}
+
+impl<'a, T: AsRef<[usize]> + ?Sized> From<&'a T> for Targets<'a> {
+    fn from(labels: &'a T) -> Self {
+        Targets::Labels(labels.as_ref())
+    }
+}
+
+impl<'a> Targets<'a> {
+    /// For each image two labels, and the first one's share. Without mixing the second is the first.
+    fn pairs(self) -> (impl Iterator<Item = (usize, usize)> + Clone + 'a, f32) {
+        let (labels, partners, share) = match self {
+            Targets::Labels(labels) => (labels, labels, 1.0),
+            Targets::Mixed {
+                labels,
+                partners,
+                share,
+            } => (labels, partners, share),
+        };
+        (labels.iter().copied().zip(partners.iter().copied()), share)
+    }
+
+    /// The label with the larger share of each image: what counts as a correct prediction. The own one in a tie.
+    pub fn dominant(self) -> &'a [usize] {
+        match self {
+            Targets::Mixed {
+                partners, share, ..
+            } if share < 0.5 => partners,
+            Targets::Labels(labels) | Targets::Mixed { labels, .. } => labels,
+        }
+    }
+}
+
 /// The loss on a run's class scores, with its settings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassObjective {
@@ -126,20 +173,23 @@ pub struct ClassObjective {
 }
 
 impl ClassObjective {
-    /// Mean loss of a batch.
+    /// Mean loss of a batch: the mean weighted by the labels' class weights, or, where targets are mixed, the sum over
+    /// images divided by their number. PyTorch's `cross_entropy` makes the same difference between labels and
+    /// probabilities.
     ///
     /// # Errors
     /// Labels or weights do not match the scores.
-    pub fn loss<T: Tape<f32, Cpu>>(
+    pub fn loss<'a, T: Tape<f32, Cpu>>(
         &self,
         logits: Logits<T>,
-        labels: &[usize],
+        targets: impl Into<Targets<'a>>,
     ) -> Result<Loss<T>, LossError> {
         let (n, classes) = *logits.shape();
-        self.check(labels, n, classes)?;
+        let targets = targets.into();
+        self.check(targets, n, classes)?;
         match self.loss {
-            ClassLoss::CrossEntropy => self.cross_entropy(logits, labels),
-            ClassLoss::SoftmaxBce => self.softmax_bce(logits, labels),
+            ClassLoss::CrossEntropy => self.cross_entropy(logits, targets),
+            ClassLoss::SoftmaxBce => self.softmax_bce(logits, targets),
         }
     }
 
@@ -147,25 +197,81 @@ impl ClassObjective {
     ///
     /// # Errors
     /// They do not match.
-    pub fn check(&self, labels: &[usize], n: usize, classes: usize) -> Result<(), LossError> {
-        check(labels, n, classes, self.weights.as_deref())
+    pub fn check<'a>(
+        &self,
+        targets: impl Into<Targets<'a>>,
+        n: usize,
+        classes: usize,
+    ) -> Result<(), LossError> {
+        match targets.into() {
+            Targets::Labels(labels) => check(labels, n, classes, self.weights.as_deref()),
+            Targets::Mixed {
+                labels, partners, ..
+            } => {
+                check(labels, n, classes, self.weights.as_deref())?;
+                check(partners, n, classes, None)
+            }
+        }
     }
 
-    /// PyTorch's `cross_entropy(weight, label_smoothing)`: minus the sum over images of
-    /// `(1−ε)·wᵧ·log pᵧ + ε/C·Σc wc·log pc`, over `Σ wᵧ`.
+    /// Each image's share of each class after label smoothing, `[n, classes]`. Smoothing both labels before they are
+    /// mixed, as timm does, gives the same.
+    ///
+    /// # Errors
+    /// Labels or weights do not match the number of classes.
+    pub fn targets<'a>(
+        &self,
+        targets: impl Into<Targets<'a>>,
+        classes: usize,
+    ) -> Result<Vec<f32>, LossError> {
+        let targets = targets.into();
+        self.check(targets, targets.dominant().len(), classes)?;
+        Ok(self.smoothed(targets, classes))
+    }
+
+    fn smoothed(&self, targets: Targets<'_>, classes: usize) -> Vec<f32> {
+        let even = match self.loss {
+            ClassLoss::CrossEntropy => 1.0 / classes as f32,
+            ClassLoss::SoftmaxBce => 0.5,
+        };
+        let (pairs, share) = targets.pairs();
+        pairs
+            .flat_map(|(own, partner)| {
+                (0..classes).map(move |c| {
+                    let hit = if c == own { share } else { 0.0 };
+                    let rest = if c == partner { 1.0 - share } else { 0.0 };
+                    self.target(hit + rest, even)
+                })
+            })
+            .collect()
+    }
+
+    /// Each image's class weight (without smoothing), and what their losses are divided by.
+    fn image_weights(&self, targets: Targets<'_>) -> (Vec<f32>, f32) {
+        let (pairs, share) = targets.pairs();
+        let weight =
+            |(own, partner)| share * self.weight(own) + (1.0 - share) * self.weight(partner);
+        let weights: Vec<f32> = pairs.map(weight).collect();
+        let total = match targets {
+            Targets::Labels(_) => weights.iter().sum(),
+            Targets::Mixed { labels, .. } => labels.len() as f32,
+        };
+        (weights, total)
+    }
+
+    /// PyTorch's `cross_entropy(weight, label_smoothing)`: minus the sum over images and classes of `wc·tc·log pc`,
+    /// where for a label `t` is 1 − ε + ε/C for it and ε/C for the other classes.
     fn cross_entropy<T: Tape<f32, Cpu>>(
         &self,
         logits: Logits<T>,
-        labels: &[usize],
+        targets: Targets<'_>,
     ) -> Result<Loss<T>, LossError> {
-        let (n, classes) = *logits.shape();
-        let total: f32 = labels.iter().map(|y| self.weight(*y)).sum();
-        let mut targets = Vec::with_capacity(n * classes);
-        for y in labels {
-            targets.extend(
-                (0..classes)
-                    .map(|c| self.weight(c) * self.target(c == *y, 1.0 / classes as f32) / total),
-            );
+        let (_, classes) = *logits.shape();
+        let (_, total) = self.image_weights(targets);
+        let mut targets = self.smoothed(targets, classes);
+        for row in targets.chunks_mut(classes) {
+            let weighted = |(c, t): (usize, &mut f32)| *t = self.weight(c) * *t / total;
+            row.iter_mut().enumerate().for_each(weighted);
         }
         let targets = constant(&logits, targets)?;
         let log_p = logits.try_log_softmax::<Axis<1>>()?;
@@ -179,21 +285,19 @@ impl ClassObjective {
     fn softmax_bce<T: Tape<f32, Cpu>>(
         &self,
         logits: Logits<T>,
-        labels: &[usize],
+        targets: Targets<'_>,
     ) -> Result<Loss<T>, LossError> {
         let (n, classes) = *logits.shape();
-        let total: f32 = labels.iter().map(|y| self.weight(*y)).sum();
-        let weights: Vec<f32> = labels
-            .iter()
-            .map(|y| self.weight(*y) / (total * classes as f32))
+        let (weights, total) = self.image_weights(targets);
+        let weights: Vec<f32> = weights
+            .into_iter()
+            .map(|weight| weight / (total * classes as f32))
             .collect();
+        let targets = self.smoothed(targets, classes);
         let (logits, mut tape) = logits.split_tape();
         let mut sum: Loss<NoneTape> = logits.device().try_zeros()?;
         for class in 0..classes {
-            let targets = labels
-                .iter()
-                .map(|y| self.target(*y == class, 0.5))
-                .collect();
+            let targets = targets.chunks(classes).map(|row| row[class]).collect();
             let targets = logits.device().try_tensor_from_vec(targets, (n,))?;
             let weights = logits.device().try_tensor_from_vec(weights.clone(), (n,))?;
             let nll =
@@ -211,14 +315,9 @@ impl ClassObjective {
         self.weights.as_ref().map_or(1.0, |w| w[class])
     }
 
-    /// A class's target: 1 for the label, 0 otherwise, smoothed towards `even`.
-    fn target(&self, hit: bool, even: f32) -> f32 {
-        let spread = self.label_smoothing * even;
-        if hit {
-            1.0 - self.label_smoothing + spread
-        } else {
-            spread
-        }
+    /// A class's target, `share` without smoothing, moved towards `even`.
+    fn target(&self, share: f32, even: f32) -> f32 {
+        (1.0 - self.label_smoothing) * share + self.label_smoothing * even
     }
 }
 

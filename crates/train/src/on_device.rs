@@ -48,7 +48,10 @@ impl OnDevice {
         let (graph, config) = (network.graph(), run.job.config);
         let channels = |name| graph.output(name).map_or(0, |id| graph.node(id).channels);
         let maps = graph.maps().len();
-        let recipe = resident::recipe(config, &run.objective, channels("map"), maps)?;
+        let recipe = Recipe {
+            encoder: run.optimizer.divided(),
+            ..resident::recipe(config, &run.objective, channels("map"), maps)?
+        };
         let outputs = network.outputs(run.heads_of(config.wants_masks()))?;
         Ok(Some(OnDevice {
             recipe,
@@ -73,6 +76,7 @@ impl OnDevice {
         let truths = truths.map_err(|e| place.error(&batch.name, e))?;
         run.optimizer.begin();
         let known: Vec<usize> = truths.iter().map(known).collect();
+        let mixed = batch.mixed.as_ref().filter(|_| self.recipe.class.is_some());
         let pixels: Vec<Option<Pixels<'_>>> = truths.iter().map(pixels).collect();
         let input = Input {
             images: images(batch),
@@ -82,11 +86,14 @@ impl OnDevice {
                 lr,
                 ema_share: run.ema.as_ref().map_or(0.0, |ema| ema.share()),
                 known: &known,
+                mixed: mixed.map(|mixed| mixed.share),
+                encoder: run.optimizer.encoder_step(lr),
             },
             labels: match self.recipe.class {
                 Some(_) => &batch.labels,
                 None => &[],
             },
+            partners: mixed.map_or(&[], |mixed| &mixed.partners),
             pixels: &pixels,
         };
         let results = ask(network, |resident| resident.queue(&input));
@@ -155,7 +162,7 @@ impl OnDevice {
     ) -> Result<Vec<Option<Truth>>, BatchError> {
         let n = batch.shape.n;
         if self.recipe.class.is_some() {
-            run.objective.check(&batch.labels, n, self.classes)?;
+            run.objective.check(batch.targets(), n, self.classes)?;
         }
         let shapes = network
             .graph()

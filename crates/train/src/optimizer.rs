@@ -4,11 +4,15 @@
 //! is applied afterwards), except for RMSprop, where dfdx adds epsilon under the root, as TensorFlow does. Weight decay
 //! applies to kernels and matrices only ([`Group::Decayed`]), as in timm.
 
+use std::ops::Range;
+
 use dfdx::prelude::{
-    AdamConfig, Cpu, CpuError, Gradients, Momentum, RMSpropConfig, SgdConfig, Storage, WeightDecay,
+    AdamConfig, Cpu, CpuError, Gradients, Momentum, RMSpropConfig, SgdConfig, Storage,
+    TensorFromVec, WeightDecay,
 };
 use serde::{Deserialize, Serialize};
 
+use model::engine::recipe::EncoderStep;
 use model::network::{Flat, Grad, Network, NetworkError};
 use model::store::{Group, ParamMap};
 
@@ -38,6 +42,9 @@ pub struct Adam {
     pub eps: f64,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::AdamW`].
@@ -52,6 +59,9 @@ pub struct AdamW {
     pub eps: f64,
     /// Each step shrinks weights by `lr · weight_decay`. Default 0.01.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::Sgd`].
@@ -66,6 +76,9 @@ pub struct Sgd {
     pub nesterov: bool,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 /// Settings of [`OptimizerConfig::RmsProp`].
@@ -82,6 +95,9 @@ pub struct RmsProp {
     pub momentum: f64,
     /// Factor of the L2 penalty. Default 0.
     pub weight_decay: f64,
+    /// Factor of the learning rate for the encoder's parameters. Default 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub encoder_lr_scale: f64,
 }
 
 impl Default for OptimizerConfig {
@@ -97,6 +113,7 @@ impl Default for Adam {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -108,6 +125,7 @@ impl Default for AdamW {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.01,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -119,6 +137,7 @@ impl Default for Sgd {
             momentum: 0.9,
             nesterov: false,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
 }
@@ -131,8 +150,14 @@ impl Default for RmsProp {
             eps: 1e-7,
             momentum: 0.0,
             weight_decay: 0.0,
+            encoder_lr_scale: 1.0,
         }
     }
+}
+
+/// Whether a factor is 1, so that it need not be written.
+fn is_one(factor: &f64) -> bool {
+    *factor == 1.0
 }
 
 impl OptimizerConfig {
@@ -143,6 +168,16 @@ impl OptimizerConfig {
             OptimizerConfig::AdamW(c) => c.lr,
             OptimizerConfig::Sgd(c) => c.lr,
             OptimizerConfig::RmsProp(c) => c.lr,
+        }
+    }
+
+    /// The factor of the learning rate for the encoder's parameters.
+    pub fn encoder_lr_scale(&self) -> f64 {
+        match self {
+            OptimizerConfig::Adam(c) => c.encoder_lr_scale,
+            OptimizerConfig::AdamW(c) => c.encoder_lr_scale,
+            OptimizerConfig::Sgd(c) => c.encoder_lr_scale,
+            OptimizerConfig::RmsProp(c) => c.encoder_lr_scale,
         }
     }
 
@@ -163,8 +198,14 @@ impl OptimizerConfig {
         };
         let nesterov_alone =
             matches!(self, OptimizerConfig::Sgd(c) if c.nesterov && c.momentum == 0.0);
+        let scale = self.encoder_lr_scale();
         let checks = [
             (lr.is_finite() && lr > 0.0, "lr", "a positive number"),
+            (
+                scale.is_finite() && scale > 0.0,
+                "encoder_lr_scale",
+                "a positive number (train.freeze = \"encoder\" does not train the encoder at all)",
+            ),
             (
                 decay.is_finite() && decay >= 0.0,
                 "weight_decay",
@@ -209,6 +250,25 @@ pub struct Optimizer {
     steps: u64,
     /// For each trainable group, one buffer per moment.
     moments: [Vec<Grad>; 2],
+    encoder: Encoder,
+}
+
+/// The encoder's parameters, which may be frozen while the rest is trained.
+#[derive(Clone, Copy, Debug, Default)]
+struct Encoder {
+    /// Number of its values in each trainable group; they are the first.
+    lens: [usize; 2],
+    /// Number of steps that changed them.
+    steps: u64,
+    frozen: bool,
+}
+
+/// A range of a group's values that is updated in the same way.
+struct Part {
+    range: Range<usize>,
+    /// Number of its steps, including this one.
+    step: u64,
+    lr: f64,
 }
 
 impl Optimizer {
@@ -230,6 +290,41 @@ impl Optimizer {
             config,
             steps: 0,
             moments,
+            encoder: Encoder::default(),
+        })
+    }
+
+    /// The same for a network whose encoder has the first `lens` values of each trainable group.
+    pub fn with_encoder(mut self, lens: [usize; 2]) -> Self {
+        self.encoder.lens = lens;
+        self
+    }
+
+    /// Whether the following steps leave the encoder's parameters and moments as they are.
+    pub fn freeze_encoder(&mut self, frozen: bool) {
+        self.encoder.frozen = frozen;
+    }
+
+    /// Number of steps that changed the encoder.
+    pub fn encoder_steps(&self) -> u64 {
+        self.encoder.steps
+    }
+
+    /// Number of the encoder's values in each trainable group if they are updated differently from the rest; otherwise
+    /// 0.
+    pub fn divided(&self) -> [usize; 2] {
+        let scaled = self.config.encoder_lr_scale() != 1.0;
+        match scaled || self.encoder.frozen || self.encoder.steps != self.steps {
+            true => self.encoder.lens,
+            false => [0; 2],
+        }
+    }
+
+    /// How a step at the learning rate `lr` updates the encoder; `None` while it is frozen.
+    pub fn encoder_step(&self, lr: f64) -> Option<EncoderStep> {
+        (!self.encoder.frozen).then_some(EncoderStep {
+            number: self.encoder.steps,
+            lr: lr * self.config.encoder_lr_scale(),
         })
     }
 
@@ -257,6 +352,7 @@ impl Optimizer {
     /// Counts a step; one [`Optimizer::update`] per group follows.
     pub fn begin(&mut self) {
         self.steps += 1;
+        self.encoder.steps += u64::from(!self.encoder.frozen);
     }
 
     /// Updates one group.
@@ -270,11 +366,75 @@ impl Optimizer {
         grad: &Grad,
         lr: f64,
     ) -> Result<(), NetworkError> {
-        let t = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let len = grad.len();
+        let cut = self.divided()[group as usize];
+        let whole = Part {
+            range: cut..len,
+            step: self.steps,
+            lr,
+        };
+        let done = match cut {
+            0 => self.apply(group, (whole.step, lr), param, grad),
+            _ => {
+                let encoder = self.encoder_step(lr).map(|step| Part {
+                    range: 0..cut,
+                    step: step.number,
+                    lr: step.lr,
+                });
+                let parts = encoder.into_iter().chain([whole]);
+                let mut parts = parts.filter(|part| !part.range.is_empty());
+                parts.try_for_each(|part| self.update_part(group, &part, param, grad))
+            }
+        };
+        done.map_err(|error| NetworkError::Update(error.to_string()))
+    }
+
+    /// Updates a part of a group: dfdx's rules take whole tensors, so the part is copied out and back.
+    fn update_part(
+        &mut self,
+        group: Group,
+        part: &Part,
+        param: &mut Flat,
+        grad: &Grad,
+    ) -> Result<(), CpuError> {
+        let range = || part.range.clone();
+        let cut_out = |values: &[f32]| -> Result<Grad, CpuError> {
+            let mut buffer: Grad =
+                Storage::<f32>::try_alloc_len(&Cpu::default(), part.range.len())?;
+            buffer.copy_from_slice(&values[range()]);
+            Ok(buffer)
+        };
+        let mut values = param.as_vec();
+        let mut own: Flat =
+            Cpu::default().try_tensor_from_vec(values[range()].to_vec(), (part.range.len(),))?;
+        let of_part = self.moments[group as usize]
+            .iter()
+            .map(|moment| cut_out(moment));
+        let of_part = of_part.collect::<Result<Vec<_>, _>>()?;
+        let whole = std::mem::replace(&mut self.moments[group as usize], of_part);
+        let done = self.apply(group, (part.step, part.lr), &mut own, &cut_out(grad)?);
+        let of_part = std::mem::replace(&mut self.moments[group as usize], whole);
+        for (moment, updated) in self.moments[group as usize].iter_mut().zip(of_part) {
+            moment[range()].copy_from_slice(&updated);
+        }
+        values[range()].copy_from_slice(&own.as_vec());
+        param.copy_from(&values);
+        done
+    }
+
+    /// Applies the rule, in its step of this number and learning rate, to a tensor whose moments are those of `group`.
+    fn apply(
+        &mut self,
+        group: Group,
+        (step, lr): (u64, f64),
+        param: &mut Flat,
+        grad: &Grad,
+    ) -> Result<(), CpuError> {
+        let t = i32::try_from(step).unwrap_or(i32::MAX);
         let decays = |factor: f64| group == Group::Decayed && factor > 0.0;
         let l2 = |factor| decays(factor).then_some(WeightDecay::L2(factor));
         let moments = self.moments[group as usize].as_mut_slice();
-        let done = match (&self.config, moments) {
+        match (&self.config, moments) {
             (OptimizerConfig::Adam(c), [m, v]) => {
                 adam(lr, c.betas, c.eps, l2(c.weight_decay)).try_update(t, param, m, v, grad)
             }
@@ -290,8 +450,7 @@ impl Optimizer {
                 rmsprop(lr, c, l2(c.weight_decay)).try_update(param, v, square, mean, grad)
             }
             _ => Ok(()), // unreachable: `new` allocates as many moments as the rule has
-        };
-        done.map_err(|error| NetworkError::Update(error.to_string()))
+        }
     }
 
     /// Moments by name (`moment1.0` …), as saved in checkpoints.
@@ -319,16 +478,18 @@ impl Optimizer {
         Some(moment.as_mut_slice())
     }
 
-    /// Resumes from saved moments; `find` returns a buffer by its name in [`Optimizer::state`].
+    /// Resumes from saved moments after `steps` steps, of which `encoder_steps` changed the encoder; `find` returns a
+    /// buffer by its name in [`Optimizer::state`].
     ///
     /// # Errors
     /// The name of a buffer that is missing or has the wrong length.
     pub fn restore(
         &mut self,
-        steps: u64,
+        (steps, encoder_steps): (u64, u64),
         mut find: impl FnMut(&str) -> Option<Vec<f32>>,
     ) -> Result<(), String> {
         self.steps = steps;
+        self.encoder.steps = encoder_steps;
         for (group, buffers) in self.moments.iter_mut().enumerate() {
             for (name, buffer) in self.config.moments().iter().zip(buffers) {
                 let name = format!("{name}.{group}");

@@ -24,6 +24,7 @@ pub fn recipe(
     let weight = if classifies { config.map.weight } else { 1.0 };
     Ok(Recipe {
         update: update(&config.optimizer),
+        encoder: [0; 2],
         clip_norm: config.clip_norm,
         averages: config.ema > 0.0,
         class: classifies.then(|| class_term(objective)),

@@ -27,6 +27,9 @@ struct Progress {
     class_weights: Option<Vec<f32>>,
     steps: u64,
     optimizer_steps: u64,
+    /// Those that changed the encoder, if not all did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoder_steps: Option<u64>,
     ema_updates: u64,
     best: Option<Best>,
     plateau: PlateauState,
@@ -98,6 +101,8 @@ impl Run<'_> {
             class_weights: self.job.class_weights.clone(),
             steps: self.steps,
             optimizer_steps: self.optimizer.steps(),
+            encoder_steps: Some(self.optimizer.encoder_steps())
+                .filter(|steps| *steps != self.optimizer.steps()),
             ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
             best: self.best,
             plateau: self.schedule.state().clone(),
@@ -120,9 +125,9 @@ impl Run<'_> {
         if let Some(problem) = difference(&saved, &progress, network.graph(), self.job) {
             return Err(refuse(problem));
         }
-        let restored = self
-            .optimizer
-            .restore(progress.optimizer_steps, |name| training.take(name));
+        let steps = progress.optimizer_steps;
+        let steps = (steps, progress.encoder_steps.unwrap_or(steps));
+        let restored = self.optimizer.restore(steps, |name| training.take(name));
         restored.map_err(|name| {
             refuse(format!(
                 "the optimizer's buffer `{name}` is missing or damaged"

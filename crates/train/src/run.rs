@@ -3,7 +3,6 @@
 use dfdx::prelude::{Cpu, Gradients};
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
 use super::ema::Ema;
 use super::event::{Data, EpochRecord};
 use super::job::{Job, Outcome, Stopped};
@@ -13,9 +12,11 @@ use super::monitor::{Figures, Mode, Monitor};
 use super::optimizer::Optimizer;
 use super::schedule::{Moment, Schedule, ScheduleConfig};
 use super::stopping::Stopping;
+use super::{TrainConfig, TrainError};
 use formats::checkpoint::Checkpoint;
 use model::graph::Graph;
 use model::network::{Heads, Network, NetworkError};
+use model::store::ParamStore;
 use random::Rng;
 
 /// A run in progress.
@@ -66,6 +67,7 @@ impl<'a> Run<'a> {
             _ => monitor.clone(),
         };
         let store = network.store();
+        let encoder = encoder(network.graph(), &store, config)?;
         Ok(Run {
             job,
             objective: ClassObjective {
@@ -76,13 +78,25 @@ impl<'a> Run<'a> {
             stopping,
             schedule: Schedule::new(config.schedule.clone(), config.optimizer.lr(), watched),
             optimizer: Optimizer::new(config.optimizer.clone(), store.map())
-                .map_err(LossError::from)?,
+                .map_err(LossError::from)?
+                .with_encoder(encoder),
             ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store)),
             monitor,
             best: None,
             steps: 0,
             history: vec![],
         })
+    }
+
+    /// Freezes the encoder in the epochs that the settings say.
+    pub(super) fn freeze(&mut self, network: &mut Network, epoch: usize) {
+        let frozen = self
+            .job
+            .config
+            .freeze
+            .is_some_and(|freeze| freeze.at(epoch));
+        network.freeze_encoder(frozen);
+        self.optimizer.freeze_encoder(frozen);
     }
 
     pub(super) fn epochs_done(&self) -> usize {
@@ -207,6 +221,29 @@ impl<'a> Run<'a> {
             stopped,
         }
     }
+}
+
+/// Number of the encoder's values in each trainable group.
+fn encoder(
+    graph: &Graph,
+    store: &ParamStore,
+    config: &TrainConfig,
+) -> Result<[usize; 2], TrainError> {
+    let params = graph.encoder_params();
+    if config.freeze.is_some() && params == 0 {
+        return Err(TrainError::Config {
+            key: "freeze".into(),
+            must: "omitted: this network has no encoder that can be frozen",
+        });
+    }
+    if config.optimizer.encoder_lr_scale() != 1.0 && params == 0 {
+        return Err(TrainError::Config {
+            key: "optimizer.encoder_lr_scale".into(),
+            must: "omitted: this network has no encoder",
+        });
+    }
+    let [decayed, plain, _] = store.map().first(params);
+    Ok([decayed, plain])
 }
 
 fn check_classes(graph: &Graph, job: &Job<'_>) -> Result<(), TrainError> {

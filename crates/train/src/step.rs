@@ -57,6 +57,7 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Option<Trained>, TrainError> {
         let epoch = self.epochs_done() + 1;
+        self.freeze(network, epoch);
         let mut device = OnDevice::new(self, network)?;
         let trained = match self.steps_of(epoch, network, data, observer, device.as_mut()) {
             Ok(trained) => trained,
@@ -154,9 +155,10 @@ impl Run<'_> {
         let mut scores = Scores::default();
         let mut loss = None;
         if let Some(logits) = logits {
-            let hits = hits(&logits.as_vec(), logits.shape().1, &batch.labels);
+            let targets = batch.targets();
+            let hits = hits(&logits.as_vec(), logits.shape().1, targets.dominant());
             let logits = logits.put_tape(tape.take().unwrap_or_default());
-            let class_loss = self.objective.loss(logits, &batch.labels)?;
+            let class_loss = self.objective.loss(logits, targets)?;
             scores.class = Some((class_loss.array(), hits));
             loss = Some(class_loss);
         }

@@ -26,7 +26,8 @@ use model::store::{Group, ParamStore};
 use random::Rng;
 use serde_json::{Value as Json, json};
 use train::{
-    Batch, BatchEvent, Batches, Data, Job, Observer, Outcome, Stopped, TrainConfig, TrainError, fit,
+    Batch, BatchEvent, Batches, Data, Job, Mixed, Observer, Outcome, Stopped, TrainConfig,
+    TrainError, fit,
 };
 
 const SIZE: usize = 8;
@@ -37,16 +38,18 @@ fn graph() -> Graph {
     let same = Padding::Symmetric(1);
     let point = Padding::Symmetric(0);
     let init = Init::Normal(0.4);
-    let x = g.conv("stem", g.input(), 8, 3, 1, same, false, init);
-    let x = g.batch_norm("bn", x, 1e-5, 0.1);
-    let x = g.activation("act", x, Activation::Silu);
-    let y = g.depthwise("dw", x, 3, 1, same, init);
-    let s = g.global_avg_pool("se.pool", y);
-    let s = g.conv("se.fc", s, 8, 1, 1, point, true, init);
-    let s = g.activation("se.gate", s, Activation::Sigmoid);
-    let y = g.scale_channels("se.scale", y, s);
-    let y = g.drop_path("path", y, 0.2);
-    let x = g.add("add", x, y);
+    let x = g.scope("encoder", |g| {
+        let x = g.conv("stem", g.input(), 8, 3, 1, same, false, init);
+        let x = g.batch_norm("bn", x, 1e-5, 0.1);
+        let x = g.activation("act", x, Activation::Silu);
+        let y = g.depthwise("dw", x, 3, 1, same, init);
+        let s = g.global_avg_pool("se.pool", y);
+        let s = g.conv("se.fc", s, 8, 1, 1, point, true, init);
+        let s = g.activation("se.gate", s, Activation::Sigmoid);
+        let y = g.scale_channels("se.scale", y, s);
+        let y = g.drop_path("path", y, 0.2);
+        g.add("add", x, y)
+    });
     let map = g.conv("map", x, 3, 1, 1, point, true, Init::Normal(0.3));
     g.publish("map", map);
     let half = g.max_pool("half", x, 2, 2, point);
@@ -60,16 +63,19 @@ fn graph() -> Graph {
 }
 
 /// Noise with a bar whose brightness is the class; the last batch of an epoch is smaller.
+#[derive(Clone, Copy)]
 struct Bars {
     masks: bool,
     poison: Option<usize>,
     label: usize,
+    mixes: bool,
 }
 
 const BARS: Bars = Bars {
     masks: true,
     poison: None,
     label: 0,
+    mixes: false,
 };
 
 impl Bars {
@@ -99,6 +105,10 @@ impl Bars {
         Batch {
             pixel_weights: Some((0..images.len()).map(|_| rng.unit_f32()).collect()),
             images,
+            mixed: self.mixes.then(|| Mixed {
+                partners: labels.iter().rev().copied().collect(),
+                share: 0.15 + 0.2 * number as f32, // below and above ½
+            }),
             labels: labels.iter().map(|label| label + self.label).collect(),
             // One batch in four has no masks.
             masks: (self.masks && number != 2).then_some(masks),
@@ -177,6 +187,10 @@ impl Engine for Plain {
         grads: &mut ParamStore,
     ) -> Result<(), EngineError> {
         self.0.backward(params, output_grads, grads)
+    }
+
+    fn freeze_encoder(&mut self, frozen: bool) {
+        self.0.freeze_encoder(frozen);
     }
 }
 
@@ -259,6 +273,19 @@ fn configs() -> Vec<Json> {
             "optimizer": {"name": "rmsprop", "lr": 0.001, "momentum": 0.5}, "task": "both",
             "map": {"loss": "focal"}, "schedule": {"name": "cosine"},
         })),
+        with(json!({
+            "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.05}, "freeze": "encoder", "ema": 0.8,
+            "clip_norm": 0.5,
+        })),
+        with(json!({
+            "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.01}, "freeze": {"encoder_epochs": 1},
+            "task": "both", "map": {"loss": "dice"},
+        })),
+        with(json!({
+            "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.05, "encoder_lr_scale": 0.1},
+            "freeze": {"encoder_epochs": 1},
+        })),
+        with(json!({"optimizer": {"name": "sgd", "lr": 0.05, "encoder_lr_scale": 0.2}})),
     ]
 }
 
@@ -269,10 +296,14 @@ struct Ended {
     events: Vec<BatchEvent>,
 }
 
-fn trained(mut network: Network, config: &Json) -> Ended {
+fn trained(network: Network, config: &Json) -> Ended {
+    trained_on(network, config, BARS)
+}
+
+fn trained_on(mut network: Network, config: &Json, data: Bars) -> Ended {
     let folder = tempfile::tempdir().unwrap();
     let mut watch = Watch::default();
-    let outcome = run(&mut network, folder.path(), config, BARS, &mut watch, false).unwrap();
+    let outcome = run(&mut network, folder.path(), config, data, &mut watch, false).unwrap();
     Ended {
         store: network.store(),
         outcome,
@@ -343,6 +374,25 @@ fn steps_on_the_device_match_the_host() {
     }
 }
 
+/// The same with mixed images: both class losses, with and without masks.
+#[test]
+fn steps_with_mixed_images_match_the_host() {
+    let mixing = Bars {
+        mixes: true,
+        ..BARS
+    };
+    for (device, driver) in devices(Precision::F32) {
+        for config in &configs()[..2] {
+            let what = format!("{device}, {config}, mixed");
+            let expected = trained_on(plain(Precision::F32, driver()), config, mixing);
+            let found = trained_on(resident(Precision::F32, driver()), config, mixing);
+            check_ended(&what, &found, &expected, 2e-4);
+            let unmixed = trained(plain(Precision::F32, driver()), config);
+            assert_ne!(weights(&unmixed.store), weights(&expected.store), "{what}");
+        }
+    }
+}
+
 /// Results match those of the CPU engine with the host's losses and updates, within the rounding error accumulated over
 /// eight steps.
 #[test]
@@ -391,6 +441,25 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
             run(&mut network, folder.path(), &config, BARS, &mut watch, true).unwrap();
             assert_eq!(weights(&network.store()), weights(&unbroken.store));
         }
+    }
+}
+
+/// On the device, too, a frozen encoder keeps its values, and training goes on with it after the last frozen epoch.
+#[test]
+fn a_frozen_encoder_stays_as_it_is_on_the_device() {
+    let encoder = |store: &ParamStore| {
+        let lens = store.map().first(graph().encoder_params());
+        assert!(lens.iter().all(|len| *len > 0));
+        let of = |group: Group| store.group(group)[..lens[group as usize]].to_vec();
+        Group::ALL.map(of)
+    };
+    let before = encoder(&Network::new(graph(), 11).store());
+    for (_, driver) in devices(Precision::F32) {
+        let all = configs();
+        let frozen = trained(resident(Precision::F32, driver()), &all[4]);
+        assert_eq!(encoder(&frozen.store), before);
+        let thawed = trained(resident(Precision::F32, driver()), &all[5]);
+        assert_ne!(encoder(&thawed.store), before);
     }
 }
 

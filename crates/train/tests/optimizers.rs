@@ -22,6 +22,11 @@ struct Reference {
     grads: Vec<f32>,
     rates: Vec<f64>,
     cases: Vec<Case>,
+    /// Cases whose first half of values is an encoder's, frozen in the first `frozen_steps` steps.
+    frozen: Vec<Case>,
+    frozen_steps: usize,
+    /// Cases whose first half of values has a learning rate of its own.
+    scaled: Vec<Case>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +81,10 @@ fn check(config: &OptimizerConfig, start: &[f32], grads: &[f32], rates: &[f64], 
         grads,
         rates,
     );
+    compare(config, &found, expected);
+}
+
+fn compare(config: &OptimizerConfig, found: &[f32], expected: &[f32]) {
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
         assert!(
             (f - e).abs() <= 2e-6 * e.abs().max(1.0),
@@ -94,6 +103,54 @@ fn steps_match_pytorch_with_a_changing_learning_rate() {
     let r = reference();
     for case in &r.cases {
         check(&case.config, &r.start, &r.grads, &r.rates, &case.after);
+    }
+}
+
+/// After the last frozen step the encoder's moments and bias corrections start as those of a new parameter.
+#[test]
+fn a_frozen_encoder_starts_late_as_in_pytorch() {
+    let r = reference();
+    assert_eq!(r.frozen.len(), 3);
+    let n = r.start.len();
+    for case in &r.frozen {
+        let optimizer = Optimizer::new(case.config.clone(), &layout(n)).unwrap();
+        let mut optimizer = optimizer.with_encoder([n / 2, 0]);
+        let mut param = tensor(&r.start);
+        let mut found = vec![];
+        for (i, (grad, lr)) in r.grads.chunks(n).zip(&r.rates).enumerate() {
+            optimizer.freeze_encoder(i < r.frozen_steps);
+            found.extend(steps(
+                &mut optimizer,
+                Group::Decayed,
+                &mut param,
+                grad,
+                &[*lr],
+            ));
+        }
+        compare(&case.config, &found, &case.after);
+        assert_eq!(found[..n / 2], r.start[..n / 2]);
+        assert_eq!(optimizer.encoder_steps(), 7 - r.frozen_steps as u64);
+    }
+}
+
+#[test]
+fn a_learning_rate_of_the_encoders_own_matches_pytorchs_parameter_groups() {
+    let r = reference();
+    assert_eq!(r.scaled.len(), 4);
+    let n = r.start.len();
+    for case in &r.scaled {
+        assert_eq!(case.config.encoder_lr_scale(), 0.1);
+        let optimizer = Optimizer::new(case.config.clone(), &layout(n)).unwrap();
+        let mut optimizer = optimizer.with_encoder([n / 2, 0]);
+        let mut param = tensor(&r.start);
+        let found = steps(
+            &mut optimizer,
+            Group::Decayed,
+            &mut param,
+            &r.grads,
+            &r.rates,
+        );
+        compare(&case.config, &found, &case.after);
     }
 }
 
@@ -183,7 +240,9 @@ fn a_restored_optimizer_continues_bit_for_bit() {
                 .find(|(n, _)| n == name)
                 .map(|(_, v)| v.clone())
         };
-        second.restore(first.steps(), find).unwrap();
+        second
+            .restore((first.steps(), first.steps()), find)
+            .unwrap();
         found.extend(steps(
             &mut second,
             Group::Plain,
@@ -192,7 +251,7 @@ fn a_restored_optimizer_continues_bit_for_bit() {
             &r.rates[3..],
         ));
         assert_eq!(found, expected, "{config:?}");
-        assert!(second.restore(1, |_| Some(vec![0.0])).is_err());
+        assert!(second.restore((1, 1), |_| Some(vec![0.0])).is_err());
     }
 }
 
@@ -218,6 +277,10 @@ fn settings_are_checked() {
     };
     problem(r#"{"name": "adam"}"#, None);
     problem(r#"{"name": "adam", "lr": 0}"#, Some("lr"));
+    problem(
+        r#"{"name": "sgd", "encoder_lr_scale": 0}"#,
+        Some("encoder_lr_scale"),
+    );
     problem(r#"{"name": "adamw", "betas": [0.9, 1]}"#, Some("betas"));
     problem(
         r#"{"name": "sgd", "momentum": 0, "nesterov": true}"#,

@@ -20,8 +20,8 @@ use model::store::{Group, ParamStore};
 use random::Rng;
 use serde_json::{Value, json};
 use train::{
-    Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Observer, Outcome, Phase, Stopped,
-    TrainConfig, TrainError, fit,
+    Batch, BatchEvent, Batches, Data, EpochRecord, Job, Metric, Mixed, Observer, Outcome, Phase,
+    Stopped, TrainConfig, TrainError, fit,
 };
 
 const SIZE: usize = 8;
@@ -85,6 +85,8 @@ struct Bars {
     /// (epoch, batch) that cannot be loaded.
     broken: Option<(usize, usize)>,
     label: usize,
+    /// Whether labels are mixed (the images are noise anyway).
+    mixes: bool,
 }
 
 impl Bars {
@@ -94,7 +96,15 @@ impl Bars {
             poison: None,
             broken: None,
             label: 1,
+            mixes: false,
         }
+    }
+
+    fn mixed(&self, labels: &[usize], share: f32) -> Option<Mixed> {
+        self.mixes.then(|| Mixed {
+            partners: labels.iter().rev().copied().collect(),
+            share,
+        })
     }
 
     fn batch(&self, epoch: usize, number: usize) -> Batch {
@@ -120,6 +130,7 @@ impl Bars {
         };
         Batch {
             images,
+            mixed: self.mixed(&labels, rng.unit_f32()),
             labels,
             masks: Some(masks),
             pixel_weights: None,
@@ -345,15 +356,25 @@ fn everything() -> Value {
 }
 
 fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
+    killed_and_resumed_on(&Bars::new, &graph, config, kill);
+}
+
+fn killed_and_resumed_on(
+    bars: &dyn Fn() -> Bars,
+    graph: &dyn Fn() -> Graph,
+    config: &Value,
+    kill: impl Fn(&mut Bars, &mut Watch),
+) {
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let network = || Network::new(graph(), 11);
     let mut expected = network();
     let trial = Trial::new(whole.path(), config.clone());
     let unbroken = trial
-        .run(&mut expected, &mut Bars::new(), &mut Watch::default())
+        .run(&mut expected, &mut bars(), &mut Watch::default())
         .unwrap();
 
     let mut trial = Trial::new(broken.path(), config.clone());
-    let (mut data, mut watch) = (Bars::new(), Watch::default());
+    let (mut data, mut watch) = (bars(), Watch::default());
     kill(&mut data, &mut watch);
     match trial.run(&mut network(), &mut data, &mut watch) {
         Ok(outcome) => assert_eq!(outcome.stopped, Stopped::Interrupted),
@@ -365,7 +386,7 @@ fn killed_and_resumed(config: &Value, kill: impl Fn(&mut Bars, &mut Watch)) {
         found = network();
     }
     let resumed = trial
-        .run(&mut found, &mut Bars::new(), &mut Watch::default())
+        .run(&mut found, &mut bars(), &mut Watch::default())
         .unwrap();
     assert_eq!(figures(&resumed.history), figures(&unbroken.history));
     assert_eq!(
@@ -395,6 +416,168 @@ fn a_killed_run_resumes_bit_for_bit() {
         let config = json!({"epochs": 5, "optimizer": {"name": name, "lr": 0.01}, "schedule": {"name": "cosine", "warmup_epochs": 1.5}});
         killed_and_resumed(&config, in_training);
     }
+}
+
+/// Mixed labels change the run, which still resumes bit for bit.
+#[test]
+fn runs_on_mixed_images_resume_bit_for_bit() {
+    let mixing = || Bars {
+        mixes: true,
+        ..Bars::new()
+    };
+    let in_training = |_: &mut Bars, watch: &mut Watch| watch.stop_at = Some(3 * 7 + 4);
+    killed_and_resumed_on(&mixing, &graph, &everything(), in_training);
+    let trained = |mut data: Bars| {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = Trial::new(folder.path(), json!({"epochs": 1, "loss": "softmax_bce"}));
+        let mut network = network();
+        trial
+            .run(&mut network, &mut data, &mut Watch::default())
+            .unwrap();
+        bits(&network.store())
+    };
+    assert_ne!(trained(mixing()), trained(Bars::new()));
+}
+
+/// The first convolution and norm as an encoder.
+fn graph_with_encoder() -> Graph {
+    let mut g = GraphBuilder::new(1);
+    let (same, point) = (Padding::Symmetric(1), Padding::Symmetric(0));
+    let x = g.scope("encoder", |g| {
+        let x = g.conv("conv", g.input(), 6, 3, 1, same, false, Init::Normal(0.4));
+        let x = g.batch_norm("bn", x, 1e-5, 0.1);
+        let x = g.activation("act", x, Activation::Relu);
+        g.drop_path("path", x, 0.3)
+    });
+    let x = g.conv("decoder", x, 4, 3, 1, same, true, Init::Normal(0.3));
+    let x = g.batch_norm("bn", x, 1e-5, 0.1);
+    let map = g.conv("map", x, 2, 1, 1, point, true, Init::Normal(0.3));
+    g.publish("map", map);
+    let x = g.global_avg_pool("pool", map);
+    let logits = g.linear("head", x, 2, Init::Normal(0.7));
+    g.publish("logits", logits);
+    g.finish(1).unwrap()
+}
+
+/// The encoder's values and the others, as bits.
+fn divided(network: &Network) -> [Vec<u32>; 2] {
+    let (store, graph) = (network.store(), network.graph());
+    let lens = store.map().first(graph.encoder_params());
+    let part = |encoder: bool| {
+        let of = |group: Group| {
+            let (head, tail) = store.group(group).split_at(lens[group as usize]);
+            if encoder { head } else { tail }
+        };
+        let values = Group::ALL.into_iter().flat_map(of);
+        values.map(|v| v.to_bits()).collect()
+    };
+    [part(true), part(false)]
+}
+
+/// A frozen encoder keeps its weights, running statistics and averages whatever the optimizer; without it they change.
+#[test]
+fn a_frozen_encoder_stays_as_it_is() {
+    let trained = |freeze: Option<Value>, optimizer: &Value, epochs: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = json!({
+            "epochs": epochs, "ema": 0.8, "clip_norm": 0.5, "optimizer": optimizer, "restore_best": false,
+            "map": {"loss": "bce"}, "early_stopping": {"enabled": false},
+        });
+        if let Some(freeze) = freeze {
+            config["freeze"] = freeze;
+        }
+        let mut network = Network::new(graph_with_encoder(), 11);
+        Trial::new(folder.path(), config)
+            .run(&mut network, &mut Bars::new(), &mut Watch::default())
+            .unwrap();
+        divided(&network)
+    };
+    let [encoder, rest] = divided(&Network::new(graph_with_encoder(), 11));
+    for optimizer in [
+        json!({"name": "adamw", "lr": 0.02, "weight_decay": 0.1}),
+        json!({"name": "adam", "lr": 0.02, "weight_decay": 0.1}),
+        json!({"name": "sgd", "lr": 0.02, "weight_decay": 0.1}),
+        json!({"name": "rmsprop", "lr": 0.002, "momentum": 0.5, "weight_decay": 0.1}),
+    ] {
+        let [kept, changed] = trained(Some(json!("encoder")), &optimizer, 3);
+        assert!(same_values(&kept, &encoder), "{optimizer}");
+        assert_ne!(changed, rest, "{optimizer}");
+        let [kept, _] = trained(Some(json!({"encoder_epochs": 2})), &optimizer, 2);
+        assert!(same_values(&kept, &encoder), "{optimizer}");
+        let [changed, _] = trained(Some(json!({"encoder_epochs": 2})), &optimizer, 3);
+        assert!(!same_values(&changed, &encoder), "{optimizer}");
+        let [changed, _] = trained(None, &optimizer, 2);
+        assert!(!same_values(&changed, &encoder), "{optimizer}");
+    }
+}
+
+/// With the factor 1 nothing changes; with another the first step of SGD changes the encoder by that factor.
+#[test]
+fn the_encoder_has_a_learning_rate_of_its_own() {
+    let trained = |scale: Option<f64>| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = json!({"epochs": 1, "optimizer": {"name": "sgd", "lr": 0.5}});
+        if let Some(scale) = scale {
+            config["optimizer"]["encoder_lr_scale"] = json!(scale);
+        }
+        let mut network = Network::new(graph_with_encoder(), 11);
+        let mut data = Bars {
+            batches: 1,
+            ..Bars::new()
+        };
+        Trial::new(folder.path(), config)
+            .run(&mut network, &mut data, &mut Watch::default())
+            .unwrap();
+        let store = network.store();
+        let cut = store.map().first(network.graph().encoder_params())[0];
+        let (encoder, rest) = store.group(Group::Decayed).split_at(cut);
+        (encoder.to_vec(), rest.to_vec())
+    };
+    let before = Network::new(graph_with_encoder(), 11).store();
+    let (one, tenth) = (trained(None), trained(Some(0.1)));
+    assert_eq!(one, trained(Some(1.0)));
+    assert_eq!(one.1, tenth.1);
+    let start = before.group(Group::Decayed);
+    for ((a, b), start) in one.0.iter().zip(&tenth.0).zip(start) {
+        assert!(
+            (0.1 * (a - start) - (b - start)).abs() < 1e-6,
+            "{a}, {b}, {start}"
+        );
+    }
+    assert_ne!(one.0, tenth.0);
+}
+
+/// Whether values are equal; a zero may change its sign.
+fn same_values(a: &[u32], b: &[u32]) -> bool {
+    let values = |bits: &[u32]| bits.iter().map(|v| f32::from_bits(*v)).collect::<Vec<_>>();
+    values(a) == values(b)
+}
+
+/// Killed in a frozen epoch, at the end of the last one, and after it.
+#[test]
+fn runs_with_a_frozen_encoder_resume_bit_for_bit() {
+    for optimizer in ["adamw", "sgd"] {
+        let config = json!({
+            "epochs": 5, "freeze": {"encoder_epochs": 2}, "ema": 0.8,
+            "optimizer": {"name": optimizer, "lr": 0.01, "weight_decay": 0.01},
+        });
+        for stop_at in [7 + 3, 2 * 7 + 1, 2 * 7 + 2, 4 * 7 + 3] {
+            killed_and_resumed_on(&Bars::new, &graph_with_encoder, &config, |_, watch| {
+                watch.stop_at = Some(stop_at);
+            });
+        }
+    }
+    let scaled = json!({
+        "epochs": 4, "freeze": {"encoder_epochs": 1},
+        "optimizer": {"name": "adamw", "lr": 0.01, "encoder_lr_scale": 0.1},
+    });
+    killed_and_resumed_on(&Bars::new, &graph_with_encoder, &scaled, |_, watch| {
+        watch.stop_at = Some(2 * 7 + 3);
+    });
+    let config = json!({"epochs": 3, "freeze": "encoder"});
+    killed_and_resumed_on(&Bars::new, &graph_with_encoder, &config, |_, watch| {
+        watch.stop_at = Some(7 + 3);
+    });
 }
 
 #[test]
@@ -514,6 +697,16 @@ fn bad_runs_are_errors() {
         "train.early_stopping.monitor = \"x\"",
     );
     fails(json!({"epochs": 0}), Bars::new(), "train.epochs");
+    fails(
+        json!({"freeze": "encoder"}),
+        Bars::new(),
+        "train.freeze must be omitted: this network has no encoder",
+    );
+    fails(
+        json!({"optimizer": {"name": "sgd", "encoder_lr_scale": 0.1}}),
+        Bars::new(),
+        "train.optimizer.encoder_lr_scale must be omitted: this network has no encoder",
+    );
     fails(
         json!({"map": {"loss": "dice", "class": 2}}),
         Bars::new(),

@@ -59,6 +59,10 @@ pub trait Engine: Send {
         grads: &mut ParamStore,
     ) -> Result<(), EngineError>;
 
+    /// Whether training leaves the encoder as it is ([`Graph::in_encoder`](crate::graph::Graph::in_encoder)): its
+    /// forward pass is then that of inference, and its parameters' gradients are zero. False at first.
+    fn freeze_encoder(&mut self, frozen: bool);
+
     /// Training resident on the engine's device, if it has one of its own.
     fn resident(&mut self) -> Option<&mut dyn Resident> {
         None

@@ -9,6 +9,9 @@
 pub struct Recipe {
     /// The update rule of the weights.
     pub update: Update,
+    /// Number of values in each trainable group, from its first on, that are the encoder's and updated as
+    /// [`Step::encoder`] says; 0 if all values are updated in the same way.
+    pub encoder: [usize; 2],
     /// Norm above which all gradients together are scaled down; 0 for never.
     pub clip_norm: f64,
     /// Whether a moving average of weights and running statistics is kept.
@@ -211,6 +214,20 @@ pub struct Step<'a> {
     pub ema_share: f32,
     /// For each map, the number of the batch's pixels that are known at its size. A map without an entry has none.
     pub known: &'a [usize],
+    /// mixup and cutmix: the own label's share of each image's target, the rest being its partner's. The class loss is
+    /// then divided by the number of images, not by the sum of their weights.
+    pub mixed: Option<f32>,
+    /// How the values of [`Recipe::encoder`] are updated; `None` leaves them and their moments as they are.
+    pub encoder: Option<EncoderStep>,
+}
+
+/// A step of the encoder's values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EncoderStep {
+    /// Number of the step among those that change them, from 1.
+    pub number: u64,
+    /// Learning rate.
+    pub lr: f64,
 }
 
 /// The results of a step.
@@ -226,7 +243,8 @@ pub struct Results {
     pub loss: f32,
     /// Factor applied to the gradients in the update; 1 if they were not clipped.
     pub scale: f32,
-    /// Rows whose highest score (the first, if several) is the label's.
+    /// Rows whose highest score (the first, if several) is the label's; where images are mixed, the label's with the
+    /// larger share.
     pub hits: u32,
     /// Whether weights, moments and averages were updated; they are not if loss or norm is not finite.
     pub applied: bool,

@@ -44,6 +44,8 @@ pub struct Input<'a> {
     pub step: Step<'a>,
     /// A class below the network's number of classes for each image; empty without a class loss.
     pub labels: &'a [usize],
+    /// The class of each image's partner, where images are mixed ([`Step::mixed`]); otherwise empty.
+    pub partners: &'a [usize],
     /// For each trained map, the truth of its pixels; `None` if no pixel is known.
     pub pixels: &'a [Option<Pixels<'a>>],
 }

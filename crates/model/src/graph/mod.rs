@@ -206,6 +206,9 @@ pub struct Graph {
     pub smallest_size: usize,
 }
 
+/// The scope of an encoder's nodes and parameters.
+const ENCODER: &str = "encoder.";
+
 impl Graph {
     /// Largest number of rows and of columns of an image.
     pub const MAX_SIDE: usize = 8192;
@@ -259,6 +262,26 @@ impl Graph {
             }
         }
         maps
+    }
+
+    /// Number of parameters of the encoder, which are the first of all; 0 for a network that is not divided into an
+    /// encoder and what follows it.
+    pub fn encoder_params(&self) -> usize {
+        let count = self
+            .params
+            .iter()
+            .take_while(|p| p.name.starts_with(ENCODER))
+            .count();
+        let others = self.params[count..].iter();
+        match others.clone().any(|p| p.name.starts_with(ENCODER)) {
+            true => 0,
+            false => count,
+        }
+    }
+
+    /// Whether a node belongs to the encoder.
+    pub fn in_encoder(&self, id: NodeId) -> bool {
+        self.node(id).name.starts_with(ENCODER)
     }
 
     /// Image channels that the network takes.

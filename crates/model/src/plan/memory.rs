@@ -176,12 +176,13 @@ fn touch(life: &mut Option<(usize, usize)>, time: usize) {
     };
 }
 
-/// Whether a value depends on a trainable parameter, so that a gradient must flow to it.
-pub(super) fn reaches_parameters(graph: &Graph) -> Vec<bool> {
+/// Whether a value depends on a trainable parameter of a node that is not frozen, so that a gradient must flow to it.
+pub(super) fn reaches_parameters(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
     let mut reaches = vec![false; graph.nodes.len()];
     for id in graph.ids() {
         let node = graph.node(id);
-        let own = node.params.iter().any(|p| graph.param(*p).role.trainable());
+        let trainable = node.params.iter().any(|p| graph.param(*p).role.trainable());
+        let own = trainable && !frozen[id.index()];
         let inherited = node.inputs.iter().any(|i| reaches[i.index()]);
         reaches[id.index()] = !matches!(node.op, Op::Input { .. }) && (own || inherited);
     }

@@ -51,6 +51,9 @@ pub struct Plan {
     pub slots: Vec<usize>,
     /// Values that are copied out, in the caller's order.
     pub outputs: Vec<NodeId>,
+    /// In training, the nodes that run as in inference: with running statistics, which they do not update, and without
+    /// drop path. Indexed by node.
+    pub frozen: Vec<bool>,
     /// Precision of convolutions' products.
     pub precision: Precision,
 }
@@ -73,8 +76,21 @@ impl Plan {
         graph: &Graph,
         features: Kind,
         mode: Mode,
+        batch: (usize, usize, usize),
+        outputs: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
+        Plan::with_frozen(graph, features, mode, batch, outputs, false)
+    }
+
+    /// The same, where training may leave the encoder frozen: its parameters then have no gradients, no gradient flows
+    /// into it, and its values are kept only where what follows it reads them.
+    pub fn with_frozen(
+        graph: &Graph,
+        features: Kind,
+        mode: Mode,
         (batch, height, width): (usize, usize, usize),
         outputs: &[NodeId],
+        encoder: bool,
     ) -> Result<Plan, ShapeError> {
         let shapes: Vec<Nhwc> = graph
             .shapes(height, width)?
@@ -89,7 +105,11 @@ impl Plan {
             });
         }
         let readers = Readers::new(graph, outputs);
-        let trains = memory::reaches_parameters(graph);
+        let frozen: Vec<bool> = graph
+            .ids()
+            .map(|id| encoder && mode == Mode::Train && graph.in_encoder(id))
+            .collect();
+        let trains = memory::reaches_parameters(graph, &frozen);
         let Sources {
             of: sources,
             in_place,
@@ -112,11 +132,12 @@ impl Plan {
             sources,
             shapes,
             kinds,
-            norms: steps::norms(graph, mode, &readers),
+            norms: steps::norms(graph, mode, &readers, &frozen),
             values,
             grads,
             slots,
             outputs: outputs.to_vec(),
+            frozen,
             precision: Precision::F32,
         })
     }
@@ -124,6 +145,11 @@ impl Plan {
     /// The same with convolutions of another precision.
     pub fn with_precision(self, precision: Precision) -> Plan {
         Plan { precision, ..self }
+    }
+
+    /// Whether a node runs as in training: a norm with the batch's statistics, dropout and drop path with draws.
+    pub fn trains(&self, id: NodeId) -> bool {
+        self.mode == Mode::Train && !self.frozen[id.index()]
     }
 
     /// The kernels' description of a dense convolution; `None` for any other node.

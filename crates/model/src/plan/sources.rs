@@ -43,8 +43,13 @@ impl Sources {
         {
             let mut passed = Vec::new();
             let parts = parts(graph, readers, conv, &mut passed);
-            // The gradients of all parts are written at once, so each must be needed and have a buffer of its own.
-            let wanted = mode == Mode::Infer || parts.iter().all(|part| trains[part.node.index()]);
+            // The gradients of all parts are written at once, so each must be needed and have a buffer of its own, or
+            // none is needed.
+            let needed = parts
+                .iter()
+                .filter(|part| trains[part.node.index()])
+                .count();
+            let wanted = mode == Mode::Infer || needed == parts.len() || needed == 0;
             if wanted && parts.len() <= Inputs::MAX && distinct(&parts) {
                 sources.of[conv.index()] = parts;
                 passed

@@ -113,9 +113,15 @@ fn step_at(graph: &Graph, mode: Mode, readers: &Readers, id: NodeId) -> Step {
     }
 }
 
-/// In training, for each dense convolution, the norm that is the only reader of its value.
-pub(super) fn norms(graph: &Graph, mode: Mode, readers: &Readers) -> Vec<Option<NodeId>> {
-    let is_norm = |id: &NodeId| matches!(graph.node(*id).op, Op::BatchNorm { .. });
+/// In training, for each dense convolution, the norm that is the only reader of its value, unless that is frozen.
+pub(super) fn norms(
+    graph: &Graph,
+    mode: Mode,
+    readers: &Readers,
+    frozen: &[bool],
+) -> Vec<Option<NodeId>> {
+    let is_norm =
+        |id: &NodeId| matches!(graph.node(*id).op, Op::BatchNorm { .. }) && !frozen[id.index()];
     let norm_of = |id: NodeId| match graph.node(id).op {
         Op::Conv2d { .. } if mode == Mode::Train => readers.only(id).filter(is_norm),
         _ => None,

@@ -106,6 +106,56 @@ fn input_has_no_gradient_and_fused_values_have_no_buffer() {
     assert_eq!((plan.values[bn], plan.grads[bn]), (None, None));
 }
 
+/// An encoder of two convolutions with norms, and a decoder that reads both of its values.
+fn encoder_decoder() -> Graph {
+    let mut g = GraphBuilder::new(3);
+    let (init, same) = (Init::Normal(0.3), Padding::Symmetric(1));
+    let (skip, deep) = g.scope("encoder", |g| {
+        let layer = |g: &mut GraphBuilder, name: &str, x, stride| {
+            let x = g.conv(name, x, 8, 3, stride, same, false, init);
+            let x = g.batch_norm(&format!("{name}.bn"), x, 1e-5, 0.1);
+            g.activation(&format!("{name}.act"), x, Activation::Silu)
+        };
+        let skip = layer(g, "first", g.input(), 1);
+        (skip, layer(g, "second", skip, 2))
+    });
+    let up = g.upsample2x("up", deep, crate::graph::Interpolation::Nearest);
+    let x = g.concat("concat", &[up, skip]);
+    let x = g.conv("decoder", x, 2, 3, 1, same, true, init);
+    let x = g.global_avg_pool("pool", x);
+    g.publish("logits", x);
+    g.finish(2).unwrap()
+}
+
+#[test]
+fn a_frozen_encoder_has_no_gradients_and_needs_less_memory() {
+    let graph = encoder_decoder();
+    let outputs = [graph.output("logits").unwrap()];
+    let plan = |frozen| {
+        let batch = (2, 16, 16);
+        Plan::with_frozen(&graph, Kind::F32, Mode::Train, batch, &outputs, frozen).unwrap()
+    };
+    let (trained, frozen) = (plan(false), plan(true));
+    for id in graph.ids() {
+        let encoder = graph.in_encoder(id);
+        assert_eq!(frozen.trains(id), !encoder, "{}", graph.node(id).name);
+        assert!(!encoder || frozen.grads[id.index()].is_none());
+        assert!(!encoder || frozen.norms[id.index()].is_none());
+    }
+    assert!(graph.ids().all(|id| trained.trains(id)));
+    assert!(trained.norms.iter().any(Option::is_some));
+    assert!(
+        4 * frozen.bytes() < 3 * trained.bytes(),
+        "{} of {} bytes",
+        frozen.bytes(),
+        trained.bytes()
+    );
+    // The decoder's convolution reads both values of the encoder in place, frozen or not.
+    assert_eq!(frozen.sources, trained.sources);
+    let inference = Plan::with_frozen(&graph, Kind::F32, Mode::Infer, (2, 16, 16), &outputs, true);
+    assert_eq!(inference.unwrap().frozen, vec![false; graph.nodes.len()]);
+}
+
 #[test]
 fn inference_needs_far_less_memory_than_the_sum_of_values() {
     let (_, plan) = plan(Mode::Infer, &["logits"]);

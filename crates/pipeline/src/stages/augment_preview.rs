@@ -1,7 +1,7 @@
 //! Shows augmented images, so that the augmentation can be checked before an hour is spent on training with it.
 
 use anyhow::{Result, anyhow};
-use augment::{Augmenter, Raster};
+use augment::{AugmentConfig, Augmenter, Raster};
 use dataset::SampleKey;
 use report::{Document, ImageGrid, Plane, Tile};
 
@@ -12,14 +12,32 @@ use crate::pictures::spread;
 const IMAGES: usize = 3;
 const VARIANTS: usize = 4;
 
+/// What mixes the images of a batch, which single images cannot show.
+fn mixing(config: &AugmentConfig) -> Option<String> {
+    let name = match (&config.mixup, &config.cutmix) {
+        (None, None) => return None,
+        (Some(_), None) => "mixup",
+        (None, Some(_)) => "cutmix",
+        (Some(_), Some(_)) => "mixup and cutmix",
+    };
+    Some(format!(
+        "In training the images of a batch and their labels are mixed in pairs by {name}; the pictures here are not \
+         mixed."
+    ))
+}
+
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let augmenter = Augmenter::new(&context.settings.augment)?;
     let mut section = Document::fragment();
     section.heading(2, "Augmentation");
+    if let Some(text) = mixing(&context.settings.augment) {
+        section.paragraph(&text);
+    }
     if augmenter.is_identity() {
         section.paragraph(
-            "No augmentation is set: the network sees every image unchanged in every epoch.",
+            "No transform of single images is set: apart from any mixing, the network sees every image unchanged in \
+             every epoch.",
         );
         return context.section("augment-preview", &section);
     }

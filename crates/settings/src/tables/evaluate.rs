@@ -143,6 +143,10 @@ fn shifts(keys: &Keys<'_>, shifts: &BTreeMap<String, AugmentConfig>) -> Result<(
     for (name, shift) in shifts {
         let key = format!("evaluate.shifts.{name}");
         let augmenter = Augmenter::new(shift).map_err(|e| keys.refuse(&key, e.to_string()))?;
+        if shift.mixup.is_some() || shift.cutmix.is_some() {
+            let message = "mixup and cutmix mix training images with others; a shift changes one image at a time";
+            return Err(keys.refuse(&key, message));
+        }
         if augmenter.is_identity() {
             let message = "this changes nothing: give a transform of [augment], such as contrast = { min = 0.6, max = 0.6 }";
             return Err(keys.refuse(&key, message));

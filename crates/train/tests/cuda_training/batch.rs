@@ -14,7 +14,7 @@ use model::engine::cuda::update::{Groups, update};
 use model::engine::recipe::{MapTerm, Recipe};
 use model::engine::recipe::{Results, Step};
 use model::store::ParamMap;
-use train::loss::{ClassObjective, Logits, Loss};
+use train::loss::{ClassObjective, Logits, Loss, Targets};
 use train::map_loss::{ClassMap, Masks, Truth};
 use train::{TrainConfig, hits, resident};
 
@@ -23,8 +23,8 @@ use crate::state::{DeviceState, HostState, graph};
 
 /// Inputs of a batch's losses.
 pub(crate) struct Batch<'a> {
-    /// Scores and labels, if there is a class loss.
-    pub(crate) class: Option<(&'a [f32], &'a [usize])>,
+    /// Scores and classes, if there is a class loss.
+    pub(crate) class: Option<(&'a [f32], Targets<'a>)>,
     pub(crate) classes: usize,
     pub(crate) maps: &'a [MapInput],
     pub(crate) masks: Option<Masks<'a>>,
@@ -66,8 +66,8 @@ impl TrainingCase {
     pub(crate) fn expected(&self, batch: &Batch<'_>) -> Given {
         let (logits, maps) = tensors(batch);
         let class = logits.as_ref().zip(batch.class);
-        let class: Option<TapedLoss> = class.map(|(x, (_, labels))| {
-            let loss = self.objective.loss(x.leaky_trace(), labels);
+        let class: Option<TapedLoss> = class.map(|(x, (_, targets))| {
+            let loss = self.objective.loss(x.leaky_trace(), targets);
             loss.unwrap()
         });
         let masks = batch.masks.as_ref();
@@ -82,7 +82,7 @@ impl TrainingCase {
             }
             (one, other) => one.or(other),
         };
-        let right = |(x, labels)| hits(x, batch.classes, labels);
+        let right = |(x, targets): (_, Targets<'_>)| hits(x, batch.classes, targets.dominant());
         Given {
             class_loss,
             map_loss,
@@ -140,6 +140,8 @@ impl TrainingCase {
             lr: 0.1,
             ema_share: 0.0,
             known: &known,
+            mixed: batch.class.and_then(|(_, targets)| share(targets)),
+            encoder: None,
         };
         state.tell(device, &step);
         let zeros = vec![0.0; groups.trainable()];
@@ -164,13 +166,20 @@ impl TrainingCase {
     fn put_class(
         &self,
         device: &mut Device,
-        (x, labels): (&[f32], &[usize]),
+        (x, targets): (&[f32], Targets<'_>),
         classes: usize,
     ) -> ClassLoss {
         let weights = self.objective.weights.as_ref();
+        let labels = match targets {
+            Targets::Labels(labels) | Targets::Mixed { labels, .. } => labels,
+        };
         ClassLoss {
             logits: device.put(x),
             labels: device.put(&label_words(labels)),
+            partners: match targets {
+                Targets::Labels(_) => device.place(labels.len()), // never written: NaN
+                Targets::Mixed { partners, .. } => device.put(&label_words(partners)),
+            },
             weights: weights.map(|weights| device.put(weights)),
             gradient: device.place(x.len()),
             n: labels.len(),
@@ -245,11 +254,18 @@ impl TrainingCase {
     }
 }
 
+fn share(targets: Targets<'_>) -> Option<f32> {
+    match targets {
+        Targets::Labels(_) => None,
+        Targets::Mixed { share, .. } => Some(share),
+    }
+}
+
 fn tensors(batch: &Batch<'_>) -> (Option<Logits<NoneTape>>, Vec<ClassMap<NoneTape>>) {
     let cpu = Cpu::default();
     let logits = batch
         .class
-        .map(|(x, labels)| cpu.tensor_from_vec(x.to_vec(), (labels.len(), batch.classes)));
+        .map(|(x, _)| cpu.tensor_from_vec(x.to_vec(), (x.len() / batch.classes, batch.classes)));
     let map = |map: &MapInput| cpu.tensor_from_vec(map.x.clone(), map.shape.into());
     (logits, batch.maps.iter().map(map).collect())
 }

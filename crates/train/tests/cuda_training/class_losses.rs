@@ -4,7 +4,7 @@ use model::engine::recipe::Results;
 use random::Rng;
 use serde_json::json;
 use train::hits;
-use train::loss::{ClassLoss, ClassObjective};
+use train::loss::{ClassLoss, ClassObjective, Targets};
 
 use crate::batch::{Batch, TrainingCase};
 use crate::device::{everywhere, largest, normal, settings};
@@ -16,15 +16,21 @@ pub(crate) fn labels(n: usize, classes: usize, seed: u64) -> Vec<usize> {
         .collect()
 }
 
-pub(crate) fn check_class(objective: &ClassObjective, name: &str, x: &[f32], labels: &[usize]) {
+pub(crate) fn check_class<'a>(
+    objective: &ClassObjective,
+    name: &str,
+    x: &'a [f32],
+    targets: impl Into<Targets<'a>>,
+) {
+    let targets = targets.into();
     let training_case = TrainingCase {
         config: settings(json!({})),
         objective: objective.clone(),
         largest: largest(x),
     };
-    let classes = x.len() / labels.len();
+    let classes = x.len() / targets.dominant().len();
     let batch = Batch {
-        class: Some((x, labels)),
+        class: Some((x, targets)),
         classes,
         maps: &[],
         masks: None,
@@ -59,6 +65,27 @@ fn class_losses_match_dfdx() {
                     let name = format!("{n}x{classes} times {scale}");
                     check_class(&objective, &name, &x, &labels(n, classes, 4));
                 }
+            }
+        }
+    }
+}
+
+/// mixup and cutmix: the own label's share in each target, from none to all, and partners with equal labels.
+#[test]
+fn class_losses_of_mixed_images_match_dfdx() {
+    for classes in [1, 2, 3, 10] {
+        for objective in class_objectives(classes) {
+            for (n, share) in [(1, 1.0), (2, 0.3), (5, 0.5), (33, 0.0), (300, 0.9)] {
+                let x = normal(n * classes, 5);
+                let labels = labels(n, classes, 6);
+                let partners: Vec<usize> = labels.iter().rev().copied().collect();
+                let targets = Targets::Mixed {
+                    labels: &labels,
+                    partners: &partners,
+                    share,
+                };
+                let name = format!("{n}x{classes} mixed {share}");
+                check_class(&objective, &name, &x, targets);
             }
         }
     }
@@ -117,7 +144,7 @@ fn a_score_that_is_not_finite_makes_the_loss_not_finite() {
                     largest: 1.0,
                 };
                 let batch = Batch {
-                    class: Some((&x, &[0, 1])),
+                    class: Some((&x, (&[0, 1]).into())),
                     classes: 3,
                     maps: &[],
                     masks: None,

@@ -156,7 +156,7 @@ fn class_losses_match_double_precision() {
                     largest: 1.0,
                 };
                 let batch = Batch {
-                    class: Some((&x, &labels)),
+                    class: Some((&x, (&labels).into())),
                     classes,
                     maps: &[],
                     masks: None,

@@ -88,6 +88,7 @@ fn launches_do_not_depend_on_the_step_or_the_batch() {
             let class = ClassLoss {
                 logits: at(1),
                 labels: at(2),
+                partners: at(15),
                 weights: None,
                 gradient: at(3),
                 n: 8,
@@ -127,6 +128,8 @@ fn launches_do_not_depend_on_the_step_or_the_batch() {
                 lr,
                 ema_share: 0.1,
                 known,
+                mixed: (number == 7).then_some(0.4),
+                encoder: None,
             })
         };
         let (one, other) = (controls(1, 0.1, &[]), controls(7, 0.01, &[5000, 1250]));

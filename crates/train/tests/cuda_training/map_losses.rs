@@ -284,7 +284,7 @@ fn class_and_map_losses_add_up_and_maps_are_averaged() {
                     .collect();
                 let values = mask(2 * 8 * 12, classes, 42);
                 let batch = Batch {
-                    class: both.then_some((&scores[..], &[2, 0][..])),
+                    class: both.then_some((&scores[..], (&[2, 0]).into())),
                     classes: 3,
                     maps: &maps,
                     masks: Some(Masks {
@@ -325,7 +325,7 @@ fn maps_without_a_known_pixel_have_no_loss() {
         ] {
             maps[0].x[7] = first;
             let batch = Batch {
-                class: Some((&scores, &[1, 0])),
+                class: Some((&scores, (&[1, 0]).into())),
                 classes: 3,
                 maps: &maps,
                 masks: values.map(|values| Masks {

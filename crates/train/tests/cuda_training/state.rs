@@ -7,7 +7,7 @@ use model::engine::cuda::driver::{Address, Driver, Recording};
 use model::engine::cuda::step::{Board, controls_len, results_len};
 use model::engine::cuda::update::{Groups, State, update};
 use model::engine::recipe::Recipe;
-use model::engine::recipe::{Results, Step};
+use model::engine::recipe::{EncoderStep, Results, Step};
 use model::graph::{Graph, GraphBuilder, Init};
 use model::network::{Flat, Grad};
 use model::store::{Group, ParamMap, ParamStore};
@@ -125,6 +125,15 @@ impl HostState {
             ema.update(&self.store);
         }
         squares.sqrt()
+    }
+
+    /// How the next step updates the encoder.
+    pub(crate) fn encoder_step(&self, lr: f64) -> Option<EncoderStep> {
+        let next = |step: EncoderStep| EncoderStep {
+            number: step.number + 1,
+            ..step
+        };
+        self.optimizer.encoder_step(lr).map(next)
     }
 
     pub(crate) fn ema_share(&self) -> f32 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 use model::engine::cuda::update::{Groups, weights_to_bf16};
-use model::engine::recipe::Step;
+use model::engine::recipe::{Recipe, Step};
 use model::store::{Group, ParamMap};
 use serde_json::{Value, json};
 use train::TrainConfig;
@@ -18,19 +18,34 @@ pub(crate) const SIZES: [(usize, usize); 4] = [(1, 1), (3, 7), (41, 113), (100, 
 
 /// Checks that weights, moments, averages and bf16 copies equal the host's bit for bit: the rules round where dfdx
 /// rounds. From the third step on, steps are replayed.
-pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
+pub(crate) fn check_updates(config: &TrainConfig, size: (usize, usize)) {
+    check_divided_updates(config, size, &[]);
+}
+
+/// The same, where a third of each group is the encoder's and frozen in some of the steps.
+fn check_divided_updates(config: &TrainConfig, (inputs, n): (usize, usize), frozen: &[u64]) {
     let name = format!(
         "{:?} clip {} ema {}",
         config.optimizer, config.clip_norm, config.ema
     );
     let map = Arc::new(ParamMap::new(&graph(inputs, n)));
-    let (recipe, groups) = (recipe_of(config), Groups::new(&map));
+    let encoder = match frozen {
+        [] => [0; 2],
+        _ => Group::TRAINABLE.map(|group| map.len(group).div_ceil(3)),
+    };
+    let recipe = Recipe {
+        encoder,
+        ..recipe_of(config)
+    };
+    let groups = Groups::new(&map);
     let rates = [1e-2, 1e-2, 5e-3, 2e-3, 1e-2, 0.0, 3e-4];
     for mut device in devices(1 << 18) {
         let name = format!("{}: {name}, {inputs}x{n}", device.name);
         let mut host = HostState::new(config, &map);
+        host.optimizer = host.optimizer.with_encoder(encoder);
         let mut there = DeviceState::new(&mut device, &recipe, groups, &host);
         for (number, lr) in (1..).zip(rates) {
+            host.optimizer.freeze_encoder(frozen.contains(&number));
             let buffers = normal(map.len(Group::Buffers), 900 + number);
             let to = there.at.weights.plus(groups.start(Group::Buffers));
             device.driver.upload(to, &buffers).unwrap();
@@ -40,6 +55,8 @@ pub(crate) fn check_updates(config: &TrainConfig, (inputs, n): (usize, usize)) {
                 lr,
                 ema_share: host.ema_share(),
                 known: &[],
+                mixed: None,
+                encoder: host.encoder_step(lr),
             };
             let grads = gradients(&map, number);
             if number == 3 {
@@ -97,6 +114,31 @@ fn update_rules_match_dfdx_bit_for_bit() {
     }
 }
 
+/// The recording of step 3 is replayed with the encoder frozen and not.
+#[test]
+fn updates_of_a_frozen_encoder_match_the_host() {
+    for optimizer in optimizers() {
+        for size in SIZES {
+            let config = json!({"optimizer": optimizer, "ema": 0.9, "clip_norm": 0.7});
+            check_divided_updates(&settings(config.clone()), size, &[1, 2, 3]);
+            check_divided_updates(&settings(config), size, &[2, 5]);
+        }
+    }
+}
+
+/// A learning rate of the encoder's own, also after steps in which it was frozen.
+#[test]
+fn updates_at_two_learning_rates_match_the_host() {
+    for mut optimizer in optimizers() {
+        optimizer["encoder_lr_scale"] = json!(0.1);
+        let config = json!({"optimizer": optimizer, "ema": 0.9});
+        for size in SIZES {
+            check_divided_updates(&settings(config.clone()), size, &[1, 2]);
+            check_divided_updates(&settings(config.clone()), size, &[100]);
+        }
+    }
+}
+
 #[test]
 fn clipping_and_the_moving_average_match_the_host() {
     for optimizer in optimizers() {
@@ -126,6 +168,8 @@ fn only_norms_above_the_limit_are_clipped() {
                 lr: 0.1,
                 ema_share: 0.0,
                 known: &[],
+                mixed: None,
+                encoder: None,
             };
             let found = there.step(&mut device, &step, &grads, 0.0);
             assert_eq!(found.norm, 5.0);
@@ -150,6 +194,8 @@ fn the_norm_of_many_gradients_has_double_precision() {
             lr: 0.1,
             ema_share: 0.0,
             known: &[],
+            mixed: None,
+            encoder: None,
         };
         let norm = there.step(&mut device, &step, &grads, 0.0).norm;
         assert!(
@@ -190,6 +236,8 @@ fn steps_that_are_not_finite_change_nothing() {
                 lr: 0.01,
                 ema_share: host.ema_share(),
                 known: &[],
+                mixed: None,
+                encoder: None,
             };
             there.step(&mut device, &step(1, &host), &gradients(&map, 1), 0.5);
             host.step(&gradients(&map, 1), 0.01);

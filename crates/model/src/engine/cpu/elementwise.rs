@@ -6,7 +6,6 @@ use random::Rng;
 use super::pass::{Done, Pass};
 use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
-use crate::plan::Mode;
 
 impl Elementwise for Pass<'_> {
     fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
@@ -111,9 +110,9 @@ type Drop = fn(Rng, f32, Nhwc, &[f32], &mut [f32], Accumulate);
 fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done {
     pass.write(id, |pass, y, _| {
         let x = pass.value(pass.input(id, 0));
-        match pass.plan.mode {
-            Mode::Infer => elementwise::accumulate(x, y, Accumulate::Replace),
-            Mode::Train => drop(
+        match pass.plan.trains(id) {
+            false => elementwise::accumulate(x, y, Accumulate::Replace),
+            true => drop(
                 rng(pass, id),
                 rate,
                 pass.shape(id),

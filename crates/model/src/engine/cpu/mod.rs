@@ -25,7 +25,7 @@ use self::saved::Saved;
 use super::written::Written;
 use super::{Engine, EngineError, Images, Value, memory, walk};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Mode, Plan};
+use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamStore};
 
 /// Runs a graph on the CPU with Rayon's current pool.
@@ -37,6 +37,8 @@ pub struct CpuEngine {
     saved: Saved,
     prepared: Prepared,
     scratch: Buffer,
+    /// Whether training leaves the encoder as it is.
+    frozen_encoder: bool,
     /// Plan and seed of the last training forward pass, for the backward pass that may follow.
     last: Option<(Arc<Plan>, u64)>,
 }
@@ -71,6 +73,7 @@ impl CpuEngine {
             saved,
             prepared: Prepared::default(),
             scratch: Buffer::default(),
+            frozen_encoder: false,
             last: None,
         }
     }
@@ -86,7 +89,9 @@ impl CpuEngine {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan.clone());
         }
-        let plan = Plan::new(&self.graph, mode, x.shape.n, x.shape.h, x.shape.w, outputs)?
+        let batch = (x.shape.n, x.shape.h, x.shape.w);
+        let frozen = self.frozen_encoder;
+        let plan = Plan::with_frozen(&self.graph, Kind::F32, mode, batch, outputs, frozen)?
             .with_precision(self.precision);
         memory::check(x.shape.n, plan.bytes() as u64, memory::of_machine())?;
         let plan = Arc::new(plan);
@@ -183,5 +188,13 @@ impl Engine for CpuEngine {
             pass.load_grad(id, grad)
         });
         Ok(())
+    }
+
+    fn freeze_encoder(&mut self, frozen: bool) {
+        if frozen != self.frozen_encoder {
+            self.frozen_encoder = frozen;
+            self.plans.clear();
+            self.last = None;
+        }
     }
 }

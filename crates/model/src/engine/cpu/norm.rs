@@ -7,14 +7,14 @@ use super::saved::Saved;
 use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, activation, norm_numbers};
 use crate::engine::operations::Norms;
 use crate::graph::{Graph, NodeId, Op};
-use crate::plan::{Mode, Plan};
+use crate::plan::Plan;
 use crate::store::ParamStore;
 
 impl Norms for Pass<'_> {
-    /// `y = act(norm(x))`: batch statistics in training, running ones in inference.
+    /// `y = act(norm(x))`: batch statistics in training, running ones in inference and where frozen.
     fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
         let x = self.input(norm, 0);
-        if self.plan.mode == Mode::Train {
+        if self.plan.trains(norm) {
             let mut statistics = std::mem::take(&mut self.saved.statistics[norm.index()]);
             batch_norm::statistics(
                 self.value(x),
@@ -29,12 +29,12 @@ impl Norms for Pass<'_> {
             let (scale, shift) = scratch
                 .at_least(2 * pass.shape(x).c)
                 .split_at_mut(pass.shape(x).c);
-            let (mean, var) = match pass.plan.mode {
-                Mode::Train => (
+            let (mean, var) = match pass.plan.trains(norm) {
+                true => (
                     &pass.saved.statistics[norm.index()].0[..],
                     &pass.saved.statistics[norm.index()].1[..],
                 ),
-                Mode::Infer => (pass.param(norm, MEAN), pass.param(norm, VAR)),
+                false => (pass.param(norm, MEAN), pass.param(norm, VAR)),
             };
             batch_norm::fold(
                 pass.param(norm, GAMMA),
@@ -95,12 +95,15 @@ impl Norms for Pass<'_> {
     }
 }
 
-/// Moves the running statistics of every norm in the plan towards the batch's.
+/// Moves the running statistics of every norm in the plan that is not frozen towards the batch's.
 pub(super) fn update_running(graph: &Graph, plan: &Plan, saved: &Saved, params: &mut ParamStore) {
     for id in plan.steps.iter().map(|s| s.first()) {
         let Op::BatchNorm { momentum, .. } = graph.node(id).op else {
             continue;
         };
+        if !plan.trains(id) {
+            continue;
+        }
         let node = graph.node(id);
         let (mean, var) = &saved.statistics[id.index()];
         let count = plan.shapes[id.index()].pixels();

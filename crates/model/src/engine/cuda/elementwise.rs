@@ -9,7 +9,6 @@ use super::reduce::{launch_columns, sum_partials};
 use super::variants::variants;
 use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
-use crate::plan::Mode;
 
 impl Elementwise for Pass<'_> {
     fn forward_activation(&mut self, id: NodeId, kind: Activation) -> Done {
@@ -187,9 +186,9 @@ fn image(pass: &Pass<'_>, id: NodeId) -> usize {
 /// Drop path or dropout; `unit` elements share a random draw.
 fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, unit: usize) -> Done {
     let (x, y) = (pass.value(pass.input(id, 0)), pass.value(id));
-    match pass.plan.mode {
-        Mode::Infer => scaled_copy(pass, id, x, y, 1.0, false),
-        Mode::Train => drop(pass, id, rate, unit, x, (y, false)),
+    match pass.plan.trains(id) {
+        false => scaled_copy(pass, id, x, y, 1.0, false),
+        true => drop(pass, id, rate, unit, x, (y, false)),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct ClassLoss {
     pub logits: Address,
     /// `n` class numbers from [`label_words`], each below `classes`: the host rejects others.
     pub labels: Address,
+    /// The classes of the images' partners in the same form; read where images are mixed.
+    pub partners: Address,
     /// One factor per class; `None` if all have the same weight.
     pub weights: Option<Address>,
     /// Receives the gradient of the loss with respect to the scores, in their shape.
@@ -62,6 +64,7 @@ pub fn class_loss(
     let args = [
         at.logits.into(),
         at.labels.into(),
+        at.partners.into(),
         at.weights.into(),
         at.gradient.into(),
         at.n.into(),

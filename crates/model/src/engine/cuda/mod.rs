@@ -70,6 +70,8 @@ pub struct CudaEngine {
     kept: usize,
     /// Number of plans made so far.
     made: usize,
+    /// Whether training leaves the encoder as it is.
+    frozen_encoder: bool,
 }
 
 type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
@@ -138,6 +140,7 @@ impl CudaEngine {
             session: None,
             kept: 0,
             made: 0,
+            frozen_encoder: false,
         }
     }
 
@@ -184,7 +187,8 @@ impl CudaEngine {
     fn plan(&self, mode: Mode, images: Nhwc, outputs: &[NodeId]) -> Result<Planned, EngineError> {
         let features = Elements::of(self.precision).kind;
         let batch = (images.n, images.h, images.w);
-        let plan = Plan::with_features(&self.graph, features, mode, batch, outputs)?;
+        let frozen = self.frozen_encoder;
+        let plan = Plan::with_frozen(&self.graph, features, mode, batch, outputs, frozen)?;
         let plan = plan.with_precision(self.precision);
         let memory = MemoryMap::new(&self.graph, &self.map, &plan, self.kept)?;
         Ok(Planned {
@@ -478,6 +482,14 @@ fn widened(words: &[f32], len: usize) -> Vec<f32> {
 impl Engine for CudaEngine {
     fn device(&self) -> &'static str {
         "cuda"
+    }
+
+    fn freeze_encoder(&mut self, frozen: bool) {
+        if frozen != self.frozen_encoder {
+            self.frozen_encoder = frozen;
+            self.plans.clear();
+            self.last = None;
+        }
     }
 
     fn resident(&mut self) -> Option<&mut dyn Resident> {

@@ -12,11 +12,14 @@ use crate::plan::Mode;
 
 impl Norms for Pass<'_> {
     /// `y = act(norm(x))`: with batch statistics in training, which also update the running ones, and in inference with
-    /// the scale and shift that [`fold`] computed from the running ones.
+    /// the scale and shift that [`fold`] computed from the running ones. Where frozen, they are folded in every pass: the
+    /// pass may be a recording, and inference overwrites them.
     fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
         let x = self.input(norm, 0);
-        if self.plan.mode == Mode::Train && self.norm_of_product(x) != Some(norm) {
-            statistics(self, norm)?;
+        match self.plan.mode {
+            Mode::Train if !self.plan.trains(norm) => fold(self, norm, None)?,
+            Mode::Train if self.norm_of_product(x) != Some(norm) => statistics(self, norm)?,
+            _ => {}
         }
         let out = act.unwrap_or(norm);
         let args = [

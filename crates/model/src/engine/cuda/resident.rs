@@ -91,11 +91,12 @@ impl CudaEngine {
         let [told, images] = places.staged[slot];
         let seed = [input.seed as u32, (input.seed >> 32) as u32].map(f32::from_bits);
         let controls = session.recipe.controls(&input.step);
-        let labels = loss::label_words(input.labels);
+        let [labels, partners] = [input.labels, input.partners].map(loss::label_words);
         let mut parts: Vec<(usize, &[f32])> = vec![
             (told, &seed),
             (told + places.controls, &controls),
             (told + places.labels, &labels),
+            (told + places.partners, &partners),
             (images, input.images.data),
         ];
         for (places, pixels) in places.pixels.iter().zip(input.pixels) {

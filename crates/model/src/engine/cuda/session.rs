@@ -34,6 +34,7 @@ pub(super) struct Session {
 pub(super) struct Places {
     pub(super) controls: usize,
     pub(super) labels: usize,
+    pub(super) partners: usize,
     /// For each map: values, weights.
     pub(super) pixels: Vec<[usize; 2]>,
     /// Length of a step's inputs, including the seed.
@@ -73,7 +74,7 @@ impl Places {
         let if_any = |wanted: bool, len: usize| if wanted { len } else { 0 };
         place(2); // the seed
         let controls = place(controls_len(recipe.maps()));
-        let labels = place(if_any(recipe.class.is_some(), n));
+        let [labels, partners] = [(); 2].map(|()| place(if_any(recipe.class.is_some(), n)));
         let pixels = maps.iter().map(|(len, _)| [place(*len), place(*len)]);
         let pixels = pixels.collect();
         let told = place(0);
@@ -93,6 +94,7 @@ impl Places {
         Ok(Places {
             controls,
             labels,
+            partners,
             pixels,
             told,
             staged,
@@ -133,6 +135,7 @@ impl Session {
             let at = loss::ClassLoss {
                 logits: f32_value(pass, *id)?,
                 labels: self.at(pass, self.places.labels),
+                partners: self.at(pass, self.places.partners),
                 weights: self
                     .weighs_classes
                     .then(|| self.at(pass, self.places.class_weights)),

@@ -41,9 +41,14 @@ impl Recipe {
             clip_norm: self.clip_norm,
             ema_share: step.ema_share,
             smoothing: self.class.map_or(0.0, |term| term.label_smoothing),
+            mixed: step.mixed.is_some(),
+            share: step.mixed.unwrap_or(1.0),
             map_weight: self.map.map_or(0.0, |term| term.weight),
             terms: self.map.map_or(Terms::default(), |term| term.kind.terms()),
-            ..self.update.controls(step)
+            encoder: step
+                .encoder
+                .map(|own| self.update.controls(own.number, own.lr).rates),
+            ..self.update.controls(step.number, step.lr)
         };
         let mut words = controls.words().to_vec();
         if let Some(term) = self.map {
@@ -67,41 +72,57 @@ fn map_words(term: &MapTerm, known: &[usize]) -> impl Iterator<Item = f32> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Controls {
     clip_norm: f64,
-    rate: f32,
+    rates: Rates,
     penalty: f32,
-    shrinkage: f32,
     epsilon: f32,
     keep: [f32; 2],
     take: [f32; 2],
-    correction: [f32; 2],
     nesterov: bool,
     ema_share: f32,
     smoothing: f32,
     map_weight: f32,
     terms: Terms,
+    mixed: bool,
+    share: f32,
+    /// `None` if the encoder's values are left as they are.
+    encoder: Option<Rates>,
+}
+
+/// The settings of an update that depend on the learning rate and on the number of the step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Rates {
+    rate: f32,
+    shrinkage: f32,
+    correction: [f32; 2],
 }
 
 impl Controls {
     /// The kernels assert the same size for their struct.
-    const LEN: usize = 24;
+    const LEN: usize = 30;
 
     /// The words in the order of the kernels' struct.
     fn words(&self) -> [f32; Self::LEN] {
         let [low, high] = halves(self.clip_norm);
-        let t = self.terms;
+        let (t, rates) = (self.terms, self.rates);
+        let encoder = self.encoder.unwrap_or_default();
         [
             low,
             high,
-            self.rate,
+            rates.rate,
+            rates.shrinkage,
+            rates.correction[0],
+            rates.correction[1],
+            encoder.rate,
+            encoder.shrinkage,
+            encoder.correction[0],
+            encoder.correction[1],
+            f32::from_bits(self.encoder.is_none().into()),
             self.penalty,
-            self.shrinkage,
             self.epsilon,
             self.keep[0],
             self.take[0],
             self.keep[1],
             self.take[1],
-            self.correction[0],
-            self.correction[1],
             f32::from_bits(self.nesterov.into()),
             self.ema_share,
             self.smoothing,
@@ -113,16 +134,21 @@ impl Controls {
             t.gamma,
             t.false_positives,
             t.false_negatives,
-            0.0,
+            f32::from_bits(self.mixed.into()),
+            self.share,
         ]
     }
 }
 
 impl Update {
     /// The rule's settings, each rounded to f32 where dfdx rounds it.
-    fn controls(&self, step: &Step<'_>) -> Controls {
+    fn controls(&self, step: u64, lr: f64) -> Controls {
+        let rates = Rates {
+            rate: lr as f32,
+            ..Rates::default()
+        };
         let rate = Controls {
-            rate: step.lr as f32,
+            rates,
             ..Controls::default()
         };
         match *self {
@@ -132,16 +158,16 @@ impl Update {
                 weight_decay,
             } => Controls {
                 penalty: weight_decay as f32,
-                ..adam(rate, betas, eps, step.number)
+                ..adam(rates, betas, eps, step)
             },
             Update::AdamW {
                 betas,
                 eps,
                 weight_decay,
-            } => Controls {
-                shrinkage: (weight_decay * step.lr) as f32,
-                ..adam(rate, betas, eps, step.number)
-            },
+            } => {
+                let shrinkage = (weight_decay * lr) as f32;
+                adam(Rates { shrinkage, ..rates }, betas, eps, step)
+            }
             Update::Sgd {
                 momentum,
                 nesterov,
@@ -168,15 +194,18 @@ impl Update {
     }
 }
 
-fn adam(rate: Controls, betas: [f64; 2], eps: f64, step: u64) -> Controls {
+fn adam(rates: Rates, betas: [f64; 2], eps: f64, step: u64) -> Controls {
     let t = i32::try_from(step).unwrap_or(i32::MAX);
     let keep = betas.map(|beta| beta as f32);
     Controls {
         epsilon: eps as f32,
         keep,
         take: keep.map(|beta| 1.0 - beta),
-        correction: keep.map(|beta| (1.0 - beta.powi(t)).recip()),
-        ..rate
+        rates: Rates {
+            correction: keep.map(|beta| (1.0 - beta.powi(t)).recip()),
+            ..rates
+        },
+        ..Controls::default()
     }
 }
 

@@ -133,6 +133,8 @@ pub fn update(
         decayed.into(),
         plain.into(),
         buffers.into(),
+        recipe.encoder[0].into(),
+        recipe.encoder[1].into(),
         board.controls.into(),
         board.results.into(),
     ];

@@ -1,11 +1,11 @@
 //! Converts the loader's batches to those of the trainer.
 
-use anyhow::Result;
+use augment::{BatchKey, BatchShape, Mix, Mixer};
 use dataset::{Loader, Manifest};
 use model::graph::Hwc;
 use morphology::{BorderWeights, Mask};
 use rayon::prelude::*;
-use train::{Batch, Batches, BoxError, Data};
+use train::{Batch, Batches, BoxError, Data, Mixed};
 
 /// Training and validation batches.
 pub(super) struct Feed<'a> {
@@ -16,6 +16,10 @@ pub(super) struct Feed<'a> {
     pub(super) repeats: usize,
     /// How masks are passed on, if the network is trained on them.
     pub(super) masks: Option<MaskFeed>,
+    /// mixup and cutmix of training batches.
+    pub(super) mixer: Option<Mixer>,
+    /// The run's seed, which mixing is drawn from.
+    pub(super) seed: u64,
 }
 
 /// How masks are passed to the trainer.
@@ -36,6 +40,30 @@ impl Feed<'_> {
                 .map(move |batch| convert(batch.map_err(BoxError::from)?, manifest, masks)),
         )
     }
+
+    /// The training batches of a pass over the images. They are mixed before the weights of their pixels are computed,
+    /// so that the weights belong to the mask that the loss sees.
+    fn training_batches(&self, pass: u64) -> Batches<'_> {
+        let Some(mixer) = self.mixer else {
+            return self.batches(&self.train, pass, self.masks);
+        };
+        let batches = self.train.epoch(pass).zip(0..);
+        Box::new(batches.map(move |(batch, number)| {
+            let mut batch = batch?;
+            let key = BatchKey {
+                seed: self.seed,
+                epoch: pass,
+                batch: number,
+            };
+            let mix = mixer.draw(key, (batch.height, batch.width));
+            let mixed = mixed(&mut batch, &mix)?;
+            let batch = convert(batch, self.manifest, self.masks)?;
+            Ok(Batch {
+                mixed: Some(mixed),
+                ..batch
+            })
+        }))
+    }
 }
 
 impl Data for Feed<'_> {
@@ -43,7 +71,7 @@ impl Data for Feed<'_> {
         // Each pass is one epoch of the loader, so that every pass has new augmentations and crops.
         let passes = (epoch - 1) * self.repeats + 1..=epoch * self.repeats;
         let this = &*self;
-        Box::new(passes.flat_map(move |pass| this.batches(&this.train, pass as u64, this.masks)))
+        Box::new(passes.flat_map(move |pass| this.training_batches(pass as u64)))
     }
 
     fn validation(&mut self) -> Batches<'_> {
@@ -61,6 +89,34 @@ impl Data for Feed<'_> {
     fn validation_batches(&self) -> usize {
         self.validation.batches_per_epoch()
     }
+}
+
+/// Mixes a batch's images and masks, and returns how their labels are mixed.
+fn mixed(batch: &mut dataset::Batch, mix: &Mix) -> Result<Mixed, BoxError> {
+    let shape = BatchShape {
+        len: batch.len,
+        height: batch.height,
+        width: batch.width,
+        channels: batch.channels,
+    };
+    mix.apply(&mut batch.images, shape);
+    match (&mut batch.masks, mix) {
+        (Some(_), Mix::Blend { .. }) => {
+            return Err("augment.mixup cannot blend masks, whose pixels are class numbers".into());
+        }
+        (Some(masks), _) => mix.apply(
+            masks,
+            BatchShape {
+                channels: 1,
+                ..shape
+            },
+        ),
+        (None, _) => {}
+    }
+    Ok(Mixed {
+        partners: Mix::partners(&batch.labels),
+        share: mix.share() as f32,
+    })
 }
 
 fn convert(
@@ -95,6 +151,7 @@ fn convert(
         name: names.join(", "),
         images: batch.images,
         labels: batch.labels,
+        mixed: None,
         masks,
         pixel_weights,
         mask_size,
@@ -144,6 +201,55 @@ mod tests {
         let expected = [5., 6., 9., 10., 5., 6., 9., 10.];
         assert_eq!(middle(two.clone(), (4, 4), (2, 2)), expected);
         assert_eq!(middle(two.clone(), (4, 4), (4, 4)), two);
+    }
+
+    fn two_images() -> dataset::Batch {
+        dataset::Batch {
+            images: (0..16).map(|v| v as f32).collect(),
+            masks: Some(vec![0., 0., 1., 1., 1., 1., f32::NAN, 0.]),
+            has_mask: vec![true; 2],
+            labels: vec![3, 5],
+            rows: vec![0, 1],
+            placements: vec![],
+            len: 2,
+            height: 2,
+            width: 2,
+            channels: 2,
+        }
+    }
+
+    #[test]
+    fn cutmix_pastes_the_mask_with_the_image() {
+        let mut batch = two_images();
+        let mix = Mix::Paste {
+            rows: 1..2,
+            columns: 0..2,
+            share: 0.5,
+        };
+        let found = mixed(&mut batch, &mix).unwrap();
+        let images = [
+            0., 1., 2., 3., 12., 13., 14., 15., 8., 9., 10., 11., 4., 5., 6., 7.,
+        ];
+        assert_eq!(batch.images, images);
+        let masks = batch.masks.unwrap();
+        assert_eq!(masks[..2], [0., 0.]);
+        assert!(masks[2].is_nan());
+        assert_eq!(masks[3..], [0., 1., 1., 1., 1.]);
+        assert_eq!((found.partners, found.share), (vec![5, 3], 0.5));
+    }
+
+    #[test]
+    fn mixup_does_not_blend_masks() {
+        let blend = Mix::Blend { share: 0.25 };
+        let error = mixed(&mut two_images(), &blend).unwrap_err().to_string();
+        assert!(error.contains("augment.mixup"), "{error}");
+        let mut batch = dataset::Batch {
+            masks: None,
+            ..two_images()
+        };
+        let found = mixed(&mut batch, &blend).unwrap();
+        assert_eq!(batch.images[0], 0.75 * 8.0);
+        assert_eq!((found.partners, found.share), (vec![5, 3], 0.25));
     }
 
     #[test]

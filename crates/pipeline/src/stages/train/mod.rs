@@ -7,7 +7,7 @@ mod watch;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use augment::{Augmenter, Raster};
+use augment::{Augmenter, Mixer, Raster};
 use dataset::{Loader, Split, Transform};
 use formats::checkpoint::{
     Checkpoint, CheckpointDir, Inference, MapClasses, Meta, Origin, Preprocessing,
@@ -73,6 +73,8 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         validation,
         repeats: settings.repeats,
         masks: mask_feed(settings, network)?,
+        mixer: Mixer::new(&settings.augment)?,
+        seed: settings.seed,
     };
     let mut watch = Watch::new(context.progress, context.interrupt, settings.train.epochs);
     Ok(fit(network, &job, &mut feed, &mut watch)?)

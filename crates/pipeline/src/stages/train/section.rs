@@ -5,6 +5,7 @@ use formats::weights::LoadReport;
 use model::network::Network;
 use report::text::code;
 use report::{Align, CurveLine, CurvePanel, Document, Table, TrainingCurves, format};
+use train::freeze::Freeze;
 use train::{EpochRecord, Outcome, Stopped, Task};
 
 use crate::context::Context;
@@ -101,8 +102,48 @@ fn network_table(
     if train.wants_masks() {
         row("map loss", map_loss(settings))?;
     }
+    if let Some(freeze) = train.freeze {
+        let text = match freeze {
+            Freeze::Encoder => "the encoder".into(),
+            Freeze::EncoderEpochs(epochs) => {
+                format!("the encoder, in the first {}", count(epochs, "epoch"))
+            }
+        };
+        row("frozen", text)?;
+    }
+    if let Some(text) = mixing(settings) {
+        row("mixing", text)?;
+    }
     row("best epoch", format!("by {}", train.monitor))?;
     Ok(table)
+}
+
+fn mixing(settings: &Settings) -> Option<String> {
+    let augment = &settings.augment;
+    let mixup = augment.mixup.map(|mixup| {
+        let probability = format::percent(mixup.probability, 0);
+        format!("mixup (alpha {}) in {probability} of batches", mixup.alpha)
+    });
+    let cutmix = augment.cutmix.map(|cutmix| {
+        let probability = format::percent(cutmix.probability, 0);
+        format!(
+            "cutmix (alpha {}) in {probability} of batches",
+            cutmix.alpha
+        )
+    });
+    match (mixup, cutmix) {
+        (Some(mixup), Some(cutmix)) => {
+            let switch = augment
+                .cutmix
+                .and_then(|cutmix| cutmix.switch)
+                .unwrap_or(0.5);
+            let share = format::percent(switch, 0);
+            Some(format!(
+                "{mixup}; with a probability of {share} instead: {cutmix}"
+            ))
+        }
+        (one, other) => one.or(other),
+    }
 }
 
 fn map_loss(settings: &Settings) -> String {

@@ -3,15 +3,23 @@
 
 namespace training {
 
-// A row's label after smoothing.
-struct Target {
-    u32 label;
-    float spread;  // assigned to every class by label smoothing
-    float rest;    // left to the label
-    __device__ float of(u32 c) const { return c == label ? rest + spread : spread; }
-};
-
 __device__ inline float class_weight(const float* weights, u32 c) { return weights ? weights[c] : 1.0f; }
+
+// A row's labels after smoothing: its own and, where images are mixed, its partner's.
+struct Target {
+    u32 label, partner;
+    float share;   // the own label's; 1 if not mixed
+    float spread;  // assigned to every class by label smoothing
+    float rest;    // left to the labels
+    __device__ float of(u32 c) const {
+        float own = c == label ? share : 0.0f, other = c == partner ? 1.0f - share : 0.0f;
+        return product(rest, own + other) + spread;
+    }
+    __device__ float weight(const float* weights) const {
+        return product(share, class_weight(weights, label)) + product(1.0f - share, class_weight(weights, partner));
+    }
+    __device__ u32 dominant() const { return share < 0.5f ? partner : label; }
+};
 
 // 1 if the first maximum of the scores is the label's. A NaN counts as the maximum only in first place, as on the host.
 __device__ inline double hit(const float* x, u32 classes, u32 label) {
@@ -135,7 +143,7 @@ struct SoftmaxBce {
     }
 
     __device__ static float row(const float* x, float* dx, u32 classes, const float* weights, Target target, float total) {
-        float factor = class_weight(weights, target.label) / (total * (float)classes);
+        float factor = target.weight(weights) / (total * (float)classes);
         if (classes == 1) return single(x[0], dx, target.of(0), factor);
         SoftmaxBce row = {x, classes, target, factor, 0, 0.0f, 0.0f, 0.0f, 0.0f};
         row.look();
@@ -146,16 +154,22 @@ struct SoftmaxBce {
 
 // Each thread processes every 256th row.
 template <class Loss>
-__device__ inline void class_loss(const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
-                                  u32 classes, const Controls* controls, Results* results, double* shared) {
+__device__ inline void class_loss(const float* logits, const u32* labels, const u32* partners, const float* weights,
+                                  float* gradient, u32 n, u32 classes, const Controls* controls, Results* results,
+                                  double* shared) {
     double total = 0.0, loss = 0.0, hits = 0.0;
     for (u32 i = threadIdx.x; i < n; i += THREADS) total += class_weight(weights, labels[i]);
     total = block_sum(total, shared);
+    if (controls->mixed) {
+        total = (double)n;
+    } else {
+        partners = labels;
+    }
     float smoothing = controls->smoothing, spread = smoothing * Loss::even(classes);
     for (u32 i = threadIdx.x; i < n; i += THREADS) {
         const float* x = logits + i * classes;
-        Target target = {labels[i], spread, 1.0f - smoothing};
-        hits += hit(x, classes, target.label);
+        Target target = {labels[i], partners[i], controls->share, spread, 1.0f - smoothing};
+        hits += hit(x, classes, target.dominant());
         loss += Loss::row(x, gradient + i * classes, classes, weights, target, (float)total);
     }
     loss = block_sum(loss, shared);
@@ -168,15 +182,20 @@ __device__ inline void class_loss(const float* logits, const u32* labels, const 
 
 }  // namespace training
 
-// `weights` has one factor per class, or is null; `gradient` has the scores' shape. One block.
-KERNEL(class_cross_entropy, (const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
-                             u32 classes, const training::Controls* controls, training::Results* results)) {
+// `partners` is read where images are mixed; `weights` has one factor per class, or is null; `gradient` has the scores'
+// shape. One block.
+KERNEL(class_cross_entropy, (const float* logits, const u32* labels, const u32* partners, const float* weights,
+                             float* gradient, u32 n, u32 classes, const training::Controls* controls,
+                             training::Results* results)) {
     __shared__ double shared[THREADS];
-    training::class_loss<training::CrossEntropy>(logits, labels, weights, gradient, n, classes, controls, results, shared);
+    training::class_loss<training::CrossEntropy>(logits, labels, partners, weights, gradient, n, classes, controls, results,
+                                                 shared);
 }
 
-KERNEL(class_softmax_bce, (const float* logits, const u32* labels, const float* weights, float* gradient, u32 n,
-                           u32 classes, const training::Controls* controls, training::Results* results)) {
+KERNEL(class_softmax_bce, (const float* logits, const u32* labels, const u32* partners, const float* weights,
+                           float* gradient, u32 n, u32 classes, const training::Controls* controls,
+                           training::Results* results)) {
     __shared__ double shared[THREADS];
-    training::class_loss<training::SoftmaxBce>(logits, labels, weights, gradient, n, classes, controls, results, shared);
+    training::class_loss<training::SoftmaxBce>(logits, labels, partners, weights, gradient, n, classes, controls, results,
+                                               shared);
 }

@@ -64,25 +64,32 @@ __device__ inline void write_halves(u16* to, u32 left, const Four& four) {
         if (k < left) to[k] = halves.x[k];
 }
 
-// A thread's values: four from `at` on (an offset in the range of memory), with `left` values up to the group's end.
+// Lengths of the groups. The first values of the trainable ones may be the encoder's, which are updated differently.
+struct Lengths {
+    u32 decayed, plain, buffers, encoder_decayed, encoder_plain;
+};
+
+// A thread's values: four from `at` on (an offset in the range of memory), with `left` values up to the group's end, of
+// which the first `encoder` are the encoder's.
 struct Place {
-    u32 at, left;
+    u32 at, left, encoder;
     bool decayed, trained;
 };
 
 // Blocks cover Decayed, then Plain, then Buffers, with four values per thread.
-__device__ inline Place place(u32 decayed, u32 plain, u32 buffers) {
-    u32 block = blockIdx.x, start = 0, len = decayed, group = 0;
+__device__ inline Place place(const Lengths& lengths) {
+    u32 block = blockIdx.x, start = 0, len = lengths.decayed, group = 0;
     u32 blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
     while (block >= blocks && group < 2) {
         block -= blocks;
         start += group_end(len);
-        len = group == 0 ? plain : buffers;
+        len = group == 0 ? lengths.plain : lengths.buffers;
         blocks = (len + 4 * THREADS - 1) / (4 * THREADS);
         group++;
     }
     u32 i = (block * THREADS + threadIdx.x) * 4;
-    return {start + i, i < len ? len - i : 0, group == 0, group < 2};
+    u32 encoder = group == 0 ? lengths.encoder_decayed : group == 1 ? lengths.encoder_plain : 0;
+    return {start + i, i < len ? len - i : 0, i < encoder ? encoder - i : 0, group == 0, group < 2};
 }
 
 // A rule takes a weight, its gradient and its moments, updates the moments and returns the amount to subtract from the
@@ -90,36 +97,36 @@ __device__ inline Place place(u32 decayed, u32 plain, u32 buffers) {
 
 // Kingma & Ba 2015; with shrinkage, Loshchilov & Hutter 2019.
 struct Adam {
-    __device__ static float change(const Controls& c, bool decayed, float p, float g, float& m, float& v) {
+    __device__ static float change(const Controls& c, const Rates& r, bool decayed, float p, float g, float& m, float& v) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
         m = product(m, c.keep1) + product(g, c.take1);
         v = product(v, c.keep2) + product(product(g, g), c.take2);
-        float change = product(c.rate, product(m, c.correction1)) / (sqrtf(product(v, c.correction2)) + c.epsilon);
-        if (decayed && c.shrinkage > 0.0f) change += product(c.shrinkage, p);
+        float change = product(r.rate, product(m, r.correction1)) / (sqrtf(product(v, r.correction2)) + c.epsilon);
+        if (decayed && r.shrinkage > 0.0f) change += product(r.shrinkage, p);
         return change;
     }
 };
 
 // Without momentum the velocity is left unchanged.
 struct Sgd {
-    __device__ static float change(const Controls& c, bool decayed, float p, float g, float& velocity, float&) {
+    __device__ static float change(const Controls& c, const Rates& r, bool decayed, float p, float g, float& velocity, float&) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
-        if (c.keep1 == 0.0f) return product(g, c.rate);
+        if (c.keep1 == 0.0f) return product(g, r.rate);
         velocity = g + product(c.keep1, velocity);
-        if (c.nesterov) return product(g + product(c.keep1, velocity), c.rate);
-        return product(velocity, c.rate);
+        if (c.nesterov) return product(g + product(c.keep1, velocity), r.rate);
+        return product(velocity, r.rate);
     }
 };
 
 // Hinton 2012, with epsilon under the root as in TensorFlow.
 struct RmsProp {
-    __device__ static float change(const Controls& c, bool decayed, float p, float g, float& velocity, float& square) {
+    __device__ static float change(const Controls& c, const Rates& r, bool decayed, float p, float g, float& velocity, float& square) {
         if (decayed && c.penalty > 0.0f) g += product(c.penalty, p);
         square += product(c.take2, product(g, g) - square);
         g /= sqrtf(square + c.epsilon);
-        if (c.keep1 == 0.0f) return product(g, c.rate);
+        if (c.keep1 == 0.0f) return product(g, r.rate);
         velocity = product(velocity, c.keep1) + g;
-        return product(velocity, c.rate);
+        return product(velocity, r.rate);
     }
 };
 
@@ -139,8 +146,12 @@ __device__ inline void train(const Memory& memory, const Place& place, const Con
     Four g = read_four(memory.gradients + place.at, place.left), m = {}, v = {};
     if (first) m = read_four(first + place.at, place.left);
     if (second) v = read_four(second + place.at, place.left);
-    for (u32 k = 0; k < 4; k++)
-        p.x[k] -= Rule::change(controls, place.decayed, p.x[k], product(g.x[k], scale), m.x[k], v.x[k]);
+    for (u32 k = 0; k < 4; k++) {
+        bool encoder = k < place.encoder;
+        if (encoder && controls.frozen) continue;
+        const Rates& rates = encoder ? controls.encoder : controls.rates;
+        p.x[k] -= Rule::change(controls, rates, place.decayed, p.x[k], product(g.x[k], scale), m.x[k], v.x[k]);
+    }
     write_four(memory.weights + place.at, place.left, p);
     if (first) write_four(first + place.at, place.left, m);
     if (second) write_four(second + place.at, place.left, v);
@@ -221,24 +232,27 @@ KERNEL(step_results, (const double* partials, u32 chunks, u32 maps, u32 classifi
 
 // Updates all groups; `first` and `second` are the rule's moments.
 KERNEL(update_adam, (float* weights, const float* gradients, float* first, float* second, float* average,
-                     unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
-                     const training::Results* results)) {
+                     unsigned short* halves, u32 decayed, u32 plain, u32 buffers, u32 encoder_decayed,
+                     u32 encoder_plain, const training::Controls* controls, const training::Results* results)) {
     using namespace training;
-    update<Adam>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
+    update<Adam>({weights, gradients, first, second, average, halves},
+                 place({decayed, plain, buffers, encoder_decayed, encoder_plain}), controls, results);
 }
 
 KERNEL(update_sgd, (float* weights, const float* gradients, float* first, float* second, float* average,
-                    unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
-                    const training::Results* results)) {
+                    unsigned short* halves, u32 decayed, u32 plain, u32 buffers, u32 encoder_decayed,
+                    u32 encoder_plain, const training::Controls* controls, const training::Results* results)) {
     using namespace training;
-    update<Sgd>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
+    update<Sgd>({weights, gradients, first, second, average, halves},
+                 place({decayed, plain, buffers, encoder_decayed, encoder_plain}), controls, results);
 }
 
 KERNEL(update_rmsprop, (float* weights, const float* gradients, float* first, float* second, float* average,
-                        unsigned short* halves, u32 decayed, u32 plain, u32 buffers, const training::Controls* controls,
-                        const training::Results* results)) {
+                        unsigned short* halves, u32 decayed, u32 plain, u32 buffers, u32 encoder_decayed,
+                        u32 encoder_plain, const training::Controls* controls, const training::Results* results)) {
     using namespace training;
-    update<RmsProp>({weights, gradients, first, second, average, halves}, place(decayed, plain, buffers), controls, results);
+    update<RmsProp>({weights, gradients, first, second, average, halves},
+                 place({decayed, plain, buffers, encoder_decayed, encoder_plain}), controls, results);
 }
 
 // The bf16 copy of weights written by the host. Four per thread.

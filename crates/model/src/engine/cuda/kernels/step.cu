@@ -7,17 +7,24 @@
 
 namespace training {
 
+// The settings of an update that depend on the learning rate and on the number of the step.
+struct Rates {
+    float rate;         // learning rate
+    float shrinkage;    // learning rate times weight decay, independent of the gradient; Decayed only
+    float correction1;  // Adam: 1 / (1 - beta1^t)
+    float correction2;  // Adam: 1 / (1 - beta2^t)
+};
+
 // A step's settings. Mirrors `Controls` on the host.
 struct Controls {
     double clip_norm;         // norm above which all gradients are scaled down; 0 for never
-    float rate;               // learning rate
+    Rates rates;              // of all values except the encoder's, where these are updated differently
+    Rates encoder;            // of the encoder's
+    u32 frozen;               // whether the encoder's values and moments are left as they are
     float penalty;            // factor of the L2 penalty in the gradient; Decayed only
-    float shrinkage;          // learning rate times weight decay, independent of the gradient; Decayed only
     float epsilon;
     float keep1, take1;       // Adam: beta1, 1 - beta1; SGD and RMSprop: momentum, unused
     float keep2, take2;       // Adam: beta2, 1 - beta2; RMSprop: alpha, 1 - alpha
-    float correction1;        // Adam: 1 / (1 - beta1^t)
-    float correction2;        // Adam: 1 / (1 - beta2^t)
     u32 nesterov;             // SGD: whether to use Nesterov momentum
     float ema_share;          // average += share * (value - average)
     float smoothing;          // label smoothing: the share of a label that is spread over the classes
@@ -27,9 +34,10 @@ struct Controls {
     float gamma;              // on one class: power of 1 - p in the entropy; 0 for none
     float false_positives;    // on one class: factor of false positives in the overlap's denominator
     float false_negatives;    // the same for false negatives
-    u32 unused;
+    u32 mixed;                // whether images are mixed: then the class loss is divided by their number
+    float share;              // the own label's share of an image's target, the rest is its partner's; 1 if not mixed
 };
-static_assert(sizeof(Controls) == 96, "Controls are laid out as on the host");
+static_assert(sizeof(Controls) == 120, "Controls are laid out as on the host");
 
 // A map's settings; those of all maps follow the controls.
 struct MapControls {
