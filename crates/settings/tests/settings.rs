@@ -1056,7 +1056,7 @@ fn a_shift_must_change_single_images() {
         check(&[&set], &["evaluate.shifts.dark", part]);
     };
     refused("{}", "changes nothing");
-    refused("{mixup={}}", "one image at a time");
+    refused("{mixup={alpha=0.2}}", "one image at a time");
     refused("{contrast={min=-1.0, max=1.0}}", "contrast");
     refused("{contrst={min=0.5, max=0.5}}", "contrst");
 }
