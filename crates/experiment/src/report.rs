@@ -109,16 +109,19 @@ fn setting_cells(results: &Results, index: usize) -> Vec<String> {
 
 fn validation(report: &mut Document, results: &Results) -> Result<()> {
     report.heading(2, "Validation");
+    let shifted = results.settings.iter().all(|s| s.under_shift.is_some());
     let metrics = METRICS.map(|(name, _)| (name.to_owned(), Align::Right));
     let columns = setting_columns(results).into_iter();
     let columns = columns
         .chain([("runs".to_owned(), Align::Right)])
-        .chain(metrics);
+        .chain(metrics)
+        .chain(shifted.then(|| ("lowest AUC under shift".to_owned(), Align::Right)));
     let mut table = Table::new(columns);
     for (i, setting) in results.settings.iter().enumerate() {
         let mut row = setting_cells(results, i);
         row.push(setting.validation.auc.runs.n.to_string());
         row.extend(METRICS.map(|(_, of)| of(&setting.validation).runs.to_string()));
+        row.extend(setting.under_shift.iter().map(|s| s.runs.to_string()));
         table.row(row)?;
     }
     report.table(&table);
@@ -133,9 +136,13 @@ fn validation(report: &mut Document, results: &Results) -> Result<()> {
     report.paragraph(&match results.settings.len() {
         1 => "There is one setting, so none has to be chosen.".to_owned(),
         n => format!(
-            "**Setting {} of {n} is chosen**: it has the highest mean validation AUC (of equal ones, the lower mean log \
-             loss decides). The best of several settings looks better on validation than it is.",
-            results.chosen
+            "**Setting {} of {n} is chosen**: it has the highest mean {} (of equal ones, the lower mean log loss decides). \
+             The best of several settings looks better on validation than it is.",
+            results.chosen,
+            match shifted {
+                true => "of the lowest validation AUC of a run, unchanged or under a shift of `evaluate.shifts`",
+                false => "validation AUC",
+            }
         ),
     });
     Ok(())

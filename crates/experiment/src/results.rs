@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use metrics::{Evaluation, Interval, Spread, mean_interval};
+use pipeline::stages::Metrics;
 use serde::{Deserialize, Serialize};
 use settings::Experiment;
 
@@ -31,7 +32,8 @@ pub struct Results {
     pub grid: Vec<Axis>,
     /// Each combination of the grid's values; a single one without a grid.
     pub settings: Vec<SettingResult>,
-    /// Number of the setting that validation chooses, from 1: the highest mean AUC on validation; of equal ones that
+    /// Number of the setting that validation chooses, from 1: the highest mean AUC on validation, or where the pipeline
+    /// has shifts, the highest mean of a run's lowest AUC on unchanged and shifted validation images; of equal ones that
     /// with the lowest mean log loss, then the first.
     pub chosen: usize,
     /// Results on the training images, each predicted by the network that did not see it; empty without folds.
@@ -56,6 +58,9 @@ pub struct SettingResult {
     pub values: Vec<String>,
     /// On validation, which the setting is chosen by.
     pub validation: Summaries,
+    /// The lowest AUC of each run on its validation images, unchanged and under the shifts of `evaluate.shifts`, if there
+    /// are any.
+    pub under_shift: Option<Summary>,
     /// On the test images, which nothing is chosen by.
     pub test: Summaries,
 }
@@ -100,6 +105,8 @@ pub struct RunResult {
     pub threshold: Option<f64>,
     /// Results on its validation images.
     pub validation: Scores,
+    /// Its lowest AUC on the validation images, unchanged and under each shift, if there are any.
+    pub under_shift: Option<f64>,
     /// Results on the test images.
     pub test: Scores,
 }
@@ -132,6 +139,7 @@ pub(crate) fn collect(
         Ok(SettingResult {
             values: values.iter().map(|(_, value)| (*value).into()).collect(),
             validation: Summaries::of(&own, |run| &run.validation, level)?,
+            under_shift: under_shift(&own, level)?,
             test: Summaries::of(&own, |run| &run.test, level)?,
         })
     });
@@ -157,10 +165,23 @@ pub(crate) fn collect(
     })
 }
 
-/// Index of the setting with the highest mean AUC on validation, then the lowest log loss, then the first.
+/// The lowest AUC of each run under shift, summarized; `None` unless all runs have one.
+fn under_shift(runs: &[&RunResult], level: f64) -> Result<Option<Summary>> {
+    let of_run = |run: &&RunResult| Some((run.seed, run.under_shift?));
+    let lowest: Option<Vec<(u64, f64)>> = runs.iter().map(of_run).collect();
+    lowest
+        .map(|lowest| Summary::of(&lowest, true, level))
+        .transpose()
+}
+
+/// Index of the setting with the highest mean AUC on validation (under shift, if there are shifts), then the lowest log
+/// loss, then the first.
 fn choose(settings: &[SettingResult]) -> usize {
     let order = |a: &&SettingResult, b: &&SettingResult| {
-        let auc = |s: &SettingResult| s.validation.auc.runs.mean;
+        let auc = |s: &SettingResult| {
+            let summary = s.under_shift.as_ref().unwrap_or(&s.validation.auc);
+            summary.runs.mean
+        };
         let loss = |s: &SettingResult| s.validation.log_loss.runs.mean;
         (auc(b).total_cmp(&auc(a))).then(loss(a).total_cmp(&loss(b)))
     };
@@ -188,8 +209,17 @@ fn result(run: &FinishedRun) -> Result<RunResult> {
         fold: run.fold,
         threshold: run.metrics.threshold.map(|chosen| chosen.probability),
         validation: scores(&run.metrics.validation)?,
+        under_shift: lowest_auc(&run.metrics),
         test: scores(&run.metrics.test)?,
     })
+}
+
+/// The lowest AUC on the validation images, unchanged and under each shift; `None` without shifts.
+fn lowest_auc(metrics: &Metrics) -> Option<f64> {
+    let shifted = metrics.shifts.iter().map(|shifted| shifted.auc);
+    let all = shifted.chain([metrics.validation.auc]).flatten();
+    let lowest = all.map(|auc| auc.estimate).fold(f64::INFINITY, f64::min);
+    (!metrics.shifts.is_empty()).then_some(lowest)
 }
 
 impl Summaries {
@@ -242,6 +272,7 @@ mod tests {
         SettingResult {
             values: vec![],
             validation: all(auc),
+            under_shift: None,
             test: all(test_auc),
         }
     }
@@ -258,6 +289,15 @@ mod tests {
             ],
             1,
         );
+    }
+
+    #[test]
+    fn with_shifts_the_worst_of_them_decides() {
+        let shifted = |auc: f64, worst: f64| SettingResult {
+            under_shift: Some(Summary::of(&[(1, worst)], true, 0.95).unwrap()),
+            ..setting(auc, 0.5, 0.5)
+        };
+        assert_eq!(choose(&[shifted(0.99, 0.7), shifted(0.98, 0.9)]), 1);
     }
 
     #[test]
