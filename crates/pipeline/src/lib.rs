@@ -1,6 +1,6 @@
 //! From a TOML file to a finished run: settings checked as a whole, stages run in order, all results in one folder.
 //!
-//! This crate is built on the others; only the command line and the fuzzer use it. The crate `settings` provides
+//! This crate is built on the others; `runs`, the fuzzer and the command line use it. The crate `settings` provides
 //! [`settings::Settings`], whose values are valid and which name the stages; [`stages`] implements these, each in a
 //! module of its own; [`run`](run()) executes them and can resume an interrupted run; [`predict`] applies a trained
 //! network to new images.
@@ -18,7 +18,6 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
-pub mod compare;
 mod context;
 mod describe;
 pub mod hash;
@@ -31,14 +30,14 @@ mod run;
 mod run_dir;
 mod scoring;
 pub mod stages;
-mod words;
+pub mod words;
 
 pub use context::{Context, Data};
 pub use describe::{describe, list};
 pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, run};
-pub use run_dir::{OwnRun, RunDir, RunRecord};
+pub use run_dir::{OwnRun, RESOLVED, RunDir, RunRecord};
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

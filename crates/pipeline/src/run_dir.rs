@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const TIMINGS: &str = "timings.json";
 
 /// The complete settings that the run was started with, as a pipeline file.
-pub(crate) const RESOLVED: &str = "resolved.toml";
+pub const RESOLVED: &str = "resolved.toml";
 /// The record of the run: version, seed, data fingerprint, completed stages.
 pub(crate) const RUN: &str = "run.json";
 
@@ -125,6 +125,15 @@ impl RunDir {
             "{} already contains a thousand runs started in this second; try again",
             parent.display()
         )
+    }
+
+    /// A folder for results that are not those of a run, created if necessary.
+    ///
+    /// # Errors
+    /// The folder cannot be created.
+    pub fn at(path: &Path) -> Result<Self> {
+        make_folder(path)?;
+        Ok(RunDir { path: path.into() })
     }
 
     /// Opens a folder that exists already (`latest` included).

@@ -107,7 +107,10 @@ pub struct Calibration {
 
 impl Calibration {
     /// The function from scores to probabilities.
-    pub(crate) fn scaling(&self) -> Result<Scaling> {
+    ///
+    /// # Errors
+    /// A temperature or bias that is not valid, as in an edited file.
+    pub fn scaling(&self) -> Result<Scaling> {
         Ok(Scaling::new(self.temperature, self.bias.clone())?)
     }
 }

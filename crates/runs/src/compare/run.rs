@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use metrics::{EvaluationSettings, Predictions};
+use pipeline::stages::Metrics;
+use pipeline::{RESOLVED, RunDir};
 
-use crate::run_dir::{RESOLVED, RunDir};
-use crate::stages::Metrics;
+use crate::table::Csv;
 
 /// A run, its metrics, and its predictions for the test images, sorted by path.
 #[derive(Debug)]
@@ -193,59 +194,5 @@ fn flatten(key: &str, value: &toml::Value, flat: &mut BTreeMap<String, String>) 
         _ => {
             flat.insert(key.to_owned(), value.to_string());
         }
-    }
-}
-
-/// A CSV table with a header, written by a run.
-struct Csv {
-    path: PathBuf,
-    reader: csv::Reader<fs::File>,
-    columns: BTreeMap<String, usize>,
-}
-
-struct Line<'a> {
-    columns: &'a BTreeMap<String, usize>,
-    record: &'a csv::StringRecord,
-}
-
-impl Csv {
-    fn open(path: &Path) -> Result<Self> {
-        let cannot = || format!("cannot read {}", path.display());
-        let mut reader = csv::Reader::from_path(path).with_context(cannot)?;
-        let header = reader.headers().with_context(cannot)?.iter();
-        let columns = header
-            .enumerate()
-            .map(|(i, name)| (name.to_owned(), i))
-            .collect();
-        Ok(Self {
-            path: path.to_owned(),
-            reader,
-            columns,
-        })
-    }
-
-    fn each(mut self, mut take: impl FnMut(Line<'_>) -> Result<()>) -> Result<()> {
-        let mut record = csv::StringRecord::new();
-        let at = |reader: &csv::Reader<fs::File>, path: &Path| {
-            format!("{}, line {}", path.display(), reader.position().line())
-        };
-        loop {
-            let more = self.reader.read_record(&mut record);
-            if !more.with_context(|| at(&self.reader, &self.path))? {
-                return Ok(());
-            }
-            let line = Line {
-                columns: &self.columns,
-                record: &record,
-            };
-            take(line).with_context(|| at(&self.reader, &self.path))?;
-        }
-    }
-}
-
-impl Line<'_> {
-    fn field(&self, name: &str) -> Result<&str> {
-        let column = self.columns.get(name).and_then(|i| self.record.get(*i));
-        column.ok_or_else(|| anyhow!("there is no column {name:?}"))
     }
 }
