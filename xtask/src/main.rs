@@ -60,6 +60,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
         Command::Predict(args) => commands::predict::run(&args, interrupt),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args, interrupt),
         Command::Test(args) => commands::test::run(&root(), &args),
         #[cfg(target_os = "linux")]
         Command::Torture(args) => commands::torture::run(&root(), &args, interrupt),

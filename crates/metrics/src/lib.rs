@@ -49,6 +49,7 @@ mod proportion;
 mod report;
 mod scaling;
 mod segmentation;
+mod shift;
 mod threshold;
 
 pub use auc::{bootstrap_auc, roc_auc};
@@ -77,4 +78,5 @@ pub use segmentation::{
     SegmentationSettings, SegmentedImage, Spread, SurfaceDistance, evaluate_segmentation, hd95,
     mask_scores,
 };
+pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
 pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};

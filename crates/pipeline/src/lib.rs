@@ -21,11 +21,13 @@ mod baseline;
 mod context;
 mod describe;
 pub mod hash;
+mod indexing;
 mod initial;
 mod names;
 mod pictures;
 pub mod predict;
 mod regions;
+pub mod results;
 mod run;
 mod run_dir;
 mod scoring;
@@ -34,10 +36,12 @@ pub mod words;
 
 pub use context::{Context, Data};
 pub use describe::{describe, list};
+pub use indexing::index;
 pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, run};
 pub use run_dir::{OwnRun, RESOLVED, RunDir, RunRecord};
+pub use scoring::find as find_checkpoint;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -22,6 +22,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod checked;
+mod evaluation;
 mod keys;
 mod load;
 mod paths;
@@ -32,6 +33,7 @@ mod together;
 mod tree;
 
 pub use checked::Settings;
+pub use evaluation::load_for_evaluation;
 pub use load::{leaves, load, pipeline_title, pipelines};
 pub use request::Request;
 pub use stage::{Artifact, StageId};

@@ -103,7 +103,7 @@ pub fn pipeline_title(folder: &Path, name: &str) -> Option<String> {
     }
 }
 
-fn find(request: &Request) -> Result<PathBuf, ConfigError> {
+pub(crate) fn find(request: &Request) -> Result<PathBuf, ConfigError> {
     let as_path = PathBuf::from(&request.pipeline);
     if as_path.extension().is_some_and(|e| e == "toml") {
         return Ok(as_path);
@@ -129,7 +129,7 @@ fn find(request: &Request) -> Result<PathBuf, ConfigError> {
 }
 
 /// `pneumonia` for `pipelines/pneumonia.toml`; for a run's `resolved.toml`, the name of the run's pipeline.
-fn pipeline_name(file: &Path) -> String {
+pub(crate) fn pipeline_name(file: &Path) -> String {
     let stem = file
         .file_stem()
         .unwrap_or_default()
@@ -148,7 +148,7 @@ fn pipeline_name(file: &Path) -> String {
     }
 }
 
-fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
+pub(crate) fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
     const MAX_BYTES: u64 = 1 << 20;
     let bytes = files::read(file, MAX_BYTES);
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
@@ -160,7 +160,7 @@ fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
     Node::parse(&shown.display().to_string(), &text)
 }
 
-fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     for (key, node) in tree.entries().into_iter().flatten() {
         let (key_path, origin) = (join(path, key), node.origin.to_string());
         if !tables::NAMES.contains(&key.as_str()) {
@@ -204,7 +204,7 @@ fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> boo
     dir.is_some() && dir == meant && dir.as_ref().is_some_and(is_absent)
 }
 
-fn apply_options(tree: &mut Node, request: &Request) {
+pub(crate) fn apply_options(tree: &mut Node, request: &Request) {
     if let Some(dir) = &request.data {
         tree.put(
             "data.dir",

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod evaluate;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod test;

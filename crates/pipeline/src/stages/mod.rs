@@ -18,7 +18,9 @@ use settings::StageId;
 
 use crate::context::Context;
 
-pub use evaluate::{Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule};
+pub use evaluate::{
+    Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, patient_ids,
+};
 pub use evaluate_segmentation::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 
