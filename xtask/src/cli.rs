@@ -48,6 +48,11 @@ pub(crate) enum Command {
     Ensemble(EnsembleArgs),
     /// List the figures that docs/results.md claims; with a name, measure one of them again and compare
     Results(ResultsArgs),
+    /// Evaluate a trained model on another data set: metrics with intervals, errors, calibration, shift of the images
+    ///
+    /// Threshold and calibration are the checkpoint's; nothing is chosen on these images. Writes a report to
+    /// runs/evaluations/TIME/.
+    Evaluate(EvaluateArgs),
     /// Run all checks of CI, fastest first
     Test(TestArgs),
     /// Try to break the program: mutated inputs for all its readers, killed and disturbed runs, then a table
@@ -156,6 +161,50 @@ pub(crate) struct CompareArgs {
     /// Also write compare.md and compare.json to this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArgs {
+    /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
+    #[arg(value_name = "RUN_OR_CHECKPOINT")]
+    pub(crate) model: PathBuf,
+    /// Folder of the images: one folder for each class, with or without folders for the splits
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Table that lists the images, instead of a folder for each class; its columns are named by data.csv
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Images to evaluate: of the run's splits if the data are its own, otherwise of the folders' or the table's
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) split: EvaluatedSplit,
+    /// Pipeline that names classes and patients, for a checkpoint outside a run's folder
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
+    /// Change a setting: data.names={Pneumonia=\"PNEUMONIA\"}, evaluate.bootstrap=500
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Device to compute on, instead of the run's: auto, cpu or cuda
+    #[arg(long, value_parser = ["auto", "cpu", "cuda"])]
+    pub(crate) device: Option<String>,
+    /// Folder for the results, instead of runs/evaluations/TIME
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Use a model that was trained on phantoms only
+    #[arg(long)]
+    pub(crate) allow_phantom_model: bool,
+}
+
+/// The images to evaluate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EvaluatedSplit {
+    /// Those of the test split
+    Test,
+    /// Those of the validation split
+    Val,
+    /// Those of the training split
+    Train,
+    /// All
+    All,
 }
 
 #[derive(Debug, Args)]

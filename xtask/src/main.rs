@@ -63,6 +63,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Compare(args) => commands::compare::run(&args),
         Command::Ensemble(args) => commands::ensemble::run(&args),
         Command::Results(args) => commands::results::run(&root(), &args, interrupt),
+        Command::Evaluate(args) => commands::evaluate::run(&args, interrupt),
         Command::Test(args) => commands::test::run(&root(), &args),
         #[cfg(target_os = "linux")]
         Command::Torture(args) => commands::torture::run(&root(), &args, interrupt),

@@ -223,6 +223,16 @@ fn mistakes_end_with_a_code_and_a_hint() {
         1,
         &["experiment.seeds", "pipeline.seed", "has no effect"],
     );
+    check(
+        &["evaluate", "/nowhere", "--data", "."],
+        1,
+        &[
+            "error:",
+            "/nowhere",
+            "neither a run's folder nor a checkpoint",
+        ],
+    );
+    check(&["evaluate", "runs"], 2, &["--data <DIR>"]);
     check(&["pipeline"], 2, &["Usage"]);
     check(&["pipelin"], 2, &["pipeline"]);
     check(

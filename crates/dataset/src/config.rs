@@ -173,6 +173,10 @@ pub struct IndexConfig {
     /// Masks of the images; an image may lack one.
     #[serde(default)]
     pub masks: Option<MaskConfig>,
+    /// Whether a class may lack a folder or images, in a split or altogether, and one class suffices: for images that a
+    /// network is only evaluated on. Entries of `class_names` for folders that do not exist are then ignored.
+    #[serde(default)]
+    pub incomplete: bool,
     /// What to do with a file that cannot be decoded.
     #[serde(default)]
     pub on_bad_image: OnBadImage,

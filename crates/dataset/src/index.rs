@@ -344,6 +344,9 @@ fn refuse_empty_classes(
     found: &Scan,
     sorted: &Sorted,
 ) -> Result<(), DatasetError> {
+    if config.incomplete && !sorted.records.is_empty() {
+        return Ok(());
+    }
     let filled: BTreeSet<_> = sorted.records.iter().map(|r| (r.split, r.class)).collect();
     let mut folders = found.folders.iter();
     match folders.find(|f| !filled.contains(&(f.split, f.class))) {

@@ -455,3 +455,39 @@ fn a_tree_of_masks_among_the_images_is_not_a_class() {
     let manifest = index(&config).unwrap();
     assert_eq!(manifest.rows().len(), 24);
 }
+
+#[test]
+fn incomplete_data_need_neither_all_classes_nor_all_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let grey = || DynamicImage::ImageLuma8(ImageBuffer::from_pixel(4, 4, image::Luma([9])));
+    save(&grey(), &dir.path().join("train/A/x.png"));
+    save(&grey(), &dir.path().join("train/B/y.png"));
+    save(&grey(), &dir.path().join("test/A/z.png"));
+    let complete = IndexConfig {
+        root: dir.path().into(),
+        splits: SplitFolders::new(Some("train"), None, Some("test")),
+        ..IndexConfig::default()
+    };
+    let error = index(&complete).unwrap_err().to_string();
+    assert!(error.contains("every split needs a folder"), "{error}");
+    let incomplete = IndexConfig {
+        incomplete: true,
+        class_names: [("A".into(), "a".into()), ("C".into(), "c".into())].into(),
+        ..complete
+    };
+    let manifest = index(&incomplete).unwrap();
+    assert_eq!(manifest.classes(), ["a", "B"]);
+    assert_eq!(manifest.rows().len(), 3);
+    let one = IndexConfig {
+        splits: SplitFolders::new(None, None, Some("test")),
+        ..incomplete
+    };
+    assert_eq!(index(&one).unwrap().classes(), ["a"]);
+    // But there must be images.
+    std::fs::remove_file(dir.path().join("test/A/z.png")).unwrap();
+    let error = index(&one).unwrap_err().to_string();
+    assert!(error.contains("no usable image"), "{error}");
+    std::fs::remove_dir(dir.path().join("test/A")).unwrap();
+    let error = index(&one).unwrap_err().to_string();
+    assert!(error.contains("0 class folder(s)"), "{error}");
+}

@@ -28,6 +28,25 @@ pub struct Answer {
     pub segmentation: Option<Segmented>,
 }
 
+impl Answer {
+    /// The class scores in double precision, as decisions use them: those of a single network, or the mean of the
+    /// calibrated scores of several.
+    pub fn scores(&self) -> Vec<f64> {
+        match self.members.is_empty() {
+            true => self.logits.iter().map(|z| f64::from(*z)).collect(),
+            false => mean(&self.members),
+        }
+    }
+}
+
+/// The mean of the networks' scores, by class.
+pub(crate) fn mean(members: &[Vec<f64>]) -> Vec<f64> {
+    let classes = members.first().map_or(0, Vec::len);
+    let class =
+        |i: usize| members.iter().map(|scores| scores[i]).sum::<f64>() / members.len() as f64;
+    (0..classes).map(class).collect()
+}
+
 impl Bundle {
     /// Predicts images the way the training run evaluated its test images. Class scores of all images are computed in
     /// one batch, maps of large images tile by tile.

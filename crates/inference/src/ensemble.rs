@@ -7,7 +7,7 @@ use imaging::ImageFile;
 use metrics::{DecisionRule, Scaling};
 use model::engine::{Device, Precision};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, mean};
 use crate::bundle::{Bundle, decision};
 use crate::error::{InferenceError, Result};
 use crate::segmenter::Segmented;
@@ -158,11 +158,4 @@ fn joint(path: &Path, first: &Bundle, own: Decision) -> Result<(Scaling, Decisio
         path: path.into(),
         source,
     })
-}
-
-fn mean(members: &[Vec<f64>]) -> Vec<f64> {
-    let classes = members.first().map_or(0, Vec::len);
-    let class =
-        |i: usize| members.iter().map(|scores| scores[i]).sum::<f64>() / members.len() as f64;
-    (0..classes).map(class).collect()
 }

@@ -49,6 +49,7 @@ mod proportion;
 mod report;
 mod scaling;
 mod segmentation;
+mod shift;
 mod student;
 mod threshold;
 
@@ -78,5 +79,6 @@ pub use segmentation::{
     SegmentationSettings, SegmentedImage, Spread, SurfaceDistance, evaluate_segmentation, hd95,
     mask_scores,
 };
+pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
 pub use student::mean_interval;
 pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};

@@ -1,13 +1,11 @@
 //! What stages share: settings, the run's folder, progress, and the data, which are read when first requested.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::{Result, bail};
-use dataset::{BadImage, Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Splits};
+use dataset::{Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Splits};
 use imaging::{Fit, Frame};
 use report::{Document, Figure, Plane};
 
+use crate::indexing;
 use crate::names::{self, file_names};
 use crate::pictures::plane;
 use crate::regions::Regions;
@@ -133,7 +131,7 @@ impl<'a> Context<'a> {
             Some((config, manifest)) if config == settings.index => manifest,
             _ => {
                 self.make_phantom()?;
-                self.index()?
+                indexing::index(&settings.index, self.progress)?
             }
         };
         self.indexed.0 = Some((settings.index.clone(), as_shipped.clone()));
@@ -185,44 +183,6 @@ impl<'a> Context<'a> {
         self.progress
             .say("  the images are phantoms drawn by this program, not images of patients");
         Ok(subject.generate(folder)?)
-    }
-
-    fn index(&self) -> Result<Manifest> {
-        let job = std::sync::OnceLock::new();
-        let last = AtomicUsize::new(0);
-        let manifest = dataset::index_with_progress(&self.settings.data.index, &|done, total| {
-            let job = job.get_or_init(|| self.progress.job("indexing", "images", total as u64));
-            // Threads report out of order; progress only moves forwards.
-            job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
-        })?;
-        self.warn(&manifest);
-        Ok(manifest)
-    }
-
-    /// Reports what a data folder contains besides usable images.
-    fn warn(&self, manifest: &Manifest) {
-        let left_out = |bad: &BadImage| format!("left out {}: {}", bad.path, bad.reason);
-        let bad = manifest.bad_images().iter().map(left_out);
-        self.warn_of(bad.collect(), "files left out");
-        let bad_masks = manifest.mask_faults().iter().filter(|fault| !fault.missing);
-        let bad_masks = bad_masks.map(|f| format!("mask {}: {}", f.file.display(), f.reason));
-        self.warn_of(bad_masks.collect(), "bad masks");
-        let notes = manifest.notes();
-        notes
-            .iter()
-            .for_each(|note| self.progress.say(format!("  {note}")));
-    }
-
-    /// Shows the first of the warnings; the report lists all of them.
-    fn warn_of(&self, warnings: Vec<String>, what: &str) {
-        const SHOWN: usize = 10;
-        for warning in warnings.iter().take(SHOWN) {
-            self.progress.say(format!("  warning: {warning}"));
-        }
-        if let more @ 1.. = warnings.len().saturating_sub(SHOWN) {
-            let text = format!("  warning: {more} more {what}, see the report");
-            self.progress.say(text);
-        }
     }
 
     fn check_fingerprint(&self, found: &str) -> Result<()> {
@@ -285,10 +245,7 @@ impl<'a> Context<'a> {
         alt: &str,
         caption: &str,
     ) -> Result<()> {
-        let path: PathBuf = self.run.folder("figures")?.join(format!("{name}.png"));
-        figure.save(&path)?;
-        section.figure(&format!("figures/{name}.png"), alt, caption);
-        Ok(())
+        self.run.figure(section, name, figure, alt, caption)
     }
 
     /// Saves a stage's part of the report.

@@ -1,6 +1,6 @@
 //! From a TOML file to a finished run: settings checked as a whole, stages run in order, all results in one folder.
 //!
-//! This crate is built on the others; the command line, experiments and the fuzzer use it. The crate `settings` provides
+//! This crate is built on the others; `runs`, experiments, the fuzzer and the command line use it. The crate `settings` provides
 //! [`settings::Settings`], whose values are valid and which name the stages; [`stages`] implements these, each in a
 //! module of its own; [`run`](run()) executes them and can resume an interrupted run; [`predict`] applies a trained
 //! network to new images; [`outputs`] reads what a run wrote.
@@ -18,30 +18,33 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
-pub mod compare;
 mod context;
 mod describe;
 mod ensemble;
 pub mod hash;
+mod indexing;
 mod initial;
 mod names;
 pub mod outputs;
 mod pictures;
 pub mod predict;
 mod regions;
+pub mod results;
 mod run;
 mod run_dir;
 mod scoring;
 pub mod stages;
-mod words;
+pub mod words;
 
 pub use context::{Context, Data, Indexed};
 pub use describe::{describe, list};
 pub use ensemble::ensemble;
+pub use indexing::index;
 pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, check_unchanged, run, run_in};
 pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
+pub use scoring::find as find_checkpoint;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -83,19 +83,24 @@ pub fn history<const N: usize>(run: &RunDir, columns: [&str; N]) -> Result<Vec<[
 }
 
 /// A CSV table with a header, written by a run.
-pub(crate) struct Csv {
+pub struct Csv {
     path: PathBuf,
     reader: csv::Reader<fs::File>,
     columns: BTreeMap<String, usize>,
 }
 
-pub(crate) struct Line<'a> {
+/// A line of a [`Csv`].
+pub struct Line<'a> {
     columns: &'a BTreeMap<String, usize>,
     record: &'a csv::StringRecord,
 }
 
 impl Csv {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    /// Opens a table that a run wrote.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot read {}", path.display());
         let mut reader = csv::Reader::from_path(path).with_context(cannot)?;
         let header = reader.headers().with_context(cannot)?.iter();
@@ -110,7 +115,11 @@ impl Csv {
         })
     }
 
-    pub(crate) fn each(mut self, mut take: impl FnMut(Line<'_>) -> Result<()>) -> Result<()> {
+    /// Passes each line to `take`; an error names file and line.
+    ///
+    /// # Errors
+    /// A line that is not CSV, or what `take` returns.
+    pub fn each(mut self, mut take: impl FnMut(Line<'_>) -> Result<()>) -> Result<()> {
         let mut record = csv::StringRecord::new();
         let at = |reader: &csv::Reader<fs::File>, path: &Path| {
             format!("{}, line {}", path.display(), reader.position().line())
@@ -130,7 +139,11 @@ impl Csv {
 }
 
 impl Line<'_> {
-    pub(crate) fn field(&self, name: &str) -> Result<&str> {
+    /// The value of a column.
+    ///
+    /// # Errors
+    /// There is no such column.
+    pub fn field(&self, name: &str) -> Result<&str> {
         let column = self.columns.get(name).and_then(|i| self.record.get(*i));
         column.ok_or_else(|| anyhow!("there is no column {name:?}"))
     }

@@ -151,6 +151,22 @@ pub struct ClassProbability {
     pub probability: f64,
 }
 
+/// Refuses a network that was trained on phantoms only, unless that is allowed.
+///
+/// # Errors
+/// The network's predictions on real images would be meaningless.
+pub fn check_origin(networks: &Ensemble, path: &Path, phantoms_allowed: bool) -> Result<()> {
+    let phantoms = |network: &Bundle| network.meta().origin.phantoms;
+    if networks.members().any(phantoms) && !phantoms_allowed {
+        bail!(
+            "{} was trained on phantoms only: its predictions on real images are meaningless. Train on real images \
+             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to use it on phantoms",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// A loaded network, ready to predict.
 pub struct Predictor {
     networks: Ensemble,
@@ -178,9 +194,9 @@ impl Predictor {
         })
     }
 
-    /// Whether the network was trained on phantoms only, so that its predictions on real images are meaningless.
-    pub fn trained_on_phantoms(&self) -> bool {
-        self.networks.first().meta().origin.phantoms
+    /// The networks.
+    pub fn networks(&self) -> &Ensemble {
+        &self.networks
     }
 
     /// Predicts one image exactly as the run that trained the network evaluates its test images; overlay and mask are

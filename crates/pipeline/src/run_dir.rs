@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use files::{Lock, Locked};
+use report::{Document, Figure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +140,15 @@ impl RunDir {
         )
     }
 
+    /// A folder for results that are not those of a run, created if necessary.
+    ///
+    /// # Errors
+    /// The folder cannot be created.
+    pub fn at(path: &Path) -> Result<Self> {
+        make_folder(path)?;
+        Ok(RunDir { path: path.into() })
+    }
+
     /// Opens a folder that exists already (`latest` included).
     pub fn open(path: &Path) -> Result<Self> {
         let path = fs::canonicalize(path)
@@ -213,6 +223,24 @@ impl RunDir {
             .with_context(|| format!("{name} cannot be written as JSON"))?;
         text.push('\n');
         self.write(name, text.as_bytes())
+    }
+
+    /// Saves a figure as `figures/<name>.png` and adds it to a section.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn figure(
+        &self,
+        section: &mut Document,
+        name: &str,
+        figure: &Figure,
+        alt: &str,
+        caption: &str,
+    ) -> Result<()> {
+        let path = self.folder("figures")?.join(format!("{name}.png"));
+        figure.save(&path)?;
+        section.figure(&format!("figures/{name}.png"), alt, caption);
+        Ok(())
     }
 
     /// Reads a text file.

@@ -60,7 +60,7 @@ pub(crate) fn each(
 ///
 /// # Errors
 /// There is no checkpoint.
-pub(crate) fn find(path: &Path) -> Result<PathBuf> {
+pub fn find(path: &Path) -> Result<PathBuf> {
     if path.is_file() && path.extension().is_some_and(|e| e == "safetensors") {
         return Ok(path.into());
     }

@@ -23,6 +23,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod checked;
+mod evaluation;
 mod experiment;
 mod keys;
 mod load;
@@ -34,6 +35,7 @@ mod together;
 mod tree;
 
 pub use checked::Settings;
+pub use evaluation::load_for_evaluation;
 pub use experiment::{Experiment, ExperimentRun, load_experiment};
 pub use load::{leaves, load, pipelines, title};
 pub use request::Request;

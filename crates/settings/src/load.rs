@@ -189,7 +189,7 @@ pub(crate) fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> 
     Node::parse(&shown.display().to_string(), &text)
 }
 
-fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {
     for (key, node) in tree.entries().into_iter().flatten() {
         let (key_path, origin) = (join(path, key), node.origin.to_string());
         if !tables::NAMES.contains(&key.as_str()) {
@@ -233,7 +233,7 @@ fn phantoms_stand_in(tree: &Node, demo: Option<&Node>, request: &Request) -> boo
     dir.is_some() && dir == meant && dir.as_ref().is_some_and(is_absent)
 }
 
-fn apply_options(tree: &mut Node, request: &Request) {
+pub(crate) fn apply_options(tree: &mut Node, request: &Request) {
     if let Some(dir) = &request.data {
         tree.put(
             "data.dir",

@@ -1060,3 +1060,76 @@ fn a_shift_must_change_single_images() {
     refused("{contrast={min=-1.0, max=1.0}}", "contrast");
     refused("{contrst={min=0.5, max=0.5}}", "contrst");
 }
+
+/// Only what describes the images is read of the file; the rest may refer to files that no longer exist.
+#[test]
+fn an_evaluation_reads_what_describes_its_images() {
+    let file = r#"
+[pipeline]
+seed = 7
+stages = ["index", "train", "evaluate"]
+[data]
+dir = "gone"
+classes = ["a", "b", "c"]
+names = { a = "A" }
+masks = "gone"
+folders = { test = "test" }
+validation = { policy = "from_train", fraction = 0.5 }
+[image]
+region = { model = "gone.safetensors" }
+[model]
+pretrained = "gone.safetensors"
+[train]
+nonsense = 1
+[evaluate]
+bootstrap = 77
+[phantom]
+size = 32
+"#;
+    let root = workspace(file);
+    let load = |set: &[&str], csv: Option<&Path>| {
+        let request = Request {
+            data: Some(root.path().join("images")),
+            ..request(root.path(), set)
+        };
+        settings::load_for_evaluation(&request, csv)
+    };
+    let read = load(&[], None).unwrap();
+    assert_eq!((read.seed, read.evaluate.bootstrap), (7, 77));
+    assert_eq!(read.data.index.root, root.path().join("images"));
+    assert!(read.data.index.classes.is_empty() && read.data.index.masks.is_none());
+    assert_eq!(read.data.index.class_names["a"], "A");
+    assert_eq!(read.data.index.splits.test.as_deref(), Some("test"));
+    assert!(read.data.phantom.is_none() && read.pretrained.is_none());
+
+    let csv = root.path().join("images.csv");
+    let missing = load(&[], Some(&csv)).err().unwrap().to_string();
+    assert!(missing.contains("images.csv does not exist"), "{missing}");
+    fs::write(&csv, "path,class\n").unwrap();
+    let columns = ["data.csv.class=finding", "data.classes=['a']"];
+    let read = load(&columns, Some(&csv)).unwrap();
+    let dataset::DataLayout::Csv(layout) = &read.data.index.layout else {
+        panic!("{:?}", read.data.index.layout)
+    };
+    assert_eq!(
+        (&layout.file, layout.class.as_deref()),
+        (&csv, Some("finding"))
+    );
+    assert_eq!(read.data.index.classes, ["a"]);
+
+    for (assignment, part) in [
+        ("train.epochs=3", "checkpoint's"),
+        ("demo.phantom.size=32", "checkpoint's"),
+        ("data.positive=b", "positive class"),
+        ("data.limit_per_class=3", "--split"),
+        ("data.mask.values=[0,1]", "masks"),
+        ("data.dir=x", "--data"),
+        ("pipeline.stages=[]", "no stages"),
+    ] {
+        let error = load(&[assignment], None).err().unwrap().to_string();
+        let key = assignment.split('=').next().unwrap();
+        assert!(error.contains(key) && error.contains(part), "{error}");
+    }
+    let unknown = load(&["data.klasses=[]"], None).err().unwrap().to_string();
+    assert!(unknown.contains("klasses"), "{unknown}");
+}

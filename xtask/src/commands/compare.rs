@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use ::pipeline::compare::{compare, write};
 use anyhow::Result;
+use runs::compare::{compare, write};
 
 use super::print;
 use crate::cli::CompareArgs;

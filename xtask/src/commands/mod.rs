@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod compare;
 pub(crate) mod ensemble;
+pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod pipeline;
 pub(crate) mod predict;

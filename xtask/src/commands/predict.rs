@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::pipeline::predict::Predictor;
+use ::pipeline::predict::{Predictor, check_origin};
 use anyhow::{Context as _, Result, bail};
 use terminal::Interrupt;
 
@@ -16,13 +16,8 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
         &args.model,
         settings::device(&args.device, ::bench::Precision::F32)?.device,
     )?;
-    if predictor.trained_on_phantoms() && !args.allow_phantom_model {
-        bail!(
-            "{} was trained on phantoms only: its predictions on real images are meaningless. Train on real images \
-             (`cargo xtask pipeline NAME --data DIR`), or pass --allow-phantom-model to use it on phantoms",
-            args.model.display()
-        );
-    }
+    let allowed = args.allow_phantom_model;
+    check_origin(predictor.networks(), &args.model, allowed)?;
     let files = ::pipeline::beside(&args.images, args.out.as_deref());
     tidy(&files);
     // All images are predicted, and their overlays and masks written, even if stdout cannot be written to.

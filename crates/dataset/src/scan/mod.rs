@@ -48,6 +48,9 @@ fn class_folders(config: &IndexConfig) -> Result<Scan, DatasetError> {
     for (split, folder) in &split_folders {
         for (class, name) in classes.iter().enumerate() {
             let folder = folder.join(name);
+            if !folder.is_dir() && config.incomplete {
+                continue;
+            }
             if !folder.is_dir() {
                 let class = name.clone();
                 return Err(DatasetError::MissingClassFolder {
@@ -62,6 +65,12 @@ fn class_folders(config: &IndexConfig) -> Result<Scan, DatasetError> {
                 folder,
             });
         }
+    }
+    if folders.is_empty() {
+        return Err(DatasetError::TooFewClasses {
+            path: config.root.clone(),
+            found: vec![],
+        });
     }
     let parents = split_folders.into_iter().map(|(_, folder)| folder);
     Scan::of_folders(config, classes, folders, parents.collect())
@@ -122,7 +131,11 @@ fn classes(config: &IndexConfig, folders: &[SplitFolder]) -> Result<Vec<String>,
 
 fn enough_classes(config: &IndexConfig, found: Vec<String>) -> Result<Vec<String>, DatasetError> {
     match found.len() {
-        0 | 1 => Err(DatasetError::TooFewClasses {
+        0 => Err(DatasetError::TooFewClasses {
+            path: config.root.clone(),
+            found,
+        }),
+        1 if !config.incomplete => Err(DatasetError::TooFewClasses {
             path: config.root.clone(),
             found,
         }),
@@ -216,7 +229,8 @@ impl Scan {
     fn name_classes(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
         let key = "class_names";
         let known = |name: &&String| !self.classes.contains(name);
-        if let Some(name) = config.class_names.keys().find(known) {
+        let unknown = config.class_names.keys().find(known);
+        if let Some(name) = unknown.filter(|_| !config.incomplete) {
             let reason = format!("is not a class; the data have {}", self.classes.join(", "));
             return Err(DatasetError::setting(key, name, &reason));
         }

@@ -19,7 +19,7 @@ use settings::StageId;
 use crate::context::Context;
 
 pub use evaluate::{
-    Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Shifted,
+    Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Shifted, patient_ids,
 };
 pub use evaluate_segmentation::{Otsu, SegmentationBaselines, SegmentationMetrics};
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};

@@ -8,6 +8,7 @@ use report::{Align, Document, Table, format};
 
 use super::{Metrics, SegmentationMetrics};
 use crate::context::Context;
+use crate::results;
 use crate::words::{count, number, or_dash, percent};
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
@@ -42,26 +43,8 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 fn summary(report: &mut Document, metrics: &Metrics) {
-    let test = &metrics.test;
-    let n = count(test.n, "test image");
-    let mut text = format!(
-        "Of {n}, {} were classified correctly",
-        percent(&test.accuracy)
-    );
-    if let Some(binary) = &test.binary {
-        let rate = |interval: Option<&metrics::Interval>| or_dash(interval, percent);
-        text += &format!(
-            ": sensitivity {} for {}, specificity {}",
-            rate(binary.sensitivity.as_ref()),
-            escape(&binary.positive),
-            rate(binary.specificity.as_ref())
-        );
-    }
+    let mut text = results::summary(&metrics.test, "test image") + " ";
     let linear = &metrics.baselines.linear;
-    text += &format!(
-        ". The area under the ROC curve (AUC) is {}. ",
-        or_dash(test.auc.as_ref(), number)
-    );
     if let Some(frozen) = &metrics.baselines.frozen_encoder {
         text += &format!(
             "The frozen pretrained encoder with a linear classifier reaches an accuracy of {} and an AUC of {}. ",

@@ -146,6 +146,7 @@ pub(crate) fn data(
         class_names: raw.names.clone(),
         patients: raw.patients,
         masks,
+        incomplete: false,
         on_bad_image: raw.on_bad_image,
         aside: regions.iter().map(|(_, folder)| folder.clone()).collect(),
         decoder: Decoder::default(),

@@ -196,7 +196,7 @@ fn read(
         scored.rows.extend(batch.rows);
         scored.labels.extend(batch.labels);
     }
-    scored.patients = patient_ids(data, &scored.rows);
+    scored.patients = patient_ids(&data.manifest, &scored.rows);
     Ok((scored, x))
 }
 

@@ -113,7 +113,7 @@ impl Calibration {
     /// The function from scores to probabilities.
     ///
     /// # Errors
-    /// A temperature or bias that no run has fitted.
+    /// A temperature or bias that is not valid, as in an edited file.
     pub fn scaling(&self) -> Result<Scaling> {
         Ok(Scaling::new(self.temperature, self.bias.clone())?)
     }

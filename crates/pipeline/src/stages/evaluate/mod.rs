@@ -2,7 +2,6 @@
 //! its baselines.
 
 mod baselines;
-mod figures;
 mod judge;
 mod operating;
 mod section;
@@ -10,7 +9,7 @@ mod shifts;
 
 use anyhow::Result;
 use augment::{AugmentConfig, Augmenter};
-use dataset::Split;
+use dataset::{Manifest, Split};
 use formats::checkpoint::Checkpoint;
 use inference::Bundle;
 
@@ -53,9 +52,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     checkpoint.meta.decision = Some(judged.metrics.decision());
     checkpoint.save(&path)?;
     context.run.write_json("metrics.json", &judged.metrics)?;
-    context
-        .progress
-        .say(format!("  test: {}", section::headline(&judged.metrics)));
+    context.progress.say(format!(
+        "  test: {}",
+        crate::results::headline(&judged.metrics.test)
+    ));
     context.section("evaluate", &section::write(context, &data, &judged)?)
 }
 
@@ -103,17 +103,17 @@ fn scored(
             Ok(())
         },
     )?;
-    scored.patients = patient_ids(data, &scored.rows);
+    scored.patients = patient_ids(&data.manifest, &scored.rows);
     Ok(scored)
 }
 
-/// Numbers the patients in the order of their first image.
-pub(crate) fn patient_ids(data: &Data, rows: &[usize]) -> Vec<usize> {
+/// Numbers the patients of some rows in the order of their first image; one number per row.
+pub fn patient_ids(manifest: &Manifest, rows: &[usize]) -> Vec<usize> {
     let mut known = std::collections::HashMap::new();
     let mut id = |row: &usize| {
         let next = known.len();
         *known
-            .entry(data.manifest.rows()[*row].patient.as_str())
+            .entry(manifest.rows()[*row].patient.as_str())
             .or_insert(next)
     };
     rows.iter().map(&mut id).collect()

@@ -1,69 +1,64 @@
 //! The report section on the results: text and tables.
 
 use anyhow::Result;
-use metrics::{Comparison, Evaluation, ScoreIntervals, Unbounded};
+use metrics::{Comparison, Evaluation, Unbounded};
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::judge::{Chosen, Judged, Metrics, Rule};
-use super::{figures, operating, shifts};
+use super::{operating, shifts};
 use crate::context::{Context, Data};
+use crate::results::{self, Results};
 use crate::words::{count, number, or_dash, percent, points};
 
 pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Result<Document> {
     let metrics = &judged.metrics;
     let mut section = Document::fragment();
     section.heading(2, "Results");
-    section.paragraph(&reading(context, metrics));
+    section.paragraph(&reading(metrics));
     section.table(&comparison(metrics)?);
-    if without_width(&metrics.test) {
-        section.paragraph(
-            "**Intervals whose ends equal the estimate are uninformative**: the network made no error of that kind on these \
-             images, so resampling them cannot produce any. Use the intervals of accuracy and AUC, which do not rely \
-             on resampling in this case.",
-        );
-    }
+    results::without_width(&mut section, &metrics.test);
     section.paragraph(&verdict(metrics));
     if metrics.threshold.is_some() {
         operating_point(&mut section, metrics)?;
         operating::write(&mut section, metrics)?;
     }
+    let on_test = on_test(judged);
     section.heading(3, "Errors by class");
-    figures::confusion(context, &mut section, metrics)?;
-    section.table(&classification_report(&metrics.test)?);
+    results::confusion(context.run, &mut section, &on_test)?;
+    section.table(&results::classification_report(&metrics.test)?);
     section.heading(3, "Across all thresholds");
-    figures::roc(context, &mut section, judged)?;
-    figures::pr(context, &mut section, judged)?;
-    figures::histogram(context, &mut section, judged)?;
-    calibration(context, &mut section, judged)?;
+    results::roc(context.run, &mut section, &on_test)?;
+    results::precision_recall(context.run, &mut section, &on_test)?;
+    results::probabilities(context.run, &mut section, &on_test)?;
+    calibration(&mut section, metrics)?;
+    results::reliability(context.run, &mut section, &on_test)?;
     validation_against_test(&mut section, metrics)?;
     shifts::write(&mut section, metrics)?;
     limits(&mut section, context, data, metrics);
     Ok(section)
 }
 
-/// One line for the terminal and the head of the report.
-pub(super) fn headline(metrics: &Metrics) -> String {
-    let auc = or_dash(metrics.test.auc.as_ref(), number);
-    format!(
-        "accuracy {}, AUC {auc} ({})",
-        percent(&metrics.test.accuracy),
-        count(metrics.test.n, "image")
-    )
+/// What the figures show.
+fn on_test(judged: &Judged) -> Results<'_> {
+    let metrics = &judged.metrics;
+    let [calibrated, as_trained] = &judged.curves;
+    let linear = &metrics.baselines.linear;
+    Results {
+        title: "Test",
+        images: "the test split",
+        classifier: "network",
+        evaluation: &metrics.test,
+        curves: [as_trained, calibrated],
+        calibration_error: metrics.calibration.test_ece,
+        labels: &judged.test_labels,
+        probabilities: &judged.probabilities[1],
+        threshold: metrics.threshold.map(|chosen| chosen.probability),
+        other: Some(("linear baseline", linear, &judged.linear_curves)),
+    }
 }
 
-fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
-    // Where patients are unknown each image is a group of its own; calling these groups patients would be misleading.
-    let patients = metrics.test.groups.filter(|g| *g < metrics.test.n);
-    let (groups, drawn, design) = match patients {
-        Some(g) => (
-            format!(" of {}", count(g, "patient")),
-            "whole patients",
-            " Wilson intervals are widened by the design effect, because errors on images of the same patient are \
-             correlated.",
-        ),
-        None => (String::new(), "images", ""),
-    };
+fn reading(metrics: &Metrics) -> String {
     let frozen = match &metrics.baselines.frozen_encoder {
         Some(frozen) => format!(
             " *Frozen encoder* is the same regression on {} features of the pretrained encoder before any training (mean and \
@@ -73,13 +68,13 @@ fn reading(context: &Context<'_>, metrics: &Metrics) -> String {
         None => String::new(),
     };
     format!(
-        "Results on the {}{groups} of the test split, which was not used to choose anything. Brackets give {} \
-         intervals: Wilson's for proportions, Newcombe's for an AUC of 1, and otherwise a bootstrap that resamples \
-         {drawn}.{design} *Majority* is the majority-class baseline; *linear* is a logistic regression on {2}×{2} grey \
-         pixels, with penalty, threshold and calibration chosen on validation as for the network. A network that does \
-         not beat it has learned no more than brightness and position.{frozen}",
+        "Results on the {}{} of the test split, which was not used to choose anything. {} *Majority* is the majority-class \
+         baseline; *linear* is a logistic regression on {3}×{3} grey pixels, with penalty, threshold and calibration \
+         chosen on validation as for the network. A network that does not beat it has learned no more than brightness \
+         and position.{frozen}",
         count(metrics.test.n, "image"),
-        format::percent(context.settings.evaluate.confidence, 0),
+        results::of_patients(&metrics.test),
+        results::brackets(&metrics.test),
         metrics.baselines.linear_side
     )
 }
@@ -95,61 +90,7 @@ fn comparison(metrics: &Metrics) -> Result<Table> {
             ("majority", &baselines.majority),
         ])
         .collect();
-    let names = all.iter().map(|(name, _)| (*name, Align::Right));
-    let mut table = Table::new([("test split", Align::Left)].into_iter().chain(names));
-    let mut row = |name: &str, cell: &dyn Fn(&Evaluation) -> String| -> Result<()> {
-        table.row(
-            [name.to_owned()]
-                .into_iter()
-                .chain(all.iter().map(|(_, evaluation)| cell(evaluation))),
-        )?;
-        Ok(())
-    };
-    row("n", &|e| e.n.to_string())?;
-    row("accuracy", &|e| percent(&e.accuracy))?;
-    row("balanced accuracy", &|e| percent(&e.balanced_accuracy))?;
-    row("AUC", &|e| or_dash(e.auc.as_ref(), number))?;
-    if metrics.threshold.is_some() {
-        row("sensitivity", &|e| {
-            or_dash(
-                e.binary.as_ref().and_then(|b| b.sensitivity.as_ref()),
-                percent,
-            )
-        })?;
-        row("specificity", &|e| {
-            or_dash(
-                e.binary.as_ref().and_then(|b| b.specificity.as_ref()),
-                percent,
-            )
-        })?;
-    }
-    row("average precision", &|e| {
-        or_dash(e.average_precision.as_ref(), number)
-    })?;
-    row("macro F1", &|e| {
-        or_dash(e.macro_average.f1.as_ref(), number)
-    })?;
-    row("MCC", &|e| number(&e.mcc))?;
-    row("Cohen's kappa", &|e| {
-        or_dash(e.cohen_kappa.as_ref(), number)
-    })?;
-    row("log loss (nats)", &|e| number(&e.log_loss))?;
-    row("Brier score", &|e| number(&e.brier))?;
-    row("calibration error (ECE)", &|e| {
-        number(&e.expected_calibration_error)
-    })?;
-    Ok(table)
-}
-
-/// Whether a bootstrap interval has no width because there was no error to resample.
-fn without_width(test: &Evaluation) -> bool {
-    let resampled = [
-        Some(test.balanced_accuracy),
-        Some(test.mcc),
-        test.average_precision,
-        test.macro_average.f1,
-    ];
-    resampled.iter().flatten().any(|i| i.low >= i.high)
+    results::evaluations("test split", &all)
 }
 
 /// Whether the network beats the linear model, by the difference on the same images.
@@ -216,42 +157,7 @@ fn operating_point(section: &mut Document, metrics: &Metrics) -> Result<()> {
         format::fixed(chosen.probability, 3),
         steadiness(&chosen)
     ));
-    let mut table = Table::new([
-        ("question", Align::Left),
-        ("name", Align::Left),
-        ("test", Align::Right),
-        ("n", Align::Right),
-    ]);
-    let rows = [
-        (
-            format!("Of the images with {positive}, how many are classified as such?"),
-            "sensitivity",
-            binary.sensitivity,
-        ),
-        (
-            "Of those without it, how many are classified as negative?".to_owned(),
-            "specificity",
-            binary.specificity,
-        ),
-        (
-            format!("Of those classified as {positive}, how many have it?"),
-            "positive predictive value",
-            binary.ppv,
-        ),
-        (
-            "Of those classified as negative, how many are free of it?".to_owned(),
-            "negative predictive value",
-            binary.npv,
-        ),
-    ];
-    for (question, name, value) in rows {
-        let (text, n) = (
-            or_dash(value.as_ref(), percent),
-            or_dash(value.as_ref(), |v| v.n.to_string()),
-        );
-        table.row([question.as_str(), name, &text, &n])?;
-    }
-    section.table(&table);
+    section.table(&results::questions(binary, "test")?);
     section.paragraph(
         "The two predictive values hold only for the prevalence in this test split; where the finding is rarer, fewer \
          of the images classified as positive have it.",
@@ -286,71 +192,26 @@ fn rule(chosen: &Chosen) -> String {
     }
 }
 
-fn classification_report(evaluation: &Evaluation) -> Result<Table> {
-    let columns = ["precision", "recall", "F1", "support"].map(|name| (name, Align::Right));
-    let mut table = Table::new([("class", Align::Left)].into_iter().chain(columns));
-    let averages = [&evaluation.macro_average, &evaluation.weighted_average];
-    for scores in evaluation.scores.iter().chain(averages) {
-        let ScoreIntervals {
-            name,
-            precision,
-            recall,
-            f1,
-            support,
-        } = scores;
-        let [precision, recall, f1] = [precision, recall, f1].map(|s| or_dash(s.as_ref(), number));
-        table.row([escape(name), precision, recall, f1, support.to_string()])?;
-    }
-    Ok(table)
-}
-
-fn calibration(context: &Context<'_>, section: &mut Document, judged: &Judged) -> Result<()> {
-    let metrics = &judged.metrics;
+fn calibration(section: &mut Document, metrics: &Metrics) -> Result<()> {
     let c = &metrics.calibration;
     section.heading(3, "Calibration");
     section.paragraph(&format!(
         "Of the images with a predicted probability of 80 %, 80 % should have the finding. Before softmax, the scores \
          are divided by a temperature and a bias is added for each class, both fitted on validation: {}.{} Neither \
          changes a ranking or a decision, which are made from the scores.",
-        fitted(metrics),
+        results::fitted(&metrics.classes, c.temperature, &c.bias),
         caution(c.unbounded)
     ));
-    let mut table = Table::new([
-        ("", Align::Left),
-        ("as trained", Align::Right),
-        ("calibrated", Align::Right),
-    ]);
+    let mut table = results::calibration_table();
     let [before, after] = c.validation_nll.map(|nll| format::fixed(nll, 3));
     table.row(["validation: log loss (nats)".to_owned(), before, after])?;
-    let rows = [
-        ("test: log loss (nats)", &c.test_nll),
-        ("test: Brier score", &c.test_brier),
-        ("test: calibration error (ECE)", &c.test_ece),
-    ];
-    for (name, [before, after]) in rows {
-        table.row([name.to_owned(), number(before), number(after)])?;
-    }
+    results::add_calibration(
+        &mut table,
+        "test: ",
+        [&c.test_nll, &c.test_brier, &c.test_ece],
+    )?;
     section.table(&table);
-    figures::reliability(context, section, judged)
-}
-
-/// "a temperature of 1.300 (the network was overconfident), biases of +0.100 (A), -0.100 (B)".
-fn fitted(metrics: &Metrics) -> String {
-    let c = &metrics.calibration;
-    let confidence = match format::fixed(c.temperature, 3).as_str() {
-        "1.000" => "the network's confidence needed no correction",
-        _ if c.temperature > 1.0 => "the network was overconfident",
-        _ => "the network was underconfident",
-    };
-    let biases = metrics.classes.iter().zip(&c.bias);
-    let biases: Vec<String> = biases
-        .map(|(class, bias)| format!("{bias:+.3} ({})", escape(class)))
-        .collect();
-    format!(
-        "a temperature of {} ({confidence}), biases of {}",
-        format::fixed(c.temperature, 3),
-        biases.join(", ")
-    )
+    Ok(())
 }
 
 /// A caution where the validation images alone do not determine the calibration.

@@ -125,7 +125,7 @@ impl<'a> MaskEvaluator<'a> {
                 level: self.settings.evaluate.confidence,
             },
         };
-        let patients = patient_ids(self.data, rows);
+        let patients = patient_ids(&self.data.manifest, rows);
         Ok(evaluate_segmentation(
             classes,
             images,

@@ -126,7 +126,7 @@ fn class_area(
         .map(|i| i.green as f64 / i.pixels.max(1) as f64)
         .collect();
     let rows: Vec<usize> = images.iter().map(|i| i.row).collect();
-    let patients = patient_ids(data, &rows);
+    let patients = patient_ids(&data.manifest, &rows);
     let over_images = |statistic: fn(&[f64]) -> Option<f64>| {
         resampled(settings, &patients, |sample| {
             let drawn: Vec<f64> = sample.iter().map(|i| shares[*i]).collect();
@@ -169,7 +169,7 @@ fn region_area(
         .filter(|(i, (size, _))| *size > 0 && i.green > 0)
         .collect();
     let rows: Vec<usize> = counted.iter().map(|(i, _)| i.row).collect();
-    let patients = patient_ids(data, &rows);
+    let patients = patient_ids(&data.manifest, &rows);
     let share = |of: fn(&ImageStatistics, (usize, usize)) -> (usize, usize)| {
         let images: Vec<_> = counted.iter().map(|(i, region)| of(i, *region)).collect();
         resampled(settings, &patients, |sample| pooled_share(&images, sample))

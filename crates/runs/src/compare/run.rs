@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use dataset::Split;
 use metrics::{EvaluationSettings, Predictions};
-
-use crate::outputs::{self, Csv, Prediction};
-use crate::run_dir::{RESOLVED, RunDir};
-use crate::stages::Metrics;
+use pipeline::outputs::{self, Csv, Prediction};
+use pipeline::stages::Metrics;
+use pipeline::{RESOLVED, RunDir};
 
 /// A run, its metrics, and its predictions for the test images, sorted by path.
 #[derive(Debug)]

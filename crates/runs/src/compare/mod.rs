@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use metrics::{AucDifference, Comparison, McNemar, delong_difference, log_odds, mcnemar};
+use pipeline::RunDir;
 use report::Document;
 use serde::Serialize;
 
@@ -90,11 +91,10 @@ pub fn compare(folders: &[PathBuf]) -> Result<RunComparison> {
 /// # Errors
 /// The files cannot be written.
 pub fn write(compared: &RunComparison, folder: &Path) -> Result<()> {
-    crate::run_dir::make_folder(folder)?;
-    let json = serde_json::to_string_pretty(compared)? + "\n";
-    crate::run_dir::write(&folder.join("compare.json"), json.as_bytes())?;
+    let folder = RunDir::at(folder)?;
+    folder.write_json("compare.json", compared)?;
     let markdown = compared.document.to_markdown();
-    crate::run_dir::write(&folder.join("compare.md"), markdown.as_bytes())
+    folder.write("compare.md", markdown.as_bytes())
 }
 
 fn same_images(first: &ComparedRun, other: &ComparedRun) -> Result<()> {

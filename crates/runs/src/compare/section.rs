@@ -1,12 +1,12 @@
 //! The comparison as a report.
 
 use anyhow::Result;
+use pipeline::words::{count, number, or_dash, percent, points};
 use report::text::{code, escape};
 use report::{Align, Document, Table, format};
 
 use super::run::ComparedRun;
 use super::{Pair, RunComparison};
-use crate::words::{count, number, or_dash, percent, points};
 
 /// Number of disagreements listed in the report; the JSON file has all of them.
 const LISTED: usize = 20;

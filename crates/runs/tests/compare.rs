@@ -1,12 +1,13 @@
 //! Compares finished runs on phantoms.
 #![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
+#[path = "../../pipeline/tests/tiny/mod.rs"]
 mod tiny;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipeline::compare::{compare, write};
+use runs::compare::{compare, write};
 use tiny::{metrics, run};
 
 /// Path and correctness of each test image, from `predictions.csv`.

@@ -1,0 +1,48 @@
+//! Indexes a data folder, and reports what it contains besides usable images.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::Result;
+use dataset::{BadImage, IndexConfig, Manifest};
+use terminal::Progress;
+
+/// Indexes the images with a progress bar, and shows a warning for each file that cannot be used.
+///
+/// # Errors
+/// As [`dataset::index`].
+pub fn index(config: &IndexConfig, progress: Progress) -> Result<Manifest> {
+    let job = OnceLock::new();
+    let last = AtomicUsize::new(0);
+    let manifest = dataset::index_with_progress(config, &|done, total| {
+        let job = job.get_or_init(|| progress.job("indexing", "images", total as u64));
+        // Threads report out of order; progress only moves forwards.
+        job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
+    })?;
+    warn(&manifest, progress);
+    Ok(manifest)
+}
+
+fn warn(manifest: &Manifest, progress: Progress) {
+    let left_out = |bad: &BadImage| format!("left out {}: {}", bad.path, bad.reason);
+    let bad = manifest.bad_images().iter().map(left_out);
+    warn_of(bad.collect(), "files left out", progress);
+    let bad_masks = manifest.mask_faults().iter().filter(|fault| !fault.missing);
+    let bad_masks = bad_masks.map(|f| format!("mask {}: {}", f.file.display(), f.reason));
+    warn_of(bad_masks.collect(), "bad masks", progress);
+    let notes = manifest.notes();
+    notes
+        .iter()
+        .for_each(|note| progress.say(format!("  {note}")));
+}
+
+/// Shows the first of the warnings; the report lists all of them.
+fn warn_of(warnings: Vec<String>, what: &str, progress: Progress) {
+    const SHOWN: usize = 10;
+    for warning in warnings.iter().take(SHOWN) {
+        progress.say(format!("  warning: {warning}"));
+    }
+    if let more @ 1.. = warnings.len().saturating_sub(SHOWN) {
+        progress.say(format!("  warning: {more} more {what}, see the report"));
+    }
+}
