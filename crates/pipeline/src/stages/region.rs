@@ -16,6 +16,7 @@ use settings::RegionSettings;
 use crate::context::{Context, Data};
 use crate::pictures::spread;
 use crate::regions::{ImageRegion, REGIONS, Regions, SEGMENTER, copy_segmenter, reason};
+use crate::words::count;
 
 /// Images in one batch of the segmenter.
 const BATCH: usize = 16;
@@ -175,16 +176,15 @@ fn section(
         format::percent(settings.margin, 0)
     ));
     section.paragraph(&format!(
-        "A region counts as plausible if it covers {} to {} of the image, its box {} to {}, and it has {} to {} \
-         connected components (the range among training images, widened by half); otherwise the network sees the box \
+        "A region counts as plausible if it covers {} to {} of the image, its box {} to {}, and it has {} \
+         (the range among training images, widened by half); otherwise the network sees the box \
          whose edges are the medians of the training images. Components of less than a tenth of the largest one are \
          ignored.",
         format::percent(rule.plausible.area[0], 0),
         format::percent(rule.plausible.area[1], 0),
         format::percent(rule.plausible.extent[0], 0),
         format::percent(rule.plausible.extent[1], 0),
-        rule.plausible.components[0],
-        rule.plausible.components[1],
+        components(rule.plausible.components),
     ));
     section.table(&counts(data, found)?);
     let (typical, plausible): (Vec<usize>, Vec<usize>) =
@@ -204,6 +204,14 @@ fn section(
         }
     }
     Ok(section)
+}
+
+/// "2 connected components", "1 to 3 connected components".
+fn components([fewest, most]: [usize; 2]) -> String {
+    match fewest == most {
+        true => count(fewest, "connected component"),
+        false => format!("{fewest} to {}", count(most, "connected component")),
+    }
 }
 
 /// Images of each split, and those without a plausible region by reason.
