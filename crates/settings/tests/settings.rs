@@ -295,6 +295,24 @@ fn impossible_values_say_what_is_possible() {
         &["train.optimizer={name='adam', lr=-1.0}"],
         &["train.optimizer.lr"],
     );
+    let unstopped = "train.early_stopping={enabled=false}";
+    check(
+        &["train.swa={epochs=2}"],
+        &["`train.early_stopping.enabled`", "false with swa"],
+    );
+    check(
+        &["train.swa={epochs=4}", unstopped],
+        &["`train.swa.epochs`", "not more than train.epochs"],
+    );
+    check(
+        &["train.swa={epochs=0}", unstopped],
+        &["`train.swa.epochs`", "at least 1"],
+    );
+    check(
+        &["train.swa={epochs=2}", unstopped, "train.ema=0.9"],
+        &["`train.ema`", "with swa"],
+    );
+    check(&["train.swa={last=2}"], &["`train.swa.last`"]);
     check(
         &["train.freeze=all"],
         &["train.freeze", "{ encoder_epochs = N }"],

@@ -11,6 +11,7 @@ use super::monitor::Mode;
 use super::optimizer::OptimizerConfig;
 use super::schedule::ScheduleConfig;
 use super::stopping::StoppingConfig;
+use super::swa::SwaConfig;
 use super::task::Task;
 
 /// Settings of a training run. The defaults follow the Eff-UNet paper: cross-entropy, Adam at 1e-4, at most 40 epochs,
@@ -58,6 +59,10 @@ pub struct TrainConfig {
     /// Decay of the moving average of the weights; the average is then what is validated and saved. 0 disables it.
     /// Default 0.
     pub ema: f64,
+    /// Averages the weights at the ends of the last epochs; the average is what is validated and saved after the last
+    /// one. Default: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swa: Option<SwaConfig>,
     /// Quantity that decides which epoch is best: `val_loss`, `val_accuracy`, `loss`, `accuracy`, or `val_` followed by
     /// the name of a metric (`val_auc`); when training with masks, also `val_map_loss`, `val_dice`, `map_loss`. When
     /// training with masks only, `val_loss` is the map's loss and there is no accuracy. Default `val_loss`.
@@ -86,6 +91,7 @@ impl Default for TrainConfig {
             optimizer: OptimizerConfig::default(),
             clip_norm: 0.0,
             ema: 0.0,
+            swa: None,
             monitor: "val_loss".into(),
             mode: Mode::Auto,
             restore_best: true,
@@ -166,6 +172,7 @@ impl TrainConfig {
         let own = checks
             .into_iter()
             .chain(self.task_checks())
+            .chain(self.averaging_checks())
             .find(|(good, ..)| !good)
             .map(|(_, key, must)| (key.to_string(), must));
         let optimizer = || {
@@ -228,6 +235,30 @@ impl TrainConfig {
                 !segments_only || self.label_smoothing == 0.0,
                 "label_smoothing",
                 "0 if task = \"segment\", which has no class loss",
+            ),
+        ]
+    }
+
+    /// An average over the last epochs needs to know which they are, and replaces a moving one.
+    fn averaging_checks(&self) -> Vec<Check> {
+        let Some(swa) = self.swa else {
+            return vec![];
+        };
+        vec![
+            (
+                (1..=self.epochs).contains(&swa.epochs),
+                "swa.epochs",
+                "at least 1, and not more than train.epochs",
+            ),
+            (
+                !self.early_stopping.enabled,
+                "early_stopping.enabled",
+                "false with swa, which averages over the last epochs: it must be known which they are",
+            ),
+            (
+                self.ema == 0.0,
+                "ema",
+                "0 (off) with swa: only one average can be validated and kept",
             ),
         ]
     }

@@ -73,6 +73,9 @@ fn epoch(
         return Ok(None);
     };
     let train_seconds = start.elapsed().as_secs_f64();
+    if !run.average(network, data, observer)? {
+        return Ok(None);
+    }
     let Some((validation, metrics)) = run.validate(network, data, observer)? else {
         return Ok(None);
     };

@@ -21,8 +21,10 @@ pub mod optimizer;
 pub mod resident;
 pub mod schedule;
 pub mod stopping;
+pub mod swa;
 pub mod task;
 
+mod averaging;
 mod config;
 mod error;
 mod event;

@@ -13,6 +13,7 @@ use super::job::Job;
 use super::run::{Best, Run};
 use super::schedule::PlateauState;
 use super::stopping::StoppingState;
+use super::swa::Swa;
 use super::{TrainConfig, TrainError};
 use formats::checkpoint::{self, Checkpoint, CheckpointError, Meta, Parts, Training};
 use model::graph::Graph;
@@ -31,6 +32,9 @@ struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoder_steps: Option<u64>,
     ema_updates: u64,
+    /// Number of epochs in the average over the last ones, while it is incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    swa_count: Option<u64>,
     best: Option<Best>,
     plateau: PlateauState,
     stopping: StoppingState,
@@ -78,7 +82,17 @@ impl Run<'_> {
             buffers
                 .extend(Group::ALL.map(|group| (raw_name(group), Cow::Borrowed(raw.group(group)))));
         }
+        if let Some(swa) = self.incomplete_average() {
+            let of = |group| Cow::Borrowed(swa.average().group(group));
+            buffers.extend(Group::TRAINABLE.map(|group| (average_name(group), of(group))));
+        }
         checkpoint::save(&path, &parts, Some(Training { progress, buffers }))
+    }
+
+    /// The average over the last epochs, if a later epoch continues it.
+    fn incomplete_average(&self) -> Option<&Swa> {
+        let goes_on = self.epochs_done() < self.job.config.epochs;
+        self.swa.as_ref().filter(|_| goes_on)
     }
 
     fn meta(&self) -> Meta {
@@ -104,6 +118,7 @@ impl Run<'_> {
             encoder_steps: Some(self.optimizer.encoder_steps())
                 .filter(|steps| *steps != self.optimizer.steps()),
             ema_updates: self.ema.as_ref().map_or(0, Ema::updates),
+            swa_count: self.incomplete_average().map(Swa::count),
             best: self.best,
             plateau: self.schedule.state().clone(),
             stopping: self.stopping.state().clone(),
@@ -133,15 +148,20 @@ impl Run<'_> {
                 "the optimizer's buffer `{name}` is missing or damaged"
             ))
         })?;
+        let damaged = |name| refuse(format!("the buffer `{name}` is missing or damaged"));
         let mut raw = saved.store;
+        if let Some(count) = progress.swa_count {
+            let mut average = ParamStore::zeros(raw.map().clone());
+            fill(&mut average, &mut training, &Group::TRAINABLE, average_name).map_err(damaged)?;
+            self.swa = Some(Swa::resumed(count, average));
+        }
         if self.ema.is_some() {
             self.ema = Some(Ema::resumed(
                 self.job.config.ema,
                 progress.ema_updates,
                 raw.clone(),
             ));
-            fill(&mut raw, &mut training)
-                .map_err(|name| refuse(format!("the buffer `{name}` is missing or damaged")))?;
+            fill(&mut raw, &mut training, &Group::ALL, raw_name).map_err(damaged)?;
         }
         network.set_store(raw);
         self.schedule.restore(progress.plateau);
@@ -151,7 +171,8 @@ impl Run<'_> {
     }
 }
 
-/// The difference that prevents resuming from a checkpoint, if any. The number of epochs and early stopping may change.
+/// The difference that prevents resuming from a checkpoint, if any. The number of epochs and early stopping may change,
+/// but not the number of epochs whose last ones are averaged.
 fn difference(
     saved: &Checkpoint,
     progress: &Progress,
@@ -159,7 +180,9 @@ fn difference(
     job: &Job<'_>,
 ) -> Option<String> {
     let mut config = progress.config.clone();
-    config.epochs = job.config.epochs;
+    if job.config.swa.is_none() {
+        config.epochs = job.config.epochs;
+    }
     config.early_stopping = job.config.early_stopping.clone();
     let differs = |what: &str| Some(format!("{what} differs from that run's"));
     if saved.graph != *graph {
@@ -213,9 +236,19 @@ fn raw_name(group: Group) -> String {
     format!("raw.{}", group as usize)
 }
 
-fn fill(store: &mut ParamStore, training: &mut Training<'_>) -> Result<(), String> {
-    for group in Group::ALL {
-        let name = raw_name(group);
+fn average_name(group: Group) -> String {
+    format!("swa.{}", group as usize)
+}
+
+/// Fills groups from the buffers of these names.
+fn fill(
+    store: &mut ParamStore,
+    training: &mut Training<'_>,
+    groups: &[Group],
+    name: impl Fn(Group) -> String,
+) -> Result<(), String> {
+    for group in groups.iter().copied() {
+        let name = name(group);
         match training.take(&name) {
             Some(values) if values.len() == store.group(group).len() => {
                 *store.group_mut(group) = values

@@ -12,6 +12,7 @@ use super::monitor::{Figures, Mode, Monitor};
 use super::optimizer::Optimizer;
 use super::schedule::{Moment, Schedule, ScheduleConfig};
 use super::stopping::Stopping;
+use super::swa::Swa;
 use super::{TrainConfig, TrainError};
 use formats::checkpoint::Checkpoint;
 use model::graph::Graph;
@@ -25,6 +26,7 @@ pub(super) struct Run<'a> {
     pub(super) objective: ClassObjective,
     pub(super) stopping: Stopping,
     pub(super) ema: Option<Ema>,
+    pub(super) swa: Option<Swa>,
     pub(super) schedule: Schedule,
     pub(super) optimizer: Optimizer,
     monitor: Monitor,
@@ -81,6 +83,7 @@ impl<'a> Run<'a> {
                 .map_err(LossError::from)?
                 .with_encoder(encoder),
             ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store)),
+            swa: None,
             monitor,
             best: None,
             steps: 0,

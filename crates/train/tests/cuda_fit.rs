@@ -463,6 +463,21 @@ fn a_frozen_encoder_stays_as_it_is_on_the_device() {
     }
 }
 
+/// The pass for the statistics of averaged weights runs on the device, too.
+#[test]
+fn averaged_weights_match_those_of_the_cpu() {
+    let config = json!({
+        "epochs": 2, "monitor": "loss", "restore_best": false, "swa": {"epochs": 2},
+        "early_stopping": {"enabled": false}, "optimizer": {"name": "sgd", "lr": 0.05}, "task": "both",
+        "map": {"loss": "dice"},
+    });
+    for (device, driver) in devices(Precision::F32) {
+        let expected = trained(Network::new(graph(), 11), &config);
+        let found = trained(resident(Precision::F32, driver()), &config);
+        check_ended(device, &found, &expected, 1e-3);
+    }
+}
+
 /// When interrupted in the middle of an epoch, the network has the current weights.
 #[test]
 fn an_interrupted_epoch_keeps_its_current_weights() {

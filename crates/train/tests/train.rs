@@ -580,6 +580,177 @@ fn runs_with_a_frozen_encoder_resume_bit_for_bit() {
     });
 }
 
+/// A run that averages its last epochs.
+fn swa_config(epochs: usize, swa: usize) -> Value {
+    json!({
+        "epochs": epochs, "swa": {"epochs": swa}, "early_stopping": {"enabled": false}, "restore_best": false,
+        "optimizer": {"name": "adam", "lr": 0.02}, "schedule": {"name": "constant"},
+    })
+}
+
+/// A convolution without norm before it, whose value is published, then everything else.
+fn graph_with_statistics() -> Graph {
+    let mut g = GraphBuilder::new(1);
+    let (same, point) = (Padding::Symmetric(1), Padding::Symmetric(0));
+    let pre = g.conv("conv", g.input(), 6, 3, 1, same, false, Init::Normal(0.4));
+    g.publish("pre", pre);
+    let x = g.batch_norm("bn", pre, 1e-5, 0.1);
+    let x = g.activation("act", x, Activation::Relu);
+    let x = g.dropout("drop", x, 0.2);
+    let x = g.conv("map", x, 2, 1, 1, point, true, Init::Normal(0.3));
+    g.publish("map", x);
+    let x = g.global_avg_pool("pool", x);
+    let logits = g.linear("head", x, 2, Init::Normal(0.7));
+    g.publish("logits", logits);
+    g.finish(1).unwrap()
+}
+
+/// The average of the last epochs' weights and the mean of the batches' statistics are what is validated and saved.
+#[test]
+fn swa_averages_the_last_epochs_and_recomputes_their_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = Network::new(graph_with_statistics(), 11);
+    let trial = Trial::new(folder.path(), swa_config(4, 3));
+    let outcome = trial
+        .run(&mut found, &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    // The same run, ended after each of these epochs.
+    let ended = |epochs: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = swa_config(epochs, 1);
+        config.as_object_mut().unwrap().remove("swa");
+        let mut network = Network::new(graph_with_statistics(), 11);
+        let outcome = Trial::new(folder.path(), config)
+            .run(&mut network, &mut Bars::new(), &mut Watch::default())
+            .unwrap();
+        (network.store(), outcome)
+    };
+    let all: Vec<_> = [2, 3, 4].map(ended).to_vec();
+    let store = found.store();
+    for group in Group::TRAINABLE {
+        for (i, found) in store.group(group).iter().enumerate() {
+            let sum: f64 = all
+                .iter()
+                .map(|(store, _)| f64::from(store.group(group)[i]))
+                .sum();
+            assert!(
+                (f64::from(*found) - sum / 3.0).abs() < 1e-6,
+                "{group:?}[{i}]"
+            );
+        }
+    }
+    let plain = &all[2].1.history;
+    assert_eq!(figures(&outcome.history[..3]), figures(&plain[..3]));
+    assert_eq!(outcome.history[3].train, plain[3].train);
+    assert_ne!(outcome.history[3].validation, plain[3].validation);
+
+    // Mean and unbiased variance of each channel of the convolution's value, batch by batch.
+    let (mut means, mut variances) = ([0.0; 6], [0.0; 6]);
+    for number in 1..=5 {
+        let batch = Bars::new().batch(4, number);
+        let images = model::engine::Images {
+            data: &batch.images,
+            shape: batch.shape,
+        };
+        let pre = found.infer(images, &["pre"]).unwrap().remove(0).data;
+        for c in 0..6 {
+            let values: Vec<f64> = pre
+                .iter()
+                .skip(c)
+                .step_by(6)
+                .map(|v| f64::from(*v))
+                .collect();
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            means[c] += mean / 5.0;
+            let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+            variances[c] += squares / (n - 1.0) / 5.0;
+        }
+    }
+    let statistics = |name: &str| store.get(found.graph().find_param(name).unwrap()).to_vec();
+    for (name, expected) in [("bn.running_mean", means), ("bn.running_var", variances)] {
+        for (f, e) in statistics(name).iter().zip(expected) {
+            assert!(
+                (f64::from(*f) - e).abs() < 1e-5 * e.abs().max(1.0),
+                "{name}: {f}, {e}"
+            );
+        }
+    }
+
+    // What was saved is what was validated.
+    let (saved, meta) = Checkpoint::load(&trial.dir.last()).unwrap().into_network();
+    assert_eq!(bits(&saved.store()), bits(&store));
+    assert_eq!(meta.epoch, 4);
+    let mut hits = 0;
+    for number in [1, 2] {
+        let batch = Bars::new().batch(0, number);
+        let images = model::engine::Images {
+            data: &batch.images,
+            shape: batch.shape,
+        };
+        let logits = saved.infer(images, &["logits"]).unwrap().remove(0);
+        hits += train::hits(&logits.data, 2, &batch.labels);
+    }
+    let validated = outcome.history[3].validation.unwrap();
+    assert_eq!(validated.accuracy, hits as f64 / 12.0);
+}
+
+/// Killed before the averaged epochs, in each of them, and in the pass for the statistics; also with a frozen encoder
+/// and with masks.
+#[test]
+fn runs_with_swa_resume_bit_for_bit() {
+    for stop_at in [
+        7 + 3,
+        2 * 7 + 1,
+        3 * 7 + 1,
+        4 * 7 + 4,
+        4 * 7 + 5 + 3,
+        4 * 7 + 5 + 5 + 2,
+    ] {
+        killed_and_resumed(&swa_config(5, 3), |_, watch| watch.stop_at = Some(stop_at));
+    }
+    let mut config = swa_config(4, 2);
+    config["freeze"] = json!("encoder");
+    config["map"] = json!({"loss": "bce"});
+    killed_and_resumed_on(&Bars::new, &graph_with_encoder, &config, |_, watch| {
+        watch.stop_at = Some(3 * 7 + 2);
+    });
+}
+
+/// A frozen encoder keeps its statistics in the pass for those of the average.
+#[test]
+fn swa_leaves_a_frozen_encoder_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = swa_config(3, 2);
+    config["freeze"] = json!("encoder");
+    let mut network = Network::new(graph_with_encoder(), 11);
+    let [encoder, rest] = divided(&network);
+    Trial::new(folder.path(), config)
+        .run(&mut network, &mut Bars::new(), &mut Watch::default())
+        .unwrap();
+    let [kept, changed] = divided(&network);
+    assert!(same_values(&kept, &encoder));
+    assert_ne!(changed, rest);
+}
+
+#[test]
+fn the_averaged_epochs_of_a_run_cannot_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |config: Value, resume: bool| {
+        let trial = Trial {
+            resume,
+            ..Trial::new(folder.path(), config)
+        };
+        trial.run(&mut network(), &mut Bars::new(), &mut Watch::default())
+    };
+    run(swa_config(3, 2), false).unwrap();
+    for config in [swa_config(4, 2), swa_config(3, 1)] {
+        let error = run(config, true).unwrap_err().to_string();
+        assert!(error.contains("differs"), "{error}");
+    }
+    run(swa_config(3, 2), true).unwrap();
+}
+
 #[test]
 fn a_finished_run_stays_finished_when_resumed() {
     let folder = tempfile::tempdir().unwrap();

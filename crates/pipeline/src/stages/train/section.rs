@@ -102,6 +102,13 @@ fn network_table(
     if train.wants_masks() {
         row("map loss", map_loss(settings))?;
     }
+    if let Some(swa) = train.swa {
+        let epochs = count(swa.epochs, "epoch");
+        row(
+            "weights of the last epoch",
+            format!("average over the last {epochs}"),
+        )?;
+    }
     if let Some(freeze) = train.freeze {
         let text = match freeze {
             Freeze::Encoder => "the encoder".into(),
