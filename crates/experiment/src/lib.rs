@@ -4,7 +4,7 @@
 //! them together show: the spread of the results over seeds and folds, the setting that validation chooses, and
 //! predictions for every training image by a network that did not see it. The test images play no part in any choice.
 //!
-//! A crate of its own because it only combines finished runs: `pipeline` runs one, `settings` says which there are, and
+//! A crate of its own because it only combines finished runs: `pipeline` executes one, `settings` defines which there are, and
 //! neither depends on how their results are put together.
 //!
 //! ```no_run

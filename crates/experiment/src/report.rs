@@ -33,7 +33,7 @@ pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Docume
     test(&mut report, results)?;
     curves(&mut report, results);
     runs(&mut report, experiment, results)?;
-    report.heading(2, "Repeat it");
+    report.heading(2, "How to repeat this experiment");
     report.code("", "cargo xtask experiment THIS_FOLDER/resolved.toml");
     report.paragraph(
         "`resolved.toml` has the experiment with all settings of its pipeline; that of a run repeats the run with `cargo \
@@ -131,7 +131,7 @@ fn validation(report: &mut Document, results: &Results) -> Result<()> {
     };
     report.paragraph(&format!(
         "Mean ± standard deviation over {spread}. Accuracy is measured at the threshold chosen on the same images, log \
-         loss after calibration on them (in nats): both are optimistic, in every setting alike."
+         loss after calibration on them (in nats): both are optimistic for every setting."
     ));
     report.paragraph(&match results.settings.len() {
         1 => "There is one setting, so none has to be chosen.".to_owned(),

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use dataset::{Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Splits};
 use imaging::{Fit, Frame};
-use report::{Document, Figure, Plane};
+use report::{Document, Plane};
 
 use crate::indexing;
 use crate::names::{self, file_names};
@@ -231,21 +231,6 @@ impl<'a> Context<'a> {
             queue: 2,
             cache_bytes: image.cache_bytes,
         }
-    }
-
-    /// Saves a figure as `figures/<name>.png` and adds it to a section.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn figure(
-        &self,
-        section: &mut Document,
-        name: &str,
-        figure: &Figure,
-        alt: &str,
-        caption: &str,
-    ) -> Result<()> {
-        self.run.figure(section, name, figure, alt, caption)
     }
 
     /// Saves a stage's part of the report.

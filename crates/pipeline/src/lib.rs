@@ -20,7 +20,6 @@
 mod baseline;
 mod context;
 mod describe;
-mod ensemble;
 pub mod hash;
 mod indexing;
 mod initial;
@@ -38,7 +37,6 @@ pub mod words;
 
 pub use context::{Context, Data, Indexed};
 pub use describe::{describe, list};
-pub use ensemble::ensemble;
 pub use indexing::index;
 pub use model::engine::Device;
 pub use names::beside;

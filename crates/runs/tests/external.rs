@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use formats::checkpoint::{Checkpoint, Decision, Ensemble};
 use metrics::Interval;
+use pipeline::predict::{Prediction, Predictor};
 use runs::external::{Evaluated, Request, Split, evaluate};
 use terminal::{Interrupt, Progress};
 use tiny::{metrics, run};
@@ -391,4 +392,47 @@ fn each_network_of_an_ensemble_is_compared_with_it() {
     let report = fs::read_to_string(home.join("out/report.md")).unwrap();
     assert!(report.contains("Each network on its own"), "{report}");
     assert!(report.contains("ensemble − network"), "{report}");
+}
+
+#[test]
+fn an_ensemble_predicts_with_the_mean_of_calibrated_scores() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let runs = ["pipeline.seed=1", "pipeline.seed=2"].map(|seed| run(home, &[seed]));
+    let path = home.join("ensemble.safetensors");
+    runs::ensemble(&runs).unwrap().save(&path).unwrap();
+    let images = phantoms(home).join("test/NORMAL");
+    let out = home.join("out");
+    let open = |path: &Path| Predictor::open(path).unwrap();
+    let (joined, single) = (open(&path), [open(&runs[0]), open(&runs[1])]);
+    for image in fs::read_dir(images).unwrap() {
+        let image = image.unwrap().path();
+        let found = joined.predict(&image, &out).unwrap();
+        let each = single
+            .each_ref()
+            .map(|one| one.predict(&image, &out).unwrap());
+        let log_odds = |p: f64| (p / (1.0 - p)).ln();
+        let of = |p: &Prediction| p.probabilities[1].probability;
+        let mean = each.iter().map(|one| log_odds(of(one))).sum::<f64>() / 2.0;
+        assert!((log_odds(of(&found)) - mean).abs() < 1e-6);
+        let members: Vec<f64> = found.members.iter().map(|p| p[1]).collect();
+        for (member, one) in members.iter().zip(&each) {
+            assert!((member - of(one)).abs() < 1e-9);
+        }
+        let threshold = each
+            .iter()
+            .map(|one| log_odds(one.threshold.unwrap()))
+            .sum::<f64>()
+            / 2.0;
+        assert!((found.threshold_log_odds.unwrap() - threshold).abs() < 1e-9);
+        let positive = found.class.as_deref() == Some("PNEUMONIA");
+        assert_eq!(positive, mean >= threshold);
+        assert!(found.overlay.is_some() && found.preprocessing.len() == 4);
+    }
+    let refused = |runs: &[PathBuf]| format!("{:#}", runs::ensemble(runs).unwrap_err());
+    let twice = [runs[0].clone(), runs[0].clone()];
+    assert!(refused(&twice).contains("the same network"));
+    assert!(refused(&[runs[0].clone(), path]).contains("an ensemble itself"));
+    let unjudged = run(home, &["pipeline.stages=['index', 'train']"]);
+    assert!(refused(&[runs[0].clone(), unjudged]).contains("\"evaluate\""));
 }

@@ -60,7 +60,7 @@ pub fn load_for_evaluation(request: &Request, csv: Option<&Path>) -> Result<Sett
     checked(tree, pipeline_name(&file), request)
 }
 
-/// What the table `[data]` says of any data.
+/// The keys of `[data]` that apply to any data.
 fn of_other_data(mut data: Node, csv: Option<&Path>) -> Node {
     for key in OF_TRAINING {
         data.take(key);

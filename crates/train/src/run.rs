@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Freezes the encoder in the epochs that the settings say.
+    /// Freezes the encoder in the epochs that the settings specify.
     pub(super) fn freeze(&mut self, network: &mut Network, epoch: usize) {
         let frozen = self
             .job

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ::pipeline::ensemble;
+use ::runs::ensemble;
 use anyhow::{Context as _, Result, bail};
 
 use super::print;

@@ -7,6 +7,9 @@
 //! resume, under names that start with `training/`: in the same file, so that a killed process cannot leave weights of
 //! one epoch with moments of another.
 //!
+//! A file may hold more than one network: the segmenter that finds the part of the image which the network sees
+//! ([`Region`], tensors under [`REGION`]), and others with which it is averaged ([`Ensemble`], under [`MEMBER`]).
+//!
 //! ```
 //! use formats::checkpoint::{Checkpoint, Meta, Preprocessing};
 //! use model::graph::{GraphBuilder, Init};

@@ -78,7 +78,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         columns: 1 + VARIANTS,
         tiles,
     };
-    context.figure(
+    context.run.figure(
         &mut section,
         "augmented",
         &figure.draw()?,

@@ -48,7 +48,7 @@ fn class_figure(context: &Context<'_>, data: &Data, section: &mut Document) -> R
         classes: data.manifest.classes().to_vec(),
         splits: Split::ALL.map(split).to_vec(),
     };
-    context.figure(
+    context.run.figure(
         section,
         "classes",
         &figure.draw()?,
@@ -89,7 +89,7 @@ fn samples(context: &Context<'_>, data: &Data, section: &mut Document) -> Result
         columns: 0,
         tiles,
     };
-    context.figure(
+    context.run.figure(
         section,
         "samples",
         &figure.draw()?,
@@ -217,7 +217,7 @@ fn intensity(context: &Context<'_>, eda: &dataset::Eda, section: &mut Document) 
         markers: vec![],
     };
     let caption = "Where these curves differ, brightness alone separates the classes, which is not a finding.";
-    context.figure(
+    context.run.figure(
         section,
         "intensity",
         &figure.draw()?,

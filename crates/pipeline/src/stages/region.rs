@@ -170,14 +170,14 @@ fn section(
     let classes: Vec<String> = settings.names.iter().map(|name| escape(name)).collect();
     section.paragraph(&format!(
         "The network does not see whole images, but the bounding box of {} in each, with a margin of {} of the image's \
-         height and width on each side. A segmenter finds the region in training, validation and test images alike; it \
-         is part of the checkpoint, and predictions use it in the same way. Masks drawn by humans play no part.",
+         height and width on each side. A segmenter finds the region in the same way in training, validation and test \
+         images; it is part of the checkpoint, and predictions use it, too. No mask drawn by a human is used for this.",
         classes.join(" and "),
         format::percent(settings.margin, 0)
     ));
     section.paragraph(&format!(
         "A region counts as plausible if it covers {} to {} of the image, its box {} to {}, and it has {} \
-         (the range among training images, widened by half); otherwise the network sees the box \
+         (the ranges among training images, those of area and box widened by half); otherwise the network sees the box \
          whose edges are the medians of the training images. Components of less than a tenth of the largest one are \
          ignored.",
         format::percent(rule.plausible.area[0], 0),
@@ -200,7 +200,9 @@ fn section(
     for (name, title, rows) in figures {
         if !rows.is_empty() {
             let figure = figure(data, title, &rows, found)?;
-            context.figure(&mut section, name, &figure.draw()?, title, "")?;
+            context
+                .run
+                .figure(&mut section, name, &figure.draw()?, title, "")?;
         }
     }
     Ok(section)

@@ -15,7 +15,7 @@ use super::trained::Trained;
 pub(super) struct Images {
     /// The whole data set.
     pub(super) manifest: Manifest,
-    /// The split that was asked for.
+    /// The requested split.
     pub(super) split: Option<Split>,
     /// Rows of the manifest that are evaluated.
     pub(super) rows: Vec<usize>,

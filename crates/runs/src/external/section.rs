@@ -1,5 +1,7 @@
 //! The report of an evaluation on other data.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use dataset::Split;
 use pipeline::RunDir;
@@ -99,12 +101,8 @@ fn inputs(about: &About<'_>) -> Vec<String> {
     let counts: Vec<String> = classes
         .map(|(class, n)| format!("{} {}", format::thousands(*n as u64), escape(class)))
         .collect();
-    let networks: Vec<String> = result
-        .model
-        .pipelines
-        .iter()
-        .map(|name| code(name))
-        .collect();
+    let pipelines: BTreeSet<&String> = result.model.pipelines.iter().collect();
+    let pipelines: Vec<String> = pipelines.into_iter().map(|name| code(name)).collect();
     vec![
         format!(
             "Images: {} ({}), {}; fingerprint of the data set {}.",
@@ -126,8 +124,8 @@ fn inputs(about: &About<'_>) -> Vec<String> {
         format!("Files that could not be used: {}.", data.left_out),
         format!(
             "Model: {} trained by {}; SHA-256 of the checkpoint {}.",
-            count(networks.len(), "network"),
-            networks.join(", "),
+            count(result.model.pipelines.len(), "network"),
+            pipelines.join(", "),
             code(&result.model.sha256)
         ),
         seen(data),
@@ -179,9 +177,15 @@ fn operating_point(report: &mut Document, about: &About<'_>) -> Result<()> {
         return Ok(());
     };
     report.heading(3, "At the threshold of the checkpoint");
+    let origin = match about.result.members.is_empty() {
+        true => "This threshold was chosen on validation images when the model was trained.",
+        false => {
+            "This threshold is the mean of those of the networks, each of which was chosen on validation images when the \
+             network was trained."
+        }
+    };
     report.paragraph(&format!(
-        "An image is classified as {} if its probability is at least {}. This threshold was chosen on validation images \
-         when the model was trained.",
+        "An image is classified as {} if its probability is at least {}. {origin}",
         escape(&binary.positive),
         format::fixed(threshold.probability, 3)
     ));

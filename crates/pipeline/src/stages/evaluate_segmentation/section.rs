@@ -44,7 +44,9 @@ pub(super) fn write(
     } in figures
     {
         section.heading(3, &title);
-        context.figure(&mut section, name, &figure, &title, "")?;
+        context
+            .run
+            .figure(&mut section, name, &figure, &title, "")?;
     }
     section.paragraph(
         "The predicted masks of all test images, at the original image size, are in `masks/`; the results per image \

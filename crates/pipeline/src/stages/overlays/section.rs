@@ -46,7 +46,9 @@ pub(super) fn write(
             count(group.of, "test image"),
             group.rule
         ));
-        context.figure(&mut section, &group.name, &figure, &group.title, "")?;
+        context
+            .run
+            .figure(&mut section, &group.name, &figure, &group.title, "")?;
     }
     section.paragraph("The same overlays at the original image size are in `overlays/`.");
     Ok(section)

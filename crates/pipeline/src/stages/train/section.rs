@@ -25,7 +25,7 @@ pub(super) fn write(
     section
         .heading(2, "Training")
         .paragraph(&course(context, outcome));
-    context.figure(
+    context.run.figure(
         &mut section,
         "training",
         &curves(outcome).draw()?,

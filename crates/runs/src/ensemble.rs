@@ -6,8 +6,6 @@ use anyhow::{Result, bail};
 use formats::checkpoint::{Checkpoint, Decision, Ensemble};
 use metrics::Scaling;
 
-use crate::scoring;
-
 /// Joins the networks of two or more runs, given as folders or checkpoints. An image is positive if the mean of the
 /// networks' calibrated log-odds reaches the mean of their thresholds, each of which its run chose on validation: no
 /// image is used to choose anything here.
@@ -22,8 +20,8 @@ pub fn ensemble(runs: &[PathBuf]) -> Result<Checkpoint> {
     let mut hashes: Vec<(String, &Path)> = vec![];
     let mut members = vec![];
     for run in runs {
-        let path = scoring::find(run)?;
-        let hash = crate::hash::of_file(&path)?;
+        let path = pipeline::find_checkpoint(run)?;
+        let hash = pipeline::hash::of_file(&path)?;
         if let Some((_, other)) = hashes.iter().find(|(known, _)| *known == hash) {
             bail!(
                 "{} and {} are the same network",
