@@ -67,6 +67,6 @@ pub use manifest::{ImageRecord, Manifest, MaskFault};
 pub use mask::{MaskConfig, MaskPlace, OnMask};
 pub use patient::PatientFolders;
 pub use scan::check_mask_pattern;
-pub use split::{CountOrder, OfficialVal, SplitLists, SplitPolicy, Splits};
+pub use split::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy, Splits};
 pub use split_name::Split;
 pub use walk::names::{OVERLAY, PREDICTED_MASK};

@@ -32,6 +32,9 @@ pub enum SplitPolicy {
         fold: usize,
         /// Number of folds, at least 2.
         folds: usize,
+        /// What the images of a fold have in common.
+        #[serde(default)]
+        by: FoldBy,
         /// Seed of the draw: the same folds for every `fold`.
         seed: u64,
         /// What to do with the images of the `val` folder.
@@ -58,6 +61,19 @@ pub enum SplitPolicy {
     },
     /// Images listed by name (folders are ignored); those not listed are in no split.
     List(SplitLists),
+}
+
+/// What the images of a fold have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoldBy {
+    /// Nothing: patients are drawn at random, with the classes spread evenly over the folds.
+    #[default]
+    Class,
+    /// Exposure and size: each fold is a cluster of images with similar brightness, contrast, width and height, so that
+    /// validation images look different from those of training. Folds differ in size and in their shares of the
+    /// classes.
+    Appearance,
 }
 
 /// Which images a count selects.
@@ -163,9 +179,10 @@ impl Splits {
             SplitPolicy::Fold {
                 fold,
                 folds,
+                by,
                 seed,
                 official_val,
-            } => folds::splits(manifest, (*fold, *folds), *seed, *official_val)?,
+            } => folds::splits(manifest, (*fold, *folds), *by, *seed, *official_val)?,
             SplitPolicy::Holdout { val, test, seed } => holdout(manifest, *val, *test, *seed)?,
             SplitPolicy::Count { val, test, by } => count::splits(manifest, *val, *test, *by)?,
             SplitPolicy::List(lists) => count::listed(manifest, lists)?,
@@ -233,6 +250,14 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
             "name its folder in the split folders, or use policy = \"holdout\"".to_owned()
         }
         (SplitPolicy::Official, _) => "add images of it to the split's folder".to_owned(),
+        (
+            SplitPolicy::Fold {
+                by: FoldBy::Appearance,
+                ..
+            },
+            _,
+        ) => "no image of it looks like the others of this fold; use fewer folds, or another fold"
+            .to_owned(),
         _ => together(manifest),
     }
 }

@@ -3,6 +3,7 @@
 use ::report::text::{code, escape};
 use ::report::{Align, Document, Table, format};
 use anyhow::Result;
+use dataset::FoldBy;
 use metrics::Interval;
 use settings::{Artifact, Experiment};
 
@@ -59,6 +60,11 @@ fn design(results: &Results) -> String {
         factors.push(count(results.settings.len(), "setting"));
     }
     let validation = match results.folds {
+        Some(folds) if results.folds_by == FoldBy::Appearance => format!(
+            "The training images are divided, where patients are known by patient, into {folds} folds that look different: \
+             clusters of similar brightness, contrast, width and height, the darkest first. Each fold is the validation of \
+             one run, which is trained on the others. A run chooses its epoch, threshold and calibration on its fold."
+        ),
         Some(folds) => format!(
             "The training images are divided into {folds} folds, stratified by class and, where patients are known, by \
              patient, anew for each seed; each fold is the validation of one run, which is trained on the others. A run \
@@ -136,11 +142,15 @@ fn validation(report: &mut Document, results: &Results) -> Result<()> {
     report.paragraph(&match results.settings.len() {
         1 => "There is one setting, so none has to be chosen.".to_owned(),
         n => format!(
-            "**Setting {} of {n} is chosen**: it has the highest mean {} (of equal ones, the lower mean log loss decides). \
+            "**Setting {} of {n} is chosen**: it has the highest {} of the {} (of equal ones, the lower mean log loss decides). \
              The best of several settings looks better on validation than it is.",
             results.chosen,
+            match results.folds_by {
+                FoldBy::Class => "mean",
+                FoldBy::Appearance => "value in the worst fold",
+            },
             match shifted {
-                true => "of the lowest validation AUC of a run, unchanged or under a shift of `evaluate.shifts`",
+                true => "lowest validation AUC of a run, unchanged or under a shift of `evaluate.shifts`",
                 false => "validation AUC",
             }
         ),

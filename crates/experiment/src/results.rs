@@ -1,6 +1,7 @@
 //! `experiment.json`: what all runs together show, as data.
 
 use anyhow::{Context as _, Result};
+use dataset::FoldBy;
 use metrics::{Evaluation, Interval, Spread, mean_interval};
 use pipeline::stages::Metrics;
 use serde::{Deserialize, Serialize};
@@ -28,13 +29,17 @@ pub struct Results {
     pub seeds: Vec<u64>,
     /// Number of folds, if the runs are a cross-validation.
     pub folds: Option<usize>,
+    /// What the images of a fold have in common.
+    #[serde(default)]
+    pub folds_by: FoldBy,
     /// What the grid varies.
     pub grid: Vec<Axis>,
     /// Each combination of the grid's values; a single one without a grid.
     pub settings: Vec<SettingResult>,
     /// Number of the setting that validation chooses, from 1: the highest mean AUC on validation, or where the pipeline
-    /// has shifts, the highest mean of a run's lowest AUC on unchanged and shifted validation images; of equal ones that
-    /// with the lowest mean log loss, then the first.
+    /// has shifts, the highest mean of a run's lowest AUC on unchanged and shifted validation images; where folds look
+    /// different, that of the worst run instead of the mean. Of equal ones that with the lowest mean log loss, then the
+    /// first.
     pub chosen: usize,
     /// Results on the training images, each predicted by the network that did not see it; empty without folds.
     pub out_of_fold: Vec<OutOfFold>,
@@ -157,8 +162,9 @@ pub(crate) fn collect(
         positive: first.positive,
         seeds: experiment.seeds.clone(),
         folds: experiment.folds,
+        folds_by: experiment.folds_by,
         grid: experiment.grid.iter().map(axis).collect(),
-        chosen: choose(&settings) + 1,
+        chosen: choose(&settings, experiment.folds_by) + 1,
         settings,
         out_of_fold,
         runs,
@@ -174,13 +180,17 @@ fn under_shift(runs: &[&RunResult], level: f64) -> Result<Option<Summary>> {
         .transpose()
 }
 
-/// Index of the setting with the highest mean AUC on validation (under shift, if there are shifts), then the lowest log
-/// loss, then the first.
-fn choose(settings: &[SettingResult]) -> usize {
+/// Index of the setting with the highest AUC on validation (under shift, if there are shifts), then the lowest log loss,
+/// then the first. The AUC is the mean over the runs, or where folds look different that of the worst run, because any
+/// of them may be what other images look like.
+fn choose(settings: &[SettingResult], folds_by: FoldBy) -> usize {
     let order = |a: &&SettingResult, b: &&SettingResult| {
         let auc = |s: &SettingResult| {
             let summary = s.under_shift.as_ref().unwrap_or(&s.validation.auc);
-            summary.runs.mean
+            match folds_by {
+                FoldBy::Class => summary.runs.mean,
+                FoldBy::Appearance => summary.worst,
+            }
         };
         let loss = |s: &SettingResult| s.validation.log_loss.runs.mean;
         (auc(b).total_cmp(&auc(a))).then(loss(a).total_cmp(&loss(b)))
@@ -279,7 +289,9 @@ mod tests {
 
     #[test]
     fn the_choice_is_by_validation() {
-        let check = |settings: &[SettingResult], expected| assert_eq!(choose(settings), expected);
+        let check = |settings: &[SettingResult], expected| {
+            assert_eq!(choose(settings, FoldBy::Class), expected)
+        };
         check(&[setting(0.8, 0.3, 0.9), setting(0.9, 0.5, 0.1)], 1);
         check(
             &[
@@ -297,7 +309,21 @@ mod tests {
             under_shift: Some(Summary::of(&[(1, worst)], true, 0.95).unwrap()),
             ..setting(auc, 0.5, 0.5)
         };
-        assert_eq!(choose(&[shifted(0.99, 0.7), shifted(0.98, 0.9)]), 1);
+        let settings = [shifted(0.99, 0.7), shifted(0.98, 0.9)];
+        assert_eq!(choose(&settings, FoldBy::Class), 1);
+    }
+
+    #[test]
+    fn with_folds_that_look_different_the_worst_of_them_decides() {
+        let folds = |aucs: [f64; 2]| {
+            let mut all = setting(0.0, 0.5, 0.5);
+            let runs = aucs.map(|auc| (1, auc));
+            all.validation.auc = Summary::of(&runs, true, 0.95).unwrap();
+            all
+        };
+        let settings = [folds([0.99, 0.7]), folds([0.8, 0.8])];
+        assert_eq!(choose(&settings, FoldBy::Class), 0);
+        assert_eq!(choose(&settings, FoldBy::Appearance), 1);
     }
 
     #[test]

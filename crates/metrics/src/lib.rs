@@ -75,9 +75,9 @@ pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
 pub use scaling::{Scaling, ScalingFit, Unbounded, fit_scaling, softmax};
 pub use segmentation::{
-    ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationEvaluation,
-    SegmentationSettings, SegmentedImage, Spread, SurfaceDistance, evaluate_segmentation, hd95,
-    mask_scores,
+    ClassInImage, ClassSegmentation, LabelMaps, MaskScores, SegmentationComparison,
+    SegmentationEvaluation, SegmentationSettings, SegmentedImage, Spread, SurfaceDistance,
+    compare_segmentations, evaluate_segmentation, hd95, mask_scores,
 };
 pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
 pub use student::mean_interval;

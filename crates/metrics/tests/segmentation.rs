@@ -277,3 +277,58 @@ proptest! {
         }
     }
 }
+
+/// The difference is that of the means over images, each over the images that are not empty for it, and an image's
+/// difficulty cancels: a constant difference has an interval of no width, while the intervals of both overlap.
+#[test]
+fn segmentations_of_the_same_images_are_compared_in_pairs() {
+    let settings = SegmentationSettings::default();
+    let truths = [
+        [1, 1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+    ];
+    let images = |predicted: [[u8; 8]; 3]| -> Vec<SegmentedImage> {
+        let pairs = truths.iter().zip(&predicted);
+        pairs
+            .map(|(truth, predicted)| image(truth, predicted, 2))
+            .collect()
+    };
+    let right = images(truths);
+    let compare = |a: &[SegmentedImage], b: &[SegmentedImage], groups| {
+        compare_segmentations([a, b], groups, &settings).unwrap()
+    };
+    let same = compare(&right, &right, None).dice.unwrap();
+    assert_eq!((same.estimate, same.low, same.high), (0.0, 0.0, 0.0));
+
+    // Dice 2/3 in both images with a mask, and a false positive that only the second one counts: (2/3 + 2/3 + 0) / 3.
+    let half = images([
+        [1, 1, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 1],
+    ]);
+    let found = compare(&right, &half, None);
+    let (dice, iou) = (found.dice.unwrap(), found.iou.unwrap());
+    assert!((dice.estimate - (1.0 - 4.0 / 9.0)).abs() < 1e-15 && dice.n == 3);
+    assert!((iou.estimate - (1.0 - 1.0 / 3.0)).abs() < 1e-15);
+    let back = compare(&half, &right, None).dice.unwrap();
+    assert_eq!(
+        (back.estimate, back.low, back.high),
+        (-dice.estimate, -dice.high, -dice.low)
+    );
+
+    // Without the third image the difference is the same in both others.
+    let constant = compare(&right[..2], &half[..2], None).dice.unwrap();
+    for bound in [constant.estimate, constant.low, constant.high] {
+        assert!((bound - 1.0 / 3.0).abs() < 1e-15, "{constant:?}");
+    }
+    // One group: every resample is the whole.
+    let grouped = compare(&right, &half, Some(&[4, 4, 4])).dice.unwrap();
+    assert!(grouped.low == grouped.high && grouped.estimate == dice.estimate);
+
+    let none = compare(&right[2..], &right[2..], None);
+    assert_eq!((none.dice, none.iou), (None, None));
+    let fewer = compare_segmentations([&right, &half[1..]], None, &settings);
+    assert!(fewer.unwrap_err().to_string().contains("second"));
+    assert!(compare_segmentations([&[], &[]], None, &settings).is_err());
+}

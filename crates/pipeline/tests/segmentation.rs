@@ -237,7 +237,7 @@ fn marked_pixels_take_their_images_class() {
     assert_eq!(found.test.n, 16);
     assert!(found.marked.is_some() && found.baselines.otsu.is_none());
     // The lungs are at about the same place in all phantoms.
-    assert!(found.baselines.mean_mask.mean_dice.unwrap().estimate > 0.2);
+    assert!(found.baselines.mean_mask.test.mean_dice.unwrap().estimate > 0.2);
     let overlays: OverlayStatistics =
         serde_json::from_str(&text(&folder, "overlays.json")).unwrap();
     assert_eq!(overlays.class, "PNEUMONIA");

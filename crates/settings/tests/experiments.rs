@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use dataset::{OfficialVal, SplitPolicy};
+use dataset::{FoldBy, OfficialVal, SplitPolicy};
 use settings::{Experiment, Request, load_experiment};
 
 const PIPELINE: &str = r#"
@@ -106,6 +106,7 @@ fn every_combination_is_a_run_with_its_own_settings() {
     let expected = SplitPolicy::Fold {
         fold: 2,
         folds: 2,
+        by: FoldBy::Class,
         seed: 3,
         official_val: OfficialVal::Drop,
     };
@@ -116,6 +117,30 @@ fn every_combination_is_a_run_with_its_own_settings() {
         settings
             .leaves
             .contains(&("train.optimizer.lr".into(), "0.0003".into()))
+    );
+}
+
+#[test]
+fn folds_by_appearance_are_passed_on_and_need_a_number() {
+    let file = EXPERIMENT.replace("folds = 2", "folds = 2\nfolds_by = \"appearance\"");
+    assert_ne!(file, EXPERIMENT);
+    let experiment = load(&file, &[]);
+    assert_eq!(experiment.folds_by, FoldBy::Appearance);
+    let policy = &experiment.runs[0].settings.data.policy;
+    let by_appearance = SplitPolicy::Fold {
+        fold: 1,
+        folds: 2,
+        by: FoldBy::Appearance,
+        seed: 7,
+        official_val: OfficialVal::Drop,
+    };
+    assert_eq!(*policy, by_appearance);
+    let without = EXPERIMENT.replace("folds = 2", "folds_by = \"appearance\"");
+    check(
+        PIPELINE,
+        &without,
+        &[],
+        &["experiment.folds_by", "set experiment.folds"],
     );
 }
 

@@ -891,6 +891,7 @@ fn folds_are_checked_and_exclude_the_keys_of_other_policies() {
     let expected = dataset::SplitPolicy::Fold {
         fold: 2,
         folds: 3,
+        by: dataset::FoldBy::Class,
         seed: 7,
         official_val: dataset::OfficialVal::Drop,
     };

@@ -74,7 +74,7 @@ const CELL: f64 = 40.0;
 
 fn paint(size: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let mut rng = Rng::keyed(seed, &[1]);
-    let (brightness, grain) = (rng.range(0.60, 0.75), rng.range(0.04, 0.08));
+    let (brightness, grain) = (rng.range(0.55, 0.70), rng.range(0.07, 0.12));
     let section = Section::new(size, seed, &mut rng);
     let (mut image, mut mask) = (vec![], vec![]);
     for i in 0..size * size {
@@ -115,7 +115,7 @@ impl Section {
             b: rng.range(0.07, 0.11),
             angle: rng.range(0.0, 3.0),
         };
-        let organelles = (0..(0.5 * side * side) as usize).map(organelle).collect();
+        let organelles = (0..(0.9 * side * side) as usize).map(organelle).collect();
         let wall = rng.range(0.055, 0.075);
         Self {
             seed,
@@ -161,12 +161,13 @@ impl Section {
         0.10 * shade + 0.06 * noise(hash(self.seed, &[5]), 9.0, p)
     }
 
-    /// Dark bodies inside cells, so that darkness alone does not identify membranes.
+    /// Bodies inside cells that are as dark as membranes, like mitochondria, so that darkness alone does not identify
+    /// membranes.
     fn organelles(&self, p: Point, distance: f64) -> f64 {
         let near = |body: &&Ellipse| (p.x - body.centre.x).hypot(p.y - body.centre.y) < 0.3;
         let dark = |body: &Ellipse| {
             let radius = body.radius(p);
-            0.20 * smoothstep(1.05, 0.85, radius)
+            0.32 * smoothstep(1.05, 0.85, radius)
                 + 0.12 * smoothstep(0.25, 0.0, (radius - 0.9).abs())
         };
         let darkest = self

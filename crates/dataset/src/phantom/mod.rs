@@ -217,7 +217,7 @@ fn stamp_of(settings: &str) -> String {
 
 /// Incremented with every change to the painting, so that a folder made before the change is not
 /// mistaken for a current one.
-const PAINTING: u32 = 1;
+const PAINTING: u32 = 2;
 
 fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
     let PhantomConfig {

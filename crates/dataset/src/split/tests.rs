@@ -10,6 +10,11 @@ use crate::manifest::Parts;
 type Row = (Option<Split>, usize, u32, u32);
 
 fn manifest(classes: usize, rows: &[Row]) -> Manifest {
+    manifest_of(classes, rows, |_, _| {})
+}
+
+/// As [`manifest`], with each record changed by `adjust`.
+fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRecord)) -> Manifest {
     let record = |(i, &(split, class, patient, content)): (usize, &Row)| ImageRecord {
         path: format!("{i:05}.png"),
         split,
@@ -27,11 +32,16 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
         std: 0.1,
         sha256: content.to_string(),
     };
+    let records = rows.iter().enumerate().map(record).enumerate();
+    let records = records.map(|(i, mut record)| {
+        adjust(i, &mut record);
+        record
+    });
     Manifest::from_parts(Parts {
         root: "data".into(),
         masks: None,
         classes: (0..classes).map(|class| format!("c{class}")).collect(),
-        records: rows.iter().enumerate().map(record).collect(),
+        records: records.collect(),
         bad_images: Vec::new(),
         mask_faults: Vec::new(),
         unknown_patients: 0,
@@ -124,7 +134,7 @@ proptest! {
     ) {
         let manifest = manifest(3, &rows);
         let split = |fold| {
-            let policy = SplitPolicy::Fold { fold, folds, seed, official_val: OfficialVal::MergeIntoTrain };
+            let policy = SplitPolicy::Fold { fold, folds, by: FoldBy::Class, seed, official_val: OfficialVal::MergeIntoTrain };
             Splits::new(&manifest, &policy, None)
         };
         let Ok(all) = (1..=folds).map(split).collect::<Result<Vec<_>, _>>() else { return Ok(()) };
@@ -168,7 +178,7 @@ proptest! {
         }
         let manifest = manifest(3, &rows);
         let counts = (1..=folds).map(|fold| {
-            let policy = SplitPolicy::Fold { fold, folds, seed, official_val: OfficialVal::Drop };
+            let policy = SplitPolicy::Fold { fold, folds, by: FoldBy::Class, seed, official_val: OfficialVal::Drop };
             Splits::new(&manifest, &policy, None).map(|splits| manifest.class_counts(&splits.val))
         });
         let Ok(counts) = counts.collect::<Result<Vec<_>, _>>() else { return Ok(()) };
@@ -281,6 +291,7 @@ fn folds_follow_the_seed_and_leave_the_test_alone() {
         let policy = SplitPolicy::Fold {
             fold,
             folds: 5,
+            by: FoldBy::Class,
             seed,
             official_val,
         };
@@ -333,6 +344,7 @@ fn impossible_splits_are_errors_with_a_remedy() {
     let fold = |fold, folds| SplitPolicy::Fold {
         fold,
         folds,
+        by: FoldBy::Class,
         seed: 0,
         official_val: OfficialVal::Drop,
     };
@@ -349,4 +361,56 @@ fn impossible_splits_are_errors_with_a_remedy() {
         },
         "val + test",
     );
+}
+
+/// Images of two exposures and one odd size are three folds, dark first, whatever the seed; patients stay whole, so a
+/// patient's odd image follows its others.
+#[test]
+fn folds_by_appearance_are_clusters() {
+    let mut rows: Vec<Row> = plain(&[Some(Split::Train)], 120);
+    rows.extend(
+        plain(&[Some(Split::Test)], 8)
+            .into_iter()
+            .map(|(s, c, p, f)| (s, c, p + 500, f + 5000)),
+    );
+    // The second image of patient 0 looks like those of another cluster.
+    rows[1].2 = rows[0].2;
+    let looks = |row: usize| match row % 3 {
+        _ if row == 1 => (0.61, 300),
+        0 => (0.2 + 0.0001 * row as f64, 300),
+        1 => (0.6 + 0.0001 * row as f64, 300),
+        _ => (0.4, 900),
+    };
+    let manifest = manifest_of(2, &rows, |row, record| {
+        (record.mean, record.width) = looks(row);
+    });
+    for seed in 0..5 {
+        let fold = |fold| {
+            let policy = SplitPolicy::Fold {
+                fold,
+                folds: 3,
+                by: FoldBy::Appearance,
+                seed,
+                official_val: OfficialVal::Drop,
+            };
+            Splits::new(&manifest, &policy, None).unwrap()
+        };
+        let folds = [1, 2, 3].map(fold);
+        folds
+            .iter()
+            .for_each(|splits| assert_apart(&manifest, splits));
+        let [dark, odd, bright] = folds.map(|splits| splits.val);
+        let of = |remainder| (0..images).filter(move |row| row % 3 == remainder);
+        assert_eq!(odd, of(2).collect::<Vec<_>>());
+        // Patient 0 is between the clusters and belongs to either, with both images.
+        let ends = |rows: &[usize]| (rows.contains(&0), rows.contains(&1));
+        assert_ne!(ends(&dark).0, ends(&bright).0);
+        assert!(
+            [&dark, &bright]
+                .iter()
+                .all(|rows| ends(rows).0 == ends(rows).1)
+        );
+        assert!(of(0).skip(1).all(|row| dark.contains(&row)));
+        assert!(of(1).skip(1).all(|row| bright.contains(&row)));
+    }
 }

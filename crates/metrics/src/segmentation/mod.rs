@@ -8,6 +8,7 @@ mod surface;
 pub use image::{ClassInImage, LabelMaps, SegmentedImage};
 pub use overlap::{MaskScores, mask_scores};
 pub use summary::{
-    ClassSegmentation, SegmentationEvaluation, SegmentationSettings, Spread, evaluate_segmentation,
+    ClassSegmentation, SegmentationComparison, SegmentationEvaluation, SegmentationSettings,
+    Spread, compare_segmentations, evaluate_segmentation,
 };
 pub use surface::{SurfaceDistance, hd95};

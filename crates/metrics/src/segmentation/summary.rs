@@ -98,6 +98,16 @@ pub struct SegmentationEvaluation {
     pub confusion: ConfusionMatrix,
 }
 
+/// Difference between two segmentations of the same images, first minus second. An interval that contains 0 shows no
+/// significant difference.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SegmentationComparison {
+    /// Difference of the mean Dice; `None` if all images are empty for one of the two.
+    pub dice: Option<Interval>,
+    /// Difference of the mean IoU, likewise.
+    pub iou: Option<Interval>,
+}
+
 /// Evaluates images together. With `groups` (one id per image, such as its patient) the bootstrap draws whole groups.
 ///
 /// # Errors
@@ -109,28 +119,8 @@ pub fn evaluate_segmentation<S: AsRef<str>>(
     groups: Option<&[usize]>,
     settings: &SegmentationSettings,
 ) -> Result<SegmentationEvaluation> {
-    check::not_empty("images", images.len())?;
-    for image in images {
-        let classes = image.classes.len();
-        check::same_length(
-            "an image's classes",
-            classes,
-            "class_names",
-            class_names.len(),
-        )?;
-    }
-    if let Some(groups) = groups {
-        check::same_length("groups", groups.len(), "images", images.len())?;
-    }
-    let over = Over {
-        images,
-        groups,
-        bootstrap: &settings.bootstrap,
-    };
-    let judged: Vec<usize> = (0..class_names.len())
-        .filter(|class| Some(*class) != settings.background)
-        .collect();
-    check::not_empty("classes other than the background", judged.len())?;
+    let over = Over::new(images, class_names.len(), groups, settings)?;
+    let judged = settings.judged(class_names.len())?;
     let mean = |score: fn(&MaskScores) -> Option<f64>| {
         over.interval(|image| image.mean_over(&judged, score))
     };
@@ -147,6 +137,57 @@ pub fn evaluate_segmentation<S: AsRef<str>>(
         mean_iou: mean(|scores| scores.iou)?,
         confusion,
     })
+}
+
+/// Compares two segmentations of the same images by the difference of their means over images, as
+/// [`evaluate_segmentation`] defines them. The bootstrap draws the same images (or groups) for both, so the effect of
+/// images that are hard for both cancels.
+///
+/// # Errors
+/// As [`evaluate_segmentation`] for each; also if their numbers of images differ.
+pub fn compare_segmentations(
+    [first, second]: [&[SegmentedImage]; 2],
+    groups: Option<&[usize]>,
+    settings: &SegmentationSettings,
+) -> Result<SegmentationComparison> {
+    check::same_length("second", second.len(), "first", first.len())?;
+    let classes = first.first().map_or(0, |image| image.classes.len());
+    let over = Over::new(first, classes, groups, settings)?;
+    Over::new(second, classes, groups, settings)?;
+    let judged = settings.judged(classes)?;
+    let difference = |score: fn(&MaskScores) -> Option<f64>| {
+        let of = |images: &[SegmentedImage]| -> Vec<Option<f64>> {
+            let scores = images.iter().map(|image| image.mean_over(&judged, score));
+            scores.collect()
+        };
+        let (a, b) = (of(first), of(second));
+        if a.iter().all(Option::is_none) || b.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let difference = |sample: &[usize]| Some(mean(&a, sample)? - mean(&b, sample)?);
+        over.resampled(groups, first.len(), difference).map(Some)
+    };
+    Ok(SegmentationComparison {
+        dice: difference(|scores| scores.dice)?,
+        iou: difference(|scores| scores.iou)?,
+    })
+}
+
+/// The mean of those of the sampled values that are defined; `None` if there are none.
+fn mean(values: &[Option<f64>], sample: &[usize]) -> Option<f64> {
+    let defined: Vec<f64> = sample.iter().filter_map(|i| values[*i]).collect();
+    (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
+}
+
+impl SegmentationSettings {
+    /// The classes that means over classes include.
+    fn judged(&self, classes: usize) -> Result<Vec<usize>> {
+        let judged: Vec<usize> = (0..classes)
+            .filter(|class| Some(*class) != self.background)
+            .collect();
+        check::not_empty("classes other than the background", judged.len())?;
+        Ok(judged)
+    }
 }
 
 impl SegmentedImage {
@@ -169,7 +210,39 @@ struct Over<'a> {
     bootstrap: &'a Bootstrap,
 }
 
-impl Over<'_> {
+impl<'a> Over<'a> {
+    fn new(
+        images: &'a [SegmentedImage],
+        classes: usize,
+        groups: Option<&'a [usize]>,
+        settings: &'a SegmentationSettings,
+    ) -> Result<Self> {
+        check::not_empty("images", images.len())?;
+        for image in images {
+            let own = image.classes.len();
+            check::same_length("an image's classes", own, "class_names", classes)?;
+        }
+        if let Some(groups) = groups {
+            check::same_length("groups", groups.len(), "images", images.len())?;
+        }
+        Ok(Over {
+            images,
+            groups,
+            bootstrap: &settings.bootstrap,
+        })
+    }
+
+    /// The interval of a statistic over `n` images, drawn as whole groups where there are any.
+    fn resampled(
+        &self,
+        groups: Option<&[usize]>,
+        n: usize,
+        statistic: impl FnMut(&[usize]) -> Option<f64>,
+    ) -> Result<Interval> {
+        let resampling = groups.map_or(Resampling::Simple, Resampling::Grouped);
+        self.bootstrap.interval(n, resampling, statistic)
+    }
+
     /// The mean of a metric over the images for which it is defined, with its interval; `None` if there are none.
     fn interval(
         &self,
@@ -184,14 +257,10 @@ impl Over<'_> {
         let groups: Option<Vec<usize>> = self
             .groups
             .map(|groups| with.iter().map(|i| groups[*i]).collect());
-        let resampling = groups
-            .as_deref()
-            .map_or(Resampling::Simple, Resampling::Grouped);
         let mean = |sample: &[usize]| {
             Some(sample.iter().map(|i| values[*i]).sum::<f64>() / sample.len() as f64)
         };
-        self.bootstrap
-            .interval(values.len(), resampling, mean)
+        self.resampled(groups.as_deref(), values.len(), mean)
             .map(Some)
     }
 

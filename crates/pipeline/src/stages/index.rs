@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use dataset::phantom::Subject;
-use dataset::{CountOrder, Manifest, Split, SplitPolicy};
+use dataset::{CountOrder, FoldBy, Manifest, Split, SplitPolicy};
 use report::text::{code, escape};
 use report::{Align, Document, Table, format};
 
@@ -198,6 +198,11 @@ fn policy(settings: &Settings, data: &Data) -> String {
             "The test split is the data set's own. Validation is {} of the training images, stratified by class and \
              drawn {grouped}.",
             format::percent(*fraction, 0)
+        ),
+        SplitPolicy::Fold { fold, folds, by: FoldBy::Appearance, .. } => format!(
+            "The test split is the data set's own. The training images are divided into {folds} folds, drawn {grouped}: \
+             clusters of similar brightness, contrast, width and height (k-means), the darkest first. Validation is fold \
+             {fold} of {folds}, so its images look different from those for training, which are the other folds."
         ),
         SplitPolicy::Fold { fold, folds, .. } => format!(
             "The test split is the data set's own. The training images are divided into {folds} folds, stratified by \

@@ -21,7 +21,9 @@ use crate::context::Context;
 pub use evaluate::{
     Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Shifted, patient_ids,
 };
-pub use evaluate_segmentation::{Otsu, SegmentationBaselines, SegmentationMetrics};
+pub use evaluate_segmentation::{
+    Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,
+};
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 
 /// Runs a stage: reads artifacts of the run's folder and writes its own.

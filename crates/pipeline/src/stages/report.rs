@@ -79,12 +79,12 @@ fn segmentation(metrics: &SegmentationMetrics) -> String {
             or_dash(marked.mean_dice.as_ref(), number)
         );
     }
-    let mean = or_dash(metrics.baselines.mean_mask.mean_dice.as_ref(), number);
+    let mean = or_dash(metrics.baselines.mean_mask.test.mean_dice.as_ref(), number);
     match &metrics.baselines.otsu {
         Some(otsu) => {
             text += &format!(
                 "; Otsu's threshold reaches {}, the mean of the training masks {mean}.",
-                or_dash(otsu.test.mean_dice.as_ref(), number),
+                or_dash(otsu.baseline.test.mean_dice.as_ref(), number),
             );
         }
         None => text += &format!("; the mean of the training masks reaches {mean}."),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use dataset::FoldBy;
 use serde::Deserialize;
 
 use super::grid::{Axis, axes, covers};
@@ -23,6 +24,7 @@ pub(super) struct Raw {
     pipeline: Option<String>,
     pub(super) seeds: Vec<u64>,
     pub(super) folds: Option<usize>,
+    pub(super) folds_by: Option<FoldBy>,
     set: Vec<String>,
 }
 
@@ -127,6 +129,9 @@ fn check(keys: &Keys<'_>, raw: &Raw, grid: &[Axis]) -> Result<(), ConfigError> {
     }
     if let Some(folds) = raw.folds {
         keys.within("experiment.folds", folds, 2, MAX_FOLDS)?;
+    } else if raw.folds_by.is_some() {
+        let message = "this key says how folds are formed; set experiment.folds, their number, too";
+        return Err(keys.refuse("experiment.folds_by", message));
     }
     let sizes = grid.iter().map(|axis| axis.values.len());
     let runs = sizes.fold(raw.seeds.len(), usize::saturating_mul);

@@ -7,7 +7,7 @@ mod file;
 mod grid;
 mod plan;
 
-use dataset::{OfficialVal, SplitPolicy};
+use dataset::{FoldBy, OfficialVal, SplitPolicy};
 
 use crate::checked::Settings;
 use crate::load::{Change, leaves, load_tree};
@@ -30,6 +30,8 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// Number of folds of the cross-validation, if there is one.
     pub folds: Option<usize>,
+    /// What the images of a fold have in common.
+    pub folds_by: FoldBy,
     /// The varied keys, and their values as TOML.
     pub grid: Vec<(String, Vec<String>)>,
     /// All runs: by setting, then by seed, then by fold.
@@ -107,6 +109,7 @@ pub fn load_experiment(request: &Request) -> Result<Experiment, ConfigError> {
         pipeline,
         seeds: file.raw.seeds.clone(),
         folds: file.raw.folds,
+        folds_by: file.raw.folds_by.unwrap_or_default(),
         grid: file.grid.iter().map(grid::Axis::as_text).collect(),
         runs,
         resolved,

@@ -1,6 +1,6 @@
 //! The combinations of seeds, folds and grid values, and what each changes in the pipeline.
 
-use dataset::OfficialVal;
+use dataset::{FoldBy, OfficialVal};
 
 use super::file::ExperimentFile;
 use super::grid::indices;
@@ -76,7 +76,12 @@ impl Plan<'_> {
                 Some(OfficialVal::Drop) => "drop",
                 _ => "merge_into_train",
             };
+            let by = match self.file.raw.folds_by {
+                Some(FoldBy::Appearance) => "appearance",
+                Some(FoldBy::Class) | None => "class",
+            };
             for (key, value) in [
+                ("folds_by", Value::Text(by.into())),
                 ("policy", Value::Text("fold".into())),
                 ("fold", Value::Integer(fold as i64)),
                 ("folds", Value::Integer(folds as i64)),

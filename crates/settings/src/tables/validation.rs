@@ -1,6 +1,6 @@
 //! `[data.validation]`: how validation and test are drawn.
 
-use dataset::{CountOrder, OfficialVal, SplitLists, SplitPolicy};
+use dataset::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy};
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -18,6 +18,7 @@ pub(crate) struct Validation {
     pub(crate) official_val: OfficialVal,
     pub(crate) fold: usize,
     pub(crate) folds: usize,
+    pub(crate) folds_by: FoldBy,
     pub(crate) count: usize,
     pub(crate) test_count: usize,
     pub(crate) by: By,
@@ -33,6 +34,7 @@ impl Default for Validation {
             official_val: OfficialVal::MergeIntoTrain,
             fold: 1,
             folds: 5,
+            folds_by: FoldBy::Class,
             count: 0,
             test_count: 0,
             by: By::Seed,
@@ -83,6 +85,7 @@ pub(crate) fn policy(
             SplitPolicy::Fold {
                 fold: keys.within("data.validation.fold", raw.fold, 1, folds)?,
                 folds,
+                by: raw.folds_by,
                 seed,
                 official_val: raw.official_val,
             }
@@ -113,7 +116,11 @@ fn validation_keys(keys: &Keys<'_>, policy: Policy) -> Result<(), ConfigError> {
             matches!(policy, Policy::Count),
         ),
         (&["lists"], "list", matches!(policy, Policy::List)),
-        (&["fold", "folds"], "fold", matches!(policy, Policy::Fold)),
+        (
+            &["fold", "folds", "folds_by"],
+            "fold",
+            matches!(policy, Policy::Fold),
+        ),
         (
             &["fraction", "test_fraction"],
             "from_train\" or \"holdout",

@@ -8,7 +8,7 @@ use metrics::{SegmentedImage, mask_scores, otsu_threshold};
 use rayon::prelude::*;
 
 use super::judge::MaskEvaluator;
-use super::{Otsu, SegmentationBaselines};
+use super::{Otsu, SegmentationBaseline, SegmentationBaselines};
 use crate::context::{Context, Data};
 
 /// Side of the grid on which training masks are averaged.
@@ -19,18 +19,29 @@ pub(super) fn judged(
     data: &Data,
     judge: &MaskEvaluator<'_>,
     rows: &[usize],
+    network: &[SegmentedImage],
 ) -> Result<SegmentationBaselines> {
+    let compared = |images: Vec<SegmentedImage>| -> Result<SegmentationBaseline> {
+        Ok(SegmentationBaseline {
+            test: judge.over(rows, &images)?,
+            against: judge.difference(rows, [network, &images])?,
+        })
+    };
     let mean = MeanMask::of(context, judge, data.splits.rows(Split::Train))?;
     let mean_mask = judge_all(context, judge, rows, "mean mask", |row| {
         let record = &data.manifest.rows()[row];
         Ok(mean.over(record.height as usize, record.width as usize))
     })?;
     let otsu = match judge.classes.len() {
-        2 => Some(otsu(context, data, judge, rows)?),
+        2 => {
+            let (bright, images) = otsu(context, data, judge, rows)?;
+            let baseline = compared(images)?;
+            Some(Otsu { bright, baseline })
+        }
         _ => None,
     };
     Ok(SegmentationBaselines {
-        mean_mask: judge.over(rows, &mean_mask)?,
+        mean_mask: compared(mean_mask)?,
         otsu,
     })
 }
@@ -126,13 +137,14 @@ fn places(
     })
 }
 
-/// Otsu's threshold; like everything else, which side of it is class 1 is chosen on validation.
+/// Otsu's threshold: whether the bright side is class 1, which like everything else is chosen on validation, and the
+/// scores of the test images.
 fn otsu(
     context: &Context<'_>,
     data: &Data,
     judge: &MaskEvaluator<'_>,
     rows: &[usize],
-) -> Result<Otsu> {
+) -> Result<(bool, Vec<SegmentedImage>)> {
     let validation = data.splits.rows(Split::Val);
     let dice = |bright: bool| -> Result<f64> {
         let one = |&row: &usize| -> Result<Option<f64>> {
@@ -157,10 +169,7 @@ fn otsu(
     let images = judge_all(context, judge, rows, "Otsu's threshold", |row| {
         parted(data, row, bright)
     })?;
-    Ok(Otsu {
-        bright,
-        test: judge.over(rows, &images)?,
-    })
+    Ok((bright, images))
 }
 
 /// An image binarized at Otsu's threshold of its own brightness; no pixel is class 1 in an image of a single grey

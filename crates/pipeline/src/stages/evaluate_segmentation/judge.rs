@@ -3,8 +3,8 @@
 use anyhow::Result;
 use inference::Segmented;
 use metrics::{
-    Bootstrap, LabelMaps, SegmentationEvaluation, SegmentationSettings, SegmentedImage,
-    evaluate_segmentation,
+    Bootstrap, LabelMaps, SegmentationComparison, SegmentationEvaluation, SegmentationSettings,
+    SegmentedImage, compare_segmentations, evaluate_segmentation,
 };
 
 use super::super::evaluate::patient_ids;
@@ -117,21 +117,38 @@ impl<'a> MaskEvaluator<'a> {
         rows: &[usize],
         images: &[SegmentedImage],
     ) -> Result<SegmentationEvaluation> {
-        let settings = SegmentationSettings {
+        let patients = patient_ids(&self.data.manifest, rows);
+        Ok(evaluate_segmentation(
+            classes,
+            images,
+            Some(&patients),
+            &self.statistics(),
+        )?)
+    }
+
+    /// The difference between two segmentations of the same images, first minus second.
+    pub(super) fn difference(
+        &self,
+        rows: &[usize],
+        images: [&[SegmentedImage]; 2],
+    ) -> Result<SegmentationComparison> {
+        let patients = patient_ids(&self.data.manifest, rows);
+        Ok(compare_segmentations(
+            images,
+            Some(&patients),
+            &self.statistics(),
+        )?)
+    }
+
+    fn statistics(&self) -> SegmentationSettings {
+        SegmentationSettings {
             background: Some(0),
             bootstrap: Bootstrap {
                 resamples: self.settings.evaluate.bootstrap,
                 seed: self.settings.seed,
                 level: self.settings.evaluate.confidence,
             },
-        };
-        let patients = patient_ids(&self.data.manifest, rows);
-        Ok(evaluate_segmentation(
-            classes,
-            images,
-            Some(&patients),
-            &settings,
-        )?)
+        }
     }
 }
 

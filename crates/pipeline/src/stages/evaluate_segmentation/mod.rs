@@ -9,7 +9,7 @@ mod section;
 use anyhow::{Result, bail};
 use dataset::Split;
 use inference::Segmenter;
-use metrics::{SegmentationEvaluation, SegmentedImage};
+use metrics::{SegmentationComparison, SegmentationEvaluation, SegmentedImage};
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Data};
@@ -45,9 +45,18 @@ pub struct SegmentationMetrics {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationBaselines {
     /// The most frequent class of the training masks at each position of the frame, whatever the image shows.
-    pub mean_mask: SegmentationEvaluation,
+    pub mean_mask: SegmentationBaseline,
     /// Otsu's threshold of each image's brightness, where masks are binary.
     pub otsu: Option<Otsu>,
+}
+
+/// A baseline on the test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentationBaseline {
+    /// Its results.
+    pub test: SegmentationEvaluation,
+    /// Network minus baseline, on the same images.
+    pub against: SegmentationComparison,
 }
 
 /// Otsu's threshold as a segmentation.
@@ -55,8 +64,9 @@ pub struct SegmentationBaselines {
 pub struct Otsu {
     /// Whether the brighter part is class 1; chosen by Dice on the validation images.
     pub bright: bool,
-    /// Results on the test images.
-    pub test: SegmentationEvaluation,
+    /// As a baseline.
+    #[serde(flatten)]
+    pub baseline: SegmentationBaseline,
 }
 
 /// An evaluated test image.
@@ -153,6 +163,6 @@ fn summarized(
         marked: marked
             .map(|marked| judge.over_marked(&rows, &marked))
             .transpose()?,
-        baselines: baselines::judged(context, data, judge, &rows)?,
+        baselines: baselines::judged(context, data, judge, &rows, &scores)?,
     })
 }

@@ -1,14 +1,14 @@
 //! The segmentation results as text, tables and one line per image.
 
 use anyhow::Result;
-use metrics::{ClassSegmentation, SegmentationEvaluation, Spread, SurfaceDistance};
+use metrics::{ClassSegmentation, Interval, SegmentationEvaluation, Spread, SurfaceDistance};
 use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::super::index::csv;
 use super::cases::Drawn;
 use super::judge::dice;
-use super::{JudgedImage, SegmentationMetrics};
+use super::{JudgedImage, SegmentationBaseline, SegmentationMetrics};
 use crate::context::{Context, Data};
 use crate::words::{count, number, or_dash};
 
@@ -23,6 +23,7 @@ pub(super) fn write(
         .heading(2, "Segmentation")
         .paragraph(&judged(metrics));
     section.table(&comparison(metrics)?);
+    section.paragraph(&verdict(metrics));
     section.heading(3, "Results per class");
     section.table(&classes(&metrics.test)?);
     if let Some(marked) = &metrics.marked {
@@ -94,32 +95,61 @@ fn comparison(metrics: &SegmentationMetrics) -> Result<Table> {
         ("", Align::Left),
         ("Dice", Align::Right),
         ("IoU", Align::Right),
+        ("network's Dice minus this", Align::Right),
     ]);
-    let mut row = |name: String, e: &SegmentationEvaluation| {
-        table
-            .row([
-                name,
-                or_dash(e.mean_dice.as_ref(), number),
-                or_dash(e.mean_iou.as_ref(), number),
-            ])
-            .map(drop)
+    let mut row = |name: String, e: &SegmentationEvaluation, against: String| {
+        let [dice, iou] = [&e.mean_dice, &e.mean_iou].map(|v| or_dash(v.as_ref(), number));
+        table.row([name, dice, iou, against]).map(drop)
     };
-    row("network".into(), &metrics.test)?;
-    if let Some(otsu) = &metrics.baselines.otsu {
-        let side = if otsu.bright { "bright" } else { "dark" };
-        row(
-            format!(
-                "Otsu's threshold ({side} is {})",
-                escape(&metrics.classes[1])
-            ),
-            &otsu.test,
-        )?;
+    row("network".into(), &metrics.test, String::new())?;
+    for (name, baseline) in baselines(metrics) {
+        let against = or_dash(baseline.against.dice.as_ref(), number);
+        row(name, &baseline.test, against)?;
     }
-    row(
-        "mean of the training masks".into(),
-        &metrics.baselines.mean_mask,
-    )?;
     Ok(table)
+}
+
+fn baselines(metrics: &SegmentationMetrics) -> Vec<(String, &SegmentationBaseline)> {
+    let otsu = metrics.baselines.otsu.as_ref().map(|otsu| {
+        let side = if otsu.bright { "bright" } else { "dark" };
+        let class = escape(&metrics.classes[1]);
+        let name = format!("Otsu's threshold ({side} is {class})");
+        (name, &otsu.baseline)
+    });
+    let mean = (
+        "the mean of the training masks".into(),
+        &metrics.baselines.mean_mask,
+    );
+    otsu.into_iter().chain([mean]).collect()
+}
+
+/// Whether the network beats the baselines, by the differences on the same images.
+fn verdict(metrics: &SegmentationMetrics) -> String {
+    let named = |is: fn(&Interval) -> bool| -> Vec<String> {
+        let all = baselines(metrics).into_iter();
+        let those = all.filter(|(_, baseline)| baseline.against.dice.as_ref().is_some_and(is));
+        those.map(|(name, _)| name).collect()
+    };
+    let better_than = named(|d| d.low > 0.0);
+    let worse_than = named(|d| d.high < 0.0);
+    let unclear = named(|d| d.low <= 0.0 && d.high >= 0.0);
+    let mut text = String::from("The differences are over the same resamples of the test images.");
+    if !better_than.is_empty() {
+        text += &format!(" The network is better than {}.", better_than.join(" and "));
+    }
+    if !unclear.is_empty() {
+        text += &format!(
+            " On this many images it is not shown to be better than {}.",
+            unclear.join(" and ")
+        );
+    }
+    if !worse_than.is_empty() {
+        text += &format!(
+            " It is **worse** than {}: train longer, or check the augmentation and the learning rate.",
+            worse_than.join(" and ")
+        );
+    }
+    text
 }
 
 fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {

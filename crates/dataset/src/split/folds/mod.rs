@@ -1,8 +1,11 @@
-//! Folds for cross-validation: whole groups of images, with the classes spread evenly.
+//! Folds for cross-validation: whole groups of images, either with the classes spread evenly or by what the images look
+//! like.
+
+mod appearance;
 
 use random::Rng;
 
-use super::{OfficialVal, Splits, training_pool};
+use super::{FoldBy, OfficialVal, Splits, training_pool};
 use crate::error::DatasetError;
 use crate::groups::{linked_groups, same_patient_or_file};
 use crate::manifest::Manifest;
@@ -11,6 +14,7 @@ use crate::manifest::Manifest;
 pub(super) fn splits(
     manifest: &Manifest,
     (fold, folds): (usize, usize),
+    by: FoldBy,
     seed: u64,
     official_val: OfficialVal,
 ) -> Result<Splits, DatasetError> {
@@ -22,7 +26,10 @@ pub(super) fn splits(
         return Err(DatasetError::setting("fold", fold, &reason));
     }
     let (pool, test, dropped) = training_pool(manifest, official_val);
-    let mut parts = draw(manifest, &pool, folds, seed);
+    let mut parts = match by {
+        FoldBy::Class => draw(manifest, &pool, folds, seed),
+        FoldBy::Appearance => appearance::draw(manifest, &pool, folds, seed),
+    };
     let mut val = parts.swap_remove(fold - 1);
     let mut train = parts.concat();
     val.sort_unstable();
