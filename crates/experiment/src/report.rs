@@ -8,7 +8,7 @@ use metrics::Interval;
 use settings::{Artifact, Experiment};
 
 use crate::figures::{CURVES, ROC};
-use crate::results::{Results, RunResult, Scores, Summaries, Summary};
+use crate::results::{Axis, Results, RunResult, Scores, Summaries, Summary};
 
 /// A metric's name and its part of [`Summaries`].
 type Metric = (&'static str, fn(&Summaries) -> &Summary);
@@ -106,11 +106,42 @@ fn setting_cells(results: &Results, index: usize) -> Vec<String> {
         true => format!("**{}**", index + 1),
         false => (index + 1).to_string(),
     };
-    let values = results.settings[index]
-        .values
-        .iter()
-        .map(|value| code(value));
+    let values = results.settings[index].values.iter();
+    let values = values
+        .zip(&results.grid)
+        .map(|(value, axis)| match letter(axis, value) {
+            Some(letter) => letter.to_string(),
+            None => code(value),
+        });
     [number].into_iter().chain(values).collect()
+}
+
+/// Longest value, in characters, that a table has in full.
+const WIDE: usize = 32;
+
+/// What tables show for a value of a key that has long values: A, B, …; `None` where they show the value itself.
+fn letter(axis: &Axis, value: &str) -> Option<char> {
+    let wide = axis.values.iter().any(|value| value.chars().count() > WIDE);
+    let at = axis.values.iter().position(|known| known == value);
+    let at = at.filter(|_| wide && axis.values.len() <= LETTERS.len())?;
+    LETTERS.chars().nth(at)
+}
+
+const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// What the letters in the tables stand for.
+fn legend(report: &mut Document, results: &Results) {
+    for axis in &results.grid {
+        let values = axis.values.iter();
+        let lettered = values.filter_map(|value| Some((letter(axis, value)?, value)));
+        let lettered: Vec<String> = lettered
+            .map(|(letter, value)| format!("{letter}: {}", code(value)))
+            .collect();
+        if !lettered.is_empty() {
+            report.paragraph(&format!("The values of {}:", code(&axis.key)));
+            report.list(lettered);
+        }
+    }
 }
 
 fn validation(report: &mut Document, results: &Results) -> Result<()> {
@@ -131,6 +162,7 @@ fn validation(report: &mut Document, results: &Results) -> Result<()> {
         table.row(row)?;
     }
     report.table(&table);
+    legend(report, results);
     let spread = match results.folds {
         Some(_) => "seeds and folds",
         None => "seeds",
@@ -229,17 +261,24 @@ fn test(report: &mut Document, results: &Results) -> Result<()> {
     report.table(&table);
     let n = results.runs.first().map_or(0, |run| run.test.n);
     let first = &results.settings.first().map(|setting| &setting.test.auc);
-    let level = level(first.and_then(|auc| auc.over_seeds).map(|mean| mean.level));
-    report.paragraph(&format!(
-        "{} test images. The last column is Student's {level} interval of the mean over n seeds{}; it needs two seeds. It \
-         says how far the mean would vary with other seeds on these test images, not with other patients: that interval \
-         is in each run's report. Its bounds may lie outside 0 to 1, because it assumes a normal distribution.",
-        format::thousands(n as u64),
-        match results.folds {
-            Some(_) => ", where a seed's value is its mean over the folds",
-            None => "",
-        }
-    ));
+    let level = first.and_then(|auc| auc.over_seeds).map(|mean| mean.level);
+    let about_mean = match level {
+        None => "A mean over seeds, with an interval, needs two seeds; the interval over patients is in each run's \
+                 report."
+            .to_owned(),
+        Some(_) => format!(
+            "The last column is Student's {} interval of the mean over n seeds{}. It says how far the mean would vary with \
+             other seeds on these test images, not with other patients: that interval is in each run's report. Its \
+             bounds may lie outside 0 to 1, because it assumes a normal distribution.",
+            self::level(level),
+            match results.folds {
+                Some(_) => ", where a seed's value is its mean over the folds",
+                None => "",
+            }
+        ),
+    };
+    let n = format::thousands(n as u64);
+    report.paragraph(&format!("{n} test images. {about_mean}"));
     if results.settings.len() > 1 {
         report.warning(
             "Choosing a setting by these figures would make them optimistic. The choice above was made on validation.",
@@ -322,4 +361,24 @@ fn interval(interval: &Interval) -> String {
 /// "95 %"; empty if there is no interval.
 fn level(level: Option<f64>) -> String {
     level.map_or_else(String::new, |level| format::percent(level, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_get_letters() {
+        let axis = |values: [&str; 2]| Axis {
+            key: "augment".into(),
+            values: values.map(Into::into).into(),
+        };
+        let short = axis(["1e-4", "3e-4"]);
+        assert_eq!(letter(&short, "3e-4"), None);
+        let long = axis([
+            "{ zoom = { min = 0.9, max = 1.1, probability = 0.5 } }",
+            "{}",
+        ]);
+        assert_eq!(letter(&long, "{}"), Some('B'));
+    }
 }
