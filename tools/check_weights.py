@@ -8,8 +8,8 @@ segmentation_models.pytorch (and timm inside it) from the same file, loaded with
     cargo xtask weights check runs/pneumonia/latest/model.safetensors --write-sample sample.safetensors
     python tools/check_weights.py check smp.safetensors sample.safetensors
 
-smp's file cannot hold the class-activation (cam) head; model.safetensors itself in place of smp.safetensors compares the class
-scores too.
+smp's file cannot hold the class-activation (cam) head or the region head; model.safetensors itself in place of
+smp.safetensors compares the class scores too.
 
 PyTorch to ours: random weights of another program, saved by it, with what it computes from them:
 
@@ -29,14 +29,15 @@ import safetensors.torch
 import torch
 
 DECODERS = {"unet": "Unet", "unetpp": "UnetPlusPlus"}
-HEAD = "head."
+REGION_HEAD, OTHER_HEADS = "region_head.", "head."
 TIMM = "conv_stem.weight"
 OURS, THEIRS = "encoder.", "encoder.model."
 SEED = 0
 
 
 class Network(torch.nn.Module):
-    """smp's network; with the cam head, class scores are a linear map of the class map's mean."""
+    """smp's network; with the cam head, class scores are a linear map of the class map's mean, with the region head of the
+    decoder's output averaged over the pixels with the map's probability of all classes but the first."""
 
     def __init__(self, encoder, decoder, head, classes, map_classes, in_channels):
         super().__init__()
@@ -46,9 +47,14 @@ class Network(torch.nn.Module):
         self.body = getattr(smp, DECODERS[decoder])(
             f"tu-{encoder}", encoder_weights=None, in_channels=in_channels, classes=map_classes, aux_params=aux
         )
-        self.head = torch.nn.Linear(map_classes, classes) if head == "cam" else None
+        self.prefix = REGION_HEAD if head == "region" else OTHER_HEADS
+        inputs = {"cam": map_classes, "region": self.body.segmentation_head[0].in_channels}.get(head)
+        self.head = torch.nn.Linear(inputs, classes) if inputs else None
+        self.region = head == "region"
 
     def forward(self, x):
+        if self.region:
+            return self.region_scores(self.body.decoder(self.body.encoder(x)))
         outputs = self.body(x)
         if isinstance(outputs, tuple):
             return dict(zip(("map", "logits"), outputs))
@@ -56,14 +62,20 @@ class Network(torch.nn.Module):
             return {"map": outputs}
         return {"map": outputs, "logits": self.head(outputs.mean(dim=(2, 3)))}
 
+    def region_scores(self, decoded):
+        scores = self.body.segmentation_head(decoded)
+        weights = 1 - torch.softmax(scores, dim=1)[:, :1]
+        mean = (weights * decoded).sum(dim=(2, 3)) / (weights.sum(dim=(2, 3)) + 1e-6)
+        return {"map": scores, "logits": self.head(mean)}
+
     def load(self, tensors):
         """Strictly: every name and shape must agree. A file converted --as smp goes into smp's network as it is; one in
         our own names has its encoder's and head's prefixes changed. True if class scores can be computed."""
-        if any(k.startswith(THEIRS) for k in tensors) and not any(k.startswith(HEAD) for k in tensors):
+        if any(k.startswith(THEIRS) for k in tensors) and not any(k.startswith(self.prefix) for k in tensors):
             self.body.load_state_dict(tensors, strict=True)
             return self.head is None
         tensors = {k: v for k, v in tensors.items() if not k.startswith("training/")}
-        head = {k[len(HEAD) :]: tensors.pop(k) for k in list(tensors) if k.startswith(HEAD)}
+        head = {k[len(self.prefix) :]: tensors.pop(k) for k in list(tensors) if k.startswith(self.prefix)}
         if self.head is None:
             tensors.update({f"classification_head.3.{k}": v for k, v in head.items()})
         else:
@@ -74,7 +86,7 @@ class Network(torch.nn.Module):
         return True
 
     def state(self):
-        head = {} if self.head is None else {HEAD + k: v for k, v in self.head.state_dict().items()}
+        head = {} if self.head is None else {self.prefix + k: v for k, v in self.head.state_dict().items()}
         return {**self.body.state_dict(), **head}
 
 

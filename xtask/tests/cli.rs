@@ -257,6 +257,7 @@ fn lists_and_describes() {
         "tf_efficientnet_lite0",
         "unetpp",
         "cam",
+        "\n  region ",
         "augment-preview",
     ] {
         assert!(list.contains(part), "{part}: {list}");

@@ -51,9 +51,14 @@ fn contains(text: &str, expected: &[&str]) {
 
 /// A small network's weights without metadata.
 fn made(folder: &Path) -> PathBuf {
+    made_with_head(folder, "cam")
+}
+
+fn made_with_head(folder: &Path, head: &str) -> PathBuf {
     let spec = ModelSpec {
         encoder: Some("tf_efficientnet_lite0".into()),
         decoder: Some("unet".into()),
+        head: head.into(),
         ..ModelSpec::default()
     };
     let graph = build(&spec).unwrap();
@@ -167,6 +172,35 @@ fn files_are_inspected_converted_and_checked() {
     let compare = ["check", "smp.safetensors", "--sample", "sample.safetensors"];
     good(at, &compare, &["map: largest difference"]);
     assert!(!at.join("x").exists());
+}
+
+/// As many inputs as the map has classes, or as the deepest features have channels, would not tell this head apart: its
+/// name does.
+#[test]
+fn a_region_head_is_recognised_and_left_out_for_smp() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    made_with_head(at, "region");
+    let head = ["head           region", "classes        2"];
+    good(at, &["inspect", "made.safetensors"], &head);
+    let encoder = ["--encoder", "tf_efficientnet_lite0"];
+    for (names, to, expected, written) in [
+        ("ours", "ours.safetensors", "missing 0, unused 0", true),
+        (
+            "smp",
+            "smp.safetensors",
+            "region_head.weight, region_head.bias",
+            false,
+        ),
+    ] {
+        let convert = ["convert", "made.safetensors", "--to", to, "--as", names];
+        let network = "tf_efficientnet_lite0, unet, region";
+        good(at, &[&convert[..], &encoder].concat(), &[expected, network]);
+        let file = TensorFile::read(&at.join(to)).unwrap();
+        let is_head =
+            |name: &str| name.contains("head.") && !name.starts_with("segmentation_head.");
+        assert_eq!(file.entries().iter().any(|t| is_head(&t.name)), written);
+    }
 }
 
 /// smp has no class-activation head; a file without one is that of a segmenter, and no head is invented.

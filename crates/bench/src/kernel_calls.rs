@@ -5,6 +5,7 @@
 //! destination.
 
 use kernels::conv2d::PartGradient;
+use kernels::region_pool::RegionPool;
 use kernels::{
     Accumulate, Activation, Buffer, Epilogue, Nhwc, Window, activation, batch_norm, bias, concat,
     conv_transpose2x2, crop, depthwise, elementwise, linear, pool, resize,
@@ -33,6 +34,7 @@ pub(crate) fn each(layer: &Layer, timer: Timer<'_>) {
         Op::Activation { kind } => activation_calls(xs, kind, timer),
         Op::MaxPool { window } => max_pool(xs, ys, window, timer),
         Op::GlobalAvgPool => global_avg_pool(xs, ys, timer),
+        Op::RegionPool => region_pool(xs, layer.inputs[1], timer),
         Op::Upsample2x { mode } => upsample(xs, ys, mode, timer),
         Op::Concat => join(&layer.inputs, ys, timer),
         Op::Add => add(xs, timer),
@@ -203,6 +205,24 @@ fn global_avg_pool(xs: Nhwc, ys: Nhwc, timer: Timer<'_>) {
     });
     timer(Part::Input, work, &mut || {
         pool::global_avg_backward(&y, xs, &mut dx, REPLACE);
+    });
+}
+
+/// Both gradients count as input gradients, because the operation has no weights.
+fn region_pool(xs: Nhwc, ms: Nhwc, timer: Timer<'_>) {
+    let pool = RegionPool::new(xs, ms);
+    let (x, map, mut y) = (values(xs.len()), values(ms.len()), values(xs.n * xs.c));
+    let (mut dx, mut dmap) = (values(xs.len()), values(ms.len()));
+    let mut scratch = values(pool.backward_map_scratch());
+    let work = Work::Bytes(moved(xs, 1) + moved(ms, 1));
+    timer(Part::Forward, work, &mut || {
+        pool.forward(&x, &map, &mut y, &mut scratch);
+    });
+    // The map is read once for each gradient and once more for its own, which is written.
+    let work = Work::Bytes(moved(xs, 2) + moved(ms, 4));
+    timer(Part::Input, work, &mut || {
+        pool.backward_features(&y, &map, &mut dx, REPLACE, &mut scratch);
+        pool.backward_map(&x, &y, &map, &mut dmap, REPLACE, &mut scratch);
     });
 }
 

@@ -11,6 +11,7 @@ mod common;
 
 use common::{check, conv_backward, conv_forward, wide};
 use kernels::conv2d::{Conv2d, PartGradient};
+use kernels::region_pool::RegionPool;
 use kernels::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -292,6 +293,22 @@ fn linear_fixture(f: &Fixture) {
     f.expect("db", &[], &db);
 }
 
+fn region_pool_fixture(f: &Fixture) {
+    let [n, c, h, w] = f.get("map_").shape[..] else {
+        panic!("{}: map_ is not a batch of maps", f.name);
+    };
+    let pool = RegionPool::new(f.shape(), Nhwc { n, h, w, c });
+    let (x, map, dy) = (f.values("x"), f.values("map_"), f.values("dy"));
+    let (mut y, mut dx, mut dmap) = (f.zeros("y"), f.zeros("x"), f.zeros("map_"));
+    let mut scratch = vec![0.0; pool.backward_map_scratch()];
+    pool.forward(&x, &map, &mut y, &mut scratch);
+    pool.backward_features(&dy, &map, &mut dx, REPLACE, &mut scratch);
+    pool.backward_map(&x, &dy, &map, &mut dmap, REPLACE, &mut scratch);
+    f.expect("y", &[], &y);
+    f.expect("dx", &[], &dx);
+    f.expect("dmap_", &[], &dmap);
+}
+
 /// x · sigmoid(conv(silu(conv(mean(x))))): the kernels combined as in an engine.
 fn squeeze_excite_fixture(f: &Fixture) {
     let (xs, x, dy) = (f.shape(), f.values("x"), f.values("dy"));
@@ -359,6 +376,7 @@ fn run(f: &Fixture) -> bool {
         }
         "linear" => linear_fixture(f),
         "squeeze_excite" => squeeze_excite_fixture(f),
+        "region_pool" => region_pool_fixture(f),
         "loss" => return false,
         other => panic!("{}: unknown kind {other}", f.name),
     }
@@ -368,7 +386,7 @@ fn run(f: &Fixture) -> bool {
 #[test]
 fn own_fixtures_agree() {
     let fixtures: Vec<Fixture> = serde_json::from_str(include_str!("fixtures.json")).unwrap();
-    assert_eq!(fixtures.iter().filter(|f| run(f)).count(), 18);
+    assert_eq!(fixtures.iter().filter(|f| run(f)).count(), 19);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kernels::conv2d::{Conv2d, InputPart, Inputs, PartGradient};
+use kernels::region_pool::RegionPool;
 use kernels::*;
 
 fn refused<T>(what: &str, call: impl FnOnce() -> T) {
@@ -270,6 +271,60 @@ fn simple_operations_refuse_shapes_that_wrap() {
     });
     refused("zeros", || Buffer::zeros(QUARTER));
     refused("zeros", || Buffer::zeros(usize::MAX));
+}
+
+#[test]
+fn region_pools_refuse_shapes_that_do_not_fit() {
+    let small = shape(1, 2, 3, 4);
+    for (features, map) in [
+        (small, shape(1, 4, 5, 2)),
+        (small, shape(1, 4, 9, 2)),
+        (small, shape(1, 5, 6, 2)),
+        (small, shape(1, 1, 3, 2)),
+        (small, shape(2, 4, 6, 2)),
+        (small, shape(1, 4, 6, 1)),
+        (shape(1, 0, 0, 4), shape(1, 0, 0, 2)),
+        (shape(0, 2, 3, 4), shape(0, 2, 3, 2)),
+    ] {
+        assert_eq!(RegionPool::checked(features, map), None, "{map:?}");
+        refused("new", || RegionPool::new(features, map));
+    }
+    for xs in wrapping() {
+        refused("features", || RegionPool::new(xs, xs.with_channels(2)));
+        refused("map", || RegionPool::new(small, xs));
+    }
+    let pool = RegionPool::new(small, shape(1, 4, 6, 2));
+    let (x, map, dy) = (vec![0.0; 24], vec![0.0; 48], vec![0.0; 4]);
+    let forward = |x: &[f32], map: &[f32], y: usize, scratch: usize| {
+        refused("forward", || {
+            pool.forward(x, map, &mut vec![0.0; y], &mut vec![0.0; scratch]);
+        });
+    };
+    forward(&x[1..], &map, 4, 6);
+    forward(&x, &map[1..], 4, 6);
+    forward(&x, &map, 3, 6);
+    forward(&x, &map, 4, 5);
+    let features = |dy: &[f32], map: &[f32], dx: usize, scratch: usize| {
+        let (mut dx, mut scratch) = (vec![0.0; dx], vec![0.0; scratch]);
+        refused("backward_features", || {
+            pool.backward_features(dy, map, &mut dx, Accumulate::Add, &mut scratch);
+        });
+    };
+    features(&dy[1..], &map, 24, 6);
+    features(&dy, &map[1..], 24, 6);
+    features(&dy, &map, 23, 6);
+    features(&dy, &map, 24, 5);
+    let logits = |x: &[f32], dy: &[f32], map: &[f32], dmap: usize, scratch: usize| {
+        let (mut dmap, mut scratch) = (vec![0.0; dmap], vec![0.0; scratch]);
+        refused("backward_map", || {
+            pool.backward_map(x, dy, map, &mut dmap, Accumulate::Add, &mut scratch);
+        });
+    };
+    logits(&x[1..], &dy, &map, 48, 12);
+    logits(&x, &dy[1..], &map, 48, 12);
+    logits(&x, &dy, &map[1..], 48, 12);
+    logits(&x, &dy, &map, 47, 12);
+    logits(&x, &dy, &map, 48, 11);
 }
 
 #[test]

@@ -63,6 +63,14 @@ se = {"x": small, "w1": torch.randn(2, 3, 1, 1), "b1": torch.randn(2), "w2": tor
 case("squeeze_excite", "squeeze_excite", se,
      lambda x, w1, b1, w2, b2: x * torch.sigmoid(F.conv2d(F.silu(F.conv2d(x.mean((2, 3), keepdim=True), w1, b1)), w2, b2)))
 
+
+def region_pool(x, map_):
+    w = F.avg_pool2d(1 - torch.softmax(map_, 1)[:, :1], 2)
+    return (w * x).sum((2, 3)) / (w.sum((2, 3)) + 1e-6)
+
+
+case("region_pool", "region_pool", {"x": torch.randn(2, 4, 2, 3), "map_": torch.randn(2, 3, 4, 6) * 3}, region_pool)
+
 path = pathlib.Path(__file__).with_name("fixtures.json")
 path.write_text("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in CASES) + "\n]\n")
 print(f"{len(CASES)} cases, {path.stat().st_size} bytes")

@@ -152,6 +152,11 @@ proptest! {
     }
 
     #[test]
+    fn region_pool_agrees(xs in shapes(), side in 1..5usize, classes in 2..6usize) {
+        check_case(&region_pool_case(xs, side, classes));
+    }
+
+    #[test]
     fn simple_operations_agree(xs in shapes()) {
         simple_cases(xs).iter().for_each(check_case);
     }
@@ -307,6 +312,39 @@ fn sigmoid_is_within_a_few_units_in_the_last_place() {
             "sigmoid({x}) = {y}, expected {expected}"
         );
     }
+}
+
+/// An image in which the map finds no region: the result goes to 0, and no gradient is NaN or large. In the first image
+/// the weights are about 10⁻⁹, in the second 0.
+#[test]
+fn an_empty_region_gives_finite_values() {
+    let xs = Nhwc {
+        n: 2,
+        h: 2,
+        w: 3,
+        c: 4,
+    };
+    let pool = region_pool::RegionPool::new(xs, xs.with_channels(2));
+    let x = Random::new(5).tensor(xs.len());
+    let logit = |i: usize| match (i % 2, i / (2 * 6)) {
+        (1, _) => 0.0,
+        (_, 0) => 20.0,
+        _ => 1e4,
+    };
+    let map: Vec<f32> = (0..24).map(logit).collect();
+    let mut scratch = vec![f32::NAN; pool.backward_map_scratch()];
+    let (mut y, dy) = (vec![f32::NAN; 8], Random::new(6).tensor(8));
+    pool.forward(&x, &map, &mut y, &mut scratch);
+    assert!(y[..4].iter().all(|y| y.abs() < 0.02), "{y:?}");
+    assert_eq!(y[4..], [0.0; 4]);
+    let (mut dx, mut dmap) = (vec![f32::NAN; xs.len()], vec![f32::NAN; 24]);
+    let acc = Accumulate::Replace;
+    pool.backward_features(&dy, &map, &mut dx, acc, &mut scratch);
+    pool.backward_map(&x, &dy, &map, &mut dmap, acc, &mut scratch);
+    assert!(
+        dx.iter().chain(&dmap).all(|g| g.abs() < 0.02),
+        "{dx:?} {dmap:?}"
+    );
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn cases() -> Vec<Case> {
     cases.extend(narrow_case(xs, 72));
     cases.extend(narrow_winograd_case(xs, 40, window));
     cases.extend(crop_case(xs, 4));
+    cases.push(region_pool_case(xs, 2, 3));
     cases.push(conv_transpose_case(xs, 12));
     cases.push(linear_case(8, 1280, 2));
     cases.push(batch_norm_case(xs, 1.0, Some(Activation::Silu), true));

@@ -471,6 +471,17 @@ fn bottleneck_head_trains() {
     check_training("efficientnet_lite0", "none", "bottleneck");
 }
 
+/// The class loss alone reaches every parameter, the map's too.
+#[test]
+fn region_head_trains() {
+    check_training("efficientnet_lite0", "unet", "region");
+    let spec = ModelSpec {
+        head: "region".into(),
+        ..narrow("unetpp_2018")
+    };
+    check_spec_trains(&spec, 64, 1e-3);
+}
+
 /// A whole network with a head that it supports.
 fn whole(architecture: &str) -> ModelSpec {
     let head = match architecture {
@@ -763,6 +774,13 @@ fn keys_of_other_architectures_are_rejected_with_the_reason() {
     check(
         ModelSpec {
             head: "cam".into(),
+            ..whole("tpcuar_classifier")
+        },
+        "model.head: this head needs a class map",
+    );
+    check(
+        ModelSpec {
+            head: "region".into(),
             ..whole("tpcuar_classifier")
         },
         "model.head: this head needs a class map",

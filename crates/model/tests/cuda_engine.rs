@@ -413,6 +413,44 @@ fn pools() {
     }
 }
 
+/// Features that a map weights: of its size or smaller; the map is a class map or, in every second case, also read by a
+/// convolution, so that in a bf16 program it is bf16.
+#[test]
+fn region_pools() {
+    let cases = [
+        (1, 2, 1),
+        (3, 3, 2),
+        (16, 8, 4),
+        (33, 2, 2),
+        (64, 16, 1),
+        (70, 4, 4),
+    ];
+    for (i, (channels, classes, side)) in cases.into_iter().enumerate() {
+        let graph = region_pool(channels, classes, side, i % 2 == 1);
+        let name = format!("region of {channels} by {side}, {classes} classes");
+        check(&name, &graph, 3, (8, 12), 1e-4);
+    }
+    // More pixels than fit in one chunk.
+    let graph = region_pool(5, 3, 1, false);
+    check("a large region", &graph, 2, (96, 100), 5e-4);
+}
+
+fn region_pool(channels: usize, classes: usize, side: usize, read_again: bool) -> Graph {
+    let mut g = GraphBuilder::new(2);
+    let (none, input) = (Padding::Symmetric(0), g.input());
+    let x = g.conv("features", input, channels, side, side, none, true, INIT);
+    let map = g.conv("map", input, classes, 1, 1, none, true, INIT);
+    if read_again {
+        let y = g.conv("after", map, 2, 1, 1, none, true, INIT);
+        g.publish("after", y);
+    }
+    let y = g.region_pool("op", x, map);
+    let y = g.linear("head", y, 2, INIT);
+    g.publish("head", y);
+    g.publish("map", map);
+    g.finish(side).unwrap()
+}
+
 #[test]
 fn upsampling_and_cropping() {
     for mode in [Interpolation::Nearest, Interpolation::Bilinear] {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use cuda_host::{Host, gpu};
 use kernels::reference::{convolution, normalization, simple, spatial};
+use kernels::region_pool::EPS;
 use kernels::{Activation, Nhwc, Padding, Precision, Window};
 use model::engine::cuda::CudaEngine;
 use model::engine::cuda::driver::Driver;
@@ -267,6 +268,47 @@ fn pools_and_shapes() {
                 &[(&ran.x, c), (&ran.x, c)],
                 xs.pixels(),
             ));
+        }
+    }
+}
+
+/// The images themselves weighted by a map that is computed from them, of the same size and of twice the size.
+#[test]
+fn region_pool() {
+    for (c, classes, side) in [(1, 2, 1), (5, 3, 2), (8, 4, 1), (16, 2, 2)] {
+        let xs = shape(3, 6, 8, c);
+        let op = |g: &mut GraphBuilder, x| {
+            let none = Padding::Symmetric(0);
+            let features = match side {
+                1 => x,
+                _ => g.max_pool("pool", x, side, side, none),
+            };
+            let map = g.conv("map", x, classes, 1, 1, none, true, INIT);
+            g.region_pool("op", features, map)
+        };
+        for ran in run(xs, op) {
+            let (w, b) = (&ran.params[0].0, &ran.params[1].0);
+            let map = convolution::conv2d_forward(&ran.x, xs, w, classes, Window::POINT);
+            let map = normalization::bias_forward(&map, b);
+            let (fs, features) = match side {
+                1 => (xs, ran.x.clone()),
+                _ => {
+                    let (kernel, padding) = ([side; 2], Padding::Symmetric(0));
+                    let window = Window {
+                        kernel,
+                        stride: side,
+                        padding,
+                    };
+                    let (features, _) = spatial::max_pool_forward(&ran.x, xs, window);
+                    (window.output(xs, c).unwrap(), features)
+                }
+            };
+            let (ms, eps) = (xs.with_channels(classes), f64::from(EPS));
+            ran.value(&spatial::region_pool_forward(&features, fs, &map, ms, eps));
+            let (_, dmap) = spatial::region_pool_backward(&features, fs, &map, ms, eps, &ran.dy);
+            let dw = convolution::conv2d_backward_weight(&ran.x, &dmap, xs, classes, Window::POINT);
+            ran.gradient(0, &dw);
+            ran.gradient(1, &normalization::bias_backward(&dmap, classes));
         }
     }
 }

@@ -444,6 +444,28 @@ fn a_table_without_classes_is_enough_for_a_segmenter_alone() {
 
 const REGION_STAGES: &str = "pipeline.stages=['index', 'region', 'augment-preview', 'train', 'evaluate', 'evaluate-segmentation', 'overlays', 'report']";
 
+/// One network finds the lungs and classifies what lies inside them.
+#[test]
+fn a_region_head_classifies_segments_and_predicts_what_its_run_evaluated() {
+    let workspace = Workspace::chests();
+    let set = [
+        "model.head=region",
+        "data.mask={names=['background', 'lungs']}",
+    ];
+    let folder = workspace.run(&set).unwrap();
+    let images = workspace.path("chests/images");
+    assert_eq!(check_predictions(&workspace, &folder, &images), 16);
+    let overlays: OverlayStatistics =
+        serde_json::from_str(&text(&folder, "overlays.json")).unwrap();
+    assert_eq!(overlays.class, "lungs");
+    assert_eq!(metrics(&folder).classes, ["background", "lungs"]);
+    let report = text(&folder, "report.md");
+    assert!(
+        report.contains("probability that it is not background"),
+        "{report}"
+    );
+}
+
 /// A segmenter of the lungs, trained in a few steps.
 fn lungs(workspace: &Workspace) -> PathBuf {
     let set = [

@@ -122,6 +122,7 @@ pub(crate) fn checked(
     data.index.decoder = image.decoder;
     let masks = data.index.masks.as_ref().map(|masks| &masks.coding);
     together::task(&keys, &model, &train, &data.index, &stages)?;
+    together::region_head(&keys, &model, &train, masks)?;
     together::mask_use(&keys, masks, &train, &image, &stages)?;
     together::region(&keys, &image, &stages)?;
     let repeats = training::repeats(&keys, train_extra.repeats)?;

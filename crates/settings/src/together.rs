@@ -101,6 +101,31 @@ pub(crate) fn task(
     Ok(())
 }
 
+/// A head that pools over the map's region needs a map that masks teach in all of its classes: one that learns from
+/// image labels, or one class of the images against the rest, has no background.
+pub(crate) fn region_head(
+    keys: &Keys<'_>,
+    model: &ModelSpec,
+    train: &TrainConfig,
+    masks: Option<&MaskCoding>,
+) -> Result<(), ConfigError> {
+    let needs = build::find_head(&model.head).is_ok_and(|head| head.needs_masks);
+    if !needs || (masks.is_some() && train.map.loss.is_multiclass()) {
+        return Ok(());
+    }
+    let masks = match keys.tree.get("phantom").is_some() {
+        true => "phantom.masks",
+        false => "data.masks",
+    };
+    let message = format!(
+        "head = \"{}\" computes scores from the region that masks teach the map, and here no masks teach it where the \
+         background is: set {masks} and train.map.loss to cross_entropy, multiclass_dice or cross_entropy_dice, or choose \
+         another head",
+        model.head
+    );
+    Err(keys.refuse("model.head", message))
+}
+
 /// Freezing and a learning rate of its own need an encoder; freezing leaves no training for its drop path.
 pub(crate) fn encoder(
     keys: &Keys<'_>,

@@ -649,6 +649,12 @@ fn parts_are_exchanged_by_name() {
         "data.mask={marks='image_class'}",
     ];
     assert_eq!(channels(&by_image, "map"), Some(4));
+    // The map's class 0 is the background in both cases, which is all that the head needs.
+    let region = ["train.map.loss=cross_entropy", "model.head=region"];
+    assert_eq!(channels(&region, "map"), Some(2));
+    assert_eq!(channels(&region, "logits"), Some(3));
+    let region = [&by_image[..], &["model.head=region"]].concat();
+    assert_eq!(channels(&region, "map"), Some(4));
     for whole in [
         "unet_2015",
         "unetpp_2018",
@@ -679,6 +685,15 @@ fn incompatible_tasks_heads_and_stages_are_refused() {
         &[masks, trained, "train.task=segment"],
         &["`model.head`", "model.head = \"none\""],
     );
+    let teach = [
+        "`model.head`",
+        "set data.masks and train.map.loss to cross_entropy, multiclass_dice or cross_entropy_dice",
+    ];
+    let region = "model.head=region";
+    check(&[region], &teach);
+    check(&[region, masks], &teach);
+    check(&[region, masks, trained], &teach);
+    check(&[region, "train.map={loss='cross_entropy'}"], &teach);
     check(
         &[masks, trained, "train.task=segment", "model.head=none"],
         &[

@@ -17,8 +17,8 @@ pub enum Names {
     Ours,
     /// timm's: only the encoder.
     Timm,
-    /// segmentation_models.pytorch's with a `tu-` encoder. The class-activation head, which smp does not have, is left
-    /// out.
+    /// segmentation_models.pytorch's with a `tu-` encoder. The class-activation head and the region head, which smp does
+    /// not have, are left out.
     Smp,
 }
 
@@ -72,8 +72,8 @@ fn options(conversion: &Conversion, loaded: &Loaded) -> Result<SaveOptions> {
 
 type Spelling = (Vec<(String, String)>, Vec<String>);
 
-/// How prefixes are renamed, and which parameters are not written: smp has no class-activation head (its own head reads
-/// the bottleneck), and without it the file loads with `strict=True`.
+/// How prefixes are renamed, and which parameters are not written: smp's only head reads the bottleneck, and without any
+/// other the file loads with `strict=True`.
 fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
     let owned = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
     Ok(match (conversion.names, &loaded.network) {
@@ -87,12 +87,21 @@ fn spelling(conversion: &Conversion, loaded: &Loaded) -> Result<Spelling> {
             "{} holds a whole network that segmentation_models.pytorch does not have: only --as ours can write all of it",
             conversion.from.display()
         ),
-        (Names::Smp, Kind::Assembled(spec)) if spec.head == "cam" => (
+        (Names::Smp, Kind::Assembled(spec)) if foreign_to_smp(&spec.head).is_some() => (
             SMP_NAMES[..1].iter().map(owned).collect(),
-            vec!["head.".to_owned()],
+            foreign_to_smp(&spec.head).into_iter().collect(),
         ),
         (Names::Smp, _) => (SMP_NAMES.iter().map(owned).collect(), vec![]),
     })
+}
+
+/// The prefix of a head's parameters, if smp has no such head.
+fn foreign_to_smp(head: &str) -> Option<String> {
+    match head {
+        "cam" => Some("head.".into()),
+        "region" => Some("region_head.".into()),
+        _ => None,
+    }
 }
 
 const ENCODER: &str = "encoder.";

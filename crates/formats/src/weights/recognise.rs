@@ -15,7 +15,7 @@ pub struct Recognised {
     pub encoders: Vec<Candidate>,
     /// `unet` or `unetpp`, if it has one of these decoders.
     pub decoder: Option<&'static str>,
-    /// `cam` or `bottleneck`, if it has a head.
+    /// `cam`, `bottleneck` or `region`, if it has a head.
     pub head: Option<&'static str>,
     /// Classes of its head.
     pub classes: Option<usize>,
@@ -91,16 +91,20 @@ pub fn recognise(file: &TensorFile) -> Recognised {
         .iter()
         .find(|(name, _)| whole && shape(name).is_some());
     let map = first("segmentation_head.0.weight").filter(|_| whole);
-    let head = HEADS.iter().find_map(|name| shape(name)).filter(|_| whole);
+    let head = HEADS
+        .iter()
+        .find_map(|name| Some((*name, shape(name)?)))
+        .filter(|_| whole);
     Recognised {
         family,
         encoders: in_channels.map_or(vec![], |n| candidates(file, n)),
         decoder: decoder.map(|(_, decoder)| *decoder),
-        head: head.map(|shape| match shape {
+        head: head.map(|(name, shape)| match shape {
+            _ if name == REGION_HEAD => "region",
             [_, inputs] if map == Some(*inputs) => "cam",
             _ => "bottleneck",
         }),
-        classes: head.and_then(<[usize]>::first).copied(),
+        classes: head.and_then(|(_, shape)| shape.first()).copied(),
         map_classes: map,
         in_channels,
     }
@@ -113,7 +117,8 @@ const DECODERS: [(&str, &str); 2] = [
 ];
 
 /// The last layer, in this crate's names and in smp's for a classification head.
-const HEADS: [&str; 2] = ["head.weight", "classification_head.3.weight"];
+const HEADS: [&str; 3] = ["head.weight", REGION_HEAD, "classification_head.3.weight"];
+const REGION_HEAD: &str = "region_head.weight";
 
 fn candidates(file: &TensorFile, in_channels: usize) -> Vec<Candidate> {
     let fits = |encoder: &'static EncoderEntry| {

@@ -93,6 +93,7 @@ impl Asked {
             classifier()?,
             segmenter()?,
             squeezed()?,
+            regional()?,
             cascade()?,
             ensemble()?,
         ];
@@ -244,11 +245,25 @@ fn classifier() -> Result<Checkpoint> {
 /// The same network without scores, with a map trained on masks.
 fn segmenter() -> Result<Checkpoint> {
     let graph = network(|g, map| g.publish("map", map))?;
-    let map = MapClasses {
+    checkpoint(graph, Some(lungs()))
+}
+
+/// The same network with such a map, and with scores from the region that it predicts.
+fn regional() -> Result<Checkpoint> {
+    let graph = network(|g, map| {
+        g.publish("map", map);
+        let pooled = g.region_pool("region_pool", map, map);
+        let logits = g.linear("region_head", pooled, 2, Init::Normal(0.5));
+        g.publish("logits", logits);
+    })?;
+    checkpoint(graph, Some(lungs()))
+}
+
+fn lungs() -> MapClasses {
+    MapClasses {
         classes: vec!["background".into(), "lung".into()],
         values: vec![0, 255],
-    };
-    checkpoint(graph, Some(map))
+    }
 }
 
 /// A classifier without a map, with a squeeze-and-excitation block.

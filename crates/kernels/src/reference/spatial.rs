@@ -126,3 +126,74 @@ pub fn crop_backward(dy: &[f64], xs: Nhwc, margin: usize) -> Vec<f64> {
     }
     dx
 }
+
+/// The probability of each class of the map's pixel `p`.
+fn softmax(map: &[f64], classes: usize, p: usize) -> Vec<f64> {
+    let logits = &map[p * classes..(p + 1) * classes];
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|e| e / sum).collect()
+}
+
+/// The features' pixel that covers the map's pixel `p`.
+fn covering(p: usize, xs: Nhwc, ms: Nhwc) -> usize {
+    let (row, column) = (p / ms.w, p % ms.w);
+    row / (ms.h / xs.h) * xs.w + column / (ms.w / xs.w)
+}
+
+/// The weight of each of the features' pixels, and the sum of those of its image, plus `eps`.
+fn region_weights(map: &[f64], xs: Nhwc, ms: Nhwc, eps: f64) -> (Vec<f64>, Vec<f64>) {
+    let covered = ms.pixels() as f64 / xs.pixels() as f64;
+    let (mut weights, mut totals) = (vec![0.0; xs.pixels()], vec![eps; xs.n]);
+    for p in 0..ms.pixels() {
+        let q = covering(p, xs, ms);
+        let weight = (1.0 - softmax(map, ms.c, p)[0]) / covered;
+        weights[q] += weight;
+        totals[q / (xs.h * xs.w)] += weight;
+    }
+    (weights, totals)
+}
+
+/// Mean of `x` over each image's pixels, weighted with `1 − softmax(map)₀`; `eps` is added to the sum of the weights.
+pub fn region_pool_forward(x: &[f64], xs: Nhwc, map: &[f64], ms: Nhwc, eps: f64) -> Vec<f64> {
+    let (weights, totals) = region_weights(map, xs, ms, eps);
+    let mut y = vec![0.0; xs.n * xs.c];
+    for (i, value) in x.iter().enumerate() {
+        let (q, n) = (i / xs.c, i / (xs.h * xs.w * xs.c));
+        y[n * xs.c + i % xs.c] += weights[q] * value / totals[n];
+    }
+    y
+}
+
+/// `(dx, dmap)` of [`region_pool_forward`].
+pub fn region_pool_backward(
+    x: &[f64],
+    xs: Nhwc,
+    map: &[f64],
+    ms: Nhwc,
+    eps: f64,
+    dy: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
+    let (weights, totals) = region_weights(map, xs, ms, eps);
+    let y = region_pool_forward(x, xs, map, ms, eps);
+    let covered = ms.pixels() as f64 / xs.pixels() as f64;
+    let (mut dx, mut dmap) = (vec![0.0; xs.len()], vec![0.0; ms.len()]);
+    for i in 0..xs.len() {
+        let n = i / (xs.h * xs.w * xs.c);
+        dx[i] = dy[n * xs.c + i % xs.c] * weights[i / xs.c] / totals[n];
+    }
+    for p in 0..ms.pixels() {
+        let (q, probabilities) = (covering(p, xs, ms), softmax(map, ms.c, p));
+        let n = q / (xs.h * xs.w);
+        let dw: f64 = (0..xs.c)
+            .map(|c| dy[n * xs.c + c] * (x[q * xs.c + c] - y[n * xs.c + c]))
+            .sum::<f64>()
+            / (totals[n] * covered);
+        for (class, probability) in probabilities.iter().enumerate() {
+            let own = if class == 0 { 1.0 } else { 0.0 };
+            dmap[p * ms.c + class] = dw * probabilities[0] * (probability - own);
+        }
+    }
+    (dx, dmap)
+}

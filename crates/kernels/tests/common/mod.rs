@@ -3,6 +3,7 @@
 
 use kernels::conv2d::{Conv2d, InputPart, Inputs, PartGradient};
 use kernels::reference::{convolution as conv, normalization as norm, simple, spatial};
+use kernels::region_pool::RegionPool;
 use kernels::*;
 
 type Tensors = Vec<Vec<f32>>;
@@ -561,6 +562,43 @@ pub(crate) fn crop_case(xs: Nhwc, margin: usize) -> Option<Case> {
     })
 }
 
+/// Features of `xs`, of which each pixel covers `side`² pixels of a map of `classes` classes.
+pub(crate) fn region_pool_case(xs: Nhwc, side: usize, classes: usize) -> Case {
+    const EPS: f64 = region_pool::EPS as f64;
+    let ms = Nhwc {
+        h: side * xs.h,
+        w: side * xs.w,
+        c: classes,
+        ..xs
+    };
+    let pool = RegionPool::new(xs, ms);
+    let mut random = Random::new((xs.len() * 3 + ms.len()) as u64);
+    let map = random.tensor(ms.len()).iter().map(|v| 4.0 * v).collect();
+    Case {
+        name: format!("region_pool {xs:?} by {side}, {classes} classes"),
+        inputs: vec![random.tensor(xs.len()), map],
+        forward: Box::new(move |i| {
+            let mut y = garbage(xs.n * xs.c);
+            pool.forward(&i[0], &i[1], &mut y, &mut scratch(pool.scratch()));
+            y
+        }),
+        backward: Box::new(move |i, dy, acc, d| {
+            let mut s = scratch(pool.scratch());
+            pool.backward_features(dy, &i[1], &mut d[0], acc, &mut s);
+            let mut s = scratch(pool.backward_map_scratch());
+            pool.backward_map(&i[0], dy, &i[1], &mut d[1], acc, &mut s);
+        }),
+        reference_forward: Box::new(move |i| {
+            spatial::region_pool_forward(&i[0], xs, &i[1], ms, EPS)
+        }),
+        reference_backward: Box::new(move |i, dy| {
+            let (dx, dmap) = spatial::region_pool_backward(&i[0], xs, &i[1], ms, EPS, dy);
+            vec![dx, dmap]
+        }),
+        linear: true,
+    }
+}
+
 /// Operations without options on an input of shape `xs`.
 pub(crate) fn simple_cases(xs: Nhwc) -> Vec<Case> {
     let mut random = Random::new(xs.len() as u64 + 5);
@@ -770,6 +808,9 @@ pub(crate) fn small_cases() -> Vec<Case> {
     }
     for margin in 0..3 {
         cases.extend(crop_case(xs(2, 5, 7, 3), margin));
+    }
+    for (side, classes) in [(1, 2), (2, 3), (4, 2)] {
+        cases.push(region_pool_case(xs(2, 3, 2, 5), side, classes));
     }
     for kind in ACTIVATIONS {
         cases.push(activation_case(kind, 37));

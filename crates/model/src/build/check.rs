@@ -112,17 +112,8 @@ impl ModelSpec {
                 "head",
                 "this head needs a class map, and this architecture has none; use head = \"bottleneck\"",
             ),
-            _ if !parts.head.scores && self.dropout > 0.0 && !parts.architecture.drops() => refuse(
-                "dropout",
-                "without a head there is no layer for dropout to act on; set it to 0, or use drop_path",
-            ),
-            // Dropout on the 16 features of each pixel would silently have no effect: its noise averages out over the
-            // image.
-            _ if parts.head.needs_map && self.dropout > 0.0 && !parts.architecture.drops() => {
-                refuse(
-                    "dropout",
-                    "the class-activation head has no layer for dropout to act on; set it to 0, use drop_path, or head = \"bottleneck\"",
-                )
+            _ if self.dropout > 0.0 && !parts.head.drops && !parts.architecture.drops() => {
+                refuse("dropout", no_dropout(parts.head))
             }
             _ => Ok(()),
         }
@@ -147,6 +138,14 @@ fn refusal(key: &str, architecture: &str) -> String {
             "architecture = \"{architecture}\" does not take {key}; leave it out, or use \"unetpp_2018\""
         ),
     }
+}
+
+fn no_dropout(head: &HeadEntry) -> &'static str {
+    if head.scores {
+        // On the 16 features of each pixel it would silently have no effect: its noise averages out over the image.
+        return "the class-activation head has no layer for dropout to act on; set it to 0, use drop_path, or head = \"bottleneck\"";
+    }
+    "without a head there is no layer for dropout to act on; set it to 0, or use drop_path"
 }
 
 fn in_range<T: PartialOrd + ToString>(

@@ -128,8 +128,13 @@ pub struct HeadEntry {
     pub description: &'static str,
     /// Whether it requires a class map.
     pub needs_map: bool,
+    /// Whether its class scores depend on what masks teach the map: a loss over all of its classes, of which the first
+    /// is the background.
+    pub needs_masks: bool,
     /// Whether it publishes class scores (`logits`).
     pub scores: bool,
+    /// Whether it has a dropout layer.
+    pub(super) drops: bool,
     /// Adds it to the graph and publishes `logits`.
     pub(super) write: fn(&mut GraphBuilder, &Trunk, &ModelSpec),
 }

@@ -41,6 +41,25 @@ pub(super) fn bottleneck(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) 
     g.publish("logits", logits);
 }
 
+/// Class scores from what lies inside the region that the map predicts: `logits` is a linear map of the mean of the
+/// decoder's features, in which a pixel's weight is the probability of all the map's classes but the first. Masks must
+/// teach the map, because nothing else tells the region from the background; the class loss moves it only where that
+/// improves the scores.
+///
+/// The features are the decoder's, not the encoder's deepest: these have one pixel for 32×32 of the map, four of an image
+/// of 64×64, so that their weighted mean is hardly that of a region.
+pub(super) fn region(g: &mut GraphBuilder, trunk: &Trunk, spec: &ModelSpec) {
+    let (Some(decoded), Some(map)) = (trunk.decoded, trunk.map) else {
+        return;
+    };
+    let pooled = g.region_pool("region_pool", decoded, map);
+    let dropped = g.dropout("drop", pooled, spec.dropout);
+    let init = xavier_uniform(1, g.channels(dropped), spec.classes);
+    // A name of its own, because its shape does not tell it from other heads (`formats::weights::recognise`).
+    let logits = g.linear("region_head", dropped, spec.classes, init);
+    g.publish("logits", logits);
+}
+
 /// smp's segmentation head: a 3×3 convolution to one channel per class, before softmax.
 pub(super) fn window_map(g: &mut GraphBuilder, x: NodeId, classes: usize) -> NodeId {
     let init = xavier_uniform(3, g.channels(x), classes);

@@ -117,26 +117,41 @@ pub(super) static DECODERS: [DecoderEntry; 3] = [
     },
 ];
 
-pub(super) static HEADS: [HeadEntry; 3] = [
+pub(super) static HEADS: [HeadEntry; 4] = [
     HeadEntry {
         name: "cam",
         description: "class activation (CAM): scores from a linear layer on the class map's global average; image labels train the map",
         needs_map: true,
+        needs_masks: false,
         scores: true,
+        drops: false,
         write: head::cam,
+    },
+    HeadEntry {
+        name: "region",
+        description: "class scores from the mean of the decoder's features inside the region that the map, taught by masks, predicts",
+        needs_map: true,
+        needs_masks: true,
+        scores: true,
+        drops: true,
+        write: head::region,
     },
     HeadEntry {
         name: "bottleneck",
         description: "class scores from the mean of the deepest features; a decoder's map is trained on masks only",
         needs_map: false,
+        needs_masks: false,
         scores: true,
+        drops: true,
         write: head::bottleneck,
     },
     HeadEntry {
         name: "none",
         description: "no class scores: segmentation only (train.task = \"segment\")",
         needs_map: true,
+        needs_masks: false,
         scores: false,
+        drops: false,
         write: head::none,
     },
 ];

@@ -33,7 +33,7 @@ pub struct ModelSpec {
     pub map_classes: Option<usize>,
     /// Stochastic-depth rate of the last encoder block, in [0, 1); it grows linearly from 0 over the blocks.
     pub drop_path: f32,
-    /// Dropout rate in [0, 1): before the last layer of the `bottleneck` head, in the two deepest levels of
+    /// Dropout rate in [0, 1): before the last layer of the `bottleneck` and `region` heads, in the two deepest levels of
     /// `unet_2015`, and after each convolution of `unetpp_2018` (its authors: 0.5).
     pub dropout: f32,
     /// Channels at full resolution, doubled at every level down; the paper's number if left out.

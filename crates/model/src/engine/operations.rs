@@ -60,6 +60,8 @@ pub(super) trait ShapeOps: Fallible {
     fn backward_max_pool(&mut self, id: NodeId, window: Window) -> Result<(), Self::Error>;
     fn forward_global_avg_pool(&mut self, id: NodeId) -> Result<(), Self::Error>;
     fn backward_global_avg_pool(&mut self, id: NodeId) -> Result<(), Self::Error>;
+    fn forward_region_pool(&mut self, id: NodeId) -> Result<(), Self::Error>;
+    fn backward_region_pool(&mut self, id: NodeId) -> Result<(), Self::Error>;
     fn forward_upsample(&mut self, id: NodeId, mode: Interpolation) -> Result<(), Self::Error>;
     fn backward_upsample(&mut self, id: NodeId, mode: Interpolation) -> Result<(), Self::Error>;
     fn forward_concat(&mut self, id: NodeId) -> Result<(), Self::Error>;

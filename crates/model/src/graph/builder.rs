@@ -220,6 +220,12 @@ impl GraphBuilder {
         self.unary(name, Op::GlobalAvgPool, x)
     }
 
+    /// Mean of `x` over the region that `map` predicts: all but its class 0.
+    pub fn region_pool(&mut self, name: &str, x: NodeId, map: NodeId) -> NodeId {
+        let c = self.channels(x);
+        self.push(name, Op::RegionPool, &[x, map], vec![], c)
+    }
+
     /// Doubles height and width.
     pub fn upsample2x(&mut self, name: &str, x: NodeId, mode: Interpolation) -> NodeId {
         self.unary(name, Op::Upsample2x { mode }, x)

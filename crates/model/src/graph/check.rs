@@ -268,7 +268,7 @@ fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Resul
 fn check_arity(node: &Node) -> Result<(), GraphError> {
     let inputs = match node.op {
         Op::Input { .. } => 0..=0,
-        Op::Add | Op::ScaleChannels => 2..=2,
+        Op::Add | Op::ScaleChannels | Op::RegionPool => 2..=2,
         Op::Concat | Op::Mean => 2..=usize::MAX,
         _ => 1..=1,
     };

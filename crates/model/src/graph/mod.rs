@@ -112,6 +112,9 @@ pub enum Op {
     },
     /// Mean over height and width.
     GlobalAvgPool,
+    /// Mean over the region that a class map predicts: inputs are features `[h, w, c]` and the map's scores
+    /// `[s·h, s·w, classes]`, of which class 0 is what lies outside. See [`kernels::region_pool`].
+    RegionPool,
     /// Doubles height and width.
     Upsample2x {
         /// Nearest or bilinear.
@@ -160,6 +163,7 @@ impl Op {
             Op::Activation { .. } => "activation",
             Op::MaxPool { .. } => "max_pool",
             Op::GlobalAvgPool => "global_avg_pool",
+            Op::RegionPool => "region_pool",
             Op::Upsample2x { .. } => "upsample2x",
             Op::Concat => "concat",
             Op::Add => "add",

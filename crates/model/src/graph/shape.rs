@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Graph, Node, NodeId, Op};
+use kernels::region_pool::RegionPool;
 use kernels::{Nhwc, Window};
 
 /// Height, width and channels of a value for one image.
@@ -160,6 +161,7 @@ fn output_shape(node: &Node, inputs: &[Hwc]) -> Result<Hwc, String> {
             c,
         }),
         Op::GlobalAvgPool => Ok(Hwc { h: 1, w: 1, c }),
+        Op::RegionPool => region_pooled(x, inputs[1]),
         Op::Linear { .. } if (x.h, x.w) != (1, 1) => {
             Err("a linear layer needs a pooled value (1x1)".into())
         }
@@ -206,6 +208,13 @@ fn cropped(x: Hwc, margin: usize) -> Result<Hwc, String> {
         w: y.w,
         ..x
     })
+}
+
+fn region_pooled(x: Hwc, map: Hwc) -> Result<Hwc, String> {
+    RegionPool::checked(x.batch(1), map.batch(1)).ok_or(
+        "the map must have at least two classes, and the same multiple of the features' height and width",
+    )?;
+    Ok(Hwc { h: 1, w: 1, c: x.c })
 }
 
 fn good_sizes(multiple: usize, smallest: usize) -> String {

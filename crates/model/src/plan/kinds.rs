@@ -49,7 +49,7 @@ fn vectors(graph: &Graph) -> Vec<bool> {
         let node = graph.node(id);
         vectors[id.index()] = match node.op {
             Op::Input { .. } => false,
-            Op::GlobalAvgPool | Op::Linear { .. } => true,
+            Op::GlobalAvgPool | Op::RegionPool | Op::Linear { .. } => true,
             Op::Conv2d { window, .. } => window == Window::POINT && all(&vectors, &node.inputs),
             Op::Depthwise { .. } | Op::ConvTranspose2x2 { .. } | Op::Upsample2x { .. } => false,
             Op::MaxPool { .. } | Op::Crop { .. } => false,
@@ -106,7 +106,11 @@ fn feeds_features(graph: &Graph, readers: &Readers) -> Vec<bool> {
                 | Op::ConvTranspose2x2 { .. }
                 | Op::BatchNorm { .. }
         );
-        let passes = feeds[id.index()] && !matches!(node.op, Op::GlobalAvgPool | Op::Linear { .. });
+        let pools = matches!(
+            node.op,
+            Op::GlobalAvgPool | Op::RegionPool | Op::Linear { .. }
+        );
+        let passes = feeds[id.index()] && !pools;
         if features || passes {
             node.inputs.iter().for_each(|x| feeds[x.index()] = true);
         }

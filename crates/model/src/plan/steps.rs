@@ -61,7 +61,8 @@ pub fn keeps_input(op: &Op) -> bool {
         | Op::Depthwise { .. }
         | Op::ConvTranspose2x2 { .. }
         | Op::Linear { .. } => true,
-        Op::BatchNorm { .. } | Op::Activation { .. } | Op::ScaleChannels => true,
+        Op::BatchNorm { .. } | Op::Activation { .. } => true,
+        Op::ScaleChannels | Op::RegionPool => true,
         Op::Input { .. } | Op::MaxPool { .. } | Op::GlobalAvgPool | Op::Upsample2x { .. } => false,
         Op::Concat | Op::Add | Op::Mean | Op::Crop { .. } => false,
         Op::DropPath { .. } | Op::Dropout { .. } => false,

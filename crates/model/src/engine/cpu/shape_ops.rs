@@ -1,5 +1,6 @@
 //! Operations that change height, width or the channel count without parameters: pools, upsampling, concat, crop.
 
+use kernels::region_pool::RegionPool;
 use kernels::{Window, concat, crop, pool, resize};
 
 use super::pass::{Done, Pass};
@@ -43,6 +44,29 @@ impl ShapeOps for Pass<'_> {
         let x = self.input(id, 0);
         self.write_grad(x, |pass, dx, acc, _| {
             pool::global_avg_backward(pass.grad(id), pass.shape(x), dx, acc)
+        })
+    }
+
+    fn forward_region_pool(&mut self, id: NodeId) -> Done {
+        self.write(id, |pass, y, scratch| {
+            let (x, map) = (pass.input(id, 0), pass.input(id, 1));
+            let pool = RegionPool::new(pass.shape(x), pass.shape(map));
+            let scratch = scratch.at_least(pool.scratch());
+            pool.forward(pass.value(x), pass.value(map), y, scratch);
+        })
+    }
+
+    fn backward_region_pool(&mut self, id: NodeId) -> Done {
+        let (x, map) = (self.input(id, 0), self.input(id, 1));
+        let pool = RegionPool::new(self.shape(x), self.shape(map));
+        self.write_grad(x, |pass, dx, acc, scratch| {
+            let scratch = scratch.at_least(pool.scratch());
+            pool.backward_features(pass.grad(id), pass.value(map), dx, acc, scratch);
+        })?;
+        self.write_grad(map, |pass, dmap, acc, scratch| {
+            let scratch = scratch.at_least(pool.backward_map_scratch());
+            let (x, dy) = (pass.value(x), pass.grad(id));
+            pool.backward_map(x, dy, pass.value(map), dmap, acc, scratch);
         })
     }
 

@@ -125,14 +125,16 @@ fn small_network() -> Result<Graph, GraphError> {
     let smooth = g.upsample2x("smooth", y, Interpolation::Bilinear);
     let up = g.conv_transpose2x2("up", y, 5, init);
     let y = g.concat("concat", &[near, x, smooth, up]);
-    let y = g.conv("map", y, 3, 3, 1, same, true, init);
-    g.publish("map", y);
-    let y = g.mean("mean", &[y, y]);
+    let map = g.conv("map", y, 3, 3, 1, same, true, init);
+    g.publish("map", map);
+    let y = g.mean("mean", &[map, map]);
     let y = g.crop("crop", y, 1);
     let y = g.concat("again", &[y, y]);
     let y = g.global_avg_pool("gap", y);
     let y = g.dropout("dropout", y, 0.25);
     let y = g.linear("head", y, 2, Init::Normal(1.0));
     g.publish("logits", y);
+    let inside = g.region_pool("region_pool", pooled, map);
+    g.publish("region", inside);
     g.finish(2)
 }

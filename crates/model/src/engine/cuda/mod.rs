@@ -30,6 +30,7 @@ mod measure;
 mod norm;
 mod pass;
 mod reduce;
+mod region_pool;
 mod resident;
 mod run;
 mod session;

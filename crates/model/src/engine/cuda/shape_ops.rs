@@ -5,6 +5,7 @@ use kernels::{Nhwc, Window};
 use super::driver::{Address, Arg, Windowed};
 use super::pass::{Done, Pass};
 use super::reduce::channel_sums;
+use super::region_pool;
 use super::variants::variants;
 use crate::engine::operations::ShapeOps;
 use crate::graph::{Interpolation, NodeId};
@@ -63,6 +64,14 @@ impl ShapeOps for Pass<'_> {
             add.into(),
         ];
         self.launch_like(variants!("broadcast_pixels"), x, &args)
+    }
+
+    fn forward_region_pool(&mut self, id: NodeId) -> Done {
+        region_pool::forward(self, id)
+    }
+
+    fn backward_region_pool(&mut self, id: NodeId) -> Done {
+        region_pool::backward(self, id)
     }
 
     fn forward_upsample(&mut self, id: NodeId, mode: Interpolation) -> Done {

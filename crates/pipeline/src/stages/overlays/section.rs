@@ -67,6 +67,10 @@ fn meaning(context: &Context<'_>, statistics: &OverlayStatistics) -> String {
         "cam" => {
             "The network's prediction is computed from the mean of a map with one score per pixel and class."
         }
+        "region" => {
+            "The network outputs a map with one score per pixel and class; its prediction is computed from features \
+             averaged over the pixels, each weighted with the map's probability that it is not background."
+        }
         _ => {
             "In addition to its prediction, the network outputs a map with one score per pixel and class; the \
              prediction is not computed from it."

@@ -14,6 +14,7 @@ const FILES: &[&str] = &[
     include_str!("linear.cu"),
     include_str!("depthwise.cu"),
     include_str!("spatial.cu"),
+    include_str!("region_pool.cu"),
     include_str!("gemm.cu"),
     include_str!("conv.cu"),
     include_str!("conv3x3.cu"),
