@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 ROOT = Path(__file__).resolve().parent.parent
 LOSSY = {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91"}
@@ -80,11 +80,15 @@ def lifted(ds, frame):
 
 def reference(path, ds, frame):
     """pydicom's modality and VOI values of a frame."""
-    array = pixel_array(ds, index=frame)
+    plugin = "pylibjpeg" if ds.file_meta.TransferSyntaxUID.is_compressed else ""
+    array = pixel_array(ds, index=frame, decoding_plugin=plugin)
     meta, ds = ds.file_meta, lifted(ds, frame)
     ds.file_meta = meta
     if ds.PhotometricInterpretation == "PALETTE COLOR":
-        return (apply_color_lut(array, ds).astype(float),) * 2
+        colours = apply_color_lut(array, ds)
+        # pydicom reads the tables in the machine's order.
+        big = meta.TransferSyntaxUID == ExplicitVRBigEndian and "RedPaletteColorLookupTableData" in ds
+        return ((colours.byteswap() if big else colours).astype(float),) * 2
     if ds.SamplesPerPixel == 3:
         return (array.astype(float),) * 2
     modality = apply_modality_lut(array, ds)

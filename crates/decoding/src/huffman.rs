@@ -8,6 +8,8 @@ pub struct Table {
     /// By length − 1: the offset from a code to its symbol's index.
     shift: [i32; 16],
     symbols: Vec<u8>,
+    /// By the first 8 bits: length and symbol of a code that is no longer; length 0 for the others.
+    short: Vec<(u8, u8)>,
 }
 
 impl Table {
@@ -25,15 +27,29 @@ impl Table {
             beyond[i] = code << (15 - i);
             code <<= 1;
         }
-        Some(Table {
+        let mut table = Table {
             beyond,
             shift,
             symbols: symbols.to_vec(),
-        })
+            short: Vec::new(),
+        };
+        let short = (0..=u8::MAX).map(|start| match table.search(u16::from(start) << 8) {
+            Some((length @ ..=8, symbol)) => (length as u8, symbol),
+            _ => (0, 0),
+        });
+        table.short = short.collect();
+        Some(table)
     }
 
     /// Length and symbol of the code at the start of the 16 bits.
     pub fn find(&self, bits: u16) -> Option<(u32, u8)> {
+        match self.short.get(usize::from(bits >> 8)) {
+            Some(&(length @ 1.., symbol)) => Some((length.into(), symbol)),
+            _ => self.search(bits),
+        }
+    }
+
+    fn search(&self, bits: u16) -> Option<(u32, u8)> {
         let i = self
             .beyond
             .iter()

@@ -3,7 +3,7 @@
 //! Why not `dicom-object`: it allocates the length that an element claims before it reads the value (up to 4 GB for a
 //! file of 200 bytes, and aborts where there is no such memory), and descends into nested sequences without a limit, so
 //! that a small file overflows the stack. Nothing is copied here, every length is compared with the bytes that are there,
-//! and the nesting is bounded. `dicom-object` writes the files of the tests.
+//! and the nesting is bounded.
 
 use crate::tags::{self, Tag};
 
@@ -195,7 +195,9 @@ impl<'b> Reader<'b> {
             match self.element(depth)? {
                 None if delimited => return Ok(set),
                 None => {
-                    return Err("its data set is damaged: a delimiter without a sequence".to_owned());
+                    return Err(
+                        "its data set is damaged: a delimiter without a sequence".to_owned()
+                    );
                 }
                 Some(None) => {}
                 Some(Some(element)) => {

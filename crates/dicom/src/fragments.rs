@@ -12,7 +12,8 @@ pub(crate) fn frame<'b>(
     layout: &Layout,
     frame: usize,
 ) -> Result<Cow<'b, [u8]>, String> {
-    let Some((table, fragments)) = encapsulated(set).and_then(<[_]>::split_first) else {
+    let divided = encapsulated(set).and_then(<[_]>::split_first);
+    let Some((table, fragments)) = divided.filter(|(_, fragments)| !fragments.is_empty()) else {
         return Err("its pixels are damaged: they have no fragments".to_owned());
     };
     let frames = layout.frames as usize;

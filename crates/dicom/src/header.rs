@@ -202,7 +202,7 @@ mod tests {
         let check = |age: &str, expected: Option<f64>| assert_eq!(years(age), expected, "{age}");
         check("034Y", Some(34.));
         check("006M", Some(0.5));
-        check("104W", Some(104. * 7. / 365.25));
+        check("104W", Some(104. / (365.25 / 7.)));
         check("000D", Some(0.));
         check("34", None);
         check("Y", None);

@@ -10,6 +10,13 @@ use crate::layout::Layout;
 const MAX_TILES: u64 = 4096;
 
 pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
+    // Some programs leave the boxes of a JP2 file around the codestream, whose colours the header states instead.
+    let start = bytes
+        .windows(4)
+        .position(|window| window == b"\xFF\x4F\xFF\x51");
+    let bytes = bytes
+        .get(start.unwrap_or(bytes.len())..)
+        .unwrap_or_default();
     let size = Size::read(bytes).ok_or("its compressed pixels are not a JPEG 2000 image")?;
     size.check(layout)?;
     let undecodable =
@@ -51,11 +58,7 @@ struct Size {
 
 impl Size {
     fn read(bytes: &[u8]) -> Option<Self> {
-        // A codestream, or one inside the boxes of a JP2 file, which some programs leave around it.
-        let start = bytes
-            .windows(4)
-            .position(|window| window == b"\xFF\x4F\xFF\x51")?;
-        let body = bytes.get(start + 8..)?;
+        let body = bytes.get(8..)?;
         let number = |i: usize| Some(u32::from_be_bytes(*body.get(4 * i..)?.first_chunk()?));
         let [x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0] =
             [0, 1, 2, 3, 4, 5, 6, 7].map(number);

@@ -1,9 +1,7 @@
 //! Decoders of compressed frames: each checks the stream's size against the header before anything is allocated.
 
-mod dct12;
 pub(crate) mod jpeg;
 pub(crate) mod jpeg2000;
-mod jpeg_bits;
 pub(crate) mod jpeg_ls;
 pub(crate) mod rle;
 

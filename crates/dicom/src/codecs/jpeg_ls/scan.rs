@@ -1,266 +1,14 @@
-//! JPEG-LS (ITU-T T.87 | ISO/IEC 14495-1), lossless and near-lossless, in every interleaving.
-//!
-//! Why our own: the decoders in Rust read neither near-lossless nor interleaved streams, or bring a DICOM toolkit with
-//! them; CharLS needs a C++ compiler. Comments name the standard's variables and code segments.
+//! Samples of a scan: regular mode and runs, each with its adaptive contexts (annex A).
 
-use decoding::jpeg::{next_marker, segment};
-
-use super::Shape;
-use super::jpeg_bits::ScanBits;
-use crate::frame::Samples;
-use crate::layout::Layout;
-
-pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
-    let mut stream = Stream::default();
-    let mut at = 2;
-    let cut = || "truncated: its JPEG-LS data are not complete".to_owned();
-    while stream.received < usize::from(layout.samples) {
-        let marker = next_marker(bytes, &mut at).ok_or_else(cut)?;
-        if matches!(marker, 0x01 | 0xD0..=0xD8) {
-            continue;
-        }
-        let body = segment(bytes, &mut at).ok_or_else(cut)?;
-        match marker {
-            0xF7 => stream.frame(body, layout)?,
-            0xF8 => stream.preset(body)?,
-            0xDA => at += stream.scan(body, bytes.get(at..).unwrap_or_default())?,
-            0xDD => return Err("its JPEG-LS has restart intervals, which are not read".to_owned()),
-            _ => {}
-        }
-    }
-    let shape = stream.shape.ok_or_else(|| damaged("it has no frame"))?;
-    Ok(shape.contained(stream.samples, layout, false))
-}
-
-fn damaged(what: &str) -> String {
-    format!("its JPEG-LS is damaged: {what}")
-}
-
-/// What the markers state, and the samples so far.
-#[derive(Default)]
-struct Stream {
-    shape: Option<Shape>,
-    components: Vec<u8>,
-    /// MAXVAL, T1, T2, T3, RESET of a preset; zeros for the defaults.
-    preset: [u16; 5],
-    samples: Vec<u16>,
-    /// Components that have been decoded.
-    received: usize,
-}
-
-impl Stream {
-    fn frame(&mut self, body: &[u8], layout: &Layout) -> Result<(), String> {
-        let &[precision, h1, h0, w1, w0, n, ref listed @ ..] = body else {
-            return Err(damaged("the header of its frame"));
-        };
-        let shape = Shape {
-            rows: u16::from_be_bytes([h1, h0]).into(),
-            columns: u16::from_be_bytes([w1, w0]).into(),
-            samples: n.into(),
-            precision,
-        };
-        shape.check(layout)?;
-        let listed = listed.as_chunks::<3>().0;
-        if self.shape.is_some() || !(2..=16).contains(&precision) || listed.len() != usize::from(n)
-        {
-            return Err(damaged("the header of its frame"));
-        }
-        if listed.iter().any(|component| component[1] != 0x11) {
-            return Err(
-                "its JPEG-LS has components of different sizes, which is not read".to_owned(),
-            );
-        }
-        self.components = listed.iter().map(|component| component[0]).collect();
-        self.samples = vec![0; layout.pixels() * usize::from(n)];
-        self.shape = Some(shape);
-        Ok(())
-    }
-
-    fn preset(&mut self, body: &[u8]) -> Result<(), String> {
-        let (kind, body) = body
-            .split_first()
-            .ok_or_else(|| damaged("its preset parameters"))?;
-        match (kind, body.as_chunks::<2>().0) {
-            (1, [a, b, c, d, e]) => {
-                self.preset = [a, b, c, d, e].map(|word| u16::from_be_bytes(*word));
-                Ok(())
-            }
-            _ => Err("its JPEG-LS has parameters that are not read".to_owned()),
-        }
-    }
-
-    /// Decodes a scan; returns the number of its bytes.
-    fn scan(&mut self, header: &[u8], bytes: &[u8]) -> Result<usize, String> {
-        let broken = || damaged("the header of a scan");
-        let shape = self
-            .shape
-            .ok_or_else(|| damaged("a scan before its frame"))?;
-        let (&n, rest) = header.split_first().ok_or_else(broken)?;
-        let n = usize::from(n);
-        let (listed, rest) = rest.split_at_checked(2 * n).ok_or_else(broken)?;
-        let &[near, interleave, transform] = rest else {
-            return Err(broken());
-        };
-        if transform != 0 || listed.chunks(2).any(|component| component[1] != 0) {
-            return Err(
-                "its JPEG-LS has a point transform or mapping tables, which are not read"
-                    .to_owned(),
-            );
-        }
-        let first = self
-            .components
-            .iter()
-            .position(|id| Some(id) == listed.first())
-            .ok_or_else(broken)?;
-        let ids = listed.iter().step_by(2);
-        let ordered = self
-            .components
-            .get(first..first + n)
-            .is_some_and(|own| own.iter().eq(ids));
-        let order = match interleave {
-            0 if n == 1 => Order::Line,
-            1 => Order::Line,
-            2 => Order::Sample,
-            _ => return Err(broken()),
-        };
-        if !ordered || first != self.received {
-            return Err(broken());
-        }
-        let parameters = Parameters::new(shape.precision, near, self.preset)
-            .ok_or_else(|| damaged("its parameters"))?;
-        let mut scan = Scan::new(parameters, bytes, shape.columns as usize, n);
-        let rows = self
-            .samples
-            .chunks_exact_mut(shape.columns as usize * self.components.len());
-        for (y, row) in rows.enumerate() {
-            let line = scan.line(order);
-            line.ok_or_else(|| {
-                format!(
-                    "truncated or damaged: its JPEG-LS data end in row {y} of {}",
-                    shape.rows
-                )
-            })?;
-            scan.store(row, self.components.len(), first);
-        }
-        self.received += n;
-        Ok(scan.bits.at())
-    }
-}
+use super::bits::ScanBits;
+use super::parameters::Parameters;
 
 #[derive(Clone, Copy)]
-enum Order {
+pub(super) enum Order {
     /// The lines of the components in turn.
     Line,
     /// The samples of a pixel in turn.
     Sample,
-}
-
-/// Parameters of a scan (annexes A.1 and C.2.4.1.1).
-#[derive(Clone, Copy, Debug)]
-struct Parameters {
-    /// MAXVAL.
-    highest: i32,
-    near: i32,
-    /// T1, T2, T3.
-    thresholds: [i32; 3],
-    reset: i32,
-    range: i32,
-    /// qbpp.
-    wide: u32,
-    limit: u32,
-}
-
-impl Parameters {
-    fn new(precision: u8, near: u8, preset: [u16; 5]) -> Option<Self> {
-        let [highest, t1, t2, t3, reset] = preset.map(i32::from);
-        let or = |value: i32, default: i32| if value == 0 { default } else { value };
-        let highest = or(highest, (1 << precision) - 1);
-        let near = i32::from(near);
-        if highest >= 1 << precision || near > (highest / 2).min(255) {
-            return None;
-        }
-        let [d1, d2, d3] = default_thresholds(highest, near);
-        let thresholds = [or(t1, d1), or(t2, d2), or(t3, d3)];
-        let reset = or(reset, 64);
-        let ascending = near < thresholds[0]
-            && thresholds.is_sorted()
-            && thresholds[2] <= highest.max(near + 1);
-        if !ascending || reset < 3 {
-            return None;
-        }
-        let range = (highest + 2 * near) / (2 * near + 1) + 1;
-        let bits = |values: i32| u32::BITS - (values - 1).leading_zeros();
-        let bpp = bits(highest + 1).max(2);
-        Some(Self {
-            highest,
-            near,
-            thresholds,
-            reset,
-            range,
-            wide: bits(range),
-            limit: 2 * (bpp + bpp.max(8)),
-        })
-    }
-
-    /// Quantizes a gradient (code segment A.4).
-    fn region(&self, gradient: i32) -> i32 {
-        let [t1, t2, t3] = self.thresholds;
-        let size = gradient.abs();
-        let region = match size {
-            _ if size <= self.near => 0,
-            _ if size < t1 => 1,
-            _ if size < t2 => 2,
-            _ if size < t3 => 3,
-            _ => 4,
-        };
-        region * gradient.signum()
-    }
-
-    /// The code of an error; one that no encoder writes would make the sums overflow.
-    fn possible(&self, mapped: i32) -> Option<i32> {
-        (mapped <= 2 * self.range).then_some(mapped)
-    }
-
-    /// The sample from its prediction and error, modulo the range (code segments A.8 and A.9).
-    fn reconstructed(&self, predicted: i32, error: i32) -> u16 {
-        let step = 2 * self.near + 1;
-        let mut value = predicted + error * step;
-        if value < -self.near {
-            value += self.range * step;
-        } else if value > self.highest + self.near {
-            value -= self.range * step;
-        }
-        value.clamp(0, self.highest) as u16
-    }
-}
-
-fn default_thresholds(highest: i32, near: i32) -> [i32; 3] {
-    let clamp = |value: i32, low: i32| {
-        if value > highest || value < low {
-            low
-        } else {
-            value
-        }
-    };
-    let basic = [3, 7, 21];
-    let [a, b, c] = if highest >= 128 {
-        let factor = (highest.min(4095) + 128) / 256;
-        [
-            factor * (basic[0] - 2) + 2 + 3 * near,
-            factor * (basic[1] - 3) + 3 + 5 * near,
-            factor * (basic[2] - 4) + 4 + 7 * near,
-        ]
-    } else {
-        let factor = 256 / (highest + 1);
-        [
-            (basic[0] / factor + 3 * near).max(2),
-            (basic[1] / factor + 5 * near).max(3),
-            (basic[2] / factor + 7 * near).max(4),
-        ]
-    };
-    let t1 = clamp(a, near + 1);
-    let t2 = clamp(b, t1);
-    [t1, t2, clamp(c, t2)]
 }
 
 /// Statistics of a context (A, B, C, N).
@@ -304,7 +52,7 @@ const RUNS: [u32; 32] = [
     14, 15,
 ];
 
-struct Scan<'b> {
+pub(super) struct Scan<'b> {
     parameters: Parameters,
     bits: ScanBits<'b>,
     width: usize,
@@ -357,7 +105,12 @@ impl Lines {
 }
 
 impl<'b> Scan<'b> {
-    fn new(parameters: Parameters, bytes: &'b [u8], width: usize, components: usize) -> Self {
+    pub(super) fn new(
+        parameters: Parameters,
+        bytes: &'b [u8],
+        width: usize,
+        components: usize,
+    ) -> Self {
         let context = Context {
             size: ((parameters.range + 32) / 64).max(2),
             bias: 0,
@@ -374,8 +127,13 @@ impl<'b> Scan<'b> {
         }
     }
 
+    /// The position from which to look for the next marker.
+    pub(super) fn at(&self) -> usize {
+        self.bits.at()
+    }
+
     /// Decodes a line of each component; `None` if the data end or are damaged.
-    fn line(&mut self, order: Order) -> Option<()> {
+    pub(super) fn line(&mut self, order: Order) -> Option<()> {
         let width = self.width;
         self.components
             .iter_mut()
@@ -514,7 +272,7 @@ impl<'b> Scan<'b> {
     }
 
     /// Writes the line of each component into a row of all components' samples.
-    fn store(&self, row: &mut [u16], samples: usize, first: usize) {
+    pub(super) fn store(&self, row: &mut [u16], samples: usize, first: usize) {
         for (i, lines) in self.components.iter().enumerate() {
             let places = row.iter_mut().skip(first + i).step_by(samples);
             places

@@ -1,9 +1,16 @@
-//! JPEG (ITU-T T.81): sequential and progressive with 8 bits and lossless by `jpeg-decoder`, extended with 12 bits here.
+//! JPEG (ITU-T T.81): sequential and progressive with 8 bits by `jpeg-decoder`, extended with 12 bits and lossless here.
+//!
+//! `jpeg-decoder` does not read 12 bits, and fills what is missing of a truncated lossless stream without an error.
+
+mod dct12;
+mod lossless;
+mod stream;
 
 use decoding::jpeg::{check, next_marker, segment};
 use jpeg_decoder::{ColorTransform, Decoder};
 
-use super::{Shape, dct12};
+use self::stream::Stream;
+use super::Shape;
 use crate::frame::{Frame, Samples};
 use crate::layout::{Layout, Photometric};
 
@@ -29,10 +36,10 @@ pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Frame, String> {
     let samples = match (markers.process, markers.precision) {
         (0xC0..=0xC2, 8) => {
             check(bytes, layout.pixels() as u64)?;
-            by_crate(bytes, layout, 8)?
+            by_crate(bytes, layout)?
         }
-        (0xC1, 12) => dct12::decode(bytes, layout)?,
-        (LOSSLESS, precision @ 2..=16) => by_crate(bytes, layout, precision)?,
+        (0xC1, 12) => dct12::decode(Stream::new(bytes), layout)?,
+        (LOSSLESS, precision @ 2..=16) => lossless::decode(Stream::new(bytes), layout, precision)?,
         (process, precision) => {
             return Err(format!(
                 "its JPEG coding (process marker FF{process:02X}, {precision} bits) is not read; convert it to Explicit \
@@ -47,27 +54,18 @@ pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Frame, String> {
 }
 
 /// Without a colour transform, which follows from header and markers together.
-fn by_crate(bytes: &[u8], layout: &Layout, precision: u8) -> Result<Samples, String> {
-    let undecodable = |error: jpeg_decoder::Error| format!("its JPEG cannot be decoded: {error}");
+fn by_crate(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
     let mut decoder = Decoder::new(bytes);
-    decoder.set_color_transform(ColorTransform::None);
+    if layout.samples == 3 {
+        // Interleaves the components and leaves their values; `None` would leave them in rows of their own.
+        decoder.set_color_transform(ColorTransform::RGB);
+    }
     let values = layout.pixels() * usize::from(layout.samples);
     decoder.set_max_decoding_buffer_size(values * 2);
-    let decoded = decoder.decode().map_err(undecodable)?;
-    let samples = match precision {
-        ..=8 => Samples::U8(decoded),
-        // `jpeg-decoder` writes 16 bits in the machine's order.
-        _ => Samples::U16(
-            decoded
-                .as_chunks()
-                .0
-                .iter()
-                .map(|word| u16::from_ne_bytes(*word))
-                .collect(),
-        ),
-    };
+    let decoded = decoder.decode();
+    let samples = decoded.map_err(|error| format!("its JPEG cannot be decoded: {error}"))?;
     match samples.len() == values {
-        true => Ok(samples),
+        true => Ok(Samples::U8(samples)),
         false => Err(
             "its JPEG cannot be decoded: it has another number of samples than it states"
                 .to_owned(),
