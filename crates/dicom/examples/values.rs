@@ -1,5 +1,5 @@
 //! Answers questions about DICOM files, for `tools/check_dicom.py`: a line of JSON in, a line of JSON out, followed by the
-//! values as little-endian doubles.
+//! values as little-endian doubles. `"what": "time"` answers with the milliseconds that `read` takes.
 //!
 //! ```text
 //! {"path": "a.dcm", "frame": 1, "what": "modality", "window": "auto", "max_pixels": 100000000}
@@ -7,6 +7,7 @@
 //! ```
 
 use std::io::{self, BufRead as _, Write as _};
+use std::time::Instant;
 
 use dicom::{DicomImage, Header, ReadOptions, Values, Window};
 use image::DynamicImage;
@@ -28,6 +29,7 @@ enum What {
     Modality,
     Voi,
     Image,
+    Time,
 }
 
 fn main() -> io::Result<()> {
@@ -55,11 +57,20 @@ fn answered(question: &Question) -> Result<(Value, Vec<f64>), String> {
         window: question.window,
         max_pixels: question.max_pixels.unwrap_or(default.max_pixels),
     };
+    if let What::Time = question.what {
+        let start = Instant::now();
+        std::hint::black_box(dicom::read(&bytes, &options)?);
+        let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+        return Ok((
+            json!({ "error": null, "milliseconds": milliseconds }),
+            Vec::new(),
+        ));
+    }
     let header = described(&dicom::header(&bytes, &options)?);
     let (values, bits) = match question.what {
         What::Modality => (dicom::modality_values(&bytes, &options)?, 0),
         What::Voi => (dicom::voi_values(&bytes, &options)?, 0),
-        What::Image => pixels(dicom::read(&bytes, &options)?),
+        What::Image | What::Time => pixels(dicom::read(&bytes, &options)?),
     };
     let answer = json!({
         "error": null,

@@ -52,7 +52,7 @@ pub(crate) fn decode(
 ) -> Result<Frame, String> {
     let samples = match (encapsulated(set), syntax.pixels) {
         (Some(_), Pixels::Native) => {
-            native(&*fragments::frame(set, layout, frame)?, layout, false)?
+            native(&fragments::frame(set, layout, frame)?, layout, false)?
         }
         (None, Pixels::Native) => {
             let (bytes, big_endian) = native_bytes(set, layout, frame)?;
@@ -177,7 +177,7 @@ fn long_words(bytes: &[u8], big_endian: bool) -> Vec<u32> {
 
 /// Two pixels as Y, Y, Cb, Cr (PS3.3, C.7.6.3.1.2).
 fn from_422(packed: &[u8], layout: &Layout) -> Result<Vec<u8>, String> {
-    if layout.columns % 2 != 0 {
+    if !layout.columns.is_multiple_of(2) {
         return Err(format!(
             "it has {} columns, but YBR_FULL_422 needs an even number",
             layout.columns

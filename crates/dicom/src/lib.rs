@@ -54,7 +54,7 @@ pub struct ReadOptions {
     pub frame: Option<u32>,
     /// Which values of a grey image become black and white.
     pub window: Window,
-    /// Rows × columns of the largest image that is read. Memory is bounded by 24 bytes per pixel, and 64 MiB.
+    /// Rows × columns of the largest image that is read. Memory is bounded by 64 bytes per pixel, and 64 MiB.
     pub max_pixels: u64,
 }
 

@@ -174,7 +174,7 @@ impl<'b> Stream<'b> {
 impl Scan<'_, '_> {
     /// Reads the restart marker before a unit, counted from 0, if there must be one; whether there was.
     pub(super) fn restarts(&mut self, unit: usize) -> Option<bool> {
-        if self.restart == 0 || unit == 0 || unit % self.restart != 0 {
+        if self.restart == 0 || unit == 0 || !unit.is_multiple_of(self.restart) {
             return Some(false);
         }
         let number = (unit / self.restart - 1) % 8;
