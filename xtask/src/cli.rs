@@ -114,7 +114,7 @@ pub(crate) struct PipelineArgs {
 pub(crate) struct PredictArgs {
     /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
     pub(crate) model: PathBuf,
-    /// JPEG or PNG files
+    /// JPEG, PNG, TIFF, BMP, WebP or DICOM files
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
     /// Folder for overlays and masks, instead of next to the images

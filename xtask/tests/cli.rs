@@ -468,7 +468,7 @@ fn predicts_a_list(run: &Path, image: &Path) {
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     for part in [
-        "text.png: not a JPEG or PNG",
+        "text.png: not a JPEG, PNG, TIFF",
         "p1 is a folder",
         "2 of 7 images could not be predicted",
     ] {

@@ -97,7 +97,7 @@ fn bad_files_are_named_and_left_out_or_rejected() {
     let expected = [
         ("train/NORMAL/cut.jpeg", "truncated JPEG"),
         ("train/NORMAL/empty.png", "the file is empty"),
-        ("train/NORMAL/text.jpeg", "not a JPEG or PNG"),
+        ("train/NORMAL/text.jpeg", "not a JPEG, PNG, TIFF"),
     ];
     assert_eq!(bad.len(), 3, "{bad:?}");
     for ((path, reason), (expected_path, expected_reason)) in bad.iter().zip(expected) {
@@ -324,22 +324,22 @@ fn files_that_are_not_read_are_counted_by_extension() {
     let dir = tempfile::tempdir().unwrap();
     let config = untidy(dir.path());
     for i in 0..20 {
-        std::fs::write(dir.path().join(format!("B/{i}.tif")), b"II*").unwrap();
+        std::fs::write(dir.path().join(format!("B/{i}.gif")), b"GIF").unwrap();
     }
-    std::fs::write(dir.path().join("B/x.dcm"), b"DICM").unwrap();
+    std::fs::write(dir.path().join("B/x.nii"), b"n+1").unwrap();
     let manifest = index(&config).unwrap();
     let words = manifest.notes().join(" ");
     assert!(
-        words.contains("21 of 45 files are not read") && words.contains("20 .tif, 1 .dcm"),
+        words.contains("21 of 45 files are not read") && words.contains("20 .gif, 1 .nii"),
         "{words}"
     );
     std::fs::remove_dir_all(dir.path().join("A")).unwrap();
     std::fs::create_dir(dir.path().join("A")).unwrap();
     for i in 0..10 {
-        std::fs::write(dir.path().join(format!("A/{i}.tif")), b"II*").unwrap();
+        std::fs::write(dir.path().join(format!("A/{i}.gif")), b"GIF").unwrap();
     }
     let text = index(&config).unwrap_err().to_string();
-    assert!(text.contains("\"A\"") && text.contains("10 .tif"), "{text}");
+    assert!(text.contains("\"A\"") && text.contains("10 .gif"), "{text}");
 }
 
 /// 8 patients per class with 3 views each; all patients' files have the same names.

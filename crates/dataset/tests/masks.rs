@@ -63,7 +63,7 @@ fn every_fault_is_named_and_counted() {
         ("IM-0014-0000", "colour"),
         ("IM-0006-0002", "24x17 pixels, its image 24x18"),
         ("IM-0008-0003", "JPEG"),
-        ("IM-0010-0004", "not a JPEG or PNG"),
+        ("IM-0010-0004", "not a JPEG, PNG, TIFF"),
     ];
     assert_eq!(bad.len(), expected.len(), "{bad:?}");
     for (fault, (image, reason)) in bad.iter().zip(expected) {

@@ -85,6 +85,21 @@ pub(crate) fn jpegs() -> Vec<Vec<u8>> {
     ]
 }
 
+/// TIFF, BMP and WebP in every coding, as Pillow writes them.
+pub(crate) fn others() -> Vec<Vec<u8>> {
+    macro_rules! files {
+        ($($name:literal)*) => {
+            vec![$(include_bytes!(concat!("../../imaging/src/decode/files/formats/", $name)).to_vec()),*]
+        };
+    }
+    files!(
+        "grey.tif" "grey16-lzw.tif" "grey16-deflate.tif" "grey16-big-endian.tif" "rgb-lzw.tif" "rgb-packbits.tif"
+        "rgb-deflate.tif" "rgba.tif" "bits.tif" "bits-packbits.tif" "palette-lzw.tif" "turned.tif" "refused-pages.tif"
+        "grey.bmp" "rgb.bmp" "rgba.bmp" "bits.bmp" "palette.bmp"
+        "rgb-lossless.webp" "rgba-lossless.webp" "rgb-lossy.webp" "turned.webp"
+    )
+}
+
 /// Two of the seeds: one to mutate, and another to take parts from.
 pub(crate) fn two<'s>(rng: &mut crate::Rng, seeds: &'s [Vec<u8>]) -> (&'s [u8], &'s [u8]) {
     let mut one = || rng.pick(seeds).map(Vec::as_slice).unwrap_or_default();

@@ -109,6 +109,8 @@ short! {
     png "png"
     jpeg "jpeg"
     image_damaged "image-damaged"
+    image_other "image-other"
+    dicom "dicom"
     mask "mask"
     folder "folder"
     csv "csv"

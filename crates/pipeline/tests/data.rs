@@ -286,7 +286,7 @@ fn file_names_do_not_collide_and_are_not_too_long() {
 fn what_is_left_out_is_named_in_the_report() {
     let workspace = Workspace::new();
     let folder = workspace.folder("train/NORMAL");
-    for name in ["a.tif", "b.tif", "c.dcm"] {
+    for name in ["a.gif", "b.gif", "c.nii"] {
         fs::write(folder.join(name), "II*").unwrap();
     }
     let image = any_image(&folder);
@@ -300,7 +300,7 @@ fn what_is_left_out_is_named_in_the_report() {
     let report = fs::read_to_string(run.join("report.md")).unwrap();
     for part in [
         "3 of 51 files are not read",
-        "2 .tif, 1 .dcm",
+        "2 .gif, 1 .nii",
         "1 in .ipynb",
         "1 in masks/",
     ] {

@@ -219,7 +219,7 @@ mod tests {
         for wrong in [
             "mask.png",
             "{stem}",
-            "{stem}.tif",
+            "{stem}.gif",
             "{stem}/mask.png",
             "{stem}/",
         ] {

@@ -286,8 +286,8 @@ mod tests {
             "A/2026/run.json",
             "A/2026/resolved.toml",
             "A/2026/figures/roc.png",
-            "A/y.tif",
-            "A/z.TIF",
+            "A/y.gif",
+            "A/z.GIF",
         ] {
             touch(root, file);
         }
@@ -295,7 +295,7 @@ mod tests {
         let (found, groups) = walked(root);
         assert_eq!(found, 2);
         let expected = [
-            "Format 2 .tif",
+            "Format 2 .gif",
             "Mask 1 in masks/",
             "Output 3 in a run folder",
             "Output 1 *.mask.png",

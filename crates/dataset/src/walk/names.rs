@@ -19,7 +19,9 @@ pub(crate) fn is_image(name: &str) -> bool {
 }
 
 /// Extensions of the images that are read.
-pub(crate) const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+pub(crate) const EXTENSIONS: [&str; 9] = [
+    "jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "dcm", "dicom",
+];
 
 /// Whether a name is hidden by its dot, or belongs to an operating system, a sync program or a server.
 pub(crate) fn is_system(name: &str) -> bool {
@@ -183,7 +185,12 @@ mod tests {
         check("a.nii.gz", ".nii.gz");
         check("IM0001", "without an extension");
         assert!(
-            is_image("a.PNG") && is_image("b.c.jpeg") && !is_image("a.tif") && !is_image("png")
+            is_image("a.PNG") && is_image("b.c.jpeg") && !is_image("a.gif") && !is_image("png")
+        );
+        assert!(
+            ["a.TIF", "a.tiff", "a.bmp", "a.webp", "a.dcm", "a.DICOM"]
+                .iter()
+                .all(|name| is_image(name))
         );
     }
 }

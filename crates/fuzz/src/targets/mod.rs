@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod csv;
+mod dicom;
 mod folder;
 mod hub;
 mod ill;
@@ -19,6 +20,8 @@ pub fn targets() -> &'static [&'static dyn Target] {
         &picture::Png,
         &picture::Jpeg,
         &picture::Damaged,
+        &picture::Other,
+        &dicom::Dicom,
         &mask::Mask,
         &folder::Folder,
         &csv::Csv,

@@ -89,6 +89,53 @@ impl Target for Jpeg {
     }
 }
 
+pub(super) struct Other;
+
+impl Target for Other {
+    fn name(&self) -> &'static str {
+        "image-other"
+    }
+
+    fn about(&self) -> &'static str {
+        "TIFF, BMP and WebP: headers, directories, palettes, compressed pixels"
+    }
+
+    fn memory(&self) -> usize {
+        MEMORY
+    }
+
+    fn short(&self) -> u64 {
+        4000
+    }
+
+    fn file(&self) -> &'static str {
+        FILE
+    }
+
+    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
+        Ok(Box::new(Pictures {
+            seeds: seeds::others(),
+            mutate: |rng, seed, other| {
+                let mut bytes = seed.to_vec();
+                mutate::bytes(rng, &mut bytes, &WORDS, other);
+                bytes
+            },
+        }))
+    }
+}
+
+/// What the decoders of these formats look for.
+const WORDS: [&[u8]; 8] = [
+    b"II*\0\x08\0\0\0",
+    b"\x00\x01\x03\0\x01\0\0\0",
+    b"\x03\x01\x03\0\x01\0\0\0\x05\0",
+    b"\x12\x01\x03\0\x01\0\0\0\x06\0",
+    b"BM",
+    b"RIFF",
+    b"VP8X",
+    b"VP8L",
+];
+
 struct Pictures {
     seeds: Vec<Vec<u8>>,
     mutate: fn(&mut Rng, &[u8], &[u8]) -> Vec<u8>,

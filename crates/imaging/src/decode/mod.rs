@@ -5,15 +5,15 @@
 //! memory is allocated for them. Any failure of a decoder on a damaged file, including a panic, becomes an error for
 //! that file.
 
-mod bits;
 mod grey;
-mod guard;
-mod jpeg;
 mod palette;
+mod tiff;
 
 use std::io::Cursor;
 use std::path::Path;
 
+use decoding::contained;
+use dicom::{ReadOptions, Window, is_dicom};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ impl Decoder {
     /// The pixels of an image file.
     ///
     /// # Errors
-    /// [`ImagingError::BadImage`] if it cannot be read or is not a JPEG or PNG.
+    /// [`ImagingError::BadImage`] if it cannot be read or is not an image of a known format.
     pub fn pixels(&self, path: &Path) -> Result<DynamicImage, ImagingError> {
         let decoded = self.read(path).and_then(|bytes| self.decode(&bytes));
         let decoded = decoded.map_err(|reason| ImagingError::bad_image(path, reason))?;
@@ -95,48 +95,100 @@ impl Decoder {
         std::fs::read(path).map_err(words)
     }
 
-    /// Decodes a JPEG or PNG, whatever its extension.
+    /// Decodes a JPEG, PNG, TIFF, BMP, WebP or DICOM file, whatever its extension.
     ///
     /// # Errors
     /// The reason, as a message.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, String> {
-        guard::contained(|| {
-            let decoder = self.checked(bytes)?;
-            turned(decoder, |decoder| {
-                DynamicImage::from_decoder(decoder).map_err(undecodable)
-            })
+        contained(|| match format(bytes)? {
+            Format::Dicom => self.dicom(bytes),
+            Format::Image(format) => self.image(bytes, format, Palette::Colours),
         })
     }
 
     /// Like [`Decoder::decode`], but an image with a palette is returned as its indices: in a mask these are the
     /// classes, and the colours are only for display.
     pub(crate) fn decode_indices(&self, bytes: &[u8]) -> Result<DynamicImage, String> {
-        let decoded = guard::contained(|| {
-            let decoder = self.checked(bytes)?;
-            turned(decoder, |decoder| match palette::indices(bytes)? {
-                Some(indices) => Ok(indices),
-                None => DynamicImage::from_decoder(decoder).map_err(undecodable),
-            })
+        let decoded = contained(|| match format(bytes)? {
+            // A window would change the values.
+            Format::Dicom => Err("it is a DICOM file; save the mask as a PNG".to_owned()),
+            Format::Image(format) => self.image(bytes, format, Palette::Indices),
         });
         Ok(decoded?.pixels)
     }
 
-    /// A decoder for a file that is complete and not too large.
-    fn checked<'b>(&self, bytes: &'b [u8]) -> Result<impl ImageDecoder + 'b, String> {
-        let reader = reader(bytes)?;
-        if reader.format() == Some(ImageFormat::Jpeg) {
-            jpeg::check(bytes, self.max_pixels)?;
+    /// The only frame of a DICOM file, through its own window.
+    fn dicom(&self, bytes: &[u8]) -> Result<Decoded, String> {
+        let options = ReadOptions {
+            frame: None,
+            window: Window::Auto,
+            max_pixels: self.max_pixels,
+        };
+        Ok(Decoded {
+            pixels: dicom::read(bytes, &options)?.pixels,
+            turned: false,
+        })
+    }
+
+    fn image(
+        &self,
+        bytes: &[u8],
+        format: ImageFormat,
+        palette: Palette,
+    ) -> Result<Decoded, String> {
+        if format == ImageFormat::Tiff {
+            tiff::check(bytes)?;
+            if let Some((width, height)) = tiff::palette_size(bytes)? {
+                self.check_size(width, height)?;
+                let image = tiff::indexed(bytes, self.max_bytes())?;
+                let orientation = image.orientation;
+                return Ok(Decoded::turned(image.pixels(palette), orientation));
+            }
         }
+        let mut decoder = self.checked(bytes, format)?;
+        let orientation = orientation(&mut decoder);
+        let indices = match palette {
+            Palette::Indices => palette::indices(bytes, format)?,
+            Palette::Colours => None,
+        };
+        let pixels = match indices {
+            Some(indices) => indices,
+            None => DynamicImage::from_decoder(decoder).map_err(undecodable)?,
+        };
+        Ok(Decoded::turned(pixels, orientation))
+    }
+
+    /// A decoder for a file that is complete and not too large.
+    fn checked<'b>(
+        &self,
+        bytes: &'b [u8],
+        format: ImageFormat,
+    ) -> Result<impl ImageDecoder + 'b, String> {
+        match format {
+            ImageFormat::Jpeg => decoding::jpeg::check(bytes, self.max_pixels)?,
+            ImageFormat::WebP if is_animation(bytes) => {
+                return Err("it is an animation; save the picture that shows the image".to_owned());
+            }
+            _ => {}
+        }
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        // The limits are set once the size is known.
+        reader.no_limits();
         let mut decoder = reader.into_decoder().map_err(undecodable)?;
         let (width, height) = decoder.dimensions();
+        self.check_size(width, height)?;
+        decoder.set_limits(self.limits()).map_err(undecodable)?;
+        Ok(decoder)
+    }
+
+    fn check_size(&self, width: u32, height: u32) -> Result<(), String> {
         if u64::from(width) * u64::from(height) > self.max_pixels {
             return Err(format!(
                 "it is {width}x{height} pixels, more than {}; raise image.max_megapixels to read it",
                 self.limit()
             ));
         }
-        decoder.set_limits(self.limits()).map_err(undecodable)?;
-        Ok(decoder)
+        Ok(())
     }
 
     /// What a decoder may allocate.
@@ -156,19 +208,36 @@ impl Decoder {
     }
 }
 
-fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
+/// What to return of an image with a palette.
+#[derive(Clone, Copy)]
+enum Palette {
+    Colours,
+    Indices,
+}
+
+enum Format {
+    Image(ImageFormat),
+    Dicom,
+}
+
+fn format(bytes: &[u8]) -> Result<Format, String> {
+    use ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
     if bytes.is_empty() {
         return Err("the file is empty".to_owned());
     }
-    let mut reader = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => {
-            ImageReader::with_format(Cursor::new(bytes), format)
-        }
-        _ => return Err("not a JPEG or PNG image".to_owned()),
-    };
-    // The limits are set once the size is known.
-    reader.no_limits();
-    Ok(reader)
+    // First, because the 128 bytes before a DICOM file's mark may be the beginning of a TIFF (PS3.10, section 7.1).
+    if is_dicom(bytes) {
+        return Ok(Format::Dicom);
+    }
+    match image::guess_format(bytes) {
+        Ok(format @ (Bmp | Jpeg | Png | Tiff | WebP)) => Ok(Format::Image(format)),
+        _ => Err("not a JPEG, PNG, TIFF, BMP, WebP or DICOM image".to_owned()),
+    }
+}
+
+/// Whether the header of a WebP says so.
+fn is_animation(bytes: &[u8]) -> bool {
+    bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
 }
 
 fn undecodable(error: image::ImageError) -> String {
@@ -180,18 +249,15 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
-/// The pixels in the orientation that the file specifies.
-fn turned<D: ImageDecoder>(
-    mut decoder: D,
-    pixels: impl FnOnce(D) -> Result<DynamicImage, String>,
-) -> Result<Decoded, String> {
-    let orientation = orientation(&mut decoder);
-    let mut image = pixels(decoder)?;
-    image.apply_orientation(orientation);
-    Ok(Decoded {
-        pixels: image,
-        turned: orientation != Orientation::NoTransforms,
-    })
+impl Decoded {
+    /// The pixels in the orientation that the file specifies.
+    fn turned(mut pixels: DynamicImage, orientation: Orientation) -> Self {
+        pixels.apply_orientation(orientation);
+        Self {
+            pixels,
+            turned: orientation != Orientation::NoTransforms,
+        }
+    }
 }
 
 #[cfg(test)]

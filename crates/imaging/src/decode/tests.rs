@@ -257,3 +257,178 @@ fn luma_matches_pillow() {
     check([200, 100, 50], 124);
     check([77, 77, 77], 77);
 }
+
+/// Files of other formats, written by Pillow, and its pixels of them; see `files/make_formats.py`.
+mod formats {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Shown {
+        shape: [usize; 3],
+        bits: u8,
+        values: Vec<f64>,
+    }
+
+    fn shown() -> BTreeMap<String, Shown> {
+        serde_json::from_str(include_str!("files/formats/formats.json")).unwrap()
+    }
+
+    fn bytes(name: &str) -> Vec<u8> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/decode/files/formats");
+        std::fs::read(folder.join(name)).unwrap()
+    }
+
+    fn values(image: DynamicImage) -> (u8, Vec<f64>) {
+        match image {
+            DynamicImage::ImageLuma16(grey) => {
+                (16, grey.into_raw().into_iter().map(f64::from).collect())
+            }
+            other => (8, other.into_bytes().into_iter().map(f64::from).collect()),
+        }
+    }
+
+    #[test]
+    fn pixels_match_pillow() {
+        for (
+            name,
+            Shown {
+                shape,
+                bits,
+                values: expected,
+            },
+        ) in shown()
+        {
+            let decoded = Decoder::default().decode(&bytes(&name));
+            let Decoded { pixels, turned } =
+                decoded.unwrap_or_else(|reason| panic!("{name}: {reason}"));
+            assert_eq!(turned, name.contains("turned"), "{name}");
+            let size = (pixels.height() as usize, pixels.width() as usize);
+            assert_eq!(size, (shape[0], shape[1]), "{name}");
+            let pixels = match shape[2] {
+                // Grey BMPs have a palette of greys.
+                1 if pixels.color().has_color() => DynamicImage::ImageLuma8(pixels.to_luma8()),
+                _ => pixels,
+            };
+            let (found_bits, found) = values(pixels);
+            assert_eq!((found_bits, found.len()), (bits, expected.len()), "{name}");
+            // Lossy WebP leaves rounding and the interpolation of chroma to the decoder.
+            let allowed = if name.contains("lossy") { 3. } else { 0. };
+            let worst = found
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0., f64::max);
+            assert!(worst <= allowed, "{name}: off by {worst}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_detected() {
+        for (
+            name,
+            Shown {
+                values: expected, ..
+            },
+        ) in shown()
+        {
+            let whole = bytes(&name);
+            let all = Decoder::default()
+                .decode(&whole)
+                .unwrap()
+                .pixels
+                .into_bytes();
+            assert!(!expected.is_empty());
+            for len in 0..whole.len() {
+                // Padding and metadata after the pixels may be missing.
+                if let Ok(decoded) = Decoder::default().decode(&whole[..len]) {
+                    assert!(
+                        decoded.pixels.into_bytes() == all,
+                        "{name}: {len} bytes passed"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn palettes_decode_to_indices_if_requested() {
+        for name in ["palette-lzw.tif", "palette.bmp"] {
+            let indices = Decoder::default()
+                .decode_indices(&bytes(name))
+                .unwrap()
+                .into_luma8();
+            let expected: Vec<u8> = (0..13 * 19_u32)
+                .map(|i| (i % 19, i / 19))
+                .map(|(x, y)| ((x * 11 + y * 17 + x * y) % 256 % 5) as u8)
+                .collect();
+            assert_eq!(indices.into_raw(), expected, "{name}");
+        }
+        let turned = Decoder::default()
+            .decode_indices(&bytes("palette-turned.tif"))
+            .unwrap();
+        assert_eq!((turned.width(), turned.height()), (13, 19));
+    }
+
+    #[test]
+    fn pages_animations_and_codings_that_hide_gaps_are_refused() {
+        let check = |name: &str, expected: &str| {
+            let reason = Decoder::default().decode(&bytes(name)).unwrap_err();
+            assert!(reason.contains(expected), "{name}: {reason}");
+        };
+        check("refused-pages.tif", "several pages");
+        check("refused-jpeg.tif", "JPEG");
+        check("refused-animation.webp", "animation");
+    }
+
+    #[test]
+    fn the_limit_holds_for_every_format() {
+        for name in ["grey.tif", "palette-lzw.tif", "rgb.bmp", "turned.webp"] {
+            let reason = Decoder { max_pixels: 246 }
+                .decode(&bytes(name))
+                .unwrap_err();
+            assert!(reason.contains("image.max_megapixels"), "{name}: {reason}");
+            assert!(Decoder { max_pixels: 247 }.decode(&bytes(name)).is_ok());
+        }
+    }
+}
+
+/// A file of Explicit VR Little Endian with four pixels of 12 bits in a window from 0 to 3.
+#[test]
+fn dicom_files_are_images_but_not_masks() {
+    let mut file = [&[0; 128][..], b"DICM"].concat();
+    let mut element = |group: u16, number: u16, vr: &[u8; 2], value: &[u8]| {
+        file.extend([group.to_le_bytes(), number.to_le_bytes(), *vr].as_flattened());
+        match vr {
+            b"OW" => {
+                file.extend([[0, 0], (value.len() as u16).to_le_bytes(), [0, 0]].as_flattened())
+            }
+            _ => file.extend((value.len() as u16).to_le_bytes()),
+        }
+        file.extend(value);
+    };
+    element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1\0");
+    for (number, vr, value) in [
+        (0x0002, b"US", &[1, 0][..]),
+        (0x0004, b"CS", b"MONOCHROME1 "),
+        (0x0010, b"US", &[1, 0]),
+        (0x0011, b"US", &[4, 0]),
+        (0x0100, b"US", &[16, 0]),
+        (0x0101, b"US", &[12, 0]),
+        (0x0102, b"US", &[11, 0]),
+        (0x0103, b"US", &[0, 0]),
+        (0x1050, b"DS", b"2 "),
+        (0x1051, b"DS", b"4 "),
+    ] {
+        element(0x0028, number, vr, value);
+    }
+    element(0x7FE0, 0x10, b"OW", &[0, 0, 1, 0, 3, 0, 9, 0]);
+    let decoded = Decoder::default().decode(&file).unwrap();
+    assert_eq!(
+        decoded.pixels.into_luma16().into_raw(),
+        [65535, 43690, 0, 0]
+    );
+    let reason = Decoder { max_pixels: 3 }.decode(&file).unwrap_err();
+    assert!(reason.contains("image.max_megapixels"), "{reason}");
+    let reason = Decoder::default().decode_indices(&file).unwrap_err();
+    assert!(reason.contains("DICOM"), "{reason}");
+}

@@ -2,17 +2,19 @@
 
 /// A canonical Huffman table (ITU-T T.81, annex C).
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub struct Table {
     /// By length − 1: the first longer code, left-aligned in 16 bits.
     beyond: [u32; 16],
     /// By length − 1: the offset from a code to its symbol's index.
     shift: [i32; 16],
     symbols: Vec<u8>,
+    /// By the first 8 bits: length and symbol of a code that is no longer; length 0 for the others.
+    short: Vec<(u8, u8)>,
 }
 
 impl Table {
     /// A table from the number of codes of each length, and their symbols; `None` if there are more codes than fit.
-    pub(super) fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+    pub fn new(lengths: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let (mut beyond, mut shift) = ([0; 16], [0; 16]);
         let (mut code, mut index) = (0_u32, 0_i32);
         for (i, &count) in lengths.iter().enumerate() {
@@ -25,15 +27,29 @@ impl Table {
             beyond[i] = code << (15 - i);
             code <<= 1;
         }
-        Some(Table {
+        let mut table = Table {
             beyond,
             shift,
             symbols: symbols.to_vec(),
-        })
+            short: Vec::new(),
+        };
+        let short = (0..=u8::MAX).map(|start| match table.search(u16::from(start) << 8) {
+            Some((length @ ..=8, symbol)) => (length as u8, symbol),
+            _ => (0, 0),
+        });
+        table.short = short.collect();
+        Some(table)
     }
 
     /// Length and symbol of the code at the start of the 16 bits.
-    pub(super) fn find(&self, bits: u16) -> Option<(u32, u8)> {
+    pub fn find(&self, bits: u16) -> Option<(u32, u8)> {
+        match self.short.get(usize::from(bits >> 8)) {
+            Some(&(length @ 1.., symbol)) => Some((length.into(), symbol)),
+            _ => self.search(bits),
+        }
+    }
+
+    fn search(&self, bits: u16) -> Option<(u32, u8)> {
         let i = self
             .beyond
             .iter()
@@ -45,7 +61,7 @@ impl Table {
 }
 
 /// Entropy-coded bytes up to the next marker, bit by bit; FF 00 is a stuffed FF.
-pub(super) struct Bits<'b> {
+pub struct Bits<'b> {
     bytes: &'b [u8],
     at: usize,
     /// Its lowest `count` bits have not been read yet.
@@ -54,7 +70,8 @@ pub(super) struct Bits<'b> {
 }
 
 impl<'b> Bits<'b> {
-    pub(super) fn new(bytes: &'b [u8], at: usize) -> Self {
+    /// Reads the bits of a scan that begins at a position of these bytes.
+    pub fn new(bytes: &'b [u8], at: usize) -> Self {
         Bits {
             bytes,
             at,
@@ -64,17 +81,17 @@ impl<'b> Bits<'b> {
     }
 
     /// The position from which to look for the next marker.
-    pub(super) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// Whether fewer bits are left before the marker than the longest code has.
-    pub(super) fn ends(&self) -> bool {
+    pub fn ends(&self) -> bool {
         self.count < 16
     }
 
     /// The next 16 bits, padded with zeros if there are fewer.
-    pub(super) fn peek(&mut self) -> u16 {
+    pub fn peek(&mut self) -> u16 {
         self.fill();
         let aligned = match self.count.checked_sub(16) {
             Some(more) => self.buffer >> more,
@@ -84,16 +101,16 @@ impl<'b> Bits<'b> {
     }
 
     /// The next `n` ≤ 16 bits; `None` if there are fewer.
-    pub(super) fn take(&mut self, n: u32) -> Option<u16> {
+    pub fn take(&mut self, n: u32) -> Option<u16> {
         self.fill();
         self.count = self.count.checked_sub(n)?;
         Some((self.buffer >> self.count & ((1 << n) - 1)) as u16)
     }
 
     /// Discards the bits before the next marker, which must be the given one.
-    pub(super) fn restart(&mut self, marker: u8) -> Option<()> {
+    pub fn restart(&mut self, marker: u8) -> Option<()> {
         (self.count, self.buffer) = (0, 0);
-        let found = super::jpeg::next_marker(self.bytes, &mut self.at)?;
+        let found = crate::jpeg::next_marker(self.bytes, &mut self.at)?;
         (found == marker).then_some(())
     }
 

@@ -11,8 +11,11 @@ thread_local! {
 /// Runs a decoder and turns its panic into an error message.
 ///
 /// The hook that would print the panic is skipped, because it names a line in a decoder rather than the file. All other
-/// panics go to the previous hook.
-pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// panics go to the previous hook. Calls may be nested.
+///
+/// # Errors
+/// The decoder's own reason, or that it failed.
+pub fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
@@ -22,8 +25,8 @@ pub(super) fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T
             }
         }));
     });
-    CONTAINED.set(true);
+    let outer = CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
-    CONTAINED.set(false);
+    CONTAINED.set(outer);
     result.unwrap_or_else(|_| Err("damaged: the decoder failed on it".to_owned()))
 }

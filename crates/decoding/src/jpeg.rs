@@ -5,11 +5,14 @@
 //! are traversed once, symbol by symbol and without computing any pixels, and must contain every block of every scan
 //! (ITU-T T.81, sections F.2 and G.2).
 
-use super::bits::{Bits, Table};
+use crate::huffman::{Bits, Table};
 
-/// Returns an error message if `bytes` are not a complete JPEG. Unsupported codings (arithmetic, lossless) and images
-/// of more than `max_pixels` are left to the decoder to reject.
-pub(super) fn check(bytes: &[u8], max_pixels: u64) -> Result<(), String> {
+/// Checks that `bytes` are a complete JPEG. Unsupported codings (arithmetic, lossless) and images of more than
+/// `max_pixels` are left to the decoder to reject.
+///
+/// # Errors
+/// What is missing or damaged, as a message.
+pub fn check(bytes: &[u8], max_pixels: u64) -> Result<(), String> {
     let mut walk = Walk::new(bytes, max_pixels);
     loop {
         let Some(marker) = next_marker(bytes, &mut walk.at) else {
@@ -36,7 +39,7 @@ const EOI: u8 = 0xD9;
 const MAX_SCANS: usize = 100;
 
 /// The next marker from `at` on, skipping entropy-coded bytes (FF 00 is a stuffed FF) and fill bytes.
-pub(super) fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
+pub fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         let ff = bytes.get(*at..)?.iter().position(|&byte| byte == 0xFF)?;
         *at += ff + 1;
@@ -51,8 +54,8 @@ pub(super) fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     }
 }
 
-/// The segment's bytes after its length.
-fn segment<'b>(bytes: &'b [u8], at: &mut usize) -> Option<&'b [u8]> {
+/// The bytes of the segment at `at` after its length; `at` moves behind it. `None` if the data end within it.
+pub fn segment<'b>(bytes: &'b [u8], at: &mut usize) -> Option<&'b [u8]> {
     let length = usize::from(u16::from_be_bytes([*bytes.get(*at)?, *bytes.get(*at + 1)?]));
     let body = bytes.get(*at + 2..*at + length)?;
     *at += length;
