@@ -367,7 +367,8 @@ fn impossible_splits_are_errors_with_a_remedy() {
 /// patient's odd image follows its others.
 #[test]
 fn folds_by_appearance_are_clusters() {
-    let mut rows: Vec<Row> = plain(&[Some(Split::Train)], 120);
+    let mut rows: Vec<Row> = plain(&[Some(Split::Train)], 60);
+    let images = rows.len();
     rows.extend(
         plain(&[Some(Split::Test)], 8)
             .into_iter()
