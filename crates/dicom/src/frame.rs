@@ -51,9 +51,7 @@ pub(crate) fn decode(
     frame: usize,
 ) -> Result<Frame, String> {
     let samples = match (encapsulated(set), syntax.pixels) {
-        (Some(_), Pixels::Native) => {
-            native(&fragments::frame(set, layout, frame)?, layout, false)?
-        }
+        (Some(_), Pixels::Native) => native(&fragments::frame(set, layout, frame)?, layout, false)?,
         (None, Pixels::Native) => {
             let (bytes, big_endian) = native_bytes(set, layout, frame)?;
             native(&bytes, layout, big_endian)?
