@@ -8,6 +8,7 @@
 mod grey;
 mod palette;
 mod tiff;
+mod webp;
 
 use std::io::Cursor;
 use std::path::Path;
@@ -166,7 +167,7 @@ impl Decoder {
     ) -> Result<impl ImageDecoder + 'b, String> {
         match format {
             ImageFormat::Jpeg => decoding::jpeg::check(bytes, self.max_pixels)?,
-            ImageFormat::WebP => check_webp(bytes)?,
+            ImageFormat::WebP => webp::check(bytes)?,
             _ => {}
         }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -231,23 +232,6 @@ fn format(bytes: &[u8]) -> Result<Format, String> {
         Ok(format @ (Bmp | Jpeg | Png | Tiff | WebP)) => Ok(Format::Image(format)),
         _ => Err("not a JPEG, PNG, TIFF, BMP, WebP or DICOM image".to_owned()),
     }
-}
-
-/// Checks that a WebP is complete, of which its orientation is the last part, and a single picture.
-fn check_webp(bytes: &[u8]) -> Result<(), String> {
-    let stated = bytes.get(4..8).and_then(<[u8]>::first_chunk);
-    let stated = stated.map_or(0, |size| u64::from(u32::from_le_bytes(*size)));
-    if (bytes.len() as u64) < 8 + stated {
-        return Err(format!(
-            "truncated: it has {} bytes of {}",
-            bytes.len(),
-            8 + stated
-        ));
-    }
-    if bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0) {
-        return Err("it is an animation; save the picture that shows the image".to_owned());
-    }
-    Ok(())
 }
 
 fn undecodable(error: image::ImageError) -> String {
