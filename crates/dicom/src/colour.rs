@@ -3,9 +3,9 @@
 use image::{DynamicImage, ImageBuffer};
 
 use crate::dataset::DataSet;
-use crate::frame::{Frame, Samples};
 use crate::layout::{Layout, Photometric};
 use crate::lut::{Descriptor, Lut};
+use crate::samples::{Frame, Samples};
 use crate::tags;
 
 /// Red, green and blue of each pixel as they are stored: the samples' bits, or the entries' of a palette.

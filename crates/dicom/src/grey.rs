@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use image::{DynamicImage, ImageBuffer};
 
 use crate::dataset::DataSet;
-use crate::frame::Samples;
 use crate::header::Groups;
 use crate::layout::{Layout, Photometric};
 use crate::modality::Modality;
+use crate::samples::Samples;
 use crate::tags;
 use crate::window::{Voi, Window};
 

@@ -29,6 +29,7 @@ mod layout;
 mod lut;
 mod modality;
 mod part10;
+mod samples;
 mod syntax;
 mod tags;
 mod window;
@@ -37,11 +38,11 @@ use decoding::contained;
 use image::DynamicImage;
 
 use crate::dataset::DataSet;
-use crate::frame::Frame;
 use crate::grey::Grey;
 use crate::header::Groups;
 use crate::layout::Layout;
 use crate::part10::File;
+use crate::samples::Frame;
 
 pub use header::{Header, PatientId, PixelSpacing, SpacingAt};
 pub use part10::is_dicom;

@@ -3,8 +3,8 @@
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use super::Shape;
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 /// Tiles of an image: each costs the decoder memory and time besides its pixels. Images have one, seldom more than 1,000.
 const MAX_TILES: u64 = 4096;

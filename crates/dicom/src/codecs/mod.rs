@@ -5,8 +5,8 @@ pub(crate) mod jpeg2000;
 pub(crate) mod jpeg_ls;
 pub(crate) mod rle;
 
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 /// The shape that a compressed stream states.
 #[derive(Clone, Copy, Debug)]

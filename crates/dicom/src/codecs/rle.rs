@@ -1,7 +1,7 @@
 //! RLE Lossless (PS3.5, annex G): one PackBits segment for each byte of each sample, the highest byte first.
 
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
     if layout.allocated < 8 {

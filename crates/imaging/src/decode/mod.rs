@@ -8,6 +8,7 @@
 mod grey;
 mod palette;
 mod tiff;
+mod webp;
 
 use std::io::Cursor;
 use std::path::Path;
@@ -166,9 +167,7 @@ impl Decoder {
     ) -> Result<impl ImageDecoder + 'b, String> {
         match format {
             ImageFormat::Jpeg => decoding::jpeg::check(bytes, self.max_pixels)?,
-            ImageFormat::WebP if is_animation(bytes) => {
-                return Err("it is an animation; save the picture that shows the image".to_owned());
-            }
+            ImageFormat::WebP => webp::check(bytes)?,
             _ => {}
         }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -233,11 +232,6 @@ fn format(bytes: &[u8]) -> Result<Format, String> {
         Ok(format @ (Bmp | Jpeg | Png | Tiff | WebP)) => Ok(Format::Image(format)),
         _ => Err("not a JPEG, PNG, TIFF, BMP, WebP or DICOM image".to_owned()),
     }
-}
-
-/// Whether the header of a WebP says so.
-fn is_animation(bytes: &[u8]) -> bool {
-    bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
 }
 
 fn undecodable(error: image::ImageError) -> String {

@@ -380,6 +380,19 @@ mod formats {
         check("refused-animation.webp", "animation");
     }
 
+    /// The decoder would allocate 4 GB for a chunk of metadata that claims them.
+    #[test]
+    fn a_chunk_of_a_webp_may_not_claim_more_than_there_is() {
+        let mut file = bytes("turned.webp");
+        let exif = file
+            .windows(4)
+            .position(|window| window == b"EXIF")
+            .unwrap();
+        file[exif + 4..exif + 8].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xEF]);
+        let reason = Decoder::default().decode(&file).unwrap_err();
+        assert!(reason.contains("truncated"), "{reason}");
+    }
+
     #[test]
     fn the_limit_holds_for_every_format() {
         for name in ["grey.tif", "palette-lzw.tif", "rgb.bmp", "turned.webp"] {

@@ -54,20 +54,58 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
 /// Width and height if the image has a palette.
 pub(super) fn palette_size(bytes: &[u8]) -> Result<Option<(u32, u32)>, String> {
     let mut tiff = open(bytes)?;
-    match tiff.colortype().map_err(undecodable)? {
-        ColorType::Palette(1 | 2 | 4 | 8) => tiff.dimensions().map(Some).map_err(undecodable),
+    let photometric = tiff.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation);
+    match photometric.map_err(undecodable)? {
+        Some(PALETTE) => tiff.dimensions().map(Some).map_err(undecodable),
         _ => Ok(None),
     }
 }
 
+/// RGBPalette, and BlackIsZero, as Photometric Interpretation.
+const PALETTE: u16 = 3;
+const GREY: u16 = 1;
+
+/// A copy that states grey values instead of a palette, which `tiff` refuses: the indices are stored as grey values are.
+fn as_grey(bytes: &[u8]) -> Option<Vec<u8>> {
+    let little = bytes.starts_with(b"II");
+    let word = |at: usize| {
+        let bytes = *bytes.get(at..)?.first_chunk()?;
+        Some(if little {
+            u16::from_le_bytes(bytes)
+        } else {
+            u16::from_be_bytes(bytes)
+        })
+    };
+    let offset = *bytes.get(4..)?.first_chunk()?;
+    let directory = if little {
+        u32::from_le_bytes(offset)
+    } else {
+        u32::from_be_bytes(offset)
+    };
+    let directory = directory as usize;
+    let mut entries = (0..usize::from(word(directory)?)).map(|i| directory + 2 + 12 * i);
+    let entry = entries.find(|at| word(*at) == Some(Tag::PhotometricInterpretation.to_u16()))?;
+    let grey = if little {
+        GREY.to_le_bytes()
+    } else {
+        GREY.to_be_bytes()
+    };
+    let mut copy = bytes.to_vec();
+    copy.get_mut(entry + 8..entry + 10)?.copy_from_slice(&grey);
+    Some(copy)
+}
+
 /// Decodes an image with a palette whose size has been checked.
 pub(super) fn indexed(bytes: &[u8], max_bytes: u64) -> Result<Indexed, String> {
+    let copy = as_grey(bytes).ok_or("cannot be decoded: BigTIFF with a palette is not read")?;
     let mut limits = Limits::default();
     limits.decoding_buffer_size = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-    let mut tiff = open(bytes)?.with_limits(limits);
+    let mut tiff = open(&copy)?.with_limits(limits);
     let (width, height) = tiff.dimensions().map_err(undecodable)?;
-    let ColorType::Palette(depth) = tiff.colortype().map_err(undecodable)? else {
-        return Err("cannot be decoded: it has no palette".to_owned());
+    let ColorType::Gray(depth @ (1 | 2 | 4 | 8)) = tiff.colortype().map_err(undecodable)? else {
+        return Err(
+            "cannot be decoded: the indices of its palette have more than 8 bits".to_owned(),
+        );
     };
     let colours = tiff.get_tag_u16_vec(Tag::ColorMap).map_err(undecodable)?;
     let orientation = tiff.find_tag_unsigned::<u16>(Tag::Orientation);

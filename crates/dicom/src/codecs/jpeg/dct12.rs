@@ -5,8 +5,8 @@ use std::f32::consts::{FRAC_1_SQRT_2, PI};
 use decoding::huffman::Bits;
 
 use super::stream::{Coded, Scan, Stream, extended, symbol};
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 /// Place of each coefficient in its block, in the order of the file (figure A.6).
 const ZIGZAG: [u8; 64] = [

@@ -1,8 +1,8 @@
 //! JPEG Lossless (ITU-T T.81, annex H; process 14): each sample as the difference from a prediction.
 
 use super::stream::{Scan, Stream, damaged, extended, symbol};
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 pub(super) fn decode(
     mut stream: Stream<'_>,

@@ -11,8 +11,8 @@ use jpeg_decoder::{ColorTransform, Decoder};
 
 use self::stream::Stream;
 use super::Shape;
-use crate::frame::{Frame, Samples};
 use crate::layout::{Layout, Photometric};
+use crate::samples::{Frame, Samples};
 
 /// What the markers before the first scan say.
 #[derive(Debug, Default)]

@@ -12,8 +12,8 @@ use decoding::jpeg::{next_marker, segment};
 use self::parameters::Parameters;
 use self::scan::{Order, Scan};
 use super::Shape;
-use crate::frame::Samples;
 use crate::layout::Layout;
+use crate::samples::Samples;
 
 pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
     let mut stream = Stream::default();

@@ -36,7 +36,7 @@ files = {
     "bits-white-is-zero.tif": (bits, {"tiffinfo": {262: 0}}),
     "palette-lzw.tif": (indices, {"compression": "tiff_lzw"}),
     "turned.tif": (Image.fromarray(rgb), {"exif": turned, "compression": "tiff_lzw"}),
-    "palette-turned.tif": (indices, {"exif": turned}),
+    "palette-turned.tif": (indices, {"exif": turned, "compression": "tiff_lzw"}),
     "grey.bmp": (Image.fromarray(grey), {}),
     "rgb.bmp": (Image.fromarray(rgb), {}),
     "rgba.bmp": (Image.fromarray(rgba), {}),
