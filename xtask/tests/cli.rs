@@ -250,7 +250,8 @@ fn lists_and_describes() {
     for part in [
         "pipelines:\n  brain-tumor",
         "\n  pneumonia ",
-        "experiments:\n  pneumonia-robust-seeds  Pneumonia on chest",
+        "experiments:\n  brain-tumor-recipes     Brain tumours",
+        "\n  pneumonia-robust-seeds  Pneumonia on chest",
         "architectures:\n  encoder_decoder",
         "unet_2015_valid",
         "efficientnet_b1",
