@@ -14,6 +14,7 @@ use crate::manifest::{MaskFault, Masks, Parts};
 use crate::mask::{MaskConfig, MaskPlace, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
+use crate::walk::names::FORMATS;
 use crate::walk::{Walk, relative};
 use files::sha256;
 use imaging::{Decoder, Mask, intensities};
@@ -385,7 +386,7 @@ fn why_empty(config: &IndexConfig, empty: &ClassFolder, sorted: &Sorted) -> Stri
     match unread.is_empty() {
         true => "add images, or remove the folder".to_owned(),
         false => format!(
-            "it holds {}, but only JPEG and PNG are read: convert them to PNG, or remove the folder",
+            "it holds {}, but only {FORMATS} are read: convert them to PNG, or remove the folder",
             left_out::listed(&unread)
         ),
     }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::walk::names::FORMATS;
+
 /// Why a file is not a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Neither `.jpg`, `.jpeg` nor `.png`.
+    /// Of a format that is not read, by its extension.
     Format,
     /// Outside the folders that the settings name for splits and classes.
     Elsewhere,
@@ -90,8 +92,8 @@ fn sentence(groups: &[LeftOut], images: usize) -> String {
     let listed = listed(groups);
     match reason {
         Reason::Format => format!(
-            "{files} of {} files {is} not read, because only JPEG and PNG are: {listed}. If they \
-             are images of this data set, convert them to PNG.",
+            "{files} of {} files {is} not read, because only {FORMATS} are: {listed}. If they are images of this data \
+             set, convert them to PNG.",
             files + images
         ),
         Reason::Elsewhere => format!(

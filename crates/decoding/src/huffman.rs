@@ -60,6 +60,42 @@ impl Table {
     }
 }
 
+/// The tables of a JPEG: four each for DC and AC coefficients.
+#[derive(Debug, Default)]
+pub struct Tables {
+    dc: [Option<Table>; 4],
+    ac: [Option<Table>; 4],
+}
+
+impl Tables {
+    /// Adds the tables of a DHT segment; `None` if it is damaged.
+    pub fn define(&mut self, mut segment: &[u8]) -> Option<()> {
+        while let Some((&kind, rest)) = segment.split_first() {
+            let lengths = rest.first_chunk::<16>()?;
+            let symbols: usize = lengths.iter().map(|&n| usize::from(n)).sum();
+            let table = Table::new(lengths, rest.get(16..16 + symbols)?)?;
+            let slots = if kind >> 4 == 0 {
+                &mut self.dc
+            } else {
+                &mut self.ac
+            };
+            *slots.get_mut(usize::from(kind & 15))? = Some(table);
+            segment = &rest[16 + symbols..];
+        }
+        Some(())
+    }
+
+    /// The DC table with this number, if it was defined; of lossless JPEG, that of the differences.
+    pub fn dc(&self, number: usize) -> Option<&Table> {
+        self.dc.get(number)?.as_ref()
+    }
+
+    /// The AC table with this number, if it was defined.
+    pub fn ac(&self, number: usize) -> Option<&Table> {
+        self.ac.get(number)?.as_ref()
+    }
+}
+
 /// Entropy-coded bytes up to the next marker, bit by bit; FF 00 is a stuffed FF.
 pub struct Bits<'b> {
     bytes: &'b [u8],

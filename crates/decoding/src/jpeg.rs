@@ -5,7 +5,7 @@
 //! are traversed once, symbol by symbol and without computing any pixels, and must contain every block of every scan
 //! (ITU-T T.81, sections F.2 and G.2).
 
-use crate::huffman::{Bits, Table};
+use crate::huffman::{Bits, Table, Tables};
 
 /// Checks that `bytes` are a complete JPEG. Unsupported codings (arithmetic, lossless) and images of more than
 /// `max_pixels` are left to the decoder to reject.
@@ -121,8 +121,7 @@ struct Walk<'b> {
     max_pixels: u64,
     at: usize,
     frame: Option<Frame>,
-    dc: [Option<Table>; 4],
-    ac: [Option<Table>; 4],
+    tables: Tables,
     /// Units between two restart markers; 0 for none.
     restart: usize,
     scans: usize,
@@ -135,8 +134,7 @@ impl<'b> Walk<'b> {
             max_pixels,
             at: 2,
             frame: None,
-            dc: Default::default(),
-            ac: Default::default(),
+            tables: Tables::default(),
             restart: 0,
             scans: 0,
         }
@@ -149,7 +147,10 @@ impl<'b> Walk<'b> {
                 self.frame = Some(Frame::read(marker == 0xC2, body, self.max_pixels)?);
                 Ok(())
             }
-            0xC4 => self.tables(body).ok_or_else(|| damaged("a Huffman table")),
+            0xC4 => {
+                let defined = self.tables.define(body);
+                defined.ok_or_else(|| damaged("a Huffman table"))
+            }
             // Arithmetic, lossless and hierarchical coding.
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => Err(Stop::Unknown),
             0xDA => self.scan(body),
@@ -164,22 +165,6 @@ impl<'b> Walk<'b> {
         }
     }
 
-    fn tables(&mut self, mut body: &[u8]) -> Option<()> {
-        while let Some((&kind, rest)) = body.split_first() {
-            let lengths = rest.first_chunk::<16>()?;
-            let symbols: usize = lengths.iter().map(|&n| usize::from(n)).sum();
-            let table = Table::new(lengths, rest.get(16..16 + symbols)?)?;
-            let slots = if kind >> 4 == 0 {
-                &mut self.dc
-            } else {
-                &mut self.ac
-            };
-            *slots.get_mut(usize::from(kind & 15))? = Some(table);
-            body = &rest[16 + symbols..];
-        }
-        Some(())
-    }
-
     fn scan(&mut self, body: &[u8]) -> Result<(), Stop> {
         self.scans += 1;
         if self.scans > MAX_SCANS {
@@ -192,8 +177,7 @@ impl<'b> Walk<'b> {
         let mut scan = Scan {
             bits: Bits::new(self.bytes, self.at),
             frame: &mut *frame,
-            dc: &self.dc,
-            ac: &self.ac,
+            tables: &self.tables,
             band,
             run: 0,
         };
@@ -305,8 +289,7 @@ impl Frame {
 struct Scan<'w, 'b> {
     bits: Bits<'b>,
     frame: &'w mut Frame,
-    dc: &'w [Option<Table>; 4],
-    ac: &'w [Option<Table>; 4],
+    tables: &'w Tables,
     band: Band,
     /// Number of following blocks without new coefficients in this band.
     run: u32,
@@ -391,7 +374,7 @@ impl Scan<'_, '_> {
     }
 
     fn dc(&mut self, coded: Coded) -> Result<(), Fault> {
-        let bits = symbol(&mut self.bits, self.dc, coded.dc)?;
+        let bits = symbol(&mut self.bits, self.tables.dc(coded.dc))?;
         self.bits.take(bits.into()).map(drop).ok_or(Fault::Ended)
     }
 
@@ -405,7 +388,7 @@ impl Scan<'_, '_> {
     ) -> Result<(), Fault> {
         let mut k = first;
         while k <= last {
-            let code = symbol(&mut self.bits, self.ac, coded.ac)?;
+            let code = symbol(&mut self.bits, self.tables.ac(coded.ac))?;
             let (zeros, bits) = (code >> 4, code & 15);
             match (zeros, bits) {
                 (15, 0) => k += 16,
@@ -443,7 +426,7 @@ impl Scan<'_, '_> {
         let mut known = self.frame.components[coded.component].nonzero[block];
         let mut k = first;
         while self.run == 0 && k <= last {
-            let code = symbol(&mut self.bits, self.ac, coded.ac)?;
+            let code = symbol(&mut self.bits, self.tables.ac(coded.ac))?;
             let (mut zeros, appears) = (code >> 4, code & 15 != 0);
             if !appears && zeros < 15 {
                 self.run = self.run_length(zeros)?;
@@ -480,8 +463,7 @@ impl Scan<'_, '_> {
     }
 }
 
-fn symbol(bits: &mut Bits<'_>, tables: &[Option<Table>; 4], table: usize) -> Result<u8, Fault> {
-    let table = tables.get(table).and_then(Option::as_ref);
+fn symbol(bits: &mut Bits<'_>, table: Option<&Table>) -> Result<u8, Fault> {
     match table.ok_or(Fault::Code)?.find(bits.peek()) {
         Some((length, symbol)) => match bits.take(length) {
             Some(_) => Ok(symbol),

@@ -18,7 +18,10 @@ pub(crate) fn is_image(name: &str) -> bool {
     extension.is_some_and(known)
 }
 
-/// Extensions of the images that are read.
+/// The formats that are read, in words.
+pub(crate) const FORMATS: &str = "JPEG, PNG, TIFF, BMP, WebP and DICOM";
+
+/// Their extensions.
 pub(crate) const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "dcm", "dicom",
 ];

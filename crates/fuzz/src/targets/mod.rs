@@ -17,10 +17,10 @@ use crate::Target;
 /// All targets.
 pub fn targets() -> &'static [&'static dyn Target] {
     &[
-        &picture::Png,
-        &picture::Jpeg,
+        &picture::PNG,
+        &picture::JPEG,
         &picture::Damaged,
-        &picture::Other,
+        &picture::OTHER,
         &dicom::Dicom,
         &mask::Mask,
         &folder::Folder,

@@ -27,46 +27,49 @@ fn values(path: &Path) -> Result<Vec<f32>, ImagingError> {
     Ok(Decoder::default().framed(path, frame)?.image.values())
 }
 
-pub(super) struct Png;
-
-impl Target for Png {
-    fn name(&self) -> &'static str {
-        "png"
-    }
-
-    fn about(&self) -> &'static str {
-        "PNG with right checksums: sizes, bit depths, palettes, chunks, pixels"
-    }
-
-    fn memory(&self) -> usize {
-        MEMORY
-    }
-
-    fn short(&self) -> u64 {
-        4000
-    }
-
-    fn file(&self) -> &'static str {
-        FILE
-    }
-
-    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
-        Ok(Box::new(Pictures {
-            seeds: seeds::pngs(),
-            mutate: png::mutate,
-        }))
-    }
+/// A format whose files must be refused or give values from 0 to 1.
+pub(super) struct Format {
+    name: &'static str,
+    about: &'static str,
+    seeds: fn() -> Vec<Vec<u8>>,
+    mutate: Mutate,
 }
 
-pub(super) struct Jpeg;
+/// Makes an input of a seed, and of another one.
+type Mutate = fn(&mut Rng, &[u8], &[u8]) -> Vec<u8>;
 
-impl Target for Jpeg {
+pub(super) const PNG: Format = Format {
+    name: "png",
+    about: "PNG with right checksums: sizes, bit depths, palettes, chunks, pixels",
+    seeds: seeds::pngs,
+    mutate: png::mutate,
+};
+
+pub(super) const JPEG: Format = Format {
+    name: "jpeg",
+    about: "JPEG: frames, tables, scans, baseline and progressive",
+    seeds: seeds::jpegs,
+    mutate: jpeg::mutate,
+};
+
+pub(super) const OTHER: Format = Format {
+    name: "image-other",
+    about: "TIFF, BMP and WebP: headers, directories, palettes, compressed pixels",
+    seeds: seeds::others,
+    mutate: |rng, seed, other| {
+        let mut bytes = seed.to_vec();
+        mutate::bytes(rng, &mut bytes, &WORDS, other);
+        bytes
+    },
+};
+
+impl Target for Format {
     fn name(&self) -> &'static str {
-        "jpeg"
+        self.name
     }
 
     fn about(&self) -> &'static str {
-        "JPEG: frames, tables, scans, baseline and progressive"
+        self.about
     }
 
     fn memory(&self) -> usize {
@@ -83,43 +86,8 @@ impl Target for Jpeg {
 
     fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
         Ok(Box::new(Pictures {
-            seeds: seeds::jpegs(),
-            mutate: jpeg::mutate,
-        }))
-    }
-}
-
-pub(super) struct Other;
-
-impl Target for Other {
-    fn name(&self) -> &'static str {
-        "image-other"
-    }
-
-    fn about(&self) -> &'static str {
-        "TIFF, BMP and WebP: headers, directories, palettes, compressed pixels"
-    }
-
-    fn memory(&self) -> usize {
-        MEMORY
-    }
-
-    fn short(&self) -> u64 {
-        4000
-    }
-
-    fn file(&self) -> &'static str {
-        FILE
-    }
-
-    fn open(&self, _: &Path) -> Result<Box<dyn Session>> {
-        Ok(Box::new(Pictures {
-            seeds: seeds::others(),
-            mutate: |rng, seed, other| {
-                let mut bytes = seed.to_vec();
-                mutate::bytes(rng, &mut bytes, &WORDS, other);
-                bytes
-            },
+            seeds: (self.seeds)(),
+            mutate: self.mutate,
         }))
     }
 }
@@ -138,7 +106,7 @@ const WORDS: [&[u8]; 8] = [
 
 struct Pictures {
     seeds: Vec<Vec<u8>>,
-    mutate: fn(&mut Rng, &[u8], &[u8]) -> Vec<u8>,
+    mutate: Mutate,
 }
 
 impl Session for Pictures {

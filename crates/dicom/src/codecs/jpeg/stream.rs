@@ -1,6 +1,6 @@
 //! The segments of a JPEG with Huffman codes: tables, restart intervals, scans. Components must have the same size.
 
-use decoding::huffman::{Bits, Table};
+use decoding::huffman::{Bits, Table, Tables};
 use decoding::jpeg::{next_marker, segment};
 
 use crate::layout::Layout;
@@ -12,8 +12,7 @@ pub(super) struct Stream<'b> {
     /// Name and quantization table of each component.
     components: Vec<(u8, usize)>,
     quantization: [Option<[u16; 64]>; 4],
-    dc: [Option<Table>; 4],
-    ac: [Option<Table>; 4],
+    tables: Tables,
     /// Units between two restart markers; 0 for none.
     restart: usize,
 }
@@ -45,8 +44,7 @@ impl<'b> Stream<'b> {
             at: 2,
             components: Vec::new(),
             quantization: [None; 4],
-            dc: Default::default(),
-            ac: Default::default(),
+            tables: Tables::default(),
             restart: 0,
         }
     }
@@ -70,7 +68,7 @@ impl<'b> Stream<'b> {
             let broken = || damaged(marker);
             match marker {
                 0xC1 | 0xC3 => self.frame(body)?,
-                0xC4 => self.huffman(body).ok_or_else(broken)?,
+                0xC4 => self.tables.define(body).ok_or_else(broken)?,
                 0xDA => {
                     let mut scan = self.scan(body).ok_or_else(broken)?;
                     decode(&mut scan)?;
@@ -124,22 +122,6 @@ impl<'b> Stream<'b> {
         Some(())
     }
 
-    fn huffman(&mut self, mut body: &[u8]) -> Option<()> {
-        while let Some((&kind, rest)) = body.split_first() {
-            let lengths = rest.first_chunk::<16>()?;
-            let symbols: usize = lengths.iter().map(|&n| usize::from(n)).sum();
-            let table = Table::new(lengths, rest.get(16..16 + symbols)?)?;
-            let slots = if kind >> 4 == 0 {
-                &mut self.dc
-            } else {
-                &mut self.ac
-            };
-            *slots.get_mut(usize::from(kind & 15))? = Some(table);
-            body = &rest[16 + symbols..];
-        }
-        Some(())
-    }
-
     fn scan(&self, header: &[u8]) -> Option<Scan<'_, 'b>> {
         let (&n, rest) = header.split_first()?;
         let (listed, rest) = rest.split_at_checked(2 * usize::from(n))?;
@@ -151,11 +133,8 @@ impl<'b> Stream<'b> {
             let quantization = self.quantization.get(self.components[component].1);
             Some(Coded {
                 component,
-                dc: self.dc.get(usize::from(tables >> 4))?.as_ref()?,
-                ac: self
-                    .ac
-                    .get(usize::from(tables & 15))
-                    .and_then(Option::as_ref),
+                dc: self.tables.dc(usize::from(tables >> 4))?,
+                ac: self.tables.ac(usize::from(tables & 15)),
                 quantization: quantization.and_then(Option::as_ref),
             })
         });
