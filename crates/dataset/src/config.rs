@@ -147,10 +147,12 @@ pub struct CsvLayout {
     pub split: Option<String>,
     /// Column of the patient; `patient`. Empty: the patient rules decide.
     pub patient: Option<String>,
+    /// Further columns that are kept in the manifest, such as the age, the view or the hospital.
+    pub attributes: Vec<String>,
 }
 
 /// What to index and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexConfig {
     /// The data folder.

@@ -1,23 +1,23 @@
 //! Data folder → manifest: every file opened, hashed and decoded once, in parallel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::config::{IndexConfig, OnBadImage};
+use crate::acquisition::{Pseudonyms, Spacing, attributes, is_placeholder};
+use crate::config::{DataLayout, IndexConfig, OnBadImage};
 use crate::error::DatasetError;
 use crate::left_out::{self, BadImage, Reason};
-use crate::manifest::{ImageRecord, Manifest};
-use crate::manifest::{MaskFault, Masks, Parts};
+use crate::manifest::{ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSource};
 use crate::mask::{MaskConfig, MaskPlace, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
 use crate::walk::names::FORMATS;
 use crate::walk::{Walk, relative};
 use files::sha256;
-use imaging::{Decoder, Mask, intensities};
+use imaging::{Decoder, Header, Mask, intensities};
 
 /// Called with (files done, files in total) after each file, from several threads at once.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
@@ -55,7 +55,8 @@ pub fn index_with_progress(
         rules: &rules,
         decoder: config.decoder,
     };
-    let inspected = inspect_all(&found, &with, progress);
+    let mut inspected = inspect_all(&found, &with, progress);
+    identify(config, &mut inspected)?;
     let sorted = sort_out(&found, masks.as_ref(), inspected);
     if let (OnBadImage::Fail, Some(bad)) = (config.on_bad_image, sorted.bad_images.first()) {
         let path = config.root.join(&bad.path);
@@ -79,6 +80,9 @@ pub fn index_with_progress(
         bad_images,
         mask_faults: sorted.faults,
         patient_folders: PatientFolders::suspected(&sorted.unknown),
+        patient_sources: sorted.sources,
+        revealing_paths: sorted.revealing_paths,
+        burned_in: sorted.burned_in,
         unknown_patients: sorted.unknown.len(),
         patient_rules: !config.patients.is_empty(),
         left_out: found.left_out.finish(),
@@ -130,8 +134,10 @@ struct With<'c> {
 
 struct Inspected {
     record: ImageRecord,
-    /// Whether the patient is known.
-    known: bool,
+    /// What the patient is known from, if it is.
+    source: Option<PatientSource>,
+    /// What a DICOM file says about its image.
+    header: Option<Box<Header>>,
     turned: bool,
     depth: usize,
     fault: Option<MaskFault>,
@@ -161,16 +167,22 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     let decoded = with.decoder.decode(&bytes).map_err(bad)?;
     let (image, turned) = (decoded.pixels, decoded.turned);
     let (width, height, color) = (image.width(), image.height(), image.color());
-    let (mean, std) = mean_and_std(&intensities(image));
-    let key = candidate
-        .patient
-        .clone()
-        .or_else(|| with.rules.key(&candidate.path, candidate.depth));
+    let values = intensities(image);
+    let (mean, std) = mean_and_std(&values);
+    let header = decoded.header;
+    let patient = patient(candidate, with.rules);
+    let mut attributes = header.as_deref().map(attributes).unwrap_or_default();
+    attributes.extend(candidate.attributes.clone());
     let mut record = ImageRecord {
         path: candidate.path.clone(),
         split: candidate.split,
         class: candidate.class,
-        patient: key.clone().unwrap_or_else(|| candidate.path.clone()),
+        patient: match &patient {
+            Some((key, _)) => key.clone(),
+            None => candidate.path.clone(),
+        },
+        attributes,
+        spacing: header.as_deref().and_then(Spacing::of),
         masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
@@ -179,6 +191,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
         height,
         channels: color.channel_count(),
         bit_depth: (color.bits_per_pixel() / u16::from(color.channel_count())) as u8,
+        range: range(&values),
         mean,
         std,
         sha256: sha256::hex(&bytes),
@@ -188,11 +201,88 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
         .and_then(|masks| inspect_mask(masks, candidate, with.decoder, &mut record).err());
     Ok(Inspected {
         record,
-        known: key.is_some(),
+        source: patient.map(|(_, source)| source),
+        header,
         turned,
         depth: candidate.depth,
         fault,
     })
+}
+
+/// The patient's key, if the table or a rule gives one.
+fn patient(candidate: &Candidate, rules: &PatientRules) -> Option<(String, PatientSource)> {
+    let of_table = candidate.patient.clone();
+    let of_rules = || rules.key(&candidate.path, candidate.depth);
+    of_table
+        .map(|key| (key, PatientSource::Table))
+        .or_else(|| Some((of_rules()?, PatientSource::Rule)))
+}
+
+/// Replaces the patients of a table by salted hashes, and adds to the images of DICOM files what their headers identify,
+/// hashed in the same way: the study, and the patient where neither table nor rules give one.
+fn identify(
+    config: &IndexConfig,
+    inspected: &mut [Result<Inspected, BadImage>],
+) -> Result<(), DatasetError> {
+    let Some(file) = salt_file(config, inspected) else {
+        return Ok(());
+    };
+    let bytes = config.decoder.read(&file);
+    let bytes = bytes.map_err(|reason| DatasetError::bad_image(&file, reason).vanished())?;
+    let pseudonyms = Pseudonyms::salted_by(&bytes);
+    let headers = inspected.iter().flatten();
+    let placeholder = is_placeholder(headers.filter_map(|image| image.header.as_deref()));
+    for image in inspected.iter_mut().flatten() {
+        image.identify(&pseudonyms, placeholder);
+    }
+    Ok(())
+}
+
+/// The file that salts the hashes: the first DICOM file with an identifier, otherwise a table with patients; `None` if
+/// nothing has to be hashed.
+fn salt_file(config: &IndexConfig, inspected: &[Result<Inspected, BadImage>]) -> Option<PathBuf> {
+    let images = || inspected.iter().flatten();
+    let identifies = |header: &Header| header.patient_id.is_some() || header.study_uid.is_some();
+    let mut of_dicom = images().filter(|image| image.header.as_deref().is_some_and(identifies));
+    let of_table = |image: &Inspected| image.source == Some(PatientSource::Table);
+    match (of_dicom.next(), &config.layout) {
+        (Some(first), _) => Some(config.root.join(&first.record.path)),
+        (None, DataLayout::Csv(table)) => images().any(of_table).then(|| table.file.clone()),
+        _ => None,
+    }
+}
+
+impl Inspected {
+    /// `placeholder`: the Patient IDs of the data set mean nothing.
+    fn identify(&mut self, pseudonyms: &Pseudonyms, placeholder: bool) {
+        if self.source == Some(PatientSource::Table) {
+            self.record.patient = pseudonyms.of("patient", &self.record.patient);
+        }
+        let Some(header) = &self.header else { return };
+        let study = header.study_uid.as_deref();
+        let study = study.map(|study| pseudonyms.of("study", study));
+        let patient = header.patient_id.as_ref().filter(|_| !placeholder);
+        let patient = patient.map(|id| pseudonyms.of("patient", id.reveal()));
+        if let Some(study) = &study {
+            let attributes = &mut self.record.attributes;
+            attributes.entry("study".into()).or_insert(study.clone());
+        }
+        if self.source.is_some() {
+            return;
+        }
+        let of_header = patient.map(|key| (key, PatientSource::Header));
+        let of_study = || study.map(|key| (format!("study-{key}"), PatientSource::Study));
+        if let Some((key, source)) = of_header.or_else(of_study) {
+            self.record.patient = key;
+            self.source = Some(source);
+        }
+    }
+
+    /// Whether the path holds the Patient ID of the header, unless it is so short that this may be by chance.
+    fn reveals(&self) -> bool {
+        let id = self.header.as_ref().and_then(|h| h.patient_id.as_ref());
+        id.is_some_and(|id| id.reveal().len() >= 4 && self.record.path.contains(id.reveal()))
+    }
 }
 
 /// Adds the mask to the record, or returns what is wrong with it.
@@ -248,6 +338,12 @@ fn read_mask(
     ))
 }
 
+fn range(values: &[f32]) -> [f64; 2] {
+    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    [least, greatest].map(f64::from)
+}
+
 fn mean_and_std(values: &[f32]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -268,8 +364,14 @@ struct Sorted {
     faults: Vec<MaskFault>,
     /// Path and depth of the images whose patient is unknown.
     unknown: Vec<(String, usize)>,
+    /// What patients are known from, with the number of images.
+    sources: BTreeMap<PatientSource, usize>,
     /// Images that were rotated or mirrored according to their files.
     turned: usize,
+    /// Images whose paths hold the Patient ID.
+    revealing_paths: usize,
+    /// Images with text in their pixels, according to their headers.
+    burned_in: usize,
 }
 
 fn sort_out(
@@ -301,14 +403,18 @@ impl Sorted {
                 reason: format!("mask {}: {}", fault.file.display(), fault.reason),
             });
         }
-        self.faults.extend(image.fault);
         if !skip {
             self.turned += usize::from(image.turned);
-            if !image.known {
-                self.unknown.push((image.record.path.clone(), image.depth));
+            self.revealing_paths += usize::from(image.reveals());
+            let burned_in = image.header.as_ref().and_then(|h| h.burned_in_annotation);
+            self.burned_in += usize::from(burned_in == Some(true));
+            match image.source {
+                Some(source) => *self.sources.entry(source).or_default() += 1,
+                None => self.unknown.push((image.record.path.clone(), image.depth)),
             }
             self.records.push(image.record);
         }
+        self.faults.extend(image.fault);
     }
 }
 

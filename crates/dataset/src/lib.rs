@@ -35,6 +35,7 @@
 // These macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod acquisition;
 mod config;
 mod eda;
 mod error;
@@ -52,6 +53,7 @@ mod split;
 mod split_name;
 mod walk;
 
+pub use acquisition::Spacing;
 pub use config::{CsvLayout, DataLayout, IndexConfig, OnBadImage, PatientRule, SplitFolders};
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
@@ -63,7 +65,7 @@ pub use left_out::{BadImage, LeftOut, Reason};
 pub use loader::{
     Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Transform, class_weights,
 };
-pub use manifest::{ImageRecord, Manifest, MaskFault};
+pub use manifest::{ImageRecord, Manifest, MaskFault, PatientSource};
 pub use mask::{MaskConfig, MaskPlace, OnMask};
 pub use patient::PatientFolders;
 pub use scan::check_mask_pattern;

@@ -1,5 +1,6 @@
 //! The table of images: a Polars frame for queries, typed rows for code.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use files::sha256;
 use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, Rect, UNKNOWN};
 
+use crate::acquisition::Spacing;
 use crate::error::DatasetError;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
@@ -25,6 +27,10 @@ pub struct ImageRecord {
     pub class: usize,
     /// Patient key; the path if the patient is unknown.
     pub patient: String,
+    /// What the table's or the DICOM header's attributes say about the image, by the names of their columns.
+    pub attributes: BTreeMap<String, String>,
+    /// Distance between pixels, if the file states it.
+    pub spacing: Option<Spacing>,
     /// Mask files relative to the masks' folder: none if there is no valid mask, several if they are
     /// parts of one.
     pub masks: Vec<String>,
@@ -43,6 +49,8 @@ pub struct ImageRecord {
     pub channels: u8,
     /// 8 or 16 bits per channel.
     pub bit_depth: u8,
+    /// Lowest and highest grey value in [0, 1].
+    pub range: [f64; 2],
     /// Mean of the grey values in [0, 1].
     pub mean: f64,
     /// Standard deviation of the grey values in [0, 1].
@@ -72,6 +80,20 @@ impl ImageRecord {
     pub fn mask_is_empty(&self) -> bool {
         self.mask_share() == Some(0.0)
     }
+}
+
+/// What an image's patient is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatientSource {
+    /// The table's patient column, as salted hashes.
+    Table,
+    /// A rule of [`IndexConfig::patients`](crate::IndexConfig::patients).
+    Rule,
+    /// The Patient ID in the DICOM header, as a salted hash.
+    Header,
+    /// The study in the DICOM header, which has no usable Patient ID: other studies may be of the same patient.
+    Study,
 }
 
 /// An image whose mask is missing or bad.
@@ -114,6 +136,12 @@ pub(crate) struct Parts {
     pub(crate) mask_faults: Vec<MaskFault>,
     pub(crate) unknown_patients: usize,
     pub(crate) patient_rules: bool,
+    /// Number of images whose patient is known from each source.
+    pub(crate) patient_sources: BTreeMap<PatientSource, usize>,
+    /// Number of images whose path holds the Patient ID of the header.
+    pub(crate) revealing_paths: usize,
+    /// Number of images with text in their pixels, according to the header.
+    pub(crate) burned_in: usize,
     pub(crate) patient_folders: Option<PatientFolders>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) unmatched_masks: Vec<String>,
@@ -135,7 +163,8 @@ impl Manifest {
     /// Columns: `path`, `split` (null if there is none), `class`, `label`, `patient`, `mask` (null
     /// if there is none, several files joined by `;`), `width`, `height`, `channels`, `bit_depth`,
     /// `mean`, `std`, `sha256`, `mask_share` (of all mask classes except the background; null without
-    /// a mask).
+    /// a mask), `min`, `max`; then, if any image has it, each attribute (null where it is not known) and `rows_mm` and
+    /// `columns_mm`, the distances between pixels.
     pub fn frame(&self) -> &DataFrame {
         &self.frame
     }
@@ -243,6 +272,27 @@ impl Manifest {
     /// Whether it is known which images are of one patient.
     pub fn patients_are_known(&self) -> bool {
         self.parts.unknown_patients < self.rows().len()
+    }
+
+    /// What the patients are known from, with the number of images.
+    pub fn patient_sources(&self) -> &BTreeMap<PatientSource, usize> {
+        &self.parts.patient_sources
+    }
+
+    /// Number of images whose path holds the Patient ID of their DICOM header.
+    pub fn revealing_paths(&self) -> usize {
+        self.parts.revealing_paths
+    }
+
+    /// Number of images whose DICOM header says that there is text in the pixels, which may identify the patient.
+    pub fn burned_in(&self) -> usize {
+        self.parts.burned_in
+    }
+
+    /// The names of all attributes that an image has, in order.
+    pub fn attribute_names(&self) -> BTreeSet<&str> {
+        let names = self.rows().iter().flat_map(|r| r.attributes.keys());
+        names.map(String::as_str).collect()
     }
 
     /// Folders that may be patients but are not treated as such.
@@ -373,26 +423,60 @@ fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
     let reals = |name: &str, of: &dyn Fn(&ImageRecord) -> f64| {
         Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
     };
-    Ok(DataFrame::new(
-        r.len(),
-        vec![
-            strings("path", &|r| r.path.clone()),
-            options("split", &|r| r.split.map(|split| split.to_string())),
-            strings("class", &|r| parts.classes[r.class].clone()),
-            integers("label", &|r| r.class as u32),
-            strings("patient", &|r| r.patient.clone()),
-            options("mask", &ImageRecord::mask_text),
-            integers("width", &|r| r.width),
-            integers("height", &|r| r.height),
-            integers("channels", &|r| u32::from(r.channels)),
-            integers("bit_depth", &|r| u32::from(r.bit_depth)),
-            reals("mean", &|r| r.mean),
-            reals("std", &|r| r.std),
-            strings("sha256", &|r| r.sha256.clone()),
-            Column::new(
-                "mask_share".into(),
-                r.iter().map(ImageRecord::mask_share).collect::<Vec<_>>(),
-            ),
-        ],
-    )?)
+    let mut columns = vec![
+        strings("path", &|r| r.path.clone()),
+        options("split", &|r| r.split.map(|split| split.to_string())),
+        strings("class", &|r| parts.classes[r.class].clone()),
+        integers("label", &|r| r.class as u32),
+        strings("patient", &|r| r.patient.clone()),
+        options("mask", &ImageRecord::mask_text),
+        integers("width", &|r| r.width),
+        integers("height", &|r| r.height),
+        integers("channels", &|r| u32::from(r.channels)),
+        integers("bit_depth", &|r| u32::from(r.bit_depth)),
+        reals("mean", &|r| r.mean),
+        reals("std", &|r| r.std),
+        strings("sha256", &|r| r.sha256.clone()),
+        Column::new(
+            "mask_share".into(),
+            r.iter().map(ImageRecord::mask_share).collect::<Vec<_>>(),
+        ),
+        reals("min", &|r| r.range[0]),
+        reals("max", &|r| r.range[1]),
+    ];
+    let names: BTreeSet<&String> = r.iter().flat_map(|r| r.attributes.keys()).collect();
+    for name in names {
+        columns.push(options(name, &|r| r.attributes.get(name).cloned()));
+    }
+    if r.iter().any(|r| r.spacing.is_some()) {
+        let distances = |name: &str, of: fn(&Spacing) -> f64| {
+            let values = r.iter().map(|r| r.spacing.as_ref().map(of));
+            Column::new(name.into(), values.collect::<Vec<Option<f64>>>())
+        };
+        columns.push(distances("rows_mm", |spacing| spacing.rows_mm));
+        columns.push(distances("columns_mm", |spacing| spacing.columns_mm));
+    }
+    Ok(DataFrame::new(r.len(), columns)?)
 }
+
+/// Columns of the frame that no attribute may be named like.
+pub(crate) const COLUMNS: [&str; 18] = [
+    "path",
+    "split",
+    "class",
+    "label",
+    "patient",
+    "mask",
+    "width",
+    "height",
+    "channels",
+    "bit_depth",
+    "mean",
+    "std",
+    "sha256",
+    "mask_share",
+    "min",
+    "max",
+    "rows_mm",
+    "columns_mm",
+];

@@ -1,7 +1,7 @@
 //! What a data folder contains besides good images, as sentences.
 
 use crate::left_out;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, PatientSource};
 
 impl Manifest {
     /// What the data folder contains besides good images, in plain sentences: files left out by
@@ -15,8 +15,11 @@ fn of(manifest: &Manifest) -> Vec<String> {
     let images = manifest.rows().len() + manifest.bad_images().len();
     let mut notes = left_out::sentences(manifest.left_out(), images);
     notes.extend(patient_folders(manifest));
+    notes.extend(studies(manifest));
+    notes.extend(identified(manifest));
     notes.extend(turned_images(manifest));
     notes.extend(unmatched_masks(manifest));
+    notes.extend(unused_range(manifest));
     notes
 }
 
@@ -27,6 +30,74 @@ fn patient_folders(manifest: &Manifest) -> Option<String> {
          its images may be in several splits, and results look better than they are: set \
          data.patients to [{{ pattern = '{}' }}].",
         found.images, found.folders, found.example, found.pattern
+    ))
+}
+
+/// Patients are told apart only as far as headers identify them.
+fn studies(manifest: &Manifest) -> Option<String> {
+    let images = manifest.patient_sources().get(&PatientSource::Study)?;
+    Some(format!(
+        "The DICOM headers of {images} images have no Patient ID, or the same one in every study: each study counts as a \
+         patient, so a patient with several studies may be in several splits."
+    ))
+}
+
+/// What may identify patients where hashes of their identifiers do not.
+fn identified(manifest: &Manifest) -> Vec<String> {
+    let mut notes = Vec::new();
+    match manifest.burned_in() {
+        0 => {}
+        n => notes.push(format!(
+            "{} text in the pixels, according to the DICOM header (Burned In Annotation): it may identify the patient in \
+             figures and overlays, and a network may learn it instead of the disease.",
+            images(n, "has", "have")
+        )),
+    }
+    match manifest.revealing_paths() {
+        0 => {}
+        n => notes.push(format!(
+            "{} the Patient ID in the path, and reports and tables show paths: rename the files before results are \
+             passed on.",
+            images(n, "has", "have")
+        )),
+    }
+    notes
+}
+
+fn images(n: usize, one: &str, many: &str) -> String {
+    match n {
+        1 => format!("1 image {one}"),
+        n => format!("{n} images {many}"),
+    }
+}
+
+/// Less than a quarter of the range from black to white is used, as by 12 bits in samples of 16.
+fn unused_range(manifest: &Manifest) -> Option<String> {
+    const QUARTER: f64 = 0.25;
+    let rows = manifest.rows();
+    let least = rows
+        .iter()
+        .map(|r| r.range[0])
+        .fold(f64::INFINITY, f64::min);
+    let greatest = rows.iter().map(|r| r.range[1]).fold(0.0, f64::max);
+    if greatest - least >= QUARTER || rows.is_empty() {
+        return None;
+    }
+    let deep = rows.iter().all(|r| r.bit_depth == 16) && greatest < QUARTER;
+    let remedy = match deep {
+        true => {
+            let highest = (greatest * 65535.0).round() as u16;
+            let bits = (16 - highest.leading_zeros()).max(9);
+            format!("if their samples have {bits} bits, set image.bits = {bits}")
+        }
+        false => "set image.window = \"percentile\", or the window that shows the organ".to_owned(),
+    };
+    Some(format!(
+        "The images use only {:.1} % of the range from black to white ({:.1} % to {:.1} %), so a network sees little \
+         contrast: {remedy}.",
+        100.0 * (greatest - least),
+        100.0 * least,
+        100.0 * greatest
     ))
 }
 

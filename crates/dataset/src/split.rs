@@ -64,7 +64,7 @@ pub enum SplitPolicy {
 }
 
 /// What the images of a fold have in common.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FoldBy {
     /// Nothing: patients are drawn at random, with the classes spread evenly over the folds.
@@ -74,6 +74,9 @@ pub enum FoldBy {
     /// validation images look different from those of training. Folds differ in size and in their shares of the
     /// classes.
     Appearance,
+    /// An attribute, such as the hospital or the view: each of its values is held out as a whole, and with fewer folds
+    /// than values several are held out together.
+    Column(String),
 }
 
 /// Which images a count selects.
@@ -182,7 +185,7 @@ impl Splits {
                 by,
                 seed,
                 official_val,
-            } => folds::splits(manifest, (*fold, *folds), *by, *seed, *official_val)?,
+            } => folds::splits(manifest, (*fold, *folds), by, *seed, *official_val)?,
             SplitPolicy::Holdout { val, test, seed } => holdout(manifest, *val, *test, *seed)?,
             SplitPolicy::Count { val, test, by } => count::splits(manifest, *val, *test, *by)?,
             SplitPolicy::List(lists) => count::listed(manifest, lists)?,
@@ -252,12 +255,11 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
         (SplitPolicy::Official, _) => "add images of it to the split's folder".to_owned(),
         (
             SplitPolicy::Fold {
-                by: FoldBy::Appearance,
+                by: FoldBy::Appearance | FoldBy::Column(_),
                 ..
             },
             _,
-        ) => "no image of it looks like the others of this fold; use fewer folds, or another fold"
-            .to_owned(),
+        ) => "no image of it is in this fold; use fewer folds, or another fold".to_owned(),
         _ => together(manifest),
     }
 }

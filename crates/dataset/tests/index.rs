@@ -40,7 +40,7 @@ fn rows_are_typed_sorted_and_in_the_frame() {
     assert_eq!((row.width, row.height, row.sha256.len()), (24, 18, 64));
     assert_eq!(
         (manifest.frame().height(), manifest.frame().width()),
-        (12, 14)
+        (12, 16)
     );
     assert_eq!(manifest.class_counts(&(0..12).collect::<Vec<_>>()), [6, 6]);
 }
@@ -428,6 +428,7 @@ fn the_number_of_pixels_is_limited() {
     let mut config = untidy(dir.path());
     config.decoder = Decoder {
         max_pixels: 24 * 17,
+        ..Decoder::default()
     };
     let text = index(&config).unwrap_err().to_string();
     assert!(

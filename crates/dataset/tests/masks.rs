@@ -344,17 +344,52 @@ fn a_table_names_images_masks_classes_splits_and_patients() {
     let rows: Vec<_> = manifest
         .rows()
         .iter()
-        .map(|r| (r.class, r.split.unwrap(), r.patient.as_str(), r.has_mask()))
+        .map(|r| (r.class, r.split.unwrap(), r.has_mask()))
         .collect();
     let expected = [
-        (0, Split::Train, "007", true),
-        (1, Split::Train, "007", false),
-        (1, Split::Val, "8", false),
-        (0, Split::Test, "9", false),
-        (1, Split::Test, "9", false),
+        (0, Split::Train, true),
+        (1, Split::Train, false),
+        (1, Split::Val, false),
+        (0, Split::Test, false),
+        (1, Split::Test, false),
     ];
     assert_eq!(rows, expected);
+    // The table's patients are hashed.
+    let patients: Vec<&str> = manifest.rows().iter().map(|r| r.patient.as_str()).collect();
+    let [a, b, c, d, e] = patients[..] else {
+        panic!("five rows")
+    };
+    assert!(
+        a == b && d == e && a != c && c != d && a != d,
+        "{patients:?}"
+    );
+    assert!(patients.iter().all(|key| key.len() == 16 && *key != "007"));
     assert_eq!(manifest.mask_faults().len(), 4);
+}
+
+#[test]
+fn further_columns_are_attributes() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = "path,class,site,age\nscans/0 (a).png,a,north,7\nscans/1 (a).png,b,,40\n";
+    let layout = |attributes: &[&str]| CsvLayout {
+        attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
+        ..CsvLayout::default()
+    };
+    let manifest = index(&with_table(dir.path(), table, layout(&["site", "age"]))).unwrap();
+    let csv = dir.path().join("manifest.csv");
+    manifest.write_csv(&csv).unwrap();
+    let text = std::fs::read_to_string(csv).unwrap();
+    let ends: Vec<&str> = text
+        .lines()
+        .map(|line| line.rsplit_once("0,").map_or(line, |(_, end)| end))
+        .collect();
+    assert!(ends[0].ends_with("min,max,age,site"), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with(",7,north"), "{text}");
+    assert!(text.lines().nth(2).unwrap().ends_with(",40,"), "{text}");
+    for (name, expected) in [("view", "no column \"view\""), ("class", "has already")] {
+        let error = index(&with_table(dir.path(), table, layout(&[name]))).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]

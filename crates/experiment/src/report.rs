@@ -59,18 +59,24 @@ fn design(results: &Results) -> String {
     if !results.grid.is_empty() {
         factors.push(count(results.settings.len(), "setting"));
     }
-    let validation = match results.folds {
-        Some(folds) if results.folds_by == FoldBy::Appearance => format!(
+    let validation = match (results.folds, &results.folds_by) {
+        (Some(folds), FoldBy::Column(name)) => format!(
+            "The training images are divided into {folds} folds by the attribute {}: images with the same value of it are \
+             in one fold. Each fold is the validation of one run, which is trained on the others. A run chooses its epoch, \
+             threshold and calibration on its fold.",
+            code(name)
+        ),
+        (Some(folds), FoldBy::Appearance) => format!(
             "The training images are divided, where patients are known by patient, into {folds} folds that look different: \
              clusters of similar brightness, contrast, width and height, the darkest first. Each fold is the validation of \
              one run, which is trained on the others. A run chooses its epoch, threshold and calibration on its fold."
         ),
-        Some(folds) => format!(
+        (Some(folds), FoldBy::Class) => format!(
             "The training images are divided into {folds} folds, stratified by class and, where patients are known, by \
              patient, anew for each seed; each fold is the validation of one run, which is trained on the others. A run \
              chooses its epoch, threshold and calibration on its fold."
         ),
-        None => "A seed determines the initial weights, the order of the images, augmentation and, where validation is \
+        (None, _) => "A seed determines the initial weights, the order of the images, augmentation and, where validation is \
                  drawn at random, which images it has. A run chooses its epoch, threshold and calibration on its \
                  validation images."
             .into(),
@@ -179,7 +185,7 @@ fn validation(report: &mut Document, results: &Results) -> Result<()> {
             results.chosen,
             match results.folds_by {
                 FoldBy::Class => "mean",
-                FoldBy::Appearance => "value in the worst fold",
+                FoldBy::Appearance | FoldBy::Column(_) => "value in the worst fold",
             },
             match shifted {
                 true => "lowest validation AUC of a run, unchanged or under a shift of `evaluate.shifts`",

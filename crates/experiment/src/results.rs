@@ -162,9 +162,9 @@ pub(crate) fn collect(
         positive: first.positive,
         seeds: experiment.seeds.clone(),
         folds: experiment.folds,
-        folds_by: experiment.folds_by,
+        folds_by: experiment.folds_by.clone(),
         grid: experiment.grid.iter().map(axis).collect(),
-        chosen: choose(&settings, experiment.folds_by) + 1,
+        chosen: choose(&settings, &experiment.folds_by) + 1,
         settings,
         out_of_fold,
         runs,
@@ -183,13 +183,13 @@ fn under_shift(runs: &[&RunResult], level: f64) -> Result<Option<Summary>> {
 /// Index of the setting with the highest AUC on validation (under shift, if there are shifts), then the lowest log loss,
 /// then the first. The AUC is the mean over the runs, or where folds look different that of the worst run, because any
 /// of them may be what other images look like.
-fn choose(settings: &[SettingResult], folds_by: FoldBy) -> usize {
+fn choose(settings: &[SettingResult], folds_by: &FoldBy) -> usize {
     let order = |a: &&SettingResult, b: &&SettingResult| {
         let auc = |s: &SettingResult| {
             let summary = s.under_shift.as_ref().unwrap_or(&s.validation.auc);
             match folds_by {
                 FoldBy::Class => summary.runs.mean,
-                FoldBy::Appearance => summary.worst,
+                FoldBy::Appearance | FoldBy::Column(_) => summary.worst,
             }
         };
         let loss = |s: &SettingResult| s.validation.log_loss.runs.mean;
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn the_choice_is_by_validation() {
         let check = |settings: &[SettingResult], expected| {
-            assert_eq!(choose(settings, FoldBy::Class), expected)
+            assert_eq!(choose(settings, &FoldBy::Class), expected)
         };
         check(&[setting(0.8, 0.3, 0.9), setting(0.9, 0.5, 0.1)], 1);
         check(
@@ -310,7 +310,7 @@ mod tests {
             ..setting(auc, 0.5, 0.5)
         };
         let settings = [shifted(0.99, 0.7), shifted(0.98, 0.9)];
-        assert_eq!(choose(&settings, FoldBy::Class), 1);
+        assert_eq!(choose(&settings, &FoldBy::Class), 1);
     }
 
     #[test]
@@ -322,8 +322,8 @@ mod tests {
             all
         };
         let settings = [folds([0.99, 0.7]), folds([0.8, 0.8])];
-        assert_eq!(choose(&settings, FoldBy::Class), 0);
-        assert_eq!(choose(&settings, FoldBy::Appearance), 1);
+        assert_eq!(choose(&settings, &FoldBy::Class), 0);
+        assert_eq!(choose(&settings, &FoldBy::Appearance), 1);
     }
 
     #[test]

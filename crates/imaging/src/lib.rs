@@ -29,7 +29,8 @@ mod mask;
 mod placement;
 pub mod tiles;
 
-pub use decode::{Decoded, Decoder, intensities};
+pub use decode::{Decoded, Decoder, Equalize, Tones, intensities};
+pub use dicom::{Header, PixelSpacing, SpacingAt, Window};
 pub use error::ImagingError;
 pub use file::ImageFile;
 pub use frame::{Frame, Framed, Picture, Pixels};

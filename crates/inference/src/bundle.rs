@@ -171,10 +171,12 @@ impl Bundle {
         }
     }
 
-    /// The decoder for image files, with the size limit of the training run.
+    /// The decoder for image files, with the size limit and the tones of the training run.
     pub fn decoder(&self) -> Decoder {
+        let p = &self.meta.preprocessing;
         Decoder {
-            max_pixels: self.meta.preprocessing.max_pixels,
+            max_pixels: p.max_pixels,
+            tones: p.tones,
         }
     }
 

@@ -375,7 +375,8 @@ fn steps(network: &Bundle) -> Vec<String> {
         "divide by full scale".into(),
         format!("subtract {:?}, divide by {:?}", p.mean, p.std),
     ];
-    cut.into_iter().chain(rest).collect()
+    let tones = p.tones.steps().into_iter();
+    tones.chain(cut).chain(rest).collect()
 }
 
 /// The path with a suffix appended to its name, which may contain dots.

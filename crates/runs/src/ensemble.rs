@@ -32,6 +32,7 @@ pub fn ensemble(runs: &[PathBuf]) -> Result<Checkpoint> {
         hashes.push((hash, run));
         members.push(member(run, Checkpoint::load(&path)?)?);
     }
+    same_tones(runs, &members)?;
     let decision = joint(&members)?;
     let phantoms = members.iter().any(|member| member.meta.origin.phantoms);
     let mut members = members.into_iter();
@@ -60,6 +61,23 @@ fn member(run: &Path, checkpoint: Checkpoint) -> Result<Checkpoint> {
         );
     }
     Ok(checkpoint)
+}
+
+/// All networks see an image as it was decoded once.
+fn same_tones(runs: &[PathBuf], members: &[Checkpoint]) -> Result<()> {
+    let tones = |member: &Checkpoint| member.meta.preprocessing.tones;
+    let each: Vec<_> = runs.iter().zip(members.iter().map(tones)).collect();
+    match each.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        Some([(one, of_one), (other, of_other)]) => bail!(
+            "{} was trained with {}, {} with {}: an ensemble needs networks with the same image.window, image.bits \
+             and image.equalize",
+            one.display(),
+            of_one.in_words(),
+            other.display(),
+            of_other.in_words()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The mean of the calibrated thresholds; the largest score decides unless all networks have a threshold.

@@ -1,5 +1,6 @@
 //! Contents of a data folder or a table, before any image is opened.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::IndexConfig;
@@ -23,6 +24,8 @@ pub(crate) struct Candidate {
     pub(crate) masks: Vec<String>,
     /// The patient, if the table gives one.
     pub(crate) patient: Option<String>,
+    /// Further cells of the table, by the names of their columns.
+    pub(crate) attributes: BTreeMap<String, String>,
 }
 
 /// A folder that must hold at least one image.

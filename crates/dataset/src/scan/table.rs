@@ -10,6 +10,7 @@ use super::found::{Candidate, ClassFolder, Scan, one_class};
 use crate::config::{CsvLayout, IndexConfig};
 use crate::error::DatasetError;
 use crate::left_out::BadImage;
+use crate::manifest::COLUMNS;
 use crate::mask::MaskPlace;
 use crate::split_name::Split;
 use paths::{Missing, Paths};
@@ -109,6 +110,7 @@ impl Reading<'_> {
             masks: there.cloned().collect(),
             expected_mask: mask,
             patient: row.patient.clone(),
+            attributes: row.attributes.clone(),
             ..Candidate::default()
         })
     }
@@ -137,6 +139,7 @@ struct Row {
     class: Option<String>,
     split: Option<String>,
     patient: Option<String>,
+    attributes: BTreeMap<String, String>,
 }
 
 struct Table {
@@ -161,6 +164,7 @@ impl Table {
             column("split", &layout.split)?,
             column("patient", &layout.patient)?,
         ];
+        let attributes = attributes(&header, &layout.attributes)?;
         let row = |record: StringRecord| {
             let cell = |column: Option<usize>| {
                 let cell = record.get(column?)?.trim();
@@ -173,6 +177,10 @@ impl Table {
                 class: cell(class),
                 split: cell(split),
                 patient: cell(patient),
+                attributes: attributes
+                    .iter()
+                    .filter_map(|(name, column)| Some((name.clone(), cell(Some(*column))?)))
+                    .collect(),
             }
         };
         let rows = reader.records().map(|record| record.map(row));
@@ -236,6 +244,21 @@ fn column(
         (None, Some(_)) => Err(missing_column(header, key, name)),
         _ => Ok(found),
     }
+}
+
+/// The columns of attributes by their names.
+fn attributes(header: &StringRecord, names: &[String]) -> Result<Vec<(String, usize)>, String> {
+    let attribute = |name: &String| {
+        if COLUMNS.contains(&name.as_str()) {
+            return Err(format!(
+                "csv.attributes names {name:?}, which the manifest has already; rename the column"
+            ));
+        }
+        let found = header.iter().position(|column| column.trim() == name);
+        let found = found.ok_or_else(|| missing_column(header, "attributes", name))?;
+        Ok((name.clone(), found))
+    };
+    names.iter().map(attribute).collect()
 }
 
 fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {

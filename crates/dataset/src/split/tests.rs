@@ -20,6 +20,8 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         split,
         class,
         patient: patient.to_string(),
+        attributes: std::collections::BTreeMap::new(),
+        spacing: None,
         masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
@@ -28,6 +30,7 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         height: 8,
         channels: 1,
         bit_depth: 8,
+        range: [0.0, 1.0],
         mean: 0.5,
         std: 0.1,
         sha256: content.to_string(),
@@ -46,6 +49,9 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         mask_faults: Vec::new(),
         unknown_patients: 0,
         patient_rules: true,
+        patient_sources: std::collections::BTreeMap::new(),
+        revealing_paths: 0,
+        burned_in: 0,
         patient_folders: None,
         left_out: Vec::new(),
         unmatched_masks: Vec::new(),
@@ -414,4 +420,45 @@ fn folds_by_appearance_are_clusters() {
         assert!(of(0).skip(1).all(|row| dark.contains(&row)));
         assert!(of(1).skip(1).all(|row| bright.contains(&row)));
     }
+}
+
+/// Each hospital is held out as a whole, or several together; a patient of two hospitals is in one fold.
+#[test]
+fn folds_by_an_attribute_hold_out_its_values() {
+    let rows: Vec<Row> = plain(&[Some(Split::Train), Some(Split::Test)], 80);
+    let site = |row: usize| match row % 10 {
+        0..5 => Some("north"),
+        5..8 => Some("east"),
+        8 => Some("south"),
+        _ => None,
+    };
+    let manifest = manifest_of(2, &rows, |row, record| {
+        let site = site(row).map(|site| ("site".to_owned(), site.to_owned()));
+        record.attributes.extend(site);
+    });
+    let fold = |fold, folds, name: &str| {
+        let policy = SplitPolicy::Fold {
+            fold,
+            folds,
+            by: FoldBy::Column(name.to_owned()),
+            seed: 1,
+            official_val: OfficialVal::Drop,
+        };
+        Splits::new(&manifest, &policy, None)
+    };
+    let sites = |rows: &[usize]| {
+        let sites: BTreeSet<_> = rows.iter().map(|row| site(*row)).collect();
+        sites
+    };
+    let two = [1, 2].map(|number| fold(number, 2, "site").unwrap());
+    two.iter()
+        .for_each(|splits| assert_apart(&manifest, splits));
+    let mut held_out = two.map(|splits| sites(&splits.val));
+    held_out.sort();
+    let expected = [vec![None, Some("east"), Some("south")], vec![Some("north")]];
+    assert_eq!(held_out, expected.map(BTreeSet::from_iter));
+    let text = fold(1, 5, "site").unwrap_err().to_string();
+    assert!(text.contains("4 different values"), "{text}");
+    let text = fold(1, 2, "view").unwrap_err().to_string();
+    assert!(text.contains("there are site"), "{text}");
 }

@@ -44,6 +44,10 @@ fn preprocessing(graph: &Graph, p: &Preprocessing) -> Checked {
             ));
         }
     }
+    if p.tones.bits.is_some_and(|bits| !(9..=16).contains(&bits)) {
+        let problem = "has bits that are not 9 to 16".to_owned();
+        return Err(("preprocessing.tones", problem));
+    }
     if p.window
         .is_some_and(|(rows, columns)| rows == 0 || columns == 0)
     {
@@ -181,6 +185,12 @@ pub(super) fn ensemble(
                     "has a network for {:?}, but the first is for {:?}",
                     meta.classes, first.classes
                 );
+                return Err(("ensemble.others", problem));
+            }
+            let tones = [meta, first].map(|meta| meta.preprocessing.tones);
+            if tones[0] != tones[1] {
+                let [other, first] = tones.map(|tones| tones.in_words());
+                let problem = format!("has a network for {other}, but the first is for {first}");
                 return Err(("ensemble.others", problem));
             }
         }

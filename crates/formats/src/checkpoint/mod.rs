@@ -46,7 +46,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use imaging::{Decoder, Fit};
+use imaging::{Decoder, Fit, Tones};
 use model::graph::{Graph, ParamSpec};
 use model::network::Network;
 use model::store::{ParamMap, ParamStore};
@@ -157,7 +157,7 @@ pub struct Decision {
     pub bias: Vec<f64>,
 }
 
-/// From an image to the network's input: resize, `x/255`, `(x − mean) / std`.
+/// From an image file to the network's input: grey or colour, resize, `x/255`, `(x − mean) / std`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// Pixels.
@@ -176,6 +176,9 @@ pub struct Preprocessing {
     pub window: Option<(usize, usize)>,
     /// Pixels of the largest image file that is read.
     pub max_pixels: u64,
+    /// How stored values become grey.
+    #[serde(default)]
+    pub tones: Tones,
 }
 
 impl Preprocessing {
@@ -190,6 +193,7 @@ impl Preprocessing {
             fit: Fit::Stretch,
             window: None,
             max_pixels: Decoder::default().max_pixels,
+            tones: Tones::default(),
         }
     }
 }

@@ -61,6 +61,7 @@ impl Session for Files {
         let path = input.join(FILE);
         let image = match (Decoder {
             max_pixels: MAX_PIXELS,
+            ..Decoder::default()
         })
         .pixels(&path)
         {

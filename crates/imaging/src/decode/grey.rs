@@ -57,7 +57,7 @@ pub fn intensities(image: DynamicImage) -> Vec<f32> {
     }
 }
 
-fn luma([r, g, b]: [u32; 3]) -> u32 {
+pub(super) fn luma([r, g, b]: [u32; 3]) -> u32 {
     (299 * r + 587 * g + 114 * b + 500) / 1000
 }
 

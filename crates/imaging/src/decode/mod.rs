@@ -5,31 +5,37 @@
 //! memory is allocated for them. Any failure of a decoder on a damaged file, including a panic, becomes an error for
 //! that file.
 
+mod clahe;
 mod grey;
 mod palette;
 mod tiff;
+mod tones;
 mod webp;
 
 use std::io::Cursor;
 use std::path::Path;
 
 use decoding::contained;
-use dicom::{ReadOptions, Window, is_dicom};
+use dicom::{Header, ReadOptions, is_dicom};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 
 pub use grey::intensities;
 pub(crate) use grey::{to_grey, without_alpha};
+pub use tones::{Equalize, Tones};
 
 use crate::error::ImagingError;
 
 /// Reads image files of up to a maximum number of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decoder {
     /// Width × height of the largest image that is read.
     pub max_pixels: u64,
+    /// How stored values become grey.
+    #[serde(default)]
+    pub tones: Tones,
 }
 
 impl Default for Decoder {
@@ -46,6 +52,8 @@ pub struct Decoded {
     pub pixels: DynamicImage,
     /// Whether the pixels were rotated or mirrored, as requested by the file.
     pub turned: bool,
+    /// What a DICOM file says about its image.
+    pub header: Option<Box<Header>>,
 }
 
 impl Decoder {
@@ -56,6 +64,7 @@ impl Decoder {
     pub fn of_megapixels(megapixels: u64) -> Self {
         Self {
             max_pixels: megapixels.saturating_mul(1_000_000),
+            tones: Tones::default(),
         }
     }
 
@@ -96,14 +105,22 @@ impl Decoder {
         std::fs::read(path).map_err(words)
     }
 
-    /// Decodes a JPEG, PNG, TIFF, BMP, WebP or DICOM file, whatever its extension.
+    /// Decodes a JPEG, PNG, TIFF, BMP, WebP or DICOM file, whatever its extension, with the decoder's [`Tones`].
     ///
     /// # Errors
     /// The reason, as a message.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, String> {
-        contained(|| match format(bytes)? {
-            Format::Dicom => self.dicom(bytes),
-            Format::Image(format) => self.image(bytes, format, Palette::Colours),
+        contained(|| {
+            let decoded = match format(bytes)? {
+                Format::Dicom => self.dicom(bytes)?,
+                Format::Image(format) => {
+                    let decoded = self.image(bytes, format, Palette::Colours)?;
+                    let pixels = self.tones.stretched(decoded.pixels)?;
+                    Decoded { pixels, ..decoded }
+                }
+            };
+            let pixels = self.tones.equalized(decoded.pixels);
+            Ok(Decoded { pixels, ..decoded })
         })
     }
 
@@ -118,16 +135,18 @@ impl Decoder {
         Ok(decoded?.pixels)
     }
 
-    /// The only frame of a DICOM file, through its own window.
+    /// The only frame of a DICOM file, through the window.
     fn dicom(&self, bytes: &[u8]) -> Result<Decoded, String> {
         let options = ReadOptions {
             frame: None,
-            window: Window::Auto,
+            window: self.tones.window,
             max_pixels: self.max_pixels,
         };
+        let image = dicom::read(bytes, &options)?;
         Ok(Decoded {
-            pixels: dicom::read(bytes, &options)?.pixels,
+            pixels: image.pixels,
             turned: false,
+            header: Some(Box::new(image.header)),
         })
     }
 
@@ -250,6 +269,7 @@ impl Decoded {
         Self {
             pixels,
             turned: orientation != Orientation::NoTransforms,
+            header: None,
         }
     }
 }

@@ -204,6 +204,12 @@ fn policy(settings: &Settings, data: &Data) -> String {
              clusters of similar brightness, contrast, width and height (k-means), the darkest first. Validation is fold \
              {fold} of {folds}, so its images look different from those for training, which are the other folds."
         ),
+        SplitPolicy::Fold { fold, folds, by: FoldBy::Column(name), .. } => format!(
+            "The test split is the data set's own. The training images are divided into {folds} folds by the attribute \
+             {}: images with the same value of it are in one fold, each patient whole in the fold of most of its images. \
+             Validation is fold {fold} of {folds}; the others are for training.",
+            code(name)
+        ),
         SplitPolicy::Fold { fold, folds, .. } => format!(
             "The test split is the data set's own. The training images are divided into {folds} folds, stratified by \
              class and drawn {grouped}. Validation is fold {fold} of {folds}; the others are for training."

@@ -6,11 +6,14 @@ use crate::keys::Keys;
 use crate::tree::{ConfigError, Node, Value, join};
 
 /// Keys that decide which images are in a run, or what it computes: equal in all runs, so that they can be compared.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 10] = [
     "data",
     "demo",
     "experiment",
+    "image.bits",
+    "image.equalize",
     "image.max_megapixels",
+    "image.window",
     "phantom",
     "pipeline.stages",
     "pipeline.title",

@@ -109,7 +109,7 @@ pub fn load_experiment(request: &Request) -> Result<Experiment, ConfigError> {
         pipeline,
         seeds: file.raw.seeds.clone(),
         folds: file.raw.folds,
-        folds_by: file.raw.folds_by.unwrap_or_default(),
+        folds_by: file.raw.folds_by.clone().unwrap_or_default(),
         grid: file.grid.iter().map(grid::Axis::as_text).collect(),
         runs,
         resolved,

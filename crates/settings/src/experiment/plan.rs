@@ -76,12 +76,8 @@ impl Plan<'_> {
                 Some(OfficialVal::Drop) => "drop",
                 _ => "merge_into_train",
             };
-            let by = match self.file.raw.folds_by {
-                Some(FoldBy::Appearance) => "appearance",
-                Some(FoldBy::Class) | None => "class",
-            };
+            validation.put("folds_by", self.folds_by());
             for (key, value) in [
-                ("folds_by", Value::Text(by.into())),
                 ("policy", Value::Text("fold".into())),
                 ("fold", Value::Integer(fold as i64)),
                 ("folds", Value::Integer(folds as i64)),
@@ -92,6 +88,20 @@ impl Plan<'_> {
             changes.push(("data.validation".into(), validation));
         }
         changes
+    }
+
+    /// The value of `data.validation.folds_by` of every run.
+    fn folds_by(&self) -> Node {
+        let text = |text: &str| self.node("folds_by", Value::Text(text.into()));
+        match &self.file.raw.folds_by {
+            Some(FoldBy::Appearance) => text("appearance"),
+            Some(FoldBy::Class) | None => text("class"),
+            Some(FoldBy::Column(name)) => {
+                let mut table = self.node("folds_by", Value::Table(Default::default()));
+                table.put("column", text(name));
+                table
+            }
+        }
     }
 
     /// A value that is derived from a key of the experiment.

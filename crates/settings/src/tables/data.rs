@@ -71,6 +71,7 @@ pub(crate) struct Csv {
     pub(crate) class: Option<String>,
     pub(crate) split: Option<String>,
     pub(crate) patient: Option<String>,
+    pub(crate) attributes: Vec<String>,
 }
 
 impl Csv {
@@ -83,6 +84,7 @@ impl Csv {
             class: self.class,
             split: self.split,
             patient: self.patient,
+            attributes: self.attributes,
         }
     }
 }

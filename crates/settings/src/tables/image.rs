@@ -1,7 +1,7 @@
 //! `[image]`: how images are prepared for the network.
 
 use formats::weights::InputNormalization;
-use imaging::{Decoder, Fit};
+use imaging::{Decoder, Equalize, Fit, Tones, Window};
 use model::build::{self, ModelSpec};
 use serde::Deserialize;
 
@@ -20,7 +20,19 @@ pub(crate) struct Image {
     pub(crate) normalization: Normalization,
     pub(crate) cache_mib: usize,
     pub(crate) max_megapixels: u64,
+    pub(crate) window: Window,
+    pub(crate) bits: Option<u8>,
+    pub(crate) equalize: Enhancement,
     pub(crate) region: Region,
+}
+
+/// `"none"` or `"clahe"`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Enhancement {
+    #[default]
+    None,
+    Clahe,
 }
 
 impl Default for Image {
@@ -33,6 +45,9 @@ impl Default for Image {
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
             max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
+            window: Window::Auto,
+            bits: None,
+            equalize: Enhancement::None,
             region: Region::None,
         }
     }
@@ -148,6 +163,9 @@ pub(crate) fn image(
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
     keys.within("image.max_megapixels", raw.max_megapixels, 1, 4000)?;
+    if let Some(bits) = raw.bits {
+        keys.within("image.bits", bits, 9, 16)?;
+    }
     if let Some(Size(rows, columns)) = raw.crop {
         keys.within("image.crop", rows.min(columns), 1, 1 << 16)?;
         keys.within("image.crop", rows.max(columns), 1, 1 << 16)?;
@@ -161,6 +179,14 @@ pub(crate) fn image(
             chosen
         }
     };
+    let tones = Tones {
+        window: raw.window,
+        bits: raw.bits,
+        equalize: match raw.equalize {
+            Enhancement::None => None,
+            Enhancement::Clahe => Some(Equalize::Clahe),
+        },
+    };
     Ok(ImageSettings {
         height,
         width,
@@ -170,8 +196,11 @@ pub(crate) fn image(
         mean,
         std,
         cache_bytes: raw.cache_mib << 20,
-        decoder: Decoder::of_megapixels(raw.max_megapixels),
-        region: region(keys, paths, raw.region)?,
+        decoder: Decoder {
+            tones,
+            ..Decoder::of_megapixels(raw.max_megapixels)
+        },
+        region: region(keys, paths, raw.region, tones)?,
     })
 }
 

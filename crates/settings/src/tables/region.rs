@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use formats::checkpoint::{Checkpoint, Meta};
+use imaging::Tones;
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -71,10 +72,12 @@ pub struct RegionSettings {
 }
 
 /// Reads the segmenter's checkpoint, so that a mistake is found before anything runs. In a dry run it may be absent.
+/// `tones` are those of the images.
 pub(crate) fn region(
     keys: &Keys<'_>,
     paths: &Paths<'_>,
     raw: Region,
+    tones: Tones,
 ) -> Result<Option<RegionSettings>, ConfigError> {
     let table = match raw {
         Region::None => return Ok(None),
@@ -97,6 +100,7 @@ pub(crate) fn region(
         }));
     }
     let meta = segmenter(keys, &model)?;
+    same_tones(keys, &model, meta.preprocessing.tones, tones)?;
     let (classes, names) = classes(keys, &model, &meta, table.classes)?;
     Ok(Some(RegionSettings {
         model,
@@ -149,6 +153,26 @@ fn segmenter(keys: &Keys<'_>, path: &Path) -> Result<Meta, ConfigError> {
         return refuse("sees only a region of an image itself");
     }
     Ok(meta)
+}
+
+/// A segmenter that has learned other grey values would look at images that it does not know.
+fn same_tones(
+    keys: &Keys<'_>,
+    path: &Path,
+    learned: Tones,
+    tones: Tones,
+) -> Result<(), ConfigError> {
+    if learned == tones {
+        return Ok(());
+    }
+    let message = format!(
+        "the network in {} was trained with {}, but these settings have {}: give image.window, image.bits and \
+         image.equalize the segmenter's values, or train it with these",
+        path.display(),
+        learned.in_words(),
+        tones.in_words()
+    );
+    Err(keys.refuse("image.region.model", message))
 }
 
 /// Numbers and names of the classes; all except the first, the background, by default.

@@ -85,7 +85,7 @@ pub(crate) fn policy(
             SplitPolicy::Fold {
                 fold: keys.within("data.validation.fold", raw.fold, 1, folds)?,
                 folds,
-                by: raw.folds_by,
+                by: raw.folds_by.clone(),
                 seed,
                 official_val: raw.official_val,
             }

@@ -1,7 +1,8 @@
-//! Folds for cross-validation: whole groups of images, either with the classes spread evenly or by what the images look
-//! like.
+//! Folds for cross-validation: whole groups of images, with the classes spread evenly, by what the images look like, or by
+//! an attribute.
 
 mod appearance;
+mod column;
 
 use random::Rng;
 
@@ -14,7 +15,7 @@ use crate::manifest::Manifest;
 pub(super) fn splits(
     manifest: &Manifest,
     (fold, folds): (usize, usize),
-    by: FoldBy,
+    by: &FoldBy,
     seed: u64,
     official_val: OfficialVal,
 ) -> Result<Splits, DatasetError> {
@@ -29,6 +30,7 @@ pub(super) fn splits(
     let mut parts = match by {
         FoldBy::Class => draw(manifest, &pool, folds, seed),
         FoldBy::Appearance => appearance::draw(manifest, &pool, folds, seed),
+        FoldBy::Column(name) => column::draw(manifest, &pool, folds, name)?,
     };
     let mut val = parts.swap_remove(fold - 1);
     let mut train = parts.concat();

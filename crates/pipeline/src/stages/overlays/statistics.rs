@@ -1,7 +1,7 @@
 //! Counts green pixels: per class, and inside lungs and opacities where masks of them exist.
 
 use anyhow::Result;
-use imaging::Frame;
+use imaging::{Decoder, Frame, Tones};
 use metrics::{Bootstrap, Interval, Resampling, proportion};
 use report::Plane;
 
@@ -81,7 +81,11 @@ pub(super) fn region_mask(
         channels: 1,
         fit: settings.image.fit,
     };
-    let mask = plane(&data.manifest.decoder().framed(&file, frame)?)?;
+    let decoder = Decoder {
+        tones: Tones::default(),
+        ..data.manifest.decoder()
+    };
+    let mask = plane(&decoder.framed(&file, frame)?)?;
     // Masks are stored as 0/1 or as 0/255: half of the largest value separates both.
     let half = 0.5 * mask.values().iter().fold(0.0_f32, |a, b| a.max(*b));
     let (w, h) = mask.dimensions();

@@ -1,0 +1,242 @@
+//! Data sets of DICOM files: attributes, patients, and nothing that identifies a person.
+
+#![allow(clippy::unwrap_used, reason = "test helpers")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use common::{picture, save};
+use dataset::{
+    DataLayout, Eda, EdaConfig, IndexConfig, Manifest, PatientRule, PatientSource, SplitFolders,
+    index,
+};
+
+/// What is planted in a header and must not be found in a manifest.
+const NAME: &str = "Doe^Jane";
+const BIRTH: &str = "19390102";
+const ACCESSION: &str = "ACC4711";
+
+#[derive(Clone, Copy, Default)]
+struct Planted<'p> {
+    patient: Option<&'p str>,
+    study: Option<&'p str>,
+    age: &'p str,
+    burned_in: bool,
+    /// The value of all pixels, of 4,095.
+    grey: u16,
+}
+
+/// A DICOM file (PS3.10) of 4 × 4 pixels and 12 bits, Explicit VR Little Endian.
+fn file(planted: Planted<'_>) -> Vec<u8> {
+    let mut body = vec![];
+    let mut put = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
+        body.extend(group.to_le_bytes());
+        body.extend(element.to_le_bytes());
+        body.extend(vr);
+        let mut value = value.to_vec();
+        value.resize(
+            value.len().next_multiple_of(2),
+            if vr == b"UI" { 0 } else { b' ' },
+        );
+        if vr == b"OW" {
+            body.extend([0, 0]);
+            body.extend((value.len() as u32).to_le_bytes());
+        } else {
+            body.extend((value.len() as u16).to_le_bytes());
+        }
+        body.extend(value);
+    };
+    put(0x0008, 0x0050, b"SH", ACCESSION.as_bytes());
+    put(0x0008, 0x0060, b"CS", b"DX");
+    put(0x0010, 0x0010, b"PN", NAME.as_bytes());
+    if let Some(patient) = planted.patient {
+        put(0x0010, 0x0020, b"LO", patient.as_bytes());
+    }
+    put(0x0010, 0x0030, b"DA", BIRTH.as_bytes());
+    put(0x0010, 0x0040, b"CS", b"F");
+    put(0x0010, 0x1010, b"AS", planted.age.as_bytes());
+    put(0x0018, 0x1164, b"DS", b"0.2\\0.1");
+    put(0x0018, 0x5101, b"CS", b"PA");
+    if let Some(study) = planted.study {
+        put(0x0020, 0x000D, b"UI", study.as_bytes());
+    }
+    put(0x0028, 0x0002, b"US", &1_u16.to_le_bytes());
+    put(0x0028, 0x0004, b"CS", b"MONOCHROME2");
+    put(0x0028, 0x0010, b"US", &4_u16.to_le_bytes());
+    put(0x0028, 0x0011, b"US", &4_u16.to_le_bytes());
+    put(0x0028, 0x0100, b"US", &16_u16.to_le_bytes());
+    put(0x0028, 0x0101, b"US", &12_u16.to_le_bytes());
+    put(0x0028, 0x0102, b"US", &11_u16.to_le_bytes());
+    put(0x0028, 0x0103, b"US", &0_u16.to_le_bytes());
+    if planted.burned_in {
+        put(0x0028, 0x0301, b"CS", b"YES");
+    }
+    put(
+        0x7FE0,
+        0x0010,
+        b"OW",
+        &planted.grey.to_le_bytes().repeat(16),
+    );
+    let syntax = b"1.2.840.10008.1.2.1\0";
+    let mut meta = vec![0x02, 0, 0x10, 0, b'U', b'I', syntax.len() as u8, 0];
+    meta.extend(syntax);
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    bytes.extend([0x02, 0, 0, 0, b'U', b'L', 4, 0]);
+    bytes.extend((meta.len() as u32).to_le_bytes());
+    bytes.extend(meta);
+    bytes.extend(body);
+    bytes
+}
+
+fn write(root: &Path, path: &str, planted: Planted<'_>) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, file(planted)).unwrap();
+}
+
+fn images(root: &Path) -> IndexConfig {
+    IndexConfig {
+        root: root.to_owned(),
+        layout: DataLayout::Images,
+        splits: SplitFolders::none(),
+        ..IndexConfig::default()
+    }
+}
+
+fn csv(manifest: &Manifest, folder: &Path) -> String {
+    let path = folder.join("manifest.csv");
+    manifest.write_csv(&path).unwrap();
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn headers_give_patients_and_attributes_but_no_identity() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let planted = |patient, study, age| Planted {
+        patient: Some(patient),
+        study: Some(study),
+        age,
+        grey: 4095,
+        ..Planted::default()
+    };
+    write(root, "a.dcm", planted("HN-884-1", "1.2.3", "034Y"));
+    write(root, "b.dcm", planted("HN-884-1", "1.2.4", "006M"));
+    write(root, "c.dcm", planted("HN-884-2", "1.2.5", "093Y"));
+    save(&picture(1), &root.join("d.png"));
+    let manifest = index(&images(root)).unwrap();
+    let [a, b, c, png] = manifest.rows() else {
+        panic!("four rows")
+    };
+    assert!(a.patient == b.patient && a.patient != c.patient);
+    assert_eq!((a.patient.len(), png.patient.as_str()), (16, "d.png"));
+    let ages = [a, b, c].map(|r| r.attributes["age"].as_str());
+    assert_eq!(ages, ["34", "0.5", "90"]);
+    assert_eq!(a.attributes["view"], "PA");
+    assert!(a.attributes["study"] != b.attributes["study"]);
+    let spacing = a.spacing.unwrap();
+    assert_eq!(
+        (spacing.rows_mm, spacing.columns_mm, spacing.at_detector),
+        (0.2, 0.1, true)
+    );
+    let sources: Vec<_> = manifest.patient_sources().iter().collect();
+    assert_eq!(sources, [(&PatientSource::Header, &3)]);
+    let text = csv(&manifest, tempfile::tempdir().unwrap().path());
+    let header = text.lines().next().unwrap();
+    assert!(
+        header.ends_with("min,max,age,modality,sex,spacing_at,study,view,rows_mm,columns_mm"),
+        "{header}"
+    );
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
+    let everything = text + &serde_json::to_string(&eda).unwrap() + &format!("{manifest:?}");
+    for secret in [NAME, BIRTH, ACCESSION, "HN-884", "1.2.3", "1.2.4"] {
+        assert!(!everything.contains(secret), "{secret}");
+    }
+    // The same data give the same keys.
+    assert_eq!(index(&images(root)).unwrap().rows()[0].patient, a.patient);
+}
+
+#[test]
+fn rules_come_before_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let planted = Planted {
+        patient: Some("1"),
+        study: Some("1.2"),
+        ..Planted::default()
+    };
+    write(dir.path(), "p7_a.dcm", planted);
+    write(dir.path(), "other.dcm", planted);
+    let mut config = images(dir.path());
+    config.patients = vec![PatientRule {
+        pattern: r"^p(?<number>\d+)".into(),
+        template: String::new(),
+        prefix: String::new(),
+    }];
+    let manifest = index(&config).unwrap();
+    let [other, seven] = manifest.rows() else {
+        panic!("two rows")
+    };
+    assert_eq!((seven.patient.as_str(), other.patient.len()), ("7", 16));
+}
+
+/// Programs that remove identifiers write the same one everywhere.
+#[test]
+fn a_placeholder_is_no_patient() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, study) in [("a", "1.1"), ("b", "1.1"), ("c", "1.2"), ("d", "1.3")] {
+        let planted = Planted {
+            patient: Some("ANONYMOUS"),
+            study: Some(study),
+            ..Planted::default()
+        };
+        write(dir.path(), &format!("{name}.dcm"), planted);
+    }
+    let manifest = index(&images(dir.path())).unwrap();
+    let patients: BTreeSet<_> = manifest.rows().iter().map(|r| &r.patient).collect();
+    assert_eq!(patients.len(), 3);
+    let notes = manifest.notes().join(" ");
+    assert!(notes.contains("each study counts as a patient"), "{notes}");
+}
+
+#[test]
+fn what_identifies_or_is_invisible_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, grey) in [("MRN-0815/a", 100), ("x/b", 900)] {
+        let planted = Planted {
+            patient: Some("MRN-0815"),
+            burned_in: grey == 100,
+            grey,
+            ..Planted::default()
+        };
+        write(dir.path(), &format!("{name}.dcm"), planted);
+    }
+    let notes = index(&images(dir.path())).unwrap().notes().join(" ");
+    for expected in [
+        "1 image has text in the pixels",
+        "1 image has the Patient ID in the path",
+        "use only 19.5 % of the range",
+    ] {
+        assert!(notes.contains(expected), "{expected}: {notes}");
+    }
+}
+
+#[test]
+fn twelve_bits_in_files_of_sixteen_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dim = |x: u32, _| image::Luma([(x * 100) as u16]);
+    let image = image::ImageBuffer::<image::Luma<u16>, _>::from_fn(40, 4, dim);
+    save(
+        &image::DynamicImage::ImageLuma16(image),
+        &dir.path().join("a.png"),
+    );
+    let mut config = images(dir.path());
+    let notes = index(&config).unwrap().notes().join(" ");
+    assert!(notes.contains("set image.bits = 12"), "{notes}");
+    config.decoder.tones.bits = Some(12);
+    let manifest = index(&config).unwrap();
+    assert!(manifest.notes().is_empty(), "{:?}", manifest.notes());
+    assert!((manifest.rows()[0].range[1] - 3900.0 / 4095.0).abs() < 1e-4);
+}
