@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use self::dicom::Results;
 pub use self::dicom::Segments;
+use crate::names::with_ending;
 use crate::pictures::plane;
 use crate::regions::reason;
 use crate::scoring;
@@ -456,11 +457,4 @@ fn steps(network: &Bundle) -> Vec<String> {
         format!("subtract {:?}, divide by {:?}", p.mean, p.std),
     ];
     cut.into_iter().chain(rest).collect()
-}
-
-/// The path with a suffix appended to its name, which may contain dots.
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
 }

@@ -145,6 +145,14 @@ mod tests {
     }
 
     #[test]
+    fn outputs_of_predictions() {
+        for name in ["x.overlay.png", "x.mask.png", "x.overlay.dcm", "x.seg.dcm"] {
+            assert!(is_output(name), "{name}");
+        }
+        assert!(!is_output("x.dcm") && !is_output("overlay.dcm"));
+    }
+
+    #[test]
     fn folders_of_masks() {
         for name in [
             "masks",

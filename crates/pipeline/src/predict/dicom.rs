@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use dataset::{OVERLAY_DICOM, SEGMENTATION_DICOM};
-use dicom::ReadOptions;
 use dicom::write::{
     Capture, Network, SegmentPixels, Segmentation, Source, secondary_capture, segmentation,
 };
+use dicom::{ReadOptions, is_dicom};
 use image::RgbImage;
 use imaging::Decoder;
 use inference::{Bundle, Segmented};
 
-use super::with_ending;
+use crate::names::with_ending;
 
 /// How a DICOM segmentation states where a class is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +47,12 @@ impl<'a> Results<'a> {
             max_pixels: decoder.max_pixels,
             ..ReadOptions::default()
         };
+        let hint = match is_dicom(bytes) {
+            true => "",
+            false => "; --dicom-out writes results of DICOM images only",
+        };
         let source = Source::of(bytes, &options);
-        let source = source.map_err(|reason| {
-            anyhow!(
-                "{}: {reason}; --dicom-out writes results of DICOM images only",
-                image.display()
-            )
-        })?;
+        let source = source.map_err(|reason| anyhow!("{}: {reason}{hint}", image.display()))?;
         Ok(Self {
             source,
             segments,
