@@ -142,7 +142,7 @@ def check_one(arguments, run, name, path, kind, work):
         found = [verified(file) for file in written.values()]
         own = [e for errors, _ in found for e in inherited(errors, image)]
         check(not own, f"dciodvfy: {own}")
-        row.append(f"dciodvfy: {sum(len(errors) for errors, _ in found)} errors, all the source's; {sum(w for _, w in found)} warnings")
+        row.append(f"dciodvfy: {sum(len(errors) for errors, _ in found)} errors, all of them the source's own; {sum(w for _, w in found)} warnings")
     return row
 
 

@@ -137,8 +137,8 @@ fn a_binary_segmentation_has_a_frame_of_bits_for_each_class_but_the_background()
             .collect();
         assert_eq!(frame(&file, class.into()), expected, "class {class}");
     }
-    // The first pixels are of classes 0, 1, 2, 0, 1, 2, 0, 1: bits 1, 4 and 7.
-    let pixels = b"\xE0\x7F\x10\0OB\0\0\x04\0\0\0\x92\x24\x12\x09";
+    // Class 1 has bits 1, 4, 7, 10 and 13; class 2, whose frame begins at bit 15, has 17, 20, 23, 26 and 29.
+    let pixels = b"\xE0\x7F\x10\0OB\0\0\x04\0\0\0\x92\x24\x92\x24";
     assert_eq!(&file[file.len() - pixels.len()..], pixels);
     let place: [&[u8]; 5] = [
         b"-100\\-100\\52.5",

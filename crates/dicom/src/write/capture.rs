@@ -2,6 +2,7 @@
 
 use super::attributes as a;
 use super::common::{self, NOTICE, Network, Uids};
+use super::object::Object;
 use super::source::Source;
 
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
@@ -29,6 +30,7 @@ pub fn secondary_capture(
     let uids = Uids::new(network, source, [b"capture", rgb]);
     let description = format!("{description}. {NOTICE}. {}", network.algorithm());
     let capture = common::result(source, network, &uids)
+        .with(laterality(source))
         .with(common::pixels(source, 3, "RGB", 8))
         .with(source.content.clone().unwrap_or_default())
         .text(a::SOP_CLASS, SECONDARY_CAPTURE)
@@ -45,4 +47,14 @@ pub fn secondary_capture(
         .number(a::PLANAR, 0)
         .bytes(a::PIXELS, rgb.to_vec());
     Ok(capture.file())
+}
+
+/// The side of a paired body part must be stated, if only as unknown; where the source does not say what it shows, it may
+/// be one (PS3.3, C.7.3.1).
+fn laterality(source: &Source) -> Object {
+    let said = [a::LATERALITY, a::IMAGE_LATERALITY, a::BODY_PART];
+    match said.iter().any(|attribute| source.image.has(*attribute)) {
+        true => Object::default(),
+        false => Object::default().empty(a::LATERALITY),
+    }
 }

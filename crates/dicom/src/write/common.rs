@@ -79,6 +79,7 @@ pub(super) fn result(source: &Source, network: Network<'_>, uids: &Uids<'_>) -> 
     source
         .study
         .clone()
+        .empty(a::PATIENT_ORIENTATION)
         .with(source.image.clone())
         .with(source.burned_in.clone())
         .with(place)

@@ -68,6 +68,16 @@ impl Object {
         self
     }
 
+    /// Without an attribute.
+    pub fn without(mut self, attribute: Attribute) -> Self {
+        self.elements.remove(&attribute.tag);
+        self
+    }
+
+    pub(super) fn has(&self, attribute: Attribute) -> bool {
+        self.elements.contains_key(&attribute.tag)
+    }
+
     /// With the elements of another object, which replace equal ones.
     pub fn with(mut self, other: Object) -> Self {
         self.elements.extend(other.elements);

@@ -47,6 +47,8 @@ pub fn segmentation(
         .with(content(source, classes.len() - 1))
         .with(dimensions(source, &uids.of("dimensions")))
         .with(fractional(pixels))
+        // A multi-frame image states the side of a body part for each frame, if at all.
+        .without(a::LATERALITY)
         .text(a::SOP_CLASS, SEGMENTATION)
         .text(a::MODALITY, "SEG")
         .text(a::SEGMENTATION_TYPE, kind)
