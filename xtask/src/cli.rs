@@ -120,12 +120,32 @@ pub(crate) struct PredictArgs {
     /// Folder for overlays and masks, instead of next to the images
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Also write the results of DICOM images as DICOM: NAME.seg.dcm (a segmentation of the most probable class, or with
+    /// =fractional of probabilities) and NAME.overlay.dcm, for the same patient and study
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SEGMENTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "binary"
+    )]
+    pub(crate) dicom_out: Option<DicomSegments>,
     /// Use a network that was trained on phantoms only
     #[arg(long)]
     pub(crate) allow_phantom_model: bool,
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+}
+
+/// How a DICOM segmentation states where a class is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DicomSegments {
+    /// A bit per pixel and class: the most probable class
+    Binary,
+    /// The probability of each class, in 255ths
+    Fractional,
 }
 
 #[derive(Debug, Args)]

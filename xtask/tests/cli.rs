@@ -440,6 +440,59 @@ fn predicts(run: &Path) {
     }
     assert_eq!(fs::read_dir(overlays.path()).unwrap().count(), 1);
     predicts_a_list(run, &image);
+    predicts_as_dicom(run, &image);
+}
+
+/// Results as DICOM files: of DICOM images only, and nothing about the patient is printed.
+fn predicts_as_dicom(run: &Path, image: &Path) {
+    use dataset::phantom::{ClassImages, PhantomConfig, PhantomFormat, generate};
+    let folder = tempfile::tempdir().unwrap();
+    let one = ClassImages {
+        normal: 1,
+        pneumonia: 1,
+    };
+    let config = PhantomConfig {
+        size: 48,
+        train: one,
+        val: one,
+        test: one,
+        format: PhantomFormat::Dicom,
+        ..PhantomConfig::default()
+    };
+    let made = generate(&folder.path().join("phantom"), &config).unwrap();
+    let radiograph = any_file(&made.images.join("test/NORMAL"));
+    let out = folder.path().join("out");
+    let mut command = xtask(&["predict", "--allow-phantom-model", "-vvv", "--dicom-out"]);
+    command.arg(run).arg(image).arg(&radiograph);
+    command.arg("--out").arg(&out);
+    let output = finish(command);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let name = image.file_name().unwrap().to_string_lossy();
+    for part in [&name, "not a DICOM file", "--dicom-out writes", "1 of 2"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let trace = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(trace.lines().count(), 1);
+    assert!(trace.contains(".overlay.dcm"), "{trace}");
+    let written = out.join(format!(
+        "{}.overlay.dcm",
+        radiograph.file_stem().unwrap().to_string_lossy()
+    ));
+    let written = fs::read(written).unwrap();
+    for secret in ["Phantom^", "PHANTOM-0", "PHANTOM0", "20200102"] {
+        let found = |bytes: &[u8]| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
+        assert!(found(&written), "{secret}");
+        assert!(
+            !found(text.as_bytes()) && !found(trace.as_bytes()),
+            "{secret}"
+        );
+    }
+}
+
+fn any_file(folder: &Path) -> PathBuf {
+    let mut files = fs::read_dir(folder).unwrap();
+    files.next().unwrap().unwrap().path()
 }
 
 /// Images with the same name, a name of maximum length, and files that are not images among them.

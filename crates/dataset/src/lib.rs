@@ -72,4 +72,4 @@ pub use patient::PatientFolders;
 pub use scan::check_mask_pattern;
 pub use split::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy, Splits};
 pub use split_name::Split;
-pub use walk::names::{OVERLAY, PREDICTED_MASK};
+pub use walk::names::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, SEGMENTATION_DICOM};

@@ -43,12 +43,17 @@ pub(crate) enum Value<'b> {
 }
 
 impl<'b> DataSet<'b> {
-    /// A data set up to its pixels.
-    pub(crate) fn read(bytes: &'b [u8], coding: Coding) -> Result<Self, String> {
+    /// A data set up to its pixels: of its elements those that `keep` names.
+    pub(crate) fn read(
+        bytes: &'b [u8],
+        coding: Coding,
+        keep: fn(Tag) -> bool,
+    ) -> Result<Self, String> {
         let mut reader = Reader {
             bytes,
             at: 0,
             coding,
+            keep,
         };
         reader.data_set(false, 0)
     }
@@ -63,6 +68,7 @@ impl<'b> DataSet<'b> {
             bytes,
             at: 0,
             coding,
+            keep: Tag::is_read,
         };
         let mut set = Self::default();
         while reader.rest().starts_with(&[2, 0]) {
@@ -151,7 +157,7 @@ pub(crate) const KNOWN_VRS: [[u8; 2]; 34] = [
 ];
 
 /// Those whose length has 32 bits.
-const LONG_VRS: [[u8; 2]; 13] = [
+pub(crate) const LONG_VRS: [[u8; 2]; 13] = [
     *b"OB", *b"OD", *b"OF", *b"OL", *b"OV", *b"OW", *b"SQ", *b"SV", *b"UC", *b"UN", *b"UR", *b"UT",
     *b"UV",
 ];
@@ -177,6 +183,7 @@ struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
     coding: Coding,
+    keep: fn(Tag) -> bool,
 }
 
 impl<'b> Reader<'b> {
@@ -237,13 +244,14 @@ impl<'b> Reader<'b> {
             }
             length => {
                 let bytes = self.take(length, tag)?;
-                match tag.is_sequence() {
+                match tag.is_sequence() && (self.keep)(tag) {
                     true => {
                         let coding = self.within(vr);
                         let mut items = Reader {
                             bytes,
                             at: 0,
                             coding,
+                            ..*self
                         };
                         Value::Items(items.items(tag, depth)?)
                     }
@@ -251,7 +259,7 @@ impl<'b> Reader<'b> {
                 }
             }
         };
-        Ok(Some(tag.is_read().then_some(Element { tag, vr, value })))
+        Ok(Some((self.keep)(tag).then_some(Element { tag, vr, value })))
     }
 
     /// The coding within a sequence: one of unknown VR is implicit and little-endian (PS3.5, section 6.2.2).
@@ -285,6 +293,7 @@ impl<'b> Reader<'b> {
                         bytes,
                         at: 0,
                         coding,
+                        ..*self
                     }
                     .data_set(false, depth + 1)?
                 }

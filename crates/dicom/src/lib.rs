@@ -5,7 +5,11 @@
 //! [`voi_values`] return the numbers before they become grey, which are compared with pydicom's (`docs/dicom.md`).
 //!
 //! Files come from outside: every size is checked before memory is allocated for it, nothing recurses without a bound,
-//! and a decoder's panic is an error. The patient's name, dates and accession numbers are skipped without being read.
+//! and a decoder's panic is an error. The patient's name, dates and accession numbers are skipped without being read, but by
+//! [`write::Source`], which copies them from one file to another without showing them.
+//!
+//! [`write`](mod@write) makes files: the results of a network as a segmentation or a picture, and whatever is built from
+//! elements.
 //!
 //! ```
 //! use dicom::{ReadOptions, is_dicom, read};
@@ -33,6 +37,7 @@ mod samples;
 mod syntax;
 mod tags;
 mod window;
+pub mod write;
 
 use decoding::contained;
 use image::DynamicImage;
@@ -43,6 +48,7 @@ use crate::header::Groups;
 use crate::layout::Layout;
 use crate::part10::File;
 use crate::samples::Frame;
+use crate::tags::Tag;
 
 pub use header::{Header, PatientId, PixelSpacing, SpacingAt};
 pub use part10::is_dicom;
@@ -176,10 +182,20 @@ fn with_header<T>(
     options: &ReadOptions,
     then: impl FnOnce(&Opened<'_, '_>) -> Result<T, String>,
 ) -> Result<T, String> {
+    with_elements(bytes, options, Tag::is_read, then)
+}
+
+/// The header, and of the data set the elements that `keep` names, which must be all that the header has.
+fn with_elements<T>(
+    bytes: &[u8],
+    options: &ReadOptions,
+    keep: fn(Tag) -> bool,
+    then: impl FnOnce(&Opened<'_, '_>) -> Result<T, String>,
+) -> Result<T, String> {
     contained(|| {
         let file = File::open(bytes)?;
         let body = file.body(max_bytes(options))?;
-        let set: DataSet<'_> = file.data_set(&body)?;
+        let set: DataSet<'_> = file.data_set(&body, keep)?;
         let layout = Layout::of(&set, options.max_pixels)?;
         let frame = options.frame.unwrap_or(1).saturating_sub(1) as usize;
         let groups = Groups { set: &set, frame };

@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use crate::dataset::{Coding, DataSet, KNOWN_VRS};
 use crate::syntax::Syntax;
-use crate::tags;
+use crate::tags::{self, Tag};
 
 /// A file, divided into what the file meta information says and the data set.
 pub(crate) struct File<'b> {
@@ -87,7 +87,12 @@ impl<'b> File<'b> {
         Ok(Cow::Owned(inflated))
     }
 
-    pub(crate) fn data_set<'d>(&self, body: &'d [u8]) -> Result<DataSet<'d>, String> {
-        DataSet::read(body, self.coding)
+    /// The elements of the data set that `keep` names.
+    pub(crate) fn data_set<'d>(
+        &self,
+        body: &'d [u8],
+        keep: fn(Tag) -> bool,
+    ) -> Result<DataSet<'d>, String> {
+        DataSet::read(body, self.coding, keep)
     }
 }

@@ -80,6 +80,10 @@ tags! {
     PIXELS 0x7FE0 0x0010
 }
 
+/// Functional groups of a frame's place, which only `write::Source` reads.
+pub(crate) const PLANE_POSITION: Tag = Tag(0x0020, 0x9113);
+pub(crate) const PLANE_ORIENTATION: Tag = Tag(0x0020, 0x9116);
+
 /// Delimiters of sequences and items.
 pub(crate) const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub(crate) const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
@@ -100,6 +104,8 @@ impl Tag {
                 | FRAME_VOI
                 | PIXEL_TRANSFORMATION
                 | SHARED_GROUPS
+                | PLANE_POSITION
+                | PLANE_ORIENTATION
                 | PER_FRAME_GROUPS
         )
     }

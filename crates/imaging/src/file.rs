@@ -23,11 +23,19 @@ impl ImageFile {
     /// [`ImagingError::BadImage`] if it cannot be read or decoded.
     pub fn read(path: &Path, decoder: Decoder) -> Result<Self, ImagingError> {
         let bad = |reason| ImagingError::bad_image(path, reason);
-        let bytes = decoder.read(path).map_err(bad)?;
-        let decoded = decoder.decode(&bytes).map_err(bad)?;
+        Self::of_bytes(path, &decoder.read(path).map_err(bad)?, decoder)
+    }
+
+    /// Decodes a file whose bytes have been read.
+    ///
+    /// # Errors
+    /// As [`ImageFile::read`].
+    pub fn of_bytes(path: &Path, bytes: &[u8], decoder: Decoder) -> Result<Self, ImagingError> {
+        let bad = |reason| ImagingError::bad_image(path, reason);
+        let decoded = decoder.decode(bytes).map_err(bad)?;
         Ok(Self {
             path: path.into(),
-            sha256: sha256::hex(&bytes),
+            sha256: sha256::hex(bytes),
             pixels: decoded.pixels,
             header: decoded.header,
         })

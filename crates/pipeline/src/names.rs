@@ -73,6 +73,13 @@ pub fn beside(images: &[PathBuf], folder: Option<&Path>) -> Vec<PathBuf> {
     names
 }
 
+/// The path with a suffix appended to its name, which may contain dots.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
 fn stem(path: &str) -> String {
     let stem = Path::new(path).file_stem().unwrap_or_default();
     of_path(&stem.to_string_lossy())

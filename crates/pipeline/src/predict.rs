@@ -1,9 +1,12 @@
 //! Applies a trained network to new images: class, probability, overlay, and a record of how the prediction was made.
 
+mod dicom;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use dataset::{OVERLAY, PREDICTED_MASK, Spacing};
+use image::RgbImage;
 use imaging::{Fit, Frame, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Found, Segmented};
 use metrics::{DecisionRule, softmax};
@@ -11,6 +14,9 @@ use model::engine::{Device, Precision};
 use report::{Plane, overlay};
 use serde::Serialize;
 
+use self::dicom::Results;
+pub use self::dicom::Segments;
+use crate::names::with_ending;
 use crate::pictures::plane;
 use crate::regions::reason;
 use crate::scoring;
@@ -61,6 +67,17 @@ pub struct Prediction {
     pub overlay: Option<PathBuf>,
     /// The segmentation, where the network was trained on masks.
     pub segmentation: Option<Segmentation>,
+    /// The results written as DICOM, where that was requested.
+    pub dicom: Option<DicomFiles>,
+}
+
+/// DICOM files about an image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DicomFiles {
+    /// The segmentation, where the network was trained on masks.
+    pub segmentation: Option<PathBuf>,
+    /// The overlay as a secondary capture, where the network has a class map.
+    pub overlay: Option<PathBuf>,
 }
 
 /// The part of an image that the network saw, in pixels of the image.
@@ -173,6 +190,8 @@ pub fn check_origin(networks: &Ensemble, path: &Path, phantoms_allowed: bool) ->
 pub struct Predictor {
     networks: Ensemble,
     sha256: String,
+    /// Whether and how results are also written as DICOM.
+    dicom: Option<Segments>,
 }
 
 impl Predictor {
@@ -193,7 +212,21 @@ impl Predictor {
         Ok(Predictor {
             networks: Ensemble::load(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
+            dicom: None,
         })
+    }
+
+    /// Also writes results as DICOM files, beside the PNG files; images that are not DICOM are then refused.
+    ///
+    /// # Errors
+    /// The network has no map, and there would be nothing to write.
+    pub fn with_dicom(mut self, segments: Segments) -> Result<Self> {
+        let first = self.networks.first();
+        first.map_shape().context(
+            "--dicom-out writes a segmentation or an overlay, and this network has no map of classes",
+        )?;
+        self.dicom = Some(segments);
+        Ok(self)
     }
 
     /// The networks.
@@ -225,7 +258,16 @@ impl Predictor {
             );
         }
         tracing::debug!(image = %image.display(), "reading");
-        let image = ImageFile::read(image, self.networks.first().decoder())?;
+        let decoder = self.networks.first().decoder();
+        let bytes = decoder.read(image);
+        let bytes = bytes.map_err(|reason| anyhow!("{}: {reason}", image.display()))?;
+        let results = self.dicom.map(|segments| {
+            let how = (segments, self.sha256.as_str());
+            Results::of((image, &bytes), decoder, how, files)
+        });
+        let results = results.transpose()?;
+        let image = ImageFile::of_bytes(image, &bytes, decoder)?;
+        drop(bytes);
         if let Some(folder) = files.parent() {
             files::create_folder(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
@@ -235,15 +277,26 @@ impl Predictor {
             .into_iter()
             .next()
             .context("the network returned no prediction")?;
-        self.recorded(&image, files, answer)
+        self.recorded(&image, files, answer, results.as_ref())
     }
 
     /// Writes the overlay and mask of a prediction, and records everything that it depends on.
-    fn recorded(&self, image: &ImageFile, files: &Path, answer: Answer) -> Result<Prediction> {
+    fn recorded(
+        &self,
+        image: &ImageFile,
+        files: &Path,
+        answer: Answer,
+        results: Option<&Results<'_>>,
+    ) -> Result<Prediction> {
         let meta = self.networks.first().meta();
         let (height, width) = image.size();
         let drawn = answer.map.map(|map| self.draw(image, files, map));
         let drawn = drawn.transpose()?;
+        let dicom = results.map(|results| {
+            let picture = drawn.as_ref().map(|drawn| &drawn.picture);
+            self.dicom_files(results, picture, answer.segmentation.as_ref())
+        });
+        let dicom = dicom.transpose()?;
         let segmentation = answer
             .segmentation
             .map(|found| self.segmentation(image, files, &found));
@@ -279,9 +332,25 @@ impl Predictor {
             weights_sha256: self.sha256.clone(),
             versions: [meta.origin.version.clone(), crate::VERSION.into()],
             certainty: meta.inference.certainty,
-            green_share: drawn.as_ref().map(|(_, share)| *share),
-            overlay: drawn.map(|(path, _)| path),
+            green_share: drawn.as_ref().map(|drawn| drawn.green_share),
+            overlay: drawn.map(|drawn| drawn.path),
             segmentation: segmentation.transpose()?,
+            dicom,
+        })
+    }
+
+    fn dicom_files(
+        &self,
+        results: &Results<'_>,
+        picture: Option<&RgbImage>,
+        found: Option<&Segmented>,
+    ) -> Result<DicomFiles> {
+        let bundle = self.networks.first();
+        let segmentation = found.map(|found| results.segmentation(bundle, found));
+        let overlay = picture.map(|picture| results.overlay(bundle, picture));
+        Ok(DicomFiles {
+            segmentation: segmentation.transpose()?,
+            overlay: overlay.transpose()?,
         })
     }
 
@@ -344,8 +413,8 @@ impl Predictor {
         }
     }
 
-    /// Writes the overlay at the image's own size; returns its path and its green share.
-    fn draw(&self, image: &ImageFile, files: &Path, map: Vec<f32>) -> Result<(PathBuf, f64)> {
+    /// Writes the overlay at the image's own size.
+    fn draw(&self, image: &ImageFile, files: &Path, map: Vec<f32>) -> Result<Drawn> {
         let (height, width) = image.size();
         let map = Plane::new(width as u32, height as u32, map)?;
         let original = plane(&image.framed(Frame {
@@ -356,10 +425,22 @@ impl Predictor {
         })?)?;
         let path = with_ending(files, OVERLAY);
         let certainty = self.networks.first().meta().inference.certainty;
-        crate::pictures::save_png(&path, &overlay(&original, &map, certainty)?)?;
+        let picture = overlay(&original, &map, certainty)?;
+        crate::pictures::save_png(&path, &picture)?;
         let green = map.values().iter().filter(|v| **v >= certainty).count();
-        Ok((path, green as f64 / map.values().len() as f64))
+        Ok(Drawn {
+            path,
+            picture,
+            green_share: green as f64 / map.values().len() as f64,
+        })
     }
+}
+
+/// An overlay that has been written.
+struct Drawn {
+    path: PathBuf,
+    picture: RgbImage,
+    green_share: f64,
 }
 
 /// The preprocessing steps of a network, in order.
@@ -388,11 +469,4 @@ fn steps(network: &Bundle) -> Vec<String> {
     let frame = p.frame.map(|frame| format!("frame {frame}"));
     let tones = frame.into_iter().chain(p.tones.steps());
     tones.chain(cut).chain(rest).collect()
-}
-
-/// The path with a suffix appended to its name, which may contain dots.
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
 }

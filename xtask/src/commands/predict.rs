@@ -1,15 +1,16 @@
-//! `cargo xtask predict`: one line of JSON per image on stdout; overlays and masks next to the images.
+//! `cargo xtask predict`: one line of JSON per image on stdout; overlays, masks and DICOM results next to the
+//! images.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::pipeline::predict::{Predictor, check_origin};
+use ::pipeline::predict::{Predictor, Segments, check_origin};
 use anyhow::{Context as _, Result, bail};
 use terminal::Interrupt;
 
 use super::report;
-use crate::cli::PredictArgs;
+use crate::cli::{DicomSegments, PredictArgs};
 
 pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let predictor = Predictor::open_on(
@@ -18,6 +19,11 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
     )?;
     let allowed = args.allow_phantom_model;
     check_origin(predictor.networks(), &args.model, allowed)?;
+    let predictor = match args.dicom_out {
+        None => predictor,
+        Some(DicomSegments::Binary) => predictor.with_dicom(Segments::Binary)?,
+        Some(DicomSegments::Fractional) => predictor.with_dicom(Segments::Fractional)?,
+    };
     let files = ::pipeline::beside(&args.images, args.out.as_deref());
     tidy(&files);
     // All images are predicted, and their overlays and masks written, even if stdout cannot be written to.

@@ -7,7 +7,7 @@ use random::{Rng, hash};
 use rayon::prelude::*;
 
 use super::shapes::{Ellipse, Point, noise, smoothstep};
-use super::{PhantomFormat, make_once, write_image};
+use super::{make_once, write_png};
 use crate::DatasetError;
 
 /// Number and size of the sections.
@@ -59,8 +59,8 @@ pub fn generate_cells(dir: &Path, config: &CellsConfig) -> Result<Cells, Dataset
             let (image, mask) = paint(config.size, hash(config.seed, &[number as u64]));
             let file = |tree: &str| folder.join(tree).join(format!("{number}.png"));
             let size = [config.size; 2];
-            write_image(&file("images"), size, image, PhantomFormat::Png)?;
-            write_image(&file("masks"), size, mask, PhantomFormat::Png)
+            write_png(&file("images"), size, image)?;
+            write_png(&file("masks"), size, mask)
         })
     })?;
     Ok(Cells {

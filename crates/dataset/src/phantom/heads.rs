@@ -8,7 +8,7 @@ use random::Rng;
 use rayon::prelude::*;
 
 use super::shapes::{Ellipse, Point, noise, smoothstep};
-use super::{PhantomFormat, make_once, write_image};
+use super::{make_once, write_jpeg, write_png};
 use crate::DatasetError;
 
 /// Number and size of the slices.
@@ -84,8 +84,8 @@ pub fn generate_heads(dir: &Path, config: &HeadsConfig) -> Result<Heads, Dataset
             let painted = Head::new(*kind, &mut rng).paint(config.size, &mut rng);
             let image = folder.join("images").join(format!("{name}.jpg"));
             let mask = folder.join("masks").join(format!("{name}.png"));
-            write_image(&image, painted.size, painted.image, PhantomFormat::Jpeg)?;
-            write_image(&mask, painted.size, painted.mask, PhantomFormat::Png)
+            write_jpeg(&image, painted.size, painted.image)?;
+            write_png(&mask, painted.size, painted.mask)
         })
     })?;
     Ok(Heads {

@@ -8,7 +8,7 @@
 //!
 //! The folder that [`generate`] creates:
 //! ```text
-//! images/{train,val,test}/{NORMAL,PNEUMONIA}/….jpeg
+//! images/{train,val,test}/{NORMAL,PNEUMONIA}/….jpeg     or .png, .dcm: the settings' format
 //! masks/{lungs,opacity}/{train,val,test}/{NORMAL,PNEUMONIA}/….png
 //! phantom.txt                                    the settings used
 //! ```
@@ -22,13 +22,15 @@ mod heads;
 mod lesion;
 mod paint;
 mod plan;
+mod radiograph;
 mod shapes;
 mod shot;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{GrayImage, ImageFormat};
+use image::{GrayImage, ImageFormat, ImageResult};
 use rayon::prelude::*;
 
 use crate::DatasetError;
@@ -36,6 +38,7 @@ pub use cells::{Cells, CellsConfig, generate_cells};
 pub use heads::{Heads, HeadsConfig, generate_heads};
 use paint::{Painted, paint};
 use plan::{Job, jobs};
+use radiograph::radiograph;
 
 /// Any of the phantoms, as named in a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,6 +138,19 @@ pub enum PhantomFormat {
     Jpeg,
     /// Grey, 8 bit, `.png`.
     Png,
+    /// The grey of [`PhantomFormat::Png`] as radiographs of 12 bits, half of them MONOCHROME1, with windows and synthetic
+    /// patients, `.dcm`.
+    Dicom,
+}
+
+impl PhantomFormat {
+    fn extension(self) -> &'static str {
+        match self {
+            PhantomFormat::Jpeg => "jpeg",
+            PhantomFormat::Png => "png",
+            PhantomFormat::Dicom => "dcm",
+        }
+    }
 }
 
 /// Paths of a phantom data set.
@@ -309,49 +325,44 @@ fn write_job(dir: &Path, config: &PhantomConfig, job: &Job) -> Result<(), Datase
         lungs,
         opacity,
     } = paint(config, job);
-    let extension = match config.format {
-        PhantomFormat::Jpeg => "jpeg",
-        PhantomFormat::Png => "png",
-    };
     let place = |tree: &str, extension: &str| {
         dir.join(tree)
             .join(&job.folder)
             .join(format!("{}.{extension}", job.name))
     };
-    write_image(
-        &place("images", extension),
-        [config.size; 2],
-        image,
-        config.format,
-    )?;
-    write_image(
-        &place("masks/lungs", "png"),
-        [config.size; 2],
-        lungs,
-        PhantomFormat::Png,
-    )?;
-    write_image(
-        &place("masks/opacity", "png"),
-        [config.size; 2],
-        opacity,
-        PhantomFormat::Png,
-    )
+    let shape = [config.size; 2];
+    let file = place("images", config.format.extension());
+    match config.format {
+        PhantomFormat::Jpeg => write_jpeg(&file, shape, image),
+        PhantomFormat::Png => write_png(&file, shape, image),
+        PhantomFormat::Dicom => write(&file, &radiograph(config, job, &image)),
+    }?;
+    write_png(&place("masks/lungs", "png"), shape, lungs)?;
+    write_png(&place("masks/opacity", "png"), shape, opacity)
+}
+
+fn write_png(path: &Path, shape: [usize; 2], pixels: Vec<u8>) -> Result<(), DatasetError> {
+    write_image(path, shape, pixels, |image, bytes| {
+        image.write_to(bytes, ImageFormat::Png)
+    })
+}
+
+fn write_jpeg(path: &Path, shape: [usize; 2], pixels: Vec<u8>) -> Result<(), DatasetError> {
+    write_image(path, shape, pixels, |image, bytes| {
+        JpegEncoder::new_with_quality(bytes, 92).encode_image(image)
+    })
 }
 
 fn write_image(
     path: &Path,
     [rows, columns]: [usize; 2],
     pixels: Vec<u8>,
-    format: PhantomFormat,
+    encode: impl FnOnce(&GrayImage, &mut Cursor<Vec<u8>>) -> ImageResult<()>,
 ) -> Result<(), DatasetError> {
     let image = GrayImage::from_raw(columns as u32, rows as u32, pixels).unwrap_or_default();
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    let encoded = match format {
-        PhantomFormat::Jpeg => JpegEncoder::new_with_quality(&mut bytes, 92).encode_image(&image),
-        PhantomFormat::Png => image.write_to(&mut bytes, ImageFormat::Png),
-    };
+    let mut bytes = Cursor::new(Vec::new());
     let fail = |error| DatasetError::io("encode", path, std::io::Error::other(error));
-    encoded.map_err(fail)?;
+    encode(&image, &mut bytes).map_err(fail)?;
     write(path, bytes.get_ref())
 }
 

@@ -183,8 +183,7 @@ fn kind(folder: &Path) -> Option<(Reason, String)> {
 }
 
 fn output_pattern(name: &str) -> String {
-    let ends = [names::OVERLAY, names::PREDICTED_MASK];
-    let end = ends.into_iter().find(|end| name.ends_with(end));
+    let end = names::OUTPUTS.into_iter().find(|end| name.ends_with(end));
     format!("*{}", end.unwrap_or_default())
 }
 

@@ -8,6 +8,14 @@ pub const OVERLAY: &str = ".overlay.png";
 /// Ending of the name of a predicted mask that `predict` writes next to an image.
 pub const PREDICTED_MASK: &str = ".mask.png";
 
+/// Endings of the names of DICOM files that `predict` writes next to an image: an overlay and a segmentation.
+pub const OVERLAY_DICOM: &str = ".overlay.dcm";
+/// See [`OVERLAY_DICOM`].
+pub const SEGMENTATION_DICOM: &str = ".seg.dcm";
+
+/// Endings of all that `predict` writes.
+pub(crate) const OUTPUTS: [&str; 4] = [OVERLAY, PREDICTED_MASK, OVERLAY_DICOM, SEGMENTATION_DICOM];
+
 /// Files that together identify the folder of a run of this program.
 const RUN_FILES: [&str; 2] = ["run.json", "resolved.toml"];
 
@@ -62,7 +70,7 @@ pub(crate) fn is_mask_folder(name: &str) -> bool {
 
 /// Whether `predict` writes files of this name.
 pub(crate) fn is_output(name: &str) -> bool {
-    name.ends_with(OVERLAY) || name.ends_with(PREDICTED_MASK)
+    OUTPUTS.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a folder is that of a run, which holds many images.
@@ -134,6 +142,14 @@ mod tests {
         for name in ["NORMAL", "a.b.png", "@home", "Thumbs"] {
             assert!(!is_system(name), "{name}");
         }
+    }
+
+    #[test]
+    fn outputs_of_predictions() {
+        for name in ["x.overlay.png", "x.mask.png", "x.overlay.dcm", "x.seg.dcm"] {
+            assert!(is_output(name), "{name}");
+        }
+        assert!(!is_output("x.dcm") && !is_output("overlay.dcm"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use dicom::write::{Capture, Network, Source, secondary_capture};
 use dicom::{ReadOptions, Window};
 use imaging::Decoder;
 
@@ -71,6 +72,9 @@ impl Session for Files {
         let size = u64::from(image.width()) * u64::from(image.height());
         match std::fs::read(&path) {
             Err(error) => Outcome::Wrong(error.to_string()),
+            Ok(bytes) if !copies(&bytes) => {
+                Outcome::Wrong("a result with its patient and study cannot be read".into())
+            }
             Ok(bytes) => Outcome::accepted_if(size <= MAX_PIXELS && repeats(&bytes, size), || {
                 "its values are not those of its pixels".into()
             }),
@@ -91,6 +95,31 @@ fn repeats(bytes: &[u8], size: u64) -> bool {
     };
     let values = dicom::voi_values(bytes, &options);
     values.is_ok_and(|values| values.values.len() as u64 == size * values.samples as u64)
+}
+
+/// Whether a result that repeats its patient and study, where it has any, is read again.
+fn copies(bytes: &[u8]) -> bool {
+    let options = ReadOptions {
+        frame: None,
+        window: Window::Auto,
+        max_pixels: MAX_PIXELS,
+    };
+    let Ok(source) = Source::of(bytes, &options) else {
+        return true;
+    };
+    let (rows, columns) = source.size();
+    let capture = Capture {
+        rgb: &vec![0; 3 * rows as usize * columns as usize],
+        description: "",
+    };
+    let network = Network {
+        program: "fuzz",
+        version: "0",
+        weights_sha256: "0",
+    };
+    let file = secondary_capture(&source, network, &capture);
+    file.and_then(|file| dicom::read(&file, &options))
+        .is_ok_and(|image| (image.header.rows, image.header.columns) == (rows, columns))
 }
 
 macro_rules! stream {
@@ -166,6 +195,21 @@ fn native() -> Vec<File> {
         },
     );
     let groups = File::item().sequence((0x0028, 0x9145), window(File::item()));
+    let place = File::item().text((0x0020, 0x0032), b"DS", "1\\2\\3");
+    let place = File::item().sequence((0x0020, 0x9113), place);
+    // What a result repeats.
+    let identified = grey()
+        .text((0x0008, 0x0005), b"CS", "ISO_IR 100")
+        .text((0x0008, 0x0016), b"UI", "1.2.840.10008.5.1.4.1.1.2")
+        .text((0x0008, 0x0018), b"UI", "1.2.3.4")
+        .text((0x0008, 0x0020), b"DA", "20200102")
+        .text((0x0010, 0x0010), b"PN", "Doe^Jane")
+        .text((0x0020, 0x000D), b"UI", "1.2.3.5")
+        .text((0x0020, 0x000E), b"UI", "1.2.3.6")
+        .text((0x0020, 0x0037), b"DS", "1\\0\\0\\0\\1\\0")
+        .text((0x0020, 0x0052), b"UI", "1.2.3.7")
+        .text((0x0028, 0x0030), b"DS", "0.5\\0.5")
+        .sequence((0x5200, 0x9230), place);
     let mut rle = vec![1, 0, 0, 0, 64];
     rle.resize(64, 0);
     rle.extend([29, 200]);
@@ -184,6 +228,7 @@ fn native() -> Vec<File> {
             .text((0x0028, 0x0008), b"IS", "2")
             .sequence((0x5200, 0x9230), groups)
             .pixels(words(60)),
+        identified.pixels(words(30)),
         File::image("MONOCHROME1", [5, 6, 1], [32, 32, 31, 0]).pixels(words(60)),
         File::image("MONOCHROME2", [5, 6, 1], [1, 1, 0, 0]).pixels(bytes(4)),
         File::image("RGB", [5, 6, 3], [8, 8, 7, 0])

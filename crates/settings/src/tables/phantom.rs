@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use dataset::phantom::{CellsConfig, ClassImages, HeadsConfig, PhantomConfig, Subject};
+use dataset::phantom::{
+    CellsConfig, ClassImages, HeadsConfig, PhantomConfig, PhantomFormat, Subject,
+};
 use dataset::{DataLayout, MaskConfig, SplitFolders};
 use imaging::{MaskCoding, PixelValue};
 use serde::Deserialize;
@@ -27,6 +29,7 @@ pub(crate) struct Phantom {
     pub(crate) images_per_patient: usize,
     pub(crate) difficulty: f64,
     pub(crate) masks: Option<PhantomMasks>,
+    pub(crate) format: Format,
     pub(crate) seed: u64,
 }
 
@@ -52,11 +55,31 @@ impl PhantomKind {
                 "images_per_patient",
                 "difficulty",
                 "masks",
+                "format",
             ],
         ),
         (Self::Cells, "cells", &["images"]),
         (Self::Heads, "heads", &["per_class"]),
     ];
+}
+
+/// File format of radiographs.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    Jpeg,
+    Png,
+    Dicom,
+}
+
+impl From<Format> for PhantomFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Jpeg => Self::Jpeg,
+            Format::Png => Self::Png,
+            Format::Dicom => Self::Dicom,
+        }
+    }
 }
 
 /// Which of the phantom's masks the map is trained on.
@@ -102,6 +125,7 @@ impl Default for Phantom {
             images_per_patient,
             difficulty,
             masks: None,
+            format: Format::Jpeg,
             seed,
         }
     }
@@ -150,8 +174,8 @@ fn chest_config(raw: &Phantom) -> PhantomConfig {
         test: class(raw.test),
         images_per_patient: raw.images_per_patient,
         difficulty: raw.difficulty,
+        format: raw.format.into(),
         seed: raw.seed,
-        ..PhantomConfig::default()
     }
 }
 
