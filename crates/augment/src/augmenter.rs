@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use crate::check::check;
 use crate::streams::{self, Purpose};
 use crate::{
-    AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Raster, RelativeRect, Shade, Warp,
-    crop,
+    AugmentConfig, AugmentError, Draw, Elastic, Erase, Factor, Jpeg, Raster, RelativeRect, Shade,
+    Warp, crop,
 };
 
 /// A checked configuration, ready to augment samples from any number of threads.
@@ -50,6 +50,7 @@ impl Augmenter {
             c.noise
                 .is_some_and(|t| t.probability > 0.0 && t.sigma > 0.0),
             c.blur.is_some_and(|t| t.probability > 0.0 && t.sigma > 0.0),
+            c.jpeg.is_some_and(|t| t.probability > 0.0),
             c.erase.is_some_and(|t| t.probability > 0.0 && t.max > 0.0),
             c.border
                 .is_some_and(|t| t.probability > 0.0 && t.fraction > 0.0),
@@ -124,6 +125,7 @@ impl Augmenter {
             noise_sigma: c.noise.map_or(0.0, |t| {
                 dice.up_to(Purpose::NoiseStrength, t.sigma, t.probability)
             }),
+            jpeg_quality: c.jpeg.and_then(|t| dice.quality(t)),
             border: c.border.map_or(none.border, |t| Shade {
                 area: dice.up_to(Purpose::Border, t.fraction, t.probability),
                 value: t.value,
@@ -169,6 +171,15 @@ impl Dice {
         } else {
             0.0
         }
+    }
+
+    /// A quality from the range, all equally probable; `None` without compression.
+    fn quality(self, jpeg: Jpeg) -> Option<u8> {
+        let mut stream = self.stream(Purpose::Jpeg);
+        stream.chance(jpeg.probability).then(|| {
+            let qualities = usize::from(jpeg.max.saturating_sub(jpeg.min)) + 1;
+            jpeg.min + stream.below(qualities) as u8
+        })
     }
 
     /// A factor from the range, or 1.

@@ -136,6 +136,13 @@ fn check_texture(config: &AugmentConfig) -> Result<(), AugmentError> {
         within("blur.sigma", blur.sigma, 0.0..=20.0, "from 0 to 20 pixels")?;
         probability("blur.probability", blur.probability)?;
     }
+    if let Some(jpeg) = config.jpeg {
+        const QUALITY: &str = "a quality, from 1 to 100";
+        within("jpeg.min", jpeg.min.into(), 1.0..=100.0, QUALITY)?;
+        within("jpeg.max", jpeg.max.into(), 1.0..=100.0, QUALITY)?;
+        ordered("jpeg", jpeg.min.into(), jpeg.max.into())?;
+        probability("jpeg.probability", jpeg.probability)?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::Fill;
 /// gamma = { min = 0.8, max = 1.25 }
 /// blur = { sigma = 1.0, probability = 0.1 }
 /// noise = { sigma = 0.03, probability = 0.2 }
+/// jpeg = { min = 40, max = 95, probability = 0.3 }
 /// border = { fraction = 0.1, probability = 0.2 }
 /// erase = { min = 0.02, max = 0.1, probability = 0.2 }
 /// fill = "reflect"
@@ -73,6 +74,9 @@ pub struct AugmentConfig {
     /// Blur.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blur: Option<Blur>,
+    /// Compress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jpeg: Option<Jpeg>,
     /// Blank a rectangle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase: Option<Erase>,
@@ -219,6 +223,23 @@ pub struct Blur {
     /// The largest standard deviation in pixels of the image as it is augmented, from 0 to 20.
     pub sigma: f64,
     /// The probability of blurring at all.
+    #[serde(default = "always")]
+    pub probability: f64,
+}
+
+/// Compress as JPEG, with a quality between `min` and `max`, and decompress: archives and exports do so, each at its own
+/// quality. Grey images stay grey; colours keep their resolution (4:4:4).
+///
+/// The artefacts are those at the size of the network's input, at which an image is augmented: in a file of higher
+/// resolution the blocks are smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jpeg {
+    /// The lowest quality in libjpeg's sense, from 1 to 100.
+    pub min: u8,
+    /// The highest quality.
+    pub max: u8,
+    /// The probability of compressing at all.
     #[serde(default = "always")]
     pub probability: f64,
 }

@@ -7,7 +7,7 @@ use crate::area::Window;
 use crate::resample::SourceMap;
 use crate::warp::Field;
 use crate::{Affine, Fill, Raster, RelativeRect, Shade, Warp};
-use crate::{blur, math, occlude, photometric, resample};
+use crate::{blur, jpeg, math, occlude, photometric, resample};
 
 /// All transforms of one sample. The default changes nothing; set fields to apply chosen transforms.
 ///
@@ -45,6 +45,8 @@ pub struct Draw {
     pub gamma: f64,
     /// Standard deviation of the noise.
     pub noise_sigma: f64,
+    /// Quality at which the image is compressed as JPEG, from 1 to 100; `None` for no compression.
+    pub jpeg_quality: Option<u8>,
     /// Width of the blanked ring as a fraction of each side, and the value written.
     pub border: Shade<f64>,
     /// The blanked rectangle, and the value written.
@@ -69,6 +71,7 @@ impl Default for Draw {
             contrast: 1.0,
             gamma: 1.0,
             noise_sigma: 0.0,
+            jpeg_quality: None,
             border: Shade {
                 area: 0.0,
                 value: 0.0,
@@ -193,6 +196,9 @@ impl Draw {
         if self.noise_sigma > 0.0 {
             photometric::noise(image, self.noise_sigma as f32, self.seed);
         }
+        if let Some(quality) = self.jpeg_quality {
+            jpeg::compress(image, quality);
+        }
         occlude::border(image, self.border);
         if let Some(erase) = self.erase {
             occlude::erase(image, erase);
@@ -265,6 +271,8 @@ impl Draw {
             say(self.noise_sigma > 0.0, || {
                 format!("noise σ {:.3}", self.noise_sigma)
             }),
+            self.jpeg_quality
+                .map(|quality| format!("JPEG quality {quality}")),
             say(self.border.area > 0.0, || {
                 format!("border {:.1} % blanked", self.border.area * 100.0)
             }),

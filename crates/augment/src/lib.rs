@@ -25,7 +25,7 @@
 //! A crop selects the part that fills the image, and the other geometry is then applied to that part. Beyond the crop's
 //! edge, this shows the rest of the image; `fill` is used only beyond the image's edge.
 //!
-//! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, border, erase. Geometry changes
+//! The order is fixed: geometry, blur, brightness, contrast, gamma, noise, JPEG, border, erase. Geometry changes
 //! image and mask; the rest changes the image only, since pixels that are blanked or darkened keep their label.
 //!
 //! `mixup` and `cutmix` mix the images of a batch afterwards ([`Mixer`]): an [`Augmenter`] ignores them.
@@ -43,6 +43,7 @@ mod crop;
 mod draw;
 mod error;
 mod fill;
+mod jpeg;
 mod math;
 mod mix;
 mod occlude;
@@ -56,7 +57,7 @@ pub use affine::Affine;
 pub use area::{RelativeRect, Shade};
 pub use augmenter::Augmenter;
 pub use config::{
-    AugmentConfig, Blur, Border, Cutmix, Elastic, Erase, Factor, Flip, Mixup, Noise,
+    AugmentConfig, Blur, Border, Cutmix, Elastic, Erase, Factor, Flip, Jpeg, Mixup, Noise,
     RandomResizedCrop, Rotation, Shear, Shift,
 };
 pub use draw::Draw;

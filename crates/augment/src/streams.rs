@@ -26,6 +26,7 @@ pub(crate) enum Purpose {
     Elastic = 15,
     ElasticGrid = 16,
     Crop = 17,
+    Jpeg = 18,
 }
 
 /// The stream of `seed` for `purpose`.

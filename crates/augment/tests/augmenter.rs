@@ -20,6 +20,7 @@ contrast = { min = 0.8, max = 1.2, probability = 0.9 }
 gamma = { min = 0.8, max = 1.25 }
 blur = { sigma = 1.0, probability = 0.3 }
 noise = { sigma = 0.03, probability = 0.4 }
+jpeg = { min = 30, max = 60, probability = 0.35 }
 border = { fraction = 0.1, probability = 0.2 }
 erase = { min = 0.02, max = 0.1, probability = 0.25, value = 0.5 }
 fill = "reflect"
@@ -295,6 +296,15 @@ fn probabilities_and_ranges_hold() {
     check("noise", 0.4, &|d| {
         d.noise_sigma > 0.0 && d.noise_sigma <= 0.03
     });
+    check("JPEG", 0.35, &|d| {
+        d.jpeg_quality
+            .is_some_and(|quality| (30..=60).contains(&quality))
+    });
+    check(
+        "JPEG, of the lowest or highest quality",
+        0.35 * 2.0 / 31.0,
+        &|d| matches!(d.jpeg_quality, Some(30 | 60)),
+    );
     check("border", 0.2, &|d| {
         d.border.area > 0.0 && d.border.area <= 0.1
     });

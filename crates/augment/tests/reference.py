@@ -1,7 +1,8 @@
-"""Makes reference.json: the outputs of torchvision, PyTorch and scipy for one small image.
+"""Makes reference.json: the outputs of torchvision, PyTorch, scipy and Pillow for one small image.
 
-python crates/augment/tests/reference.py   (torch, torchvision, scipy)
+python crates/augment/tests/reference.py   (torch, torchvision, scipy, Pillow)
 """
+import io
 import json
 import math
 import pathlib
@@ -9,6 +10,7 @@ import pathlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
@@ -18,6 +20,8 @@ rng = np.random.default_rng(0)
 # Multiples of 1/256 are exact in f32 and short in JSON.
 picture = rng.integers(0, 257, (HEIGHT, WIDTH, CHANNELS)) / 256
 grey = np.repeat(rng.integers(0, 257, (HEIGHT, WIDTH, 1)) / 256, CHANNELS, axis=2)
+y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+smooth = np.dstack([(y * 20 + x * 7) / 256, (x * x * 2) / 256, (200 - y * y * 3) / 256])
 mask = (rng.random((HEIGHT, WIDTH, 1)) < 0.5).astype(float)
 
 
@@ -80,6 +84,15 @@ def elastic_case(g, points, sigma, rng):
                 mask=flat(grid_sample(chw(mask), g, "zeros", shifts, "nearest")))
 
 
+def jpeg_case(image, quality):
+    """Tiled, because seven rows are less than a block; without subsampling, as JPEG at high quality."""
+    eight = np.tile(np.round(image * 255).astype(np.uint8), (3, 3, 1))
+    file = io.BytesIO()
+    Image.fromarray(eight).save(file, "JPEG", quality=quality, subsampling=0)
+    return dict(quality=quality, image=eight.flatten().tolist(),
+                expected=np.asarray(Image.open(file)).flatten().tolist())
+
+
 def main():
     cases = []
     for g in GEOMETRY:
@@ -104,7 +117,8 @@ def main():
     elastic = [elastic_case(g, points, sigma, bends)
                for g, points, sigma in [(straight, 3, 1.0), (straight, 2, 2.0), (GEOMETRY[1], 4, 0.7), (GEOMETRY[3], 5, 1.5)]]
     out = dict(height=HEIGHT, width=WIDTH, picture=flat(chw(picture)), grey=flat(chw(grey)),
-               mask=flat(chw(mask)), geometry=cases, light=light, elastic=elastic)
+               mask=flat(chw(mask)), geometry=cases, light=light, elastic=elastic,
+               jpeg=[jpeg_case(i, q) for i in (smooth, picture) for q in (10, 50, 90)])
     pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
 
 

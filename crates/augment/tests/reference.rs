@@ -1,4 +1,4 @@
-//! Compares with values from torchvision, PyTorch's grid_sample and scipy (`reference.py`), and with a naive per-pixel
+//! Compares with values from torchvision, PyTorch's grid_sample, scipy and Pillow (`reference.py`), and with a naive per-pixel
 //! f64 version on random transforms.
 
 #![allow(
@@ -21,6 +21,7 @@ struct Reference {
     geometry: Vec<Geometry>,
     light: Vec<Light>,
     elastic: Vec<Geometry>,
+    jpeg: Vec<Jpeg>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +46,13 @@ struct Light {
     name: String,
     value: f64,
     expected: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Jpeg {
+    quality: u8,
+    image: Vec<u8>,
+    expected: Vec<u8>,
 }
 
 fn reference() -> Reference {
@@ -387,4 +395,69 @@ proptest! {
             prop_assert!(value == 0.0 || value == 1.0 || value.is_nan());
         }
     }
+}
+
+/// libjpeg transforms with integers and divides by multiplication with a rounded inverse: near the middle between two
+/// steps, which is frequent where steps are small and the image is noise, a coefficient is rounded to the other one. A
+/// reference with SciPy's `dctn` differs from libjpeg by the same figures.
+#[test]
+fn compression_agrees_with_libjpeg() {
+    let reference = reference();
+    let size = (3 * reference.height, 3 * reference.width);
+    let unit = |values: &[u8]| {
+        values
+            .iter()
+            .map(|&v| f32::from(v) / 255.0)
+            .collect::<Vec<_>>()
+    };
+    for case in &reference.jpeg {
+        let mut image = Raster::new(size.0, size.1, 3, unit(&case.image)).unwrap();
+        let draw = Draw {
+            jpeg_quality: Some(case.quality),
+            ..Draw::default()
+        };
+        draw.apply(&mut image, None);
+        let expected = unit(&case.expected);
+        let differences = image
+            .data()
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| 255.0 * (a - b).abs());
+        let differences: Vec<f32> = differences.collect();
+        let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+        let original = unit(&case.image);
+        let changes = original
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| 255.0 * (a - b).abs());
+        let changed = changes.sum::<f32>() / differences.len() as f32;
+        let allowed = match changed < 25.0 && case.quality < 90 {
+            true => 0.05,
+            false => 0.18 * changed,
+        };
+        assert!(
+            mean < allowed,
+            "quality {}: {mean} of {changed}",
+            case.quality
+        );
+    }
+}
+
+#[test]
+fn compression_keeps_grey_images_grey() {
+    let reference = reference();
+    let grey = Raster::new(reference.height, reference.width, 3, reference.grey).unwrap();
+    let mut image = grey.clone();
+    let draw = Draw {
+        jpeg_quality: Some(40),
+        ..Draw::default()
+    };
+    draw.apply(&mut image, None);
+    assert_ne!(image.data(), grey.data());
+    assert!(image.data().chunks(3).all(|p| p[0] == p[1] && p[1] == p[2]));
+    let single = grey.data().chunks(3).map(|p| p[0]).collect();
+    let mut single = Raster::new(reference.height, reference.width, 1, single).unwrap();
+    draw.apply(&mut single, None);
+    let first: Vec<f32> = image.data().chunks(3).map(|p| p[0]).collect();
+    assert_eq!(single.data(), first);
 }

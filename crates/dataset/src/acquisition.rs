@@ -24,6 +24,11 @@ pub struct Spacing {
 }
 
 impl Spacing {
+    /// The area of a pixel in square millimetres.
+    pub fn pixel_mm2(&self) -> f64 {
+        self.rows_mm * self.columns_mm
+    }
+
     /// The spacing that a header states; `None` without one.
     pub fn of(header: &Header) -> Option<Self> {
         let stated = header.pixel_spacing?;

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::acquisition::{Pseudonyms, Spacing, attributes, is_placeholder};
 use crate::config::{DataLayout, IndexConfig, OnBadImage};
 use crate::error::DatasetError;
+use crate::histogram::{Histogram, LEVELS, levels};
 use crate::left_out::{self, BadImage, Reason};
 use crate::manifest::{ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSource};
 use crate::mask::{MaskConfig, OnMask};
@@ -55,7 +56,7 @@ pub fn index_with_progress(
         rules: &rules,
         decoder: config.decoder,
     };
-    let mut inspected = inspect_all(&found, &with, progress);
+    let (mut inspected, histograms) = inspect_all(&found, &with, progress);
     identify(config, &mut inspected)?;
     let sorted = sort_out(&found, masks.as_ref(), inspected);
     if let (OnBadImage::Fail, Some(bad)) = (config.on_bad_image, sorted.bad_images.first()) {
@@ -80,6 +81,7 @@ pub fn index_with_progress(
         bad_images,
         mask_faults: sorted.faults,
         patient_folders: PatientFolders::suspected(&sorted.unknown),
+        histograms,
         patient_sources: sorted.sources,
         revealing_paths: sorted.revealing_paths,
         burned_in: sorted.burned_in,
@@ -146,7 +148,7 @@ fn inspect_all(
     found: &Scan,
     with: &With<'_>,
     progress: Progress<'_>,
-) -> Vec<Result<Inspected, BadImage>> {
+) -> (Vec<Result<Inspected, BadImage>>, Vec<Histogram>) {
     let done = AtomicUsize::new(0);
     let total = found.candidates.len();
     let inspect_one = |candidate: &Candidate| {
@@ -154,10 +156,31 @@ fn inspect_all(
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
         inspected
     };
-    found.candidates.par_iter().map(inspect_one).collect()
+    let mut all = Vec::with_capacity(total);
+    let mut histograms = vec![Histogram::default(); found.classes.len()];
+    for candidates in found.candidates.chunks(AT_ONCE) {
+        let inspected: Vec<_> = candidates.par_iter().map(inspect_one).collect();
+        // In the order of the paths, so that threads do not change the last digits.
+        for image in inspected {
+            all.push(image.map(|(image, counts)| {
+                if !image.is_left_out(with.masks) {
+                    histograms[image.record.class].add(&counts);
+                }
+                image
+            }));
+        }
+    }
+    (all, histograms)
 }
 
-fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage> {
+/// Images whose grey values are counted before they are added up: 1 kB each.
+const AT_ONCE: usize = 4096;
+
+/// An image, and its pixels by their grey value.
+fn inspect(
+    candidate: &Candidate,
+    with: &With<'_>,
+) -> Result<(Inspected, Box<[u32; LEVELS]>), BadImage> {
     let bad = |reason| BadImage {
         path: candidate.path.clone(),
         reason,
@@ -168,6 +191,7 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     let (width, height, color) = (image.width(), image.height(), image.color());
     let values = intensities(image);
     let (mean, std) = mean_and_std(&values);
+    let counts = Box::new(levels(&values));
     let header = decoded.header;
     let patient = patient(candidate, with.rules);
     let mut attributes = header.as_deref().map(attributes).unwrap_or_default();
@@ -198,14 +222,15 @@ fn inspect(candidate: &Candidate, with: &With<'_>) -> Result<Inspected, BadImage
     let fault = with
         .masks
         .and_then(|masks| inspect_mask(masks, candidate, with.decoder, &mut record).err());
-    Ok(Inspected {
+    let inspected = Inspected {
         record,
         source: patient.map(|(_, source)| source),
         header,
         turned,
         depth: candidate.depth,
         fault,
-    })
+    };
+    Ok((inspected, counts))
 }
 
 /// The patient's key, if the table or a rule gives one.
@@ -252,6 +277,12 @@ fn salt_file(config: &IndexConfig, inspected: &[Result<Inspected, BadImage>]) ->
 }
 
 impl Inspected {
+    /// Whether the image is left out because of its mask.
+    fn is_left_out(&self, masks: Option<&Masks>) -> bool {
+        let policy = |fault: &MaskFault| masks.map(|masks| masks.config.on(fault));
+        self.fault.as_ref().and_then(policy) == Some(OnMask::Skip)
+    }
+
     /// `placeholder`: the Patient IDs of the data set mean nothing.
     fn identify(&mut self, pseudonyms: &Pseudonyms, placeholder: bool) {
         if self.source == Some(PatientSource::Table) {
@@ -394,8 +425,7 @@ fn sort_out(
 
 impl Sorted {
     fn add(&mut self, image: Inspected, masks: Option<&Masks>) {
-        let policy = |fault: &MaskFault| masks.map(|masks| masks.config.on(fault));
-        let skip = image.fault.as_ref().and_then(policy) == Some(OnMask::Skip);
+        let skip = image.is_left_out(masks);
         if let (true, Some(fault)) = (skip, &image.fault) {
             self.without_mask.push(BadImage {
                 path: fault.image.clone(),

@@ -40,6 +40,7 @@ mod config;
 mod eda;
 mod error;
 mod groups;
+mod histogram;
 mod index;
 mod left_out;
 mod loader;

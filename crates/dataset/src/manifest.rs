@@ -11,6 +11,7 @@ use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, Rect, UNKNOWN
 
 use crate::acquisition::Spacing;
 use crate::error::DatasetError;
+use crate::histogram::Histogram;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
 use crate::patient::PatientFolders;
@@ -134,6 +135,8 @@ pub(crate) struct Parts {
     pub(crate) records: Vec<ImageRecord>,
     pub(crate) bad_images: Vec<BadImage>,
     pub(crate) mask_faults: Vec<MaskFault>,
+    /// By class, the grey values of its images.
+    pub(crate) histograms: Vec<Histogram>,
     pub(crate) unknown_patients: usize,
     pub(crate) patient_rules: bool,
     /// Number of images whose patient is known from each source.
@@ -255,6 +258,13 @@ impl Manifest {
     /// [`Manifest::bad_images`].
     pub fn mask_faults(&self) -> &[MaskFault] {
         &self.parts.mask_faults
+    }
+
+    /// The share of a class's pixels in each of `bins` equal bins of grey, with equal weight for each image; from the
+    /// decoding when the data were indexed.
+    pub(crate) fn pixel_shares(&self, class: usize, bins: usize) -> Vec<f64> {
+        let of_class = self.parts.histograms.get(class);
+        of_class.map_or_else(|| vec![0.0; bins], |own| own.shares(bins))
     }
 
     /// The files that were left out.

@@ -33,14 +33,7 @@ fn shared_kaggle_pneumonia_is_as_published() {
     );
     let missing = manifest.mask_faults().iter().filter(|fault| fault.missing);
     assert_eq!((missing.count(), manifest.mask_faults().len()), (20, 20));
-    let eda = Eda::new(
-        &manifest,
-        &EdaConfig {
-            sample_per_class: 20,
-            ..EdaConfig::default()
-        },
-    )
-    .unwrap();
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
     let counts: Vec<Vec<usize>> = eda
         .splits
         .iter()

@@ -8,9 +8,12 @@ pub struct Table {
     /// By length − 1: the offset from a code to its symbol's index.
     shift: [i32; 16],
     symbols: Vec<u8>,
-    /// By the first 8 bits: length and symbol of a code that is no longer; length 0 for the others.
+    /// By the first [`SHORT`] bits: length and symbol of a code that is no longer; length 0 for the others.
     short: Vec<(u8, u8)>,
 }
+
+/// Bits of the codes that are looked up directly: almost all codes of a photograph, in a table that stays in the L1 cache.
+const SHORT: u32 = 9;
 
 impl Table {
     /// A table from the number of codes of each length, and their symbols; `None` if there are more codes than fit.
@@ -27,28 +30,24 @@ impl Table {
             beyond[i] = code << (15 - i);
             code <<= 1;
         }
-        let mut table = Table {
+        Some(Table {
             beyond,
             shift,
             symbols: symbols.to_vec(),
-            short: Vec::new(),
-        };
-        let short = (0..=u8::MAX).map(|start| match table.search(u16::from(start) << 8) {
-            Some((length @ ..=8, symbol)) => (length as u8, symbol),
-            _ => (0, 0),
-        });
-        table.short = short.collect();
-        Some(table)
+            short: short(lengths, symbols),
+        })
     }
 
     /// Length and symbol of the code at the start of the 16 bits.
     pub fn find(&self, bits: u16) -> Option<(u32, u8)> {
-        match self.short.get(usize::from(bits >> 8)) {
+        match self.short.get(usize::from(bits >> (16 - SHORT))) {
             Some(&(length @ 1.., symbol)) => Some((length.into(), symbol)),
             _ => self.search(bits),
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn search(&self, bits: u16) -> Option<(u32, u8)> {
         let i = self
             .beyond
@@ -58,6 +57,20 @@ impl Table {
         let symbol = self.symbols.get(usize::try_from(index).ok()?)?;
         Some((i as u32 + 1, *symbol))
     }
+}
+
+/// Codes in their order cover the starts from zero up, each as many as its remaining bits have values.
+fn short(lengths: &[u8; 16], symbols: &[u8]) -> Vec<(u8, u8)> {
+    let mut short = Vec::with_capacity(1 << SHORT);
+    let mut symbols = symbols.iter();
+    for (length, &count) in (1..=SHORT).zip(lengths) {
+        for &symbol in symbols.by_ref().take(count.into()) {
+            let starts = short.len() + (1 << (SHORT - length));
+            short.resize(starts, (length as u8, symbol));
+        }
+    }
+    short.resize(1 << SHORT, (0, 0));
+    short
 }
 
 /// The tables of a JPEG: four each for DC and AC coefficients.
@@ -127,6 +140,7 @@ impl<'b> Bits<'b> {
     }
 
     /// The next 16 bits, padded with zeros if there are fewer.
+    #[inline]
     pub fn peek(&mut self) -> u16 {
         self.fill();
         let aligned = match self.count.checked_sub(16) {
@@ -137,10 +151,54 @@ impl<'b> Bits<'b> {
     }
 
     /// The next `n` ≤ 16 bits; `None` if there are fewer.
+    #[inline]
     pub fn take(&mut self, n: u32) -> Option<u16> {
         self.fill();
         self.count = self.count.checked_sub(n)?;
         Some((self.buffer >> self.count & ((1 << n) - 1)) as u16)
+    }
+
+    /// Discards `n` ≤ 32 bits, of which the first 16 at most have been looked at; `None` if there are fewer.
+    #[inline]
+    fn skip(&mut self, n: u32) -> Option<()> {
+        self.count = self.count.checked_sub(n)?;
+        Some(())
+    }
+
+    /// Discards the AC coefficients of a block of sequential JPEG (ITU-T T.81, F.2.2.2).
+    ///
+    /// # Errors
+    /// A code that is not in the table or leads out of the block, or the end of the data.
+    pub fn skip_coefficients(&mut self, table: &Table) -> Result<(), Fault> {
+        // A copy stays in registers.
+        let mut bits = Bits { ..*self };
+        let skipped = bits.skipped(table);
+        *self = bits;
+        skipped
+    }
+
+    #[inline]
+    fn skipped(&mut self, table: &Table) -> Result<(), Fault> {
+        let mut k = 1;
+        while k <= 63 {
+            let (length, symbol) = match table.find(self.peek()) {
+                Some(found) => found,
+                // Bits beyond the end read as zeros, which need not be a code.
+                None if self.ends() => return Err(Fault::Ended),
+                None => return Err(Fault::Code),
+            };
+            let (zeros, bits) = (symbol >> 4, symbol & 15);
+            // A code and its value have 31 bits at most, which the last look has made available.
+            self.skip(length + u32::from(bits)).ok_or(Fault::Ended)?;
+            k += u32::from(zeros) + 1;
+            match (zeros, bits) {
+                (15, 0) => {}
+                (_, 0) => return Ok(()),
+                _ if k > 64 => return Err(Fault::Code),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Discards the bits before the next marker, which must be the given one.
@@ -150,8 +208,27 @@ impl<'b> Bits<'b> {
         (found == marker).then_some(())
     }
 
+    /// Reads bytes until there are bits for a code and the value that follows it, if the data last.
+    #[inline]
     fn fill(&mut self) {
-        while self.count <= 56 {
+        if self.count >= 32 {
+            return;
+        }
+        let next = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk);
+        match next.map(|four| u32::from_be_bytes(*four)) {
+            Some(four) if !holds_ff(four) => {
+                self.buffer = self.buffer << 32 | u64::from(four);
+                self.count += 32;
+                self.at += 4;
+            }
+            _ => self.fill_bytes(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_bytes(&mut self) {
+        while self.count < 32 {
             let Some(byte) = self.byte() else { return };
             self.buffer = self.buffer << 8 | u64::from(byte);
             self.count += 8;
@@ -167,6 +244,20 @@ impl<'b> Bits<'b> {
         self.at += 1 + usize::from(stuffed);
         Some(byte)
     }
+}
+
+/// What is wrong with coded data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// They end too early.
+    Ended,
+    /// A code is not in its table, or leads out of its block.
+    Code,
+}
+
+/// Whether one of four bytes is FF: the only one whose complement borrows.
+fn holds_ff(four: u32) -> bool {
+    (!four).wrapping_sub(0x0101_0101) & four & 0x8080_8080 != 0
 }
 
 #[cfg(test)]
@@ -187,6 +278,27 @@ mod tests {
         check(0xE000, None);
         lengths[0] = 3;
         assert!(Table::new(&lengths, b"abcde").is_none());
+    }
+
+    /// The longest codes are searched, the others looked up.
+    #[test]
+    fn long_and_short_codes_agree() {
+        let lengths = [0, 1, 2, 1, 3, 2, 0, 4, 3, 5, 2, 6, 0, 1, 7, 9];
+        let symbols: Vec<u8> = (0..46).collect();
+        let table = Table::new(&lengths, &symbols).unwrap();
+        for bits in 0..=u16::MAX {
+            assert_eq!(table.find(bits), table.search(bits), "{bits:016b}");
+        }
+    }
+
+    #[test]
+    fn a_byte_of_ff_is_found_anywhere() {
+        for four in [0xFF00_0000, 0x01FF_0180, 0x7F80_FF00, 0xFEFE_FEFF, u32::MAX] {
+            assert!(holds_ff(four), "{four:08x}");
+        }
+        for four in [0, 0xFEFE_FEFE, 0x8001_7F00, 0x0100_80FE] {
+            assert!(!holds_ff(four), "{four:08x}");
+        }
     }
 
     #[test]

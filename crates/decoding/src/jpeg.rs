@@ -5,7 +5,7 @@
 //! are traversed once, symbol by symbol and without computing any pixels, and must contain every block of every scan
 //! (ITU-T T.81, sections F.2 and G.2).
 
-use crate::huffman::{Bits, Table, Tables};
+use crate::huffman::{Bits, Fault, Table, Tables};
 
 /// Checks that `bytes` are a complete JPEG. Unsupported codings (arithmetic, lossless) and images of more than
 /// `max_pixels` are left to the decoder to reject.
@@ -295,12 +295,6 @@ struct Scan<'w, 'b> {
     run: u32,
 }
 
-/// What went wrong in a block.
-enum Fault {
-    Ended,
-    Code,
-}
-
 impl Scan<'_, '_> {
     fn units(&mut self, coded: &[Coded], restart: usize) -> Result<(), Stop> {
         // A single component is coded block by block, without those that only pad units.
@@ -354,7 +348,8 @@ impl Scan<'_, '_> {
         let Band { first, refines, .. } = self.band;
         if !self.frame.progressive {
             self.dc(coded)?;
-            return self.ac(coded, 1, 63, None);
+            let table = self.tables.ac(coded.ac).ok_or(Fault::Code)?;
+            return self.bits.skip_coefficients(table);
         }
         if first == 0 {
             return match refines {
@@ -369,7 +364,7 @@ impl Scan<'_, '_> {
                 self.run -= 1;
                 Ok(())
             }
-            false => self.ac(coded, first, self.band.last, Some(block)),
+            false => self.ac(coded, first, self.band.last, block),
         }
     }
 
@@ -378,25 +373,17 @@ impl Scan<'_, '_> {
         self.bits.take(bits.into()).map(drop).ok_or(Fault::Ended)
     }
 
-    /// Reads the first bits of coefficients, and records those of `block` if a later scan may refine them.
-    fn ac(
-        &mut self,
-        coded: Coded,
-        first: usize,
-        last: usize,
-        block: Option<usize>,
-    ) -> Result<(), Fault> {
+    /// Reads the first bits of coefficients of progressive JPEG, and records which are not zero: later scans refine them.
+    fn ac(&mut self, coded: Coded, first: usize, last: usize, block: usize) -> Result<(), Fault> {
+        let table = self.tables.ac(coded.ac);
         let mut k = first;
         while k <= last {
-            let code = symbol(&mut self.bits, self.tables.ac(coded.ac))?;
+            let code = symbol(&mut self.bits, table)?;
             let (zeros, bits) = (code >> 4, code & 15);
             match (zeros, bits) {
                 (15, 0) => k += 16,
                 (_, 0) => {
-                    // In sequential coding, the run ends with this block.
-                    if block.is_some() {
-                        self.run = self.run_length(zeros)? - 1;
-                    }
+                    self.run = self.run_length(zeros)? - 1;
                     return Ok(());
                 }
                 _ => {
@@ -405,9 +392,7 @@ impl Scan<'_, '_> {
                         return Err(Fault::Code);
                     }
                     self.bits.take(bits.into()).ok_or(Fault::Ended)?;
-                    if let Some(block) = block {
-                        self.frame.components[coded.component].nonzero[block] |= 1 << k;
-                    }
+                    self.frame.components[coded.component].nonzero[block] |= 1 << k;
                     k += 1;
                 }
             }
@@ -463,6 +448,7 @@ impl Scan<'_, '_> {
     }
 }
 
+#[inline]
 fn symbol(bits: &mut Bits<'_>, table: Option<&Table>) -> Result<u8, Fault> {
     match table.ok_or(Fault::Code)?.find(bits.peek()) {
         Some((length, symbol)) => match bits.take(length) {

@@ -214,7 +214,7 @@ fn chosen(frame: Option<u32>, frames: u32) -> Result<usize, String> {
     match (frame, frames) {
         (None, 1) => Ok(0),
         (None, _) => Err(format!(
-            "it has {frames} frames, and one image is needed; save the frame that shows it as a file of its own"
+            "it has {frames} frames, and one image is needed; choose one by image.frame, which is then used of every file"
         )),
         (Some(frame), _) if (1..=frames).contains(&frame) => Ok(frame as usize - 1),
         (Some(frame), _) => Err(format!(

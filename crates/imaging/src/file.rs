@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use files::sha256;
 use image::DynamicImage;
 
-use crate::{Decoder, Frame, Framed, ImagingError, Rect};
+use crate::{Decoder, Frame, Framed, Header, ImagingError, Rect};
 
 /// An image file in memory.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub struct ImageFile {
     path: PathBuf,
     sha256: String,
     pixels: DynamicImage,
+    header: Option<Box<Header>>,
 }
 
 impl ImageFile {
@@ -23,10 +24,12 @@ impl ImageFile {
     pub fn read(path: &Path, decoder: Decoder) -> Result<Self, ImagingError> {
         let bad = |reason| ImagingError::bad_image(path, reason);
         let bytes = decoder.read(path).map_err(bad)?;
+        let decoded = decoder.decode(&bytes).map_err(bad)?;
         Ok(Self {
             path: path.into(),
             sha256: sha256::hex(&bytes),
-            pixels: decoder.decode(&bytes).map_err(bad)?.pixels,
+            pixels: decoded.pixels,
+            header: decoded.header,
         })
     }
 
@@ -38,6 +41,11 @@ impl ImageFile {
     /// SHA-256 of the file's bytes, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// What a DICOM file says about the image; `None` for other formats.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_deref()
     }
 
     /// Rows and columns of the image in its intended orientation.

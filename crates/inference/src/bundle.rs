@@ -176,6 +176,7 @@ impl Bundle {
         let p = &self.meta.preprocessing;
         Decoder {
             max_pixels: p.max_pixels,
+            frame: p.frame,
             tones: p.tones,
         }
     }

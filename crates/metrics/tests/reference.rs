@@ -443,8 +443,8 @@ fn surface_distances_match_monai() {
             mask.extend(&bits[bits.len().saturating_sub(height * width)..]);
             mask
         };
-        let distance = hd95(&mask(&case[2]), &mask(&case[3]), height, width).unwrap();
-        let SurfaceDistance::Pixels(distance) = distance else {
+        let distance = hd95(&mask(&case[2]), &mask(&case[3]), height, width, [1.0, 1.0]).unwrap();
+        let SurfaceDistance::Between(distance) = distance else {
             panic!("both have pixels: {distance:?}")
         };
         // MONAI computes in f32.
@@ -491,6 +491,7 @@ fn judged_images(case: &Value) -> Vec<SegmentedImage> {
             height,
             width,
             classes,
+            spacing: None,
             ignore,
         })
         .unwrap();
@@ -510,7 +511,7 @@ fn judged_images(case: &Value) -> Vec<SegmentedImage> {
             .zip(read::<Vec<Value>>(&image["hd95"]))
         {
             match (class.hd95, &expected["pixels"]) {
-                (SurfaceDistance::Pixels(found), pixels) => check("hd95", found, read(pixels)),
+                (SurfaceDistance::Between(found), pixels) => check("hd95", found, read(pixels)),
                 (word, _) => assert_eq!(serde_json::to_value(word).unwrap(), expected),
             }
         }

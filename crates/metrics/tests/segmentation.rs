@@ -4,6 +4,9 @@
 use metrics::*;
 use proptest::prelude::*;
 
+/// Distances in pixels.
+const PIXELS: [f64; 2] = [1.0, 1.0];
+
 fn image(truth: &[u8], predicted: &[u8], classes: usize) -> SegmentedImage {
     SegmentedImage::new(&LabelMaps {
         truth,
@@ -11,6 +14,7 @@ fn image(truth: &[u8], predicted: &[u8], classes: usize) -> SegmentedImage {
         height: 1,
         width: truth.len(),
         classes,
+        spacing: None,
         ignore: None,
     })
     .unwrap()
@@ -24,7 +28,7 @@ fn judge(images: &[SegmentedImage], groups: Option<&[usize]>) -> SegmentationEva
 #[test]
 fn absent_classes_count_in_no_mean_but_false_positives_and_negatives_count() {
     let check = |truth: &[bool], predicted: &[bool], expected: SurfaceDistance, counted| {
-        let found = hd95(truth, predicted, 1, truth.len()).unwrap();
+        let found = hd95(truth, predicted, 1, truth.len(), PIXELS).unwrap();
         assert_eq!((found, found.counted()), (expected, counted));
     };
     let (none, some) = ([false; 3], [false, true, false]);
@@ -42,7 +46,7 @@ fn absent_classes_count_in_no_mean_but_false_positives_and_negatives_count() {
         SurfaceDistance::FalsePositive { diagonal },
         Some(diagonal),
     );
-    check(&some, &some, SurfaceDistance::Pixels(0.0), Some(0.0));
+    check(&some, &some, SurfaceDistance::Between(0.0), Some(0.0));
 
     let images = [
         image(&[0, 0, 0, 0], &[0, 0, 0, 0], 2),
@@ -149,6 +153,31 @@ fn grouping_widens_the_interval_if_images_of_a_patient_agree() {
     );
 }
 
+/// Two pixels apart in a row of pixels 0.5 mm wide, in images of which only one has a spacing.
+#[test]
+fn millimetres_are_of_the_images_that_have_a_spacing() {
+    let of = |spacing| {
+        SegmentedImage::new(&LabelMaps {
+            truth: &[1_u8, 0, 0, 0],
+            predicted: &[0, 0, 1, 0],
+            height: 1,
+            width: 4,
+            classes: 2,
+            spacing,
+            ignore: None,
+        })
+        .unwrap()
+    };
+    let cell = judge(&[of(None), of(Some([2.0, 0.5]))], None)
+        .classes
+        .remove(1);
+    assert_eq!(cell.hd95.unwrap().mean, 2.0);
+    let millimetres = cell.hd95_mm.unwrap();
+    assert_eq!((millimetres.mean, millimetres.n), (1.0, 1));
+    let without = judge(&[of(None)], None).classes.remove(1);
+    assert!(without.hd95_mm.is_none() && without.mean_hd95_mm.is_none());
+}
+
 #[test]
 fn bad_input_is_an_error() {
     let check = |error: MetricsError, expected: &str| {
@@ -160,6 +189,7 @@ fn bad_input_is_an_error() {
         height: 1,
         width: 2,
         classes: 2,
+        spacing: None,
         ignore,
     };
     let of = |maps| SegmentedImage::new(&maps).unwrap_err();
@@ -170,9 +200,16 @@ fn bad_input_is_an_error() {
     check(of(maps(&[0, 1], &[0], None)), "`predicted` has 1 entries");
     check(of(maps(&[0, 2], &[0, 1], None)), "`labels[1]` is class 2");
     check(of(maps(&[9, 9], &[0, 1], Some(9))), "`labels` is empty");
-    check(hd95(&[], &[], 0, 0).unwrap_err(), "`truth` is empty");
+    for wrong in [[0.0, 1.0], [1.0, f64::NAN]] {
+        let error = hd95(&[true], &[true], 1, 1, wrong).unwrap_err();
+        check(error, "above 0");
+    }
     check(
-        hd95(&[true; 4], &[true; 4], 2, 3).unwrap_err(),
+        hd95(&[], &[], 0, 0, PIXELS).unwrap_err(),
+        "`truth` is empty",
+    );
+    check(
+        hd95(&[true; 4], &[true; 4], 2, 3, PIXELS).unwrap_err(),
         "4 entries, but 6",
     );
     let settings = SegmentationSettings::default();
@@ -188,7 +225,12 @@ fn bad_input_is_an_error() {
 }
 
 /// HD95 by its definition, comparing every pair of pixels.
-fn naive_hd95(a: &[bool], b: &[bool], height: usize, width: usize) -> f64 {
+fn naive_hd95(
+    a: &[bool],
+    b: &[bool],
+    (height, width): (usize, usize),
+    [rows, columns]: [f64; 2],
+) -> f64 {
     let surface = |mask: &[bool]| -> Vec<(i64, i64)> {
         let at = |y: i64, x: i64| {
             let inside = (0..height as i64).contains(&y) && (0..width as i64).contains(&x);
@@ -205,7 +247,10 @@ fn naive_hd95(a: &[bool], b: &[bool], height: usize, width: usize) -> f64 {
     };
     let (a, b) = (surface(a), surface(b));
     let directed = |from: &[(i64, i64)], to: &[(i64, i64)]| {
-        let gap = |p: &(i64, i64), q: &(i64, i64)| ((p.0 - q.0).pow(2) + (p.1 - q.1).pow(2)) as f64;
+        let gap = |p: &(i64, i64), q: &(i64, i64)| {
+            let (down, across) = ((p.0 - q.0) as f64 * rows, (p.1 - q.1) as f64 * columns);
+            down * down + across * across
+        };
         let nearest = |p| {
             to.iter()
                 .map(|q| gap(p, q).sqrt())
@@ -228,14 +273,20 @@ proptest! {
             let mask = || prop::collection::vec(any::<bool>(), h * w);
             (Just(h), Just(w), mask(), mask())
         }),
+        (rows, columns) in (0.05f64..3.0, 0.05f64..3.0),
     ) {
-        let found = hd95(&a, &b, height, width).unwrap();
-        prop_assert_eq!(found.counted(), hd95(&b, &a, height, width).unwrap().counted());
-        if let SurfaceDistance::Pixels(found) = found {
-            prop_assert!((found - naive_hd95(&a, &b, height, width)).abs() < 1e-12);
-            prop_assert!(found <= ((height * height + width * width) as f64).sqrt());
+        for spacing in [PIXELS, [rows, columns]] {
+            let found = hd95(&a, &b, height, width, spacing).unwrap();
+            let back = hd95(&b, &a, height, width, spacing).unwrap();
+            prop_assert_eq!(found.counted(), back.counted());
+            if let SurfaceDistance::Between(found) = found {
+                let naive = naive_hd95(&a, &b, (height, width), spacing);
+                prop_assert!((found - naive).abs() < 1e-12, "{} {}", found, naive);
+                let diagonal = (height as f64 * spacing[0]).hypot(width as f64 * spacing[1]);
+                prop_assert!(found <= diagonal);
+            }
         }
-        let same = hd95(&a, &a, height, width).unwrap().counted();
+        let same = hd95(&a, &a, height, width, PIXELS).unwrap().counted();
         prop_assert_eq!(same, a.contains(&true).then_some(0.0));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions" (Theory of Computing 2012): the squared
 //! distance is separable, and along a line it is the lower envelope of one parabola per sample, which is found in
-//! linear time. All squared distances are integers that f64 represents exactly, so the result is exact.
+//! linear time. In pixels, all squared distances are integers that f64 represents exactly, so the result is exact.
 
 use crate::Mask;
 
@@ -13,9 +13,11 @@ impl Mask<'_> {
         squared_distances(self.height(), self.width(), |i| self.pixels()[i])
     }
 
-    /// The distance of each pixel, in pixels, to the nearest pixel of the mask.
-    pub fn distances(self) -> Vec<f64> {
-        let squares = self.squared_distances();
+    /// The distance of each pixel to the nearest pixel of the mask, given the distances from row to row and from column to
+    /// column, both above 0: `[1.0, 1.0]` for a result in pixels.
+    pub fn distances(self, spacing: [f64; 2]) -> Vec<f64> {
+        let squares =
+            spaced_squared_distances(self.height(), self.width(), spacing, |i| self.pixels()[i]);
         squares.into_iter().map(f64::sqrt).collect()
     }
 }
@@ -26,6 +28,15 @@ pub(crate) fn squared_distances(
     width: usize,
     is_set: impl Fn(usize) -> bool,
 ) -> Vec<f64> {
+    spaced_squared_distances(height, width, [1.0, 1.0], is_set)
+}
+
+fn spaced_squared_distances(
+    height: usize,
+    width: usize,
+    [rows, columns]: [f64; 2],
+    is_set: impl Fn(usize) -> bool,
+) -> Vec<f64> {
     let value = |i| if is_set(i) { 0.0 } else { f64::INFINITY };
     let mut squares: Vec<f64> = (0..height * width).map(value).collect();
     let mut envelope = Envelope::default();
@@ -34,14 +45,14 @@ pub(crate) fn squared_distances(
         for (y, value) in line.iter_mut().enumerate() {
             *value = squares[y * width + x];
         }
-        envelope.transform(&line, &mut out);
+        envelope.transform(&line, rows, &mut out);
         for (y, value) in out.iter().enumerate() {
             squares[y * width + x] = *value;
         }
     }
     let mut out = vec![0.0; width];
     for row in squares.chunks_exact_mut(width.max(1)) {
-        envelope.transform(row, &mut out);
+        envelope.transform(row, columns, &mut out);
         row.copy_from_slice(&out);
     }
     squares
@@ -61,18 +72,18 @@ struct Parabola {
 }
 
 impl Envelope {
-    /// `out[q] = min over p of (q − p)² + line[p]`.
-    fn transform(&mut self, line: &[f64], out: &mut [f64]) {
+    /// `out[q] = min over p of (q − p)²·spacing² + line[p]`.
+    fn transform(&mut self, line: &[f64], spacing: f64, out: &mut [f64]) {
         self.parabolas.clear();
         for (at, &height) in line.iter().enumerate().filter(|(_, v)| v.is_finite()) {
-            self.push(at as f64, height);
+            self.push(at as f64 * spacing, height);
         }
         if self.parabolas.is_empty() {
             return out.fill(f64::INFINITY);
         }
         let mut lowest = 0;
         for (q, value) in out.iter_mut().enumerate() {
-            let q = q as f64;
+            let q = q as f64 * spacing;
             while self.parabolas.get(lowest + 1).is_some_and(|p| p.from < q) {
                 lowest += 1;
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dataset::{OVERLAY, PREDICTED_MASK};
+use dataset::{OVERLAY, PREDICTED_MASK, Spacing};
 use imaging::{Fit, Frame, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Found, Segmented};
 use metrics::{DecisionRule, softmax};
@@ -112,6 +112,8 @@ pub struct ClassShare {
     pub value: u16,
     /// In [0, 1].
     pub share: f64,
+    /// In square millimetres, where the image states the distance between its pixels; of projections, at the detector.
+    pub area_mm2: Option<f64>,
 }
 
 impl Prediction {
@@ -244,7 +246,7 @@ impl Predictor {
         let drawn = drawn.transpose()?;
         let segmentation = answer
             .segmentation
-            .map(|found| self.segmentation(files, &found));
+            .map(|found| self.segmentation(image, files, &found));
         let named = meta.classes.iter().zip(&answer.probabilities);
         Ok(Prediction {
             image: image.path().into(),
@@ -284,10 +286,17 @@ impl Predictor {
     }
 
     /// Writes the mask at the image's own size.
-    fn segmentation(&self, files: &Path, found: &Segmented) -> Result<Segmentation> {
+    fn segmentation(
+        &self,
+        image: &ImageFile,
+        files: &Path,
+        found: &Segmented,
+    ) -> Result<Segmentation> {
         let values = self.networks.first().map_values();
         let mask = with_ending(files, PREDICTED_MASK);
         crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
+        let pixels = (found.height * found.width) as f64;
+        let pixel_mm2 = image.header().and_then(Spacing::of).map(|s| s.pixel_mm2());
         let classes = self.networks.first().map_classes().iter().cloned();
         let shares = classes.zip(values).zip(found.shares());
         Ok(Segmentation {
@@ -297,6 +306,7 @@ impl Predictor {
                     class,
                     value,
                     share,
+                    area_mm2: pixel_mm2.map(|mm2| share * pixels * mm2),
                 })
                 .collect(),
             tiles: found.tiles,
@@ -375,7 +385,8 @@ fn steps(network: &Bundle) -> Vec<String> {
         "divide by full scale".into(),
         format!("subtract {:?}, divide by {:?}", p.mean, p.std),
     ];
-    let tones = p.tones.steps().into_iter();
+    let frame = p.frame.map(|frame| format!("frame {frame}"));
+    let tones = frame.into_iter().chain(p.tones.steps());
     tones.chain(cut).chain(rest).collect()
 }
 

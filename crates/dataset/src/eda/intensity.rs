@@ -1,11 +1,7 @@
 //! Brightness of the images of each class: a network can exploit a difference as a shortcut.
 
 use polars::prelude::*;
-use rayon::prelude::*;
 use serde::Serialize;
-
-use imaging::intensities;
-use random::Rng;
 
 use super::EdaConfig;
 use crate::groups::group_rows;
@@ -24,10 +20,8 @@ pub struct ClassIntensity {
     pub contrast: f64,
     /// Histogram of the images' means, with equal bins over [0, 1].
     pub mean_histogram: Vec<usize>,
-    /// Share of the pixels in each bin, with equal weight for each sampled image; sums to 1.
+    /// Share of the pixels in each bin, with equal weight for each image; sums to 1.
     pub pixel_histogram: Vec<f64>,
-    /// Images that `pixel_histogram` was computed from.
-    pub sampled_images: usize,
 }
 
 pub(super) fn by_class(
@@ -52,53 +46,14 @@ fn class_intensity(
         Float64Chunked::from_iter_values(name.into(), records.iter().map(|r| of(r)))
     };
     let means = column("mean", |r| r.mean);
-    let sample = sample(&records, config);
     Ok(ClassIntensity {
         class: manifest.classes()[records[0].class].clone(),
         mean: means.mean().unwrap_or_default(),
         std_of_means: means.std(0).unwrap_or_default(),
         contrast: column("std", |r| r.std).mean().unwrap_or_default(),
         mean_histogram: histogram(means.into_no_null_iter(), config.bins),
-        pixel_histogram: pixel_histogram(manifest, &sample, config.bins)?,
-        sampled_images: sample.len(),
+        pixel_histogram: manifest.pixel_shares(records[0].class, config.bins),
     })
-}
-
-fn sample<'m>(records: &[&'m ImageRecord], config: &EdaConfig) -> Vec<&'m ImageRecord> {
-    let mut sample = records.to_vec();
-    Rng::keyed(config.seed, &[]).shuffle(&mut sample);
-    sample.truncate(config.sample_per_class);
-    sample
-}
-
-fn pixel_histogram(
-    manifest: &Manifest,
-    sample: &[&ImageRecord],
-    bins: usize,
-) -> Result<Vec<f64>, DatasetError> {
-    let one = |record: &&ImageRecord| {
-        let values = pixels(manifest, record)?;
-        let n = values.len().max(1) as f64;
-        let counts = histogram(values.into_iter().map(f64::from), bins);
-        Ok(counts.into_iter().map(|count| count as f64 / n).collect())
-    };
-    let shares: Result<Vec<Vec<f64>>, DatasetError> = sample.par_iter().map(one).collect();
-    let mut pooled = vec![0.0; bins];
-    // Summed in the order of the sample, so that threads do not change the last digits.
-    for share in shares? {
-        pooled
-            .iter_mut()
-            .zip(share)
-            .for_each(|(sum, share)| *sum += share);
-    }
-    let n = sample.len().max(1) as f64;
-    Ok(pooled.into_iter().map(|sum| sum / n).collect())
-}
-
-fn pixels(manifest: &Manifest, record: &ImageRecord) -> Result<Vec<f32>, DatasetError> {
-    let image = manifest.decoder().pixels(&manifest.image_file(record));
-    let image = image.map_err(|error| DatasetError::from(error).vanished())?;
-    Ok(intensities(image))
 }
 
 fn histogram(values: impl Iterator<Item = f64>, bins: usize) -> Vec<usize> {

@@ -17,27 +17,20 @@ pub use counts::{ClassCount, FormatCount, PatientSize, Quantiles, SizeCount, Siz
 pub use intensity::ClassIntensity;
 pub use masks::{MaskArea, MaskSummary};
 
+use crate::histogram::LEVELS;
 use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
 
 /// Extent of the analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdaConfig {
-    /// Images of each class that are decoded again for the pixel histograms.
-    pub sample_per_class: usize,
-    /// Bins of the intensity histograms over [0, 1].
+    /// Bins of the intensity histograms over [0, 1], from 1 to 256.
     pub bins: usize,
-    /// Seed for the choice of these images.
-    pub seed: u64,
 }
 
 impl Default for EdaConfig {
-    /// 100 images per class, 32 bins.
+    /// 32 bins.
     fn default() -> Self {
-        Self {
-            sample_per_class: 100,
-            bins: 32,
-            seed: 0,
-        }
+        Self { bins: 32 }
     }
 }
 
@@ -86,13 +79,14 @@ pub struct Eda {
 }
 
 impl Eda {
-    /// Analyses a manifest; decodes the sample for the pixel histograms in parallel.
+    /// Analyses a manifest, without reading any file.
     ///
     /// # Errors
-    /// `bins` of 0, an image of the sample that can no longer be read, or a Polars error.
+    /// A number of `bins` that is not possible, or a Polars error.
     pub fn new(manifest: &Manifest, config: &EdaConfig) -> Result<Self, DatasetError> {
-        if config.bins == 0 {
-            return Err(DatasetError::setting("bins", 0, "must be at least 1"));
+        if !(1..=LEVELS).contains(&config.bins) {
+            let reason = format!("must be from 1 to {LEVELS}");
+            return Err(DatasetError::setting("bins", config.bins, &reason));
         }
         let mut eda = Self {
             classes: manifest.classes().to_vec(),

@@ -49,6 +49,7 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         mask_faults: Vec::new(),
         unknown_patients: 0,
         patient_rules: true,
+        histograms: Vec::new(),
         patient_sources: std::collections::BTreeMap::new(),
         revealing_paths: 0,
         burned_in: 0,

@@ -176,6 +176,9 @@ pub struct Preprocessing {
     pub window: Option<(usize, usize)>,
     /// Pixels of the largest image file that is read.
     pub max_pixels: u64,
+    /// Which frame of a DICOM file with several is read, counted from 1.
+    #[serde(default)]
+    pub frame: Option<u32>,
     /// How stored values become grey.
     #[serde(default)]
     pub tones: Tones,
@@ -193,6 +196,7 @@ impl Preprocessing {
             fit: Fit::Stretch,
             window: None,
             max_pixels: Decoder::default().max_pixels,
+            frame: None,
             tones: Tones::default(),
         }
     }

@@ -33,6 +33,9 @@ use crate::error::ImagingError;
 pub struct Decoder {
     /// Width × height of the largest image that is read.
     pub max_pixels: u64,
+    /// Which frame of a DICOM file with several is read, counted from 1; without a number, only files with one are.
+    #[serde(default)]
+    pub frame: Option<u32>,
     /// How stored values become grey.
     #[serde(default)]
     pub tones: Tones,
@@ -64,6 +67,7 @@ impl Decoder {
     pub fn of_megapixels(megapixels: u64) -> Self {
         Self {
             max_pixels: megapixels.saturating_mul(1_000_000),
+            frame: None,
             tones: Tones::default(),
         }
     }
@@ -145,10 +149,10 @@ impl Decoder {
         Ok(decoded?.pixels)
     }
 
-    /// The only frame of a DICOM file, through the window.
+    /// A frame of a DICOM file, through the window.
     fn dicom(&self, bytes: &[u8]) -> Result<Decoded, String> {
         let options = ReadOptions {
-            frame: None,
+            frame: self.frame,
             window: self.tones.window,
             max_pixels: self.max_pixels,
         };

@@ -47,6 +47,13 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
         .map(|decoded| decoded.pixels)
 }
 
+fn limited(max_pixels: u64) -> Decoder {
+    Decoder {
+        max_pixels,
+        ..Decoder::default()
+    }
+}
+
 fn jpeg() -> Vec<u8> {
     let image = RgbImage::from_fn(40, 30, |x, y| {
         Rgb([(x * 6) as u8, (y * 8) as u8, (x * y) as u8])
@@ -299,7 +306,7 @@ mod formats {
         ) in shown()
         {
             let decoded = Decoder::default().decode(&bytes(&name));
-            let Decoded { pixels, turned } =
+            let Decoded { pixels, turned, .. } =
                 decoded.unwrap_or_else(|reason| panic!("{name}: {reason}"));
             assert_eq!(turned, name.contains("turned"), "{name}");
             let size = (pixels.height() as usize, pixels.width() as usize);
@@ -396,11 +403,9 @@ mod formats {
     #[test]
     fn the_limit_holds_for_every_format() {
         for name in ["grey.tif", "palette-lzw.tif", "rgb.bmp", "turned.webp"] {
-            let reason = Decoder { max_pixels: 246 }
-                .decode(&bytes(name))
-                .unwrap_err();
+            let reason = limited(246).decode(&bytes(name)).unwrap_err();
             assert!(reason.contains("image.max_megapixels"), "{name}: {reason}");
-            assert!(Decoder { max_pixels: 247 }.decode(&bytes(name)).is_ok());
+            assert!(limited(247).decode(&bytes(name)).is_ok());
         }
     }
 }
@@ -440,7 +445,7 @@ fn dicom_files_are_images_but_not_masks() {
         decoded.pixels.into_luma16().into_raw(),
         [65535, 43690, 0, 0]
     );
-    let reason = Decoder { max_pixels: 3 }.decode(&file).unwrap_err();
+    let reason = limited(3).decode(&file).unwrap_err();
     assert!(reason.contains("image.max_megapixels"), "{reason}");
     let reason = Decoder::default().decode_indices(&file).unwrap_err();
     assert!(reason.contains("DICOM"), "{reason}");

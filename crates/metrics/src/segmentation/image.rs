@@ -23,6 +23,8 @@ pub struct LabelMaps<'a, L> {
     pub width: usize,
     /// Number of classes.
     pub classes: usize,
+    /// Millimetres from row to row and from column to column, if they are known.
+    pub spacing: Option<[f64; 2]>,
     /// True label of pixels to ignore, such as 255. For surface distances they count as outside every class.
     pub ignore: Option<usize>,
 }
@@ -32,8 +34,10 @@ pub struct LabelMaps<'a, L> {
 pub struct ClassInImage {
     /// Overlap scores.
     pub scores: MaskScores,
-    /// Surface distance, which also indicates whether a mask is empty.
+    /// Surface distance in pixels, which also indicates whether a mask is empty.
     pub hd95: SurfaceDistance,
+    /// The same in millimetres, if the spacing is known.
+    pub hd95_mm: Option<SurfaceDistance>,
 }
 
 /// The evaluation of one image.
@@ -68,9 +72,11 @@ impl SegmentedImage {
                 known.iter().map(is_class).collect()
             };
             let (truth, predicted) = (mask(|pair| pair.0), mask(|pair| pair.1));
+            let surface = |spacing| hd95(&truth, &predicted, maps.height, maps.width, spacing);
             Ok(ClassInImage {
                 scores: overlap(&confusion, class, support[class], sums[class]),
-                hd95: hd95(&truth, &predicted, maps.height, maps.width)?,
+                hd95: surface([1.0, 1.0])?,
+                hd95_mm: maps.spacing.map(surface).transpose()?,
             })
         };
         Ok(Self {

@@ -68,12 +68,18 @@ pub struct ClassSegmentation {
     pub recall: Option<Spread>,
     /// 95th-percentile Hausdorff distance in pixels, over the `n` images.
     pub hd95: Option<Spread>,
+    /// The same in millimetres, over those of the `n` images whose spacing is known; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hd95_mm: Option<Spread>,
     /// Mean Dice with its interval.
     pub mean_dice: Option<Interval>,
     /// Mean IoU with its interval.
     pub mean_iou: Option<Interval>,
     /// Mean HD95 with its interval.
     pub mean_hd95: Option<Interval>,
+    /// The same in millimetres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_hd95_mm: Option<Interval>,
     /// Scores over the pixels of all images together, so large masks count more.
     pub pooled: MaskScores,
 }
@@ -296,9 +302,11 @@ impl<'a> Over<'a> {
             precision: spread(|image| image.scores.precision),
             recall: spread(|image| image.scores.recall),
             hd95: spread(|image| image.hd95.counted()),
+            hd95_mm: spread(|image| image.hd95_mm?.counted()),
             mean_dice: mean(|image| image.scores.dice)?,
             mean_iou: mean(|image| image.scores.iou)?,
             mean_hd95: mean(|image| image.hd95.counted())?,
+            mean_hd95_mm: mean(|image| image.hd95_mm?.counted())?,
             pooled: overlap(confusion, class, truth, predicted),
         })
     }

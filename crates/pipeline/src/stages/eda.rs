@@ -14,11 +14,7 @@ use crate::words::count;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
-    let config = EdaConfig {
-        seed: context.settings.seed,
-        ..EdaConfig::default()
-    };
-    let eda = dataset::Eda::new(&data.manifest, &config)?;
+    let eda = dataset::Eda::new(&data.manifest, &EdaConfig::default())?;
     context.run.write_json("eda.json", &eda)?;
     let mut section = Document::fragment();
     section.heading(2, "Exploratory analysis");

@@ -6,12 +6,13 @@ use crate::keys::Keys;
 use crate::tree::{ConfigError, Node, Value, join};
 
 /// Keys that decide which images are in a run, or what it computes: equal in all runs, so that they can be compared.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 11] = [
     "data",
     "demo",
     "experiment",
     "image.bits",
     "image.equalize",
+    "image.frame",
     "image.max_megapixels",
     "image.window",
     "phantom",

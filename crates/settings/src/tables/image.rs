@@ -20,6 +20,7 @@ pub(crate) struct Image {
     pub(crate) normalization: Normalization,
     pub(crate) cache_mib: usize,
     pub(crate) max_megapixels: u64,
+    pub(crate) frame: Option<u32>,
     pub(crate) window: Window,
     pub(crate) bits: Option<u8>,
     pub(crate) equalize: Enhancement,
@@ -45,6 +46,7 @@ impl Default for Image {
             normalization: Normalization::Named("auto".into()),
             cache_mib: 2048,
             max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
+            frame: None,
             window: Window::Auto,
             bits: None,
             equalize: Enhancement::None,
@@ -163,6 +165,9 @@ pub(crate) fn image(
     }
     keys.within("image.cache_mib", raw.cache_mib, 0, 1 << 20)?;
     keys.within("image.max_megapixels", raw.max_megapixels, 1, 4000)?;
+    if let Some(frame) = raw.frame {
+        keys.within("image.frame", frame, 1, u32::MAX)?;
+    }
     if let Some(bits) = raw.bits {
         keys.within("image.bits", bits, 9, 16)?;
     }
@@ -197,6 +202,7 @@ pub(crate) fn image(
         std,
         cache_bytes: raw.cache_mib << 20,
         decoder: Decoder {
+            frame: raw.frame,
             tones,
             ..Decoder::of_megapixels(raw.max_megapixels)
         },

@@ -81,6 +81,7 @@ impl<'a> MaskEvaluator<'a> {
                 height: record.height as usize,
                 width: record.width as usize,
                 classes,
+                spacing: record.spacing.map(|s| [s.rows_mm, s.columns_mm]),
                 ignore: Some(UNKNOWN),
             })
         };

@@ -96,7 +96,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let figures = cases::draw(context, &data, &judge, &segmenter, &images)?;
     context.section(
         "evaluate-segmentation",
-        &section::write(context, &data, &metrics, figures)?,
+        &section::write(context, &data, &metrics, &images, figures)?,
     )
 }
 

@@ -1,6 +1,7 @@
 //! The segmentation results as text, tables and one line per image.
 
 use anyhow::Result;
+use dataset::Spacing;
 use metrics::{ClassSegmentation, Interval, SegmentationEvaluation, Spread, SurfaceDistance};
 use report::text::escape;
 use report::{Align, Document, Table, format};
@@ -16,6 +17,7 @@ pub(super) fn write(
     context: &Context<'_>,
     data: &Data,
     metrics: &SegmentationMetrics,
+    images: &[JudgedImage],
     figures: Vec<Drawn>,
 ) -> Result<Document> {
     let mut section = Document::fragment();
@@ -38,6 +40,9 @@ pub(super) fn write(
          false positive, FP), Dice and IoU are 0 and the distance is the image's diagonal. HD95 is the 95th-percentile \
          Hausdorff distance, in pixels of the original image; *pooled* treats the pixels of all images as one image.",
     );
+    if let Some(text) = millimetres(data, images) {
+        section.paragraph(&text);
+    }
     for Drawn {
         name,
         title,
@@ -153,41 +158,65 @@ fn verdict(metrics: &SegmentationMetrics) -> String {
 }
 
 fn classes(evaluation: &SegmentationEvaluation) -> Result<Table> {
-    let figures = [
-        "n",
-        "Dice",
-        "IoU",
-        "precision",
-        "recall",
-        "HD95",
-        "pooled Dice",
-        "FN images",
-        "FP images",
-    ];
-    let figures = figures.map(|name| (name, Align::Right));
+    let measured = evaluation
+        .classes
+        .iter()
+        .any(|class| class.hd95_mm.is_some());
+    let mut figures = vec!["n", "Dice", "IoU", "precision", "recall", "HD95"];
+    figures.extend(measured.then_some("HD95, mm"));
+    figures.extend(["pooled Dice", "FN images", "FP images"]);
+    let figures = figures.into_iter().map(|name| (name, Align::Right));
     let mut table = Table::new([("class", Align::Left)].into_iter().chain(figures));
     for class in &evaluation.classes {
-        table.row(cells(class))?;
+        table.row(cells(class, measured))?;
     }
     Ok(table)
 }
 
-fn cells(class: &ClassSegmentation) -> [String; 10] {
+fn cells(class: &ClassSegmentation, measured: bool) -> Vec<String> {
     let spread = |spread: Option<Spread>| or_dash(spread, |spread| spread.to_string());
-    [
+    let distance = |mean: Option<Interval>, digits| {
+        or_dash(mean, |d| {
+            format::interval(d.estimate, (d.low, d.high), digits)
+        })
+    };
+    let mut cells = vec![
         escape(&class.name),
         class.n.to_string(),
         or_dash(class.mean_dice.as_ref(), number),
         or_dash(class.mean_iou.as_ref(), number),
         spread(class.precision),
         spread(class.recall),
-        or_dash(class.mean_hd95, |d| {
-            format::interval(d.estimate, (d.low, d.high), 1)
-        }),
+        distance(class.mean_hd95, 1),
+    ];
+    cells.extend(measured.then(|| distance(class.mean_hd95_mm, 2)));
+    cells.extend([
         or_dash(class.pooled.dice, |dice| format::fixed(dice, 3)),
         class.false_negatives.to_string(),
         class.false_positives.to_string(),
-    ]
+    ]);
+    cells
+}
+
+/// What millimetres mean, where images state the distance between their pixels.
+fn millimetres(data: &Data, images: &[JudgedImage]) -> Option<String> {
+    let rows = images.iter().map(|image| &data.manifest.rows()[image.row]);
+    let spacings: Vec<Spacing> = rows.filter_map(|record| record.spacing).collect();
+    if spacings.is_empty() {
+        return None;
+    }
+    let mut text = match spacings.len() == images.len() {
+        true => "Millimetres are by the pixel spacing in the images' headers.".to_owned(),
+        false => format!(
+            "Millimetres are by the pixel spacing in the images' headers, and only of the {} of {} that state it.",
+            spacings.len(),
+            count(images.len(), "image")
+        ),
+    };
+    if spacings.iter().any(|spacing| spacing.at_detector) {
+        text += " Of projections it is that of the detector, where structures appear larger than they are in the body.";
+    }
+    Some(text)
 }
 
 /// The limits of the results, for runs without the classifier's section, which states them as well.
@@ -240,6 +269,17 @@ pub(super) fn per_image(
             text += &format!(",{}", csv(&format!("{figure}_{class}")));
         }
     }
+    let measured = images.iter().any(|image| {
+        let record = &data.manifest.rows()[image.row];
+        record.spacing.is_some()
+    });
+    if measured {
+        for class in &metrics.classes {
+            for figure in ["hd95_mm", "area_mm2", "true_area_mm2"] {
+                text += &format!(",{}", csv(&format!("{figure}_{class}")));
+            }
+        }
+    }
     text.push('\n');
     for image in images {
         let record = &data.manifest.rows()[image.row];
@@ -260,7 +300,28 @@ pub(super) fn per_image(
                 distance(class.hd95)
             );
         }
+        if measured {
+            text += &in_millimetres(image, record.spacing);
+        }
         text.push('\n');
+    }
+    text
+}
+
+/// For each class the distance, and the predicted and the true area; empty cells without a spacing.
+fn in_millimetres(image: &JudgedImage, spacing: Option<Spacing>) -> String {
+    let confusion = &image.scores.confusion;
+    let areas = [confusion.predicted(), confusion.support()];
+    let mut text = String::new();
+    for (class, scores) in image.scores.classes.iter().enumerate() {
+        text += &format!(",{}", scores.hd95_mm.map(distance).unwrap_or_default());
+        for pixels in &areas {
+            let area = spacing.map(|spacing| pixels[class] as f64 * spacing.pixel_mm2());
+            text += &format!(
+                ",{}",
+                area.map_or_else(String::new, |area| format!("{area:.3}"))
+            );
+        }
     }
     text
 }
@@ -272,7 +333,7 @@ fn cell(figure: Option<f64>) -> String {
 
 fn distance(distance: SurfaceDistance) -> String {
     match distance {
-        SurfaceDistance::Pixels(pixels) => format!("{pixels:.3}"),
+        SurfaceDistance::Between(distance) => format!("{distance:.3}"),
         SurfaceDistance::BothEmpty => String::new(),
         SurfaceDistance::FalseNegative { .. } => "false negative".into(),
         SurfaceDistance::FalsePositive { .. } => "false positive".into(),

@@ -161,6 +161,7 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
         fit: image.fit,
         window: image.crop,
         max_pixels: data.manifest.decoder().max_pixels,
+        frame: data.manifest.decoder().frame,
         tones: data.manifest.decoder().tones,
     };
     Meta {
