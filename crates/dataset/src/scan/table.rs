@@ -251,7 +251,7 @@ impl Table {
     /// The distinct labels.
     fn labels(&self) -> BTreeSet<&str> {
         let labels = self.rows.iter().flat_map(|row| &row.labels);
-        let labels = labels.map(|(label, _)| label.as_str());
+        let labels = labels.map(|(label, _)| label.as_ref());
         labels.filter(|label| !label.is_empty()).collect()
     }
 
@@ -313,7 +313,8 @@ impl Columns {
 fn label_cells(header: &StringRecord, layout: &CsvLayout) -> Result<Option<LabelCells>, String> {
     let labels = &layout.labels;
     if !labels.columns.is_empty() {
-        let found = |name: &String| Ok((name.clone(), named_column(header, "class", name)?));
+        let found =
+            |name: &String| Ok((name.as_str().into(), named_column(header, "class", name)?));
         let columns = labels.columns.iter().map(found);
         return Ok(Some(LabelCells::Columns(
             columns.collect::<Result<_, String>>()?,
@@ -399,6 +400,9 @@ fn classes(config: &IndexConfig, layout: &CsvLayout, table: &Table) -> Result<Ve
         return one_class(config).map_err(|error| error.to_string());
     }
     let found = table.labels();
+    if found.is_empty() && layout.labels.is_used() {
+        return Err("no row has a label".to_owned());
+    }
     if !config.incomplete {
         labels::check(&layout.labels, &found)?;
     }
@@ -416,7 +420,7 @@ fn classes(config: &IndexConfig, layout: &CsvLayout, table: &Table) -> Result<Ve
 fn label(labels: &RowLabels, classes: &[String]) -> Result<usize, String> {
     let named = labels.iter().find(|(_, sign)| *sign == Sign::Positive);
     let (name, _) = named.ok_or("the class is empty")?;
-    let found = classes.iter().position(|class| class == name);
+    let found = classes.iter().position(|class| **class == **name);
     found.ok_or_else(|| format!("{name:?} is not a class; there are {}", classes.join(", ")))
 }
 

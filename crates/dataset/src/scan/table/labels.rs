@@ -1,6 +1,7 @@
 //! The class of a row from its labels.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use csv::StringRecord;
 
@@ -19,7 +20,8 @@ pub(super) enum Sign {
 }
 
 /// The labels of a row. A single cell of several labels names the positive ones, or none at all.
-pub(super) type RowLabels = Vec<(String, Sign)>;
+/// Labels are shared, since a table may have hundreds of thousands of rows.
+pub(super) type RowLabels = Vec<(Rc<str>, Sign)>;
 
 /// A row without a class, by the reason; the text completes "row … left out".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,7 +171,7 @@ pub(super) fn check(config: &LabelConfig, found: &BTreeSet<&str>) -> Result<(), 
 /// Reads the labels of a row.
 pub(super) enum LabelCells {
     /// Columns of one label each.
-    Columns(Vec<(String, usize)>),
+    Columns(Vec<(Rc<str>, usize)>),
     /// A column that names the labels, separated if there is a separator.
     Names(usize, Option<String>),
 }
@@ -180,8 +182,8 @@ impl LabelCells {
         let cell = |column: usize| record.get(column).unwrap_or_default().trim();
         match self {
             LabelCells::Columns(columns) => {
-                let label = |(name, column): &(String, usize)| {
-                    Ok((name.clone(), sign(name, cell(*column))?))
+                let label = |(name, column): &(Rc<str>, usize)| {
+                    Ok((Rc::clone(name), sign(name, cell(*column))?))
                 };
                 columns.iter().map(label).collect()
             }
@@ -198,10 +200,10 @@ fn names(cell: &str, separator: Option<&str>) -> RowLabels {
     let says = |label: &&str| !label.is_empty() && !label.eq_ignore_ascii_case("nan");
     let labels = parts.into_iter().filter(says);
     let labels: RowLabels = labels
-        .map(|label| (label.to_owned(), Sign::Positive))
+        .map(|label| (Rc::from(label), Sign::Positive))
         .collect();
     match labels.is_empty() {
-        true => vec![(String::new(), Sign::Blank)],
+        true => vec![(Rc::from(""), Sign::Blank)],
         false => labels,
     }
 }
@@ -264,9 +266,7 @@ mod tests {
             _ => Sign::Blank,
         };
         let labels = names.iter().zip(signs.chars());
-        let labels: RowLabels = labels
-            .map(|(name, s)| ((*name).to_owned(), sign(s)))
-            .collect();
+        let labels: RowLabels = labels.map(|(name, s)| (Rc::from(*name), sign(s))).collect();
         let classes = CLASSES.map(str::to_owned);
         Labels::new(config, &classes)
             .class(&labels)
@@ -342,13 +342,13 @@ mod tests {
         let of = |cell: &str| {
             names(cell, Some("|"))
                 .into_iter()
-                .map(|(n, _)| n)
+                .map(|(n, _)| n.to_string())
                 .collect::<Vec<_>>()
         };
         assert_eq!(of("Cardiomegaly | Effusion"), ["Cardiomegaly", "Effusion"]);
         assert_eq!(of("|Hernia|"), ["Hernia"]);
-        assert_eq!(names("nan", Some("|")), [(String::new(), Sign::Blank)]);
-        assert_eq!(names("a|b", None), [("a|b".to_owned(), Sign::Positive)]);
+        assert_eq!(names("nan", Some("|")), [(Rc::from(""), Sign::Blank)]);
+        assert_eq!(names("a|b", None), [(Rc::from("a|b"), Sign::Positive)]);
     }
 
     proptest! {
