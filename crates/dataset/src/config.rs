@@ -149,6 +149,63 @@ pub struct CsvLayout {
     pub patient: Option<String>,
     /// Further columns that are kept in the manifest, such as the age, the view or the hospital.
     pub attributes: Vec<String>,
+    /// What labels mean, if they are not simply the classes.
+    pub labels: LabelConfig,
+}
+
+/// How the class of an image follows from several labels, of which a network of exclusive classes can have one.
+///
+/// A label is positive, negative, uncertain (−1) or not known (an empty cell, NaN). A row has the classes of its positive
+/// labels; it is left out, and counted, if they are several without an order of precedence, if there are none, or if
+/// labels that are uncertain or not known could change the class.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelConfig {
+    /// Columns of one label each, with 1, 0, −1 or nothing, as in CheXpert; they replace the class column.
+    pub columns: Vec<String>,
+    /// What separates the labels in the class column, such as `|` in NIH's ChestX-ray14; `None`: there is one.
+    pub separator: Option<String>,
+    /// The class of each label; empty: each label is the class of its name.
+    pub classes: BTreeMap<String, String>,
+    /// Classes in the order in which they precede others in a row of several.
+    pub precedence: Vec<String>,
+    /// The class of a row without a positive label that has a class; `None`: it is left out.
+    pub otherwise: Option<String>,
+    /// What −1 in a label's column counts as.
+    pub uncertain: Uncertain,
+    /// What an empty cell counts as.
+    pub blank: Blank,
+}
+
+impl LabelConfig {
+    /// Whether labels are other than the class column's own text.
+    pub fn is_used(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+/// What an uncertain label counts as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Uncertain {
+    /// Not known: a row whose class it could change is left out.
+    #[default]
+    LeaveOut,
+    /// Present.
+    Positive,
+    /// Absent.
+    Negative,
+}
+
+/// What a label that is not mentioned counts as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blank {
+    /// Not known: a row without a positive label is left out.
+    #[default]
+    LeaveOut,
+    /// Absent.
+    Negative,
 }
 
 /// What to index and how.

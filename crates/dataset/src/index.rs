@@ -12,7 +12,7 @@ use crate::error::DatasetError;
 use crate::histogram::{Histogram, LEVELS, levels};
 use crate::left_out::{self, BadImage, Reason};
 use crate::manifest::{ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSource};
-use crate::mask::{MaskConfig, MaskPlace, OnMask};
+use crate::mask::{MaskConfig, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
 use crate::walk::names::FORMATS;
@@ -89,6 +89,7 @@ pub fn index_with_progress(
         patient_rules: !config.patients.is_empty(),
         left_out: found.left_out.finish(),
         unmatched_masks: found.unmatched_masks,
+        remarks: found.remarks,
         turned_images: sorted.turned,
         decoder: config.decoder,
     })
@@ -98,24 +99,22 @@ fn check_masks(config: &IndexConfig, masks: &MaskConfig) -> Result<Masks, Datase
     let wrong = |reason: String| DatasetError::setting("mask", "values", &reason);
     masks.coding.check().map_err(wrong)?;
     let refuse = |pattern: &str, reason: &str| DatasetError::setting("masks", pattern, reason);
-    let root = match &masks.place {
-        MaskPlace::Tree { root, .. } if !root.is_dir() => {
+    for root in masks.trees() {
+        if !root.is_dir() {
             return Err(DatasetError::NoDataFolder { path: root.clone() });
         }
-        MaskPlace::Tree { root, .. } if same_folder(root, &config.root) => {
+        if same_folder(root, &config.root) {
             let reason = "is the images' own folder; name the folder of the masks, or the pattern \
                           of masks next to the images, such as {stem}_mask.png or \
                           ../masks/{stem}.png";
             return Err(refuse(&root.to_string_lossy(), reason));
         }
-        MaskPlace::Tree { root, .. } => root.clone(),
-        MaskPlace::Adjacent(_) | MaskPlace::Column => config.root.clone(),
-    };
-    if let MaskPlace::Tree { pattern, .. } | MaskPlace::Adjacent(pattern) = &masks.place {
+    }
+    for pattern in masks.patterns() {
         Pattern::new(pattern).map_err(|reason| refuse(pattern, &reason))?;
     }
     Ok(Masks {
-        root,
+        root: masks.root(&config.root),
         config: masks.clone(),
     })
 }

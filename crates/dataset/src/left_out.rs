@@ -24,6 +24,10 @@ pub enum Reason {
     Link,
     /// A named pipe, a device, a socket.
     Special,
+    /// A row of the table whose labels give no class.
+    Label,
+    /// An image that the table does not list.
+    Unlisted,
 }
 
 /// A file that was left out, and why.
@@ -113,6 +117,15 @@ fn sentence(groups: &[LeftOut], images: usize) -> String {
             "{files} {} not followed, because the target is missing or already read: {listed}.",
             if one { "link is" } else { "links are" }
         ),
+        Reason::Label => format!(
+            "{files} {} of the table {is} left out because of {} labels: {listed}. Which class labels give is set by \
+             labels, precedence, otherwise, uncertain and blank in data.csv.",
+            if one { "row" } else { "rows" },
+            if one { "its" } else { "their" }
+        ),
+        Reason::Unlisted => {
+            format!("{files} image {file} {is} not in the table, and not read: {listed}.")
+        }
         Reason::Special => format!(
             "{files} {} (pipes, devices) and not read: {listed}.",
             if one {

@@ -53,9 +53,13 @@ mod scan;
 mod split;
 mod split_name;
 mod walk;
+mod words;
 
 pub use acquisition::Spacing;
-pub use config::{CsvLayout, DataLayout, IndexConfig, OnBadImage, PatientRule, SplitFolders};
+pub use config::{
+    Blank, CsvLayout, DataLayout, IndexConfig, LabelConfig, OnBadImage, PatientRule, SplitFolders,
+    Uncertain,
+};
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
     MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,

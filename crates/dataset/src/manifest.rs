@@ -148,6 +148,8 @@ pub(crate) struct Parts {
     pub(crate) patient_folders: Option<PatientFolders>,
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) unmatched_masks: Vec<String>,
+    /// What was noticed while the files were listed, in sentences.
+    pub(crate) remarks: Vec<String>,
     pub(crate) turned_images: usize,
     pub(crate) decoder: Decoder,
 }
@@ -318,6 +320,16 @@ impl Manifest {
     /// Mask files that belong to no image, relative to the masks' folder.
     pub fn unmatched_masks(&self) -> &[String] {
         &self.parts.unmatched_masks
+    }
+
+    /// Number of images whose patient is not known.
+    pub(crate) fn unknown_patients(&self) -> usize {
+        self.parts.unknown_patients
+    }
+
+    /// What was noticed while the files were listed.
+    pub(crate) fn remarks(&self) -> &[String] {
+        &self.parts.remarks
     }
 
     /// Number of images that are rotated or mirrored according to their files (EXIF orientation).

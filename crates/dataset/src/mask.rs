@@ -1,11 +1,12 @@
 //! Mask files: where they are, and what to do with an image without a valid one.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use imaging::MaskCoding;
 use serde::{Deserialize, Serialize};
 
-/// Where the mask of an image is.
+/// Where masks of images are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskPlace {
@@ -14,7 +15,7 @@ pub enum MaskPlace {
         /// The tree.
         root: PathBuf,
         /// The file's name, `{stem}` standing for the image's name without its extension:
-        /// `{stem}.png`, `{stem}_mask.png`. May begin with folders.
+        /// `{stem}.png`, `{stem}_mask.png`. May begin with folders, and lack the extension.
         pattern: String,
     },
     /// Below the data folder, by a path from the image's own folder: `{stem}_mask.png`,
@@ -41,8 +42,8 @@ pub enum OnMask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaskConfig {
-    /// Where they are.
-    pub place: MaskPlace,
+    /// Where they are. The masks that an image has in several places, such as the left and the right lung, are united.
+    pub places: Vec<MaskPlace>,
     /// What their values mean.
     #[serde(default)]
     pub coding: MaskCoding,
@@ -74,12 +75,101 @@ impl MaskConfig {
 
     /// Binary masks at `place`, with defaults for everything else.
     pub fn at(place: MaskPlace) -> Self {
+        Self::at_all(vec![place])
+    }
+
+    /// Binary masks at several places, with defaults for everything else.
+    pub fn at_all(places: Vec<MaskPlace>) -> Self {
         Self {
-            place,
+            places,
             coding: MaskCoding::default(),
             on_bad: OnMask::default(),
             on_missing: OnMask::default(),
             resize: false,
         }
+    }
+
+    /// The trees of masks.
+    pub(crate) fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+        self.places.iter().filter_map(|place| match place {
+            MaskPlace::Tree { root, .. } => Some(root),
+            MaskPlace::Adjacent(_) | MaskPlace::Column => None,
+        })
+    }
+
+    /// The patterns of the files' names.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &String> {
+        self.places.iter().filter_map(|place| match place {
+            MaskPlace::Tree { pattern, .. } | MaskPlace::Adjacent(pattern) => Some(pattern),
+            MaskPlace::Column => None,
+        })
+    }
+
+    /// The folder that the paths of masks are relative to: that of the only tree or of the images, or the innermost
+    /// that contains all of them.
+    pub(crate) fn root(&self, images: &Path) -> PathBuf {
+        let mut roots = self.places.iter().map(|place| place.root(images));
+        let first = roots.next().unwrap_or(images).to_owned();
+        roots.fold(first, |common, root| {
+            let parts = common.components().zip(root.components());
+            let same = parts.take_while(|(a, b)| a == b);
+            same.map(|(part, _)| part).collect()
+        })
+    }
+
+    /// Names of the folders next to those of images in which patterns such as `../masks/{stem}.png` expect masks.
+    pub(crate) fn folder_names(&self) -> HashSet<String> {
+        let folder = |place: &MaskPlace| match place {
+            MaskPlace::Adjacent(pattern) => {
+                Some(Path::new(pattern).parent()?.file_name()?.to_owned())
+            }
+            MaskPlace::Tree { .. } | MaskPlace::Column => None,
+        };
+        let names = self.places.iter().filter_map(folder);
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+}
+
+impl MaskPlace {
+    /// The folder that paths are relative to.
+    pub(crate) fn root<'p>(&'p self, images: &'p Path) -> &'p Path {
+        match self {
+            MaskPlace::Tree { root, .. } => root,
+            MaskPlace::Adjacent(_) | MaskPlace::Column => images,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_of_several_trees_have_a_common_root() {
+        let tree = |root: &str| MaskPlace::Tree {
+            root: root.into(),
+            pattern: "{stem}.png".into(),
+        };
+        let check = |places: &[MaskPlace], expected: &str| {
+            let masks = MaskConfig::at_all(places.to_vec());
+            assert_eq!(masks.root(Path::new("/d/images")), Path::new(expected));
+        };
+        check(&[tree("/d/masks")], "/d/masks");
+        check(&[tree("/d/m/left"), tree("/d/m/right")], "/d/m");
+        check(&[tree("/d/left"), tree("/d/leftover")], "/d");
+        check(&[tree("/e/left"), MaskPlace::Column], "/");
+        check(&[MaskPlace::Adjacent("x".into())], "/d/images");
+    }
+
+    #[test]
+    fn folders_next_to_the_images_are_named_by_patterns() {
+        let names = |pattern: &str| MaskConfig::beside(pattern).folder_names();
+        assert_eq!(
+            names("../masks/{stem}.png"),
+            HashSet::from(["masks".to_owned()])
+        );
+        assert!(names("{stem}_mask.png").is_empty() && names("../{stem}.png").is_empty());
     }
 }

@@ -1,24 +1,52 @@
 //! What a data folder contains besides good images, as sentences.
 
 use crate::left_out;
-use crate::manifest::{Manifest, PatientSource};
+use crate::manifest::{ImageRecord, Manifest, PatientSource};
 
 impl Manifest {
     /// What the data folder contains besides good images, in plain sentences: files left out by
-    /// reason, folders that may be patients, rotated images, masks that belong to no image.
+    /// reason, folders that may be patients, rotated images, masks that belong to no image or mark everything.
     pub fn notes(&self) -> Vec<String> {
         of(self)
+    }
+
+    /// By what patients are told apart, in plain sentences.
+    pub fn patients_in_words(&self) -> String {
+        let source = |(source, n): (&PatientSource, &usize)| {
+            let by = match source {
+                PatientSource::Table => "the table's patient column, as salted hashes",
+                PatientSource::Rule => "the rules of data.patients",
+                PatientSource::Header => "the Patient ID in the DICOM header, as a salted hash",
+                PatientSource::Study => "the study in the DICOM header",
+            };
+            format!("{by} ({})", images(*n, "", "").trim_end())
+        };
+        let sources: Vec<String> = self.patient_sources().iter().map(source).collect();
+        let unknown = self.unknown_patients();
+        match (sources.is_empty(), unknown) {
+            (true, _) => {
+                "Patients are not known: each image counts as a patient of its own.".to_owned()
+            }
+            (false, 0) => format!("Patients are told apart by {}.", sources.join(", and by ")),
+            (false, n) => format!(
+                "Patients are told apart by {}. The patient of {} not known: each counts as a patient of its own.",
+                sources.join(", and by "),
+                images(n, "is", "is")
+            ),
+        }
     }
 }
 
 fn of(manifest: &Manifest) -> Vec<String> {
     let images = manifest.rows().len() + manifest.bad_images().len();
     let mut notes = left_out::sentences(manifest.left_out(), images);
+    notes.extend_from_slice(manifest.remarks());
     notes.extend(patient_folders(manifest));
     notes.extend(studies(manifest));
     notes.extend(identified(manifest));
     notes.extend(turned_images(manifest));
     notes.extend(unmatched_masks(manifest));
+    notes.extend(full_masks(manifest));
     notes.extend(unused_range(manifest));
     notes
 }
@@ -120,4 +148,30 @@ fn unmatched_masks(manifest: &Manifest) -> Option<String> {
         n => format!("{n} mask files belong"),
     };
     Some(format!("{files} to no image by name ({first} among them)."))
+}
+
+/// Share of a mask from which on nearly all is marked.
+const NEARLY_ALL: f64 = 0.99;
+
+/// A mask that marks everything teaches nothing, and is rarely meant.
+fn full_masks(manifest: &Manifest) -> Option<String> {
+    let masks = manifest.rows().iter().filter(|r| r.mask_share().is_some());
+    let masks: Vec<&ImageRecord> = masks.collect();
+    let share = |r: &&ImageRecord| r.mask_share().unwrap_or_default();
+    let full: Vec<_> = masks.iter().filter(|r| share(r) == 1.0).collect();
+    let nearly_all = masks.len() > 1 && masks.iter().all(|r| share(r) > NEARLY_ALL);
+    let first = full
+        .first()
+        .copied()
+        .or(masks.first().filter(|_| nearly_all))?;
+    let what = match (nearly_all, full.len()) {
+        (true, _) => "Every mask marks more than 99 % of its image".to_owned(),
+        (false, 1) => "1 mask marks every pixel of its image".to_owned(),
+        (false, n) => format!("{n} masks mark every pixel of their images"),
+    };
+    Some(format!(
+        "{what} (such as that of {}): if that is not meant, check what the values of masks mean (data.mask), and whether \
+         they are in the opacity (channel = \"alpha\").",
+        first.path
+    ))
 }

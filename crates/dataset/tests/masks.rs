@@ -6,12 +6,11 @@ mod common;
 
 use std::path::Path;
 
-use common::{config, kaggle_like, picture, save, shared};
+use common::{config, half, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
-    CountOrder, Crop, CsvLayout, DataLayout, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig,
-    MaskConfig, MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits,
-    index,
+    CountOrder, Crop, DataLayout, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, MaskConfig,
+    MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits, index,
 };
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use imaging::{Fit, MaskCoding, PixelValue};
@@ -20,11 +19,6 @@ fn mask(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> DynamicImage
     DynamicImage::ImageLuma8(GrayImage::from_fn(width, height, |x, y| {
         Luma([value(x, y)])
     }))
-}
-
-/// A mask with its left half set, 24×18 like the images.
-fn half() -> DynamicImage {
-    mask(24, 18, |x, _| if x < 12 { 255 } else { 0 })
 }
 
 /// Every fault that a mask can have, in a tree next to 5 + 1 + 2 images of each class.
@@ -158,9 +152,9 @@ fn label_masks_of_half_the_size_arrive_as_class_numbers() {
     );
     let coding = MaskCoding {
         values: [(10, 0), (20, 1), (30, 2)]
-            .map(|(v, c)| (PixelValue(v), c))
+            .map(|(v, c)| (PixelValue::Grey(v), c))
             .into(),
-        ignore: [PixelValue(99)].into(),
+        ignore: [PixelValue::Grey(99)].into(),
         names: ["bone", "fat", "air"].map(str::to_owned).into(),
         ..MaskCoding::default()
     };
@@ -299,141 +293,6 @@ fn crops_are_windows_of_the_image_drawn_by_seed_epoch_and_row() {
     assert_eq!((small.top, small.height, small.width), (0, 10, 32));
 }
 
-/// Seven images in a folder, listed in a table.
-fn with_table(dir: &Path, table: &str, layout: CsvLayout) -> IndexConfig {
-    for i in 0..7 {
-        save(&picture(i), &dir.join(format!("scans/{i} (a).png")));
-    }
-    save(&half(), &dir.join("truth/0.png"));
-    std::fs::write(dir.join("table.csv"), table).unwrap();
-    IndexConfig {
-        root: dir.to_owned(),
-        layout: DataLayout::Csv(CsvLayout {
-            file: dir.join("table.csv"),
-            ..layout
-        }),
-        ..IndexConfig::default()
-    }
-}
-
-#[test]
-fn a_table_names_images_masks_classes_splits_and_patients() {
-    let dir = tempfile::tempdir().unwrap();
-    let table = "file,truth,finding,fold,person\n\
-                 scans/0 (a).png,truth/0.png,\"sick, very\",train,007\n\
-                 scans/1 (a).png,,well,train,007\n\
-                 scans/2 (a).png,truth/none.png,well,valid,8\n\
-                 scans/3 (a).png,,\"sick, very\",test,9\n\
-                 scans/9 (a).png,,well,test,9\n";
-    let own = |name: &str| Some(name.to_owned());
-    let layout = CsvLayout {
-        path: own("file"),
-        mask: own("truth"),
-        class: own("finding"),
-        split: own("fold"),
-        patient: own("person"),
-        ..CsvLayout::default()
-    };
-    let mut config = with_table(dir.path(), table, layout);
-    config.masks = Some(MaskConfig::at(MaskPlace::Column));
-    // The only "well" image of the test is missing, which must be an error.
-    assert!(index(&config).unwrap_err().to_string().contains("\"well\""));
-    save(&picture(9), &dir.path().join("scans/9 (a).png"));
-    let manifest = index(&config).unwrap();
-    assert_eq!(manifest.classes(), ["sick, very", "well"]);
-    let rows: Vec<_> = manifest
-        .rows()
-        .iter()
-        .map(|r| (r.class, r.split.unwrap(), r.has_mask()))
-        .collect();
-    let expected = [
-        (0, Split::Train, true),
-        (1, Split::Train, false),
-        (1, Split::Val, false),
-        (0, Split::Test, false),
-        (1, Split::Test, false),
-    ];
-    assert_eq!(rows, expected);
-    // The table's patients are hashed.
-    let patients: Vec<&str> = manifest.rows().iter().map(|r| r.patient.as_str()).collect();
-    let [a, b, c, d, e] = patients[..] else {
-        panic!("five rows")
-    };
-    assert!(
-        a == b && d == e && a != c && c != d && a != d,
-        "{patients:?}"
-    );
-    assert!(patients.iter().all(|key| key.len() == 16 && *key != "007"));
-    assert_eq!(manifest.mask_faults().len(), 4);
-}
-
-#[test]
-fn further_columns_are_attributes() {
-    let dir = tempfile::tempdir().unwrap();
-    let table = "path,class,site,age\nscans/0 (a).png,a,north,7\nscans/1 (a).png,b,,40\n";
-    let layout = |attributes: &[&str]| CsvLayout {
-        attributes: attributes.iter().map(|&name| name.to_owned()).collect(),
-        ..CsvLayout::default()
-    };
-    let manifest = index(&with_table(dir.path(), table, layout(&["site", "age"]))).unwrap();
-    let csv = dir.path().join("manifest.csv");
-    manifest.write_csv(&csv).unwrap();
-    let text = std::fs::read_to_string(csv).unwrap();
-    let ends: Vec<&str> = text
-        .lines()
-        .map(|line| line.rsplit_once("0,").map_or(line, |(_, end)| end))
-        .collect();
-    assert!(ends[0].ends_with("min,max,age,site"), "{text}");
-    assert!(text.lines().nth(1).unwrap().ends_with(",7,north"), "{text}");
-    assert!(text.lines().nth(2).unwrap().ends_with(",40,"), "{text}");
-    for (name, expected) in [("view", "no column \"view\""), ("class", "has already")] {
-        let error = index(&with_table(dir.path(), table, layout(&[name]))).unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}");
-    }
-}
-
-#[test]
-fn bad_tables_name_the_line() {
-    let check = |table: &str, layout: CsvLayout, expected: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let text = index(&with_table(dir.path(), table, layout))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            text.contains(expected) && text.contains("table.csv"),
-            "{text}"
-        );
-    };
-    let plain = CsvLayout::default;
-    let image = "scans/0 (a).png";
-    check(&format!("file\n{image}\n"), plain(), "no column \"path\"");
-    check(
-        &format!("path,split\n{image},dev\n"),
-        plain(),
-        "line 2: \"dev\" is not a split",
-    );
-    check(
-        &format!("path\n{image}\n{image}\n"),
-        plain(),
-        "is listed twice",
-    );
-    check(
-        &format!("path,class\n{image},\n"),
-        plain(),
-        "no row has a class",
-    );
-    let layout = CsvLayout {
-        patient: Some("person".to_owned()),
-        ..plain()
-    };
-    check(
-        &format!("path\n{image}\n"),
-        layout,
-        "no column \"person\"; there are path",
-    );
-    check("path\n/etc/a.png\n", plain(), "relative");
-}
-
 #[test]
 fn counts_and_lists_split_a_stack() {
     let dir = tempfile::tempdir().unwrap();
@@ -538,7 +397,7 @@ fn head_phantoms_have_four_classes_label_masks_and_many_shapes() {
     let made = generate_heads(dir.path(), &few).unwrap();
     assert_eq!(generate_heads(dir.path(), &few).unwrap(), made);
     let values = (0..4)
-        .map(|class| (PixelValue(class), class as u8))
+        .map(|class| (PixelValue::Grey(class), class as u8))
         .collect();
     let masks = MaskConfig {
         coding: MaskCoding {
@@ -730,7 +589,7 @@ fn palette_indices_are_the_classes() {
     writer.write_image_data(&indices).unwrap();
     drop(writer);
     let coding = MaskCoding {
-        values: (0..3).map(|v| (PixelValue(v), v as u8)).collect(),
+        values: (0..3).map(|v| (PixelValue::Grey(v), v as u8)).collect(),
         ..MaskCoding::default()
     };
     let manifest = index(&IndexConfig {
@@ -744,53 +603,4 @@ fn palette_indices_are_the_classes() {
     let row = manifest.rows().iter().find(|r| r.has_mask()).unwrap();
     let third = 1.0 / 3.0;
     assert_eq!(row.mask_shares, Some(vec![third; 3]));
-}
-
-#[test]
-fn tables_are_read_as_spreadsheets_write_them() {
-    let check = |bytes: &[u8]| {
-        let dir = tempfile::tempdir().unwrap();
-        let config = with_table(dir.path(), "", CsvLayout::default());
-        std::fs::write(dir.path().join("table.csv"), bytes).unwrap();
-        index(&config)
-            .map(|manifest| manifest.rows().len())
-            .map_err(|e| e.to_string())
-    };
-    let plain = "path,class\nscans/0 (a).png,x\nscans/1 (a).png,y\n";
-    assert_eq!(check(plain.as_bytes()), Ok(2));
-    assert_eq!(check(plain.replace('\n', "\r\n").as_bytes()), Ok(2));
-    assert_eq!(check(plain.replace(',', ";").as_bytes()), Ok(2));
-    assert_eq!(check(plain.replace('/', "\\").as_bytes()), Ok(2));
-    assert_eq!(check(plain.replace("scans/", "./scans/").as_bytes()), Ok(2));
-    assert_eq!(check(plain.replace(".png", "").as_bytes()), Ok(2));
-    assert_eq!(check(&[b"\xEF\xBB\xBF", plain.as_bytes()].concat()), Ok(2));
-    let refused = |bytes: &[u8], expected: &str| {
-        let text = check(bytes).unwrap_err();
-        assert!(
-            text.contains(expected) && text.contains("table.csv"),
-            "{text}"
-        );
-    };
-    refused(b"\xFF\xFEp\0", "UTF-16");
-    refused(
-        b"path,class\nscans/0 (a).png,m\xE9l\n",
-        "line 2 is not UTF-8",
-    );
-    refused(
-        b"path,class\nscans/0 (a).png,x,1\n",
-        "line 2: it has 3 fields",
-    );
-    refused(b"path,class\n../a.png,x\n", "line 2: ../a.png leads out");
-    refused(b"path,class\nscans/7.png,x\n", "none of its 1 paths");
-    refused(
-        b"path,class\nscans/0 (a).jpg,x\n",
-        "did you mean scans/0 (a).png?",
-    );
-    let quoted: String = (0..4)
-        .map(|i| format!("scans/{i} (a).png,\"two\nlines\",x\n"))
-        .collect();
-    refused(
-        format!("path,note,class\n{quoted}scans/5 (a).png,a,\n").as_bytes(),
-        "line 10: the class is empty",
-    );
 }

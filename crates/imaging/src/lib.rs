@@ -34,5 +34,5 @@ pub use dicom::{Header, PixelSpacing, SpacingAt, Window};
 pub use error::ImagingError;
 pub use file::ImageFile;
 pub use frame::{Frame, Framed, Picture, Pixels};
-pub use mask::{Marks, Mask, MaskCoding, PixelValue, UNKNOWN};
+pub use mask::{Channel, Marks, Mask, MaskCoding, PixelValue, UNKNOWN};
 pub use placement::{Fit, Placement, Rect};

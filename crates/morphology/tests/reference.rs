@@ -36,7 +36,11 @@ fn distances_components_surfaces_and_weights_match_scipy() {
         assert_eq!(surface, case.surface);
         match case.squares {
             Some(squares) => assert_eq!(mask.squared_distances(), squares),
-            None => assert!(mask.distances([1.0, 1.0]).iter().all(|d| *d == f64::INFINITY)),
+            None => assert!(
+                mask.distances([1.0, 1.0])
+                    .iter()
+                    .all(|d| *d == f64::INFINITY)
+            ),
         }
         let settings = BorderWeights {
             w0: case.w0,

@@ -7,7 +7,8 @@ use anyhow::Result;
 use dataset::{BadImage, IndexConfig, Manifest};
 use terminal::Progress;
 
-/// Indexes the images with a progress bar, and shows a warning for each file that cannot be used.
+/// Indexes the images with a progress bar, and shows by what patients are told apart and a warning for each file that
+/// cannot be used.
 ///
 /// # Errors
 /// As [`dataset::index`].
@@ -19,6 +20,7 @@ pub fn index(config: &IndexConfig, progress: Progress) -> Result<Manifest> {
         // Threads report out of order; progress only moves forwards.
         job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
     })?;
+    progress.say(format!("  {}", manifest.patients_in_words()));
     warn(&manifest, progress);
     Ok(manifest)
 }

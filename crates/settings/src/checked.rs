@@ -197,26 +197,13 @@ fn resolved(
     pretrained: Option<&Path>,
 ) -> Node {
     let mut tree = tree.clone();
-    let text = |path: &Path| Node {
-        value: Value::Text(path.to_string_lossy().into_owned()),
-        origin: Origin::Implied,
-    };
     if data.phantom.is_none() {
         // The root of the index already combines `dir` and `images`.
         if tree.get("data.images").is_some() {
             tree.put("data.images", text(Path::new(".")));
         }
         tree.put("data.dir", text(&data.index.root));
-        if let Some(MaskPlace::Tree { root, pattern }) = data.index.masks.as_ref().map(|m| &m.place)
-        {
-            let plain = pattern == "{stem}.png";
-            let path = if plain {
-                root.clone()
-            } else {
-                root.join(pattern)
-            };
-            tree.put("data.masks", text(&path));
-        }
+        resolve_masks(&mut tree, data);
         if let DataLayout::Csv(layout) = &data.index.layout {
             tree.put("data.csv.file", text(&layout.file));
         }
@@ -231,4 +218,49 @@ fn resolved(
         tree.put("image.region.model", text(&region.model));
     }
     tree
+}
+
+/// Replaces the trees of masks by absolute paths.
+fn resolve_masks(tree: &mut Node, data: &DataSettings) {
+    let places = data.index.masks.iter().flat_map(|masks| &masks.places);
+    let resolved: Vec<Option<PathBuf>> = places.map(absolute).collect();
+    let Some(node) = tree.get("data.masks").cloned() else {
+        return;
+    };
+    let replaced = |mut node: Node, path: &Option<PathBuf>| {
+        if let Some(path) = path {
+            node = text(path);
+        }
+        node
+    };
+    let resolved = match node.value {
+        Value::Array(nodes) => Node {
+            value: Value::Array(
+                nodes
+                    .into_iter()
+                    .zip(&resolved)
+                    .map(|(n, p)| replaced(n, p))
+                    .collect(),
+            ),
+            origin: Origin::Implied,
+        },
+        _ => replaced(node, resolved.first().unwrap_or(&None)),
+    };
+    tree.put("data.masks", resolved);
+}
+
+/// The path of a tree with the pattern in it; `None` for masks next to the images.
+fn absolute(place: &MaskPlace) -> Option<PathBuf> {
+    match place {
+        MaskPlace::Tree { root, pattern } if pattern == "{stem}.png" => Some(root.clone()),
+        MaskPlace::Tree { root, pattern } => Some(root.join(pattern)),
+        MaskPlace::Adjacent(_) | MaskPlace::Column => None,
+    }
+}
+
+fn text(path: &Path) -> Node {
+    Node {
+        value: Value::Text(path.to_string_lossy().into_owned()),
+        origin: Origin::Implied,
+    }
 }

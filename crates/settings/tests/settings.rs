@@ -460,10 +460,10 @@ fn layouts_and_masks_resolve_to_themselves() {
     assert_eq!(index.splits, dataset::SplitFolders::none());
     let masks = index.masks.as_ref().unwrap();
     assert!(
-        matches!(&masks.place, dataset::MaskPlace::Tree { root, .. } if root.ends_with("masks"))
+        matches!(&masks.places[..], [dataset::MaskPlace::Tree { root, .. }] if root.ends_with("masks"))
     );
     assert_eq!((masks.coding.classes(), masks.resize), (2, true));
-    assert_eq!(masks.coding.values[&imaging::PixelValue(255)], 1);
+    assert_eq!(masks.coding.values[&imaging::PixelValue::Grey(255)], 1);
     assert_eq!(
         (settings.image.fit, settings.image.crop),
         (imaging::Fit::Pad, Some((96, 64)))
@@ -483,7 +483,7 @@ fn a_table_is_found_in_the_data_folder() {
     let root = with_masks(toml);
     let settings = settings::load(&request(root.path(), &[])).unwrap();
     let masks = settings.data.index.masks.unwrap();
-    assert_eq!(masks.place, dataset::MaskPlace::Column);
+    assert_eq!(masks.places, [dataset::MaskPlace::Column]);
     let dataset::DataLayout::Csv(layout) = settings.data.index.layout else {
         panic!("a table")
     };
@@ -503,7 +503,7 @@ fn every_phantom_has_the_layout_that_is_drawn() {
     let chest = layout(&["demo.phantom.masks=lungs"]);
     let masks = chest.masks.unwrap();
     assert!(
-        matches!(masks.place, dataset::MaskPlace::Tree { root, .. } if root.ends_with("lungs"))
+        matches!(&masks.places[..], [dataset::MaskPlace::Tree { root, .. }] if root.ends_with("lungs"))
     );
     let cells = layout(&[
         "demo.phantom.kind=cells",
@@ -876,7 +876,9 @@ fn masks_may_have_names_and_folders_of_their_own() {
     let place = |masks: &str| {
         let set = format!("data.masks={masks}");
         let settings = settings::load(&request(root.path(), &[&set])).unwrap();
-        settings.data.index.masks.unwrap().place
+        let places = settings.data.index.masks.unwrap().places;
+        let [place] = <[_; 1]>::try_from(places).unwrap();
+        place
     };
     let tree = |pattern: &str| dataset::MaskPlace::Tree {
         root: root.path().join("images_masks"),
@@ -889,7 +891,8 @@ fn masks_may_have_names_and_folders_of_their_own() {
     );
     let absolute = root.path().join("images_masks/{stem}_m.png");
     assert_eq!(place(&absolute.display().to_string()), tree("{stem}_m.png"));
-    for beside in ["{stem}_mask.png", "../masks/{stem}.png"] {
+    assert_eq!(place("{dir}_masks/{stem}_mask"), tree("{stem}_mask"));
+    for beside in ["{stem}_mask.png", "../masks/{stem}.png", "../masks/{stem}"] {
         assert_eq!(
             place(beside),
             dataset::MaskPlace::Adjacent(beside.to_owned())
@@ -1166,4 +1169,164 @@ size = 32
     }
     let unknown = load(&["data.klasses=[]"], None).err().unwrap().to_string();
     assert!(unknown.contains("klasses"), "{unknown}");
+}
+
+/// A list of trees and patterns resolves to itself, as everything else.
+#[test]
+fn masks_may_be_in_several_places() {
+    let masks = "masks = [\"{dir}_left\", \"{dir}_right/{stem}_r\", \"{stem}_m.png\"]";
+    let root = workspace(&GOOD.replace("[image]", &format!("{masks}\n[image]")));
+    for tree in ["images_left", "images_right"] {
+        fs::create_dir(root.path().join(tree)).unwrap();
+    }
+    let settings = settings::load(&request(root.path(), &[])).unwrap();
+    let tree = |name: &str, pattern: &str| dataset::MaskPlace::Tree {
+        root: root.path().join(name),
+        pattern: pattern.to_owned(),
+    };
+    let places = &settings.data.index.masks.as_ref().unwrap().places;
+    let expected = [
+        tree("images_left", "{stem}.png"),
+        tree("images_right", "{stem}_r"),
+        dataset::MaskPlace::Adjacent("{stem}_m.png".to_owned()),
+    ];
+    assert_eq!(places[..], expected);
+    let again = root.path().join("runs/lungs/now");
+    fs::create_dir_all(&again).unwrap();
+    fs::write(again.join("resolved.toml"), &settings.resolved).unwrap();
+    let file = again.join("resolved.toml").display().to_string();
+    let repeated = settings::load(&Request::new(root.path(), file)).unwrap();
+    assert_eq!(repeated.data.index, settings.data.index);
+    check(&["data.masks=[]"], &["`data.masks`", "the list is empty"]);
+    check(
+        &["data.masks=3"],
+        &["`data.masks`", "a string in quotes, or a list"],
+    );
+    check(
+        &["data.masks=['{stem}_a.gif']"],
+        &["`data.masks`", ".gif, which is not read"],
+    );
+}
+
+#[test]
+fn codings_of_masks_are_checked() {
+    let masks = "data.masks={stem}_mask";
+    let refused = |mask: &str, expected: &[&str]| {
+        check(&[masks, &format!("data.mask={mask}")], expected);
+    };
+    refused("{threshold=0}", &["`data.mask`", "at least 1"]);
+    refused(
+        "{threshold=9, values={0=0, 1=1}}",
+        &["threshold makes masks binary"],
+    );
+    refused(
+        "{channel='opacity'}",
+        &["`data.mask.channel`", "grey, red, green, blue, alpha"],
+    );
+    refused(
+        "{values={'#00ff'=0}}",
+        &["data.mask.values.#00ff", "\"#ff8000\""],
+    );
+    refused(
+        "{values={'#000000'=0, 1=1}}",
+        &["all grey values or all colours"],
+    );
+    let root = workspace(GOOD);
+    let mask = "data.mask={values={'#000000'=0, '#FF0000'=1}, ignore=['#e0e0c0']}";
+    let settings = settings::load(&request(root.path(), &[masks, mask])).unwrap();
+    let coding = settings.data.index.masks.unwrap().coding;
+    assert_eq!(coding.values[&imaging::PixelValue::Colour([255, 0, 0])], 1);
+}
+
+const TABLE: &str = r#"
+[data]
+dir = "images"
+layout = "csv"
+classes = ["NORMAL", "PNEUMONIA"]
+[data.csv]
+file = "{dir}/table.csv"
+class = "Finding Labels"
+separator = "|"
+labels = { "No Finding" = "NORMAL", Pneumonia = "PNEUMONIA", Infiltration = "PNEUMONIA" }
+precedence = ["PNEUMONIA"]
+[image]
+size = 64
+[model]
+encoder = "tf_efficientnet_lite0"
+decoder = "unet"
+"#;
+
+#[test]
+fn labels_are_mapped_to_classes() {
+    let root = with_masks(TABLE);
+    let labels = |set: &[&str]| {
+        let settings = settings::load(&request(root.path(), set)).unwrap();
+        let dataset::DataLayout::Csv(layout) = settings.data.index.layout else {
+            panic!("a table")
+        };
+        (layout.class, layout.labels)
+    };
+    let (class, names) = labels(&[]);
+    assert_eq!(class.as_deref(), Some("Finding Labels"));
+    assert_eq!(names.separator.as_deref(), Some("|"));
+    assert_eq!(names.classes["Infiltration"], "PNEUMONIA");
+    let columns = "data.csv={file='{dir}/table.csv', class=['No Finding', 'Pneumonia'], labels={'No Finding'='NORMAL', \
+                   Pneumonia='PNEUMONIA'}, uncertain='positive', blank='negative', otherwise='NORMAL'}";
+    let (class, columns) = labels(&[columns]);
+    assert_eq!((class, columns.columns.len()), (None, 2));
+    assert_eq!(columns.uncertain, dataset::Uncertain::Positive);
+    assert_eq!(columns.blank, dataset::Blank::Negative);
+}
+
+#[test]
+fn inconsistent_labels_are_refused() {
+    let check = |set: &[&str], expected: &[&str]| {
+        let root = with_masks(TABLE);
+        let error = settings::load(&request(root.path(), set)).err();
+        let text = error
+            .unwrap_or_else(|| panic!("{set:?} was accepted"))
+            .to_string();
+        assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+    };
+    check(
+        &["data.csv.labels.Pneumonia=PNEUMONA"],
+        &["`data.csv.labels.Pneumonia`", "did you mean \"PNEUMONIA\"?"],
+    );
+    check(
+        &["data.csv.otherwise=SICK"],
+        &["`data.csv.otherwise`", "NORMAL, PNEUMONIA"],
+    );
+    check(
+        &["data.csv.precedence=['Pneumonia']"],
+        &["`data.csv.precedence`", "is not a class"],
+    );
+    check(
+        &["data.csv.uncertain=positive"],
+        &["`data.csv.uncertain`", "list them in csv.class"],
+    );
+    check(
+        &["data.csv.uncertain=maybe"],
+        &["leave_out, positive, negative"],
+    );
+    check(
+        &["data.csv.separator="],
+        &["`data.csv.separator`", "it is empty"],
+    );
+    check(
+        &["data.csv.class=['a', 'a']"],
+        &["`data.csv.class`", "once"],
+    );
+    check(
+        &["data.csv.class=['a']"],
+        &["`data.csv.labels.Infiltration`", "not one of the columns"],
+    );
+    check(
+        &["data.csv={file='{dir}/table.csv', precedence=['NORMAL']}"],
+        &["`data.csv.precedence`", "one label only"],
+    );
+    check(
+        &["data.csv={file='{dir}/table.csv', blank='negative'}"],
+        &["`data.csv.blank`", "csv.labels"],
+    );
+    check(&["data.csv.lables={}"], &["did you mean \"labels\"?"]);
 }

@@ -18,7 +18,7 @@ pub(crate) struct Candidate {
     pub(crate) path: String,
     /// How many of the path's folders give split and class.
     pub(crate) depth: usize,
-    /// Where its mask is expected, relative to the masks' root; `None` if none is expected.
+    /// Where its mask is expected first, relative to the masks' root; `None` if none is expected.
     pub(crate) expected_mask: Option<String>,
     /// The mask files that exist, relative to the masks' root.
     pub(crate) masks: Vec<String>,
@@ -46,6 +46,8 @@ pub(crate) struct Scan {
     pub(crate) left_out: Tally,
     /// Mask files that belong to no image, relative to the masks' root.
     pub(crate) unmatched_masks: Vec<String>,
+    /// What was noticed, in sentences.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// The single class of images without classes: the only one configured, or `image`.

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::found::Candidate;
+use super::found::{Candidate, Scan};
 use crate::error::DatasetError;
-use crate::walk::names::{is_image, without_number};
+use crate::left_out::{Reason, Tally, listed};
+use crate::mask::{MaskConfig, MaskPlace};
+use crate::walk::names::{FORMATS_OF_MASKS, is_image, without_number};
 use crate::walk::{Walk, entries, name, relative, without_extension};
 
 /// Checks a pattern for mask paths; the error is the reason as text.
 ///
 /// # Errors
-/// The last part is not an image's file name that holds `{stem}`, or an earlier part holds it.
+/// The last part is not a file name that holds `{stem}`, with the extension of an image or none, or an earlier part
+/// holds it.
 pub fn check_mask_pattern(pattern: &str) -> Result<(), String> {
     Pattern::new(pattern).map(drop)
 }
@@ -23,7 +26,8 @@ pub(crate) struct Pattern<'p> {
     /// For `../masks/{stem}_mask.png` the fields are `../masks/`, `{stem}_mask` and `png`.
     folder: &'p str,
     name: &'p str,
-    extension: &'p str,
+    /// `None`: that of any image.
+    extension: Option<&'p str>,
 }
 
 impl<'p> Pattern<'p> {
@@ -32,8 +36,19 @@ impl<'p> Pattern<'p> {
         let wrong = "must end in a file name that holds {stem}, such as {stem}_mask.png";
         let at = text.rfind('/').map_or(0, |slash| slash + 1);
         let (folder, file) = text.split_at(at);
-        let (name, extension) = file.rsplit_once('.').ok_or(wrong)?;
-        match name.contains("{stem}") && is_image(file) && !folder.contains("{stem}") {
+        let (name, extension) = match file.rsplit_once('.') {
+            Some((name, extension)) if !extension.contains("{stem}") => (name, Some(extension)),
+            _ => (file, None),
+        };
+        if let Some(extension) = extension.filter(|_| !is_image(file)) {
+            return Err(format!(
+                "ends in .{extension}, which is not read: masks are {FORMATS_OF_MASKS}; convert them, or leave the \
+                 extension out if they have any of these"
+            ));
+        }
+        // Without folder and ending, the mask would be the image itself.
+        let itself = folder.is_empty() && name == "{stem}" && extension.is_none();
+        match name.contains("{stem}") && !folder.contains("{stem}") && !itself {
             true => Ok(Pattern {
                 folder,
                 name,
@@ -77,7 +92,7 @@ impl<'p> Pattern<'p> {
 
     /// Whether a file is a mask by its name, with or without a number at the end.
     fn matches(&self, file: &str) -> bool {
-        let Some((stem, extension)) = file.rsplit_once('.') else {
+        let Some((stem, extension)) = file.rsplit_once('.').filter(|_| is_image(file)) else {
             return false;
         };
         let matches = |stem: &str| {
@@ -86,7 +101,8 @@ impl<'p> Pattern<'p> {
             let inner = inner.and_then(|stem| stem.strip_suffix(after));
             inner.is_some_and(|stem| !stem.is_empty())
         };
-        extension.eq_ignore_ascii_case(self.extension)
+        let as_named = |named: &str| extension.eq_ignore_ascii_case(named);
+        self.extension.is_none_or(as_named)
             && (matches(stem) || self.unnumbered(stem).is_some_and(matches))
     }
 }
@@ -95,32 +111,91 @@ fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Removes masks from the candidates and assigns each image its own. Returns the mask files, relative
-/// to `root`, that belong to no image.
-///
-/// With `tree` the masks are all files below `root`, otherwise those where the pattern expects them.
-/// An additional mask of an image has a number after its name: `x_mask_1.png`.
-///
-/// # Errors
-/// [`DatasetError::Io`] if a folder cannot be listed.
-pub(crate) fn expect(
-    candidates: &mut Vec<Candidate>,
-    root: &Path,
-    pattern: Pattern<'_>,
-    tree: bool,
-) -> Result<Vec<String>, DatasetError> {
-    if !tree {
-        take_out(candidates, pattern);
+impl Scan {
+    /// Removes the masks of all places from the candidates, unless a table lists these, and assigns each image its own.
+    ///
+    /// In a tree the masks are all files, otherwise those where the pattern expects them. An additional mask of an image
+    /// has a number after its name: `x_mask_1.png`.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] if a folder cannot be listed, [`DatasetError::Setting`] for an invalid pattern.
+    pub(super) fn find_masks(
+        &mut self,
+        masks: &MaskConfig,
+        images: &Path,
+        listed: bool,
+    ) -> Result<(), DatasetError> {
+        let common = masks.root(images);
+        let mut places = Vec::new();
+        for place in &masks.places {
+            let (pattern, tree) = match place {
+                MaskPlace::Tree { pattern, .. } => (pattern, true),
+                MaskPlace::Adjacent(pattern) => (pattern, false),
+                MaskPlace::Column => continue,
+            };
+            let refused = |reason: String| DatasetError::setting("masks", pattern, &reason);
+            let checked = Pattern::new(pattern).map_err(refused)?;
+            if !tree && !listed {
+                take_out(&mut self.candidates, checked);
+            }
+            places.push((place.root(images), checked, tree));
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let (mut found, mut unmatched) = (vec![0; self.candidates.len()], BTreeSet::new());
+        for &(root, pattern, tree) in &places {
+            let mut place = Place::new(&self.candidates, pattern);
+            let files = match tree {
+                true => all_below(root, &mut self.remarks)?,
+                false => beside(&place, root)?,
+            };
+            let below = relative(&common, root).filter(|below| !below.is_empty());
+            let path = |file: String| {
+                below
+                    .iter()
+                    .map(|b| format!("{b}/{file}"))
+                    .next()
+                    .unwrap_or(file)
+            };
+            unmatched.extend(place.deal_out(files).into_iter().map(path));
+            for (i, candidate) in self.candidates.iter_mut().enumerate() {
+                found[i] += usize::from(!place.masks[i].is_empty());
+                candidate.masks.extend(place.masks[i].drain(..).map(path));
+                let expected = place.expected[i].clone().map(path);
+                candidate.expected_mask = candidate.expected_mask.take().or(expected);
+            }
+        }
+        for candidate in &mut self.candidates {
+            candidate.masks.sort();
+            // Two patterns may find the same file.
+            candidate.masks.dedup();
+            candidate
+                .masks
+                .iter()
+                .for_each(|mask| _ = unmatched.remove(mask));
+        }
+        self.unmatched_masks = unmatched.into_iter().collect();
+        self.remarks
+            .extend(incomplete(&self.candidates, &found, places.len()));
+        Ok(())
     }
-    for candidate in candidates.iter_mut() {
-        let key = pattern.key(&candidate.path);
-        candidate.expected_mask = key.map(|key| format!("{key}.{}", pattern.extension));
-    }
-    let files = match tree {
-        true => all_below(root)?,
-        false => beside(candidates, root, pattern)?,
-    };
-    Ok(deal_out(candidates, pattern, files))
+}
+
+/// Images whose mask is in some of the places only: that of one lung.
+fn incomplete(candidates: &[Candidate], found: &[usize], places: usize) -> Option<String> {
+    let partly = |&n: &&usize| (1..places).contains(n);
+    let images = found.iter().filter(partly).count();
+    let first = found.iter().position(|n| partly(&n))?;
+    Some(format!(
+        "{} a mask in only some of the {places} places that data.masks names (such as {}): the rest of these masks is \
+         background.",
+        match images {
+            1 => "1 image has".to_owned(),
+            n => format!("{n} images have"),
+        },
+        candidates[first].path
+    ))
 }
 
 /// Removes candidates that are masks by their location or name.
@@ -137,68 +212,104 @@ fn take_out(candidates: &mut Vec<Candidate>, pattern: Pattern<'_>) {
     candidates.retain(|c| !of_masks.contains(folder_of(&c.path)));
 }
 
-fn all_below(root: &Path) -> Result<Vec<String>, DatasetError> {
-    let files = Walk::of_masks(root).images(root)?;
+/// The files in a tree of masks; a remark names those that are not read.
+fn all_below(root: &Path, remarks: &mut Vec<String>) -> Result<Vec<String>, DatasetError> {
+    let mut walk = Walk::of_masks(root);
+    let files = walk.images(root)?;
+    remarks.extend(unread(root, std::mem::take(&mut walk.tally)));
     Ok(files
         .iter()
         .filter_map(|file| relative(root, file))
         .collect())
 }
 
+fn unread(root: &Path, tally: Tally) -> Option<String> {
+    let groups = tally.finish().into_iter();
+    let groups: Vec<_> = groups
+        .filter(|group| group.reason == Reason::Format)
+        .collect();
+    let files: usize = groups.iter().map(|group| group.files).sum();
+    (files > 0).then(|| {
+        format!(
+            "{files} of the files in the masks' folder {} {} not read, because only {FORMATS_OF_MASKS} are: {}. If they \
+             are masks, convert them to PNG.",
+            root.display(),
+            if files == 1 { "is" } else { "are" },
+            listed(&groups)
+        )
+    })
+}
+
 /// The files that are masks by name, in the folders where the images' masks are expected.
-fn beside(
-    candidates: &[Candidate],
-    root: &Path,
-    pattern: Pattern<'_>,
-) -> Result<Vec<String>, DatasetError> {
-    let expected = candidates.iter().filter_map(|c| c.expected_mask.as_deref());
-    let folders: BTreeSet<&str> = expected.map(folder_of).collect();
+fn beside(place: &Place<'_>, root: &Path) -> Result<Vec<String>, DatasetError> {
+    let keys = place.keys.iter().flatten();
+    let folders: BTreeSet<&str> = keys.map(|key| folder_of(key)).collect();
     let mut files = Vec::new();
     for folder in folders.into_iter().map(|folder| root.join(folder)) {
         if folder.is_dir() {
             let masks = entries(&folder)?.into_iter();
-            let masks = masks.filter(|path| pattern.matches(&name(path)) && path.is_file());
+            let masks = masks.filter(|path| place.pattern.matches(&name(path)) && path.is_file());
             files.extend(masks.filter_map(|path| relative(root, &path)));
         }
     }
     Ok(files)
 }
 
-/// Assigns each file to the image whose mask is expected under its name, otherwise to the one under
-/// that name without its number. Returns the files that belong to no image.
-fn deal_out(
-    candidates: &mut [Candidate],
-    pattern: Pattern<'_>,
-    mut files: Vec<String>,
-) -> Vec<String> {
-    // If a name has two extensions, the PNG is the mask.
-    let is_png = |file: &String| file.to_lowercase().ends_with(".png");
-    files.sort_by(|a, b| (!is_png(a), a).cmp(&(!is_png(b), b)));
-    let mut images = BTreeMap::<String, Vec<usize>>::new();
-    for (image, candidate) in candidates.iter().enumerate() {
-        if let Some(expected) = &candidate.expected_mask {
-            let key = without_extension(expected).to_owned();
-            images.entry(key).or_default().push(image);
+/// One of the places where masks are, with its masks of each image; paths are relative to the place's root.
+struct Place<'p> {
+    pattern: Pattern<'p>,
+    /// Where each image's mask is expected, without its extension.
+    keys: Vec<Option<String>>,
+    /// The same with the extension of the pattern.
+    expected: Vec<Option<String>>,
+    masks: Vec<Vec<String>>,
+}
+
+impl<'p> Place<'p> {
+    fn new(candidates: &[Candidate], pattern: Pattern<'p>) -> Self {
+        let key = |candidate: &Candidate| pattern.key(&candidate.path);
+        let keys: Vec<Option<String>> = candidates.iter().map(key).collect();
+        let extension = pattern.extension.unwrap_or("png");
+        let file = |key: &Option<String>| key.as_ref().map(|key| format!("{key}.{extension}"));
+        Place {
+            expected: keys.iter().map(file).collect(),
+            masks: vec![vec![]; candidates.len()],
+            keys,
+            pattern,
         }
     }
-    let (mut taken, mut unmatched) = (BTreeSet::new(), Vec::new());
-    for file in files {
-        let key = without_extension(&file);
-        let own = images
-            .get(key)
-            .or_else(|| images.get(pattern.unnumbered(key)?));
-        match own {
-            Some(own) if taken.insert(key.to_owned()) => {
-                for &image in own {
-                    candidates[image].masks.push(file.clone());
-                }
+
+    /// Assigns each file to the image whose mask is expected under its name, otherwise to the one under that name
+    /// without its number. Returns the files that belong to no image.
+    fn deal_out(&mut self, mut files: Vec<String>) -> Vec<String> {
+        // If a name has two extensions, the PNG is the mask.
+        let is_png = |file: &String| file.to_lowercase().ends_with(".png");
+        files.sort_by(|a, b| (!is_png(a), a).cmp(&(!is_png(b), b)));
+        let mut images = BTreeMap::<&str, Vec<usize>>::new();
+        for (image, key) in self.keys.iter().enumerate() {
+            if let Some(key) = key {
+                images.entry(key).or_default().push(image);
             }
-            _ => unmatched.push(file),
         }
+        let (mut taken, mut unmatched) = (BTreeSet::new(), Vec::new());
+        for file in files {
+            let key = without_extension(&file);
+            let own = images
+                .get(key)
+                .or_else(|| images.get(self.pattern.unnumbered(key)?));
+            match own {
+                Some(own) if taken.insert(key.to_owned()) => {
+                    for &image in own {
+                        self.masks[image].push(file.clone());
+                    }
+                }
+                _ => unmatched.push(file),
+            }
+        }
+        self.masks.iter_mut().for_each(|masks| masks.sort());
+        unmatched.sort();
+        unmatched
     }
-    candidates.iter_mut().for_each(|c| c.masks.sort());
-    unmatched.sort();
-    unmatched
 }
 
 #[cfg(test)]
@@ -216,15 +327,21 @@ mod tests {
         check("m_{stem}.png", "b.c.jpg", Some("m_b.c"));
         check("../masks/{stem}.png", "C/images/x.png", Some("C/masks/x"));
         check("../../m/{stem}.png", "images/x.png", None);
-        for wrong in [
-            "mask.png",
-            "{stem}",
-            "{stem}.gif",
-            "{stem}/mask.png",
-            "{stem}/",
-        ] {
+        check(
+            "../masks/{stem}_mask",
+            "C/images/x.png",
+            Some("C/masks/x_mask"),
+        );
+        check(
+            "../masks/{stem}",
+            "C/images/1.2.840",
+            Some("C/masks/1.2.840"),
+        );
+        for wrong in ["mask.png", "{stem}", "{stem}/mask.png", "{stem}/"] {
             assert!(Pattern::new(wrong).is_err(), "{wrong}");
         }
+        let text = Pattern::new("{stem}_mask.gif").unwrap_err();
+        assert!(text.contains(".gif, which is not read"), "{text}");
     }
 
     #[test]
@@ -236,20 +353,23 @@ mod tests {
         for name in ["b.png", "_mask.png", "b_mask.jpg", "b_masks.png"] {
             assert!(!pattern.matches(name), "{name}");
         }
+        let any = Pattern::new("{stem}_mask").unwrap();
+        for name in ["b_mask.png", "b_mask_1.bmp", "b_mask.TIF", "b_mask.jpg"] {
+            assert!(any.matches(name), "{name}");
+        }
+        assert!(!any.matches("b_mask.gif") && !any.matches("b_mask"));
     }
 
     #[test]
     fn files_are_assigned_by_name() {
         let check = |pattern: &str, files: &[&str], masks: [&str; 3], left: &[&str]| {
             let pattern = Pattern::new(pattern).unwrap();
-            let mut candidates = ["x.jpg", "x_1.jpg", "y.jpg"].map(Candidate::at);
-            for candidate in &mut candidates {
-                let key = pattern.key(&candidate.path).unwrap();
-                candidate.expected_mask = Some(format!("{key}.png"));
-            }
+            let candidates = ["x.jpg", "x_1.jpg", "y.jpg"].map(Candidate::at);
+            let mut place = Place::new(&candidates, pattern);
             let files = files.iter().map(|file| (*file).to_owned()).collect();
-            let unmatched = deal_out(&mut candidates, pattern, files);
-            assert_eq!(candidates.map(|c| c.masks.join(" ")), masks);
+            let unmatched = place.deal_out(files);
+            let found: Vec<String> = place.masks.iter().map(|m| m.join(" ")).collect();
+            assert_eq!(found, masks);
             assert_eq!(unmatched, left);
         };
         check(

@@ -2,6 +2,7 @@
 
 mod found;
 mod masks;
+mod second_paths;
 mod table;
 
 use std::collections::{BTreeSet, HashSet};
@@ -14,11 +15,10 @@ pub use masks::check_mask_pattern;
 use crate::config::{DataLayout, IndexConfig};
 use crate::error::DatasetError;
 use crate::left_out::{BadImage, Reason};
-use crate::mask::MaskPlace;
+use crate::mask::MaskConfig;
 use crate::split_name::Split;
 use crate::walk::{Walk, entries, names, relative, without_extension};
 use found::one_class;
-use masks::expect;
 
 /// Traverses the folders or reads the table; candidates are sorted by path and therefore the same on
 /// every machine.
@@ -33,10 +33,14 @@ pub(crate) fn scan(config: &IndexConfig) -> Result<Scan, DatasetError> {
         DataLayout::Csv(layout) => table::scan(config, layout)?,
     };
     scan.candidates.sort_by(|a, b| a.path.cmp(&b.path));
-    if !matches!(config.layout, DataLayout::Csv(_)) {
-        scan.expect_masks(config)?;
+    let listed = matches!(config.layout, DataLayout::Csv(_));
+    if let Some(masks) = &config.masks {
+        scan.find_masks(masks, root, listed)?;
+    }
+    if !listed {
         scan.take_out_masks();
     }
+    scan.drop_second_paths();
     scan.name_classes(config)?;
     Ok(scan)
 }
@@ -145,10 +149,7 @@ fn enough_classes(config: &IndexConfig, found: Vec<String>) -> Result<Vec<String
 
 /// Trees of masks that may be among the images.
 fn aside(config: &IndexConfig) -> impl Iterator<Item = &Path> {
-    let masks = config.masks.iter().filter_map(|masks| match &masks.place {
-        MaskPlace::Tree { root, .. } => Some(root),
-        MaskPlace::Adjacent(_) | MaskPlace::Column => None,
-    });
+    let masks = config.masks.iter().flat_map(MaskConfig::trees);
     masks.chain(&config.aside).map(PathBuf::as_path)
 }
 
@@ -162,7 +163,9 @@ impl Scan {
     ) -> Result<Self, DatasetError> {
         let root = &config.root;
         let read: Vec<&Path> = folders.iter().map(|f| f.folder.as_path()).collect();
-        let mut walk = Walk::new(root, read.iter().copied(), aside(config));
+        let named = config.masks.as_ref().map(MaskConfig::folder_names);
+        let walk = Walk::new(root, read.iter().copied(), aside(config));
+        let mut walk = walk.with_mask_folders(named.unwrap_or_default());
         let mut scan = Scan {
             classes,
             ..Scan::default()
@@ -185,22 +188,6 @@ impl Scan {
         scan.left_out = walk.tally;
         scan.folders = folders;
         Ok(scan)
-    }
-
-    /// Assigns each image its masks, and removes the files that are masks according to the settings.
-    fn expect_masks(&mut self, config: &IndexConfig) -> Result<(), DatasetError> {
-        let Some(masks) = &config.masks else {
-            return Ok(());
-        };
-        let (root, pattern, tree) = match &masks.place {
-            MaskPlace::Tree { root, pattern } => (root, pattern, true),
-            MaskPlace::Adjacent(pattern) => (&config.root, pattern, false),
-            MaskPlace::Column => return Ok(()),
-        };
-        let checked = Pattern::new(pattern);
-        let checked = checked.map_err(|reason| DatasetError::setting("masks", pattern, &reason))?;
-        self.unmatched_masks = expect(&mut self.candidates, root, checked, tree)?;
-        Ok(())
     }
 
     /// Removes files that are masks by their names, such as `x_mask.png` next to `x.png`. They are

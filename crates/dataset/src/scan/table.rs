@@ -1,18 +1,23 @@
 //! A table that lists every image: path, mask, class, split, patient.
 
+mod labels;
 mod paths;
+mod text;
+mod unlisted;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 
 use super::found::{Candidate, ClassFolder, Scan, one_class};
 use crate::config::{CsvLayout, IndexConfig};
 use crate::error::DatasetError;
-use crate::left_out::BadImage;
+use crate::left_out::{BadImage, Reason};
 use crate::manifest::COLUMNS;
 use crate::mask::MaskPlace;
 use crate::split_name::Split;
+use crate::words::did_you_mean;
+use labels::{LabelCells, Labels, NoClass, RowLabels, Sign};
 use paths::{Missing, Paths};
 
 /// The table's rows as candidates.
@@ -25,26 +30,29 @@ pub(crate) fn scan(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, Dat
 
 fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
     let table = Table::read(&config.decoder.read(&layout.file)?, layout)?;
-    let with_masks = config.masks.as_ref().map(|masks| &masks.place) == Some(&MaskPlace::Column);
-    if with_masks && !table.has_masks {
+    let places = config.masks.iter().flat_map(|masks| &masks.places);
+    if places.into_iter().any(|place| *place == MaskPlace::Column) && !table.has_masks {
         return Err("there is no mask column; name it in csv.mask".to_owned());
     }
-    let classes = classes(config, &table)?;
+    let classes = classes(config, layout, &table)?;
     let mut reading = Reading {
         config,
         paths: Paths::new(&config.root),
-        labels: table.has_classes.then(|| classes.clone()),
+        labels: table.labelled(layout, &classes),
         scan: Scan {
-            classes,
+            remarks: table.guessed(layout).into_iter().collect(),
             ..Scan::default()
         },
         lines: BTreeMap::new(),
         groups: BTreeSet::new(),
+        no_class: BTreeMap::new(),
+        passed_over: HashSet::new(),
     };
     for row in &table.rows {
         let added = reading.add(row);
         added.map_err(|reason| format!("line {}: {reason}", row.line))?;
     }
+    reading.refuse_absent_classes(&classes)?;
     let folder = |(class, split)| ClassFolder {
         split,
         class,
@@ -53,29 +61,55 @@ fn read(config: &IndexConfig, layout: &CsvLayout) -> Result<Scan, String> {
     let mut scan = reading.scan;
     refuse_absent(&scan, config)?;
     scan.folders = reading.groups.into_iter().map(folder).collect();
+    unlisted::count(&mut scan, config, &reading.passed_over);
+    scan.classes = classes;
     Ok(scan)
+}
+
+/// How rows get their classes.
+enum Labelling<'c> {
+    /// There is one class.
+    None,
+    /// By the class column.
+    Classes(&'c [String]),
+    /// By labels that the settings convert.
+    Labels(Labels<'c>),
 }
 
 /// The conversion of rows to candidates.
 struct Reading<'c> {
     config: &'c IndexConfig,
     paths: Paths<'c>,
-    /// The classes, if the table has a column for them.
-    labels: Option<Vec<String>>,
+    labels: Labelling<'c>,
     scan: Scan,
     /// The line of each path.
     lines: BTreeMap<String, u64>,
     /// Each class and split in the table; each must keep an image.
     groups: BTreeSet<(usize, Option<Split>)>,
+    /// Number of rows that are left out for want of a class.
+    no_class: BTreeMap<NoClass, usize>,
+    /// Their images.
+    passed_over: HashSet<String>,
 }
 
 impl Reading<'_> {
     /// The error is the reason as text.
     fn add(&mut self, row: &Row) -> Result<(), String> {
         let text = row.path.as_ref().ok_or("the path is empty")?;
+        let class = match self.class(row)? {
+            Ok(class) => class,
+            Err(why) => {
+                *self.no_class.entry(why).or_default() += 1;
+                self.passed_over.extend(self.paths.find(text));
+                self.scan
+                    .left_out
+                    .add(Reason::Label, why.text(), text.clone());
+                return Ok(());
+            }
+        };
         let found = self.paths.find(text);
         let path = found.as_ref().unwrap_or(text).clone();
-        let candidate = self.candidate(row, path)?;
+        let candidate = self.candidate(row, class, path)?;
         self.groups.insert((candidate.class, candidate.split));
         match found {
             Ok(path) => match self.lines.insert(path, row.line) {
@@ -94,17 +128,22 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn candidate(&self, row: &Row, path: String) -> Result<Candidate, String> {
+    fn class(&self, row: &Row) -> Result<Result<usize, NoClass>, String> {
+        match &self.labels {
+            Labelling::None => Ok(Ok(0)),
+            Labelling::Classes(classes) => label(&row.labels, classes).map(Ok),
+            Labelling::Labels(labels) => Ok(labels.class(&row.labels)),
+        }
+    }
+
+    fn candidate(&self, row: &Row, class: usize, path: String) -> Result<Candidate, String> {
         let root = &self.config.root;
         let mask = row.mask.as_deref().map(|mask| self.paths.inside(mask));
         let mask = mask.transpose()?;
         let there = mask.iter().filter(|mask| root.join(mask).is_file());
         Ok(Candidate {
             split: row.split.as_deref().map(split).transpose()?,
-            class: match &self.labels {
-                Some(classes) => label(row.class.as_deref(), classes)?,
-                None => 0,
-            },
+            class,
             file: root.join(&path),
             path,
             masks: there.cloned().collect(),
@@ -112,6 +151,34 @@ impl Reading<'_> {
             patient: row.patient.clone(),
             attributes: row.attributes.clone(),
             ..Candidate::default()
+        })
+    }
+
+    /// If labels are converted, a class of which no row is left is a mistake in their settings.
+    fn refuse_absent_classes(&self, classes: &[String]) -> Result<(), String> {
+        let has = |class: usize| self.groups.iter().any(|(group, _)| *group == class);
+        let absent = (0..classes.len()).find(|class| !has(*class));
+        let (Labelling::Labels(_), Some(class), false) =
+            (&self.labels, absent, self.config.incomplete)
+        else {
+            return Ok(());
+        };
+        let left_out = self
+            .no_class
+            .iter()
+            .map(|(why, n)| format!("{n} {}", why.text()));
+        let left_out: Vec<String> = left_out.collect();
+        Err(match left_out.is_empty() {
+            true => format!(
+                "no row has the class {:?}; check csv.labels",
+                classes[class]
+            ),
+            false => format!(
+                "no row has the class {:?}; left out are {}: check csv.labels, csv.precedence, csv.otherwise, \
+                 csv.uncertain and csv.blank",
+                classes[class],
+                left_out.join(", ")
+            ),
         })
     }
 }
@@ -136,7 +203,7 @@ struct Row {
     line: u64,
     path: Option<String>,
     mask: Option<String>,
-    class: Option<String>,
+    labels: RowLabels,
     split: Option<String>,
     patient: Option<String>,
     attributes: BTreeMap<String, String>,
@@ -145,76 +212,133 @@ struct Row {
 struct Table {
     rows: Vec<Row>,
     has_masks: bool,
-    has_classes: bool,
+    has_labels: bool,
+    /// The first line that is not UTF-8.
+    guessed: Option<usize>,
 }
 
 impl Table {
     fn read(bytes: &[u8], layout: &CsvLayout) -> Result<Self, String> {
-        let text = utf8(bytes)?;
+        let decoded = text::decode(bytes)?;
         let mut reader = ReaderBuilder::new()
-            .delimiter(delimiter(text))
-            .from_reader(text.as_bytes());
+            .delimiter(delimiter(&decoded.text))
+            .from_reader(decoded.text.as_bytes());
         let header = reader.headers().map_err(in_words)?.clone();
-        let column = |key: &str, named: &Option<String>| column(&header, key, named);
-        let path = column("path", &layout.path)?;
-        let path = path.ok_or_else(|| missing_column(&header, "path", "path"))?;
-        let [mask, class, split, patient] = [
-            column("mask", &layout.mask)?,
-            column("class", &layout.class)?,
-            column("split", &layout.split)?,
-            column("patient", &layout.patient)?,
-        ];
-        let attributes = attributes(&header, &layout.attributes)?;
-        let row = |record: StringRecord| {
-            let cell = |column: Option<usize>| {
-                let cell = record.get(column?)?.trim();
-                (!cell.is_empty()).then(|| cell.to_owned())
-            };
-            Row {
-                line: record.position().map_or(0, csv::Position::line),
-                path: cell(Some(path)),
-                mask: cell(mask),
-                class: cell(class),
-                split: cell(split),
-                patient: cell(patient),
-                attributes: attributes
-                    .iter()
-                    .filter_map(|(name, column)| Some((name.clone(), cell(Some(*column))?)))
-                    .collect(),
-            }
-        };
-        let rows = reader.records().map(|record| record.map(row));
+        let columns = Columns::find(&header, layout)?;
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(in_words)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let row = columns.row(&record, line);
+            rows.push(row.map_err(|reason| format!("line {line}: {reason}"))?);
+        }
         Ok(Self {
-            rows: rows.collect::<Result<_, _>>().map_err(in_words)?,
-            has_masks: mask.is_some(),
-            has_classes: class.is_some(),
+            rows,
+            has_masks: columns.mask.is_some(),
+            has_labels: columns.labels.is_some(),
+            guessed: decoded.guessed,
+        })
+    }
+
+    fn labelled<'c>(&self, layout: &'c CsvLayout, classes: &'c [String]) -> Labelling<'c> {
+        match (self.has_labels, layout.labels.is_used()) {
+            (false, _) => Labelling::None,
+            (true, false) => Labelling::Classes(classes),
+            (true, true) => Labelling::Labels(Labels::new(&layout.labels, classes)),
+        }
+    }
+
+    /// The distinct labels.
+    fn labels(&self) -> BTreeSet<&str> {
+        let labels = self.rows.iter().flat_map(|row| &row.labels);
+        let labels = labels.map(|(label, _)| label.as_ref());
+        labels.filter(|label| !label.is_empty()).collect()
+    }
+
+    fn guessed(&self, layout: &CsvLayout) -> Option<String> {
+        let line = self.guessed?;
+        Some(format!(
+            "{} is not UTF-8 (first in line {line}) and was read as Windows-1252 (Latin-1): if names have wrong \
+             characters, save it as UTF-8.",
+            layout.file.display()
+        ))
+    }
+}
+
+/// Where a table has what.
+struct Columns {
+    path: usize,
+    mask: Option<usize>,
+    labels: Option<LabelCells>,
+    split: Option<usize>,
+    patient: Option<usize>,
+    attributes: Vec<(String, usize)>,
+}
+
+impl Columns {
+    fn find(header: &StringRecord, layout: &CsvLayout) -> Result<Self, String> {
+        let column = |key: &str, named: &Option<String>| column(header, key, named);
+        let path = column("path", &layout.path)?;
+        Ok(Self {
+            path: path.ok_or_else(|| missing_column(header, "path", "path"))?,
+            mask: column("mask", &layout.mask)?,
+            labels: label_cells(header, layout)?,
+            split: column("split", &layout.split)?,
+            patient: column("patient", &layout.patient)?,
+            attributes: attributes(header, &layout.attributes)?,
+        })
+    }
+
+    fn row(&self, record: &StringRecord, line: u64) -> Result<Row, String> {
+        let cell = |column: Option<usize>| {
+            let cell = record.get(column?)?.trim();
+            (!cell.is_empty()).then(|| cell.to_owned())
+        };
+        let labels = self.labels.as_ref().map(|labels| labels.read(record));
+        let attribute =
+            |(name, column): &(String, usize)| Some((name.clone(), cell(Some(*column))?));
+        Ok(Row {
+            line,
+            path: cell(Some(self.path)),
+            mask: cell(self.mask),
+            labels: labels.transpose()?.unwrap_or_default(),
+            split: cell(self.split),
+            patient: cell(self.patient),
+            attributes: self.attributes.iter().filter_map(attribute).collect(),
         })
     }
 }
 
-/// The text without the byte order mark that some programs write first.
-fn utf8(bytes: &[u8]) -> Result<&str, String> {
-    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
-        return Err("it is UTF-16; save it as UTF-8".to_owned());
+/// Where the labels are: in columns of their own, or in the class column if there is one.
+fn label_cells(header: &StringRecord, layout: &CsvLayout) -> Result<Option<LabelCells>, String> {
+    let labels = &layout.labels;
+    if !labels.columns.is_empty() {
+        let found =
+            |name: &String| Ok((name.as_str().into(), named_column(header, "class", name)?));
+        let columns = labels.columns.iter().map(found);
+        return Ok(Some(LabelCells::Columns(
+            columns.collect::<Result<_, String>>()?,
+        )));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        format!("line {line} is not UTF-8; save the table as UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
+    let class = column(header, "class", &layout.class)?;
+    match class {
+        None if labels.is_used() => Err(missing_column(header, "class", "class")),
+        class => Ok(class.map(|column| LabelCells::Names(column, labels.separator.clone()))),
+    }
 }
 
 /// A comma or, if the header has none, a semicolon or tab, as spreadsheets write in locales with a
-/// decimal comma.
+/// decimal comma. Those in quotes do not count.
 fn delimiter(text: &str) -> u8 {
-    let header = text.lines().next().unwrap_or_default();
-    let others = [b';', b'\t'].into_iter();
-    let mut present = others.filter(|&other| header.contains(char::from(other)));
-    match header.contains(',') {
-        true => b',',
-        false => present.next().unwrap_or(b','),
-    }
+    let mut quoted = false;
+    let plain = text.bytes().filter(|&byte| {
+        quoted ^= byte == b'"';
+        !quoted
+    });
+    let header: Vec<u8> = plain.take_while(|byte| !b"\r\n".contains(byte)).collect();
+    let known = [b',', b';', b'\t'].into_iter();
+    let mut present = known.filter(|delimiter| header.contains(delimiter));
+    present.next().unwrap_or(b',')
 }
 
 fn in_words(error: csv::Error) -> String {
@@ -254,36 +378,49 @@ fn attributes(header: &StringRecord, names: &[String]) -> Result<Vec<(String, us
                 "csv.attributes names {name:?}, which the manifest has already; rename the column"
             ));
         }
-        let found = header.iter().position(|column| column.trim() == name);
-        let found = found.ok_or_else(|| missing_column(header, "attributes", name))?;
-        Ok((name.clone(), found))
+        Ok((name.clone(), named_column(header, "attributes", name)?))
     };
     names.iter().map(attribute).collect()
 }
 
-fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {
-    let names: Vec<&str> = header.iter().collect();
-    let names = names.join(", ");
-    format!("no column {name:?}; there are {names}: name the right one in csv.{key}")
+fn named_column(header: &StringRecord, key: &str, name: &str) -> Result<usize, String> {
+    let found = header.iter().position(|column| column.trim() == name);
+    found.ok_or_else(|| missing_column(header, key, name))
 }
 
-fn classes(config: &IndexConfig, table: &Table) -> Result<Vec<String>, String> {
-    if !table.has_classes {
+fn missing_column(header: &StringRecord, key: &str, name: &str) -> String {
+    let names: Vec<&str> = header.iter().map(str::trim).collect();
+    let hint = did_you_mean(name, &names);
+    let names = names.join(", ");
+    format!("no column {name:?}{hint}; there are {names}: name the right one in csv.{key}")
+}
+
+fn classes(config: &IndexConfig, layout: &CsvLayout, table: &Table) -> Result<Vec<String>, String> {
+    if !table.has_labels {
         return one_class(config).map_err(|error| error.to_string());
+    }
+    let found = table.labels();
+    if found.is_empty() && layout.labels.is_used() {
+        return Err("no row has a label".to_owned());
+    }
+    if !config.incomplete {
+        labels::check(&layout.labels, &found)?;
     }
     if !config.classes.is_empty() {
         return Ok(config.classes.clone());
     }
-    let found: BTreeSet<&String> = table.rows.iter().filter_map(|r| r.class.as_ref()).collect();
-    if found.is_empty() {
+    let classes = labels::classes(&layout.labels, &found);
+    if classes.is_empty() {
         return Err("no row has a class".to_owned());
     }
-    Ok(found.into_iter().cloned().collect())
+    Ok(classes)
 }
 
-fn label(name: Option<&str>, classes: &[String]) -> Result<usize, String> {
-    let name = name.ok_or("the class is empty")?;
-    let found = classes.iter().position(|class| class == name);
+/// The class that the class column names.
+fn label(labels: &RowLabels, classes: &[String]) -> Result<usize, String> {
+    let named = labels.iter().find(|(_, sign)| *sign == Sign::Positive);
+    let (name, _) = named.ok_or("the class is empty")?;
+    let found = classes.iter().position(|class| **class == **name);
     found.ok_or_else(|| format!("{name:?} is not a class; there are {}", classes.join(", ")))
 }
 

@@ -56,6 +56,7 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         patient_folders: None,
         left_out: Vec::new(),
         unmatched_masks: Vec::new(),
+        remarks: vec![],
         turned_images: 0,
         decoder: imaging::Decoder::default(),
     })

@@ -4,7 +4,8 @@ pub(crate) mod names;
 mod paths;
 
 use std::collections::HashSet;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::DatasetError;
@@ -22,6 +23,8 @@ pub(crate) struct Walk<'c> {
     aside: HashSet<PathBuf>,
     /// Whether the files searched for are masks.
     of_masks: bool,
+    /// Names of folders that the settings name for masks: what is in them is counted elsewhere.
+    mask_folders: HashSet<String>,
     pub(crate) tally: Tally,
 }
 
@@ -43,8 +46,15 @@ impl<'c> Walk<'c> {
             seen,
             aside: aside.into_iter().map(canonical).collect(),
             of_masks: false,
+            mask_folders: HashSet::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// The same traversal, in which the settings name folders of these names for masks.
+    pub(crate) fn with_mask_folders(mut self, names: HashSet<String>) -> Self {
+        self.mask_folders = names;
+        self
     }
 
     /// A traversal of a folder of masks.
@@ -79,7 +89,9 @@ impl<'c> Walk<'c> {
             return None;
         }
         if let Some((reason, what)) = kind(&path).filter(|kind| !self.wants(kind.0)) {
-            self.leave_out_below(reason, &what, &path, |_| true);
+            if reason != Reason::Mask || !self.mask_folders.contains(&name(&path)) {
+                self.leave_out_below(reason, &what, &path, |_| true);
+            }
             return None;
         }
         let new = self.seen.insert(canonical(&path));
@@ -99,7 +111,7 @@ impl<'c> Walk<'c> {
             Some((Reason::Special, name.clone()))
         } else if names::is_output(&name) && !self.wants(Reason::Output) {
             Some((Reason::Output, output_pattern(&name)))
-        } else if !names::is_image(&name) {
+        } else if !is_image_file(&path) {
             Some((Reason::Format, names::extension(&name)))
         } else {
             None
@@ -128,14 +140,13 @@ impl<'c> Walk<'c> {
         let leads_on = |path: &Path| read.iter().any(|read| read.starts_with(path));
         for path in entries(parent)? {
             if path.is_file() {
-                let name = name(&path);
-                if names::is_image(&name) && !names::is_system(&name) {
+                if is_image_file(&path) && !names::is_system(&name(&path)) {
                     self.leave_out(Reason::Elsewhere, "next to the folders", &path);
                 }
             } else if path.is_dir() && !leads_on(&path) && !self.is_aside(&path) {
                 let (reason, what) =
                     kind(&path).unwrap_or((Reason::Elsewhere, format!("in {}/", name(&path))));
-                self.leave_out_below(reason, &what, &path, names::is_image);
+                self.leave_out_below(reason, &what, &path, is_image_file);
             }
         }
         Ok(())
@@ -152,19 +163,36 @@ impl<'c> Walk<'c> {
         reason: Reason,
         what: &str,
         folder: &Path,
-        counts: impl Fn(&str) -> bool,
+        counts: impl Fn(&Path) -> bool,
     ) {
         let mut open = vec![folder.to_owned()];
         while let Some(folder) = open.pop() {
             for path in entries(&folder).unwrap_or_default() {
                 match std::fs::symlink_metadata(&path) {
                     Ok(about) if about.is_dir() => open.push(path),
-                    Ok(_) if counts(&name(&path)) => self.leave_out(reason, what, &path),
+                    Ok(_) if counts(&path) => self.leave_out(reason, what, &path),
                     _ => {}
                 }
             }
         }
     }
+}
+
+/// Whether a regular file is an image by its extension or, if it has none, by its content: exports from hospitals hold
+/// DICOM files such as `IM0001` and `1.2.840.113`.
+fn is_image_file(path: &Path) -> bool {
+    let name = name(path);
+    names::is_image(&name) || (names::has_no_extension(&name) && begins_as_dicom(path))
+}
+
+/// Whether a file has DICOM's mark (PS3.10, section 7.1); false if it cannot be read.
+fn begins_as_dicom(path: &Path) -> bool {
+    const MARK: usize = 128;
+    let mut begin = [0; MARK + 4];
+    // Opening a named pipe would block.
+    let regular = path.is_file();
+    let read = |mut file: File| file.read_exact(&mut begin);
+    regular && File::open(path).and_then(read).is_ok() && begin[MARK..] == *b"DICM"
 }
 
 /// Why a folder holds no samples, by its name or content; `None` if it may hold some.
@@ -305,6 +333,48 @@ mod tests {
             "Hidden 1 in @eaDir/",
             "Special 1 pipe.png",
         ];
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn dicom_files_without_an_extension_are_found_by_their_mark() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let dicom = [&[0; 128], b"DICM".as_slice(), &[2, 0]].concat();
+        for file in [
+            "A/IM0001",
+            "A/1.2.840.113",
+            "A/DICOMDIR",
+            "A/x.dat",
+            "B/IM0002",
+        ] {
+            touch(root, file);
+            std::fs::write(root.join(file), &dicom).unwrap();
+        }
+        for (file, bytes) in [("A/README", &dicom[..100]), ("A/1.2.3", &[7; 200])] {
+            std::fs::write(root.join(file), bytes).unwrap();
+        }
+        std::os::unix::net::UnixListener::bind(root.join("A/pipe")).unwrap();
+        let class = root.join("A");
+        let mut walk = Walk::new(root, [class.as_path()], []);
+        let mut found = walk.images(&class).unwrap();
+        found.sort();
+        let found: Vec<_> = found
+            .iter()
+            .filter_map(|file| relative(root, file))
+            .collect();
+        assert_eq!(found, ["A/1.2.840.113", "A/IM0001"]);
+        walk.elsewhere(root, &[&class]).unwrap();
+        let groups = walk.tally.finish().into_iter();
+        let groups: Vec<_> = groups.map(|g| (g.reason, g.files, g.what)).collect();
+        let expected = [
+            (Reason::Format, 2, "without an extension"),
+            (Reason::Format, 1, ".dat"),
+            (Reason::Elsewhere, 1, "in B/"),
+            (Reason::Hidden, 1, "DICOMDIR"),
+            (Reason::Special, 1, "pipe"),
+        ]
+        .map(|(reason, files, what)| (reason, files, what.to_owned()));
         assert_eq!(groups, expected);
     }
 

@@ -29,7 +29,10 @@ pub(crate) fn is_image(name: &str) -> bool {
 /// The formats that are read, in words.
 pub(crate) const FORMATS: &str = "JPEG, PNG, TIFF, BMP, WebP and DICOM";
 
-/// Their extensions.
+/// Those of masks, in words.
+pub(crate) const FORMATS_OF_MASKS: &str = "JPEG, PNG, TIFF, BMP and WebP";
+
+/// The extensions of all formats that are read.
 pub(crate) const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp", "dcm", "dicom",
 ];
@@ -46,6 +49,8 @@ pub(crate) fn is_system(name: &str) -> bool {
         "Thumbs.db",
         "ehthumbs.db",
         "desktop.ini",
+        // The table of contents of a DICOM disc.
+        "DICOMDIR",
     ];
     name.starts_with('.') || known.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
@@ -117,10 +122,18 @@ pub(crate) fn extension(name: &str) -> String {
     if lower.ends_with(".nii.gz") {
         return ".nii.gz".to_owned();
     }
-    match Path::new(&lower).extension().and_then(|e| e.to_str()) {
-        Some(extension) => format!(".{extension}"),
-        None => "without an extension".to_owned(),
+    if has_no_extension(&lower) {
+        return "without an extension".to_owned();
     }
+    let extension = Path::new(&lower).extension().and_then(|e| e.to_str());
+    format!(".{}", extension.unwrap_or_default())
+}
+
+/// Whether a name has no extension. A number after the last dot is none: DICOM files are often named by their UIDs
+/// (`1.2.840.113`).
+pub(crate) fn has_no_extension(name: &str) -> bool {
+    let extension = Path::new(name).extension();
+    extension.is_none_or(|e| e.as_encoded_bytes().iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]
@@ -136,6 +149,7 @@ mod tests {
             "__MACOSX",
             "thumbs.db",
             "._a.png",
+            "DICOMDIR",
         ] {
             assert!(is_system(name), "{name}");
         }
@@ -203,6 +217,7 @@ mod tests {
         check("a.TIF", ".tif");
         check("a.nii.gz", ".nii.gz");
         check("IM0001", "without an extension");
+        check("1.2.840.113", "without an extension");
         assert!(
             is_image("a.PNG") && is_image("b.c.jpeg") && !is_image("a.gif") && !is_image("png")
         );

@@ -13,6 +13,16 @@ pub(crate) fn picture(seed: usize) -> DynamicImage {
     DynamicImage::ImageLuma8(GrayImage::from_fn(24, 18, |x, y| Luma([value(x, y)])))
 }
 
+/// A mask of pictures with its left half set.
+pub(crate) fn half() -> DynamicImage {
+    mask(|x, _| if x < 12 { 255 } else { 0 })
+}
+
+/// A mask of pictures.
+pub(crate) fn mask(value: impl Fn(u32, u32) -> u8) -> DynamicImage {
+    DynamicImage::ImageLuma8(GrayImage::from_fn(24, 18, |x, y| Luma([value(x, y)])))
+}
+
 pub(crate) fn save(image: &DynamicImage, path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     image.save(path).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dataset::{CsvLayout, DataLayout, IndexConfig, MaskConfig, MaskPlace, index};
+use dataset::{CsvLayout, DataLayout, IndexConfig, LabelConfig, MaskConfig, MaskPlace, index};
 
 use crate::formats::text;
 use crate::{Case, Outcome, Rng, Session, Target, seeds};
@@ -79,23 +79,48 @@ impl Session for Tables {
     }
 
     fn run(&mut self, input: &Path) -> Outcome {
-        let outcomes =
-            [None, Some(MaskConfig::at(MaskPlace::Column))].map(|masks| self.read(input, masks));
-        let [plain, masked] = outcomes;
-        match (&plain, masked) {
-            (Outcome::Wrong(_), _) => plain,
-            (_, wrong @ Outcome::Wrong(_)) => wrong,
-            _ => plain,
-        }
+        let masks = || Some(MaskConfig::at(MaskPlace::Column));
+        let settings = [
+            (None, LabelConfig::default()),
+            (masks(), LabelConfig::default()),
+            (None, separated()),
+            (None, in_columns()),
+        ];
+        let outcomes = settings.map(|(masks, labels)| self.read(input, masks, labels));
+        let wrong = |outcome: &Outcome| matches!(outcome, Outcome::Wrong(_));
+        let wrong = outcomes.iter().position(wrong);
+        let mut outcomes = outcomes.into_iter();
+        outcomes
+            .nth(wrong.unwrap_or(0))
+            .unwrap_or(Outcome::Accepted)
+    }
+}
+
+/// Several labels in the class column.
+fn separated() -> LabelConfig {
+    LabelConfig {
+        separator: Some(",".into()),
+        precedence: vec!["PNEUMONIA".into()],
+        ..LabelConfig::default()
+    }
+}
+
+/// A column whose cells are rarely labels.
+fn in_columns() -> LabelConfig {
+    LabelConfig {
+        columns: vec!["patient".into()],
+        otherwise: Some("NORMAL".into()),
+        ..LabelConfig::default()
     }
 }
 
 impl Tables {
-    fn read(&self, input: &Path, masks: Option<MaskConfig>) -> Outcome {
+    fn read(&self, input: &Path, masks: Option<MaskConfig>, labels: LabelConfig) -> Outcome {
         let config = IndexConfig {
             root: self.root.clone(),
             layout: DataLayout::Csv(CsvLayout {
                 file: input.join(FILE),
+                labels,
                 ..CsvLayout::default()
             }),
             masks,

@@ -57,9 +57,9 @@ impl Session for Masks {
     fn run(&mut self, input: &Path) -> Outcome {
         let table = MaskCoding {
             values: (0..4)
-                .map(|value| (PixelValue(value * 17), value as u8))
+                .map(|value| (PixelValue::Grey(value * 17), value as u8))
                 .collect(),
-            ignore: [PixelValue(255)].into(),
+            ignore: [PixelValue::Grey(255)].into(),
             ..MaskCoding::default()
         };
         let outcomes = [(MaskCoding::default(), false), (table, true)]

@@ -131,10 +131,20 @@ impl Decoder {
     /// Like [`Decoder::decode`], but an image with a palette is returned as its indices: in a mask these are the
     /// classes, and the colours are only for display.
     pub(crate) fn decode_indices(&self, bytes: &[u8]) -> Result<DynamicImage, String> {
+        self.decode_mask(bytes, Palette::Indices)
+    }
+
+    /// Like [`Decoder::decode_indices`], but with the colours of a palette.
+    pub(crate) fn decode_displayed(&self, bytes: &[u8]) -> Result<DynamicImage, String> {
+        self.decode_mask(bytes, Palette::Colours)
+    }
+
+    /// The pixels as stored, whatever the decoder's [`Tones`].
+    fn decode_mask(&self, bytes: &[u8], palette: Palette) -> Result<DynamicImage, String> {
         let decoded = contained(|| match format(bytes)? {
             // A window would change the values.
             Format::Dicom => Err("it is a DICOM file; save the mask as a PNG".to_owned()),
-            Format::Image(format) => self.image(bytes, format, Palette::Indices),
+            Format::Image(format) => self.image(bytes, format, palette),
         });
         Ok(decoded?.pixels)
     }

@@ -1,55 +1,46 @@
 //! The meaning of the pixel values of masks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::UNKNOWN;
-
-/// A pixel's value as stored, 8 or 16 bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct PixelValue(pub u16);
-
-impl<'de> Deserialize<'de> for PixelValue {
-    /// From a number, or from text: a TOML key is always text.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = PixelValue;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a pixel value from 0 to 65535")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PixelValue, E> {
-                let invalid = |_| E::invalid_value(serde::de::Unexpected::Str(text), &self);
-                text.parse().map(PixelValue).map_err(invalid)
-            }
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<PixelValue, E> {
-                let invalid = |_| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self);
-                u16::try_from(number).map(PixelValue).map_err(invalid)
-            }
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<PixelValue, E> {
-                let invalid = |_| E::invalid_value(serde::de::Unexpected::Signed(number), &self);
-                u16::try_from(number).map(PixelValue).map_err(invalid)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
+use super::{PixelValue, UNKNOWN};
 
 /// The meaning of a mask's pixel values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskCoding {
-    /// Class number of each pixel value. If empty, the mask is binary: 0 is class 0 and the only other value (1, 255,
-    /// 65535) is class 1.
+    /// Class number of each pixel value, or of each colour. If empty, the mask is binary: 0 is class 0 and the only
+    /// other value (1, 255, 65535) is class 1.
     pub values: BTreeMap<PixelValue, u8>,
+    /// Makes a mask binary that has more than two values, as smoothed edges or JPEG leave them: class 1 from this value
+    /// on, class 0 below.
+    pub threshold: Option<u16>,
+    /// Where a file holds the values.
+    pub channel: Channel,
     /// Values of pixels that are ignored.
     pub ignore: BTreeSet<PixelValue>,
     /// Names of the classes by number; empty: `background` and `foreground`, or the numbers.
     pub names: Vec<String>,
     /// The class of a binary mask's marked pixels.
     pub marks: Marks,
+}
+
+/// The part of a mask file that holds its values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The grey value, or the index of a palette; opacity does not matter.
+    #[default]
+    Grey,
+    /// Red of a colour image.
+    Red,
+    /// Green.
+    Green,
+    /// Blue.
+    Blue,
+    /// The opacity.
+    Alpha,
 }
 
 /// The class of the marked pixels of a binary mask.
@@ -91,12 +82,13 @@ impl MaskCoding {
         }
     }
 
-    /// The value that represents a class in a file, according to [`MaskCoding::values`]: 255 for the marked pixels of a
-    /// binary mask.
+    /// The grey value that represents a class in a file, according to [`MaskCoding::values`]: 255 for the marked pixels
+    /// of a binary mask, the class's number if the values are colours.
     pub fn stored(&self, class: u8) -> u16 {
         let of_table = self.values.iter().find(|(_, c)| **c == class);
         match (of_table, self.marks) {
-            (Some((value, _)), _) => value.0,
+            (Some((PixelValue::Grey(value), _)), _) => *value,
+            (Some((PixelValue::Colour(_), _)), _) => u16::from(class),
             (None, Marks::Foreground) if self.values.is_empty() => 255 * u16::from(class),
             _ => u16::from(class),
         }
@@ -118,15 +110,13 @@ impl MaskCoding {
     /// Checks the table.
     ///
     /// # Errors
-    /// A message, if a class number is above 254 or has no value, a value has a class and is ignored, or there is not
-    /// one name per class.
+    /// A message, if a class number is above 254 or has no value, a value has a class and is ignored, there is not one
+    /// name per class, greys and colours are mixed, or the threshold makes other keys meaningless.
     pub fn check(&self) -> Result<(), String> {
         if let Some((value, _)) = self.values.iter().find(|(_, class)| **class == UNKNOWN) {
-            return Err(format!(
-                "value {} has class 255; 254 is the highest",
-                value.0
-            ));
+            return Err(format!("value {value} has class 255; 254 is the highest"));
         }
+        self.check_kind()?;
         let used: BTreeSet<u8> = self.values.values().copied().collect();
         let unused = (0..self.classes()).find(|&class| !used.contains(&(class as u8)));
         if let (false, Some(class)) = (self.values.is_empty(), unused) {
@@ -135,7 +125,7 @@ impl MaskCoding {
             ));
         }
         if let Some(both) = self.ignore.iter().find(|v| self.values.contains_key(v)) {
-            return Err(format!("value {} has a class but is also ignored", both.0));
+            return Err(format!("value {both} has a class but is also ignored"));
         }
         if self.marks == Marks::ImageClass && self.classes() > 2 {
             return Err(
@@ -149,47 +139,84 @@ impl MaskCoding {
         Ok(())
     }
 
-    pub(super) fn decode(&self, values: &[u16]) -> Result<Vec<u8>, String> {
-        let table = match self.values.is_empty() {
-            true => self.binary_table(values)?,
-            false => self.values.clone(),
+    /// Values are either grey or colours, and a threshold applies to grey values without a table.
+    fn check_kind(&self) -> Result<(), String> {
+        let mut values = self.values.keys().chain(&self.ignore);
+        let colours = self.has_colours();
+        if values.any(|value| value.is_colour() != colours) {
+            return Err("values and ignore must be all grey values or all colours; with colours, give each class its \
+                        colour in values"
+                .into());
+        }
+        if colours && self.channel != Channel::Grey {
+            return Err(
+                "values are colours, so channel has no effect; remove one of the two".into(),
+            );
+        }
+        match self.threshold {
+            Some(0) => Err("threshold = 0 would mark every pixel; it must be at least 1".into()),
+            Some(_) if !self.values.is_empty() => Err(
+                "threshold makes masks binary, so values has no effect; remove one of the two"
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether classes are given by colours.
+    pub(super) fn has_colours(&self) -> bool {
+        self.values.keys().any(|value| value.is_colour())
+    }
+
+    pub(super) fn decode(&self, values: &[PixelValue]) -> Result<Vec<u8>, String> {
+        let table = match (self.values.is_empty(), self.threshold) {
+            (false, _) => self.values.clone(),
+            (true, None) => self.binary_table(values)?,
+            (true, Some(threshold)) => return Ok(self.cut(values, threshold)),
         };
-        let class = |&value: &u16| {
-            let value = PixelValue(value);
-            let ignored = self.ignore.contains(&value).then_some(UNKNOWN);
-            ignored.or_else(|| table.get(&value).copied())
+        let class = |value: &PixelValue| {
+            let ignored = self.ignore.contains(value).then_some(UNKNOWN);
+            ignored.or_else(|| table.get(value).copied())
         };
         let classes: Option<Vec<u8>> = values.iter().map(class).collect();
         classes.ok_or_else(|| self.foreign(values, &table))
     }
 
+    /// Class 1 from the threshold on.
+    fn cut(&self, values: &[PixelValue], threshold: u16) -> Vec<u8> {
+        let class = |value: &PixelValue| match self.ignore.contains(value) {
+            true => UNKNOWN,
+            false => u8::from(*value >= PixelValue::Grey(threshold)),
+        };
+        values.iter().map(class).collect()
+    }
+
     /// The table of 0 and the only other value.
-    fn binary_table(&self, values: &[u16]) -> Result<BTreeMap<PixelValue, u8>, String> {
-        let distinct: BTreeSet<PixelValue> = values.iter().copied().map(PixelValue).collect();
+    fn binary_table(&self, values: &[PixelValue]) -> Result<BTreeMap<PixelValue, u8>, String> {
+        let black = PixelValue::Grey(0);
+        let distinct: BTreeSet<PixelValue> = values.iter().copied().collect();
         let set: Vec<_> = distinct
             .iter()
-            .filter(|value| value.0 != 0 && !self.ignore.contains(value))
+            .filter(|value| **value != black && !self.ignore.contains(value))
             .collect();
         if set.len() > 1 {
             return Err(format!(
-                "a binary mask has 0 and one other value, this one has {} different ones ({}…); \
-                 was it saved as JPEG or smoothed?",
+                "a binary mask has 0 and one other value, this one has {} different ones ({}…): if they are classes, \
+                 give each its number in data.mask.values; if it was saved as JPEG or has smooth edges, set \
+                 data.mask.threshold = {}",
                 distinct.len(),
-                listed(distinct.iter().take(5))
+                listed(distinct.iter().take(5)),
+                middle(&distinct)
             ));
         }
         let set = set.into_iter().map(|&value| (value, 1));
-        Ok([(PixelValue(0), 0)].into_iter().chain(set).collect())
+        Ok([(black, 0)].into_iter().chain(set).collect())
     }
 
-    fn foreign(&self, values: &[u16], table: &BTreeMap<PixelValue, u8>) -> String {
+    fn foreign(&self, values: &[PixelValue], table: &BTreeMap<PixelValue, u8>) -> String {
         let is_foreign = |v: &PixelValue| !table.contains_key(v) && !self.ignore.contains(v);
-        let foreign: BTreeSet<PixelValue> = values
-            .iter()
-            .copied()
-            .map(PixelValue)
-            .filter(is_foreign)
-            .collect();
+        let foreign = values.iter().copied().filter(is_foreign);
+        let foreign: BTreeSet<PixelValue> = foreign.collect();
         format!(
             "its values {} are not in the table of mask values ({})",
             listed(foreign.iter().take(5)),
@@ -198,8 +225,16 @@ impl MaskCoding {
     }
 }
 
+/// The middle of the range of 8 or 16 bits that the values are in.
+fn middle(values: &BTreeSet<PixelValue>) -> u16 {
+    match values.last() {
+        Some(PixelValue::Grey(256..)) => 32768,
+        _ => 128,
+    }
+}
+
 fn listed<'v>(values: impl Iterator<Item = &'v PixelValue>) -> String {
-    let values: Vec<String> = values.map(|value| value.0.to_string()).collect();
+    let values: Vec<String> = values.map(PixelValue::to_string).collect();
     values.join(", ")
 }
 
@@ -209,29 +244,37 @@ mod tests {
 
     fn table(values: &[(u16, u8)], ignore: &[u16]) -> MaskCoding {
         MaskCoding {
-            values: values.iter().map(|&(v, c)| (PixelValue(v), c)).collect(),
-            ignore: ignore.iter().copied().map(PixelValue).collect(),
+            values: values
+                .iter()
+                .map(|&(v, c)| (PixelValue::Grey(v), c))
+                .collect(),
+            ignore: ignore.iter().copied().map(PixelValue::Grey).collect(),
             ..MaskCoding::default()
         }
+    }
+
+    fn decode(coding: &MaskCoding, values: &[u16]) -> Result<Vec<u8>, String> {
+        let values: Vec<_> = values.iter().copied().map(PixelValue::Grey).collect();
+        coding.decode(&values)
     }
 
     #[test]
     fn binary_masks_decode_the_same_in_every_coding() {
         let check = |values: &[u16], expected: &[u8]| {
-            assert_eq!(MaskCoding::default().decode(values).unwrap(), expected);
+            assert_eq!(decode(&MaskCoding::default(), values).unwrap(), expected);
         };
         check(&[0, 1, 1, 0], &[0, 1, 1, 0]);
         check(&[0, 255, 0, 255], &[0, 1, 0, 1]);
         check(&[0, 65535], &[0, 1]);
         check(&[0, 0], &[0, 0]);
         check(&[7, 7], &[1, 1]);
-        let text = MaskCoding::default().decode(&[0, 255, 3, 250]).unwrap_err();
+        let text = decode(&MaskCoding::default(), &[0, 255, 3, 250]).unwrap_err();
         assert!(
             text.contains("4 different") && text.contains("JPEG"),
             "{text}"
         );
         assert_eq!(
-            table(&[], &[128]).decode(&[0, 128, 255]).unwrap(),
+            decode(&table(&[], &[128]), &[0, 128, 255]).unwrap(),
             [0, UNKNOWN, 1]
         );
     }
@@ -241,10 +284,10 @@ mod tests {
         let coding = table(&[(0, 0), (10, 1), (20, 2), (21, 2)], &[255]);
         assert_eq!(coding.classes(), 3);
         assert_eq!(
-            coding.decode(&[20, 0, 255, 10, 21]).unwrap(),
+            decode(&coding, &[20, 0, 255, 10, 21]).unwrap(),
             [2, 0, UNKNOWN, 1, 2]
         );
-        let text = coding.decode(&[0, 11, 12]).unwrap_err();
+        let text = decode(&coding, &[0, 11, 12]).unwrap_err();
         assert!(
             text.contains("11, 12") && text.contains("0, 10, 20, 21"),
             "{text}"
@@ -253,6 +296,38 @@ mod tests {
         assert_eq!(
             MaskCoding::default().class_names(),
             ["background", "foreground"]
+        );
+    }
+
+    #[test]
+    fn a_threshold_divides_smooth_edges() {
+        let smooth = MaskCoding {
+            threshold: Some(128),
+            ignore: [PixelValue::Grey(7)].into(),
+            ..MaskCoding::default()
+        };
+        let classes = decode(&smooth, &[0, 7, 127, 128, 255, 65535]).unwrap();
+        assert_eq!(classes, [0, UNKNOWN, 0, 1, 1, 1]);
+        let text = decode(&MaskCoding::default(), &[0, 300, 65535]).unwrap_err();
+        assert!(text.contains("threshold = 32768"), "{text}");
+    }
+
+    #[test]
+    fn colours_are_classes() {
+        let colour = |rgb| PixelValue::Colour(rgb);
+        let coding = MaskCoding {
+            values: [(colour([0; 3]), 0), (colour([255, 0, 0]), 1)].into(),
+            ignore: [colour([224, 224, 192])].into(),
+            ..MaskCoding::default()
+        };
+        coding.check().unwrap();
+        let pixels = [[255, 0, 0], [0; 3], [224, 224, 192]].map(colour);
+        assert_eq!(coding.decode(&pixels).unwrap(), [1, 0, UNKNOWN]);
+        assert_eq!([0, 1].map(|class| coding.stored(class)), [0, 1]);
+        let text = coding.decode(&[colour([254, 0, 0])]).unwrap_err();
+        assert!(
+            text.contains("#fe0000") && text.contains("#ff0000"),
+            "{text}"
         );
     }
 
@@ -283,6 +358,15 @@ mod tests {
             },
             "1 names",
         );
+        let mut mixed = table(&[(0, 0), (9, 1)], &[]);
+        mixed.ignore.insert(PixelValue::Colour([1, 2, 3]));
+        check(mixed, "all grey values or all colours");
+        let with = |values: &[(u16, u8)], threshold| MaskCoding {
+            threshold: Some(threshold),
+            ..table(values, &[])
+        };
+        check(with(&[], 0), "at least 1");
+        check(with(&[(0, 0), (255, 1)], 128), "remove one of the two");
         assert!(table(&[(0, 0), (255, 1)], &[128]).check().is_ok());
         assert!(MaskCoding::default().check().is_ok());
     }

@@ -2,11 +2,8 @@
 
 use std::path::PathBuf;
 
-use image::DynamicImage;
-
-use super::{Marks, MaskCoding, UNKNOWN};
+use super::{Channel, Marks, MaskCoding, UNKNOWN, stored};
 use crate::Decoder;
-use crate::decode::without_alpha;
 use crate::placement::nearest;
 
 /// A mask in memory: one class number per pixel, [`UNKNOWN`] where there is none.
@@ -41,9 +38,18 @@ impl Mask {
     }
 
     fn decode(bytes: &[u8], coding: &MaskCoding, decoder: Decoder) -> Result<Self, String> {
-        let image = decoder.decode_indices(bytes)?;
+        // The colours of a palette are only for display, unless they are what the classes are given by.
+        let displayed = coding.has_colours() || coding.channel != Channel::Grey;
+        let image = match displayed {
+            true => decoder.decode_displayed(bytes)?,
+            false => decoder.decode_indices(bytes)?,
+        };
         let (width, height) = (image.width() as usize, image.height() as usize);
-        let classes = coding.decode(&stored_values(image)?)?;
+        let values = match coding.has_colours() {
+            true => stored::colours(&image),
+            false => stored::greys(&image, coding.channel)?,
+        };
+        let classes = coding.decode(&values)?;
         Ok(Self {
             width,
             height,
@@ -159,32 +165,6 @@ impl Mask {
             return Err(format!("{sizes}; set resize_masks = true to accept it"));
         }
         Ok(())
-    }
-}
-
-/// Grey values as stored; colour is rejected unless all channels are equal.
-fn stored_values(image: DynamicImage) -> Result<Vec<u16>, String> {
-    let grey = |pixel: &[u16]| pixel.iter().all(|&v| v == pixel[0]).then_some(pixel[0]);
-    let coloured = "it is a colour image, but a mask has one value per pixel: store the \
-                    classes as grey values or with a palette"
-        .to_owned();
-    match without_alpha(image) {
-        DynamicImage::ImageLuma16(grey) => Ok(grey.into_raw()),
-        DynamicImage::ImageRgb16(rgb) => {
-            let values: Option<_> = rgb.into_raw().chunks_exact(3).map(grey).collect();
-            values.ok_or(coloured)
-        }
-        DynamicImage::ImageRgb8(rgb) => {
-            let wide: Vec<u16> = rgb.into_raw().into_iter().map(u16::from).collect();
-            let values: Option<_> = wide.chunks_exact(3).map(grey).collect();
-            values.ok_or(coloured)
-        }
-        other => Ok(other
-            .into_luma8()
-            .into_raw()
-            .into_iter()
-            .map(u16::from)
-            .collect()),
     }
 }
 

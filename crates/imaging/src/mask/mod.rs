@@ -2,9 +2,12 @@
 
 mod coding;
 mod file;
+mod stored;
+mod value;
 
-pub use coding::{Marks, MaskCoding, PixelValue};
+pub use coding::{Channel, Marks, MaskCoding};
 pub use file::Mask;
+pub use value::PixelValue;
 
 /// The class of a pixel that is ignored.
 pub const UNKNOWN: u8 = 255;

@@ -61,7 +61,8 @@ fn section(data: &Data, settings: &Settings) -> Result<Document> {
     let mut section = Document::fragment();
     section
         .heading(2, "Data")
-        .paragraph(&origin(settings, &data.manifest));
+        .paragraph(&origin(settings, &data.manifest))
+        .paragraph(&escape(&data.manifest.patients_in_words()));
     section.table(&split_table(data)?);
     section.paragraph(&policy(settings, data));
     let bad = data.manifest.bad_images();

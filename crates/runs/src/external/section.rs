@@ -114,13 +114,7 @@ fn inputs(about: &About<'_>) -> Vec<String> {
             counts.join(", "),
             code(&data.fingerprint)
         ),
-        format!(
-            "Patients: {}.",
-            match data.patients_known {
-                true => "known from the names of the images or the table",
-                false => "unknown, each image counts as one",
-            }
-        ),
+        escape(&images.manifest.patients_in_words()),
         format!("Files that could not be used: {}.", data.left_out),
         format!(
             "Model: {} trained by {}; SHA-256 of the checkpoint {}.",

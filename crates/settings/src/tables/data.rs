@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use dataset::phantom::Subject;
 use dataset::{
-    CsvLayout, DataLayout, IndexConfig, MaskConfig, MaskPlace, OnBadImage, OnMask, PatientRule,
-    SplitFolders, SplitPolicy,
+    DataLayout, IndexConfig, MaskConfig, MaskPlace, OnBadImage, OnMask, PatientRule, SplitFolders,
+    SplitPolicy,
 };
 use imaging::{Decoder, MaskCoding};
 use serde::Deserialize;
 
+use super::csv::Csv;
+use super::one_or_more::OneOrMore;
 use super::phantom::{self, Phantom};
 use super::place::Place;
 use super::validation::{self, Validation};
@@ -30,7 +32,7 @@ pub(crate) struct Data {
     pub(crate) positive: Option<String>,
     pub(crate) folders: Option<SplitFolders>,
     pub(crate) patients: Vec<PatientRule>,
-    pub(crate) masks: Option<String>,
+    pub(crate) masks: Option<OneOrMore>,
     pub(crate) mask: MaskCoding,
     pub(crate) on_bad_mask: OnMask,
     pub(crate) on_missing_mask: OnMask,
@@ -57,34 +59,6 @@ impl LayoutName {
             LayoutName::Classes => "classes",
             LayoutName::Images => "images",
             LayoutName::Csv => "csv",
-        }
-    }
-}
-
-/// The CSV table and the names of its columns.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Csv {
-    pub(crate) file: Option<String>,
-    pub(crate) path: Option<String>,
-    pub(crate) mask: Option<String>,
-    pub(crate) class: Option<String>,
-    pub(crate) split: Option<String>,
-    pub(crate) patient: Option<String>,
-    pub(crate) attributes: Vec<String>,
-}
-
-impl Csv {
-    /// The layout with the table at this path.
-    pub(crate) fn layout(self, file: std::path::PathBuf) -> CsvLayout {
-        CsvLayout {
-            file,
-            path: self.path,
-            mask: self.mask,
-            class: self.class,
-            split: self.split,
-            patient: self.patient,
-            attributes: self.attributes,
         }
     }
 }
@@ -203,17 +177,21 @@ fn folders(raw: &Data) -> SplitFolders {
 
 fn masks(paths: &Paths<'_>, raw: &Data) -> Result<Option<MaskConfig>, ConfigError> {
     let of_csv = raw.layout == LayoutName::Csv && raw.csv.mask.is_some();
-    let place = match &raw.masks {
-        None if of_csv => MaskPlace::Column,
+    let places = match &raw.masks {
+        None if of_csv => vec![MaskPlace::Column],
         None => return Ok(None),
-        Some(text) => mask_place(paths, text, &raw.dir)?,
+        Some(masks) => {
+            let places = masks.as_slice().iter();
+            let places = places.map(|text| mask_place(paths, text, &raw.dir));
+            places.collect::<Result<_, _>>()?
+        }
     };
     Ok(Some(MaskConfig {
         coding: raw.mask.clone(),
         on_bad: raw.on_bad_mask,
         on_missing: raw.on_missing_mask,
         resize: raw.resize_masks,
-        ..MaskConfig::at(place)
+        ..MaskConfig::at_all(places)
     }))
 }
 
@@ -284,6 +262,7 @@ fn check_layout(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
             "name the table: csv = { file = \"images.csv\" }",
         ));
     }
+    raw.csv.check(keys, &raw.classes)?;
     if raw.layout == LayoutName::Images && raw.classes.len() > 1 {
         let message = "with layout = \"images\" the images are not divided into classes; give one name or none";
         return Err(keys.refuse("data.classes", message));
@@ -297,11 +276,14 @@ fn check_masks(keys: &Keys<'_>, raw: &Data) -> Result<(), ConfigError> {
         let message = "csv.mask already names the masks; keep one of the two";
         return Err(keys.refuse("data.masks", message));
     }
-    if let Some(pattern) = raw.masks.as_ref().filter(|masks| masks.contains("{stem}")) {
-        if raw.layout == LayoutName::Csv {
-            let message = "with layout = \"csv\" a column names the masks: set csv.mask";
-            return Err(keys.refuse("data.masks", message));
-        }
+    let masks = raw.masks.as_ref().map_or(&[][..], OneOrMore::as_slice);
+    if raw.masks.is_some() && masks.is_empty() {
+        return Err(keys.refuse(
+            "data.masks",
+            "the list is empty; name the masks, or remove the key",
+        ));
+    }
+    for pattern in masks.iter().filter(|masks| masks.contains("{stem}")) {
         dataset::check_mask_pattern(pattern)
             .map_err(|reason| keys.refuse("data.masks", format!("the pattern {reason}")))?;
     }

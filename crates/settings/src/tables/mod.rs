@@ -1,10 +1,12 @@
 //! The tables of a pipeline file, one module per table: how it is written in TOML, what it means, and what is refused.
 
 pub(crate) mod augment;
+mod csv;
 pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod image;
 pub(crate) mod model;
+mod one_or_more;
 pub(crate) mod overlays;
 pub(crate) mod phantom;
 pub(crate) mod pipeline;

@@ -257,7 +257,7 @@ fn heads_coding() -> MaskCoding {
     let names = ["background", "glioma", "meningioma", "pituitary"];
     MaskCoding {
         values: (0..4)
-            .map(|class| (PixelValue(class), class as u8))
+            .map(|class| (PixelValue::Grey(class), class as u8))
             .collect(),
         names: names.map(str::to_owned).into(),
         ..MaskCoding::default()

@@ -35,7 +35,8 @@ impl<'c> Paths<'c> {
     /// Public tables often have only the image's name, without folder and extension: it is accepted
     /// if exactly one image has that name.
     pub(super) fn find(&self, text: &str) -> Result<String, Missing> {
-        let path = self.inside(text).map_err(Missing::Refused)?;
+        let inside = self.inside(text);
+        let path = inside.map_err(|reason| Missing::Refused(self.hinted(reason, text)))?;
         if self.root.join(&path).is_file() {
             return Ok(path);
         }
@@ -58,6 +59,15 @@ impl<'c> Paths<'c> {
             Some(file) => format!("no such file; did you mean {file}?"),
             None => "no such file".to_owned(),
         }))
+    }
+
+    /// A reason with the image that may be meant by a path from another machine.
+    fn hinted(&self, reason: String, text: &str) -> String {
+        let path = text.replace('\\', "/");
+        match nearest(self.of_name(&path), &path) {
+            Some(file) => format!("{reason}; did you mean {file}?"),
+            None => reason,
+        }
     }
 
     /// A path below the data folder, its parts joined by '/'. The error is the reason as text.
