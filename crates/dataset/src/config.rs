@@ -116,6 +116,7 @@ impl PatientRule {
 
 /// How images and classes are laid out below the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "there is one per data set")]
 #[serde(rename_all = "snake_case")]
 pub enum DataLayout {
     /// One folder per class, below the split folders if there are any.
