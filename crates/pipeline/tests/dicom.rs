@@ -91,6 +91,42 @@ fn radiographs_train_and_predict_as_pngs_of_the_same_pixels() {
     assert!((6..=18).contains(&inverted), "{inverted} of 24");
 }
 
+/// A whole run, with every stage and figure, grouped by the patients of the headers: nothing in its folder identifies one.
+#[test]
+fn no_file_of_a_run_identifies_a_patient() {
+    let home = tempfile::tempdir().unwrap();
+    let stages = r#"pipeline.stages=["index","eda","augment-preview","train","evaluate","overlays","report"]"#;
+    let run = tiny::run(home.path(), &[stages, "demo.phantom.format=dicom"]);
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(report.contains("DICOM header"), "{report}");
+    let manifest = fs::read_to_string(run.join("manifest.csv")).unwrap();
+    let header = manifest.lines().next().unwrap();
+    for column in ["age", "modality", "sex", "study", "view", "rows_mm"] {
+        assert!(header.split(',').any(|name| name == column), "{header}");
+    }
+    let phantoms = files(&home.path().join("runs/.phantom"));
+    let mut secrets: Vec<String> = ["Phantom^", "PHANTOM-0", "PHANTOM0", "20200102"]
+        .map(str::to_owned)
+        .into();
+    for image in with_extension(&phantoms, "dcm") {
+        let header = dicom::header(&fs::read(image).unwrap(), &ReadOptions::default()).unwrap();
+        secrets.extend([header.study_uid, header.series_uid].into_iter().flatten());
+        secrets.extend(header.sop_instance_uid);
+    }
+    assert!(secrets.len() > 100);
+    for file in files(&run) {
+        let bytes = fs::read(&file).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for secret in &secrets {
+            assert!(
+                !text.contains(secret.as_str()),
+                "{secret} in {}",
+                file.display()
+            );
+        }
+    }
+}
+
 /// Radiographs of 40×40 pixels.
 fn radiographs(folder: &Path) -> Vec<PathBuf> {
     let one = ClassImages {
