@@ -133,11 +133,6 @@ impl Source {
         })
     }
 
-    /// SOP Instance UID, which identifies the image.
-    pub fn instance(&self) -> &str {
-        &self.instance
-    }
-
     /// Rows and columns.
     pub fn size(&self) -> (u32, u32) {
         (self.rows, self.columns)
