@@ -10,7 +10,7 @@ use common::{config, half, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
     CountOrder, Crop, DataLayout, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, MaskConfig,
-    MaskPlace, OnMask, SampleKey, Split, SplitFolders, SplitLists, SplitPolicy, Splits, index,
+    MaskPlace, OnMask, SampleKey, SplitFolders, SplitLists, SplitPolicy, Splits, index,
 };
 use image::{DynamicImage, GrayImage, Luma, Rgb, RgbImage};
 use imaging::{Fit, MaskCoding, PixelValue};
