@@ -151,7 +151,7 @@ pub struct CsvLayout {
     /// Further columns that are kept in the manifest, such as the age, the view or the hospital.
     pub attributes: Vec<String>,
     /// What labels mean, if they are not simply the classes.
-    pub labels: LabelConfig,
+    pub labels: Box<LabelConfig>,
 }
 
 /// How the class of an image follows from several labels, of which a network of exclusive classes can have one.

@@ -240,3 +240,64 @@ fn twelve_bits_in_files_of_sixteen_are_noticed() {
     assert!(manifest.notes().is_empty(), "{:?}", manifest.notes());
     assert!((manifest.rows()[0].range[1] - 3900.0 / 4095.0).abs() < 1e-4);
 }
+
+/// A hospital's export: a folder per patient, files named by numbers or UIDs, a table of contents, and a viewer.
+#[test]
+fn exports_have_files_without_an_extension() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for (file, study) in [
+        ("PAT01/IM0001", "1.2.3"),
+        ("PAT01/IM0002", "1.2.3"),
+        ("PAT02/1.2.840.113.1", "1.2.4"),
+        ("PAT02/1.2.840.113.2", "1.2.5"),
+    ] {
+        let planted = Planted {
+            study: Some(study),
+            grey: 100,
+            ..Planted::default()
+        };
+        write(root, file, planted);
+    }
+    write(root, "DICOMDIR", Planted::default());
+    std::fs::write(root.join("README"), "Open VIEWER.EXE").unwrap();
+    let manifest = index(&images(root)).unwrap();
+    let paths: Vec<&str> = manifest.rows().iter().map(|r| r.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "PAT01/IM0001",
+            "PAT01/IM0002",
+            "PAT02/1.2.840.113.1",
+            "PAT02/1.2.840.113.2"
+        ]
+    );
+    let groups: Vec<_> = manifest
+        .left_out()
+        .iter()
+        .map(|g| (g.files, g.what.as_str()))
+        .collect();
+    assert_eq!(groups, [(1, "without an extension"), (1, "DICOMDIR")]);
+    assert_eq!(
+        manifest.patients_in_words(),
+        "Patients are told apart by the study in the DICOM header (4 images)."
+    );
+    // A rule sees the folder, and a UID as a whole.
+    let rule = |pattern: &str| IndexConfig {
+        patients: vec![PatientRule {
+            pattern: pattern.to_owned(),
+            template: String::new(),
+            prefix: String::new(),
+        }],
+        ..images(root)
+    };
+    let keys = |config: &IndexConfig| -> Vec<String> {
+        let manifest = index(config).unwrap();
+        manifest.rows().iter().map(|r| r.patient.clone()).collect()
+    };
+    assert_eq!(keys(&rule("^PAT(?<n>[0-9]+)$")), ["01", "01", "02", "02"]);
+    assert_eq!(
+        keys(&rule("^1\\.2\\.840\\.113\\.(?<n>[0-9])"))[2..],
+        ["1", "2"]
+    );
+}

@@ -238,7 +238,8 @@ fn images_that_a_table_does_not_list_are_counted() {
         left_out(&manifest, Reason::Unlisted),
         [
             (5, "in scans/".to_owned()),
-            (1, "in the data folder itself".to_owned())
+            (1, "in the data folder itself".to_owned()),
+            (1, "in truth/".to_owned())
         ]
     );
 }
@@ -277,10 +278,10 @@ fn labels_in_one_cell_are_separated() {
         path: own("Image Index"),
         class: own("Finding Labels"),
         patient: own("Patient ID"),
-        labels: LabelConfig {
+        labels: Box::new(LabelConfig {
             separator: own("|"),
             ..labels
-        },
+        }),
         ..CsvLayout::default()
     };
     let read = |labels: LabelConfig| index(&with_table(dir.path(), table, layout(labels)));
@@ -324,7 +325,7 @@ fn labels_in_one_cell_are_separated() {
     // What is left out for its labels is listed all the same.
     assert_eq!(
         left_out(&manifest, Reason::Unlisted),
-        [(1, "in scans/".to_owned())]
+        [(1, "in scans/".to_owned()), (1, "in truth/".to_owned())]
     );
     let notes = manifest.notes().join("\n");
     assert!(
@@ -381,7 +382,7 @@ fn labels_in_columns_may_be_uncertain_or_not_mentioned() {
     let read = |labels: LabelConfig| {
         let layout = CsvLayout {
             path: Some("Path".to_owned()),
-            labels,
+            labels: labels.into(),
             ..CsvLayout::default()
         };
         let config = with_table(dir.path(), table, layout);
@@ -466,10 +467,10 @@ fn a_single_label_may_be_mapped_to_a_class() {
     let layout = CsvLayout {
         path: Some("image_id".to_owned()),
         class: Some("dx".to_owned()),
-        labels: LabelConfig {
+        labels: Box::new(LabelConfig {
             classes: map([("nv", "benign"), ("mel", "malignant"), ("bcc", "malignant")]),
             ..LabelConfig::default()
-        },
+        }),
         ..CsvLayout::default()
     };
     let manifest = index(&with_table(dir.path(), table, layout)).unwrap();

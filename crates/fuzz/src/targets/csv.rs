@@ -120,7 +120,7 @@ impl Tables {
             root: self.root.clone(),
             layout: DataLayout::Csv(CsvLayout {
                 file: input.join(FILE),
-                labels,
+                labels: labels.into(),
                 ..CsvLayout::default()
             }),
             masks,

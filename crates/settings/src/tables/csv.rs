@@ -45,7 +45,7 @@ impl Csv {
             split: self.split,
             patient: self.patient,
             attributes: self.attributes,
-            labels: LabelConfig {
+            labels: Box::new(LabelConfig {
                 columns,
                 separator: self.separator,
                 classes: self.labels,
@@ -53,7 +53,7 @@ impl Csv {
                 otherwise: self.otherwise,
                 uncertain: self.uncertain,
                 blank: self.blank,
-            },
+            }),
         }
     }
 
