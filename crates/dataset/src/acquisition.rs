@@ -4,41 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use files::sha256;
 use imaging::{Header, SpacingAt};
-use serde::Serialize;
 
 /// Ages from this on are one group: few people are so old that the age alone would not identify them (HIPAA, 45 CFR
 /// 164.514(b)(2)(i)(C)).
 const OLD: f64 = 90.0;
 /// Digits of a hash.
 const DIGITS: usize = 16;
-
-/// Millimetres between the centres of neighbouring pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spacing {
-    /// From row to row.
-    pub rows_mm: f64,
-    /// From column to column.
-    pub columns_mm: f64,
-    /// Whether it holds for the detector, where a projection is larger than the patient.
-    pub at_detector: bool,
-}
-
-impl Spacing {
-    /// The area of a pixel in square millimetres.
-    pub fn pixel_mm2(&self) -> f64 {
-        self.rows_mm * self.columns_mm
-    }
-
-    /// The spacing that a header states; `None` without one.
-    pub fn of(header: &Header) -> Option<Self> {
-        let stated = header.pixel_spacing?;
-        Some(Self {
-            rows_mm: stated.rows_mm,
-            columns_mm: stated.columns_mm,
-            at_detector: stated.at == SpacingAt::Detector,
-        })
-    }
-}
 
 /// Attributes of an image by the names of their columns: the values that exist.
 pub(crate) fn attributes(header: &Header) -> BTreeMap<String, String> {
@@ -73,9 +44,8 @@ pub(crate) struct Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// With a salt from the content of a file of the data set. The same data give the same hashes, and whoever has
-    /// only the hashes cannot try out identifiers, because the salt is not
-    /// derivable from the file's own hash.
+    /// With a salt from the content of a file of the data set. The same data give the same hashes, and whoever has only
+    /// the hashes cannot try out identifiers, because the salt is not derivable from the file's own hash.
     pub(crate) fn salted_by(file: &[u8]) -> Self {
         let domain: &[u8] = b"salt of identifiers\0";
         Self {

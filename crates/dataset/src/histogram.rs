@@ -7,11 +7,15 @@ pub(crate) const LEVELS: usize = 256;
 pub(crate) fn levels(values: &[f32]) -> [u32; LEVELS] {
     let mut counts = [0; LEVELS];
     for value in values {
-        // A float becomes the nearest integer that there is.
         let level = (value * (LEVELS - 1) as f32).round() as usize;
         counts[level.min(LEVELS - 1)] += 1;
     }
     counts
+}
+
+/// The bin of a value in [0, 1] among `bins` equal ones.
+pub(crate) fn bin(value: f64, bins: usize) -> usize {
+    ((value * bins as f64) as usize).min(bins - 1)
 }
 
 /// The mean distribution of the pixels of several images, each of the same weight.
@@ -47,7 +51,7 @@ impl Histogram {
         let images = self.images.max(1) as f64;
         for (level, sum) in self.sums.iter().enumerate() {
             let value = level as f64 / (LEVELS - 1) as f64;
-            shares[((value * bins as f64) as usize).min(bins - 1)] += sum / images;
+            shares[bin(value, bins)] += sum / images;
         }
         shares
     }

@@ -55,7 +55,6 @@ mod split_name;
 mod walk;
 mod words;
 
-pub use acquisition::Spacing;
 pub use config::{
     Blank, CsvLayout, DataLayout, IndexConfig, LabelConfig, OnBadImage, PatientRule, SplitFolders,
     Uncertain,
@@ -77,3 +76,4 @@ pub use scan::check_mask_pattern;
 pub use split::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy, Splits};
 pub use split_name::Split;
 pub use walk::names::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, SEGMENTATION_DICOM};
+pub use words::{did_you_mean, nearest};

@@ -7,9 +7,8 @@ use polars::prelude::*;
 use serde::Serialize;
 
 use files::sha256;
-use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, Rect, UNKNOWN};
+use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, PixelSpacing, Rect, UNKNOWN};
 
-use crate::acquisition::Spacing;
 use crate::error::DatasetError;
 use crate::histogram::Histogram;
 use crate::left_out::{BadImage, LeftOut};
@@ -28,10 +27,10 @@ pub struct ImageRecord {
     pub class: usize,
     /// Patient key; the path if the patient is unknown.
     pub patient: String,
-    /// What the table's or the DICOM header's attributes say about the image, by the names of their columns.
+    /// What the table or the DICOM header says about the image besides, by the names of the columns.
     pub attributes: BTreeMap<String, String>,
     /// Distance between pixels, if the file states it.
-    pub spacing: Option<Spacing>,
+    pub spacing: Option<PixelSpacing>,
     /// Mask files relative to the masks' folder: none if there is no valid mask, several if they are
     /// parts of one.
     pub masks: Vec<String>,
@@ -471,7 +470,7 @@ fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
         columns.push(options(name, &|r| r.attributes.get(name).cloned()));
     }
     if r.iter().any(|r| r.spacing.is_some()) {
-        let distances = |name: &str, of: fn(&Spacing) -> f64| {
+        let distances = |name: &str, of: fn(&PixelSpacing) -> f64| {
             let values = r.iter().map(|r| r.spacing.as_ref().map(of));
             Column::new(name.into(), values.collect::<Vec<Option<f64>>>())
         };

@@ -2,6 +2,7 @@
 
 use crate::left_out;
 use crate::manifest::{ImageRecord, Manifest, PatientSource};
+use crate::words::{counted, counted_with};
 
 impl Manifest {
     /// What the data folder contains besides good images, in plain sentences: files left out by
@@ -19,7 +20,7 @@ impl Manifest {
                 PatientSource::Header => "the Patient ID in the DICOM header, as a salted hash",
                 PatientSource::Study => "the study in the DICOM header",
             };
-            format!("{by} ({})", images(*n, "", "").trim_end())
+            format!("{by} ({})", counted(*n, "image"))
         };
         let sources: Vec<String> = self.patient_sources().iter().map(source).collect();
         let unknown = self.unknown_patients();
@@ -31,7 +32,7 @@ impl Manifest {
             (false, n) => format!(
                 "Patients are told apart by {}. The patient of {} not known: each counts as a patient of its own.",
                 sources.join(", and by "),
-                images(n, "is", "is")
+                counted_with(n, "image", "is", "is")
             ),
         }
     }
@@ -65,8 +66,9 @@ fn patient_folders(manifest: &Manifest) -> Option<String> {
 fn studies(manifest: &Manifest) -> Option<String> {
     let images = manifest.patient_sources().get(&PatientSource::Study)?;
     Some(format!(
-        "The DICOM headers of {images} images have no Patient ID, or the same one in every study: each study counts as a \
-         patient, so a patient with several studies may be in several splits."
+        "The DICOM header has no Patient ID, or the same one in every study ({}): each study counts as a patient, so a \
+         patient with several studies may be in several splits.",
+        counted(*images, "image")
     ))
 }
 
@@ -78,7 +80,7 @@ fn identified(manifest: &Manifest) -> Vec<String> {
         n => notes.push(format!(
             "{} text in the pixels, according to the DICOM header (Burned In Annotation): it may identify the patient in \
              figures and overlays, and a network may learn it instead of the disease.",
-            images(n, "has", "have")
+            counted_with(n, "image", "has", "have")
         )),
     }
     match manifest.revealing_paths() {
@@ -86,17 +88,10 @@ fn identified(manifest: &Manifest) -> Vec<String> {
         n => notes.push(format!(
             "{} the Patient ID in the path, and reports and tables show paths: rename the files before results are \
              passed on.",
-            images(n, "has", "have")
+            counted_with(n, "image", "has", "have")
         )),
     }
     notes
-}
-
-fn images(n: usize, one: &str, many: &str) -> String {
-    match n {
-        1 => format!("1 image {one}"),
-        n => format!("{n} images {many}"),
-    }
 }
 
 /// Less than a quarter of the range from black to white is used, as by 12 bits in samples of 16.

@@ -139,8 +139,8 @@ fn headers_give_patients_and_attributes_but_no_identity() {
     assert!(a.attributes["study"] != b.attributes["study"]);
     let spacing = a.spacing.unwrap();
     assert_eq!(
-        (spacing.rows_mm, spacing.columns_mm, spacing.at_detector),
-        (0.2, 0.1, true)
+        (spacing.rows_mm, spacing.columns_mm, spacing.at),
+        (0.2, 0.1, imaging::SpacingAt::Detector)
     );
     let sources: Vec<_> = manifest.patient_sources().iter().collect();
     assert_eq!(sources, [(&PatientSource::Header, &3)]);

@@ -10,10 +10,7 @@ use crate::layout::{Layout, Photometric};
 use crate::modality::Modality;
 use crate::samples::Samples;
 use crate::tags;
-use crate::window::{Voi, Window};
-
-/// Percentiles of [`Window::Percentile`].
-const PERCENTILES: [f64; 2] = [0.005, 0.995];
+use crate::window::{Line, Voi, Window};
 
 /// What turns the stored values of a grey image into grey.
 pub(crate) struct Grey {
@@ -100,17 +97,18 @@ impl Grey {
     }
 
     fn voi(&self, samples: &Samples, window: Window) -> Voi {
-        let (black, white) = match (window, &self.own) {
-            (Window::Auto, Some(own)) => return own.clone(),
-            (Window::Fixed { center, width }, _) => return Voi::exactly(center, width),
-            (Window::Percentile, _) => self.percentiles(samples),
-            _ => self.modality.range(&self.layout),
-        };
-        Voi::Line { black, white }
+        match (window, &self.own) {
+            (Window::Auto, Some(own)) => own.clone(),
+            (Window::Fixed { center, width }, _) => Voi::Line(Line::exactly(center, width)),
+            (Window::Percentile, _) => Voi::Line(self.percentiles(samples)),
+            _ => {
+                let (black, white) = self.modality.range(&self.layout);
+                Voi::Line(Line { black, white })
+            }
+        }
     }
 
-    /// As NumPy's `percentile`, which interpolates linearly between the two nearest values.
-    fn percentiles(&self, samples: &Samples) -> (f64, f64) {
+    fn percentiles(&self, samples: &Samples) -> Line {
         let mut values: Vec<f64> = match samples {
             Samples::U8(_) | Samples::U16(_) => return self.percentiles_by_count(samples),
             Samples::U32(samples) => {
@@ -123,11 +121,11 @@ impl Grey {
         };
         values.sort_unstable_by(f64::total_cmp);
         let at = |rank: usize| values.get(rank).copied().unwrap_or_default();
-        percentiles(values.len(), at)
+        Line::of_percentiles(values.len(), at)
     }
 
     /// The same from the number of pixels of each container.
-    fn percentiles_by_count(&self, samples: &Samples) -> (f64, f64) {
+    fn percentiles_by_count(&self, samples: &Samples) -> Line {
         let mut counts = vec![0_usize; 1 << 16];
         match samples {
             Samples::U8(samples) => samples.iter().for_each(|&s| counts[usize::from(s)] += 1),
@@ -151,7 +149,7 @@ impl Grey {
             let index = values.partition_point(|(_, until)| *until <= rank);
             values.get(index).map_or(0., |(value, _)| *value)
         };
-        percentiles(total, at)
+        Line::of_percentiles(total, at)
     }
 
     fn is_padding(&self, stored: i64) -> bool {
@@ -159,15 +157,6 @@ impl Grey {
             .as_ref()
             .is_some_and(|padding| padding.contains(&stored))
     }
-}
-
-fn percentiles(n: usize, at: impl Fn(usize) -> f64) -> (f64, f64) {
-    let [low, high] = PERCENTILES.map(|share| {
-        let place = share * n.saturating_sub(1) as f64;
-        let (below, above) = (at(place.floor() as usize), at(place.ceil() as usize));
-        below + (above - below) * place.fract()
-    });
-    (low, high)
 }
 
 /// Maps containers; through a table if there are more pixels than containers.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::dataset::DataSet;
 use crate::layout::Layout;
 use crate::syntax::Syntax;
@@ -84,7 +86,7 @@ impl fmt::Display for PatientId {
 }
 
 /// Millimetres between the centres of neighbouring pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PixelSpacing {
     /// From row to row.
     pub rows_mm: f64,
@@ -94,8 +96,16 @@ pub struct PixelSpacing {
     pub at: SpacingAt,
 }
 
+impl PixelSpacing {
+    /// The area of a pixel in square millimetres.
+    pub fn pixel_mm2(&self) -> f64 {
+        self.rows_mm * self.columns_mm
+    }
+}
+
 /// Where a distance between pixels was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SpacingAt {
     /// In the patient, or calibrated: Pixel Spacing (0028,0030).
     Patient,

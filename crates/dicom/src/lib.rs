@@ -5,8 +5,8 @@
 //! [`voi_values`] return the numbers before they become grey, which are compared with pydicom's (`docs/dicom.md`).
 //!
 //! Files come from outside: every size is checked before memory is allocated for it, nothing recurses without a bound,
-//! and a decoder's panic is an error. The patient's name, dates and accession numbers are skipped without being read, but by
-//! [`write::Source`], which copies them from one file to another without showing them.
+//! and a decoder's panic is an error. The patient's name, dates and accession numbers are skipped without being read, except
+//! by [`write::Source`], which copies them from one file to another without showing them.
 //!
 //! [`write`](mod@write) makes files: the results of a network as a segmentation or a picture, and whatever is built from
 //! elements.
@@ -52,7 +52,7 @@ use crate::tags::Tag;
 
 pub use header::{Header, PatientId, PixelSpacing, SpacingAt};
 pub use part10::is_dicom;
-pub use window::Window;
+pub use window::{Line, Window};
 
 /// What to read, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -230,7 +230,7 @@ fn chosen(frame: Option<u32>, frames: u32) -> Result<usize, String> {
     match (frame, frames) {
         (None, 1) => Ok(0),
         (None, _) => Err(format!(
-            "it has {frames} frames, and one image is needed; choose one by image.frame, which is then used of every file"
+            "it has {frames} frames, and one image is needed; choose one with image.frame, which then applies to every file"
         )),
         (Some(frame), _) if (1..=frames).contains(&frame) => Ok(frame as usize - 1),
         (Some(frame), _) => Err(format!(

@@ -82,18 +82,53 @@ impl From<Window> for Raw {
     }
 }
 
+/// From black to white, linearly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// Values up to this one are black.
+    pub black: f64,
+    /// Values above this one are white.
+    pub white: f64,
+}
+
+impl Line {
+    /// Shares of the values below [`Window::Percentile`].
+    const PERCENTILES: [f64; 2] = [0.005, 0.995];
+
+    /// The line of [`Window::Fixed`] (PS3.3, C.11.2.1.3.2).
+    pub fn exactly(center: f64, width: f64) -> Self {
+        Self {
+            black: center - width / 2.,
+            white: center + width / 2.,
+        }
+    }
+
+    /// The line of [`Window::Percentile`] over `n` values, of which `at` gives the one of a rank from 0: as NumPy's
+    /// `percentile`, which interpolates linearly between the two nearest values.
+    pub fn of_percentiles(n: usize, at: impl Fn(usize) -> f64) -> Self {
+        let [black, white] = Self::PERCENTILES.map(|share| {
+            let place = share * n.saturating_sub(1) as f64;
+            let (below, above) = (at(place.floor() as usize), at(place.ceil() as usize));
+            below + (above - below) * place.fract()
+        });
+        Self { black, white }
+    }
+
+    /// From 0 for black to 1 for white.
+    pub fn grey(&self, value: f64) -> f64 {
+        match *self {
+            Self { black, .. } if value <= black => 0.,
+            Self { white, .. } if value > white => 1.,
+            Self { black, white } => (value - black) / (white - black),
+        }
+    }
+}
+
 /// A function from values of the modality to grey.
 #[derive(Clone, Debug)]
 pub(crate) enum Voi {
-    /// From black to white, linearly.
-    Line {
-        black: f64,
-        white: f64,
-    },
-    Sigmoid {
-        center: f64,
-        width: f64,
-    },
+    Line(Line),
+    Sigmoid { center: f64, width: f64 },
     Table(Lut),
 }
 
@@ -134,11 +169,11 @@ impl Voi {
         }
         match function.as_str() {
             // C.11.2.1.2.1: from x ≤ c − 0.5 − (w − 1)/2 to x > c − 0.5 + (w − 1)/2.
-            "LINEAR" => Ok(Self::Line {
+            "LINEAR" => Ok(Self::Line(Line {
                 black: center - 0.5 - (width - 1.) / 2.,
                 white: center - 0.5 + (width - 1.) / 2.,
-            }),
-            "LINEAR_EXACT" => Ok(Self::exactly(center, width)),
+            })),
+            "LINEAR_EXACT" => Ok(Self::Line(Line::exactly(center, width))),
             "SIGMOID" => Ok(Self::Sigmoid { center, width }),
             _ => Err(format!(
                 "its VOI LUT Function {} is {function:?}, which is not read",
@@ -147,20 +182,10 @@ impl Voi {
         }
     }
 
-    /// C.11.2.1.3.2.
-    pub(crate) fn exactly(center: f64, width: f64) -> Self {
-        Self::Line {
-            black: center - width / 2.,
-            white: center + width / 2.,
-        }
-    }
-
     /// From 0 for black to 1 for white.
     pub(crate) fn grey(&self, value: f64) -> f64 {
         match self {
-            Self::Line { black, .. } if value <= *black => 0.,
-            Self::Line { white, .. } if value > *white => 1.,
-            Self::Line { black, white } => (value - black) / (white - black),
+            Self::Line(line) => line.grey(value),
             Self::Sigmoid { center, width } => 1. / (1. + (-4. * (value - center) / width).exp()),
             Self::Table(lut) => f64::from(lut.at(value as i64)) / lut.highest(),
         }
@@ -203,7 +228,7 @@ mod tests {
         };
         let set = DataSet::default();
         check(Voi::of_window(&set, c, w).unwrap(), &linear);
-        check(Voi::exactly(c, w), &exact);
+        check(Voi::Line(Line::exactly(c, w)), &exact);
         check(
             Voi::Sigmoid {
                 center: c,

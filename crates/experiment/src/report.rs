@@ -59,22 +59,21 @@ fn design(results: &Results) -> String {
     if !results.grid.is_empty() {
         factors.push(count(results.settings.len(), "setting"));
     }
+    let of_folds = "Each fold is the validation of one run, which is trained on the others. A run chooses its epoch, \
+                    threshold and calibration on its fold.";
     let validation = match (results.folds, &results.folds_by) {
         (Some(folds), FoldBy::Column(name)) => format!(
             "The training images are divided into {folds} folds by the attribute {}: images with the same value of it are \
-             in one fold. Each fold is the validation of one run, which is trained on the others. A run chooses its epoch, \
-             threshold and calibration on its fold.",
+             in one fold. {of_folds}",
             code(name)
         ),
         (Some(folds), FoldBy::Appearance) => format!(
             "The training images are divided, where patients are known by patient, into {folds} folds that look different: \
-             clusters of similar brightness, contrast, width and height, the darkest first. Each fold is the validation of \
-             one run, which is trained on the others. A run chooses its epoch, threshold and calibration on its fold."
+             clusters of similar brightness, contrast, width and height, the darkest first. {of_folds}"
         ),
         (Some(folds), FoldBy::Class) => format!(
             "The training images are divided into {folds} folds, stratified by class and, where patients are known, by \
-             patient, anew for each seed; each fold is the validation of one run, which is trained on the others. A run \
-             chooses its epoch, threshold and calibration on its fold."
+             patient, anew for each seed. {of_folds}"
         ),
         (None, _) => "A seed determines the initial weights, the order of the images, augmentation and, where validation is \
                  drawn at random, which images it has. A run chooses its epoch, threshold and calibration on its \

@@ -6,7 +6,7 @@ mod record;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use dataset::{OVERLAY, PREDICTED_MASK, Spacing};
+use dataset::{OVERLAY, PREDICTED_MASK};
 use image::RgbImage;
 use imaging::{Fit, Frame, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
@@ -218,7 +218,8 @@ impl Predictor {
         let mask = with_ending(files, PREDICTED_MASK);
         crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
         let pixels = (found.height * found.width) as f64;
-        let pixel_mm2 = image.header().and_then(Spacing::of).map(|s| s.pixel_mm2());
+        let pixel_mm2 = image.header().and_then(|header| header.pixel_spacing);
+        let pixel_mm2 = pixel_mm2.map(|spacing| spacing.pixel_mm2());
         let classes = self.networks.first().map_classes().iter().cloned();
         let shares = classes.zip(values).zip(found.shares());
         Ok(Segmentation {
@@ -319,7 +320,6 @@ fn steps(network: &Bundle) -> Vec<String> {
         "divide by full scale".into(),
         format!("subtract {:?}, divide by {:?}", p.mean, p.std),
     ];
-    let frame = p.frame.map(|frame| format!("frame {frame}"));
-    let tones = frame.into_iter().chain(p.tones.steps());
-    tones.chain(cut).chain(rest).collect()
+    let reading = p.reading_steps().into_iter();
+    reading.chain(cut).chain(rest).collect()
 }

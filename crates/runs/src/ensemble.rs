@@ -12,7 +12,7 @@ use metrics::Scaling;
 ///
 /// # Errors
 /// Fewer than two runs, a run without the stage `evaluate`, the same network twice, a checkpoint of several networks, or
-/// different classes.
+/// different classes or ways to read files.
 pub fn ensemble(runs: &[PathBuf]) -> Result<Checkpoint> {
     if runs.len() < 2 {
         bail!("an ensemble needs two or more runs, not {}", runs.len());
@@ -32,7 +32,7 @@ pub fn ensemble(runs: &[PathBuf]) -> Result<Checkpoint> {
         hashes.push((hash, run));
         members.push(member(run, Checkpoint::load(&path)?)?);
     }
-    same_tones(runs, &members)?;
+    same_reading(runs, &members)?;
     let decision = joint(&members)?;
     let phantoms = members.iter().any(|member| member.meta.origin.phantoms);
     let mut members = members.into_iter();
@@ -64,20 +64,21 @@ fn member(run: &Path, checkpoint: Checkpoint) -> Result<Checkpoint> {
 }
 
 /// All networks see an image as it was decoded once.
-fn same_tones(runs: &[PathBuf], members: &[Checkpoint]) -> Result<()> {
-    let tones = |member: &Checkpoint| member.meta.preprocessing.tones;
-    let each: Vec<_> = runs.iter().zip(members.iter().map(tones)).collect();
-    match each.windows(2).find(|pair| pair[0].1 != pair[1].1) {
-        Some([(one, of_one), (other, of_other)]) => bail!(
-            "{} was trained with {}, {} with {}: an ensemble needs networks with the same image.window, image.bits \
-             and image.equalize",
-            one.display(),
-            of_one.in_words(),
-            other.display(),
-            of_other.in_words()
-        ),
-        _ => Ok(()),
+fn same_reading(runs: &[PathBuf], members: &[Checkpoint]) -> Result<()> {
+    let each: Vec<_> = runs.iter().zip(members).collect();
+    let differ = |pair: &&[(&PathBuf, &Checkpoint)]| {
+        let [one, other] = [0, 1].map(|i| &pair[i].1.meta.preprocessing);
+        !one.reads_like(other)
+    };
+    if let Some(pair) = each.windows(2).find(differ) {
+        bail!(
+            "{} and {} read files in different ways: an ensemble needs networks with the same image.frame, image.window, \
+             image.bits and image.equalize",
+            pair[0].0.display(),
+            pair[1].0.display()
+        );
     }
+    Ok(())
 }
 
 /// The mean of the calibrated thresholds; the largest score decides unless all networks have a threshold.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::EdaConfig;
 use crate::groups::group_rows;
+use crate::histogram::bin;
 use crate::{DatasetError, ImageRecord, Manifest};
 
 /// Grey values of one class, in [0, 1].
@@ -59,7 +60,7 @@ fn class_intensity(
 fn histogram(values: impl Iterator<Item = f64>, bins: usize) -> Vec<usize> {
     let mut counts = vec![0; bins];
     for value in values {
-        counts[((value * bins as f64) as usize).min(bins - 1)] += 1;
+        counts[bin(value, bins)] += 1;
     }
     counts
 }

@@ -2,6 +2,7 @@
 
 use super::{DuplicateGroup, Eda, SplitSummary, split_name};
 use crate::Manifest;
+use crate::words::counted;
 
 pub(super) fn of(eda: &Eda, manifest: &Manifest) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -190,8 +191,4 @@ fn masks(eda: &Eda) -> Vec<String> {
         })
     };
     faults.into_iter().filter_map(sentence).collect()
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use image::codecs::jpeg::JpegEncoder;
 use image::{GrayImage, ImageFormat, ImageResult};
 use rayon::prelude::*;
+use serde::Deserialize;
 
 use crate::DatasetError;
 pub use cells::{Cells, CellsConfig, generate_cells};
@@ -132,7 +133,8 @@ pub struct ClassImages {
 }
 
 /// File format of the images; masks are always PNG.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PhantomFormat {
     /// Grey, quality 92, `.jpeg`.
     Jpeg,

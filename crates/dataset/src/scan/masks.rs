@@ -9,6 +9,7 @@ use crate::left_out::{Reason, Tally, listed};
 use crate::mask::{MaskConfig, MaskPlace};
 use crate::walk::names::{FORMATS_OF_MASKS, is_image, without_number};
 use crate::walk::{Walk, entries, name, relative, without_extension};
+use crate::words::counted_with;
 
 /// Checks a pattern for mask paths; the error is the reason as text.
 ///
@@ -190,10 +191,7 @@ fn incomplete(candidates: &[Candidate], found: &[usize], places: usize) -> Optio
     Some(format!(
         "{} a mask in only some of the {places} places that data.masks names (such as {}): the rest of these masks is \
          background.",
-        match images {
-            1 => "1 image has".to_owned(),
-            n => format!("{n} images have"),
-        },
+        counted_with(images, "image", "has", "have"),
         candidates[first].path
     ))
 }

@@ -464,3 +464,22 @@ fn folds_by_an_attribute_hold_out_its_values() {
     let text = fold(1, 2, "view").unwrap_err().to_string();
     assert!(text.contains("there are site"), "{text}");
 }
+
+/// Attributes may have no name that the frame has itself.
+#[test]
+fn all_columns_of_the_frame_are_reserved() {
+    let manifest = manifest_of(1, &[(None, 0, 0, 0)], |_, record| {
+        record.spacing = Some(imaging::PixelSpacing {
+            rows_mm: 0.1,
+            columns_mm: 0.1,
+            at: imaging::SpacingAt::Patient,
+        });
+    });
+    let columns: BTreeSet<String> = manifest
+        .frame()
+        .get_column_names()
+        .iter()
+        .map(|name| name.to_string())
+        .collect();
+    assert_eq!(columns, crate::manifest::COLUMNS.map(str::to_owned).into());
+}

@@ -94,8 +94,8 @@ impl Source {
     /// Reads what a result repeats from the bytes of an image.
     ///
     /// # Errors
-    /// As [`crate::header`]; an image of several frames, or without the identifiers of its study, series or instance, to which a result could
-    /// not refer. The reason contains nothing about the patient.
+    /// As [`crate::header`]; an image of several frames, or without the identifiers of its study, series or instance, to
+    /// which a result could not refer. The reason contains nothing about the patient.
     pub fn of(bytes: &[u8], options: &ReadOptions) -> Result<Self, String> {
         with_elements(bytes, options, is_copied, |opened| {
             if opened.layout.frames > 1 {

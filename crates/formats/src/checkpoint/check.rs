@@ -187,11 +187,9 @@ pub(super) fn ensemble(
                 );
                 return Err(("ensemble.others", problem));
             }
-            let tones = [meta, first].map(|meta| meta.preprocessing.tones);
-            if tones[0] != tones[1] {
-                let [other, first] = tones.map(|tones| tones.in_words());
-                let problem = format!("has a network for {other}, but the first is for {first}");
-                return Err(("ensemble.others", problem));
+            if !meta.preprocessing.reads_like(&first.preprocessing) {
+                let problem = "has a network that reads files in another way than the first";
+                return Err(("ensemble.others", problem.to_owned()));
             }
         }
         if others

@@ -185,6 +185,17 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
+    /// Whether files become the same pixels as with another preprocessing, up to the limit for their size.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        (self.frame, self.tones) == (other.frame, other.tones)
+    }
+
+    /// How files become pixels, in words: one step for each setting that is not the default.
+    pub fn reading_steps(&self) -> Vec<String> {
+        let frame = self.frame.map(|frame| format!("frame {frame}"));
+        frame.into_iter().chain(self.tones.steps()).collect()
+    }
+
     /// Whole images stretched to a size, with the default limit for image files.
     pub fn stretched((height, width): (usize, usize), mean: Vec<f32>, std: Vec<f32>) -> Self {
         Preprocessing {

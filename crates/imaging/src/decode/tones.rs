@@ -1,13 +1,10 @@
 //! How stored values become grey, before an image is used.
 
-use dicom::Window;
+use dicom::{Line, Window};
 use image::{DynamicImage, ImageBuffer, Pixel};
 use serde::{Deserialize, Serialize};
 
 use super::{clahe, grey};
-
-/// Percentiles of [`Window::Percentile`], the same as in DICOM files.
-const PERCENTILES: [f64; 2] = [0.005, 0.995];
 
 /// How stored values become grey: the window, the bits that are used, and equalization, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,13 +17,16 @@ pub struct Tones {
     /// How many bits of a 16-bit sample are used, 9 to 16; not for DICOM files, which state it.
     pub bits: Option<u8>,
     /// Whether local contrast is enhanced.
-    pub equalize: Option<Equalize>,
+    pub equalize: Equalize,
 }
 
 /// How local contrast is enhanced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Equalize {
+    /// Not at all.
+    #[default]
+    None,
     /// Contrast-limited adaptive histogram equalization with 8 × 8 tiles and a clip limit of 0.01, as
     /// `skimage.exposure.equalize_adapthist`.
     Clahe,
@@ -44,7 +44,10 @@ impl Tones {
             }
         };
         let bits = self.bits.map(|bits| format!("{bits} bits of 16"));
-        let equalize = self.equalize.map(|Equalize::Clahe| "CLAHE".to_owned());
+        let equalize = match self.equalize {
+            Equalize::None => None,
+            Equalize::Clahe => Some("CLAHE".to_owned()),
+        };
         [window, bits, equalize].into_iter().flatten().collect()
     }
 
@@ -65,25 +68,25 @@ impl Tones {
         };
         match image {
             DynamicImage::ImageLuma8(mut image) => {
-                let range = self.range(&image, 8);
-                stretch(&mut image, 255.0, range, |v| v as u8);
+                let line = self.line(&image, 8);
+                stretch(&mut image, 255.0, line, |v| v as u8);
                 Ok(DynamicImage::ImageLuma8(image))
             }
             DynamicImage::ImageRgb8(mut image) => {
-                let range = self.range(&image, 8);
-                stretch(&mut image, 255.0, range, |v| v as u8);
+                let line = self.line(&image, 8);
+                stretch(&mut image, 255.0, line, |v| v as u8);
                 Ok(DynamicImage::ImageRgb8(image))
             }
             DynamicImage::ImageLuma16(mut image) => {
                 self.check_bits(image.as_raw())?;
-                let range = self.range(&image, bits);
-                stretch(&mut image, 65535.0, range, |v| v as u16);
+                let line = self.line(&image, bits);
+                stretch(&mut image, 65535.0, line, |v| v as u16);
                 Ok(DynamicImage::ImageLuma16(image))
             }
             DynamicImage::ImageRgb16(mut image) => {
                 self.check_bits(image.as_raw())?;
-                let range = self.range(&image, bits);
-                stretch(&mut image, 65535.0, range, |v| v as u16);
+                let line = self.line(&image, bits);
+                stretch(&mut image, 65535.0, line, |v| v as u16);
                 Ok(DynamicImage::ImageRgb16(image))
             }
             other => Ok(other),
@@ -91,14 +94,17 @@ impl Tones {
     }
 
     /// The sample values that become black and white.
-    fn range<P, S>(&self, image: &ImageBuffer<P, Vec<S>>, bits: u8) -> (f64, f64)
+    fn line<P, S>(&self, image: &ImageBuffer<P, Vec<S>>, bits: u8) -> Line
     where
         P: Pixel<Subpixel = S>,
         S: image::Primitive + Into<u16>,
     {
         match self.window {
-            Window::Auto | Window::Full => (0.0, f64::from((1_u32 << bits) - 1)),
-            Window::Fixed { center, width } => (center - width / 2.0, center + width / 2.0),
+            Window::Auto | Window::Full => Line {
+                black: 0.0,
+                white: f64::from((1_u32 << bits) - 1),
+            },
+            Window::Fixed { center, width } => Line::exactly(center, width),
             Window::Percentile => percentiles(image.pixels().map(brightness).collect()),
         }
     }
@@ -118,8 +124,8 @@ impl Tones {
     /// Applies the equalization.
     pub(super) fn equalized(&self, image: DynamicImage) -> DynamicImage {
         match self.equalize {
-            Some(Equalize::Clahe) => clahe::equalized(image),
-            None => image,
+            Equalize::Clahe => clahe::equalized(image),
+            Equalize::None => image,
         }
     }
 }
@@ -137,36 +143,25 @@ where
     }
 }
 
-/// As NumPy's `percentile`, which interpolates linearly between the two nearest values.
-fn percentiles(mut values: Vec<u16>) -> (f64, f64) {
+fn percentiles(mut values: Vec<u16>) -> Line {
     values.sort_unstable();
     let at = |rank: usize| f64::from(values.get(rank).copied().unwrap_or_default());
-    let [low, high] = PERCENTILES.map(|share| {
-        let place = share * values.len().saturating_sub(1) as f64;
-        let (below, above) = (at(place.floor() as usize), at(place.ceil() as usize));
-        below + (above - below) * place.fract()
-    });
-    (low, high)
+    Line::of_percentiles(values.len(), at)
 }
 
-/// Maps the range from black to white onto 0 to the highest sample.
+/// Maps the line from black to white onto 0 to the highest sample.
 fn stretch<P, S>(
     image: &mut ImageBuffer<P, Vec<S>>,
     highest: f64,
-    (black, white): (f64, f64),
+    line: Line,
     sample: impl Fn(f64) -> S,
 ) where
     P: Pixel<Subpixel = S>,
     S: image::Primitive + Into<u16>,
 {
-    let grey = |value: f64| match value {
-        value if value <= black => 0.0,
-        value if value > white => 1.0,
-        value => (value - black) / (white - black),
-    };
     let values = 0..=highest as usize;
     let table: Vec<S> = values
-        .map(|value| sample((grey(value as f64) * highest).round()))
+        .map(|value| sample((line.grey(value as f64) * highest).round()))
         .collect();
     for value in image.iter_mut() {
         let index: u16 = (*value).into();
@@ -224,11 +219,12 @@ mod tests {
     /// `numpy.percentile(values, [0.5, 99.5])`.
     #[test]
     fn percentiles_are_those_of_numpy() {
-        assert_eq!(percentiles((0..=1000).collect()), (5.0, 995.0));
-        let (low, high) = percentiles(vec![7, 3, 90, 12, 40]);
+        let line = percentiles((0..=1000).collect());
+        assert_eq!((line.black, line.white), (5.0, 995.0));
+        let Line { black, white } = percentiles(vec![7, 3, 90, 12, 40]);
         assert!(
-            (low - 3.08).abs() < 1e-9 && (high - 89.0).abs() < 1e-9,
-            "{low} {high}"
+            (black - 3.08).abs() < 1e-9 && (white - 89.0).abs() < 1e-9,
+            "{black} {white}"
         );
         let tones = Tones {
             window: Window::Percentile,

@@ -23,17 +23,8 @@ pub(crate) struct Image {
     pub(crate) frame: Option<u32>,
     pub(crate) window: Window,
     pub(crate) bits: Option<u8>,
-    pub(crate) equalize: Enhancement,
+    pub(crate) equalize: Equalize,
     pub(crate) region: Region,
-}
-
-/// `"none"` or `"clahe"`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Enhancement {
-    #[default]
-    None,
-    Clahe,
 }
 
 impl Default for Image {
@@ -49,7 +40,7 @@ impl Default for Image {
             frame: None,
             window: Window::Auto,
             bits: None,
-            equalize: Enhancement::None,
+            equalize: Equalize::None,
             region: Region::None,
         }
     }
@@ -187,10 +178,7 @@ pub(crate) fn image(
     let tones = Tones {
         window: raw.window,
         bits: raw.bits,
-        equalize: match raw.equalize {
-            Enhancement::None => None,
-            Enhancement::Clahe => Some(Equalize::Clahe),
-        },
+        equalize: raw.equalize,
     };
     Ok(ImageSettings {
         height,

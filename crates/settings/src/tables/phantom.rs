@@ -29,7 +29,7 @@ pub(crate) struct Phantom {
     pub(crate) images_per_patient: usize,
     pub(crate) difficulty: f64,
     pub(crate) masks: Option<PhantomMasks>,
-    pub(crate) format: Format,
+    pub(crate) format: PhantomFormat,
     pub(crate) seed: u64,
 }
 
@@ -63,25 +63,6 @@ impl PhantomKind {
     ];
 }
 
-/// File format of radiographs.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Format {
-    Jpeg,
-    Png,
-    Dicom,
-}
-
-impl From<Format> for PhantomFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Jpeg => Self::Jpeg,
-            Format::Png => Self::Png,
-            Format::Dicom => Self::Dicom,
-        }
-    }
-}
-
 /// Which of the phantom's masks the map is trained on.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,8 +89,8 @@ impl Default for Phantom {
             test,
             images_per_patient,
             difficulty,
+            format,
             seed,
-            ..
         } = Default::default();
         let pair = |c: dataset::phantom::ClassImages| [c.normal, c.pneumonia];
         let heads = dataset::phantom::HeadsConfig::default();
@@ -125,7 +106,7 @@ impl Default for Phantom {
             images_per_patient,
             difficulty,
             masks: None,
-            format: Format::Jpeg,
+            format,
             seed,
         }
     }
@@ -174,7 +155,7 @@ fn chest_config(raw: &Phantom) -> PhantomConfig {
         test: class(raw.test),
         images_per_patient: raw.images_per_patient,
         difficulty: raw.difficulty,
-        format: raw.format.into(),
+        format: raw.format,
         seed: raw.seed,
     }
 }

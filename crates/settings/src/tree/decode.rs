@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::ConfigError;
-use super::nearest::did_you_mean;
+use super::did_you_mean;
 use super::node::{Node, Value, join};
 
 /// Reads the table at `path`; `siblings` are keys of the same table that belong to another struct.

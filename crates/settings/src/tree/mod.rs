@@ -2,11 +2,10 @@
 
 mod decode;
 mod error;
-mod nearest;
 mod node;
 
+pub(crate) use dataset::did_you_mean;
+pub use dataset::nearest;
 pub(crate) use decode::decode;
 pub use error::ConfigError;
-pub(crate) use nearest::did_you_mean;
-pub use nearest::nearest;
 pub(crate) use node::{Node, Origin, Value, join};

@@ -1,7 +1,7 @@
 //! The segmentation results as text, tables and one line per image.
 
 use anyhow::Result;
-use dataset::Spacing;
+use imaging::{PixelSpacing, SpacingAt};
 use metrics::{ClassSegmentation, Interval, SegmentationEvaluation, Spread, SurfaceDistance};
 use report::text::escape;
 use report::{Align, Document, Table, format};
@@ -201,7 +201,7 @@ fn cells(class: &ClassSegmentation, measured: bool) -> Vec<String> {
 /// What millimetres mean, where images state the distance between their pixels.
 fn millimetres(data: &Data, images: &[JudgedImage]) -> Option<String> {
     let rows = images.iter().map(|image| &data.manifest.rows()[image.row]);
-    let spacings: Vec<Spacing> = rows.filter_map(|record| record.spacing).collect();
+    let spacings: Vec<PixelSpacing> = rows.filter_map(|record| record.spacing).collect();
     if spacings.is_empty() {
         return None;
     }
@@ -213,7 +213,10 @@ fn millimetres(data: &Data, images: &[JudgedImage]) -> Option<String> {
             count(images.len(), "image")
         ),
     };
-    if spacings.iter().any(|spacing| spacing.at_detector) {
+    if spacings
+        .iter()
+        .any(|spacing| spacing.at == SpacingAt::Detector)
+    {
         text += " Of projections it is that of the detector, where structures appear larger than they are in the body.";
     }
     Some(text)
@@ -309,7 +312,7 @@ pub(super) fn per_image(
 }
 
 /// For each class the distance, and the predicted and the true area; empty cells without a spacing.
-fn in_millimetres(image: &JudgedImage, spacing: Option<Spacing>) -> String {
+fn in_millimetres(image: &JudgedImage, spacing: Option<PixelSpacing>) -> String {
     let confusion = &image.scores.confusion;
     let areas = [confusion.predicted(), confusion.support()];
     let mut text = String::new();
