@@ -128,14 +128,14 @@ def check_one(arguments, run, name, path, kind, work):
     secrets = [str(source.get(key) or "").strip() for key in SECRET]
     for secret in (s for s in secrets if len(s) > 3):
         check(secret not in texts[0][0] + texts[0][1], "the JSON or a message contains something of the patient")
-    mask = np.asarray(Image.open(trace["segmentation"]["mask"]))
-    written = {key: Path(value) for key, value in trace["dicom"].items() if value}
+    mask = np.asarray(Image.open(outs[0] / trace["segmentation"]["mask"]))
+    written = {key: outs[0] / value for key, value in trace["dicom"].items() if value}
     for file in written.values():
-        check(file.read_bytes() == (outs[1] / file.name).read_bytes(), f"{file.name} is not deterministic")
+        check(file.read_bytes() == (outs[1] / file.relative_to(outs[0])).read_bytes(), f"{file.name} is not deterministic")
     pixels = check_segmentation(written["segmentation"], source, mask, trace["segmentation"]["shares"], kind)
     check(("overlay" in written) == bool(trace["overlay"]), "an overlay is missing")
     if "overlay" in written:
-        check_capture(written["overlay"], source, np.asarray(Image.open(trace["overlay"]).convert("RGB")))
+        check_capture(written["overlay"], source, np.asarray(Image.open(outs[0] / trace["overlay"]).convert("RGB")))
     row = [name, kind, f"{mask.shape[1]}x{mask.shape[0]}", f"{len(trace['segmentation']['shares']) - 1} segments, {pixels} pixels"]
     row += ["with a capture" if "overlay" in written else "without a capture"]
     if shutil.which("dciodvfy"):

@@ -35,7 +35,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Apply a trained network to images: class, probability, overlay, and one line of JSON per image
+    /// Apply a trained network to images: tables of results, overlays and masks
+    ///
+    /// Writes predictions.csv, .parquet and .jsonl, and overlays and masks under images/, to predictions/TIME/ or --out.
+    /// The lines of .jsonl, which say everything that a prediction depends on, also go to stdout if it is not a terminal.
+    /// An image that cannot be predicted is a row with its reason, and the exit code is then 1.
     Predict(PredictArgs),
     /// Compare finished runs on the same test images: differences with intervals and p-values, settings, disagreements
     ///
@@ -114,12 +118,27 @@ pub(crate) struct PipelineArgs {
 pub(crate) struct PredictArgs {
     /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
     pub(crate) model: PathBuf,
-    /// JPEG, PNG, TIFF, BMP, WebP or DICOM files
-    #[arg(required = true)]
+    /// Images (JPEG, PNG, TIFF, BMP, WebP, DICOM), folders of them, patterns ("films/**/*.png"), tables with a column of
+    /// paths (.csv, .tsv, .parquet), or - for a list of paths on stdin
+    #[arg(required = true, value_name = "IMAGES")]
     pub(crate) images: Vec<PathBuf>,
-    /// Folder for overlays and masks, instead of next to the images
+    /// Folder for predictions.csv, .parquet and .jsonl, and for overlays and masks, instead of predictions/TIME. A folder
+    /// that a killed process has begun is continued
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// The column of tables that holds the images' paths, relative to the table's folder
+    #[arg(long, value_name = "NAME")]
+    pub(crate) column: Option<String>,
+    /// Images predicted at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) batch_size: u16,
+    /// Predict only the I-th of N shares of the images. Give all processes the same images and the same --out; the last
+    /// one joins the tables
+    #[arg(long, value_name = "I/N", requires = "out")]
+    pub(crate) shard: Option<predictions::Shard>,
+    /// Write neither overlays nor masks
+    #[arg(long, conflicts_with = "dicom_out")]
+    pub(crate) no_pictures: bool,
     /// Also write the results of DICOM images as DICOM: NAME.seg.dcm (a segmentation of the most probable class, or with
     /// =fractional of probabilities) and NAME.overlay.dcm, for the same patient and study
     #[arg(

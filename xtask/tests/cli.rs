@@ -438,8 +438,9 @@ fn predicts(run: &Path) {
     ] {
         assert!(trace.contains(key), "{key}: {trace}");
     }
-    assert_eq!(fs::read_dir(overlays.path()).unwrap().count(), 1);
+    assert_eq!(below(&overlays.path().join("images")).len(), 1);
     predicts_a_list(run, &image);
+    predicts_in_shards(run, &phantoms.join("images"));
     predicts_as_dicom(run, &image);
 }
 
@@ -473,12 +474,11 @@ fn predicts_as_dicom(run: &Path, image: &Path) {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     let trace = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(trace.lines().count(), 1);
+    assert_eq!(trace.lines().count(), 2);
     assert!(trace.contains(".overlay.dcm"), "{trace}");
-    let written = out.join(format!(
-        "{}.overlay.dcm",
-        radiograph.file_stem().unwrap().to_string_lossy()
-    ));
+    let mut written = below(&out).into_iter();
+    let written = written.find(|path| path.to_string_lossy().ends_with(".overlay.dcm"));
+    let written = written.unwrap();
     let written = fs::read(written).unwrap();
     for secret in ["Phantom^", "PHANTOM-0", "PHANTOM0", "20200102"] {
         let found = |bytes: &[u8]| bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
@@ -523,13 +523,83 @@ fn predicts_a_list(run: &Path, image: &Path) {
     assert_eq!(output.status.code(), Some(1), "{text}");
     for part in [
         "text.png: not a JPEG, PNG, TIFF",
-        "p1 is a folder",
-        "2 of 7 images could not be predicted",
+        "3 of 9 images are named more than once",
+        "1 of 6 images could not be predicted",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 5);
-    assert_eq!(fs::read_dir(out).unwrap().count(), 5);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6);
+    assert_eq!(below(&out.join("images")).len(), 5);
+    let table = fs::read_to_string(out.join("predictions.csv")).unwrap();
+    assert_eq!(table.lines().count(), 7);
+    assert_eq!(table.matches("not a JPEG").count(), 1, "{table}");
+}
+
+/// Three processes that share the work, one of them killed in between, give the bytes of a single one.
+fn predicts_in_shards(run: &Path, images: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let predict = |out: &str, arguments: &[&str]| {
+        let mut command = xtask(&["predict", "--allow-phantom-model", "--batch-size", "4"]);
+        command.arg(run).arg(images).args(arguments);
+        command.arg("--out").arg(folder.path().join(out));
+        finish(command)
+    };
+    good(predict("one", &[]));
+    for shard in ["2/3", "1/3", "3/3"] {
+        good(predict("three", &["--shard", shard]));
+    }
+    let (one, three) = (folder.path().join("one"), folder.path().join("three"));
+    same_results(&one, &three);
+    // As a killed process leaves it: the tables are missing, and the journal ends within a line.
+    let part = one.join("parts/1-of-1.jsonl");
+    let journal = fs::read(&part).unwrap();
+    fs::write(&part, &journal[..journal.len() * 2 / 3]).unwrap();
+    fs::remove_file(one.join("predictions.parquet")).unwrap();
+    let resumed = good(predict("one", &[]));
+    assert!(
+        stderr(&resumed).contains("had been predicted before"),
+        "{}",
+        stderr(&resumed)
+    );
+    same_results(&one, &three);
+    let other = predict("one", &["--no-pictures"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(stderr(&other).contains("another job"), "{}", stderr(&other));
+}
+
+fn same_results(one: &Path, other: &Path) {
+    for name in [
+        "predictions.jsonl",
+        "predictions.csv",
+        "predictions.parquet",
+    ] {
+        let read = |folder: &Path| fs::read(folder.join(name)).unwrap();
+        assert!(read(one) == read(other), "{name} differs");
+    }
+    let pictures = |folder: &Path| {
+        let folder = folder.join("images");
+        let relative = |path: &PathBuf| path.strip_prefix(&folder).unwrap().to_owned();
+        let files = below(&folder);
+        let files = files
+            .iter()
+            .map(|path| (relative(path), fs::read(path).unwrap()));
+        files.collect::<Vec<_>>()
+    };
+    assert!(pictures(one) == pictures(other), "pictures differ");
+}
+
+/// All files below a folder, sorted.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let (mut open, mut files) = (vec![folder.to_owned()], vec![]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let list = if path.is_dir() { &mut open } else { &mut files };
+            list.push(path);
+        }
+    }
+    files.sort();
+    files
 }
 
 fn kill_after_first_epoch(command: Command, out: &Path) {

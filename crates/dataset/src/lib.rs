@@ -72,8 +72,9 @@ pub use loader::{
 pub use manifest::{ImageRecord, Manifest, MaskFault, PatientSource};
 pub use mask::{MaskConfig, MaskPlace, OnMask};
 pub use patient::PatientFolders;
-pub use scan::check_mask_pattern;
+pub use scan::{check_mask_pattern, table_text};
 pub use split::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy, Splits};
 pub use split_name::Split;
+pub use walk::images_below;
 pub use walk::names::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, SEGMENTATION_DICOM};
 pub use words::{did_you_mean, nearest};

@@ -60,6 +60,9 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
         origin: Origin {
             version: "0.1.0".into(),
             pipeline: "pneumonia".into(),
+            title: "Pneumonia".into(),
+            images: 5,
+            patients: Some(3),
             data: "abc".into(),
             phantoms: true,
         },

@@ -41,7 +41,7 @@ pub use indexing::index;
 pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, check_unchanged, run, run_in};
-pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord};
+pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, timestamp};
 pub use scoring::find as find_checkpoint;
 
 /// Version of this program.

@@ -12,6 +12,7 @@ use imaging::{Fit, Frame, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
 use model::engine::{Device, Precision};
+use rayon::prelude::*;
 use report::{Plane, overlay};
 
 use self::dicom::Results;
@@ -45,6 +46,16 @@ pub struct Predictor {
     sha256: String,
     /// Whether and how results are also written as DICOM.
     dicom: Option<Segments>,
+    /// Whether overlays and masks are written.
+    pictures: bool,
+}
+
+/// An image that has been read, with what is needed to write its results.
+pub struct Pending<'p> {
+    image: ImageFile,
+    /// The path of its overlay and mask, without their endings.
+    files: PathBuf,
+    dicom: Option<Results<'p>>,
 }
 
 impl Predictor {
@@ -66,6 +77,7 @@ impl Predictor {
             networks: Ensemble::load(&path, device, Precision::F32)?,
             sha256: crate::hash::of_file(&path)?,
             dicom: None,
+            pictures: true,
         })
     }
 
@@ -80,6 +92,17 @@ impl Predictor {
         )?;
         self.dicom = Some(segments);
         Ok(self)
+    }
+
+    /// Writes neither overlays nor masks.
+    pub fn without_pictures(mut self) -> Self {
+        self.pictures = false;
+        self
+    }
+
+    /// SHA-256 of the checkpoint, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// The networks.
@@ -103,34 +126,62 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub fn predict_as(&self, image: &Path, files: &Path) -> Result<Prediction> {
+        let pending = self.read(image, files)?;
+        let mut predicted = self.predict_batch(vec![pending]);
+        let none = || anyhow!("the network returned no prediction");
+        predicted.pop().unwrap_or_else(|| Err(none()))
+    }
+
+    /// Reads and decodes an image, whose results are to be written to `files` with a suffix each.
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn read(&self, image: &Path, files: &Path) -> Result<Pending<'_>> {
         if image.is_dir() {
-            bail!(
-                "{} is a folder: pass its images, such as {}",
-                image.display(),
-                image.join("*.png").display()
-            );
+            bail!("{} is a folder, not an image", image.display());
         }
         tracing::debug!(image = %image.display(), "reading");
         let decoder = self.networks.first().decoder();
         let bytes = decoder.read(image);
         let bytes = bytes.map_err(|reason| anyhow!("{}: {reason}", image.display()))?;
-        let results = self.dicom.map(|segments| {
+        let dicom = self.dicom.map(|segments| {
             let how = (segments, self.sha256.as_str());
             Results::of((image, &bytes), decoder, how, files)
         });
-        let results = results.transpose()?;
-        let image = ImageFile::of_bytes(image, &bytes, decoder)?;
-        drop(bytes);
-        if let Some(folder) = files.parent() {
-            files::create_folder(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        let answers = self.networks.answer(std::slice::from_ref(&image))?;
-        let answer = answers
+        let dicom = dicom.transpose()?;
+        Ok(Pending {
+            image: ImageFile::of_bytes(image, &bytes, decoder)?,
+            files: files.into(),
+            dicom,
+        })
+    }
+
+    /// Predicts images in one batch, and writes their results. An image that the network rejects, or whose results
+    /// cannot be written, does not affect the others.
+    pub fn predict_batch(&self, batch: Vec<Pending<'_>>) -> Vec<Result<Prediction>> {
+        let (images, outputs): (Vec<ImageFile>, Vec<_>) = batch
             .into_iter()
-            .next()
-            .context("the network returned no prediction")?;
-        self.recorded(&image, files, answer, results.as_ref())
+            .map(|pending| (pending.image, (pending.files, pending.dicom)))
+            .unzip();
+        let answers = self.answers(&images);
+        let each = images.par_iter().zip(outputs).zip(answers);
+        let predict =
+            |((image, (files, dicom)), answer): ((&ImageFile, Outputs<'_>), Result<_>)| {
+                self.recorded(image, &files, answer?, dicom.as_ref())
+            };
+        each.map(predict).collect()
+    }
+
+    /// The networks' answers: of all images at once or, if one of them is rejected, of each on its own.
+    fn answers(&self, images: &[ImageFile]) -> Vec<Result<Answer>> {
+        match self.networks.answer(images) {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if images.len() == 1 => vec![Err(error.into())],
+            Err(_) => images
+                .chunks(1)
+                .flat_map(|image| self.answers(image))
+                .collect(),
+        }
     }
 
     /// Writes the overlay and mask of a prediction, and records everything that it depends on.
@@ -143,7 +194,14 @@ impl Predictor {
     ) -> Result<Prediction> {
         let meta = self.networks.first().meta();
         let (height, width) = image.size();
-        let drawn = answer.map.map(|map| self.draw(image, files, map));
+        if let Some(folder) = files.parent().filter(|_| self.pictures) {
+            files::create_folder(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let certainty = meta.inference.certainty;
+        let green_share = answer.map.as_ref().map(|map| share_from(map, certainty));
+        let drawn = answer.map.filter(|_| self.pictures);
+        let drawn = drawn.map(|map| self.draw(image, files, map));
         let drawn = drawn.transpose()?;
         let dicom = results.map(|results| {
             let picture = drawn.as_ref().map(|drawn| &drawn.picture);
@@ -184,8 +242,8 @@ impl Predictor {
             preprocessing: self.steps(),
             weights_sha256: self.sha256.clone(),
             versions: [meta.origin.version.clone(), crate::VERSION.into()],
-            certainty: meta.inference.certainty,
-            green_share: drawn.as_ref().map(|drawn| drawn.green_share),
+            certainty,
+            green_share,
             overlay: drawn.map(|drawn| drawn.path),
             segmentation: segmentation.transpose()?,
             dicom,
@@ -215,8 +273,11 @@ impl Predictor {
         found: &Segmented,
     ) -> Result<Segmentation> {
         let values = self.networks.first().map_values();
-        let mask = with_ending(files, PREDICTED_MASK);
-        crate::pictures::save_mask(&mask, (found.height, found.width), &found.labels(), &values)?;
+        let mask = self.pictures.then(|| with_ending(files, PREDICTED_MASK));
+        if let Some(mask) = &mask {
+            let size = (found.height, found.width);
+            crate::pictures::save_mask(mask, size, &found.labels(), &values)?;
+        }
         let pixels = (found.height * found.width) as f64;
         let pixel_mm2 = image.header().and_then(|header| header.pixel_spacing);
         let pixel_mm2 = pixel_mm2.map(|spacing| spacing.pixel_mm2());
@@ -281,20 +342,23 @@ impl Predictor {
         let certainty = self.networks.first().meta().inference.certainty;
         let picture = overlay(&original, &map, certainty)?;
         crate::pictures::save_png(&path, &picture)?;
-        let green = map.values().iter().filter(|v| **v >= certainty).count();
-        Ok(Drawn {
-            path,
-            picture,
-            green_share: green as f64 / map.values().len() as f64,
-        })
+        Ok(Drawn { path, picture })
     }
+}
+
+/// Where an image's results go.
+type Outputs<'p> = (PathBuf, Option<Results<'p>>);
+
+/// The share of values that are at least `least`.
+fn share_from(map: &[f32], least: f32) -> f64 {
+    let green = map.iter().filter(|v| **v >= least).count();
+    green as f64 / map.len() as f64
 }
 
 /// An overlay that has been written.
 struct Drawn {
     path: PathBuf,
     picture: RgbImage,
-    green_share: f64,
 }
 
 /// The preprocessing steps of a network, in order.

@@ -339,7 +339,7 @@ fn unwritable(error: io::Error, action: &str, path: &Path) -> anyhow::Error {
 }
 
 /// `2026-11-23T13-46-55Z`: sorts by time, and is a valid file name on every system.
-fn timestamp(now: SystemTime) -> String {
+pub fn timestamp(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
     let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

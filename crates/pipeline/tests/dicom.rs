@@ -172,7 +172,7 @@ fn results_of_dicom_images_are_also_written_as_dicom() {
         let found = predictor.predict(&image, &out).unwrap();
         let written = found.dicom.clone().unwrap();
         let (segmentation, overlay) = (written.segmentation.unwrap(), written.overlay.unwrap());
-        let mask = pixels(&found.segmentation.as_ref().unwrap().mask);
+        let mask = pixels(found.segmentation.as_ref().unwrap().mask.as_ref().unwrap());
         assert_eq!(dicom_pixels(&segmentation), mask);
         assert_eq!(
             dicom_pixels(&overlay),
@@ -213,7 +213,7 @@ fn fractional_segmentations_round_probabilities() {
     let image = &radiographs(folder.path())[0];
     let found = predictor.predict(image, folder.path()).unwrap();
     let values = dicom_pixels(&found.dicom.unwrap().segmentation.unwrap());
-    let mask = pixels(&found.segmentation.unwrap().mask);
+    let mask = pixels(&found.segmentation.unwrap().mask.unwrap());
     assert!(values.iter().any(|value| ![0, 255].contains(value)));
     for (value, class) in values.iter().zip(mask) {
         // Two classes: the more probable one has at least a half.

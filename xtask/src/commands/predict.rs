@@ -1,61 +1,155 @@
-//! `cargo xtask predict`: one line of JSON per image on stdout; overlays, masks and DICOM results next to the
-//! images.
+//! `cargo xtask predict`: tables of results, overlays, masks and DICOM results in a folder; a line of JSON per image on
+//! stdout if it is not a terminal.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use ::pipeline::predict::{Predictor, Segments, check_origin};
 use anyhow::{Context as _, Result, bail};
-use terminal::Interrupt;
+use predictions::{Finished, Job, Options, Outcome, Row, Shard};
+use terminal::{Interrupt, Progress};
 
-use super::report;
+use super::{print, root};
 use crate::cli::{DicomSegments, PredictArgs};
 
+/// Up to this many images are described one by one; more are counted by a progress bar.
+const FEW: usize = 20;
+
 pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    let predictor = Predictor::open_on(
-        &args.model,
-        settings::device(&args.device, ::bench::Precision::F32)?.device,
-    )?;
-    let allowed = args.allow_phantom_model;
-    check_origin(predictor.networks(), &args.model, allowed)?;
-    let predictor = match args.dicom_out {
+    let device = settings::device(&args.device, ::bench::Precision::F32)?.device;
+    let predictor = Predictor::open_on(&args.model, device)?;
+    check_origin(predictor.networks(), &args.model, args.allow_phantom_model)?;
+    let options = options(args);
+    let predictor = match options.dicom {
+        Some(segments) => predictor.with_dicom(segments)?,
         None => predictor,
-        Some(DicomSegments::Binary) => predictor.with_dicom(Segments::Binary)?,
-        Some(DicomSegments::Fractional) => predictor.with_dicom(Segments::Fractional)?,
     };
-    let files = ::pipeline::beside(&args.images, args.out.as_deref());
-    tidy(&files);
-    // All images are predicted, and their overlays and masks written, even if stdout cannot be written to.
-    let (mut failed, mut output_error) = (0, Ok(()));
-    for (image, files) in args.images.iter().zip(files) {
-        interrupt.check()?;
-        // A bad file does not prevent the prediction of the others.
-        match predictor.predict_as(image, &files) {
-            Ok(prediction) => {
-                let line = serde_json::to_string(&prediction)
-                    .context("the trace cannot be written as JSON")?;
-                terminal::say(&format!("{}: {}", image.display(), prediction.in_words()));
-                output_error = output_error.and(terminal::print(&format!("{line}\n")));
-            }
-            Err(error) => {
-                report(&error);
-                failed += 1;
-            }
-        }
-    }
-    if failed > 0 {
+    let predictor = match args.no_pictures {
+        true => predictor.without_pictures(),
+        false => predictor,
+    };
+    let inputs = predictions::find(
+        &args.images,
+        args.column.as_deref(),
+        &mut std::io::stdin().lock(),
+    )?;
+    introduce(&predictor);
+    inputs.notes.iter().for_each(|note| terminal::say(note));
+    let job = Job::open(&folder(args), inputs.images, &predictor, options)?;
+    let (finished, printed) = predict(&job, &predictor, interrupt)?;
+    conclude(&job, &finished)?;
+    printed.context("not all predictions could be written to stdout")?;
+    if finished.failed > 0 {
         bail!(
-            "{failed} of {} images could not be predicted",
-            args.images.len()
+            "{} of {} images could not be predicted; the column `error` of the table has the reasons",
+            finished.failed,
+            finished.images
         );
     }
-    output_error.context("not all predictions could be written to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Removes partially written files of killed processes from the folders of these files.
-fn tidy(files: &[PathBuf]) {
-    let folders: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    folders.into_iter().for_each(files::sweep);
+fn options(args: &PredictArgs) -> Options {
+    Options {
+        batch: usize::from(args.batch_size),
+        pictures: !args.no_pictures,
+        dicom: args.dicom_out.map(|segments| match segments {
+            DicomSegments::Binary => Segments::Binary,
+            DicomSegments::Fractional => Segments::Fractional,
+        }),
+        shard: args.shard.unwrap_or(Shard::ALL),
+    }
+}
+
+fn folder(args: &PredictArgs) -> PathBuf {
+    let new = || {
+        let time = ::pipeline::timestamp(SystemTime::now());
+        root().join("predictions").join(time)
+    };
+    args.out.clone().unwrap_or_else(new)
+}
+
+/// Says what the network was trained on, and what it may be used for.
+fn introduce(predictor: &Predictor) {
+    for network in predictor.networks().members() {
+        let origin = &network.meta().origin;
+        let patients = match origin.patients {
+            Some(patients) => format!(" of {patients} patients"),
+            None => String::new(),
+        };
+        let images = match (origin.phantoms, origin.images) {
+            (true, _) => "phantoms, not images of patients".to_owned(),
+            (false, 0) => "images whose number is not recorded".to_owned(),
+            (false, images) => format!("{images} images{patients}"),
+        };
+        let title = match origin.title.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", origin.title),
+        };
+        terminal::say(&format!(
+            "network: pipeline {}{title}, trained on {images} with version {}",
+            origin.pipeline, origin.version
+        ));
+    }
+    terminal::say(
+        "for research; not a medical device. Its figures hold for images like those it was evaluated on",
+    );
+}
+
+/// Predicts the images; the second value is whether all of them could be printed to stdout.
+fn predict(
+    job: &Job,
+    predictor: &Predictor,
+    interrupt: &Interrupt,
+) -> Result<(Finished, std::io::Result<()>)> {
+    let own = job.own_images();
+    let few = own <= FEW;
+    let progress = if few {
+        Progress::Silent
+    } else {
+        Progress::Shown
+    };
+    let bar = progress.job("predict", "images", own as u64);
+    let lines = !std::io::stdout().is_terminal();
+    // All images are predicted even if stdout cannot be written to.
+    let mut printed = Ok(());
+    let mut each = |row: &Row, line: &str| {
+        match &row.outcome {
+            Outcome::Predicted(found) if few => {
+                terminal::say(&format!("{}: {}", found.image.display(), found.in_words()));
+            }
+            Outcome::Predicted(_) => {}
+            Outcome::Failed { error, .. } if few => terminal::say(&format!("error: {error}")),
+            Outcome::Failed { error, .. } => bar.say(&format!("error: {error}")),
+        }
+        if lines && printed.is_ok() {
+            printed = terminal::print(&format!("{line}\n"));
+        }
+        bar.advance(1);
+    };
+    let finished = predictions::run(job, predictor, interrupt, &mut each)?;
+    Ok((finished, printed))
+}
+
+/// Says what was done, and where the results are.
+fn conclude(job: &Job, finished: &Finished) -> Result<()> {
+    if finished.earlier > 0 {
+        terminal::say(&format!(
+            "{} of {} images had been predicted before",
+            finished.earlier, finished.images
+        ));
+    }
+    match &finished.table {
+        Some(table) if std::io::stdout().is_terminal() => {
+            print(&format!("{}\n", table.display()))?;
+        }
+        Some(table) => terminal::say(&table.display().to_string()),
+        None => terminal::say(&format!(
+            "{}: complete, but other shards are not",
+            job.folder().display()
+        )),
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use found::{Candidate, ClassFolder, Scan};
 pub(crate) use masks::Pattern;
 pub use masks::check_mask_pattern;
+pub use table::text::table_text;
 
 use crate::config::{DataLayout, IndexConfig};
 use crate::error::DatasetError;

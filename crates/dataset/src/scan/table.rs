@@ -2,7 +2,7 @@
 
 mod labels;
 mod paths;
-mod text;
+pub(crate) mod text;
 mod unlisted;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

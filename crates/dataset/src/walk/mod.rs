@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::DatasetError;
-use crate::left_out::{Reason, Tally};
+use crate::left_out::{LeftOut, Reason, Tally};
 pub(crate) use paths::{relative, without_extension};
 
 /// A traversal of one data folder.
@@ -176,6 +176,18 @@ impl<'c> Walk<'c> {
             }
         }
     }
+}
+
+/// The image files of a folder and of those below it, sorted by path, and what was left out. Masks, outputs of this
+/// program and hidden files are no images, and a link to a folder that is read anyway is not followed.
+///
+/// # Errors
+/// [`DatasetError::Io`] if a folder cannot be listed.
+pub fn images_below(folder: &Path) -> Result<(Vec<PathBuf>, Vec<LeftOut>), DatasetError> {
+    let mut walk = Walk::new(folder, [], []);
+    let mut images = walk.images(folder)?;
+    images.sort();
+    Ok((images, walk.tally.finish()))
 }
 
 /// Whether a regular file is an image by its extension or, if it has none, by its content: exports from hospitals hold

@@ -117,6 +117,15 @@ pub struct Origin {
     pub version: String,
     /// Name of the pipeline.
     pub pipeline: String,
+    /// Its title; empty in checkpoints of earlier versions, as are the next two.
+    #[serde(default)]
+    pub title: String,
+    /// Number of images that the weights were trained on.
+    #[serde(default)]
+    pub images: usize,
+    /// Number of patients that these are of; `None` if patients were not known.
+    #[serde(default)]
+    pub patients: Option<usize>,
     /// A hash over the images' hashes and classes.
     pub data: String,
     /// Whether they were trained only on generated phantoms, not on real images.

@@ -29,7 +29,7 @@ pub(super) struct Results<'a> {
     segments: Segments,
     weights_sha256: &'a str,
     /// The path of the image's results, without their endings.
-    files: &'a Path,
+    files: PathBuf,
 }
 
 impl<'a> Results<'a> {
@@ -41,7 +41,7 @@ impl<'a> Results<'a> {
         (image, bytes): (&Path, &[u8]),
         decoder: Decoder,
         (segments, weights_sha256): (Segments, &'a str),
-        files: &'a Path,
+        files: &Path,
     ) -> Result<Self> {
         let options = ReadOptions {
             frame: decoder.frame,
@@ -58,7 +58,7 @@ impl<'a> Results<'a> {
             source,
             segments,
             weights_sha256,
-            files,
+            files: files.into(),
         })
     }
 
@@ -105,7 +105,7 @@ impl<'a> Results<'a> {
     }
 
     fn save(&self, ending: &str, file: Result<Vec<u8>, String>) -> Result<PathBuf> {
-        let path = with_ending(self.files, ending);
+        let path = with_ending(&self.files, ending);
         let file = file
             .map_err(|reason| anyhow!(reason))
             .with_context(|| format!("{}", path.display()))?;

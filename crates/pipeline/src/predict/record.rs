@@ -1,14 +1,14 @@
 //! What is recorded of a prediction.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use inference::Found;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::regions::reason;
 
 /// The prediction for one image, and everything that it depends on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The file.
     pub image: PathBuf,
@@ -49,7 +49,7 @@ pub struct Prediction {
     pub certainty: f32,
     /// Green share of the image.
     pub green_share: Option<f64>,
-    /// The overlay written, where the network has a class map.
+    /// The overlay written, where the network has a class map and pictures were requested.
     pub overlay: Option<PathBuf>,
     /// The segmentation, where the network was trained on masks.
     pub segmentation: Option<Segmentation>,
@@ -58,7 +58,7 @@ pub struct Prediction {
 }
 
 /// DICOM files about an image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DicomFiles {
     /// The segmentation, where the network was trained on masks.
     pub segmentation: Option<PathBuf>,
@@ -67,7 +67,7 @@ pub struct DicomFiles {
 }
 
 /// The part of an image that the network saw, in pixels of the image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeenRegion {
     /// First row.
     pub top: usize,
@@ -95,11 +95,11 @@ impl From<Found> for SeenRegion {
 }
 
 /// The predicted class of each pixel of an image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Segmentation {
     /// The mask written: the most probable class of each pixel at the image's own size, in the values of the masks
-    /// that the network was trained on.
-    pub mask: PathBuf,
+    /// that the network was trained on; `null` where no pictures were requested.
+    pub mask: Option<PathBuf>,
     /// Each class's share of the image.
     pub shares: Vec<ClassShare>,
     /// Number of overlapping tiles that the image was processed in; 1 where it was processed whole.
@@ -107,7 +107,7 @@ pub struct Segmentation {
 }
 
 /// The share of an image that a class covers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassShare {
     /// Class of pixels.
     pub class: String,
@@ -120,6 +120,20 @@ pub struct ClassShare {
 }
 
 impl Prediction {
+    /// The same prediction, with the paths of the files written relative to `folder` where they are inside it.
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        let dicom = self.dicom.iter_mut();
+        let dicom = dicom.flat_map(|files| [&mut files.segmentation, &mut files.overlay]);
+        let masks = self.segmentation.iter_mut().map(|found| &mut found.mask);
+        let written = dicom.chain(masks).chain([&mut self.overlay]).flatten();
+        for path in written {
+            if let Ok(inside) = path.strip_prefix(folder) {
+                *path = inside.to_owned();
+            }
+        }
+        self
+    }
+
     /// A readable summary: the class, its probability and the threshold, and the share of each class of pixels.
     pub fn in_words(&self) -> String {
         let of = |name: &str| {
@@ -148,7 +162,7 @@ impl Prediction {
 }
 
 /// A class and its probability.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassProbability {
     /// Class.
     pub class: String,

@@ -3,10 +3,18 @@
 use std::borrow::Cow;
 
 /// A table's text without a byte order mark.
-pub(super) struct Text<'b> {
-    pub(super) text: Cow<'b, str>,
+pub(crate) struct Text<'b> {
+    pub(crate) text: Cow<'b, str>,
     /// The first line that is not UTF-8 and was read as Windows-1252.
     pub(super) guessed: Option<usize>,
+}
+
+/// The text of a table in UTF-8, UTF-16 with a byte order mark, or Windows-1252; without a byte order mark.
+///
+/// # Errors
+/// The reason, as a message.
+pub fn table_text(bytes: &[u8]) -> Result<String, String> {
+    decode(bytes).map(|text| text.text.into_owned())
 }
 
 /// Decodes a table. Bytes that are neither UTF-8 nor marked as UTF-16 are read as Windows-1252, which contains Latin-1.

@@ -4,6 +4,7 @@ mod feed;
 mod section;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -175,11 +176,22 @@ fn meta(settings: &Settings, data: &Data) -> Meta {
         origin: Origin {
             version: crate::VERSION.into(),
             pipeline: settings.name.clone(),
+            title: settings.title.clone(),
+            images: data.splits.train.len(),
+            patients: patients(data),
             data: data.manifest.fingerprint(),
             phantoms: settings.data.phantom.is_some(),
         },
         ..Meta::new(data.manifest.classes().iter().cloned(), preprocessing)
     }
+}
+
+/// The number of patients in the training split, if patients are known.
+fn patients(data: &Data) -> Option<usize> {
+    let rows = data.manifest.rows();
+    let train = data.splits.train.iter().filter_map(|row| rows.get(*row));
+    let patients: BTreeSet<&str> = train.map(|row| row.patient.as_str()).collect();
+    data.manifest.patients_are_known().then_some(patients.len())
 }
 
 /// The classes of a pixel, if the map is trained on masks.

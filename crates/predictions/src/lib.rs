@@ -1,0 +1,23 @@
+//! A trained network applied to any number of images: what the images are, batches, shards, a journal that survives a
+//! killed process, and the tables of results.
+//!
+//! A [`Job`] is a list of images, a network and a folder. [`run`] predicts the images in batches of a fixed size, which
+//! do not depend on where a killed process stopped, or on how many processes share the work: the results are the same
+//! to the byte. Each process appends what it has predicted to a file of its own under `parts/`; the one that completes
+//! the last part joins all of them in `predictions.jsonl`, `predictions.csv` and `predictions.parquet`.
+
+// The print macros panic on a closed pipe; use `terminal` to print.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod inputs;
+mod job;
+mod journal;
+mod run;
+mod shard;
+mod table;
+
+pub use inputs::{Image, Inputs, find};
+pub use job::{Job, Options};
+pub use journal::{Outcome, Row};
+pub use run::{Finished, run};
+pub use shard::Shard;
