@@ -50,6 +50,10 @@ pub(crate) enum Command {
     /// The threshold is the mean of the runs' calibrated thresholds, which were chosen on validation. The checkpoint can be
     /// used wherever a single network's can, such as in `predict`.
     Ensemble(EnsembleArgs),
+    /// Write a trained network as an ONNX model, which contains the whole answer: resizing, network, calibration, map
+    ///
+    /// crates/export documents inputs, outputs and metadata.
+    Export(ExportArgs),
     /// List the figures that docs/results.md claims; with a name, measure one of them again and compare
     Results(ResultsArgs),
     /// Evaluate a trained model on another data set: metrics with intervals, errors, calibration, shift of the images
@@ -180,6 +184,29 @@ pub(crate) struct ResultsArgs {
     /// Folder of all runs, instead of runs/
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
+    pub(crate) model: PathBuf,
+    /// The model to write
+    #[arg(long, value_name = "FILE.onnx")]
+    pub(crate) to: PathBuf,
+    /// How weights are stored: f16 and bf16 halve the file, and change probabilities
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = WeightType::F32)]
+    pub(crate) weights: WeightType,
+}
+
+/// How the weights of an exported model are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightType {
+    /// As trained
+    F32,
+    /// IEEE half precision
+    F16,
+    /// bfloat16
+    Bf16,
 }
 
 #[derive(Debug, Args)]

@@ -95,11 +95,13 @@ impl Bundle {
         &self.meta
     }
 
-    pub(crate) fn network(&self) -> &Network {
+    /// The network.
+    pub fn network(&self) -> &Network {
         &self.network
     }
 
-    pub(crate) fn reading(&self) -> &MapReading {
+    /// How the map's scores become probabilities.
+    pub fn reading(&self) -> &MapReading {
         &self.reading
     }
 

@@ -35,6 +35,7 @@ pub use answer::Answer;
 pub use bundle::Bundle;
 pub use ensemble::Ensemble;
 pub use error::InferenceError;
+pub use reading::MapReading;
 pub use region::{Found, Implausible, Measured, RegionFinder, part};
 pub use scores::{Input, Scores};
 pub use segmenter::{Segmented, Segmenter};

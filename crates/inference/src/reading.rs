@@ -6,11 +6,16 @@ use model::network::Network;
 
 /// How a pixel's class scores are converted to a probability.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum MapReading {
+pub enum MapReading {
     /// The class-activation head is linear in the mean of the map, so the same matrix applied to a pixel gives scores
     /// whose mean over the image is the score of the image (a class activation map, Zhou et al. 2016). The channels of
     /// the map themselves need not correspond to the classes, because the matrix may permute or mix them.
-    Head { weight: Vec<f32>, bias: Vec<f32> },
+    Head {
+        /// `[channels of the map, classes]`.
+        weight: Vec<f32>,
+        /// One value per class.
+        bias: Vec<f32>,
+    },
     /// A map trained on masks: its losses are computed on the softmax of its channels, or on one channel's log-odds
     /// against the others, which is equivalent.
     Softmax,

@@ -16,6 +16,7 @@ mod layout;
 mod param;
 mod shape;
 
+pub use kernels::region_pool::EPS as REGION_EPS;
 pub use kernels::{Activation, Nhwc, Padding, Window};
 use serde::{Deserialize, Serialize};
 
