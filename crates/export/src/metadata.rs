@@ -22,7 +22,8 @@ pub(crate) fn metadata(bundle: &Bundle, sha256: &str) -> Vec<StringStringEntryPr
         // The class is the positive one from this difference of the scores on; null: the class of the largest score.
         ("threshold_log_odds", threshold),
         ("map", json!(map)),
-        ("certainty", json!(meta.inference.certainty)),
+        // As text, because JSON numbers here are doubles, which would show the digits that `f32` does not have.
+        ("certainty", json!(meta.inference.certainty.to_string())),
         ("mirrored", json!(meta.inference.mirror)),
         // Done to the stored pixels before they are the model's input, by DICOM readers or to the image.
         ("before", json!(p.reading_steps())),
