@@ -19,7 +19,10 @@
 //! A segmenter has only `map`, and a classifier without a class map only the others. A network that was trained on
 //! windows takes windows of the size that the metadata state.
 //!
-//! The types of the format (`proto/onnx.rs`) are generated from ONNX's `onnx.proto` (IR version 8) by `prost-build`.
+//! Our resizing rounds to whole pixel values between its two passes, and ONNX's operator does not: probabilities of images
+//! that are not of the network's size differ slightly from those of `predict`, and others only by rounding.
+//!
+//! The types of the format (`proto/onnx.rs`) are generated from the `onnx.proto` of ONNX 1.23.2 by `prost-build` 0.14.
 
 // The print macros panic on a closed pipe; use `terminal` to print.
 #![warn(clippy::print_stdout, clippy::print_stderr)]

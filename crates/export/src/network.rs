@@ -92,7 +92,7 @@ impl Walk<'_> {
             }
             Op::GlobalAvgPool => self.writer.node("GlobalAveragePool", &[x], vec![]),
             Op::RegionPool => self.region_pool(node, x, inputs.get(1).copied().unwrap_or_default()),
-            Op::Upsample2x { mode } => self.upsampled(id, x, *mode),
+            Op::Upsample2x { mode } => self.upsampled(x, *mode),
             Op::Concat => self.writer.node("Concat", &inputs, vec![int("axis", 1)]),
             Op::Add => self.writer.node("Add", &inputs, vec![]),
             Op::Mean => self.writer.node("Mean", &inputs, vec![]),
@@ -185,10 +185,9 @@ impl Walk<'_> {
         self.writer.floats(&name, &[], &[value])
     }
 
-    fn upsampled(&mut self, id: NodeId, x: &str, mode: Interpolation) -> String {
+    fn upsampled(&mut self, x: &str, mode: Interpolation) -> String {
         let scales = format!("scales_{}", self.writer.initializers.len());
         let scales = self.writer.floats(&scales, &[4], &[1.0, 1.0, 2.0, 2.0]);
-        debug_assert!(self.shape(id).h.is_multiple_of(2));
         let attributes = match mode {
             Interpolation::Nearest => vec![
                 text("mode", "nearest"),

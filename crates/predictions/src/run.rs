@@ -59,13 +59,14 @@ pub fn run(
     })
 }
 
-fn missing(batches: Vec<Vec<usize>>, mut done: usize) -> Vec<Vec<usize>> {
-    let begun = |batch: &Vec<usize>| {
-        let complete = done >= batch.len() && done > 0;
-        done -= if complete { batch.len() } else { 0 };
-        complete
+/// The batches after the first `done` rows, which are whole batches.
+fn missing(batches: Vec<Vec<usize>>, done: usize) -> Vec<Vec<usize>> {
+    let mut rows = 0;
+    let complete = |batch: &Vec<usize>| {
+        rows += batch.len();
+        rows <= done
     };
-    batches.into_iter().skip_while(begun).collect()
+    batches.into_iter().skip_while(complete).collect()
 }
 
 /// Reads and decodes the batches, one after the other, until nobody takes them any more.
@@ -180,11 +181,17 @@ fn join(job: &Job, predictor: &Predictor) -> Result<Option<PathBuf>> {
     let parts: Vec<PathBuf> = job.shards().map(|shard| job.part(shard)).collect();
     let mut joined = Joined::open(&parts)?;
     let columns = Columns::of(predictor);
-    let mut tables = Tables::create(job.folder(), &columns)?;
+    let unwritable = || {
+        let folder = job.folder().display();
+        format!(
+            "cannot write the tables in {folder} (is the disk full?); the same command goes on from there"
+        )
+    };
+    let mut tables = Tables::create(job.folder(), &columns).with_context(unwritable)?;
     for (row, part) in job.owners().enumerate() {
         let (line, found) = joined.next(part, row)?;
-        tables.push(&line, &found)?;
+        tables.push(&line, &found).with_context(unwritable)?;
     }
-    tables.finish()?;
+    tables.finish().with_context(unwritable)?;
     Ok(Some(job.folder().join("predictions.csv")))
 }

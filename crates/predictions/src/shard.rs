@@ -16,7 +16,7 @@ impl Shard {
     /// The whole job.
     pub const ALL: Shard = Shard { index: 1, of: 1 };
 
-    /// Whether a batch of the job belongs to the shard. Batches are dealt like cards, so that shares of a sorted list
+    /// Whether a batch of the job belongs to the shard. Batches are assigned in turn, so that shares of a sorted list
     /// take about the same time.
     pub(crate) fn has(self, batch: usize) -> bool {
         batch % self.of == self.index - 1

@@ -89,7 +89,7 @@ fn introduce(predictor: &Predictor) {
             false => format!(" ({})", origin.title),
         };
         terminal::say(&format!(
-            "network: pipeline {}{title}, trained on {images} with version {}",
+            "network: pipeline {}{title}, version {}, trained on {images}",
             origin.pipeline, origin.version
         ));
     }
