@@ -1,5 +1,6 @@
 //! The command-line arguments.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bench::Precision;
@@ -54,6 +55,10 @@ pub(crate) enum Command {
     ///
     /// crates/export documents inputs, outputs and metadata.
     Export(ExportArgs),
+    /// Answer over HTTP what `predict` writes: one or many images in a request, limits on everything, an audit log
+    ///
+    /// docs/serving.md has the requests and answers; GET /openapi.json describes them for programs.
+    Serve(ServeArgs),
     /// List the figures that docs/results.md claims; with a name, measure one of them again and compare
     Results(ResultsArgs),
     /// Evaluate a trained model on another data set: metrics with intervals, errors, calibration, shift of the images
@@ -169,6 +174,48 @@ pub(crate) enum DicomSegments {
     Binary,
     /// The probability of each class, in 255ths
     Fractional,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
+    pub(crate) model: PathBuf,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) bind: SocketAddr,
+    /// File whose first line is the token that clients must state (Authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let everyone ask who can reach the address, also from other machines
+    #[arg(long, conflicts_with = "token_file")]
+    pub(crate) no_token: bool,
+    /// Images predicted at once, at most
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) batch_size: u16,
+    /// Requests at once, at most; more are answered with 503
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) queue: u16,
+    /// The same from one address; more are answered with 429
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) per_client: Option<u16>,
+    /// Largest request, in MiB
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) max_megabytes: u16,
+    /// Largest image, in millions of pixels, if the network's own limit is not lower
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) max_megapixels: u16,
+    /// Seconds for a request to arrive, and as many for its answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// File that every answer is recorded in, instead of predictions/audit.jsonl: hashes and classes, no names, no pixels
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Use a network that was trained on phantoms only
+    #[arg(long)]
+    pub(crate) allow_phantom_model: bool,
+    /// Device to compute on: auto, cpu or cuda
+    #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
+    pub(crate) device: String,
 }
 
 #[derive(Debug, Args)]

@@ -29,7 +29,7 @@ mod mask;
 mod placement;
 pub mod tiles;
 
-pub use decode::{Decoded, Decoder, Equalize, Tones, intensities};
+pub use decode::{Decoded, Decoder, Equalize, Tones, check_format, intensities};
 pub use dicom::{Header, PixelSpacing, SpacingAt, Window};
 pub use error::ImagingError;
 pub use file::ImageFile;

@@ -1,27 +1,24 @@
 //! Applies a trained network to new images: class, probability, overlay, and a record of how the prediction was made.
 
 mod dicom;
+mod pictures;
 mod record;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use dataset::{OVERLAY, PREDICTED_MASK};
-use image::RgbImage;
-use imaging::{Fit, Frame, ImageFile};
+use imaging::{Fit, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
 use model::engine::{Device, Precision};
 use rayon::prelude::*;
-use report::{Plane, overlay};
 
 use self::dicom::Results;
-pub use self::dicom::Segments;
+pub use self::dicom::{DicomObjects, Segments};
+use self::pictures::Outputs;
 pub use self::record::{
     ClassProbability, ClassShare, DicomFiles, Prediction, SeenRegion, Segmentation,
 };
-use crate::names::with_ending;
-use crate::pictures::plane;
 use crate::scoring;
 
 /// Refuses a network that was trained on phantoms only, unless that is allowed.
@@ -56,6 +53,15 @@ pub struct Pending<'p> {
     /// The path of its overlay and mask, without their endings.
     files: PathBuf,
     dicom: Option<Results<'p>>,
+}
+
+/// A prediction, with what its pictures are drawn from.
+pub struct Found {
+    /// The prediction; its paths of pictures are `None`.
+    pub prediction: Prediction,
+    /// Each pixel's probability of the displayed class.
+    map: Option<Vec<f32>>,
+    segmented: Option<Segmented>,
 }
 
 impl Predictor {
@@ -146,7 +152,7 @@ impl Predictor {
         let bytes = bytes.map_err(|reason| anyhow!("{}: {reason}", image.display()))?;
         let dicom = self.dicom.map(|segments| {
             let how = (segments, self.sha256.as_str());
-            Results::of((image, &bytes), decoder, how, files)
+            Results::of((image, &bytes), decoder, how)
         });
         let dicom = dicom.transpose()?;
         Ok(Pending {
@@ -163,13 +169,19 @@ impl Predictor {
             .into_iter()
             .map(|pending| (pending.image, (pending.files, pending.dicom)))
             .unzip();
-        let answers = self.answers(&images);
-        let each = images.par_iter().zip(outputs).zip(answers);
-        let predict =
-            |((image, (files, dicom)), answer): ((&ImageFile, Outputs<'_>), Result<_>)| {
-                self.recorded(image, &files, answer?, dicom.as_ref())
-            };
-        each.map(predict).collect()
+        let found = self.find(&images);
+        let each = images.par_iter().zip(outputs).zip(found);
+        let write = |((image, outputs), found): ((&ImageFile, Outputs<'_>), Result<_>)| {
+            self.written(image, found?, outputs)
+        };
+        each.map(write).collect()
+    }
+
+    /// Predicts images in one batch, and writes nothing. An image that the network rejects does not affect the others.
+    pub fn find(&self, images: &[ImageFile]) -> Vec<Result<Found>> {
+        let answers = images.iter().zip(self.answers(images));
+        let found = answers.map(|(image, answer)| Ok(self.recorded(image, answer?)));
+        found.collect()
     }
 
     /// The networks' answers: of all images at once or, if one of them is rejected, of each on its own.
@@ -184,35 +196,14 @@ impl Predictor {
         }
     }
 
-    /// Writes the overlay and mask of a prediction, and records everything that it depends on.
-    fn recorded(
-        &self,
-        image: &ImageFile,
-        files: &Path,
-        answer: Answer,
-        results: Option<&Results<'_>>,
-    ) -> Result<Prediction> {
+    /// Records everything that a prediction depends on.
+    fn recorded(&self, image: &ImageFile, answer: Answer) -> Found {
         let meta = self.networks.first().meta();
         let (height, width) = image.size();
-        if let Some(folder) = files.parent().filter(|_| self.pictures) {
-            files::create_folder(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
         let certainty = meta.inference.certainty;
-        let green_share = answer.map.as_ref().map(|map| share_from(map, certainty));
-        let drawn = answer.map.filter(|_| self.pictures);
-        let drawn = drawn.map(|map| self.draw(image, files, map));
-        let drawn = drawn.transpose()?;
-        let dicom = results.map(|results| {
-            let picture = drawn.as_ref().map(|drawn| &drawn.picture);
-            self.dicom_files(results, picture, answer.segmentation.as_ref())
-        });
-        let dicom = dicom.transpose()?;
-        let segmentation = answer
-            .segmentation
-            .map(|found| self.segmentation(image, files, &found));
         let named = meta.classes.iter().zip(&answer.probabilities);
-        Ok(Prediction {
+        let segmented = answer.segmentation.as_ref();
+        let prediction = Prediction {
             image: image.path().into(),
             image_sha256: image.sha256().into(),
             original_size: [height, width],
@@ -243,48 +234,28 @@ impl Predictor {
             weights_sha256: self.sha256.clone(),
             versions: [meta.origin.version.clone(), crate::VERSION.into()],
             certainty,
-            green_share,
-            overlay: drawn.map(|drawn| drawn.path),
-            segmentation: segmentation.transpose()?,
-            dicom,
-        })
-    }
-
-    fn dicom_files(
-        &self,
-        results: &Results<'_>,
-        picture: Option<&RgbImage>,
-        found: Option<&Segmented>,
-    ) -> Result<DicomFiles> {
-        let bundle = self.networks.first();
-        let segmentation = found.map(|found| results.segmentation(bundle, found));
-        let overlay = picture.map(|picture| results.overlay(bundle, picture));
-        Ok(DicomFiles {
-            segmentation: segmentation.transpose()?,
-            overlay: overlay.transpose()?,
-        })
-    }
-
-    /// Writes the mask at the image's own size.
-    fn segmentation(
-        &self,
-        image: &ImageFile,
-        files: &Path,
-        found: &Segmented,
-    ) -> Result<Segmentation> {
-        let values = self.networks.first().map_values();
-        let mask = self.pictures.then(|| with_ending(files, PREDICTED_MASK));
-        if let Some(mask) = &mask {
-            let size = (found.height, found.width);
-            crate::pictures::save_mask(mask, size, &found.labels(), &values)?;
+            green_share: answer.map.as_ref().map(|map| share_from(map, certainty)),
+            overlay: None,
+            segmentation: segmented.map(|found| self.shares(image, found)),
+            dicom: None,
+        };
+        Found {
+            prediction,
+            map: answer.map,
+            segmented: answer.segmentation,
         }
+    }
+
+    /// What of an image each class covers.
+    fn shares(&self, image: &ImageFile, found: &Segmented) -> Segmentation {
         let pixels = (found.height * found.width) as f64;
         let pixel_mm2 = image.header().and_then(|header| header.pixel_spacing);
         let pixel_mm2 = pixel_mm2.map(|spacing| spacing.pixel_mm2());
-        let classes = self.networks.first().map_classes().iter().cloned();
-        let shares = classes.zip(values).zip(found.shares());
-        Ok(Segmentation {
-            mask,
+        let bundle = self.networks.first();
+        let classes = bundle.map_classes().iter().cloned();
+        let shares = classes.zip(bundle.map_values()).zip(found.shares());
+        Segmentation {
+            mask: None,
             shares: shares
                 .map(|((class, value), share)| ClassShare {
                     class,
@@ -294,7 +265,7 @@ impl Predictor {
                 })
                 .collect(),
             tiles: found.tiles,
-        })
+        }
     }
 
     fn threshold_log_odds(&self) -> Option<f64> {
@@ -327,38 +298,12 @@ impl Predictor {
                 .collect(),
         }
     }
-
-    /// Writes the overlay at the image's own size.
-    fn draw(&self, image: &ImageFile, files: &Path, map: Vec<f32>) -> Result<Drawn> {
-        let (height, width) = image.size();
-        let map = Plane::new(width as u32, height as u32, map)?;
-        let original = plane(&image.framed(Frame {
-            height,
-            width,
-            channels: 1,
-            fit: Fit::Stretch,
-        })?)?;
-        let path = with_ending(files, OVERLAY);
-        let certainty = self.networks.first().meta().inference.certainty;
-        let picture = overlay(&original, &map, certainty)?;
-        crate::pictures::save_png(&path, &picture)?;
-        Ok(Drawn { path, picture })
-    }
 }
-
-/// Where an image's results go.
-type Outputs<'p> = (PathBuf, Option<Results<'p>>);
 
 /// The share of values that are at least `least`.
 fn share_from(map: &[f32], least: f32) -> f64 {
     let green = map.iter().filter(|v| **v >= least).count();
     green as f64 / map.len() as f64
-}
-
-/// An overlay that has been written.
-struct Drawn {
-    path: PathBuf,
-    picture: RgbImage,
 }
 
 /// The preprocessing steps of a network, in order.

@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod results;
+pub(crate) mod serve;
 pub(crate) mod test;
 #[cfg(target_os = "linux")]
 pub(crate) mod torture;

@@ -72,7 +72,7 @@ fn folder(args: &PredictArgs) -> PathBuf {
 }
 
 /// Says what the network was trained on, and what it may be used for.
-fn introduce(predictor: &Predictor) {
+pub(crate) fn introduce(predictor: &Predictor) {
     for network in predictor.networks().members() {
         let origin = &network.meta().origin;
         let patients = match origin.patients {

@@ -240,6 +240,14 @@ impl Decoder {
     }
 }
 
+/// Checks that a file begins as one of a format that is read; the rest may be damaged.
+///
+/// # Errors
+/// The formats that are read.
+pub fn check_format(bytes: &[u8]) -> Result<(), String> {
+    format(bytes).map(drop)
+}
+
 /// What to return of an image with a palette.
 #[derive(Clone, Copy)]
 enum Palette {

@@ -1,9 +1,8 @@
 //! Results as DICOM files, which an archive files with the image that they are of.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
-use dataset::{OVERLAY_DICOM, SEGMENTATION_DICOM};
+use anyhow::{Result, anyhow};
 use dicom::write::{
     Capture, Network, SegmentPixels, Segmentation, Source, secondary_capture, segmentation,
 };
@@ -12,7 +11,7 @@ use image::RgbImage;
 use imaging::Decoder;
 use inference::{Bundle, Segmented};
 
-use crate::names::with_ending;
+use super::{Found, Predictor};
 
 /// How a DICOM segmentation states where a class is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +27,6 @@ pub(super) struct Results<'a> {
     source: Source,
     segments: Segments,
     weights_sha256: &'a str,
-    /// The path of the image's results, without their endings.
-    files: PathBuf,
 }
 
 impl<'a> Results<'a> {
@@ -41,7 +38,6 @@ impl<'a> Results<'a> {
         (image, bytes): (&Path, &[u8]),
         decoder: Decoder,
         (segments, weights_sha256): (Segments, &'a str),
-        files: &Path,
     ) -> Result<Self> {
         let options = ReadOptions {
             frame: decoder.frame,
@@ -58,7 +54,6 @@ impl<'a> Results<'a> {
             source,
             segments,
             weights_sha256,
-            files: files.into(),
         })
     }
 
@@ -70,8 +65,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// Writes the segmentation; returns its path.
-    pub(super) fn segmentation(&self, bundle: &Bundle, found: &Segmented) -> Result<PathBuf> {
+    fn segmentation(&self, bundle: &Bundle, found: &Segmented) -> Result<Vec<u8>> {
         let labels;
         let pixels = match self.segments {
             Segments::Fractional => SegmentPixels::Fractional(&found.probabilities),
@@ -85,11 +79,10 @@ impl<'a> Results<'a> {
             pixels,
         };
         let file = segmentation(&self.source, self.network(), &result);
-        self.save(SEGMENTATION_DICOM, file)
+        file.map_err(|reason| anyhow!("the segmentation as DICOM: {reason}"))
     }
 
-    /// Writes the overlay; returns its path.
-    pub(super) fn overlay(&self, bundle: &Bundle, picture: &RgbImage) -> Result<PathBuf> {
+    fn overlay(&self, bundle: &Bundle, picture: &RgbImage) -> Result<Vec<u8>> {
         let shown = bundle.map_classes().get(bundle.shown());
         let description = format!(
             "Green: pixels of class {} with a probability of at least {} %",
@@ -101,15 +94,48 @@ impl<'a> Results<'a> {
             description: &description,
         };
         let file = secondary_capture(&self.source, self.network(), &capture);
-        self.save(OVERLAY_DICOM, file)
+        file.map_err(|reason| anyhow!("the overlay as DICOM: {reason}"))
+    }
+}
+
+/// DICOM files about an image, in memory.
+pub struct DicomObjects {
+    /// The segmentation, where the network was trained on masks.
+    pub segmentation: Option<Vec<u8>>,
+    /// The overlay as a secondary capture, where one was drawn.
+    pub overlay: Option<Vec<u8>>,
+}
+
+impl Predictor {
+    /// The results of a DICOM image, whose file has these bytes, as DICOM objects.
+    ///
+    /// # Errors
+    /// It is not a DICOM image, or has no identifiers to refer to. No message contains anything about the patient.
+    pub fn dicom(
+        &self,
+        file: (&Path, &[u8]),
+        segments: Segments,
+        found: &Found,
+        overlay: Option<&RgbImage>,
+    ) -> Result<DicomObjects> {
+        let decoder = self.networks.first().decoder();
+        let results = Results::of(file, decoder, (segments, &self.sha256))?;
+        self.objects(&results, found, overlay)
     }
 
-    fn save(&self, ending: &str, file: Result<Vec<u8>, String>) -> Result<PathBuf> {
-        let path = with_ending(&self.files, ending);
-        let file = file
-            .map_err(|reason| anyhow!(reason))
-            .with_context(|| format!("{}", path.display()))?;
-        crate::run_dir::write(&path, &file)?;
-        Ok(path)
+    pub(super) fn objects(
+        &self,
+        results: &Results<'_>,
+        found: &Found,
+        overlay: Option<&RgbImage>,
+    ) -> Result<DicomObjects> {
+        let bundle = self.networks.first();
+        let segmented = found.segmented.as_ref();
+        let segmentation = segmented.map(|found| results.segmentation(bundle, found));
+        let overlay = overlay.map(|picture| results.overlay(bundle, picture));
+        Ok(DicomObjects {
+            segmentation: segmentation.transpose()?,
+            overlay: overlay.transpose()?,
+        })
     }
 }

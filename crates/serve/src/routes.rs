@@ -1,0 +1,319 @@
+//! The resources of the service.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use imaging::{Decoder, ImageFile, ImagingError, check_format};
+use pipeline::predict::{Prediction, Predictor};
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::access::{self, Client, Clients};
+use crate::answer::{Answer, Answers, Wanted};
+use crate::audit::Audit;
+use crate::batches::{self, Work};
+use crate::card::Card;
+use crate::figures::{Figures, Present};
+use crate::problem::Problem;
+use crate::upload::{self, Upload};
+use crate::{Limits, Options};
+
+/// Identifies a request in its answer, in the audit log and in messages.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The description of the service for programs, with the version left out.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Everything that requests share.
+pub(crate) struct Service {
+    pub(crate) predictor: Arc<Predictor>,
+    pub(crate) options: Options,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) audit: Arc<Mutex<Audit>>,
+    pub(crate) batches: mpsc::Sender<Work>,
+    /// Requests that may still come in.
+    requests: Arc<Semaphore>,
+    /// KiB that requests may still send.
+    memory: Arc<Semaphore>,
+    /// Images that may be decoded at the same time.
+    decoders: Arc<Semaphore>,
+    /// Thousands of pixels that may still be decoded.
+    pixels: Arc<Semaphore>,
+    clients: Clients,
+    pub(crate) stopping: AtomicBool,
+    started: u128,
+    count: AtomicU64,
+}
+
+impl Service {
+    pub(crate) fn new(
+        predictor: Arc<Predictor>,
+        options: Options,
+        figures: Arc<Figures>,
+        audit: Arc<Mutex<Audit>>,
+        batches: mpsc::Sender<Work>,
+    ) -> Self {
+        let limits = &options.limits;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Service {
+            requests: permits(limits.requests as u64),
+            // A request of the largest size always fits.
+            memory: permits(kib(limits.memory.max(limits.bytes))),
+            decoders: permits(threads as u64),
+            pixels: permits(thousands(limits.waiting_pixels())),
+            predictor,
+            options,
+            figures,
+            audit,
+            batches,
+            clients: Clients::default(),
+            stopping: AtomicBool::new(false),
+            started: since.map_or(0, |since| since.as_micros()),
+            count: AtomicU64::new(0),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// An identifier that no other request has, also not of a service that was started earlier.
+    fn identifier(&self) -> String {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{count:x}", self.started)
+    }
+
+    fn decoder(&self) -> Decoder {
+        let decoder = self.predictor.networks().first().decoder();
+        Decoder {
+            max_pixels: decoder.max_pixels.min(self.limits().pixels),
+            ..decoder
+        }
+    }
+}
+
+fn permits(n: u64) -> Arc<Semaphore> {
+    let n = usize::try_from(n).unwrap_or(usize::MAX);
+    Arc::new(Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)))
+}
+
+fn kib(bytes: usize) -> u64 {
+    bytes.div_ceil(1024) as u64
+}
+
+fn thousands(pixels: u64) -> u64 {
+    pixels.div_ceil(1000)
+}
+
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/predict", post(predict))
+        .route("/model", get(model))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn_with_state(service.clone(), allowed))
+        // Whether the service lives may be asked by whoever reaches it, such as an orchestrator.
+        .route("/health", get(health))
+        .route("/openapi.json", get(openapi))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(service)
+}
+
+async fn allowed(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    match access::check(service.options.token.as_ref(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn unknown() -> Problem {
+    let there = "there are POST /predict, GET /health, /model, /metrics and /openapi.json";
+    Problem::new(StatusCode::NOT_FOUND, there)
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "images are sent to /predict with POST; everything else is asked with GET";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+async fn health(State(service): State<Arc<Service>>) -> Response {
+    if service.stopping.load(Ordering::Relaxed) {
+        return Problem::busy("the service is stopping").into_response();
+    }
+    if service.batches.is_closed() {
+        return Problem::busy("the service no longer predicts; start it again").into_response();
+    }
+    json(StatusCode::OK, &Health { status: "ok" })
+}
+
+async fn model(State(service): State<Arc<Service>>) -> Response {
+    json(StatusCode::OK, &Card::of(&service.predictor))
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, media)], service.figures.text()).into_response()
+}
+
+async fn openapi() -> Response {
+    let text = OPENAPI.replace("\"VERSION\"", &format!("{:?}", pipeline::VERSION));
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => Problem::bad_image(error.to_string()).into_response(),
+    }
+}
+
+/// `POST /predict`.
+async fn predict(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let started = Instant::now();
+    let identifier: Arc<str> = service.identifier().into();
+    let answered = answer(&service, &identifier, request).await;
+    let mut response = match answered {
+        Ok(answers) => json(answers.status(), &answers),
+        Err(problem) => problem.into_response(),
+    };
+    let (status, took) = (response.status(), started.elapsed());
+    service.figures.request(status, took);
+    tracing::info!(request = %identifier, status = status.as_u16(), ?took, "predict");
+    if let Ok(value) = HeaderValue::from_str(&identifier) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+async fn answer(
+    service: &Arc<Service>,
+    identifier: &Arc<str>,
+    request: Request,
+) -> Result<Answers, Problem> {
+    let full = |_| Problem::busy("too many requests are waiting; ask again in a second");
+    let _request = service.requests.try_acquire().map_err(full)?;
+    let most = service.limits().per_client;
+    let client = request.extensions().get::<Client>();
+    let _client = client.map(|client| service.clients.count(client.0, most));
+    let _client = _client.transpose()?;
+    let _present = Present::of(&service.figures.in_flight);
+    let wanted = Query::try_from_uri(request.uri());
+    let Query(wanted) = wanted.map_err(|error| Problem::malformed(error.body_text()))?;
+    let (head, body) = request.into_parts();
+    let bytes = upload::announced(&head.headers, service.limits())?;
+    let _memory = room(&service.memory, kib(bytes)).await?;
+    let images = upload::images(&head.headers, body, service.limits()).await?;
+    let images = within(service, all(service, identifier, images, wanted)).await?;
+    Ok(Answers {
+        request: identifier.to_string(),
+        images,
+    })
+}
+
+/// Waits until there is room for `n` units.
+async fn room(of: &Arc<Semaphore>, n: u64) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    let permit = of.clone().acquire_many_owned(n).await;
+    permit.map_err(|_| Problem::busy("the service is stopping"))
+}
+
+async fn within<T>(
+    service: &Service,
+    predicting: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let time = service.limits().predicting;
+    let late = |_| {
+        let seconds = time.as_secs();
+        Problem::busy(format!(
+            "the images could not be predicted within {seconds} seconds; ask again later"
+        ))
+    };
+    tokio::time::timeout(time, predicting).await.map_err(late)?
+}
+
+/// Predicts the images of a request. If this future is dropped, because the client has left, so are they.
+async fn all(
+    service: &Arc<Service>,
+    identifier: &Arc<str>,
+    images: Vec<Upload>,
+    wanted: Wanted,
+) -> Result<Vec<Answer>, Problem> {
+    let mut tasks = JoinSet::new();
+    for (i, image) in images.into_iter().enumerate() {
+        let (service, identifier) = (service.clone(), identifier.clone());
+        tasks.spawn(async move {
+            let name = image.name.clone();
+            let result = one(&service, &identifier, image.bytes, wanted).await;
+            (i, Answer::of(name, result))
+        });
+    }
+    let mut answers = vec![];
+    while let Some(answer) = tasks.join_next().await {
+        let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the program has a fault");
+        answers.push(answer.map_err(broken)?);
+    }
+    answers.sort_by_key(|(i, _)| *i);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+async fn one(
+    service: &Arc<Service>,
+    identifier: &Arc<str>,
+    bytes: axum::body::Bytes,
+    wanted: Wanted,
+) -> Result<Prediction, Problem> {
+    let image = match decoded(service, bytes.clone()).await {
+        Ok(image) => image,
+        Err(problem) => {
+            batches::refused(&service.audit, identifier, &bytes, &problem)?;
+            return Err(problem);
+        }
+    };
+    let (rows, columns) = image.size();
+    let pixels = thousands((rows * columns) as u64);
+    let (reply, prediction) = oneshot::channel();
+    let work = Work {
+        image,
+        bytes,
+        wanted,
+        request: identifier.clone(),
+        reply,
+        _pixels: room(&service.pixels, pixels).await?,
+        _waiting: Present::of(&service.figures.waiting),
+    };
+    let gone = "the service no longer predicts; start it again";
+    let sent = service.batches.send(work).await;
+    sent.map_err(|_| Problem::busy(gone))?;
+    prediction.await.map_err(|_| Problem::busy(gone))?
+}
+
+/// Decodes an image, in a thread of its own.
+async fn decoded(service: &Arc<Service>, bytes: axum::body::Bytes) -> Result<ImageFile, Problem> {
+    let _decoder = room(&service.decoders, 1).await?;
+    let decoder = service.decoder();
+    let decode = move || {
+        check_format(&bytes).map_err(Problem::no_image)?;
+        let image = ImageFile::of_bytes("image".as_ref(), &bytes, decoder);
+        image.map_err(|error| match error {
+            // Without the path, which is none.
+            ImagingError::BadImage { reason, .. } => Problem::bad_image(reason),
+            error => Problem::bad_image(error.to_string()),
+        })
+    };
+    let broken = |_| Problem::bad_image("the image could not be decoded");
+    spawn_blocking(decode).await.map_err(broken)?
+}
