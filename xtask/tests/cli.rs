@@ -134,6 +134,14 @@ fn two_demos_at_once_share_their_phantoms() {
 #[test]
 fn mistakes_end_with_a_code_and_a_hint() {
     check(
+        &["serve", "nothing", "--bind", "0.0.0.0:0"],
+        1,
+        &[
+            "0.0.0.0:0 can be reached from other machines",
+            "--token-file",
+        ],
+    );
+    check(
         &["pipeline", "pneumonai"],
         1,
         &[
@@ -442,6 +450,50 @@ fn predicts(run: &Path) {
     predicts_a_list(run, &image);
     predicts_in_shards(run, &phantoms.join("images"));
     predicts_as_dicom(run, &image);
+    #[cfg(unix)]
+    serves(run, &image);
+}
+
+/// The service answers what `predict` prints, and ends in order when it is told to.
+#[cfg(unix)]
+fn serves(run: &Path, image: &Path) {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = xtask(&["serve", "--allow-phantom-model", "--bind", "127.0.0.1:0"]);
+    let audit = folder.path().join("audit.jsonl");
+    let mut service = command.arg(run).arg("--audit").arg(&audit).spawn().unwrap();
+    let mut said = BufReader::new(service.stderr.take().unwrap()).lines();
+    let address = said.find_map(|line| {
+        let line = line.unwrap();
+        let rest = line.strip_prefix("listening on http://")?.to_owned();
+        Some(rest.split(' ').next()?.to_owned())
+    });
+    let mut stream = std::net::TcpStream::connect(address.unwrap()).unwrap();
+    let bytes = fs::read(image).unwrap();
+    let head = format!(
+        "POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    stream
+        .write_all(&[head.as_bytes(), &bytes].concat())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let mut command = xtask(&["predict", "--allow-phantom-model", "--no-pictures"]);
+    let out = folder.path().join("out");
+    let output = good(finish({
+        command.arg(run).arg(image).arg("--out").arg(out);
+        command
+    }));
+    let record = String::from_utf8(output.stdout).unwrap();
+    let rest = record.split_once("\"image_sha256\"").unwrap().1.trim_end();
+    assert!(answer.contains(rest), "{answer}\n{record}");
+    let id = i32::try_from(service.id()).unwrap();
+    let id = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(service.wait().unwrap().code(), Some(0));
+    let log = fs::read_to_string(audit).unwrap();
+    assert!(log.lines().last().unwrap().contains("\"stopped\""), "{log}");
 }
 
 /// Results as DICOM files: of DICOM images only, and nothing about the patient is printed.

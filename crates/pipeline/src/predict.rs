@@ -15,7 +15,6 @@ use rayon::prelude::*;
 
 use self::dicom::Results;
 pub use self::dicom::{DicomObjects, Segments};
-use self::pictures::Outputs;
 pub use self::record::{
     ClassProbability, ClassShare, DicomFiles, Prediction, SeenRegion, Segmentation,
 };
@@ -299,6 +298,9 @@ impl Predictor {
         }
     }
 }
+
+/// Where an image's results go: their paths without endings, and how they are written as DICOM.
+type Outputs<'p> = (PathBuf, Option<Results<'p>>);
 
 /// The share of values that are at least `least`.
 fn share_from(map: &[f32], least: f32) -> f64 {

@@ -11,8 +11,6 @@ use image::RgbImage;
 use imaging::Decoder;
 use inference::{Bundle, Segmented};
 
-use super::{Found, Predictor};
-
 /// How a DICOM segmentation states where a class is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segments {
@@ -65,6 +63,21 @@ impl<'a> Results<'a> {
         }
     }
 
+    /// All results; the overlay if one was drawn.
+    pub(super) fn objects(
+        &self,
+        bundle: &Bundle,
+        segmented: Option<&Segmented>,
+        overlay: Option<&RgbImage>,
+    ) -> Result<DicomObjects> {
+        let segmentation = segmented.map(|found| self.segmentation(bundle, found));
+        let overlay = overlay.map(|picture| self.overlay(bundle, picture));
+        Ok(DicomObjects {
+            segmentation: segmentation.transpose()?,
+            overlay: overlay.transpose()?,
+        })
+    }
+
     fn segmentation(&self, bundle: &Bundle, found: &Segmented) -> Result<Vec<u8>> {
         let labels;
         let pixels = match self.segments {
@@ -104,38 +117,4 @@ pub struct DicomObjects {
     pub segmentation: Option<Vec<u8>>,
     /// The overlay as a secondary capture, where one was drawn.
     pub overlay: Option<Vec<u8>>,
-}
-
-impl Predictor {
-    /// The results of a DICOM image, whose file has these bytes, as DICOM objects.
-    ///
-    /// # Errors
-    /// It is not a DICOM image, or has no identifiers to refer to. No message contains anything about the patient.
-    pub fn dicom(
-        &self,
-        file: (&Path, &[u8]),
-        segments: Segments,
-        found: &Found,
-        overlay: Option<&RgbImage>,
-    ) -> Result<DicomObjects> {
-        let decoder = self.networks.first().decoder();
-        let results = Results::of(file, decoder, (segments, &self.sha256))?;
-        self.objects(&results, found, overlay)
-    }
-
-    pub(super) fn objects(
-        &self,
-        results: &Results<'_>,
-        found: &Found,
-        overlay: Option<&RgbImage>,
-    ) -> Result<DicomObjects> {
-        let bundle = self.networks.first();
-        let segmented = found.segmented.as_ref();
-        let segmentation = segmented.map(|found| results.segmentation(bundle, found));
-        let overlay = overlay.map(|picture| results.overlay(bundle, picture));
-        Ok(DicomObjects {
-            segmentation: segmentation.transpose()?,
-            overlay: overlay.transpose()?,
-        })
-    }
 }

@@ -8,14 +8,11 @@ use image::RgbImage;
 use imaging::{Fit, Frame, ImageFile, encode};
 use report::{Plane, overlay};
 
-use super::dicom::{DicomObjects, Results};
+use super::dicom::{DicomObjects, Results, Segments};
 use super::record::{DicomFiles, Prediction};
-use super::{Found, Predictor};
+use super::{Found, Outputs, Predictor};
 use crate::names::with_ending;
 use crate::pictures::plane;
-
-/// Where an image's results go: their paths without endings, and how they are written as DICOM.
-pub(super) type Outputs<'p> = (PathBuf, Option<Results<'p>>);
 
 impl Predictor {
     /// The overlay of an image at its own size; `None` if the network has no map of classes.
@@ -52,6 +49,22 @@ impl Predictor {
         Ok(Some(encode::mask(size, &segmented.labels(), &values)?))
     }
 
+    /// The results of a DICOM image, whose file has these bytes, as DICOM objects.
+    ///
+    /// # Errors
+    /// It is not a DICOM image, or has no identifiers to refer to. No message contains anything about the patient.
+    pub fn dicom(
+        &self,
+        file: (&Path, &[u8]),
+        segments: Segments,
+        found: &Found,
+        overlay: Option<&RgbImage>,
+    ) -> Result<DicomObjects> {
+        let bundle = self.networks.first();
+        let results = Results::of(file, bundle.decoder(), (segments, &self.sha256))?;
+        results.objects(bundle, found.segmented.as_ref(), overlay)
+    }
+
     /// Writes the results of an image; the prediction then has their paths.
     pub(super) fn written(
         &self,
@@ -71,7 +84,8 @@ impl Predictor {
             segmentation.into_iter().for_each(|s| s.mask = mask.clone());
         }
         let dicom = dicom.map(|results| {
-            let objects = self.objects(&results, &found, picture.as_ref())?;
+            let (bundle, segmented) = (self.networks.first(), found.segmented.as_ref());
+            let objects = results.objects(bundle, segmented, picture.as_ref())?;
             save_dicom(&objects, &files)
         });
         prediction.dicom = dicom.transpose()?;
