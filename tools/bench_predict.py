@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 from PIL import Image
 
 BATCH = 8
 
 
-def core(path):
-    """The model from the normalized image on, and the size of that image."""
+def core(path, batch):
+    """The model from the resized image on, for batches of this size; the name and the size of that image."""
     model = onnx.load(path)
     size = next(json.loads(p.value) for p in model.metadata_props if p.key == "input_size")
     first = next(node for node in model.graph.node if node.op_type == "Div" and "full_scale" in node.input)
@@ -37,13 +36,13 @@ def core(path):
             open_values += [name for name in node.input if name != value]
     nodes = [node for node in graph.node if node.name in kept]
     used = {name for node in nodes for name in node.input}
-    images = onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, [BATCH, 3, *size])
+    images = onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, [batch, 3, *size])
     scale = next(i for i in graph.input if i.name == "full_scale")
     outputs = [o for o in graph.output if o.name in ("probabilities", "map")]
     weights = [w for w in graph.initializer if w.name in used]
     part = onnx.helper.make_graph(nodes, "core", [images, scale], outputs, weights)
     part = onnx.helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
-    return openvino.Core().read_model(part.SerializeToString()), value, size
+    return part, value, size
 
 
 def read(path, size):
@@ -54,10 +53,13 @@ def read(path, size):
 
 
 def main():
+    import openvino
+
     path, folder, out = sys.argv[1:]
     files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpeg", ".jpg", ".png"))
     start = time.perf_counter()
-    model, value, size = core(path)
+    part, value, size = core(path, BATCH)
+    model = openvino.Core().read_model(part.SerializeToString())
     compiled = openvino.Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
     queue = openvino.AsyncInferQueue(compiled)
     answers = {}
@@ -82,4 +84,5 @@ def main():
     print(f"{len(files)} images in {seconds:.1f} s: {len(files) / seconds:.1f} a second")
 
 
-main()
+if __name__ == "__main__":
+    main()

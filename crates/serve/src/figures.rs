@@ -10,7 +10,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
+    (name, value.into())
+}
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -46,11 +51,16 @@ impl Drop for Present {
 
 impl Figures {
     pub(crate) fn new(weights_sha256: &str) -> Arc<Self> {
-        let labels = [
-            ("version".into(), pipeline::VERSION.into()),
-            ("weights_sha256".into(), weights_sha256.to_owned().into()),
-        ];
-        let registry = Registry::with_prefix_and_labels("effunet", labels.into_iter());
+        let mut registry = Registry::with_prefix("effunet");
+        let about = Info::new(
+            [
+                ("version", pipeline::VERSION),
+                ("weights_sha256", weights_sha256),
+            ]
+            .map(owned)
+            .to_vec(),
+        );
+        registry.register("build", "What is served", about);
         let seconds = [
             0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
         ];
