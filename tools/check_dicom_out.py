@@ -3,7 +3,7 @@
     python3 -m venv v && v/bin/pip install pydicom pydicom-data highdicom numpy pillow
     apt-get install dicom3tools                        # dciodvfy; left out where it is not installed
     cargo build --release --workspace
-    v/bin/python tools/check_dicom_out.py RUN… [--xtask target/release/xtask]
+    v/bin/python tools/check_dicom_out.py RUN… [--xtask target/release/eff-unet]
 
 Predicts grey images among pydicom's own test files with each network (a run's folder or a checkpoint, trained on masks),
 binary and fractional, and checks: highdicom's segments are the PNG mask, or the probabilities whose largest is the mask;
@@ -149,7 +149,7 @@ def check_one(arguments, run, name, path, kind, work):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", nargs="+")
-    parser.add_argument("--xtask", default=ROOT / "target/release/xtask")
+    parser.add_argument("--xtask", default=ROOT / "target/release/eff-unet")
     arguments = parser.parse_args()
     bad = count = 0
     for run in arguments.runs:

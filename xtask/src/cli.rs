@@ -5,17 +5,32 @@ use std::path::PathBuf;
 
 use bench::Precision;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// From a folder of medical images to a trained, rigorously evaluated network and a readable report.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, arg_required_else_help = true)]
+#[command(version = VERSION, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Log more detail: -v stages, -vv batches, -vvv every file (or select targets with RUST_LOG)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The version, and the commit that it was built from if that is known.
+const VERSION: &str = env!("VERSION_AND_COMMIT");
+
+/// The command line, under the name by which the user calls this program.
+pub(crate) fn command(name: &'static str) -> clap::Command {
+    Cli::command().name(name).bin_name(name)
+}
+
+/// The arguments of this process; ends it if they are wrong, or ask for help.
+pub(crate) fn parse() -> Cli {
+    let matches = command(terminal::program()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +96,17 @@ pub(crate) enum Command {
     /// Inspect weights files, convert them, fetch known ones, compare them with other programs
     #[command(subcommand)]
     Weights(Weights),
+    /// Print the script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the program's manual page, or write those of all commands
+    Man {
+        /// Folder for the pages of all commands
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
     /// One measurement of `bench`, which starts this command in a process of its own
     #[command(hide = true)]
     Measure {

@@ -10,15 +10,14 @@ mod commands;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
 use terminal::{Interrupt, Interrupted};
 
-use cli::{Cli, Command};
-use commands::{INTERRUPTED, print, report, request, root};
+use cli::Command;
+use commands::{INTERRUPTED, own_source, print, report, request, root};
 
 fn main() -> ExitCode {
     let interrupt = Interrupt::default();
-    let cli = Cli::parse();
+    let cli = cli::parse();
     log(cli.verbose);
     let result = on_ctrl_c(&interrupt).and_then(|()| dispatch(cli.command, &interrupt));
     match result {
@@ -64,13 +63,15 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Ensemble(args) => commands::ensemble::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Serve(args) => commands::serve::run(&args, interrupt),
-        Command::Results(args) => commands::results::run(&root(), &args, interrupt),
+        Command::Results(args) => commands::results::run(&own_source()?, &args, interrupt),
         Command::Evaluate(args) => commands::evaluate::run(&args, interrupt),
-        Command::Test(args) => commands::test::run(&root(), &args),
+        Command::Test(args) => commands::test::run(&own_source()?, &args),
         #[cfg(target_os = "linux")]
-        Command::Torture(args) => commands::torture::run(&root(), &args, interrupt),
+        Command::Torture(args) => commands::torture::run(&own_source()?, &args, interrupt),
         Command::Bench(args) => commands::bench::run(&root(), &args, interrupt),
         Command::Weights(what) => print(&commands::weights::run(what, interrupt)?),
+        Command::Completions { shell } => print(&commands::shell::completions(shell)?),
+        Command::Man { to } => commands::shell::man(to.as_deref()),
         Command::Measure { workload } => commands::bench::measure(&workload, interrupt),
     }
 }

@@ -25,7 +25,7 @@ fn bench(arguments: &[&str]) -> Output {
     let kept = TINY
         .iter()
         .filter(|option| !replaced.contains(&name(option)));
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    Command::new(env!("CARGO_BIN_EXE_eff-unet"))
         .args(kept)
         .args(arguments)
         .stdin(Stdio::null())

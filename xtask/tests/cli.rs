@@ -22,7 +22,7 @@ const TINY: [&str; 10] = [
 ];
 
 fn xtask(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eff-unet"));
     command
         .args(arguments)
         .stdin(Stdio::null())
@@ -276,6 +276,42 @@ fn lists_and_describes() {
         graph.contains("encoder.conv_stem") && graph.contains("multiply-adds:"),
         "{graph}"
     );
+}
+
+/// Installed, the program has its pipelines with it, and calls itself by its own name.
+#[test]
+fn the_program_works_outside_its_checkout() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let ask = |arguments: &[&str]| {
+        let mut command = xtask(arguments);
+        command.env_remove("CARGO").env_remove("CARGO_MANIFEST_DIR");
+        finish({
+            command.current_dir(elsewhere.path());
+            command
+        })
+    };
+    let text = |arguments: &[&str]| String::from_utf8(good(ask(arguments)).stdout).unwrap();
+    assert!(text(&["list"]).contains("pneumonia-robust-seeds"));
+    assert!(text(&["describe", "pneumonia"]).contains("multiply-adds"));
+    let version = format!("eff-unet {}", env!("CARGO_PKG_VERSION"));
+    assert!(text(&["--version"]).starts_with(&version));
+    assert!(text(&["completions", "bash"]).contains("_eff__unet"));
+    assert!(text(&["man"]).contains("eff\\-unet \\- From a folder"));
+    text(&["man", "--to", "pages"]);
+    assert!(elsewhere.path().join("pages/eff-unet-predict.1").is_file());
+    let unknown = stderr(&ask(&["pipeline", "pneumonai"]));
+    assert!(unknown.contains("did you mean \"pneumonia\""), "{unknown}");
+    let test = ask(&["test"]);
+    assert!(
+        stderr(&test).contains("start it with `cargo xtask`"),
+        "{}",
+        stderr(&test)
+    );
+    // The user's own files come first.
+    let own = elsewhere.path().join("pipelines");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("pneumonia.toml"), "[pipeline]\ntitle = \"Mine\"\n").unwrap();
+    assert!(text(&["list"]).contains("Mine"));
 }
 
 #[test]

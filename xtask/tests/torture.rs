@@ -5,7 +5,7 @@
 use std::process::{Command, Output};
 
 fn torture(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eff-unet"));
     command.arg("torture").args(arguments).output().unwrap()
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Exit code and both outputs of `xtask weights …` in a folder.
 fn weights(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+    let output = Command::new(env!("CARGO_BIN_EXE_eff-unet"))
         .arg("weights")
         .args(arguments)
         .current_dir(folder)
@@ -425,7 +425,7 @@ fn fetched_weights_have_their_name_and_normalization_in_pipelines() {
 
     let pretrained = format!("model.pretrained={NAME}");
     let describe = |set: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eff-unet"));
         command.args([
             "describe",
             "pneumonia",

@@ -3,22 +3,21 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use settings::{ConfigError, Request, StageId};
+use settings::{ConfigError, Kind, Request, StageId};
 
 /// Pipelines, experiments, architectures, encoders, decoders, heads and stages, as text.
 pub fn list(root: &Path) -> String {
     let mut text = String::new();
-    for kind in ["pipelines", "experiments"] {
-        let folder = root.join(kind);
-        let names = settings::pipelines(&folder);
+    for kind in [Kind::Pipeline, Kind::Experiment] {
+        let names = kind.names(root);
         let titles: Vec<String> = names
             .iter()
-            .map(|name| settings::title(&folder, name).unwrap_or_default())
+            .map(|name| kind.title(root, name).unwrap_or_default())
             .collect();
         let rows = names.iter().zip(&titles);
         table(
             &mut text,
-            kind,
+            &format!("{}s", kind.name()),
             rows.map(|(name, title)| (name.as_str(), title.as_str())),
         );
     }

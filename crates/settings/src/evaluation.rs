@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::checked::{Settings, checked};
-use crate::load::{apply_options, check_tables, find, parse_file, pipeline_name};
+use crate::file::{File, Kind};
+use crate::load::{apply_options, check_tables};
 use crate::request::Request;
 use crate::tree::{ConfigError, Node, Origin, Value};
 
@@ -34,8 +35,8 @@ const OF_TRAINING: [&str; 11] = [
 /// # Errors
 /// As [`load`](crate::load()), and a `--set` of a key that would have no effect.
 pub fn load_for_evaluation(request: &Request, csv: Option<&Path>) -> Result<Settings, ConfigError> {
-    let file = find(request, "pipeline")?;
-    let mut whole = parse_file(&file, &request.root)?;
+    let file = File::find(request, Kind::Pipeline)?;
+    let mut whole = file.tree(&request.root)?;
     let mut tree = Node::table();
     for name in TABLES {
         if let Some(table) = whole.take(name) {
@@ -57,7 +58,7 @@ pub fn load_for_evaluation(request: &Request, csv: Option<&Path>) -> Result<Sett
     tree.put("pipeline.stages", only_index());
     apply_options(&mut tree, request);
     check_tables(&tree, "")?;
-    checked(tree, pipeline_name(&file), request)
+    checked(tree, file.name(), request)
 }
 
 /// The keys of `[data]` that apply to any data.

@@ -2,11 +2,10 @@
 //!
 //! An experiment's runs are loaded in the same way, with changes that the experiment makes after all options.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::checked::{Settings, checked};
+use crate::file::{File, Kind};
 use crate::request::Request;
 use crate::tables;
 use crate::tree::{ConfigError, Node, Value, did_you_mean, join};
@@ -16,13 +15,8 @@ use crate::tree::{ConfigError, Node, Value, did_you_mean, join};
 /// # Errors
 /// The first fault: its key, its place and what to do.
 pub fn load(request: &Request) -> Result<Settings, ConfigError> {
-    let file = find(request, "pipeline")?;
-    load_tree(
-        parse_file(&file, &request.root)?,
-        &pipeline_name(&file),
-        request,
-        &[],
-    )
+    let file = File::find(request, Kind::Pipeline)?;
+    load_tree(file.tree(&request.root)?, &file.name(), request, &[])
 }
 
 /// A value that replaces the one at a dotted path.
@@ -103,90 +97,6 @@ fn no_demo() -> ConfigError {
         origin: "settings".into(),
         message,
     }
-}
-
-/// Names of the pipelines (or experiments) in a folder, sorted.
-pub fn pipelines(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    let mut names: Vec<String> = entries
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "toml"))
-        .filter_map(|p| Some(p.file_stem()?.to_string_lossy().into_owned()))
-        .collect();
-    names.sort();
-    names
-}
-
-/// The `title` of a pipeline or an experiment in a folder, for lists.
-pub fn title(folder: &Path, name: &str) -> Option<String> {
-    let text = fs::read_to_string(folder.join(format!("{name}.toml"))).ok()?;
-    let tree = Node::parse(name, &text).ok()?;
-    let keys = ["experiment.title", "pipeline.title"];
-    match &keys.iter().find_map(|key| tree.get(key))?.value {
-        Value::Text(title) => Some(title.clone()),
-        _ => None,
-    }
-}
-
-/// The file of a pipeline or an experiment, by name or path.
-pub(crate) fn find(request: &Request, kind: &'static str) -> Result<PathBuf, ConfigError> {
-    let as_path = PathBuf::from(&request.pipeline);
-    if as_path.extension().is_some_and(|e| e == "toml") {
-        return Ok(as_path);
-    }
-    let folder = request.root.join(format!("{kind}s"));
-    let known = pipelines(&folder);
-    if known.contains(&request.pipeline) {
-        return Ok(folder.join(format!("{}.toml", request.pipeline)));
-    }
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let hint = did_you_mean(&request.pipeline, &names);
-    let known = if known.is_empty() {
-        "none".into()
-    } else {
-        known.join(", ")
-    };
-    Err(ConfigError::NoPipeline {
-        kind,
-        name: request.pipeline.clone(),
-        folder,
-        hint,
-        known,
-    })
-}
-
-/// `pneumonia` for `pipelines/pneumonia.toml`; for a run's `resolved.toml`, the name of the run's pipeline; for that of
-/// a run of an experiment, the names of both.
-pub(crate) fn pipeline_name(file: &Path) -> String {
-    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let of_run = || {
-        let run = file.parent()?;
-        let around = run.parent()?;
-        match around.join("resolved.toml").is_file() {
-            true => Some(format!("{}-{}", name(around.parent()?)?, name(run)?)),
-            false => name(around),
-        }
-    };
-    match stem.as_ref() {
-        "resolved" => of_run().unwrap_or_else(|| stem.into_owned()),
-        _ => stem.into_owned(),
-    }
-}
-
-pub(crate) fn parse_file(file: &Path, root: &Path) -> Result<Node, ConfigError> {
-    const MAX_BYTES: u64 = 1 << 20;
-    let bytes = files::read(file, MAX_BYTES);
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
-    let text = text.map_err(|source| ConfigError::Read {
-        path: file.into(),
-        source,
-    })?;
-    let shown = file.strip_prefix(root).unwrap_or(file);
-    Node::parse(&shown.display().to_string(), &text)
 }
 
 pub(crate) fn check_tables(tree: &Node, path: &str) -> Result<(), ConfigError> {

@@ -375,7 +375,7 @@ fn every_key_is_documented() {
 #[test]
 fn shipped_experiments_are_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let names = settings::pipelines(&root.join("experiments"));
+    let names = settings::Kind::Experiment.names(&root);
     assert!(names.len() >= 2, "{names:?}");
     for name in names {
         let demo = Request {
@@ -389,7 +389,7 @@ fn shipped_experiments_are_valid() {
                 .iter()
                 .all(|run| run.settings.data.phantom.is_some())
         );
-        assert_ne!(settings::title(&root.join("experiments"), &name), None);
+        assert_ne!(settings::Kind::Experiment.title(&root, &name), None);
         let empty = tempfile::tempdir().unwrap();
         let full = Request {
             data: Some(empty.path().into()),

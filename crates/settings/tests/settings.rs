@@ -981,7 +981,7 @@ fn every_key_is_documented() {
 #[test]
 fn shipped_pipelines_are_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for name in settings::pipelines(&root.join("pipelines")) {
+    for name in settings::Kind::Pipeline.names(&root) {
         let demo = settings::load(&Request {
             demo: true,
             ..Request::new(&root, &name)

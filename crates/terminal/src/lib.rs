@@ -18,10 +18,12 @@
 
 mod interrupt;
 mod print;
+mod program;
 mod progress;
 mod visible;
 
 pub use interrupt::{Interrupt, Interrupted};
 pub use print::{print, say};
+pub use program::{NAME, program};
 pub use progress::{Job, Progress};
 pub use visible::visible;

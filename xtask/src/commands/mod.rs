@@ -10,6 +10,7 @@ pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod results;
 pub(crate) mod serve;
+pub(crate) mod shell;
 pub(crate) mod test;
 #[cfg(target_os = "linux")]
 pub(crate) mod torture;
@@ -46,16 +47,26 @@ pub(crate) fn request(settings: &Settings, out: Option<&Path>) -> Request {
     }
 }
 
-/// The workspace that this program was built in, or the current folder if that no longer exists.
+/// Where relative paths start: the checkout if cargo has started this program there, otherwise the current folder.
 pub(crate) fn root() -> PathBuf {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
-    if built_in.join("pipelines").is_dir() {
-        built_in.into()
-    } else {
-        PathBuf::from(".")
-    }
+    checkout().unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// The checkout that cargo has started this program in.
+fn checkout() -> Option<PathBuf> {
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+    let root = package.parent()?.to_path_buf();
+    root.join("pipelines").is_dir().then_some(root)
+}
+
+/// The checkout, for commands that check the program itself.
+///
+/// # Errors
+/// This program was not started there.
+pub(crate) fn own_source() -> Result<PathBuf> {
+    checkout().context(
+        "this command checks the program's own source: start it with `cargo xtask` in the checkout",
+    )
 }
 
 /// Prints to stdout; a closed pipe (`| head`) is not an error.
@@ -67,11 +78,16 @@ pub(crate) fn print(text: &str) -> Result<ExitCode> {
 /// Prints the error and its causes, each once: a library's message often contains that of its cause.
 pub(crate) fn report(error: &anyhow::Error) {
     let mut said = error.to_string();
-    terminal::say(&format!("error: {said}"));
+    terminal::say(&callable(&format!("error: {said}")));
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !said.contains(&cause) {
-            terminal::say(&format!("  because: {cause}"));
+            terminal::say(&callable(&format!("  because: {cause}")));
         }
         said = cause;
     }
+}
+
+/// A text whose commands can be typed as they are.
+fn callable(text: &str) -> String {
+    text.replace("cargo xtask ", &format!("{} ", terminal::program()))
 }

@@ -42,8 +42,7 @@ pub(super) fn end(args: &PipelineArgs, ended: Result<PathBuf>) -> Result<ExitCod
 fn resume_command(args: &PipelineArgs) -> String {
     let typed = std::env::args().skip(1).map(|arg| quoted(&arg));
     let resume = (!args.resume).then(|| "--resume".to_owned());
-    ["cargo".to_owned(), "xtask".to_owned()]
-        .into_iter()
+    std::iter::once(terminal::program().to_owned())
         .chain(typed)
         .chain(resume)
         .collect::<Vec<_>>()

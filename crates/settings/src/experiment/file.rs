@@ -7,8 +7,8 @@ use dataset::FoldBy;
 use serde::Deserialize;
 
 use super::grid::{Axis, axes, covers};
+use crate::file::{File, Kind};
 use crate::keys::Keys;
-use crate::load::{find, parse_file, pipeline_name, pipelines};
 use crate::request::Request;
 use crate::tables::validation::MAX_FOLDS;
 use crate::tree::{ConfigError, Node, decode, did_you_mean};
@@ -42,8 +42,8 @@ pub(super) struct ExperimentFile {
 impl ExperimentFile {
     /// Reads the file and applies the options that change the experiment itself.
     pub(super) fn read(request: &Request) -> Result<Self, ConfigError> {
-        let path = find(request, "experiment")?;
-        let (mut tree, name) = (parse_file(&path, &request.root)?, pipeline_name(&path));
+        let file = File::find(request, Kind::Experiment)?;
+        let (mut tree, name) = (file.tree(&request.root)?, file.name());
         let own = request.set.iter().filter(|set| is_own(set));
         own.into_iter().try_for_each(|set| tree.set(set))?;
         let keys = Keys { tree: &tree };
@@ -53,13 +53,13 @@ impl ExperimentFile {
         let grid = axes(&keys, table.take("grid").as_ref())?;
         let raw: Raw = decode(&table, "experiment", &["grid"])?;
         check(&keys, &raw, &grid)?;
-        if pipelines(&request.root.join("pipelines")).contains(&name) {
+        if Kind::Pipeline.names(&request.root).contains(&name) {
             let message = "a pipeline has this name, and both would write to the same folder below runs/; rename the \
                            file";
             return Err(keys.refuse("experiment", message));
         }
         Ok(Self {
-            path,
+            path: file.path,
             name,
             tree,
             raw,
@@ -95,8 +95,8 @@ impl ExperimentFile {
         let other = rest.entries().and_then(|tables| tables.iter().next());
         match (&self.raw.pipeline, other) {
             (Some(_), None) => {
-                let file = find(request, "pipeline")?;
-                Ok((pipeline_name(&file), parse_file(&file, &request.root)?))
+                let file = File::find(request, Kind::Pipeline)?;
+                Ok((file.name(), file.tree(&request.root)?))
             }
             (Some(_), Some((key, node))) => Err(ConfigError::UnknownKey {
                 key: key.clone(),

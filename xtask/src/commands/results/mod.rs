@@ -68,10 +68,11 @@ fn list(claims: &Claims) -> String {
     let mut text = String::from("result  minutes on two cores  needs\n");
     for result in &claims.result {
         text += &format!(
-            "{}  {}  {}\n    cargo xtask pipeline {}{}\n",
+            "{}  {}  {}\n    {} pipeline {}{}\n",
             result.name,
             result.minutes,
             result.needs,
+            terminal::program(),
             result.pipeline,
             result
                 .set
@@ -83,7 +84,8 @@ fn list(claims: &Claims) -> String {
             text += &format!("    {} {} ({})\n", claim.value, claim.what, claim.key);
         }
     }
-    text + "\nCheck one with: cargo xtask results NAME --data DIR\n"
+    let program = terminal::program();
+    text + &format!("\nCheck one with: {program} results NAME --data DIR\n")
 }
 
 /// A claim next to what a run shows.
