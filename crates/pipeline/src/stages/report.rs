@@ -1,4 +1,4 @@
-//! `report.md`: the summary, then the section of each stage, then how to reproduce the run.
+//! `report.md` and `report.html`: the summary, then the section of each stage, then how to reproduce the run.
 
 use std::path::Path;
 
@@ -35,10 +35,11 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     }
     effort(&mut report, context)?;
     repeat(&mut report, context)?;
-    report.save(&context.run.file("report.md"))?;
-    context
-        .progress
-        .say(format!("  {}", context.run.file("report.md").display()));
+    report.save_with_html(&context.run.file("report.md"))?;
+    for name in ["report.md", "report.html"] {
+        let path = context.run.file(name);
+        context.progress.say(format!("  {}", path.display()));
+    }
     Ok(())
 }
 
