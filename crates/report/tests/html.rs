@@ -195,11 +195,11 @@ fn tables_have_headers_with_a_scope() {
 fn figures_are_inside_the_file() {
     check(
         |d| d.figure("a.JPG", "a \"b\"", "*c*"),
-        "<figure><img src=\"data:image/jpeg;base64,cGl4ZWxz\" alt=\"a &quot;b&quot;\"><figcaption><em>c</em></figcaption></figure>",
+        "<figure><div class=\"scroll\" role=\"group\" aria-label=\"Figure: a &quot;b&quot;\" tabindex=\"0\"><img src=\"data:image/jpeg;base64,cGl4ZWxz\" alt=\"a &quot;b&quot;\"></div><figcaption><em>c</em></figcaption></figure>",
     );
     check(
-        |d| d.figure("a.svg", "", ""),
-        "<figure><img src=\"data:image/svg+xml;base64,cGl4ZWxz\" alt=\"\"></figure>",
+        |d| d.figure("a.svg", "x", ""),
+        "<figure><div class=\"scroll\" role=\"group\" aria-label=\"Figure: x\" tabindex=\"0\"><img src=\"data:image/svg+xml;base64,cGl4ZWxz\" alt=\"x\"></div></figure>",
     );
     let error = |path| {
         let mut document = Document::fragment();
@@ -359,6 +359,61 @@ fn texts_from_outside_are_shown_and_not_interpreted() {
         for refused in ["<script", "<!--", "href=\"javascript"] {
             assert!(!lower.contains(refused), "{name}: {refused}\n{main}");
         }
+    }
+}
+
+/// Texts of random special characters, escaped or not, leave every page balanced and without anything that runs.
+#[test]
+fn random_texts_do_not_break_the_structure() {
+    const PIECES: [&str; 24] = [
+        "<",
+        ">",
+        "&",
+        "\"",
+        "'",
+        "`",
+        "``",
+        "*",
+        "_",
+        "[",
+        "]",
+        "(",
+        ")",
+        "!",
+        "\\",
+        "|",
+        "\n",
+        "<script>",
+        "</p>",
+        "<a href=x>",
+        "javascript:",
+        "&lt;",
+        "](",
+        "ü x",
+    ];
+    let mut random = random::Rng::stream(7, 1);
+    for _ in 0..500 {
+        let pieces = (0..12).map(|_| PIECES[random.below(PIECES.len())]);
+        let name: String = pieces.collect();
+        let mut table = Table::new([(text::escape(&name), Align::Left)]);
+        table.row([name.as_str()]).unwrap();
+        let mut document = Document::new(&name);
+        document
+            .paragraph(&name)
+            .paragraph(&text::code(&name))
+            .list([name.as_str()])
+            .table(&table)
+            .figure("a.png", &name, &name)
+            .code(&name, &name)
+            .details(&name, &Document::fragment())
+            .warning(&name);
+        let (_, main) = page(&document);
+        let lower = main.to_lowercase();
+        let refused = ["<script", "href=\"javascript"];
+        assert!(
+            !refused.iter().any(|r| lower.contains(r)),
+            "{name:?}\n{main}"
+        );
     }
 }
 

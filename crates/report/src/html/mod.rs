@@ -94,7 +94,8 @@ impl Renderer<'_> {
         };
         let alt = attribute(alt);
         Ok(format!(
-            "<figure><img src=\"{source}\" alt=\"{alt}\">{caption}</figure>"
+            "<figure><div class=\"scroll\" role=\"group\" aria-label=\"Figure: {alt}\" tabindex=\"0\"><img \
+             src=\"{source}\" alt=\"{alt}\"></div>{caption}</figure>"
         ))
     }
 
