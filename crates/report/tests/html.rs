@@ -1,5 +1,7 @@
 //! The HTML of every block: structure, escaping, pictures. A small reader checks that tags are balanced.
 
+#![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
+
 use std::fs;
 use std::io;
 

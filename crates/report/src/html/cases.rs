@@ -60,13 +60,16 @@ fn controls(cases: &Cases, number: usize) -> String {
     )
 }
 
+/// Whether a filter keeps a case with this outcome.
+type Keeps = fn(Outcome) -> bool;
+
 /// The filters that leave some cases and hide others.
 fn filters(cases: &Cases, number: usize) -> String {
-    let count = |keeps: fn(Outcome) -> bool| {
+    let count = |keeps: Keeps| {
         let outcomes = cases.cases.iter().filter_map(|case| case.outcome);
         outcomes.filter(|outcome| keeps(*outcome)).count()
     };
-    let kinds: [(&str, &str, fn(Outcome) -> bool); 4] = [
+    let kinds: [(&str, &str, Keeps); 4] = [
         ("correct", "correct", |o| o == Outcome::Correct),
         ("errors", "wrong", |o| o != Outcome::Correct),
         ("fp", "false positives", |o| o == Outcome::FalsePositive),

@@ -155,7 +155,7 @@ pub(super) const TRIPOD_AI: Checklist = Checklist {
                     "12c",
                     "Analysis",
                     "The type of model, how it was built and tuned, internal validation",
-                    Run(run::training),
+                    Run(run::building),
                 ),
                 Item(
                     "12d",
@@ -198,7 +198,7 @@ pub(super) const TRIPOD_AI: Checklist = Checklist {
                     "16",
                     "Training and evaluation",
                     "How the data of both differ",
-                    Both(run::disjoint),
+                    Both(run::characteristics),
                 ),
                 Item(
                     "17",
