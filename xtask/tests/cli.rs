@@ -410,6 +410,10 @@ fn complete(run: &Path) {
         "overlays.json",
         "model.safetensors",
         "report.md",
+        "report.html",
+        "MODEL_CARD.md",
+        "CLAIM.md",
+        "TRIPOD-AI.md",
     ]) {
         assert!(run.join(name).is_file(), "{name}");
     }

@@ -95,7 +95,7 @@ fn summarize(experiment: &Experiment, own: &OwnRun) -> Result<()> {
     own.write_json("experiment.json", &results)?;
     figures::save(own, experiment, &results, &runs)?;
     let document = report::write(experiment, &results)?;
-    own.write("report.md", document.to_markdown().as_bytes())
+    Ok(document.save_with_html(&own.file("report.md"))?)
 }
 
 fn record(experiment: &Experiment, finished: bool) -> Record {

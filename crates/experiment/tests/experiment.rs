@@ -189,9 +189,15 @@ fn out_of_fold(folder: &Path, results: &Results) {
 
 /// Files that must be the same however often an experiment was interrupted.
 fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = ["experiment.json", "report.md", "resolved.toml", "run.json"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut files = [
+        "experiment.json",
+        "report.md",
+        "report.html",
+        "resolved.toml",
+        "run.json",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for seed in ["seed-4", "seed-5"] {
         for file in [
             "metrics.json",

@@ -237,10 +237,19 @@ impl RunDir {
         alt: &str,
         caption: &str,
     ) -> Result<()> {
-        let path = self.folder("figures")?.join(format!("{name}.png"));
-        figure.save(&path)?;
-        section.figure(&format!("figures/{name}.png"), alt, caption);
+        section.figure(&self.save_figure(name, figure)?, alt, caption);
         Ok(())
+    }
+
+    /// Saves a figure as `figures/<name>.png`, and returns this path.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn save_figure(&self, name: &str, figure: &Figure) -> Result<String> {
+        self.folder("figures")?;
+        let path = format!("figures/{name}.png");
+        figure.save(&self.file(&path))?;
+        Ok(path)
     }
 
     /// Reads a text file.

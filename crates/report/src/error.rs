@@ -13,6 +13,14 @@ pub enum Error {
         /// Cause.
         source: std::io::Error,
     },
+    /// A picture of a document could not be read.
+    #[error("cannot read the picture {path}: {source}")]
+    Picture {
+        /// Its path, as in the document.
+        path: String,
+        /// Cause.
+        source: std::io::Error,
+    },
     /// A figure could not be encoded as PNG.
     #[error("cannot encode {} as PNG: {source}", path.display())]
     Encode {

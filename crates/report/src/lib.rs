@@ -1,9 +1,12 @@
-//! Markdown and figures for human-readable reports: takes plain data and writes files.
+//! Markdown, HTML and figures for human-readable reports: takes plain data and writes files.
 //!
 //! Within the workspace this crate depends on `files`, to write, and on `terminal`, to make control characters visible.
 //! Each figure is a small struct of numbers and names with a `draw` method that returns a [`Figure`]. A [`Document`] is
-//! a list of typed [`Block`]s, which can be passed on as JSON and rendered as Markdown for GitHub. The text of a report
-//! is up to the caller.
+//! a list of typed [`Block`]s, which can be passed on as JSON and rendered as Markdown for GitHub or as one HTML file
+//! ([`Document::save_with_html`]). The text of a report is up to the caller.
+//!
+//! The HTML file holds its pictures, style and script, fetches nothing, and is complete without running the script. All
+//! text is escaped, and its Content-Security-Policy allows no other script or style than those of this crate.
 //!
 //! Guarantees for every figure:
 //! - Only a Rust toolchain is needed: the font is embedded, without fontconfig or system libraries.
@@ -42,13 +45,18 @@ mod error;
 mod figure;
 mod figures;
 pub mod format;
+mod html;
 mod labels;
 mod markdown;
 mod plane;
+mod save;
 pub mod text;
 
 pub use compose::{OVERLAY_THRESHOLD, class_overlay, error_map, heat_map, outline, overlay};
-pub use document::{Alert, Align, Block, Column, Document, Table};
+pub use document::{
+    Alert, Align, Block, Case, Cases, Column, Document, OperatingPoint, Outcome, Table,
+    ThresholdCurve, Thresholds,
+};
 pub use draw::colormap::Colormap;
 pub use draw::palette::{self, Color};
 pub use error::Error;

@@ -29,7 +29,7 @@ pub enum Artifact {
     Overlays,
     /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map agrees with the masks.
     Segmentation,
-    /// `report.md`.
+    /// `report.md`, `report.html`, `MODEL_CARD.md`, `CLAIM.md` and `TRIPOD-AI.md`.
     Report,
 }
 
@@ -181,7 +181,7 @@ impl StageId {
             },
             StageId::Report => Row {
                 name: "report",
-                about: "combines all sections into report.md",
+                about: "combines all sections into report.md and report.html; model card and checklists",
                 reads: &[A::Manifest],
                 writes: &[A::Report],
             },

@@ -8,6 +8,7 @@ use report::{
 };
 
 use super::Results;
+use super::thresholds::thresholds;
 use crate::run_dir::RunDir;
 use crate::words::number;
 
@@ -26,7 +27,8 @@ pub fn confusion(folder: &RunDir, section: &mut Document, results: &Results<'_>)
     folder.figure(section, "confusion", &figure.draw()?, &alt, "")
 }
 
-/// The ROC curve with the threshold, as `roc.png`; one curve per class with more than two classes.
+/// The ROC curve with the threshold, as `roc.png`; one curve per class with more than two classes. With two, readers of
+/// the HTML file can move the threshold.
 ///
 /// # Errors
 /// As [`confusion`].
@@ -58,7 +60,12 @@ pub fn roc(folder: &RunDir, section: &mut Document, results: &Results<'_>) -> Re
         curves,
     };
     let alt = format!("ROC curve of {}", results.images);
-    folder.figure(section, "roc", &figure.draw()?, &alt, "")
+    let path = folder.save_figure("roc", &figure.draw()?)?;
+    match thresholds(results, &figure, (&path, &alt)) {
+        Some(thresholds) => section.thresholds(thresholds),
+        None => section.figure(&path, &alt, ""),
+    };
+    Ok(())
 }
 
 fn at_threshold(threshold: f64) -> String {

@@ -3,6 +3,7 @@
 
 mod figures;
 mod tables;
+mod thresholds;
 
 use metrics::{Curves, Evaluation, Interval};
 

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cases::Cases;
 use super::table::Table;
+use super::thresholds::Thresholds;
 
 /// One block of a document, stored as given: the renderer handles what a format needs (escapes, line breaks, limits).
 /// Text is inline Markdown unless its field is documented otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "block", rename_all = "snake_case")]
 pub enum Block {
     /// A heading.
@@ -51,6 +53,10 @@ pub enum Block {
         /// The collapsible content.
         blocks: Vec<Block>,
     },
+    /// A figure of an ROC curve, whose threshold a reader of the HTML file can move.
+    Thresholds(Thresholds),
+    /// Single cases to browse in the HTML file; nothing in Markdown.
+    Cases(Cases),
     /// A boxed remark.
     Alert {
         /// A note or a warning.

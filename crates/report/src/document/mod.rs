@@ -1,12 +1,16 @@
 //! The content of a report as a list of blocks, independent of the output format.
 
 mod block;
+mod cases;
 mod table;
+mod thresholds;
 
 use serde::{Deserialize, Serialize};
 
 pub use block::{Alert, Block};
+pub use cases::{Case, Cases, Outcome};
 pub use table::{Align, Column, Table};
+pub use thresholds::{OperatingPoint, ThresholdCurve, Thresholds};
 
 /// A report or a part of one: a list of blocks. It survives a round trip through serde unchanged, so that one program
 /// can write parts and another can combine them.
@@ -25,7 +29,7 @@ pub use table::{Align, Column, Table};
 /// assert!(document.to_markdown().starts_with("# Results\n\n## Test\n\n| metric"));
 /// # Ok::<(), report::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Document {
     blocks: Vec<Block>,
@@ -78,6 +82,16 @@ impl Document {
             alt: alt.to_owned(),
             caption: caption.to_owned(),
         })
+    }
+
+    /// Adds the figure of an ROC curve with a movable threshold.
+    pub fn thresholds(&mut self, thresholds: Thresholds) -> &mut Self {
+        self.push(Block::Thresholds(thresholds))
+    }
+
+    /// Adds cases to browse.
+    pub fn cases(&mut self, cases: Cases) -> &mut Self {
+        self.push(Block::Cases(cases))
     }
 
     /// Adds a block of code; `language` may be empty.

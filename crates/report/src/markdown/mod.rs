@@ -3,13 +3,10 @@
 mod table;
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use terminal::visible;
 
-use crate::Error;
 use crate::document::{Alert, Block, Document};
-use crate::error::write;
 use crate::text::{escape, longest_run};
 
 impl Document {
@@ -17,21 +14,19 @@ impl Document {
     pub fn to_markdown(&self) -> String {
         visible(&joined(self.blocks())).into_owned()
     }
-
-    /// Writes the document as Markdown, atomically. The folder must exist.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
-        write(path, self.to_markdown().as_bytes())
-    }
 }
 
 fn joined(blocks: &[Block]) -> String {
-    let blocks: Vec<_> = blocks.iter().map(|b| render(b) + "\n").collect();
+    let blocks: Vec<_> = blocks
+        .iter()
+        .filter_map(|b| Some(render(b)? + "\n"))
+        .collect();
     blocks.join("\n")
 }
 
-/// Renders a block, without a trailing line break.
-fn render(block: &Block) -> String {
-    match block {
+/// Renders a block, without a trailing line break; `None` for one that only other formats show.
+fn render(block: &Block) -> Option<String> {
+    Some(match block {
         Block::Heading { level, text } => heading(*level, text),
         Block::Paragraph { text } => text.trim().to_owned(),
         Block::List { items } => list(items),
@@ -39,8 +34,10 @@ fn render(block: &Block) -> String {
         Block::Figure { path, alt, caption } => figure(path, alt, caption),
         Block::Code { language, code } => fenced(language, code),
         Block::Details { summary, blocks } => details(summary, blocks),
+        Block::Thresholds(curve) => figure(&curve.path, &curve.alt, ""),
+        Block::Cases(_) => return None,
         Block::Alert { kind, text } => alert(*kind, text),
-    }
+    })
 }
 
 fn heading(level: usize, text: &str) -> String {

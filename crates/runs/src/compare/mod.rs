@@ -86,15 +86,16 @@ pub fn compare(folders: &[PathBuf]) -> Result<RunComparison> {
     Ok(compared)
 }
 
-/// Writes `compare.md` and `compare.json` into a folder, which is created if necessary.
+/// Writes `compare.md`, `compare.html` and `compare.json` into a folder, which is created if necessary.
 ///
 /// # Errors
 /// The files cannot be written.
 pub fn write(compared: &RunComparison, folder: &Path) -> Result<()> {
     let folder = RunDir::at(folder)?;
     folder.write_json("compare.json", compared)?;
-    let markdown = compared.document.to_markdown();
-    folder.write("compare.md", markdown.as_bytes())
+    Ok(compared
+        .document
+        .save_with_html(&folder.file("compare.md"))?)
 }
 
 fn same_images(first: &ComparedRun, other: &ComparedRun) -> Result<()> {

@@ -131,7 +131,7 @@ pub struct Evaluated {
     pub result: ExternalEvaluation,
 }
 
-/// Evaluates a trained model on a data set, and writes `report.md`, `figures/`, `evaluation.json` and
+/// Evaluates a trained model on a data set, and writes `report.md`, `report.html`, `figures/`, `evaluation.json` and
 /// `predictions.csv`.
 ///
 /// # Errors
@@ -158,7 +158,7 @@ pub fn evaluate(request: &Request, progress: Progress, interrupt: &Interrupt) ->
         result: &result,
     };
     let report = section::write(&folder, &about)?;
-    folder.write("report.md", report.to_markdown().as_bytes())?;
+    report.save_with_html(&folder.file("report.md"))?;
     if request.out.is_none() {
         folder.link_latest()?;
     }

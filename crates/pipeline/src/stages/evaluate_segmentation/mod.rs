@@ -94,9 +94,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         .progress
         .say(format!("  test: {}", section::headline(&metrics)));
     let figures = cases::draw(context, &data, &judge, &segmenter, &images)?;
+    let browsed = cases::browse(context, &data, &judge, &segmenter, &images)?;
     context.section(
         "evaluate-segmentation",
-        &section::write(context, &data, &metrics, &images, figures)?,
+        &section::write(context, &data, &metrics, &images, (figures, browsed))?,
     )
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use imaging::{PixelSpacing, SpacingAt};
 use metrics::{ClassSegmentation, Interval, SegmentationEvaluation, Spread, SurfaceDistance};
 use report::text::escape;
-use report::{Align, Document, Table, format};
+use report::{Align, Cases, Document, Table, format};
 
 use super::super::index::csv;
 use super::cases::Drawn;
@@ -18,7 +18,7 @@ pub(super) fn write(
     data: &Data,
     metrics: &SegmentationMetrics,
     images: &[JudgedImage],
-    figures: Vec<Drawn>,
+    (figures, browsed): (Vec<Drawn>, Option<Cases>),
 ) -> Result<Document> {
     let mut section = Document::fragment();
     section
@@ -53,6 +53,9 @@ pub(super) fn write(
         context
             .run
             .figure(&mut section, name, &figure, &title, "")?;
+    }
+    if let Some(cases) = browsed {
+        section.cases(cases);
     }
     section.paragraph(
         "The predicted masks of all test images, at the original image size, are in `masks/`; the results per image \

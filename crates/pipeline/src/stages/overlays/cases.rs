@@ -170,10 +170,11 @@ fn at_original_size(context: &Context<'_>, map: &Plane, original: &Plane) -> Res
     Ok(Plane::new(width, height, placement.restore(map.values()))?)
 }
 
-type Map = (Vec<f32>, (usize, usize));
+/// A class map with its rows and columns.
+pub(super) type Map = (Vec<f32>, (usize, usize));
 
 /// Class maps of a group's cases, in the order of the cases.
-fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Vec<Map>> {
+pub(super) fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Vec<Map>> {
     let loader = context.loader(group.cases.iter().map(|c| c.row).collect())?;
     let job = context
         .progress
@@ -196,7 +197,7 @@ fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -> Result<Ve
     Ok(maps)
 }
 
-fn overlay_case(
+pub(super) fn overlay_case(
     context: &Context<'_>,
     data: &Data,
     case: &Case,

@@ -6,6 +6,7 @@
 //! green. Unless the settings train the map on masks, it has seen no pixel labels and shows where the evidence for the
 //! prediction is, not the outline of a finding.
 
+mod browse;
 mod cases;
 mod section;
 mod statistics;
@@ -84,7 +85,11 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     context.run.write_json("overlays.json", &statistics)?;
     let chosen = cases::choose(&images, &data, context.settings.overlays.examples);
     let drawn = cases::draw(context, &data, &trained, &chosen)?;
-    context.section("overlays", &section::write(context, &statistics, drawn)?)
+    let browsed = browse::browse(context, &data, &trained, &images)?;
+    context.section(
+        "overlays",
+        &section::write(context, &statistics, drawn, browsed)?,
+    )
 }
 
 /// One pass over the test split; only counts are kept, because the maps of a large split would not fit in memory.

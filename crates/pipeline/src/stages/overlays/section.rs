@@ -3,7 +3,7 @@
 use anyhow::Result;
 use metrics::Interval;
 use report::text::escape;
-use report::{Align, Document, Table, format};
+use report::{Align, Cases, Document, Table, format};
 
 use super::cases::Drawn;
 use super::{OverlayStatistics, RegionArea};
@@ -14,6 +14,7 @@ pub(super) fn write(
     context: &Context<'_>,
     statistics: &OverlayStatistics,
     drawn: Vec<Drawn>,
+    browsed: Option<Cases>,
 ) -> Result<Document> {
     let mut section = Document::fragment();
     section.heading(2, "Where the network looks");
@@ -49,6 +50,9 @@ pub(super) fn write(
         context
             .run
             .figure(&mut section, &group.name, &figure, &group.title, "")?;
+    }
+    if let Some(cases) = browsed {
+        section.cases(cases);
     }
     section.paragraph("The same overlays at the original image size are in `overlays/`.");
     Ok(section)

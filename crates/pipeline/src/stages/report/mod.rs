@@ -1,4 +1,8 @@
-//! `report.md`: the summary, then the section of each stage, then how to reproduce the run.
+//! `report.md` and `report.html`: the summary, then the section of each stage, then how to reproduce the run; and next to
+//! them the model card and two checklists for papers, filled in as far as the run can.
+
+mod checklists;
+mod summary;
 
 use std::path::Path;
 
@@ -8,8 +12,7 @@ use report::{Align, Document, Table, format};
 
 use super::{Metrics, SegmentationMetrics};
 use crate::context::Context;
-use crate::results;
-use crate::words::{count, number, or_dash, percent};
+use crate::words::count;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let mut report = Document::fragment();
@@ -18,13 +21,13 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     }
     report.heading(1, &escape(&context.settings.title));
     if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
-        summary(&mut report, &metrics);
+        report.paragraph(&summary::classification(&metrics));
     }
     if let Ok(metrics) = context
         .run
         .read_json::<SegmentationMetrics>("segmentation.json")
     {
-        report.paragraph(&segmentation(&metrics));
+        report.paragraph(&summary::segmentation(&metrics));
     }
     for stage in &context.settings.stages {
         let section = format!("sections/{}.json", stage.name());
@@ -35,61 +38,13 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     }
     effort(&mut report, context)?;
     repeat(&mut report, context)?;
-    report.save(&context.run.file("report.md"))?;
-    context
-        .progress
-        .say(format!("  {}", context.run.file("report.md").display()));
+    report.save_with_html(&context.run.file("report.md"))?;
+    checklists::write(context)?;
+    for name in ["report.md", "report.html"] {
+        let path = context.run.file(name);
+        context.progress.say(format!("  {}", path.display()));
+    }
     Ok(())
-}
-
-fn summary(report: &mut Document, metrics: &Metrics) {
-    let mut text = results::summary(&metrics.test, "test image") + " ";
-    let linear = &metrics.baselines.linear;
-    if let Some(frozen) = &metrics.baselines.frozen_encoder {
-        text += &format!(
-            "The frozen pretrained encoder with a linear classifier reaches an accuracy of {} and an AUC of {}. ",
-            percent(&frozen.test.accuracy),
-            or_dash(frozen.test.auc.as_ref(), number)
-        );
-    }
-    text += &format!(
-        "A linear model on {0}×{0} grey pixels reaches an accuracy of {1} and an AUC of {2}; the majority-class \
-         baseline reaches an accuracy of {3}.",
-        metrics.baselines.linear_side,
-        percent(&linear.accuracy),
-        or_dash(linear.auc.as_ref(), number),
-        percent(&metrics.baselines.majority.accuracy)
-    );
-    report.paragraph(&text);
-}
-
-fn segmentation(metrics: &SegmentationMetrics) -> String {
-    let test = &metrics.test;
-    let found = metrics.classes.get(1..).unwrap_or_default();
-    let found: Vec<String> = found.iter().map(|class| escape(class)).collect();
-    let found = found.join(", ");
-    let mut text = format!(
-        "On {} with masks, the segmentation of {found} reaches a Dice of {}",
-        count(test.n, "test image"),
-        or_dash(test.mean_dice.as_ref(), number)
-    );
-    if let Some(marked) = &metrics.marked {
-        text += &format!(
-            " ({} if only the location counts)",
-            or_dash(marked.mean_dice.as_ref(), number)
-        );
-    }
-    let mean = or_dash(metrics.baselines.mean_mask.test.mean_dice.as_ref(), number);
-    match &metrics.baselines.otsu {
-        Some(otsu) => {
-            text += &format!(
-                "; Otsu's threshold reaches {}, the mean of the training masks {mean}.",
-                or_dash(otsu.baseline.test.mean_dice.as_ref(), number),
-            );
-        }
-        None => text += &format!("; the mean of the training masks reaches {mean}."),
-    }
-    text
 }
 
 fn effort(report: &mut Document, context: &Context<'_>) -> Result<()> {
