@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The smallest phantom run with every stage.
-const TINY: [&str; 10] = [
+const TINY: [&str; 11] = [
     "demo.phantom.train=[24,24]",
     "demo.phantom.test=[8,8]",
     "demo.phantom.size=64",
@@ -19,6 +19,7 @@ const TINY: [&str; 10] = [
     "evaluate.bootstrap=50",
     "overlays.examples=2",
     "report.samples=2",
+    "tracking.tensorboard=true",
 ];
 
 fn xtask(arguments: &[&str]) -> Command {
@@ -440,6 +441,10 @@ fn complete(run: &Path) {
             .contains("seconds")
     );
     assert!(resolved.contains("[phantom]"), "{resolved}");
+    let events = below(&run.join("tensorboard"));
+    assert_eq!(events.len(), 1, "{events:?}");
+    // The figures are pictures in it.
+    assert!(fs::metadata(&events[0]).unwrap().len() > 10_000);
 }
 
 fn predicts(run: &Path) {

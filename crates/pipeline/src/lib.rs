@@ -33,6 +33,7 @@ mod run;
 mod run_dir;
 mod scoring;
 pub mod stages;
+mod tracking;
 pub mod words;
 
 pub use context::{Context, Data, Indexed};

@@ -108,6 +108,7 @@ fn run_stages(context: &mut Context<'_>, alone: bool) -> Result<()> {
         ));
         run_stage(*stage, context, alone)?;
     }
+    crate::tracking::finish(context);
     let mut record = run.record()?;
     record.finished = true;
     run.write_json(RUN, &record)

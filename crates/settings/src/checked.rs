@@ -18,6 +18,7 @@ use crate::tables::data::{self, DataSettings};
 use crate::tables::evaluate::{self, EvaluateSettings};
 use crate::tables::image::{self, ImageSettings};
 use crate::tables::overlays::{self, OverlaySettings};
+use crate::tables::tracking::{self, TrackingSettings};
 use crate::tables::{
     augment as augmentation, model as network, pipeline, report, train as training,
 };
@@ -63,6 +64,8 @@ pub struct Settings {
     pub notes: Vec<String>,
     /// Images in the report's sample grid.
     pub samples: usize,
+    /// `[tracking]`.
+    pub tracking: TrackingSettings,
     /// The same settings as a pipeline file, with absolute paths.
     pub resolved: String,
     /// Dotted key and value of each setting that was given, for comparison.
@@ -138,7 +141,11 @@ pub(crate) fn checked(
     let overlays = overlays::overlays(&keys, table(&tree, "overlays")?)?;
     let report::Report { notes, samples } = table(&tree, "report")?;
     report::samples(&keys, samples)?;
-    let resolved = resolved(&tree, &data, &image, pretrained.as_deref());
+    let tracking = tracking::tracking(&paths, table(&tree, "tracking")?);
+    let mut resolved = resolved(&tree, &data, &image, pretrained.as_deref());
+    if let Some(folder) = &tracking.mlflow {
+        resolved.put("tracking.mlflow", text(folder));
+    }
     Ok(Settings {
         title: if raw_pipeline.title.is_empty() {
             name.clone()
@@ -162,6 +169,7 @@ pub(crate) fn checked(
         overlays,
         notes,
         samples,
+        tracking,
         resolved: resolved.to_document(),
         leaves: resolved.leaves(),
     })

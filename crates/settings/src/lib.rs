@@ -49,4 +49,5 @@ pub use tables::image::ImageSettings;
 pub use tables::overlays::OverlaySettings;
 pub use tables::pipeline::device;
 pub use tables::region::RegionSettings;
+pub use tables::tracking::TrackingSettings;
 pub use tree::{ConfigError, nearest};

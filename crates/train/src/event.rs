@@ -84,6 +84,8 @@ pub trait Data {
 
 /// Receives a run's progress, and may end the run.
 pub trait Observer {
+    /// Called before the first epoch, with those that an earlier process has trained.
+    fn begun(&mut self, _earlier: &[EpochRecord]) {}
     /// Called after each batch.
     fn batch(&mut self, _event: &BatchEvent) {}
     /// Called after each epoch, once its checkpoints are on disk.

@@ -25,6 +25,7 @@ pub fn fit(
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(network, job, data)?;
     run.begin(network)?;
+    observer.begun(run.history());
     let stopped = epochs(&mut run, network, data, observer);
     network.freeze_encoder(false);
     let stopped = stopped?;

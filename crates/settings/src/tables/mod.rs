@@ -13,11 +13,12 @@ pub(crate) mod pipeline;
 mod place;
 pub(crate) mod region;
 pub(crate) mod report;
+pub(crate) mod tracking;
 pub(crate) mod train;
 pub(crate) mod validation;
 
 /// Tables of a pipeline file.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "pipeline", "data", "image", "augment", "model", "train", "evaluate", "overlays", "report",
-    "phantom", "demo",
+    "tracking", "phantom", "demo",
 ];

@@ -77,7 +77,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         mixer: Mixer::new(&settings.augment)?,
         seed: settings.seed,
     };
-    let mut watch = Watch::new(context.progress, context.interrupt, settings.train.epochs);
+    let mut watch = Watch::new(context, settings.train.epochs);
     Ok(fit(network, &job, &mut feed, &mut watch)?)
 }
 

@@ -3,23 +3,27 @@
 use report::format;
 use train::{BatchEvent, EpochRecord, Observer, Phase};
 
-use terminal::Interrupt;
-use terminal::{Job, Progress};
+use terminal::{Interrupt, Job, Progress};
+
+use crate::context::Context;
+use crate::tracking::Curves;
 
 pub(super) struct Watch<'a> {
     progress: Progress,
     interrupt: &'a Interrupt,
     epochs: usize,
     job: Option<(Phase, Job)>,
+    curves: Option<Curves>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(progress: Progress, interrupt: &'a Interrupt, epochs: usize) -> Self {
+    pub(super) fn new(context: &Context<'a>, epochs: usize) -> Self {
         Watch {
-            progress,
-            interrupt,
+            progress: context.progress,
+            interrupt: context.interrupt,
             epochs,
             job: None,
+            curves: Curves::of(context),
         }
     }
 
@@ -44,6 +48,12 @@ impl<'a> Watch<'a> {
 }
 
 impl Observer for Watch<'_> {
+    fn begun(&mut self, earlier: &[EpochRecord]) {
+        self.curves
+            .iter_mut()
+            .for_each(|curves| curves.begin(earlier));
+    }
+
     fn batch(&mut self, event: &BatchEvent) {
         let job = self.job(event);
         let accuracy = match event.accuracy {
@@ -62,6 +72,7 @@ impl Observer for Watch<'_> {
 
     fn epoch(&mut self, e: &EpochRecord) {
         self.job = None;
+        self.curves.iter_mut().for_each(|curves| curves.epoch(e));
         let figure = |name: &str, value: Option<f64>| {
             value.map_or_else(String::new, |v| format!(", {name} {}", format::fixed(v, 4)))
         };
