@@ -35,7 +35,11 @@ pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Docume
     curves(&mut report, results);
     runs(&mut report, experiment, results)?;
     report.heading(2, "How to repeat this experiment");
-    report.code("", "cargo xtask experiment THIS_FOLDER/resolved.toml");
+    let program = terminal::program();
+    report.code(
+        "",
+        &format!("{program} experiment THIS_FOLDER/resolved.toml"),
+    );
     report.paragraph(
         "`resolved.toml` has the experiment with all settings of its pipeline; that of a run repeats the run with `cargo \
          xtask pipeline`. `experiment.json` has the figures of this report.",

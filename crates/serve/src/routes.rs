@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -273,16 +274,10 @@ async fn all(
 async fn one(
     service: &Arc<Service>,
     identifier: &Arc<str>,
-    bytes: axum::body::Bytes,
+    bytes: Bytes,
     wanted: Wanted,
 ) -> Result<Prediction, Problem> {
-    let image = match decoded(service, bytes.clone()).await {
-        Ok(image) => image,
-        Err(problem) => {
-            batches::refused(&service.audit, identifier, &bytes, &problem)?;
-            return Err(problem);
-        }
-    };
+    let image = decoded(service, identifier, bytes.clone()).await?;
     let (rows, columns) = image.size();
     let pixels = thousands((rows * columns) as u64);
     let (reply, prediction) = oneshot::channel();
@@ -301,19 +296,31 @@ async fn one(
     prediction.await.map_err(|_| Problem::busy(gone))?
 }
 
-/// Decodes an image, in a thread of its own.
-async fn decoded(service: &Arc<Service>, bytes: axum::body::Bytes) -> Result<ImageFile, Problem> {
+/// Decodes an image, in a thread of its own; the audit log says so if it cannot be decoded.
+async fn decoded(
+    service: &Arc<Service>,
+    identifier: &Arc<str>,
+    bytes: Bytes,
+) -> Result<ImageFile, Problem> {
     let _decoder = room(&service.decoders, 1).await?;
-    let decoder = service.decoder();
+    let (decoder, audit, identifier) =
+        (service.decoder(), service.audit.clone(), identifier.clone());
     let decode = move || {
-        check_format(&bytes).map_err(Problem::no_image)?;
-        let image = ImageFile::of_bytes("image".as_ref(), &bytes, decoder);
-        image.map_err(|error| match error {
-            // Without the path, which is none.
-            ImagingError::BadImage { reason, .. } => Problem::bad_image(reason),
-            error => Problem::bad_image(error.to_string()),
+        decode(decoder, &bytes).or_else(|problem| {
+            batches::refused(&audit, &identifier, &bytes, &problem)?;
+            Err(problem)
         })
     };
     let broken = |_| Problem::bad_image("the image could not be decoded");
     spawn_blocking(decode).await.map_err(broken)?
+}
+
+fn decode(decoder: Decoder, bytes: &[u8]) -> Result<ImageFile, Problem> {
+    check_format(bytes).map_err(Problem::no_image)?;
+    let image = ImageFile::of_bytes("image".as_ref(), bytes, decoder);
+    image.map_err(|error| match error {
+        // Without the path, which is none.
+        ImagingError::BadImage { reason, .. } => Problem::bad_image(reason),
+        error => Problem::bad_image(error.to_string()),
+    })
 }

@@ -80,7 +80,8 @@ fn repeat(report: &mut Document, context: &Context<'_>) -> Result<()> {
     report.code(
         "sh",
         &format!(
-            "cargo xtask pipeline {}",
+            "{} pipeline {}",
+            terminal::program(),
             typed(&context.run.file(crate::run_dir::RESOLVED))
         ),
     );

@@ -30,7 +30,7 @@ fn header(facts: &Facts) -> Value {
     json!({
         "license": "other",
         "license_name": "to-be-stated-by-the-author",
-        "library_name": "eff-unet-rs",
+        "library_name": "eff-unet",
         "pipeline_tag": task,
         "tags": tags,
         "metrics": ids,
@@ -148,10 +148,14 @@ fn uses(card: &mut Document) {
             AUTHOR,
         ])
         .heading(2, "How to use it")
-        .code(
-            "sh",
-            "cargo xtask predict RUN IMAGES --out DIR\ncargo xtask evaluate RUN --data DIR",
-        );
+        .code("sh", &commands());
+}
+
+fn commands() -> String {
+    let program = terminal::program();
+    format!(
+        "{program} predict RUN IMAGES --out DIR\n{program} serve RUN\n{program} evaluate RUN --data DIR"
+    )
 }
 
 fn data(card: &mut Document, facts: &Facts) {
