@@ -6,7 +6,7 @@
 //! append-only log ([`audit`]) before it is sent.
 //!
 //! A request passes these modules in turn: `listen` (connections), `access` (who may ask), `upload` (bytes to images),
-//! `batches` (images to predictions), `answer` (predictions to JSON). An error on the way is a [`problem`] with the
+//! `batches` (images to predictions), `answer` (predictions to JSON). An error on the way is a `problem` with the
 //! status of its kind.
 
 // The print macros panic on a closed pipe; use `terminal` to print.

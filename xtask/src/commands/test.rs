@@ -98,9 +98,8 @@ pub(crate) fn step(root: &Path, arguments: &[&str], environment: &[(&str, &str)]
     let set_by_cargo = std::env::vars_os().map(|(name, _)| name);
     let set_by_cargo = set_by_cargo.filter(|name| {
         let name = name.to_string_lossy();
-        ["CARGO_PKG_", "CARGO_MANIFEST_"]
-            .iter()
-            .any(|of| name.starts_with(of))
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        name == "OUT_DIR" || of_package.iter().any(|of| name.starts_with(of))
     });
     for name in set_by_cargo {
         command.env_remove(name);
