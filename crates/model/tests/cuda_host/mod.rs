@@ -14,7 +14,8 @@
 )]
 
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Once, OnceLock};
 
@@ -50,55 +51,75 @@ fn library(precision: Precision) -> Option<&'static Mutex<Library>> {
 }
 
 fn build(precision: Precision) -> Option<Library> {
-    let folder = tempfile::tempdir().unwrap();
-    let built = folder.path().join("kernels.so");
-    compile(precision, "", &built).then(|| load(&built))
+    compiled(precision, "").map(|built| load(&built))
 }
 
 /// A folder with a `libcuda.so` and a `libnvrtc.so` that run on the host: with it in `LD_LIBRARY_PATH`, the engine's
 /// own GPU driver finds a GPU whose kernels are of one precision. `None` if there is no C++ compiler.
 pub fn host_emulating_a_gpu(precision: Precision) -> Option<tempfile::TempDir> {
+    let built = compiled(precision, include_str!("driver.hpp"))?;
     let folder = tempfile::tempdir().unwrap();
-    let cuda = folder.path().join("libcuda.so");
-    compile(precision, include_str!("driver.hpp"), &cuda).then_some(())?;
-    std::fs::copy(&cuda, folder.path().join("libnvrtc.so")).unwrap();
+    for name in ["libcuda.so", "libnvrtc.so"] {
+        std::fs::copy(&built, folder.path().join(name)).unwrap();
+    }
     Some(folder)
 }
 
-/// Builds shim, kernels and `more` into a library; returns false if there is no C++ compiler.
-fn compile(precision: Precision, more: &str, built: &Path) -> bool {
+const FLAGS: [&str; 11] = [
+    "-std=c++17",
+    "-O2",
+    "-march=native",
+    "-fno-strict-aliasing", // several elements are loaded at once through other types
+    "-U_FORTIFY_SOURCE",
+    "-shared",
+    "-fPIC",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unknown-pragmas",
+    "-Werror",
+];
+
+/// The library of shim, kernels and `more`; `None` if there is no C++ compiler.
+///
+/// It is kept in cargo's folder for tests, under a hash of everything that it is made from: the compiler takes a minute,
+/// and many test programs need the same libraries.
+fn compiled(precision: Precision, more: &str) -> Option<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    if Command::new(&compiler).arg("--version").output().is_err() {
-        return false;
-    }
-    let source = built.with_extension("cpp");
+    let version = Command::new(&compiler)
+        .arg("--version")
+        .output()
+        .ok()?
+        .stdout;
     let shim = include_str!("shim.hpp");
     let kernels = kernels::source_with(precision, include_str!("intrinsics.hpp"));
-    std::fs::write(&source, format!("{shim}\n{kernels}\n{more}")).unwrap();
-    let flags = [
-        "-std=c++17",
-        "-O2",
-        "-march=native",
-        "-fno-strict-aliasing", // several elements are loaded at once through other types
-        "-U_FORTIFY_SOURCE",
-        "-shared",
-        "-fPIC",
-    ];
+    let source = format!("{shim}\n{kernels}\n{more}");
     let flags_of_user = std::env::var("CXXFLAGS").unwrap_or_default(); // e.g. for a sanitizer
-    let output = Command::new(&compiler)
-        .args(flags)
-        .args(["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Werror"])
-        .args(flags_of_user.split_whitespace())
-        .arg("-o")
-        .args([built, &source])
-        .output()
-        .unwrap();
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "the kernels do not compile on the host:\n{log}"
-    );
-    true
+    // What `native` means.
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processor = processor.lines().find(|line| line.starts_with("flags"));
+    let mut hasher = DefaultHasher::new();
+    (&source, version, FLAGS, &flags_of_user, processor).hash(&mut hasher);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let kept = folder.join(format!("kernels-{:016x}.so", hasher.finish()));
+    if !kept.is_file() {
+        let own = tempfile::tempdir_in(folder).unwrap();
+        let (file, built) = (
+            own.path().join("kernels.cpp"),
+            own.path().join("kernels.so"),
+        );
+        std::fs::write(&file, source).unwrap();
+        let mut command = Command::new(&compiler);
+        command.args(FLAGS).args(flags_of_user.split_whitespace());
+        let output = command.arg("-o").args([&built, &file]).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "the kernels do not compile on the host:\n{log}"
+        );
+        // Another process may have been faster; both are the same.
+        std::fs::rename(&built, &kept).unwrap();
+    }
+    Some(kept)
 }
 
 fn load(file: &Path) -> Library {
