@@ -86,7 +86,7 @@ fn metrics(out: &Path) -> String {
 }
 
 /// With a closed pipe or a full device as stderr and stdout the run still completes, where `eprintln!` would panic.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_run_completes_without_readable_output() {
     let runs = tempfile::tempdir().unwrap();
@@ -495,12 +495,12 @@ fn predicts(run: &Path) {
     predicts_a_list(run, &image);
     predicts_in_shards(run, &phantoms.join("images"));
     predicts_as_dicom(run, &image);
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     serves(run, &image);
 }
 
 /// The service answers what `predict` prints, and ends in order when it is told to.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn serves(run: &Path, image: &Path) {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     let folder = tempfile::tempdir().unwrap();
@@ -705,7 +705,7 @@ fn kill_after_first_epoch(command: Command, out: &Path) {
     child.wait().unwrap();
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn interrupt_after_first_epoch(command: Command, out: &Path) -> Output {
     let child = after_first_epoch(command, out);
     let status = Command::new("kill")

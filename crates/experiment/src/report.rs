@@ -40,10 +40,10 @@ pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Docume
         "",
         &format!("{program} experiment THIS_FOLDER/resolved.toml"),
     );
-    report.paragraph(
-        "`resolved.toml` has the experiment with all settings of its pipeline; that of a run repeats the run with `cargo \
-         xtask pipeline`. `experiment.json` has the figures of this report.",
-    );
+    report.paragraph(&format!(
+        "`resolved.toml` has the experiment with all settings of its pipeline; that of a run repeats the run with \
+         `{program} pipeline`. `experiment.json` has the figures of this report.",
+    ));
     Ok(report)
 }
 

@@ -36,6 +36,9 @@ pub fn check_origin(networks: &Ensemble, path: &Path, phantoms_allowed: bool) ->
     Ok(())
 }
 
+/// Said wherever a network introduces itself.
+pub const INTENDED_USE: &str = "for research; not a medical device. Its figures hold for images like those it was evaluated on";
+
 /// A loaded network, ready to predict.
 pub struct Predictor {
     networks: Ensemble,

@@ -1,8 +1,8 @@
 //! The record of every answer: hashes, classes and times, no pixels and no names.
 //!
 //! A log is a text file of JSON lines. It is only ever appended to, and each line has the SHA-256 of the line before it,
-//! so that a line that is changed, inserted or removed later breaks the chain, which [`verify`] finds. Only the last lines can be
-//! cut off unnoticed; who must rule that out keeps the last hash elsewhere.
+//! so that a line that is changed, inserted or removed later breaks the chain, which [`verify`] finds. Lines cut off at
+//! the end are not found; where that matters, keep the last hash in another place.
 //!
 //! A line is on the disk before its answer is sent. A process that is killed while it writes leaves an incomplete line,
 //! which stays; the line after it is then `started`.
@@ -100,7 +100,11 @@ pub struct Line {
 pub(crate) struct Audit {
     path: PathBuf,
     file: File,
+    /// Bytes of the lines that are complete.
+    length: u64,
     last: String,
+    /// Whether a line is incomplete that could not be removed.
+    damaged: bool,
     _lock: Lock,
 }
 
@@ -139,8 +143,10 @@ impl Audit {
         }
         Ok(Audit {
             path: path.into(),
+            length: file.metadata().with_context(cannot)?.len(),
             file,
             last: end.sha256,
+            damaged: false,
             _lock: lock,
         })
     }
@@ -163,10 +169,20 @@ impl Audit {
             text += &line;
             text.push('\n');
         }
+        let cannot = || format!("cannot write the audit log {}", self.path.display());
+        if self.damaged {
+            bail!(
+                "{}: a line is incomplete; start the service again",
+                cannot()
+            );
+        }
         let written = self.file.write_all(text.as_bytes());
-        let written = written.and_then(|()| self.file.sync_data());
-        written.with_context(|| format!("cannot write the audit log {}", self.path.display()))?;
-        self.last = last;
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            // What was written belongs to answers that are not sent; the next line would continue it.
+            self.damaged = self.file.set_len(self.length).is_err();
+            return Err(error).with_context(cannot);
+        }
+        (self.length, self.last) = (self.length + text.len() as u64, last);
         Ok(())
     }
 }
@@ -311,6 +327,27 @@ mod tests {
             let now = std::fs::read(&path).unwrap();
             assert!(now.starts_with(&text[..cut]), "{cut}");
         }
+    }
+
+    /// `/dev/full` takes nothing, and cannot be shortened either.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_log_that_cannot_be_written_stays_as_it_was() {
+        let (_folder, path) = log();
+        let mut audit = Audit::open(&path).unwrap();
+        audit.append([started()]).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let file = std::mem::replace(&mut audit.file, File::create("/dev/full").unwrap());
+        assert!(audit.append([refused("x")]).is_err());
+        let again = format!("{:#}", audit.append([refused("x")]).unwrap_err());
+        assert!(again.contains("incomplete"), "{again}");
+        // Where the file can be shortened, nothing is left of what was written, and the chain goes on.
+        (audit.file, audit.damaged) = (file, false);
+        audit.file.write_all(b"{\"time\": \"half a li").unwrap();
+        audit.file.set_len(audit.length).unwrap();
+        audit.append([Event::Stopped]).unwrap();
+        assert_eq!(verify(&path).unwrap().lines, 2);
+        assert!(std::fs::read(&path).unwrap().starts_with(&before));
     }
 
     #[test]

@@ -17,12 +17,18 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::answer::{Wanted, completed};
 use crate::audit::{Answered, Audit, Event};
-use crate::figures::{Figures, Present};
+use crate::metrics::{Metrics, Present};
 use crate::problem::Problem;
 
 /// An image that waits for its prediction.
 pub(crate) struct Work {
     pub(crate) image: ImageFile,
+    pub(crate) order: Order,
+    pub(crate) _waiting: Present,
+}
+
+/// What is to be done with an image.
+pub(crate) struct Order {
     pub(crate) bytes: Bytes,
     pub(crate) wanted: Wanted,
     /// The request that it is part of.
@@ -30,14 +36,13 @@ pub(crate) struct Work {
     pub(crate) reply: oneshot::Sender<Result<Prediction, Problem>>,
     /// Held as long as the pixels are in memory.
     pub(crate) _pixels: OwnedSemaphorePermit,
-    pub(crate) _waiting: Present,
 }
 
 /// What a batch needs besides its images.
 pub(crate) struct Batches {
     pub(crate) predictor: Arc<Predictor>,
     pub(crate) audit: Arc<Mutex<Audit>>,
-    pub(crate) figures: Arc<Figures>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Most images of a batch.
     pub(crate) most: usize,
 }
@@ -64,7 +69,7 @@ impl Batches {
                 }
             }
             // Those whose client has left.
-            batch.retain(|work| !work.reply.is_closed());
+            batch.retain(|work| !work.order.reply.is_closed());
             if !batch.is_empty() {
                 self.predict(batch);
             }
@@ -73,47 +78,49 @@ impl Batches {
 
     fn predict(&self, batch: Vec<Work>) {
         let started = Instant::now();
-        let (images, work): (Vec<ImageFile>, Vec<Rest>) = batch.into_iter().map(Rest::of).unzip();
+        let each = batch.into_iter().map(|work| (work.image, work.order));
+        let (images, orders): (Vec<ImageFile>, Vec<Order>) = each.unzip();
         let found = self.predictor.find(&images);
-        let each = images.par_iter().zip(&work).zip(found);
+        let each = images.par_iter().zip(&orders).zip(found);
         let results: Vec<_> = each
-            .map(|((image, work), found)| self.completed(image, work, found))
+            .map(|((image, order), found)| self.completed(image, order, found))
             .collect();
-        let written = self.record(&work, &images, &results);
-        self.figures.batch(images.len(), started.elapsed());
-        for (work, result) in work.into_iter().zip(results) {
+        let written = self.record(&orders, &images, &results);
+        self.metrics.batch(images.len(), started.elapsed());
+        for (order, result) in orders.into_iter().zip(results) {
             if let Ok(prediction) = &result {
-                self.figures
+                self.metrics
                     .image(prediction.class.as_deref().unwrap_or(""));
             }
             // A client that has left meanwhile is no fault.
-            let _ = work.reply.send(written.clone().and(result));
+            let _ = order.reply.send(written.clone().and(result));
         }
     }
 
     fn completed(
         &self,
         image: &ImageFile,
-        work: &Rest,
+        order: &Order,
         found: Result<Found>,
     ) -> Result<Prediction, Problem> {
-        let completed = found
-            .and_then(|found| completed(&self.predictor, (image, &work.bytes), found, work.wanted));
+        let completed = found.and_then(|found| {
+            completed(&self.predictor, (image, &order.bytes), found, order.wanted)
+        });
         completed.map_err(|error| Problem::bad_image(format!("{error:#}")))
     }
 
     /// Writes the audit log; without it, there is no answer.
     fn record(
         &self,
-        work: &[Rest],
+        orders: &[Order],
         images: &[ImageFile],
         results: &[Result<Prediction, Problem>],
     ) -> Result<(), Problem> {
-        let each = work.iter().zip(images).zip(results);
-        let events = each.map(|((work, image), result)| match result {
-            Ok(prediction) => Event::Answered(Answered::of(&work.request, prediction)),
+        let each = orders.iter().zip(images).zip(results);
+        let events = each.map(|((order, image), result)| match result {
+            Ok(prediction) => Event::Answered(Answered::of(&order.request, prediction)),
             Err(problem) => Event::Refused {
-                request: work.request.to_string(),
+                request: order.request.to_string(),
                 image_sha256: image.sha256().into(),
                 status: problem.status.as_u16(),
             },
@@ -150,26 +157,4 @@ pub(crate) fn refused(
         status: problem.status.as_u16(),
     };
     append(audit, [event])
-}
-
-/// A [`Work`] without its image.
-struct Rest {
-    bytes: Bytes,
-    wanted: Wanted,
-    request: Arc<str>,
-    reply: oneshot::Sender<Result<Prediction, Problem>>,
-    _pixels: OwnedSemaphorePermit,
-}
-
-impl Rest {
-    fn of(work: Work) -> (ImageFile, Self) {
-        let rest = Rest {
-            bytes: work.bytes,
-            wanted: work.wanted,
-            request: work.request,
-            reply: work.reply,
-            _pixels: work._pixels,
-        };
-        (work.image, rest)
-    }
 }

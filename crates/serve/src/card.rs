@@ -1,6 +1,6 @@
 //! What is served: the network, what it was trained on, and what it may be used for.
 
-use pipeline::predict::Predictor;
+use pipeline::predict::{INTENDED_USE, Predictor};
 use serde::Serialize;
 
 /// `GET /model`.
@@ -32,10 +32,6 @@ struct Network {
     /// Rows, columns and channels of its input.
     input: [usize; 3],
 }
-
-/// Said wherever a network introduces itself.
-const INTENDED_USE: &str = "research; not a medical device. The network's figures hold for images like those it was \
-                            evaluated on";
 
 impl Card {
     pub(crate) fn of(predictor: &Predictor) -> Self {

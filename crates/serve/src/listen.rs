@@ -28,7 +28,7 @@ use crate::Options;
 use crate::access::Client;
 use crate::audit::{Audit, Event};
 use crate::batches::Batches;
-use crate::figures::Figures;
+use crate::metrics::Metrics;
 use crate::routes::{Service, router};
 
 /// Connections at once; more wait in the system's queue.
@@ -77,16 +77,16 @@ fn start(predictor: Predictor, options: Options) -> Result<(Arc<Service>, JoinHa
         weights_sha256: predictor.sha256().into(),
     }])?;
     let audit = Arc::new(Mutex::new(audit));
-    let figures = Figures::new(predictor.sha256());
+    let metrics = Metrics::new(predictor.sha256());
     let predictor = Arc::new(predictor);
     let batches = Batches {
         predictor: predictor.clone(),
         audit: audit.clone(),
-        figures: figures.clone(),
+        metrics: metrics.clone(),
         most: options.limits.batch,
     };
     let (sender, thread) = batches.start()?;
-    let service = Service::new(predictor, options, figures, audit, sender);
+    let service = Service::new(predictor, options, metrics, audit, sender);
     Ok((Arc::new(service), thread))
 }
 

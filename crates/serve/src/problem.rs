@@ -15,7 +15,7 @@ pub(crate) struct Problem {
 
 /// The members of RFC 9457 that are used here.
 #[derive(Serialize)]
-struct Body9457<'a> {
+struct Details<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
@@ -49,6 +49,12 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    /// A fault of this program.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        let detail = format!("internal error, please report it: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
     /// The service cannot answer now.
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
@@ -66,7 +72,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let body = Body9457 {
+        let body = Details {
             title: self.status.canonical_reason().unwrap_or("error"),
             status: self.status.as_u16(),
             detail: &self.detail,

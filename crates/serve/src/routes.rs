@@ -20,9 +20,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::access::{self, Client, Clients};
 use crate::answer::{Answer, Answers, Wanted};
 use crate::audit::Audit;
-use crate::batches::{self, Work};
+use crate::batches::{self, Order, Work};
 use crate::card::Card;
-use crate::figures::{Figures, Present};
+use crate::metrics::{Metrics, Present};
 use crate::problem::Problem;
 use crate::upload::{self, Upload};
 use crate::{Limits, Options};
@@ -37,7 +37,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 pub(crate) struct Service {
     pub(crate) predictor: Arc<Predictor>,
     pub(crate) options: Options,
-    pub(crate) figures: Arc<Figures>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Arc<Mutex<Audit>>,
     pub(crate) batches: mpsc::Sender<Work>,
     /// Requests that may still come in.
@@ -58,7 +58,7 @@ impl Service {
     pub(crate) fn new(
         predictor: Arc<Predictor>,
         options: Options,
-        figures: Arc<Figures>,
+        metrics: Arc<Metrics>,
         audit: Arc<Mutex<Audit>>,
         batches: mpsc::Sender<Work>,
     ) -> Self {
@@ -73,7 +73,7 @@ impl Service {
             pixels: permits(thousands(limits.waiting_pixels())),
             predictor,
             options,
-            figures,
+            metrics,
             audit,
             batches,
             clients: Clients::default(),
@@ -167,7 +167,7 @@ async fn model(State(service): State<Arc<Service>>) -> Response {
 
 async fn metrics(State(service): State<Arc<Service>>) -> Response {
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media)], service.figures.text()).into_response()
+    ([(header::CONTENT_TYPE, media)], service.metrics.text()).into_response()
 }
 
 async fn openapi() -> Response {
@@ -178,7 +178,7 @@ async fn openapi() -> Response {
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => Problem::bad_image(error.to_string()).into_response(),
+        Err(error) => Problem::internal(&error).into_response(),
     }
 }
 
@@ -192,7 +192,7 @@ async fn predict(State(service): State<Arc<Service>>, request: Request) -> Respo
         Err(problem) => problem.into_response(),
     };
     let (status, took) = (response.status(), started.elapsed());
-    service.figures.request(status, took);
+    service.metrics.request(status, took);
     tracing::info!(request = %identifier, status = status.as_u16(), ?took, "predict");
     if let Ok(value) = HeaderValue::from_str(&identifier) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -211,12 +211,12 @@ async fn answer(
     let client = request.extensions().get::<Client>();
     let _client = client.map(|client| service.clients.count(client.0, most));
     let _client = _client.transpose()?;
-    let _present = Present::of(&service.figures.in_flight);
+    let _present = Present::of(&service.metrics.in_flight);
     let wanted = Query::try_from_uri(request.uri());
     let Query(wanted) = wanted.map_err(|error| Problem::malformed(error.body_text()))?;
     let (head, body) = request.into_parts();
     let bytes = upload::announced(&head.headers, service.limits())?;
-    let _memory = room(&service.memory, kib(bytes)).await?;
+    let _memory = acquire(&service.memory, kib(bytes)).await?;
     let images = upload::images(&head.headers, body, service.limits()).await?;
     let images = within(service, all(service, identifier, images, wanted)).await?;
     Ok(Answers {
@@ -225,8 +225,11 @@ async fn answer(
     })
 }
 
-/// Waits until there is room for `n` units.
-async fn room(of: &Arc<Semaphore>, n: u64) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+/// Waits until `n` permits are free.
+async fn acquire(
+    of: &Arc<Semaphore>,
+    n: u64,
+) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
     let n = u32::try_from(n).unwrap_or(u32::MAX);
     let permit = of.clone().acquire_many_owned(n).await;
     permit.map_err(|_| Problem::busy("the service is stopping"))
@@ -264,8 +267,7 @@ async fn all(
     }
     let mut answers = vec![];
     while let Some(answer) = tasks.join_next().await {
-        let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the program has a fault");
-        answers.push(answer.map_err(broken)?);
+        answers.push(answer.map_err(|error| Problem::internal(&error))?);
     }
     answers.sort_by_key(|(i, _)| *i);
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
@@ -283,12 +285,14 @@ async fn one(
     let (reply, prediction) = oneshot::channel();
     let work = Work {
         image,
-        bytes,
-        wanted,
-        request: identifier.clone(),
-        reply,
-        _pixels: room(&service.pixels, pixels).await?,
-        _waiting: Present::of(&service.figures.waiting),
+        order: Order {
+            bytes,
+            wanted,
+            request: identifier.clone(),
+            reply,
+            _pixels: acquire(&service.pixels, pixels).await?,
+        },
+        _waiting: Present::of(&service.metrics.waiting),
     };
     let gone = "the service no longer predicts; start it again";
     let sent = service.batches.send(work).await;
@@ -302,7 +306,7 @@ async fn decoded(
     identifier: &Arc<str>,
     bytes: Bytes,
 ) -> Result<ImageFile, Problem> {
-    let _decoder = room(&service.decoders, 1).await?;
+    let _decoder = acquire(&service.decoders, 1).await?;
     let (decoder, audit, identifier) =
         (service.decoder(), service.audit.clone(), identifier.clone());
     let decode = move || {

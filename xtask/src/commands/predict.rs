@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use ::pipeline::predict::{Predictor, Segments, check_origin};
+use ::pipeline::predict::{INTENDED_USE, Predictor, Segments, check_origin};
 use anyhow::{Context as _, Result, bail};
 use predictions::{Finished, Job, Options, Outcome, Row, Shard};
 use terminal::{Interrupt, Progress};
@@ -93,9 +93,7 @@ pub(crate) fn introduce(predictor: &Predictor) {
             origin.pipeline, origin.version
         ));
     }
-    terminal::say(
-        "for research; not a medical device. Its figures hold for images like those it was evaluated on",
-    );
+    terminal::say(INTENDED_USE);
 }
 
 /// Predicts the images; the second value is whether all of them could be printed to stdout.

@@ -130,7 +130,10 @@ pub(in crate::stages::report::checklists) fn output(facts: &Facts) -> Option<Str
 }
 
 pub(in crate::stages::report::checklists) fn predicting(_: &Facts) -> Option<String> {
-    Some("`cargo xtask predict RUN IMAGES` computes with the checkpoint what this run computed for its test images.".into())
+    Some(format!(
+        "`{} predict RUN IMAGES` computes with the checkpoint what this run computed for its test images.",
+        terminal::program()
+    ))
 }
 
 pub(in crate::stages::report::checklists) fn protocol(_: &Facts) -> Option<String> {

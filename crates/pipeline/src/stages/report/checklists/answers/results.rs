@@ -66,7 +66,10 @@ pub(in crate::stages::report::checklists) fn detailed(facts: &Facts) -> Option<S
 }
 
 pub(in crate::stages::report::checklists) fn external(_: &Facts) -> Option<String> {
-    Some("Not by this run. `cargo xtask evaluate RUN --data DIR` evaluates the model on other data, unchanged.".into())
+    Some(format!(
+        "Not by this run. `{} evaluate RUN --data DIR` evaluates the model on other data, unchanged.",
+        terminal::program()
+    ))
 }
 
 pub(in crate::stages::report::checklists) fn no_updating(_: &Facts) -> Option<String> {

@@ -20,7 +20,7 @@ fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
 type Labels = Vec<(&'static str, String)>;
 
 /// Counters, and the registry that writes them.
-pub(crate) struct Figures {
+pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Labels, Counter>,
     images: Family<Labels, Counter>,
@@ -49,7 +49,7 @@ impl Drop for Present {
     }
 }
 
-impl Figures {
+impl Metrics {
     pub(crate) fn new(weights_sha256: &str) -> Arc<Self> {
         let mut registry = Registry::with_prefix("effunet");
         let about = Info::new(
@@ -65,7 +65,7 @@ impl Figures {
             0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
         ];
         let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-        let mut figures = Figures {
+        let mut metrics = Metrics {
             registry,
             requests: Family::default(),
             images: Family::default(),
@@ -75,8 +75,8 @@ impl Figures {
             seconds: Histogram::new(seconds),
             predicting: Counter::default(),
         };
-        figures.register();
-        Arc::new(figures)
+        metrics.register();
+        Arc::new(metrics)
     }
 
     fn register(&mut self) {
@@ -125,7 +125,7 @@ impl Figures {
         self.predicting.inc_by(time.as_secs_f64());
     }
 
-    /// All figures as text.
+    /// All metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a String cannot fail.
