@@ -7,7 +7,8 @@
 
 Predicts grey images among pydicom's own test files with each network (a run's folder or a checkpoint, trained on masks),
 binary and fractional, and checks: highdicom's segments are the PNG mask, or the probabilities whose largest is the mask;
-pydicom's pixels of the secondary capture are the PNG overlay; patient and study are the source's, byte by byte; the
+pydicom's pixels of the secondary capture are the PNG overlay; highdicom's measurement groups of the structured report are
+class, probabilities and areas of the JSON, and dcmtk's dsrdump accepts it; patient and study are the source's, byte by byte; the
 references lead to the source; the same prediction gives the same bytes; dciodvfy finds no error; neither the JSON nor the
 messages contain a name, an identifier or a date of the patient.
 """
@@ -105,6 +106,48 @@ def check_capture(path, source, overlay):
     check(capture.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID, "source image")
 
 
+def check_report(path, source, trace, segmentation):
+    """The measurement groups of a structured report, as highdicom reads them by their templates."""
+    report = highdicom.sr.srread(path)
+    for name in (n for n in COPIED if n not in ("SpecificCharacterSet", "FrameOfReferenceUID")):
+        check((source.get(name) or "") == (report.get(name) or ""), f"report: {name}")
+    content = report.content
+    values = lambda group: {str(m.name.meaning): float(m.value) for m in group.get_measurements()}
+    whole = content.get_image_measurement_groups()
+    check(len(whole) == (1 if trace["class"] else 0), f"{len(whole)} groups of the whole image")
+    for group in whole:
+        found = values(group)
+        for p in trace["probabilities"]:
+            own = found[f"Probability of {p['class']}"]
+            check(abs(own - p["probability"]) < 1e-12, f"probability of {p['class']}: {own}")
+        if trace["threshold"] is not None:
+            check(abs(found[f"Threshold for {trace['positive']}"] - trace["threshold"]) < 1e-12, "threshold")
+        check(group.finding_type.meaning == trace["class"], f"finding {group.finding_type.meaning}")
+    regions = content.get_planar_roi_measurement_groups()
+    shares = trace["segmentation"]["shares"][1:]
+    check(len(regions) == len(shares), f"{len(regions)} regions")
+    for number, (group, share) in enumerate(zip(regions, shares), 1):
+        found = values(group)
+        check(abs(found["Share of the image"] - 100 * share["share"]) < 1e-9, "share")
+        check(("Area" in found) == (share["area_mm2"] is not None), "area")
+        if "Area" in found:
+            check(abs(found["Area"] - share["area_mm2"]) < 1e-9 * max(1, share["area_mm2"]), "area")
+        check(group.finding_type.meaning == share["class"], "finding of a region")
+        segment = group.referenced_segmentation_frame[0].ReferencedSOPSequence[0]
+        check(segment.ReferencedSOPInstanceUID == segmentation.SOPInstanceUID, "referenced segmentation")
+        frame = segmentation.PerFrameFunctionalGroupsSequence[segment.ReferencedFrameNumber - 1]
+        own = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        check(own == number, f"the frame is of segment {own}, not {number}")
+    evidence = {i.ReferencedSOPInstanceUID for study in report.CurrentRequestedProcedureEvidenceSequence
+                for series in study.ReferencedSeriesSequence for i in series.ReferencedSOPSequence}
+    check(evidence == {source.SOPInstanceUID, segmentation.SOPInstanceUID}, "evidence")
+    if shutil.which("dsrdump"):
+        done = subprocess.run(["dsrdump", path], capture_output=True, text=True)
+        check(done.returncode == 0 and "Probability" in done.stdout or not trace["class"], f"dsrdump: {done.stderr}")
+        check(not [l for l in done.stderr.splitlines() if l.startswith(("E:", "F:"))], f"dsrdump: {done.stderr}")
+    return len(whole) + len(regions)
+
+
 def verified(path):
     """What dciodvfy calls an error, but for those about elements that the source has and that are copied as they are."""
     done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True)
@@ -136,8 +179,9 @@ def check_one(arguments, run, name, path, kind, work):
     check(("overlay" in written) == bool(trace["overlay"]), "an overlay is missing")
     if "overlay" in written:
         check_capture(written["overlay"], source, np.asarray(Image.open(outs[0] / trace["overlay"]).convert("RGB")))
+    groups = check_report(written["report"], source, trace, pydicom.dcmread(written["segmentation"]))
     row = [name, kind, f"{mask.shape[1]}x{mask.shape[0]}", f"{len(trace['segmentation']['shares']) - 1} segments, {pixels} pixels"]
-    row += ["with a capture" if "overlay" in written else "without a capture"]
+    row += ["with a capture" if "overlay" in written else "without a capture", f"{groups} measurement groups"]
     if shutil.which("dciodvfy"):
         found = [verified(file) for file in written.values()]
         own = [e for errors, _ in found for e in inherited(errors, image)]

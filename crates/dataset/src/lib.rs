@@ -76,5 +76,5 @@ pub use scan::{check_mask_pattern, table_text};
 pub use split::{CountOrder, FoldBy, OfficialVal, SplitLists, SplitPolicy, Splits};
 pub use split_name::Split;
 pub use walk::images_below;
-pub use walk::names::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, SEGMENTATION_DICOM};
+pub use walk::names::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, REPORT_DICOM, SEGMENTATION_DICOM};
 pub use words::{did_you_mean, nearest};

@@ -107,7 +107,7 @@ impl MaskConfig {
 
     /// The folder that the paths of masks are relative to: that of the only tree or of the images, or the innermost
     /// that contains all of them.
-    pub(crate) fn root(&self, images: &Path) -> PathBuf {
+    pub fn root(&self, images: &Path) -> PathBuf {
         let mut roots = self.places.iter().map(|place| place.root(images));
         let first = roots.next().unwrap_or(images).to_owned();
         roots.fold(first, |common, root| {

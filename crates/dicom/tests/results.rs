@@ -4,7 +4,8 @@
 mod support;
 
 use dicom::write::{
-    Capture, NOTICE, Network, SegmentPixels, Segmentation, Source, secondary_capture, segmentation,
+    Capture, Classification, MeasuredSegment, NOTICE, Network, Report, SegmentPixels, Segmentation,
+    Source, WrittenSegmentation, report, secondary_capture, segmentation,
 };
 use dicom::{ReadOptions, Window, read as read_bytes};
 use support::*;
@@ -63,11 +64,15 @@ fn labels() -> Vec<u8> {
 }
 
 fn binary(source: &Source, labels: &[u8]) -> Vec<u8> {
+    written(source, labels, "ab").file
+}
+
+fn written(source: &Source, labels: &[u8], weights: &str) -> WrittenSegmentation {
     let result = Segmentation {
         classes: &classes(),
         pixels: SegmentPixels::Binary(labels),
     };
-    segmentation(source, network("ab"), &result).unwrap()
+    segmentation(source, network(weights), &result).unwrap()
 }
 
 fn capture(source: &Source, rgb: &[u8]) -> Vec<u8> {
@@ -162,7 +167,9 @@ fn a_fractional_segmentation_has_probabilities() {
         classes: &classes(),
         pixels: SegmentPixels::Fractional(&probabilities),
     };
-    let file = segmentation(&source(&slice()), network("ab"), &result).unwrap();
+    let file = segmentation(&source(&slice()), network("ab"), &result)
+        .unwrap()
+        .file;
     assert_eq!(frame(&file, 1), [26; 15]);
     assert_eq!(frame(&file, 2), [102; 15]);
     assert!(contains(&file, b"PROBABILITY "));
@@ -179,12 +186,8 @@ fn equal_results_are_equal_files_and_others_have_other_identifiers() {
     let mut other = labels();
     other[0] = 1;
     assert_ne!(uid(&first), uid(&binary(&source(&slice()), &other)));
-    let result = Segmentation {
-        classes: &classes(),
-        pixels: SegmentPixels::Binary(&labels()),
-    };
-    let weights = segmentation(&source(&slice()), network("cd"), &result).unwrap();
-    assert_ne!(uid(&first), uid(&weights));
+    let weights = written(&source(&slice()), &labels(), "cd");
+    assert_ne!(uid(&first), uid(&weights.file));
     let renamed = slice().bytes(0x0008_0018, b"UI", b"1.2.826.1.4");
     assert_ne!(uid(&first), uid(&binary(&source(&renamed), &labels())));
     assert_ne!(uid(&first), uid(&capture(&source(&slice()), &rgb())));
@@ -290,5 +293,70 @@ fn unusable_sources_and_results_are_refused_without_a_name() {
             pixels: SegmentPixels::Binary(&labels),
         };
         assert!(segmentation(&source, network("ab"), &result).is_err());
+    }
+}
+
+/// A report of an image, with its numbers changed by `shift`.
+fn reported(source: &Source, shift: f64) -> Vec<u8> {
+    let content = Report {
+        classification: Some(Classification {
+            class: "Pneumonie",
+            probabilities: &[("Normal", 0.25 - shift), ("Pneumonie", 0.75 + shift)],
+            threshold: Some(("Pneumonie", 0.5)),
+        }),
+        segments: &[MeasuredSegment {
+            class: "Lunge",
+            number: 1,
+            share: 0.2,
+            area_mm2: Some(1234.5),
+        }],
+    };
+    let segments = written(source, &labels(), "ab");
+    report(source, network("ab"), &content, Some(&segments)).unwrap()
+}
+
+/// What other readers make of a report is checked by `tools/check_dicom_out.py`.
+#[test]
+fn reports_have_the_source_its_patient_and_the_numbers() {
+    let source = source(&slice());
+    let file = reported(&source, 0.0);
+    for part in [
+        &b"M\xFCller^J\xF6rg"[..],
+        b"1.2.840.10008.5.1.4.1.1.88.33",
+        INSTANCE.as_bytes(),
+        b"Imaging Measurement Report",
+        b"Probability of Pneumonie",
+        b"0.75",
+        b"1234.5",
+        b"UNVERIFIED",
+    ] {
+        assert!(contains(&file, part), "{}", String::from_utf8_lossy(part));
+    }
+    // The segmentation that its segments are in.
+    let header = dicom::header(
+        &written(&source, &labels(), "ab").file,
+        &ReadOptions::default(),
+    );
+    let instance = header.unwrap().sop_instance_uid.unwrap();
+    assert!(contains(&file, instance.as_bytes()));
+    assert_eq!(file, reported(&source, 0.0));
+    assert_ne!(file, reported(&source, 0.125));
+}
+
+#[test]
+fn reports_of_nothing_and_of_segments_without_a_segmentation_are_refused() {
+    let source = source(&slice());
+    let segment = MeasuredSegment {
+        class: "Lunge",
+        number: 1,
+        share: 0.2,
+        area_mm2: None,
+    };
+    for segments in [&[][..], &[segment]] {
+        let content = Report {
+            classification: None,
+            segments,
+        };
+        assert!(report(&source, network("ab"), &content, None).is_err());
     }
 }

@@ -4,9 +4,10 @@ mod dicom;
 mod pictures;
 mod record;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use imaging::{Fit, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
@@ -66,6 +67,14 @@ pub struct Found {
     segmented: Option<Segmented>,
 }
 
+/// Each pixel's probability of a class, at the image's own size.
+pub struct ClassMap<'f> {
+    /// The class.
+    pub class: &'f str,
+    /// Row by row; NaN where the network did not look.
+    pub probabilities: Cow<'f, [f32]>,
+}
+
 impl Predictor {
     /// Opens a run's folder or a checkpoint file.
     ///
@@ -90,16 +99,9 @@ impl Predictor {
     }
 
     /// Also writes results as DICOM files, beside the PNG files; images that are not DICOM are then refused.
-    ///
-    /// # Errors
-    /// The network has no map, and there would be nothing to write.
-    pub fn with_dicom(mut self, segments: Segments) -> Result<Self> {
-        let first = self.networks.first();
-        first.map_shape().context(
-            "--dicom-out writes a segmentation or an overlay, and this network has no map of classes",
-        )?;
+    pub fn with_dicom(mut self, segments: Segments) -> Self {
         self.dicom = Some(segments);
-        Ok(self)
+        self
     }
 
     /// Writes neither overlays nor masks.
@@ -184,6 +186,34 @@ impl Predictor {
         let answers = images.iter().zip(self.answers(images));
         let found = answers.map(|(image, answer)| Ok(self.recorded(image, answer?)));
         found.collect()
+    }
+
+    /// The classes that [`Predictor::map`] has probabilities of: those of pixels if the network was trained on masks,
+    /// otherwise the one that overlays show.
+    pub fn mapped_classes(&self) -> Vec<&str> {
+        let bundle = self.networks.first();
+        let classes = bundle.map_classes().iter().map(String::as_str);
+        match (bundle.segments(), bundle.has_map()) {
+            (true, _) => classes.collect(),
+            (false, true) => classes.skip(bundle.shown()).take(1).collect(),
+            (false, false) => vec![],
+        }
+    }
+
+    /// The probabilities of one of the [`Predictor::mapped_classes`]; `None` if there is no such class.
+    pub fn map<'f>(&'f self, found: &'f Found, index: usize) -> Option<ClassMap<'f>> {
+        let class = *self.mapped_classes().get(index)?;
+        let probabilities = match &found.segmented {
+            Some(segmented) => {
+                let pixels = segmented.probabilities.chunks_exact(segmented.classes);
+                pixels.map(|pixel| pixel[index]).collect()
+            }
+            None => found.map.as_deref().map(Cow::Borrowed)?,
+        };
+        Some(ClassMap {
+            class,
+            probabilities,
+        })
     }
 
     /// The networks' answers: of all images at once or, if one of them is rejected, of each on its own.

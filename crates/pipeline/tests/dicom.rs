@@ -163,9 +163,7 @@ fn dicom_pixels(path: &Path) -> Vec<u8> {
 #[test]
 fn results_of_dicom_images_are_also_written_as_dicom() {
     let folder = tempfile::tempdir().unwrap();
-    let predictor = predictor(folder.path())
-        .with_dicom(Segments::Binary)
-        .unwrap();
+    let predictor = predictor(folder.path()).with_dicom(Segments::Binary);
     let out = folder.path().join("out");
     let mut set = 0;
     for image in radiographs(folder.path()) {
@@ -207,9 +205,7 @@ fn results_of_dicom_images_are_also_written_as_dicom() {
 #[test]
 fn fractional_segmentations_round_probabilities() {
     let folder = tempfile::tempdir().unwrap();
-    let predictor = predictor(folder.path())
-        .with_dicom(Segments::Fractional)
-        .unwrap();
+    let predictor = predictor(folder.path()).with_dicom(Segments::Fractional);
     let image = &radiographs(folder.path())[0];
     let found = predictor.predict(image, folder.path()).unwrap();
     let values = dicom_pixels(&found.dicom.unwrap().segmentation.unwrap());
@@ -228,9 +224,7 @@ fn fractional_segmentations_round_probabilities() {
 #[test]
 fn dicom_results_of_other_images_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let predictor = predictor(folder.path())
-        .with_dicom(Segments::Binary)
-        .unwrap();
+    let predictor = predictor(folder.path()).with_dicom(Segments::Binary);
     let image = folder.path().join("film.png");
     image::GrayImage::new(8, 8).save(&image).unwrap();
     let out = folder.path().join("out");

@@ -8,13 +8,21 @@ pub const OVERLAY: &str = ".overlay.png";
 /// Ending of the name of a predicted mask that `predict` writes next to an image.
 pub const PREDICTED_MASK: &str = ".mask.png";
 
-/// Endings of the names of DICOM files that `predict` writes next to an image: an overlay and a segmentation.
+/// Endings of the names of DICOM files that `predict` writes next to an image: an overlay, a segmentation, a report.
 pub const OVERLAY_DICOM: &str = ".overlay.dcm";
 /// See [`OVERLAY_DICOM`].
 pub const SEGMENTATION_DICOM: &str = ".seg.dcm";
+/// See [`OVERLAY_DICOM`].
+pub const REPORT_DICOM: &str = ".sr.dcm";
 
 /// Endings of all that `predict` writes.
-pub(crate) const OUTPUTS: [&str; 4] = [OVERLAY, PREDICTED_MASK, OVERLAY_DICOM, SEGMENTATION_DICOM];
+pub(crate) const OUTPUTS: [&str; 5] = [
+    OVERLAY,
+    PREDICTED_MASK,
+    OVERLAY_DICOM,
+    SEGMENTATION_DICOM,
+    REPORT_DICOM,
+];
 
 /// Files that together identify the folder of a run of this program.
 const RUN_FILES: [&str; 2] = ["run.json", "resolved.toml"];

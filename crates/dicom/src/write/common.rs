@@ -72,24 +72,40 @@ impl<'a> Uids<'a> {
     }
 }
 
-/// The modules that all results have: patient, study, series of its own, equipment, the image's general attributes, and
-/// the reference to the source (PS3.3, C.7.1.1, C.7.2.1, C.7.3.1, C.7.5.1, C.7.6.1, C.12.1, C.12.2).
-pub(super) fn result(source: &Source, network: Network<'_>, uids: &Uids<'_>) -> Object {
-    let place = source.frame_of_reference.clone().unwrap_or_default();
+/// The modules that all results have: patient, study, series of its own, equipment, instance (PS3.3, C.7.1.1, C.7.2.1,
+/// C.7.3.1, C.7.5.1, C.12.1).
+pub(super) fn instance(source: &Source, network: Network<'_>, uids: &Uids<'_>) -> Object {
     source
         .study
         .clone()
-        .empty(a::PATIENT_ORIENTATION)
-        .with(source.image.clone())
-        .with(source.burned_in.clone())
-        .with(place)
         .with(network.equipment())
         .text(a::SOP_INSTANCE, &uids.of("instance"))
         .text(a::SERIES, &uids.of("series"))
         .text(a::SERIES_NUMBER, "1")
         .text(a::INSTANCE_NUMBER, "1")
         .text(a::SERIES_DESCRIPTION, NOTICE)
+}
+
+/// The modules that all images have besides: the image's general attributes, and the reference to the source (PS3.3,
+/// C.7.6.1, C.12.2).
+pub(super) fn result(source: &Source, network: Network<'_>, uids: &Uids<'_>) -> Object {
+    let place = source.frame_of_reference.clone().unwrap_or_default();
+    instance(source, network, uids)
+        .empty(a::PATIENT_ORIENTATION)
+        .with(source.image.clone())
+        .with(source.burned_in.clone())
+        .with(place)
         .items(a::REFERENCED_SERIES, vec![series(source)])
+}
+
+/// When the content is from. A date is required; archives of anonymous images use this one for "none".
+pub(super) fn dated(source: &Source) -> Object {
+    let undated = || {
+        Object::default()
+            .text(a::CONTENT_DATE, "19000101")
+            .text(a::CONTENT_TIME, "000000")
+    };
+    source.content.clone().unwrap_or_else(undated)
 }
 
 fn series(source: &Source) -> Object {
@@ -98,7 +114,7 @@ fn series(source: &Source) -> Object {
         .items(a::REFERENCED_INSTANCES, vec![reference(source)])
 }
 
-fn reference(source: &Source) -> Object {
+pub(super) fn reference(source: &Source) -> Object {
     Object::default()
         .text(a::REFERENCED_CLASS, &source.class)
         .text(a::REFERENCED_INSTANCE, &source.instance)

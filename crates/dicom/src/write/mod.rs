@@ -1,7 +1,7 @@
 //! Writes DICOM files (PS3.10): Explicit VR Little Endian, uncompressed, deterministic.
 //!
 //! An [`Object`] is built from [`attributes`] and becomes the bytes of a file. A [`Source`] is the image that a result was
-//! computed from; [`segmentation`] and [`secondary_capture`] write a result of it, with the source's patient and study, so
+//! computed from; [`segmentation`], [`secondary_capture`] and [`report()`] write a result of it, with the source's patient and study, so
 //! that an archive files both together. Nothing here is random and no clock is read: UIDs are hashes of what they name
 //! ([`uid`]), and dates are the source's. The same result is the same bytes.
 //!
@@ -20,6 +20,7 @@ pub mod attributes;
 mod capture;
 mod common;
 mod object;
+mod report;
 mod segmentation;
 mod source;
 mod uid;
@@ -28,6 +29,7 @@ pub use attributes::Attribute;
 pub use capture::{Capture, secondary_capture};
 pub use common::{NOTICE, Network};
 pub use object::Object;
-pub use segmentation::{SegmentPixels, Segmentation, segmentation};
+pub use report::{Classification, MeasuredSegment, Report, report};
+pub use segmentation::{SegmentPixels, Segmentation, WrittenSegmentation, segmentation};
 pub use source::Source;
 pub use uid::uid;

@@ -104,7 +104,7 @@ impl Object {
     }
 
     /// The bytes of a value; none if it is absent or a sequence.
-    fn value(&self, attribute: Attribute) -> Vec<u8> {
+    pub(super) fn value(&self, attribute: Attribute) -> Vec<u8> {
         match self.elements.get(&attribute.tag) {
             Some((_, Content::Bytes(bytes))) => bytes.clone(),
             _ => vec![],

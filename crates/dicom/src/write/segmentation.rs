@@ -5,7 +5,8 @@ use super::common::{self, NOTICE, Network, Uids, code};
 use super::object::Object;
 use super::source::Source;
 
-const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
+/// The SOP class.
+pub(super) const SEGMENTATION: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 
 /// The class of each pixel of a source.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,14 @@ pub enum SegmentPixels<'a> {
     Fractional(&'a [f32]),
 }
 
+/// A segmentation that has been written, and how another object refers to it.
+pub struct WrittenSegmentation {
+    /// The file's bytes.
+    pub file: Vec<u8>,
+    pub(super) series: String,
+    pub(super) instance: String,
+}
+
 /// The file of a segmentation. Segments without a pixel have a frame, too.
 ///
 /// # Errors
@@ -33,7 +42,7 @@ pub fn segmentation(
     source: &Source,
     network: Network<'_>,
     segmentation: &Segmentation<'_>,
-) -> Result<Vec<u8>, String> {
+) -> Result<WrittenSegmentation, String> {
     let &Segmentation { classes, pixels } = segmentation;
     check(source, segmentation)?;
     let (kind, bits, data) = match pixels {
@@ -41,6 +50,7 @@ pub fn segmentation(
         SegmentPixels::Fractional(p) => ("FRACTIONAL", 8, planes(p, classes.len())),
     };
     let uids = Uids::new(network, source, [kind.as_bytes(), &data]);
+    let (series, instance) = (uids.of("series"), uids.of("instance"));
     let segments = segment_numbers(classes.len());
     let object = common::result(source, network, &uids)
         .with(common::pixels(source, 1, "MONOCHROME2", bits))
@@ -67,7 +77,11 @@ pub fn segmentation(
                 .collect(),
         )
         .bytes(a::PIXELS, data);
-    Ok(object.file())
+    Ok(WrittenSegmentation {
+        file: object.file(),
+        series,
+        instance,
+    })
 }
 
 fn check(source: &Source, segmentation: &Segmentation<'_>) -> Result<(), String> {
@@ -125,16 +139,10 @@ fn planes(probabilities: &[f32], classes: usize) -> Vec<u8> {
 
 /// The segmentation image module but its pixels (PS3.3, C.8.20.2), and when the content is from.
 fn content(source: &Source, frames: usize) -> Object {
-    // A date is required. Archives of anonymous images use this one for "none".
-    let undated = || {
-        Object::default()
-            .text(a::CONTENT_DATE, "19000101")
-            .text(a::CONTENT_TIME, "000000")
-    };
     let lossy = Object::default().text(a::LOSSY, "00");
     lossy
         .with(source.image.clone())
-        .with(source.content.clone().unwrap_or_else(undated))
+        .with(common::dated(source))
         .text(a::IMAGE_TYPE, "DERIVED\\PRIMARY")
         .text(a::CONTENT_LABEL, "PREDICTION")
         .text(a::CONTENT_DESCRIPTION, NOTICE)

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use dicom::write::{
-    Capture, Network, SegmentPixels, Segmentation, Source, secondary_capture, segmentation,
+    Capture, Classification, MeasuredSegment, Network, Report, SegmentPixels, Segmentation, Source,
+    WrittenSegmentation, report, secondary_capture, segmentation,
 };
 use dicom::{ReadOptions, is_dicom};
 use image::RgbImage;
 use imaging::Decoder;
 use inference::{Bundle, Segmented};
+
+use super::{Found, Prediction};
 
 /// How a DICOM segmentation states where a class is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +70,59 @@ impl<'a> Results<'a> {
     pub(super) fn objects(
         &self,
         bundle: &Bundle,
-        segmented: Option<&Segmented>,
+        found: &Found,
         overlay: Option<&RgbImage>,
     ) -> Result<DicomObjects> {
+        let segmented = found.segmented.as_ref();
         let segmentation = segmented.map(|found| self.segmentation(bundle, found));
+        let segmentation = segmentation.transpose()?;
         let overlay = overlay.map(|picture| self.overlay(bundle, picture));
         Ok(DicomObjects {
-            segmentation: segmentation.transpose()?,
+            report: self.report(&found.prediction, segmentation.as_ref())?,
+            segmentation: segmentation.map(|written| written.file),
             overlay: overlay.transpose()?,
         })
     }
 
-    fn segmentation(&self, bundle: &Bundle, found: &Segmented) -> Result<Vec<u8>> {
+    fn report(
+        &self,
+        prediction: &Prediction,
+        segmentation: Option<&WrittenSegmentation>,
+    ) -> Result<Vec<u8>> {
+        let probabilities: Vec<(&str, f64)> = prediction
+            .probabilities
+            .iter()
+            .map(|p| (p.class.as_str(), p.probability))
+            .collect();
+        let classification = prediction.class.as_deref().map(|class| Classification {
+            class,
+            probabilities: &probabilities,
+            threshold: prediction.positive.as_deref().zip(prediction.threshold),
+        });
+        let shares = prediction
+            .segmentation
+            .iter()
+            .flat_map(|found| &found.shares);
+        // Segments are numbered as classes are; the background is none.
+        let segments: Vec<MeasuredSegment<'_>> = (0..)
+            .zip(shares)
+            .skip(1)
+            .map(|(number, share)| MeasuredSegment {
+                class: &share.class,
+                number,
+                share: share.share,
+                area_mm2: share.area_mm2,
+            })
+            .collect();
+        let content = Report {
+            classification,
+            segments: &segments,
+        };
+        let file = report(&self.source, self.network(), &content, segmentation);
+        file.map_err(|reason| anyhow!("the report as DICOM: {reason}"))
+    }
+
+    fn segmentation(&self, bundle: &Bundle, found: &Segmented) -> Result<WrittenSegmentation> {
         let labels;
         let pixels = match self.segments {
             Segments::Fractional => SegmentPixels::Fractional(&found.probabilities),
@@ -117,4 +161,6 @@ pub struct DicomObjects {
     pub segmentation: Option<Vec<u8>>,
     /// The overlay as a secondary capture, where one was drawn.
     pub overlay: Option<Vec<u8>>,
+    /// What the network says in numbers, as a structured report.
+    pub report: Vec<u8>,
 }

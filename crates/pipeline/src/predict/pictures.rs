@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use dataset::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, SEGMENTATION_DICOM};
+use dataset::{OVERLAY, OVERLAY_DICOM, PREDICTED_MASK, REPORT_DICOM, SEGMENTATION_DICOM};
 use image::RgbImage;
 use imaging::{Fit, Frame, ImageFile, encode};
 use report::{Plane, overlay};
@@ -62,7 +62,7 @@ impl Predictor {
     ) -> Result<DicomObjects> {
         let bundle = self.networks.first();
         let results = Results::of(file, bundle.decoder(), (segments, &self.sha256))?;
-        results.objects(bundle, found.segmented.as_ref(), overlay)
+        results.objects(bundle, found, overlay)
     }
 
     /// Writes the results of an image; the prediction then has their paths.
@@ -84,8 +84,7 @@ impl Predictor {
             segmentation.into_iter().for_each(|s| s.mask = mask.clone());
         }
         let dicom = dicom.map(|results| {
-            let (bundle, segmented) = (self.networks.first(), found.segmented.as_ref());
-            let objects = results.objects(bundle, segmented, picture.as_ref())?;
+            let objects = results.objects(self.networks.first(), &found, picture.as_ref())?;
             save_dicom(&objects, &files)
         });
         prediction.dicom = dicom.transpose()?;
@@ -101,13 +100,14 @@ impl Predictor {
 }
 
 fn save_dicom(objects: &DicomObjects, files: &Path) -> Result<DicomFiles> {
-    let save = |file: &Option<Vec<u8>>, ending| {
+    let some = |file: &Option<Vec<u8>>, ending| {
         let saved = file.as_ref().map(|file| save(file, files, ending));
         saved.transpose()
     };
     Ok(DicomFiles {
-        segmentation: save(&objects.segmentation, SEGMENTATION_DICOM)?,
-        overlay: save(&objects.overlay, OVERLAY_DICOM)?,
+        segmentation: some(&objects.segmentation, SEGMENTATION_DICOM)?,
+        overlay: some(&objects.overlay, OVERLAY_DICOM)?,
+        report: Some(save(&objects.report, files, REPORT_DICOM)?),
     })
 }
 

@@ -64,6 +64,8 @@ pub struct DicomFiles {
     pub segmentation: Option<PathBuf>,
     /// The overlay as a secondary capture, where the network has a class map.
     pub overlay: Option<PathBuf>,
+    /// Class, probabilities and areas as a structured report.
+    pub report: Option<PathBuf>,
 }
 
 /// The part of an image that the network saw, in pixels of the image.
@@ -123,7 +125,13 @@ impl Prediction {
     /// The same prediction, with the paths of the files written relative to `folder` where they are inside it.
     pub fn relative_to(mut self, folder: &Path) -> Self {
         let dicom = self.dicom.iter_mut();
-        let dicom = dicom.flat_map(|files| [&mut files.segmentation, &mut files.overlay]);
+        let dicom = dicom.flat_map(|files| {
+            [
+                &mut files.segmentation,
+                &mut files.overlay,
+                &mut files.report,
+            ]
+        });
         let masks = self.segmentation.iter_mut().map(|found| &mut found.mask);
         let written = dicom.chain(masks).chain([&mut self.overlay]).flatten();
         for path in written {

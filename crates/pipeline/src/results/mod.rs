@@ -12,6 +12,7 @@ pub use tables::{
     add_calibration, brackets, calibration_table, classification_report, evaluations, fitted,
     headline, of_patients, questions, summary, without_width,
 };
+pub use thresholds::operating_points;
 
 /// A classifier's results on a set of images.
 pub struct Results<'a> {

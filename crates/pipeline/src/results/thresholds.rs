@@ -33,7 +33,7 @@ pub(super) fn thresholds(
     let cases: Vec<(f64, bool)> = cases
         .map(|(p, label)| (p[positive], *label == positive))
         .collect();
-    let (points, index) = with(thinned(&points(cases)), chosen);
+    let (points, index) = operating_points(cases, chosen);
     Some(Thresholds {
         path: path.into(),
         alt: alt.into(),
@@ -58,6 +58,16 @@ fn curve(line: &report::RocLine) -> ThresholdCurve {
         detail,
         points: thinned(&line.points),
     }
+}
+
+/// The thresholds that a reader can choose, in ascending order: probabilities that occur, evenly spaced where there are
+/// many, and the threshold in use with its counts; and its index. `cases` have a probability of the positive class each,
+/// and whether they are of it.
+pub fn operating_points(
+    cases: Vec<(f64, bool)>,
+    used: OperatingPoint,
+) -> (Vec<OperatingPoint>, usize) {
+    with(thinned(&points(cases)), used)
 }
 
 /// The counts at every probability that occurs, in ascending order.
