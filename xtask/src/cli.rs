@@ -74,6 +74,10 @@ pub(crate) enum Command {
     ///
     /// docs/serving.md has the requests and answers; GET /openapi.json describes them for programs.
     Serve(ServeArgs),
+    /// Look at a finished run in a browser: worklist, images with their maps, decision threshold
+    ///
+    /// docs/viewer.md shows the pages. `serve` has the same pages, and one for new images.
+    View(ViewArgs),
     /// List the figures that docs/results.md claims; with a name, measure one of them again and compare
     Results(ResultsArgs),
     /// Evaluate a trained model on another data set: metrics with intervals, errors, calibration, shift of the images
@@ -203,9 +207,30 @@ pub(crate) enum DicomSegments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// A run's folder (runs/pneumonia/latest)
+    pub(crate) run: PathBuf,
+    /// Folder of the run's images, if they are no longer where its settings say
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8090")]
+    pub(crate) bind: SocketAddr,
+    /// File whose first line is the token that readers must state, as the password that browsers ask for
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Let everyone look who can reach the address, also from other machines
+    #[arg(long, conflicts_with = "token_file")]
+    pub(crate) no_token: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// A run's folder (runs/pneumonia/latest) or a checkpoint (model.safetensors)
     pub(crate) model: PathBuf,
+    /// Folder of the run's images for the worklist, if they are no longer where its settings say
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     /// Address and port; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) bind: SocketAddr,
@@ -233,6 +258,12 @@ pub(crate) struct ServeArgs {
     /// Seconds for a request to arrive, and as many for its answer
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
+    /// DICOMweb service (http://HOST/dicom-web) that takes the results of images sent to /dicomweb/studies by STOW-RS
+    #[arg(long, value_name = "URL")]
+    pub(crate) archive: Option<String>,
+    /// File whose first line is the value of the header Authorization for the archive, such as Bearer TOKEN
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    pub(crate) archive_authorization: Option<PathBuf>,
     /// File that every answer is recorded in, instead of predictions/audit.jsonl: hashes and classes, no names, no pixels
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,

@@ -63,6 +63,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::Ensemble(args) => commands::ensemble::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Serve(args) => commands::serve::run(&args, interrupt),
+        Command::View(args) => commands::view::run(&args, interrupt),
         Command::Results(args) => commands::results::run(&own_source()?, &args, interrupt),
         Command::Evaluate(args) => commands::evaluate::run(&args, interrupt),
         Command::Test(args) => commands::test::run(&own_source()?, &args),

@@ -61,6 +61,26 @@ impl ImageFile {
         (self.pixels.height() as usize, self.pixels.width() as usize)
     }
 
+    /// Whether it has colours.
+    pub fn is_colour(&self) -> bool {
+        self.pixels.color().has_color()
+    }
+
+    /// Bits of a channel: 8, or 16 for more.
+    pub fn bits(&self) -> u8 {
+        match self.pixels {
+            DynamicImage::ImageLuma16(_)
+            | DynamicImage::ImageLumaA16(_)
+            | DynamicImage::ImageRgb16(_)
+            | DynamicImage::ImageRgba16(_) => 16,
+            _ => 8,
+        }
+    }
+
+    pub(crate) fn pixels(&self) -> &DynamicImage {
+        &self.pixels
+    }
+
     /// The whole image in a frame, resized exactly as training images are.
     ///
     /// # Errors

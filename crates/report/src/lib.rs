@@ -45,7 +45,7 @@ mod error;
 mod figure;
 mod figures;
 pub mod format;
-mod html;
+pub mod html;
 mod labels;
 mod markdown;
 mod plane;

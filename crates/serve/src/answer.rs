@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use imaging::encode;
-use pipeline::predict::{DicomFiles, Found, Prediction, Predictor, Segments};
+use pipeline::predict::{DicomFiles, DicomObjects, Found, Prediction, Predictor, Segments};
 use serde::{Deserialize, Serialize};
+use viewer::Pictures;
 
 use crate::problem::Problem;
 
@@ -20,6 +21,16 @@ pub(crate) struct Wanted {
     pub(crate) pictures: bool,
     /// The results as DICOM objects.
     pub(crate) dicom: Option<WantedSegments>,
+    /// The image and its maps, for the viewer's page.
+    #[serde(skip)]
+    pub(crate) view: bool,
+}
+
+/// A prediction, and what it looks like if that was wanted.
+pub(crate) struct Completed {
+    pub(crate) prediction: Prediction,
+    pub(crate) dicom: Option<DicomObjects>,
+    pub(crate) pictures: Option<Pictures>,
 }
 
 /// How a DICOM segmentation states where a class is.
@@ -64,11 +75,12 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(name: String, result: Result<Prediction, Problem>) -> Self {
+    pub(crate) fn of(name: String, result: Result<Completed, Problem>) -> Self {
         match result {
-            Ok(prediction) => Answer::Predicted(Box::new(Prediction {
+            Ok(completed) => Answer::Predicted(Box::new(Prediction {
                 image: name.into(),
-                ..prediction
+                dicom: completed.dicom.as_ref().map(uris),
+                ..completed.prediction
             })),
             Err(problem) => Answer::Refused {
                 image: name,
@@ -101,7 +113,7 @@ pub(crate) fn completed(
     (image, bytes): (&imaging::ImageFile, &[u8]),
     found: Found,
     wanted: Wanted,
-) -> anyhow::Result<Prediction> {
+) -> anyhow::Result<Completed> {
     let overlay = match wanted.pictures || wanted.dicom.is_some() {
         true => predictor.overlay(image, &found)?,
         false => None,
@@ -114,14 +126,7 @@ pub(crate) fn completed(
             overlay.as_ref(),
         )
     });
-    let dicom = dicom.transpose()?.map(|objects| DicomFiles {
-        segmentation: objects
-            .segmentation
-            .map(|file| uri("application/dicom", &file)),
-        overlay: objects.overlay.map(|file| uri("application/dicom", &file)),
-    });
     let mut prediction = found.prediction.clone();
-    prediction.dicom = dicom;
     if wanted.pictures {
         let png = overlay.as_ref().map(encode::picture).transpose()?;
         prediction.overlay = png.map(|png| uri("image/png", &png));
@@ -129,7 +134,25 @@ pub(crate) fn completed(
         let segmentation = prediction.segmentation.iter_mut();
         segmentation.for_each(|found| found.mask = mask.clone());
     }
-    Ok(prediction)
+    let pictures = wanted
+        .view
+        .then(|| Pictures::of(predictor, image, &found))
+        .transpose()?;
+    Ok(Completed {
+        prediction,
+        dicom: dicom.transpose()?,
+        pictures,
+    })
+}
+
+/// DICOM objects as data URIs.
+fn uris(objects: &DicomObjects) -> DicomFiles {
+    let uri = |file: &Vec<u8>| uri("application/dicom", file);
+    DicomFiles {
+        segmentation: objects.segmentation.as_ref().map(uri),
+        overlay: objects.overlay.as_ref().map(uri),
+        report: Some(uri(&objects.report)),
+    }
 }
 
 /// A data URI (RFC 2397). It stands where `predict` has a relative path, which is a URI, too.

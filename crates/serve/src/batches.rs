@@ -11,11 +11,11 @@ use anyhow::Result;
 use axum::body::Bytes;
 use files::sha256;
 use imaging::ImageFile;
-use pipeline::predict::{Found, Prediction, Predictor};
+use pipeline::predict::{Found, Predictor};
 use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::answer::{Wanted, completed};
+use crate::answer::{Completed, Wanted, completed};
 use crate::audit::{Answered, Audit, Event};
 use crate::metrics::{Metrics, Present};
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ pub(crate) struct Order {
     pub(crate) wanted: Wanted,
     /// The request that it is part of.
     pub(crate) request: Arc<str>,
-    pub(crate) reply: oneshot::Sender<Result<Prediction, Problem>>,
+    pub(crate) reply: oneshot::Sender<Result<Completed, Problem>>,
     /// Held as long as the pixels are in memory.
     pub(crate) _pixels: OwnedSemaphorePermit,
 }
@@ -88,9 +88,9 @@ impl Batches {
         let written = self.record(&orders, &images, &results);
         self.metrics.batch(images.len(), started.elapsed());
         for (order, result) in orders.into_iter().zip(results) {
-            if let Ok(prediction) = &result {
-                self.metrics
-                    .image(prediction.class.as_deref().unwrap_or(""));
+            if let Ok(completed) = &result {
+                let class = completed.prediction.class.as_deref();
+                self.metrics.image(class.unwrap_or(""));
             }
             // A client that has left meanwhile is no fault.
             let _ = order.reply.send(written.clone().and(result));
@@ -102,7 +102,7 @@ impl Batches {
         image: &ImageFile,
         order: &Order,
         found: Result<Found>,
-    ) -> Result<Prediction, Problem> {
+    ) -> Result<Completed, Problem> {
         let completed = found.and_then(|found| {
             completed(&self.predictor, (image, &order.bytes), found, order.wanted)
         });
@@ -114,11 +114,11 @@ impl Batches {
         &self,
         orders: &[Order],
         images: &[ImageFile],
-        results: &[Result<Prediction, Problem>],
+        results: &[Result<Completed, Problem>],
     ) -> Result<(), Problem> {
         let each = orders.iter().zip(images).zip(results);
         let events = each.map(|((order, image), result)| match result {
-            Ok(prediction) => Event::Answered(Answered::of(&order.request, prediction)),
+            Ok(completed) => Event::Answered(Answered::of(&order.request, &completed.prediction)),
             Err(problem) => Event::Refused {
                 request: order.request.to_string(),
                 image_sha256: image.sha256().into(),

@@ -1,7 +1,8 @@
 //! A trained network as an HTTP service.
 //!
 //! [`serve`] answers `POST /predict` with what `predict` writes about the same image, and `GET /health`, `/model`,
-//! `/metrics` and `/openapi.json`. Images of different requests are predicted in one batch. Everything that a client
+//! `/metrics` and `/openapi.json`; for archives it has STOW-RS, for people the pages
+//! of `viewer`, which [`view`] serves alone. Images of different requests are predicted in one batch. Everything that a client
 //! can make grow has a limit ([`Limits`]): requests at once, bytes, pixels, seconds. Every answer is recorded in an
 //! append-only log ([`audit`]) before it is sent.
 //!
@@ -14,6 +15,7 @@
 
 mod access;
 mod answer;
+mod archive;
 pub mod audit;
 mod batches;
 mod card;
@@ -22,14 +24,16 @@ mod listen;
 mod metrics;
 mod problem;
 mod routes;
+mod stow;
 mod upload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use access::Token;
+pub use archive::Archive;
 pub use limits::Limits;
-pub use listen::serve;
+pub use listen::{serve, view};
 
 /// How a network is served.
 #[derive(Clone, Debug)]
@@ -42,4 +46,6 @@ pub struct Options {
     pub limits: Limits,
     /// The file of the audit log.
     pub audit: PathBuf,
+    /// Where results of images that come by STOW-RS go; without it none are taken.
+    pub archive: Option<Archive>,
 }

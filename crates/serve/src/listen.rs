@@ -23,13 +23,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
+use viewer::{Study, Viewer};
 
-use crate::Options;
-use crate::access::Client;
+use crate::access::{Client, Token};
 use crate::audit::{Audit, Event};
 use crate::batches::Batches;
 use crate::metrics::Metrics;
-use crate::routes::{Service, router};
+use crate::routes::{Service, router, viewing};
+use crate::{Limits, Options};
 
 /// Connections at once; more wait in the system's queue.
 const CONNECTIONS: usize = 1024;
@@ -41,36 +42,92 @@ const HEAD: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Serves a network until the process is asked to stop, by Ctrl-C or SIGTERM: no new connections, answers to the
-/// requests that are there, then the end. `ready` is called with the address once connections are accepted.
+/// requests that are there, then the end. `study` is the run to look at, if there is one. `ready` is called with the
+/// address once connections are accepted.
 ///
 /// # Errors
 /// The address is taken, or the audit log cannot be written.
 pub fn serve(
     predictor: Predictor,
+    study: Option<Study>,
     options: Options,
     interrupt: &Interrupt,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
-    // The threads of the network do the work; those of the runtime wait for clients.
+    let (runtime, listener) = bound(options.address)?;
+    let times = Times::of(&options.limits);
+    let (service, thread) = start(predictor, study, options)?;
+    ready(listener.local_addr()?);
+    let stopping = || service.stopping.store(true, Ordering::Relaxed);
+    runtime.block_on(serving(
+        &listener,
+        router(service.clone()),
+        times,
+        stopped(interrupt),
+        stopping,
+    ));
+    stop(runtime, service, thread)
+}
+
+/// Serves the pages about a run until the process is asked to stop. Nothing is predicted for clients, and nothing is
+/// recorded.
+///
+/// # Errors
+/// The address is taken.
+pub fn view(
+    viewer: Viewer,
+    (address, token): (SocketAddr, Option<&Token>),
+    interrupt: &Interrupt,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<()> {
+    let (runtime, listener) = bound(address)?;
+    let (router, times) = (
+        viewing(Arc::new(viewer), token),
+        Times::of(&Limits::default()),
+    );
+    ready(listener.local_addr()?);
+    runtime.block_on(serving(&listener, router, times, stopped(interrupt), || {}));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy)]
+struct Times {
+    /// For a request's head to arrive.
+    head: Duration,
+    /// For a client to take its answer.
+    leaving: Duration,
+}
+
+impl Times {
+    fn of(limits: &Limits) -> Self {
+        Times {
+            head: limits.reading.min(HEAD),
+            leaving: limits.leaving,
+        }
+    }
+}
+
+/// The threads that wait for clients (those of the network do the work), and where clients connect.
+fn bound(address: SocketAddr) -> Result<(Runtime, TcpListener)> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let runtime = runtime.context("cannot start the service")?;
-    let listener = runtime.block_on(TcpListener::bind(options.address));
+    let listener = runtime.block_on(TcpListener::bind(address));
     let listener = listener.with_context(|| {
-        format!(
-            "cannot listen on {} (choose another address with --bind)",
-            options.address
-        )
+        format!("cannot listen on {address} (choose another address with --bind)")
     })?;
-    let (service, thread) = start(predictor, options)?;
-    ready(listener.local_addr()?);
-    runtime.block_on(serving(&listener, &service, interrupt));
-    stop(runtime, service, thread)
+    Ok((runtime, listener))
 }
 
-fn start(predictor: Predictor, options: Options) -> Result<(Arc<Service>, JoinHandle<()>)> {
+fn start(
+    predictor: Predictor,
+    study: Option<Study>,
+    options: Options,
+) -> Result<(Arc<Service>, JoinHandle<()>)> {
     let mut audit = Audit::open(&options.audit)?;
     audit.append([Event::Started {
         version: pipeline::VERSION.into(),
@@ -86,7 +143,7 @@ fn start(predictor: Predictor, options: Options) -> Result<(Arc<Service>, JoinHa
         most: options.limits.batch,
     };
     let (sender, thread) = batches.start()?;
-    let service = Service::new(predictor, options, metrics, audit, sender);
+    let service = Service::new(predictor, study, options, metrics, audit, sender);
     Ok((Arc::new(service), thread))
 }
 
@@ -101,11 +158,16 @@ fn stop(runtime: Runtime, service: Arc<Service>, thread: JoinHandle<()>) -> Resu
     stopped.map_err(|problem| anyhow::anyhow!(problem.detail))
 }
 
-async fn serving(listener: &TcpListener, service: &Arc<Service>, interrupt: &Interrupt) {
-    let (router, graceful) = (router(service.clone()), GracefulShutdown::new());
+/// Answers clients until `end`; `stopping` is called when no more are accepted.
+async fn serving(
+    listener: &TcpListener,
+    router: Router,
+    times: Times,
+    end: impl Future<Output = ()>,
+    stopping: impl FnOnce(),
+) {
+    let graceful = GracefulShutdown::new();
     let free = Arc::new(Semaphore::new(CONNECTIONS));
-    let limits = &service.options.limits;
-    let (head, leaving) = (limits.reading.min(HEAD), limits.leaving);
     let accepting = async {
         loop {
             let Ok(permit) = free.clone().acquire_owned().await else {
@@ -116,7 +178,7 @@ async fn serving(listener: &TcpListener, service: &Arc<Service>, interrupt: &Int
                     let connection = graceful.watcher();
                     let router = router.clone();
                     tokio::spawn(async move {
-                        connected(stream, client, router, connection, (head, leaving)).await;
+                        connected(stream, client, router, connection, times).await;
                         drop(permit);
                     });
                 }
@@ -128,9 +190,9 @@ async fn serving(listener: &TcpListener, service: &Arc<Service>, interrupt: &Int
             }
         }
     };
-    select(pin!(accepting), pin!(stopped(interrupt))).await;
-    service.stopping.store(true, Ordering::Relaxed);
-    if tokio::time::timeout(leaving, graceful.shutdown())
+    select(pin!(accepting), pin!(end)).await;
+    stopping();
+    if tokio::time::timeout(times.leaving, graceful.shutdown())
         .await
         .is_err()
     {
@@ -144,20 +206,20 @@ async fn connected(
     client: SocketAddr,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
-    (head, leaving): (Duration, Duration),
+    times: Times,
 ) {
     // Answers are written at once: there is nothing to wait for.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     // A client that takes nothing of its answer.
-    stream.set_write_timeout(Some(leaving));
+    stream.set_write_timeout(Some(times.leaving));
     let respond = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Client(client.ip()));
         router.clone().oneshot(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(times.head)
         .serve_connection(TokioIo::new(Box::pin(stream)), respond);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended");

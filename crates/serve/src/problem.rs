@@ -61,7 +61,7 @@ impl Problem {
     }
 
     /// Whether the same request may succeed later.
-    fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         [
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::TOO_MANY_REQUESTS,
@@ -87,8 +87,10 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            let bearer = HeaderValue::from_static("Bearer, Basic realm=\"eff-unet\"");
-            headers.insert(header::WWW_AUTHENTICATE, bearer);
+            // One header each: browsers look for `Basic` at the beginning of one.
+            for scheme in ["Basic realm=\"eff-unet\"", "Bearer"] {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+            }
         }
         response
     }

@@ -9,26 +9,34 @@ use axum::body::Bytes;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use imaging::{Decoder, ImageFile, ImagingError, check_format};
-use pipeline::predict::{Prediction, Predictor};
+use pipeline::predict::Predictor;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
+use viewer::{Seen, Study, Viewer};
 
-use crate::access::{self, Client, Clients};
-use crate::answer::{Answer, Answers, Wanted};
+use crate::access::{self, Client, Clients, Token};
+use crate::answer::{Answer, Answers, Completed, Wanted};
 use crate::audit::Audit;
 use crate::batches::{self, Order, Work};
 use crate::card::Card;
 use crate::metrics::{Metrics, Present};
 use crate::problem::Problem;
+use crate::stow;
 use crate::upload::{self, Upload};
 use crate::{Limits, Options};
 
 /// Identifies a request in its answer, in the audit log and in messages.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The page to which a reader sends images.
+const NEW_IMAGES: &str = "/new";
+
+/// Most images of a request whose answer is a page, which holds all their pixels.
+const ON_A_PAGE: usize = 16;
 
 /// The description of the service for programs, with the version left out.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -36,6 +44,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 /// Everything that requests share.
 pub(crate) struct Service {
     pub(crate) predictor: Arc<Predictor>,
+    viewer: Arc<Viewer>,
     pub(crate) options: Options,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Arc<Mutex<Audit>>,
@@ -57,6 +66,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         predictor: Arc<Predictor>,
+        study: Option<Study>,
         options: Options,
         metrics: Arc<Metrics>,
         audit: Arc<Mutex<Audit>>,
@@ -71,6 +81,11 @@ impl Service {
             memory: permits(kib(limits.memory.max(limits.bytes))),
             decoders: permits(threads as u64),
             pixels: permits(thousands(limits.waiting_pixels())),
+            viewer: Arc::new(Viewer::new(
+                study,
+                Some(predictor.clone()),
+                Some(NEW_IMAGES),
+            )),
             predictor,
             options,
             metrics,
@@ -116,28 +131,49 @@ fn thousands(pixels: u64) -> u64 {
 }
 
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    Router::new()
+    let viewer = service.viewer.clone();
+    let mut asked = Router::new()
         .route("/predict", post(predict))
         .route("/model", get(model))
         .route("/metrics", get(metrics))
-        .layer(middleware::from_fn_with_state(service.clone(), allowed))
-        // Whether the service lives may be asked by whoever reaches it, such as an orchestrator.
+        .route("/dicomweb/studies", post(stow::studies))
+        .route("/dicomweb/studies/{study}", post(stow::study))
+        .route(NEW_IMAGES, get(form).post(new_images));
+    if !viewer.has_cases() {
+        asked = asked.route("/", get(|| async { Redirect::to(NEW_IMAGES) }));
+    }
+    let asked = asked.with_state(service.clone()).merge(viewer.router());
+    // Whether the service lives may be asked by whoever reaches it, such as an orchestrator.
+    let anyone = Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(openapi))
+        .with_state(service.clone());
+    protected(asked, service.options.token.as_ref())
+        .merge(anyone)
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(service)
 }
 
-async fn allowed(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    match access::check(service.options.token.as_ref(), request.headers()) {
+/// The viewer alone.
+pub(crate) fn viewing(viewer: Arc<Viewer>, token: Option<&Token>) -> Router {
+    protected(viewer.router(), token).fallback(unknown)
+}
+
+/// What only those may ask who are allowed to.
+fn protected(router: Router, token: Option<&Token>) -> Router {
+    router.layer(middleware::from_fn_with_state(token.cloned(), allowed))
+}
+
+async fn allowed(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    match access::check(token.as_ref(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
 async fn unknown() -> Problem {
-    let there = "there are POST /predict, GET /health, /model, /metrics and /openapi.json";
+    let there = "the pages begin at /; for programs, `serve` has POST /predict, GET /health, /model, /metrics and \
+                 /openapi.json";
     Problem::new(StatusCode::NOT_FOUND, there)
 }
 
@@ -184,13 +220,86 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// `POST /predict`.
 async fn predict(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let wanted = Query::try_from_uri(request.uri());
+    let wanted = wanted
+        .map(|Query(wanted)| wanted)
+        .map_err(|error| Problem::malformed(error.body_text()));
+    respond(&service, request, wanted, async |identifier, answered| {
+        let images = match answered {
+            Ok(images) => images,
+            Err(problem) => return problem.into_response(),
+        };
+        let answers = Answers {
+            request: identifier.to_owned(),
+            images: images
+                .into_iter()
+                .map(|image| Answer::of(image.name, image.result))
+                .collect(),
+        };
+        json(answers.status(), &answers)
+    })
+    .await
+}
+
+/// The page to which a reader sends images.
+async fn form(State(service): State<Arc<Service>>) -> Response {
+    Viewer::respond(StatusCode::OK, service.viewer.new_images(vec![]))
+}
+
+/// The images that a reader has sent, on a page.
+async fn new_images(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let wanted = Wanted {
+        view: true,
+        ..Wanted::default()
+    };
+    let viewer = service.viewer.clone();
+    respond(
+        &service,
+        request,
+        Ok(wanted),
+        async |_, answered| match answered {
+            Ok(images) => {
+                let seen = images.into_iter().map(seen).collect();
+                Viewer::respond(StatusCode::OK, viewer.new_images(seen))
+            }
+            Err(problem) => Viewer::respond(problem.status, viewer.refused(&problem.detail)),
+        },
+    )
+    .await
+}
+
+fn seen(image: Named) -> Seen {
+    let result = image.result.map_err(|problem| problem.detail);
+    let result = result.and_then(|completed| {
+        let pictures = completed.pictures;
+        let pictures = pictures.ok_or_else(|| "the image was not drawn".to_owned())?;
+        Ok((completed.prediction, pictures))
+    });
+    Seen {
+        name: image.name,
+        result,
+    }
+}
+
+/// An image that a client has sent, and what became of it.
+pub(crate) struct Named {
+    /// As the client named it.
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) result: Result<Completed, Problem>,
+}
+
+/// Predicts a request's images, and makes a response of them.
+pub(crate) async fn respond(
+    service: &Arc<Service>,
+    request: Request,
+    wanted: Result<Wanted, Problem>,
+    response: impl AsyncFnOnce(&str, Result<Vec<Named>, Problem>) -> Response,
+) -> Response {
     let started = Instant::now();
     let identifier: Arc<str> = service.identifier().into();
-    let answered = answer(&service, &identifier, request).await;
-    let mut response = match answered {
-        Ok(answers) => json(answers.status(), &answers),
-        Err(problem) => problem.into_response(),
-    };
+    let answered = answer(service, &identifier, request, wanted).await;
+    let mut response = response(&identifier, answered).await;
     let (status, took) = (response.status(), started.elapsed());
     service.metrics.request(status, took);
     tracing::info!(request = %identifier, status = status.as_u16(), ?took, "predict");
@@ -204,7 +313,8 @@ async fn answer(
     service: &Arc<Service>,
     identifier: &Arc<str>,
     request: Request,
-) -> Result<Answers, Problem> {
+    wanted: Result<Wanted, Problem>,
+) -> Result<Vec<Named>, Problem> {
     let full = |_| Problem::busy("too many requests are waiting; ask again in a second");
     let _request = service.requests.try_acquire().map_err(full)?;
     let most = service.limits().per_client;
@@ -212,17 +322,17 @@ async fn answer(
     let _client = client.map(|client| service.clients.count(client.0, most));
     let _client = _client.transpose()?;
     let _present = Present::of(&service.metrics.in_flight);
-    let wanted = Query::try_from_uri(request.uri());
-    let Query(wanted) = wanted.map_err(|error| Problem::malformed(error.body_text()))?;
+    let wanted = wanted?;
     let (head, body) = request.into_parts();
     let bytes = upload::announced(&head.headers, service.limits())?;
     let _memory = acquire(&service.memory, kib(bytes)).await?;
     let images = upload::images(&head.headers, body, service.limits()).await?;
-    let images = within(service, all(service, identifier, images, wanted)).await?;
-    Ok(Answers {
-        request: identifier.to_string(),
-        images,
-    })
+    if wanted.view && images.len() > ON_A_PAGE {
+        return Err(Problem::too_large(format!(
+            "a page can show {ON_A_PAGE} images; send fewer at a time"
+        )));
+    }
+    within(service, all(service, identifier, images, wanted)).await
 }
 
 /// Waits until `n` permits are free.
@@ -255,14 +365,20 @@ async fn all(
     identifier: &Arc<str>,
     images: Vec<Upload>,
     wanted: Wanted,
-) -> Result<Vec<Answer>, Problem> {
+) -> Result<Vec<Named>, Problem> {
     let mut tasks = JoinSet::new();
     for (i, image) in images.into_iter().enumerate() {
         let (service, identifier) = (service.clone(), identifier.clone());
         tasks.spawn(async move {
             let name = image.name.clone();
+            let bytes = image.bytes.clone();
             let result = one(&service, &identifier, image.bytes, wanted).await;
-            (i, Answer::of(name, result))
+            let named = Named {
+                name,
+                bytes,
+                result,
+            };
+            (i, named)
         });
     }
     let mut answers = vec![];
@@ -270,7 +386,7 @@ async fn all(
         answers.push(answer.map_err(|error| Problem::internal(&error))?);
     }
     answers.sort_by_key(|(i, _)| *i);
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    Ok(answers.into_iter().map(|(_, named)| named).collect())
 }
 
 async fn one(
@@ -278,7 +394,7 @@ async fn one(
     identifier: &Arc<str>,
     bytes: Bytes,
     wanted: Wanted,
-) -> Result<Prediction, Problem> {
+) -> Result<Completed, Problem> {
     let image = decoded(service, identifier, bytes.clone()).await?;
     let (rows, columns) = image.size();
     let pixels = thousands((rows * columns) as u64);

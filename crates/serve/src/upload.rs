@@ -34,11 +34,12 @@ pub(crate) async fn images(
             name: "image".into(),
             bytes: body,
         }],
-        Kind::Form(boundary) => form(body, boundary, limits.images).await?,
+        Kind::Form(boundary) => parts(body, boundary, limits.images, Part::File).await?,
+        Kind::Related(boundary) => parts(body, boundary, limits.images, Part::Instance).await?,
     };
     match images.is_empty() {
         true => Err(Problem::malformed(
-            "the form contains no file: `curl -F image=@film.png`",
+            "the request contains no file: `curl -F image=@film.png`",
         )),
         false => Ok(images),
     }
@@ -49,6 +50,16 @@ enum Kind {
     Image,
     /// With the boundary of its parts.
     Form(String),
+    /// DICOM instances, as STOW-RS sends them; with the boundary of its parts.
+    Related(String),
+}
+
+/// What a part of a body must be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// With a name.
+    File,
+    Instance,
 }
 
 impl Kind {
@@ -68,6 +79,9 @@ impl Kind {
             let boundary = multer::parse_boundary(stated);
             let unbounded = |_| Problem::malformed("the form's Content-Type has no boundary");
             return Ok(Kind::Form(boundary.map_err(unbounded)?));
+        }
+        if media == "multipart/related" {
+            return Ok(Kind::Related(related(stated)?));
         }
         let text = media.starts_with("text/") || media.ends_with("json") || media.ends_with("xml");
         if text || media.starts_with("multipart/") {
@@ -112,18 +126,46 @@ async fn whole(body: Body, most: usize) -> Result<Bytes, Problem> {
     Ok(collected?.to_bytes())
 }
 
-/// The files of a form.
-async fn form(body: Bytes, boundary: String, most: usize) -> Result<Vec<Upload>, Problem> {
-    let mut form = multer::Multipart::with_reader(Cursor::new(body), boundary);
+/// The boundary of the instances of STOW-RS.
+///
+/// # Errors
+/// They are not DICOM files, or there is no boundary.
+fn related(stated: &str) -> Result<String, Problem> {
+    let malformed = || Problem::malformed("the request's Content-Type has no boundary");
+    let media: mime::Mime = stated.parse().map_err(|_| malformed())?;
+    let kind = media.get_param("type").map(|kind| kind.as_str().to_owned());
+    if kind.is_some_and(|kind| kind != "application/dicom") {
+        return Err(Problem::no_image(
+            "only instances as DICOM files are taken: multipart/related; type=\"application/dicom\"",
+        ));
+    }
+    let boundary = media.get_param(mime::BOUNDARY);
+    boundary
+        .map(|name| name.as_str().to_owned())
+        .ok_or_else(malformed)
+}
+
+/// The files in the parts of a body.
+async fn parts(
+    body: Bytes,
+    boundary: String,
+    most: usize,
+    kind: Part,
+) -> Result<Vec<Upload>, Problem> {
+    let mut parts = multer::Multipart::with_reader(Cursor::new(body), boundary);
     let mut images = vec![];
     let malformed =
         |error: multer::Error| Problem::malformed(format!("the form is malformed: {error}"));
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
-        let Some(name) = field.file_name().map(str::to_owned) else {
-            let field = field.name().unwrap_or("").to_owned();
-            return Err(Problem::malformed(format!(
-                "the form's field {field:?} is no file; only files are expected"
-            )));
+    while let Some(field) = parts.next_field().await.map_err(malformed)? {
+        let name = match (field.file_name(), kind) {
+            (Some(name), _) => name.to_owned(),
+            (None, Part::Instance) => "instance".into(),
+            (None, Part::File) => {
+                let field = field.name().unwrap_or("").to_owned();
+                return Err(Problem::malformed(format!(
+                    "the form's field {field:?} is no file; only files are expected"
+                )));
+            }
         };
         if images.len() == most {
             return Err(Problem::too_large(format!(

@@ -87,13 +87,14 @@ impl Ground {
             token,
             limits,
             audit: self.audit(),
+            archive: None,
         };
         let (interrupt, (sender, receiver)) = (Interrupt::default(), channel());
         let predictor = self.predictor();
         thread::scope(|scope| {
             let stop = interrupt.clone();
             let ready = move |address| sender.send(address).unwrap();
-            let service = scope.spawn(move || serve(predictor, options, &stop, ready));
+            let service = scope.spawn(move || serve(predictor, None, options, &stop, ready));
             let address = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
             // The service also ends if the test fails.
             let _stop = Stop(interrupt.clone());

@@ -14,6 +14,7 @@ pub(crate) mod shell;
 pub(crate) mod test;
 #[cfg(target_os = "linux")]
 pub(crate) mod torture;
+pub(crate) mod view;
 pub(crate) mod weights;
 
 use std::path::{Path, PathBuf};

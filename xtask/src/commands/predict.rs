@@ -23,7 +23,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
     check_origin(predictor.networks(), &args.model, args.allow_phantom_model)?;
     let options = options(args);
     let predictor = match options.dicom {
-        Some(segments) => predictor.with_dicom(segments)?,
+        Some(segments) => predictor.with_dicom(segments),
         None => predictor,
     };
     let predictor = match args.no_pictures {

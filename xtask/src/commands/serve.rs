@@ -1,14 +1,15 @@
 //! `cargo xtask serve`: a trained network as an HTTP service.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ::pipeline::predict::{Predictor, check_origin};
-use ::serve::{Limits, Options, Token, serve};
+use ::serve::{Archive, Limits, Options, Token, serve};
 use anyhow::{Result, bail};
 use terminal::Interrupt;
+use viewer::Study;
 
 use super::root;
 use crate::cli::ServeArgs;
@@ -16,9 +17,10 @@ use crate::cli::ServeArgs;
 pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let options = Options {
         address: args.bind,
-        token: token(args)?,
+        token: token(args.bind, args.token_file.as_deref(), args.no_token)?,
         limits: limits(args),
         audit: audit(args),
+        archive: archive(args)?,
     };
     let device = settings::device(&args.device, ::bench::Precision::F32)?.device;
     let predictor = Predictor::open_on(&args.model, device)?;
@@ -28,25 +30,49 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let ready = |address: SocketAddr| {
         terminal::say(&format!("audit log: {}", audit.display()));
         terminal::say(&format!(
-            "listening on http://{address} (Ctrl-C stops): curl -F image=@film.png http://{address}/predict"
+            "listening (Ctrl-C stops): open http://{address}/ in a browser, or ask with curl -F image=@film.png \
+             http://{address}/predict"
         ));
     };
-    serve(predictor, options, interrupt, ready)?;
+    let study = study(args)?;
+    serve(predictor, study, options, interrupt, ready)?;
     terminal::say("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
+/// The run to look at; a lone checkpoint has none, and neither has a run without an evaluation.
+fn study(args: &ServeArgs) -> Result<Option<Study>> {
+    if args.model.extension().is_some_and(|e| e == "safetensors") {
+        return Ok(None);
+    }
+    match Study::open(&args.model, args.data.as_deref(), &root()) {
+        Ok(study) => Ok(Some(study)),
+        Err(error) if args.data.is_some() => Err(error),
+        Err(error) => {
+            terminal::say(&format!("there is no worklist: {error:#}"));
+            Ok(None)
+        }
+    }
+}
+
 /// The token; a service that other machines can reach needs one, unless that is waived.
-fn token(args: &ServeArgs) -> Result<Option<Token>> {
-    let token = args.token_file.as_deref().map(Token::read).transpose()?;
-    if token.is_none() && !args.no_token && !args.bind.ip().is_loopback() {
+pub(super) fn token(bind: SocketAddr, file: Option<&Path>, waived: bool) -> Result<Option<Token>> {
+    let token = file.map(Token::read).transpose()?;
+    if token.is_none() && !waived && !bind.ip().is_loopback() {
         bail!(
-            "{} can be reached from other machines: give the service a token with --token-file, or let everyone ask \
-             with --no-token",
-            args.bind
+            "{bind} can be reached from other machines: give the service a token with --token-file, or let everyone ask \
+             with --no-token"
         );
     }
     Ok(token)
+}
+
+fn archive(args: &ServeArgs) -> Result<Option<Archive>> {
+    let authorization = args.archive_authorization.as_deref();
+    let archive = args.archive.as_deref();
+    archive
+        .map(|url| Archive::new(url, authorization))
+        .transpose()
 }
 
 fn limits(args: &ServeArgs) -> Limits {

@@ -17,9 +17,16 @@ use std::io;
 use terminal::visible;
 
 use crate::Error;
-use crate::document::{Alert, Block, Document};
+use crate::document::{Alert, Block, Document, Thresholds};
 use contents::Contents;
 use escape::{attribute, text as escaped};
+pub use page::{STYLE, THRESHOLDS_SCRIPT};
+
+/// An ROC curve with a movable threshold, for a page that has [`STYLE`] and [`THRESHOLDS_SCRIPT`]; `number` makes its
+/// ids unique in the page.
+pub fn movable_threshold(thresholds: &Thresholds, number: usize) -> String {
+    visible(&thresholds::render(thresholds, number)).into_owned()
+}
 
 /// Reads a picture of a document by its path.
 type Reader<'a> = dyn Fn(&str) -> io::Result<Vec<u8>> + 'a;

@@ -7,12 +7,17 @@ use sha2::{Digest, Sha256};
 use super::contents::Contents;
 use super::escape::text as escaped;
 
-const STYLE: &str = concat!(
+/// The style of all pages.
+pub const STYLE: &str = concat!(
     include_str!("style/base.css"),
     include_str!("style/blocks.css"),
     include_str!("style/widgets.css"),
     include_str!("style/print.css"),
 );
+
+/// The script of [`super::movable_threshold`].
+pub const THRESHOLDS_SCRIPT: &str =
+    concat!("\"use strict\";\n", include_str!("script/thresholds.js"));
 
 const SCRIPT: &str = concat!(
     "\"use strict\";\n",
