@@ -6,118 +6,23 @@
 )]
 
 mod client;
+mod ground;
 #[path = "../../pipeline/tests/small/mod.rs"]
 mod small;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use client::{Reply, ask, form, get, post};
-use image::{ImageBuffer, Luma};
-use pipeline::predict::Predictor;
+use ground::{Ground, nameless};
 use serde_json::{Value, json};
-use serve::{Limits, Options, Token, audit, serve};
-use terminal::Interrupt;
-
-/// A folder with a network and images of different sizes.
-struct Ground {
-    folder: tempfile::TempDir,
-}
-
-impl Ground {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        small::checkpoint()
-            .save(&folder.path().join("model.safetensors"))
-            .unwrap();
-        Ground { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// An image that no other number has.
-    fn image(&self, number: u32) -> (PathBuf, Vec<u8>) {
-        let path = self.path(&format!("patient-{number}.png"));
-        let value =
-            |x: u32, y: u32| Luma([((x * (7 + number) + y * 13 + number * 31) % 256) as u8]);
-        ImageBuffer::from_fn(20 + number % 5, 30, value)
-            .save(&path)
-            .unwrap();
-        let bytes = fs::read(&path).unwrap();
-        (path, bytes)
-    }
-
-    fn predictor(&self) -> Predictor {
-        Predictor::open(&self.path("model.safetensors")).unwrap()
-    }
-
-    /// What `predict` records of an image, without its path.
-    fn predicted(&self, path: &Path) -> Value {
-        let predicted = self
-            .predictor()
-            .without_pictures()
-            .predict(path, self.folder.path());
-        // Through text, as a client gets it: f32 has fewer digits there.
-        let text = serde_json::to_string(&predicted.unwrap()).unwrap();
-        nameless(&serde_json::from_str(&text).unwrap())
-    }
-
-    fn audit(&self) -> PathBuf {
-        self.path("audit.jsonl")
-    }
-
-    /// Serves as long as `test` runs; the service must end in order thereafter.
-    fn served(
-        &self,
-        limits: Limits,
-        token: Option<Token>,
-        test: impl FnOnce(SocketAddr, &Interrupt),
-    ) {
-        let options = Options {
-            address: ([127, 0, 0, 1], 0).into(),
-            token,
-            limits,
-            audit: self.audit(),
-            archive: None,
-        };
-        let (interrupt, (sender, receiver)) = (Interrupt::default(), channel());
-        let predictor = self.predictor();
-        thread::scope(|scope| {
-            let stop = interrupt.clone();
-            let ready = move |address| sender.send(address).unwrap();
-            let service = scope.spawn(move || serve(predictor, None, options, &stop, ready));
-            let address = receiver.recv_timeout(Duration::from_secs(30)).unwrap();
-            // The service also ends if the test fails.
-            let _stop = Stop(interrupt.clone());
-            test(address, &interrupt);
-            interrupt.raise();
-            service.join().unwrap().unwrap();
-        });
-    }
-}
-
-struct Stop(Interrupt);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.raise();
-    }
-}
-
-fn nameless(prediction: &Value) -> Value {
-    let mut prediction = prediction.clone();
-    prediction["image"] = Value::Null;
-    prediction
-}
+use serve::{Limits, Token, audit};
 
 fn one(reply: &Reply) -> Value {
     let images = reply.json()["images"].as_array().unwrap().clone();

@@ -47,6 +47,7 @@ pub use tables::data::DataSettings;
 pub use tables::evaluate::{EvaluateSettings, Threshold};
 pub use tables::image::ImageSettings;
 pub use tables::overlays::OverlaySettings;
+pub use tables::phantom::runs_around;
 pub use tables::pipeline::device;
 pub use tables::region::RegionSettings;
 pub use tables::tracking::TrackingSettings;

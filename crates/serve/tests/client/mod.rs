@@ -1,4 +1,5 @@
 //! A client that can also misbehave: requests are bytes.
+#![allow(dead_code, reason = "no test program uses all of it")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

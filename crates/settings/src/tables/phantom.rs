@@ -184,6 +184,15 @@ fn chest(keys: &Keys<'_>, config: PhantomConfig) -> Result<PhantomConfig, Config
     Ok(config)
 }
 
+/// The folder of all phantoms, below that of the runs.
+const PHANTOMS: &str = ".phantom";
+
+/// The folder of runs that a run is in, by the phantoms that were drawn there; `None` if there are none.
+pub fn runs_around(run: &Path) -> Option<&Path> {
+    let mut around = run.ancestors().skip(1);
+    around.find(|folder| folder.join(PHANTOMS).is_dir())
+}
+
 /// The layout in which the phantom is drawn, whatever the layout of the real data.
 pub(crate) fn place(
     runs: &Path,
@@ -249,5 +258,5 @@ fn heads_coding() -> MaskCoding {
 fn phantom_folder(runs: &Path, subject: &Subject) -> PathBuf {
     let hash = files::sha256::hex(format!("{subject:?}").as_bytes());
     let runs = std::path::absolute(runs).unwrap_or_else(|_| runs.into());
-    runs.join(".phantom").join(&hash[..12])
+    runs.join(PHANTOMS).join(&hash[..12])
 }

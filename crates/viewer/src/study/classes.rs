@@ -9,7 +9,7 @@ use super::{Case, Study};
 pub(crate) struct Classes {
     pub(crate) names: Vec<String>,
     pub(crate) positive: usize,
-    /// `None` if the most probable class is predicted.
+    /// `None` if the class with the largest score is predicted.
     pub(crate) threshold: Option<Threshold>,
 }
 
@@ -57,17 +57,14 @@ impl Classes {
         }
     }
 
-    /// The probability of the positive class, of two; otherwise that of the most probable one.
+    /// The probability of the positive class, of two; otherwise that of the predicted one.
     pub(crate) fn leading(&self, case: &Case) -> f64 {
-        let all = || case.probabilities.iter().copied().fold(0.0, f64::max);
-        match self.negative() {
-            Some(_) => case
-                .probabilities
-                .get(self.positive)
-                .copied()
-                .unwrap_or(0.0),
-            None => all(),
-        }
+        let class = match self.negative() {
+            Some(_) => Some(self.positive),
+            None => case.predicted,
+        };
+        let p = class.and_then(|class| case.probabilities.get(class));
+        p.copied().unwrap_or(0.0)
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn study(run: &RunDir, data: Option<&Path>, root: &Path) -> Result<St
     }
     let request = settings::Request {
         data: data.map(Path::to_path_buf),
+        out: settings::runs_around(run.path()).map(Path::to_path_buf),
         // The images may be elsewhere by now, or nowhere: this is found out when one is shown.
         dry: true,
         ..settings::Request::new(root, run.file(RESOLVED).to_string_lossy())
