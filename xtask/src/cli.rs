@@ -176,6 +176,9 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "I/N", requires = "out")]
     pub(crate) shard: Option<predictions::Shard>,
     /// Write neither overlays nor masks
+    /// Predict no class where a person should decide, by the limit on errors that the network's evaluation has found
+    #[arg(long)]
+    pub(crate) abstain: bool,
     #[arg(long, conflicts_with = "dicom_out")]
     pub(crate) no_pictures: bool,
     /// Also write the results of DICOM images as DICOM: NAME.seg.dcm (a segmentation of the most probable class, or with

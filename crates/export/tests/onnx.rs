@@ -237,12 +237,9 @@ fn checkpoint(case: &Case, folder: &Path) -> (PathBuf, usize) {
         values: (0..).map(|value| 10 * value).take(channels).collect(),
     });
     let two = case.spec.classes == 2;
-    meta.decision = graph.output("logits").map(|_| Decision {
-        threshold: two.then_some(0.03),
-        temperature: 1.7,
-        bias: (0..case.spec.classes)
-            .map(|class| 0.1 * class as f64)
-            .collect(),
+    meta.decision = graph.output("logits").map(|_| {
+        let bias = (0..case.spec.classes).map(|class| 0.1 * class as f64);
+        Decision::new(two.then_some(0.03), 1.7, bias.collect())
     });
     (case.change)(&mut meta);
     let store = tempered(&graph, trained(&graph), side);

@@ -7,7 +7,9 @@
 
 use std::fs;
 
-use formats::checkpoint::{Checkpoint, Decision, Inference, Meta, Origin, Preprocessing};
+use formats::checkpoint::{
+    AbstentionRule, Checkpoint, Decision, Inference, Meta, Origin, Preprocessing, SetRule,
+};
 use model::graph::{Activation, Graph, GraphBuilder, Init, Padding};
 use model::store::{Group, ParamStore};
 
@@ -53,9 +55,16 @@ fn checkpoints_round_trip_and_bad_ones_are_errors() {
             certainty: 0.9,
         },
         decision: Some(Decision {
-            threshold: Some(0.1 + 0.2),
-            temperature: 1.7,
-            bias: vec![0.1, -0.1],
+            sets: Some(SetRule {
+                coverage: 0.9,
+                least: vec![0.1 + 0.2, 0.0],
+            }),
+            abstention: Some(AbstentionRule {
+                least_confidence: 0.7,
+                allowed: 0.05,
+                level: 0.9,
+            }),
+            ..Decision::new(Some(0.1 + 0.2), 1.7, vec![0.1, -0.1])
         }),
         origin: Origin {
             version: "0.1.0".into(),

@@ -29,11 +29,7 @@ fn graph(map: bool) -> Graph {
 }
 
 fn decision() -> Decision {
-    Decision {
-        threshold: Some(0.5),
-        temperature: 2.0,
-        bias: vec![0.1, -0.1],
-    }
+    Decision::new(Some(0.5), 2.0, vec![0.1, -0.1])
 }
 
 fn classifier(seed: u64) -> Checkpoint {

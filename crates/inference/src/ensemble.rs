@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use formats::checkpoint::{Checkpoint, Decision};
+use formats::checkpoint::{AbstentionRule, Checkpoint, Decision, SetRule};
 use imaging::ImageFile;
 use metrics::{DecisionRule, Scaling};
 use model::engine::{Device, Precision};
@@ -20,6 +20,8 @@ pub struct Ensemble {
     /// Applied to the mean of the calibrated scores; the only network's own if there is one.
     scaling: Scaling,
     rule: DecisionRule,
+    sets: Option<SetRule>,
+    abstention: Option<AbstentionRule>,
 }
 
 impl Ensemble {
@@ -32,7 +34,10 @@ impl Ensemble {
         let ensemble = checkpoint.ensemble.take();
         let first = Bundle::of(path, checkpoint, device, precision)?;
         let Some(ensemble) = ensemble else {
+            let decision = first.meta().decision.clone();
             return Ok(Ensemble {
+                sets: decision.as_ref().and_then(|own| own.sets.clone()),
+                abstention: decision.and_then(|own| own.abstention),
                 scaling: first.scaling().clone(),
                 rule: first.rule(),
                 first,
@@ -41,12 +46,15 @@ impl Ensemble {
         };
         let others = ensemble.others.into_iter();
         let others = others.map(|member| Bundle::of(path, member, device, precision));
+        let (sets, abstention) = (ensemble.decision.sets.clone(), ensemble.decision.abstention);
         let (scaling, rule) = joint(path, &first, ensemble.decision)?;
         Ok(Ensemble {
             first,
             others: others.collect::<Result<_>>()?,
             scaling,
             rule,
+            sets,
+            abstention,
         })
     }
 
@@ -68,6 +76,23 @@ impl Ensemble {
     /// How the scores of an [`Answer`] become a class.
     pub fn rule(&self) -> DecisionRule {
         self.rule
+    }
+
+    /// The classes in the set of an [`Answer`] with these probabilities, which contains the true class with the
+    /// probability that the rule promises; `None` where no sets were calibrated.
+    pub fn set(&self, probabilities: &[f64]) -> Option<(&SetRule, Vec<usize>)> {
+        let sets = self.sets.as_ref().filter(|_| !probabilities.is_empty())?;
+        let reached = sets.least.iter().zip(probabilities).enumerate();
+        let reached = reached.filter(|(_, (least, p))| p >= least);
+        Some((sets, reached.map(|(class, _)| class).collect()))
+    }
+
+    /// The confidence of an [`Answer`] with these scores, and whether to leave it to a person; `None` where no limit on
+    /// errors could be promised.
+    pub fn abstains(&self, scores: &[f64]) -> Option<(f64, bool)> {
+        let rule = self.abstention.filter(|_| !scores.is_empty())?;
+        let confidence = self.rule.confidence(scores, &self.scaling);
+        Some((confidence, confidence < rule.least_confidence))
     }
 
     /// Predicts images; see [`Bundle::answer`].

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Scaling;
 use crate::logits::{largest, log_odds};
 
 /// How logits become a class.
@@ -34,6 +35,24 @@ impl DecisionRule {
                 }
             }
             _ => largest(logits),
+        }
+    }
+
+    /// How confident the decision is: with a threshold the distance of the calibrated log-odds from it, otherwise the
+    /// calibrated probability of the decided class.
+    pub fn confidence(self, logits: &[f64], scaling: &Scaling) -> f64 {
+        match self {
+            Self::Threshold {
+                positive,
+                log_odds: threshold,
+            } if logits.len() == 2 => {
+                let calibrated = |log_odds| scaling.scaled_log_odds(log_odds, positive);
+                (calibrated(log_odds(logits, positive)) - calibrated(threshold)).abs()
+            }
+            _ => {
+                let decided = scaling.probabilities(logits).get(largest(logits)).copied();
+                decided.unwrap_or(0.0)
+            }
         }
     }
 }

@@ -33,6 +33,7 @@ mod auc;
 mod bootstrap;
 mod calibration;
 mod check;
+mod conformal;
 mod confusion;
 mod curve;
 mod decision;
@@ -49,6 +50,7 @@ mod proportion;
 mod report;
 mod scaling;
 mod segmentation;
+mod selective;
 mod shift;
 mod student;
 mod threshold;
@@ -56,6 +58,7 @@ mod threshold;
 pub use auc::{bootstrap_auc, roc_auc};
 pub use bootstrap::{Bootstrap, Resampling, median};
 pub use calibration::{ReliabilityBin, expected_calibration_error, reliability_bins};
+pub use conformal::{ConformalSets, SetEvaluation};
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use curve::{CurvePoints, PrCurve, RocCurve, average_precision, pr_curve, roc_curve};
 pub use decision::DecisionRule;
@@ -79,6 +82,7 @@ pub use segmentation::{
     SegmentationEvaluation, SegmentationSettings, SegmentedImage, Spread, SurfaceDistance,
     compare_segmentations, evaluate_segmentation, hd95, mask_scores,
 };
+pub use selective::{Abstention, RiskCoverage, risk_coverage};
 pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
 pub use student::mean_interval;
 pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};

@@ -7,7 +7,7 @@ mod record;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use imaging::{Fit, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
@@ -48,6 +48,8 @@ pub struct Predictor {
     dicom: Option<Segments>,
     /// Whether overlays and masks are written.
     pictures: bool,
+    /// Whether no class is predicted where a person should decide.
+    abstaining: bool,
 }
 
 /// An image that has been read, with what is needed to write its results.
@@ -95,6 +97,7 @@ impl Predictor {
             sha256: crate::hash::of_file(&path)?,
             dicom: None,
             pictures: true,
+            abstaining: false,
         })
     }
 
@@ -102,6 +105,21 @@ impl Predictor {
     pub fn with_dicom(mut self, segments: Segments) -> Self {
         self.dicom = Some(segments);
         self
+    }
+
+    /// Predicts no class where a person should decide.
+    ///
+    /// # Errors
+    /// The network's evaluation has not found from which confidence errors are rare enough.
+    pub fn abstaining(mut self) -> Result<Self> {
+        let first = self.networks.first();
+        let scores = vec![0.0; first.meta().classes.len()];
+        self.networks.abstains(&scores).context(
+            "--abstain needs a network whose evaluation has found from which confidence errors are rare enough; the report \
+             says whether it has (Sets and abstention)",
+        )?;
+        self.abstaining = true;
+        Ok(self)
     }
 
     /// Writes neither overlays nor masks.
@@ -235,15 +253,28 @@ impl Predictor {
         let certainty = meta.inference.certainty;
         let named = meta.classes.iter().zip(&answer.probabilities);
         let segmented = answer.segmentation.as_ref();
+        let names = |classes: Vec<usize>| {
+            let names = classes
+                .into_iter()
+                .filter_map(|class| meta.classes.get(class));
+            names.cloned().collect()
+        };
+        let set = self.networks.set(&answer.probabilities);
+        let accepted = self.networks.abstains(&answer.scores());
+        let abstains = accepted.map(|(_, abstains)| abstains);
+        let class = answer
+            .class
+            .filter(|_| !(self.abstaining && abstains == Some(true)));
         let prediction = Prediction {
             image: image.path().into(),
             image_sha256: image.sha256().into(),
             original_size: [height, width],
             region: answer.region.map(SeenRegion::from),
-            class: answer
-                .class
-                .and_then(|class| meta.classes.get(class))
-                .cloned(),
+            set_coverage: set.as_ref().map(|(rule, _)| rule.coverage),
+            set: set.map(|(_, classes)| names(classes)),
+            confidence: accepted.map(|(confidence, _)| confidence),
+            abstains,
+            class: class.and_then(|class| meta.classes.get(class)).cloned(),
             probabilities: named
                 .map(|(class, p)| ClassProbability {
                     class: class.clone(),

@@ -28,6 +28,8 @@ pub struct Options {
     pub pictures: bool,
     /// Whether and how results are also written as DICOM.
     pub dicom: Option<Segments>,
+    /// Whether no class is predicted where a person should decide.
+    pub abstain: bool,
     /// The share of this process.
     pub shard: Shard,
 }
@@ -60,6 +62,9 @@ struct Record {
     pictures: bool,
     /// How results are written as DICOM.
     dicom: Option<String>,
+    /// Whether no class is predicted where a person should decide.
+    #[serde(default)]
+    abstain: bool,
 }
 
 impl Job {
@@ -179,6 +184,7 @@ impl Record {
             dicom: options
                 .dicom
                 .map(|dicom| format!("{dicom:?}").to_lowercase()),
+            abstain: options.abstain,
         }
     }
 

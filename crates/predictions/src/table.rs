@@ -52,6 +52,10 @@ impl Columns {
         });
         if network.classifies() {
             columns.about("class", |p| p.class.clone());
+            columns.about("set", |p| Some(p.set.as_ref()?.join(";")));
+            columns.about("abstains", |p| {
+                p.abstains.map(|abstains| abstains.to_string())
+            });
             for class in meta.classes.clone() {
                 let of_class = class.clone();
                 columns.number(format!("probability_{class}"), move |p| {

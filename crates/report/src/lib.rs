@@ -68,6 +68,7 @@ pub use figures::grid::{ImageGrid, Picture, Tile};
 pub use figures::histogram::{Histogram, HistogramSeries, Marker};
 pub use figures::overlays::{OverlayCase, OverlayPanels};
 pub use figures::reliability::{ReliabilityDiagram, ReliabilityLine, ReliabilityMark};
+pub use figures::risk_coverage::RiskCoverageCurve;
 pub use figures::roc::{MarkedPoint, PrCurves, PrLine, RocCurves, RocLine};
 pub use figures::segmentation::{SegmentationCase, SegmentationPanels};
 pub use labels::Labels;

@@ -100,9 +100,7 @@ fn joint(members: &[Checkpoint]) -> Result<Decision> {
     let classes = members
         .first()
         .map_or(0, |member| member.meta.classes.len());
-    Ok(Decision {
-        threshold: all.then(|| thresholds.iter().sum::<f64>() / thresholds.len() as f64),
-        temperature: 1.0,
-        bias: vec![0.0; classes],
-    })
+    let threshold = all.then(|| thresholds.iter().sum::<f64>() / thresholds.len() as f64);
+    // Sets and abstention hold for the network that they were calibrated with.
+    Ok(Decision::new(threshold, 1.0, vec![0.0; classes]))
 }

@@ -331,11 +331,7 @@ fn each_network_of_an_ensemble_is_compared_with_it() {
         .map(|run| Checkpoint::load(&run.join("model.safetensors")).unwrap());
     first.ensemble = Some(Box::new(Ensemble {
         others: vec![second],
-        decision: Decision {
-            threshold: Some(0.25),
-            temperature: 1.5,
-            bias: vec![0.1, -0.1],
-        },
+        decision: Decision::new(Some(0.25), 1.5, vec![0.1, -0.1]),
     }));
     let path = home.join("ensemble.safetensors");
     first.save(&path).unwrap();

@@ -26,6 +26,10 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
         Some(segments) => predictor.with_dicom(segments),
         None => predictor,
     };
+    let predictor = match args.abstain {
+        true => predictor.abstaining()?,
+        false => predictor,
+    };
     let predictor = match args.no_pictures {
         true => predictor.without_pictures(),
         false => predictor,
@@ -55,6 +59,7 @@ fn options(args: &PredictArgs) -> Options {
     Options {
         batch: usize::from(args.batch_size),
         pictures: !args.no_pictures,
+        abstain: args.abstain,
         dicom: args.dicom_out.map(|segments| match segments {
             DicomSegments::Binary => Segments::Binary,
             DicomSegments::Fractional => Segments::Fractional,

@@ -145,6 +145,8 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
         threshold,
         temperature,
         bias,
+        sets,
+        abstention,
     }) = decision
     else {
         return Ok(());
@@ -157,6 +159,20 @@ fn decision(decision: &Option<Decision>, classes: usize) -> Checked {
     if bias.len() != classes || !bias.iter().all(|b| b.abs() <= LARGEST) {
         let problem = format!("is {bias:?}, but must be one number for each of {classes} classes");
         return Err(("decision.bias", problem));
+    }
+    let share = |p: &f64| (0.0..=1.0).contains(p);
+    if let Some(sets) = sets
+        && !(sets.least.len() == classes && sets.least.iter().chain([&sets.coverage]).all(share))
+    {
+        let problem =
+            format!("is {sets:?}, but must be probabilities, one for each of {classes} classes");
+        return Err(("decision.sets", problem));
+    }
+    if let Some(rule) = abstention
+        && !(rule.least_confidence.is_finite() && share(&rule.allowed) && share(&rule.level))
+    {
+        let problem = format!("is {rule:?}, but must be a finite confidence and two probabilities");
+        return Err(("decision.abstention", problem));
     }
     match threshold {
         Some(t) if classes != 2 || !t.is_finite() => Err((

@@ -164,6 +164,46 @@ pub struct Decision {
     pub temperature: f64,
     /// What is then added to them, one value per class.
     pub bias: Vec<f64>,
+    /// Which classes a prediction's set has, where an evaluation has calibrated sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<SetRule>,
+    /// Which predictions to leave to a person, where an evaluation has found a limit that can be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionRule>,
+}
+
+/// Which classes are in the set of a prediction, which contains the true class with a promised probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetRule {
+    /// The probability that is promised, for an image of a patient to come.
+    pub coverage: f64,
+    /// The least calibrated probability with which each class is in a set.
+    pub least: Vec<f64>,
+}
+
+/// From which confidence predictions are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AbstentionRule {
+    /// The least confidence: with a threshold the distance of the calibrated log-odds from it, otherwise the calibrated
+    /// probability of the predicted class.
+    pub least_confidence: f64,
+    /// The share of errors among accepted predictions that is allowed.
+    pub allowed: f64,
+    /// The probability that this holds.
+    pub level: f64,
+}
+
+impl Decision {
+    /// A decision without sets and abstention.
+    pub fn new(threshold: Option<f64>, temperature: f64, bias: Vec<f64>) -> Self {
+        Decision {
+            threshold,
+            temperature,
+            bias,
+            sets: None,
+            abstention: None,
+        }
+    }
 }
 
 /// From an image file to the network's input: grey or colour, resize, `x/255`, `(x − mean) / std`.

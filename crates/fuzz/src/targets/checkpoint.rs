@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use formats::checkpoint::{
-    Checkpoint, Decision, Ensemble, MapClasses, Meta, Plausible, Preprocessing, Region, RegionRule,
+    AbstentionRule, Checkpoint, Decision, Ensemble, MapClasses, Meta, Plausible, Preprocessing,
+    Region, RegionRule, SetRule,
 };
 use imaging::Fit;
 use model::graph::{Activation, Padding};
@@ -330,9 +331,16 @@ fn ensemble() -> Result<Checkpoint> {
 
 fn decision() -> Decision {
     Decision {
-        threshold: Some(0.1),
-        temperature: 1.5,
-        bias: vec![0.2, -0.2],
+        sets: Some(SetRule {
+            coverage: 0.9,
+            least: vec![0.3, 0.2],
+        }),
+        abstention: Some(AbstentionRule {
+            least_confidence: 0.4,
+            allowed: 0.05,
+            level: 0.9,
+        }),
+        ..Decision::new(Some(0.1), 1.5, vec![0.2, -0.2])
     }
 }
 

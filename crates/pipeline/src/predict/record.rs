@@ -31,6 +31,20 @@ pub struct Prediction {
     pub threshold_log_odds: Option<f64>,
     /// The class that the threshold applies to.
     pub positive: Option<String>,
+    /// The classes of which the true one is one with the probability `set_coverage`, where the network's evaluation has
+    /// calibrated sets. All of them: the network cannot tell; none: the image is like none of the calibration.
+    #[serde(default)]
+    pub set: Option<Vec<String>>,
+    /// See `set`; for an image of a patient to come, like those of the evaluation.
+    #[serde(default)]
+    pub set_coverage: Option<f64>,
+    /// The distance of the calibrated log-odds from the threshold or, without one, the calibrated probability of the
+    /// class, where the network's evaluation has found from which confidence errors are rare enough.
+    #[serde(default)]
+    pub confidence: Option<f64>,
+    /// Whether the confidence is too low, and a person should decide.
+    #[serde(default)]
+    pub abstains: Option<bool>,
     /// Divides the scores before they become probabilities.
     pub temperature: f64,
     /// Then added to them, per class.
@@ -155,13 +169,24 @@ impl Prediction {
                 100.0 * t
             )),
             (Some(class), ..) => Some(format!("{class} (probability {:.1} %)", of(class))),
+            (None, ..) if self.abstains == Some(true) => Some("left to a person".into()),
             (None, ..) => None,
         };
+        let set = self.set.as_ref().zip(self.set_coverage);
+        let set = set.map(|(set, coverage)| {
+            let classes = match set.as_slice() {
+                [] => "none".into(),
+                classes => classes.join(" or "),
+            };
+            format!("{:.0} % set: {classes}", 100.0 * coverage)
+        });
+        let doubt = (self.class.is_some() && self.abstains == Some(true))
+            .then(|| "a person should decide".to_owned());
         let shares = self.segmentation.iter().flat_map(|s| &s.shares);
         let shares = shares.map(|s| format!("{} {:.1} %", s.class, 100.0 * s.share));
         let shares = shares.collect::<Vec<_>>().join(", ");
         let shares = (!shares.is_empty()).then(|| format!("pixels: {shares}"));
-        [class, shares]
+        [class, set, doubt, shares]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

@@ -19,7 +19,8 @@ use settings::StageId;
 use crate::context::Context;
 
 pub use evaluate::{
-    Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Shifted, patient_ids,
+    Accepted, Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Sets,
+    Shifted, patient_ids,
 };
 pub use evaluate_segmentation::{
     Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,

@@ -8,5 +8,6 @@ pub(crate) mod grid;
 pub(crate) mod histogram;
 pub(crate) mod overlays;
 pub(crate) mod reliability;
+pub(crate) mod risk_coverage;
 pub(crate) mod roc;
 pub(crate) mod segmentation;

@@ -17,6 +17,8 @@ pub(crate) struct Evaluate {
     pub(crate) tta: bool,
     pub(crate) baseline_size: usize,
     pub(crate) tile_overlap: f64,
+    pub(crate) set_coverage: f64,
+    pub(crate) allowed_error: f64,
     pub(crate) shifts: BTreeMap<String, AugmentConfig>,
 }
 
@@ -29,6 +31,8 @@ impl Default for Evaluate {
             tta: false,
             baseline_size: 48,
             tile_overlap: 0.5,
+            set_coverage: 0.9,
+            allowed_error: 0.05,
             shifts: BTreeMap::new(),
         }
     }
@@ -99,6 +103,10 @@ pub struct EvaluateSettings {
     pub baseline_size: usize,
     /// Share of a tile's side that neighbouring tiles of a large image have in common.
     pub tile_overlap: f64,
+    /// The probability with which a prediction's set of classes contains the true one.
+    pub set_coverage: f64,
+    /// The share of errors among predictions that are not left to a person.
+    pub allowed_error: f64,
     /// Changes under which the validation images are evaluated again, by name.
     pub shifts: BTreeMap<String, AugmentConfig>,
 }
@@ -117,6 +125,8 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
     keys.within("evaluate.confidence", raw.confidence, 0.5, 0.999)?;
     keys.within("evaluate.baseline_size", raw.baseline_size, 4, 256)?;
     keys.within("evaluate.tile_overlap", raw.tile_overlap, 0.0, 0.95)?;
+    keys.within("evaluate.set_coverage", raw.set_coverage, 0.5, 0.999)?;
+    keys.within("evaluate.allowed_error", raw.allowed_error, 0.001, 0.5)?;
     shifts(keys, &raw.shifts)?;
     let Evaluate {
         threshold,
@@ -125,6 +135,8 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tta,
         baseline_size,
         tile_overlap,
+        set_coverage,
+        allowed_error,
         shifts,
     } = raw;
     Ok(EvaluateSettings {
@@ -134,6 +146,8 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tta,
         baseline_size,
         tile_overlap,
+        set_coverage,
+        allowed_error,
         shifts,
     })
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Scored;
 use super::baselines::{Fitted, LinearFit};
 use super::operating::{Operating, RULES};
+use super::sets::Sets;
 use super::shifts::Shifted;
 use crate::context::Data;
 use settings::{Settings, Threshold};
@@ -48,6 +49,9 @@ pub struct Metrics {
     pub shifts: Vec<Shifted>,
     /// Results on images that nothing was chosen on: the ones to report.
     pub test: Evaluation,
+    /// Sets of classes and abstention, calibrated on validation; absent in the files of earlier versions.
+    #[serde(default)]
+    pub sets: Option<Sets>,
     /// The baselines to beat, on the same test images.
     pub baselines: Baselines,
     /// How much better the network is than the linear baseline, on the same resamples of the test images.
@@ -166,9 +170,13 @@ impl Metrics {
     /// The part that a checkpoint stores.
     pub(super) fn decision(&self) -> Decision {
         Decision {
-            threshold: self.threshold.map(|chosen| chosen.log_odds),
-            temperature: self.calibration.temperature,
-            bias: self.calibration.bias.clone(),
+            sets: self.sets.as_ref().map(Sets::rule),
+            abstention: self.sets.as_ref().and_then(Sets::abstention_rule),
+            ..Decision::new(
+                self.threshold.map(|chosen| chosen.log_odds),
+                self.calibration.temperature,
+                self.calibration.bias.clone(),
+            )
         }
     }
 }
@@ -229,6 +237,14 @@ pub(super) fn judge(
         validation,
         shifts: shifted.iter().map(under).collect::<Result<_>>()?,
         test: on_test,
+        sets: Some(Sets::of(
+            [(val, &probabilities[0]), (test, &probabilities[1])],
+            (
+                network.settings.rule(judge.classes().len()),
+                &network.fit.scaling,
+            ),
+            &settings.evaluate,
+        )?),
         baselines: Baselines {
             majority: judge.majority(test, &baselines.prior)?,
             linear: on_linear,

@@ -5,6 +5,7 @@ mod baselines;
 mod judge;
 mod operating;
 mod section;
+mod sets;
 mod shifts;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ use crate::scoring;
 
 pub use judge::{Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Rule};
 pub use operating::Operating;
+pub use sets::{Accepted, Sets};
 pub use shifts::Shifted;
 
 /// A classifier's outputs on the images of one split.
