@@ -103,6 +103,15 @@ pub enum MetricsError {
         /// Where it is undefined.
         place: &'static str,
     },
+    /// A covariance that has no inverse.
+    #[error(
+        "the covariance {of} has no inverse: the examples do not vary, or there are too few; check that the features \
+         are not constant and add examples"
+    )]
+    SingularCovariance {
+        /// Which covariance.
+        of: &'static str,
+    },
     /// A mask whose shape is invalid.
     #[error(transparent)]
     Mask(#[from] morphology::MorphologyError),

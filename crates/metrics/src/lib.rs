@@ -41,10 +41,12 @@ mod delong;
 mod error;
 mod evaluation;
 mod interval;
+mod label_errors;
 mod logits;
 mod mcnemar;
 mod normal;
 mod otsu;
+mod outliers;
 mod probability;
 mod proportion;
 mod report;
@@ -69,10 +71,16 @@ pub use evaluation::{
     EvaluationSettings, Predictions, ScoreIntervals, compare, evaluate,
 };
 pub use interval::{Interval, wilson};
+pub use label_errors::{
+    ConfidentJoint, LabelErrorFilter, LabelQuality, label_errors, label_quality,
+};
 pub use logits::{Logits, log_odds};
 pub use mcnemar::{McNemar, mcnemar};
 pub use normal::normal_quantile;
 pub use otsu::otsu_threshold;
+pub use outliers::{
+    Mahalanobis, energy, fpr_at, max_logit, max_softmax, novelty_auroc, novelty_threshold,
+};
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
 pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
