@@ -51,7 +51,7 @@ impl Default for Bootstrap {
 impl Bootstrap {
     /// The random stream of resample number `resample`: each has its own, so that neither the order of work nor the
     /// number of threads changes a result.
-    fn stream(&self, resample: u64) -> Rng {
+    pub(crate) fn stream(&self, resample: u64) -> Rng {
         Rng::from_state(hash(self.seed, &[]) ^ finalize(resample))
     }
 
@@ -67,35 +67,68 @@ impl Bootstrap {
         resampling: Resampling<'_>,
         mut statistic: impl FnMut(&[usize]) -> Option<f64>,
     ) -> Result<Interval> {
+        let intervals = self.intervals(n, resampling, |sample| {
+            statistic(sample).map(|value| vec![value])
+        })?;
+        intervals.into_iter().next().ok_or(UNDEFINED_ON_DATA)
+    }
+
+    /// The intervals of several statistics on the same resamples, in the order in which `statistics` returns them. It
+    /// must return the same number of values each time, or `None` if one is undefined.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::interval`].
+    pub fn intervals(
+        &self,
+        n: usize,
+        resampling: Resampling<'_>,
+        mut statistics: impl FnMut(&[usize]) -> Option<Vec<f64>>,
+    ) -> Result<Vec<Interval>> {
+        self.check()?;
+        let sampler = Sampler::new(n, resampling)?;
+        let mut sample: Vec<usize> = (0..n).collect();
+        let estimates = statistics(&sample).ok_or(UNDEFINED_ON_DATA)?;
+        let mut values = vec![Vec::with_capacity(self.resamples); estimates.len()];
+        for resample in 0..self.resamples as u64 {
+            let mut rng = self.stream(resample);
+            let drawn = (0..MAX_DRAWS).find_map(|_| {
+                sampler.draw(&mut rng, &mut sample);
+                statistics(&sample).filter(|drawn| drawn.len() == estimates.len())
+            });
+            let drawn = drawn.ok_or(UNDEFINED_ON_RESAMPLES)?;
+            values
+                .iter_mut()
+                .zip(drawn)
+                .for_each(|(values, value)| values.push(value));
+        }
+        let pairs = estimates.into_iter().zip(values);
+        Ok(pairs
+            .map(|(estimate, values)| self.percentiles(n, estimate, values))
+            .collect())
+    }
+
+    /// Errors unless the level is in 0..1 and the number of resamples in 1..=1,000,000.
+    pub(crate) fn check(&self) -> Result<()> {
         check::level(self.level)?;
         check::count_in(
             "resamples",
             self.resamples,
             1_000_000,
             "1 to 1,000,000; 2000 is usual",
-        )?;
-        let sampler = Sampler::new(n, resampling)?;
-        let mut sample: Vec<usize> = (0..n).collect();
-        let estimate = statistic(&sample).ok_or(UNDEFINED_ON_DATA)?;
-        let mut values = Vec::with_capacity(self.resamples);
-        for resample in 0..self.resamples as u64 {
-            let mut rng = self.stream(resample);
-            let value = (0..MAX_DRAWS).find_map(|_| {
-                sampler.draw(&mut rng, &mut sample);
-                statistic(&sample)
-            });
-            values.push(value.ok_or(UNDEFINED_ON_RESAMPLES)?);
-        }
+        )
+    }
+
+    fn percentiles(&self, n: usize, estimate: f64, mut values: Vec<f64>) -> Interval {
         values.sort_by(f64::total_cmp);
         let tail = (1.0 - self.level) / 2.0;
         let (low, high) = (quantile(&values, tail), quantile(&values, 1.0 - tail));
-        Ok(Interval {
+        Interval {
             estimate,
             low,
             high,
             level: self.level,
             n,
-        })
+        }
     }
 }
 

@@ -69,6 +69,17 @@ pub(crate) fn probabilities(what: &'static str, values: &[f64]) -> Result<()> {
     }
 }
 
+/// Errors unless `shares` are the shares of classes: at least one, each in 0..=1, with a sum of 1 (to 1e-3).
+pub(crate) fn class_shares(what: &'static str, shares: &[f64]) -> Result<()> {
+    not_empty(what, shares.len())?;
+    probabilities(what, shares)?;
+    let sum: f64 = shares.iter().sum();
+    if (sum - 1.0).abs() > 1e-3 {
+        return Err(setting(what, sum, "one share per class, with a sum of 1"));
+    }
+    Ok(())
+}
+
 /// Errors unless labels and scores are non-empty and of equal length, and the scores are finite.
 pub(crate) fn scored(labels: &[bool], scores: &[f64]) -> Result<()> {
     not_empty("labels", labels.len())?;
@@ -98,6 +109,18 @@ pub(crate) fn level(level: f64) -> Result<()> {
         "level",
         level,
         "a confidence level strictly between 0 and 1, such as 0.95",
+    ))
+}
+
+/// Errors unless `0 < prevalence < 1`.
+pub(crate) fn prevalence(prevalence: f64) -> Result<()> {
+    if prevalence > 0.0 && prevalence < 1.0 {
+        return Ok(());
+    }
+    Err(setting(
+        "prevalence",
+        prevalence,
+        "a share strictly between 0 and 1",
     ))
 }
 

@@ -85,6 +85,24 @@ pub enum MetricsError {
         /// Number of examples.
         n: usize,
     },
+    /// A class without examples, where a distribution of each class is needed.
+    #[error(
+        "{metric} needs labelled examples of every class, but class {class} has none: use a split that has all classes"
+    )]
+    AbsentClass {
+        /// The requested metric.
+        metric: &'static str,
+        /// The class.
+        class: usize,
+    },
+    /// An example that cannot occur under a new prior.
+    #[error(
+        "row {row} has a positive probability only for classes whose new share is 0: give these classes a positive share"
+    )]
+    ImpossibleRow {
+        /// The example.
+        row: usize,
+    },
     /// A setting outside its range.
     #[error("`{name}` is {value}: it must be {expected}")]
     InvalidSetting {

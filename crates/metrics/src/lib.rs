@@ -42,11 +42,15 @@ mod error;
 mod evaluation;
 mod interval;
 mod label_errors;
+mod label_shift;
 mod logits;
 mod mcnemar;
+mod net_benefit;
 mod normal;
 mod otsu;
 mod outliers;
+mod predictive;
+mod prior;
 mod probability;
 mod proportion;
 mod report;
@@ -74,13 +78,17 @@ pub use interval::{Interval, wilson};
 pub use label_errors::{
     ConfidentJoint, LabelErrorFilter, LabelQuality, label_errors, label_quality,
 };
+pub use label_shift::{LabelShiftTest, TargetSample, ValidationSample, label_shift_test};
 pub use logits::{Logits, log_odds};
 pub use mcnemar::{McNemar, mcnemar};
+pub use net_benefit::{DecisionPoint, decision_curve, net_benefit, net_benefit_of_all};
 pub use normal::normal_quantile;
 pub use otsu::otsu_threshold;
 pub use outliers::{
     Mahalanobis, energy, fpr_at, max_logit, max_softmax, novelty_auroc, novelty_threshold,
 };
+pub use predictive::{PredictiveValues, predictive_values};
+pub use prior::{ConfusionKind, PriorShift, adapt_prior, bbse, prior_intervals, reweighted};
 pub use probability::{Probabilities, brier_score, brier_score_multiclass, log_loss};
 pub use proportion::proportion;
 pub use report::{ClassReport, ClassificationReport};
