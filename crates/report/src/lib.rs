@@ -64,6 +64,7 @@ pub use figure::Figure;
 pub use figures::class_distribution::{ClassDistribution, SplitCounts};
 pub use figures::confusion::ConfusionHeatmap;
 pub use figures::curves::{CurveLine, CurvePanel, TrainingCurves};
+pub use figures::decision_curve::DecisionCurve;
 pub use figures::grid::{ImageGrid, Picture, Tile};
 pub use figures::histogram::{Histogram, HistogramSeries, Marker};
 pub use figures::overlays::{OverlayCase, OverlayPanels};

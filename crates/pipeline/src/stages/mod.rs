@@ -19,8 +19,8 @@ use settings::StageId;
 use crate::context::Context;
 
 pub use evaluate::{
-    Accepted, Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Operating, Rule, Sets,
-    Shifted, patient_ids,
+    Accepted, AtPrevalence, Baselines, Benefit, Calibration, Chosen, FrozenEncoder, Metrics,
+    Operating, PriorShiftOnTest, Rule, Sets, Shifted, patient_ids,
 };
 pub use evaluate_segmentation::{
     Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,

@@ -3,6 +3,7 @@
 pub(crate) mod class_distribution;
 pub(crate) mod confusion;
 pub(crate) mod curves;
+pub(crate) mod decision_curve;
 mod empty;
 pub(crate) mod grid;
 pub(crate) mod histogram;

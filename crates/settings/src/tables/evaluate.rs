@@ -19,6 +19,7 @@ pub(crate) struct Evaluate {
     pub(crate) tile_overlap: f64,
     pub(crate) set_coverage: f64,
     pub(crate) allowed_error: f64,
+    pub(crate) prevalences: Vec<f64>,
     pub(crate) shifts: BTreeMap<String, AugmentConfig>,
 }
 
@@ -33,6 +34,7 @@ impl Default for Evaluate {
             tile_overlap: 0.5,
             set_coverage: 0.9,
             allowed_error: 0.05,
+            prevalences: vec![0.01, 0.05, 0.2, 0.5],
             shifts: BTreeMap::new(),
         }
     }
@@ -107,6 +109,8 @@ pub struct EvaluateSettings {
     pub set_coverage: f64,
     /// The share of errors among predictions that are not left to a person.
     pub allowed_error: f64,
+    /// Shares of the positive class at which predictive values are stated.
+    pub prevalences: Vec<f64>,
     /// Changes under which the validation images are evaluated again, by name.
     pub shifts: BTreeMap<String, AugmentConfig>,
 }
@@ -127,6 +131,9 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
     keys.within("evaluate.tile_overlap", raw.tile_overlap, 0.0, 0.95)?;
     keys.within("evaluate.set_coverage", raw.set_coverage, 0.5, 0.999)?;
     keys.within("evaluate.allowed_error", raw.allowed_error, 0.001, 0.5)?;
+    for prevalence in &raw.prevalences {
+        keys.within("evaluate.prevalences", *prevalence, 1e-6, 1.0 - 1e-6)?;
+    }
     shifts(keys, &raw.shifts)?;
     let Evaluate {
         threshold,
@@ -137,6 +144,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tile_overlap,
         set_coverage,
         allowed_error,
+        prevalences,
         shifts,
     } = raw;
     Ok(EvaluateSettings {
@@ -148,6 +156,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         tile_overlap,
         set_coverage,
         allowed_error,
+        prevalences,
         shifts,
     })
 }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Scored;
 use super::baselines::{Fitted, LinearFit};
+use super::benefit::Benefit;
 use super::operating::{Operating, RULES};
+use super::prior::PriorShiftOnTest;
 use super::sets::Sets;
 use super::shifts::Shifted;
 use crate::context::Data;
@@ -52,6 +54,12 @@ pub struct Metrics {
     /// Sets of classes and abstention, calibrated on validation; absent in the files of earlier versions.
     #[serde(default)]
     pub sets: Option<Sets>,
+    /// The shares of the classes on test, estimated without labels; `None` where they cannot be.
+    #[serde(default)]
+    pub prior_shift: Option<PriorShiftOnTest>,
+    /// Predictive values at other prevalences and net benefit, with two classes.
+    #[serde(default)]
+    pub benefit: Option<Benefit>,
     /// The baselines to beat, on the same test images.
     pub baselines: Baselines,
     /// How much better the network is than the linear baseline, on the same resamples of the test images.
@@ -236,6 +244,12 @@ pub(super) fn judge(
         calibration: calibration(&network.fit, &uncalibrated, &on_test),
         validation,
         shifts: shifted.iter().map(under).collect::<Result<_>>()?,
+        prior_shift: PriorShiftOnTest::of(
+            [(val, &probabilities[0]), (test, &probabilities[1])],
+            judge.classes().len(),
+            judge.bootstrap(),
+        ),
+        benefit: judge.benefit(&on_test, test, &probabilities[1])?,
         test: on_test,
         sets: Some(Sets::of(
             [(val, &probabilities[0]), (test, &probabilities[1])],
@@ -358,17 +372,7 @@ impl<'a> ClassEvaluator<'a> {
         let truth: Vec<bool> = val.labels.iter().map(|l| *l == positive).collect();
         let rows = val.logits.chunks(2);
         let scores: Vec<f64> = rows.map(|z| log_odds(z, positive)).collect();
-        let EvaluationSettings {
-            resamples,
-            seed,
-            level,
-            ..
-        } = self.evaluation_settings();
-        let bootstrap = Bootstrap {
-            resamples,
-            seed,
-            level,
-        };
+        let bootstrap = self.bootstrap();
         let patients = Resampling::Grouped(&val.patients);
         let found = rule.interval(&truth, &scores, patients, &bootstrap)?;
         let probability = |log_odds| scaling.probability_at(log_odds, positive);
@@ -404,6 +408,31 @@ impl<'a> ClassEvaluator<'a> {
             seed: self.settings.seed,
             ..EvaluationSettings::default()
         }
+    }
+
+    fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            resamples: self.settings.evaluate.bootstrap,
+            seed: self.settings.seed,
+            level: self.settings.evaluate.confidence,
+        }
+    }
+
+    /// Predictive values and net benefit; `None` with more than two classes.
+    fn benefit(
+        &self,
+        evaluation: &Evaluation,
+        test: &Scored,
+        probabilities: &[f64],
+    ) -> Result<Option<Benefit>> {
+        let Some(binary) = &evaluation.binary else {
+            return Ok(None);
+        };
+        let label = self.data.positive;
+        let positive: Vec<f64> = probabilities.chunks(2).map(|p| p[label]).collect();
+        let prevalences = &self.settings.evaluate.prevalences;
+        let how = (prevalences.as_slice(), &self.bootstrap());
+        Benefit::of(binary, (test, &positive), label, how)
     }
 
     fn probabilities(&self, scored: &Scored, scaling: &Scaling) -> Vec<f64> {

@@ -2,8 +2,10 @@
 //! its baselines.
 
 mod baselines;
+mod benefit;
 mod judge;
 mod operating;
+mod prior;
 mod section;
 mod sets;
 mod shifts;
@@ -19,8 +21,10 @@ use super::train::transform;
 use crate::context::{Context, Data};
 use crate::scoring;
 
+pub use benefit::{AtPrevalence, Benefit};
 pub use judge::{Baselines, Calibration, Chosen, FrozenEncoder, Metrics, Rule};
 pub use operating::Operating;
+pub use prior::PriorShiftOnTest;
 pub use sets::{Accepted, Sets};
 pub use shifts::Shifted;
 

@@ -6,7 +6,7 @@ use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::judge::{Chosen, Judged, Metrics, Rule};
-use super::{operating, sets, shifts};
+use super::{benefit, operating, prior, sets, shifts};
 use crate::context::{Context, Data};
 use crate::results::{self, Results};
 use crate::words::{count, number, or_dash, percent, points};
@@ -33,7 +33,9 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     results::probabilities(context.run, &mut section, &on_test)?;
     calibration(&mut section, metrics)?;
     results::reliability(context.run, &mut section, &on_test)?;
+    benefit::write(context.run, &mut section, metrics)?;
     sets::write(context.run, &mut section, metrics)?;
+    prior::write(&mut section, metrics)?;
     validation_against_test(&mut section, metrics)?;
     shifts::write(&mut section, metrics)?;
     limits(&mut section, context, data, metrics);
