@@ -135,6 +135,7 @@ mod tests {
                 probability: 0.5,
                 interval: Some([0.4, 0.55]),
             }),
+            sets: None,
         };
         let case = |(i, (p, truth)): (usize, &(f64, usize))| Case {
             path: format!("{i}.png"),

@@ -12,7 +12,7 @@ use image::RgbImage;
 use imaging::Decoder;
 use inference::{Bundle, Segmented};
 
-use super::{Found, Prediction};
+use super::record::Prediction;
 
 /// How a DICOM segmentation states where a class is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +70,14 @@ impl<'a> Results<'a> {
     pub(super) fn objects(
         &self,
         bundle: &Bundle,
-        found: &Found,
+        (prediction, segmented): (&Prediction, Option<&Segmented>),
         overlay: Option<&RgbImage>,
     ) -> Result<DicomObjects> {
-        let segmented = found.segmented.as_ref();
         let segmentation = segmented.map(|found| self.segmentation(bundle, found));
         let segmentation = segmentation.transpose()?;
         let overlay = overlay.map(|picture| self.overlay(bundle, picture));
         Ok(DicomObjects {
-            report: self.report(&found.prediction, segmentation.as_ref())?,
+            report: self.report(prediction, segmentation.as_ref())?,
             segmentation: segmentation.map(|written| written.file),
             overlay: overlay.transpose()?,
         })

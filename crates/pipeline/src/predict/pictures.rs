@@ -62,6 +62,7 @@ impl Predictor {
     ) -> Result<DicomObjects> {
         let bundle = self.networks.first();
         let results = Results::of(file, bundle.decoder(), (segments, &self.sha256))?;
+        let found = (&found.prediction, found.segmented.as_ref());
         results.objects(bundle, found, overlay)
     }
 
@@ -84,7 +85,8 @@ impl Predictor {
             segmentation.into_iter().for_each(|s| s.mask = mask.clone());
         }
         let dicom = dicom.map(|results| {
-            let objects = results.objects(self.networks.first(), &found, picture.as_ref())?;
+            let parts = (&found.prediction, found.segmented.as_ref());
+            let objects = results.objects(self.networks.first(), parts, picture.as_ref())?;
             save_dicom(&objects, &files)
         });
         prediction.dicom = dicom.transpose()?;

@@ -140,6 +140,7 @@ fn verdict(study: &Study, classes: &Classes, case: &Case, query: &Query) -> Mark
                 }
             }
         }
+        @if let Some((coverage, set)) = classes.set(case) { (set_of(coverage, &set)) }
         @if let Some(threshold) = classes.threshold(query.threshold) {
             p {
                 "Predicted as " (classes.names[classes.positive]) " from " (percent(threshold.probability))
@@ -147,6 +148,24 @@ fn verdict(study: &Study, classes: &Classes, case: &Case, query: &Query) -> Mark
                 @if query.threshold.is_some() { ", chosen in the worklist" }
                 ". "
                 @if threshold.is_near(classes.leading(case)) { b { "This image is near the threshold." } }
+            }
+        }
+    }
+}
+
+/// The classes of which the true one is one with a promised probability.
+pub(super) fn set_of<S: AsRef<str>>(coverage: f64, set: &[S]) -> Markup {
+    html! {
+        p {
+            "With " (format::percent(coverage, 0)) ": "
+            @match set {
+                [] => "none of the classes; the image is unlike those of the calibration",
+                set => {
+                    @for (i, class) in set.iter().enumerate() {
+                        @if i > 0 { " or " }
+                        b { (class.as_ref()) }
+                    }
+                },
             }
         }
     }

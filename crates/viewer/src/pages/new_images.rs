@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 use pipeline::predict::Prediction;
 
+use super::case::set_of;
 use super::frame::{Page, Place};
 use super::percent;
 use super::stage::{Map, Stage};
@@ -152,6 +153,8 @@ fn facts(name: &str, prediction: &Prediction) -> Markup {
                     }
                 }
             }
+            @if let (Some(set), Some(coverage)) = (&prediction.set, prediction.set_coverage) { (set_of(coverage, set)) }
+            @if prediction.abstains == Some(true) { p { b { "A person should decide: the confidence is too low." } } }
             @if let (Some(positive), Some(threshold)) = (&prediction.positive, prediction.threshold) {
                 p { "Predicted as " (positive) " from " (percent(threshold)) "." }
             }

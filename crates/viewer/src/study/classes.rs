@@ -1,6 +1,7 @@
 //! The classes of a run's images, and how a probability becomes one of them.
 
 use report::{OperatingPoint, ThresholdCurve, Thresholds};
+use serde::Deserialize;
 
 use super::{Case, Study};
 
@@ -11,6 +12,14 @@ pub(crate) struct Classes {
     pub(crate) positive: usize,
     /// `None` if the class with the largest score is predicted.
     pub(crate) threshold: Option<Threshold>,
+    pub(crate) sets: Option<Sets>,
+}
+
+/// What classes need to be in the set of an image, which contains the true one with a promised probability.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Sets {
+    pub(crate) coverage: f64,
+    least: Vec<f64>,
 }
 
 /// The run's threshold on the probability of the positive class.
@@ -55,6 +64,17 @@ impl Classes {
             }),
             _ => case.predicted,
         }
+    }
+
+    /// The names of the classes in the set of a case.
+    pub(crate) fn set(&self, case: &Case) -> Option<(f64, Vec<&str>)> {
+        let sets = self.sets.as_ref()?;
+        let reached = sets.least.iter().zip(&case.probabilities).zip(&self.names);
+        let reached = reached.filter(|((least, p), _)| p >= least);
+        Some((
+            sets.coverage,
+            reached.map(|(_, name)| name.as_str()).collect(),
+        ))
     }
 
     /// The probability of the positive class, of two; otherwise that of the predicted one.

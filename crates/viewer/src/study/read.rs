@@ -10,7 +10,7 @@ use pipeline::{RESOLVED, RunDir};
 use serde::Deserialize;
 
 use super::images::Images;
-use super::{Case, Classes, Study, Threshold};
+use super::{Case, Classes, Sets, Study, Threshold};
 
 const METRICS: &str = "metrics.json";
 const PREDICTIONS: &str = "predictions.csv";
@@ -63,6 +63,14 @@ struct Metrics {
     classes: Vec<String>,
     positive: usize,
     threshold: Option<Chosen>,
+    /// Absent in the files of earlier versions.
+    #[serde(default)]
+    sets: Option<CalibratedSets>,
+}
+
+#[derive(Deserialize)]
+struct CalibratedSets {
+    calibrated: Sets,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +89,7 @@ impl From<Metrics> for Classes {
                 probability: chosen.probability,
                 interval: chosen.interval,
             }),
+            sets: metrics.sets.map(|sets| sets.calibrated),
         }
     }
 }

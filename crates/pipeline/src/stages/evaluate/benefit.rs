@@ -10,7 +10,6 @@ use report::{Align, DecisionCurve, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
 use super::Scored;
-use super::judge::Metrics;
 use crate::run_dir::RunDir;
 use crate::words::{or_dash, percent};
 
@@ -73,12 +72,12 @@ impl Benefit {
 }
 
 /// Writes the part of the report.
-pub(super) fn write(run: &RunDir, section: &mut Document, metrics: &Metrics) -> Result<()> {
-    let (Some(benefit), Some(positive)) = (&metrics.benefit, metrics.classes.get(metrics.positive))
-    else {
-        return Ok(());
-    };
-    let positive = escape(positive);
+pub(super) fn write(
+    run: &RunDir,
+    section: &mut Document,
+    (class, benefit): (&str, &Benefit),
+) -> Result<()> {
+    let positive = escape(class);
     section.heading(3, "What a prediction is worth");
     section.paragraph(&format!(
         "How many positive predictions are right depends on how common {positive} is. At the threshold of this run, from its \
@@ -104,7 +103,7 @@ pub(super) fn write(run: &RunDir, section: &mut Document, metrics: &Metrics) -> 
     };
     let figure = DecisionCurve {
         title: "Test: decision curve".into(),
-        positive: metrics.classes[metrics.positive].clone(),
+        positive: class.to_owned(),
         network: points(|point| point.model),
         all: points(|point| point.all),
     };

@@ -11,7 +11,6 @@ use report::{Align, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
 use super::Scored;
-use super::judge::Metrics;
 use crate::words::percent;
 
 /// Most resamples of the test of the assumption, each of which estimates the shares again.
@@ -105,10 +104,10 @@ fn shares(labels: &[usize], classes: usize) -> Vec<f64> {
 }
 
 /// Writes the part of the report.
-pub(super) fn write(section: &mut Document, metrics: &Metrics) -> Result<()> {
-    let Some(prior) = &metrics.prior_shift else {
-        return Ok(());
-    };
+pub(super) fn write(
+    section: &mut Document,
+    (classes, prior): (&[String], &PriorShiftOnTest),
+) -> Result<()> {
     section.heading(3, "Shares of the classes");
     section.paragraph(
         "Calibrated probabilities hold for images among which the classes have the shares of the validation split. Where only \
@@ -122,7 +121,7 @@ pub(super) fn write(section: &mut Document, metrics: &Metrics) -> Result<()> {
         ("by the confusion matrix (BBSE)", Align::Right),
         ("on test, true", Align::Right),
     ]);
-    for (i, class) in metrics.classes.iter().enumerate() {
+    for (i, class) in classes.iter().enumerate() {
         let share = |all: &[f64]| format::percent(all.get(i).copied().unwrap_or(f64::NAN), 1);
         table.row([
             escape(class),

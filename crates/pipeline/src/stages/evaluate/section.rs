@@ -33,13 +33,30 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     results::probabilities(context.run, &mut section, &on_test)?;
     calibration(&mut section, metrics)?;
     results::reliability(context.run, &mut section, &on_test)?;
-    benefit::write(context.run, &mut section, metrics)?;
-    sets::write(context.run, &mut section, metrics)?;
-    prior::write(&mut section, metrics)?;
+    beyond_this_test(context, &mut section, metrics)?;
     validation_against_test(&mut section, metrics)?;
     shifts::write(&mut section, metrics)?;
     limits(&mut section, context, data, metrics);
     Ok(section)
+}
+
+/// What the predictions are worth where shares, costs and images differ from those of the test split.
+fn beyond_this_test(
+    context: &Context<'_>,
+    section: &mut Document,
+    metrics: &Metrics,
+) -> Result<()> {
+    let classes = metrics.classes.as_slice();
+    if let (Some(benefit), Some(positive)) = (&metrics.benefit, classes.get(metrics.positive)) {
+        benefit::write(context.run, section, (positive, benefit))?;
+    }
+    if let Some(sets) = &metrics.sets {
+        sets::write(context.run, section, (classes, sets))?;
+    }
+    match &metrics.prior_shift {
+        Some(prior) => prior::write(section, (classes, prior)),
+        None => Ok(()),
+    }
 }
 
 /// What the figures show.

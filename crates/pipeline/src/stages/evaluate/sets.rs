@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use settings::EvaluateSettings;
 
 use super::Scored;
-use super::judge::Metrics;
 use crate::run_dir::RunDir;
 use crate::words::{or_dash, percent};
 
@@ -142,14 +141,15 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// Writes the part of the report.
-pub(super) fn write(run: &RunDir, section: &mut Document, metrics: &Metrics) -> Result<()> {
-    let Some(sets) = &metrics.sets else {
-        return Ok(());
-    };
+pub(super) fn write(
+    run: &RunDir,
+    section: &mut Document,
+    (classes, sets): (&[String], &Sets),
+) -> Result<()> {
     section.heading(3, "Sets and abstention");
     section.paragraph(&promise(sets));
-    section.table(&coverage(metrics, sets)?);
-    section.paragraph(&verdict(metrics, sets));
+    section.table(&coverage(classes, sets)?);
+    section.paragraph(&verdict(classes, sets));
     section.paragraph(&abstention(sets));
     let accepted = sets.accepted.and_then(|accepted| {
         Some(MarkedPoint {
@@ -178,7 +178,7 @@ fn promise(sets: &Sets) -> String {
     )
 }
 
-fn coverage(metrics: &Metrics, sets: &Sets) -> Result<Table> {
+fn coverage(classes: &[String], sets: &Sets) -> Result<Table> {
     let mut table = Table::new([
         ("test images", Align::Left),
         ("n", Align::Right),
@@ -194,7 +194,7 @@ fn coverage(metrics: &Metrics, sets: &Sets) -> Result<Table> {
         "–".into(),
         "–".into(),
     ])?;
-    for (i, class) in metrics.classes.iter().enumerate() {
+    for (i, class) in classes.iter().enumerate() {
         let own = sets.test.by_class.get(i).and_then(Option::as_ref);
         let least = sets.calibrated.least.get(i).copied().unwrap_or(0.0);
         let patients = sets.calibrated.patients.get(i).copied().unwrap_or(0);
@@ -210,10 +210,9 @@ fn coverage(metrics: &Metrics, sets: &Sets) -> Result<Table> {
 }
 
 /// What was kept of the promise, and how large the sets are.
-fn verdict(metrics: &Metrics, sets: &Sets) -> String {
+fn verdict(classes: &[String], sets: &Sets) -> String {
     let promised = sets.calibrated.coverage;
-    let broken: Vec<String> = metrics
-        .classes
+    let broken: Vec<String> = classes
         .iter()
         .zip(&sets.test.by_class)
         .filter(|(_, own)| own.is_some_and(|own| own.high < promised))
