@@ -30,7 +30,7 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let ready = |address: SocketAddr| {
         terminal::say(&format!("audit log: {}", audit.display()));
         terminal::say(&format!(
-            "listening (Ctrl-C stops): open http://{address}/ in a browser, or ask with curl -F image=@film.png \
+            "listening on http://{address} (Ctrl-C stops): open it in a browser, or ask with curl -F image=@film.png \
              http://{address}/predict"
         ));
     };

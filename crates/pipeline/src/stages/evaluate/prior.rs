@@ -153,11 +153,20 @@ fn verdict(prior: &PriorShiftOnTest) -> String {
         percent(before),
         percent(after)
     );
-    match test.holds {
-        true => format!(
-            "The test images do not contradict the assumption that only the shares differ ({figures}); {effect}."
+    // A difference that looks like other shares escapes the test, but not the labels.
+    let missed = prior.estimated.iter().zip(&prior.test);
+    let missed = missed.filter(|(found, truth)| !(found.low..=found.high).contains(*truth));
+    match (test.holds, missed.count()) {
+        (true, 0) => format!(
+            "The test images do not contradict the assumption that only the shares differ ({figures}), and the true shares are \
+             within the intervals of the estimates; {effect}."
         ),
-        false => format!(
+        (true, _) => format!(
+            "**The estimates are wrong**: the true shares lie outside their intervals, so the test images differ from the \
+             validation images in more than the shares of the classes. Without labels this would have gone unnoticed, because \
+             the difference looks like other shares ({figures}). The correction does not apply; for comparison, {effect}."
+        ),
+        (false, _) => format!(
             "**The test images differ from the validation images in more than the shares of the classes** ({figures}). \
              Estimates and correction do not apply, and are not to be used; for comparison, {effect}."
         ),
