@@ -510,8 +510,10 @@ fn serves(run: &Path, image: &Path) {
     let mut said = BufReader::new(service.stderr.take().unwrap()).lines();
     let address = said.find_map(|line| {
         let line = line.unwrap();
-        let rest = line.strip_prefix("listening on http://")?.to_owned();
-        Some(rest.split(' ').next()?.to_owned())
+        let rest = line.strip_prefix("listening on http://");
+        // It says nothing after this line, so whoever waits for another waits forever.
+        assert!(rest.is_some() || !line.contains("listening"), "{line}");
+        Some(rest?.split(' ').next()?.to_owned())
     });
     let mut stream = std::net::TcpStream::connect(address.unwrap()).unwrap();
     let bytes = fs::read(image).unwrap();
