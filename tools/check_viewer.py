@@ -21,18 +21,8 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+from check_html import VIEWS, axe, check, faults
 from playwright.sync_api import sync_playwright
-
-# Name, width, colour scheme.
-VIEWS = [("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 320, "light"), ("narrow-dark", 320, "dark")]
-
-faults = []
-
-
-def check(right, words):
-    if not right:
-        faults.append(words)
-        print(f"  WRONG: {words}")
 
 
 @contextmanager
@@ -67,13 +57,7 @@ class Browser:
         check(wide <= width, f"{name}: the page is {wide} pixels wide")
         if self.shots:
             page.screenshot(path=self.shots / f"{name}.png", full_page=True)
-        page.evaluate(self.axe)
-        found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
-        for violation in found:
-            where = violation["nodes"][0]["target"]
-            print(f"  axe, {name}: {violation['impact']}: {violation['id']} ({len(violation['nodes'])}, {where})")
-            check(violation["impact"] not in ("serious", "critical"), f"axe, {name}: {violation['id']}")
-        print(f"  axe, {name}: {len(found)} violations")
+        axe(page, self.axe, name)
 
 
 def rows_of(run, name):

@@ -175,14 +175,15 @@ pub(crate) struct PredictArgs {
     /// one joins the tables
     #[arg(long, value_name = "I/N", requires = "out")]
     pub(crate) shard: Option<predictions::Shard>,
-    /// Write neither overlays nor masks
     /// Predict no class where a person should decide, by the limit on errors that the network's evaluation has found
     #[arg(long)]
     pub(crate) abstain: bool,
+    /// Write neither overlays nor masks
     #[arg(long, conflicts_with = "dicom_out")]
     pub(crate) no_pictures: bool,
     /// Also write the results of DICOM images as DICOM: NAME.seg.dcm (a segmentation of the most probable class, or with
-    /// =fractional of probabilities) and NAME.overlay.dcm, for the same patient and study
+    /// =fractional of probabilities), NAME.overlay.dcm and NAME.sr.dcm (a structured report), for the same patient and
+    /// study
     #[arg(
         long,
         value_enum,

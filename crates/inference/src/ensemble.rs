@@ -4,7 +4,7 @@ use std::path::Path;
 
 use formats::checkpoint::{AbstentionRule, Checkpoint, Decision, SetRule};
 use imaging::ImageFile;
-use metrics::{DecisionRule, Scaling};
+use metrics::{DecisionRule, Scaling, conformal_set};
 use model::engine::{Device, Precision};
 
 use crate::answer::{Answer, mean};
@@ -82,9 +82,7 @@ impl Ensemble {
     /// probability that the rule promises; `None` where no sets were calibrated.
     pub fn set(&self, probabilities: &[f64]) -> Option<(&SetRule, Vec<usize>)> {
         let sets = self.sets.as_ref().filter(|_| !probabilities.is_empty())?;
-        let reached = sets.least.iter().zip(probabilities).enumerate();
-        let reached = reached.filter(|(_, (least, p))| p >= least);
-        Some((sets, reached.map(|(class, _)| class).collect()))
+        Some((sets, conformal_set(&sets.least, probabilities)))
     }
 
     /// The confidence of an [`Answer`] with these scores, and whether to leave it to a person; `None` where no limit on

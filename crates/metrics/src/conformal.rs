@@ -80,9 +80,7 @@ impl ConformalSets {
 
     /// The classes in the set of an example with these probabilities, one per class.
     pub fn set(&self, probabilities: &[f64]) -> Vec<usize> {
-        let reached = self.least.iter().zip(probabilities).enumerate();
-        let reached = reached.filter(|(_, (least, p))| p >= least);
-        reached.map(|(class, _)| class).collect()
+        conformal_set(&self.least, probabilities)
     }
 
     /// Evaluates the sets of other examples, with intervals that respect their patients.
@@ -126,6 +124,13 @@ impl ConformalSets {
             singletons: among(&|i| sets[i].len() == 1)?,
         })
     }
+}
+
+/// The classes whose probability is at least the one that each class needs to be in a set.
+pub fn conformal_set(least: &[f64], probabilities: &[f64]) -> Vec<usize> {
+    let reached = least.iter().zip(probabilities).enumerate();
+    let reached = reached.filter(|(_, (least, p))| p >= least);
+    reached.map(|(class, _)| class).collect()
 }
 
 /// The number of classes, if the input is consistent.

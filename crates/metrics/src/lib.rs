@@ -64,7 +64,7 @@ mod threshold;
 pub use auc::{bootstrap_auc, roc_auc};
 pub use bootstrap::{Bootstrap, Resampling, median};
 pub use calibration::{ReliabilityBin, expected_calibration_error, reliability_bins};
-pub use conformal::{ConformalSets, SetEvaluation};
+pub use conformal::{ConformalSets, SetEvaluation, conformal_set};
 pub use confusion::{ClassScores, ConfusionMatrix};
 pub use curve::{CurvePoints, PrCurve, RocCurve, average_precision, pr_curve, roc_curve};
 pub use decision::DecisionRule;

@@ -12,8 +12,8 @@ use ureq::Agent;
 /// For the archive to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Separates the parts of a request. Sixteen random letters: no file contains them but by malice, and files of one
-/// request are all ours.
+/// Separates the parts of a request. Sixteen random letters do not occur in a file by chance, and all files of a request
+/// are this program's own.
 const BOUNDARY: &str = "eff-unet-QzXvKjWpYbRtLmNc";
 
 /// A DICOMweb service.

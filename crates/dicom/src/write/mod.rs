@@ -1,8 +1,8 @@
 //! Writes DICOM files (PS3.10): Explicit VR Little Endian, uncompressed, deterministic.
 //!
 //! An [`Object`] is built from [`attributes`] and becomes the bytes of a file. A [`Source`] is the image that a result was
-//! computed from; [`segmentation`], [`secondary_capture`] and [`report()`] write a result of it, with the source's patient and study, so
-//! that an archive files both together. Nothing here is random and no clock is read: UIDs are hashes of what they name
+//! computed from; [`segmentation`], [`secondary_capture`] and [`report()`] write a result of it, with the source's patient
+//! and study, so that an archive files both together. Nothing here is random and no clock is read: UIDs are hashes of what they name
 //! ([`uid`]), and dates are the source's. The same result is the same bytes.
 //!
 //! ```

@@ -44,3 +44,15 @@ pub enum Outcome {
     /// It is one of several other classes.
     Wrong,
 }
+
+impl Outcome {
+    /// A class for the style of a page, and words for a reader.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Outcome::Correct => ("correct", "correct"),
+            Outcome::FalsePositive => ("fp", "false positive"),
+            Outcome::FalseNegative => ("fn", "false negative"),
+            Outcome::Wrong => ("wrong", "wrong"),
+        }
+    }
+}

@@ -18,7 +18,7 @@ pub(super) fn render(cases: &Cases, pictures: &[String], number: usize) -> Strin
 }
 
 fn item(case: &Case, picture: &str) -> String {
-    let (class, outcome) = case.outcome.map_or(("", ""), words);
+    let (class, outcome) = case.outcome.map_or(("", ""), Outcome::words);
     let badge = match outcome {
         "" => String::new(),
         words => format!("<span class=\"badge {class}\">{words}</span>"),
@@ -35,16 +35,6 @@ fn item(case: &Case, picture: &str) -> String {
         attribute(&format!("Image {}", case.title)),
         escaped(&case.title),
     )
-}
-
-/// A class for the style and the script, and words for a reader.
-fn words(outcome: Outcome) -> (&'static str, &'static str) {
-    match outcome {
-        Outcome::Correct => ("correct", "correct"),
-        Outcome::FalsePositive => ("fp", "false positive"),
-        Outcome::FalseNegative => ("fn", "false negative"),
-        Outcome::Wrong => ("wrong", "wrong"),
-    }
 }
 
 /// Shown by the script, without which they would do nothing.

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 use report::format;
 
 use super::frame::{Page, Place};
+use super::percent;
 use super::stage::{Map, Stage};
 use super::worklist::{bar, name};
-use super::{percent, words};
 use crate::Viewer;
 use crate::opened::Opened;
 use crate::pictures;
@@ -127,7 +127,7 @@ fn verdict(study: &Study, classes: &Classes, case: &Case, query: &Query) -> Mark
         p.verdict {
             (name(classes, study.predicted(case, query)))
             @if let Some(outcome) = study.outcome(case, query) {
-                @let (class, words) = words(outcome);
+                @let (class, words) = outcome.words();
                 " " span class={ "badge " (class) } { (words) }
             }
         }

@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 use report::format;
 
 use super::frame::{Page, Place};
-use super::{percent, words};
+use super::percent;
 use crate::Viewer;
 use crate::query::{Query, Show, Sort};
 use crate::study::{Classes, Study};
@@ -246,7 +246,7 @@ fn row(study: &Study, query: &Query, number: usize, dice: bool) -> Markup {
                 td data-label="True class" {
                     (name(classes, case.truth))
                     @if let Some(outcome) = study.outcome(case, query) {
-                        @let (class, words) = words(outcome);
+                        @let (class, words) = outcome.words();
                         " " span class={ "badge " (class) } { (words) }
                     }
                 }

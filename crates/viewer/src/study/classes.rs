@@ -1,7 +1,7 @@
 //! The classes of a run's images, and how a probability becomes one of them.
 
+use metrics::ConformalSets;
 use report::{OperatingPoint, ThresholdCurve, Thresholds};
-use serde::Deserialize;
 
 use super::{Case, Study};
 
@@ -12,14 +12,7 @@ pub(crate) struct Classes {
     pub(crate) positive: usize,
     /// `None` if the class with the largest score is predicted.
     pub(crate) threshold: Option<Threshold>,
-    pub(crate) sets: Option<Sets>,
-}
-
-/// What classes need to be in the set of an image, which contains the true one with a promised probability.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct Sets {
-    pub(crate) coverage: f64,
-    least: Vec<f64>,
+    pub(crate) sets: Option<ConformalSets>,
 }
 
 /// The run's threshold on the probability of the positive class.
@@ -69,12 +62,9 @@ impl Classes {
     /// The names of the classes in the set of a case.
     pub(crate) fn set(&self, case: &Case) -> Option<(f64, Vec<&str>)> {
         let sets = self.sets.as_ref()?;
-        let reached = sets.least.iter().zip(&case.probabilities).zip(&self.names);
-        let reached = reached.filter(|((least, p), _)| p >= least);
-        Some((
-            sets.coverage,
-            reached.map(|(_, name)| name.as_str()).collect(),
-        ))
+        let set = sets.set(&case.probabilities).into_iter();
+        let names = set.filter_map(|class| self.names.get(class));
+        Some((sets.coverage, names.map(String::as_str).collect()))
     }
 
     /// The probability of the positive class, of two; otherwise that of the predicted one.

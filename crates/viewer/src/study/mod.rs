@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use pipeline::RunDir;
 
-pub(crate) use classes::{Classes, Sets, Threshold};
+pub(crate) use classes::{Classes, Threshold};
 pub(crate) use images::Images;
 
 /// A finished run, with the results of its test images.

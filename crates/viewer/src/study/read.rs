@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use dataset::Split;
+use metrics::ConformalSets;
 use pipeline::outputs::{Csv, Line};
 use pipeline::{RESOLVED, RunDir};
 use serde::Deserialize;
 
 use super::images::Images;
-use super::{Case, Classes, Sets, Study, Threshold};
+use super::{Case, Classes, Study, Threshold};
 
 const METRICS: &str = "metrics.json";
 const PREDICTIONS: &str = "predictions.csv";
@@ -24,6 +25,14 @@ pub(super) fn study(run: &RunDir, data: Option<&Path>, root: &Path) -> Result<St
     if run.file(PREDICTIONS).is_file() {
         let metrics: Metrics = run.read_json(METRICS)?;
         let found = Classes::from(metrics);
+        if found.positive >= found.names.len() {
+            bail!(
+                "{} is damaged: the positive class has number {}, and there are {} classes",
+                run.file(METRICS).display(),
+                found.positive,
+                found.names.len()
+            );
+        }
         cases = classified(run, &found)?;
         classes = Some(found);
     }
@@ -70,7 +79,7 @@ struct Metrics {
 
 #[derive(Deserialize)]
 struct CalibratedSets {
-    calibrated: Sets,
+    calibrated: ConformalSets,
 }
 
 #[derive(Deserialize)]
