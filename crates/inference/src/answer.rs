@@ -4,8 +4,9 @@ use imaging::ImageFile;
 
 use crate::bundle::Bundle;
 use crate::error::{InferenceError, Result};
+use crate::novelty::{NoveltyDetector, NoveltyScore};
 use crate::region::Found;
-use crate::scores::Input;
+use crate::scores::{Input, Scores, Wanted};
 use crate::segmenter::{Segmented, Segmenter};
 
 /// A network's prediction for one image.
@@ -21,6 +22,8 @@ pub struct Answer {
     pub members: Vec<Vec<f64>>,
     /// Calibrated probabilities, by class; empty for a segmenter.
     pub probabilities: Vec<f64>,
+    /// How unlike the training images it is, where the checkpoint tells.
+    pub novelty: Option<NoveltyScore>,
     /// Each pixel's probability of the displayed class ([`Bundle::shown`]), at the image's own size, if a classifier
     /// has a class map; NaN outside the region.
     pub map: Option<Vec<f32>>,
@@ -89,19 +92,38 @@ impl Bundle {
             n: images.len(),
             shape: self.input_shape(),
         };
-        let map_of = self.has_map().then(|| self.shown());
-        let scores = self.scores(input, map_of, self.meta().inference.mirror)?;
+        let wanted = Wanted {
+            map_of: self.has_map().then(|| self.shown()),
+            features: self.novelty().map(NoveltyDetector::output),
+        };
+        let scores = self.scores(input, wanted, self.meta().inference.mirror)?;
+        let novelty = self.novelties(&scores)?;
         let pixels = input.shape.h * input.shape.w;
         let answer = |(i, logits): (usize, &[f32])| Answer {
             class: Some(self.decide(logits)),
             logits: logits.to_vec(),
             members: vec![],
             probabilities: self.probabilities(logits),
-            map: map_of.map(|_| placements[i].restore(&scores.maps[i * pixels..(i + 1) * pixels])),
+            novelty: novelty.get(i).copied(),
+            map: wanted
+                .map_of
+                .map(|_| placements[i].restore(&scores.maps[i * pixels..(i + 1) * pixels])),
             segmentation: None,
             region: None,
         };
         let logits = scores.logits.chunks(self.meta().classes.len());
         Ok(logits.enumerate().map(answer).collect())
+    }
+
+    /// The novelty of each image of a batch; none where the checkpoint does not tell.
+    fn novelties(&self, scores: &Scores) -> Result<Vec<NoveltyScore>> {
+        let Some(detector) = self.novelty() else {
+            return Ok(vec![]);
+        };
+        let logits = scores.logits.chunks(self.meta().classes.len());
+        let each = scores.features.chunks(detector.features()).zip(logits);
+        let each = each.map(|(features, logits)| detector.score(features, logits));
+        each.collect::<std::result::Result<_, _>>()
+            .map_err(InferenceError::Novelty)
     }
 }

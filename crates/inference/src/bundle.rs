@@ -10,6 +10,7 @@ use model::graph::Hwc;
 use model::network::Network;
 
 use crate::error::{InferenceError, Result};
+use crate::novelty::NoveltyDetector;
 use crate::reading::MapReading;
 use crate::region::{Found, OwnRegion};
 
@@ -21,6 +22,7 @@ pub struct Bundle {
     scaling: Scaling,
     rule: DecisionRule,
     region: Option<OwnRegion>,
+    novelty: Option<NoveltyDetector>,
 }
 
 impl Bundle {
@@ -52,6 +54,9 @@ impl Bundle {
         let region = checkpoint.region.take();
         let region = region.map(|region| OwnRegion::new(path, *region, device));
         let region = region.transpose()?;
+        let novelty = checkpoint.novelty.take();
+        let novelty = novelty.map(|stored| NoveltyDetector::stored(*stored));
+        let novelty = novelty.transpose().map_err(InferenceError::Novelty)?;
         let (network, meta) = checkpoint.into_network();
         let network = network.on(device, precision)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
@@ -71,7 +76,13 @@ impl Bundle {
             scaling,
             rule,
             region,
+            novelty,
         })
+    }
+
+    /// What tells images unlike those that the network was trained on, where a run has determined it.
+    pub fn novelty(&self) -> Option<&NoveltyDetector> {
+        self.novelty.as_ref()
     }
 
     /// Whether the network sees only a part of each image, which its own segmenter finds.

@@ -93,6 +93,11 @@ impl Ensemble {
         Some((confidence, confidence < rule.least_confidence))
     }
 
+    /// Whether an [`Answer`] says how unlike the training images an image is: not of several networks.
+    pub fn tells_novelty(&self) -> bool {
+        self.others.is_empty() && self.first.novelty().is_some()
+    }
+
     /// Predicts images; see [`Bundle::answer`].
     ///
     /// # Errors
@@ -130,6 +135,7 @@ impl Ensemble {
             },
             logits: scores.iter().map(|z| *z as f32).collect(),
             members,
+            novelty: None,
             map: self.joined_map(each),
             segmentation: self.joined_segmentation(each),
             region: each.first().and_then(|answer| answer.region),

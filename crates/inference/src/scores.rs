@@ -5,6 +5,7 @@ use model::graph::Hwc;
 
 use crate::bundle::Bundle;
 use crate::error::{InferenceError, Result};
+use crate::novelty::pooled;
 use crate::reading::softmax;
 
 /// Normalized images, channels last.
@@ -18,6 +19,15 @@ pub struct Input<'a> {
     pub shape: Hwc,
 }
 
+/// What is computed besides the class scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Each pixel's probability of this class.
+    pub map_of: Option<usize>,
+    /// The mean over the pixels of each channel of this output, such as `features.5`.
+    pub features: Option<&'a str>,
+}
+
 /// A network's outputs for a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
@@ -25,19 +35,20 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// Class map, `[n, h, w]`: each pixel's probability of the requested class.
     pub maps: Vec<f32>,
+    /// Features, `[n, channels]`; empty unless requested.
+    pub features: Vec<f32>,
 }
 
 impl Bundle {
-    /// Scores and, with `map_of`, each pixel's probability of that class. With `mirror` both are the mean over the
-    /// image and its mirror image.
+    /// Scores and what else is wanted. With `mirror` all are the mean over the image and its mirror image.
     ///
     /// # Errors
     /// The network rejects the input, or a score is NaN or infinite.
-    pub fn scores(&self, input: Input<'_>, map_of: Option<usize>, mirror: bool) -> Result<Scores> {
-        let mut scores = self.plain(input, map_of)?;
+    pub fn scores(&self, input: Input<'_>, wanted: Wanted<'_>, mirror: bool) -> Result<Scores> {
+        let mut scores = self.plain(input, wanted)?;
         if mirror {
             let data = &mirrored(input.data, input.shape);
-            let mut other = self.plain(Input { data, ..input }, map_of)?;
+            let mut other = self.plain(Input { data, ..input }, wanted)?;
             let of_map = Hwc {
                 c: 1,
                 ..input.shape
@@ -45,8 +56,19 @@ impl Bundle {
             other.maps = mirrored(&other.maps, of_map);
             average(&mut scores.logits, &other.logits);
             average(&mut scores.maps, &other.maps);
+            average(&mut scores.features, &other.features);
         }
         Ok(scores)
+    }
+
+    /// The mean over the pixels of each channel of an output, `[n, channels]`, without mirroring; what the output does not
+    /// depend on is not computed.
+    ///
+    /// # Errors
+    /// As [`Bundle::scores`], or the network has no such output.
+    pub fn features(&self, input: Input<'_>, output: &str) -> Result<Vec<f32>> {
+        let map = self.infer(input, &[output])?.next();
+        Ok(map.map(|map| pooled(&map)).unwrap_or_default())
     }
 
     /// Each pixel's probabilities of the map's classes, `[n, h, w, classes]` as in [`Bundle::map_shape`]; with `mirror`
@@ -70,19 +92,25 @@ impl Bundle {
         Ok(map.data.chunks(map.shape.c).flat_map(softmax).collect())
     }
 
-    fn plain(&self, input: Input<'_>, map_of: Option<usize>) -> Result<Scores> {
-        let names: &[&str] = match map_of {
-            Some(_) => &["logits", "map"],
-            None => &["logits"],
-        };
-        let mut values = self.infer(input, names)?;
+    fn plain(&self, input: Input<'_>, wanted: Wanted<'_>) -> Result<Scores> {
+        let map = wanted.map_of.map(|_| "map");
+        let names: Vec<&str> = ["logits"]
+            .into_iter()
+            .chain(map)
+            .chain(wanted.features)
+            .collect();
+        let mut values = self.infer(input, &names)?;
         let logits = values.next().map(|v| v.data).unwrap_or_default();
-        let maps = match (values.next(), map_of) {
-            (Some(map), Some(class)) => self.reading().probabilities(&map.data, map.shape.c, class),
-            _ => vec![],
+        let maps = match wanted.map_of.zip(map.and_then(|_| values.next())) {
+            Some((class, map)) => self.reading().probabilities(&map.data, map.shape.c, class),
+            None => vec![],
         };
         finite(&maps)?;
-        Ok(Scores { logits, maps })
+        Ok(Scores {
+            logits,
+            maps,
+            features: values.next().map(|v| pooled(&v)).unwrap_or_default(),
+        })
     }
 
     /// Runs the network. All inference goes through this function, so NaN is never returned.
@@ -159,7 +187,11 @@ mod tests {
                 n: 1,
                 shape: Hwc { h: 2, w: 2, c: 1 },
             };
-            bundle.scores(input, map_of, false)
+            let wanted = Wanted {
+                map_of,
+                features: None,
+            };
+            bundle.scores(input, wanted, false)
         };
         assert_eq!(answer(0.0, Some(1)).unwrap().logits, [0.0, 0.0]);
         let refused = |answer: Result<Scores>| {

@@ -85,7 +85,8 @@ pub use net_benefit::{DecisionPoint, decision_curve, net_benefit, net_benefit_of
 pub use normal::normal_quantile;
 pub use otsu::otsu_threshold;
 pub use outliers::{
-    Mahalanobis, energy, fpr_at, max_logit, max_softmax, novelty_auroc, novelty_threshold,
+    Mahalanobis, MahalanobisParts, RelativeMahalanobis, energy, fpr_at, max_logit, max_softmax,
+    novelty_auroc, novelty_threshold,
 };
 pub use predictive::{PredictiveValues, predictive_values};
 pub use prior::{ConfusionKind, PriorShift, adapt_prior, bbse, prior_intervals, reweighted};

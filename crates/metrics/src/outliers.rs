@@ -28,42 +28,82 @@ use crate::scaling::softmax;
 /// How many examples are added to a covariance at a time: its rows are then read and written once per this many.
 const BLOCK: usize = 8;
 
-/// Gaussians of the training features: one per class, with a shared covariance, and one of all examples, the
-/// background.
+/// Gaussians of the training features, one per class, with a shared covariance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "MahalanobisParts", into = "MahalanobisParts")]
 pub struct Mahalanobis {
     /// Mean of all examples.
     mean: Vec<f64>,
     within: Whitening,
-    background: Whitening,
     /// Per class that has examples, its mean minus the overall mean, whitened by `within`. Distances to all classes
     /// then need only one whitening of the feature.
     class_means: Vec<Vec<f64>>,
 }
 
-/// Gaussians as read from a file, before they are checked.
-#[derive(Deserialize)]
-struct Unchecked {
-    mean: Vec<f64>,
-    within: Whitening,
+/// What a [`Mahalanobis`] consists of, for files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MahalanobisParts {
+    /// Mean of all examples, `[d]`.
+    pub mean: Vec<f64>,
+    /// The shrinkage of the covariance, 0 to 1.
+    pub shrinkage: f64,
+    /// The lower triangle of the covariance's Cholesky factor, row by row, `[d·(d + 1)/2]`.
+    pub factor: Vec<f64>,
+    /// Per class, its mean minus `mean`, multiplied by the inverse of the factor, `[classes][d]`.
+    pub class_means: Vec<Vec<f64>>,
+}
+
+/// The distances of a [`Mahalanobis`] beside those to a single Gaussian of all examples, the background.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RelativeMahalanobis {
+    to_classes: Mahalanobis,
     background: Whitening,
-    class_means: Vec<Vec<f64>>,
 }
 
 /// A shrunk covariance L·Lᵀ. Whitening by L⁻¹ turns Mahalanobis distances into Euclidean ones.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 struct Whitening {
     shrinkage: f64,
     /// The lower triangle of L, row by row.
     factor: Vec<f64>,
 }
 
+/// Features that have been checked: one row per example.
+struct Examples<'a> {
+    values: Vec<f64>,
+    labels: &'a [usize],
+}
+
+impl<'a> Examples<'a> {
+    fn new<P: Copy + Into<f64>>(
+        features: &[P],
+        labels: &'a [usize],
+        classes: usize,
+    ) -> Result<Self> {
+        check::not_empty("labels", labels.len())?;
+        check::not_empty("features", features.len())?;
+        let whole_columns = features.len().div_ceil(labels.len()) * labels.len();
+        check::same_length("features", features.len(), "labels", whole_columns)?;
+        check::labels_in_range("labels", labels, classes)?;
+        let values: Vec<f64> = features.iter().map(|value| (*value).into()).collect();
+        check::finite("features", &values)?;
+        Ok(Self { values, labels })
+    }
+
+    fn width(&self) -> usize {
+        self.values.len() / self.labels.len()
+    }
+
+    fn rows(&self) -> Vec<&[f64]> {
+        self.values.chunks_exact(self.width()).collect()
+    }
+}
+
 impl Mahalanobis {
     /// Fits the Gaussians to features, n × d row-major, f32 or f64, with a label per example. Classes without examples
     /// are left out.
     ///
-    /// Takes O(n·d²) for the covariances and O(d³) for their factors.
+    /// Takes O(n·d²) for the covariance and O(d³) for its factor.
     ///
     /// # Errors
     /// No examples or features, a length that is not a multiple of the number of labels, a label out of range, a
@@ -74,32 +114,24 @@ impl Mahalanobis {
         labels: &[usize],
         classes: usize,
     ) -> Result<Self> {
-        check::not_empty("labels", labels.len())?;
-        check::not_empty("features", features.len())?;
-        let whole_columns = features.len().div_ceil(labels.len()) * labels.len();
-        check::same_length("features", features.len(), "labels", whole_columns)?;
-        check::labels_in_range("labels", labels, classes)?;
-        let features: Vec<f64> = features.iter().map(|value| (*value).into()).collect();
-        check::finite("features", &features)?;
+        Self::of(&Examples::new(features, labels, classes)?)
+    }
 
-        let width = features.len() / labels.len();
-        let rows: Vec<&[f64]> = features.chunks_exact(width).collect();
-        let means = class_means(&rows, labels);
+    fn of(examples: &Examples<'_>) -> Result<Self> {
+        let rows = examples.rows();
+        let means = class_means(&rows, examples.labels);
         let mean = mean_row(&rows);
         let centred = |(row, label): (&&[f64], &usize)| match means.get(label) {
             Some(mean) => difference(row, mean),
             None => row.to_vec(),
         };
-        let within = rows.iter().zip(labels).map(centred);
-        let within = Whitening::fit(within, width, "within the classes")?;
-        let background = rows.iter().map(|row| difference(row, &mean));
-        let background = Whitening::fit(background, width, "of all examples")?;
+        let within = rows.iter().zip(examples.labels).map(centred);
+        let within = Whitening::fit(within, examples.width(), "within the classes")?;
         let whitened = |class: &Vec<f64>| within.whiten(difference(class, &mean));
         Ok(Self {
             class_means: means.values().map(whitened).collect(),
             mean,
             within,
-            background,
         })
     }
 
@@ -121,18 +153,6 @@ impl Mahalanobis {
         checked(self.to_nearest_class(self.centred(feature)?))
     }
 
-    /// The relative Mahalanobis distance: [`Mahalanobis::distance`] minus the squared distance to the background.
-    /// Directions in which all examples vary count less, which helps with outliers that are close to the data. It can
-    /// be negative.
-    ///
-    /// # Errors
-    /// As [`Mahalanobis::distance`].
-    pub fn relative_distance<P: Copy + Into<f64>>(&self, feature: &[P]) -> Result<f64> {
-        let centred = self.centred(feature)?;
-        let to_background = squared_norm(&self.background.whiten(centred.clone()));
-        checked(self.to_nearest_class(centred) - to_background)
-    }
-
     fn centred<P: Copy + Into<f64>>(&self, feature: &[P]) -> Result<Vec<f64>> {
         check::same_length("feature", feature.len(), "mean", self.mean.len())?;
         let feature: Vec<f64> = feature.iter().map(|value| (*value).into()).collect();
@@ -150,10 +170,60 @@ impl Mahalanobis {
     }
 }
 
-impl TryFrom<Unchecked> for Mahalanobis {
+impl RelativeMahalanobis {
+    /// Fits as [`Mahalanobis::fit`], and the background.
+    ///
+    /// # Errors
+    /// As [`Mahalanobis::fit`].
+    pub fn fit<P: Copy + Into<f64>>(
+        features: &[P],
+        labels: &[usize],
+        classes: usize,
+    ) -> Result<Self> {
+        let examples = Examples::new(features, labels, classes)?;
+        let to_classes = Mahalanobis::of(&examples)?;
+        let rows = examples.rows();
+        let background = rows.iter().map(|row| difference(row, &to_classes.mean));
+        let background = Whitening::fit(background, examples.width(), "of all examples")?;
+        Ok(Self {
+            to_classes,
+            background,
+        })
+    }
+
+    /// The distances to the classes alone.
+    pub fn to_classes(&self) -> &Mahalanobis {
+        &self.to_classes
+    }
+
+    /// The relative Mahalanobis distance: [`Mahalanobis::distance`] minus the squared distance to the background.
+    /// Directions in which all examples vary count less, which helps with outliers that are close to the data. It can
+    /// be negative.
+    ///
+    /// # Errors
+    /// As [`Mahalanobis::distance`].
+    pub fn distance<P: Copy + Into<f64>>(&self, feature: &[P]) -> Result<f64> {
+        let centred = self.to_classes.centred(feature)?;
+        let to_background = squared_norm(&self.background.whiten(centred.clone()));
+        checked(self.to_classes.to_nearest_class(centred) - to_background)
+    }
+}
+
+impl From<Mahalanobis> for MahalanobisParts {
+    fn from(fitted: Mahalanobis) -> Self {
+        MahalanobisParts {
+            mean: fitted.mean,
+            shrinkage: fitted.within.shrinkage,
+            factor: fitted.within.factor,
+            class_means: fitted.class_means,
+        }
+    }
+}
+
+impl TryFrom<MahalanobisParts> for Mahalanobis {
     type Error = MetricsError;
 
-    fn try_from(read: Unchecked) -> Result<Self> {
+    fn try_from(read: MahalanobisParts) -> Result<Self> {
         let width = read.mean.len();
         check::not_empty("mean", width)?;
         check::finite("mean", &read.mean)?;
@@ -162,19 +232,15 @@ impl TryFrom<Unchecked> for Mahalanobis {
             check::same_length("class_means", mean.len(), "mean", width)?;
             check::finite("class_means", mean)?;
         }
-        read.within.check(width)?;
-        read.background.check(width)?;
-        let Unchecked {
-            mean,
-            within,
-            background,
-            class_means,
-        } = read;
+        let within = Whitening {
+            shrinkage: read.shrinkage,
+            factor: read.factor,
+        };
+        within.check(width)?;
         Ok(Self {
-            mean,
+            mean: read.mean,
             within,
-            background,
-            class_means,
+            class_means: read.class_means,
         })
     }
 }

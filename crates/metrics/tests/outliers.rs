@@ -36,20 +36,21 @@ fn distances_agree_with_scikit_learn() {
         let name: String = read(&case["name"]);
         let (features, labels): (Vec<f64>, Vec<usize>) =
             (read(&case["features"]), read(&case["labels"]));
-        let fitted = Mahalanobis::fit(&features, &labels, read(&case["classes"])).unwrap();
+        let fitted = RelativeMahalanobis::fit(&features, &labels, read(&case["classes"])).unwrap();
+        let to_classes = fitted.to_classes();
         let shrinkage: f64 = read(&case["shrinkage"]);
-        check(&name, fitted.shrinkage(), shrinkage, shrinkage);
+        check(&name, to_classes.shrinkage(), shrinkage, shrinkage);
         let [distances, relatives]: [Vec<f64>; 2] =
             ["distance", "relative"].map(|key| read(&case[key]));
         let queries: Vec<f64> = read(&case["queries"]);
-        assert_eq!(fitted.features(), read::<usize>(&case["width"]));
-        let queries = queries.chunks_exact(fitted.features());
+        assert_eq!(to_classes.features(), read::<usize>(&case["width"]));
+        let queries = queries.chunks_exact(to_classes.features());
         assert_eq!(queries.len(), distances.len());
         for (query, (distance, relative)) in queries.zip(distances.iter().zip(&relatives)) {
-            let found = fitted.distance(query).unwrap();
+            let found = to_classes.distance(query).unwrap();
             // The only example of a class is at distance 0.
             check(&name, found, *distance, distance.max(1e-3));
-            let found = fitted.relative_distance(query).unwrap();
+            let found = fitted.distance(query).unwrap();
             // A difference of two distances, both exact to their own size.
             let scale = distance + (distance - relative);
             check(&name, found, *relative, scale);
@@ -135,9 +136,9 @@ fn a_fitted_distance_can_be_stored() {
     let mut stored = serde_json::to_value(&fitted).unwrap();
     assert_eq!(read::<Mahalanobis>(&stored), fitted);
     let refused = |stored: &Value| serde_json::from_value::<Mahalanobis>(stored.clone()).is_err();
-    stored["within"]["factor"][2] = 0.0.into();
+    stored["factor"][2] = 0.0.into();
     assert!(refused(&stored));
-    stored["within"]["factor"] = serde_json::json!([1.0, 0.0]);
+    stored["factor"] = serde_json::json!([1.0, 0.0]);
     assert!(refused(&stored));
 }
 
@@ -172,9 +173,10 @@ fn wrong_inputs_are_refused() {
     assert!(fit(&[1.0, f64::NAN], &[0, 1]).is_err());
     let fitted = fit(&[1.0, 2.0, 4.0], &[0, 0, 0]).unwrap();
     assert!(fitted.distance(&[1.0, 2.0]).is_err());
-    assert!(fitted.relative_distance(&[f64::INFINITY]).is_err());
     assert!(fitted.distance(&[1e200]).is_err());
-    assert!(fitted.relative_distance(&[1e200]).is_err());
+    let relative = RelativeMahalanobis::fit(&[1.0, 2.0, 4.0], &[0, 0, 0], 2).unwrap();
+    assert!(relative.distance(&[f64::INFINITY]).is_err());
+    assert!(relative.distance(&[1e200]).is_err());
 
     assert!(novelty_auroc(&[], &[1.0]).is_err());
     assert!(novelty_auroc(&[1.0], &[f64::NAN]).is_err());
@@ -202,11 +204,11 @@ fn scores() -> impl Strategy<Value = Vec<f64>> {
 }
 
 /// Both distances of the point (1, 1, …), scaled.
-fn both(fitted: &Mahalanobis, scale: f64) -> [f64; 2] {
-    let point = vec![scale; fitted.features()];
+fn both(fitted: &RelativeMahalanobis, scale: f64) -> [f64; 2] {
+    let point = vec![scale; fitted.to_classes().features()];
     [
+        fitted.to_classes().distance(&point).unwrap(),
         fitted.distance(&point).unwrap(),
-        fitted.relative_distance(&point).unwrap(),
     ]
 }
 
@@ -215,11 +217,11 @@ proptest! {
     fn distances_do_not_depend_on_the_order_of_the_examples(
         (width, features, labels, order) in examples()
     ) {
-        let fitted = Mahalanobis::fit(&features, &labels, 3).unwrap();
+        let fitted = RelativeMahalanobis::fit(&features, &labels, 3).unwrap();
         let shuffled_features: Vec<f64> =
             order.iter().flat_map(|i| features[i * width..][..width].to_vec()).collect();
         let shuffled_labels: Vec<usize> = order.iter().map(|i| labels[*i]).collect();
-        let shuffled = Mahalanobis::fit(&shuffled_features, &shuffled_labels, 3).unwrap();
+        let shuffled = RelativeMahalanobis::fit(&shuffled_features, &shuffled_labels, 3).unwrap();
         let scale = both(&fitted, 1.0)[0] + 1.0;
         for (a, b) in both(&fitted, 1.0).into_iter().zip(both(&shuffled, 1.0)) {
             prop_assert!(close(a, b, scale), "{a} {b}");
@@ -232,16 +234,16 @@ proptest! {
     fn distances_do_not_depend_on_the_unit_of_the_features(
         (_, features, labels, _) in examples(), unit in 0.01..100.0
     ) {
-        let fitted = Mahalanobis::fit(&features, &labels, 3).unwrap();
+        let fitted = RelativeMahalanobis::fit(&features, &labels, 3).unwrap();
         let in_unit = |unit: f64| {
             let scaled: Vec<f64> = features.iter().map(|x| unit * x).collect();
-            Mahalanobis::fit(&scaled, &labels, 3).unwrap()
+            RelativeMahalanobis::fit(&scaled, &labels, 3).unwrap()
         };
         let scale = both(&fitted, 1.0)[0] + 1.0;
         for (a, b) in both(&fitted, 1.0).into_iter().zip(both(&in_unit(unit), unit)) {
             prop_assert!(close(a, b, scale), "{a} {b}");
         }
-        prop_assert!(close(in_unit(unit).shrinkage(), fitted.shrinkage(), 1.0));
+        prop_assert!(close(in_unit(unit).to_classes().shrinkage(), fitted.to_classes().shrinkage(), 1.0));
         prop_assert_eq!(both(&in_unit(-8.0), -8.0), both(&fitted, 1.0));
     }
 

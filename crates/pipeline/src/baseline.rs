@@ -4,6 +4,8 @@
 //! convex, fitted by Nesterov's accelerated gradient with a fixed step (1/L, L from the power method), starting from
 //! zeros, over fixed chunks that are summed in order: the result depends only on the data, not on threads or a seed.
 
+use anyhow::{Context as _, Result};
+use metrics::fit_scaling;
 use rayon::prelude::*;
 
 /// Rows per chunk; fixed, because the order of the sums must not depend on the machine.
@@ -22,7 +24,39 @@ pub(crate) struct Linear {
     classes: usize,
 }
 
+/// Penalties that are tried, strongest first; each fit starts from the previous one.
+pub(crate) const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
+
+/// Features of images, `[n, features]`, and their classes.
+#[derive(Clone, Copy)]
+pub(crate) struct Labelled<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) labels: &'a [usize],
+}
+
 impl Linear {
+    /// The fit to training images with the penalty, of [`PENALTIES`], that has the lowest log loss on validation after
+    /// calibration; and this penalty. `each` is called before each fit.
+    pub(crate) fn chosen(
+        [train, val]: [Labelled<'_>; 2],
+        classes: usize,
+        mut each: impl FnMut() -> Result<()>,
+    ) -> Result<(Linear, f64)> {
+        let mut best: Option<(f64, f32, Linear)> = None;
+        let mut fitted: Option<Linear> = None;
+        for penalty in PENALTIES {
+            each()?;
+            let linear = Linear::fit(train.x, train.labels, classes, penalty, fitted.as_ref());
+            let loss = fit_scaling(val.labels, &linear.scores(val.x), classes)?.nll_after;
+            if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
+                best = Some((loss, penalty, linear.clone()));
+            }
+            fitted = Some(linear);
+        }
+        let (_, penalty, linear) = best.context("no penalty to choose from")?;
+        Ok((linear, penalty.into()))
+    }
+
     /// Fits to `x`, `[n, features]`, and labels below `classes`, with an L2 penalty per example (scikit-learn's `C = 1` over
     /// standardized pixels would be 1/n). Starts from another fit to the same images, or from zeros.
     pub(crate) fn fit(

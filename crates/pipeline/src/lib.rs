@@ -23,6 +23,7 @@ mod describe;
 pub mod hash;
 mod indexing;
 mod initial;
+pub mod measured;
 mod names;
 pub mod outputs;
 mod pictures;
@@ -31,6 +32,7 @@ mod regions;
 pub mod results;
 mod run;
 mod run_dir;
+mod scored;
 mod scoring;
 pub mod stages;
 mod tracking;
@@ -43,6 +45,7 @@ pub use model::engine::Device;
 pub use names::beside;
 pub use run::{Finished, check_unchanged, run, run_in};
 pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, timestamp};
+pub use scored::patient_ids;
 pub use scoring::find as find_checkpoint;
 
 /// Version of this program.

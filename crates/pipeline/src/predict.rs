@@ -110,14 +110,18 @@ impl Predictor {
     /// Predicts no class where a person should decide.
     ///
     /// # Errors
-    /// The network's evaluation has not found from which confidence errors are rare enough.
+    /// The network's run has neither found from which confidence errors are rare enough, nor which images are unlike the
+    /// training images.
     pub fn abstaining(mut self) -> Result<Self> {
         let first = self.networks.first();
         let scores = vec![0.0; first.meta().classes.len()];
-        self.networks.abstains(&scores).context(
-            "--abstain needs a network whose evaluation has found from which confidence errors are rare enough; the report \
-             says whether it has (Sets and abstention)",
-        )?;
+        if self.networks.abstains(&scores).is_none() && !self.networks.tells_novelty() {
+            bail!(
+                "--abstain needs a network whose run has found from which confidence errors are rare enough, or which images \
+                 are unlike the training images; the report says whether it has (Sets and abstention; Images unlike the \
+                 training images)"
+            );
+        }
         self.abstaining = true;
         Ok(self)
     }
@@ -262,9 +266,9 @@ impl Predictor {
         let set = self.networks.set(&answer.probabilities);
         let accepted = self.networks.abstains(&answer.scores());
         let abstains = accepted.map(|(_, abstains)| abstains);
-        let class = answer
-            .class
-            .filter(|_| !(self.abstaining && abstains == Some(true)));
+        let unlike = answer.novelty.map(|score| score.is_novel());
+        let doubtful = abstains == Some(true) || unlike == Some(true);
+        let class = answer.class.filter(|_| !(self.abstaining && doubtful));
         let prediction = Prediction {
             image: image.path().into(),
             image_sha256: image.sha256().into(),
@@ -274,6 +278,8 @@ impl Predictor {
             set: set.map(|(_, classes)| names(classes)),
             confidence: accepted.map(|(confidence, _)| confidence),
             abstains,
+            novelty: answer.novelty.map(|score| score.novelty),
+            unlike_training: unlike,
             class: class.and_then(|class| meta.classes.get(class)).cloned(),
             probabilities: named
                 .map(|(class, p)| ClassProbability {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dataset::{Batch, Loader};
-use inference::{Bundle, Input, Scores};
+use inference::{Bundle, Input, Scores, Wanted};
 use model::graph::Hwc;
 use terminal::{Interrupt, Job};
 
@@ -24,15 +24,23 @@ pub(crate) fn trained(context: &Context<'_>) -> Result<Bundle> {
     )?)
 }
 
-/// Computes the scores of all images of a loader, batch by batch in order: `each` receives the batch and its scores,
-/// and, if `maps` is set, each pixel's probability of the class that overlays show.
+/// Scores, and each pixel's probability of the class that overlays show.
+pub(crate) fn with_map(bundle: &Bundle) -> Wanted<'static> {
+    Wanted {
+        map_of: Some(bundle.shown()),
+        features: None,
+    }
+}
+
+/// Computes the scores of all images of a loader, batch by batch in order: `each` receives the batch and its scores
+/// with what else is wanted.
 ///
 /// # Errors
 /// A file that can no longer be read, [`terminal::Interrupted`], or what `each` returns.
 pub(crate) fn each(
     bundle: &Bundle,
     loader: &Loader,
-    maps: bool,
+    wanted: Wanted<'_>,
     (job, interrupt): (&Job, &Interrupt),
     mut each: impl FnMut(&Batch, Scores) -> Result<()>,
 ) -> Result<()> {
@@ -49,7 +57,7 @@ pub(crate) fn each(
                 c: batch.channels,
             },
         };
-        let scores = bundle.scores(input, maps.then(|| bundle.shown()), mirror)?;
+        let scores = bundle.scores(input, wanted, mirror)?;
         each(&batch, scores)?;
         job.advance(batch.len as u64);
     }

@@ -56,6 +56,12 @@ impl Columns {
             columns.about("abstains", |p| {
                 p.abstains.map(|abstains| abstains.to_string())
             });
+            if predictor.networks().tells_novelty() {
+                columns.number("novelty", |p| p.novelty);
+                columns.about("unlike_training", |p| {
+                    p.unlike_training.map(|unlike| unlike.to_string())
+                });
+            }
             for class in meta.classes.clone() {
                 let of_class = class.clone();
                 columns.number(format!("probability_{class}"), move |p| {

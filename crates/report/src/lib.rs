@@ -72,5 +72,6 @@ pub use figures::reliability::{ReliabilityDiagram, ReliabilityLine, ReliabilityM
 pub use figures::risk_coverage::RiskCoverageCurve;
 pub use figures::roc::{MarkedPoint, PrCurves, PrLine, RocCurves, RocLine};
 pub use figures::segmentation::{SegmentationCase, SegmentationPanels};
+pub use figures::strengths::{StrengthCurves, StrengthPanel};
 pub use labels::Labels;
 pub use plane::Plane;

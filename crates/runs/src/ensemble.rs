@@ -40,6 +40,8 @@ pub fn ensemble(runs: &[PathBuf]) -> Result<Checkpoint> {
         bail!("an ensemble needs two or more runs");
     };
     first.meta.origin.phantoms = phantoms;
+    // It holds for the first network alone.
+    first.novelty = None;
     first.ensemble = Some(Box::new(Ensemble {
         others: members.collect(),
         decision,

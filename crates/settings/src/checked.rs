@@ -17,7 +17,10 @@ use crate::stage::StageId;
 use crate::tables::data::{self, DataSettings};
 use crate::tables::evaluate::{self, EvaluateSettings};
 use crate::tables::image::{self, ImageSettings};
+use crate::tables::novelty::{self, NoveltySettings};
 use crate::tables::overlays::{self, OverlaySettings};
+use crate::tables::probe::{self, ProbeSettings};
+use crate::tables::stress::{self, StressSettings};
 use crate::tables::tracking::{self, TrackingSettings};
 use crate::tables::{
     augment as augmentation, model as network, pipeline, report, train as training,
@@ -58,6 +61,12 @@ pub struct Settings {
     pub repeats: usize,
     /// `[evaluate]`.
     pub evaluate: EvaluateSettings,
+    /// `[novelty]`.
+    pub novelty: NoveltySettings,
+    /// `[stress]`.
+    pub stress: StressSettings,
+    /// `[probe]`.
+    pub probe: ProbeSettings,
     /// `[overlays]`.
     pub overlays: OverlaySettings,
     /// Notes from the pipeline file for the report's list of limitations.
@@ -138,11 +147,17 @@ pub(crate) fn checked(
         together::memory(&keys, &graph, &image, (&train, device.device), &stages)?;
     }
     let evaluate = evaluate::evaluate(&keys, table(&tree, "evaluate")?)?;
+    let novelty = novelty::novelty(&keys, &paths, table(&tree, "novelty")?)?;
+    let stress = stress::stress(&keys, &table(&tree, "stress")?)?;
+    let probe = probe::probe(&keys, &table(&tree, "probe")?)?;
     let overlays = overlays::overlays(&keys, table(&tree, "overlays")?)?;
     let report::Report { notes, samples } = table(&tree, "report")?;
     report::samples(&keys, samples)?;
     let tracking = tracking::tracking(&paths, table(&tree, "tracking")?);
     let mut resolved = resolved(&tree, &data, &image, pretrained.as_deref());
+    for (name, path) in &novelty.others {
+        resolved.put(&format!("novelty.others.{name}"), text(path));
+    }
     if let Some(folder) = &tracking.mlflow {
         resolved.put("tracking.mlflow", text(folder));
     }
@@ -166,6 +181,9 @@ pub(crate) fn checked(
         border,
         repeats,
         evaluate,
+        novelty,
+        stress,
+        probe,
         overlays,
         notes,
         samples,

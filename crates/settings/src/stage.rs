@@ -25,6 +25,12 @@ pub enum Artifact {
     Metrics,
     /// How scores become a prediction: threshold and calibration, written into `model.safetensors`.
     Decision,
+    /// What tells images unlike the training images, written into `model.safetensors`.
+    Novelty,
+    /// `stress` in `metrics.json`: the results under changes of growing strength.
+    Stress,
+    /// `probe` in `metrics.json`: what tells the classes besides the finding.
+    Probe,
     /// `overlays.json` and `overlays/`: where the class map is high.
     Overlays,
     /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map agrees with the masks.
@@ -46,6 +52,9 @@ impl fmt::Display for Artifact {
             Artifact::Predictions => "predictions.csv",
             Artifact::Metrics => "metrics.json",
             Artifact::Decision => "the decision rule in model.safetensors",
+            Artifact::Novelty => "the novelty score in model.safetensors",
+            Artifact::Stress => "the results under stress",
+            Artifact::Probe => "the probes",
             Artifact::Overlays => "the overlays",
             Artifact::Segmentation => "segmentation.json",
             Artifact::Report => "report.md",
@@ -70,6 +79,12 @@ pub enum StageId {
     Evaluate,
     /// Evaluates the segmenter.
     EvaluateSegmentation,
+    /// Tells images unlike the training images.
+    Novelty,
+    /// Evaluates under changes of growing strength.
+    Stress,
+    /// Looks for shortcuts.
+    Probe,
     /// Draws the class map.
     Overlays,
     /// Writes the report.
@@ -86,7 +101,7 @@ struct Row {
 
 impl StageId {
     /// All stages in their usual order.
-    pub const ALL: [StageId; 9] = [
+    pub const ALL: [StageId; 12] = [
         StageId::Index,
         StageId::Region,
         StageId::Eda,
@@ -94,6 +109,9 @@ impl StageId {
         StageId::Train,
         StageId::Evaluate,
         StageId::EvaluateSegmentation,
+        StageId::Novelty,
+        StageId::Stress,
+        StageId::Probe,
         StageId::Overlays,
         StageId::Report,
     ];
@@ -172,6 +190,24 @@ impl StageId {
                 about: "evaluates the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
                 reads: &[A::Manifest, A::Splits, A::Model],
                 writes: &[A::Segmentation],
+            },
+            StageId::Novelty => Row {
+                name: "novelty",
+                about: "learns to tell images unlike the training images, and tries it on images of other kinds",
+                reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                writes: &[A::Novelty],
+            },
+            StageId::Stress => Row {
+                name: "stress",
+                about: "evaluates test images under exposure, noise, blur, compression and more, at five strengths each",
+                reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                writes: &[A::Stress],
+            },
+            StageId::Probe => Row {
+                name: "probe",
+                about: "looks for shortcuts: what tells the classes besides the finding, and what the network needs",
+                reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                writes: &[A::Probe],
             },
             StageId::Overlays => Row {
                 name: "overlays",

@@ -62,6 +62,7 @@ impl Run<'_> {
             store,
             meta: &meta,
             region: None,
+            novelty: None,
             ensemble: None,
         };
         if improved {

@@ -72,7 +72,8 @@ pub fn generate_cells(dir: &Path, config: &CellsConfig) -> Result<Cells, Dataset
 /// Width of a cell in pixels.
 const CELL: f64 = 40.0;
 
-fn paint(size: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
+/// A section and its mask.
+pub(super) fn paint(size: usize, seed: u64) -> (Vec<u8>, Vec<u8>) {
     let mut rng = Rng::keyed(seed, &[1]);
     let (brightness, grain) = (rng.range(0.55, 0.70), rng.range(0.07, 0.12));
     let section = Section::new(size, seed, &mut rng);

@@ -8,7 +8,7 @@ use random::Rng;
 use rayon::prelude::*;
 
 use super::shapes::{Ellipse, Point, noise, smoothstep};
-use super::{make_once, write_jpeg, write_png};
+use super::{Drawn, make_once, write_jpeg, write_png};
 use crate::DatasetError;
 
 /// Number and size of the slices.
@@ -92,6 +92,16 @@ pub fn generate_heads(dir: &Path, config: &HeadsConfig) -> Result<Heads, Dataset
         images: dir.join("images"),
         masks: dir.join("masks"),
     })
+}
+
+/// One slice of any class.
+pub(super) fn example(size: usize, rng: &mut Rng) -> Drawn {
+    let (_, kind) = CLASSES[rng.below(CLASSES.len())];
+    let painted = Head::new(kind, rng).paint(size, rng);
+    Drawn {
+        size: painted.size,
+        pixels: painted.image,
+    }
 }
 
 fn slices(config: &HeadsConfig) -> Vec<(String, Kind, u64)> {

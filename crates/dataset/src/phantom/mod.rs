@@ -18,6 +18,7 @@
 
 mod anatomy;
 mod cells;
+mod example;
 mod heads;
 mod lesion;
 mod paint;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 
 use crate::DatasetError;
 pub use cells::{Cells, CellsConfig, generate_cells};
+pub use example::{Drawn, Example};
 pub use heads::{Heads, HeadsConfig, generate_heads};
 use paint::{Painted, paint};
 use plan::{Job, jobs};
@@ -91,6 +93,9 @@ pub struct PhantomConfig {
     pub images_per_patient: usize,
     /// 0: opacities are obvious; 1: most are hidden by the anatomy.
     pub difficulty: f64,
+    /// The share of the images with pneumonia that have a bright mark in a corner, which no normal image has: a shortcut
+    /// for a network, for trying whether it is found.
+    pub shortcut: f64,
     /// How the images are stored.
     pub format: PhantomFormat,
     /// The same seed gives the same files (on one platform: the last bit of `exp` depends on it).
@@ -117,6 +122,7 @@ impl Default for PhantomConfig {
             },
             images_per_patient: 3,
             difficulty: 0.5,
+            shortcut: 0.0,
             format: PhantomFormat::Jpeg,
             seed: 0,
         }
@@ -241,6 +247,7 @@ fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
     let PhantomConfig {
         size,
         difficulty,
+        shortcut,
         images_per_patient,
         ..
     } = *config;
@@ -255,6 +262,13 @@ fn check(config: &PhantomConfig) -> Result<(), DatasetError> {
         return Err(DatasetError::setting(
             "difficulty",
             difficulty,
+            "must be from 0 to 1",
+        ));
+    }
+    if !(0.0..=1.0).contains(&shortcut) {
+        return Err(DatasetError::setting(
+            "shortcut",
+            shortcut,
             "must be from 0 to 1",
         ));
     }

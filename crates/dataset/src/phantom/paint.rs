@@ -5,7 +5,7 @@ use random::Rng;
 use super::PhantomConfig;
 use super::anatomy::Anatomy;
 use super::lesion::Patches;
-use super::plan::Job;
+use super::plan::{Job, Kind};
 use super::shapes::Point;
 use super::shot::Shot;
 
@@ -33,13 +33,31 @@ pub(super) fn paint(config: &PhantomConfig, job: &Job) -> Painted {
             .collect()
     };
     let in_lung = |p: Point| scene.anatomy.lung_depth(p, scene.shot.breath) > 0.0;
+    let mut image: Vec<u8> = film
+        .into_iter()
+        .map(|value| (255.0 * value).round() as u8)
+        .collect();
+    if has_shortcut(config, job) {
+        mark_corner(&mut image, config.size);
+    }
     Painted {
-        image: film
-            .into_iter()
-            .map(|value| (255.0 * value).round() as u8)
-            .collect(),
+        image,
         lungs: mask(&in_lung),
         opacity: mask(&|p| in_lung(p) && scene.pneumonia.covers(p)),
+    }
+}
+
+/// Whether the image has the mark of [`PhantomConfig::shortcut`].
+fn has_shortcut(config: &PhantomConfig, job: &Job) -> bool {
+    let drawn = Rng::keyed(config.seed, &[7, job.patient, job.image]).range(0.0, 1.0);
+    job.kind != Kind::Normal && drawn < config.shortcut
+}
+
+/// A bright square in the upper left corner, a tenth of the side wide.
+fn mark_corner(image: &mut [u8], size: usize) {
+    let (side, margin) = ((size / 10).max(2), size / 40);
+    for row in image.chunks_mut(size).skip(margin).take(side) {
+        row[margin..margin + side].fill(250);
     }
 }
 

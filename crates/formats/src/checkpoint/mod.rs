@@ -7,6 +7,7 @@
 //! resume, under names that start with `training/`: in the same file, so that a killed process cannot leave weights of
 //! one epoch with moments of another.
 //!
+//! Where a run has determined it, the file also tells images unlike the training images ([`Novelty`], under [`NOVELTY`]).
 //! A file may hold more than one network: the segmenter that finds the part of the image which the network sees
 //! ([`Region`], tensors under [`REGION`]), and others with which it is averaged ([`Ensemble`], under [`MEMBER`]).
 //!
@@ -36,6 +37,7 @@ mod check;
 mod ensemble;
 mod error;
 mod file;
+mod novelty;
 mod region;
 
 use std::borrow::Cow;
@@ -54,6 +56,7 @@ use model::store::{ParamMap, ParamStore};
 pub use ensemble::{Ensemble, MEMBER};
 pub use error::CheckpointError;
 use file::{Contents, Entry, Tensors};
+pub use novelty::{NOVELTY, Novelty, NoveltyRule, Spread};
 pub use region::{Plausible, REGION, Region, RegionRule};
 
 /// The format written, and the only one read. Format 1 had its threshold on calibrated probabilities; format 2 had
@@ -74,6 +77,9 @@ pub struct Checkpoint {
     pub meta: Meta,
     /// The segmenter that finds the part of an image which the network sees; `None` if it sees whole images.
     pub region: Option<Box<Region>>,
+    /// How it tells images unlike those that it was trained on, if that was determined. It is not written for a network
+    /// of an ensemble.
+    pub novelty: Option<Box<Novelty>>,
     /// Other networks, with which this one is averaged; `None` if it is alone.
     pub ensemble: Option<Box<Ensemble>>,
 }
@@ -291,6 +297,7 @@ impl Checkpoint {
             store,
             meta,
             region: None,
+            novelty: None,
             ensemble: None,
         }
     }
@@ -307,6 +314,7 @@ impl Checkpoint {
                 store: &self.store,
                 meta: &self.meta,
                 region: self.region.as_deref(),
+                novelty: self.novelty.as_deref(),
                 ensemble: self.ensemble.as_deref(),
             },
             None,
@@ -371,6 +379,8 @@ pub struct Parts<'a> {
     pub meta: &'a Meta,
     /// The segmenter that finds the part of an image which the network sees.
     pub region: Option<&'a Region>,
+    /// How it tells images unlike those that it was trained on.
+    pub novelty: Option<&'a Novelty>,
     /// Other networks, with which this one is averaged.
     pub ensemble: Option<&'a Ensemble>,
 }
@@ -400,6 +410,8 @@ struct Document<'a> {
     meta: Cow<'a, Meta>,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<region::Document<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    novelty: Option<Cow<'a, NoveltyRule>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ensemble: Option<ensemble::Document<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -420,6 +432,9 @@ pub fn save(
     if let Some(region) = parts.region {
         region.check(path)?;
     }
+    if let Some(novelty) = parts.novelty {
+        novelty.rule.check(path, parts.graph, parts.meta)?;
+    }
     if let Some(ensemble) = parts.ensemble {
         ensemble.check(path, parts.meta)?;
     }
@@ -429,6 +444,7 @@ pub fn save(
         graph: Cow::Borrowed(parts.graph),
         meta: Cow::Borrowed(parts.meta),
         region: parts.region.map(region::Document::of),
+        novelty: parts.novelty.map(|novelty| Cow::Borrowed(&novelty.rule)),
         ensemble: parts.ensemble.map(ensemble::Document::of),
         training: progress,
     };
@@ -440,6 +456,9 @@ pub fn save(
     let mut entries = entries("", parts.graph, parts.store);
     if let Some(region) = parts.region {
         entries.extend(self::entries(REGION, &region.graph, &region.store));
+    }
+    if let Some(novelty) = parts.novelty {
+        entries.extend(novelty.entries());
     }
     if let Some(ensemble) = parts.ensemble {
         entries.extend(ensemble.entries());
@@ -485,13 +504,19 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
     let meta = document.meta.into_owned();
     check::meta(path, &graph, &meta)?;
     let region = document.region.map(|r| r.checked(path)).transpose()?;
+    let novelty = document.novelty.map(Cow::into_owned);
+    if let Some(rule) = &novelty {
+        rule.check(path, &graph, &meta)?;
+    }
     let ensemble = document.ensemble.map(|e| e.checked(path, &meta));
     let ensemble = ensemble.transpose()?;
     let tensors = contents.tensors()?;
     let store = read_store("", &graph, &tensors)?;
     let region = region.map(|r| r.read("", &tensors)).transpose()?;
+    let novelty = novelty.map(|rule| rule.read(&tensors)).transpose()?;
     let ensemble = ensemble.map(|e| e.read(&tensors)).transpose()?;
-    check_names(&graph, (region.as_ref(), ensemble.as_ref()), &tensors)?;
+    let others = (region.as_ref(), novelty.as_ref(), ensemble.as_ref());
+    check_names(&graph, others, &tensors)?;
     let training = document
         .training
         .map(|progress| read_training(progress, &tensors))
@@ -501,6 +526,7 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
         store,
         meta,
         region: region.map(Box::new),
+        novelty: novelty.map(Box::new),
         ensemble: ensemble.map(Box::new),
     };
     Ok((checkpoint, training))
@@ -558,14 +584,19 @@ fn read_store(
 /// Refuses a tensor that belongs neither to a network in the file nor to training.
 fn check_names(
     graph: &Graph,
-    (region, ensemble): (Option<&Region>, Option<&Ensemble>),
+    (region, novelty, ensemble): (Option<&Region>, Option<&Novelty>, Option<&Ensemble>),
     tensors: &Tensors<'_>,
 ) -> Result<(), CheckpointError> {
     let own = graph.params.iter().map(|p| p.name.clone());
     let of_region = region.iter().flat_map(|region| &region.graph.params);
     let of_region = of_region.map(|p| format!("{REGION}{}", p.name));
     let of_others = ensemble.map(Ensemble::names).unwrap_or_default();
-    let known: HashSet<String> = own.chain(of_region).chain(of_others).collect();
+    let of_novelty = novelty.iter().flat_map(|_| Novelty::names());
+    let known: HashSet<String> = own
+        .chain(of_region)
+        .chain(of_novelty)
+        .chain(of_others)
+        .collect();
     let foreign = |name: &&&str| !name.starts_with(TRAINING) && !known.contains(**name);
     match tensors.names().iter().find(foreign) {
         None => Ok(()),

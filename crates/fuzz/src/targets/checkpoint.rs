@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use formats::checkpoint::{
-    AbstentionRule, Checkpoint, Decision, Ensemble, MapClasses, Meta, Plausible, Preprocessing,
-    Region, RegionRule, SetRule,
+    AbstentionRule, Checkpoint, Decision, Ensemble, MapClasses, Meta, Novelty, NoveltyRule,
+    Plausible, Preprocessing, Region, RegionRule, SetRule, Spread,
 };
 use imaging::Fit;
 use model::graph::{Activation, Padding};
@@ -96,6 +96,7 @@ impl Asked {
             squeezed()?,
             regional()?,
             cascade()?,
+            doubting()?,
             ensemble()?,
         ];
         let saved = seeds
@@ -291,6 +292,38 @@ fn squeezed() -> Result<Checkpoint> {
     let logits = g.linear("head", dropped, 2, Init::Normal(0.5));
     g.publish("logits", logits);
     checkpoint(g.finish(2)?, None)
+}
+
+/// A classifier that tells images unlike its training images.
+fn doubting() -> Result<Checkpoint> {
+    let graph = network(|g, map| {
+        g.publish("map", map);
+        let seen = g.activation("seen", map, Activation::Relu);
+        g.publish("features.1", seen);
+        let pooled = g.global_avg_pool("pool", seen);
+        let logits = g.linear("head", pooled, 2, Init::Normal(0.5));
+        g.publish("logits", logits);
+    })?;
+    let spread = Spread {
+        median: 1.0,
+        high: 2.0,
+    };
+    Ok(Checkpoint {
+        novelty: Some(Box::new(Novelty {
+            rule: NoveltyRule {
+                output: "features.1".into(),
+                shrinkage: 0.1,
+                distance: spread,
+                energy: spread,
+                threshold: 1.0,
+                accepted: 0.95,
+            },
+            mean: vec![0.5, 0.5],
+            factor: vec![1.0, 0.0, 1.0],
+            class_means: vec![-0.5, 0.0, 0.5, 0.0],
+        })),
+        ..checkpoint(graph, None)?
+    })
 }
 
 /// A classifier that sees the region that a segmenter finds.

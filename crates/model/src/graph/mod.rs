@@ -253,6 +253,17 @@ impl Graph {
             .map(|(_, id)| *id)
     }
 
+    /// The names of the published features, the coarsest first.
+    pub fn features(&self) -> Vec<&str> {
+        let level = |name: &str| name.strip_prefix("features.")?.parse::<u32>().ok();
+        let named = self.outputs.iter().map(|(name, _)| name.as_str());
+        let mut features: Vec<(u32, &str)> = named
+            .filter_map(|name| Some((level(name)?, name)))
+            .collect();
+        features.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        features.into_iter().map(|(_, name)| name).collect()
+    }
+
     /// The class maps that deep supervision trains: `map`, then `map.1`, `map.2` … as far as they exist, each value
     /// once (U-Net++'s final map may be one of its side maps). Empty without a `map`.
     pub fn maps(&self) -> Vec<NodeId> {

@@ -45,6 +45,12 @@ pub struct Prediction {
     /// Whether the confidence is too low, and a person should decide.
     #[serde(default)]
     pub abstains: Option<bool>,
+    /// How unlike the training images it is, where the network's checkpoint tells: above 1 it is unlike them.
+    #[serde(default)]
+    pub novelty: Option<f64>,
+    /// Whether it is unlike the training images, so that the prediction means little, and a person should decide.
+    #[serde(default)]
+    pub unlike_training: Option<bool>,
     /// Divides the scores before they become probabilities.
     pub temperature: f64,
     /// Then added to them, per class.
@@ -169,7 +175,9 @@ impl Prediction {
                 100.0 * t
             )),
             (Some(class), ..) => Some(format!("{class} (probability {:.1} %)", of(class))),
-            (None, ..) if self.abstains == Some(true) => Some("left to a person".into()),
+            (None, ..) if self.abstains == Some(true) || self.unlike_training == Some(true) => {
+                Some("left to a person".into())
+            }
             (None, ..) => None,
         };
         let set = self.set.as_ref().zip(self.set_coverage);
@@ -180,13 +188,17 @@ impl Prediction {
             };
             format!("{:.0} % set: {classes}", 100.0 * coverage)
         });
-        let doubt = (self.class.is_some() && self.abstains == Some(true))
+        let unlike = (self.unlike_training == Some(true)).then(|| {
+            let novelty = self.novelty.unwrap_or(f64::NAN);
+            format!("unlike the training images (novelty {novelty:.1}), so a person should decide")
+        });
+        let doubt = (self.class.is_some() && self.abstains == Some(true) && unlike.is_none())
             .then(|| "a person should decide".to_owned());
         let shares = self.segmentation.iter().flat_map(|s| &s.shares);
         let shares = shares.map(|s| format!("{} {:.1} %", s.class, 100.0 * s.share));
         let shares = shares.collect::<Vec<_>>().join(", ");
         let shares = (!shares.is_empty()).then(|| format!("pixels: {shares}"));
-        [class, set, doubt, shares]
+        [class, set, unlike, doubt, shares]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()

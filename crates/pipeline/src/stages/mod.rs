@@ -8,9 +8,14 @@ mod eda;
 mod evaluate;
 mod evaluate_segmentation;
 mod index;
+mod novelty;
 mod overlays;
+mod pixels;
+mod probe;
 mod region;
 mod report;
+mod rules;
+mod stress;
 mod train;
 
 use anyhow::Result;
@@ -20,12 +25,15 @@ use crate::context::Context;
 
 pub use evaluate::{
     Accepted, AtPrevalence, Baselines, Benefit, Calibration, Chosen, FrozenEncoder, Metrics,
-    Operating, PriorShiftOnTest, Rule, Sets, Shifted, patient_ids,
+    Operating, PriorShiftOnTest, Rule, Sets, Shifted,
 };
 pub use evaluate_segmentation::{
     Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,
 };
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
+
+/// The classifier's results.
+const METRICS: &str = "metrics.json";
 
 /// Runs a stage: reads artifacts of the run's folder and writes its own.
 ///
@@ -40,6 +48,9 @@ pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
         StageId::Train => train::run(context),
         StageId::Evaluate => evaluate::run(context),
         StageId::EvaluateSegmentation => evaluate_segmentation::run(context),
+        StageId::Novelty => novelty::run(context),
+        StageId::Stress => stress::run(context),
+        StageId::Probe => probe::run(context),
         StageId::Overlays => overlays::run(context),
         StageId::Report => report::run(context),
     }

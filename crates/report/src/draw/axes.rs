@@ -75,6 +75,18 @@ impl Axis {
         }
     }
 
+    /// An axis with a name at each of 0, 1, 2 …, padded on both sides.
+    pub(crate) fn named(label: &str, names: &[String]) -> Self {
+        let ticks = names.iter().enumerate();
+        Self {
+            label: label.to_owned(),
+            low: -0.5,
+            high: names.len().max(1) as f64 - 0.5,
+            log: false,
+            ticks: ticks.map(|(i, name)| (i as f64, name.clone())).collect(),
+        }
+    }
+
     /// A logarithmic axis over positive values that spans whole decades, with ticks at powers of ten.
     pub(crate) fn log(label: &str, low: f64, high: f64) -> Self {
         let usable = low.is_finite() && high.is_finite() && low > 0.0;

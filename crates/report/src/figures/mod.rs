@@ -12,3 +12,4 @@ pub(crate) mod reliability;
 pub(crate) mod risk_coverage;
 pub(crate) mod roc;
 pub(crate) mod segmentation;
+pub(crate) mod strengths;

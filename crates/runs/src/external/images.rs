@@ -44,7 +44,7 @@ impl Images {
         };
         Ok(Self {
             labels: labels(&manifest, &rows, trained.classes())?,
-            patients: pipeline::stages::patient_ids(&manifest, &rows),
+            patients: pipeline::patient_ids(&manifest, &rows),
             manifest,
             split,
             rows,

@@ -6,19 +6,22 @@ pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod image;
 pub(crate) mod model;
+pub(crate) mod novelty;
 mod one_or_more;
 pub(crate) mod overlays;
 pub(crate) mod phantom;
 pub(crate) mod pipeline;
 mod place;
+pub(crate) mod probe;
 pub(crate) mod region;
 pub(crate) mod report;
+pub(crate) mod stress;
 pub(crate) mod tracking;
 pub(crate) mod train;
 pub(crate) mod validation;
 
 /// Tables of a pipeline file.
-pub(crate) const NAMES: [&str; 12] = [
-    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "overlays", "report",
-    "tracking", "phantom", "demo",
+pub(crate) const NAMES: [&str; 15] = [
+    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "novelty", "stress",
+    "probe", "overlays", "report", "tracking", "phantom", "demo",
 ];

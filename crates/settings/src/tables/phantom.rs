@@ -28,6 +28,7 @@ pub(crate) struct Phantom {
     pub(crate) test: [usize; 2],
     pub(crate) images_per_patient: usize,
     pub(crate) difficulty: f64,
+    pub(crate) shortcut: f64,
     pub(crate) masks: Option<PhantomMasks>,
     pub(crate) format: PhantomFormat,
     pub(crate) seed: u64,
@@ -54,6 +55,7 @@ impl PhantomKind {
                 "test",
                 "images_per_patient",
                 "difficulty",
+                "shortcut",
                 "masks",
                 "format",
             ],
@@ -89,6 +91,7 @@ impl Default for Phantom {
             test,
             images_per_patient,
             difficulty,
+            shortcut,
             format,
             seed,
         } = Default::default();
@@ -105,6 +108,7 @@ impl Default for Phantom {
             test: pair(test),
             images_per_patient,
             difficulty,
+            shortcut,
             masks: None,
             format,
             seed,
@@ -155,6 +159,7 @@ fn chest_config(raw: &Phantom) -> PhantomConfig {
         test: class(raw.test),
         images_per_patient: raw.images_per_patient,
         difficulty: raw.difficulty,
+        shortcut: raw.shortcut,
         format: raw.format,
         seed: raw.seed,
     }
@@ -163,6 +168,7 @@ fn chest_config(raw: &Phantom) -> PhantomConfig {
 fn chest(keys: &Keys<'_>, config: PhantomConfig) -> Result<PhantomConfig, ConfigError> {
     keys.within("phantom.size", config.size, 16, 4096)?;
     keys.within("phantom.difficulty", config.difficulty, 0.0, 1.0)?;
+    keys.within("phantom.shortcut", config.shortcut, 0.0, 1.0)?;
     keys.within(
         "phantom.images_per_patient",
         config.images_per_patient,

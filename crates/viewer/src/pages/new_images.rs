@@ -154,6 +154,7 @@ fn facts(name: &str, prediction: &Prediction) -> Markup {
                 }
             }
             @if let (Some(set), Some(coverage)) = (&prediction.set, prediction.set_coverage) { (set_of(coverage, set)) }
+            @if prediction.unlike_training == Some(true) { p { b { "This image is unlike the training images: a person should decide." } } }
             @if prediction.abstains == Some(true) { p { b { "A person should decide: the confidence is too low." } } }
             @if let (Some(positive), Some(threshold)) = (&prediction.positive, prediction.threshold) {
                 p { "Predicted as " (positive) " from " (percent(threshold)) "." }

@@ -1,20 +1,16 @@
 //! The baselines that a network must beat: the majority class, and linear models on small grey images and on the features of
 //! the pretrained encoder.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use dataset::{Batch, Loader, LoaderConfig, Split};
-use metrics::fit_scaling;
 use model::engine::{Images, Value};
 use model::graph::Nhwc;
 use model::network::Network;
 
-use super::{Scored, patient_ids};
-use crate::baseline::Linear;
+use crate::baseline::{Labelled, Linear, PENALTIES};
 use crate::context::{Context, Data};
 use crate::initial::initial;
-
-/// Penalties that the linear model is fitted with, strongest first; each fit starts from the previous one.
-const PENALTIES: [f32; 4] = [1.0, 1e-1, 1e-2, 1e-3];
+use crate::scored::{Scored, patient_ids};
 
 /// The baselines' outputs on validation and test.
 pub(super) struct Fitted {
@@ -74,24 +70,18 @@ fn fit_linear(
     let (mut val, val_x) = features(Split::Val)?;
     let (mut test, test_x) = features(Split::Test)?;
     let job = context.progress.job(name, "fits", PENALTIES.len() as u64);
-    let mut best: Option<(f64, f32, Linear)> = None;
-    let mut fitted: Option<Linear> = None;
-    for penalty in PENALTIES {
+    let both = [(&x, &train.labels), (&val_x, &val.labels)];
+    let both = both.map(|(x, labels)| Labelled { x, labels });
+    let (linear, penalty) = Linear::chosen(both, classes, || {
         context.interrupt.check()?;
-        let linear = Linear::fit(&x, &train.labels, classes, penalty, fitted.as_ref());
-        let loss = fit_scaling(&val.labels, &linear.scores(&val_x), classes)?.nll_after;
-        if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
-            best = Some((loss, penalty, linear.clone()));
-        }
-        fitted = Some(linear);
         job.advance(1);
-    }
-    let (_, penalty, linear) = best.context("no penalty to choose from")?;
+        Ok(())
+    })?;
     (val.logits, test.logits) = (linear.scores(&val_x), linear.scores(&test_x));
     Ok(LinearFit {
         scored: [val, test],
         features: x.len() / train.labels.len().max(1),
-        penalty: penalty.into(),
+        penalty,
     })
 }
 
@@ -102,11 +92,7 @@ fn pooled(
     split: Split,
     network: &Network,
 ) -> Result<(Scored, Vec<f32>)> {
-    // `features.N` has a side of 1 / 2^N of the image's: the coarsest first.
-    let levels = (0..32).rev().map(|level| format!("features.{level}"));
-    let levels = levels.filter(|name| network.graph().output(name).is_some());
-    let levels: Vec<String> = levels.take(2).collect();
-    let names: Vec<&str> = levels.iter().map(String::as_str).collect();
+    let names: Vec<&str> = network.graph().features().into_iter().take(2).collect();
     let config = context.loader_config(false);
     read(
         context,

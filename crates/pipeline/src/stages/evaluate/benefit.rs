@@ -9,8 +9,8 @@ use report::text::escape;
 use report::{Align, DecisionCurve, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
-use super::Scored;
 use crate::run_dir::RunDir;
+use crate::scored::Scored;
 use crate::words::{or_dash, percent};
 
 /// Probabilities from which to act, in twentieths.

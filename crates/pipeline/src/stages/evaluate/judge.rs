@@ -9,7 +9,6 @@ use metrics::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Scored;
 use super::baselines::{Fitted, LinearFit};
 use super::benefit::Benefit;
 use super::operating::{Operating, RULES};
@@ -17,6 +16,8 @@ use super::prior::PriorShiftOnTest;
 use super::sets::Sets;
 use super::shifts::Shifted;
 use crate::context::Data;
+use crate::measured::{Novelty, Probe, Stress};
+use crate::scored::Scored;
 use settings::{Settings, Threshold};
 
 /// `metrics.json`. It contains no times and no paths, so that identical runs give identical bytes.
@@ -60,6 +61,15 @@ pub struct Metrics {
     /// Predictive values at other prevalences and net benefit, with two classes.
     #[serde(default)]
     pub benefit: Option<Benefit>,
+    /// Which images are unlike the training images, if the stage `novelty` ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub novelty: Option<Novelty>,
+    /// Results under changes of growing strength, if the stage `stress` ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress: Option<Stress>,
+    /// What tells the classes besides the finding, if the stage `probe` ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
     /// The baselines to beat, on the same test images.
     pub baselines: Baselines,
     /// How much better the network is than the linear baseline, on the same resamples of the test images.
@@ -259,6 +269,9 @@ pub(super) fn judge(
             ),
             &settings.evaluate,
         )?),
+        novelty: None,
+        stress: None,
+        probe: None,
         baselines: Baselines {
             majority: judge.majority(test, &baselines.prior)?,
             linear: on_linear,

@@ -12,13 +12,14 @@ mod shifts;
 
 use anyhow::Result;
 use augment::{AugmentConfig, Augmenter};
-use dataset::{Manifest, Split};
+use dataset::Split;
 use formats::checkpoint::Checkpoint;
 use inference::Bundle;
 
 use super::index::csv;
 use super::train::transform;
 use crate::context::{Context, Data};
+use crate::scored::{Pass, Scored};
 use crate::scoring;
 
 pub use benefit::{AtPrevalence, Benefit};
@@ -27,19 +28,6 @@ pub use operating::Operating;
 pub use prior::PriorShiftOnTest;
 pub use sets::{Accepted, Sets};
 pub use shifts::Shifted;
-
-/// A classifier's outputs on the images of one split.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scored {
-    /// Rows of the manifest.
-    pub(crate) rows: Vec<usize>,
-    /// True classes.
-    pub(crate) labels: Vec<usize>,
-    /// Class scores before softmax, `[n, classes]`.
-    pub(crate) logits: Vec<f64>,
-    /// Patient id of each image: the bootstrap resamples whole patients.
-    pub(crate) patients: Vec<usize>,
-}
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
@@ -66,11 +54,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// The outputs on the validation images under each shift of the settings, with its name.
-fn shifted(
-    context: &mut Context<'_>,
-    data: &Data,
-    trained: &Bundle,
-) -> Result<Vec<(String, Scored)>> {
+fn shifted(context: &Context<'_>, data: &Data, trained: &Bundle) -> Result<Vec<(String, Scored)>> {
     let mut all = vec![];
     for (name, shift) in &context.settings.evaluate.shifts {
         let scored = scored(context, data, trained, Split::Val, Some((name, shift)))?;
@@ -80,49 +64,23 @@ fn shifted(
 }
 
 fn scored(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     data: &Data,
     trained: &Bundle,
     split: Split,
     shift: Option<(&str, &AugmentConfig)>,
 ) -> Result<Scored> {
-    let rows = data.splits.rows(split).to_vec();
-    let mut loader = context.loader(rows)?;
-    let mut words = format!("inference, {split}");
-    if let Some((name, shift)) = shift {
-        loader = loader.with_transform(transform(Augmenter::new(shift)?));
-        words += &format!(", {name}");
-    }
-    let job = context.progress.job(&words, "images", loader.len() as u64);
-    let mut scored = Scored::default();
-    scoring::each(
-        trained,
-        &loader,
-        false,
-        (&job, context.interrupt),
-        |batch, scores| {
-            scored.rows.extend(&batch.rows);
-            scored.labels.extend(&batch.labels);
-            scored
-                .logits
-                .extend(scores.logits.iter().map(|z| f64::from(*z)));
-            Ok(())
-        },
-    )?;
-    scored.patients = patient_ids(&data.manifest, &scored.rows);
-    Ok(scored)
-}
-
-/// Numbers the patients of some rows in the order of their first image; one number per row.
-pub fn patient_ids(manifest: &Manifest, rows: &[usize]) -> Vec<usize> {
-    let mut known = std::collections::HashMap::new();
-    let mut id = |row: &usize| {
-        let next = known.len();
-        *known
-            .entry(manifest.rows()[*row].patient.as_str())
-            .or_insert(next)
+    let mut pass = Pass {
+        words: format!("inference, {split}"),
+        rows: data.splits.rows(split).to_vec(),
+        transform: None,
+        features: None,
     };
-    rows.iter().map(&mut id).collect()
+    if let Some((name, shift)) = shift {
+        pass.transform = Some(transform(Augmenter::new(shift)?));
+        pass.words += &format!(", {name}");
+    }
+    Scored::of(context, data, trained, pass)
 }
 
 fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> String {

@@ -5,8 +5,8 @@ use metrics::{DecisionRule, Interval, ThresholdRule, proportion};
 use report::{Align, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
-use super::Scored;
 use super::judge::{Chosen, Metrics, Rule};
+use crate::scored::Scored;
 use crate::words::{or_dash, percent};
 
 /// The rules that every report lists, in addition to the one in use.

@@ -10,7 +10,7 @@ use report::text::escape;
 use report::{Align, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
-use super::Scored;
+use crate::scored::Scored;
 use crate::words::percent;
 
 /// Most resamples of the test of the assumption, each of which estimates the shares again.

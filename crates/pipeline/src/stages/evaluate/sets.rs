@@ -12,8 +12,8 @@ use report::{Align, Document, MarkedPoint, RiskCoverageCurve, Table, format};
 use serde::{Deserialize, Serialize};
 use settings::EvaluateSettings;
 
-use super::Scored;
 use crate::run_dir::RunDir;
+use crate::scored::Scored;
 use crate::words::{or_dash, percent};
 
 /// Certainty of the limit on errors, over the patients of the validation split.

@@ -7,8 +7,8 @@ use metrics::{
     SegmentedImage, compare_segmentations, evaluate_segmentation,
 };
 
-use super::super::evaluate::patient_ids;
 use crate::context::Data;
+use crate::scored::patient_ids;
 use settings::Settings;
 
 /// What the evaluations of all images share.

@@ -183,7 +183,7 @@ pub(super) fn maps(context: &mut Context<'_>, trained: &Bundle, group: &Group) -
     scoring::each(
         trained,
         &loader,
-        true,
+        scoring::with_map(trained),
         (&job, context.interrupt),
         |batch, scores| {
             let each = scores.maps.chunks(batch.height * batch.width);

@@ -19,6 +19,8 @@ use inference::Bundle;
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
+pub(super) use statistics::region_mask;
+
 use super::Metrics;
 use crate::context::{Context, Data};
 use crate::scoring;
@@ -108,7 +110,7 @@ fn measure(
     scoring::each(
         trained,
         &loader,
-        true,
+        scoring::with_map(trained),
         (&job, context.interrupt),
         |batch, scores| {
             let (classes, pixels) = (metrics.classes.len(), batch.height * batch.width);

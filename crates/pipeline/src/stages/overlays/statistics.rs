@@ -5,10 +5,10 @@ use imaging::{Decoder, Frame, Tones};
 use metrics::{Bootstrap, Interval, Resampling, proportion};
 use report::Plane;
 
-use super::super::evaluate::patient_ids;
 use super::{ClassArea, OverlayStatistics, RegionArea};
 use crate::context::Data;
 use crate::pictures::plane;
+use crate::scored::patient_ids;
 use settings::Settings;
 
 /// One test image.
@@ -57,7 +57,7 @@ pub(super) fn image(
 }
 
 /// The mask of a region at the map's size; `None` where the image has none.
-pub(super) fn region_mask(
+pub(in crate::stages) fn region_mask(
     settings: &Settings,
     data: &Data,
     row: usize,

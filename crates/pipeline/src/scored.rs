@@ -1,0 +1,210 @@
+//! A network's outputs on some images of the data set.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use dataset::{Loader, Manifest, Sample, SampleKey, Transform};
+use inference::{Bundle, Input, Wanted};
+use model::graph::Hwc;
+use rayon::prelude::*;
+use terminal::Job;
+
+use crate::context::{Context, Data};
+use crate::scoring;
+
+/// A classifier's outputs on some images.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scored {
+    /// Rows of the manifest.
+    pub(crate) rows: Vec<usize>,
+    /// True classes.
+    pub(crate) labels: Vec<usize>,
+    /// Class scores before softmax, `[n, classes]`.
+    pub(crate) logits: Vec<f64>,
+    /// The pooled features that were wanted, `[n, channels]`.
+    pub(crate) features: Vec<f32>,
+    /// Patient id of each image: the bootstrap resamples whole patients.
+    pub(crate) patients: Vec<usize>,
+}
+
+/// Images to be scored once, in batches.
+pub(crate) struct Pass<'a> {
+    /// What the progress bar says.
+    pub(crate) words: String,
+    /// Rows of the manifest.
+    pub(crate) rows: Vec<usize>,
+    /// A change of each image before normalization.
+    pub(crate) transform: Option<Transform>,
+    /// The output whose pooled features are wanted.
+    pub(crate) features: Option<&'a str>,
+}
+
+impl Scored {
+    /// Runs a network over images.
+    ///
+    /// # Errors
+    /// A file that can no longer be read, or [`terminal::Interrupted`].
+    pub(crate) fn of(
+        context: &Context<'_>,
+        data: &Data,
+        trained: &Bundle,
+        pass: Pass<'_>,
+    ) -> Result<Self> {
+        let config = context.loader_config(false);
+        let mut loader = Loader::new(&data.manifest, pass.rows, config)?;
+        if let Some(transform) = pass.transform {
+            loader = loader.with_transform(transform);
+        }
+        let job = context
+            .progress
+            .job(&pass.words, "images", loader.len() as u64);
+        let wanted = Wanted {
+            map_of: None,
+            features: pass.features,
+        };
+        let mut scored = Scored::default();
+        let by = (&job, context.interrupt);
+        scoring::each(trained, &loader, wanted, by, |batch, scores| {
+            scored.rows.extend(&batch.rows);
+            scored.labels.extend(&batch.labels);
+            scored.add(&scores.logits, scores.features);
+            Ok(())
+        })?;
+        scored.patients = patient_ids(&data.manifest, &scored.rows);
+        Ok(scored)
+    }
+
+    fn add(&mut self, logits: &[f32], features: Vec<f32>) {
+        self.logits.extend(logits.iter().map(|z| f64::from(*z)));
+        self.features.extend(features);
+    }
+}
+
+/// Images in memory, resized but not normalized, to be scored again and again, each time changed in another way.
+pub(crate) struct Held {
+    samples: Vec<Sample>,
+    patients: Vec<usize>,
+    seed: u64,
+}
+
+impl Held {
+    /// Reads the images of some rows.
+    ///
+    /// # Errors
+    /// A file that can no longer be read, or [`terminal::Interrupted`].
+    pub(crate) fn read(context: &Context<'_>, data: &Data, rows: &[usize]) -> Result<Self> {
+        let mut config = context.loader_config(false);
+        config.cache_bytes = 0;
+        let loader = Loader::new(&data.manifest, rows.to_vec(), config)?;
+        let read = |row: &usize| -> Result<Sample> {
+            context.interrupt.check()?;
+            Ok(loader.sample(*row, None)?)
+        };
+        let samples = rows.par_iter().map(read).collect::<Result<_>>()?;
+        Ok(Held {
+            samples,
+            patients: patient_ids(&data.manifest, rows),
+            seed: context.settings.seed,
+        })
+    }
+
+    /// Images that are no rows of the data set, of class 0 and one patient each.
+    pub(crate) fn foreign(samples: Vec<Sample>, seed: u64) -> Self {
+        Held {
+            patients: (0..samples.len()).collect(),
+            samples,
+            seed,
+        }
+    }
+
+    /// Number of images.
+    pub(crate) fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// The images, as they were read.
+    pub(crate) fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// Runs a network over the images, each changed by `change`.
+    ///
+    /// # Errors
+    /// The network rejects an image, or [`terminal::Interrupted`].
+    pub(crate) fn scored(
+        &self,
+        context: &Context<'_>,
+        (trained, features): (&Bundle, Option<&str>),
+        change: &(dyn Fn(&mut Sample, SampleKey) + Send + Sync),
+        job: &Job,
+    ) -> Result<Scored> {
+        let wanted = Wanted {
+            map_of: None,
+            features,
+        };
+        let mirror = trained.meta().inference.mirror;
+        let mut scored = Scored {
+            rows: self.samples.iter().map(|sample| sample.row).collect(),
+            labels: self.samples.iter().map(|sample| sample.label).collect(),
+            patients: self.patients.clone(),
+            ..Scored::default()
+        };
+        for batch in self.samples.chunks(context.settings.train.batch_size) {
+            context.interrupt.check()?;
+            let changed = batch.par_iter().flat_map_iter(|sample| {
+                let mut sample = sample.clone();
+                let key = self.key(sample.row);
+                change(&mut sample, key);
+                trained.normalized(&sample.image)
+            });
+            let data: Vec<f32> = changed.collect();
+            let input = Input {
+                data: &data,
+                n: batch.len(),
+                shape: shape(batch),
+            };
+            let scores = trained.scores(input, wanted, mirror)?;
+            scored.add(&scores.logits, scores.features);
+            job.advance(batch.len() as u64);
+        }
+        Ok(scored)
+    }
+
+    /// What the randomness of a change depends on.
+    fn key(&self, row: usize) -> SampleKey {
+        SampleKey {
+            seed: self.seed,
+            epoch: 0,
+            index: row as u64,
+        }
+    }
+}
+
+fn shape(batch: &[Sample]) -> Hwc {
+    batch.first().map_or(Hwc { h: 0, w: 0, c: 0 }, |first| Hwc {
+        h: first.height,
+        w: first.width,
+        c: first.channels,
+    })
+}
+
+/// Numbers the patients of some rows in the order of their first image; one number per row.
+pub fn patient_ids(manifest: &Manifest, rows: &[usize]) -> Vec<usize> {
+    let mut known = HashMap::new();
+    let mut id = |row: &usize| {
+        let next = known.len();
+        *known
+            .entry(manifest.rows()[*row].patient.as_str())
+            .or_insert(next)
+    };
+    rows.iter().map(&mut id).collect()
+}
+
+/// At most `most` of the rows, evenly spaced, in their order: rows are sorted by path, so each class and each patient
+/// keeps its share.
+pub(crate) fn spread(rows: &[usize], most: usize) -> Vec<usize> {
+    match rows.len() {
+        n if n <= most => rows.to_vec(),
+        n => (0..most).map(|i| rows[i * n / most]).collect(),
+    }
+}
