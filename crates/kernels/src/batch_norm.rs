@@ -156,17 +156,32 @@ pub fn backward_eval(
 ) {
     let channels = Channels::new(gamma, beta, mean, var, eps);
     channels.parameter_gradients(z, dy, mean, activation, dgamma, dbeta, acc);
+    let (scale, shift) = (&channels.scale, &channels.shift);
+    backward_eval_input(z, dy, scale, shift, activation, dz, Accumulate::Replace);
+}
+
+/// `dz (+)= scale · act'(z · scale + shift) · dy`: the input's gradient alone, where mean and variance are constants;
+/// `scale` and `shift` are from [`fold`].
+pub fn backward_eval_input(
+    z: &[f32],
+    dy: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    activation: Option<Activation>,
+    dz: &mut [f32],
+    acc: Accumulate,
+) {
     let rows = Rows {
         sample: z.len(),
-        channels: gamma.len(),
+        channels: scale.len(),
     };
     map_rows(
         EvalInput(activation),
         [z, dy],
-        [&channels.scale, &channels.shift],
+        [scale, shift],
         rows,
         dz,
-        Accumulate::Replace,
+        acc,
     );
 }
 

@@ -11,7 +11,8 @@ use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFr
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Device, Engine, EngineError, Images, Precision, Resident, Value};
+use crate::engine::{Device, Engine, EngineError, Images, OutputGradient, Precision, Resident};
+use crate::engine::{Sensitivities, Value};
 use crate::graph::{Graph, NodeId};
 use crate::store::{Group, ParamStore};
 
@@ -198,6 +199,24 @@ impl Network {
         Ok(engine.infer(store, x, &ids)?)
     }
 
+    /// Gradients of the function that [`Network::infer`] computes: of `Σ gradient · value` of one output, with respect to
+    /// the values of `at`; the images are [`NodeId::INPUT`], other nodes are found by [`Network::output`]. Weights and
+    /// running statistics stay as they are.
+    ///
+    /// # Errors
+    /// Images that the network cannot take, a gradient of another length than the output, or a network that is not on
+    /// the CPU.
+    pub fn sensitivities(
+        &self,
+        x: Images<'_>,
+        of: OutputGradient<'_>,
+        at: &[NodeId],
+    ) -> Result<Sensitivities, NetworkError> {
+        let mut trunk = self.synced();
+        let Trunk { engine, store, .. } = &mut *trunk;
+        Ok(engine.sensitivities(store, x, of, at)?)
+    }
+
     /// Training forward pass; dropout and drop path are drawn from `seed`.
     ///
     /// # Errors
@@ -275,7 +294,11 @@ impl Network {
         Ok(ids)
     }
 
-    fn output(&self, name: &str) -> Result<NodeId, NetworkError> {
+    /// The node whose value the graph publishes under a name.
+    ///
+    /// # Errors
+    /// [`NetworkError::NoOutput`] with the published names.
+    pub fn output(&self, name: &str) -> Result<NodeId, NetworkError> {
         self.graph.output(name).ok_or_else(|| {
             let known = self
                 .graph

@@ -26,6 +26,22 @@ pub enum EngineError {
     /// `backward` without a `forward` before it.
     #[error("backward was called with no forward pass before it")]
     NoForward,
+    /// An output's gradient of another length than the output.
+    #[error("an output gradient of {len} values does not fit an output of {expected}")]
+    OutputGradient {
+        /// Number of values given.
+        len: usize,
+        /// Number of values of the output.
+        expected: usize,
+    },
+    /// Gradients in inference mode from an engine that computes none.
+    #[error(
+        "attributions are computed on the CPU only, and this network runs on {device}: load it with device = \"cpu\""
+    )]
+    NoSensitivities {
+        /// The engine's device.
+        device: &'static str,
+    },
     /// The device of the CUDA engine failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

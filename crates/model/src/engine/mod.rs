@@ -22,7 +22,7 @@ pub use device::{Choice, Device};
 pub use error::EngineError;
 pub use kernels::Precision;
 pub use resident::Resident;
-pub use values::{Images, Value};
+pub use values::{Images, OutputGradient, Sensitivities, Sensitivity, Value};
 
 use crate::graph::NodeId;
 use crate::store::ParamStore;
@@ -58,6 +58,26 @@ pub trait Engine: Send {
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
     ) -> Result<(), EngineError>;
+
+    /// Gradients of the function that [`Engine::infer`] computes (running statistics, no dropout): of
+    /// `Σ gradient · value` of one output, with respect to the values of `at`, which may include the images
+    /// ([`NodeId::INPUT`]). They are zero where the output does not depend on a value. Values and gradients are f32,
+    /// whatever the engine's precision. A forward pass before it is forgotten.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSensitivities`] of an engine that does not compute them; otherwise as [`Engine::infer`], or an
+    /// output gradient of another length than the output.
+    fn sensitivities(
+        &mut self,
+        _params: &ParamStore,
+        _x: Images<'_>,
+        _of: OutputGradient<'_>,
+        _at: &[NodeId],
+    ) -> Result<Sensitivities, EngineError> {
+        Err(EngineError::NoSensitivities {
+            device: self.device(),
+        })
+    }
 
     /// Whether training leaves the encoder as it is ([`Graph::in_encoder`](crate::graph::Graph::in_encoder)): its
     /// forward pass is then that of inference, and its parameters' gradients are zero. False at first.

@@ -3,7 +3,7 @@
 use kernels::Nhwc;
 
 use super::error::EngineError;
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 
 /// A batch of images, normalized, NHWC.
 #[derive(Clone, Copy, Debug)]
@@ -36,4 +36,43 @@ pub struct Value {
     pub data: Vec<f32>,
     /// Batch, height, width, channels.
     pub shape: Nhwc,
+}
+
+/// An output of a graph with its gradient: the factor with which each of its numbers counts in the sum that is
+/// differentiated.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputGradient<'a> {
+    /// The node whose value is the output.
+    pub of: NodeId,
+    /// One factor for each number of the output, in its order.
+    pub gradient: &'a [f32],
+}
+
+impl OutputGradient<'_> {
+    /// Checks that there is one factor for each of the output's numbers.
+    pub(super) fn check(&self, expected: usize) -> Result<(), EngineError> {
+        let len = self.gradient.len();
+        match len == expected {
+            true => Ok(()),
+            false => Err(EngineError::OutputGradient { len, expected }),
+        }
+    }
+}
+
+/// A value, and the gradient with respect to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensitivity {
+    /// The value.
+    pub value: Value,
+    /// The gradient, of the value's shape.
+    pub gradient: Vec<f32>,
+}
+
+/// Gradients in inference mode, with the values of the same pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensitivities {
+    /// The output that was differentiated.
+    pub output: Value,
+    /// The requested values and the gradients with respect to them, in the caller's order.
+    pub at: Vec<Sensitivity>,
 }

@@ -1,7 +1,7 @@
 //! Lifetimes of values and gradients, and the buffers that they share.
 
 use super::{Mode, Source, Step, keeps_input};
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId};
 
 /// A buffer that values and gradients use at different times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,16 +36,26 @@ pub struct Memory {
     pub slots: Vec<usize>,
 }
 
+/// Where gradients flow in a backward pass.
+pub(super) struct Flow<'a> {
+    /// Whether a value's gradient is needed, indexed by node.
+    pub(super) needed: &'a [bool],
+    /// The outputs whose gradients are loaded before the pass.
+    pub(super) loaded: &'a [NodeId],
+    /// The values whose gradients are read after the pass.
+    pub(super) read: &'a [NodeId],
+}
+
 pub(super) fn plan(
     graph: &Graph,
     mode: Mode,
     steps: &[Step],
     sources: &[Vec<Source>],
-    trains: &[bool],
+    flow: &Flow<'_>,
     words: &[usize],
     outputs: &[NodeId],
 ) -> Memory {
-    let lifetimes = Lifetimes::new(graph, mode, steps, sources, trains, outputs);
+    let lifetimes = Lifetimes::new(graph, mode, steps, sources, flow, outputs);
     let n = graph.nodes.len();
     let interval = |i: usize, life: Option<(usize, usize)>| {
         life.map(|(start, end)| Interval {
@@ -111,7 +121,7 @@ impl Lifetimes {
         mode: Mode,
         steps: &[Step],
         sources: &[Vec<Source>],
-        trains: &[bool],
+        flow: &Flow<'_>,
         outputs: &[NodeId],
     ) -> Self {
         let n = graph.nodes.len();
@@ -127,12 +137,16 @@ impl Lifetimes {
         for id in outputs {
             touch(&mut lives.values[id.index()], turn);
         }
-        if mode == Mode::Train {
-            for id in outputs.iter().filter(|id| trains[id.index()]) {
+        if mode != Mode::Infer {
+            for id in flow.loaded.iter().filter(|id| flow.needed[id.index()]) {
                 touch(&mut lives.grads[id.index()], turn);
             }
             for (i, step) in steps.iter().enumerate().rev() {
-                lives.backward(graph, sources, 2 * turn - (i + 1), step, trains);
+                let time = 2 * turn - (i + 1);
+                lives.backward(graph, mode, sources, time, step, flow.needed);
+            }
+            for id in flow.read {
+                touch(&mut lives.grads[id.index()], 2 * turn);
             }
         }
         lives
@@ -148,21 +162,22 @@ impl Lifetimes {
     fn backward(
         &mut self,
         graph: &Graph,
+        mode: Mode,
         sources: &[Vec<Source>],
         time: usize,
         step: &Step,
-        trains: &[bool],
+        needed: &[bool],
     ) {
         let (first, last) = (graph.node(step.first()), step.last());
-        if !trains[last.index()] {
+        if !needed[last.index()] {
             return;
         }
         touch(&mut self.grads[last.index()], time);
         for Source { node: input, .. } in &sources[step.first().index()] {
-            if keeps_input(&first.op) {
+            if keeps_input(&first.op, mode) {
                 touch(&mut self.values[input.index()], time);
             }
-            if trains[input.index()] {
+            if needed[input.index()] {
                 touch(&mut self.grads[input.index()], time);
             }
         }
@@ -178,13 +193,19 @@ fn touch(life: &mut Option<(usize, usize)>, time: usize) {
 
 /// Whether a value depends on a trainable parameter of a node that is not frozen, so that a gradient must flow to it.
 pub(super) fn reaches_parameters(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
+    let trainable = |id: NodeId| {
+        let mut params = graph.node(id).params.iter();
+        params.any(|p| graph.param(*p).role.trainable())
+    };
+    reaches(graph, |id| trainable(id) && !frozen[id.index()])
+}
+
+/// Whether a value is that of a node with a property or depends on one, indexed by node.
+pub(super) fn reaches(graph: &Graph, has: impl Fn(NodeId) -> bool) -> Vec<bool> {
     let mut reaches = vec![false; graph.nodes.len()];
     for id in graph.ids() {
-        let node = graph.node(id);
-        let trainable = node.params.iter().any(|p| graph.param(*p).role.trainable());
-        let own = trainable && !frozen[id.index()];
-        let inherited = node.inputs.iter().any(|i| reaches[i.index()]);
-        reaches[id.index()] = !matches!(node.op, Op::Input { .. }) && (own || inherited);
+        let mut inputs = graph.node(id).inputs.iter();
+        reaches[id.index()] = has(id) || inputs.any(|i| reaches[i.index()]);
     }
     reaches
 }

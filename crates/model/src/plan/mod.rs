@@ -4,14 +4,17 @@
 //! `steps.rs` decides which nodes are fused, `sources.rs` which values are read in place, `kinds.rs` the element types
 //! in memory, and `memory.rs` which values share a buffer.
 //!
-//! Time runs through the forward steps and then, in training, back through them: step `i` of 1..=`n` runs forward at time
-//! `i` and backward at time `2(n + 1) − i`; at time `n + 1` the outputs are read and their gradients are loaded. A value or
-//! gradient occupies its buffer only from the time it is first written to the time it is last read.
+//! Time runs through the forward steps and then, unless in inference, back through them: step `i` of 1..=`n` runs forward
+//! at time `i` and backward at time `2(n + 1) − i`; at time `n + 1` the outputs are read and their gradients are loaded, and
+//! at time `2(n + 1)` the gradients that the caller named are read. A value or gradient occupies its buffer only from the
+//! time it is first written to the time it is last read.
 
 mod kinds;
 mod memory;
 mod sources;
 mod steps;
+
+use std::iter;
 
 use kernels::conv2d::{Conv2d, InputPart, Inputs};
 use kernels::{Nhwc, Precision};
@@ -23,13 +26,14 @@ pub use memory::{Interval, Memory, SlotId, assign};
 pub use sources::Source;
 pub use steps::{Mode, Step, keeps_input};
 
+use memory::Flow;
 use sources::Sources;
 use steps::Readers;
 
 /// An execution plan; see the module.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Inference or training.
+    /// Inference, training, or gradients in inference mode.
     pub mode: Mode,
     /// Steps in forward order.
     pub steps: Vec<Step>,
@@ -92,6 +96,47 @@ impl Plan {
         outputs: &[NodeId],
         encoder: bool,
     ) -> Result<Plan, ShapeError> {
+        let frozen: Vec<bool> = graph
+            .ids()
+            .map(|id| encoder && mode == Mode::Train && graph.in_encoder(id))
+            .collect();
+        let flow = Flow {
+            needed: &memory::reaches_parameters(graph, &frozen),
+            loaded: outputs,
+            read: &[],
+        };
+        let batch = (batch, height, width);
+        Plan::with_flow(graph, features, mode, batch, outputs, &frozen, &flow)
+    }
+
+    /// A plan for the gradients, in inference mode, of the value of `of` with respect to the values of `at`; its outputs
+    /// are the value of `of` and then those of `at`. All values are f32.
+    pub fn sensitivities(
+        graph: &Graph,
+        batch: (usize, usize, usize),
+        of: NodeId,
+        at: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
+        let outputs: Vec<NodeId> = iter::once(of).chain(at.iter().copied()).collect();
+        let frozen = vec![false; graph.nodes.len()];
+        let flow = Flow {
+            needed: &memory::reaches(graph, |id| at.contains(&id)),
+            loaded: &[of],
+            read: at,
+        };
+        let mode = Mode::Sensitivity;
+        Plan::with_flow(graph, Kind::F32, mode, batch, &outputs, &frozen, &flow)
+    }
+
+    fn with_flow(
+        graph: &Graph,
+        features: Kind,
+        mode: Mode,
+        (batch, height, width): (usize, usize, usize),
+        outputs: &[NodeId],
+        frozen: &[bool],
+        flow: &Flow<'_>,
+    ) -> Result<Plan, ShapeError> {
         let shapes: Vec<Nhwc> = graph
             .shapes(height, width)?
             .into_iter()
@@ -105,15 +150,10 @@ impl Plan {
             });
         }
         let readers = Readers::new(graph, outputs);
-        let frozen: Vec<bool> = graph
-            .ids()
-            .map(|id| encoder && mode == Mode::Train && graph.in_encoder(id))
-            .collect();
-        let trains = memory::reaches_parameters(graph, &frozen);
         let Sources {
             of: sources,
             in_place,
-        } = Sources::new(graph, mode, &readers, &trains);
+        } = Sources::new(graph, mode, &readers, flow.needed);
         let steps = steps::fuse(graph, mode, &readers, &in_place);
         let kinds = kinds::kinds(graph, features, &readers);
         let words: Vec<usize> = shapes
@@ -125,19 +165,19 @@ impl Plan {
             values,
             grads,
             slots,
-        } = memory::plan(graph, mode, &steps, &sources, &trains, &words, outputs);
+        } = memory::plan(graph, mode, &steps, &sources, flow, &words, outputs);
         Ok(Plan {
             mode,
             steps,
             sources,
             shapes,
             kinds,
-            norms: steps::norms(graph, mode, &readers, &frozen),
+            norms: steps::norms(graph, mode, &readers, frozen),
             values,
             grads,
             slots,
             outputs: outputs.to_vec(),
-            frozen,
+            frozen: frozen.to_vec(),
             precision: Precision::F32,
         })
     }
@@ -169,19 +209,23 @@ impl Plan {
         };
         let parts: Vec<InputPart> = self.sources[id.index()].iter().map(part).collect();
         let xs = self.shapes[node.inputs[0].index()];
-        let conv = Conv2d::new(xs, out_channels, window)
-            .with_precisions(self.forward_precision(), self.precision);
+        let [forward, backward] = self.precisions();
+        let conv = Conv2d::new(xs, out_channels, window).with_precisions(forward, backward);
         Some(Inputs::joined(&parts).map_or(conv, |inputs| conv.joined(inputs)))
     }
 
+    /// Precisions of the forward and of the backward pass.
+    ///
     /// In training only the backward pass uses the reduced precision. A deep network with random weights is chaotic,
     /// and rounding in the forward pass turns its gradient into noise: the error is 1.2 of the norm in
     /// EfficientNet-Lite0 with U-Net if all products are rounded (1.3 in PyTorch's autocast), 0.17 if only Winograd's
-    /// are, and 0.03 if none is. Two thirds of a step's products are in the backward pass.
-    fn forward_precision(&self) -> Precision {
+    /// are, and 0.03 if none is. Two thirds of a step's products are in the backward pass. Sensitivities are in f32: they
+    /// are few, and are compared with differences of outputs.
+    fn precisions(&self) -> [Precision; 2] {
         match self.mode {
-            Mode::Train => Precision::F32,
-            Mode::Infer => self.precision,
+            Mode::Train => [Precision::F32, self.precision],
+            Mode::Infer => [self.precision; 2],
+            Mode::Sensitivity => [Precision::F32; 2],
         }
     }
 

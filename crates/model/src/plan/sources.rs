@@ -23,7 +23,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    pub(super) fn new(graph: &Graph, mode: Mode, readers: &Readers, trains: &[bool]) -> Self {
+    pub(super) fn new(graph: &Graph, mode: Mode, readers: &Readers, gradients: &[bool]) -> Self {
         let plain = |node: &Node| {
             node.inputs
                 .iter()
@@ -47,7 +47,7 @@ impl Sources {
             // none is needed.
             let needed = parts
                 .iter()
-                .filter(|part| trains[part.node.index()])
+                .filter(|part| gradients[part.node.index()])
                 .count();
             let wanted = mode == Mode::Infer || needed == parts.len() || needed == 0;
             if wanted && parts.len() <= Inputs::MAX && distinct(&parts) {

@@ -9,6 +9,9 @@ pub enum Mode {
     Infer,
     /// Batch statistics; all values that the backward pass reads are kept.
     Train,
+    /// Gradients of the function that inference computes: running statistics and no dropout, and the values that the
+    /// backward pass reads are kept. Gradients flow to values that the caller names, not to parameters.
+    Sensitivity,
 }
 
 /// One step of a plan.
@@ -54,13 +57,14 @@ impl Step {
     }
 }
 
-/// Whether an operation's backward pass reads its input again.
-pub fn keeps_input(op: &Op) -> bool {
+/// Whether an operation's backward pass in a mode reads its input again; without gradients of parameters, an operation
+/// that is linear in its input does not.
+pub fn keeps_input(op: &Op, mode: Mode) -> bool {
     match op {
         Op::Conv2d { .. }
         | Op::Depthwise { .. }
         | Op::ConvTranspose2x2 { .. }
-        | Op::Linear { .. } => true,
+        | Op::Linear { .. } => mode == Mode::Train,
         Op::BatchNorm { .. } | Op::Activation { .. } => true,
         Op::ScaleChannels | Op::RegionPool => true,
         Op::Input { .. } | Op::MaxPool { .. } | Op::GlobalAvgPool | Op::Upsample2x { .. } => false,

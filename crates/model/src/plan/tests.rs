@@ -157,6 +157,22 @@ fn a_frozen_encoder_has_no_gradients_and_needs_less_memory() {
 }
 
 #[test]
+fn sensitivities_keep_the_requested_gradients_and_only_what_they_need() {
+    let graph = small();
+    let [features, logits] = ["features", "logits"].map(|name| graph.output(name).unwrap());
+    let plan = |at: &[NodeId]| Plan::sensitivities(&graph, (2, 8, 8), logits, at).unwrap();
+    let (image, inner) = (plan(&[NodeId::INPUT]), plan(&[features]));
+    assert!(image.grads[0].is_some() && inner.grads[0].is_none());
+    assert_eq!(inner.outputs, [logits, features]);
+    // No gradient flows to what comes before the features.
+    let mut before = graph.ids().filter(|id| *id < features);
+    assert!(before.all(|id| inner.grads[id.index()].is_none()));
+    assert!(graph.ids().all(|id| !image.trains(id)));
+    let training = Plan::new(&graph, Mode::Train, 2, 8, 8, &[logits]).unwrap();
+    assert!(inner.bytes() < training.bytes());
+}
+
+#[test]
 fn inference_needs_far_less_memory_than_the_sum_of_values() {
     let (_, plan) = plan(Mode::Infer, &["logits"]);
     let all: usize = plan.shapes.iter().map(|s| 4 * s.len()).sum();

@@ -126,7 +126,11 @@ fn forward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done 
 
 fn backward_drop(pass: &mut Pass<'_>, id: NodeId, rate: f32, drop: Drop) -> Done {
     pass.write_grad(pass.input(id, 0), |pass, dx, acc, _| {
-        drop(rng(pass, id), rate, pass.shape(id), pass.grad(id), dx, acc);
+        let dy = pass.grad(id);
+        match pass.plan.trains(id) {
+            false => elementwise::accumulate(dy, dx, acc),
+            true => drop(rng(pass, id), rate, pass.shape(id), dy, dx, acc),
+        }
     })
 }
 

@@ -14,6 +14,7 @@ mod saved;
 mod shape_ops;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 
 use kernels::{Buffer, Precision};
@@ -23,7 +24,7 @@ use self::pass::Pass;
 use self::prepared::Prepared;
 use self::saved::Saved;
 use super::written::Written;
-use super::{Engine, EngineError, Images, Value, memory, walk};
+use super::{Engine, EngineError, Images, OutputGradient, Sensitivities, Value, memory, walk};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamStore};
@@ -90,9 +91,12 @@ impl CpuEngine {
             return Ok(plan.clone());
         }
         let batch = (x.shape.n, x.shape.h, x.shape.w);
-        let frozen = self.frozen_encoder;
-        let plan = Plan::with_frozen(&self.graph, Kind::F32, mode, batch, outputs, frozen)?
-            .with_precision(self.precision);
+        let (graph, frozen) = (&self.graph, self.frozen_encoder);
+        let plan = match (mode, outputs) {
+            (Mode::Sensitivity, [of, at @ ..]) => Plan::sensitivities(graph, batch, *of, at)?,
+            _ => Plan::with_frozen(graph, Kind::F32, mode, batch, outputs, frozen)?,
+        };
+        let plan = plan.with_precision(self.precision);
         memory::check(x.shape.n, plan.bytes() as u64, memory::of_machine())?;
         let plan = Arc::new(plan);
         self.plans.insert(key, plan.clone());
@@ -188,6 +192,28 @@ impl Engine for CpuEngine {
             pass.load_grad(id, grad)
         });
         Ok(())
+    }
+
+    fn sensitivities(
+        &mut self,
+        params: &ParamStore,
+        x: Images<'_>,
+        of: OutputGradient<'_>,
+        at: &[NodeId],
+    ) -> Result<Sensitivities, EngineError> {
+        self.last = None; // the buffers are shared, so a pending backward pass is lost
+        let outputs: Vec<NodeId> = iter::once(of.of).chain(at.iter().copied()).collect();
+        let plan = self.plan(Mode::Sensitivity, x, &outputs)?;
+        of.check(plan.shapes[of.of.index()].len())?;
+        let mut values = self.run(&plan, params, x, 0).into_iter();
+        let output = values.next().ok_or(EngineError::NoForward)?;
+        let mut pass = self.pass(&plan, params, 0);
+        let Ok(()) = walk::backward(&mut pass, [of.gradient], |pass, id, grad| {
+            pass.load_grad(id, grad)
+        });
+        let at = at.iter().zip(values);
+        let at = at.map(|(id, value)| pass.sensitivity(*id, value)).collect();
+        Ok(Sensitivities { output, at })
     }
 
     fn freeze_encoder(&mut self, frozen: bool) {

@@ -49,50 +49,81 @@ impl Norms for Pass<'_> {
         })
     }
 
-    /// Gradient through activation and batch statistics.
+    /// Gradient through the activation and the statistics that the forward pass used.
     fn backward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
-        let (x, out) = (self.input(norm, 0), act.unwrap_or(norm));
-        let activation = activation(self.graph, act);
-        self.with_param_grads(|pass, grads| {
-            let (gamma, beta) = (pass.param_id(norm, GAMMA), pass.param_id(norm, BETA));
-            let (dgamma, dbeta) = grads.get_pair_mut(gamma, beta);
-            pass.write_grad(x, |pass, dx, acc, scratch| {
-                let (mean, var) = &pass.saved.statistics[norm.index()];
-                let (z, dy, gamma, beta) = (
-                    pass.value(x),
-                    pass.grad(out),
-                    pass.param(norm, GAMMA),
-                    pass.param(norm, BETA),
-                );
-                let (eps, _) = norm_numbers(pass.graph, norm);
-                let mut run = |dz: &mut [f32]| {
-                    batch_norm::backward_train(
-                        z,
-                        dy,
-                        gamma,
-                        beta,
-                        mean,
-                        var,
-                        eps,
-                        activation,
-                        dz,
-                        dgamma,
-                        dbeta,
-                        Accumulate::Replace,
-                    );
-                };
-                match acc {
-                    Accumulate::Replace => run(dx),
-                    Accumulate::Add => {
-                        // Only needed if another node also reads the norm's input, which is not so in any network here.
-                        let dz = scratch.at_least(dx.len());
-                        run(dz);
-                        elementwise::accumulate(dz, dx, Accumulate::Add);
-                    }
-                }
-            })
-        })
+        match self.plan.trains(norm) {
+            true => backward_batch(self, norm, act),
+            false => backward_running(self, norm, act),
+        }
     }
+}
+
+/// Gradient through activation and batch statistics.
+fn backward_batch(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
+    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
+    let activation = activation(pass.graph, act);
+    pass.with_param_grads(|pass, grads| {
+        let (gamma, beta) = (pass.param_id(norm, GAMMA), pass.param_id(norm, BETA));
+        let (dgamma, dbeta) = grads.get_pair_mut(gamma, beta);
+        pass.write_grad(x, |pass, dx, acc, scratch| {
+            let (mean, var) = &pass.saved.statistics[norm.index()];
+            let (z, dy, gamma, beta) = (
+                pass.value(x),
+                pass.grad(out),
+                pass.param(norm, GAMMA),
+                pass.param(norm, BETA),
+            );
+            let (eps, _) = norm_numbers(pass.graph, norm);
+            let mut run = |dz: &mut [f32]| {
+                batch_norm::backward_train(
+                    z,
+                    dy,
+                    gamma,
+                    beta,
+                    mean,
+                    var,
+                    eps,
+                    activation,
+                    dz,
+                    dgamma,
+                    dbeta,
+                    Accumulate::Replace,
+                );
+            };
+            match acc {
+                Accumulate::Replace => run(dx),
+                Accumulate::Add => {
+                    // Only needed if another node also reads the norm's input, which is not so in any network here.
+                    let dz = scratch.at_least(dx.len());
+                    run(dz);
+                    elementwise::accumulate(dz, dx, Accumulate::Add);
+                }
+            }
+        })
+    })
+}
+
+/// Gradient through activation and running statistics, which are constants. The parameters get none: no norm with
+/// running statistics is trained.
+fn backward_running(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
+    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
+    let activation = activation(pass.graph, act);
+    pass.write_grad(x, |pass, dx, acc, scratch| {
+        let (scale, shift) = scratch
+            .at_least(2 * pass.shape(x).c)
+            .split_at_mut(pass.shape(x).c);
+        batch_norm::fold(
+            pass.param(norm, GAMMA),
+            pass.param(norm, BETA),
+            pass.param(norm, MEAN),
+            pass.param(norm, VAR),
+            norm_numbers(pass.graph, norm).0,
+            scale,
+            shift,
+        );
+        let (z, dy) = (pass.value(x), pass.grad(out));
+        batch_norm::backward_eval_input(z, dy, scale, shift, activation, dx, acc);
+    })
 }
 
 /// Moves the running statistics of every norm in the plan that is not frozen towards the batch's.

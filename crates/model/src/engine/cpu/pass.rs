@@ -9,8 +9,8 @@ use kernels::{Accumulate, Buffer, Nhwc};
 use super::buffers::Buffers;
 use super::prepared::Prepared;
 use super::saved::Saved;
-use crate::engine::Value;
 use crate::engine::operations::Fallible;
+use crate::engine::{Sensitivity, Value};
 use crate::graph::{Graph, NodeId, ParamId};
 use crate::plan::Plan;
 use crate::store::ParamStore;
@@ -55,6 +55,15 @@ impl Pass<'_> {
             data: self.value(id).to_vec(),
             shape: self.shape(id),
         }
+    }
+
+    /// A value with its gradient, which is zero if the backward pass did not reach it.
+    pub(super) fn sensitivity(&self, id: NodeId, value: Value) -> Sensitivity {
+        let gradient = match self.saved.written.has(id) {
+            true => self.grad(id).to_vec(),
+            false => vec![0.0; value.data.len()],
+        };
+        Sensitivity { value, gradient }
     }
 
     /// A node's `k`-th input.

@@ -53,7 +53,7 @@ fn scratch_len(
     run::forward(&mut pass)?;
     match plan.mode {
         Mode::Train => run::backward(&mut pass)?,
-        Mode::Infer => run::fold_norms(&mut pass)?,
+        Mode::Infer | Mode::Sensitivity => run::fold_norms(&mut pass)?,
     }
     Ok(pass.scratch_peak())
 }

@@ -72,7 +72,7 @@ impl MemoryMap {
         let grad = |id: &NodeId| plan.shapes[id.index()].len();
         let output_grads = match plan.mode {
             Mode::Train => plan.outputs.iter().map(|id| place(grad(id))).collect(),
-            Mode::Infer => Vec::new(),
+            Mode::Infer | Mode::Sensitivity => Vec::new(),
         };
         let keeps = |op: &Op| plan.mode == Mode::Train && matches!(op, Op::MaxPool { .. });
         let argmax = graph
