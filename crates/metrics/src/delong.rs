@@ -10,6 +10,7 @@ use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
 use crate::normal::{normal_quantile, two_sided_p};
+use crate::ranks::midranks;
 
 /// AUC with a normal interval, clipped to 0..1: that of DeLong, DeLong & Clarke-Pearson (1988) for independent
 /// examples, and that of Obuchowski (1997) if `groups` gives the group of each example (such as a patient with several
@@ -175,18 +176,4 @@ fn components(labels: &[bool], scores: &[f64], class: bool) -> Vec<(usize, f64)>
             (*i, if class { below } else { 1.0 - below })
         })
         .collect()
-}
-
-/// Rank of each value, from 1; ties share their mean rank.
-fn midranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut before = 0;
-    for tied in order.chunk_by(|a, b| values[*a] == values[*b]) {
-        let rank = before as f64 + (tied.len() + 1) as f64 / 2.0;
-        tied.iter().for_each(|i| ranks[*i] = rank);
-        before += tied.len();
-    }
-    ranks
 }

@@ -53,11 +53,13 @@ mod predictive;
 mod prior;
 mod probability;
 mod proportion;
+mod ranks;
 mod report;
 mod scaling;
 mod segmentation;
 mod selective;
 mod shift;
+mod spearman;
 mod student;
 mod threshold;
 
@@ -101,5 +103,6 @@ pub use segmentation::{
 };
 pub use selective::{Abstention, RiskCoverage, risk_coverage};
 pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
+pub use spearman::spearman;
 pub use student::mean_interval;
 pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};
