@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::bootstrap::Bootstrap;
 use crate::check;
 use crate::error::Result;
-use crate::prior::{Densities, ESTIMATE, RESAMPLE, class_counts, inside};
+use crate::prior::{Densities, class_counts, inside};
 use crate::probability::Probabilities;
 
 /// The labelled data on which the probabilities are calibrated.
@@ -93,14 +93,14 @@ pub fn label_shift_test(
     let (validation, target): (Vec<usize>, Vec<usize>) =
         data.densities.all().into_iter().partition(|i| *i < n);
     let densities = &data.densities;
-    let prior = densities.fit(&target, source, ESTIMATE).prior;
+    let prior = densities.fit(&target, source).prior;
     let distance = data.distance(&validation, &target, &prior);
     let start = inside(&prior, source);
     let as_far = (0..bootstrap.resamples as u64).filter(|resample| {
         let mut rng = bootstrap.stream(*resample);
         let validation = data.draw_validation(&mut rng);
         let target = data.draw_target(&mut rng, &prior);
-        let refitted = densities.fit(&target, &start, RESAMPLE).prior;
+        let refitted = densities.maximum(&target, &start);
         // Equal distances may differ by the order of the sums.
         data.distance(&validation, &target, &refitted) >= distance - 1e-12
     });

@@ -45,6 +45,7 @@ mod label_errors;
 mod label_shift;
 mod logits;
 mod mcnemar;
+mod mixture;
 mod net_benefit;
 mod normal;
 mod otsu;

@@ -18,6 +18,7 @@ use crate::check;
 use crate::error::{MetricsError, Result};
 use crate::interval::Interval;
 use crate::logits::largest;
+use crate::mixture::{Counted, dot};
 use crate::probability::Probabilities;
 
 /// Largest condition number (1-norm) of a confusion matrix that is inverted. The columns of the matrix sum to 1, so the
@@ -25,27 +26,12 @@ use crate::probability::Probabilities;
 /// one percentage point in the mean prediction can move the prior over its whole range.
 const MAX_CONDITION: f64 = 100.0;
 
-/// When EM stops.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopping {
-    /// Largest change of a share in an iteration.
-    tolerance: f64,
-    /// Maximum number of iterations.
-    iterations: usize,
-}
+/// The largest change of a share in an iteration of EM at which it stops. EM converges linearly, at a rate that
+/// approaches 1 as the classes overlap: the remaining error can be a hundred times the last change.
+const TOLERANCE: f64 = 1e-12;
 
-/// EM converges linearly, at a rate that approaches 1 as the classes overlap: the remaining error can be a hundred
-/// times the last change.
-pub(crate) const ESTIMATE: Stopping = Stopping {
-    tolerance: 1e-12,
-    iterations: 10_000,
-};
-
-/// For resamples, whose scatter is far larger.
-pub(crate) const RESAMPLE: Stopping = Stopping {
-    tolerance: 1e-8,
-    iterations: 2_000,
-};
+/// Maximum number of iterations of EM.
+const ITERATIONS: usize = 10_000;
 
 /// The class shares of a target population, estimated by [`adapt_prior`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +65,7 @@ pub enum ConfusionKind {
 /// Invalid probabilities ([`Probabilities::new`]), or shares that are not positive or do not sum to 1.
 pub fn adapt_prior(probabilities: &[f64], source: &[f64]) -> Result<PriorShift> {
     let densities = Densities::new(probabilities, source)?;
-    Ok(densities.fit(&densities.all(), source, ESTIMATE))
+    Ok(densities.fit(&densities.all(), source))
 }
 
 /// The probabilities under another prior: `p_k · target_k / source_k`, normalized in each row; n × classes, row-major.
@@ -130,9 +116,9 @@ pub fn prior_intervals(
     bootstrap.intervals(all.len(), resampling, |sample| {
         // The first sample is the data; the resamples start near its estimate.
         if let Some(start) = &start {
-            return Some(densities.fit(sample, start, RESAMPLE).prior);
+            return Some(densities.maximum(sample, start));
         }
-        let prior = densities.fit(sample, source, ESTIMATE).prior;
+        let prior = densities.fit(sample, source).prior;
         start = Some(inside(&prior, source));
         Some(prior)
     })
@@ -241,12 +227,12 @@ impl Densities {
 
     /// EM on the examples with these indices, from a `start` whose shares are all positive. The likelihood never
     /// decreases, so that no example's density can become 0.
-    pub(crate) fn fit(&self, sample: &[usize], start: &[f64], stopping: Stopping) -> PriorShift {
+    pub(crate) fn fit(&self, sample: &[usize], start: &[f64]) -> PriorShift {
         let mut prior = start.to_vec();
-        for iteration in 1..=stopping.iterations {
+        for iteration in 1..=ITERATIONS {
             let next = self.step(sample, &prior);
             let change = next.iter().zip(&prior).map(|(a, b)| (a - b).abs());
-            let converged = change.fold(0.0, f64::max) <= stopping.tolerance;
+            let converged = change.fold(0.0, f64::max) <= TOLERANCE;
             prior = next;
             if converged {
                 return PriorShift {
@@ -258,9 +244,14 @@ impl Densities {
         }
         PriorShift {
             prior,
-            iterations: stopping.iterations,
+            iterations: ITERATIONS,
             converged: false,
         }
+    }
+
+    /// The limit of [`Densities::fit`], for resamples: faster, and without the number of iterations.
+    pub(crate) fn maximum(&self, sample: &[usize], start: &[f64]) -> Vec<f64> {
+        Counted::new(self.classes, &self.values, sample).maximum(start)
     }
 
     /// The mean posterior under `prior`: the E and M steps in one.
@@ -282,10 +273,6 @@ impl Densities {
 pub(crate) fn inside(prior: &[f64], source: &[f64]) -> Vec<f64> {
     let pairs = prior.iter().zip(source);
     pairs.map(|(p, s)| 0.99 * p + 0.01 * s).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// `matrix⁻¹ · right`; `None` if the matrix, whose columns sum to 1, is ill-conditioned.
