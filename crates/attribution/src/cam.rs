@@ -82,15 +82,6 @@ impl GradCamPlusPlus {
     }
 }
 
-/// The published features of a network, from the finest to the deepest.
-pub fn features(graph: &Graph) -> Vec<&str> {
-    let level = |name: &str| name.strip_prefix("features.")?.parse::<u32>().ok();
-    let names = graph.outputs.iter().map(|(name, _)| name.as_str());
-    let mut found: Vec<&str> = names.filter(|name| level(name).is_some()).collect();
-    found.sort_by_key(|name| level(name));
-    found
-}
-
 /// `Σ_c weight_c · feature_c` for each pixel of the features, with a weight per channel of one image's features.
 fn feature_map(
     scored: Scored<'_>,
@@ -101,7 +92,10 @@ fn feature_map(
     let graph = scored.network.graph();
     let name = match at {
         Some(name) => name,
-        None => features(graph).pop().ok_or(AttributionError::NoFeatures)?,
+        None => *graph
+            .features()
+            .first()
+            .ok_or(AttributionError::NoFeatures)?,
     };
     let found = scored.sensitivities(image.data(), image.shape(), &[node(graph, name)?])?;
     let Some(features) = found.at.first() else {
@@ -126,7 +120,7 @@ fn node(graph: &Graph, name: &str) -> Result<NodeId> {
     let found = graph.output(name).or_else(own);
     found.ok_or_else(|| AttributionError::NoNode {
         name: name.into(),
-        known: features(graph).join(", "),
+        known: graph.features().join(", "),
     })
 }
 

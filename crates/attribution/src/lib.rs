@@ -56,7 +56,7 @@ mod quadrature;
 mod scoring;
 mod target;
 
-pub use cam::{GradCam, GradCamPlusPlus, features};
+pub use cam::{GradCam, GradCamPlusPlus};
 pub use error::{AttributionError, Result};
 pub use heat_map::HeatMap;
 pub use image::{Baseline, Image};

@@ -8,7 +8,7 @@
 use attribution::judge::{Deletion, Insertion, Randomization, Start, agreement, localize, stages};
 use attribution::{
     Baseline, GradCam, GradCamPlusPlus, HeatMap, Image, IntegratedGradients, Method, Occlusion,
-    Target, features,
+    Target,
 };
 use model::build::{ModelSpec, architectures, build, heads};
 use model::graph::{Activation, Graph, GraphBuilder, Hwc, Init, Padding};
@@ -296,7 +296,7 @@ fn check_maps(label: &str, network: &Network) {
     let side = network.graph().smallest_size.max(64);
     let data = normal(side * side * 3, 2);
     let image = Image::new(&data, shape(side, 3)).unwrap();
-    let deep = features(network.graph()).pop().unwrap();
+    let deep = network.graph().features()[0];
     let decoder = network
         .graph()
         .output("decoder")

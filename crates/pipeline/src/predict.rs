@@ -7,7 +7,7 @@ mod record;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use imaging::{Fit, ImageFile};
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};

@@ -16,6 +16,7 @@ use crate::request::Request;
 use crate::stage::StageId;
 use crate::tables::data::{self, DataSettings};
 use crate::tables::evaluate::{self, EvaluateSettings};
+use crate::tables::explain::{self, ExplainSettings};
 use crate::tables::image::{self, ImageSettings};
 use crate::tables::novelty::{self, NoveltySettings};
 use crate::tables::overlays::{self, OverlaySettings};
@@ -67,6 +68,8 @@ pub struct Settings {
     pub stress: StressSettings,
     /// `[probe]`.
     pub probe: ProbeSettings,
+    /// `[explain]`.
+    pub explain: ExplainSettings,
     /// `[overlays]`.
     pub overlays: OverlaySettings,
     /// Notes from the pipeline file for the report's list of limitations.
@@ -150,6 +153,7 @@ pub(crate) fn checked(
     let novelty = novelty::novelty(&keys, &paths, table(&tree, "novelty")?)?;
     let stress = stress::stress(&keys, &table(&tree, "stress")?)?;
     let probe = probe::probe(&keys, &table(&tree, "probe")?)?;
+    let explain = explain::explain(&keys, &table(&tree, "explain")?)?;
     let overlays = overlays::overlays(&keys, table(&tree, "overlays")?)?;
     let report::Report { notes, samples } = table(&tree, "report")?;
     report::samples(&keys, samples)?;
@@ -184,6 +188,7 @@ pub(crate) fn checked(
         novelty,
         stress,
         probe,
+        explain,
         overlays,
         notes,
         samples,

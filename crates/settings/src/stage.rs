@@ -31,6 +31,8 @@ pub enum Artifact {
     Stress,
     /// `probe` in `metrics.json`: what tells the classes besides the finding.
     Probe,
+    /// `explained` in `metrics.json`: which pixels the class scores are based on.
+    Explanations,
     /// `overlays.json` and `overlays/`: where the class map is high.
     Overlays,
     /// `segmentation.json`, `segmentation.csv` and `masks/`: how well the map agrees with the masks.
@@ -55,6 +57,7 @@ impl fmt::Display for Artifact {
             Artifact::Novelty => "the novelty score in model.safetensors",
             Artifact::Stress => "the results under stress",
             Artifact::Probe => "the probes",
+            Artifact::Explanations => "the explanations",
             Artifact::Overlays => "the overlays",
             Artifact::Segmentation => "segmentation.json",
             Artifact::Report => "report.md",
@@ -85,6 +88,8 @@ pub enum StageId {
     Stress,
     /// Looks for shortcuts.
     Probe,
+    /// Shows which pixels the class scores are based on.
+    Explain,
     /// Draws the class map.
     Overlays,
     /// Writes the report.
@@ -101,7 +106,7 @@ struct Row {
 
 impl StageId {
     /// All stages in their usual order.
-    pub const ALL: [StageId; 12] = [
+    pub const ALL: [StageId; 13] = [
         StageId::Index,
         StageId::Region,
         StageId::Eda,
@@ -112,6 +117,7 @@ impl StageId {
         StageId::Novelty,
         StageId::Stress,
         StageId::Probe,
+        StageId::Explain,
         StageId::Overlays,
         StageId::Report,
     ];
@@ -208,6 +214,12 @@ impl StageId {
                 about: "looks for shortcuts: what tells the classes besides the finding, and what the network needs",
                 reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
                 writes: &[A::Probe],
+            },
+            StageId::Explain => Row {
+                name: "explain",
+                about: "shows which pixels the class scores are based on, by several methods, and judges the methods",
+                reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
+                writes: &[A::Explanations],
             },
             StageId::Overlays => Row {
                 name: "overlays",

@@ -106,6 +106,26 @@ impl<'a> Randomization<'a> {
         })
     }
 
+    /// The same with at most `groups` steps: the same number of neighbouring stages together, under the name of
+    /// the last.
+    pub fn in_groups(mut self, groups: usize) -> Self {
+        let stages: Vec<Stage> = self.stages.collect();
+        let size = stages.len().div_ceil(groups.max(1)).max(1);
+        let joined = |group: &[Stage]| Stage {
+            name: group
+                .last()
+                .map(|last| last.name.clone())
+                .unwrap_or_default(),
+            params: group
+                .iter()
+                .flat_map(|stage| stage.params.clone())
+                .collect(),
+        };
+        let joined: Vec<Stage> = stages.chunks(size).map(joined).collect();
+        self.stages = joined.into_iter();
+        self
+    }
+
     /// The map of the trained network.
     pub fn original(&self) -> &HeatMap {
         &self.original

@@ -7,6 +7,7 @@ mod augment_preview;
 mod eda;
 mod evaluate;
 mod evaluate_segmentation;
+mod explain;
 mod index;
 mod novelty;
 mod overlays;
@@ -51,6 +52,7 @@ pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
         StageId::Novelty => novelty::run(context),
         StageId::Stress => stress::run(context),
         StageId::Probe => probe::run(context),
+        StageId::Explain => explain::run(context),
         StageId::Overlays => overlays::run(context),
         StageId::Report => report::run(context),
     }

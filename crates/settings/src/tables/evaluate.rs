@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use augment::{AugmentConfig, Augmenter};
+use regex::Regex;
 use serde::Deserialize;
 
 use crate::keys::Keys;
@@ -21,6 +22,7 @@ pub(crate) struct Evaluate {
     pub(crate) allowed_error: f64,
     pub(crate) prevalences: Vec<f64>,
     pub(crate) shifts: BTreeMap<String, AugmentConfig>,
+    pub(crate) subgroups: BTreeMap<String, String>,
 }
 
 impl Default for Evaluate {
@@ -36,6 +38,7 @@ impl Default for Evaluate {
             allowed_error: 0.05,
             prevalences: vec![0.01, 0.05, 0.2, 0.5],
             shifts: BTreeMap::new(),
+            subgroups: BTreeMap::new(),
         }
     }
 }
@@ -113,6 +116,28 @@ pub struct EvaluateSettings {
     pub prevalences: Vec<f64>,
     /// Changes under which the validation images are evaluated again, by name.
     pub shifts: BTreeMap<String, AugmentConfig>,
+    /// Groupings of the images by a pattern over their paths, by name: images with the same text of the pattern's first
+    /// group, or of its whole match, are a subgroup.
+    pub subgroups: Vec<(String, Grouping)>,
+}
+
+/// A pattern over paths whose first group, or whole match, names the subgroup of an image. Equal if the patterns are.
+#[derive(Clone, Debug)]
+pub struct Grouping(Regex);
+
+impl PartialEq for Grouping {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Grouping {
+    /// The subgroup of an image; `None` if the pattern does not match its path.
+    pub fn of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let captures = self.0.captures(path)?;
+        let found = captures.get(1).or_else(|| captures.get(0))?;
+        Some(found.as_str())
+    }
 }
 
 pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSettings, ConfigError> {
@@ -135,6 +160,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         keys.within("evaluate.prevalences", *prevalence, 1e-6, 1.0 - 1e-6)?;
     }
     shifts(keys, &raw.shifts)?;
+    let subgroups = subgroups(keys, &raw.subgroups)?;
     let Evaluate {
         threshold,
         bootstrap,
@@ -146,6 +172,7 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         allowed_error,
         prevalences,
         shifts,
+        subgroups: _,
     } = raw;
     Ok(EvaluateSettings {
         threshold,
@@ -158,7 +185,20 @@ pub(crate) fn evaluate(keys: &Keys<'_>, raw: Evaluate) -> Result<EvaluateSetting
         allowed_error,
         prevalences,
         shifts,
+        subgroups,
     })
+}
+
+fn subgroups(
+    keys: &Keys<'_>,
+    patterns: &BTreeMap<String, String>,
+) -> Result<Vec<(String, Grouping)>, ConfigError> {
+    let grouping = |(name, pattern): (&String, &String)| {
+        let key = format!("evaluate.subgroups.{name}");
+        let regex = Regex::new(pattern).map_err(|error| keys.refuse(&key, error.to_string()))?;
+        Ok((name.clone(), Grouping(regex)))
+    };
+    patterns.iter().map(grouping).collect()
 }
 
 /// Each shift changes something, within the ranges of `[augment]`.

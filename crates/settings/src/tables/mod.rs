@@ -4,6 +4,7 @@ pub(crate) mod augment;
 mod csv;
 pub(crate) mod data;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod model;
 pub(crate) mod novelty;
@@ -21,7 +22,7 @@ pub(crate) mod train;
 pub(crate) mod validation;
 
 /// Tables of a pipeline file.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 16] = [
     "pipeline", "data", "image", "augment", "model", "train", "evaluate", "novelty", "stress",
-    "probe", "overlays", "report", "tracking", "phantom", "demo",
+    "probe", "explain", "overlays", "report", "tracking", "phantom", "demo",
 ];

@@ -16,7 +16,7 @@ use super::prior::PriorShiftOnTest;
 use super::sets::Sets;
 use super::shifts::Shifted;
 use crate::context::Data;
-use crate::measured::{Novelty, Probe, Stress};
+use crate::measured::{Explained, Novelty, Probe, Stress};
 use crate::scored::Scored;
 use settings::{Settings, Threshold};
 
@@ -70,6 +70,9 @@ pub struct Metrics {
     /// What tells the classes besides the finding, if the stage `probe` ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+    /// Which pixels the class scores are based on, if the stage `explain` ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
     /// The baselines to beat, on the same test images.
     pub baselines: Baselines,
     /// How much better the network is than the linear baseline, on the same resamples of the test images.
@@ -272,6 +275,7 @@ pub(super) fn judge(
         novelty: None,
         stress: None,
         probe: None,
+        explained: None,
         baselines: Baselines {
             majority: judge.majority(test, &baselines.prior)?,
             linear: on_linear,
