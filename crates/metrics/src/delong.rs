@@ -29,9 +29,7 @@ pub fn delong_auc(
     level: f64,
 ) -> Result<Interval> {
     check::level(level)?;
-    let estimate = roc_auc(labels, scores)?;
-    let components = Components::new(labels, scores);
-    let variance = components.variance(estimate, labels, groups)?;
+    let (estimate, variance) = auc_variance(labels, scores, groups)?;
     let half = normal_quantile((1.0 + level) / 2.0) * variance.sqrt();
     let (low, high) = ((estimate - half).max(0.0), (estimate + half).min(1.0));
     let interval = Interval {
@@ -42,6 +40,30 @@ pub fn delong_auc(
         n: labels.len(),
     };
     Ok(widen_separated(interval, labels, groups))
+}
+
+/// The AUC and the variance of [`delong_auc`].
+pub(crate) fn auc_variance(
+    labels: &[bool],
+    scores: &[f64],
+    groups: Option<&[usize]>,
+) -> Result<(f64, f64)> {
+    let estimate = roc_auc(labels, scores)?;
+    let variance = Components::new(labels, scores).variance(estimate, labels, groups)?;
+    Ok((estimate, variance))
+}
+
+/// The structural component of each example, whose mean over each class is the AUC.
+pub(crate) fn placements(labels: &[bool], scores: &[f64]) -> Vec<f64> {
+    let Components {
+        positives,
+        negatives,
+    } = Components::new(labels, scores);
+    let mut placements = vec![0.0; labels.len()];
+    for (i, component) in positives.into_iter().chain(negatives) {
+        placements[i] = component;
+    }
+    placements
 }
 
 /// How much better the first of two rankings of the same examples is than the second.

@@ -62,6 +62,7 @@ mod selective;
 mod shift;
 mod spearman;
 mod student;
+mod subgroups;
 mod threshold;
 
 pub use auc::{bootstrap_auc, roc_auc};
@@ -106,4 +107,8 @@ pub use selective::{Abstention, RiskCoverage, risk_coverage};
 pub use shift::{ks_distance, mean_and_sd, standardized_mean_difference};
 pub use spearman::spearman;
 pub use student::mean_interval;
+pub use subgroups::{
+    DifferenceTest, Grouping, LEAST_SUBGROUP_PATIENTS, NamedFigure, Subgroup, SubgroupFigure,
+    SubgroupGrouping, SubgroupMetric, SubgroupTable, SubgroupTest, Untested, subgroups,
+};
 pub use threshold::{BinaryCounts, OperatingPoint, ThresholdRule};

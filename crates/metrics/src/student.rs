@@ -34,7 +34,7 @@ pub fn mean_interval(values: &[f64], level: f64) -> Result<Option<Interval>> {
 }
 
 /// The t with P(|T| ≤ t) = `level`, found by bisection over the angle atan(t / √df).
-fn t_quantile(level: f64, df: usize) -> f64 {
+pub(crate) fn t_quantile(level: f64, df: usize) -> f64 {
     let (mut low, mut high) = (0.0, FRAC_PI_2);
     // Bisects until the bounds are adjacent floating-point numbers: about sixty iterations.
     loop {

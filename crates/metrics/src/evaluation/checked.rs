@@ -20,18 +20,18 @@ use super::{
 };
 
 /// The checked inputs, with intermediate results shared by several metrics.
-pub(super) struct CheckedPredictions<'a> {
+pub(crate) struct CheckedPredictions<'a> {
     names: Vec<String>,
-    pub(super) labels: &'a [usize],
+    pub(crate) labels: &'a [usize],
     logits: Logits,
     probabilities: Probabilities,
-    pub(super) decisions: Vec<usize>,
-    pub(super) groups: Option<&'a [usize]>,
+    pub(crate) decisions: Vec<usize>,
+    pub(crate) groups: Option<&'a [usize]>,
     settings: EvaluationSettings,
 }
 
 impl<'a> CheckedPredictions<'a> {
-    pub(super) fn new<S: AsRef<str>>(
+    pub(crate) fn new<S: AsRef<str>>(
         predictions: &Predictions<'a, S>,
         settings: &EvaluationSettings,
     ) -> Result<Self> {
@@ -276,7 +276,8 @@ impl<'a> CheckedPredictions<'a> {
         })
     }
 
-    fn brier_terms(&self) -> Result<Vec<f64>> {
+    /// The terms of the mean in [`Evaluation::brier`], one per example.
+    pub(crate) fn brier_terms(&self) -> Result<Vec<f64>> {
         let terms = brier_terms(self.labels, &self.probabilities)?;
         let half = if self.is_binary() { 0.5 } else { 1.0 };
         Ok(terms.into_iter().map(|term| half * term).collect())
@@ -299,7 +300,7 @@ impl<'a> CheckedPredictions<'a> {
     }
 
     /// Whether each example belongs to the class, and its log-odds.
-    fn one_vs_rest(&self, class: usize) -> (Vec<bool>, Vec<f64>) {
+    pub(crate) fn one_vs_rest(&self, class: usize) -> (Vec<bool>, Vec<f64>) {
         (
             check::is_class(self.labels, class),
             self.logits.log_odds(class),

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::interval::Interval;
 use crate::threshold::BinaryCounts;
 
-use checked::CheckedPredictions;
+pub(crate) use checked::CheckedPredictions;
 pub use compare::{Comparison, compare};
 
 /// The predictions to evaluate.
