@@ -4,8 +4,8 @@ use anyhow::Result;
 use formats::checkpoint::Decision;
 use metrics::{
     Bootstrap, Comparison, Curves, DecisionRule, Evaluation, EvaluationSettings, Interval,
-    Predictions, Resampling, Scaling, ScalingFit, ThresholdRule, Unbounded, compare, fit_scaling,
-    log_odds,
+    Predictions, Resampling, Scaling, ScalingFit, SubgroupTable, ThresholdRule, Unbounded, compare,
+    fit_scaling, log_odds,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct Metrics {
     /// Predictive values at other prevalences and net benefit, with two classes.
     #[serde(default)]
     pub benefit: Option<Benefit>,
+    /// Results by subgroup of the test images; `None` if nothing divides them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroups: Option<SubgroupTable>,
     /// Which images are unlike the training images, if the stage `novelty` ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub novelty: Option<Novelty>,
@@ -272,6 +275,7 @@ pub(super) fn judge(
             ),
             &settings.evaluate,
         )?),
+        subgroups: super::subgroups::of(settings, data, &test.rows, predicted.0, predicted.1)?,
         novelty: None,
         stress: None,
         probe: None,

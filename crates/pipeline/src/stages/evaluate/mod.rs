@@ -9,6 +9,7 @@ mod prior;
 mod section;
 mod sets;
 mod shifts;
+mod subgroups;
 
 use anyhow::Result;
 use augment::{AugmentConfig, Augmenter};
@@ -28,6 +29,7 @@ pub use operating::Operating;
 pub use prior::PriorShiftOnTest;
 pub use sets::{Accepted, Sets};
 pub use shifts::Shifted;
+pub(super) use subgroups::worst as worst_subgroup;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;

@@ -6,7 +6,7 @@ use report::text::escape;
 use report::{Align, Document, Table, format};
 
 use super::judge::{Chosen, Judged, Metrics, Rule};
-use super::{benefit, operating, prior, sets, shifts};
+use super::{benefit, operating, prior, sets, shifts, subgroups};
 use crate::context::{Context, Data};
 use crate::results::{self, Results};
 use crate::words::{count, number, or_dash, percent, points};
@@ -27,6 +27,9 @@ pub(super) fn write(context: &Context<'_>, data: &Data, judged: &Judged) -> Resu
     section.heading(3, "Errors by class");
     results::confusion(context.run, &mut section, &on_test)?;
     section.table(&results::classification_report(&metrics.test)?);
+    if let Some(table) = &metrics.subgroups {
+        subgroups::write(&mut section, table)?;
+    }
     section.heading(3, "Across all thresholds");
     results::roc(context.run, &mut section, &on_test)?;
     results::precision_recall(context.run, &mut section, &on_test)?;

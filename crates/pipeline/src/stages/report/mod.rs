@@ -22,6 +22,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     report.heading(1, &escape(&context.settings.title));
     if let Ok(metrics) = context.run.read_json::<Metrics>("metrics.json") {
         report.paragraph(&summary::classification(&metrics));
+        let warnings = summary::warnings(&metrics);
+        if !warnings.is_empty() {
+            report.list(warnings);
+        }
     }
     if let Ok(metrics) = context
         .run

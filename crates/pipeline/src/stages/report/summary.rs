@@ -2,6 +2,7 @@
 
 use report::text::escape;
 
+use super::super::evaluate::worst_subgroup;
 use super::super::{Metrics, SegmentationMetrics};
 use crate::results;
 use crate::words::{count, number, or_dash, percent};
@@ -25,6 +26,42 @@ pub(super) fn classification(metrics: &Metrics) -> String {
         or_dash(linear.auc.as_ref(), number),
         percent(&metrics.baselines.majority.accuracy)
     )
+}
+
+/// What the stages after the evaluation found that a reader must know first; one sentence each.
+pub(super) fn warnings(metrics: &Metrics) -> Vec<String> {
+    let subgroup = metrics.subgroups.as_ref().and_then(worst_subgroup);
+    let novelty = metrics.novelty.as_ref().map(|novelty| {
+        let most = |kind: &&crate::measured::NoveltyKind| kind.told.estimate >= 0.5;
+        format!(
+            "It tells most images of {} of {} other kinds as unlike its training images, and accepts {} of the test images.",
+            novelty.kinds.iter().filter(most).count(),
+            novelty.kinds.len(),
+            percent(&novelty.test)
+        )
+    });
+    let stress = metrics.stress.as_ref().map(|stress| {
+        let broken = stress.changes.iter().filter(|change| change.breaks_at.is_some());
+        format!(
+            "Of {} kinds of change to the images, {} make it significantly worse at their strongest.",
+            stress.changes.len(),
+            broken.count()
+        )
+    });
+    let probe = metrics.probe.as_ref().and_then(|probe| {
+        let best = probe.alone.iter().filter(|alone| !alone.may_hold_finding);
+        let auc = |alone: &&crate::measured::Alone| alone.auc.map_or(0.0, |auc| auc.estimate);
+        let best = best.max_by(|a, b| auc(a).total_cmp(&auc(b)))?;
+        Some(format!(
+            "Without the finding, {} alone tells the classes with an AUC of {}.",
+            escape(&best.sees),
+            or_dash(best.auc.as_ref(), number)
+        ))
+    });
+    [subgroup, probe, stress, novelty]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A segmenter's results beside those of its baselines.
