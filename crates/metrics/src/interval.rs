@@ -60,15 +60,20 @@ pub fn wilson(successes: u64, n: u64, level: f64) -> Result<Interval> {
 
 /// Wilson's interval of `successes / n` for an effective number of examples; `effective` must be positive.
 pub(crate) fn wilson_of(successes: usize, n: usize, effective: f64, level: f64) -> Interval {
-    let (estimate, trials) = (successes as f64 / n as f64, effective);
+    wilson_at(successes as f64 / n as f64, n, effective, level)
+}
+
+/// Wilson's interval of an estimate in 0..=1 for an effective number of examples; `effective` must be positive.
+pub(crate) fn wilson_at(estimate: f64, n: usize, effective: f64, level: f64) -> Interval {
+    let trials = effective;
     let z = normal_quantile((1.0 + level) / 2.0);
     let shrink = 1.0 + z * z / trials;
     let centre = (estimate + z * z / (2.0 * trials)) / shrink;
     let variance = estimate * (1.0 - estimate) / trials + z * z / (4.0 * trials * trials);
     let half = z * variance.sqrt() / shrink;
     // Exactly 0 and 1 at the ends, where rounding would leave an error of 1e-17.
-    let low = if successes == 0 { 0.0 } else { centre - half };
-    let high = if successes == n { 1.0 } else { centre + half };
+    let low = if estimate <= 0.0 { 0.0 } else { centre - half };
+    let high = if estimate >= 1.0 { 1.0 } else { centre + half };
     Interval {
         estimate,
         low,
