@@ -29,7 +29,7 @@ pub use evaluate::{
     Operating, PriorShiftOnTest, Rule, Sets, Shifted,
 };
 pub use evaluate_segmentation::{
-    Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,
+    Guarantees, Otsu, SegmentationBaseline, SegmentationBaselines, SegmentationMetrics,
 };
 pub use overlays::{ClassArea, OverlayStatistics, RegionArea};
 

@@ -51,6 +51,20 @@ impl<'a> MaskEvaluator<'a> {
         }
     }
 
+    /// The probability that a pixel is not background or, where the masks mark one class of the images, is of this one.
+    pub(super) fn probability(&self, pixel: &[f32]) -> f64 {
+        let of = |class: usize| f64::from(pixel.get(class).copied().unwrap_or(0.0));
+        match self.marked {
+            Some(class) => of(class),
+            None => 1.0 - of(0),
+        }
+    }
+
+    /// Whether a true class is not background; `None` where it is unknown.
+    pub(super) fn inside(&self, truth: u8) -> Option<bool> {
+        (usize::from(truth) != UNKNOWN).then_some(truth > 0)
+    }
+
     /// The value that each class has in a mask file.
     pub(super) fn values(&self) -> Vec<u16> {
         let coding = self.data.manifest.mask_coding();

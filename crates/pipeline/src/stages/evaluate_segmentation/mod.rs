@@ -3,6 +3,7 @@
 
 mod baselines;
 mod cases;
+mod guarantee;
 mod judge;
 mod section;
 
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Data};
 use crate::scoring;
+use guarantee::Counted;
+pub use guarantee::Guarantees;
 use judge::MaskEvaluator;
 
 /// `segmentation.json`. It contains no times and no paths, so that identical runs give identical bytes.
@@ -37,6 +40,9 @@ pub struct SegmentationMetrics {
     pub test: SegmentationEvaluation,
     /// The same with all classes except the background merged, where there are several.
     pub marked: Option<SegmentationEvaluation>,
+    /// Thresholds on the map with a promise; `None` without validation masks.
+    #[serde(default)]
+    pub guarantees: Option<Guarantees>,
     /// The baselines to beat, on the same images.
     pub baselines: SegmentationBaselines,
 }
@@ -83,8 +89,10 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let trained = scoring::trained(context)?;
     let segmenter = Segmenter::new(&trained)?;
     let judge = MaskEvaluator::new(context.settings, &data);
-    let images = judged(context, &data, &judge, &segmenter)?;
-    let metrics = summarized(context, &data, &judge, &images)?;
+    let val = guarantee::on_validation(context, &data, &judge, &segmenter)?;
+    let (images, test) = judged(context, &data, &judge, &segmenter)?;
+    let mut metrics = summarized(context, &data, &judge, &images)?;
+    metrics.guarantees = guarantee::of(context, &data, [&val, &test])?;
     context.run.write_json("segmentation.json", &metrics)?;
     context.run.write(
         "segmentation.csv",
@@ -107,13 +115,13 @@ fn judged(
     data: &Data,
     judge: &MaskEvaluator<'_>,
     segmenter: &Segmenter<'_>,
-) -> Result<Vec<JudgedImage>> {
+) -> Result<(Vec<JudgedImage>, Counted)> {
     let rows = data.splits.rows(Split::Test);
     let (folder, values) = (context.run.folder("masks")?, judge.values());
     let job = context
         .progress
         .job("segmentation, test", "images", rows.len() as u64);
-    let mut images = vec![];
+    let (mut images, mut counted) = (vec![], Counted::default());
     for &row in rows {
         context.interrupt.check()?;
         let record = &data.manifest.rows()[row];
@@ -123,6 +131,7 @@ fn judged(
         crate::pictures::save_mask(&file, (found.height, found.width), &labels, &values)?;
         if let Some(truth) = judge.truth(row)? {
             let (scores, marked) = judge.image(row, &truth, &labels)?;
+            counted.add(judge, row, (&found, &truth))?;
             images.push(JudgedImage {
                 row,
                 scores,
@@ -138,7 +147,7 @@ fn judged(
              (data.masks), or remove the stage \"evaluate-segmentation\" from pipeline.stages"
         );
     }
-    Ok(images)
+    Ok((images, counted))
 }
 
 fn summarized(
@@ -164,6 +173,7 @@ fn summarized(
         marked: marked
             .map(|marked| judge.over_marked(&rows, &marked))
             .transpose()?,
+        guarantees: None,
         baselines: baselines::judged(context, data, judge, &rows, &scores)?,
     })
 }

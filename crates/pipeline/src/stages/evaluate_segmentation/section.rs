@@ -9,7 +9,7 @@ use report::{Align, Cases, Document, Table, format};
 use super::super::index::csv;
 use super::cases::Drawn;
 use super::judge::dice;
-use super::{JudgedImage, SegmentationBaseline, SegmentationMetrics};
+use super::{JudgedImage, SegmentationBaseline, SegmentationMetrics, guarantee};
 use crate::context::{Context, Data};
 use crate::words::{count, number, or_dash};
 
@@ -42,6 +42,9 @@ pub(super) fn write(
     );
     if let Some(text) = millimetres(data, images) {
         section.paragraph(&text);
+    }
+    if let Some(guarantees) = &metrics.guarantees {
+        guarantee::write(&mut section, guarantees)?;
     }
     for Drawn {
         name,
