@@ -62,11 +62,11 @@ impl PixelHistogram {
 
     /// Number of pixels outside and inside the mask.
     pub fn pixels(&self) -> [u64; 2] {
-        self.from_edges().last().copied().unwrap_or_default()
+        self.reaching().last().copied().unwrap_or_default()
     }
 
     /// Number of pixels outside and inside the mask from each edge on, from the edge at 1 down to the one at 0.
-    pub(super) fn from_edges(&self) -> Vec<[u64; 2]> {
+    pub(super) fn reaching(&self) -> Vec<[u64; 2]> {
         let counts = self.counts.iter().rev();
         let sums = counts.scan([0; 2], |sums, count| {
             *sums = [0, 1].map(|side| sums[side] + u64::from(count[side]));
@@ -100,13 +100,13 @@ mod tests {
             pixels
                 .iter()
                 .for_each(|p| histogram.add(*p, *p > 0.3).unwrap());
-            let from_edges = histogram.from_edges();
+            let reaching = histogram.reaching();
             for _ in 0..200 {
                 let bin = rng.below(bins + 1);
                 let reached = pixels.iter().filter(|p| **p >= edge(bin, bins));
                 let inside = reached.clone().filter(|p| **p > 0.3).count() as u64;
                 let expected = [reached.count() as u64 - inside, inside];
-                assert_eq!(from_edges[bins - bin], expected, "{bin} of {bins}");
+                assert_eq!(reaching[bins - bin], expected, "{bin} of {bins}");
             }
             assert_eq!(histogram.pixels().iter().sum::<u64>(), 800);
         }
