@@ -4,7 +4,7 @@ use report::text::escape;
 
 use super::super::super::summary;
 use super::super::facts::Facts;
-use super::text::{OVERLAYS, RESULTS, SEGMENTATION, join, see};
+use super::text::{EXPLAIN, NOVELTY, OVERLAYS, PROBE, RESULTS, SEGMENTATION, STRESS, join, see};
 use crate::words::count;
 
 /// The results in the sentences that the report begins with.
@@ -40,19 +40,43 @@ pub(in crate::stages::report::checklists) fn uncertainty(facts: &Facts) -> Optio
 }
 
 pub(in crate::stages::report::checklists) fn robustness(facts: &Facts) -> Option<String> {
-    let metrics = facts.metrics.as_ref().filter(|m| !m.shifts.is_empty())?;
+    let metrics = facts.metrics.as_ref()?;
     let names: Vec<String> = metrics.shifts.iter().map(|s| escape(&s.name)).collect();
-    let text = format!(
-        "Validation images under stated changes: {}.",
-        names.join(", ")
-    );
-    join([Some(text), see(facts, [RESULTS])])
+    let shifts = (!names.is_empty()).then(|| {
+        format!(
+            "Validation images under stated changes: {}.",
+            names.join(", ")
+        )
+    });
+    let stress = metrics.stress.as_ref().map(|stress| {
+        format!(
+            "Test images under {} kinds of change at five strengths.",
+            stress.changes.len()
+        )
+    });
+    let probe = metrics.probe.as_ref().map(|_| {
+        "Models that see only what should not tell the classes, and the network on images from which parts are taken away."
+            .to_owned()
+    });
+    let novelty = metrics
+        .novelty
+        .as_ref()
+        .map(|_| "Images of other kinds, which the network should not know.".to_owned());
+    let found = join([shifts, stress, probe, novelty])?;
+    join([Some(found), see(facts, [RESULTS, STRESS, PROBE, NOVELTY])])
 }
 
 pub(in crate::stages::report::checklists) fn explanation(facts: &Facts) -> Option<String> {
-    see(facts, [OVERLAYS]).map(|see| {
+    let maps = see(facts, [OVERLAYS]).map(|see| {
         format!("Class maps over the images, and how much of them is inside known regions. {see}")
-    })
+    });
+    let methods = see(facts, [EXPLAIN]).map(|see| {
+        format!(
+            "Grad-CAM, Grad-CAM++, integrated gradients and occlusion, each judged by deletion, insertion, masks and random \
+             weights. {see}"
+        )
+    });
+    join([maps, methods])
 }
 
 /// Results on the run's own test split, with the section that has them all.

@@ -13,6 +13,10 @@ pub(super) const TRAINING: Place = (StageId::Train, "Training");
 pub(super) const AUGMENTATION: Place = (StageId::AugmentPreview, "Augmentation");
 pub(super) const RESULTS: Place = (StageId::Evaluate, "Results");
 pub(super) const SEGMENTATION: Place = (StageId::EvaluateSegmentation, "Segmentation");
+pub(super) const NOVELTY: Place = (StageId::Novelty, "Images unlike the training images");
+pub(super) const STRESS: Place = (StageId::Stress, "Under stress");
+pub(super) const PROBE: Place = (StageId::Probe, "Shortcuts");
+pub(super) const EXPLAIN: Place = (StageId::Explain, "What the class scores are based on");
 pub(super) const OVERLAYS: Place = (StageId::Overlays, "Where the network looks");
 
 /// Where more is in the report: the sections whose stage has run.
