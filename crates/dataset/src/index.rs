@@ -17,6 +17,7 @@ use crate::manifest::{ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSou
 use crate::mask::{MaskConfig, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
+use crate::small::Small;
 use crate::walk::names::FORMATS;
 use crate::walk::{Walk, relative};
 use files::sha256;
@@ -221,6 +222,7 @@ fn inspect(
         mean,
         std,
         sha256: sha256::hex(&bytes),
+        small: Small::of(&values, width as usize),
     };
     let fault = with
         .masks

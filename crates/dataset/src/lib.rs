@@ -40,6 +40,7 @@ mod config;
 mod eda;
 mod error;
 mod groups;
+mod hamming;
 mod histogram;
 mod index;
 mod left_out;
@@ -50,6 +51,7 @@ mod notes;
 mod patient;
 pub mod phantom;
 mod scan;
+mod small;
 mod split;
 mod split_name;
 mod walk;
@@ -61,7 +63,8 @@ pub use config::{
 };
 pub use eda::{
     ClassCount, ClassIntensity, DuplicateGroup, Eda, EdaConfig, FormatCount, LeakedPatient,
-    MaskArea, MaskSummary, PatientSize, Quantiles, SizeCount, Sizes, SplitCount, SplitSummary,
+    MaskArea, MaskSummary, NearCopies, NearCopy, PatientSize, Quantiles, SizeCount, Sizes,
+    SplitCount, SplitSummary,
 };
 pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};

@@ -14,6 +14,7 @@ use crate::histogram::Histogram;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
 use crate::patient::PatientFolders;
+use crate::small::Small;
 use crate::split_name::Split;
 
 /// One usable image.
@@ -57,6 +58,9 @@ pub struct ImageRecord {
     pub std: f64,
     /// SHA-256 of the file's bytes, hexadecimal.
     pub sha256: String,
+    /// By which near-identical images are found: 4 kB per image.
+    #[serde(skip)]
+    pub(crate) small: Small,
 }
 
 impl ImageRecord {

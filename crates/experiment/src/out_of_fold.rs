@@ -25,10 +25,10 @@ pub struct OutOfFold {
 }
 
 /// A prediction, its calibrated probabilities and its fold.
-struct Row {
-    fold: usize,
-    prediction: Prediction,
-    probabilities: Vec<f64>,
+pub(crate) struct Row {
+    pub(crate) fold: usize,
+    pub(crate) prediction: Prediction,
+    pub(crate) probabilities: Vec<f64>,
 }
 
 /// Writes `out_of_fold.csv` and evaluates each setting and seed.
@@ -59,7 +59,7 @@ pub(crate) fn write(
 }
 
 /// The validation images of all folds, by path.
-fn rows(folds: &[FinishedRun]) -> Result<Vec<Row>> {
+pub(crate) fn rows(folds: &[FinishedRun]) -> Result<Vec<Row>> {
     let mut rows = vec![];
     for run in folds {
         let scaling: Scaling = run.metrics.calibration.scaling()?;

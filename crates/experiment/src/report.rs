@@ -1,5 +1,7 @@
 //! `report.md` of an experiment.
 
+mod label_errors;
+
 use ::report::text::{code, escape};
 use ::report::{Align, Document, Table, format};
 use anyhow::Result;
@@ -8,6 +10,7 @@ use metrics::Interval;
 use settings::{Artifact, Experiment};
 
 use crate::figures::{CURVES, ROC};
+use crate::label_errors::LabelErrors;
 use crate::results::{Axis, Results, RunResult, Scores, Summaries, Summary};
 
 /// A metric's name and its part of [`Summaries`].
@@ -19,7 +22,11 @@ const METRICS: [Metric; 3] = [
     ("log loss", |s| &s.log_loss),
 ];
 
-pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Document> {
+pub(crate) fn write(
+    experiment: &Experiment,
+    results: &Results,
+    suspects: Option<&LabelErrors>,
+) -> Result<Document> {
     let mut report = Document::fragment();
     if results.phantom {
         report.paragraph(
@@ -31,6 +38,9 @@ pub(crate) fn write(experiment: &Experiment, results: &Results) -> Result<Docume
     report.paragraph(&design(results));
     validation(&mut report, results)?;
     out_of_fold(&mut report, results)?;
+    if let Some(suspects) = suspects {
+        label_errors::write(&mut report, results, suspects)?;
+    }
     test(&mut report, results)?;
     curves(&mut report, results);
     runs(&mut report, experiment, results)?;

@@ -9,7 +9,7 @@ use settings::{Experiment, Request, load_experiment};
 use terminal::{Interrupt, Progress};
 
 use crate::finished::FinishedRun;
-use crate::{figures, out_of_fold, report, results};
+use crate::{figures, label_errors, out_of_fold, report, results};
 
 /// `run.json` in the folder of an experiment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,7 +94,15 @@ fn summarize(experiment: &Experiment, own: &OwnRun) -> Result<()> {
     let results = results::collect(experiment, &runs, out_of_fold)?;
     own.write_json("experiment.json", &results)?;
     figures::save(own, experiment, &results, &runs)?;
-    let document = report::write(experiment, &results)?;
+    let suspects = match experiment.folds {
+        Some(_) => Some(label_errors::find(&runs, results.chosen - 1)?),
+        None => None,
+    };
+    if let Some(suspects) = &suspects {
+        label_errors::write(own, suspects)?;
+        figures::save_suspects(own, experiment, suspects)?;
+    }
+    let document = report::write(experiment, &results, suspects.as_ref())?;
     Ok(document.save_with_html(&own.file("report.md"))?)
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, generate};
-use experiment::Results;
+use experiment::{LabelErrors, Results};
 use settings::Request;
 use terminal::{Interrupt, Interrupted, Progress};
 
@@ -133,6 +133,7 @@ fn folds_seeds_and_grid_are_put_together() {
         assert_eq!(loss.over_seeds.unwrap().n, 2);
     }
     out_of_fold(&folder, &results);
+    label_errors(&folder, &results);
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     for part in [
         "# Folds",
@@ -141,6 +142,8 @@ fn folds_seeds_and_grid_are_put_together() {
         "to report, not to choose by",
         "(setting-2-seed-2-fold-1/metrics.json)",
         "figures/curves.png",
+        "## Labels to look at",
+        "averaged over 2 seeds",
     ] {
         assert!(report.contains(part), "no {part:?} in {report}");
     }
@@ -185,6 +188,49 @@ fn out_of_fold(folder: &Path, results: &Results) {
         let auc = metrics::roc_auc(&labels, &scores).unwrap();
         assert!((all.auc.estimate - auc).abs() < 1e-12);
     }
+}
+
+/// The likely label errors are those of the probabilities of the chosen setting, averaged over the seeds.
+fn label_errors(folder: &Path, results: &Results) {
+    let text = fs::read_to_string(folder.join("label_errors.json")).unwrap();
+    let found: LabelErrors = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (found.setting, &found.seeds),
+        (results.chosen, &results.seeds)
+    );
+    let mut images = BTreeMap::<String, (usize, Vec<f64>)>::new();
+    let chosen = results.chosen.to_string();
+    for row in table(&folder.join("out_of_fold.csv")) {
+        if row["setting"] == chosen {
+            let label = results.classes.iter().position(|c| *c == row["class"]);
+            let p = |class: &String| row[&format!("p_{class}")].parse::<f64>().unwrap();
+            let image = images.entry(row["path"].clone()).or_default();
+            image.0 = label.unwrap();
+            image.1.resize(2, 0.0);
+            for (sum, class) in image.1.iter_mut().zip(&results.classes) {
+                *sum += p(class) / results.seeds.len() as f64;
+            }
+        }
+    }
+    assert_eq!(found.images, images.len());
+    let labels: Vec<usize> = images.values().map(|(label, _)| *label).collect();
+    let p: Vec<f64> = images.values().flat_map(|(_, p)| p.clone()).collect();
+    let p = metrics::Probabilities::new(2, &p).unwrap();
+    let expected = metrics::label_errors(&labels, &p, Default::default(), Default::default());
+    let paths: Vec<&String> = images.keys().collect();
+    let expected: Vec<&String> = expected.unwrap().iter().map(|i| paths[*i]).collect();
+    let listed: Vec<&String> = found.errors.iter().map(|error| &error.path).collect();
+    assert_eq!(listed, expected);
+    for error in &found.errors {
+        let (label, p) = &images[&error.path];
+        assert_eq!(error.given, results.classes[*label]);
+        assert_eq!(error.suggested, results.classes[1 - label]);
+        assert!((error.self_confidence - p[*label]).abs() < 1e-6);
+    }
+    let rows = table(&folder.join("label_errors.csv"));
+    assert_eq!(rows.len(), found.errors.len());
+    let figure = folder.join("figures/label-errors.png");
+    assert_eq!(figure.is_file(), !found.errors.is_empty());
 }
 
 /// Files that must be the same however often an experiment was interrupted.

@@ -212,9 +212,10 @@ impl Answer<'_> {
         let scaled = w.node("Add", &[&scaled, &bias], vec![]);
         w.named("Softmax", &[&scaled], vec![int("axis", 1)], "probabilities");
         match bundle.rule() {
-            DecisionRule::Largest => {
+            DecisionRule::MostProbable => {
+                // Not of the logits: the biases can make another class the most probable one.
                 let attributes = vec![int("axis", 1), int("keepdims", 0)];
-                w.named("ArgMax", &["logits"], attributes, "class");
+                w.named("ArgMax", &["probabilities"], attributes, "class");
             }
             DecisionRule::Threshold { positive, log_odds } => {
                 // Of two classes; in double precision, as the threshold was chosen.

@@ -11,7 +11,7 @@ pub(crate) fn metadata(bundle: &Bundle, sha256: &str) -> Vec<StringStringEntryPr
     let (p, origin) = (&meta.preprocessing, &meta.origin);
     let threshold = match bundle.rule() {
         DecisionRule::Threshold { log_odds, .. } => json!(log_odds),
-        DecisionRule::Largest => Value::Null,
+        DecisionRule::MostProbable => Value::Null,
     };
     let has_map = bundle.segments() || bundle.has_map();
     let map =
@@ -19,7 +19,7 @@ pub(crate) fn metadata(bundle: &Bundle, sha256: &str) -> Vec<StringStringEntryPr
     let values = [
         ("classes", json!(meta.classes)),
         ("positive", json!(meta.classes.get(meta.positive))),
-        // The class is the positive one from this difference of the scores on; null: the class of the largest score.
+        // The class is the positive one from this difference of the scores on; null: the most probable class.
         ("threshold_log_odds", threshold),
         ("map", json!(map)),
         // As text, because JSON numbers here are doubles, which would show the digits that `f32` does not have.

@@ -130,7 +130,10 @@ fn variants() -> Vec<Case> {
             meta.inference.mirror = true
         }),
         case("one channel", grey, |_| {}),
-        case("four classes", four, |_| {}),
+        case("four classes", four.clone(), |_| {}),
+        case("four classes, decided by the biases", four, |meta| {
+            meta.decision = Some(Decision::new(None, 1.7, vec![0.0, 9.0, 0.0, 9.5]));
+        }),
         case("no decision", lite("cam"), |meta| meta.decision = None),
         Case {
             weights: WeightType::F16,
@@ -317,6 +320,11 @@ fn written(case: &Case, folder: &Path) -> serde_json::Value {
             .answer(std::slice::from_ref(&file))
             .unwrap()
             .remove(0);
+        if case.spec.classes > 2 && !bundle.segments() {
+            let top = answer.probabilities.iter().copied().fold(0.0, f64::max);
+            let class = answer.class.unwrap();
+            assert_eq!(answer.probabilities[class], top, "{}", case.name);
+        }
         // In the network's frame, where nothing has been resized back.
         let map = own_size.then(|| match (bundle.segments(), &answer.map) {
             (true, _) => Some((maps(&bundle, &file), bundle.map_classes().len(), None)),
@@ -385,9 +393,13 @@ fn models_are_well_formed() {
             let expected = part != "probabilities" || case.spec.head != "none";
             assert!(text.contains(part) == expected, "{}: {part}", case.name);
         }
+        // The only input of ArgMax, the node that writes `class` where there is no threshold, as fields of its message.
+        let decides = text.contains("\x0a\x0dprobabilities\x12\x05class");
+        let decided = case.spec.classes > 2 || case.name == "no decision";
+        assert_eq!(decides, decided, "{}", case.name);
     }
     let half = |weights| {
-        let case = &variants()[6];
+        let case = &variants()[7];
         let (path, _) = checkpoint(case, folder.path());
         to_onnx(&path, weights).unwrap().len()
     };

@@ -219,23 +219,24 @@ impl Bundle {
 
     /// The predicted class from one image's scores.
     pub fn decide(&self, logits: &[f32]) -> usize {
+        let probabilities = self.probabilities(logits);
         let logits: Vec<f64> = logits.iter().map(|z| f64::from(*z)).collect();
-        self.rule.decide(&logits)
+        self.rule.decide(&logits, &probabilities)
     }
 }
 
-/// Plain softmax and the largest score, unless an evaluation has chosen a calibration and a rule.
+/// Plain softmax and the most probable class, unless an evaluation has chosen a calibration and a rule.
 pub(crate) fn decision(meta: &Meta) -> std::result::Result<(Scaling, DecisionRule), MetricsError> {
     let Some(decision) = &meta.decision else {
         let classes = meta.classes.len();
-        return Ok((Scaling::identity(classes), DecisionRule::Largest));
+        return Ok((Scaling::identity(classes), DecisionRule::MostProbable));
     };
     let rule = match decision.threshold {
         Some(log_odds) => DecisionRule::Threshold {
             positive: meta.positive,
             log_odds,
         },
-        None => DecisionRule::Largest,
+        None => DecisionRule::MostProbable,
     };
     let scaling = Scaling::new(decision.temperature, decision.bias.clone())?;
     Ok((scaling, rule))

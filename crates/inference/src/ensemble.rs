@@ -127,12 +127,13 @@ impl Ensemble {
             .collect();
         let scores = mean(&members);
         let classified = !scores.is_empty();
+        let probabilities = match classified {
+            true => self.scaling.probabilities(&scores),
+            false => vec![],
+        };
         Answer {
-            class: classified.then(|| self.rule.decide(&scores)),
-            probabilities: match classified {
-                true => self.scaling.probabilities(&scores),
-                false => vec![],
-            },
+            class: classified.then(|| self.rule.decide(&scores, &probabilities)),
+            probabilities,
             logits: scores.iter().map(|z| *z as f32).collect(),
             members,
             novelty: None,

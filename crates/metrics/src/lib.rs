@@ -29,6 +29,7 @@
 // Printing panics if the output is closed; use `terminal` instead.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod affine;
 mod auc;
 mod bootstrap;
 mod calibration;
@@ -48,6 +49,7 @@ mod map_risk;
 mod mcnemar;
 mod mixture;
 mod net_benefit;
+mod newton;
 mod normal;
 mod otsu;
 mod outliers;
@@ -67,6 +69,9 @@ mod student;
 mod subgroups;
 mod threshold;
 
+pub use affine::{
+    CalibrationFit, DirichletCalibration, Odir, VectorScaling, fit_dirichlet, fit_vector_scaling,
+};
 pub use auc::{bootstrap_auc, roc_auc};
 pub use bootstrap::{Bootstrap, Resampling, median};
 pub use calibration::{ReliabilityBin, expected_calibration_error, reliability_bins};

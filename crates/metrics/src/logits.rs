@@ -1,11 +1,11 @@
-//! A classifier's scores before softmax, which rankings and decisions are based on.
+//! A classifier's scores before softmax, which rankings and thresholds are based on.
 
 use crate::check;
 use crate::error::Result;
 
 /// Logits of `classes` classes for a number of examples, row-major and finite.
 ///
-/// Rankings and decisions use logits rather than probabilities, which round to 0 or 1 for large logits.
+/// Rankings and thresholds use logits rather than probabilities, which round to 0 or 1 for large logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     classes: usize,
@@ -75,7 +75,7 @@ pub fn log_odds(logits: &[f64], class: usize) -> f64 {
     own - top - others().map(|z| (z - top).exp()).sum::<f64>().ln()
 }
 
-/// The class with the largest logit, the first in a tie.
-pub(crate) fn largest(logits: &[f64]) -> usize {
-    (1..logits.len()).fold(0, |best, k| if logits[k] > logits[best] { k } else { best })
+/// The index of the largest value, the first in a tie.
+pub(crate) fn largest(values: &[f64]) -> usize {
+    (1..values.len()).fold(0, |best, k| if values[k] > values[best] { k } else { best })
 }

@@ -1,7 +1,8 @@
 //! Bias-corrected temperature scaling: calibrated probabilities, fitted on validation data.
 //!
 //! `p = softmax(z / T + b)`: the temperature of Guo et al. 2017 with a bias per class (Alexandari, Kundaje & Shrikumar
-//! 2020). It affects probabilities only: rankings and decisions use the logits, which it does not change.
+//! 2020). Rankings and thresholds use the logits, which it does not change; without a threshold the most probable class is
+//! predicted, which the biases can change.
 //!
 //! **Prior.** The negative log-likelihood is convex in β = 1/T and b, but it has no minimum if the validation data are
 //! separable: β then grows without bound. Therefore β has a Gamma prior with its mode at 1, and each bias a normal
@@ -14,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::check;
 use crate::error::Result;
 use crate::logits::{Logits, log_odds};
+use crate::newton::{Convex, minimum};
 
 /// Standard deviation of the prior on a bias.
-const BIAS_DEVIATION: f64 = 2.0;
-const MAX_STEPS: usize = 200;
+pub(crate) const BIAS_DEVIATION: f64 = 2.0;
 
 /// Maps logits to probabilities: `softmax(z / temperature + bias)`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -163,13 +164,13 @@ pub fn fit_scaling<P: Copy + Into<f64>>(
         labels,
         logits: &logits,
     };
-    let found = posterior.minimum();
+    let mut plain = vec![0.0; classes + 1];
+    plain[0] = 1.0;
+    let found = minimum(&posterior, plain.clone());
     let scaling = Scaling {
         temperature: 1.0 / found[0],
         bias: found[1..].to_vec(),
     };
-    let mut plain = vec![0.0; classes + 1];
-    plain[0] = 1.0;
     Ok(ScalingFit {
         nll_before: posterior.mean_nll(&plain),
         nll_after: posterior.mean_nll(&found),
@@ -185,41 +186,7 @@ struct Posterior<'a> {
     logits: &'a Logits,
 }
 
-impl Posterior<'_> {
-    /// Newton's method with a line search that keeps β positive.
-    fn minimum(&self) -> Vec<f64> {
-        let mut at = vec![0.0; self.logits.classes() + 1];
-        at[0] = 1.0;
-        let mut value = self.value(&at);
-        for _ in 0..MAX_STEPS {
-            let (gradient, hessian) = self.derivatives(&at);
-            let step = solve_positive(hessian, &gradient);
-            let decrease: f64 = step.iter().zip(&gradient).map(|(s, g)| s * g).sum();
-            // Also stops on NaN.
-            if decrease.is_nan() || decrease <= 1e-18 * (1.0 + value.abs()) {
-                break;
-            }
-            let mut length = 1.0;
-            let next = loop {
-                let tried: Vec<f64> = at.iter().zip(&step).map(|(x, s)| x - length * s).collect();
-                let found = self.value(&tried);
-                // False for NaN, and for the infinite value where β is not positive.
-                if found <= value - 1e-4 * length * decrease {
-                    break Some((tried, found));
-                }
-                length *= 0.5;
-                if length < 1e-12 {
-                    break None;
-                }
-            };
-            match next {
-                Some(better) => (at, value) = better,
-                None => break,
-            }
-        }
-        at
-    }
-
+impl Convex for Posterior<'_> {
     /// Sum of −ln p(true class) plus the terms of the prior; infinite if β is not positive.
     fn value(&self, at: &[f64]) -> f64 {
         let beta = at[0];
@@ -231,18 +198,7 @@ impl Posterior<'_> {
         self.mean_nll(at) * self.labels.len() as f64 + prior
     }
 
-    fn mean_nll(&self, at: &[f64]) -> f64 {
-        let loss = |(z, label): (&[f64], &usize)| {
-            let scaled = scaled(z, at);
-            let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scaled.iter().map(|x| (x - top).exp()).sum();
-            sum.ln() - (scaled[*label] - top)
-        };
-        self.rows().map(loss).sum::<f64>() / self.labels.len() as f64
-    }
-
-    /// Gradient and Hessian, row-major. The derivative of a scaled logit x_k is z_k with respect to β, and 1 with
-    /// respect to b_k.
+    /// The derivative of a scaled logit x_k is z_k with respect to β, and 1 with respect to b_k.
     fn derivatives(&self, at: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let width = at.len();
         let (mut gradient, mut hessian) = (vec![0.0; width], vec![0.0; width * width]);
@@ -272,6 +228,18 @@ impl Posterior<'_> {
             hessian[k * width + k] += precision;
         }
         (gradient, hessian)
+    }
+}
+
+impl Posterior<'_> {
+    fn mean_nll(&self, at: &[f64]) -> f64 {
+        let loss = |(z, label): (&[f64], &usize)| {
+            let scaled = scaled(z, at);
+            let top = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scaled.iter().map(|x| (x - top).exp()).sum();
+            sum.ln() - (scaled[*label] - top)
+        };
+        self.rows().map(loss).sum::<f64>() / self.labels.len() as f64
     }
 
     fn unbounded(&self, fitted: &Scaling) -> Option<Unbounded> {
@@ -331,37 +299,10 @@ fn scaled(z: &[f64], at: &[f64]) -> Vec<f64> {
     z.iter().zip(&at[1..]).map(|(z, b)| at[0] * z + b).collect()
 }
 
-/// Softmax, shifted by the largest value to avoid overflow.
-/// Probabilities of the scores of one example.
+/// Probabilities of the scores of one example: softmax, shifted by the largest score to avoid overflow.
 pub fn softmax(x: &[f64]) -> Vec<f64> {
     let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - top).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-/// Solves `matrix · x = right` by Cholesky decomposition; the matrix is positive definite and row-major.
-fn solve_positive(mut matrix: Vec<f64>, right: &[f64]) -> Vec<f64> {
-    let n = right.len();
-    for j in 0..n {
-        for i in j..n {
-            let known: f64 = (0..j).map(|k| matrix[i * n + k] * matrix[j * n + k]).sum();
-            let rest = matrix[i * n + j] - known;
-            matrix[i * n + j] = if i == j {
-                rest.max(f64::MIN_POSITIVE).sqrt()
-            } else {
-                rest / matrix[j * n + j]
-            };
-        }
-    }
-    let mut x = right.to_vec();
-    for i in 0..n {
-        let known: f64 = (0..i).map(|k| matrix[i * n + k] * x[k]).sum();
-        x[i] = (x[i] - known) / matrix[i * n + i];
-    }
-    for i in (0..n).rev() {
-        let known: f64 = (i + 1..n).map(|k| matrix[k * n + i] * x[k]).sum();
-        x[i] = (x[i] - known) / matrix[i * n + i];
-    }
-    x
 }

@@ -169,7 +169,7 @@ fn scaling_and_its_inverse_agree() {
 
 /// Uses sharp logits: most f64 probabilities are 1 or 0, so ranking by them would produce ties.
 #[test]
-fn calibration_does_not_change_ranks_or_decisions() {
+fn calibration_does_not_change_ranks() {
     let mut rng = random::Rng::stream(3, 3);
     let labels: Vec<usize> = (0..120).map(|i| i % 3).collect();
     let logits: Vec<f64> = labels
@@ -180,30 +180,46 @@ fn calibration_does_not_change_ranks_or_decisions() {
             [0, 1, 2].map(of)
         })
         .collect();
-    let judge = |temperature: f64| {
-        let scaling = Scaling::new(temperature, vec![0.3, 0.0, -0.3]).unwrap();
-        let p: Vec<f64> = logits
-            .chunks(3)
-            .flat_map(|z| scaling.probabilities(z))
-            .collect();
-        let predictions = Predictions {
-            class_names: &["a", "b", "c"],
-            labels: &labels,
-            logits: &logits,
-            probabilities: &p,
-            groups: None,
-        };
-        let settings = EvaluationSettings {
-            resamples: 20,
-            ..Default::default()
-        };
-        evaluate(&predictions, &settings).unwrap().0
+    let judge = |temperature: f64, bias: f64| {
+        let scaling = Scaling::new(temperature, vec![bias, 0.0, -bias]).unwrap();
+        evaluated(&labels, &logits, &scaling)
     };
-    let (sharp, soft) = (judge(0.01), judge(50.0));
+    let (sharp, soft, shifted) = (judge(0.01, 0.0), judge(50.0, 0.0), judge(50.0, 0.3));
     assert!(sharp.auc.unwrap().estimate > 0.7);
-    assert_eq!((sharp.auc, &sharp.ranking), (soft.auc, &soft.ranking));
+    for other in [&soft, &shifted] {
+        assert_eq!((sharp.auc, &sharp.ranking), (other.auc, &other.ranking));
+        assert!(sharp.log_loss.estimate > other.log_loss.estimate);
+    }
     assert_eq!(sharp.confusion, soft.confusion);
-    assert!(sharp.log_loss.estimate > soft.log_loss.estimate);
+    assert_ne!(sharp.confusion, shifted.confusion);
+}
+
+/// The biases of a calibration make another class the most probable one, which is then predicted.
+#[test]
+fn of_more_than_two_classes_the_most_probable_one_is_predicted() {
+    let scaling = Scaling::new(1.0, vec![0.5, 0.0, 0.0]).unwrap();
+    let logits = [1.0, 1.2, 0.0, 0.0, 2.0, 0.0];
+    let found = evaluated(&[0, 1], &logits, &scaling);
+    assert_eq!(found.accuracy.estimate, 1.0);
+    let plain = evaluated(&[0, 1], &logits, &Scaling::identity(3));
+    assert_eq!(plain.accuracy.estimate, 0.5);
+}
+
+fn evaluated(labels: &[usize], logits: &[f64], scaling: &Scaling) -> metrics::Evaluation {
+    let rows = logits.chunks(3);
+    let p: Vec<f64> = rows.flat_map(|z| scaling.probabilities(z)).collect();
+    let predictions = Predictions {
+        class_names: &["a", "b", "c"],
+        labels,
+        logits,
+        probabilities: &p,
+        groups: None,
+    };
+    let settings = EvaluationSettings {
+        resamples: 20,
+        ..Default::default()
+    };
+    evaluate(&predictions, &settings).unwrap().0
 }
 
 #[test]

@@ -340,7 +340,7 @@ impl Predictor {
     fn threshold_log_odds(&self) -> Option<f64> {
         match self.networks.rule() {
             DecisionRule::Threshold { log_odds, .. } => Some(log_odds),
-            DecisionRule::Largest => None,
+            DecisionRule::MostProbable => None,
         }
     }
 

@@ -83,7 +83,7 @@ fn same_reading(runs: &[PathBuf], members: &[Checkpoint]) -> Result<()> {
     Ok(())
 }
 
-/// The mean of the calibrated thresholds; the largest score decides unless all networks have a threshold.
+/// The mean of the calibrated thresholds; the most probable class is predicted unless all networks have a threshold.
 fn joint(members: &[Checkpoint]) -> Result<Decision> {
     let mut thresholds = vec![];
     for member in members {

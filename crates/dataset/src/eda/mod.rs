@@ -8,6 +8,7 @@ mod audit;
 mod counts;
 mod intensity;
 mod masks;
+mod near_copies;
 mod warnings;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ pub use audit::{DuplicateGroup, LeakedPatient, SplitCount};
 pub use counts::{ClassCount, FormatCount, PatientSize, Quantiles, SizeCount, Sizes, SplitSummary};
 pub use intensity::ClassIntensity;
 pub use masks::{MaskArea, MaskSummary};
+pub use near_copies::{NearCopies, NearCopy};
 
 use crate::histogram::LEVELS;
 use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
@@ -62,6 +64,8 @@ pub struct Eda {
     pub images_per_patient: Vec<PatientSize>,
     /// Groups of byte-identical files.
     pub duplicates: Vec<DuplicateGroup>,
+    /// Pairs of images that are nearly identical.
+    pub near_copies: NearCopies,
     /// Patients with images in more than one split.
     pub leaked_patients: Vec<LeakedPatient>,
     /// Files left out because they are faulty.
@@ -101,6 +105,7 @@ impl Eda {
             intensity: intensity::by_class(manifest, config)?,
             images_per_patient: counts::images_per_patient(manifest)?,
             duplicates: audit::duplicates(manifest)?,
+            near_copies: near_copies::of(manifest),
             leaked_patients: audit::leaked_patients(manifest)?,
             bad_images: manifest.bad_images().to_vec(),
             left_out: manifest.left_out().to_vec(),

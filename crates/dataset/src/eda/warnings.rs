@@ -1,6 +1,6 @@
 //! Warnings from the analysis, as sentences.
 
-use super::{DuplicateGroup, Eda, SplitSummary, split_name};
+use super::{DuplicateGroup, Eda, NearCopies, SplitSummary, split_name};
 use crate::Manifest;
 use crate::words::counted;
 
@@ -14,6 +14,7 @@ pub(super) fn of(eda: &Eda, manifest: &Manifest) -> Vec<String> {
     warnings.extend(small_validation(eda));
     warnings.extend(leaks(eda));
     warnings.extend(duplicates(eda));
+    warnings.extend(near_copies(&eda.near_copies));
     warnings.extend(brightness(eda));
     warnings.extend(mixed_formats(eda));
     warnings.extend(unmatched(eda));
@@ -114,6 +115,41 @@ fn duplicates(eda: &Eda) -> Vec<String> {
         "carry more than one label: at least one label is wrong",
     );
     sentences
+}
+
+/// States what to do about near-identical images.
+fn near_copies(found: &NearCopies) -> Vec<String> {
+    let pairs = |n: usize| format!("{} of nearly identical images", counted(n, "pair"));
+    let more = if found.truncated {
+        ", and perhaps more,"
+    } else {
+        ""
+    };
+    let sentences = [
+        (
+            found.across_splits,
+            "between splits, so that the test is not independent of training: look at them, then remove one image of \
+             each pair, or put both into one split (data.validation.policy = \"list\")",
+        ),
+        (
+            found.across_classes,
+            "with different labels: look at them, because at least one label of a true copy is wrong",
+        ),
+        (
+            found.across_patients,
+            "of different patients by name: if they are copies, the names do not tell patients apart, and a split by \
+             patient does not keep them together",
+        ),
+    ];
+    let noted = sentences.into_iter().filter(|(n, _)| *n > 0);
+    let mut noted: Vec<String> = noted
+        .map(|(n, what)| format!("{}{more} {what}.", pairs(n)))
+        .collect();
+    if noted.is_empty() && found.pairs > 0 {
+        let what = "are in the data: they count more than once";
+        noted.push(format!("{}{more} {what}.", pairs(found.pairs)));
+    }
+    noted
 }
 
 /// Warns of more than half a standard deviation (a medium effect, Cohen 1988) between two classes.

@@ -34,6 +34,7 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         mean: 0.5,
         std: 0.1,
         sha256: content.to_string(),
+        small: crate::small::Small::of(&[0.5], 1),
     };
     let records = rows.iter().enumerate().map(record).enumerate();
     let records = records.map(|(i, mut record)| {

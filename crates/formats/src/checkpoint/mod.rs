@@ -164,7 +164,7 @@ impl Default for Inference {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// With two classes, the lowest log-odds at which the positive class is predicted: its score minus the other's,
-    /// before any calibration. Without a threshold the largest score decides.
+    /// before any calibration. Without a threshold the most probable class is predicted.
     pub threshold: Option<f64>,
     /// What scores are divided by before softmax.
     pub temperature: f64,

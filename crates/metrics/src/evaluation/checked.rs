@@ -62,10 +62,11 @@ impl<'a> CheckedPredictions<'a> {
             check::same_length("groups", groups.len(), "labels", labels.len())?;
         }
         let rule = settings.rule(classes);
+        let outputs = logits.rows().zip(probabilities.rows());
         Ok(Self {
             names: class_names.iter().map(|n| n.as_ref().to_owned()).collect(),
             labels,
-            decisions: logits.rows().map(|row| rule.decide(row)).collect(),
+            decisions: outputs.map(|(z, p)| rule.decide(z, p)).collect(),
             logits,
             probabilities,
             groups,

@@ -24,9 +24,10 @@ pub struct Predictions<'a, S> {
     pub class_names: &'a [S],
     /// The true class of each example.
     pub labels: &'a [usize],
-    /// n × classes, row-major; used for rankings and decisions.
+    /// n × classes, row-major; used for rankings and, with two classes, for decisions.
     pub logits: &'a [f64],
-    /// n × classes, row-major; the probabilities of each example, calibrated or not.
+    /// n × classes, row-major; the probabilities of each example, calibrated or not. With more than two classes, the most
+    /// probable one is predicted.
     pub probabilities: &'a [f64],
     /// One id per example, such as its patient: intervals then account for correlation within a group. `None` if
     /// examples are independent.
@@ -39,7 +40,7 @@ pub struct EvaluationSettings {
     /// With two classes, the index of the positive class; unused with more.
     pub positive: usize,
     /// With two classes, an example is positive if the log-odds of the positive class are at least this; with more, the
-    /// class with the largest logit is predicted.
+    /// most probable class is predicted.
     pub threshold: f64,
     /// Confidence level of every interval.
     pub level: f64,
@@ -59,7 +60,7 @@ impl EvaluationSettings {
                 positive: self.positive,
                 log_odds: self.threshold,
             },
-            _ => DecisionRule::Largest,
+            _ => DecisionRule::MostProbable,
         }
     }
 }

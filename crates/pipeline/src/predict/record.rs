@@ -24,7 +24,7 @@ pub struct Prediction {
     pub probabilities: Vec<ClassProbability>,
     /// Each network's own calibrated probabilities, in the order of `probabilities`, if several predict together.
     pub members: Vec<Vec<f64>>,
-    /// Probability of `positive` from which it is predicted; without one, the class with the largest score is
+    /// Probability of `positive` from which it is predicted; without one, the most probable class is
     /// predicted.
     pub threshold: Option<f64>,
     /// The same as log-odds: the score of `positive` minus the other class's. This is what is compared.

@@ -1,5 +1,7 @@
 //! Exploratory analysis of the data, before anything is trained on them.
 
+mod near_copies;
+
 use anyhow::Result;
 use dataset::{EdaConfig, Split};
 use report::text::escape;
@@ -22,6 +24,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     samples(context, &data, &mut section)?;
     section.heading(3, "Points to note").list(warnings(&eda));
     section.table(&facts(&eda)?);
+    near_copies::write(context, &data, &eda.near_copies, &mut section)?;
     if !eda.masks.is_empty() {
         section.heading(3, "Masks").table(&masks(&eda)?);
     }
@@ -160,6 +163,15 @@ fn facts(eda: &dataset::Eda) -> Result<Table> {
             "{} in {}",
             count(copies, "file"),
             count(eda.duplicates.len(), "group")
+        ),
+    ])?;
+    let near = &eda.near_copies;
+    table.row([
+        "nearly identical images",
+        &format!(
+            "{}, {} of them between splits",
+            count(near.pairs, "pair"),
+            near.across_splits
         ),
     ])?;
     table.row([

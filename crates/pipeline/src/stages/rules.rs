@@ -69,7 +69,8 @@ impl Rules {
     pub(super) fn decide(&self, scored: &Scored) -> Vec<usize> {
         let rule = self.settings.rule(self.classes());
         let each = scored.logits.chunks(self.classes());
-        each.map(|logits| rule.decide(logits)).collect()
+        each.map(|logits| rule.decide(logits, &self.scaling.probabilities(logits)))
+            .collect()
     }
 
     fn probabilities(&self, scored: &Scored) -> Vec<f64> {

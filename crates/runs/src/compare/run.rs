@@ -102,7 +102,8 @@ impl ComparedRun {
         let classes = self.metrics.classes.len();
         let rule = self.judged_by().rule(classes);
         let rows = self.logits.chunks(classes);
-        rows.map(|logits| rule.decide(logits)).collect()
+        let rows = rows.zip(self.probabilities.chunks(classes));
+        rows.map(|(z, p)| rule.decide(z, p)).collect()
     }
 
     /// Whether each image is classified correctly.

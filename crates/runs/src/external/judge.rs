@@ -74,7 +74,7 @@ pub(super) fn judge(
         },
     };
     let rule = networks.rule();
-    let own = judge.at(threshold_of(rule));
+    let own = judge.at(threshold_of(rule, networks.scaling(), positive));
     let (evaluation, curves) = judge.evaluate(&answers.scores, &answers.probabilities, &own)?;
     let plain = scaled(&answers.scores, &Scaling::identity(classes.len()));
     let as_trained = judge.evaluate(&answers.scores, &plain, &own)?;
@@ -90,7 +90,7 @@ pub(super) fn judge(
                 log_odds,
                 probability: networks.scaling().probability_at(log_odds, positive),
             }),
-            DecisionRule::Largest => None,
+            DecisionRule::MostProbable => None,
         },
         evaluation,
         curves,
@@ -100,11 +100,15 @@ pub(super) fn judge(
     })
 }
 
-/// In log-odds; with two classes the largest score is that of the positive class from 0 on.
-fn threshold_of(rule: DecisionRule) -> f64 {
+/// In log-odds before calibration: of two classes the positive one is the most probable from a half on. More classes have
+/// no threshold.
+fn threshold_of(rule: DecisionRule, scaling: &Scaling, positive: usize) -> f64 {
     match rule {
         DecisionRule::Threshold { log_odds, .. } => log_odds,
-        DecisionRule::Largest => 0.0,
+        DecisionRule::MostProbable if scaling.bias().len() == 2 => {
+            scaling.log_odds_at(0.5, positive)
+        }
+        DecisionRule::MostProbable => 0.0,
     }
 }
 
@@ -159,7 +163,7 @@ impl Judge<'_> {
         (ensemble, its_settings): (&Predictions<'_, String>, &EvaluationSettings),
     ) -> Result<Member> {
         let (scaling, positive) = (network.scaling(), self.settings.positive);
-        let raw = threshold_of(network.rule());
+        let raw = threshold_of(network.rule(), scaling, positive);
         let settings = self.at(match self.classes.len() {
             2 => scaling.scaled_log_odds(raw, positive),
             _ => 0.0,

@@ -20,7 +20,7 @@ pub(super) fn table(images: &Images, judged: &Judged) -> Result<Vec<u8>> {
     let rows = images.rows.iter().zip(&images.labels);
     for (i, (((row, label), scores), p)) in rows.zip(scores).zip(probabilities).enumerate() {
         let record = &images.manifest.rows()[*row];
-        let predicted = judged.rule.decide(scores);
+        let predicted = judged.rule.decide(scores, p);
         let mut line = vec![
             record.path.clone(),
             record.patient.clone(),

@@ -10,7 +10,7 @@ use super::{Case, Study};
 pub(crate) struct Classes {
     pub(crate) names: Vec<String>,
     pub(crate) positive: usize,
-    /// `None` if the class with the largest score is predicted.
+    /// `None` if the most probable class is predicted.
     pub(crate) threshold: Option<Threshold>,
     pub(crate) sets: Option<ConformalSets>,
 }

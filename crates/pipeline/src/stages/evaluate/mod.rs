@@ -108,7 +108,7 @@ fn predictions(data: &Data, judged: &judge::Judged, splits: [&Scored; 2]) -> Str
             .zip(scored.logits.chunks(classes.len()));
         for (((row, label), p), scores) in per_image {
             let record = &data.manifest.rows()[*row];
-            let predicted = judged.rule.decide(scores);
+            let predicted = judged.rule.decide(scores, p);
             text += &format!(
                 "{name},{},{},{},{},{}",
                 csv(&record.path),

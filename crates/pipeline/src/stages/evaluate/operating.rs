@@ -1,7 +1,7 @@
 //! Thresholds chosen on validation by several rules, and their test results.
 
 use anyhow::Result;
-use metrics::{DecisionRule, Interval, ThresholdRule, proportion};
+use metrics::{Interval, ThresholdRule, log_odds, proportion};
 use report::{Align, Document, Table, format};
 use serde::{Deserialize, Serialize};
 
@@ -33,15 +33,14 @@ pub struct Operating {
 
 impl Operating {
     pub(super) fn new(chosen: Chosen, test: &Scored, positive: usize, level: f64) -> Result<Self> {
-        let rule = DecisionRule::Threshold {
-            positive,
-            log_odds: chosen.log_odds,
-        };
         let correct: Vec<bool> = test
             .logits
             .chunks(2)
             .zip(&test.labels)
-            .map(|(logits, label)| rule.decide(logits) == *label)
+            .map(|(logits, label)| {
+                let called = log_odds(logits, positive) >= chosen.log_odds;
+                called == (*label == positive)
+            })
             .collect();
         let share = |among: &dyn Fn(usize) -> bool| {
             let counted = (0..correct.len()).filter(|i| among(test.labels[*i]));

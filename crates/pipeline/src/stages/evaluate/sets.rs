@@ -60,7 +60,8 @@ impl Sets {
             Some(&val.patients),
             settings.set_coverage,
         )?;
-        let [seen, new] = [val, test].map(|scored| decided(scored, decision));
+        let [seen, new] =
+            [(val, on_val), (test, on_test)].map(|(scored, p)| decided(scored, p, decision));
         let limits = (settings.allowed_error, CERTAINTY);
         let abstention = Abstention::choose(&seen.0, &seen.1, Some(&val.patients), limits)?;
         let mut risk_coverage = risk_coverage(&new.0, &new.1)?;
@@ -98,12 +99,17 @@ impl Sets {
 /// Whether each prediction is right, and its confidence.
 type Decided = (Vec<bool>, Vec<f64>);
 
-fn decided(scored: &Scored, (rule, scaling): (DecisionRule, &Scaling)) -> Decided {
+fn decided(
+    scored: &Scored,
+    probabilities: &[f64],
+    (rule, scaling): (DecisionRule, &Scaling),
+) -> Decided {
     let classes = scaling.bias().len();
-    let each = scored.logits.chunks(classes).zip(&scored.labels);
-    each.map(|(logits, label)| {
+    let rows = scored.logits.chunks(classes);
+    let each = rows.zip(probabilities.chunks(classes)).zip(&scored.labels);
+    each.map(|((logits, probabilities), label)| {
         (
-            rule.decide(logits) == *label,
+            rule.decide(logits, probabilities) == *label,
             rule.confidence(logits, scaling),
         )
     })
