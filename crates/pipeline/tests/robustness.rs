@@ -74,7 +74,7 @@ fn a_planted_mark_is_found_by_the_probe() {
         probe.alone.into_iter().find(of).unwrap()
     };
     let planted = corners(0.9).auc.unwrap();
-    assert!(planted.low > 0.85, "{planted:?}");
+    assert!(planted.low > 0.75, "{planted:?}");
     let clean = corners(0.0).auc.unwrap();
     assert!(clean.low < 0.5 && clean.high < 0.75, "{clean:?}");
 }

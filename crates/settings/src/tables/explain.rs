@@ -16,8 +16,8 @@ pub(crate) struct Explain {
 impl Default for Explain {
     fn default() -> Self {
         Explain {
-            images: 8,
-            randomized: 2,
+            images: 4,
+            randomized: 1,
             steps: 20,
         }
     }

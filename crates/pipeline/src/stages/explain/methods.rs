@@ -31,11 +31,18 @@ impl<'a> Explainer<'a> {
         let (steps, batch) = (settings.explain.steps, settings.train.batch_size);
         let side = shape.h.min(shape.w);
         let sixth = [shape.h.div_ceil(6), shape.w.div_ceil(6)];
+        let at = deepest_places(trained);
         Explainer {
             trained,
             methods: vec![
-                Method::GradCam(GradCam::default()),
-                Method::GradCamPlusPlus(GradCamPlusPlus::default()),
+                Method::GradCam(GradCam {
+                    at: at.clone(),
+                    ..GradCam::default()
+                }),
+                Method::GradCamPlusPlus(GradCamPlusPlus {
+                    at,
+                    ..GradCamPlusPlus::default()
+                }),
                 Method::IntegratedGradients(IntegratedGradients {
                     steps,
                     batch: steps.min(batch),
@@ -197,6 +204,17 @@ impl<'a> Explainer<'a> {
         }
         Ok(found)
     }
+}
+
+/// The deepest features that have more than one place: those of a small image may be a single pixel.
+fn deepest_places(trained: &Bundle) -> Option<String> {
+    let (graph, input) = (trained.network().graph(), trained.input_shape());
+    let shapes = graph.shapes(input.h, input.w).ok()?;
+    let wide = |name: &&str| {
+        let shape = graph.output(name).map(|id| shapes[id.index()]);
+        shape.is_some_and(|shape| shape.h * shape.w > 1)
+    };
+    graph.features().into_iter().find(wide).map(str::to_owned)
 }
 
 /// The method's name as the field writes it.

@@ -20,7 +20,7 @@ use crate::scoring;
 const TRAIN: usize = 1500;
 
 /// Images of each kind that the score is tried on, at most.
-const PER_KIND: usize = 100;
+const PER_KIND: usize = 50;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;

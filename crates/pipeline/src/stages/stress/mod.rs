@@ -15,7 +15,7 @@ use crate::scoring;
 use changes::{KINDS, Kind};
 
 /// Test images that each change is tried on, at most.
-const IMAGES: usize = 100;
+const IMAGES: usize = 60;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
