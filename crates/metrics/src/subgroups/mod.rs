@@ -8,7 +8,8 @@
 //! and compared with the normal distribution. Two estimates of the variance are usual, and the larger one is used, because
 //! each fails in small groups. The empirical one, of the score test of generalized estimating equations (Rotnitzky &
 //! Jewell 1990), is far too small if all images of a small group happen to be right: in simulations at a share of 97 % it
-//! called a third of such groups better. The one with the variance and the intraclass correlation of all images together
+//! found a third of groups of some twenty patients different at p < 0.05, though none was. The one with the variance and the
+//! intraclass correlation of all images together
 //! (Donner & Donald 1987) is too small if errors are rare and a small group happens to have some. Balanced accuracies are
 //! compared in the same way with the classes as strata, and AUCs through their structural components (DeLong 1988) among
 //! all images, with Obuchowski's variance (1997) as a third one. A patient with images in both groups counts in both, with
@@ -16,7 +17,7 @@
 //!
 //! **Multiplicity.** A table with thirty comparisons has one with p < 0.05 even if nothing differs. The p-values of the
 //! whole table are therefore adjusted by Holm's procedure (1979), and a figure is flagged if its adjusted p-value is
-//! below 1 − level: with probability `level` nothing is flagged if nothing differs. The two groups of a grouping of two
+//! below 1 − level: with a probability of at least `level` nothing is flagged if nothing differs. The two groups of a grouping of two
 //! are the rest of one another, so that their comparison counts once.
 //!
 //! **Limits.** A figure that is not flagged may differ all the same, above all in small groups: the interval of the
@@ -117,8 +118,8 @@ pub struct SubgroupFigure {
     /// Its value in the rest.
     pub rest: Option<Interval>,
     /// The group's value minus that of the rest, with an interval that is not adjusted for other comparisons (Zou &
-    /// Donner 2008; for shares of independent images this is Newcombe's with n − 1). `None` if either does not exist, or if the
-    /// balanced accuracies are those of different classes.
+    /// Donner 2008; for shares of independent images this is Newcombe's with n − 1). `None` if either does not exist,
+    /// or if the balanced accuracies are those of different classes.
     pub difference: Option<Interval>,
     /// Whether the two differ.
     pub test: SubgroupTest,
