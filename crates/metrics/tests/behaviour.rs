@@ -1,5 +1,8 @@
 //! Behaviour without a reference implementation: determinism, edge cases, errors, the summary.
 
+// clippy.toml allows unwrap in tests, but not in helpers outside `#[test]` functions.
+#![allow(clippy::unwrap_used)]
+
 use metrics::*;
 
 /// Random labels and scores with ties.

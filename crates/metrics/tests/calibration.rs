@@ -1,5 +1,8 @@
 //! Compares calibration with netcal, SciPy and scikit-learn (`calibration.py` writes `calibration.json`).
 
+// clippy.toml allows unwrap in tests, but not in helpers outside `#[test]` functions.
+#![allow(clippy::unwrap_used)]
+
 use metrics::{
     Odir, Probabilities, Scaling, brier_score_multiclass, expected_calibration_error,
     fit_dirichlet, fit_scaling, fit_vector_scaling, log_loss,

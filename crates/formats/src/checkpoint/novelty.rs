@@ -133,7 +133,7 @@ impl Novelty {
         d > 0
             && self.factor.len() == d * (d + 1) / 2
             && !self.class_means.is_empty()
-            && self.class_means.len() % d == 0
+            && self.class_means.len().is_multiple_of(d)
             && all.into_iter().all(|value| value.is_finite())
     }
 }
