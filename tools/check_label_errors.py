@@ -52,7 +52,8 @@ def judge(flipped, experiment):
     ours = json.loads((experiment / "label_errors.json").read_text())
     classes = ours["classes"]
     with open(experiment / "out_of_fold.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["setting"]) == ours["setting"]]
+        # Without a grid there is one setting, and the column is empty.
+        rows = [row for row in csv.DictReader(file) if (row["setting"] or "1") == str(ours["setting"])]
     by_path = {}
     for row in rows:
         by_path.setdefault(row["path"], []).append(row)
