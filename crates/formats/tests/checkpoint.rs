@@ -8,7 +8,8 @@
 use std::fs;
 
 use formats::checkpoint::{
-    AbstentionRule, Checkpoint, Decision, Inference, Meta, Origin, Preprocessing, SetRule,
+    AbstentionRule, Checkpoint, Decision, Inference, Meta, Novelty, NoveltyRule, Origin,
+    Preprocessing, SetRule, Spread,
 };
 use model::graph::{Activation, Graph, GraphBuilder, Init, Padding};
 use model::store::{Group, ParamStore};
@@ -302,4 +303,66 @@ fn an_inconsistent_checkpoint_is_rejected() {
             "{error}"
         );
     }
+}
+
+/// The score of novelty needs one number for each channel of the features that it names.
+#[test]
+fn a_novelty_score_round_trips_and_must_fit_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut graph = graph();
+    let features = graph
+        .ids()
+        .find(|id| graph.node(*id).name == "act")
+        .unwrap();
+    graph.outputs.push(("features.1".into(), features));
+    let store = ParamStore::initialized(&graph, 5);
+    let spread = Spread {
+        median: 1.0,
+        high: 2.5,
+    };
+    // Six channels, two classes.
+    let novelty = |width: usize, output: &str| Novelty {
+        rule: NoveltyRule {
+            output: output.into(),
+            shrinkage: 0.1,
+            distance: spread,
+            energy: spread,
+            threshold: 1.2,
+            accepted: 0.95,
+        },
+        mean: vec![0.5; width],
+        factor: vec![1.0; width * (width + 1) / 2],
+        class_means: vec![0.25; 2 * width],
+    };
+    let saved = |novelty: Novelty| {
+        let checkpoint = Checkpoint {
+            novelty: Some(Box::new(novelty)),
+            ..Checkpoint::new(graph.clone(), store.clone(), meta())
+        };
+        checkpoint.save(&path)
+    };
+    let good = novelty(6, "features.1");
+    saved(good.clone()).unwrap();
+    assert_eq!(
+        Checkpoint::load(&path).unwrap().novelty.as_deref(),
+        Some(&good)
+    );
+
+    let refused = |error: String, part: &str| {
+        assert!(
+            error.contains(part) && error.contains("model.safetensors"),
+            "{error}"
+        );
+    };
+    refused(
+        saved(novelty(6, "features.9")).unwrap_err().to_string(),
+        "features.9",
+    );
+    // Otherwise the features of several images would be taken for those of one.
+    saved(novelty(3, "features.1")).unwrap();
+    refused(
+        Checkpoint::load(&path).unwrap_err().to_string(),
+        "novelty/factor",
+    );
 }

@@ -123,7 +123,8 @@ impl Bundle {
         let logits = scores.logits.chunks(self.meta().classes.len());
         let each = scores.features.chunks(detector.features()).zip(logits);
         let each = each.map(|(features, logits)| detector.score(features, logits));
+        // The checkpoint's features are those of the network, so that only an overflow is left.
         each.collect::<std::result::Result<_, _>>()
-            .map_err(InferenceError::Novelty)
+            .map_err(|_| InferenceError::NotFinite)
     }
 }

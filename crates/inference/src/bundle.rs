@@ -56,7 +56,12 @@ impl Bundle {
         let region = region.transpose()?;
         let novelty = checkpoint.novelty.take();
         let novelty = novelty.map(|stored| NoveltyDetector::stored(*stored));
-        let novelty = novelty.transpose().map_err(InferenceError::Novelty)?;
+        let novelty = novelty
+            .transpose()
+            .map_err(|source| InferenceError::Novelty {
+                path: path.into(),
+                source,
+            })?;
         let (network, meta) = checkpoint.into_network();
         let network = network.on(device, precision)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
@@ -80,7 +85,7 @@ impl Bundle {
         })
     }
 
-    /// What tells images unlike those that the network was trained on, where a run has determined it.
+    /// What detects images unlike those that the network was trained on, where a run has determined it.
     pub fn novelty(&self) -> Option<&NoveltyDetector> {
         self.novelty.as_ref()
     }

@@ -94,7 +94,7 @@ impl Ensemble {
     }
 
     /// Whether an [`Answer`] says how unlike the training images an image is: not of several networks.
-    pub fn tells_novelty(&self) -> bool {
+    pub fn has_novelty(&self) -> bool {
         self.others.is_empty() && self.first.novelty().is_some()
     }
 

@@ -31,9 +31,14 @@ pub enum InferenceError {
         /// What is wrong with it.
         source: MetricsError,
     },
-    /// The novelty score of a checkpoint is invalid, or an image's features are not those of its network.
-    #[error("the novelty score of the network is invalid: {0}")]
-    Novelty(MetricsError),
+    /// The novelty score of a checkpoint is invalid.
+    #[error("the novelty score in {} is invalid: {source}", path.display())]
+    Novelty {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: MetricsError,
+    },
     /// Scores or probabilities that are NaN or infinite.
     #[error(
         "the network's scores are NaN or infinite: its weights are too large, or its input is far from what it was \

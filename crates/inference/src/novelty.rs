@@ -21,7 +21,7 @@ pub struct Known<'a> {
     pub classes: usize,
 }
 
-/// Tells images unlike those that a network was trained on.
+/// Detects images unlike those that a network was trained on.
 #[derive(Clone, Debug)]
 pub struct NoveltyDetector {
     gaussians: Mahalanobis,

@@ -115,7 +115,7 @@ impl Predictor {
     pub fn abstaining(mut self) -> Result<Self> {
         let first = self.networks.first();
         let scores = vec![0.0; first.meta().classes.len()];
-        if self.networks.abstains(&scores).is_none() && !self.networks.tells_novelty() {
+        if self.networks.abstains(&scores).is_none() && !self.networks.has_novelty() {
             bail!(
                 "--abstain needs a network whose run has found from which confidence errors are rare enough, or which images \
                  are unlike the training images; the report says whether it has (Sets and abstention; Images unlike the \

@@ -199,12 +199,3 @@ pub fn patient_ids(manifest: &Manifest, rows: &[usize]) -> Vec<usize> {
     };
     rows.iter().map(&mut id).collect()
 }
-
-/// At most `most` of the rows, evenly spaced, in their order: rows are sorted by path, so each class and each patient
-/// keeps its share.
-pub(crate) fn spread(rows: &[usize], most: usize) -> Vec<usize> {
-    match rows.len() {
-        n if n <= most => rows.to_vec(),
-        n => (0..most).map(|i| rows[i * n / most]).collect(),
-    }
-}

@@ -13,7 +13,7 @@ use tiny::{metrics, run};
 const STAGES: &str = "pipeline.stages=['index', 'train', 'evaluate', 'novelty', 'stress', 'probe', 'explain', 'report']";
 
 #[test]
-fn novelty_is_told_by_the_checkpoint_in_every_prediction() {
+fn the_checkpoint_has_the_novelty_of_every_prediction() {
     let home = tempfile::tempdir().unwrap();
     let stages = "pipeline.stages=['index', 'train', 'evaluate', 'novelty', 'report']";
     let folder = run(home.path(), &[stages]);

@@ -56,7 +56,7 @@ impl Columns {
             columns.about("abstains", |p| {
                 p.abstains.map(|abstains| abstains.to_string())
             });
-            if predictor.networks().tells_novelty() {
+            if predictor.networks().has_novelty() {
                 columns.number("novelty", |p| p.novelty);
                 columns.about("unlike_training", |p| {
                     p.unlike_training.map(|unlike| unlike.to_string())

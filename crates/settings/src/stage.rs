@@ -25,11 +25,11 @@ pub enum Artifact {
     Metrics,
     /// How scores become a prediction: threshold and calibration, written into `model.safetensors`.
     Decision,
-    /// What tells images unlike the training images, written into `model.safetensors`.
+    /// What detects images unlike the training images, written into `model.safetensors`.
     Novelty,
     /// `stress` in `metrics.json`: the results under changes of growing strength.
     Stress,
-    /// `probe` in `metrics.json`: what tells the classes besides the finding.
+    /// `probe` in `metrics.json`: what predicts the class besides the finding.
     Probe,
     /// `explained` in `metrics.json`: which pixels the class scores are based on.
     Explanations,
@@ -82,7 +82,7 @@ pub enum StageId {
     Evaluate,
     /// Evaluates the segmenter.
     EvaluateSegmentation,
-    /// Tells images unlike the training images.
+    /// Detects images unlike the training images.
     Novelty,
     /// Evaluates under changes of growing strength.
     Stress,
@@ -199,7 +199,7 @@ impl StageId {
             },
             StageId::Novelty => Row {
                 name: "novelty",
-                about: "learns to tell images unlike the training images, and tries it on images of other kinds",
+                about: "fits a score that detects images unlike the training images, and tries it on images of other kinds",
                 reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
                 writes: &[A::Novelty],
             },
@@ -211,7 +211,7 @@ impl StageId {
             },
             StageId::Probe => Row {
                 name: "probe",
-                about: "looks for shortcuts: what tells the classes besides the finding, and what the network needs",
+                about: "looks for shortcuts: what predicts the class besides the finding, and what the network needs",
                 reads: &[A::Manifest, A::Splits, A::Model, A::Metrics, A::Decision],
                 writes: &[A::Probe],
             },

@@ -7,7 +7,7 @@
 //! resume, under names that start with `training/`: in the same file, so that a killed process cannot leave weights of
 //! one epoch with moments of another.
 //!
-//! Where a run has determined it, the file also tells images unlike the training images ([`Novelty`], under [`NOVELTY`]).
+//! Where a run has determined it, the file also detects images unlike the training images ([`Novelty`], under [`NOVELTY`]).
 //! A file may hold more than one network: the segmenter that finds the part of the image which the network sees
 //! ([`Region`], tensors under [`REGION`]), and others with which it is averaged ([`Ensemble`], under [`MEMBER`]).
 //!
@@ -77,7 +77,7 @@ pub struct Checkpoint {
     pub meta: Meta,
     /// The segmenter that finds the part of an image which the network sees; `None` if it sees whole images.
     pub region: Option<Box<Region>>,
-    /// How it tells images unlike those that it was trained on, if that was determined. It is not written for a network
+    /// How it detects images unlike those that it was trained on, if that was determined. It is not written for a network
     /// of an ensemble.
     pub novelty: Option<Box<Novelty>>,
     /// Other networks, with which this one is averaged; `None` if it is alone.
@@ -379,7 +379,7 @@ pub struct Parts<'a> {
     pub meta: &'a Meta,
     /// The segmenter that finds the part of an image which the network sees.
     pub region: Option<&'a Region>,
-    /// How it tells images unlike those that it was trained on.
+    /// How it detects images unlike those that it was trained on.
     pub novelty: Option<&'a Novelty>,
     /// Other networks, with which this one is averaged.
     pub ensemble: Option<&'a Ensemble>,
@@ -513,7 +513,9 @@ pub fn load(path: &Path) -> Result<(Checkpoint, Option<Training<'static>>), Chec
     let tensors = contents.tensors()?;
     let store = read_store("", &graph, &tensors)?;
     let region = region.map(|r| r.read("", &tensors)).transpose()?;
-    let novelty = novelty.map(|rule| rule.read(&tensors)).transpose()?;
+    let novelty = novelty
+        .map(|rule| rule.read(&graph, &tensors))
+        .transpose()?;
     let ensemble = ensemble.map(|e| e.read(&tensors)).transpose()?;
     let others = (region.as_ref(), novelty.as_ref(), ensemble.as_ref());
     check_names(&graph, others, &tensors)?;

@@ -1,4 +1,4 @@
-//! How a checkpoint tells images unlike those that its network was trained on.
+//! How a checkpoint detects images unlike those that its network was trained on.
 
 use std::path::Path;
 
@@ -92,7 +92,13 @@ impl NoveltyRule {
     }
 
     /// Reads the tensors that belong to it.
-    pub(super) fn read(self, tensors: &Tensors<'_>) -> Result<Novelty, CheckpointError> {
+    pub(super) fn read(
+        self,
+        graph: &Graph,
+        tensors: &Tensors<'_>,
+    ) -> Result<Novelty, CheckpointError> {
+        let channels = graph.output(&self.output);
+        let channels = channels.map_or(0, |id| graph.node(id).channels);
         let tensor = |name: &str| tensors.get(&format!("{NOVELTY}{name}"), None);
         let novelty = Novelty {
             rule: self,
@@ -100,11 +106,11 @@ impl NoveltyRule {
             factor: tensor("factor")?,
             class_means: tensor("class_means")?,
         };
-        match novelty.fits() {
+        match novelty.mean.len() == channels && novelty.fits() {
             true => Ok(novelty),
             false => Err(tensors.error(
                 &format!("{NOVELTY}factor"),
-                "does not fit the other tensors of the novelty score, or is not finite",
+                "does not fit the network's features or the other tensors of the novelty score, or is not finite",
             )),
         }
     }

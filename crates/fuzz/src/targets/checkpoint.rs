@@ -294,7 +294,7 @@ fn squeezed() -> Result<Checkpoint> {
     checkpoint(g.finish(2)?, None)
 }
 
-/// A classifier that tells images unlike its training images.
+/// A classifier that detects images unlike its training images.
 fn doubting() -> Result<Checkpoint> {
     let graph = network(|g, map| {
         g.publish("map", map);

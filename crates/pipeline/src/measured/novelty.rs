@@ -3,7 +3,7 @@
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
-/// How well images of other kinds are told from those of the test split.
+/// How well images of other kinds are distinguished from those of the test split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Novelty {
     /// The network's output whose mean over the pixels are the features.
@@ -27,8 +27,8 @@ pub struct Novelty {
 pub struct NoveltyKind {
     /// What they are.
     pub name: String,
-    /// The share that is told to be unlike the training images.
-    pub told: Interval,
+    /// The share that is detected as unlike the training images.
+    pub detected: Interval,
     /// By which score, in the order: both together, distance, energy, largest score.
     pub figures: [NoveltyFigures; 4],
 }

@@ -1,9 +1,9 @@
-//! `probe` in `metrics.json`: what tells the classes besides the finding.
+//! `probe` in `metrics.json`: what predicts the class besides the finding.
 
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
-/// What tells the classes on its own, and what the network needs.
+/// What predicts the class on its own, and what the network needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// AUC on test of models that see only a part of each image, or none of it.
@@ -14,14 +14,14 @@ pub struct Probe {
     pub taken_away: Vec<TakenAway>,
 }
 
-/// A model that sees only something which should not tell the classes.
+/// A model that sees only something which should not predict the class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alone {
     /// What it sees.
     pub sees: String,
     /// What it is.
     pub model: String,
-    /// Whether the finding can be in it, so that it may tell the classes by right.
+    /// Whether the finding can be in it, so that it may predict the class by right.
     pub may_hold_finding: bool,
     /// Number of inputs.
     pub inputs: usize,
@@ -30,8 +30,6 @@ pub struct Alone {
     /// Its area under the ROC curve on test; with more than two classes the mean over classes against the rest. `None` if a
     /// class has no images.
     pub auc: Option<Interval>,
-    /// Whether the interval excludes an AUC of 0.5.
-    pub tells: bool,
 }
 
 /// The network on images from which something is taken away.

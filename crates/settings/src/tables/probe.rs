@@ -1,4 +1,4 @@
-//! `[probe]`: what tells the classes besides the finding.
+//! `[probe]`: what predicts the class besides the finding.
 
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ impl Default for Probe {
     }
 }
 
-/// What tells the classes besides the finding.
+/// What predicts the class besides the finding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeSettings {
     /// Test images that the network sees with a part taken away; `None`: a number that takes a small part of an epoch's

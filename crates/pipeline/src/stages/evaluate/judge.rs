@@ -70,7 +70,7 @@ pub struct Metrics {
     /// Results under changes of growing strength, if the stage `stress` ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stress: Option<Stress>,
-    /// What tells the classes besides the finding, if the stage `probe` ran.
+    /// What predicts the class besides the finding, if the stage `probe` ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
     /// Which pixels the class scores are based on, if the stage `explain` ran.

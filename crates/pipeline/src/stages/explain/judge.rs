@@ -87,15 +87,19 @@ struct Summary<'a> {
 
 impl Summary<'_> {
     fn method(&self, i: usize, name: &str) -> Result<MethodJudged> {
-        let mean = |of: &dyn Fn(&MapJudged) -> Option<f64>| self.mean(i, of);
-        let always = "every image has it";
+        let mean = |of: &dyn Fn(&MapJudged) -> f64| {
+            let values = self.images.iter().map(|image| of(&image.judged[i]));
+            self.interval(&values.collect::<Vec<_>>(), self.patients)
+        };
         let localized = |of: fn(&Localization) -> Option<f64>| {
-            mean(&move |map: &MapJudged| map.localized.as_ref().and_then(of))
+            self.mean_of_some(i, &move |map: &MapJudged| {
+                map.localized.as_ref().and_then(of)
+            })
         };
         Ok(MethodJudged {
             name: name.into(),
-            deletion: mean(&|map| Some(map.deletion))?.ok_or_else(|| anyhow::anyhow!(always))?,
-            insertion: mean(&|map| Some(map.insertion))?.ok_or_else(|| anyhow::anyhow!(always))?,
+            deletion: mean(&|map| map.deletion)?,
+            insertion: mean(&|map| map.insertion)?,
             pointing: localized(|found| Some(found.hit))?,
             energy: localized(|found| found.energy)?,
             mask_area: localized(|found| Some(found.area))?.map(|area| area.estimate),
@@ -104,20 +108,27 @@ impl Summary<'_> {
     }
 
     /// Over the images that have the figure; `None` if none has it.
-    fn mean(&self, i: usize, of: &dyn Fn(&MapJudged) -> Option<f64>) -> Result<Option<Interval>> {
+    fn mean_of_some(
+        &self,
+        i: usize,
+        of: &dyn Fn(&MapJudged) -> Option<f64>,
+    ) -> Result<Option<Interval>> {
         let each = self.images.iter().zip(self.patients);
         let found = each.filter_map(|(image, patient)| Some((of(&image.judged[i])?, *patient)));
         let (values, patients): (Vec<f64>, Vec<usize>) = found.unzip();
-        if values.is_empty() {
-            return Ok(None);
+        match values.is_empty() {
+            true => Ok(None),
+            false => self.interval(&values, &patients).map(Some),
         }
+    }
+
+    fn interval(&self, values: &[f64], patients: &[usize]) -> Result<Interval> {
         let mean = |drawn: &[usize]| {
             let sum: f64 = drawn.iter().map(|i| values[*i]).sum();
             Some(sum / drawn.len() as f64)
         };
-        let resampling = Resampling::Grouped(&patients);
-        let interval = self.bootstrap.interval(values.len(), resampling, mean)?;
-        Ok(Some(interval))
+        let resampling = Resampling::Grouped(patients);
+        Ok(self.bootstrap.interval(values.len(), resampling, mean)?)
     }
 
     fn at_random(&self, i: usize) -> Vec<AtRandom> {

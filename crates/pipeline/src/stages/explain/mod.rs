@@ -13,7 +13,8 @@ use report::{Colormap, ImageGrid, Plane, Tile, heat_map};
 
 use crate::context::{Context, Data};
 use crate::measured::Explained;
-use crate::scored::{Held, spread};
+use crate::pictures::spread;
+use crate::scored::Held;
 use crate::stages::rules::add;
 use methods::Explainer;
 

@@ -11,7 +11,8 @@ use random::Rng;
 use rayon::prelude::*;
 
 use crate::context::{Context, Data};
-use crate::scored::{Held, spread};
+use crate::pictures::spread;
+use crate::scored::Held;
 
 /// A change of an image.
 pub(super) type ChangeOf = Box<dyn Fn(&mut Sample, SampleKey) + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Tells images unlike the training images: fits the score, puts it into the checkpoint, and tries it on images of other
+//! Detects images unlike the training images (out-of-distribution detection): fits the score, puts it into the checkpoint, and tries it on images of other
 //! kinds.
 
 mod kinds;
@@ -13,7 +13,8 @@ use metrics::{fpr_at, max_logit, novelty_auroc, proportion};
 use super::rules::{add, sample_size};
 use crate::context::{Context, Data};
 use crate::measured::{Novelty, NoveltyFigures, NoveltyKind};
-use crate::scored::{Pass, Scored, spread};
+use crate::pictures::spread;
+use crate::scored::{Pass, Scored};
 use crate::scoring;
 
 /// Training images that the Gaussians are fitted to: enough for the covariance of some hundred features, which is shrunk.
@@ -148,7 +149,7 @@ impl Tried<'_> {
 
     fn kind(&self, name: &str, scored: &Scored) -> Result<NoveltyKind> {
         let outside = Scores::of(self.detector, scored, self.classes)?;
-        let told: Vec<bool> = outside.0[0].iter().map(|score| *score > 1.0).collect();
+        let detected: Vec<bool> = outside.0[0].iter().map(|score| *score > 1.0).collect();
         let figures = |i: usize| -> Result<NoveltyFigures> {
             let (inside, outside) = (&self.inside.0[i], &outside.0[i]);
             Ok(NoveltyFigures {
@@ -158,7 +159,7 @@ impl Tried<'_> {
         };
         Ok(NoveltyKind {
             name: name.into(),
-            told: proportion(&told, Some(&scored.patients), self.level)?,
+            detected: proportion(&detected, Some(&scored.patients), self.level)?,
             figures: [figures(0)?, figures(1)?, figures(2)?, figures(3)?],
         })
     }

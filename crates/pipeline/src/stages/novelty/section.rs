@@ -11,7 +11,7 @@ pub(super) fn write(novelty: &Novelty) -> Result<Document> {
     let mut section = Document::fragment();
     section.heading(2, "Images unlike the training images");
     section.paragraph(&format!(
-        "A network is also sure of images of a kind that it has never seen. Its checkpoint therefore tells how far an image's \
+        "A network is also sure of images of a kind that it has never seen. Its checkpoint therefore states how far an image's \
          features ({} channel means of `{}`) are from those of {}, as the Mahalanobis distance to the nearest class (Lee \
          2018; covariance shrunk by {}), together with how high its class scores are (energy, Liu 2020). The threshold \
          accepts {} of the validation images, each patient with the same weight. `predict` writes the novelty of each \
@@ -36,12 +36,15 @@ fn verdict(novelty: &Novelty) -> String {
         true => "**fewer than promised: the test images are not like the validation images**",
         false => "as promised",
     };
-    let missed = novelty.kinds.iter().filter(|kind| kind.told.estimate < 0.5);
+    let missed = novelty
+        .kinds
+        .iter()
+        .filter(|kind| kind.detected.estimate < 0.5);
     let missed: Vec<String> = missed.map(|kind| escape(&kind.name)).collect();
     let missed = match missed.as_slice() {
-        [] => "Most images of every other kind tried are told.".to_owned(),
+        [] => "Most images of every other kind tried are detected.".to_owned(),
         names => format!(
-            "**Most images of these kinds are not told: {}.** The network answers them as if it knew them.",
+            "**Most images of these kinds are not detected: {}.** The network predicts a class for them as for any other.",
             names.join("; ")
         ),
     };
@@ -55,7 +58,7 @@ fn table(novelty: &Novelty) -> Result<Table> {
     let mut table = Table::new([
         ("images", Align::Left),
         ("n", Align::Right),
-        ("told", Align::Right),
+        ("detected", Align::Right),
         ("AUROC", Align::Right),
         ("FPR95", Align::Right),
         ("distance alone", Align::Right),
@@ -73,8 +76,8 @@ fn table(novelty: &Novelty) -> Result<Table> {
         let [joint, distance, energy, largest] = &kind.figures;
         table.row([
             escape(&kind.name),
-            kind.told.n.to_string(),
-            percent(&kind.told),
+            kind.detected.n.to_string(),
+            percent(&kind.detected),
             format::fixed(joint.auroc, 3),
             format::percent(joint.fpr95, 0),
             alone(distance),

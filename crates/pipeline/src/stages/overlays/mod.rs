@@ -19,7 +19,7 @@ use inference::Bundle;
 use metrics::Interval;
 use serde::{Deserialize, Serialize};
 
-pub(super) use statistics::region_mask;
+pub(super) use statistics::{region_file, region_mask};
 
 use super::Metrics;
 use crate::context::{Context, Data};

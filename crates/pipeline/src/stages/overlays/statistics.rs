@@ -1,5 +1,7 @@
 //! Counts green pixels: per class, and inside lungs and opacities where masks of them exist.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use imaging::{Decoder, Frame, Tones};
 use metrics::{Bootstrap, Interval, Resampling, proportion};
@@ -56,6 +58,22 @@ pub(super) fn image(
     })
 }
 
+/// The file with an image's mask of a region; `None` where it has none.
+pub(in crate::stages) fn region_file(
+    settings: &Settings,
+    data: &Data,
+    row: usize,
+    region: usize,
+) -> Option<PathBuf> {
+    let (_, folder) = settings.data.regions.get(region)?;
+    let path = &data.manifest.rows()[row].path;
+    let stem = path
+        .rsplit_once('.')
+        .map_or(path.as_str(), |(stem, _)| stem);
+    let file = folder.join(format!("{stem}.png"));
+    file.is_file().then_some(file)
+}
+
 /// The mask of a region at the map's size; `None` where the image has none.
 pub(in crate::stages) fn region_mask(
     settings: &Settings,
@@ -64,17 +82,9 @@ pub(in crate::stages) fn region_mask(
     region: usize,
     (height, width): (usize, usize),
 ) -> Result<Option<Plane>> {
-    let Some((_, folder)) = settings.data.regions.get(region) else {
+    let Some(file) = region_file(settings, data, row, region) else {
         return Ok(None);
     };
-    let path = &data.manifest.rows()[row].path;
-    let stem = path
-        .rsplit_once('.')
-        .map_or(path.as_str(), |(stem, _)| stem);
-    let file = folder.join(format!("{stem}.png"));
-    if !file.is_file() {
-        return Ok(None);
-    }
     let frame = Frame {
         height,
         width,

@@ -1,14 +1,16 @@
-//! Models that see only what should not tell the classes.
+//! Models that see only what should not predict the class.
 
 use anyhow::Result;
 use dataset::Split;
 
-use super::parts::{self, Part};
+use super::parts::Part;
 use super::seen::{Network, Seen, View, read};
 use crate::baseline::{Labelled, Linear};
 use crate::context::{Context, Data};
 use crate::measured::Alone;
-use crate::scored::{Scored, spread};
+use crate::pictures::spread;
+use crate::scored::Scored;
+use crate::stages::overlays::region_file;
 use crate::stages::rules::Rules;
 
 /// Images of each split, at most.
@@ -21,7 +23,7 @@ pub(super) fn measure(
     network: Network<'_>,
     rules: &Rules,
 ) -> Result<Vec<Alone>> {
-    let views = views(context, data, network)?;
+    let views = views(context, data, network);
     let rows = Split::ALL.map(|split| {
         let all = data.splits.rows(split);
         let half = (all.len() / 2).max(200);
@@ -43,7 +45,7 @@ pub(super) fn measure(
     views.iter().enumerate().map(fit).collect()
 }
 
-fn views(context: &Context<'_>, data: &Data, (_, output): Network<'_>) -> Result<Vec<View>> {
+fn views(context: &Context<'_>, data: &Data, (_, output): Network<'_>) -> Vec<View> {
     let ring = Part::Ring(context.settings.probe.ring);
     let mut views = vec![
         View::File,
@@ -59,23 +61,20 @@ fn views(context: &Context<'_>, data: &Data, (_, output): Network<'_>) -> Result
             View::Features(ring, false),
         ]);
     }
-    if has_region(context, data)? {
+    if has_region(context, data) {
         views.push(View::Cells(Part::Region(0), true));
         if output.is_some() {
             views.push(View::Features(Part::Region(0), true));
         }
     }
-    Ok(views)
+    views
 }
 
-/// Whether all images that are read have a mask of the first region of the settings, at the network's own view of them.
-pub(super) fn has_region(context: &Context<'_>, data: &Data) -> Result<bool> {
+/// Whether every image has a mask of the first region of the settings, at the network's own view of it.
+pub(super) fn has_region(context: &Context<'_>, data: &Data) -> bool {
     let settings = context.settings;
-    if settings.data.regions.is_empty() || settings.image.region.is_some() {
-        return Ok(false);
-    }
-    let rows: Vec<usize> = (0..data.manifest.rows().len()).collect();
-    Ok(parts::masks(context, data, &spread(&rows, 16), (8, 8))?.is_some())
+    let has = |row| region_file(settings, data, row, 0).is_some();
+    settings.image.region.is_none() && (0..data.manifest.rows().len()).all(has)
 }
 
 fn alone(
@@ -84,9 +83,10 @@ fn alone(
     (i, view): (usize, View),
     [train, val, test]: [&Seen; 3],
 ) -> Result<Alone> {
-    let labelled = |seen: &'_ Seen| (seen.views[i].clone(), seen.labels.clone());
-    let (train, val) = (labelled(train), labelled(val));
-    let both = [&train, &val].map(|(x, labels)| Labelled { x, labels });
+    let both = [train, val].map(|seen| Labelled {
+        x: &seen.views[i],
+        labels: &seen.labels,
+    });
     let classes = rules.classes();
     let (linear, _) = Linear::chosen(both, classes, || Ok(context.interrupt.check()?))?;
     let scored = Scored {
@@ -103,7 +103,6 @@ fn alone(
         may_hold_finding: view == View::Thumbnail,
         inputs: test.views[i].len() / test.labels.len().max(1),
         n: test.labels.len(),
-        tells: auc.is_some_and(|auc| auc.low > 0.5),
         auc,
     })
 }

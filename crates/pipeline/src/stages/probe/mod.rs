@@ -1,4 +1,4 @@
-//! Looks for shortcuts: what tells the classes besides the finding, and how much of the network's score survives when
+//! Looks for shortcuts: what predicts the class besides the finding, and how much of the network's score survives when
 //! something is taken away from the images.
 
 mod alone;

@@ -7,33 +7,33 @@ use report::{Align, Document, Table, format};
 use crate::measured::{Alone, Probe, TakenAway};
 use crate::words::{number, or_dash, percent};
 
-/// From this lower bound of its AUC on a model of something that should not tell the classes is named in the verdict.
+/// From this lower bound of its AUC on a model of something that should not predict the class is named in the verdict.
 const TELLING: f64 = 0.6;
 
 pub(super) fn write(probe: &Probe) -> Result<Document> {
     let mut section = Document::fragment();
     section.heading(2, "Shortcuts");
     section.paragraph(
-        "Images of different classes often come from different devices, wards or years, and then something tells the \
-         classes that has nothing to do with the finding. A network that uses it is right here and wrong elsewhere. The \
-         models in the first table see only what should not tell the classes, or hardly any of it; the second table has the network on images \
+        "Images of different classes often come from different devices, wards or years, and then something \
+         predicts the class that has nothing to do with the finding. A network that uses it is right here and wrong elsewhere. The \
+         models in the first table see only what should not predict the class, or hardly any of it; the second table has the network on images \
          from which something is taken away (set to the mean of what is left, unless it says otherwise).",
     );
-    section.paragraph(&told(probe));
+    section.paragraph(&without_finding(probe));
     section.table(&alone(probe)?);
     section.paragraph(&used(probe));
     section.table(&taken_away(probe)?);
     Ok(section)
 }
 
-fn told(probe: &Probe) -> String {
+fn without_finding(probe: &Probe) -> String {
     let telling =
         |alone: &&Alone| !alone.may_hold_finding && alone.auc.is_some_and(|auc| auc.low > TELLING);
     let names: Vec<String> = probe.alone.iter().filter(telling).map(named).collect();
     match names.as_slice() {
-        [] => "None of these tells the classes well.".into(),
+        [] => "None of these predicts the class well.".into(),
         names => format!(
-            "**These tell the classes without the finding: {}.** A high AUC of the network does not show that it sees the \
+            "**These predict the class without the finding: {}.** A high AUC of the network does not show that it sees the \
              finding.",
             names.join("; ")
         ),

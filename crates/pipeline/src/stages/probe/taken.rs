@@ -11,7 +11,8 @@ use super::alone::has_region;
 use super::parts::{self, Part};
 use crate::context::{Context, Data};
 use crate::measured::TakenAway;
-use crate::scored::{Held, Scored, spread};
+use crate::pictures::spread;
+use crate::scored::{Held, Scored};
 use crate::stages::pixels::{coarse, drawn};
 use crate::stages::rules::{Rules, sample_size};
 
@@ -39,7 +40,7 @@ pub(super) fn measure(
     let n = sample_size(asked, data.splits.train.len(), IMAGES);
     let rows = spread(&data.splits.test, n);
     let held = Held::read(context, data, &rows)?;
-    let region = has_region(context, data)?;
+    let region = has_region(context, data);
     let size = held
         .samples()
         .first()

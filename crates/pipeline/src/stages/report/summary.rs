@@ -32,9 +32,9 @@ pub(super) fn classification(metrics: &Metrics) -> String {
 pub(super) fn warnings(metrics: &Metrics) -> Vec<String> {
     let subgroup = metrics.subgroups.as_ref().and_then(worst_subgroup);
     let novelty = metrics.novelty.as_ref().map(|novelty| {
-        let most = |kind: &&crate::measured::NoveltyKind| kind.told.estimate >= 0.5;
+        let most = |kind: &&crate::measured::NoveltyKind| kind.detected.estimate >= 0.5;
         format!(
-            "It tells most images of {} of {} other kinds as unlike its training images, and accepts {} of the test images.",
+            "It detects most images of {} of {} other kinds, and accepts {} of the test images.",
             novelty.kinds.iter().filter(most).count(),
             novelty.kinds.len(),
             percent(&novelty.test)
@@ -53,7 +53,7 @@ pub(super) fn warnings(metrics: &Metrics) -> Vec<String> {
         let auc = |alone: &&crate::measured::Alone| alone.auc.map_or(0.0, |auc| auc.estimate);
         let best = best.max_by(|a, b| auc(a).total_cmp(&auc(b)))?;
         Some(format!(
-            "Without the finding, {} alone tells the classes with an AUC of {}.",
+            "Without the finding, a model of the {} alone predicts the class with an AUC of {}.",
             escape(&best.sees),
             or_dash(best.auc.as_ref(), number)
         ))

@@ -11,8 +11,36 @@ pub(super) struct Kind {
     pub(super) unit: &'static str,
     /// From weak to strong.
     pub(super) values: [f64; 5],
+    how: How,
+}
+
+/// What a value does to an image.
+enum How {
+    /// An augmentation, drawn from the value and the number of the image.
+    Augmented(fn(f64, u64) -> Draw),
+    /// A Gaussian blur of this standard deviation, in percent of the longer side.
+    Blurred,
+    /// Only this share of the pixels along each side.
+    Coarse,
+}
+
+impl Kind {
     /// Changes a sample by a value.
-    pub(super) apply: fn(f64, &mut Sample, SampleKey),
+    pub(super) fn apply(&self, value: f64, sample: &mut Sample, key: SampleKey) {
+        let share = |pixels: usize| ((value * pixels as f64).round() as usize).max(1);
+        match self.how {
+            How::Augmented(draw) => drawn(sample, key, draw(value, key.index)),
+            How::Blurred => {
+                let blur_sigma = value / 100.0 * sample.height.max(sample.width) as f64;
+                let draw = Draw {
+                    blur_sigma,
+                    ..Draw::default()
+                };
+                drawn(sample, key, draw);
+            }
+            How::Coarse => coarse(sample, (share(sample.height), share(sample.width))),
+        }
+    }
 }
 
 /// All changes: from what differs between devices and archives to what a person would send back.
@@ -21,125 +49,95 @@ pub(super) const KINDS: [Kind; 11] = [
         name: "darker",
         unit: "brightness factor",
         values: [0.9, 0.75, 0.6, 0.45, 0.3],
-        apply: brightness,
+        how: How::Augmented(brightness),
     },
     Kind {
         name: "brighter",
         unit: "brightness factor",
         values: [1.1, 1.25, 1.5, 1.8, 2.2],
-        apply: brightness,
+        how: How::Augmented(brightness),
     },
     Kind {
         name: "flatter",
         unit: "contrast factor",
         values: [0.85, 0.7, 0.5, 0.35, 0.2],
-        apply: |contrast, sample, key| {
-            let draw = Draw {
-                contrast,
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Augmented(|contrast, _| Draw {
+            contrast,
+            ..Draw::default()
+        }),
     },
     Kind {
         name: "gamma below 1",
         unit: "exponent",
         values: [0.85, 0.7, 0.55, 0.4, 0.25],
-        apply: gamma,
+        how: How::Augmented(gamma),
     },
     Kind {
         name: "gamma above 1",
         unit: "exponent",
         values: [1.2, 1.5, 1.9, 2.4, 3.0],
-        apply: gamma,
+        how: How::Augmented(gamma),
     },
     Kind {
         name: "noise",
         unit: "standard deviation, white is 1",
         values: [0.01, 0.025, 0.05, 0.1, 0.2],
-        apply: |noise_sigma, sample, key| {
-            let draw = Draw {
-                noise_sigma,
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Augmented(|noise_sigma, _| Draw {
+            noise_sigma,
+            ..Draw::default()
+        }),
     },
     Kind {
         name: "blur",
         unit: "standard deviation, % of the side",
         values: [0.25, 0.5, 1.0, 1.5, 2.5],
-        apply: |percent, sample, key| {
-            let draw = Draw {
-                blur_sigma: percent / 100.0 * sample.height.max(sample.width) as f64,
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Blurred,
     },
     Kind {
         name: "JPEG",
         unit: "quality",
         values: [75.0, 50.0, 30.0, 15.0, 5.0],
-        apply: |quality, sample, key| {
-            let draw = Draw {
-                jpeg_quality: Some(quality as u8),
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Augmented(|quality, _| Draw {
+            jpeg_quality: Some(quality as u8),
+            ..Draw::default()
+        }),
     },
     Kind {
         name: "coarser",
         unit: "share of the pixels along a side",
         values: [0.75, 0.5, 0.35, 0.25, 0.15],
-        apply: |share, sample, _| {
-            let side = |pixels: usize| ((share * pixels as f64).round() as usize).max(1);
-            coarse(sample, (side(sample.height), side(sample.width)));
-        },
+        how: How::Coarse,
     },
     Kind {
         name: "rotated",
         unit: "degrees, to either side",
         values: [3.0, 7.0, 15.0, 25.0, 45.0],
-        apply: |degrees, sample, key| {
-            let draw = Draw {
-                rotation_degrees: if key.index % 2 == 0 {
-                    degrees
-                } else {
-                    -degrees
-                },
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Augmented(|degrees, index| Draw {
+            rotation_degrees: if index % 2 == 0 { degrees } else { -degrees },
+            ..Draw::default()
+        }),
     },
     Kind {
         name: "closer",
         unit: "enlargement",
         values: [1.05, 1.15, 1.3, 1.5, 1.8],
-        apply: |zoom, sample, key| {
-            let draw = Draw {
-                zoom,
-                ..Draw::default()
-            };
-            drawn(sample, key, draw);
-        },
+        how: How::Augmented(|zoom, _| Draw {
+            zoom,
+            ..Draw::default()
+        }),
     },
 ];
 
-fn brightness(brightness: f64, sample: &mut Sample, key: SampleKey) {
-    let draw = Draw {
+fn brightness(brightness: f64, _: u64) -> Draw {
+    Draw {
         brightness,
         ..Draw::default()
-    };
-    drawn(sample, key, draw);
+    }
 }
 
-fn gamma(gamma: f64, sample: &mut Sample, key: SampleKey) {
-    let draw = Draw {
+fn gamma(gamma: f64, _: u64) -> Draw {
+    Draw {
         gamma,
         ..Draw::default()
-    };
-    drawn(sample, key, draw);
+    }
 }

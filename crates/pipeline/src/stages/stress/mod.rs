@@ -10,7 +10,8 @@ use super::Metrics;
 use super::rules::{Rules, add, sample_size};
 use crate::context::Context;
 use crate::measured::{Change, Strength, Stress};
-use crate::scored::{Held, Scored, spread};
+use crate::pictures::spread;
+use crate::scored::{Held, Scored};
 use crate::scoring;
 use changes::{KINDS, Kind};
 
@@ -33,9 +34,8 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let mut changes = vec![];
     for kind in &KINDS {
         let at = |value: &f64| -> Result<Strength> {
-            let apply = kind.apply;
             let value = *value;
-            let change = move |sample: &mut _, key| apply(value, sample, key);
+            let change = |sample: &mut _, key| kind.apply(value, sample, key);
             let scored = held.scored(context, network, &change, &job)?;
             under(&rules, value, &unchanged, &scored)
         };

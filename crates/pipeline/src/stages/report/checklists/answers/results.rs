@@ -55,7 +55,7 @@ pub(in crate::stages::report::checklists) fn robustness(facts: &Facts) -> Option
         )
     });
     let probe = metrics.probe.as_ref().map(|_| {
-        "Models that see only what should not tell the classes, and the network on images from which parts are taken away."
+        "Models that see only what should not predict the class, and the network on images from which parts are taken away."
             .to_owned()
     });
     let novelty = metrics
