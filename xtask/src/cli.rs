@@ -448,7 +448,7 @@ pub(crate) struct BenchArgs {
         default_value = "infer,train,memory"
     )]
     pub(crate) what: Vec<What>,
-    /// Short for `ops` in --what: where the time of a training step goes, by kernel on a GPU
+    /// Short for `ops` in --what: where the time goes; of a training step and by kernel on a GPU
     #[arg(long)]
     pub(crate) ops: bool,
     /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as they are installed in this Python
@@ -615,7 +615,7 @@ pub(crate) enum What {
     Infer,
     /// Training steps at --batch
     Train,
-    /// Each operation of a training step at its actual shapes: where the time goes
+    /// Each operation of inference and of a training step at its actual shapes, beside what the machine can do at best
     Ops,
     /// Peak memory of inference and of a training step
     Memory,

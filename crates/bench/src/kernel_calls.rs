@@ -70,13 +70,16 @@ fn dense(layer: &Layer, window: Window, timer: Timer<'_>) {
     let (mut dw, mut db) = (values(weights), values(ys.c));
     let epilogue = Epilogue {
         bias: layer.bias.then_some(&bias),
-        activation: None,
+        activation: layer.activation,
     };
     let mut packed = Buffer::zeros(conv.packed_len().max(conv.backward_packed_len()));
     let mut scratch = Buffer::default();
     let x: Vec<&[f32]> = parts.iter().map(|x| &x[..]).collect();
+    conv.pack(&w, &mut packed);
     timer(Part::Forward, work, &mut || {
-        conv.pack(&w, &mut packed);
+        if !layer.inference {
+            conv.pack(&w, &mut packed);
+        }
         let scratch = scratch.at_least(conv.forward_scratch());
         conv.forward(&x, &packed, epilogue, &mut y, scratch);
     });
@@ -103,10 +106,14 @@ fn depthwise_calls(layer: &Layer, xs: Nhwc, window: Window, timer: Timer<'_>) {
     let work = Work::Bytes(moved(xs, 1) + moved(ys, 1));
     let weights = window.kernel[0] * window.kernel[1] * xs.c;
     let (x, mut y, mut dx) = (values(xs.len()), values(ys.len()), values(xs.len()));
-    let (w, mut dw) = (values(weights), values(weights));
+    let (w, mut dw, bias) = (values(weights), values(weights), values(ys.c));
     let mut scratch = values(depthwise::backward_weight_scratch(xs, window));
+    let epilogue = Epilogue {
+        bias: layer.bias.then_some(&bias),
+        activation: layer.activation,
+    };
     timer(Part::Forward, work, &mut || {
-        depthwise::forward(&x, xs, &w, window, Epilogue::default(), &mut y);
+        depthwise::forward(&x, xs, &w, window, epilogue, &mut y);
     });
     timer(Part::Weight, work, &mut || {
         depthwise::backward_weight(&x, &y, xs, window, &mut dw, REPLACE, &mut scratch);

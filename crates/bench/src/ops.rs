@@ -1,4 +1,5 @@
-//! Breakdown of a training step's time: every operation of its plan, timed individually at its shape in the plan.
+//! Breakdown of the time of inference or of a training step: every operation of its plan, timed individually at its shape
+//! in the plan.
 //!
 //! Equal operations on equal shapes are timed once and counted. Each call is repeated on the same buffers, so
 //! operations whose data fit in the caches are faster here than in a step: the sum is a lower bound.
@@ -12,7 +13,7 @@ use model::graph::{Graph, Hwc, NodeId, Op};
 use model::plan::{Mode, Plan, Step};
 use serde::Serialize;
 
-use super::{Workload, kernel_calls, median};
+use super::{Task, Workload, kernel_calls, median};
 use terminal::Interrupt;
 
 /// Calls are repeated for at least this long, even beyond the requested number: the clock is too coarse for a single
@@ -57,6 +58,8 @@ pub struct Timing {
 pub struct Row {
     /// The operation with its window and fused activation, and its shapes without the batch size.
     pub operation: String,
+    /// Whether it is a convolution by Winograd's algorithm.
+    pub winograd: bool,
     /// Number of them per step.
     pub count: usize,
     /// Timings of the operation's calls.
@@ -89,9 +92,11 @@ pub(crate) struct Layer {
     pub(crate) output: Nhwc,
     /// Whether its inputs need a gradient: the images do not.
     pub(crate) input_gradient: bool,
+    /// Whether only the forward pass is run, on weights that were packed before.
+    pub(crate) inference: bool,
 }
 
-/// Times the operations of a training step; returns the most expensive first. `done` is called with the number of
+/// Times the operations of inference or of a training step; returns the most expensive first. `done` is called with the number of
 /// operations timed so far and their total.
 ///
 /// # Errors
@@ -107,6 +112,7 @@ pub fn time_ops(
         interrupt.check()?;
         rows.push(Row {
             operation: layer.describe(),
+            winograd: layer.is_winograd(),
             count: *count,
             timings: layer.timings(work.repeats),
         });
@@ -116,17 +122,26 @@ pub fn time_ops(
     Ok(rows)
 }
 
-/// The distinct layers of a training step, and the number of times each occurs.
+/// The distinct layers of a call, and the number of times each occurs.
 fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
     let logits = graph
         .output("logits")
         .context("the network has no output `logits`")?;
     let (n, size) = (work.batch, work.size);
-    let plan =
-        Plan::new(graph, Mode::Train, n, size, size, &[logits])?.with_precision(work.precision);
+    let (mode, outputs) = match work.task {
+        Task::Train => (Mode::Train, vec![logits]),
+        Task::Infer => (
+            Mode::Infer,
+            ["logits", "map"]
+                .iter()
+                .filter_map(|o| graph.output(o))
+                .collect(),
+        ),
+    };
+    let plan = Plan::new(graph, mode, n, size, size, &outputs)?.with_precision(work.precision);
     let mut layers: Vec<(Layer, usize)> = vec![];
     for step in &plan.steps {
-        let layer = Layer::new(graph, &plan, step);
+        let layer = Layer::new(graph, &plan, step, mode == Mode::Infer);
         match layers.iter_mut().find(|(known, _)| *known == layer) {
             Some((_, count)) => *count += 1,
             None => layers.push((layer, 1)),
@@ -136,7 +151,7 @@ fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
 }
 
 impl Layer {
-    fn new(graph: &Graph, plan: &Plan, step: &Step) -> Self {
+    fn new(graph: &Graph, plan: &Plan, step: &Step, inference: bool) -> Self {
         let node = graph.node(step.first());
         let activation = match graph.node(step.last()).op {
             Op::Activation { kind } if step.first() != step.last() => Some(kind),
@@ -147,23 +162,25 @@ impl Layer {
         Layer {
             op: alike(&node.op),
             activation,
-            bias: node.params.len() > 1,
+            bias: node.params.len() > 1 || matches!(step, Step::ConvNormAct { norm: Some(_), .. }),
             conv: plan.conv2d(graph, step.first()),
             inputs: sources.iter().map(|source| shape(&source.node)).collect(),
             output: shape(&step.last()),
             input_gradient: sources
                 .iter()
                 .any(|source| plan.grads[source.node.index()].is_some()),
+            inference,
         }
+    }
+
+    fn is_winograd(&self) -> bool {
+        self.conv.map(Conv2d::path) == Some(Path::Winograd)
     }
 
     fn describe(&self) -> String {
         let activation = self.activation.map(|a| format!(" + {a:?}").to_lowercase());
         let inputs: Vec<String> = self.inputs.iter().map(|x| image(*x)).collect();
-        let path = match self.conv.map(Conv2d::path) {
-            Some(Path::Winograd) => " winograd",
-            _ => "",
-        };
+        let path = if self.is_winograd() { " winograd" } else { "" };
         format!(
             "{}{path}{} {} -> {}",
             self.op.label(),
@@ -176,6 +193,9 @@ impl Layer {
     fn timings(&self, repeats: usize) -> Vec<Timing> {
         let mut timings = vec![];
         kernel_calls::each(self, &mut |part, work, call| {
+            if self.inference && part != Part::Forward {
+                return;
+            }
             let seconds = time(repeats, call);
             timings.push(Timing {
                 part,

@@ -41,6 +41,7 @@ pub mod crop;
 pub mod depthwise;
 pub mod elementwise;
 pub mod linear;
+pub mod peak;
 pub mod pool;
 pub mod reference;
 pub mod region_pool;
@@ -56,6 +57,7 @@ mod shape;
 mod window;
 
 pub use buffer::Buffer;
+pub use parallel::in_pool;
 pub(crate) use shape::size;
 pub use shape::{MAX_VALUES, Nhwc};
 pub use window::{Padding, Window};

@@ -6,6 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Values an element-wise task handles: 64 KiB of each operand, so that a task's data stay in the second-level cache.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
+/// Runs many parallel operations after one another on one of the pool's own threads. From a thread outside the pool, each
+/// operation would wake a thread of the pool and wait for it: tens of microseconds, more than many operations take.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 /// Calls `task(0)` to `task(count − 1)`, in parallel if there is more than one.
 pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     if count == 1 {

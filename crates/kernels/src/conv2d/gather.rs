@@ -3,7 +3,7 @@
 use super::pack::{Order, Panels, pack, packed_len};
 use super::tile::multiply_run;
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Factors, Kernel, Simd, activate, for_vectors};
+use crate::simd::{Factors, Kernel, Simd, activate_all, for_vectors};
 use crate::{Accumulate, Activation, Nhwc, Window, size};
 use std::marker::PhantomData;
 
@@ -462,17 +462,21 @@ impl<F: Factors> Task<'_, F> {
             if p >= count {
                 break;
             }
+            let at = self.gather.out_offset(first + p) + channel;
+            let to = self.out.pointer().wrapping_add(at);
+            let mut values = acc[p];
             for v in 0..V {
-                let at = self.gather.out_offset(first + p) + channel + v * S::LANES;
-                // SAFETY: the masked channels of an output pixel that no other task writes.
-                unsafe {
-                    let to = self.out.pointer().add(at);
-                    let mut value = s.add(acc[p][v], bias[v]);
-                    if self.finish.acc == Accumulate::Add {
-                        value = s.add(value, s.load(to, masks[v]));
-                    }
-                    s.store(to, masks[v], activate(s, self.finish.activation, value));
+                values[v] = s.add(values[v], bias[v]);
+                if self.finish.acc == Accumulate::Add {
+                    // SAFETY: the masked channels of an output pixel that no other task writes.
+                    let before = unsafe { s.load(to.add(v * S::LANES), masks[v]) };
+                    values[v] = s.add(values[v], before);
                 }
+            }
+            activate_all(s, self.finish.activation, &mut values);
+            for v in 0..V {
+                // SAFETY: as above.
+                unsafe { s.store(to.add(v * S::LANES), masks[v], values[v]) };
             }
         }
     }

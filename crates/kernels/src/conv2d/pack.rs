@@ -8,6 +8,11 @@ use std::ops::Range;
 /// Maximum width of a panel, in vectors.
 const WIDEST: usize = 3;
 
+/// Maximum width on this machine: with sixteen registers, a tile of three vectors leaves none for what is multiplied.
+fn widest() -> usize {
+    if lanes() == 16 { WIDEST } else { 2 }
+}
+
 /// How the rows of the matrix `[taps · inputs, outputs]` are stored in the given weights.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
@@ -35,7 +40,7 @@ impl Panels {
         Self {
             outputs,
             vectors,
-            count: vectors.div_ceil(WIDEST),
+            count: vectors.div_ceil(widest()),
         }
     }
 

@@ -33,6 +33,17 @@ pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: 
     acc
 }
 
+/// Maximum rows of a tile of `V` vectors: what the registers hold beside a row of factors.
+#[inline(always)]
+pub(super) fn tallest<S: Simd, const V: usize>(_: S) -> usize {
+    match (S::REGISTERS >= 32, V) {
+        (true, 1) => 16,
+        (true, _) | (false, 1) => 8,
+        (false, 2) => 6,
+        (false, _) => 4,
+    }
+}
+
 /// `acc[r][v] += Σ_i x[i · x_step + r] · dy[i · dy_step + v]` over `len` words of pixels; the last vector of `dy` is
 /// cut by `mask`.
 ///

@@ -1,7 +1,7 @@
 //! Gradient of the weights: for each tap, the product of the shifted input's transpose with `dy`.
 
 use super::pack::Panels;
-use super::tile::outer_products;
+use super::tile::{outer_products, tallest};
 use crate::parallel::{Shared, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, for_vectors, lanes};
 use crate::{Accumulate, Nhwc, Window, size};
@@ -230,30 +230,23 @@ impl<F: Factors> Task<'_, F> {
         let (_, vectors) = self.plan.panels.panel(self.panel);
         while c < channels.end {
             let left = channels.end - c;
-            c += match (vectors, S::REGISTERS >= 32) {
-                (1, true) => self.tiles::<S, 1>(s, band, c, left, 16),
-                (1, false) => self.tiles::<S, 1>(s, band, c, left, 8),
-                (2, true) => self.tiles::<S, 2>(s, band, c, left, 8),
-                (2, false) => self.tiles::<S, 2>(s, band, c, left, 4),
-                (_, true) => self.tiles::<S, 3>(s, band, c, left, 8),
-                (_, false) => self.tiles::<S, 3>(s, band, c, left, 4),
+            c += match vectors {
+                1 => self.tiles::<S, 1>(s, band, c, left),
+                2 => self.tiles::<S, 2>(s, band, c, left),
+                _ => self.tiles::<S, 3>(s, band, c, left),
             };
         }
     }
 
-    /// Sums a tile of the next channels, at most `most` of the `left`; returns their number.
+    /// Sums a tile of the next channels, of which `left` are left; returns their number.
     #[inline(always)]
-    fn tiles<S: Simd, const V: usize>(
-        &self,
-        s: S,
-        band: &Band,
-        c: usize,
-        left: usize,
-        most: usize,
-    ) -> usize {
-        match left.min(most) {
-            16 => self.tile::<S, 16, V>(s, band, c),
-            8.. => self.tile::<S, 8, V>(s, band, c),
+    fn tiles<S: Simd, const V: usize>(&self, s: S, band: &Band, c: usize, left: usize) -> usize {
+        // Tiles that are too tall are not compiled.
+        let tallest = tallest::<S, V>(s);
+        match left {
+            16.. if tallest >= 16 => self.tile::<S, 16, V>(s, band, c),
+            8.. if tallest >= 8 => self.tile::<S, 8, V>(s, band, c),
+            6.. if tallest == 6 => self.tile::<S, 6, V>(s, band, c),
             4.. => self.tile::<S, 4, V>(s, band, c),
             2.. => self.tile::<S, 2, V>(s, band, c),
             _ => self.tile::<S, 1, V>(s, band, c),

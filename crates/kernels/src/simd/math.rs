@@ -58,6 +58,29 @@ pub(crate) fn activate<S: Simd>(s: S, kind: Option<Activation>, x: S::V) -> S::V
     }
 }
 
+/// [`activate`] for several vectors: the kind is looked up once.
+#[inline(always)]
+pub(crate) fn activate_all<S: Simd, const N: usize>(
+    s: S,
+    kind: Option<Activation>,
+    x: &mut [S::V; N],
+) {
+    /// The match is on a constant in each of these loops, and disappears.
+    macro_rules! each {
+        ($($kind:ident)*) => {
+            match kind {
+                None => {}
+                $(Some(Activation::$kind) => {
+                    for x in x {
+                        *x = activate(s, Some(Activation::$kind), *x);
+                    }
+                })*
+            }
+        };
+    }
+    each!(Relu Relu6 Sigmoid Silu);
+}
+
 /// `dy · kind'(x)`; zero at the kinks of ReLU and ReLU6, as in PyTorch.
 #[inline(always)]
 pub(crate) fn activation_gradient<S: Simd>(

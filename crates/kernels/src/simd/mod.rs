@@ -11,7 +11,7 @@ mod portable;
 mod x86;
 
 pub(crate) use factors::{Bf16, F32, Factors};
-pub(crate) use math::{activate, activation_gradient};
+pub(crate) use math::{activate, activate_all, activation_gradient};
 pub(crate) use portable::{Portable, bf16};
 
 /// An instruction set. A value of such a type is proof that the machine has it.

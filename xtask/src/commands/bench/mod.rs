@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use bench::Device;
 use bench::launches::time_launches;
 use bench::ops::time_ops;
+use bench::roofline::Roofline;
 use bench::{Measurement, Precision, Task, Workload};
 use serde_json::json;
 use terminal::{Interrupt, Progress};
@@ -24,7 +25,7 @@ use crate::commands::{print, set_threads};
 use machine::Machine;
 use peers::{Peer, Python};
 use plan::{Case, Cases, Job, Program};
-use results::{Failure, Launches, Results, Sample};
+use results::{Failure, Launches, Ops, Results, Sample};
 use table::milliseconds;
 
 /// Runs all requested measurements; failed ones are reported at the end and make the exit code 1.
@@ -169,8 +170,8 @@ impl<'a> Bench<'a> {
 
     /// Times the operations in this process, because their memory is not measured.
     fn time_ops(&self, interrupt: &Interrupt, results: &mut Results) -> Result<()> {
-        let case = Case {
-            task: Task::Train,
+        let case = |task| Case {
+            task,
             size: self.args.size,
             batch: self.args.batch,
         };
@@ -179,18 +180,22 @@ impl<'a> Bench<'a> {
                 interrupt.check()?;
                 results.launches.push(Launches {
                     precision: precision.to_string(),
-                    rows: time_launches(&self.workload(case, precision))?,
+                    rows: time_launches(&self.workload(case(Task::Train), precision))?,
                 });
             }
             return Ok(());
         }
         set_threads(self.threads)?;
-        let work = self.workload(case, Precision::F32);
-        let progress = Progress::Shown.job("bench", "operations", 0);
-        results.ops = time_ops(&work, interrupt, &mut |done, of| {
-            progress.set_total(of as u64);
-            progress.at(done as u64);
-        })?;
+        results.roofline = Some(Roofline::measure());
+        for case in [Task::Infer, Task::Train].map(case) {
+            let work = self.workload(case, Precision::F32);
+            let progress = Progress::Shown.job("bench", "operations", 0);
+            let rows = time_ops(&work, interrupt, &mut |done, of| {
+                progress.set_total(of as u64);
+                progress.at(done as u64);
+            })?;
+            results.ops.push(Ops { case, rows });
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The measurements, and the statistics computed from them.
 
 use bench::ops::Row;
+use bench::roofline::Roofline;
 use bench::{Measurement, Memory, launches, median};
 use serde::{Serialize, Serializer};
 
@@ -36,8 +37,16 @@ pub(super) struct Failure {
 pub(super) struct Results {
     pub(super) samples: Vec<Sample>,
     pub(super) failures: Vec<Failure>,
-    pub(super) ops: Vec<Row>,
+    pub(super) roofline: Option<Roofline>,
+    pub(super) ops: Vec<Ops>,
     pub(super) launches: Vec<Launches>,
+}
+
+/// The operations of inference or of a training step.
+#[derive(Debug, Serialize)]
+pub(super) struct Ops {
+    pub(super) case: Case,
+    pub(super) rows: Vec<Row>,
 }
 
 /// The kernels of a training step on a GPU in one precision.

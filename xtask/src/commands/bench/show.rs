@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use bench::ops::{Part, Row, Timing, Work};
+use bench::roofline::Roofline;
 use bench::{Precision, Task, launches};
 
 use super::machine::Machine;
 use super::plan::{Case, Cases, Program};
-use super::results::{Launches, Results};
+use super::results::{Launches, Ops, Results};
 use super::table::{Table, mebibytes, milliseconds, significant};
 
 /// Rows that take a smaller share of a step than this are merged; the JSON file has all of them.
@@ -39,9 +40,12 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
             let _ = write!(text, "\n{}", scale(results, &of_task, *precision));
         }
     }
-    if !results.ops.is_empty() {
-        let _ = write!(text, "\n{}", ops(&results.ops));
-        text += &whole_step(results, cases);
+    if let Some(roofline) = &results.roofline {
+        let _ = write!(text, "\n{}", limits(roofline));
+        for Ops { case, rows } in &results.ops {
+            let _ = write!(text, "\n{}", ops(*case, rows, roofline));
+            text += &whole_call(results, *case);
+        }
     }
     for Launches { precision, rows } in &results.launches {
         let _ = write!(text, "\n{}", launches(precision, rows));
@@ -147,8 +151,23 @@ fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
     table
 }
 
-/// Most expensive first: the parts of one operation, then the total of all of them in a step.
-fn ops(rows: &[Row]) -> Table {
+/// What the machine can do at best.
+fn limits(roofline: &Roofline) -> String {
+    let giga = |value: f64| significant(value / 1e9);
+    format!(
+        "measured limits: {} GFLOP/s in f32, {} in bf16; {} GB/s from first-level caches, {} from second-level caches, {} \
+         from memory\n",
+        giga(roofline.f32),
+        giga(roofline.bf16),
+        giga(roofline.first_level),
+        giga(roofline.second_level),
+        giga(roofline.memory)
+    )
+}
+
+/// Most expensive first: the parts of one operation, then the total of all of them in a call, and what it takes at least
+/// by the measured limits.
+fn ops(case: Case, rows: &[Row], roofline: &Roofline) -> Table {
     let total: f64 = rows.iter().map(Row::seconds).sum();
     let header = [
         "operation",
@@ -158,8 +177,12 @@ fn ops(rows: &[Row]) -> Table {
         "weight grad",
         "total ms",
         "share",
+        "least ms",
     ];
-    let title = "operations of a training step, each timed on its own: ms per operation, with GFLOP/s or GB/s";
+    let title = format!(
+        "operations of {case}, each timed on its own: ms per operation, with GFLOP/s (as if no convolution were by \
+         Winograd's algorithm) or GB/s"
+    );
     let mut table = Table::new(title, &header);
     let (shown, small): (Vec<&Row>, Vec<&Row>) = rows
         .iter()
@@ -167,7 +190,7 @@ fn ops(rows: &[Row]) -> Table {
     for row in shown {
         let mut cells = vec![row.operation.clone(), row.count.to_string()];
         cells.extend(PARTS.map(|part| row.part(part).map_or_else(|| "-".into(), timing)));
-        cells.extend([milliseconds(row.seconds()), share(row.seconds(), total)]);
+        cells.extend(totals(&[row], total, roofline));
         table.row(cells);
     }
     if !small.is_empty() {
@@ -176,9 +199,11 @@ fn ops(rows: &[Row]) -> Table {
             &format!("{} smaller rows", small.len()),
             &small,
             total,
+            roofline,
         );
     }
-    sum(&mut table, "all", &rows.iter().collect::<Vec<_>>(), total);
+    let all: Vec<&Row> = rows.iter().collect();
+    sum(&mut table, "all", &all, total, roofline);
     table
 }
 
@@ -212,31 +237,44 @@ fn launches(precision: &str, rows: &[launches::Row]) -> Table {
     table
 }
 
-/// The time of a whole step, to compare with the sum of the operations.
-fn whole_step(results: &Results, cases: &Cases) -> String {
-    let trained = cases.speed.iter().find(|case| case.task == Task::Train);
-    let seconds = trained.and_then(|case| results.seconds(*case, &Program::This(Precision::F32)));
+/// The time of a whole call, to compare with the sum of the operations.
+fn whole_call(results: &Results, case: Case) -> String {
+    let seconds = results.seconds(case, &Program::This(Precision::F32));
+    let more = match case.task {
+        Task::Infer => "copies and colder caches",
+        Task::Train => "the loss, the optimizer, copies and colder caches",
+    };
     seconds.map_or_else(String::new, |seconds| {
         format!(
-            "A whole step takes {} ms, which includes the loss, the optimizer, copies and colder caches.\n",
+            "The whole takes {} ms, which includes {more}.\n",
             milliseconds(seconds)
         )
     })
 }
 
+/// Total seconds of some rows, their share, and what they take at least.
+fn totals(rows: &[&Row], total: f64, roofline: &Roofline) -> [String; 3] {
+    let seconds: f64 = rows.iter().map(|row| row.seconds()).sum();
+    let least: f64 = rows.iter().map(|row| roofline.floor_of(row)).sum();
+    [
+        milliseconds(seconds),
+        share(seconds, total),
+        milliseconds(least),
+    ]
+}
+
 const PARTS: [Part; 3] = [Part::Forward, Part::Input, Part::Weight];
 
 /// Several rows as one, whose parts are totals over all operations.
-fn sum(table: &mut Table, name: &str, rows: &[&Row], total: f64) {
+fn sum(table: &mut Table, name: &str, rows: &[&Row], total: f64, roofline: &Roofline) {
     let count: usize = rows.iter().map(|row| row.count).sum();
     let part = |part| {
         let of_row = |row: &&Row| row.part(part).map_or(0.0, |t| row.count as f64 * t.seconds);
         milliseconds(rows.iter().map(of_row).sum())
     };
-    let seconds = rows.iter().map(|row| row.seconds()).sum();
     let mut cells = vec![name.to_owned(), count.to_string()];
     cells.extend(PARTS.map(|p| format!("all {}", part(p))));
-    cells.extend([milliseconds(seconds), share(seconds, total)]);
+    cells.extend(totals(rows, total, roofline));
     table.row(cells);
 }
 
@@ -297,6 +335,7 @@ training step, batch 2, 64x64
     fn small_operations_share_a_line() {
         let row = |name: &str, count, seconds| Row {
             operation: name.into(),
+            winograd: true,
             count,
             timings: vec![Timing {
                 part: Part::Forward,
@@ -304,7 +343,18 @@ training step, batch 2, 64x64
                 seconds,
             }],
         };
-        let text = ops(&[row("conv", 2, 0.5), row("a", 1, 1e-4), row("b", 3, 1e-4)]).to_string();
+        let roofline = Roofline {
+            f32: 1e9,
+            bf16: 2e9,
+            first_level: 4e9,
+            second_level: 3e9,
+            memory: 2e9,
+        };
+        let rows = [row("conv", 2, 0.5), row("a", 1, 1e-4), row("b", 3, 1e-4)];
+        let text = ops(CASE, &rows, &roofline).to_string();
+        // Two convolutions of 10^9 operations each, a quarter of which is left.
+        let conv = text.lines().find(|line| line.starts_with("  conv"));
+        assert!(conv.is_some_and(|line| line.ends_with(" 500")), "{text}");
         assert!(text.contains("500    2 GFLOP/s"), "{text}");
         assert!(text.contains("2 smaller rows      4"), "{text}");
         assert!(!text.contains("\n  b "), "{text}");

@@ -8,7 +8,7 @@ use super::transform::{
 use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::{Inputs, Run};
 use crate::conv2d::pack::Panels;
-use crate::conv2d::tile::outer_products;
+use crate::conv2d::tile::{outer_products, tallest};
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, dispatch, for_vectors};
 use crate::{Accumulate, size};
@@ -331,19 +331,16 @@ impl<F: Factors> Task<'_, F> {
                 let left = block.run.count - c;
                 let x = inputs.first.wrapping_add(point * inputs.column + c);
                 let dy = gradients.first.wrapping_add(point * gradients.column);
-                c += match (vectors, S::REGISTERS >= 32) {
-                    (1, true) => self.tiles::<S, 1>(s, block, point, c, left.min(16), x, dy),
-                    (2, true) => self.tiles::<S, 2>(s, block, point, c, left.min(8), x, dy),
-                    (_, true) => self.tiles::<S, 3>(s, block, point, c, left.min(8), x, dy),
-                    (1, false) => self.tiles::<S, 1>(s, block, point, c, left.min(8), x, dy),
-                    (2, false) => self.tiles::<S, 2>(s, block, point, c, left.min(4), x, dy),
-                    (_, false) => self.tiles::<S, 3>(s, block, point, c, left.min(4), x, dy),
+                c += match vectors {
+                    1 => self.tiles::<S, 1>(s, block, point, c, left, x, dy),
+                    2 => self.tiles::<S, 2>(s, block, point, c, left, x, dy),
+                    _ => self.tiles::<S, 3>(s, block, point, c, left, x, dy),
                 };
             }
         }
     }
 
-    /// Computes the sums of the block's next channels, at most `most`; returns their number.
+    /// Computes the sums of the block's next channels, of which `left` are left; returns their number.
     #[inline(always)]
     fn tiles<S: Simd, const V: usize>(
         &self,
@@ -351,13 +348,16 @@ impl<F: Factors> Task<'_, F> {
         block: &Block,
         point: usize,
         c: usize,
-        most: usize,
+        left: usize,
         x: *const f32,
         dy: *const f32,
     ) -> usize {
-        match most {
-            16.. => self.tile::<S, 16, V>(s, block, point, c, x, dy),
-            8.. => self.tile::<S, 8, V>(s, block, point, c, x, dy),
+        // Tiles that are too tall are not compiled.
+        let tallest = tallest::<S, V>(s);
+        match left {
+            16.. if tallest >= 16 => self.tile::<S, 16, V>(s, block, point, c, x, dy),
+            8.. if tallest >= 8 => self.tile::<S, 8, V>(s, block, point, c, x, dy),
+            6.. if tallest == 6 => self.tile::<S, 6, V>(s, block, point, c, x, dy),
             4.. => self.tile::<S, 4, V>(s, block, point, c, x, dy),
             2.. => self.tile::<S, 2, V>(s, block, point, c, x, dy),
             _ => self.tile::<S, 1, V>(s, block, point, c, x, dy),

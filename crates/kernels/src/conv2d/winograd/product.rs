@@ -1,16 +1,17 @@
 //! From a source to an output: the forward pass, and the gradient of the input.
 //!
-//! The products of a row of points, for a few tiles and a vector of output channels, fill the registers; the row is
-//! transformed back before it leaves them.
+//! Tiles are taken a block at a time. At every point the products of a block's tiles with two vectors of output
+//! channels fill the registers: few loads for each product, so that arithmetic is the limit and not the caches. The sums
+//! of all points, which fit in the first-level cache, are then transformed back.
 
 use super::tiling::Tiling;
-use super::transform::{Axis, Grid, IN, Input, Narrow, OUT, Output, POINTS, Place};
-use super::weights::{self, Direction};
+use super::transform::{Grid, IN, Input, Narrow, OUT, Output, POINTS, Pixels, Place, both_axes};
+use super::weights::{self, Direction, PANEL};
 use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
 use crate::conv2d::inputs::{Inputs, PartGradient, Run};
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Factors, Kernel, Simd, activate, lanes};
+use crate::simd::{Factors, Kernel, Simd, activate_all, lanes};
 use crate::{Accumulate, Activation, Nhwc, size};
 use std::ops::Range;
 
@@ -20,8 +21,6 @@ const TASKS: usize = 8;
 const MIN: usize = 8;
 /// Maximum number of tiles per task.
 const MAX: usize = 96;
-/// Tiles in registers, if there are enough registers; all other numbers of tiles are multiples of it.
-const TILES: usize = 4;
 
 /// The plan of a convolution, which depends on shapes alone.
 #[derive(Clone, Copy)]
@@ -32,10 +31,12 @@ pub(in crate::conv2d) struct Product<F> {
     /// The parts that are read, and those that are written.
     from: Inputs,
     to: Inputs,
-    /// Numbers of runs of tiles and of groups of output vectors; a task is a pair of them.
+    /// Tiles in a block.
+    block: usize,
+    /// Numbers of runs of blocks and of groups of panels; a task is a pair of them.
     bands: usize,
     groups: usize,
-    /// Tiles whose points a task holds at a time.
+    /// Blocks whose points a task holds at a time.
     chunk: usize,
 }
 
@@ -71,16 +72,17 @@ impl<F: Factors> Product<F> {
     }
 
     fn new(factors: F, tiling: Tiling, direction: Direction, from: Inputs, to: Inputs) -> Self {
-        let tiles = tiling.count();
-        let bands = tiles.div_ceil(tiles.div_ceil(TASKS).clamp(MIN, MAX));
-        let groups = TASKS.div_ceil(bands).min(to.runs(lanes()));
-        let chunk = chunk::<F>(&from, &to);
+        let (block, bands) = blocks(tiling.count());
+        let panels = weights::panels(&to);
+        let groups = TASKS.div_ceil(bands).min(panels);
+        let chunk = chunk::<F>(&from, &to, block);
         Self {
             factors,
             tiling,
             direction,
             from,
             to,
+            block,
             bands,
             groups,
             chunk,
@@ -103,13 +105,21 @@ impl<F: Factors> Product<F> {
         self.tiling.source.c.next_multiple_of(16)
     }
 
+    /// Words of a block's vectors at a point, in cache lines that are an odd number: the points of a tile, which are
+    /// written together, then fall into different sets of the cache.
+    fn point(&self) -> usize {
+        const LINE: usize = 16;
+        let words = self.from.runs(lanes()) * self.block * (lanes() / F::EACH);
+        (words.div_ceil(LINE) | 1) * LINE
+    }
+
     /// Words of a chunk's transformed input.
     fn inputs(&self) -> usize {
-        POINTS * self.chunk * self.from.runs(lanes()) * (lanes() / F::EACH)
+        POINTS * self.chunk * self.point()
     }
 
     fn task_scratch(&self) -> usize {
-        self.inputs() + IN * OUT * self.chunk * lanes()
+        self.inputs() + POINTS * self.chunk * self.block * PANEL * lanes()
     }
 
     pub(in crate::conv2d) fn run_forward(
@@ -165,12 +175,13 @@ impl<F: Factors> Product<F> {
         let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
         let (zeros, tiles) = (&*zeros, self.tiling.count());
+        let panels = weights::panels(&self.to);
         for_each_with(
             self.bands * self.groups,
             scratch,
             self.task_scratch(),
             |task, scratch| {
-                let blocks = part(tiles.div_ceil(TILES), self.bands, task / self.groups);
+                let blocks = part(tiles.div_ceil(self.block), self.bands, task / self.groups);
                 F::dispatch(Task {
                     product: self,
                     source,
@@ -179,8 +190,8 @@ impl<F: Factors> Product<F> {
                     bias,
                     activation,
                     out,
-                    tiles: blocks.start * TILES..(blocks.end * TILES).min(tiles),
-                    vectors: part(self.to.runs(lanes()), self.groups, task % self.groups),
+                    tiles: blocks.start * self.block..(blocks.end * self.block).min(tiles),
+                    panels: part(panels, self.groups, task % self.groups),
                     scratch,
                 });
             },
@@ -188,14 +199,28 @@ impl<F: Factors> Product<F> {
     }
 }
 
-/// Tiles whose points a task holds at a time: if the weights fit in the L2 cache, few, so that the points stay in the
+/// Tiles in a block, and number of runs of blocks: the registers hold the sums of a block and of a panel. Of the sizes
+/// that do, the one that takes the least time over all blocks, the last of which may be partly empty; a block reads
+/// the weights once, which takes about as long as the products of a tile.
+fn blocks(tiles: usize) -> (usize, usize) {
+    let sizes: &[usize] = if lanes() == 16 { &[12, 8, 4] } else { &[6, 4] };
+    let time = |block: usize| tiles.div_ceil(block) * (block + 1);
+    let block = sizes.iter().copied().min_by_key(|size| time(*size));
+    let block = block.unwrap_or(4);
+    let blocks = tiles.div_ceil(block);
+    let band = blocks.div_ceil(TASKS);
+    let band = band.clamp(MIN.div_ceil(block), (MAX / block).max(1));
+    (block, blocks.div_ceil(band))
+}
+
+/// Blocks whose points a task holds at a time: if the weights fit in the L2 cache, one, so that the points stay in the
 /// L1 cache; else enough to make up for reading the weights from farther away.
-fn chunk<F: Factors>(from: &Inputs, to: &Inputs) -> usize {
+fn chunk<F: Factors>(from: &Inputs, to: &Inputs, block: usize) -> usize {
     const SECOND_LEVEL: usize = 128 * 1024;
     if weights::len::<F>(from, to) <= SECOND_LEVEL {
-        TILES
+        1
     } else {
-        (SECOND_LEVEL / (POINTS * from.runs(F::EACH))).clamp(2 * TILES, 8 * TILES) / TILES * TILES
+        (SECOND_LEVEL / (POINTS * from.runs(F::EACH) * block)).clamp(1, 32 / block)
     }
 }
 
@@ -214,61 +239,79 @@ struct Task<'a, F> {
     activation: Option<Activation>,
     out: &'a [Out<'a>],
     tiles: Range<usize>,
-    vectors: Range<usize>,
+    panels: Range<usize>,
     scratch: &'a mut [f32],
 }
 
 impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        if S::REGISTERS >= 32 {
-            self.chunks::<S, TILES>(s);
-        } else {
-            self.chunks::<S, { TILES / 2 }>(s);
+    fn run<S: Simd>(self, s: S) {
+        let (inputs, sums) = self.scratch.split_at_mut(self.product.inputs());
+        let (inputs, sums) = (inputs.as_mut_ptr(), sums.as_mut_ptr());
+        let chunk = self.product.chunk * self.product.block;
+        for start in self.tiles.clone().step_by(chunk) {
+            let tiles = start..self.tiles.end.min(start + chunk);
+            self.input(s, tiles.clone(), inputs);
+            for panel in self.panels.clone() {
+                let vectors = weights::panel(&self.product.to, panel);
+                let count = vectors.len();
+                let wide = S::REGISTERS >= 32;
+                match (self.product.block, count) {
+                    (12, PANEL) if wide => {
+                        self.products::<S, 12, PANEL>(s, tiles.len(), panel, inputs, sums)
+                    }
+                    (12, _) if wide => {
+                        self.products::<S, 12, 1>(s, tiles.len(), panel, inputs, sums)
+                    }
+                    (8, PANEL) if wide => {
+                        self.products::<S, 8, PANEL>(s, tiles.len(), panel, inputs, sums)
+                    }
+                    (8, _) if wide => self.products::<S, 8, 1>(s, tiles.len(), panel, inputs, sums),
+                    (6, PANEL) if !wide => {
+                        self.products::<S, 6, PANEL>(s, tiles.len(), panel, inputs, sums)
+                    }
+                    (6, _) if !wide => {
+                        self.products::<S, 6, 1>(s, tiles.len(), panel, inputs, sums)
+                    }
+                    (_, PANEL) => self.products::<S, 4, PANEL>(s, tiles.len(), panel, inputs, sums),
+                    (_, _) => self.products::<S, 4, 1>(s, tiles.len(), panel, inputs, sums),
+                }
+                for (v, vector) in vectors.enumerate() {
+                    let run = self.product.to.run(S::LANES, vector);
+                    self.output(
+                        s,
+                        tiles.clone(),
+                        run,
+                        sums.wrapping_add(v * S::LANES),
+                        count,
+                    );
+                }
+            }
         }
     }
 }
 
 impl<F: Factors> Task<'_, F> {
+    /// Transforms the source under some tiles, in blocks: for each point and vector of channels the vectors of all tiles.
     #[inline(always)]
-    fn chunks<S: Simd, const P: usize>(&mut self, s: S) {
-        let (inputs, rows) = self.scratch.split_at_mut(self.product.inputs());
-        let (inputs, rows) = (inputs.as_mut_ptr(), rows.as_mut_ptr());
-        for start in self.tiles.clone().step_by(self.product.chunk) {
-            let tiles = start..self.tiles.end.min(start + self.product.chunk);
-            self.input::<S, P>(s, tiles.clone(), inputs);
-            for vector in self.vectors.clone() {
-                self.products::<S, P>(s, tiles.len(), vector, inputs, rows);
-                let run = self.product.to.run(S::LANES, vector);
-                if self.product.to.parts()[run.part].doubled {
-                    self.output_halved(s, tiles.clone(), run, rows);
-                } else {
-                    self.output(s, tiles.clone(), run, rows);
-                }
-            }
-        }
-    }
-
-    /// Transforms the source under some tiles, interleaved in blocks of `P`: for each row of points and vector of
-    /// channels come the row's points, and for each point the vectors of all `P` tiles.
-    #[inline(always)]
-    fn input<S: Simd, const P: usize>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
+    fn input<S: Simd>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
         let Product {
             factors,
             tiling,
             from,
+            block,
             ..
         } = self.product;
-        // Words of a vector, and of one vector for each point of a row and each of `P` tiles.
+        // Words of a vector, of one vector for each tile of a block, and of all of them.
         let words = S::LANES / F::EACH;
-        let (vectors, vector) = (from.runs(S::LANES), IN * P * words);
-        for i in 0..tiles.len().next_multiple_of(P) {
+        let (vector, point) = (block * words, self.product.point());
+        for i in 0..tiles.len().next_multiple_of(*block) {
             // A block that is not full repeats the last tile.
             let tile = (tiles.start + i).min(tiles.end - 1);
             let grid = Grid {
-                first: to.wrapping_add(i / P * IN * vectors * vector + i % P * words),
-                row: vectors * vector,
-                column: P * words,
+                first: to.wrapping_add(i / block * POINTS * point + i % block * words),
+                row: IN * point,
+                column: point,
             };
             let mut to = Narrow(grid, *factors);
             for (part, values) in from.parts().iter().zip(self.source) {
@@ -280,31 +323,33 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// For each row of points, the products of some tiles with a vector of output channels, transformed along the row:
-    /// `rows[row of points][tile][column of pixels]`.
+    /// At each point, the products of some tiles with a panel of `V` vectors: `sums[point][tile][vector]`.
     #[inline(always)]
-    fn products<S: Simd, const P: usize>(
+    fn products<S: Simd, const P: usize, const V: usize>(
         &self,
         s: S,
         tiles: usize,
-        vector: usize,
+        panel: usize,
         from: *const f32,
-        rows: *mut f32,
+        sums: *mut f32,
     ) {
+        assert_eq!(P, self.product.block, "a block of another size");
         let c = self.product.from.runs(F::EACH);
-        let row_len = self.product.from.runs(S::LANES) * IN * P * (S::LANES / F::EACH);
-        for row in 0..IN {
-            let w = self.points[weights::offset(c, vector, row)..][..c * IN * S::LANES].as_ptr();
-            for first in (0..tiles).step_by(P) {
-                let x = from.wrapping_add((first / P * IN + row) * row_len);
-                let to = rows.wrapping_add((row * self.product.chunk + first) * OUT * S::LANES);
-                // SAFETY: `input` wrote the block's row of points, `w` has as many vectors as the product reads, and
-                // `rows` has room for whole blocks.
+        let block = self.product.point();
+        for point in 0..POINTS {
+            let w = weights::offset::<V>(c, panel, point);
+            let w = self.points[w..][..c * V * S::LANES].as_ptr();
+            for i in 0..tiles.div_ceil(P) {
+                let x = from.wrapping_add((i * POINTS + point) * block);
+                let to = sums.wrapping_add(self.sum(s, V, point, i * P));
+                // SAFETY: `input` wrote the block's vectors at the point, `w` has as many words as the product reads,
+                // and `sums` has room for whole blocks.
                 unsafe {
-                    let sums = multiply_row::<S, F, P>(s, x, &self.product.from, w);
-                    for (p, sums) in sums.into_iter().enumerate() {
-                        for (x, value) in Output.apply(s, sums).into_iter().enumerate() {
-                            s.store(to.add((p * OUT + x) * S::LANES), s.mask(S::LANES), value);
+                    let sums = multiply_point::<S, F, P, V>(s, x, &self.product.from, w);
+                    for p in 0..P {
+                        for v in 0..V {
+                            let to = to.add((p * V + v) * S::LANES);
+                            s.store(to, s.mask(S::LANES), sums[p][v]);
                         }
                     }
                 }
@@ -312,76 +357,107 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// A column of a tile's pixels, from the tile's transformed rows.
-    ///
-    /// # Safety
-    /// `products` wrote `rows` for tile `i` of the chunk.
+    /// Where the sums of a tile at a point start, of a panel of so many vectors.
     #[inline(always)]
-    unsafe fn column<S: Simd>(&self, s: S, rows: *const f32, i: usize, x: usize) -> [S::V; OUT] {
-        let mut sums = [s.splat(0.0); IN];
-        for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller guarantees it.
-            *sum = unsafe {
-                s.load_all(rows.add(((row * self.product.chunk + i) * OUT + x) * S::LANES))
-            };
-        }
-        Output.apply(s, sums)
+    fn sum<S: Simd>(&self, _: S, vectors: usize, point: usize, tile: usize) -> usize {
+        let tiles = self.product.chunk * self.product.block;
+        (point * tiles + tile) * vectors * S::LANES
     }
 
-    /// Transforms the rows back and writes the pixels.
+    /// Transforms a vector's sums back and writes the pixels. `vectors` is the number of vectors in the panel.
     #[inline(always)]
-    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, rows: *const f32) {
-        let out = self
-            .product
-            .tiling
-            .out
-            .with_channels(self.product.to.parts()[run.part].channels);
-        let mask = s.mask(run.count);
+    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, sums: *mut f32, vectors: usize) {
+        let (doubled, mask) = (self.product.to.parts()[run.part].doubled, s.mask(run.count));
         // SAFETY: the mask ends with the channels of the bias.
         let bias = self.bias.map_or(s.splat(0.0), |bias| unsafe {
             s.load(bias.as_ptr().add(run.channel), mask)
         });
         for (i, tile) in tiles.enumerate() {
-            let [n, top, left] = self.product.tiling.tile(tile);
-            let first = ((n * out.h + top) * out.w + left) * out.c + run.first;
-            for x in 0..OUT.min(out.w - left) {
-                // SAFETY: `products` wrote the tile's rows.
-                let column = unsafe { self.column(s, rows, i, x) };
-                for y in 0..OUT.min(out.h - top) {
-                    let value = activate(s, self.activation, s.add(column[y], bias));
-                    // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
-                    unsafe {
-                        self.write(s, run.part, first + (y * out.w + x) * out.c, mask, value)
-                    };
-                }
+            let grid = Grid {
+                first: sums.wrapping_add(self.sum(s, vectors, 0, i)),
+                row: self.sum(s, vectors, IN, 0),
+                column: self.sum(s, vectors, 1, 0),
+            };
+            let mut pixels = Pixels([[s.splat(0.0); OUT]; OUT]);
+            // SAFETY: `products` wrote the tile's sums at every point.
+            unsafe { both_axes(s, Output, &grid, &mut pixels) };
+            let tile = self.product.tiling.tile(tile);
+            match doubled {
+                true => self.write_halved(s, tile, run, &pixels.0, mask),
+                false => self.write_tile(s, tile, run, &mut pixels.0, bias, mask),
             }
         }
     }
 
-    /// Like `output`, for a part whose pixels were each read as 2×2: each receives the sum of the four.
+    /// Writes the pixels that are inside.
     #[inline(always)]
-    fn output_halved<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, rows: *const f32) {
+    fn write_tile<S: Simd>(
+        &self,
+        s: S,
+        tile: [usize; 3],
+        run: Run,
+        pixels: &mut [[S::V; OUT]; OUT],
+        bias: S::V,
+        mask: S::Mask,
+    ) {
+        for row in pixels.iter_mut() {
+            for pixel in row.iter_mut() {
+                *pixel = s.add(*pixel, bias);
+            }
+            activate_all(s, self.activation, row);
+        }
+        let Nhwc { h, w, .. } = self.product.tiling.out;
+        let [_, top, left] = tile;
+        // Compiled twice, so that the pixels of a tile that is inside stay in registers.
+        match h - top >= OUT && w - left >= OUT {
+            true => self.write_pixels(s, tile, [OUT, OUT], run, pixels, mask),
+            false => self.write_pixels(s, tile, [h - top, w - left], run, pixels, mask),
+        }
+    }
+
+    #[inline(always)]
+    fn write_pixels<S: Simd>(
+        &self,
+        s: S,
+        [n, top, left]: [usize; 3],
+        [rows, columns]: [usize; 2],
+        run: Run,
+        pixels: &[[S::V; OUT]; OUT],
+        mask: S::Mask,
+    ) {
+        let Nhwc { h, w, .. } = self.product.tiling.out;
+        let c = self.product.to.parts()[run.part].channels;
+        let first = ((n * h + top) * w + left) * c + run.first;
+        for y in 0..OUT.min(rows) {
+            for x in 0..OUT.min(columns) {
+                let at = first + (y * w + x) * c;
+                // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
+                unsafe { self.write(s, run.part, at, mask, pixels[y][x]) };
+            }
+        }
+    }
+
+    /// Like `write_tile`, for a part whose pixels were each read as 2×2: each receives the sum of the four.
+    #[inline(always)]
+    fn write_halved<S: Simd>(
+        &self,
+        s: S,
+        [n, top, left]: [usize; 3],
+        run: Run,
+        pixels: &[[S::V; OUT]; OUT],
+        mask: S::Mask,
+    ) {
         let Nhwc { h, w, .. } = self.product.tiling.out;
         let (h, w, c) = (h / 2, w / 2, self.product.to.parts()[run.part].channels);
-        let mask = s.mask(run.count);
-        for (i, tile) in tiles.enumerate() {
-            let [n, top, left] = self.product.tiling.tile(tile);
-            let (top, left) = (top / 2, left / 2);
-            let first = ((n * h + top) * w + left) * c + run.first;
+        let (top, left) = (top / 2, left / 2);
+        let first = ((n * h + top) * w + left) * c + run.first;
+        for y in 0..(OUT / 2).min(h - top) {
             for x in 0..(OUT / 2).min(w - left) {
-                // SAFETY: `products` wrote the tile's rows.
-                let (a, b) = unsafe {
-                    (
-                        self.column(s, rows, i, 2 * x),
-                        self.column(s, rows, i, 2 * x + 1),
-                    )
-                };
-                for y in 0..(OUT / 2).min(h - top) {
-                    let upper = s.add(a[2 * y], b[2 * y]);
-                    let value = s.add(upper, s.add(a[2 * y + 1], b[2 * y + 1]));
-                    // SAFETY: as above.
-                    unsafe { self.write(s, run.part, first + (y * w + x) * c, mask, value) };
-                }
+                let [upper, lower] = [&pixels[2 * y], &pixels[2 * y + 1]];
+                let upper = s.add(upper[2 * x], upper[2 * x + 1]);
+                let value = s.add(upper, s.add(lower[2 * x], lower[2 * x + 1]));
+                // SAFETY: as in `write_tile`.
+                unsafe { self.write(s, run.part, first + (y * w + x) * c, mask, value) };
             }
         }
     }
@@ -394,49 +470,48 @@ impl<F: Factors> Task<'_, F> {
         // SAFETY: the caller guarantees it.
         unsafe {
             let to = out.data.pointer().add(at);
-            let before = if out.acc == Accumulate::Add {
-                s.load(to, mask)
-            } else {
-                s.splat(0.0)
+            let value = match out.acc {
+                Accumulate::Add => s.add(value, s.load(to, mask)),
+                Accumulate::Replace => value,
             };
-            s.store(to, mask, s.add(value, before));
+            s.store(to, mask, value);
         }
     }
 }
 
-/// `sums[p][j] = Σ_c x[c][j][p] · w[c][j]` with `x` as `Task::input` writes a row of points.
+/// `sums[p][v] = Σ_c x[c][p] · w[c][v]` with `x` as `Task::input` writes a point.
 ///
 /// # Safety
-/// `x` has that row for all channels, `w` has six vectors for each word of them.
+/// `x` has that point for all channels, `w` has `V` vectors for each word of them.
 #[inline(always)]
-unsafe fn multiply_row<S: Simd, F: Factors, const P: usize>(
+unsafe fn multiply_point<S: Simd, F: Factors, const P: usize, const V: usize>(
     s: S,
     mut x: *const f32,
     channels: &Inputs,
     mut w: *const f32,
-) -> [[S::V; IN]; P] {
+) -> [[S::V; V]; P] {
     let words = S::LANES / F::EACH;
-    let mut acc = [[s.splat(0.0); IN]; P];
+    let mut acc = [[s.splat(0.0); V]; P];
     for part in channels.parts() {
         let mut left = part.channels.div_ceil(F::EACH);
         while left > 0 {
             let count = left.min(words);
             for word in 0..count {
-                let mut weights = [s.splat(0.0); IN];
-                for (j, weight) in weights.iter_mut().enumerate() {
+                let mut weights = [s.splat(0.0); V];
+                for (v, weight) in weights.iter_mut().enumerate() {
                     // SAFETY: the caller guarantees it.
-                    *weight = unsafe { s.load_all(w.add(j * S::LANES)) };
+                    *weight = unsafe { s.load_all(w.add(v * S::LANES)) };
                 }
                 for p in 0..P {
-                    for j in 0..IN {
-                        // SAFETY: as above.
-                        let value = s.splat(unsafe { *x.add((j * P + p) * words + word) });
-                        acc[p][j] = F::multiply_add(s, value, weights[j], acc[p][j]);
+                    // SAFETY: as above.
+                    let value = s.splat(unsafe { *x.add(p * words + word) });
+                    for v in 0..V {
+                        acc[p][v] = F::multiply_add(s, value, weights[v], acc[p][v]);
                     }
                 }
-                w = w.wrapping_add(IN * S::LANES);
+                w = w.wrapping_add(V * S::LANES);
             }
-            x = x.wrapping_add(IN * P * words);
+            x = x.wrapping_add(P * words);
             left -= count;
         }
     }

@@ -248,6 +248,18 @@ impl<S: Simd> Store<S> for Over {
     }
 }
 
+/// A tile in registers.
+pub(super) struct Pixels<V>(pub(super) [[V; OUT]; OUT]);
+
+impl<S: Simd> Store<S> for Pixels<S::V> {
+    /// # Safety
+    /// None.
+    #[inline(always)]
+    unsafe fn store(&mut self, _: S, y: usize, x: usize, value: S::V) {
+        self.0[y][x] = value;
+    }
+}
+
 /// Whole vectors at equal steps from row to row and from column to column.
 #[derive(Clone, Copy)]
 pub(super) struct Grid {

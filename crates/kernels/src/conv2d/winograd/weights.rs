@@ -1,5 +1,5 @@
-//! The weights at their points, in the order in which products read them: for each vector of output channels, each
-//! row of points and each word of input channels, the row's six vectors.
+//! The weights at their points, in the order in which products read them: for each panel of output channels, each point
+//! and each word of input channels, the panel's vectors.
 
 use super::transform::{Grid, IN, Load, Over, POINTS, Weight, both_axes};
 use crate::conv2d::inputs::Inputs;
@@ -7,6 +7,8 @@ use crate::parallel::{Shared, for_each};
 use crate::simd::{Factors, Kernel, Simd, dispatch, lanes};
 use std::ops::Range;
 
+/// Vectors of output channels that make up a panel; the last may have one less.
+pub(super) const PANEL: usize = 2;
 /// Words of input channels that a task transforms.
 const WORDS: usize = 8;
 /// Maximum number of channels per word.
@@ -29,9 +31,19 @@ pub(super) fn len<F: Factors>(inputs: &Inputs, outputs: &Inputs) -> usize {
     POINTS * inputs.runs(F::EACH) * outputs.runs(lanes()) * lanes()
 }
 
-/// First word of a row of points, for a vector of output channels; `words` of input channels.
-pub(super) fn offset(words: usize, vector: usize, row: usize) -> usize {
-    (vector * IN + row) * words * IN * lanes()
+/// Number of panels.
+pub(super) fn panels(outputs: &Inputs) -> usize {
+    outputs.runs(lanes()).div_ceil(PANEL)
+}
+
+/// The vectors of a panel.
+pub(super) fn panel(outputs: &Inputs, index: usize) -> Range<usize> {
+    index * PANEL..outputs.runs(lanes()).min((index + 1) * PANEL)
+}
+
+/// First word of a point, in a panel of `V` vectors; `words` of input channels.
+pub(super) fn offset<const V: usize>(words: usize, panel: usize, point: usize) -> usize {
+    (panel * PANEL * POINTS + point * V) * words * lanes()
 }
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
@@ -83,18 +95,18 @@ impl Kernel for Task<'_> {
         // Taps of the block's input channels for the vector of output channels.
         let mut taps = [[0.0; 16]; TAPS * WORDS * MAX];
         self.gather(channels.clone(), outputs, &mut taps);
+        let panel = panel(self.outputs, self.vector / PANEL);
+        let (width, point) = (panel.len() * S::LANES, all * panel.len() * S::LANES);
+        let first = panel.start * POINTS * all * S::LANES + self.vector % PANEL * S::LANES;
         let to = Grid {
-            first: self
-                .points
-                .pointer()
-                .wrapping_add(offset(all, self.vector, 0)),
-            row: all * IN * S::LANES,
-            column: S::LANES,
+            first: self.points.pointer().wrapping_add(first),
+            row: IN * point,
+            column: point,
         };
         for index in words {
-            let (run, mut to) = (word(index), to.shifted(index * IN * S::LANES));
+            let (run, mut to) = (word(index), to.shifted(index * width));
             let taps = |i| Taps(taps[(run.channel - channels.start + i) * TAPS..].as_ptr());
-            // SAFETY: the six vectors of a word in each row, which no other task writes; there are nine vectors of taps
+            // SAFETY: the vector of a word at each point, which no other task writes; there are nine vectors of taps
             // for each channel, and zeros for more than there are channels.
             unsafe {
                 both_axes(s, Weight, &taps(0), &mut to);

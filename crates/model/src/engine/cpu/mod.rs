@@ -107,9 +107,11 @@ impl CpuEngine {
     fn run(&mut self, plan: &Plan, params: &ParamStore, x: Images<'_>, seed: u64) -> Vec<Value> {
         self.buffers.fit(&plan.slots);
         let mut pass = self.pass(plan, params, seed);
-        let Ok(()) = pass.load(x.data);
-        let Ok(()) = walk::forward(&mut pass);
-        plan.outputs.iter().map(|id| pass.copy_out(*id)).collect()
+        kernels::in_pool(|| {
+            let Ok(()) = pass.load(x.data);
+            let Ok(()) = walk::forward(&mut pass);
+            plan.outputs.iter().map(|id| pass.copy_out(*id)).collect()
+        })
     }
 
     fn pass<'a>(&'a mut self, plan: &'a Plan, params: &'a ParamStore, seed: u64) -> Pass<'a> {
@@ -188,8 +190,10 @@ impl Engine for CpuEngine {
             grads: Some(grads),
             ..self.pass(&plan, params, seed)
         };
-        let Ok(()) = walk::backward(&mut pass, output_grads, |pass, id, grad| {
-            pass.load_grad(id, grad)
+        kernels::in_pool(|| {
+            let Ok(()) = walk::backward(&mut pass, output_grads, |pass, id, grad| {
+                pass.load_grad(id, grad)
+            });
         });
         Ok(())
     }
@@ -208,8 +212,10 @@ impl Engine for CpuEngine {
         let mut values = self.run(&plan, params, x, 0).into_iter();
         let output = values.next().ok_or(EngineError::NoForward)?;
         let mut pass = self.pass(&plan, params, 0);
-        let Ok(()) = walk::backward(&mut pass, [of.gradient], |pass, id, grad| {
-            pass.load_grad(id, grad)
+        kernels::in_pool(|| {
+            let Ok(()) = walk::backward(&mut pass, [of.gradient], |pass, id, grad| {
+                pass.load_grad(id, grad)
+            });
         });
         let at = at.iter().zip(values);
         let at = at.map(|(id, value)| pass.sensitivity(*id, value)).collect();
