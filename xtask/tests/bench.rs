@@ -95,8 +95,10 @@ fn tables_and_a_file_with_every_time() {
             "peak memory in MiB",
             "training by size and batch",
             "cost per pixel",
-            "operations of a training step",
-            "A whole step takes",
+            "measured limits: ",
+            "operations of inference, batch 1, 32x32",
+            "operations of training step, batch 1, 32x32",
+            "The whole takes",
         ],
     );
     assert_eq!(text.contains("not measured"), !cfg!(target_os = "linux"));
@@ -114,7 +116,10 @@ fn tables_and_a_file_with_every_time() {
             assert!(bytes("peak") > bytes("before"), "{sample}");
         }
     }
-    assert!(!value["results"]["ops"].as_array().unwrap().is_empty());
+    for ops in value["results"]["ops"].as_array().unwrap() {
+        assert!(!ops["rows"].as_array().unwrap().is_empty(), "{ops}");
+    }
+    assert!(value["results"]["roofline"]["f32"].as_f64().unwrap() > 0.0);
     assert!(value["machine"]["cpu"].is_string());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
