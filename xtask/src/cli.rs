@@ -448,7 +448,8 @@ pub(crate) struct BenchArgs {
         default_value = "infer,train,memory"
     )]
     pub(crate) what: Vec<What>,
-    /// Short for `ops` in --what: where the time goes; of a training step and by kernel on a GPU
+    /// Short for `ops` in --what: where the time of inference and of a training step goes; on a GPU of a training step, by
+    /// kernel
     #[arg(long)]
     pub(crate) ops: bool,
     /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as they are installed in this Python

@@ -96,8 +96,8 @@ fn tables_and_a_file_with_every_time() {
             "training by size and batch",
             "cost per pixel",
             "measured limits: ",
-            "operations of inference, batch 1, 32x32",
-            "operations of training step, batch 1, 32x32",
+            "operations, inference, batch 1, 32x32",
+            "operations, training step, batch 1, 32x32",
             "The whole takes",
         ],
     );

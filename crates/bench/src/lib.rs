@@ -1,8 +1,9 @@
 //! Benchmarks: speed and memory of training and inference, and a breakdown of the time of a step.
 //!
 //! One call of [`measure`] makes one measurement and should have its own process: peak memory is measured per process,
-//! and the caller can alternate our measurements with those of peers. [`ops`] times the operations of inference or of a step
-//! individually, [`roofline`] measures what the machine can do at best, [`launches`] the kernels of a step on a GPU. All use random images, and the same code as a real run.
+//! and the caller can alternate our measurements with those of peers. [`ops`] times the operations of inference or of a
+//! step individually, [`roofline`] measures what the machine can do at best, [`launches`] times the kernels of a step on a
+//! GPU. All use random images, and the same code as a real run.
 //!
 //! A crate of its own so that only benchmarks, besides `model`, depend on `kernels`: they time its operations one by one.
 //!

@@ -96,8 +96,8 @@ pub(crate) struct Layer {
     pub(crate) inference: bool,
 }
 
-/// Times the operations of inference or of a training step; returns the most expensive first. `done` is called with the number of
-/// operations timed so far and their total.
+/// Times the operations of inference or of a training step; returns the most expensive first. `done` is called with the
+/// number of operations timed so far and their total.
 ///
 /// # Errors
 /// As [`Workload::graph`], or [`terminal::Interrupted`].
@@ -141,7 +141,7 @@ fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
     let plan = Plan::new(graph, mode, n, size, size, &outputs)?.with_precision(work.precision);
     let mut layers: Vec<(Layer, usize)> = vec![];
     for step in &plan.steps {
-        let layer = Layer::new(graph, &plan, step, mode == Mode::Infer);
+        let layer = Layer::new(graph, &plan, step);
         match layers.iter_mut().find(|(known, _)| *known == layer) {
             Some((_, count)) => *count += 1,
             None => layers.push((layer, 1)),
@@ -151,7 +151,7 @@ fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
 }
 
 impl Layer {
-    fn new(graph: &Graph, plan: &Plan, step: &Step, inference: bool) -> Self {
+    fn new(graph: &Graph, plan: &Plan, step: &Step) -> Self {
         let node = graph.node(step.first());
         let activation = match graph.node(step.last()).op {
             Op::Activation { kind } if step.first() != step.last() => Some(kind),
@@ -169,7 +169,7 @@ impl Layer {
             input_gradient: sources
                 .iter()
                 .any(|source| plan.grads[source.node.index()].is_some()),
-            inference,
+            inference: plan.mode == Mode::Infer,
         }
     }
 

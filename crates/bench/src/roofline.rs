@@ -15,7 +15,8 @@ const FOR: Duration = Duration::from_millis(200);
 pub struct Roofline {
     /// Floating-point operations per second of `f32` products in registers.
     pub f32: f64,
-    /// The same of bf16 products; less than `f32` where the processor has no instructions for them.
+    /// The same of bf16 products. Where the processor has no instructions for them they are `f32` products, and the
+    /// conversions, which are not in this loop, make real ones slower.
     pub bf16: f64,
     /// Bytes read per second where each thread's 16 KiB are in its first-level cache.
     pub first_level: f64,

@@ -2,8 +2,9 @@
 //! compare kernels with.
 
 use crate::Precision;
-use crate::parallel::{Shared, for_each, part, workers};
-use crate::simd::{Bf16, F32, Factors, Kernel, Simd, dispatch};
+use crate::parallel::{for_each, part, workers};
+use crate::simd::{Bf16, F32, Factors, Kernel, Simd, dispatch, lanes};
+use std::marker::PhantomData;
 
 /// Vectors that are summed at a time: enough independent sums to hide the latency of an addition or a product.
 const SUMS: usize = 12;
@@ -19,9 +20,9 @@ pub fn multiply(precision: Precision, rounds: usize) -> usize {
 }
 
 fn multiply_with<F: Factors>(rounds: usize) -> usize {
-    struct Products<'a, F>(&'a mut usize, std::marker::PhantomData<F>);
+    struct Products<F>(PhantomData<F>);
 
-    impl<F: Factors> Kernel for Products<'_, F> {
+    impl<F: Factors> Kernel for Products<F> {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
             let (mut sums, factor) = ([s.splat(0.0); SUMS], std::hint::black_box(s.splat(0.5)));
@@ -31,23 +32,15 @@ fn multiply_with<F: Factors>(rounds: usize) -> usize {
                 }
             }
             std::hint::black_box(sums);
-            *self.0 += 2 * SUMS * PRODUCTS * S::LANES * F::EACH;
         }
     }
 
-    let mut done = vec![0; workers()];
-    let threads = done.len();
-    let each = Shared::new(&mut done);
-    for_each(threads, |thread| {
-        // SAFETY: each thread has a count of its own.
-        let [done] = (unsafe { each.part(thread..thread + 1) }) else {
-            return;
-        };
+    for_each(workers(), |_| {
         for _ in 0..rounds {
-            F::dispatch(Products::<F>(done, std::marker::PhantomData));
+            F::dispatch(Products::<F>(PhantomData));
         }
     });
-    done.iter().sum()
+    2 * SUMS * PRODUCTS * lanes() * F::EACH * rounds * workers()
 }
 
 /// Reads all values `times` times, each thread a part of its own.

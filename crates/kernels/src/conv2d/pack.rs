@@ -8,7 +8,8 @@ use std::ops::Range;
 /// Maximum width of a panel, in vectors.
 const WIDEST: usize = 3;
 
-/// Maximum width on this machine: with sixteen registers, a tile of three vectors leaves none for what is multiplied.
+/// Maximum width on this machine: with sixteen registers, the sums of a tile of three vectors and its factors need all of
+/// them, and the compiler keeps a sum in memory.
 fn widest() -> usize {
     if lanes() == 16 { WIDEST } else { 2 }
 }

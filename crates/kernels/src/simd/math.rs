@@ -65,7 +65,7 @@ pub(crate) fn activate_all<S: Simd, const N: usize>(
     kind: Option<Activation>,
     x: &mut [S::V; N],
 ) {
-    /// The match is on a constant in each of these loops, and disappears.
+    // The match of `activate` is on a constant in each of these loops, and disappears.
     macro_rules! each {
         ($($kind:ident)*) => {
             match kind {

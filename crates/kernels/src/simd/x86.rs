@@ -24,8 +24,8 @@ impl Avx512 {
     }
 }
 
-/// The lanes of a vector that are accessed. Whether they are all is known separately, because AMD's processors take a
-/// dozen cycles for a masked store.
+/// The lanes of a vector that are accessed. Whether they are all is known separately, because masked stores are slow on
+/// AMD's processors.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask256 {
     lanes: __m256i,

@@ -180,7 +180,7 @@ fn ops(case: Case, rows: &[Row], roofline: &Roofline) -> Table {
         "least ms",
     ];
     let title = format!(
-        "operations of {case}, each timed on its own: ms per operation, with GFLOP/s (as if no convolution were by \
+        "operations, {case}: each timed on its own, ms per operation, with GFLOP/s (of a direct convolution, where it is by \
          Winograd's algorithm) or GB/s"
     );
     let mut table = Table::new(title, &header);

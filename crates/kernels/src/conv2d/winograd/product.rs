@@ -105,7 +105,7 @@ impl<F: Factors> Product<F> {
         self.tiling.source.c.next_multiple_of(16)
     }
 
-    /// Words of a block's vectors at a point, in cache lines that are an odd number: the points of a tile, which are
+    /// Words of a block's vectors at a point, rounded up to an odd number of cache lines: the points of a tile, which are
     /// written together, then fall into different sets of the cache.
     fn point(&self) -> usize {
         const LINE: usize = 16;
@@ -253,38 +253,19 @@ impl<F: Factors> Kernel for Task<'_, F> {
             let tiles = start..self.tiles.end.min(start + chunk);
             self.input(s, tiles.clone(), inputs);
             for panel in self.panels.clone() {
-                let vectors = weights::panel(&self.product.to, panel);
-                let count = vectors.len();
+                let panel = weights::panel(&self.product.to, panel);
+                // Blocks that the registers do not hold are not compiled.
                 let wide = S::REGISTERS >= 32;
-                match (self.product.block, count) {
-                    (12, PANEL) if wide => {
-                        self.products::<S, 12, PANEL>(s, tiles.len(), panel, inputs, sums)
-                    }
-                    (12, _) if wide => {
-                        self.products::<S, 12, 1>(s, tiles.len(), panel, inputs, sums)
-                    }
-                    (8, PANEL) if wide => {
-                        self.products::<S, 8, PANEL>(s, tiles.len(), panel, inputs, sums)
-                    }
-                    (8, _) if wide => self.products::<S, 8, 1>(s, tiles.len(), panel, inputs, sums),
-                    (6, PANEL) if !wide => {
-                        self.products::<S, 6, PANEL>(s, tiles.len(), panel, inputs, sums)
-                    }
-                    (6, _) if !wide => {
-                        self.products::<S, 6, 1>(s, tiles.len(), panel, inputs, sums)
-                    }
-                    (_, PANEL) => self.products::<S, 4, PANEL>(s, tiles.len(), panel, inputs, sums),
-                    (_, _) => self.products::<S, 4, 1>(s, tiles.len(), panel, inputs, sums),
+                match self.product.block {
+                    12 if wide => self.panel::<S, 12>(s, tiles.len(), &panel, inputs, sums),
+                    8 if wide => self.panel::<S, 8>(s, tiles.len(), &panel, inputs, sums),
+                    6 if !wide => self.panel::<S, 6>(s, tiles.len(), &panel, inputs, sums),
+                    _ => self.panel::<S, 4>(s, tiles.len(), &panel, inputs, sums),
                 }
-                for (v, vector) in vectors.enumerate() {
+                for (v, vector) in panel.clone().enumerate() {
                     let run = self.product.to.run(S::LANES, vector);
-                    self.output(
-                        s,
-                        tiles.clone(),
-                        run,
-                        sums.wrapping_add(v * S::LANES),
-                        count,
-                    );
+                    let sums = sums.wrapping_add(v * S::LANES);
+                    self.output(s, tiles.clone(), run, sums, panel.len());
                 }
             }
         }
@@ -323,21 +304,39 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// At each point, the products of some tiles with a panel of `V` vectors: `sums[point][tile][vector]`.
+    /// At each point, the products of some tiles with a panel: `sums[point][tile][vector]`.
+    #[inline(always)]
+    fn panel<S: Simd, const P: usize>(
+        &self,
+        s: S,
+        tiles: usize,
+        panel: &Range<usize>,
+        from: *const f32,
+        sums: *mut f32,
+    ) {
+        match panel.len() {
+            PANEL => self.products::<S, P, PANEL>(s, tiles, panel, from, sums),
+            _ => self.products::<S, P, 1>(s, tiles, panel, from, sums),
+        }
+    }
+
     #[inline(always)]
     fn products<S: Simd, const P: usize, const V: usize>(
         &self,
         s: S,
         tiles: usize,
-        panel: usize,
+        panel: &Range<usize>,
         from: *const f32,
         sums: *mut f32,
     ) {
-        assert_eq!(P, self.product.block, "a block of another size");
+        assert!(
+            P == self.product.block && V == panel.len(),
+            "a block or panel of another size"
+        );
         let c = self.product.from.runs(F::EACH);
         let block = self.product.point();
         for point in 0..POINTS {
-            let w = weights::offset::<V>(c, panel, point);
+            let w = weights::offset(c, panel, point);
             let w = self.points[w..][..c * V * S::LANES].as_ptr();
             for i in 0..tiles.div_ceil(P) {
                 let x = from.wrapping_add((i * POINTS + point) * block);

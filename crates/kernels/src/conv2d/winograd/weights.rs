@@ -41,9 +41,9 @@ pub(super) fn panel(outputs: &Inputs, index: usize) -> Range<usize> {
     index * PANEL..outputs.runs(lanes()).min((index + 1) * PANEL)
 }
 
-/// First word of a point, in a panel of `V` vectors; `words` of input channels.
-pub(super) fn offset<const V: usize>(words: usize, panel: usize, point: usize) -> usize {
-    (panel * PANEL * POINTS + point * V) * words * lanes()
+/// First word of a point, in the panel of these vectors; `words` of input channels.
+pub(super) fn offset(words: usize, panel: &Range<usize>, point: usize) -> usize {
+    (panel.start * POINTS + point * panel.len()) * words * lanes()
 }
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
@@ -97,7 +97,7 @@ impl Kernel for Task<'_> {
         self.gather(channels.clone(), outputs, &mut taps);
         let panel = panel(self.outputs, self.vector / PANEL);
         let (width, point) = (panel.len() * S::LANES, all * panel.len() * S::LANES);
-        let first = panel.start * POINTS * all * S::LANES + self.vector % PANEL * S::LANES;
+        let first = offset(all, &panel, 0) + (self.vector - panel.start) * S::LANES;
         let to = Grid {
             first: self.points.pointer().wrapping_add(first),
             row: IN * point,

@@ -1,5 +1,5 @@
-//! Detects images unlike the training images (out-of-distribution detection): fits the score, puts it into the checkpoint, and tries it on images of other
-//! kinds.
+//! Detects images unlike the training images (out-of-distribution detection): fits the score, puts it into the checkpoint,
+//! and tries it on images of other kinds.
 
 mod kinds;
 mod section;
