@@ -60,6 +60,7 @@ pub use buffer::Buffer;
 pub use parallel::in_pool;
 pub(crate) use shape::size;
 pub use shape::{MAX_VALUES, Nhwc};
+pub use simd::multiplies_bf16;
 pub use window::{Padding, Window};
 
 /// What a backward pass does with the values already in its output.

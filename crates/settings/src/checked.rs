@@ -108,7 +108,7 @@ pub(crate) fn checked(
     let raw_pipeline: pipeline::Pipeline = table(&tree, "pipeline")?;
     let keys = Keys { tree: &tree };
     let stages = pipeline::stages(&keys, &raw_pipeline.stages)?;
-    let device = pipeline::device(&raw_pipeline.device, raw_pipeline.precision)?;
+    let (device, precision) = pipeline::compute(&raw_pipeline.device, raw_pipeline.precision)?;
     let paths = Paths {
         root: &request.root,
         tree: &tree,
@@ -159,6 +159,10 @@ pub(crate) fn checked(
     report::samples(&keys, samples)?;
     let tracking = tracking::tracking(&paths, table(&tree, "tracking")?);
     let mut resolved = resolved(&tree, &data, &image, pretrained.as_deref());
+    if tree.get("pipeline.precision").is_some() {
+        // Not `auto`, so that the run goes on in the same precision on another machine.
+        resolved.put("pipeline.precision", words(precision.to_string()));
+    }
     for (name, path) in &novelty.others {
         resolved.put(&format!("novelty.others.{name}"), text(path));
     }
@@ -174,7 +178,7 @@ pub(crate) fn checked(
         name,
         seed: raw_pipeline.seed,
         device,
-        precision: raw_pipeline.precision,
+        precision,
         stages,
         data,
         image,
@@ -290,8 +294,12 @@ fn absolute(place: &MaskPlace) -> Option<PathBuf> {
 }
 
 fn text(path: &Path) -> Node {
+    words(path.to_string_lossy().into_owned())
+}
+
+fn words(text: String) -> Node {
     Node {
-        value: Value::Text(path.to_string_lossy().into_owned()),
+        value: Value::Text(text),
         origin: Origin::Implied,
     }
 }

@@ -54,6 +54,25 @@ fn check_file(toml: &str, set: &[&str], expected: &[&str]) {
 }
 
 #[test]
+fn precision_auto_resolves_to_one_that_the_processor_multiplies() {
+    let root = workspace(GOOD);
+    let set = ["pipeline.precision=auto", "pipeline.device=cpu"];
+    let settings = settings::load(&request(root.path(), &set)).unwrap();
+    let (precision, words) = match settings.device.device.multiplies_bf16() {
+        true => ("bf16", "cpu; precision: bf16 (auto)"),
+        false => ("f32", "cpu; precision: f32 (auto: bf16 would be emulated)"),
+    };
+    assert_eq!(settings.precision.to_string(), precision);
+    assert_eq!(settings.device.words, words);
+    let resolved = format!("precision = \"{precision}\"");
+    assert!(
+        settings.resolved.contains(&resolved),
+        "{}",
+        settings.resolved
+    );
+}
+
+#[test]
 fn good_settings_pass_and_resolve_to_themselves() {
     let root = workspace(GOOD);
     let settings = settings::load(&request(

@@ -106,12 +106,23 @@ fn found() -> (Option<x86::Avx512>, Option<x86::Avx2>) {
     })
 }
 
+/// Whether this machine has instructions that multiply bf16 pairs; otherwise they are emulated.
+pub fn multiplies_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return found_bf16().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+fn found_bf16() -> Option<x86::Avx512<true>> {
+    found().0.and_then(|_| x86::Avx512::detect_bf16())
+}
+
 /// Like [`dispatch`], for a kernel that multiplies bf16 pairs: uses the instructions for them where available.
 pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
-    if let (Some(_), _) = found()
-        && let Some(simd) = x86::Avx512::detect_bf16()
-    {
+    if let Some(simd) = found_bf16() {
         return x86::with_avx512_bf16(kernel, simd);
     }
     dispatch(kernel);

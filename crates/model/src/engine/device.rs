@@ -56,6 +56,12 @@ impl Device {
         self == Device::Cuda || precision != Precision::Tf32
     }
 
+    /// Whether it has instructions that multiply bf16: a processor may not, and then emulates it, more slowly than it
+    /// computes in f32.
+    pub fn multiplies_bf16(self) -> bool {
+        self == Device::Cuda || kernels::multiplies_bf16()
+    }
+
     /// Creates an engine for a graph.
     ///
     /// # Errors

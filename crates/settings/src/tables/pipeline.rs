@@ -16,7 +16,30 @@ pub(crate) struct Pipeline {
     pub(crate) stages: Vec<String>,
     pub(crate) seed: u64,
     pub(crate) device: String,
-    pub(crate) precision: Precision,
+    pub(crate) precision: PrecisionName,
+}
+
+/// `[pipeline] precision`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PrecisionName {
+    /// bf16 where the device multiplies it, otherwise f32.
+    Auto,
+    F32,
+    Tf32,
+    Bf16,
+}
+
+impl PrecisionName {
+    /// The precision; `None` if it depends on the device.
+    fn named(self) -> Option<Precision> {
+        match self {
+            PrecisionName::Auto => None,
+            PrecisionName::F32 => Some(Precision::F32),
+            PrecisionName::Tf32 => Some(Precision::Tf32),
+            PrecisionName::Bf16 => Some(Precision::Bf16),
+        }
+    }
 }
 
 impl Default for Pipeline {
@@ -32,7 +55,8 @@ impl Default for Pipeline {
             stages,
             seed: 0,
             device: "auto".into(),
-            precision: Precision::F32,
+            // The same on every machine, unlike what `auto` chooses.
+            precision: PrecisionName::F32,
         }
     }
 }
@@ -84,6 +108,34 @@ fn unmade(stage: &str, artifact: Artifact) -> String {
     format!(
         "the stage \"{stage}\" reads {artifact}, which no earlier stage makes; put \"{maker}\" before it"
     )
+}
+
+/// The device with this name and the precision, with both in the choice's description.
+///
+/// # Errors
+/// As [`device`].
+pub(crate) fn compute(
+    name: &str,
+    precision: PrecisionName,
+) -> Result<(Choice, Precision), ConfigError> {
+    let (choice, precision, why) = match precision.named() {
+        Some(precision) => (device(name, precision)?, precision, ""),
+        None => fastest(name)?,
+    };
+    let words = format!("{}; precision: {precision}{why}", choice.words);
+    Ok((Choice { words, ..choice }, precision))
+}
+
+/// What `precision = "auto"` means: a GPU in the best precision that works on it, or a processor in bf16 if it has
+/// instructions for it; otherwise bf16 is slower than f32, because it would be emulated.
+fn fastest(name: &str) -> Result<(Choice, Precision, &'static str), ConfigError> {
+    if let Ok(choice) = device(name, Precision::Bf16)
+        && choice.device.multiplies_bf16()
+    {
+        return Ok((choice, Precision::Bf16, " (auto)"));
+    }
+    let choice = device(name, Precision::F32)?;
+    Ok((choice, Precision::F32, " (auto: bf16 would be emulated)"))
 }
 
 /// The device with this name (`auto`, `cpu`, `cuda`), after checking that it works.
