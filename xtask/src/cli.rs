@@ -455,9 +455,19 @@ pub(crate) struct BenchArgs {
     /// Also measure PyTorch, ONNX Runtime and OpenVINO, as far as they are installed in this Python
     ///
     /// Each measurement of a peer follows one of this program, so that a temporary slowdown of the machine affects
-    /// both. The script tools/bench_peers.py states what to install.
+    /// both. PyTorch is measured eager and compiled, ONNX Runtime and OpenVINO also after quantization to int8; of
+    /// inference below f32 the table shows how far the answers are from the same library's in f32. The script
+    /// tools/bench_peers.py states what to install.
     #[arg(long, value_name = "PYTHON")]
     pub(crate) peers: Option<PathBuf>,
+    /// Trained network for ONNX Runtime and OpenVINO, as `export` wrote it; random weights by default
+    ///
+    /// Name its encoder, decoder and image size too. The speed of this program does not depend on the weights.
+    #[arg(long, value_name = "FILE.onnx", requires = "peers")]
+    pub(crate) onnx: Option<PathBuf>,
+    /// Folder of PNG and JPEG images for --onnx: half of them calibrate int8, on the others answers are compared
+    #[arg(long, value_name = "DIR", requires = "onnx")]
+    pub(crate) images: Option<PathBuf>,
     /// Write the machine, the settings, the versions and all times to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -58,6 +58,13 @@ fn mistakes_are_found_before_anything_is_measured() {
         (&["--rounds=0"], 2, "--rounds"),
         (&["--what=speed"], 2, "infer, train, ops, memory, scale"),
         (&["--json=/nowhere/x.json"], 1, "/nowhere/x.json"),
+        (&["--onnx=x.onnx"], 2, "--peers <PYTHON>"),
+        (&["--peers=python", "--images=x"], 2, "--onnx <FILE.onnx>"),
+        (
+            &["--peers=python", "--onnx=/nowhere/x.onnx"],
+            1,
+            "/nowhere/x.onnx: no such file",
+        ),
         (
             &["--peers=/nowhere/python"],
             1,
@@ -190,6 +197,52 @@ fn a_failing_peer_loses_only_its_own_results() {
     };
     // Two rounds: ours before either peer's inference and before the training that fails.
     assert_eq!((of("good f32"), of("this f32")), (2, 6), "{results}");
+}
+
+/// A peer receives the trained network and the images, and its accuracy is shown and kept.
+#[cfg(unix)]
+#[test]
+fn the_accuracy_of_a_peer_is_shown_beside_its_speed() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = r#"
+*bench_peers.py\ list*) echo '{"peer":"good","precision":"int8","tasks":["infer"],"version":"1"}' ;;"#;
+    let cases = format!(
+        r#"{list}
+*run*--onnx\ */net.onnx*--images\ *)
+    echo '{{"seconds":[10.0],"memory":null,"task":"infer","precision":"int8","size":32,"batch":1,"threads":1,
+        "accuracy":{{"of":"a trained network, 5 images","probabilities":0.0123,"map":0.9876}}}}' | tr -d '\n' ;;
+*) exit 3 ;;"#
+    );
+    let python = stand_in(folder.path(), &cases);
+    let (onnx, file) = (folder.path().join("net.onnx"), folder.path().join("b.json"));
+    fs::write(&onnx, "").unwrap();
+    check(
+        &[
+            "--what=infer",
+            "--peers",
+            python.to_str().unwrap(),
+            "--onnx",
+            onnx.to_str().unwrap(),
+            "--images",
+            folder.path().to_str().unwrap(),
+            "--json",
+            file.to_str().unwrap(),
+        ],
+        0,
+        &[
+            "beside f32",
+            "good int8",
+            "0.0123, 98.8 %",
+            "(a trained network, 5 images)",
+        ],
+    );
+    let samples = &read(&file)["results"]["samples"];
+    let of = |program: &str| {
+        let mut samples = samples.as_array().unwrap().iter();
+        samples.find(|s| s["program"] == program).unwrap()["accuracy"].clone()
+    };
+    assert_eq!(of("good int8")["map"], 0.9876);
+    assert!(of("this f32").is_null());
 }
 
 #[cfg(unix)]

@@ -116,6 +116,20 @@ pub struct Measurement {
     pub batch: usize,
     /// As in [`Workload`].
     pub threads: usize,
+    /// Of a peer's inference below `f32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Accuracy>,
+}
+
+/// How far a peer's answers are from those of the same library in `f32`, on the same images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Which network and images: `random weights, 32 random images`.
+    pub of: String,
+    /// Mean absolute difference of the classes' probabilities; `None` for a network without classes.
+    pub probabilities: Option<f64>,
+    /// Share of the map's pixels that have the same class; `None` for a network without a map.
+    pub map: Option<f64>,
 }
 
 impl Measurement {

@@ -35,6 +35,7 @@ pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
         size: work.size,
         batch: work.batch,
         threads: rayon::current_num_threads(),
+        accuracy: None,
     })
 }
 

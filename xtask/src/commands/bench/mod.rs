@@ -100,6 +100,11 @@ impl<'a> Bench<'a> {
         for case in self.cases.scale.iter().chain([&asked]) {
             self.workload(*case, Precision::F32).graph()?;
         }
+        for path in [&self.args.onnx, &self.args.images].into_iter().flatten() {
+            if !path.exists() {
+                bail!("{}: no such file or folder", path.display());
+            }
+        }
         let Some(file) = &self.args.json else {
             return Ok(());
         };

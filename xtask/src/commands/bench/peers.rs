@@ -100,6 +100,11 @@ impl Python {
         ] {
             command.arg(name).arg(value);
         }
+        for (name, path) in [("--onnx", &args.onnx), ("--images", &args.images)] {
+            if let Some(path) = path {
+                command.arg(name).arg(path);
+            }
+        }
         command
     }
 

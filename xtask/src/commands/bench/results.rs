@@ -2,7 +2,7 @@
 
 use bench::ops::Row;
 use bench::roofline::Roofline;
-use bench::{Measurement, Memory, launches, median};
+use bench::{Accuracy, Measurement, Memory, launches, median};
 use serde::{Serialize, Serializer};
 
 use super::peers::Peer;
@@ -97,6 +97,12 @@ impl Results {
             .max_by_key(|memory| memory.peak)
     }
 
+    /// The same in every round: it is computed once.
+    pub(super) fn accuracy(&self, case: Case, program: &Program) -> Option<&Accuracy> {
+        self.of(case, program)
+            .find_map(|sample| sample.measurement.accuracy.as_ref())
+    }
+
     /// Compares each process of a peer with ours that ran just before it.
     pub(super) fn ratio(&self, case: Case, ours: &Program, peer: &Peer) -> Option<Ratio> {
         let program = Program::Peer(peer.clone());
@@ -113,7 +119,7 @@ impl Results {
         })
     }
 
-    fn of<'a>(&'a self, case: Case, program: &'a Program) -> impl Iterator<Item = &'a Sample> {
+    fn of<'a>(&'a self, case: Case, program: &Program) -> impl Iterator<Item = &'a Sample> {
         let samples = self.samples.iter();
         samples.filter(move |s| s.case == case && s.program == *program)
     }
@@ -164,6 +170,7 @@ pub(super) mod tests {
                 size: CASE.size,
                 batch: CASE.batch,
                 threads: 1,
+                accuracy: None,
             },
             case: CASE,
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bench::ops::{Part, Row, Timing, Work};
 use bench::roofline::Roofline;
-use bench::{Precision, Task, launches};
+use bench::{Accuracy, Precision, Task, launches};
 
 use super::machine::Machine;
 use super::plan::{Case, Cases, Program};
@@ -29,6 +29,7 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     // Writing into a String cannot fail.
     for case in &cases.speed {
         let _ = write!(text, "\n{}", speed(results, *case));
+        text += &compared(results, *case);
     }
     if !cases.memory.is_empty() {
         let _ = write!(text, "\n{}", memory(results, &cases.memory));
@@ -66,11 +67,15 @@ fn speed(results: &Results, case: Case) -> Table {
         .filter(|p| matches!(p, Program::This(_)))
         .collect();
     let peers = ours.len() < programs.len();
+    let accuracies = programs.iter().any(|p| results.accuracy(case, p).is_some());
     let mut header = vec![
         "program".to_owned(),
         "ms/call".to_owned(),
         "images/s".to_owned(),
     ];
+    if accuracies {
+        header.push("beside f32".into());
+    }
     for program in ours.iter().filter(|_| peers) {
         header.push(format!("{program} speedup"));
         header.push("min".into());
@@ -84,6 +89,10 @@ fn speed(results: &Results, case: Case) -> Table {
             milliseconds(seconds),
             significant(case.batch as f64 / seconds),
         ];
+        if accuracies {
+            let accuracy = results.accuracy(case, program);
+            row.push(accuracy.map_or_else(String::new, beside_f32));
+        }
         row.extend(
             ours.iter()
                 .flat_map(|this| ratios(results, case, this, program)),
@@ -91,6 +100,34 @@ fn speed(results: &Results, case: Case) -> Table {
         table.row(row);
     }
     table
+}
+
+/// `0.0012, 99.1 %`: how far the probabilities differ, and the pixels of the map that agree.
+fn beside_f32(accuracy: &Accuracy) -> String {
+    let probabilities = accuracy.probabilities.map(|d| format!("{d:.4}"));
+    let map = accuracy.map.map(|part| share(part, 1.0));
+    let parts: Vec<String> = probabilities.into_iter().chain(map).collect();
+    parts.join(", ")
+}
+
+/// What the column of [`beside_f32`] means; empty where there is none.
+fn compared(results: &Results, case: Case) -> String {
+    let programs = results.programs(case);
+    let accuracies = programs.iter().filter_map(|p| results.accuracy(case, p));
+    let mut of: Vec<&str> = vec![];
+    for accuracy in accuracies {
+        if !of.contains(&accuracy.of.as_str()) {
+            of.push(&accuracy.of);
+        }
+    }
+    if of.is_empty() {
+        return String::new();
+    }
+    format!(
+        "beside f32: mean difference of the probabilities from the same library's in f32, and pixels of the map with the \
+         same class ({})\n",
+        of.join("; ")
+    )
 }
 
 fn ratios(results: &Results, case: Case, this: &Program, program: &Program) -> Vec<String> {
@@ -312,6 +349,32 @@ training step, batch 2, 64x64
         assert_eq!(text, expected);
         let text = memory(&results(), &[CASE]).to_string();
         assert!(text.contains("this f32      4        4"), "{text}");
+    }
+
+    #[test]
+    fn accuracies_have_a_column_where_a_program_states_one() {
+        let mut results = results();
+        let theirs = results.samples.iter_mut().filter(|s| s.beside.is_none());
+        for sample in theirs {
+            sample.measurement.accuracy = Some(Accuracy {
+                of: "random weights, 2 random images".into(),
+                probabilities: Some(0.00123),
+                map: Some(0.991),
+            });
+        }
+        let text = speed(&results, CASE).to_string();
+        let expected = "\
+training step, batch 2, 64x64
+  program    ms/call  images/s      beside f32  this f32 speedup   min
+  this f32      1000      2.00
+  torch f32     1500      1.33  0.0012, 99.1 %              1.50  1.20
+";
+        assert_eq!(text, expected);
+        let note = compared(&results, CASE);
+        assert!(
+            note.ends_with("same class (random weights, 2 random images)\n"),
+            "{note}"
+        );
     }
 
     #[test]
