@@ -153,7 +153,8 @@ def openvino_peer(args):
         hints["INFERENCE_PRECISION_HINT"] = args.precision
     compiled = core.compile_model(model, "CPU", hints)
     prepare = lambda images: models.feed(args.model, images)
-    named = lambda outputs: {port.any_name: outputs[port] for port in compiled.outputs}
+    # A port can have names of OpenVINO's own beside that of the file.
+    named = lambda outputs: {name: outputs[port] for port in compiled.outputs for name in port.names}
     return prepare, compiled, named
 
 
