@@ -5,7 +5,7 @@
 
 use crate::map::{Map, Rows, map_rows};
 use crate::reduce::{Terms, store, sum_pixels};
-use crate::simd::{Simd, activate, activation_gradient};
+use crate::simd::{Kind, Simd, activate, activation_gradient, with_kind};
 use crate::{Accumulate, Activation};
 
 /// Mean and biased variance of each channel over all pixels of `z`.
@@ -81,14 +81,14 @@ pub fn apply(
         sample: z.len(),
         channels: scale.len(),
     };
-    map_rows(
-        Apply(activation),
+    with_kind!(activation, |kind| map_rows(
+        Apply(kind),
         [z],
         [scale, shift],
         rows,
         y,
         Accumulate::Replace,
-    );
+    ));
 }
 
 /// Gradients of `y = act(batch_norm(z))` where `mean` and `var` are the statistics of `z`. `dz` is overwritten and must
@@ -129,14 +129,14 @@ pub fn backward_train(
         sample: z.len(),
         channels: c,
     };
-    map_rows(
-        TrainInput(activation),
+    with_kind!(activation, |kind| map_rows(
+        TrainInput(kind),
         [z, dy],
         params,
         rows,
         dz,
         Accumulate::Replace,
-    );
+    ));
 }
 
 /// Like [`backward_train`], but `mean` and `var` are constants (running statistics).
@@ -175,14 +175,14 @@ pub fn backward_eval_input(
         sample: z.len(),
         channels: scale.len(),
     };
-    map_rows(
-        EvalInput(activation),
+    with_kind!(activation, |kind| map_rows(
+        EvalInput(kind),
         [z, dy],
         [scale, shift],
         rows,
         dz,
         acc,
-    );
+    ));
 }
 
 /// The mean of up to 32 pixels spread over `z`.
@@ -230,8 +230,16 @@ impl Channels {
         acc: Accumulate,
     ) -> Vec<f64> {
         let c = self.scale.len();
-        let params = [&*self.scale, &self.shift, mean, &self.deviation];
-        let sums = sum_pixels(ParameterTerms(activation), [z, dy], params, c);
+        let params = [&*self.scale, &self.shift, mean];
+        let mut sums = with_kind!(activation, |kind| sum_pixels(
+            ParameterTerms(kind),
+            [z, dy],
+            params,
+            c
+        ));
+        for (sum, deviation) in sums[c..].iter_mut().zip(&self.deviation) {
+            *sum *= f64::from(*deviation);
+        }
         store(&sums[..c], dbeta, acc);
         store(&sums[c..], dgamma, acc);
         sums
@@ -250,53 +258,53 @@ impl Terms<1, 1, 2> for Moments {
 }
 
 #[derive(Clone, Copy)]
-struct Apply(Option<Activation>);
+struct Apply<K>(K);
 
-impl Map<1, 2> for Apply {
+impl<K: Kind> Map<1, 2> for Apply<K> {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, [z]: [S::V; 1], [scale, shift]: [S::V; 2]) -> S::V {
-        activate(s, self.0, s.mul_add(z, scale, shift))
+        activate(s, K::ACTIVATION, s.mul_add(z, scale, shift))
     }
 }
 
 #[derive(Clone, Copy)]
-struct ParameterTerms(Option<Activation>);
+struct ParameterTerms<K>(K);
 
-impl Terms<2, 4, 2> for ParameterTerms {
+impl<K: Kind> Terms<2, 3, 2> for ParameterTerms<K> {
     #[inline(always)]
     fn terms<S: Simd>(
         self,
         s: S,
         [z, dy]: [S::V; 2],
-        [scale, shift, mean, deviation]: [S::V; 4],
+        [scale, shift, mean]: [S::V; 3],
     ) -> [S::V; 2] {
-        let g = activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy);
-        [g, s.mul(g, s.mul(s.sub(z, mean), deviation))]
+        let g = activation_gradient(s, K::ACTIVATION, s.mul_add(z, scale, shift), dy);
+        [g, s.mul(g, s.sub(z, mean))]
     }
 }
 
 #[derive(Clone, Copy)]
-struct TrainInput(Option<Activation>);
+struct TrainInput<K>(K);
 
-impl Map<2, 5> for TrainInput {
+impl<K: Kind> Map<2, 5> for TrainInput<K> {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, [z, dy]: [S::V; 2], params: [S::V; 5]) -> S::V {
         let [scale, shift, mean, through_mean, through_var] = params;
-        let g = activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy);
+        let g = activation_gradient(s, K::ACTIVATION, s.mul_add(z, scale, shift), dy);
         let direct = s.sub(s.mul(g, scale), through_mean);
         s.sub(direct, s.mul(s.sub(z, mean), through_var))
     }
 }
 
 #[derive(Clone, Copy)]
-struct EvalInput(Option<Activation>);
+struct EvalInput<K>(K);
 
-impl Map<2, 2> for EvalInput {
+impl<K: Kind> Map<2, 2> for EvalInput<K> {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, [z, dy]: [S::V; 2], [scale, shift]: [S::V; 2]) -> S::V {
         s.mul(
             scale,
-            activation_gradient(s, self.0, s.mul_add(z, scale, shift), dy),
+            activation_gradient(s, K::ACTIVATION, s.mul_add(z, scale, shift), dy),
         )
     }
 }

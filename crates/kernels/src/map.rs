@@ -2,6 +2,7 @@
 
 use crate::Accumulate;
 use crate::parallel::{CHUNK, Shared, Source, for_each};
+use crate::reduce::{WIDE, pixels_per_row};
 use crate::simd::{Kernel, Simd, dispatch, for_vectors};
 
 /// A function of `N` values and of `C` parameters of their channel.
@@ -116,22 +117,43 @@ struct Chunk<'a, M, const N: usize, const C: usize> {
 impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let pixels = pixels_per_row(self.channels);
+        let mut wide;
+        let params = if C > 0 && pixels > 1 {
+            wide = [[0.0; WIDE]; C];
+            for (wide, params) in wide.iter_mut().zip(self.params) {
+                for pixel in wide.chunks_exact_mut(self.channels).take(pixels) {
+                    pixel.copy_from_slice(params);
+                }
+            }
+            std::array::from_fn(|i| &wide[i][..])
+        } else {
+            self.params
+        };
+        self.rows(s, params, self.channels * pixels);
+    }
+}
+
+impl<M: Map<N, C>, const N: usize, const C: usize> Chunk<'_, M, N, C> {
+    /// Rows of `width` values, for which there are as many of each parameter; the last row may be shorter.
+    #[inline(always)]
+    fn rows<S: Simd>(&self, s: S, params: [&[f32]; C], width: usize) {
         let mut row = 0;
         while row < self.len {
-            let width = self.channels.min(self.len - row);
+            let width = width.min(self.len - row);
             for_vectors!(s, width, |at, mask| {
-                let (mut values, mut params) = ([s.splat(0.0); N], [s.splat(0.0); C]);
+                let (mut values, mut of_channel) = ([s.splat(0.0); N], [s.splat(0.0); C]);
                 // SAFETY: the mask ends with the row, which is within inputs, output and parameters; chunks are
                 // disjoint.
                 unsafe {
                     for (value, input) in values.iter_mut().zip(self.inputs) {
                         *value = s.load(input.0.add(row + at), mask);
                     }
-                    for (param, from) in params.iter_mut().zip(self.params) {
+                    for (param, from) in of_channel.iter_mut().zip(params) {
                         *param = s.load(from.as_ptr().add(at), mask);
                     }
                     let to = self.out.add(row + at);
-                    let mut value = self.f.apply(s, values, params);
+                    let mut value = self.f.apply(s, values, of_channel);
                     if self.add {
                         value = s.add(value, s.load(to, mask));
                     }

@@ -3,46 +3,52 @@
 use super::Simd;
 use crate::Activation;
 
-/// eˣ within 2 units in the last place: 2ⁿ · p(r) with Cephes' `expf` polynomial, n = round(x / ln 2), |r| ≤ ln 2 / 2.
-/// Above about 88.4 it is infinite, below −87.3 it stays at the smallest normal number; NaN passes through.
+/// Beyond this, sigmoid is within 10⁻³⁷ of 0 or rounds to 1; up to it, all of its intermediate values are normal numbers.
+const LIMIT: f32 = 86.0;
+
+/// Numerator and denominator of sigmoid(x) = 1 / (1 + e⁻ˣ), so that a product with it needs one division in all.
+///
+/// e⁻ˣ = 2ⁿ · e⁻ʳ with n = round(−x / ln 2), and e⁻ʳ = (q − r) / (q + r) with q = r · coth(r / 2), an even function: two
+/// terms after the constant give it within 10⁻⁸ for |r| ≤ ln 2 / 2, the second adjusted for those left out.
+/// `x` is not below −[`LIMIT`]; NaN passes through.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    /// 1.5 · 2²³: adding it rounds to an integer.
-    const ROUND: f32 = 12_582_912.0;
-    // The bound is the first argument, because `min` and `max` pass a NaN through from the second.
-    let x = s.min(s.splat(89.0), s.max(s.splat(-87.3), x));
-    let n = s.sub(
-        s.mul_add(x, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND)),
-        s.splat(ROUND),
-    );
-    let r = s.mul_add(n, s.splat(-0.693_359_4), x);
-    let r = s.mul_add(n, s.splat(2.121_944_4e-4), r);
-    let mut p = s.splat(1.987_569_1e-4);
-    for coefficient in [
-        1.398_2e-3,
-        8.333_452e-3,
-        4.166_579_6e-2,
-        1.666_666_5e-1,
-        0.5,
-    ] {
-        p = s.mul_add(p, r, s.splat(coefficient));
-    }
-    let p = s.mul_add(p, s.mul(r, r), s.add(r, s.splat(1.0)));
-    s.scale_by_power_of_two(p, n)
+fn sigmoid_parts<S: Simd>(s: S, x: S::V) -> [S::V; 2] {
+    /// Adding 1.5 · 2²³ rounds to an integer, which is then in the lowest bits; 127 is the bias of exponents.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
+    let x = s.min(s.splat(LIMIT), x);
+    let biased = s.mul_add(x, s.splat(-std::f32::consts::LOG2_E), s.splat(ROUND));
+    let n = s.sub(biased, s.splat(ROUND));
+    // ln 2 in two parts, so that the first product is exact.
+    let r = s.mul_add(n, s.splat(0.693_359_4), x);
+    let r = s.mul_add(n, s.splat(-2.121_944_4e-4), r);
+    let square = s.mul(r, r);
+    let q = s.mul_add(s.splat(-2.772e-3), square, s.splat(1.0 / 6.0));
+    let q = s.mul_add(q, square, s.splat(2.0));
+    let numerator = s.add(q, r);
+    let power = s.power_of_two(biased);
+    [numerator, s.mul_add(s.sub(q, r), power, numerator)]
 }
 
-/// `x`, but at least −87, below which sigmoid is less than 10⁻³⁷ anyway.
+/// `x`, but at least −[`LIMIT`]. The bound is the first argument, because `min` and `max` pass a NaN through from the
+/// second.
 #[inline(always)]
 fn not_too_negative<S: Simd>(s: S, x: S::V) -> S::V {
-    s.max(s.splat(-87.0), x)
+    s.max(s.splat(-LIMIT), x)
 }
 
-/// 1 / (1 + e⁻ˣ); exactly 1 for large `x`, and 10⁻³⁸ for very negative `x`, so that the sum stays finite.
+/// 1 / (1 + e⁻ˣ); exactly 1 for large `x`, and less than 10⁻³⁷ for very negative `x`.
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
-    let one = s.splat(1.0);
+    let [numerator, denominator] = sigmoid_parts(s, not_too_negative(s, x));
+    s.quotient(numerator, denominator)
+}
+
+/// x · sigmoid(x).
+#[inline(always)]
+fn silu<S: Simd>(s: S, x: S::V) -> S::V {
     let x = not_too_negative(s, x);
-    s.reciprocal(s.add(one, exp(s, s.sub(s.splat(0.0), x))))
+    let [numerator, denominator] = sigmoid_parts(s, x);
+    s.quotient(s.mul(x, numerator), denominator)
 }
 
 /// `kind(x)`; `x` itself without an activation.
@@ -54,7 +60,7 @@ pub(crate) fn activate<S: Simd>(s: S, kind: Option<Activation>, x: S::V) -> S::V
         Some(Activation::Relu) => s.max(zero, x),
         Some(Activation::Relu6) => s.min(s.splat(6.0), s.max(zero, x)),
         Some(Activation::Sigmoid) => sigmoid(s, x),
-        Some(Activation::Silu) => s.mul(not_too_negative(s, x), sigmoid(s, x)),
+        Some(Activation::Silu) => silu(s, x),
     }
 }
 
@@ -101,8 +107,8 @@ pub(crate) fn activation_gradient<S: Simd>(
             s.mul(dy, s.mul(y, s.sub(one, y)))
         }
         Some(Activation::Silu) => {
-            let y = sigmoid(s, x);
             let x = not_too_negative(s, x);
+            let y = sigmoid(s, x);
             s.mul(dy, s.mul(y, s.mul_add(x, s.sub(one, y), one)))
         }
     }

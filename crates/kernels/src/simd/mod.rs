@@ -5,12 +5,14 @@
 //! Vectors carry a [`Simd::Mask`] so that a row's last few channels need no second loop.
 
 mod factors;
+pub(crate) mod kinds;
 mod math;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use factors::{Bf16, F32, Factors};
+pub(crate) use kinds::{Kind, with_kind};
 pub(crate) use math::{activate, activate_all, activation_gradient};
 pub(crate) use portable::{Portable, bf16};
 
@@ -37,12 +39,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `LANES` values at `from` are readable.
     unsafe fn load_all(self, from: *const f32) -> Self::V;
+    /// Asks for the cache line of an address that will be read soon; any address is allowed.
+    fn prefetch(self, _: *const f32) {}
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `1 / x` within 2 units in the last place, for finite `x` that is not zero and not subnormal.
-    fn reciprocal(self, x: Self::V) -> Self::V;
+    /// `a / b` within a unit in the last place, and exact where `a = b`, for finite `b` whose inverse is a normal number.
+    fn quotient(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, fused where the machine does so.
@@ -59,8 +62,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `LANES / 2` words at `to` are writable.
     unsafe fn store_narrow(self, to: *mut f32, value: Self::V);
-    /// `x · 2ⁿ` for integral `n` in −126..=128 (2¹²⁸ may count as infinite).
-    fn scale_by_power_of_two(self, x: Self::V, n: Self::V) -> Self::V;
+    /// 2ⁿ, where the lowest nine bits of each lane are the number n + 127 in 1..=254.
+    fn power_of_two(self, biased: Self::V) -> Self::V;
 }
 
 /// A computation written once for every instruction set; `run` must be `#[inline(always)]`.

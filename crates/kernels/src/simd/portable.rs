@@ -69,12 +69,8 @@ impl Simd for Portable {
         zip(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+    fn quotient(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| a / b)
-    }
-    #[inline(always)]
-    fn reciprocal(self, x: [f32; 8]) -> [f32; 8] {
-        x.map(|x| 1.0 / x)
     }
     #[inline(always)]
     fn min(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
@@ -113,9 +109,7 @@ impl Simd for Portable {
         unsafe { to.cast::<[u16; 8]>().write_unaligned(halves) };
     }
     #[inline(always)]
-    fn scale_by_power_of_two(self, x: [f32; 8], n: [f32; 8]) -> [f32; 8] {
-        zip(x, n, |x, n| {
-            x * f32::from_bits(((n as i32 + 127) << 23) as u32)
-        })
+    fn power_of_two(self, biased: [f32; 8]) -> [f32; 8] {
+        biased.map(|biased| f32::from_bits(biased.to_bits() << 23))
     }
 }

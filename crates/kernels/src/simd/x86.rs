@@ -82,21 +82,22 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     type Mask = __mmask16;
 
-    arithmetic!(__m512: add = _mm512_add_ps, sub = _mm512_sub_ps, mul = _mm512_mul_ps, div = _mm512_div_ps,
-        min = _mm512_min_ps, max = _mm512_max_ps, scale_by_power_of_two = _mm512_scalef_ps);
+    arithmetic!(__m512: add = _mm512_add_ps, sub = _mm512_sub_ps, mul = _mm512_mul_ps,
+        min = _mm512_min_ps, max = _mm512_max_ps);
 
     #[inline(always)]
     fn mask(self, count: usize) -> __mmask16 {
         if count >= 16 { !0 } else { (1 << count) - 1 }
     }
-    /// A 14-bit estimate and one Newton step: a division takes three times as long.
+    /// A 14-bit estimate of the inverse, and the quotient corrected by its remainder: a division takes longer.
     #[inline(always)]
-    fn reciprocal(self, x: __m512) -> __m512 {
+    fn quotient(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
         unsafe {
-            let estimate = _mm512_rcp14_ps(x);
-            let error = _mm512_fnmadd_ps(x, estimate, _mm512_set1_ps(1.0));
-            _mm512_fmadd_ps(estimate, error, estimate)
+            let inverse = _mm512_rcp14_ps(b);
+            let estimate = _mm512_mul_ps(a, inverse);
+            let remainder = _mm512_fnmadd_ps(estimate, b, a);
+            _mm512_fmadd_ps(remainder, inverse, estimate)
         }
     }
     #[inline(always)]
@@ -120,6 +121,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a hint, which cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -133,6 +139,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                 value,
             )
         }
+    }
+    #[inline(always)]
+    fn power_of_two(self, biased: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(biased))) }
     }
     #[inline(always)]
     fn pair(self, low: __m512, high: __m512) -> __m512 {
@@ -213,8 +224,8 @@ impl Simd for Avx2 {
     type V = __m256;
     type Mask = Mask256;
 
-    arithmetic!(__m256: add = _mm256_add_ps, sub = _mm256_sub_ps, mul = _mm256_mul_ps, div = _mm256_div_ps,
-        min = _mm256_min_ps, max = _mm256_max_ps);
+    arithmetic!(__m256: add = _mm256_add_ps, sub = _mm256_sub_ps, mul = _mm256_mul_ps,
+        quotient = _mm256_div_ps, min = _mm256_min_ps, max = _mm256_max_ps);
 
     #[inline(always)]
     fn mask(self, count: usize) -> Mask256 {
@@ -230,13 +241,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_set1_ps(value) }
     }
     #[inline(always)]
-    fn reciprocal(self, x: __m256) -> __m256 {
-        self.div(self.splat(1.0), x)
-    }
-    #[inline(always)]
     unsafe fn load(self, from: *const f32, mask: Mask256) -> __m256 {
         // SAFETY: `self` is proof of the feature; masked-off lanes are not accessed.
-        unsafe { _mm256_maskload_ps(from, mask.lanes) }
+        unsafe {
+            if mask.full {
+                _mm256_loadu_ps(from)
+            } else {
+                _mm256_maskload_ps(from, mask.lanes)
+            }
+        }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, mask: Mask256, value: __m256) {
@@ -255,6 +268,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_ps(from) }
     }
     #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a hint, which cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm256_fmadd_ps(a, b, c) }
@@ -265,12 +283,9 @@ impl Simd for Avx2 {
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), value) }
     }
     #[inline(always)]
-    fn scale_by_power_of_two(self, x: __m256, n: __m256) -> __m256 {
+    fn power_of_two(self, biased: __m256) -> __m256 {
         // SAFETY: `self` is proof of the feature.
-        unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
-        }
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased))) }
     }
     #[inline(always)]
     fn pair(self, low: __m256, high: __m256) -> __m256 {
