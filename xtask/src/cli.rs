@@ -199,6 +199,9 @@ pub(crate) struct PredictArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+    /// Numbers to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
+    #[arg(long, default_value = "f32", value_parser = ["auto", "f32", "tf32", "bf16", "int8"])]
+    pub(crate) precision: String,
 }
 
 /// How a DICOM segmentation states where a class is.
@@ -277,6 +280,9 @@ pub(crate) struct ServeArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
+    /// Numbers to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
+    #[arg(long, default_value = "f32", value_parser = ["auto", "f32", "tf32", "bf16", "int8"])]
+    pub(crate) precision: String,
 }
 
 #[derive(Debug, Args)]
@@ -648,7 +654,7 @@ fn minutes(text: &str) -> Result<f64, String> {
     minutes.ok_or_else(|| "a number of minutes".into())
 }
 
-fn precision(name: &str) -> Result<Precision, String> {
+pub(crate) fn precision(name: &str) -> Result<Precision, String> {
     let known = Precision::ALL.into_iter().find(|p| p.to_string() == name);
     known.ok_or_else(|| "one of f32, tf32, bf16".into())
 }

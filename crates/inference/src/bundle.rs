@@ -5,12 +5,13 @@ use std::path::Path;
 use formats::checkpoint::{Checkpoint, Meta};
 use imaging::{Decoder, Frame, ImageFile};
 use metrics::{DecisionRule, MetricsError, Scaling};
-use model::engine::{Device, Precision};
+use model::engine::Device;
 use model::graph::Hwc;
 use model::network::Network;
 
 use crate::error::{InferenceError, Result};
 use crate::novelty::NoveltyDetector;
+use crate::numbers::Numbers;
 use crate::reading::MapReading;
 use crate::region::{Found, OwnRegion};
 
@@ -23,17 +24,19 @@ pub struct Bundle {
     rule: DecisionRule,
     region: Option<OwnRegion>,
     novelty: Option<NoveltyDetector>,
+    numbers: Numbers,
 }
 
 impl Bundle {
-    /// Reads a checkpoint file and prepares it for a device and a precision.
+    /// Reads a checkpoint file and prepares it for a device and a number format.
     ///
     /// # Errors
-    /// The file is missing, damaged or of another kind, or contains several networks; the device is unavailable.
-    pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
+    /// The file is missing, damaged or of another kind, or contains several networks; the device is unavailable, or the
+    /// network cannot be run in these numbers.
+    pub fn load(path: &Path, device: Device, numbers: impl Into<Numbers>) -> Result<Self> {
         let checkpoint = Checkpoint::load(path)?;
         match &checkpoint.ensemble {
-            None => Self::of(path, checkpoint, device, precision),
+            None => Self::of(path, checkpoint, device, numbers),
             Some(ensemble) => Err(InferenceError::Several {
                 path: path.into(),
                 networks: 1 + ensemble.others.len(),
@@ -44,13 +47,14 @@ impl Bundle {
     /// Prepares a checkpoint that was read from `path`.
     ///
     /// # Errors
-    /// The device is unavailable.
+    /// The device is unavailable, or the network cannot be run in these numbers.
     pub fn of(
         path: &Path,
         mut checkpoint: Checkpoint,
         device: Device,
-        precision: Precision,
+        numbers: impl Into<Numbers>,
     ) -> Result<Self> {
+        let numbers = numbers.into();
         let region = checkpoint.region.take();
         let region = region.map(|region| OwnRegion::new(path, *region, device));
         let region = region.transpose()?;
@@ -63,7 +67,7 @@ impl Bundle {
                 source,
             })?;
         let (network, meta) = checkpoint.into_network();
-        let network = network.on(device, precision)?;
+        let network = numbers.prepare(path, network, meta.quantization.as_ref(), device)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
             path: path.into(),
             source,
@@ -82,7 +86,13 @@ impl Bundle {
             rule,
             region,
             novelty,
+            numbers,
         })
+    }
+
+    /// The number format that the network computes in.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
     }
 
     /// What detects images unlike those that the network was trained on, where a run has determined it.

@@ -5,11 +5,12 @@ use std::path::Path;
 use formats::checkpoint::{AbstentionRule, Checkpoint, Decision, SetRule};
 use imaging::ImageFile;
 use metrics::{DecisionRule, Scaling, conformal_set};
-use model::engine::{Device, Precision};
+use model::engine::Device;
 
 use crate::answer::{Answer, mean};
 use crate::bundle::{Bundle, decision};
 use crate::error::{InferenceError, Result};
+use crate::numbers::Numbers;
 use crate::segmenter::Segmented;
 
 /// The networks of a checkpoint. Several networks predict with the mean of their calibrated scores, and with the mean
@@ -25,14 +26,15 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Reads a checkpoint of one or several networks and prepares them for a device and a precision.
+    /// Reads a checkpoint of one or several networks and prepares them for a device and a number format.
     ///
     /// # Errors
     /// As [`Bundle::load`].
-    pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self> {
+    pub fn load(path: &Path, device: Device, numbers: impl Into<Numbers>) -> Result<Self> {
+        let numbers = numbers.into();
         let mut checkpoint = Checkpoint::load(path)?;
         let ensemble = checkpoint.ensemble.take();
-        let first = Bundle::of(path, checkpoint, device, precision)?;
+        let first = Bundle::of(path, checkpoint, device, numbers)?;
         let Some(ensemble) = ensemble else {
             let decision = first.meta().decision.clone();
             return Ok(Ensemble {
@@ -45,7 +47,7 @@ impl Ensemble {
             });
         };
         let others = ensemble.others.into_iter();
-        let others = others.map(|member| Bundle::of(path, member, device, precision));
+        let others = others.map(|member| Bundle::of(path, member, device, numbers));
         let (sets, abstention) = (ensemble.decision.sets.clone(), ensemble.decision.abstention);
         let (scaling, rule) = joint(path, &first, ensemble.decision)?;
         Ok(Ensemble {

@@ -39,6 +39,19 @@ pub enum InferenceError {
         /// What is wrong with it.
         source: MetricsError,
     },
+    /// int8 is requested of a network that has not been quantized.
+    #[error(
+        "{} cannot be run in int8, because it has no ranges for its codes: the stage \"quantize\" of a run determines them, \
+         unless too much would be lost (the run's report says so); or use the precision f32",
+        path.display()
+    )]
+    NotQuantized {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// int8 is requested on a GPU.
+    #[error("int8 runs on the CPU only: use the device cpu, or the precision bf16 on the GPU")]
+    Int8OnGpu,
     /// Scores or probabilities that are NaN or infinite.
     #[error(
         "the network's scores are NaN or infinite: its weights are too large, or its input is far from what it was \

@@ -62,6 +62,20 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// The same memory as bytes, four for each value.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the values are initialized, any byte is a `u8`, and bytes need no alignment.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), 4 * self.len) }
+    }
+
+    /// The same memory as bytes to be written, four for each value.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the buffer is borrowed exclusively, and any four bytes are an `f32`.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast(), 4 * self.len) }
+    }
+}
+
 impl Default for Buffer {
     fn default() -> Self {
         Self {
@@ -131,5 +145,14 @@ mod tests {
             assert_eq!(buffer.at_least(2 * len).len(), 2 * len);
         }
         assert!(Buffer::default().is_empty() && Buffer::zeros(0).is_empty());
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_values() {
+        let mut buffer = Buffer::zeros(3);
+        buffer.bytes_mut()[4..8].copy_from_slice(&1.5f32.to_ne_bytes());
+        assert_eq!(buffer[..], [0.0, 1.5, 0.0]);
+        assert_eq!(buffer.bytes()[4..8], 1.5f32.to_ne_bytes());
+        assert!(Buffer::default().bytes().is_empty());
     }
 }

@@ -43,6 +43,7 @@ pub mod elementwise;
 pub mod linear;
 pub mod peak;
 pub mod pool;
+pub mod quantized;
 pub mod reference;
 pub mod region_pool;
 pub mod resize;

@@ -32,4 +32,5 @@ pub mod engine;
 pub mod graph;
 pub mod network;
 pub mod plan;
+pub mod quantization;
 pub mod store;

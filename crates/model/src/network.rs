@@ -14,6 +14,7 @@ use crate::engine::cpu::CpuEngine;
 use crate::engine::{Device, Engine, EngineError, Images, OutputGradient, Precision, Resident};
 use crate::engine::{Sensitivities, Value};
 use crate::graph::{Graph, NodeId};
+use crate::quantization::Ranges;
 use crate::store::{Group, ParamStore};
 
 /// Class scores as a dfdx tensor, `[n, classes]`.
@@ -150,6 +151,12 @@ impl Network {
         Ok(self.with_engine(engine))
     }
 
+    /// The same network on the CPU with feature maps stored as 8-bit codes in inference.
+    pub fn quantized(self, ranges: &Ranges) -> Self {
+        let engine = CpuEngine::quantized(self.graph.clone(), ranges);
+        self.with_engine(Box::new(engine))
+    }
+
     /// The same network on another engine, which must be for the same graph.
     pub fn with_engine(self, engine: Box<dyn Engine>) -> Self {
         lock(&self.trunk).engine = engine;
@@ -194,9 +201,17 @@ impl Network {
             .iter()
             .map(|name| self.output(name))
             .collect::<Result<Vec<_>, _>>()?;
+        self.values(x, &ids)
+    }
+
+    /// Inference: the values of nodes, in that order.
+    ///
+    /// # Errors
+    /// Images that the network cannot take.
+    pub fn values(&self, x: Images<'_>, nodes: &[NodeId]) -> Result<Vec<Value>, NetworkError> {
         let mut trunk = self.synced();
         let Trunk { engine, store, .. } = &mut *trunk;
-        Ok(engine.infer(store, x, &ids)?)
+        Ok(engine.infer(store, x, nodes)?)
     }
 
     /// Gradients of the function that [`Network::infer`] computes: of `Σ gradient · value` of one output, with respect to

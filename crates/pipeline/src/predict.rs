@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use imaging::{Fit, ImageFile};
+pub use inference::Numbers;
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
 use model::engine::{Device, Precision};
@@ -83,17 +84,17 @@ impl Predictor {
     /// # Errors
     /// The file does not exist or is damaged.
     pub fn open(run_or_checkpoint: &Path) -> Result<Self> {
-        Self::open_on(run_or_checkpoint, Device::Cpu)
+        Self::open_on(run_or_checkpoint, Device::Cpu, Precision::F32.into())
     }
 
-    /// As [`Predictor::open`], on the given device.
+    /// As [`Predictor::open`], on the given device and in the given numbers.
     ///
     /// # Errors
-    /// As [`Predictor::open`], and a GPU that is missing or unsuitable.
-    pub fn open_on(run_or_checkpoint: &Path, device: Device) -> Result<Self> {
+    /// As [`Predictor::open`], a GPU that is missing or unsuitable, or int8 of a network that has not been quantized.
+    pub fn open_on(run_or_checkpoint: &Path, device: Device, numbers: Numbers) -> Result<Self> {
         let path = scoring::find(run_or_checkpoint)?;
         Ok(Predictor {
-            networks: Ensemble::load(&path, device, Precision::F32)?,
+            networks: Ensemble::load(&path, device, numbers)?,
             sha256: crate::hash::of_file(&path)?,
             dicom: None,
             pictures: true,
@@ -130,6 +131,11 @@ impl Predictor {
     pub fn without_pictures(mut self) -> Self {
         self.pictures = false;
         self
+    }
+
+    /// The numbers that the networks compute in.
+    pub fn numbers(&self) -> Numbers {
+        self.networks.first().numbers()
     }
 
     /// SHA-256 of the checkpoint, in hexadecimal.
@@ -298,6 +304,7 @@ impl Predictor {
             temperature: self.networks.scaling().temperature(),
             bias: self.networks.scaling().bias().to_vec(),
             mirrored: meta.inference.mirror,
+            precision: self.numbers().to_string(),
             trained_on_phantoms: meta.origin.phantoms,
             preprocessing: self.steps(),
             weights_sha256: self.sha256.clone(),

@@ -6,8 +6,9 @@ mod tiny;
 use std::fs;
 
 use formats::checkpoint::Checkpoint;
-use pipeline::measured::Alone;
-use pipeline::predict::Predictor;
+use model::engine::{Device, Precision};
+use pipeline::measured::{Alone, Quantized};
+use pipeline::predict::{Numbers, Predictor};
 use tiny::{metrics, run};
 
 const STAGES: &str = "pipeline.stages=['index', 'train', 'evaluate', 'novelty', 'stress', 'probe', 'explain', 'report']";
@@ -149,4 +150,42 @@ fn every_stage_adds_its_figures_and_its_section() {
     // The same settings give the same figures.
     let again = run(home.path(), &set);
     assert_eq!(metrics(&folder), metrics(&again));
+}
+
+#[test]
+fn a_quantized_network_predicts_in_int8_and_no_other_does() {
+    let home = tempfile::tempdir().unwrap();
+    let stages = "pipeline.stages=['index', 'train', 'evaluate', 'quantize', 'report']";
+    let folder = run(home.path(), &[stages, "quantize.images=8"]);
+    let found: Quantized = read(&folder.join("quantization.json"));
+    assert!(found.refused.is_empty() && found.coded > 50, "{found:?}");
+    let test = found.test.unwrap();
+    assert!(
+        test.largest_change > 0.0 && test.largest_change < 0.1,
+        "{test:?}"
+    );
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.contains("## Inference in int8"));
+
+    let image = folder.join("figures/augmented.png");
+    let image = if image.is_file() {
+        image
+    } else {
+        folder.join("figures/roc.png")
+    };
+    let open = |numbers| Predictor::open_on(&folder, Device::Cpu, numbers);
+    let predict = |numbers| open(numbers).unwrap().predict(&image, home.path()).unwrap();
+    let (float, int8) = (predict(Precision::F32.into()), predict(Numbers::Int8));
+    assert_eq!((&*float.precision, &*int8.precision), ("f32", "int8"));
+    let change = float.probabilities[0].probability - int8.probabilities[0].probability;
+    assert!(change != 0.0 && change.abs() < 0.1, "{change}");
+
+    let plain = run(home.path(), &[]);
+    let error = Predictor::open_on(&plain, Device::Cpu, Numbers::Int8);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("cannot be run in int8"), "{error}");
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &std::path::Path) -> T {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }

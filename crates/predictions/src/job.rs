@@ -65,6 +65,8 @@ struct Record {
     /// Whether no class is predicted where a person should decide.
     #[serde(default)]
     abstain: bool,
+    /// The numbers that the networks compute in.
+    precision: String,
 }
 
 impl Job {
@@ -185,6 +187,7 @@ impl Record {
                 .dicom
                 .map(|dicom| format!("{dicom:?}").to_lowercase()),
             abstain: options.abstain,
+            precision: predictor.numbers().to_string(),
         }
     }
 
@@ -230,6 +233,8 @@ impl Record {
             ("the numbers of shards", self.shards != other.shards),
             ("the pictures wanted", self.pictures != other.pictures),
             ("the DICOM results wanted", self.dicom != other.dicom),
+            ("--abstain", self.abstain != other.abstain),
+            ("the precisions", self.precision != other.precision),
         ];
         let differs = pairs.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(what, _)| what).collect()

@@ -21,6 +21,7 @@ use crate::tables::image::{self, ImageSettings};
 use crate::tables::novelty::{self, NoveltySettings};
 use crate::tables::overlays::{self, OverlaySettings};
 use crate::tables::probe::{self, ProbeSettings};
+use crate::tables::quantize::{self, QuantizeSettings};
 use crate::tables::stress::{self, StressSettings};
 use crate::tables::tracking::{self, TrackingSettings};
 use crate::tables::{
@@ -64,6 +65,8 @@ pub struct Settings {
     pub evaluate: EvaluateSettings,
     /// `[novelty]`.
     pub novelty: NoveltySettings,
+    /// `[quantize]`.
+    pub quantize: QuantizeSettings,
     /// `[stress]`.
     pub stress: StressSettings,
     /// `[probe]`.
@@ -151,6 +154,7 @@ pub(crate) fn checked(
     }
     let evaluate = evaluate::evaluate(&keys, table(&tree, "evaluate")?)?;
     let novelty = novelty::novelty(&keys, &paths, table(&tree, "novelty")?)?;
+    let quantize = quantize::quantize(&keys, &table(&tree, "quantize")?)?;
     let stress = stress::stress(&keys, &table(&tree, "stress")?)?;
     let probe = probe::probe(&keys, &table(&tree, "probe")?)?;
     let explain = explain::explain(&keys, &table(&tree, "explain")?)?;
@@ -190,6 +194,7 @@ pub(crate) fn checked(
         repeats,
         evaluate,
         novelty,
+        quantize,
         stress,
         probe,
         explain,

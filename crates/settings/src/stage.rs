@@ -25,6 +25,8 @@ pub enum Artifact {
     Metrics,
     /// How scores become a prediction: threshold and calibration, written into `model.safetensors`.
     Decision,
+    /// What inference in int8 needs, written into `model.safetensors`, and `quantization.json`.
+    Quantization,
     /// What detects images unlike the training images, written into `model.safetensors`.
     Novelty,
     /// `stress` in `metrics.json`: the results under changes of growing strength.
@@ -54,6 +56,7 @@ impl fmt::Display for Artifact {
             Artifact::Predictions => "predictions.csv",
             Artifact::Metrics => "metrics.json",
             Artifact::Decision => "the decision rule in model.safetensors",
+            Artifact::Quantization => "quantization.json",
             Artifact::Novelty => "the novelty score in model.safetensors",
             Artifact::Stress => "the results under stress",
             Artifact::Probe => "the probes",
@@ -82,6 +85,8 @@ pub enum StageId {
     Evaluate,
     /// Evaluates the segmenter.
     EvaluateSegmentation,
+    /// Prepares inference in int8, if little is lost by it.
+    Quantize,
     /// Detects images unlike the training images.
     Novelty,
     /// Evaluates under changes of growing strength.
@@ -106,7 +111,7 @@ struct Row {
 
 impl StageId {
     /// All stages in their usual order.
-    pub const ALL: [StageId; 13] = [
+    pub const ALL: [StageId; 14] = [
         StageId::Index,
         StageId::Region,
         StageId::Eda,
@@ -114,6 +119,7 @@ impl StageId {
         StageId::Train,
         StageId::Evaluate,
         StageId::EvaluateSegmentation,
+        StageId::Quantize,
         StageId::Novelty,
         StageId::Stress,
         StageId::Probe,
@@ -196,6 +202,12 @@ impl StageId {
                 about: "evaluates the map against masks of the test images: Dice, IoU, Hausdorff distance, best and worst cases",
                 reads: &[A::Manifest, A::Splits, A::Model],
                 writes: &[A::Segmentation],
+            },
+            StageId::Quantize => Row {
+                name: "quantize",
+                about: "prepares inference in int8, and stores it in the checkpoint if little enough is lost",
+                reads: &[A::Manifest, A::Splits, A::Model],
+                writes: &[A::Quantization],
             },
             StageId::Novelty => Row {
                 name: "novelty",

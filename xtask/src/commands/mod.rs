@@ -20,6 +20,8 @@ pub(crate) mod weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use ::bench::{Device, Precision};
+use ::pipeline::predict::Numbers;
 use ::settings::Request;
 use anyhow::{Context as _, Result};
 
@@ -33,6 +35,22 @@ pub(crate) fn set_threads(threads: usize) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .context("cannot set the number of threads")
+}
+
+/// The device and the numbers with these names, for inference.
+pub(crate) fn computing(device: &str, precision: &str) -> Result<(Device, Numbers)> {
+    let (device, numbers) = match precision {
+        "int8" => (::settings::device(device, Precision::F32)?, Numbers::Int8),
+        "auto" => {
+            let (device, precision) = ::settings::fastest(device)?;
+            (device, precision.into())
+        }
+        name => {
+            let precision = crate::cli::precision(name).map_err(anyhow::Error::msg)?;
+            (::settings::device(device, precision)?, precision.into())
+        }
+    };
+    Ok((device.device, numbers))
 }
 
 pub(crate) fn request(settings: &Settings, out: Option<&Path>) -> Request {

@@ -14,6 +14,7 @@ pub(super) fn meta(path: &Path, graph: &Graph, meta: &Meta) -> Result<(), Checkp
         .and_then(|()| map(graph, meta))
         .and_then(|()| inference(&meta.inference))
         .and_then(|()| decision(&meta.decision, meta.classes.len()))
+        .and_then(|()| quantization(graph, meta))
         .map_err(|(key, problem)| CheckpointError::Meta {
             path: path.into(),
             key,
@@ -135,6 +136,14 @@ fn inference(asked: &Inference) -> Checked {
         ));
     }
     Ok(())
+}
+
+fn quantization(graph: &Graph, meta: &Meta) -> Checked {
+    let Some(ranges) = &meta.quantization else {
+        return Ok(());
+    };
+    let named = |(node, problem)| ("quantization", format!("has `{node}`, which {problem}"));
+    ranges.check(graph).map_err(named)
 }
 
 /// Larger than any temperature or bias that an evaluation fits.

@@ -51,6 +51,7 @@ use serde_json::Value;
 use imaging::{Decoder, Fit, Tones};
 use model::graph::{Graph, ParamSpec};
 use model::network::Network;
+use model::quantization::Ranges;
 use model::store::{ParamMap, ParamStore};
 
 pub use ensemble::{Ensemble, MEMBER};
@@ -99,6 +100,9 @@ pub struct Meta {
     pub inference: Inference,
     /// How scores become a prediction, if an evaluation has determined that.
     pub decision: Option<Decision>,
+    /// Which feature maps inference in int8 stores as codes, if the run has quantized the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Ranges>,
     /// Epoch of the weights, from 1; 0 for an untrained network.
     pub epoch: usize,
     /// That epoch's metrics (`val_loss` …).
@@ -282,6 +286,7 @@ impl Meta {
             map: None,
             inference: Inference::default(),
             decision: None,
+            quantization: None,
             epoch: 0,
             metrics: BTreeMap::new(),
             origin: Origin::default(),

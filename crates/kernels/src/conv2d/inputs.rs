@@ -54,12 +54,12 @@ impl Inputs {
         channels.fold(0, usize::saturating_add)
     }
 
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.len == 1 && !self.parts[0].doubled
     }
 
     /// Shape of a part of an input of shape `xs`.
-    pub(super) fn shape(&self, part: usize, xs: Nhwc) -> Nhwc {
+    pub(crate) fn shape(&self, part: usize, xs: Nhwc) -> Nhwc {
         let InputPart { channels, doubled } = self.parts[part];
         let halved = if doubled { 2 } else { 1 };
         Nhwc {
@@ -71,7 +71,7 @@ impl Inputs {
     }
 
     /// Panics unless these parts make up an input of shape `xs`.
-    pub(super) fn check(&self, xs: Nhwc) {
+    pub(crate) fn check(&self, xs: Nhwc) {
         let mut channels = self.parts().iter().map(|part| part.channels);
         let sum = channels.try_fold(0usize, usize::checked_add);
         assert_eq!(sum, Some(xs.c), "conv2d: the parts' channels for {xs:?}");
@@ -82,7 +82,7 @@ impl Inputs {
         );
     }
 
-    pub(super) fn check_lens(
+    pub(crate) fn check_lens(
         &self,
         name: &str,
         xs: Nhwc,
@@ -99,7 +99,7 @@ impl Inputs {
     }
 
     /// Number of runs of up to `most` channels; no run spans two parts.
-    pub(super) fn runs(&self, most: usize) -> usize {
+    pub(crate) fn runs(&self, most: usize) -> usize {
         self.parts()
             .iter()
             .map(|part| part.channels.div_ceil(most))
@@ -107,7 +107,7 @@ impl Inputs {
     }
 
     /// The `index`-th of [`Inputs::runs`].
-    pub(super) fn run(&self, most: usize, mut index: usize) -> Run {
+    pub(crate) fn run(&self, most: usize, mut index: usize) -> Run {
         let mut before = 0;
         for (part, InputPart { channels, .. }) in self.parts().iter().enumerate() {
             let runs = channels.div_ceil(most);
@@ -131,7 +131,7 @@ impl Inputs {
     }
 
     /// Writes out the joined input.
-    pub(super) fn join(&self, data: &[&[f32]], xs: Nhwc, x: &mut [f32], scratch: &mut [f32]) {
+    pub(crate) fn join(&self, data: &[&[f32]], xs: Nhwc, x: &mut [f32], scratch: &mut [f32]) {
         let (mut scratch, mut joined) = (scratch, Vec::with_capacity(self.len));
         for (part, data) in data.iter().enumerate() {
             let InputPart { channels, doubled } = self.parts[part];
@@ -148,7 +148,7 @@ impl Inputs {
     }
 
     /// Distributes the input's gradient to its parts.
-    pub(super) fn divide(
+    pub(crate) fn divide(
         &self,
         dx: &[f32],
         xs: Nhwc,
@@ -181,11 +181,11 @@ pub struct PartGradient<'a> {
 
 /// Some neighbouring channels of one part.
 #[derive(Clone, Copy)]
-pub(super) struct Run {
-    pub(super) part: usize,
+pub(crate) struct Run {
+    pub(crate) part: usize,
     /// First channel within the part.
-    pub(super) first: usize,
+    pub(crate) first: usize,
     /// First channel within the whole input.
-    pub(super) channel: usize,
-    pub(super) count: usize,
+    pub(crate) channel: usize,
+    pub(crate) count: usize,
 }

@@ -17,15 +17,15 @@
 )]
 
 mod gather;
-mod inputs;
+pub(crate) mod inputs;
 mod pack;
-mod tile;
+pub(crate) mod tile;
 mod weight;
-mod winograd;
+pub(crate) mod winograd;
 
 pub(crate) use gather::{Finish, Gather, OutputRows};
 pub use inputs::{InputPart, Inputs, PartGradient};
-pub(crate) use pack::{Order, packed_len};
+pub(crate) use pack::{Order, Panels, packed_len};
 pub(crate) use weight::WeightGradient;
 
 use crate::simd::{Bf16, F32, Factors};

@@ -1,6 +1,6 @@
 //! The inner loops: a tile of results in registers.
 
-use crate::simd::{Factors, Simd};
+use crate::simd::{Factors, Simd, Words};
 
 /// `acc[p][v] + Σ_i x[p][i] · w[i][v]` over `len` words, with `w` the next `len` rows of a packed panel.
 ///
@@ -9,7 +9,7 @@ use crate::simd::{Factors, Simd};
 /// # Safety
 /// Every `x[p]` has `len` words, and `w` has `len · V · LANES`.
 #[inline(always)]
-pub(super) unsafe fn multiply_run<S: Simd, F: Factors, const P: usize, const V: usize>(
+pub(crate) unsafe fn multiply_run<S: Simd, F: Words, const P: usize, const V: usize>(
     s: S,
     x: &[*const f32; P],
     len: usize,

@@ -11,10 +11,10 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use factors::{Bf16, F32, Factors};
+pub(crate) use factors::{Bf16, F32, Factors, I16, Words};
 pub(crate) use kinds::{Kind, with_kind};
 pub(crate) use math::{activate, activate_all, activation_gradient};
-pub(crate) use portable::{Portable, bf16};
+pub(crate) use portable::{Portable, bf16, byte, pair_i16};
 
 /// An instruction set. A value of such a type is proof that the machine has it.
 ///
@@ -64,6 +64,47 @@ pub(crate) trait Simd: Copy + Send + Sync {
     unsafe fn store_narrow(self, to: *mut f32, value: Self::V);
     /// 2ⁿ, where the lowest nine bits of each lane are the number n + 127 in 1..=254.
     fn power_of_two(self, biased: Self::V) -> Self::V;
+    /// `a_low · b_low + a_high · b_high + c` of pairs of `i16` and of `i32` numbers `c`, exact unless it wraps. Such
+    /// vectors, too, have the type of `f32`.
+    fn dot_i16(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a + b` of `i16` numbers; wraps.
+    fn add_i16(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a − b` of `i16` numbers; wraps.
+    fn sub_i16(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b / 2¹⁵` of `i16` numbers, rounded to nearest, ties upwards; wraps where both are −2¹⁵.
+    fn mul_high_i16(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `128 · a` of `i16` numbers; wraps.
+    fn times_128_i16(self, a: Self::V) -> Self::V;
+    /// The `i16` numbers as `f32`, in order.
+    fn floats_of_i16(self, x: Self::V) -> [Self::V; 2];
+    /// The `f32` nearest to each `i32`.
+    fn float_of_i32(self, x: Self::V) -> Self::V;
+    /// `2 · LANES` bytes as `i16` numbers; zeros after the first `count`.
+    ///
+    /// # Safety
+    /// `count` bytes at `from` are readable, or `2 · LANES` if it is larger.
+    unsafe fn load_bytes_as_i16(self, from: *const u8, count: usize) -> Self::V;
+    /// `LANES` bytes as `f32` numbers.
+    ///
+    /// # Safety
+    /// The lanes of `mask` at `from` are readable.
+    unsafe fn load_bytes(self, from: *const u8, mask: Self::Mask) -> Self::V;
+    /// Rounds numbers of at most 255 to the nearest of 0..=255, ties to even; NaN becomes 0.
+    ///
+    /// # Safety
+    /// The lanes of `mask` at `to` are writable.
+    unsafe fn store_bytes(self, to: *mut u8, mask: Self::Mask, value: Self::V);
+    /// Like [`Simd::store_bytes`], for two whole vectors.
+    ///
+    /// # Safety
+    /// `LANES` bytes are writable at both places.
+    #[inline(always)]
+    unsafe fn store_bytes_all(self, to: [*mut u8; 2], values: [Self::V; 2]) {
+        for (to, value) in to.into_iter().zip(values) {
+            // SAFETY: the caller guarantees it.
+            unsafe { self.store_bytes(to, self.mask(Self::LANES), value) };
+        }
+    }
 }
 
 /// A computation written once for every instruction set; `run` must be `#[inline(always)]`.
@@ -127,6 +168,17 @@ pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = found_bf16() {
         return x86::with_avx512_bf16(kernel, simd);
+    }
+    dispatch(kernel);
+}
+
+/// Like [`dispatch`], for a kernel that multiplies `i16` pairs: uses the instruction for them where available.
+pub(crate) fn dispatch_i16<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(_), _) = found()
+        && let Some(simd) = x86::Avx512::detect_vnni()
+    {
+        return x86::with_avx512_vnni(kernel, simd);
     }
     dispatch(kernel);
 }

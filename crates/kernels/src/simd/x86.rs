@@ -3,9 +3,10 @@
 use super::{Kernel, Simd};
 use std::arch::x86_64::*;
 
-/// Proof that the machine has AVX-512 F and VL; if `BF16`, also the instructions for bf16.
+/// Proof that the machine has AVX-512 F, VL and BW (no processor has VL without BW); if `BF16`, also the instructions
+/// for bf16, and if `VNNI`, those for sums of integer products.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const BF16: bool = false>(());
+pub(crate) struct Avx512<const BF16: bool = false, const VNNI: bool = false>(());
 
 /// Proof that the machine has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -18,8 +19,16 @@ impl Avx512 {
         found.then_some(Avx512(()))
     }
 
+    /// Like [`Avx512::detect`], with the instructions for sums of integer products.
+    pub(crate) fn detect_vnni() -> Option<Avx512<false, true>> {
+        let found = Self::detect().is_some() && is_x86_feature_detected!("avx512vnni");
+        found.then_some(Avx512(()))
+    }
+
     pub(crate) fn detect() -> Option<Self> {
-        let found = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw");
         (found && is_x86_feature_detected!("fma")).then_some(Self(()))
     }
 }
@@ -32,6 +41,16 @@ pub(crate) struct Mask256 {
     full: bool,
 }
 
+impl Mask256 {
+    /// Number of lanes, at most eight.
+    #[inline(always)]
+    fn count(self) -> usize {
+        // SAFETY: a mask is made only with a proof of the feature.
+        let lanes = unsafe { _mm256_movemask_ps(_mm256_castsi256_ps(self.lanes)) };
+        lanes.count_ones() as usize
+    }
+}
+
 impl Avx2 {
     pub(crate) fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
@@ -39,7 +58,7 @@ impl Avx2 {
 }
 
 pub(crate) fn with_avx512<K: Kernel>(kernel: K, simd: Avx512) {
-    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx2,fma")]
     fn run<K: Kernel>(kernel: K, simd: Avx512) {
         kernel.run(simd);
     }
@@ -48,8 +67,17 @@ pub(crate) fn with_avx512<K: Kernel>(kernel: K, simd: Avx512) {
 }
 
 pub(crate) fn with_avx512_bf16<K: Kernel>(kernel: K, simd: Avx512<true>) {
-    #[target_feature(enable = "avx512f,avx512vl,avx512bf16,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512bf16,avx2,fma")]
     fn run<K: Kernel>(kernel: K, simd: Avx512<true>) {
+        kernel.run(simd);
+    }
+    // SAFETY: `simd` is proof of the features.
+    unsafe { run(kernel, simd) }
+}
+
+pub(crate) fn with_avx512_vnni<K: Kernel>(kernel: K, simd: Avx512<false, true>) {
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512vnni,avx2,fma")]
+    fn run<K: Kernel>(kernel: K, simd: Avx512<false, true>) {
         kernel.run(simd);
     }
     // SAFETY: `simd` is proof of the features.
@@ -76,7 +104,18 @@ macro_rules! arithmetic {
     };
 }
 
-impl<const BF16: bool> Simd for Avx512<BF16> {
+/// Methods on vectors of `i16` that are one intrinsic each.
+macro_rules! arithmetic_i16 {
+    ($v:ty: $of:ident, $to:ident, $($method:ident = $intrinsic:ident),*) => {
+        $(#[inline(always)]
+        fn $method(self, a: $v, b: $v) -> $v {
+            // SAFETY: `self` is proof of the feature.
+            unsafe { $to($intrinsic($of(a), $of(b))) }
+        })*
+    };
+}
+
+impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
     type V = __m512;
@@ -186,9 +225,73 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
             _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
         }
     }
+
+    arithmetic_i16!(__m512: _mm512_castps_si512, _mm512_castsi512_ps, add_i16 = _mm512_add_epi16,
+        sub_i16 = _mm512_sub_epi16, mul_high_i16 = _mm512_mulhrs_epi16);
+
+    #[inline(always)]
+    fn times_128_i16(self, a: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi16::<7>(_mm512_castps_si512(a))) }
+    }
+    #[inline(always)]
+    fn floats_of_i16(self, x: __m512) -> [__m512; 2] {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let x = _mm512_castps_si512(x);
+            [_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x)]
+                .map(|half| _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(half)))
+        }
+    }
+
+    #[inline(always)]
+    fn dot_i16(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature, `VNNI` of that instruction.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|x| _mm512_castps_si512(x));
+            _mm512_castsi512_ps(if VNNI {
+                _mm512_dpwssd_epi32(c, a, b)
+            } else {
+                _mm512_add_epi32(c, _mm512_madd_epi16(a, b))
+            })
+        }
+    }
+    #[inline(always)]
+    fn float_of_i32(self, x: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(x)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_as_i16(self, from: *const u8, count: usize) -> __m512 {
+        // SAFETY: `self` is proof of the feature; masked-off bytes are not accessed.
+        unsafe {
+            let bytes = if count >= 32 {
+                _mm256_loadu_si256(from.cast())
+            } else {
+                _mm256_maskz_loadu_epi8((1 << count) - 1, from.cast())
+            };
+            _mm512_castsi512_ps(_mm512_cvtepu8_epi16(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8, mask: __mmask16) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(mask, from.cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, mask: __mmask16, value: __m512) {
+        // SAFETY: as above. NaN and what is below the range of `i32` convert to its smallest number.
+        unsafe {
+            let value = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());
+            _mm512_mask_cvtepi32_storeu_epi8(to.cast(), mask, value);
+        }
+    }
 }
 
-impl<const BF16: bool> Avx512<BF16> {
+impl<const BF16: bool, const VNNI: bool> Avx512<BF16, VNNI> {
     /// Each number with its upper half rounded to nearest even; the lower half is arbitrary. NaN stays NaN if its upper
     /// half alone encodes NaN, as it does for a NaN that arithmetic produces.
     #[inline(always)]
@@ -317,6 +420,100 @@ impl Simd for Avx2 {
             let halves = _mm256_packus_epi32(upper, upper);
             let halves = _mm256_permute4x64_epi64::<0b10_00>(halves);
             _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(halves));
+        }
+    }
+
+    arithmetic_i16!(__m256: _mm256_castps_si256, _mm256_castsi256_ps, add_i16 = _mm256_add_epi16,
+        sub_i16 = _mm256_sub_epi16, mul_high_i16 = _mm256_mulhrs_epi16);
+
+    #[inline(always)]
+    fn times_128_i16(self, a: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi16::<7>(_mm256_castps_si256(a))) }
+    }
+    #[inline(always)]
+    fn floats_of_i16(self, x: __m256) -> [__m256; 2] {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let x = _mm256_castps_si256(x);
+            [_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x)]
+                .map(|half| _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(half)))
+        }
+    }
+
+    #[inline(always)]
+    fn dot_i16(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|x| _mm256_castps_si256(x));
+            _mm256_castsi256_ps(_mm256_add_epi32(c, _mm256_madd_epi16(a, b)))
+        }
+    }
+    #[inline(always)]
+    fn float_of_i32(self, x: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_cvtepi32_ps(_mm256_castps_si256(x)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_as_i16(self, from: *const u8, count: usize) -> __m256 {
+        // SAFETY: `self` is proof of the feature; the caller guarantees the bytes, of which at most sixteen are read.
+        unsafe {
+            let bytes = if count >= 16 {
+                _mm_loadu_si128(from.cast())
+            } else {
+                let mut bytes = [0u8; 16];
+                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count);
+                _mm_loadu_si128(bytes.as_ptr().cast())
+            };
+            _mm256_castsi256_ps(_mm256_cvtepu8_epi16(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8, mask: Mask256) -> __m256 {
+        // SAFETY: as above, with at most eight bytes.
+        unsafe {
+            let bytes = if mask.full {
+                _mm_loadl_epi64(from.cast())
+            } else {
+                let mut bytes = [0u8; 16];
+                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), mask.count());
+                _mm_loadu_si128(bytes.as_ptr().cast())
+            };
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, mask: Mask256, value: __m256) {
+        // SAFETY: as above. NaN and what is below the range of `i32` convert to its smallest number.
+        unsafe {
+            let value = _mm256_cvtps_epi32(value);
+            let (low, high) = (
+                _mm256_castsi256_si128(value),
+                _mm256_extracti128_si256::<1>(value),
+            );
+            let words = _mm_packs_epi32(low, high);
+            let bytes = _mm_packus_epi16(words, words);
+            if mask.full {
+                _mm_storel_epi64(to.cast(), bytes);
+            } else {
+                let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, mask.count());
+            }
+        }
+    }
+    /// Packs both vectors at once.
+    #[inline(always)]
+    unsafe fn store_bytes_all(self, to: [*mut u8; 2], values: [__m256; 2]) {
+        // SAFETY: as above. Packing works within the halves of a register, so a vector's bytes are afterwards at words 0
+        // and 4, or 1 and 5.
+        unsafe {
+            let [a, b] = values.map(|value| _mm256_cvtps_epi32(value));
+            let words = _mm256_packs_epi32(a, b);
+            let bytes = _mm256_packus_epi16(words, words);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
+            let bytes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
+            _mm_storel_epi64(to[0].cast(), bytes);
+            _mm_storeh_pd(to[1].cast(), _mm_castsi128_pd(bytes));
         }
     }
 }

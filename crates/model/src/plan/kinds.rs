@@ -13,6 +13,8 @@ pub enum Kind {
     F32,
     /// Two bytes: the upper half of an f32.
     Bf16,
+    /// One byte: a code ([`kernels::quantized::Affine`]); inference on the CPU only.
+    U8,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
         match self {
             Kind::F32 => elements,
             Kind::Bf16 => elements.div_ceil(2),
+            Kind::U8 => elements.div_ceil(4),
         }
     }
 }
@@ -40,6 +43,19 @@ pub(super) fn kinds(graph: &Graph, features: Kind, readers: &Readers) -> Vec<Kin
         .map(|(vector, map)| *vector || *map);
     f32.map(|f32| if f32 { Kind::F32 } else { features })
         .collect()
+}
+
+/// The kind of every node's value if the values of nodes for which `coded` holds are stored as codes, except those that
+/// stay f32 in any case: the images, and what [`kinds`] leaves in f32.
+pub(super) fn coded_kinds(graph: &Graph, coded: &[bool], readers: &Readers) -> Vec<Kind> {
+    let mut kinds = kinds(graph, Kind::U8, readers);
+    for id in graph.ids() {
+        let image = matches!(graph.node(id).op, Op::Input { .. });
+        if image || !coded[id.index()] {
+            kinds[id.index()] = Kind::F32;
+        }
+    }
+    kinds
 }
 
 /// Averages over all pixels, and values computed from such values alone without a window.

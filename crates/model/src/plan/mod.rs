@@ -17,7 +17,8 @@ mod steps;
 use std::iter;
 
 use kernels::conv2d::{Conv2d, InputPart, Inputs};
-use kernels::{Nhwc, Precision};
+use kernels::quantized::QuantizedConv;
+use kernels::{Nhwc, Precision, Window};
 
 use crate::graph::{Graph, NodeId, Op, ShapeError};
 
@@ -106,7 +107,26 @@ impl Plan {
             read: &[],
         };
         let batch = (batch, height, width);
-        Plan::with_flow(graph, features, mode, batch, outputs, &frozen, &flow)
+        let kinds = |readers: &Readers| kinds::kinds(graph, features, readers);
+        Plan::with_flow(graph, kinds, mode, batch, outputs, &frozen, &flow)
+    }
+
+    /// A plan for inference that stores the values of nodes for which `coded` (indexed by node) holds as
+    /// [codes](Kind::U8), except those that must be f32.
+    pub fn quantized(
+        graph: &Graph,
+        coded: &[bool],
+        batch: (usize, usize, usize),
+        outputs: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
+        let none = vec![false; graph.nodes.len()];
+        let flow = Flow {
+            needed: &none,
+            loaded: outputs,
+            read: &[],
+        };
+        let kinds = |readers: &Readers| kinds::coded_kinds(graph, coded, readers);
+        Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)
     }
 
     /// A plan for the gradients, in inference mode, of the value of `of` with respect to the values of `at`; its outputs
@@ -125,12 +145,13 @@ impl Plan {
             read: at,
         };
         let mode = Mode::Sensitivity;
-        Plan::with_flow(graph, Kind::F32, mode, batch, &outputs, &frozen, &flow)
+        let kinds = |_: &Readers| vec![Kind::F32; graph.nodes.len()];
+        Plan::with_flow(graph, kinds, mode, batch, &outputs, &frozen, &flow)
     }
 
     fn with_flow(
         graph: &Graph,
-        features: Kind,
+        kinds: impl FnOnce(&Readers) -> Vec<Kind>,
         mode: Mode,
         (batch, height, width): (usize, usize, usize),
         outputs: &[NodeId],
@@ -155,7 +176,7 @@ impl Plan {
             in_place,
         } = Sources::new(graph, mode, &readers, flow.needed);
         let steps = steps::fuse(graph, mode, &readers, &in_place);
-        let kinds = kinds::kinds(graph, features, &readers);
+        let kinds = kinds(&readers);
         let words: Vec<usize> = shapes
             .iter()
             .zip(&kinds)
@@ -194,6 +215,31 @@ impl Plan {
 
     /// The kernels' description of a dense convolution; `None` for any other node.
     pub fn conv2d(&self, graph: &Graph, id: NodeId) -> Option<Conv2d> {
+        let (xs, inputs, out_channels, window) = self.dense(graph, id)?;
+        let [forward, backward] = self.precisions();
+        let conv = Conv2d::new(xs, out_channels, window).with_precisions(forward, backward);
+        Some(inputs.map_or(conv, |inputs| conv.joined(inputs)))
+    }
+
+    /// The kernels' description of a dense convolution that reads codes; `None` for any other node, if a value that it
+    /// reads is not coded, and where the kernels have no such convolution.
+    pub fn quantized_conv(&self, graph: &Graph, id: NodeId) -> Option<QuantizedConv> {
+        let (xs, inputs, out_channels, window) = self.dense(graph, id)?;
+        match self.reads_codes(id) {
+            true => QuantizedConv::new(xs, inputs?, out_channels, window),
+            false => None,
+        }
+    }
+
+    /// Whether all values that a node's step reads are stored as codes.
+    pub fn reads_codes(&self, id: NodeId) -> bool {
+        let sources = &self.sources[id.index()];
+        let coded = |source: &Source| self.kinds[source.node.index()] == Kind::U8;
+        !sources.is_empty() && sources.iter().all(coded)
+    }
+
+    /// Input shape, parts, output channels and window of a dense convolution.
+    fn dense(&self, graph: &Graph, id: NodeId) -> Option<(Nhwc, Option<Inputs>, usize, Window)> {
         let node = graph.node(id);
         let Op::Conv2d {
             window,
@@ -209,9 +255,7 @@ impl Plan {
         };
         let parts: Vec<InputPart> = self.sources[id.index()].iter().map(part).collect();
         let xs = self.shapes[node.inputs[0].index()];
-        let [forward, backward] = self.precisions();
-        let conv = Conv2d::new(xs, out_channels, window).with_precisions(forward, backward);
-        Some(Inputs::joined(&parts).map_or(conv, |inputs| conv.joined(inputs)))
+        Some((xs, Inputs::joined(&parts), out_channels, window))
     }
 
     /// Precisions of the forward and of the backward pass.

@@ -57,6 +57,8 @@ pub struct Prediction {
     pub bias: Vec<f64>,
     /// Whether the prediction is the mean over the image and its mirror image.
     pub mirrored: bool,
+    /// The numbers that the network computed in: `f32`, `tf32`, `bf16` or `int8`.
+    pub precision: String,
     /// Whether the network was trained on phantoms only.
     pub trained_on_phantoms: bool,
     /// The preprocessing steps, in order.

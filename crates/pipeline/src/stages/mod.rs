@@ -13,6 +13,7 @@ mod novelty;
 mod overlays;
 mod pixels;
 mod probe;
+mod quantize;
 mod region;
 mod report;
 mod rules;
@@ -49,6 +50,7 @@ pub(crate) fn run(stage: StageId, context: &mut Context<'_>) -> Result<()> {
         StageId::Train => train::run(context),
         StageId::Evaluate => evaluate::run(context),
         StageId::EvaluateSegmentation => evaluate_segmentation::run(context),
+        StageId::Quantize => quantize::run(context),
         StageId::Novelty => novelty::run(context),
         StageId::Stress => stress::run(context),
         StageId::Probe => probe::run(context),

@@ -73,7 +73,8 @@ impl Rules {
             .collect()
     }
 
-    fn probabilities(&self, scored: &Scored) -> Vec<f64> {
+    /// Calibrated probabilities, `[n, classes]`.
+    pub(super) fn probabilities(&self, scored: &Scored) -> Vec<f64> {
         let each = scored.logits.chunks(self.classes());
         each.flat_map(|logits| self.scaling.probabilities(logits))
             .collect()

@@ -14,6 +14,7 @@ pub(crate) mod phantom;
 pub(crate) mod pipeline;
 mod place;
 pub(crate) mod probe;
+pub(crate) mod quantize;
 pub(crate) mod region;
 pub(crate) mod report;
 pub(crate) mod stress;
@@ -22,7 +23,7 @@ pub(crate) mod train;
 pub(crate) mod validation;
 
 /// Tables of a pipeline file.
-pub(crate) const NAMES: [&str; 16] = [
-    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "novelty", "stress",
-    "probe", "explain", "overlays", "report", "tracking", "phantom", "demo",
+pub(crate) const NAMES: [&str; 17] = [
+    "pipeline", "data", "image", "augment", "model", "train", "evaluate", "novelty", "quantize",
+    "stress", "probe", "explain", "overlays", "report", "tracking", "phantom", "demo",
 ];

@@ -46,8 +46,8 @@ impl Default for Pipeline {
     fn default() -> Self {
         let stages = StageId::ALL
             .iter()
-            // Most data sets have no masks, and most networks see whole images.
-            .filter(|stage| !stage.makes(Artifact::Segmentation) && !stage.makes(Artifact::Regions))
+            // Most data sets have no masks, most networks see whole images, and int8 only runs when asked for.
+            .filter(|stage| !OPTIONAL.iter().any(|artifact| stage.makes(*artifact)))
             .map(|stage| stage.name().to_owned())
             .collect();
         Pipeline {
@@ -60,6 +60,13 @@ impl Default for Pipeline {
         }
     }
 }
+
+/// What the stages make that run only if they are listed.
+const OPTIONAL: [Artifact; 3] = [
+    Artifact::Segmentation,
+    Artifact::Regions,
+    Artifact::Quantization,
+];
 
 /// Former names of stages, and what they are called now.
 const RENAMED: [(&str, &str); 2] = [
@@ -120,22 +127,27 @@ pub(crate) fn compute(
 ) -> Result<(Choice, Precision), ConfigError> {
     let (choice, precision, why) = match precision.named() {
         Some(precision) => (device(name, precision)?, precision, ""),
-        None => fastest(name)?,
+        None => match fastest(name)? {
+            (choice, Precision::Bf16) => (choice, Precision::Bf16, " (auto)"),
+            (choice, precision) => (choice, precision, " (auto: bf16 would be emulated)"),
+        },
     };
     let words = format!("{}; precision: {precision}{why}", choice.words);
     Ok((Choice { words, ..choice }, precision))
 }
 
-/// What `precision = "auto"` means: a GPU in the best precision that works on it, or a processor in bf16 if it has
-/// instructions for it; otherwise bf16 is slower than f32, because it would be emulated.
-fn fastest(name: &str) -> Result<(Choice, Precision, &'static str), ConfigError> {
+/// The device with this name and what `precision = "auto"` means on it: bf16 on a GPU that has it, and on a processor that
+/// has instructions for it; otherwise f32, because bf16 would be emulated, which is slower.
+///
+/// # Errors
+/// As [`device`].
+pub fn fastest(name: &str) -> Result<(Choice, Precision), ConfigError> {
     if let Ok(choice) = device(name, Precision::Bf16)
         && choice.device.multiplies_bf16()
     {
-        return Ok((choice, Precision::Bf16, " (auto)"));
+        return Ok((choice, Precision::Bf16));
     }
-    let choice = device(name, Precision::F32)?;
-    Ok((choice, Precision::F32, " (auto: bf16 would be emulated)"))
+    Ok((device(name, Precision::F32)?, Precision::F32))
 }
 
 /// The device with this name (`auto`, `cpu`, `cuda`), after checking that it works.

@@ -7,10 +7,10 @@
 //! equals that of the direct convolution up to rounding (see `transform`).
 
 mod gradient;
-mod product;
-mod tiling;
-mod transform;
-mod weights;
+pub(crate) mod product;
+pub(crate) mod tiling;
+pub(crate) mod transform;
+pub(crate) mod weights;
 
 pub(super) use gradient::WeightGradient as WinogradGradient;
 pub(super) use product::Product;
@@ -19,7 +19,7 @@ use crate::{Nhwc, Window};
 
 /// Whether a product that reads `channels` channels, and writes any number, is computed this way. With few channels to
 /// read, transforming the source costs more than it saves; images smaller than a tile or two are all border.
-pub(super) fn suits(xs: Nhwc, channels: usize, window: Window) -> bool {
+pub(crate) fn suits(xs: Nhwc, channels: usize, window: Window) -> bool {
     const MIN: usize = 8;
     window.kernel == [3, 3]
         && window.stride == 1

@@ -11,7 +11,7 @@ use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
 use crate::conv2d::inputs::{Inputs, PartGradient, Run};
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Factors, Kernel, Simd, activate_all, lanes};
+use crate::simd::{Factors, Kernel, Simd, Words, activate_all, lanes};
 use crate::{Accumulate, Activation, Nhwc, size};
 use std::ops::Range;
 
@@ -202,7 +202,7 @@ impl<F: Factors> Product<F> {
 /// Tiles in a block, and number of runs of blocks: the registers hold the sums of a block and of a panel. Of the sizes
 /// that do, the one that takes the least time over all blocks, the last of which may be partly empty; a block reads
 /// the weights once, which takes about as long as the products of a tile.
-fn blocks(tiles: usize) -> (usize, usize) {
+pub(crate) fn blocks(tiles: usize) -> (usize, usize) {
     let sizes: &[usize] = if lanes() == 16 { &[12, 8, 4] } else { &[6, 4] };
     let time = |block: usize| tiles.div_ceil(block) * (block + 1);
     let block = sizes.iter().copied().min_by_key(|size| time(*size));
@@ -344,7 +344,13 @@ impl<F: Factors> Task<'_, F> {
                 // SAFETY: `input` wrote the block's vectors at the point, `w` has as many words as the product reads,
                 // and `sums` has room for whole blocks.
                 unsafe {
-                    let sums = multiply_point::<S, F, P, V>(s, x, &self.product.from, w);
+                    let sums = multiply_point::<S, F, P, V>(
+                        s,
+                        x,
+                        S::LANES / F::EACH,
+                        &self.product.from,
+                        w,
+                    );
                     for p in 0..P {
                         for v in 0..V {
                             let to = to.add((p * V + v) * S::LANES);
@@ -478,18 +484,18 @@ impl<F: Factors> Task<'_, F> {
     }
 }
 
-/// `sums[p][v] = Σ_c x[c][p] · w[c][v]` with `x` as `Task::input` writes a point.
+/// `sums[p][v] = Σ_c x[c][p] · w[c][v]` with `x` as `Task::input` writes a point, in vectors of `words`.
 ///
 /// # Safety
 /// `x` has that point for all channels, `w` has `V` vectors for each word of them.
 #[inline(always)]
-unsafe fn multiply_point<S: Simd, F: Factors, const P: usize, const V: usize>(
+pub(crate) unsafe fn multiply_point<S: Simd, F: Words, const P: usize, const V: usize>(
     s: S,
     mut x: *const f32,
+    words: usize,
     channels: &Inputs,
     mut w: *const f32,
 ) -> [[S::V; V]; P] {
-    let words = S::LANES / F::EACH;
     let mut acc = [[s.splat(0.0); V]; P];
     for part in channels.parts() {
         let mut left = part.channels.div_ceil(F::EACH);

@@ -7,10 +7,10 @@ use crate::conv2d::inputs::InputPart;
 use crate::simd::{Simd, for_vectors};
 
 /// Tiles image by image and row by row; those at the lower and right border may extend beyond it.
-#[derive(Clone, Copy)]
-pub(super) struct Tiling {
-    pub(super) source: Nhwc,
-    pub(super) out: Nhwc,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tiling {
+    pub(crate) source: Nhwc,
+    pub(crate) out: Nhwc,
     /// Padding before the first row and column.
     pad: [usize; 2],
     rows: usize,
@@ -18,7 +18,7 @@ pub(super) struct Tiling {
 }
 
 impl Tiling {
-    pub(super) fn new(source: Nhwc, out: Nhwc, pad: [usize; 2]) -> Self {
+    pub(crate) fn new(source: Nhwc, out: Nhwc, pad: [usize; 2]) -> Self {
         Self {
             source,
             out,
@@ -29,24 +29,29 @@ impl Tiling {
     }
 
     /// The tiles of a convolution's output, over its input.
-    pub(super) fn of(conv: Conv2d) -> Self {
+    pub(crate) fn of(conv: Conv2d) -> Self {
         let Conv2d { xs, window, .. } = conv;
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
         Self::new(xs, conv.output(), pad)
     }
 
-    pub(super) fn count(self) -> usize {
+    pub(crate) fn count(self) -> usize {
         self.out.n * self.rows * self.columns
     }
 
+    /// Tiles in a row of an image.
+    pub(crate) fn columns(self) -> usize {
+        self.columns
+    }
+
     /// Image, first row and first column of a tile.
-    pub(super) fn tile(self, index: usize) -> [usize; 3] {
+    pub(crate) fn tile(self, index: usize) -> [usize; 3] {
         let (row, column) = (index / self.columns, index % self.columns);
         [row / self.rows, row % self.rows * OUT, column * OUT]
     }
 
     /// The pixels under a tile of a part of the source; a doubled one has half its height and width.
-    pub(super) fn input<'a>(
+    pub(crate) fn input<'a>(
         self,
         index: usize,
         part: InputPart,
@@ -68,7 +73,7 @@ impl Tiling {
     }
 
     /// The pixels of a tensor of the output's shape under a tile.
-    pub(super) fn output<'a>(
+    pub(crate) fn output<'a>(
         self,
         index: usize,
         values: &'a [f32],
@@ -87,7 +92,7 @@ impl Tiling {
 }
 
 /// `N` × `N` pixels of an image, of which those beyond its border are zero.
-pub(super) struct Patch<'a, const N: usize> {
+pub(crate) struct Patch<'a, const N: usize> {
     values: &'a [f32],
     /// As many as a pixel has channels.
     zeros: &'a [f32],
@@ -123,7 +128,7 @@ impl<const N: usize> Patch<'_, N> {
     /// # Safety
     /// `to` is writable at all those places.
     #[inline(always)]
-    pub(super) unsafe fn transform<S: Simd, const M: usize>(
+    pub(crate) unsafe fn transform<S: Simd, const M: usize>(
         &self,
         s: S,
         axis: impl Axis<N, M>,

@@ -8,11 +8,11 @@
 use crate::simd::{Factors, Simd};
 
 /// Side of an output tile in pixels.
-pub(super) const OUT: usize = 4;
+pub(crate) const OUT: usize = 4;
 /// Side of an input tile: four outputs and the kernel's two more.
-pub(super) const IN: usize = 6;
+pub(crate) const IN: usize = 6;
 /// Products per tile and pair of channels, where a direct convolution has 144.
-pub(super) const POINTS: usize = IN * IN;
+pub(crate) const POINTS: usize = IN * IN;
 
 const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 const B: f32 = std::f32::consts::SQRT_2;
@@ -27,30 +27,30 @@ const NA: f32 = -2.0 / 3.0;
 const NB: f32 = 1.0 / 6.0;
 
 /// A map from `N` to `M` values along one axis.
-pub(super) trait Axis<const N: usize, const M: usize>: Copy {
+pub(crate) trait Axis<const N: usize, const M: usize>: Copy {
     /// Must be `#[inline(always)]`.
     fn apply<S: Simd>(self, s: S, d: [S::V; N]) -> [S::V; M];
 }
 
 /// Bᵀ: six input pixels to six points.
 #[derive(Clone, Copy)]
-pub(super) struct Input;
+pub(crate) struct Input;
 
 /// Aᵀ: six points to four output pixels.
 #[derive(Clone, Copy)]
-pub(super) struct Output;
+pub(crate) struct Output;
 
 /// A: four gradients of output pixels to six points, [`Output`] transposed.
 #[derive(Clone, Copy)]
-pub(super) struct OutputGradient;
+pub(crate) struct OutputGradient;
 
 /// G: three taps to six points.
 #[derive(Clone, Copy)]
-pub(super) struct Weight;
+pub(crate) struct Weight;
 
 /// Gᵀ: six points to three gradients of taps, [`Weight`] transposed.
 #[derive(Clone, Copy)]
-pub(super) struct WeightGradient;
+pub(crate) struct WeightGradient;
 
 impl Axis<IN, IN> for Input {
     #[inline(always)]
@@ -140,7 +140,7 @@ impl Axis<IN, 3> for WeightGradient {
 
 /// Where a transform reads a tile, by row and column. Traits rather than closures, because closures would not
 /// be compiled for the instruction set in use.
-pub(super) trait Load<S: Simd> {
+pub(crate) trait Load<S: Simd> {
     /// Must be `#[inline(always)]`.
     ///
     /// # Safety
@@ -149,7 +149,7 @@ pub(super) trait Load<S: Simd> {
 }
 
 /// Where a transform writes a tile, by row and column.
-pub(super) trait Store<S: Simd> {
+pub(crate) trait Store<S: Simd> {
     /// Must be `#[inline(always)]`.
     ///
     /// # Safety
@@ -162,7 +162,7 @@ pub(super) trait Store<S: Simd> {
 /// # Safety
 /// `from` and `to` may be used at every row and column.
 #[inline(always)]
-pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
+pub(crate) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
     s: S,
     axis: impl Axis<N, M>,
     from: &impl Load<S>,
@@ -191,15 +191,15 @@ pub(super) unsafe fn both_axes<S: Simd, const N: usize, const M: usize>(
 
 /// Words of neighbouring channels, at the positions of a grid.
 #[derive(Clone, Copy)]
-pub(super) struct Narrow<F>(pub(super) Grid, pub(super) F);
+pub(crate) struct Narrow<F>(pub(crate) Grid, pub(crate) F);
 
 /// Words that replace `f32` values stored in their places before: those become the lower numbers, and the new values
 /// the upper ones.
 #[derive(Clone, Copy)]
-pub(super) struct Over(pub(super) Grid);
+pub(crate) struct Over(pub(crate) Grid);
 
 /// A grid that a transform writes to, which can be moved.
-pub(super) trait Place<S: Simd>: Store<S> + Copy {
+pub(crate) trait Place<S: Simd>: Store<S> + Copy {
     /// The same grid, moved by `offset` words.
     fn shifted(self, offset: usize) -> Self;
 }
@@ -249,7 +249,7 @@ impl<S: Simd> Store<S> for Over {
 }
 
 /// A tile in registers.
-pub(super) struct Pixels<V>(pub(super) [[V; OUT]; OUT]);
+pub(crate) struct Pixels<V>(pub(crate) [[V; OUT]; OUT]);
 
 impl<S: Simd> Store<S> for Pixels<S::V> {
     /// # Safety
@@ -262,15 +262,15 @@ impl<S: Simd> Store<S> for Pixels<S::V> {
 
 /// Whole vectors at equal steps from row to row and from column to column.
 #[derive(Clone, Copy)]
-pub(super) struct Grid {
-    pub(super) first: *mut f32,
-    pub(super) row: usize,
-    pub(super) column: usize,
+pub(crate) struct Grid {
+    pub(crate) first: *mut f32,
+    pub(crate) row: usize,
+    pub(crate) column: usize,
 }
 
 impl Grid {
     /// All points of a tile, `step` values apart.
-    pub(super) fn points(first: *mut f32, step: usize) -> Self {
+    pub(crate) fn points(first: *mut f32, step: usize) -> Self {
         Self {
             first,
             row: IN * step,
@@ -285,7 +285,7 @@ impl Grid {
 
     /// The same grid, moved by `offset` values.
     #[inline(always)]
-    pub(super) fn shifted(self, offset: usize) -> Self {
+    pub(crate) fn shifted(self, offset: usize) -> Self {
         Self {
             first: self.first.wrapping_add(offset),
             ..self

@@ -8,7 +8,7 @@ use crate::simd::{Factors, Kernel, Simd, dispatch, lanes};
 use std::ops::Range;
 
 /// Vectors of output channels that make up a panel; the last may have one less.
-pub(super) const PANEL: usize = 2;
+pub(crate) const PANEL: usize = 2;
 /// Words of input channels that a task transforms.
 const WORDS: usize = 8;
 /// Maximum number of channels per word.
@@ -27,27 +27,27 @@ pub(in crate::conv2d) enum Direction {
 }
 
 /// Length of the transformed weights.
-pub(super) fn len<F: Factors>(inputs: &Inputs, outputs: &Inputs) -> usize {
+pub(crate) fn len<F: Factors>(inputs: &Inputs, outputs: &Inputs) -> usize {
     POINTS * inputs.runs(F::EACH) * outputs.runs(lanes()) * lanes()
 }
 
 /// Number of panels.
-pub(super) fn panels(outputs: &Inputs) -> usize {
+pub(crate) fn panels(outputs: &Inputs) -> usize {
     outputs.runs(lanes()).div_ceil(PANEL)
 }
 
 /// The vectors of a panel.
-pub(super) fn panel(outputs: &Inputs, index: usize) -> Range<usize> {
+pub(crate) fn panel(outputs: &Inputs, index: usize) -> Range<usize> {
     index * PANEL..outputs.runs(lanes()).min((index + 1) * PANEL)
 }
 
 /// First word of a point, in the panel of these vectors; `words` of input channels.
-pub(super) fn offset(words: usize, panel: &Range<usize>, point: usize) -> usize {
+pub(crate) fn offset(words: usize, panel: &Range<usize>, point: usize) -> usize {
     (panel.start * POINTS + point * panel.len()) * words * lanes()
 }
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
-pub(super) fn transform<F: Factors>(
+pub(in crate::conv2d) fn transform<F: Factors>(
     w: &[f32],
     direction: Direction,
     inputs: &Inputs,

@@ -28,6 +28,11 @@ impl Buffers {
         &self.slots[slot.index()][..len]
     }
 
+    /// A slot as bytes.
+    pub(super) fn bytes(&self, slot: SlotId) -> &[u8] {
+        self.slots[slot.index()].bytes()
+    }
+
     /// Takes a slot's buffer out, so that it can be written while others are read; return it with [`Buffers::put`].
     pub(super) fn take(&mut self, slot: SlotId) -> Buffer {
         mem::take(&mut self.slots[slot.index()])

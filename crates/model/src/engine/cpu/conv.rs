@@ -1,6 +1,8 @@
 //! Convolutions (dense, depthwise, transposed) and linear layers.
 
-use kernels::{Accumulate, Epilogue, Window, conv_transpose2x2, depthwise, linear};
+use kernels::{
+    Accumulate, Activation, Epilogue, Window, conv_transpose2x2, depthwise, linear, quantized,
+};
 
 use super::pass::{Done, Pass};
 use crate::engine::nodes::activation;
@@ -13,6 +15,9 @@ impl Convolutions for Pass<'_> {
     fn forward_conv(&mut self, conv: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
         let activation = activation(self.graph, act);
         let out = act.or(norm).unwrap_or(conv);
+        if self.runs_on_codes(conv) {
+            return forward_codes(self, conv, out, activation);
+        }
         self.write(out, |pass, y, scratch| {
             let ready = pass
                 .prepared
@@ -161,6 +166,34 @@ impl Convolutions for Pass<'_> {
             linear::backward_input(dy, n, w, inputs, outputs, dx, acc)
         })
     }
+}
+
+/// A convolution that reads codes, with the same epilogue.
+fn forward_codes(
+    pass: &mut Pass<'_>,
+    conv: NodeId,
+    out: NodeId,
+    activation: Option<Activation>,
+) -> Done {
+    pass.write_coded(out, |pass, y, scratch| {
+        let parts = pass.quantized_parts(conv);
+        let (Some(parts), Some(ready)) = (parts, pass.prepared.get(conv)) else {
+            unreachable!(
+                "plans for codes are for inference, and a step that runs on codes reads codes"
+            )
+        };
+        let bias = ready.bias.as_deref();
+        let epilogue = Epilogue { bias, activation };
+        if let Some(conv) = pass.plan.quantized_conv(pass.graph, conv) {
+            let scratch = scratch.at_least(conv.forward_scratch());
+            conv.forward(&parts, &ready.weight, epilogue, y, scratch);
+        } else if let Op::Depthwise { window } = pass.graph.node(conv).op {
+            let xs = pass.shape(pass.input(conv, 0));
+            let scratch = scratch.at_least(quantized::depthwise::forward_scratch(xs, window));
+            let weight = &ready.weight;
+            quantized::depthwise::forward(parts[0], xs, window, weight, epilogue, y, scratch);
+        }
+    })
 }
 
 fn backward_bias(pass: &mut Pass<'_>, id: NodeId) -> Done {

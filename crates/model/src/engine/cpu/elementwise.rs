@@ -1,6 +1,6 @@
 //! Activations, sums, scales, dropout and drop path.
 
-use kernels::{Accumulate, Activation, Nhwc, activation, elementwise};
+use kernels::{Accumulate, Activation, Nhwc, activation, elementwise, quantized};
 use random::Rng;
 
 use super::pass::{Done, Pass};
@@ -22,6 +22,13 @@ impl Elementwise for Pass<'_> {
     }
 
     fn forward_add(&mut self, id: NodeId) -> Done {
+        if self.runs_on_codes(id) {
+            return self.write_coded(id, |pass, y, _| {
+                if let Some([a, b]) = pass.quantized_parts(id).as_deref() {
+                    quantized::add(*a, *b, y);
+                }
+            });
+        }
         self.write(id, |pass, y, _| {
             elementwise::add(
                 pass.value(pass.input(id, 0)),
@@ -64,8 +71,15 @@ impl Elementwise for Pass<'_> {
     }
 
     fn forward_scale(&mut self, id: NodeId) -> Done {
+        let (x, s) = (self.input(id, 0), self.input(id, 1));
+        if self.runs_on_codes(id) {
+            return self.write_coded(id, |pass, y, _| {
+                if let Some(codes) = pass.quantized(x) {
+                    quantized::scale_channels(codes, pass.shape(x), pass.value(s), y);
+                }
+            });
+        }
         self.write(id, |pass, y, _| {
-            let (x, s) = (pass.input(id, 0), pass.input(id, 1));
             elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
         })
     }

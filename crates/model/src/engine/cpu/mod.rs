@@ -5,6 +5,7 @@
 //! back: no aliasing, no `unsafe`, no allocation once the slots have grown to the plan's sizes.
 
 mod buffers;
+mod codes;
 mod conv;
 mod elementwise;
 mod norm;
@@ -20,19 +21,24 @@ use std::sync::Arc;
 use kernels::{Buffer, Precision};
 
 use self::buffers::Buffers;
+use self::codes::{Codes, Widened};
 use self::pass::Pass;
 use self::prepared::Prepared;
 use self::saved::Saved;
 use super::written::Written;
 use super::{Engine, EngineError, Images, OutputGradient, Sensitivities, Value, memory, walk};
 use crate::graph::{Graph, NodeId};
-use crate::plan::{Kind, Mode, Plan};
+use crate::plan::{Kind, Mode, Plan, Step};
+use crate::quantization::Ranges;
 use crate::store::{Group, ParamStore};
 
 /// Runs a graph on the CPU with Rayon's current pool.
 pub struct CpuEngine {
     graph: Arc<Graph>,
     precision: Precision,
+    /// What codes mean, if inference stores values as codes.
+    codes: Option<Codes>,
+    widened: Widened,
     plans: HashMap<PlanKey, Arc<Plan>>,
     buffers: Buffers,
     saved: Saved,
@@ -69,6 +75,8 @@ impl CpuEngine {
         CpuEngine {
             graph,
             precision,
+            codes: None,
+            widened: Widened::default(),
             plans: HashMap::new(),
             buffers: Buffers::default(),
             saved,
@@ -76,6 +84,16 @@ impl CpuEngine {
             scratch: Buffer::default(),
             frozen_encoder: false,
             last: None,
+        }
+    }
+
+    /// An engine whose inference stores feature maps as 8-bit codes for these ranges and multiplies integers; training
+    /// and sensitivities are in f32.
+    pub fn quantized(graph: Arc<Graph>, ranges: &Ranges) -> Self {
+        let codes = Some(Codes::new(&graph, ranges));
+        CpuEngine {
+            codes,
+            ..CpuEngine::new(graph, Precision::F32)
         }
     }
 
@@ -92,8 +110,11 @@ impl CpuEngine {
         }
         let batch = (x.shape.n, x.shape.h, x.shape.w);
         let (graph, frozen) = (&self.graph, self.frozen_encoder);
-        let plan = match (mode, outputs) {
-            (Mode::Sensitivity, [of, at @ ..]) => Plan::sensitivities(graph, batch, *of, at)?,
+        let plan = match (mode, outputs, &self.codes) {
+            (Mode::Sensitivity, [of, at @ ..], _) => Plan::sensitivities(graph, batch, *of, at)?,
+            (Mode::Infer, _, Some(codes)) => {
+                Plan::quantized(graph, &codes.coded(), batch, outputs)?
+            }
             _ => Plan::with_frozen(graph, Kind::F32, mode, batch, outputs, frozen)?,
         };
         let plan = plan.with_precision(self.precision);
@@ -123,6 +144,8 @@ impl CpuEngine {
             buffers: &mut self.buffers,
             saved: &mut self.saved,
             prepared: &self.prepared,
+            codes: self.codes.as_ref(),
+            widened: &mut self.widened,
             scratch: &mut self.scratch,
             seed,
         }
@@ -141,6 +164,10 @@ impl<'a> walk::Pass<'a> for Pass<'a> {
     fn written(&mut self) -> &mut Written {
         &mut self.saved.written
     }
+
+    fn begin(&mut self, step: &Step) {
+        self.widen_sources(step);
+    }
 }
 
 impl Engine for CpuEngine {
@@ -156,7 +183,8 @@ impl Engine for CpuEngine {
     ) -> Result<Vec<Value>, EngineError> {
         self.last = None; // the buffers are shared, so a pending backward pass is lost
         let plan = self.plan(Mode::Infer, x, outputs)?;
-        self.prepared.refresh(&self.graph, &plan, params);
+        self.prepared
+            .refresh(&self.graph, &plan, self.codes.as_ref(), params);
         Ok(self.run(&plan, params, x, 0))
     }
 

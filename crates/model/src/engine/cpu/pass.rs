@@ -7,6 +7,7 @@ use kernels::conv2d::PartGradient;
 use kernels::{Accumulate, Buffer, Nhwc};
 
 use super::buffers::Buffers;
+use super::codes::{Codes, Widened};
 use super::prepared::Prepared;
 use super::saved::Saved;
 use crate::engine::operations::Fallible;
@@ -28,6 +29,9 @@ pub(super) struct Pass<'a> {
     pub(super) buffers: &'a mut Buffers,
     pub(super) saved: &'a mut Saved,
     pub(super) prepared: &'a Prepared,
+    /// What codes mean, in an engine that stores values as codes.
+    pub(super) codes: Option<&'a Codes>,
+    pub(super) widened: &'a mut Widened,
     pub(super) scratch: &'a mut Buffer,
     pub(super) seed: u64,
 }
@@ -51,8 +55,16 @@ impl Pass<'_> {
 
     /// Copies a value out.
     pub(super) fn copy_out(&self, id: NodeId) -> Value {
+        let data = match self.quantized(id) {
+            None => self.value(id).to_vec(),
+            Some(codes) => {
+                let mut data = vec![0.0; codes.data.len()];
+                kernels::quantized::dequantize(codes, &mut data);
+                data
+            }
+        };
         Value {
-            data: self.value(id).to_vec(),
+            data,
             shape: self.shape(id),
         }
     }
@@ -86,8 +98,13 @@ impl Pass<'_> {
         self.plan.shapes[id.index()]
     }
 
-    /// A node's value. The plan has a buffer for every value that a step reads.
+    /// A node's value. The plan has a buffer for every value that a step reads; if it is stored as codes, it has been
+    /// widened before the step.
     pub(super) fn value(&self, id: NodeId) -> &[f32] {
+        if self.is_coded(id) {
+            let widened = self.widened.get(id);
+            return widened.map_or(&[], |value| &value[..self.shape(id).len()]);
+        }
         match self.plan.values[id.index()] {
             Some(slot) => self.buffers.get(slot, self.shape(id).len()),
             None => &[],
@@ -108,6 +125,9 @@ impl Pass<'_> {
         id: NodeId,
         body: impl FnOnce(&Self, &mut [f32], &mut Buffer),
     ) -> Done {
+        if self.is_coded(id) {
+            return self.write_widened(id, body);
+        }
         let Some(slot) = self.plan.values[id.index()] else {
             return Ok(());
         };

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use kernels::Buffer;
 use kernels::batch_norm;
 use kernels::conv2d::Conv2d;
+use kernels::quantized::{Affine, QuantizedConv};
 
+use super::codes::Codes;
 use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, norm_numbers};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Plan, Step};
@@ -25,8 +27,54 @@ pub(super) struct Weights {
     /// Packed for `conv`, or unpacked if the convolution is depthwise.
     pub(super) weight: Buffer,
     pub(super) bias: Option<Vec<f32>>,
-    conv: Option<Conv2d>,
+    conv: Form,
     norm: Option<NodeId>,
+}
+
+/// What weights are packed for.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// Nothing: a depthwise convolution reads them as they are.
+    Depthwise,
+    /// A dense convolution of `f32` values.
+    Dense(Conv2d),
+    /// A dense convolution of codes, whose meaning is part of the packed weights.
+    Quantized(QuantizedConv, Vec<Affine>),
+}
+
+impl Form {
+    fn of(graph: &Graph, plan: &Plan, codes: Option<&Codes>, id: NodeId) -> Self {
+        let quantized = plan.quantized_conv(graph, id);
+        let affines = codes.and_then(|codes| codes.of_sources(plan, id));
+        if let Some((conv, affines)) = quantized.zip(affines) {
+            return Form::Quantized(conv, affines);
+        }
+        plan.conv2d(graph, id).map_or(Form::Depthwise, Form::Dense)
+    }
+
+    /// Whether weights packed for one are right for the other.
+    fn packs_as(&self, other: &Form) -> bool {
+        match (self, other) {
+            (Form::Dense(a), Form::Dense(b)) => a.packs_as(*b),
+            (Form::Quantized(a, x), Form::Quantized(b, y)) => a.packs_as(b) && x == y,
+            (Form::Depthwise, Form::Depthwise) => true,
+            _ => false,
+        }
+    }
+
+    fn pack(&self, weight: &[f32]) -> Buffer {
+        let mut ready = Buffer::zeros(match self {
+            Form::Depthwise => weight.len(),
+            Form::Dense(conv) => conv.packed_len(),
+            Form::Quantized(conv, _) => conv.packed_len(),
+        });
+        match self {
+            Form::Depthwise => ready.copy_from_slice(weight),
+            Form::Dense(conv) => conv.pack(weight, &mut ready),
+            Form::Quantized(conv, affines) => conv.pack(weight, affines, &mut ready),
+        }
+        ready
+    }
 }
 
 impl Prepared {
@@ -35,7 +83,13 @@ impl Prepared {
     }
 
     /// Prepares the weights that the plan's steps read and earlier calls have not prepared.
-    pub(super) fn refresh(&mut self, graph: &Graph, plan: &Plan, params: &ParamStore) {
+    pub(super) fn refresh(
+        &mut self,
+        graph: &Graph,
+        plan: &Plan,
+        codes: Option<&Codes>,
+        params: &ParamStore,
+    ) {
         if self.version != params.version() {
             self.weights.clear();
             self.version = params.version();
@@ -44,17 +98,11 @@ impl Prepared {
             let Step::ConvNormAct { conv: id, norm, .. } = *step else {
                 continue;
             };
-            let conv = plan.conv2d(graph, id);
-            let ready = self.weights.get(&id).is_some_and(|w| {
-                let same = match (w.conv, conv) {
-                    (Some(a), Some(b)) => a.packs_as(b),
-                    (a, b) => a.is_none() && b.is_none(),
-                };
-                same && w.norm == norm
-            });
-            if !ready {
+            let form = Form::of(graph, plan, codes, id);
+            let same = |w: &Weights| w.conv.packs_as(&form) && w.norm == norm;
+            if !self.weights.get(&id).is_some_and(same) {
                 self.weights
-                    .insert(id, prepare(graph, params, id, conv, norm));
+                    .insert(id, prepare(graph, params, id, form, norm));
             }
         }
     }
@@ -64,7 +112,7 @@ fn prepare(
     graph: &Graph,
     params: &ParamStore,
     id: NodeId,
-    conv: Option<Conv2d>,
+    conv: Form,
     norm: Option<NodeId>,
 ) -> Weights {
     let node = graph.node(id);
@@ -73,13 +121,8 @@ fn prepare(
     if let Some(norm) = norm {
         bias = Some(fold(graph, params, norm, &mut weight, bias.as_deref()));
     }
-    let mut ready = Buffer::zeros(conv.map_or(weight.len(), Conv2d::packed_len));
-    match conv {
-        Some(conv) => conv.pack(&weight, &mut ready),
-        None => ready.copy_from_slice(&weight),
-    }
     Weights {
-        weight: ready,
+        weight: conv.pack(&weight),
         bias,
         conv,
         norm,

@@ -1,7 +1,7 @@
 //! Operations that change height, width or the channel count without parameters: pools, upsampling, concat, crop.
 
 use kernels::region_pool::RegionPool;
-use kernels::{Window, concat, crop, pool, resize};
+use kernels::{Window, concat, crop, pool, quantized, resize};
 
 use super::pass::{Done, Pass};
 use crate::engine::operations::ShapeOps;
@@ -36,7 +36,10 @@ impl ShapeOps for Pass<'_> {
     fn forward_global_avg_pool(&mut self, id: NodeId) -> Done {
         self.write(id, |pass, y, _| {
             let x = pass.input(id, 0);
-            pool::global_avg_forward(pass.value(x), pass.shape(x), y);
+            match pass.quantized(x) {
+                Some(codes) => quantized::global_avg_pool(codes, pass.shape(x), y),
+                None => pool::global_avg_forward(pass.value(x), pass.shape(x), y),
+            }
         })
     }
 

@@ -382,6 +382,7 @@ impl CudaEngine {
         let data = match kind {
             Kind::F32 => words,
             Kind::Bf16 => widened(&words, shape.len()),
+            Kind::U8 => unreachable!("only the CPU's plans have codes"),
         };
         Ok(Value { data, shape })
     }

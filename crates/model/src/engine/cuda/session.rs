@@ -195,7 +195,7 @@ impl Session {
 fn f32_value(pass: &Pass<'_>, id: NodeId) -> Result<Address, DeviceError> {
     match pass.kind(id) {
         Kind::F32 => Ok(pass.value(id)),
-        Kind::Bf16 => Err(DeviceError::Unsupported(format!(
+        Kind::Bf16 | Kind::U8 => Err(DeviceError::Unsupported(format!(
             "{}: the loss needs this value in f32, but other nodes of the network read it too: use precision tf32 or f32",
             pass.graph.node(id).name
         ))),

@@ -1,0 +1,57 @@
+//! How finely weights are rounded.
+
+/// Weights are `i16`.
+const LARGEST: f64 = i16::MAX as f64;
+
+/// The factor by which `terms` weights are multiplied before they are rounded to integers: as large as `i16` allows, and
+/// such that no sum of their products with integers of magnitude up to `input`, nor any part of the sum, leaves `i32`.
+/// `largest` and `sum` are those of the weights' magnitudes. NaN if a weight is not finite.
+///
+/// Rounding changes a weight by at most ½, so the magnitudes of the rounded ones add up to at most
+/// `factor · sum + terms / 2`; here `terms` is subtracted in full, which leaves room for the rounding of `sum` itself.
+pub(super) fn factor(largest: f64, sum: f64, terms: usize, input: i32) -> f64 {
+    if !sum.is_finite() {
+        return f64::NAN;
+    }
+    if sum == 0.0 {
+        return 1.0;
+    }
+    let room = f64::from(i32::MAX) / f64::from(input) - terms as f64;
+    (LARGEST / largest).min(room / sum)
+}
+
+/// Whether [`factor`] leaves at least 6 bits to weights that are all of a size; others have more.
+pub(super) fn suffices(terms: usize, input: i32) -> bool {
+    const LEAST: f64 = 63.0;
+    f64::from(i32::MAX) / f64::from(input) / terms as f64 - 1.0 >= LEAST
+}
+
+/// A weight times its [`factor`], rounded. NaN becomes 0.
+pub(super) fn rounded(weight: f64, factor: f64) -> i16 {
+    (weight * factor).round() as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rounded weights and their worst sum, for weights of any distribution.
+    #[test]
+    fn no_sum_leaves_i32() {
+        for (terms, input) in [(1, 255), (9, 25_500), (600, 25_500), (60_000, 255)] {
+            for power in [0, 1, 6] {
+                let weight = |i: usize| ((i * 7919 % 1009) as f64 / 500.0 - 1.0).powi(power) * 1e-3;
+                let weights: Vec<f64> = (0..terms).map(weight).collect();
+                let magnitudes = weights.iter().map(|w| w.abs());
+                let largest = magnitudes.clone().fold(0.0, f64::max);
+                let factor = factor(largest, magnitudes.sum(), terms, input);
+                let sum: i64 = weights
+                    .iter()
+                    .map(|w| i64::from(rounded(*w, factor)).abs())
+                    .sum();
+                assert!(sum * i64::from(input) <= i64::from(i32::MAX));
+                assert!(sum > 0, "{terms} weights vanished");
+            }
+        }
+    }
+}

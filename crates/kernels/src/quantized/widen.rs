@@ -1,0 +1,134 @@
+//! Codes as `i16` pairs.
+
+use super::Quantized;
+use crate::Nhwc;
+use crate::conv2d::{InputPart, Inputs};
+use crate::simd::Simd;
+use crate::size;
+
+/// Words beyond the last pixel, which a whole vector may reach.
+const SLACK: usize = 16;
+
+/// The parts of an input, whose pixels are written as words of two channels each, `code − zero`. Pairs do not span
+/// parts: after an odd channel comes an arbitrary number of at most 255, which is multiplied by a weight of 0.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) inputs: &'a Inputs,
+    /// Shape of the joined input.
+    pub(super) xs: Nhwc,
+    pub(super) parts: &'a [Quantized<'a>],
+    /// Whether the numbers are multiplied by 128.
+    pub(super) shift: bool,
+}
+
+/// A rectangle of an image's pixels, which may extend beyond its borders.
+#[derive(Clone, Copy)]
+pub(super) struct Rectangle {
+    pub(super) n: usize,
+    /// First row and column.
+    pub(super) first: [isize; 2],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+/// Words of a rectangle's pixels, of so many words each.
+pub(super) fn words(rows: usize, columns: usize, pixel: usize) -> usize {
+    size([rows, columns, pixel]) + SLACK
+}
+
+impl Source<'_> {
+    /// Words per pixel.
+    #[inline(always)]
+    fn pixel(&self) -> usize {
+        self.inputs.runs(2)
+    }
+
+    /// Writes the rectangle's pixels row after row; those beyond the image are 0.
+    #[inline(always)]
+    pub(super) fn widen<S: Simd>(&self, s: S, from: Rectangle, to: &mut [f32]) {
+        let (Nhwc { h, w, .. }, pixel) = (self.xs, self.pixel());
+        assert!(
+            to.len() >= words(from.rows, from.columns, pixel) && S::LANES <= SLACK,
+            "too little room for {} × {} pixels",
+            from.rows,
+            from.columns
+        );
+        let inside = |at: isize, len: usize| at.clamp(0, len as isize) as usize;
+        let [top, left] = from.first;
+        let start = inside(left, w);
+        let end = inside(left + from.columns as isize, w).max(start);
+        // Columns before the image; all if none is inside.
+        let before = if start == end {
+            from.columns
+        } else {
+            (start as isize - left) as usize
+        };
+        // From the first row to the last: a vector may reach beyond its pixel, into what is written next.
+        for row in 0..from.rows {
+            let y = top + row as isize;
+            let to = &mut to[row * from.columns * pixel..];
+            if y < 0 || y >= h as isize {
+                to[..from.columns * pixel].fill(0.0);
+                continue;
+            }
+            to[..before * pixel].fill(0.0);
+            self.row(s, from.n, y as usize, start..end, &mut to[before * pixel..]);
+            to[(before + end - start) * pixel..from.columns * pixel].fill(0.0);
+        }
+    }
+
+    /// Writes the pixels of one row.
+    #[inline(always)]
+    fn row<S: Simd>(
+        &self,
+        s: S,
+        n: usize,
+        y: usize,
+        columns: std::ops::Range<usize>,
+        to: &mut [f32],
+    ) {
+        let (Nhwc { h, w, c, .. }, pixel) = (self.xs, self.pixel());
+        if let ([part], true) = (self.parts, self.inputs.is_whole() && c % 2 == 0) {
+            let first = ((n * h + y) * w + columns.start) * c;
+            return run(s, *part, self.shift, first, columns.len() * c, to);
+        }
+        for (i, x) in columns.enumerate() {
+            let mut to = &mut to[i * pixel..];
+            for (part, shape) in self.parts.iter().zip(self.inputs.parts()) {
+                let first = offset(*shape, self.xs, [n, y, x]);
+                run(s, *part, self.shift, first, shape.channels, to);
+                to = &mut to[shape.channels.div_ceil(2)..];
+            }
+        }
+    }
+}
+
+/// First code of a pixel of a part.
+#[inline(always)]
+fn offset(part: InputPart, xs: Nhwc, [n, y, x]: [usize; 3]) -> usize {
+    let shift = u32::from(part.doubled);
+    ((n * (xs.h >> shift) + (y >> shift)) * (xs.w >> shift) + (x >> shift)) * part.channels
+}
+
+/// Writes `len` codes from `first` in whole vectors.
+#[inline(always)]
+fn run<S: Simd>(s: S, part: Quantized<'_>, shift: bool, first: usize, len: usize, to: &mut [f32]) {
+    let zero = i16::from(part.affine.zero);
+    let zero = s.splat(crate::simd::pair_i16(zero, zero));
+    let from = &part.data[first..];
+    assert!(
+        len <= from.len() && to.len() >= len.div_ceil(2 * S::LANES) * S::LANES,
+        "too little room for {len} codes"
+    );
+    for at in (0..len).step_by(2 * S::LANES) {
+        // SAFETY: what remains of the part bounds the codes that are read; there is room for whole vectors.
+        unsafe {
+            let codes = s.load_bytes_as_i16(from.as_ptr().add(at), from.len() - at);
+            let mut value = s.sub_i16(codes, zero);
+            if shift {
+                value = s.times_128_i16(value);
+            }
+            s.store(to.as_mut_ptr().add(at / 2), s.mask(S::LANES), value);
+        }
+    }
+}

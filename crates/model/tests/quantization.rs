@@ -1,0 +1,168 @@
+//! Inference in 8-bit codes beside inference in f32.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and clippy does not recognize its helpers"
+)]
+
+use kernels::{Activation, Nhwc, Padding};
+use model::build::{ModelSpec, architectures, build, encoders};
+use model::engine::{Images, Value};
+use model::graph::{Graph, GraphBuilder, Init, Interpolation};
+use model::network::Network;
+use model::quantization::{Calibration, Ranges};
+use random::Rng;
+
+const SIZE: usize = 64;
+
+fn images(n: usize, channels: usize, seed: u64) -> (Vec<f32>, Nhwc) {
+    let shape = Nhwc {
+        n,
+        h: SIZE,
+        w: SIZE,
+        c: channels,
+    };
+    let mut rng = Rng::stream(seed, 3);
+    ((0..shape.len()).map(|_| rng.normal_f32()).collect(), shape)
+}
+
+/// Ranges from four images.
+fn ranges(network: &Network) -> Ranges {
+    let graph = network.graph();
+    let mut calibration = Calibration::new(graph, SIZE, SIZE).unwrap();
+    for seed in 0..2 {
+        let (data, shape) = images(2, graph.in_channels(), seed);
+        let images = Images { data: &data, shape };
+        calibration.observe(network, images).unwrap();
+    }
+    calibration.ranges(graph)
+}
+
+/// Scores and map, as far as the network has them, of images that the ranges were not determined on.
+fn outputs(network: &Network, n: usize) -> Vec<Value> {
+    let (data, shape) = images(n, network.graph().in_channels(), 9);
+    let names: Vec<&str> = ["logits", "map"]
+        .into_iter()
+        .filter(|name| network.graph().output(name).is_some())
+        .collect();
+    let images = Images { data: &data, shape };
+    network.infer(images, &names).unwrap()
+}
+
+/// Root mean square of the difference over that of the deviations from the mean.
+fn difference(a: &Value, b: &Value) -> f64 {
+    let mean = a.data.iter().map(|x| f64::from(*x)).sum::<f64>() / a.data.len() as f64;
+    let squares = |each: &mut dyn Iterator<Item = f64>| each.map(|x| x * x).sum::<f64>();
+    let power = squares(&mut a.data.iter().map(|x| f64::from(*x) - mean));
+    let pairs = a.data.iter().zip(&b.data);
+    let error = squares(&mut pairs.map(|(x, y)| f64::from(*x) - f64::from(*y)));
+    (error / power).sqrt()
+}
+
+/// Compares the map, or the scores where there is none, which must differ, but by no more than `limit`.
+fn compare(name: &str, graph: Graph, limit: f64) {
+    let network = Network::new(graph, 1);
+    let ranges = ranges(&network);
+    assert!(!ranges.is_empty() && ranges.check(network.graph()).is_ok());
+    let plain = outputs(&network, 2).pop().unwrap();
+    let quantized = outputs(&network.quantized(&ranges), 2).pop().unwrap();
+    let found = difference(&plain, &quantized);
+    assert!(0.0 < found && found <= limit, "{name}: {found}");
+}
+
+/// One encoder of each kind. Weights are random, and a deep network of ReLU6 enlarges any error.
+#[test]
+fn every_encoder_gives_nearly_the_same_map() {
+    let names = encoders().iter().map(|encoder| encoder.name);
+    for name in names.filter(|name| !name.ends_with(['5', '6', '7'])) {
+        let spec = ModelSpec {
+            encoder: Some(name.into()),
+            decoder: Some("unetpp".into()),
+            ..ModelSpec::default()
+        };
+        let limit = if name.contains("lite") { 0.4 } else { 0.1 };
+        compare(name, build(&spec).unwrap(), limit);
+    }
+}
+
+#[test]
+fn every_architecture_gives_nearly_the_same_map() {
+    for architecture in architectures().iter().skip(1) {
+        let spec = ModelSpec {
+            architecture: architecture.name.into(),
+            encoder: None,
+            decoder: None,
+            ..ModelSpec::default()
+        };
+        compare(architecture.name, build(&spec).unwrap(), 0.4);
+    }
+}
+
+/// Every operation that reads or writes codes, and some that need them widened.
+fn every_operation() -> Graph {
+    let mut g = GraphBuilder::new(2);
+    let init = Init::Normal(0.4);
+    let x = g.conv("stem", g.input(), 6, 3, 1, Padding::Same, true, init);
+    let x = g.batch_norm("stem_bn", x, 1e-3, 0.1);
+    let x = g.activation("stem_act", x, Activation::Silu);
+    let pooled = g.max_pool("pool", x, 2, 2, Padding::Symmetric(0));
+    let y = g.depthwise("dw", pooled, 5, 1, Padding::Symmetric(2), init);
+    let y = g.batch_norm("dw_bn", y, 1e-5, 0.1);
+    let s = g.global_avg_pool("se.pool", y);
+    let s = g.conv("se.expand", s, 6, 1, 1, Padding::Symmetric(0), true, init);
+    let s = g.activation("se.gate", s, Activation::Sigmoid);
+    let y = g.scale_channels("se.scale", y, s);
+    let y = g.conv("project", y, 6, 1, 1, Padding::Symmetric(0), true, init);
+    let y = g.add("residual", pooled, y);
+    let near = g.upsample2x("near", y, Interpolation::Nearest);
+    let smooth = g.upsample2x("smooth", y, Interpolation::Bilinear);
+    let up = g.conv_transpose2x2("up", y, 3, init);
+    let y = g.concat("concat", &[near, x, smooth, up]);
+    let y = g.conv("deep", y, 5, 3, 1, Padding::Symmetric(1), true, init);
+    let y = g.activation("deep_act", y, Activation::Relu);
+    let map = g.conv("map", y, 3, 3, 1, Padding::Symmetric(1), true, init);
+    g.publish("map", map);
+    let y = g.global_avg_pool("gap", map);
+    let y = g.linear("head", y, 2, Init::Normal(2.0));
+    g.publish("logits", y);
+    g.finish(2).unwrap()
+}
+
+#[test]
+fn every_operation_reads_and_writes_codes() {
+    compare("every operation", every_operation(), 0.02);
+}
+
+#[test]
+fn without_ranges_the_outputs_are_those_of_f32() {
+    let plain = outputs(&Network::new(every_operation(), 1), 2);
+    let network = Network::new(every_operation(), 1).quantized(&Ranges::default());
+    assert_eq!(outputs(&network, 2), plain);
+}
+
+#[test]
+fn an_image_has_the_same_outputs_in_any_batch_and_with_any_number_of_threads() {
+    let network = Network::new(every_operation(), 1);
+    let ranges = ranges(&network);
+    let network = network.quantized(&ranges);
+    let three = outputs(&network, 3);
+    let one = outputs(&network, 1);
+    for (one, three) in one.iter().zip(&three) {
+        assert_eq!(one.data, three.data[..one.data.len()]);
+    }
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+    let alone = alone.build().unwrap().install(|| outputs(&network, 3));
+    assert_eq!(alone, three);
+}
+
+#[test]
+fn ranges_of_another_network_or_without_zero_are_refused() {
+    let graph = every_operation();
+    let check = |json: &str| {
+        let ranges: Ranges = serde_json::from_str(json).unwrap();
+        ranges.check(&graph).unwrap_err()
+    };
+    assert_eq!(check(r#"{"nowhere":[0,1]}"#).0, "nowhere");
+    assert!(check(r#"{"residual":[1,2]}"#).1.contains("zero"));
+    assert!(check(r#"{"residual":[0,0]}"#).1.contains("empty"));
+    assert!(check(r#"{"residual":[-1e39,0]}"#).1.contains("finite"));
+}
