@@ -119,6 +119,15 @@ proptest! {
         depthwise_case(xs, window, activation).iter().for_each(check_case);
     }
 
+    /// The same for rows of several tiles and for several blocks of channels.
+    #[test]
+    fn wide_depthwise_agrees(h in 1..8usize, w in 17..40usize, c in proptest::sample::select(vec![5, 16, 40, 530]),
+                             side in proptest::sample::select(vec![3, 5]), stride in 1..4usize,
+                             activation in activations()) {
+        let window = Window { kernel: [side, side], stride, padding: Padding::Same };
+        depthwise_case(Nhwc { n: 2, h, w, c }, window, activation).iter().for_each(check_case);
+    }
+
     #[test]
     fn conv_transpose_agrees(xs in shapes(), cout in 1..40usize) {
         check_case(&conv_transpose_case(xs, cout));

@@ -194,6 +194,19 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) {
     kernel.run(Portable);
 }
 
+/// Starts to fetch a line of the caches; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(from: *const f32) {
+    // SAFETY: part of every x86-64, and it accesses no memory that the program could observe.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
 /// Lanes of the instruction set that [`dispatch`] picks.
 pub(crate) fn lanes() -> usize {
     #[cfg(target_arch = "x86_64")]
