@@ -1,4 +1,5 @@
-//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward passes.
+//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward passes; and inference on 8-bit codes
+//! ([`quantized`]).
 //!
 //! Functions read and write slices; the crate has no notion of graphs, parameters or devices. The layout is NHWC
 //! because a 1×1 convolution is then one matrix product over the whole batch, and a depthwise one vectorises over
