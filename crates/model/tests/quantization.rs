@@ -69,11 +69,12 @@ fn compare(name: &str, graph: Graph, limit: f64) {
     assert!(0.0 < found && found <= limit, "{name}: {found}");
 }
 
-/// One encoder of each kind. Weights are random, and a deep network of ReLU6 enlarges any error.
+/// Two encoders of each family; the others are the same blocks. Weights are random, and a deep network of ReLU6 enlarges
+/// any error.
 #[test]
-fn every_encoder_gives_nearly_the_same_map() {
+fn every_family_of_encoders_gives_nearly_the_same_map() {
     let names = encoders().iter().map(|encoder| encoder.name);
-    for name in names.filter(|name| !name.ends_with(['5', '6', '7'])) {
+    for name in names.filter(|name| name.ends_with(['0', '1'])) {
         let spec = ModelSpec {
             encoder: Some(name.into()),
             decoder: Some("unetpp".into()),
