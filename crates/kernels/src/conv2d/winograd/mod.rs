@@ -8,6 +8,7 @@
 
 mod gradient;
 mod product;
+mod task;
 mod tiling;
 mod transform;
 mod weights;
