@@ -261,6 +261,44 @@ fn large_cases_agree() {
     simple_cases(xs).iter().for_each(check_case);
 }
 
+/// So many weights that Winograd's tiles go through one point at a time, and more tiles than it holds.
+#[test]
+fn heavy_winograd_agrees() {
+    let xs = Nhwc {
+        n: 2,
+        h: 38,
+        w: 34,
+        c: 330,
+    };
+    let window = Window {
+        kernel: [3, 3],
+        stride: 1,
+        padding: Padding::Same,
+    };
+    let parts =
+        [(200, true), (130, false)].map(|(channels, doubled)| InputPart { channels, doubled });
+    joined_case(xs, &parts, 104, window)
+        .iter()
+        .for_each(check_case);
+    let xs = Nhwc {
+        n: 1,
+        h: 13,
+        w: 18,
+        c: 300,
+    };
+    let silu = Some(Activation::Silu);
+    conv2d_case(xs, 200, window, silu)
+        .iter()
+        .for_each(check_case);
+    narrow_winograd_case(xs, 200, window)
+        .iter()
+        .for_each(|case| {
+            check_with(case, |name, got, expected| {
+                check_against_rms(name, got, expected, 1.6e-2, 0.15);
+            })
+        });
+}
+
 /// Runs all of the above again with the slower instruction sets, each in a process of its own.
 #[test]
 fn every_instruction_set_agrees() {

@@ -64,6 +64,17 @@ fn cases() -> Vec<Case> {
             padding: Padding::Symmetric(0),
         },
     ));
+    cases.extend(conv2d_case(
+        Nhwc {
+            n: 2,
+            h: 11,
+            w: 14,
+            c: 300,
+        },
+        104,
+        window,
+        None,
+    ));
     cases.extend(narrow_case(xs, 72));
     cases.extend(narrow_winograd_case(xs, 40, window));
     cases.extend(crop_case(xs, 4));

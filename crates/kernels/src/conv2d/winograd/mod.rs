@@ -8,6 +8,7 @@
 
 mod gradient;
 pub(crate) mod product;
+pub(crate) mod task;
 pub(crate) mod tiling;
 pub(crate) mod transform;
 pub(crate) mod weights;

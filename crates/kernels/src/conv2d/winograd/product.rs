@@ -1,19 +1,21 @@
 //! From a source to an output: the forward pass, and the gradient of the input.
 //!
 //! Tiles are taken a block at a time. At every point the products of a block's tiles with two vectors of output
-//! channels fill the registers: few loads for each product, so that arithmetic is the limit and not the caches. The sums
-//! of all points, which fit in the first-level cache, are then transformed back.
+//! channels fill the registers: few loads for each product, so that arithmetic is the limit and not the caches. There
+//! are two orders, between which `whole_passes` chooses: where the weights are light, a task takes a few tiles through
+//! all points, so that their points and sums stay in its core's caches; where they are heavy, many tiles go through one
+//! point at a time, so that the weights are read once and not once for every few tiles. `task` has the inner loops.
 
+use super::task::{Call, Out, Steps, Task};
 use super::tiling::Tiling;
-use super::transform::{Grid, IN, Input, Narrow, OUT, Output, POINTS, Pixels, Place, both_axes};
+use super::transform::POINTS;
 use super::weights::{self, Direction, PANEL};
 use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
-use crate::conv2d::inputs::{Inputs, PartGradient, Run};
-use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Factors, Kernel, Simd, Words, activate_all, lanes};
-use crate::{Accumulate, Activation, Nhwc, size};
-use std::ops::Range;
+use crate::conv2d::inputs::{Inputs, PartGradient};
+use crate::parallel::{Shared, for_each, for_each_with, part, workers};
+use crate::simd::{Factors, lanes};
+use crate::{Activation, size};
 
 /// Target number of tasks, so that a few cores get equal shares.
 const TASKS: usize = 8;
@@ -21,22 +23,26 @@ const TASKS: usize = 8;
 const MIN: usize = 8;
 /// Maximum number of tiles per task.
 const MAX: usize = 96;
+/// Tiles that a task transforms in a whole pass: two, because two neighbouring vectors share a cache line.
+const PAIR: usize = 2;
 
 /// The plan of a convolution, which depends on shapes alone.
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct Product<F> {
-    factors: F,
-    tiling: Tiling,
+    pub(super) factors: F,
+    pub(super) tiling: Tiling,
     direction: Direction,
     /// The parts that are read, and those that are written.
-    from: Inputs,
-    to: Inputs,
+    pub(super) from: Inputs,
+    pub(super) to: Inputs,
     /// Tiles in a block.
-    block: usize,
+    pub(super) block: usize,
     /// Numbers of runs of blocks and of groups of panels; a task is a pair of them.
     bands: usize,
     groups: usize,
-    /// Blocks whose points a task holds at a time.
+    /// Whether all tiles of a chunk go through one point at a time.
+    whole: bool,
+    /// Blocks whose points are held at a time: by a task, or by all tasks together in whole passes.
     chunk: usize,
 }
 
@@ -75,7 +81,11 @@ impl<F: Factors> Product<F> {
         let (block, bands) = blocks(tiling.count());
         let panels = weights::panels(&to);
         let groups = TASKS.div_ceil(bands).min(panels);
-        let chunk = chunk::<F>(&from, &to, block);
+        let whole = whole_passes(weights::len::<F>(&from, &to), tiling.count());
+        let chunk = match whole {
+            true => whole_chunk::<F>(&from, &to, block).min(tiling.count().div_ceil(block)),
+            false => chunk::<F>(&from, &to, block),
+        };
         Self {
             factors,
             tiling,
@@ -85,6 +95,7 @@ impl<F: Factors> Product<F> {
             block,
             bands,
             groups,
+            whole,
             chunk,
         }
     }
@@ -98,7 +109,8 @@ impl<F: Factors> Product<F> {
     }
 
     pub(in crate::conv2d) fn scratch(&self) -> usize {
-        self.zeros() + size([workers(), self.task_scratch()])
+        let held = if self.whole { 1 } else { workers() };
+        self.zeros() + size([held, self.chunk_scratch()])
     }
 
     fn zeros(&self) -> usize {
@@ -108,18 +120,43 @@ impl<F: Factors> Product<F> {
     /// Words of a block's vectors at a point, rounded up to an odd number of cache lines: the points of a tile, which are
     /// written together, then fall into different sets of the cache.
     fn point(&self) -> usize {
-        const LINE: usize = 16;
-        let words = self.from.runs(lanes()) * self.block * (lanes() / F::EACH);
-        (words.div_ceil(LINE) | 1) * LINE
+        odd_lines(self.from.runs(lanes()) * self.block * (lanes() / F::EACH))
+    }
+
+    /// Where the values of a chunk are stored.
+    fn layout(&self) -> Layout {
+        let (point, tiles) = (self.point(), self.chunk * self.block);
+        if self.whole {
+            // Blocks of one point are neighbours, and so are its sums.
+            Layout {
+                block: point,
+                point: odd_lines(self.chunk * point),
+                tiles: tiles | 1,
+                panel: POINTS * (tiles | 1) * lanes(),
+            }
+        } else {
+            Layout {
+                block: POINTS * point,
+                point,
+                tiles,
+                panel: 0,
+            }
+        }
     }
 
     /// Words of a chunk's transformed input.
     fn inputs(&self) -> usize {
-        POINTS * self.chunk * self.point()
+        POINTS * odd_lines(self.chunk * self.point())
     }
 
-    fn task_scratch(&self) -> usize {
-        self.inputs() + POINTS * self.chunk * self.block * PANEL * lanes()
+    /// Words of a chunk's transformed input and sums: of all panels in whole passes, else of one.
+    fn chunk_scratch(&self) -> usize {
+        let vectors = if self.whole {
+            self.to.runs(lanes())
+        } else {
+            PANEL
+        };
+        self.inputs() + size([POINTS, self.layout().tiles, vectors, lanes()])
     }
 
     pub(in crate::conv2d) fn run_forward(
@@ -174,29 +211,109 @@ impl<F: Factors> Product<F> {
         );
         let (zeros, scratch) = scratch.split_at_mut(self.zeros());
         zeros.fill(0.0);
-        let (zeros, tiles) = (&*zeros, self.tiling.count());
-        let panels = weights::panels(&self.to);
+        let call = Call {
+            product: self,
+            layout: self.layout(),
+            source,
+            zeros,
+            points,
+            bias,
+            activation,
+            out,
+        };
+        match self.whole {
+            true => self.run_whole(&call, &mut scratch[..self.chunk_scratch()]),
+            false => self.run_tasks(&call, scratch),
+        }
+    }
+
+    /// Each task takes its tiles through all points.
+    fn run_tasks(&self, call: &Call<'_, F>, scratch: &mut [f32]) {
+        let (tiles, panels) = (self.tiling.count(), weights::panels(&self.to));
         for_each_with(
             self.bands * self.groups,
             scratch,
-            self.task_scratch(),
+            self.chunk_scratch(),
             |task, scratch| {
                 let blocks = part(tiles.div_ceil(self.block), self.bands, task / self.groups);
+                let (inputs, sums) = scratch.split_at_mut(self.inputs());
                 F::dispatch(Task {
-                    product: self,
-                    source,
-                    zeros,
-                    points,
-                    bias,
-                    activation,
-                    out,
+                    call,
+                    steps: Steps::ALL,
                     tiles: blocks.start * self.block..(blocks.end * self.block).min(tiles),
+                    chunk: self.chunk * self.block,
+                    slice: 0..self.chunk * self.block,
                     panels: part(panels, self.groups, task % self.groups),
-                    scratch,
+                    points: 0..POINTS,
+                    inputs: Shared::new(inputs),
+                    sums: Shared::new(sums),
                 });
             },
         );
     }
+
+    /// A chunk at a time: transforms all its tiles, multiplies them at each point, and transforms all sums back.
+    fn run_whole(&self, call: &Call<'_, F>, scratch: &mut [f32]) {
+        let (inputs, sums) = scratch.split_at_mut(self.inputs());
+        let (inputs, sums) = (Shared::new(inputs), Shared::new(sums));
+        let (tiles, chunk) = (self.tiling.count(), self.chunk * self.block);
+        for start in (0..tiles).step_by(chunk) {
+            let tiles = start..tiles.min(start + chunk);
+            let run = |steps, slice, points| {
+                F::dispatch(Task {
+                    call,
+                    steps,
+                    tiles: tiles.clone(),
+                    chunk,
+                    slice,
+                    panels: 0..weights::panels(&self.to),
+                    points,
+                    inputs,
+                    sums,
+                });
+            };
+            let pairs = chunk.min(tiles.len().next_multiple_of(self.block)) / PAIR;
+            let pair = |i| i * PAIR..(i + 1) * PAIR;
+            for_each(pairs, |i| run(Steps::TRANSFORM, pair(i), 0..0));
+            for_each(POINTS, |i| run(Steps::MULTIPLY, 0..chunk, i..i + 1));
+            for_each(tiles.len().div_ceil(PAIR), |i| {
+                run(Steps::TRANSFORM_BACK, pair(i), 0..0)
+            });
+        }
+    }
+}
+
+/// Distances between the parts of a chunk's transformed input and of its sums.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// Words from a block's input to the next block's, and from a point's to the next point's.
+    pub(super) block: usize,
+    pub(super) point: usize,
+    /// Tiles from one point's sums to the next one's.
+    pub(super) tiles: usize,
+    /// Words of sums before a panel, for each vector that precedes it.
+    pub(super) panel: usize,
+}
+
+/// Words rounded up to an odd number of cache lines.
+fn odd_lines(words: usize) -> usize {
+    const LINE: usize = 16;
+    (words.div_ceil(LINE) | 1) * LINE
+}
+
+/// Whether the tiles of a chunk go through one point at a time, given the number of transformed weights: if these are so
+/// heavy that reading them again for every few tiles costs more than taking points and sums through the shared cache,
+/// and if there are more tiles than that.
+fn whole_passes(weights: usize, tiles: usize) -> bool {
+    const HEAVY: usize = 1 << 20;
+    weights >= HEAVY && tiles > MIN
+}
+
+/// Blocks in a chunk of whole passes: what is read and written at a point takes half of a second-level cache, all points
+/// together 9 MB.
+fn whole_chunk<F: Factors>(from: &Inputs, to: &Inputs, block: usize) -> usize {
+    const VALUES: usize = 1 << 16;
+    (VALUES / ((from.runs(F::EACH) + to.channels()) * block)).max(1)
 }
 
 /// Tiles in a block, and number of runs of blocks: the registers hold the sums of a block and of a panel. Of the sizes
@@ -222,303 +339,4 @@ fn chunk<F: Factors>(from: &Inputs, to: &Inputs, block: usize) -> usize {
     } else {
         (SECOND_LEVEL / (POINTS * from.runs(F::EACH) * block)).clamp(1, 32 / block)
     }
-}
-
-/// A tensor that is written.
-struct Out<'a> {
-    data: Shared<'a, f32>,
-    acc: Accumulate,
-}
-
-struct Task<'a, F> {
-    product: &'a Product<F>,
-    source: &'a [&'a [f32]],
-    zeros: &'a [f32],
-    points: &'a [f32],
-    bias: Option<&'a [f32]>,
-    activation: Option<Activation>,
-    out: &'a [Out<'a>],
-    tiles: Range<usize>,
-    panels: Range<usize>,
-    scratch: &'a mut [f32],
-}
-
-impl<F: Factors> Kernel for Task<'_, F> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let (inputs, sums) = self.scratch.split_at_mut(self.product.inputs());
-        let (inputs, sums) = (inputs.as_mut_ptr(), sums.as_mut_ptr());
-        let chunk = self.product.chunk * self.product.block;
-        for start in self.tiles.clone().step_by(chunk) {
-            let tiles = start..self.tiles.end.min(start + chunk);
-            self.input(s, tiles.clone(), inputs);
-            for panel in self.panels.clone() {
-                let panel = weights::panel(&self.product.to, panel);
-                // Blocks that the registers do not hold are not compiled.
-                let wide = S::REGISTERS >= 32;
-                match self.product.block {
-                    12 if wide => self.panel::<S, 12>(s, tiles.len(), &panel, inputs, sums),
-                    8 if wide => self.panel::<S, 8>(s, tiles.len(), &panel, inputs, sums),
-                    6 if !wide => self.panel::<S, 6>(s, tiles.len(), &panel, inputs, sums),
-                    _ => self.panel::<S, 4>(s, tiles.len(), &panel, inputs, sums),
-                }
-                for (v, vector) in panel.clone().enumerate() {
-                    let run = self.product.to.run(S::LANES, vector);
-                    let sums = sums.wrapping_add(v * S::LANES);
-                    self.output(s, tiles.clone(), run, sums, panel.len());
-                }
-            }
-        }
-    }
-}
-
-impl<F: Factors> Task<'_, F> {
-    /// Transforms the source under some tiles, in blocks: for each point and vector of channels the vectors of all tiles.
-    #[inline(always)]
-    fn input<S: Simd>(&self, s: S, tiles: Range<usize>, to: *mut f32) {
-        let Product {
-            factors,
-            tiling,
-            from,
-            block,
-            ..
-        } = self.product;
-        // Words of a vector, of one vector for each tile of a block, and of all of them.
-        let words = S::LANES / F::EACH;
-        let (vector, point) = (block * words, self.product.point());
-        for i in 0..tiles.len().next_multiple_of(*block) {
-            // A block that is not full repeats the last tile.
-            let tile = (tiles.start + i).min(tiles.end - 1);
-            let grid = Grid {
-                first: to.wrapping_add(i / block * POINTS * point + i % block * words),
-                row: IN * point,
-                column: point,
-            };
-            let mut to = Narrow(grid, *factors);
-            for (part, values) in from.parts().iter().zip(self.source) {
-                let patch = tiling.input(tile, *part, values, self.zeros);
-                // SAFETY: the scratch has these vectors for each tile of a chunk.
-                unsafe { patch.transform(s, Input, 0, part.channels, to, vector) };
-                to = Place::<S>::shifted(to, part.channels.div_ceil(S::LANES) * vector);
-            }
-        }
-    }
-
-    /// At each point, the products of some tiles with a panel: `sums[point][tile][vector]`.
-    #[inline(always)]
-    fn panel<S: Simd, const P: usize>(
-        &self,
-        s: S,
-        tiles: usize,
-        panel: &Range<usize>,
-        from: *const f32,
-        sums: *mut f32,
-    ) {
-        match panel.len() {
-            PANEL => self.products::<S, P, PANEL>(s, tiles, panel, from, sums),
-            _ => self.products::<S, P, 1>(s, tiles, panel, from, sums),
-        }
-    }
-
-    #[inline(always)]
-    fn products<S: Simd, const P: usize, const V: usize>(
-        &self,
-        s: S,
-        tiles: usize,
-        panel: &Range<usize>,
-        from: *const f32,
-        sums: *mut f32,
-    ) {
-        assert!(
-            P == self.product.block && V == panel.len(),
-            "a block or panel of another size"
-        );
-        let c = self.product.from.runs(F::EACH);
-        let block = self.product.point();
-        for point in 0..POINTS {
-            let w = weights::offset(c, panel, point);
-            let w = self.points[w..][..c * V * S::LANES].as_ptr();
-            for i in 0..tiles.div_ceil(P) {
-                let x = from.wrapping_add((i * POINTS + point) * block);
-                let to = sums.wrapping_add(self.sum(s, V, point, i * P));
-                // SAFETY: `input` wrote the block's vectors at the point, `w` has as many words as the product reads,
-                // and `sums` has room for whole blocks.
-                unsafe {
-                    let sums = multiply_point::<S, F, P, V>(
-                        s,
-                        x,
-                        S::LANES / F::EACH,
-                        &self.product.from,
-                        w,
-                    );
-                    for p in 0..P {
-                        for v in 0..V {
-                            let to = to.add((p * V + v) * S::LANES);
-                            s.store(to, s.mask(S::LANES), sums[p][v]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where the sums of a tile at a point start, of a panel of so many vectors.
-    #[inline(always)]
-    fn sum<S: Simd>(&self, _: S, vectors: usize, point: usize, tile: usize) -> usize {
-        let tiles = self.product.chunk * self.product.block;
-        (point * tiles + tile) * vectors * S::LANES
-    }
-
-    /// Transforms a vector's sums back and writes the pixels. `vectors` is the number of vectors in the panel.
-    #[inline(always)]
-    fn output<S: Simd>(&self, s: S, tiles: Range<usize>, run: Run, sums: *mut f32, vectors: usize) {
-        let (doubled, mask) = (self.product.to.parts()[run.part].doubled, s.mask(run.count));
-        // SAFETY: the mask ends with the channels of the bias.
-        let bias = self.bias.map_or(s.splat(0.0), |bias| unsafe {
-            s.load(bias.as_ptr().add(run.channel), mask)
-        });
-        for (i, tile) in tiles.enumerate() {
-            let grid = Grid {
-                first: sums.wrapping_add(self.sum(s, vectors, 0, i)),
-                row: self.sum(s, vectors, IN, 0),
-                column: self.sum(s, vectors, 1, 0),
-            };
-            let mut pixels = Pixels([[s.splat(0.0); OUT]; OUT]);
-            // SAFETY: `products` wrote the tile's sums at every point.
-            unsafe { both_axes(s, Output, &grid, &mut pixels) };
-            let tile = self.product.tiling.tile(tile);
-            match doubled {
-                true => self.write_halved(s, tile, run, &pixels.0, mask),
-                false => self.write_tile(s, tile, run, &mut pixels.0, bias, mask),
-            }
-        }
-    }
-
-    /// Writes the pixels that are inside.
-    #[inline(always)]
-    fn write_tile<S: Simd>(
-        &self,
-        s: S,
-        tile: [usize; 3],
-        run: Run,
-        pixels: &mut [[S::V; OUT]; OUT],
-        bias: S::V,
-        mask: S::Mask,
-    ) {
-        for row in pixels.iter_mut() {
-            for pixel in row.iter_mut() {
-                *pixel = s.add(*pixel, bias);
-            }
-            activate_all(s, self.activation, row);
-        }
-        let Nhwc { h, w, .. } = self.product.tiling.out;
-        let [_, top, left] = tile;
-        // Compiled twice, so that the pixels of a tile that is inside stay in registers.
-        match h - top >= OUT && w - left >= OUT {
-            true => self.write_pixels(s, tile, [OUT, OUT], run, pixels, mask),
-            false => self.write_pixels(s, tile, [h - top, w - left], run, pixels, mask),
-        }
-    }
-
-    #[inline(always)]
-    fn write_pixels<S: Simd>(
-        &self,
-        s: S,
-        [n, top, left]: [usize; 3],
-        [rows, columns]: [usize; 2],
-        run: Run,
-        pixels: &[[S::V; OUT]; OUT],
-        mask: S::Mask,
-    ) {
-        let Nhwc { h, w, .. } = self.product.tiling.out;
-        let c = self.product.to.parts()[run.part].channels;
-        let first = ((n * h + top) * w + left) * c + run.first;
-        for y in 0..OUT.min(rows) {
-            for x in 0..OUT.min(columns) {
-                let at = first + (y * w + x) * c;
-                // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
-                unsafe { self.write(s, run.part, at, mask, pixels[y][x]) };
-            }
-        }
-    }
-
-    /// Like `write_tile`, for a part whose pixels were each read as 2×2: each receives the sum of the four.
-    #[inline(always)]
-    fn write_halved<S: Simd>(
-        &self,
-        s: S,
-        [n, top, left]: [usize; 3],
-        run: Run,
-        pixels: &[[S::V; OUT]; OUT],
-        mask: S::Mask,
-    ) {
-        let Nhwc { h, w, .. } = self.product.tiling.out;
-        let (h, w, c) = (h / 2, w / 2, self.product.to.parts()[run.part].channels);
-        let (top, left) = (top / 2, left / 2);
-        let first = ((n * h + top) * w + left) * c + run.first;
-        for y in 0..(OUT / 2).min(h - top) {
-            for x in 0..(OUT / 2).min(w - left) {
-                let [upper, lower] = [&pixels[2 * y], &pixels[2 * y + 1]];
-                let upper = s.add(upper[2 * x], upper[2 * x + 1]);
-                let value = s.add(upper, s.add(lower[2 * x], lower[2 * x + 1]));
-                // SAFETY: as in `write_tile`.
-                unsafe { self.write(s, run.part, first + (y * w + x) * c, mask, value) };
-            }
-        }
-    }
-
-    /// # Safety
-    /// The channels of `mask` at `at` are in the part that is written, and no other task writes them.
-    #[inline(always)]
-    unsafe fn write<S: Simd>(&self, s: S, part: usize, at: usize, mask: S::Mask, value: S::V) {
-        let out = &self.out[part];
-        // SAFETY: the caller guarantees it.
-        unsafe {
-            let to = out.data.pointer().add(at);
-            let value = match out.acc {
-                Accumulate::Add => s.add(value, s.load(to, mask)),
-                Accumulate::Replace => value,
-            };
-            s.store(to, mask, value);
-        }
-    }
-}
-
-/// `sums[p][v] = Σ_c x[c][p] · w[c][v]` with `x` as `Task::input` writes a point, in vectors of `words`.
-///
-/// # Safety
-/// `x` has that point for all channels, `w` has `V` vectors for each word of them.
-#[inline(always)]
-pub(crate) unsafe fn multiply_point<S: Simd, F: Words, const P: usize, const V: usize>(
-    s: S,
-    mut x: *const f32,
-    words: usize,
-    channels: &Inputs,
-    mut w: *const f32,
-) -> [[S::V; V]; P] {
-    let mut acc = [[s.splat(0.0); V]; P];
-    for part in channels.parts() {
-        let mut left = part.channels.div_ceil(F::EACH);
-        while left > 0 {
-            let count = left.min(words);
-            for word in 0..count {
-                let mut weights = [s.splat(0.0); V];
-                for (v, weight) in weights.iter_mut().enumerate() {
-                    // SAFETY: the caller guarantees it.
-                    *weight = unsafe { s.load_all(w.add(v * S::LANES)) };
-                }
-                for p in 0..P {
-                    // SAFETY: as above.
-                    let value = s.splat(unsafe { *x.add(p * words + word) });
-                    for v in 0..V {
-                        acc[p][v] = F::multiply_add(s, value, weights[v], acc[p][v]);
-                    }
-                }
-                w = w.wrapping_add(V * S::LANES);
-            }
-            x = x.wrapping_add(P * words);
-            left -= count;
-        }
-    }
-    acc
 }

@@ -3,7 +3,8 @@
 use super::transform::{Input, LARGEST, Output, Scaled};
 use super::weights::Weights;
 use crate::conv2d::Inputs;
-use crate::conv2d::winograd::product::{blocks, multiply_point};
+use crate::conv2d::winograd::product::blocks;
+use crate::conv2d::winograd::task::multiply_point;
 use crate::conv2d::winograd::tiling::Tiling;
 use crate::conv2d::winograd::transform::{Grid, IN, OUT, POINTS, Pixels, both_axes};
 use crate::conv2d::winograd::weights;
