@@ -3,7 +3,8 @@
 //! An output tile of 4×4 pixels comes from an input tile of 6×6. Input tiles and weights are transformed to 6×6 points
 //! each; at every point the channels are joined by an ordinary matrix product over tiles, and the result is transformed
 //! back. `product` is the forward pass and, with the weights rotated and transposed, the input's gradient; `gradient`
-//! is the weights'. All data between two transforms stay in the caches of the core that works on them. The result
+//! is the weights'. Data between two transforms stay in the caches of the core that works on them, except in a product
+//! with heavy weights, where they go through the shared cache or memory and the weights are read fewer times. The result
 //! equals that of the direct convolution up to rounding (see `transform`).
 
 mod gradient;
