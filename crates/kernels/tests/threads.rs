@@ -71,7 +71,7 @@ fn cases() -> Vec<Case> {
             w: 14,
             c: 300,
         },
-        104,
+        200,
         window,
         None,
     ));

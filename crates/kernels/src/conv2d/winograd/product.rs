@@ -305,7 +305,7 @@ fn odd_lines(words: usize) -> usize {
 /// heavy that reading them again for every few tiles costs more than taking points and sums through the shared cache,
 /// and if there are more tiles than that.
 fn whole_passes(weights: usize, tiles: usize) -> bool {
-    const HEAVY: usize = 1 << 20;
+    const HEAVY: usize = 1 << 21;
     weights >= HEAVY && tiles > MIN
 }
 

@@ -39,7 +39,7 @@ pub(super) enum Form {
     /// A dense convolution of `f32` values.
     Dense(Conv2d),
     /// A dense convolution of codes, whose meaning is part of the packed weights.
-    Quantized(QuantizedConv, Vec<Affine>),
+    Quantized(Box<QuantizedConv>, Vec<Affine>),
 }
 
 impl Form {
@@ -47,7 +47,7 @@ impl Form {
         let quantized = plan.quantized_conv(graph, id);
         let affines = codes.and_then(|codes| codes.of_sources(plan, id));
         if let Some((conv, affines)) = quantized.zip(affines) {
-            return Form::Quantized(conv, affines);
+            return Form::Quantized(Box::new(conv), affines);
         }
         plan.conv2d(graph, id).map_or(Form::Depthwise, Form::Dense)
     }
