@@ -28,6 +28,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod build;
+pub mod calibration;
 pub mod engine;
 pub mod graph;
 pub mod network;
