@@ -199,7 +199,7 @@ pub(crate) struct PredictArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
-    /// Numbers to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
+    /// Precision to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
     #[arg(long, default_value = "f32", value_parser = ["auto", "f32", "tf32", "bf16", "int8"])]
     pub(crate) precision: String,
 }
@@ -280,7 +280,7 @@ pub(crate) struct ServeArgs {
     /// Device to compute on: auto, cpu or cuda
     #[arg(long, default_value = "cpu", value_parser = ["auto", "cpu", "cuda"])]
     pub(crate) device: String,
-    /// Numbers to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
+    /// Precision to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
     #[arg(long, default_value = "f32", value_parser = ["auto", "f32", "tf32", "bf16", "int8"])]
     pub(crate) precision: String,
 }

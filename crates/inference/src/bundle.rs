@@ -11,7 +11,7 @@ use model::network::Network;
 
 use crate::error::{InferenceError, Result};
 use crate::novelty::NoveltyDetector;
-use crate::numbers::Numbers;
+use crate::precision::InferencePrecision;
 use crate::reading::MapReading;
 use crate::region::{Found, OwnRegion};
 
@@ -24,19 +24,23 @@ pub struct Bundle {
     rule: DecisionRule,
     region: Option<OwnRegion>,
     novelty: Option<NoveltyDetector>,
-    numbers: Numbers,
+    precision: InferencePrecision,
 }
 
 impl Bundle {
-    /// Reads a checkpoint file and prepares it for a device and a number format.
+    /// Reads a checkpoint file and prepares it for a device and a precision.
     ///
     /// # Errors
     /// The file is missing, damaged or of another kind, or contains several networks; the device is unavailable, or the
-    /// network cannot be run in these numbers.
-    pub fn load(path: &Path, device: Device, numbers: impl Into<Numbers>) -> Result<Self> {
+    /// network cannot be run in this precision.
+    pub fn load(
+        path: &Path,
+        device: Device,
+        precision: impl Into<InferencePrecision>,
+    ) -> Result<Self> {
         let checkpoint = Checkpoint::load(path)?;
         match &checkpoint.ensemble {
-            None => Self::of(path, checkpoint, device, numbers),
+            None => Self::of(path, checkpoint, device, precision),
             Some(ensemble) => Err(InferenceError::Several {
                 path: path.into(),
                 networks: 1 + ensemble.others.len(),
@@ -47,14 +51,14 @@ impl Bundle {
     /// Prepares a checkpoint that was read from `path`.
     ///
     /// # Errors
-    /// The device is unavailable, or the network cannot be run in these numbers.
+    /// The device is unavailable, or the network cannot be run in this precision.
     pub fn of(
         path: &Path,
         mut checkpoint: Checkpoint,
         device: Device,
-        numbers: impl Into<Numbers>,
+        precision: impl Into<InferencePrecision>,
     ) -> Result<Self> {
-        let numbers = numbers.into();
+        let precision = precision.into();
         let region = checkpoint.region.take();
         let region = region.map(|region| OwnRegion::new(path, *region, device));
         let region = region.transpose()?;
@@ -67,7 +71,7 @@ impl Bundle {
                 source,
             })?;
         let (network, meta) = checkpoint.into_network();
-        let network = numbers.prepare(path, network, meta.quantization.as_ref(), device)?;
+        let network = precision.prepare(path, network, meta.quantization.as_ref(), device)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
             path: path.into(),
             source,
@@ -86,13 +90,13 @@ impl Bundle {
             rule,
             region,
             novelty,
-            numbers,
+            precision,
         })
     }
 
-    /// The number format that the network computes in.
-    pub fn numbers(&self) -> Numbers {
-        self.numbers
+    /// The precision that the network computes in.
+    pub fn precision(&self) -> InferencePrecision {
+        self.precision
     }
 
     /// What detects images unlike those that the network was trained on, where a run has determined it.

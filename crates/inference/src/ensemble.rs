@@ -10,7 +10,7 @@ use model::engine::Device;
 use crate::answer::{Answer, mean};
 use crate::bundle::{Bundle, decision};
 use crate::error::{InferenceError, Result};
-use crate::numbers::Numbers;
+use crate::precision::InferencePrecision;
 use crate::segmenter::Segmented;
 
 /// The networks of a checkpoint. Several networks predict with the mean of their calibrated scores, and with the mean
@@ -26,15 +26,19 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Reads a checkpoint of one or several networks and prepares them for a device and a number format.
+    /// Reads a checkpoint of one or several networks and prepares them for a device and a precision.
     ///
     /// # Errors
     /// As [`Bundle::load`].
-    pub fn load(path: &Path, device: Device, numbers: impl Into<Numbers>) -> Result<Self> {
-        let numbers = numbers.into();
+    pub fn load(
+        path: &Path,
+        device: Device,
+        precision: impl Into<InferencePrecision>,
+    ) -> Result<Self> {
+        let precision = precision.into();
         let mut checkpoint = Checkpoint::load(path)?;
         let ensemble = checkpoint.ensemble.take();
-        let first = Bundle::of(path, checkpoint, device, numbers)?;
+        let first = Bundle::of(path, checkpoint, device, precision)?;
         let Some(ensemble) = ensemble else {
             let decision = first.meta().decision.clone();
             return Ok(Ensemble {
@@ -47,7 +51,7 @@ impl Ensemble {
             });
         };
         let others = ensemble.others.into_iter();
-        let others = others.map(|member| Bundle::of(path, member, device, numbers));
+        let others = others.map(|member| Bundle::of(path, member, device, precision));
         let (sets, abstention) = (ensemble.decision.sets.clone(), ensemble.decision.abstention);
         let (scaling, rule) = joint(path, &first, ensemble.decision)?;
         Ok(Ensemble {

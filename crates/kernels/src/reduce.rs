@@ -2,7 +2,7 @@
 
 use crate::Accumulate;
 use crate::parallel::{CHUNK, Shared, for_each, part};
-use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+use crate::simd::{Kernel, Simd, dispatch, for_vectors, prefetch};
 
 /// Rows that are summed in `f32` before the sum moves to `f64`.
 const BLOCK: usize = 64;
@@ -188,7 +188,7 @@ impl<T, const N: usize, const C: usize> Part<'_, T, N, C> {
                     let mut values = [s.splat(0.0); N];
                     for (value, input) in values.iter_mut().zip(self.inputs) {
                         *value = s.load(input.as_ptr().add(from), mask);
-                        s.prefetch(input.as_ptr().wrapping_add(from + AHEAD));
+                        prefetch(input.as_ptr().wrapping_add(from + AHEAD));
                     }
                     let terms = self.f.terms(s, values, params);
                     for (sum, term) in sums.iter_mut().zip(terms) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use imaging::{Fit, ImageFile};
-pub use inference::Numbers;
+pub use inference::InferencePrecision;
 use inference::{Answer, Bundle, Ensemble, Segmented};
 use metrics::{DecisionRule, softmax};
 use model::engine::{Device, Precision};
@@ -87,14 +87,18 @@ impl Predictor {
         Self::open_on(run_or_checkpoint, Device::Cpu, Precision::F32.into())
     }
 
-    /// As [`Predictor::open`], on the given device and in the given numbers.
+    /// As [`Predictor::open`], on the given device and in the given precision.
     ///
     /// # Errors
     /// As [`Predictor::open`], a GPU that is missing or unsuitable, or int8 of a network that has not been quantized.
-    pub fn open_on(run_or_checkpoint: &Path, device: Device, numbers: Numbers) -> Result<Self> {
+    pub fn open_on(
+        run_or_checkpoint: &Path,
+        device: Device,
+        precision: InferencePrecision,
+    ) -> Result<Self> {
         let path = scoring::find(run_or_checkpoint)?;
         Ok(Predictor {
-            networks: Ensemble::load(&path, device, numbers)?,
+            networks: Ensemble::load(&path, device, precision)?,
             sha256: crate::hash::of_file(&path)?,
             dicom: None,
             pictures: true,
@@ -133,9 +137,9 @@ impl Predictor {
         self
     }
 
-    /// The numbers that the networks compute in.
-    pub fn numbers(&self) -> Numbers {
-        self.networks.first().numbers()
+    /// The precision that the networks compute in.
+    pub fn precision(&self) -> InferencePrecision {
+        self.networks.first().precision()
     }
 
     /// SHA-256 of the checkpoint, in hexadecimal.
@@ -304,7 +308,7 @@ impl Predictor {
             temperature: self.networks.scaling().temperature(),
             bias: self.networks.scaling().bias().to_vec(),
             mirrored: meta.inference.mirror,
-            precision: self.numbers().to_string(),
+            precision: self.precision().to_string(),
             trained_on_phantoms: meta.origin.phantoms,
             preprocessing: self.steps(),
             weights_sha256: self.sha256.clone(),

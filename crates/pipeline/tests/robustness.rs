@@ -8,7 +8,7 @@ use std::fs;
 use formats::checkpoint::Checkpoint;
 use model::engine::{Device, Precision};
 use pipeline::measured::{Alone, Quantized};
-use pipeline::predict::{Numbers, Predictor};
+use pipeline::predict::{InferencePrecision, Predictor};
 use tiny::{metrics, run};
 
 const STAGES: &str = "pipeline.stages=['index', 'train', 'evaluate', 'novelty', 'stress', 'probe', 'explain', 'report']";
@@ -173,15 +173,23 @@ fn a_quantized_network_predicts_in_int8_and_no_other_does() {
     } else {
         folder.join("figures/roc.png")
     };
-    let open = |numbers| Predictor::open_on(&folder, Device::Cpu, numbers);
-    let predict = |numbers| open(numbers).unwrap().predict(&image, home.path()).unwrap();
-    let (float, int8) = (predict(Precision::F32.into()), predict(Numbers::Int8));
+    let open = |precision| Predictor::open_on(&folder, Device::Cpu, precision);
+    let predict = |precision| {
+        open(precision)
+            .unwrap()
+            .predict(&image, home.path())
+            .unwrap()
+    };
+    let (float, int8) = (
+        predict(Precision::F32.into()),
+        predict(InferencePrecision::Int8),
+    );
     assert_eq!((&*float.precision, &*int8.precision), ("f32", "int8"));
     let change = float.probabilities[0].probability - int8.probabilities[0].probability;
     assert!(change != 0.0 && change.abs() < 0.1, "{change}");
 
     let plain = run(home.path(), &[]);
-    let error = Predictor::open_on(&plain, Device::Cpu, Numbers::Int8);
+    let error = Predictor::open_on(&plain, Device::Cpu, InferencePrecision::Int8);
     let error = error.err().unwrap().to_string();
     assert!(error.contains("cannot be run in int8"), "{error}");
 }

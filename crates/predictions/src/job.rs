@@ -65,7 +65,7 @@ struct Record {
     /// Whether no class is predicted where a person should decide.
     #[serde(default)]
     abstain: bool,
-    /// The numbers that the networks compute in.
+    /// The precision that the networks compute in.
     precision: String,
 }
 
@@ -187,7 +187,7 @@ impl Record {
                 .dicom
                 .map(|dicom| format!("{dicom:?}").to_lowercase()),
             abstain: options.abstain,
-            precision: predictor.numbers().to_string(),
+            precision: predictor.precision().to_string(),
         }
     }
 

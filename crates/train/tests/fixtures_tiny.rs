@@ -149,7 +149,7 @@ fn later_tolerance(network: &Network, cpu: f64) -> f64 {
 
 fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
     let mut adam = Adam::new(1e-5);
-    let later = later_tolerance(network, 5e-4);
+    let later = later_tolerance(network, 3e-4);
     for (i, expected) in expected.iter().enumerate() {
         let mut step = step(network, batch);
         close(

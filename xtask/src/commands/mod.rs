@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ::bench::{Device, Precision};
-use ::pipeline::predict::Numbers;
+use ::pipeline::predict::InferencePrecision;
 use ::settings::Request;
 use anyhow::{Context as _, Result};
 
@@ -37,10 +37,13 @@ pub(crate) fn set_threads(threads: usize) -> Result<()> {
         .context("cannot set the number of threads")
 }
 
-/// The device and the numbers with these names, for inference.
-pub(crate) fn computing(device: &str, precision: &str) -> Result<(Device, Numbers)> {
-    let (device, numbers) = match precision {
-        "int8" => (::settings::device(device, Precision::F32)?, Numbers::Int8),
+/// The device and the precision with these names, for inference.
+pub(crate) fn computing(device: &str, precision: &str) -> Result<(Device, InferencePrecision)> {
+    let (device, precision) = match precision {
+        "int8" => (
+            ::settings::device(device, Precision::F32)?,
+            InferencePrecision::Int8,
+        ),
         "auto" => {
             let (device, precision) = ::settings::fastest(device)?;
             (device, precision.into())
@@ -50,7 +53,7 @@ pub(crate) fn computing(device: &str, precision: &str) -> Result<(Device, Number
             (::settings::device(device, precision)?, precision.into())
         }
     };
-    Ok((device.device, numbers))
+    Ok((device.device, precision))
 }
 
 pub(crate) fn request(settings: &Settings, out: Option<&Path>) -> Request {

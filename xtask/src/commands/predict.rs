@@ -18,8 +18,8 @@ use crate::cli::{DicomSegments, PredictArgs};
 const FEW: usize = 20;
 
 pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    let (device, numbers) = super::computing(&args.device, &args.precision)?;
-    let predictor = Predictor::open_on(&args.model, device, numbers)?;
+    let (device, precision) = super::computing(&args.device, &args.precision)?;
+    let predictor = Predictor::open_on(&args.model, device, precision)?;
     check_origin(predictor.networks(), &args.model, args.allow_phantom_model)?;
     let options = options(args);
     let predictor = match options.dicom {
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
         &mut std::io::stdin().lock(),
     )?;
     introduce(&predictor);
-    terminal::say(&format!("device: {device}; precision: {numbers}"));
+    terminal::say(&format!("device: {device}; precision: {precision}"));
     inputs.notes.iter().for_each(|note| terminal::say(note));
     let job = Job::open(&folder(args), inputs.images, &predictor, options)?;
     let (finished, printed) = predict(&job, &predictor, interrupt)?;

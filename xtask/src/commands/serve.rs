@@ -22,8 +22,8 @@ pub(crate) fn run(args: &ServeArgs, interrupt: &Interrupt) -> Result<ExitCode> {
         audit: audit(args),
         archive: archive(args)?,
     };
-    let (device, numbers) = super::computing(&args.device, &args.precision)?;
-    let predictor = Predictor::open_on(&args.model, device, numbers)?;
+    let (device, precision) = super::computing(&args.device, &args.precision)?;
+    let predictor = Predictor::open_on(&args.model, device, precision)?;
     check_origin(predictor.networks(), &args.model, args.allow_phantom_model)?;
     super::predict::introduce(&predictor);
     let audit = options.audit.clone();

@@ -304,6 +304,9 @@ fn doubting() -> Result<Checkpoint> {
         let logits = g.linear("head", pooled, 2, Init::Normal(0.5));
         g.publish("logits", logits);
     })?;
+    let mut quantized = checkpoint(graph, None)?;
+    let ranges = [("seen".to_owned(), [0.0, 4.0])];
+    quantized.meta.quantization = Some(ranges.into_iter().collect());
     let spread = Spread {
         median: 1.0,
         high: 2.0,
@@ -322,7 +325,7 @@ fn doubting() -> Result<Checkpoint> {
             factor: vec![1.0, 0.0, 1.0],
             class_means: vec![-0.5, 0.0, 0.5, 0.0],
         })),
-        ..checkpoint(graph, None)?
+        ..quantized
     })
 }
 

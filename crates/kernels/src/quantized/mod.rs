@@ -1,4 +1,5 @@
-//! Inference on feature maps of bytes: a quarter of the memory traffic, and products at twice the rate.
+//! Inference on feature maps of bytes: a quarter of the memory traffic, and two products of integers in a lane where
+//! there is one of `f32`.
 //!
 //! A tensor has an affine code ([`Affine`]); real 0, which pads convolutions, is always one of its codes. Convolutions
 //! multiply codes and weights as pairs of `i16` and sum in `i32`. Weights are rounded with as many bits as leave no sum

@@ -39,8 +39,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `LANES` values at `from` are readable.
     unsafe fn load_all(self, from: *const f32) -> Self::V;
-    /// Asks for the cache line of an address that will be read soon; any address is allowed.
-    fn prefetch(self, _: *const f32) {}
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;

@@ -160,11 +160,6 @@ impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        // SAFETY: a hint, which cannot fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -369,11 +364,6 @@ impl Simd for Avx2 {
     unsafe fn load_all(self, from: *const f32) -> __m256 {
         // SAFETY: the caller guarantees eight values.
         unsafe { _mm256_loadu_ps(from) }
-    }
-    #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        // SAFETY: a hint, which cannot fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {

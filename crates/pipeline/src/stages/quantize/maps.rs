@@ -3,6 +3,7 @@
 use anyhow::Result;
 use dataset::{Batch, Loader, Split};
 use inference::{Bundle, Input};
+use metrics::mask_scores;
 use model::graph::Hwc;
 
 use crate::context::{Context, Data};
@@ -50,6 +51,8 @@ pub(super) fn compared(
 #[derive(Default)]
 struct Sums {
     images: usize,
+    /// Images with a Dice.
+    marked: usize,
     dice: [f64; 2],
     pixels: usize,
     changed: usize,
@@ -71,8 +74,13 @@ impl Sums {
                 image.chunks(classes).map(most_probable).collect()
             };
             let predicted: [Vec<usize>; 2] = maps.each_ref().map(own);
-            for (sum, predicted) in self.dice.iter_mut().zip(&predicted) {
-                *sum += dice(truth, predicted);
+            // An image without any mark has no Dice, unless one of the networks marks something.
+            let found = predicted.each_ref().map(|own| dice(truth, own));
+            if found.iter().any(Option::is_some) {
+                for (sum, dice) in self.dice.iter_mut().zip(found) {
+                    *sum += dice.unwrap_or(1.0);
+                }
+                self.marked += 1;
             }
             let pairs = predicted[0].iter().zip(&predicted[1]);
             self.changed += pairs.filter(|(a, b)| a != b).count();
@@ -82,9 +90,9 @@ impl Sums {
     }
 
     fn mean(&self) -> Option<MapLoss> {
-        (self.images > 0).then(|| MapLoss {
+        (self.marked > 0).then(|| MapLoss {
             images: self.images,
-            dice: self.dice.map(|sum| sum / self.images as f64),
+            dice: self.dice.map(|sum| sum / self.marked as f64),
             changed: self.changed as f64 / self.pixels as f64,
         })
     }
@@ -96,22 +104,15 @@ fn most_probable(probabilities: &[f32]) -> usize {
     best.map_or(0, |(class, _)| class)
 }
 
-/// Dice of everything but the background, class 0; pixels of unknown class (NaN) do not count, and two empty masks agree.
-fn dice(truth: &[f32], predicted: &[usize]) -> f64 {
-    let known = truth
-        .iter()
-        .zip(predicted)
-        .filter(|(truth, _)| !truth.is_nan());
-    let (mut common, mut all) = (0u32, 0u32);
-    for (truth, predicted) in known {
-        let (truth, predicted) = (*truth > 0.0, *predicted > 0);
-        common += u32::from(truth && predicted);
-        all += u32::from(truth) + u32::from(predicted);
-    }
-    match all {
-        0 => 1.0,
-        all => 2.0 * f64::from(common) / f64::from(all),
-    }
+/// Dice of everything but the background, class 0, over the pixels whose class is known (not NaN); `None` where neither
+/// mask has any.
+fn dice(truth: &[f32], predicted: &[usize]) -> Option<f64> {
+    let known = truth.iter().zip(predicted);
+    let known = known.filter(|(truth, _)| !truth.is_nan());
+    let pairs = known.map(|(truth, predicted)| (*truth > 0.0, *predicted > 0));
+    let (truth, predicted): (Vec<bool>, Vec<bool>) = pairs.unzip();
+    // The only error is that no pixel is known.
+    mask_scores(&truth, &predicted).ok()?.dice
 }
 
 #[cfg(test)]
@@ -120,9 +121,9 @@ mod tests {
 
     #[test]
     fn dice_counts_known_pixels() {
-        assert_eq!(dice(&[1.0, 2.0, 0.0, f32::NAN], &[1, 1, 1, 1]), 0.8);
-        assert_eq!(dice(&[0.0, 0.0], &[0, 0]), 1.0);
-        assert_eq!(dice(&[0.0, 1.0], &[1, 0]), 0.0);
+        assert_eq!(dice(&[1.0, 2.0, 0.0, f32::NAN], &[1, 1, 1, 1]), Some(0.8));
+        assert_eq!(dice(&[0.0, 0.0], &[0, 0]), None);
+        assert_eq!(dice(&[0.0, 1.0], &[1, 0]), Some(0.0));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use dataset::{Loader, LoaderConfig, Split};
-use formats::checkpoint::{Checkpoint, Meta};
-use inference::{Bundle, Numbers};
+use formats::checkpoint::Checkpoint;
+use inference::{Bundle, InferencePrecision};
 use model::calibration::Calibration;
 use model::engine::{Device, Images, Precision};
 use model::graph::Nhwc;
@@ -41,7 +41,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let ranges = calibrated(context, &data, rows, &float)?;
     let coded = ranges.len();
     checkpoint.meta.quantization = Some(ranges);
-    let int8 = prepared(&path, &checkpoint, Numbers::Int8)?;
+    let int8 = prepared(&path, &checkpoint, InferencePrecision::Int8)?;
 
     let both = Both {
         context,
@@ -70,10 +70,14 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// The network alone on the CPU, where int8 runs; it sees the images that the run's own stages give it.
-fn prepared(path: &Path, checkpoint: &Checkpoint, numbers: impl Into<Numbers>) -> Result<Bundle> {
+fn prepared(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    precision: impl Into<InferencePrecision>,
+) -> Result<Bundle> {
     let (graph, store) = (checkpoint.graph.clone(), checkpoint.store.clone());
-    let alone = Checkpoint::new(graph, store, Meta::clone(&checkpoint.meta));
-    Ok(Bundle::of(path, alone, Device::Cpu, numbers)?)
+    let alone = Checkpoint::new(graph, store, checkpoint.meta.clone());
+    Ok(Bundle::of(path, alone, Device::Cpu, precision)?)
 }
 
 fn calibrated(
@@ -129,21 +133,17 @@ impl Both<'_> {
             );
         }
         let rules = Rules::of(&self.context.run.read_json::<Metrics>(super::METRICS)?)?;
-        let scored = |(network, numbers): (&&Bundle, &str)| {
+        let scored = |network: &Bundle| {
             let pass = Pass {
-                words: format!("{numbers}, {split}"),
+                words: format!("{}, {split}", network.precision()),
                 rows: self.data.splits.rows(split).to_vec(),
                 transform: None,
                 features: None,
             };
             Scored::of(self.context, self.data, network, pass)
         };
-        let both = self.networks.iter().zip(["f32", "int8"]).map(scored);
-        let both: Vec<Scored> = both.collect::<Result<_>>()?;
-        let [float, int8] = both.as_slice() else {
-            bail!("there are two networks")
-        };
-        compared(&rules, float, int8).map(Some)
+        let [float, int8] = self.networks;
+        compared(&rules, &scored(float)?, &scored(int8)?).map(Some)
     }
 
     /// The maps of both on a split; `None` without masks.

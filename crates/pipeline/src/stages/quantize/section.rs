@@ -10,8 +10,8 @@ pub(super) fn write(found: &Quantized) -> Result<Document> {
     let mut section = Document::fragment();
     section.heading(2, "Inference in int8");
     section.paragraph(&format!(
-        "In int8 {} are stored as 8-bit codes, and convolutions multiply integers, which is faster and takes a fraction of \
-         the memory. The ranges of the codes were determined on {}; weights keep as many bits as sums of 32 bits leave \
+        "In int8 {} are stored as 8-bit codes, and convolutions multiply integers, so that feature maps take \
+         a quarter of the memory. The ranges of the codes were determined on {}; weights keep as many bits as sums of 32 bits leave \
          room for, up to 16. {}",
         count(found.coded, "feature map"),
         count(found.images, "training image"),
