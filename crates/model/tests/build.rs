@@ -396,7 +396,7 @@ fn check_spec_trains(spec: &ModelSpec, side: usize, lr: f64) {
     let name = spec.label();
     let mut network = Network::new(build(&spec).unwrap(), 3);
     let batch = coarse_and_fine(side);
-    let mut adam = Adam::new(lr);
+    let mut adam = Adam::new(lr, 1e-8);
     let mut losses = vec![];
     for i in 0..6 {
         let mut step = step(&network, &batch);

@@ -161,7 +161,7 @@ fn check_training(
     batch: &Batch,
     tolerances: [f32; 3],
 ) {
-    let mut adam = Adam::new(1e-4);
+    let mut adam = Adam::new(1e-4, 1e-8);
     for (i, (expected, tolerance)) in fixture
         .flat("train/losses")
         .into_iter()

@@ -137,9 +137,9 @@ fn check_summary(name: &str, value: &Value, expected: &Summary) {
     }
 }
 
-/// After the first step, the tolerance of the losses is set by rounding: with images changed by 1e-7, the CPU engine's
-/// own losses deviate by 3.5e-4 after Adam's steps and by 9e-5 after SGD's, and an engine that sums in another order
-/// rounds differently.
+/// After the first step, the tolerance of the losses is set by rounding: the CPU engine deviates by up to 5e-5 after
+/// Adam's steps (PyTorch in single precision by 3e-5) and, with images changed by 1e-7, from itself by 9e-5 after SGD's;
+/// an engine that sums in another order rounds differently.
 fn later_tolerance(network: &Network, cpu: f64) -> f64 {
     match network.device_name() {
         "cpu" => cpu,
@@ -148,8 +148,8 @@ fn later_tolerance(network: &Network, cpu: f64) -> f64 {
 }
 
 fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
-    let mut adam = Adam::new(1e-5);
-    let later = later_tolerance(network, 3e-4);
+    let mut adam = Adam::new(1e-5, 1e-4);
+    let later = later_tolerance(network, 1.5e-4);
     for (i, expected) in expected.iter().enumerate() {
         let mut step = step(network, batch);
         close(

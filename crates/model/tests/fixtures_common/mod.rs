@@ -74,11 +74,11 @@ pub struct Adam {
 }
 
 impl Adam {
-    pub fn new(lr: f64) -> Self {
+    pub fn new(lr: f64, eps: f64) -> Self {
         let config = AdamConfig {
             lr,
             betas: [0.9, 0.999],
-            eps: 1e-8,
+            eps,
             weight_decay: None,
         };
         Adam {
