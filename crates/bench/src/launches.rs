@@ -1,14 +1,14 @@
 //! Profile of a training step on a GPU: the time of every kernel that it launches, measured within the step.
 
 use anyhow::{Context as _, Result};
+use model::engine::Device;
 use model::engine::cuda::{CudaEngine, LaunchTime};
-use model::engine::{Device, Images};
 use model::graph::{Graph, Hwc};
 use model::store::ParamStore;
 use serde::Serialize;
 
 use super::Workload;
-use super::network::random_batch;
+use super::network::{images, random_batch};
 
 /// Launches of one kernel for operations of the same kind and shape.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,14 +33,10 @@ pub fn time_launches(work: &Workload) -> Result<Vec<Row>> {
     let logits = graph
         .output("logits")
         .context("the network has no output `logits`")?;
-    let mut engine = CudaEngine::new(graph.clone(), work.precision)?;
+    let mut engine = CudaEngine::new(graph.clone(), work.float()?)?;
     let batch = random_batch(work);
-    let images = Images {
-        data: &batch.images,
-        shape: batch.shape,
-    };
     let params = ParamStore::initialized(&graph, 0);
-    let launches = engine.time_launches(&params, images, &[logits], work.repeats)?;
+    let launches = engine.time_launches(&params, images(&batch), &[logits], work.repeats)?;
     rows(&graph, work.size, &launches)
 }
 

@@ -14,7 +14,7 @@
 //!     decoder: "unet".into(),
 //!     task: Task::Infer,
 //!     device: Device::Cpu,
-//!     precision: Precision::F32,
+//!     precision: Precision::F32.into(),
 //!     size: 224,
 //!     batch: 1,
 //!     threads: 2,
@@ -32,9 +32,9 @@ mod network;
 pub mod ops;
 pub mod roofline;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use model::build::{ModelSpec, build};
-pub use model::engine::{Device, Precision};
+pub use model::engine::{Device, InferencePrecision, Precision};
 use model::graph::Graph;
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +62,8 @@ pub struct Workload {
     pub task: Task,
     /// Device of the engine.
     pub device: Device,
-    /// Precision of the engine.
-    pub precision: Precision,
+    /// Precision of the engine; int8 for inference only.
+    pub precision: InferencePrecision,
     /// Image side in pixels.
     pub size: usize,
     /// Images per call.
@@ -97,6 +97,12 @@ impl Workload {
         graph.check_size(self.size, self.size)?;
         Ok(graph)
     }
+
+    /// The precision, for what is not done in int8.
+    fn float(&self) -> Result<Precision> {
+        let precision = self.precision.float();
+        precision.context("int8 is for whole calls of inference only")
+    }
 }
 
 /// The result of a measurement, printed as one JSON object per line; peers print the same keys.
@@ -108,7 +114,7 @@ pub struct Measurement {
     pub memory: Option<Memory>,
     /// As in [`Workload`].
     pub task: Task,
-    /// `f32`, `bf16`.
+    /// `f32`, `bf16`, `int8`.
     pub precision: String,
     /// As in [`Workload`].
     pub size: usize,

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use formats::checkpoint::{CheckpointDir, Meta, Preprocessing};
-use model::engine::Images;
+use model::calibration::Calibration;
+use model::engine::{Images, InferencePrecision};
 use model::graph::Hwc;
 use model::network::Network;
 use random::Rng;
@@ -20,7 +21,7 @@ use terminal::Interrupt;
 pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     let graph = work.graph()?;
     let before = memory::resident();
-    let mut network = Network::new(graph, 0).on(work.device, work.precision)?;
+    let mut network = prepared(Network::new(graph, 0), work)?;
     let Times { seconds, peak } = match work.task {
         Task::Infer => infer(&network, work, interrupt)?,
         Task::Train => train(&mut network, work, interrupt)?,
@@ -39,6 +40,26 @@ pub fn measure(work: &Workload, interrupt: &Interrupt) -> Result<Measurement> {
     })
 }
 
+/// The network on its engine; in int8 with the ranges that random images have, which are not part of its memory.
+fn prepared(network: Network, work: &Workload) -> Result<Network> {
+    match work.precision {
+        InferencePrecision::Float(precision) => Ok(network.on(work.device, precision)?),
+        InferencePrecision::Int8 => {
+            if work.task == Task::Train || work.device != Device::Cpu {
+                bail!("int8 is for inference on the CPU only");
+            }
+            let mut calibration = Calibration::new(network.graph(), work.size, work.size)?;
+            let batch = random_batch(work);
+            calibration.observe(&network, images(&batch))?;
+            let ranges = calibration.ranges(network.graph());
+            drop((calibration, batch));
+            let quantized = network.quantized(&ranges);
+            memory::forget_peak();
+            Ok(quantized)
+        }
+    }
+}
+
 /// Number of warm-up calls, the same as for the peers.
 const WARM_UP: usize = 3;
 
@@ -50,10 +71,7 @@ struct Times {
 
 fn infer(network: &Network, work: &Workload, interrupt: &Interrupt) -> Result<Times> {
     let batch = random_batch(work);
-    let images = Images {
-        data: &batch.images,
-        shape: batch.shape,
-    };
+    let images = images(&batch);
     let mut seconds = vec![];
     for _ in 0..WARM_UP + work.repeats {
         interrupt.check()?;
@@ -180,6 +198,13 @@ impl Observer for Clock<'_> {
 
     fn interrupted(&self) -> bool {
         self.interrupt.raised()
+    }
+}
+
+pub(crate) fn images(batch: &Batch) -> Images<'_> {
+    Images {
+        data: &batch.images,
+        shape: batch.shape,
     }
 }
 

@@ -138,7 +138,7 @@ fn layers(graph: &Graph, work: &Workload) -> Result<Vec<(Layer, usize)>> {
                 .collect(),
         ),
     };
-    let plan = Plan::new(graph, mode, n, size, size, &outputs)?.with_precision(work.precision);
+    let plan = Plan::new(graph, mode, n, size, size, &outputs)?.with_precision(work.float()?);
     let mut layers: Vec<(Layer, usize)> = vec![];
     for step in &plan.steps {
         let layer = Layer::new(graph, &plan, step);
@@ -244,7 +244,7 @@ mod tests {
             decoder: "unet".into(),
             task: Task::Train,
             device: Device::Cpu,
-            precision: Precision::F32,
+            precision: Precision::F32.into(),
             size: 32,
             batch: 2,
             threads: 1,

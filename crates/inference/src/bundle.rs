@@ -5,13 +5,13 @@ use std::path::Path;
 use formats::checkpoint::{Checkpoint, Meta};
 use imaging::{Decoder, Frame, ImageFile};
 use metrics::{DecisionRule, MetricsError, Scaling};
-use model::engine::Device;
+use model::engine::{Device, InferencePrecision};
 use model::graph::Hwc;
 use model::network::Network;
 
 use crate::error::{InferenceError, Result};
 use crate::novelty::NoveltyDetector;
-use crate::precision::InferencePrecision;
+use crate::precision::prepare;
 use crate::reading::MapReading;
 use crate::region::{Found, OwnRegion};
 
@@ -71,7 +71,7 @@ impl Bundle {
                 source,
             })?;
         let (network, meta) = checkpoint.into_network();
-        let network = precision.prepare(path, network, meta.quantization.as_ref(), device)?;
+        let network = prepare(precision, path, network, meta.quantization.as_ref(), device)?;
         let (scaling, rule) = decision(&meta).map_err(|source| InferenceError::Decision {
             path: path.into(),
             source,

@@ -5,12 +5,11 @@ use std::path::Path;
 use formats::checkpoint::{AbstentionRule, Checkpoint, Decision, SetRule};
 use imaging::ImageFile;
 use metrics::{DecisionRule, Scaling, conformal_set};
-use model::engine::Device;
+use model::engine::{Device, InferencePrecision};
 
 use crate::answer::{Answer, mean};
 use crate::bundle::{Bundle, decision};
 use crate::error::{InferenceError, Result};
-use crate::precision::InferencePrecision;
 use crate::segmenter::Segmented;
 
 /// The networks of a checkpoint. Several networks predict with the mean of their calibrated scores, and with the mean

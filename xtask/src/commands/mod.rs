@@ -20,8 +20,7 @@ pub(crate) mod weights;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ::bench::{Device, Precision};
-use ::pipeline::predict::InferencePrecision;
+use ::bench::{Device, InferencePrecision};
 use ::settings::Request;
 use anyhow::{Context as _, Result};
 
@@ -40,17 +39,14 @@ pub(crate) fn set_threads(threads: usize) -> Result<()> {
 /// The device and the precision with these names, for inference.
 pub(crate) fn computing(device: &str, precision: &str) -> Result<(Device, InferencePrecision)> {
     let (device, precision) = match precision {
-        "int8" => (
-            ::settings::device(device, Precision::F32)?,
-            InferencePrecision::Int8,
-        ),
         "auto" => {
             let (device, precision) = ::settings::fastest(device)?;
             (device, precision.into())
         }
         name => {
-            let precision = crate::cli::precision(name).map_err(anyhow::Error::msg)?;
-            (::settings::device(device, precision)?, precision.into())
+            let precision: InferencePrecision = name.parse()?;
+            let computed = precision.float().unwrap_or_default();
+            (::settings::device(device, computed)?, precision)
         }
     };
     Ok((device.device, precision))

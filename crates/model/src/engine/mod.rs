@@ -14,6 +14,7 @@ mod error;
 mod memory;
 mod nodes;
 mod operations;
+mod precision;
 mod values;
 mod walk;
 mod written;
@@ -21,6 +22,7 @@ mod written;
 pub use device::{Choice, Device};
 pub use error::EngineError;
 pub use kernels::Precision;
+pub use precision::{InferencePrecision, UnknownPrecision};
 pub use resident::Resident;
 pub use values::{Images, OutputGradient, Sensitivities, Sensitivity, Value};
 

@@ -16,7 +16,7 @@ use bench::Device;
 use bench::launches::time_launches;
 use bench::ops::time_ops;
 use bench::roofline::Roofline;
-use bench::{Measurement, Precision, Task, Workload};
+use bench::{InferencePrecision, Measurement, Precision, Task, Workload};
 use serde_json::json;
 use terminal::{Interrupt, Progress};
 
@@ -24,7 +24,7 @@ use crate::cli::{BenchArgs, What};
 use crate::commands::{print, set_threads};
 use machine::Machine;
 use peers::{Peer, Python};
-use plan::{Case, Cases, Job, Program};
+use plan::{Case, Cases, F32, Job, Program};
 use results::{Failure, Launches, Ops, Results, Sample};
 use table::milliseconds;
 
@@ -98,7 +98,7 @@ impl<'a> Bench<'a> {
             batch: self.args.batch,
         };
         for case in self.cases.scale.iter().chain([&asked]) {
-            self.workload(*case, Precision::F32).graph()?;
+            self.workload(*case, F32).graph()?;
         }
         for path in [&self.args.onnx, &self.args.images].into_iter().flatten() {
             if !path.exists() {
@@ -119,7 +119,7 @@ impl<'a> Bench<'a> {
         format!("{} on {}", self.args.decoder, self.args.encoder)
     }
 
-    fn workload(&self, case: Case, precision: Precision) -> Workload {
+    fn workload(&self, case: Case, precision: InferencePrecision) -> Workload {
         Workload {
             encoder: self.args.encoder.clone(),
             decoder: self.args.decoder.clone(),
@@ -166,11 +166,13 @@ impl<'a> Bench<'a> {
     }
 
     /// The precisions of ours to measure: those requested that the device supports.
-    fn precisions(&self) -> Vec<Precision> {
+    fn precisions(&self) -> Vec<InferencePrecision> {
+        let has = |precision: InferencePrecision| match precision.float() {
+            Some(precision) => self.device.has(precision),
+            None => self.device == Device::Cpu,
+        };
         let asked = self.args.precision.iter().copied();
-        asked
-            .filter(|precision| self.device.has(*precision))
-            .collect()
+        asked.filter(|precision| has(*precision)).collect()
     }
 
     /// Times the operations in this process, because their memory is not measured.
@@ -181,6 +183,7 @@ impl<'a> Bench<'a> {
             batch: self.args.batch,
         };
         if self.device == Device::Cuda {
+            // On a GPU all of them are floating point.
             for precision in self.precisions() {
                 interrupt.check()?;
                 results.launches.push(Launches {
@@ -193,7 +196,7 @@ impl<'a> Bench<'a> {
         set_threads(self.threads)?;
         results.roofline = Some(Roofline::measure());
         for case in [Task::Infer, Task::Train].map(case) {
-            let work = self.workload(case, Precision::F32);
+            let work = self.workload(case, F32);
             let progress = Progress::Shown.job("bench", "operations", 0);
             let rows = time_ops(&work, interrupt, &mut |done, of| {
                 progress.set_total(of as u64);

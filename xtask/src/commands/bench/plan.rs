@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bench::{Precision, Task};
+use bench::{InferencePrecision, Precision, Task};
 use serde::Serialize;
 
 use super::peers::Peer;
@@ -30,9 +30,12 @@ impl fmt::Display for Case {
 /// The program that computes a case.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Program {
-    This(Precision),
+    This(InferencePrecision),
     Peer(Peer),
 }
+
+/// What the others are compared with.
+pub(super) const F32: InferencePrecision = InferencePrecision::Float(Precision::F32);
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,7 +146,9 @@ fn ours(round: u32, case: Case, beside: Option<&Peer>) -> Vec<Job> {
         program: Program::This(precision),
         beside: beside.cloned(),
     };
-    Precision::ALL.map(job).to_vec()
+    let precisions = InferencePrecision::ALL.into_iter();
+    let able = precisions.filter(|p| case.task == Task::Infer || p.float().is_some());
+    able.map(job).collect()
 }
 
 fn unique(cases: &mut Vec<Case>) {
@@ -169,8 +174,8 @@ mod tests {
         };
         let say = |job: Job| format!("{}: {}, {}", job.round, job.program, job.case);
         let jobs = Cases::new(&args).jobs(peers, args.rounds);
-        // Each of our f32 jobs is followed by those in tf32 and bf16, which are left out here.
-        let single = |job: &String| !job.contains("this bf16") && !job.contains("this tf32");
+        // Each of our f32 jobs is followed by those in other precisions, which are left out here.
+        let single = |job: &String| !job.contains(": this") || job.contains("this f32");
         jobs.into_iter().map(say).filter(single).collect()
     }
 

@@ -138,8 +138,9 @@ fn peer_as_text<S: Serializer>(peer: &Option<Peer>, to: S) -> Result<S::Ok, S::E
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::plan::F32;
     use super::*;
-    use bench::{Precision, Task};
+    use bench::Task;
 
     pub(in super::super) const CASE: Case = Case {
         task: Task::Train,
@@ -180,19 +181,19 @@ pub(super) mod tests {
     pub(in super::super) fn results() -> Results {
         let mut results = Results::default();
         for (round, ours, theirs) in [(1, 1.0, 1.5), (2, 1.0, 1.2), (3, 4.0, 8.0)] {
-            let this = Program::This(Precision::F32);
+            let this = Program::This(F32);
             results.samples.push(sample(round, this, ours, 3 << 20));
             let theirs = sample(round, Program::Peer(peer()), theirs, 5 << 20);
             results.samples.push(theirs);
         }
-        let last = sample(4, Program::This(Precision::F32), 1.0, 4 << 20);
+        let last = sample(4, Program::This(F32), 1.0, 4 << 20);
         results.samples.push(last);
         results
     }
 
     #[test]
     fn ratios_compare_neighbouring_measurements() {
-        let (results, this) = (results(), Program::This(Precision::F32));
+        let (results, this) = (results(), Program::This(F32));
         let ratio = results.ratio(CASE, &this, &peer()).unwrap();
         assert_eq!((ratio.median, ratio.min), (1.5, 1.2));
         assert_eq!(results.seconds(CASE, &this), Some(1.0));

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use bench::ops::{Part, Row, Timing, Work};
 use bench::roofline::Roofline;
-use bench::{Accuracy, Precision, Task, launches};
+use bench::{Accuracy, InferencePrecision, Task, launches};
 
 use super::machine::Machine;
-use super::plan::{Case, Cases, Program};
+use super::plan::{Case, Cases, F32, Program};
 use super::results::{Launches, Ops, Results};
 use super::table::{Table, mebibytes, milliseconds, significant};
 
@@ -37,8 +37,14 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     for task in [Task::Infer, Task::Train] {
         let of_task = cases.scale.iter().filter(|case| case.task == task);
         let of_task: Vec<Case> = of_task.copied().collect();
-        for precision in Precision::ALL.iter().filter(|_| !of_task.is_empty()) {
-            let _ = write!(text, "\n{}", scale(results, &of_task, *precision));
+        for precision in InferencePrecision::ALL {
+            let this = Program::This(precision);
+            if of_task
+                .iter()
+                .any(|case| results.seconds(*case, &this).is_some())
+            {
+                let _ = write!(text, "\n{}", scale(results, &of_task, &this));
+            }
         }
     }
     if let Some(roofline) = &results.roofline {
@@ -162,8 +168,7 @@ fn memory(results: &Results, cases: &[Case]) -> Table {
 }
 
 /// The last column is the cost per pixel relative to the first row: a jump shows a sudden loss of efficiency.
-fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
-    let this = Program::This(precision);
+fn scale(results: &Results, cases: &[Case], this: &Program) -> Table {
     let task = match cases.first().map(|case| case.task) {
         Some(Task::Train) => "training",
         _ => "inference",
@@ -172,7 +177,7 @@ fn scale(results: &Results, cases: &[Case], precision: Precision) -> Table {
     let mut table = Table::new(format!("{task} by size and batch, {this}"), &header);
     let mut first = None;
     for case in cases {
-        let Some(seconds) = results.seconds(*case, &this) else {
+        let Some(seconds) = results.seconds(*case, this) else {
             continue;
         };
         let pixel = seconds / (case.batch * case.size * case.size) as f64;
@@ -276,7 +281,7 @@ fn launches(precision: &str, rows: &[launches::Row]) -> Table {
 
 /// The time of a whole call, to compare with the sum of the operations.
 fn whole_call(results: &Results, case: Case) -> String {
-    let seconds = results.seconds(case, &Program::This(Precision::F32));
+    let seconds = results.seconds(case, &Program::This(F32));
     let more = match case.task {
         Task::Infer => "copies and colder caches",
         Task::Train => "the loss, the optimizer, copies and colder caches",
@@ -385,7 +390,7 @@ training step, batch 2, 64x64
         second.measurement.seconds = vec![3.0];
         let larger = second.case;
         results.samples.push(second);
-        let text = scale(&results, &[CASE, larger], Precision::F32).to_string();
+        let text = scale(&results, &[CASE, larger], &Program::This(F32)).to_string();
         let costs: Vec<&str> = text
             .lines()
             .skip(2)
