@@ -468,6 +468,11 @@ pub(crate) struct BenchArgs {
     /// tools/bench_peers.py states what to install.
     #[arg(long, value_name = "PYTHON")]
     pub(crate) peers: Option<PathBuf>,
+    /// Peers to measure, by name or by name and precision: openvino,torch:f32
+    ///
+    /// A precision that the processor does not multiply is emulated by some peers, in minutes per measurement.
+    #[arg(long, value_name = "PEER", value_delimiter = ',', requires = "peers")]
+    pub(crate) only: Vec<String>,
     /// Trained network for ONNX Runtime and OpenVINO, as `export` wrote it; random weights by default
     ///
     /// Name its encoder, decoder and image size too. The speed of this program does not depend on the weights.

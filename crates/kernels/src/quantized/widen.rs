@@ -92,14 +92,86 @@ impl Source<'_> {
             let first = ((n * h + y) * w + columns.start) * c;
             return run(s, *part, self.shift, first, columns.len() * c, to);
         }
+        // Part by part if each has whole pairs and at least a vector of them: its last vector then overlaps the one
+        // before it instead of reaching into the next part.
+        let parts = || self.parts.iter().zip(self.inputs.parts());
+        if parts().all(|(_, shape)| shape.channels % 2 == 0 && shape.channels >= 2 * S::LANES) {
+            let mut word = 0;
+            for (part, shape) in parts() {
+                let to = &mut to[word..];
+                self.part(s, *part, *shape, [n, y], columns.clone(), to);
+                word += shape.channels / 2;
+            }
+            return;
+        }
         for (i, x) in columns.enumerate() {
             let mut to = &mut to[i * pixel..];
-            for (part, shape) in self.parts.iter().zip(self.inputs.parts()) {
+            for (part, shape) in parts() {
                 let first = offset(*shape, self.xs, [n, y, x]);
                 run(s, *part, self.shift, first, shape.channels, to);
                 to = &mut to[shape.channels.div_ceil(2)..];
             }
         }
+    }
+
+    /// Writes a part of the pixels of one row.
+    #[inline(always)]
+    fn part<S: Simd>(
+        &self,
+        s: S,
+        part: Quantized<'_>,
+        shape: InputPart,
+        [n, y]: [usize; 2],
+        columns: std::ops::Range<usize>,
+        to: &mut [f32],
+    ) {
+        let (pixel, channels, vector) = (self.pixel(), shape.channels, 2 * S::LANES);
+        let (zero, double) = (part.zero_pairs(s), u32::from(shape.doubled));
+        let row = offset(shape, self.xs, [n, y, 0]);
+        let from = &part.data[row..];
+        let Some(last) = columns.clone().last() else {
+            return;
+        };
+        assert!(
+            channels >= vector
+                && channels % 2 == 0
+                && ((last >> double) + 1) * channels <= from.len()
+                && (columns.len() - 1) * pixel + channels / 2 <= to.len(),
+            "too little room for {channels} channels of {} pixels",
+            columns.len()
+        );
+        for (i, x) in columns.enumerate() {
+            let from = from.as_ptr().wrapping_add((x >> double) * channels);
+            let to = to.as_mut_ptr().wrapping_add(i * pixel);
+            let mut at = 0;
+            while at < channels {
+                let first = at.min(channels - vector);
+                // SAFETY: whole vectors within the pixel's channels, which were checked to be within both slices.
+                unsafe {
+                    let codes = s.load_bytes_as_i16(from.add(first), vector);
+                    let value = self.shifted(s, s.sub_i16(codes, zero));
+                    s.store(to.add(first / 2), s.mask(S::LANES), value);
+                }
+                at += vector;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn shifted<S: Simd>(&self, s: S, value: S::V) -> S::V {
+        match self.shift {
+            true => s.times_128_i16(value),
+            false => value,
+        }
+    }
+}
+
+impl Quantized<'_> {
+    /// The code of zero in every half of a vector's words.
+    #[inline(always)]
+    fn zero_pairs<S: Simd>(self, s: S) -> S::V {
+        let zero = i16::from(self.affine.zero);
+        s.splat(crate::simd::pair_i16(zero, zero))
     }
 }
 
@@ -113,8 +185,7 @@ fn offset(part: InputPart, xs: Nhwc, [n, y, x]: [usize; 3]) -> usize {
 /// Writes `len` codes from `first` in whole vectors.
 #[inline(always)]
 fn run<S: Simd>(s: S, part: Quantized<'_>, shift: bool, first: usize, len: usize, to: &mut [f32]) {
-    let zero = i16::from(part.affine.zero);
-    let zero = s.splat(crate::simd::pair_i16(zero, zero));
+    let zero = part.zero_pairs(s);
     let from = &part.data[first..];
     assert!(
         len <= from.len() && to.len() >= len.div_ceil(2 * S::LANES) * S::LANES,

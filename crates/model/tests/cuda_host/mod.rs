@@ -17,7 +17,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, Once, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use libloading::{Library, Symbol};
 use model::engine::Precision;
@@ -36,22 +36,38 @@ type HostLaunch = unsafe extern "C" fn(
 ) -> c_int;
 
 /// The compiled kernels of a precision; `None`, reported once, if there is no C++ compiler. Fibers and shared memory
-/// belong to the library, so launches are serialized.
-fn library(precision: Precision) -> Option<&'static Mutex<Library>> {
-    static LIBRARIES: [OnceLock<Option<Mutex<Library>>>; 3] = [const { OnceLock::new() }; 3];
+/// belong to a library, which therefore runs one launch at a time: there is one for each processor.
+fn libraries(precision: Precision) -> Option<&'static [Mutex<Library>]> {
+    static LIBRARIES: [OnceLock<Option<Vec<Mutex<Library>>>>; 3] = [const { OnceLock::new() }; 3];
     LIBRARIES[precision as usize]
         .get_or_init(|| {
-            let library = build(precision);
-            if library.is_none() {
+            let libraries = build(precision);
+            if libraries.is_none() {
                 eprintln!("skipped: no C++ compiler (c++, or the one named in CXX) to run the kernels on the host");
             }
-            library.map(Mutex::new)
+            libraries
         })
-        .as_ref()
+        .as_deref()
 }
 
-fn build(precision: Precision) -> Option<Library> {
-    compiled(precision, "").map(|built| load(&built))
+/// Copies of the library, because a file that is loaded twice is one library.
+fn build(precision: Precision) -> Option<Vec<Mutex<Library>>> {
+    let built = compiled(precision, "")?;
+    let copies = tempfile::tempdir().unwrap();
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let copy = |i| {
+        let copy = copies.path().join(format!("kernels-{i}.so"));
+        std::fs::copy(&built, &copy).unwrap();
+        Mutex::new(load(&copy))
+    };
+    Some((0..count.min(8)).map(copy).collect())
+}
+
+/// A library that runs no launch.
+fn idle(libraries: &[Mutex<Library>]) -> MutexGuard<'_, Library> {
+    let idle = libraries.iter().find_map(|library| library.try_lock().ok());
+    let wait = || libraries[0].lock();
+    idle.unwrap_or_else(|| wait().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A folder with a `libcuda.so` and a `libnvrtc.so` that run on the host: with it in `LD_LIBRARY_PATH`, the engine's
@@ -129,10 +145,9 @@ fn load(file: &Path) -> Library {
 
 /// Calls a kernel with pointers to its arguments.
 fn host_launch(precision: Precision, launch: &Launch<'_>, reverse: bool) -> c_int {
-    let library = library(precision).expect("a host device exists only if its library was built");
-    let library = library
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let libraries =
+        libraries(precision).expect("a host device exists only if its library was built");
+    let library = idle(libraries);
     let args: Vec<*const c_void> = launch.args.iter().map(Arg::value).collect();
     let name = CString::new(launch.kernel).unwrap();
     // SAFETY: the type is the one of the shim's function.
@@ -176,7 +191,7 @@ struct Kept {
 impl Host {
     /// Creates a device with kernels of a precision; `None` if there is no C++ compiler.
     pub fn new(precision: Precision) -> Option<Self> {
-        library(precision)?;
+        libraries(precision)?;
         Some(Host {
             precision,
             recording: None,

@@ -85,7 +85,7 @@ impl<'a> Bench<'a> {
         bench.check()?;
         if let Some(python) = &args.peers {
             let python = Python::new(root, python)?;
-            bench.peers = python.peers(&args.device)?;
+            bench.peers = peers::selected(python.peers(&args.device)?, &args.only)?;
             bench.python = Some(python);
         }
         Ok(bench)

@@ -22,6 +22,30 @@ pub(super) struct Peer {
     pub(super) version: String,
 }
 
+impl Peer {
+    /// Whether `wanted` is its name, or its name and precision: `torch:f32`.
+    fn is(&self, wanted: &str) -> bool {
+        wanted == self.name || wanted == self.label()
+    }
+
+    fn label(&self) -> String {
+        format!("{}:{}", self.name, self.precision)
+    }
+}
+
+/// Those of the peers that are wanted; all if none is named.
+///
+/// # Errors
+/// A name that is none of theirs.
+pub(super) fn selected(mut peers: Vec<Peer>, wanted: &[String]) -> Result<Vec<Peer>> {
+    if let Some(unknown) = wanted.iter().find(|w| !peers.iter().any(|p| p.is(w))) {
+        let known: Vec<String> = peers.iter().map(Peer::label).collect();
+        bail!("--only {unknown}: the peers are {}", known.join(", "));
+    }
+    peers.retain(|peer| wanted.is_empty() || wanted.iter().any(|w| peer.is(w)));
+    Ok(peers)
+}
+
 /// A Python, the script that it runs, and a folder for files that the script keeps between its processes.
 pub(super) struct Python {
     python: PathBuf,
@@ -112,5 +136,43 @@ impl Python {
         let mut command = Command::new(&self.python);
         command.arg(&self.script).arg(what);
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str, precision: &str) -> Peer {
+        Peer {
+            name: name.into(),
+            precision: precision.into(),
+            tasks: vec![],
+            version: "1".into(),
+        }
+    }
+
+    #[test]
+    fn peers_are_selected_by_name_and_precision() {
+        let all = vec![
+            peer("torch", "f32"),
+            peer("torch", "bf16"),
+            peer("openvino", "int8"),
+        ];
+        let labels = |wanted: &[&str]| -> Result<Vec<String>> {
+            let wanted: Vec<String> = wanted.iter().map(|&w| w.into()).collect();
+            let peers = selected(all.clone(), &wanted)?;
+            Ok(peers.iter().map(Peer::label).collect())
+        };
+        assert_eq!(labels(&[]).unwrap().len(), 3);
+        assert_eq!(
+            labels(&["openvino", "torch:f32"]).unwrap(),
+            ["torch:f32", "openvino:int8"]
+        );
+        let error = labels(&["torch:int8"]).unwrap_err().to_string();
+        assert!(
+            error.contains("torch:f32, torch:bf16, openvino:int8"),
+            "{error}"
+        );
     }
 }

@@ -267,18 +267,36 @@ impl Task<'_> {
             left,
             columns: tiles * OUT + IN - OUT,
         };
+        let kept = self.keep_rows(row);
         let rectangle = Rectangle {
             n,
             first: [
-                top as isize - pad[0] as isize,
+                (top + kept) as isize - pad[0] as isize,
                 left as isize - pad[1] as isize,
             ],
-            rows: IN,
+            rows: IN - kept,
             columns: row.columns,
         };
-        self.source.widen(s, rectangle, self.strip);
+        let words = row.columns * self.plan.inputs.runs(2);
+        self.source
+            .widen(s, rectangle, &mut self.strip[kept * words..]);
         self.widened = Some(row);
         row
+    }
+
+    /// Moves the rows that the row of tiles above has in common with this one to the strip's start; returns their number.
+    #[inline(always)]
+    fn keep_rows(&mut self, row: Row) -> usize {
+        let above = Row {
+            top: row.top.wrapping_sub(OUT),
+            ..row
+        };
+        if self.widened != Some(above) {
+            return 0;
+        }
+        let words = row.columns * self.plan.inputs.runs(2);
+        self.strip.copy_within(OUT * words..IN * words, 0);
+        IN - OUT
     }
 
     /// At each point, the products of some tiles with a panel: `sums[point][tile][vector]`.
