@@ -56,6 +56,7 @@ mod reduce;
 mod simd;
 
 mod shape;
+mod team;
 mod window;
 
 pub use buffer::Buffer;

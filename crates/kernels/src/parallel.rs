@@ -1,15 +1,19 @@
 //! Distribution of tiles over Rayon's current pool. Tiles depend on the shapes alone, never on the number of threads.
 
+use crate::team;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Values an element-wise task handles: 64 KiB of each operand, so that a task's data stay in the second-level cache.
 pub(crate) const CHUNK: usize = 16 * 1024;
 
-/// Runs many parallel operations after one another on one of the pool's own threads. From a thread outside the pool, each
-/// operation would wake a thread of the pool and wait for it: tens of microseconds, more than many operations take.
+/// Runs many parallel operations after one another on one of the pool's own threads, with the others as its team: for each
+/// operation on its own, threads would have to be woken and waited for, which takes longer than many operations do.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
+    match rayon::current_num_threads() {
+        1 => rayon::scope(|_| work()),
+        _ => team::lead(work),
+    }
 }
 
 /// Calls `task(0)` to `task(count − 1)`, in parallel if there is more than one.
@@ -17,7 +21,9 @@ pub(crate) fn for_each(count: usize, task: impl Fn(usize) + Sync + Send) {
     if count == 1 {
         return task(0);
     }
-    (0..count).into_par_iter().with_max_len(1).for_each(task);
+    if !team::run(count, &task) {
+        (0..count).into_par_iter().with_max_len(1).for_each(task);
+    }
 }
 
 /// Number of tasks that can run at a time.
@@ -46,15 +52,15 @@ pub(crate) fn for_each_with(
             task(index, scratch);
         }
     };
-    let workers = workers().min(count);
+    let workers = workers().min(count).min(scratch.len() / len);
     if workers <= 1 {
         return work(&mut scratch[..len]);
     }
-    scratch
-        .par_chunks_exact_mut(len)
-        .take(workers)
-        .with_max_len(1)
-        .for_each(work);
+    let scratch = Shared::new(scratch);
+    for_each(workers, |worker| {
+        // SAFETY: each worker has its own.
+        work(unsafe { scratch.part(worker * len..(worker + 1) * len) });
+    });
 }
 
 /// The `index`-th of `count` nearly equal ranges that make up `0..len`.
