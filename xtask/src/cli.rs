@@ -434,7 +434,7 @@ pub(crate) struct BenchArgs {
     /// Device to compute on: cpu or cuda; of the peers, PyTorch supports both
     #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
     pub(crate) device: String,
-    /// Precisions of this program to measure; a peer is always measured in all of its own
+    /// Precisions of this program to measure; peers are measured in all of theirs, or those of --only
     ///
     /// int8 is measured for inference on a CPU, with ranges determined on random images; f32 is always what --ops times.
     #[arg(long, value_delimiter = ',', default_value = "f32,tf32,bf16,int8")]
