@@ -1,0 +1,343 @@
+//! The library's functions, found by name, and safe calls of them.
+//!
+//! Types and constants are those of `mpi_abi.h`: handles are pointers, predefined ones small numbers; counts have 64 bits
+//! in the functions whose names end in `_c`.
+
+use std::error::Error;
+use std::ffi::{c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+use crate::CollectiveError;
+
+/// A communicator, data type or error handler.
+type Handle = *mut c_void;
+/// `MPI_Count`.
+type Count = i64;
+/// `MPI_Aint`.
+type Address = isize;
+
+const COMM_WORLD: usize = 0x101;
+const ERRORS_RETURN: usize = 0x143;
+const FLOAT: usize = 0x210;
+const BYTE: usize = 0x247;
+const IN_PLACE: usize = 1;
+const THREAD_SERIALIZED: c_int = 2048;
+const MAX_ERROR_STRING: usize = 512;
+const MAX_LIBRARY_VERSION_STRING: usize = 8192;
+/// The major version of the ABI that these declarations are of.
+const ABI: c_int = 1;
+
+fn handle(constant: usize) -> Handle {
+    ptr::without_provenance_mut(constant)
+}
+
+/// Declares the functions, and finds all of them in a library.
+macro_rules! functions {
+    ($($field:ident = $name:literal: fn($($argument:ty),*);)*) => {
+        struct Functions {
+            $($field: unsafe extern "C" fn($($argument),*) -> c_int,)*
+        }
+
+        impl Functions {
+            fn of(library: &libloading::Library, path: &Path) -> Result<Self, CollectiveError> {
+                Ok(Functions {
+                    // SAFETY: the types are those that MPI 5 declares for the function of this name. They are used only
+                    // while `Library` holds the library, and only after it has stated its version of the ABI.
+                    $($field: *unsafe { library.get(concat!($name, "\0").as_bytes()) }.map_err(|_| {
+                        CollectiveError::NoFunction { library: path.into(), function: $name }
+                    })?,)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    abi_version = "MPI_Abi_get_version": fn(*mut c_int, *mut c_int);
+    initialized = "MPI_Initialized": fn(*mut c_int);
+    init_thread = "MPI_Init_thread": fn(*mut c_int, *mut *mut *mut c_char, c_int, *mut c_int);
+    finalize = "MPI_Finalize": fn();
+    abort = "MPI_Abort": fn(Handle, c_int);
+    set_errhandler = "MPI_Comm_set_errhandler": fn(Handle, Handle);
+    error_string = "MPI_Error_string": fn(c_int, *mut c_char, *mut c_int);
+    library_version = "MPI_Get_library_version": fn(*mut c_char, *mut c_int);
+    rank = "MPI_Comm_rank": fn(Handle, *mut c_int);
+    size = "MPI_Comm_size": fn(Handle, *mut c_int);
+    allgather = "MPI_Allgather": fn(*const c_void, c_int, Handle, *mut c_void, c_int, Handle, Handle);
+    allgatherv = "MPI_Allgatherv_c": fn(*const c_void, Count, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
+    alltoallv = "MPI_Alltoallv_c": fn(*const c_void, *const Count, *const Address, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
+}
+
+/// Lengths and starts of the pieces of a buffer, one for each rank.
+pub(super) struct Movement {
+    counts: Vec<Count>,
+    starts: Vec<Address>,
+}
+
+impl Movement {
+    pub(super) fn new(lens: &[usize]) -> Self {
+        let mut end = 0;
+        let start = |len: &usize| {
+            let start = end;
+            end += *len as Address;
+            start
+        };
+        Movement {
+            starts: lens.iter().map(start).collect(),
+            counts: lens.iter().map(|len| *len as Count).collect(),
+        }
+    }
+
+    /// Whether the pieces fill a buffer of this length exactly.
+    fn fills(&self, len: usize) -> bool {
+        self.counts.iter().sum::<Count>() == len as Count
+    }
+}
+
+/// A loaded library.
+pub(super) struct Library {
+    functions: Functions,
+    path: PathBuf,
+    _loaded: libloading::Library,
+}
+
+impl Library {
+    /// The first of the candidates that can be loaded.
+    pub(super) fn find(
+        launcher: &'static str,
+        candidates: &[PathBuf],
+    ) -> Result<Self, CollectiveError> {
+        let mut problem = String::new();
+        for path in candidates {
+            // SAFETY: loading runs the library's initializers; the user or the system names it as an MPI library.
+            match unsafe { libloading::Library::new(path) } {
+                Ok(loaded) => return Self::checked(loaded, path),
+                // The loader's own words are the source of the error.
+                Err(error) => {
+                    problem = error
+                        .source()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                }
+            }
+        }
+        Err(CollectiveError::NoLibrary {
+            launcher,
+            tried: problem,
+        })
+    }
+
+    fn checked(loaded: libloading::Library, path: &Path) -> Result<Self, CollectiveError> {
+        let library = Library {
+            functions: Functions::of(&loaded, path)?,
+            path: path.into(),
+            _loaded: loaded,
+        };
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: MPI allows this call at any time; both pointers are valid.
+        let code = unsafe { (library.functions.abi_version)(&mut major, &mut minor) };
+        match code == 0 && major == ABI {
+            true => Ok(library),
+            false => Err(CollectiveError::Abi {
+                library: path.into(),
+                major,
+                minor,
+            }),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts MPI. From then on errors are returned, where MPI's default is to end the job without a word of ours.
+    pub(super) fn start(&self) -> Result<(), CollectiveError> {
+        let (mut already, mut provided) = (0, 0);
+        // SAFETY: allowed before initialization; the pointer is valid.
+        let code = unsafe { (self.functions.initialized)(&mut already) };
+        self.done("start", code)?;
+        if already != 0 {
+            return Err(CollectiveError::Twice);
+        }
+        // SAFETY: MPI accepts null for both arguments of `main`, and has not been initialized.
+        let code = unsafe {
+            (self.functions.init_thread)(
+                ptr::null_mut(),
+                ptr::null_mut(),
+                THREAD_SERIALIZED,
+                &mut provided,
+            )
+        };
+        self.done("start", code)?;
+        if provided < THREAD_SERIALIZED {
+            return Err(CollectiveError::Threads {
+                library: self.path.clone(),
+            });
+        }
+        // SAFETY: predefined handles.
+        let code =
+            unsafe { (self.functions.set_errhandler)(handle(COMM_WORLD), handle(ERRORS_RETURN)) };
+        self.done("return errors", code)
+    }
+
+    /// Ends MPI; waits for the other processes.
+    pub(super) fn end(&self) {
+        // SAFETY: MPI was started, and `Mpi` makes no call after this one.
+        let _at_the_end = unsafe { (self.functions.finalize)() };
+    }
+
+    pub(super) fn abort(&self, code: c_int) {
+        // SAFETY: MPI was started; the call ends the process.
+        let _not_reached = unsafe { (self.functions.abort)(handle(COMM_WORLD), code) };
+    }
+
+    /// Rank and size.
+    pub(super) fn place(&self) -> Result<(usize, usize), CollectiveError> {
+        let (mut rank, mut size) = (0, 0);
+        // SAFETY: MPI was started; valid pointers.
+        let code = unsafe { (self.functions.rank)(handle(COMM_WORLD), &mut rank) };
+        self.done("tell this process's rank", code)?;
+        // SAFETY: as above.
+        let code = unsafe { (self.functions.size)(handle(COMM_WORLD), &mut size) };
+        self.done("tell the number of processes", code)?;
+        Ok((rank.max(0) as usize, size.max(1) as usize))
+    }
+
+    /// The first line of what the library calls itself.
+    pub(super) fn version(&self) -> Result<String, CollectiveError> {
+        let mut text = [0; MAX_LIBRARY_VERSION_STRING + 1];
+        let mut len = 0;
+        // SAFETY: the buffer has the size that the ABI states, and one byte more.
+        let code = unsafe { (self.functions.library_version)(text.as_mut_ptr(), &mut len) };
+        self.done("tell its version", code)?;
+        let text = words(&text);
+        let first = text.lines().next().unwrap_or_default();
+        Ok(first.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// One number of each process.
+    pub(super) fn lengths(&self, own: u64, size: usize) -> Result<Vec<u64>, CollectiveError> {
+        let mut all = vec![0_u64; size];
+        let one = size_of::<u64>() as c_int;
+        // SAFETY: eight bytes are read from `own` and eight per process written to `all`, whose length is the
+        // communicator's size.
+        let code = unsafe {
+            (self.functions.allgather)(
+                (&raw const own).cast(),
+                one,
+                handle(BYTE),
+                all.as_mut_ptr().cast(),
+                one,
+                handle(BYTE),
+                handle(COMM_WORLD),
+            )
+        };
+        self.done("gather lengths", code)?;
+        Ok(all)
+    }
+
+    /// Every process's bytes.
+    pub(super) fn gather(
+        &self,
+        own: &[u8],
+        all: &mut [u8],
+        pieces: &Movement,
+    ) -> Result<(), CollectiveError> {
+        fit("received", pieces.fills(all.len()))?;
+        // SAFETY: the pieces fill `all`, and `own` is the piece of this rank by the lengths that all have exchanged.
+        let code = unsafe {
+            (self.functions.allgatherv)(
+                own.as_ptr().cast(),
+                own.len() as Count,
+                handle(BYTE),
+                all.as_mut_ptr().cast(),
+                pieces.counts.as_ptr(),
+                pieces.starts.as_ptr(),
+                handle(BYTE),
+                handle(COMM_WORLD),
+            )
+        };
+        self.done("gather results", code)
+    }
+
+    /// Pieces to every process, and from every process.
+    pub(super) fn exchange(
+        &self,
+        (sent, to): (&[f32], &Movement),
+        (received, from): (&mut [f32], &Movement),
+    ) -> Result<(), CollectiveError> {
+        fit("sent", to.fills(sent.len()))?;
+        fit("received", from.fills(received.len()))?;
+        // SAFETY: the pieces fill both buffers; both movements have a piece per process (`Mpi::exchange`).
+        let code = unsafe {
+            (self.functions.alltoallv)(
+                sent.as_ptr().cast(),
+                to.counts.as_ptr(),
+                to.starts.as_ptr(),
+                handle(FLOAT),
+                received.as_mut_ptr().cast(),
+                from.counts.as_ptr(),
+                from.starts.as_ptr(),
+                handle(FLOAT),
+                handle(COMM_WORLD),
+            )
+        };
+        self.done("exchange gradients", code)
+    }
+
+    /// Fills in the pieces of the other processes.
+    pub(super) fn complete(
+        &self,
+        values: &mut [f32],
+        pieces: &Movement,
+    ) -> Result<(), CollectiveError> {
+        fit("received", pieces.fills(values.len()))?;
+        // SAFETY: the pieces fill `values`, which holds this process's piece in its place.
+        let code = unsafe {
+            (self.functions.allgatherv)(
+                handle(IN_PLACE),
+                0,
+                handle(FLOAT),
+                values.as_mut_ptr().cast(),
+                pieces.counts.as_ptr(),
+                pieces.starts.as_ptr(),
+                handle(FLOAT),
+                handle(COMM_WORLD),
+            )
+        };
+        self.done("distribute sums", code)
+    }
+
+    /// What MPI says about an error code.
+    fn done(&self, what: &'static str, code: c_int) -> Result<(), CollectiveError> {
+        if code == 0 {
+            return Ok(());
+        }
+        let mut text = [0; MAX_ERROR_STRING + 1];
+        let mut len = 0;
+        // SAFETY: the buffer has the size that the ABI states, and one byte more.
+        let told = unsafe { (self.functions.error_string)(code, text.as_mut_ptr(), &mut len) };
+        let why = match told {
+            0 => words(&text)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+            _ => format!("error {code}"),
+        };
+        Err(CollectiveError::Call { what, why })
+    }
+}
+
+fn fit(what: &'static str, fits: bool) -> Result<(), CollectiveError> {
+    fits.then_some(()).ok_or(CollectiveError::Lengths { what })
+}
+
+/// The text before the first zero.
+fn words(text: &[c_char]) -> String {
+    let bytes: Vec<u8> = text
+        .iter()
+        .map(|c| c.cast_unsigned())
+        .take_while(|b| *b != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,195 @@
+//! Ranks of an MPI job, by a library with the standard ABI of MPI 5, which is loaded when the job starts.
+//!
+//! The ABI fixes the types and constants of MPI's functions, so that one program works with every library that has it
+//! (MPICH from 5.0, Intel MPI from 2021.18), and needs none of them to be built or to run alone.
+
+mod library;
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{Collective, CollectiveError, check};
+use library::{Library, Movement};
+
+/// The environment variable that names the library's file.
+pub const LIBRARY: &str = "EFF_UNET_MPI";
+
+/// Variables that launchers set for their processes, and the launcher's name.
+const LAUNCHERS: [(&str, &str); 3] = [
+    ("PMI_RANK", "mpiexec"),
+    ("PMIX_RANK", "srun --mpi=pmix or mpiexec"),
+    ("PMI_FD", "mpiexec"),
+];
+
+/// Variables in which launchers state the number of processes.
+const SIZES: [&str; 3] = ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// What started this process as one of several, if anything did. A job of one process needs no library.
+pub fn launcher() -> Option<&'static str> {
+    if SIZES
+        .iter()
+        .any(|size| env::var(size).is_ok_and(|size| size == "1"))
+    {
+        return None;
+    }
+    let set = |(variable, _): &&(&str, &str)| env::var_os(variable).is_some();
+    LAUNCHERS.iter().find(set).map(|(_, name)| *name)
+}
+
+/// The processes of an MPI job. MPI ends when it is dropped.
+pub struct Mpi {
+    // The ABI lets threads take turns: the lock makes them.
+    library: Mutex<Library>,
+    rank: usize,
+    size: usize,
+    version: String,
+}
+
+impl Mpi {
+    /// Joins the job that this process was started for.
+    ///
+    /// # Errors
+    /// No library, one without a function or of another ABI, or MPI's own words.
+    pub fn join(launcher: &'static str) -> Result<Self, CollectiveError> {
+        Self::with(Library::find(launcher, &candidates())?)
+    }
+
+    fn with(library: Library) -> Result<Self, CollectiveError> {
+        library.start()?;
+        let (rank, size) = library.place()?;
+        let version = library.version()?;
+        Ok(Mpi {
+            library: Mutex::new(library),
+            rank,
+            size,
+            version,
+        })
+    }
+
+    /// What the library calls itself: `MPICH Version: 5.0.2`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The library's file.
+    pub fn library(&self) -> PathBuf {
+        self.lock().path().to_path_buf()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Library> {
+        self.library.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mpi {
+    fn drop(&mut self) {
+        self.lock().end();
+    }
+}
+
+impl Collective for Mpi {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
+        let library = self.lock();
+        let lens: Vec<usize> = library
+            .lengths(own.len() as u64, self.size)?
+            .into_iter()
+            .map(|len| {
+                usize::try_from(len).map_err(|_| CollectiveError::Lengths { what: "received" })
+            })
+            .collect::<Result<_, _>>()?;
+        let mut all = vec![0; lens.iter().sum()];
+        library.gather(own, &mut all, &Movement::new(&lens))?;
+        let mut rest = all.as_slice();
+        let take = |len: &usize| {
+            let (own, others) = rest.split_at(*len);
+            rest = others;
+            own.to_vec()
+        };
+        Ok(lens.iter().map(take).collect())
+    }
+
+    fn exchange(
+        &self,
+        (values, lens): (&[f32], &[usize]),
+        (received, expected): (&mut [f32], &[usize]),
+    ) -> Result<(), CollectiveError> {
+        check("sent", lens, values.len())?;
+        check("received", expected, received.len())?;
+        if lens.len() != self.size || expected.len() != self.size {
+            return Err(CollectiveError::Lengths { what: "sent" });
+        }
+        let (sent, expected) = (Movement::new(lens), Movement::new(expected));
+        self.lock().exchange((values, &sent), (received, &expected))
+    }
+
+    fn complete(&self, values: &mut [f32], lens: &[usize]) -> Result<(), CollectiveError> {
+        check("sent", lens, values.len())?;
+        if lens.len() != self.size {
+            return Err(CollectiveError::Lengths { what: "sent" });
+        }
+        self.lock().complete(values, &Movement::new(lens))
+    }
+
+    fn abort(&self, code: u8) {
+        if self.size > 1 {
+            self.lock().abort(code.into());
+        }
+    }
+}
+
+/// Where the library may be: the file that the user names, the loader's own search, and next to the launcher.
+fn candidates() -> Vec<PathBuf> {
+    if let Some(named) = env::var_os(LIBRARY) {
+        return vec![named.into()];
+    }
+    let names = [
+        "libmpi_abi.so.1",
+        "libmpi_abi.so",
+        "libmpi_abi.1.dylib",
+        "libmpi_abi.dylib",
+    ];
+    let folders = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
+    let beside = |folder: &PathBuf| Some(folder.parent()?.join("lib"));
+    let launchers = folders
+        .iter()
+        .flatten()
+        .filter(|folder| folder.join("mpiexec").is_file());
+    let folders = launchers.filter_map(beside);
+    let found = folders
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .filter(|file| file.is_file());
+    names.into_iter().map(PathBuf::from).chain(found).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_mpi_is_refused_in_one_sentence() {
+        let missing = Library::find("mpiexec", &["/nonexistent/libmpi_abi.so.1".into()]);
+        let missing = missing.err().unwrap().to_string();
+        assert!(
+            missing.contains("started by mpiexec") && missing.contains("/nonexistent/"),
+            "{missing}"
+        );
+        // The C library: it can be loaded, and has no function of MPI.
+        let foreign = Library::find("mpiexec", &["libc.so.6".into()]);
+        let foreign = foreign.err().unwrap().to_string();
+        assert!(
+            foreign.contains("libc.so.6 has no function MPI_"),
+            "{foreign}"
+        );
+        assert!(![missing, foreign].iter().any(|words| words.contains('\n')));
+    }
+}

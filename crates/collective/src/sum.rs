@@ -1,0 +1,221 @@
+//! Sums over the chunks of a batch, in an order that depends on the number of chunks alone.
+//!
+//! The chunks are the leaves of a binary tree, which halves their range until one is left. A process adds up the largest
+//! subtrees that lie among its own chunks ([`fold`]); the sums of these subtrees are what processes send each other, and
+//! the upper part of the tree is added where they arrive ([`reduce`]). Floating-point addition is not associative, so
+//! another order would give other bits.
+//!
+//! Each process adds up one piece of the numbers for all. A process that has one subtree, as where chunks and processes
+//! are powers of two, sends `(size − 1) / size` of its numbers once for the sums, and as many for the results: as much as
+//! the best all-reduce.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::division::{Division, part};
+use crate::{Collective, CollectiveError};
+
+/// The halves of a range of at least two chunks.
+fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
+    let middle = range.start + range.len() / 2;
+    [range.start..middle, middle..range.end]
+}
+
+/// The largest subtrees of the tree over `chunks` chunks whose chunks all lie in `own`, in their order.
+pub fn subtrees(chunks: usize, own: &Range<usize>) -> Vec<Range<usize>> {
+    let mut found = vec![];
+    collect(&(0..chunks), own, &mut found);
+    found
+}
+
+fn collect(node: &Range<usize>, own: &Range<usize>, found: &mut Vec<Range<usize>>) {
+    if node.start >= own.start && node.end <= own.end {
+        if !node.is_empty() {
+            found.push(node.clone());
+        }
+    } else if node.len() > 1 && node.start < own.end && own.start < node.end {
+        halves(node)
+            .iter()
+            .for_each(|half| collect(half, own, found));
+    }
+}
+
+/// The sum over a subtree; `None` if none of its chunks has numbers. `leaf` returns a chunk's numbers, and `spare` takes
+/// the buffers that are no longer needed.
+///
+/// # Errors
+/// The first error of `leaf`.
+pub fn fold<E>(
+    node: &Range<usize>,
+    leaf: &mut dyn FnMut(usize, &mut Vec<Vec<f32>>) -> Result<Option<Vec<f32>>, E>,
+    spare: &mut Vec<Vec<f32>>,
+) -> Result<Option<Vec<f32>>, E> {
+    if node.len() == 1 {
+        return leaf(node.start, spare);
+    }
+    let [left, right] = halves(node);
+    let left = fold(&left, leaf, spare)?;
+    let right = fold(&right, leaf, spare)?;
+    Ok(match (left, right) {
+        (Some(mut left), Some(right)) => {
+            add(&mut left, &right);
+            spare.push(right);
+            Some(left)
+        }
+        (left, right) => left.or(right),
+    })
+}
+
+fn add(sum: &mut [f32], values: &[f32]) {
+    sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
+}
+
+/// What one process contributes to a sum: its subtrees with their sums, in the order of [`subtrees`], those without
+/// numbers left out.
+pub type Own = Vec<(Range<usize>, Vec<f32>)>;
+
+/// The sum of the numbers of all chunks, on every process: `whole` receives it. `filled[k]` says whether chunk `k` has
+/// numbers; all chunks that have any have `whole.len()`.
+///
+/// # Errors
+/// As [`Collective::exchange`]. Numbers that do not fit `filled` or `whole`.
+pub fn reduce(
+    processes: &dyn Collective,
+    filled: &[bool],
+    own: &Own,
+    whole: &mut [f32],
+) -> Result<(), CollectiveError> {
+    let (rank, size) = (processes.rank(), processes.size());
+    let nodes = |rank| {
+        let own = Division::new(filled.len(), rank, size).own;
+        let any = |node: &Range<usize>| filled[node.clone()].iter().any(|filled| *filled);
+        subtrees(filled.len(), &own).into_iter().filter(any)
+    };
+    let fits = own.iter().all(|(_, sum)| sum.len() == whole.len());
+    if !fits || !own.iter().map(|(node, _)| node.clone()).eq(nodes(rank)) {
+        return Err(CollectiveError::Lengths { what: "sent" });
+    }
+    let len = whole.len();
+    let piece = |rank| part(len, rank, size);
+    let lens: Vec<usize> = (0..size).map(|to| own.len() * piece(to).len()).collect();
+    let mut sent = Vec::with_capacity(lens.iter().sum());
+    for to in 0..size {
+        own.iter()
+            .for_each(|(_, sum)| sent.extend_from_slice(&sum[piece(to)]));
+    }
+    let mine = piece(rank);
+    let expected: Vec<usize> = (0..size)
+        .map(|from| nodes(from).count() * mine.len())
+        .collect();
+    let mut received = vec![0.0; expected.iter().sum()];
+    processes.exchange((&sent, &lens), (&mut received, &expected))?;
+    let all: BTreeMap<(usize, usize), &[f32]> = (0..size)
+        .flat_map(nodes)
+        .map(|node| (node.start, node.end))
+        .zip(received.chunks_exact(mine.len().max(1)))
+        .collect();
+    match total(&(0..filled.len()), &all) {
+        Some(sum) => whole[mine].copy_from_slice(&sum),
+        None => whole[mine].fill(0.0),
+    }
+    let pieces: Vec<usize> = (0..size).map(|rank| piece(rank).len()).collect();
+    processes.complete(whole, &pieces)
+}
+
+/// The sum over a node of the tree, from the sums of subtrees.
+fn total(node: &Range<usize>, sums: &BTreeMap<(usize, usize), &[f32]>) -> Option<Vec<f32>> {
+    if let Some(sum) = sums.get(&(node.start, node.end)) {
+        return Some(sum.to_vec());
+    }
+    if node.len() < 2 {
+        return None;
+    }
+    let [left, right] = halves(node).map(|half| total(&half, sums));
+    match (left, right) {
+        (Some(mut left), Some(right)) => {
+            add(&mut left, &right);
+            Some(left)
+        }
+        (left, right) => left.or(right),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::threads;
+
+    /// Numbers whose sum depends on the order.
+    fn numbers(chunk: usize, len: usize) -> Vec<f32> {
+        (0..len)
+            .map(|i| ((chunk * 31 + i * 17) as f32).sin() * 10_f32.powi((i + chunk) as i32 % 7))
+            .collect()
+    }
+
+    fn summed(chunks: usize, size: usize, len: usize, filled: &[bool]) -> Vec<Vec<f32>> {
+        threads::run(size, |processes| {
+            let division = Division::new(chunks, processes.rank(), size);
+            let mut leaf = |chunk: usize, _: &mut Vec<Vec<f32>>| {
+                Ok::<_, Infallible>(filled[chunk].then(|| numbers(chunk, len)))
+            };
+            let mut own = vec![];
+            for node in subtrees(chunks, &division.own) {
+                let sum = fold(&node, &mut leaf, &mut vec![]).unwrap();
+                own.extend(sum.map(|sum| (node, sum)));
+            }
+            let mut whole = vec![f32::NAN; len];
+            reduce(processes, filled, &own, &mut whole).unwrap();
+            whole
+        })
+    }
+
+    #[test]
+    fn the_bits_of_a_sum_do_not_depend_on_the_number_of_processes() {
+        for (chunks, len) in [(1, 5), (2, 7), (4, 64), (6, 33), (8, 3), (4, 0)] {
+            let filled = vec![true; chunks];
+            let alone = summed(chunks, 1, len, &filled).remove(0);
+            for size in 1..=chunks + 1 {
+                for whole in summed(chunks, size, len, &filled) {
+                    assert_eq!(whole, alone, "{chunks} chunks on {size} processes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_without_images_adds_nothing() {
+        let filled = [true, false, true, false, false];
+        let alone = summed(5, 1, 9, &filled).remove(0);
+        let plain: Vec<f32> = numbers(0, 9)
+            .iter()
+            .zip(numbers(2, 9))
+            .map(|(a, b)| a + b)
+            .collect();
+        assert_eq!(alone, plain);
+        for size in 2..=5 {
+            assert!(summed(5, size, 9, &filled).iter().all(|sum| *sum == alone));
+        }
+        assert_eq!(summed(2, 2, 3, &[false; 2]), vec![vec![0.0; 3]; 2]);
+    }
+
+    #[test]
+    fn halves_are_added_before_their_sum() {
+        let filled = [true; 4];
+        let mut expected = numbers(0, 8);
+        add(&mut expected, &numbers(1, 8));
+        let mut right = numbers(2, 8);
+        add(&mut right, &numbers(3, 8));
+        add(&mut expected, &right);
+        assert_eq!(summed(4, 1, 8, &filled), [expected]);
+    }
+
+    #[test]
+    fn processes_that_disagree_are_told_so() {
+        let own = vec![(0..1, vec![1.0; 3])];
+        let error = reduce(&crate::Alone, &[true, true], &own, &mut [0.0; 3]).unwrap_err();
+        assert!(error.to_string().contains("same settings"), "{error}");
+    }
+}
