@@ -130,6 +130,7 @@ fn one_epoch(
         meta: &meta,
         checkpoints: &checkpoints,
         resume: false,
+        processes: &collective::Alone,
     };
     fit(network, &job, data, clock)?;
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! The chunks are the leaves of a binary tree, which halves their range until one is left. A process adds up the largest
 //! subtrees that lie among its own chunks ([`fold`]); the sums of these subtrees are what processes send each other, and
-//! the upper part of the tree is added where they arrive ([`reduce`]). Floating-point addition is not associative, so
+//! the upper part of the tree is added where they arrive ([`Reducer::reduce`]). Floating-point addition is not associative, so
 //! another order would give other bits.
 //!
 //! Each process adds up one piece of the numbers for all. A process that has one subtree, as where chunks and processes
@@ -74,70 +74,98 @@ fn add(sum: &mut [f32], values: &[f32]) {
 /// numbers left out.
 pub type Own = Vec<(Range<usize>, Vec<f32>)>;
 
-/// The sum of the numbers of all chunks, on every process: `whole` receives it. `filled[k]` says whether chunk `k` has
-/// numbers; all chunks that have any have `whole.len()`.
-///
-/// # Errors
-/// As [`Collective::exchange`]. Numbers that do not fit `filled` or `whole`.
-pub fn reduce(
-    processes: &dyn Collective,
-    filled: &[bool],
-    own: &Own,
-    whole: &mut [f32],
-) -> Result<(), CollectiveError> {
-    let (rank, size) = (processes.rank(), processes.size());
-    let nodes = |rank| {
-        let own = Division::new(filled.len(), rank, size).own;
-        let any = |node: &Range<usize>| filled[node.clone()].iter().any(|filled| *filled);
-        subtrees(filled.len(), &own).into_iter().filter(any)
-    };
-    let fits = own.iter().all(|(_, sum)| sum.len() == whole.len());
-    if !fits || !own.iter().map(|(node, _)| node.clone()).eq(nodes(rank)) {
-        return Err(CollectiveError::Lengths { what: "sent" });
-    }
-    let len = whole.len();
-    let piece = |rank| part(len, rank, size);
-    let lens: Vec<usize> = (0..size).map(|to| own.len() * piece(to).len()).collect();
-    let mut sent = Vec::with_capacity(lens.iter().sum());
-    for to in 0..size {
-        own.iter()
-            .for_each(|(_, sum)| sent.extend_from_slice(&sum[piece(to)]));
-    }
-    let mine = piece(rank);
-    let expected: Vec<usize> = (0..size)
-        .map(|from| nodes(from).count() * mine.len())
-        .collect();
-    let mut received = vec![0.0; expected.iter().sum()];
-    processes.exchange((&sent, &lens), (&mut received, &expected))?;
-    let all: BTreeMap<(usize, usize), &[f32]> = (0..size)
-        .flat_map(nodes)
-        .map(|node| (node.start, node.end))
-        .zip(received.chunks_exact(mine.len().max(1)))
-        .collect();
-    match total(&(0..filled.len()), &all) {
-        Some(sum) => whole[mine].copy_from_slice(&sum),
-        None => whole[mine].fill(0.0),
-    }
-    let pieces: Vec<usize> = (0..size).map(|rank| piece(rank).len()).collect();
-    processes.complete(whole, &pieces)
+/// Adds up what processes contribute; keeps its buffers from one sum to the next.
+#[derive(Debug, Default)]
+pub struct Reducer {
+    sent: Vec<f32>,
+    received: Vec<f32>,
 }
 
-/// The sum over a node of the tree, from the sums of subtrees.
-fn total(node: &Range<usize>, sums: &BTreeMap<(usize, usize), &[f32]>) -> Option<Vec<f32>> {
-    if let Some(sum) = sums.get(&(node.start, node.end)) {
-        return Some(sum.to_vec());
+impl Reducer {
+    /// The sum of the numbers of all chunks, on every process: `whole` receives it. `filled[k]` says whether chunk `k` has
+    /// numbers; all chunks that have any have `whole.len()`.
+    ///
+    /// # Errors
+    /// As [`Collective::exchange`]. Numbers that do not fit `filled` or `whole`.
+    pub fn reduce(
+        &mut self,
+        processes: &dyn Collective,
+        filled: &[bool],
+        own: &Own,
+        whole: &mut [f32],
+    ) -> Result<(), CollectiveError> {
+        let (rank, size, len) = (processes.rank(), processes.size(), whole.len());
+        let of = |rank| filled_subtrees(filled, &Division::new(filled.len(), rank, size).own);
+        let fits = own.iter().all(|(_, sum)| sum.len() == len);
+        if !fits || !own.iter().map(|(node, _)| node).eq(&of(rank)) {
+            return Err(CollectiveError::Lengths { what: "sent" });
+        }
+        let piece = |rank| part(len, rank, size);
+        let lens: Vec<usize> = (0..size).map(|to| own.len() * piece(to).len()).collect();
+        let mine = piece(rank);
+        let nodes: Vec<_> = (0..size).map(of).collect();
+        let expected: Vec<usize> = nodes.iter().map(|of| of.len() * mine.len()).collect();
+        self.received.resize(expected.iter().sum(), 0.0);
+        let sent = match own.as_slice() {
+            // The pieces of one sum lie in the order of the ranks already.
+            [(_, sum)] => sum,
+            several => {
+                self.sent.clear();
+                for to in 0..size {
+                    several
+                        .iter()
+                        .for_each(|(_, sum)| self.sent.extend_from_slice(&sum[piece(to)]));
+                }
+                &self.sent
+            }
+        };
+        processes.exchange((sent, &lens), (&mut self.received, &expected))?;
+        let pieces = self.received.chunks_exact(mine.len().max(1));
+        let sums: Sums<'_> = nodes.into_iter().flatten().map(key).zip(pieces).collect();
+        if !total(&(0..filled.len()), &sums, &mut whole[mine.clone()]) {
+            whole[mine].fill(0.0);
+        }
+        let lens: Vec<usize> = (0..size).map(|rank| piece(rank).len()).collect();
+        processes.complete(whole, &lens)
+    }
+}
+
+/// Pieces of the sums of subtrees.
+type Sums<'a> = BTreeMap<(usize, usize), &'a [f32]>;
+
+fn key(node: Range<usize>) -> (usize, usize) {
+    (node.start, node.end)
+}
+
+/// The subtrees of a process that have numbers.
+fn filled_subtrees(filled: &[bool], own: &Range<usize>) -> Vec<Range<usize>> {
+    let mut nodes = subtrees(filled.len(), own);
+    nodes.retain(|node| filled[node.clone()].iter().any(|filled| *filled));
+    nodes
+}
+
+/// Writes the sum over a node of the tree, from the sums of subtrees; false if none of them has numbers.
+fn total(node: &Range<usize>, sums: &Sums<'_>, out: &mut [f32]) -> bool {
+    if let Some(sum) = sums.get(&key(node.clone())) {
+        out.copy_from_slice(sum);
+        return true;
     }
     if node.len() < 2 {
-        return None;
+        return false;
     }
-    let [left, right] = halves(node).map(|half| total(&half, sums));
-    match (left, right) {
-        (Some(mut left), Some(right)) => {
-            add(&mut left, &right);
-            Some(left)
-        }
-        (left, right) => left.or(right),
+    let [left, right] = halves(node);
+    if !total(&left, sums, out) {
+        return total(&right, sums, out);
     }
+    if let Some(sum) = sums.get(&key(right.clone())) {
+        add(out, sum);
+        return true;
+    }
+    let mut other = vec![0.0; out.len()];
+    if total(&right, sums, &mut other) {
+        add(out, &other);
+    }
+    true
 }
 
 #[cfg(test)]
@@ -167,7 +195,8 @@ mod tests {
                 own.extend(sum.map(|sum| (node, sum)));
             }
             let mut whole = vec![f32::NAN; len];
-            reduce(processes, filled, &own, &mut whole).unwrap();
+            let mut reducer = Reducer::default();
+            reducer.reduce(processes, filled, &own, &mut whole).unwrap();
             whole
         })
     }
@@ -215,7 +244,10 @@ mod tests {
     #[test]
     fn processes_that_disagree_are_told_so() {
         let own = vec![(0..1, vec![1.0; 3])];
-        let error = reduce(&crate::Alone, &[true, true], &own, &mut [0.0; 3]).unwrap_err();
+        let mut reducer = Reducer::default();
+        let error = reducer
+            .reduce(&crate::Alone, &[true, true], &own, &mut [0.0; 3])
+            .unwrap_err();
         assert!(error.to_string().contains("same settings"), "{error}");
     }
 }

@@ -84,7 +84,10 @@ fn work(group: &dyn Collective) -> Vec<f32> {
         );
     }
     let mut whole = vec![0.0; len];
-    sum::reduce(group, &[true; CHUNKS], &own, &mut whole).unwrap();
+    let mut reducer = sum::Reducer::default();
+    reducer
+        .reduce(group, &[true; CHUNKS], &own, &mut whole)
+        .unwrap();
     whole
 }
 

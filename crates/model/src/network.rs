@@ -15,7 +15,7 @@ use crate::engine::{Device, Engine, EngineError, Images, OutputGradient, Precisi
 use crate::engine::{Sensitivities, Value};
 use crate::graph::{Graph, NodeId};
 use crate::quantization::Ranges;
-use crate::store::{Group, ParamStore};
+use crate::store::{Group, ParamMap, ParamStore};
 
 /// Class scores as a dfdx tensor, `[n, classes]`.
 pub type Logits = Tensor<(usize, usize), f32, Cpu>;
@@ -193,6 +193,24 @@ impl Network {
         let mut trunk = lock(&self.trunk);
         trunk.store = store;
         trunk.stale = false;
+    }
+
+    /// The layout of all values.
+    pub fn store_map(&self) -> Arc<ParamMap> {
+        lock(&self.trunk).store.map().clone()
+    }
+
+    /// The running statistics, which training passes move.
+    pub fn statistics(&self) -> Vec<f32> {
+        lock(&self.trunk).store.group(Group::Buffers).to_vec()
+    }
+
+    /// Replaces the running statistics; `values` must have their length.
+    pub fn set_statistics(&mut self, values: &[f32]) {
+        lock(&self.trunk)
+            .store
+            .group_mut(Group::Buffers)
+            .copy_from_slice(values);
     }
 
     /// Inference: the named outputs, in that order.

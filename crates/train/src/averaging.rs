@@ -2,10 +2,13 @@
 //! weights of the last epoch.
 
 use super::TrainError;
+use super::chunks::Share;
 use super::event::{Data, Observer, Phase};
 use super::run::Run;
+use super::step::share;
 use super::swa::Swa;
 use super::tally::{Place, images};
+use super::together::agree;
 use model::graph::{Graph, NodeId, Op, ParamId};
 use model::network::Network;
 use model::store::{Group, ParamStore};
@@ -68,28 +71,59 @@ impl Run<'_> {
         }
         let mut means = Means::new(&norms, &values);
         let batches = data.train_batches();
-        for (i, batch) in data.train(epoch).enumerate() {
-            if observer.interrupted() {
-                return Ok(false);
-            }
+        let chunks: Vec<_> = (0..batches).map(|batch| data.chunks(batch)).collect();
+        let mut queue = data.train(epoch);
+        for (i, chunks) in chunks.iter().enumerate() {
             let place = Place {
                 phase: Phase::Train,
                 epoch,
                 batch: i + 1,
                 batches,
             };
-            let batch = place.loaded(batch)?;
-            network.set_store(values.clone());
-            let seed = Rng::keyed(self.job.seed, &[STATISTICS, i as u64]).next_u64();
-            network
-                .forward(images(&batch), seed, heads)
-                .map_err(|e| place.error(&batch.name, e))?;
-            means.add(&norms, &network.store());
+            let mut statistics = |share: Share| -> Result<Vec<Statistics>, TrainError> {
+                let found = share.iter().map(|(chunk, batch)| {
+                    network.set_store(values.clone());
+                    let seed = self.statistics_seed(i, *chunk);
+                    network
+                        .forward(images(batch), seed, heads)
+                        .map_err(|e| place.error(&batch.name, e))?;
+                    Ok((*chunk, found(&norms, &network.store())))
+                });
+                found.collect()
+            };
+            let own = share(chunks, &mut queue, place, observer);
+            let own = own.and_then(|share| share.map(&mut statistics).transpose());
+            let Some(all) = agree(self.job.processes, own)? else {
+                return Ok(false);
+            };
+            let mut all: Vec<Statistics> = all.into_iter().flatten().collect();
+            all.sort_by_key(|(chunk, _)| *chunk);
+            all.iter().for_each(|(_, found)| means.add(&norms, found));
         }
+        drop(queue);
         means.write(&norms, &mut values);
         network.set_store(values);
         Ok(true)
     }
+
+    /// Seed of the dropout of a chunk of a batch, both from 0.
+    fn statistics_seed(&self, batch: usize, chunk: usize) -> u64 {
+        let batch = batch as u64;
+        match chunk {
+            0 => Rng::keyed(self.job.seed, &[STATISTICS, batch]).next_u64(),
+            chunk => Rng::keyed(self.job.seed, &[STATISTICS, batch, chunk as u64]).next_u64(),
+        }
+    }
+}
+
+/// A chunk, and the bits of the statistics that its pass left, in the order of the norms.
+type Statistics = (usize, Vec<u32>);
+
+fn found(norms: &[Norm], store: &ParamStore) -> Vec<u32> {
+    let ids = norms.iter().flat_map(|norm| &norm.statistics);
+    ids.flat_map(|id| store.get(*id))
+        .map(|v| v.to_bits())
+        .collect()
 }
 
 /// A batch norm's running statistics, and the weight of a batch in them.
@@ -144,14 +178,15 @@ impl Means {
         }
     }
 
-    /// Adds a batch's statistics, found in what a pass made of zeros.
-    fn add(&mut self, norms: &[Norm], found: &ParamStore) {
-        let ids = norms
+    /// Adds the statistics of a batch or a chunk, found in what a pass made of zeros.
+    fn add(&mut self, norms: &[Norm], found: &[u32]) {
+        let momenta = norms
             .iter()
-            .flat_map(|norm| norm.statistics.iter().map(|id| (*id, norm.momentum)));
-        for ((id, momentum), sums) in ids.zip(&mut self.sums) {
-            for (sum, value) in sums.iter_mut().zip(found.get(id)) {
-                *sum += f64::from(*value) / momentum;
+            .flat_map(|norm| norm.statistics.iter().map(|_| norm.momentum));
+        let mut found = found.iter();
+        for (momentum, sums) in momenta.zip(&mut self.sums) {
+            for (sum, value) in sums.iter_mut().zip(found.by_ref()) {
+                *sum += f64::from(f32::from_bits(*value)) / momentum;
             }
         }
         self.batches += 1;

@@ -36,6 +36,11 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Images per step; used by the code that builds the batches. Default 8.
     pub batch_size: usize,
+    /// Parts of equal size into which each batch is cut; 1 by default. Batch norm takes its statistics from a chunk, and
+    /// so do losses that depend on several images (Dice); gradients are means over the batch, as are the running
+    /// statistics. Several processes share a batch's chunks, and the result depends on their number no more than on that
+    /// of threads.
+    pub chunks: usize,
     /// What is trained: `classify`, `segment` (the map alone, from masks) or `both`. If omitted: `both` if `map.loss`
     /// is on, otherwise `classify`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +88,7 @@ impl Default for TrainConfig {
             task: None,
             epochs: 40,
             batch_size: 8,
+            chunks: 1,
             loss: ClassLoss::default(),
             class_weights: ClassWeights::default(),
             label_smoothing: 0.0,
@@ -126,6 +132,11 @@ impl TrainConfig {
                 (1..=MAX_BATCH).contains(&self.batch_size),
                 "batch_size",
                 "from 1 to 4,096",
+            ),
+            (
+                (1..=self.batch_size).contains(&self.chunks),
+                "chunks",
+                "from 1 to batch_size",
             ),
             (
                 share(self.label_smoothing.into()),

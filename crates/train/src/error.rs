@@ -1,5 +1,7 @@
 //! Errors that end a run; every message states where it happened and what to do.
 
+use collective::CollectiveError;
+
 use super::event::{BoxError, Phase};
 use super::loss::LossError;
 use formats::checkpoint::CheckpointError;
@@ -84,6 +86,28 @@ pub enum TrainError {
         /// Name of the batch.
         name: String,
     },
+    /// More processes than there is work for.
+    #[error(
+        "{processes} processes train together, but train.chunks = {chunks}: each needs a chunk of every batch. Start at \
+         most {chunks}, or set train.chunks to a multiple of {processes}"
+    )]
+    Processes {
+        /// Processes of the job.
+        processes: usize,
+        /// Chunks of a batch.
+        chunks: usize,
+    },
+    /// Another process of the job failed.
+    #[error("process {rank}, which trains with this one, failed: {message}")]
+    Elsewhere {
+        /// Its rank.
+        rank: usize,
+        /// Its error.
+        message: String,
+    },
+    /// The processes can no longer reach each other.
+    #[error("the processes that train together lost each other: {0}. Continue with --resume")]
+    Collective(#[from] CollectiveError),
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -71,15 +71,24 @@ impl Batch {
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Batch, BoxError>> + 'a>;
 
 /// Source of batches. The same epoch must always yield the same batches: a resumed run relies on it.
+///
+/// With `train.chunks` above 1 and with several processes, [`Data::train`] yields the chunks of this process instead of
+/// whole batches, in order, and [`Data::validation`] every batch whose number, counted from 0, leaves the process's rank
+/// as the remainder of a division by their number.
 pub trait Data {
     /// The training batches of an epoch (from 1).
     fn train(&mut self, epoch: usize) -> Batches<'_>;
     /// The validation batches.
     fn validation(&mut self) -> Batches<'_>;
-    /// Number of batches that [`Data::train`] yields.
+    /// Number of training batches in an epoch, over all processes.
     fn train_batches(&self) -> usize;
-    /// Number of batches that [`Data::validation`] yields; 0 for none.
+    /// Number of validation batches, over all processes; 0 for none.
     fn validation_batches(&self) -> usize;
+    /// The chunks, counted from 0, of a training batch, counted from 0, that [`Data::train`] yields. A batch with fewer
+    /// images than chunks lacks some.
+    fn chunks(&self, _batch: usize) -> Vec<usize> {
+        vec![0]
+    }
 }
 
 /// Receives a run's progress, and may end the run.

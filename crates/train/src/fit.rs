@@ -6,6 +6,7 @@ use super::TrainError;
 use super::event::{Data, EpochRecord, Observer};
 use super::job::{Job, Outcome, Stopped};
 use super::run::Run;
+use super::together::agree;
 use model::network::Network;
 
 /// Trains `network`. Afterwards it has the weights of the best epoch (or of the last, as configured), or its current
@@ -24,12 +25,15 @@ pub fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, TrainError> {
     let mut run = Run::new(network, job, data)?;
-    run.begin(network)?;
+    let begun = run.begin(network).map(Some);
+    agree(job.processes, begun)?;
     observer.begun(run.history());
     let stopped = epochs(&mut run, network, data, observer);
     network.freeze_encoder(false);
     let stopped = stopped?;
     if stopped != Stopped::Interrupted {
+        // Not before rank 0 has written the file that all read.
+        agree(job.processes, Ok(Some(())))?;
         run.install_result(network)?;
     }
     Ok(run.into_outcome(stopped))
@@ -51,7 +55,9 @@ fn epochs(
         match epoch(run, network, data, observer)? {
             Some(record) => {
                 let improved = run.end_epoch(record);
-                run.save(network, improved)?;
+                if run.job.processes.rank() == 0 {
+                    run.save(network, improved)?;
+                }
                 run.history()
                     .last()
                     .into_iter()

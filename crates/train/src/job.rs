@@ -1,5 +1,7 @@
 //! The inputs of a run, and its outcome.
 
+use collective::Collective;
+
 use super::TrainConfig;
 use super::event::{EpochRecord, Metric};
 use formats::checkpoint::{CheckpointDir, Meta};
@@ -22,6 +24,9 @@ pub struct Job<'a> {
     /// Whether to resume from the last checkpoint if there is one; otherwise the run starts over and removes existing
     /// checkpoints.
     pub resume: bool,
+    /// The processes that train together ([`collective::Alone`] for one). All have equal jobs, networks and data, and end
+    /// with equal weights; that of rank 0 alone writes checkpoints, which all must be able to read.
+    pub processes: &'a dyn Collective,
 }
 
 /// The outcome of a run.

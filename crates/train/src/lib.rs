@@ -25,6 +25,7 @@ pub mod swa;
 pub mod task;
 
 mod averaging;
+mod chunks;
 mod config;
 mod error;
 mod event;
@@ -36,6 +37,7 @@ mod resume;
 mod run;
 mod step;
 mod tally;
+mod together;
 mod validate;
 
 pub use config::TrainConfig;

@@ -1,11 +1,13 @@
 //! Dice of a map's hard masks per image: the value that validation reports.
 
+use serde::{Deserialize, Serialize};
+
 use super::loss::LossError;
 use super::map_loss::{MapObjective, Masks, Truth};
 use model::engine::Value;
 
 /// Sum of the Dice of images, and the number of images.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct ImageDice {
     sum: f64,
     images: usize,

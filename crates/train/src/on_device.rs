@@ -238,13 +238,15 @@ impl OnDevice {
             .map(|_| (results.class_loss, results.hits as usize));
         Ok(Some(Done {
             place: waited.place,
-            images: waited.images,
             lr: waited.lr,
-            scores: Scores {
-                class,
-                map_loss: results.map_loss,
-                ..Scores::default()
-            },
+            chunks: vec![(
+                waited.images,
+                Scores {
+                    class,
+                    map_loss: results.map_loss,
+                    ..Scores::default()
+                },
+            )],
             norm: results.norm,
         }))
     }

@@ -48,6 +48,9 @@ impl Run<'_> {
         if self.job.resume && checkpoints.last().exists() {
             return self.resume(network);
         }
+        if self.job.processes.rank() > 0 {
+            return Ok(());
+        }
         remove(&checkpoints.last())?;
         Ok(remove(&checkpoints.best())?)
     }

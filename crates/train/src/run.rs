@@ -3,6 +3,7 @@
 use dfdx::prelude::{Cpu, Gradients};
 use serde::{Deserialize, Serialize};
 
+use super::chunks::Buffers;
 use super::ema::Ema;
 use super::event::{Data, EpochRecord};
 use super::job::{Job, Outcome, Stopped};
@@ -33,6 +34,7 @@ pub(super) struct Run<'a> {
     pub(super) best: Option<Best>,
     pub(super) steps: u64,
     pub(super) history: Vec<EpochRecord>,
+    pub(super) buffers: Buffers,
 }
 
 /// The epoch in `best.safetensors`.
@@ -50,6 +52,7 @@ impl<'a> Run<'a> {
         data: &dyn Data,
     ) -> Result<Self, TrainError> {
         job.config.check()?;
+        check_processes(network, job)?;
         check_classes(network.graph(), job)?;
         let config = job.config;
         let figures = Figures::new(config.task(), job.metrics, data.validation_batches() > 0);
@@ -88,6 +91,7 @@ impl<'a> Run<'a> {
             best: None,
             steps: 0,
             history: vec![],
+            buffers: Buffers::default(),
         })
     }
 
@@ -247,6 +251,21 @@ fn encoder(
     }
     let [decayed, plain, _] = store.map().first(params);
     Ok([decayed, plain])
+}
+
+/// A GPU's steps are whole batches, and a process without a chunk would only wait.
+fn check_processes(network: &Network, job: &Job<'_>) -> Result<(), TrainError> {
+    let (processes, chunks) = (job.processes.size(), job.config.chunks);
+    if processes > chunks {
+        return Err(TrainError::Processes { processes, chunks });
+    }
+    match chunks > 1 && network.resident(|_| ()).is_some() {
+        true => Err(TrainError::Config {
+            key: "chunks".into(),
+            must: "1 on a GPU, which computes whole batches",
+        }),
+        false => Ok(()),
+    }
 }
 
 fn check_classes(graph: &Graph, job: &Job<'_>) -> Result<(), TrainError> {

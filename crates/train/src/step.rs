@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use dfdx::prelude::{AsArray, Backward, Cpu, Gradients, OwnedTape, PutTape, TryAdd, TryMul};
 use dfdx::shapes::HasShape;
 
+use super::chunks::Share;
 use super::clip::{clip_factor, sum_of_squares};
-use super::event::{Batch, Data, Observer, Phase};
+use super::event::{Batch, Batches, BoxError, Data, Observer, Phase};
 use super::loss::{Loss, LossError};
 use super::on_device::OnDevice;
 use super::run::Run;
@@ -16,7 +17,8 @@ use super::{BatchError, TrainError};
 use model::network::{Heads, Network, Taped};
 use model::store::Group;
 
-type Grads = Gradients<f32, Cpu>;
+/// The gradients of all parameters, as dfdx keeps them.
+pub(super) type Grads = Gradients<f32, Cpu>;
 type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
 /// Totals of an epoch's training.
@@ -30,6 +32,18 @@ pub(super) struct Trained {
     pub(super) waited: Duration,
 }
 
+/// Results and gradients of one pass.
+pub(super) struct Passed {
+    pub(super) scores: Scores,
+    pub(super) grads: Grads,
+}
+
+/// Results of a step's chunks, and the gradients of the batch.
+pub(super) struct Local {
+    pub(super) chunks: Vec<(usize, Scores)>,
+    pub(super) grads: Grads,
+}
+
 impl Trained {
     /// Adds the duration of `next` to the waiting time.
     fn waiting<T>(&mut self, next: impl FnOnce() -> T) -> T {
@@ -41,7 +55,9 @@ impl Trained {
 
     fn add(&mut self, done: &Done, observer: &mut dyn Observer) {
         self.lr = done.lr;
-        self.sums.add(done.images, &done.scores);
+        for (images, scores) in &done.chunks {
+            self.sums.add(*images, scores);
+        }
         self.steps += 1;
         self.grad_norm_sum += done.norm;
         observer.batch(&self.sums.event(done.place, done.lr));
@@ -81,24 +97,27 @@ impl Run<'_> {
         mut device: Option<&mut OnDevice>,
     ) -> Result<Option<Trained>, TrainError> {
         let batches = data.train_batches();
-        let (mut trained, mut interrupted) = (Trained::default(), false);
-        let mut queue = data.train(epoch).enumerate();
-        while let Some((i, batch)) = trained.waiting(|| queue.next()) {
-            interrupted = observer.interrupted();
-            if interrupted {
-                break;
-            }
+        let chunks: Vec<_> = (0..batches).map(|batch| data.chunks(batch)).collect();
+        let mut trained = Trained::default();
+        let mut queue = data.train(epoch);
+        for (i, chunks) in chunks.iter().enumerate() {
             let place = Place {
                 phase: Phase::Train,
                 epoch,
                 batch: i + 1,
                 batches,
             };
-            let batch = place.loaded(batch)?;
             let lr = self.lr(batches);
+            let share = trained.waiting(|| share(chunks, &mut queue, place, observer));
             let done = match &mut device {
-                Some(device) => device.step(self, network, &batch, lr, place)?,
-                None => Some(self.step(network, &batch, lr, place)?),
+                Some(device) => match whole(share?) {
+                    Some(batch) => device.step(self, network, &batch, lr, place)?,
+                    None => return Ok(None),
+                },
+                None => match self.step(network, share, lr, place)? {
+                    Some(done) => Some(done),
+                    None => return Ok(None),
+                },
             };
             done.iter().for_each(|done| trained.add(done, observer));
         }
@@ -107,40 +126,71 @@ impl Run<'_> {
             done.iter().for_each(|done| trained.add(done, observer));
             device.end(self, network)?;
         }
-        Ok((!interrupted).then_some(trained))
+        Ok(Some(trained))
     }
 
-    /// Makes one step on the host: forward, backward, update.
+    /// Makes one step on the host: forward, backward, update. `None` if interrupted.
     fn step(
         &mut self,
         network: &mut Network,
-        batch: &Batch,
+        share: Result<Option<Share>, TrainError>,
         lr: f64,
         place: Place,
-    ) -> Result<Done, TrainError> {
+    ) -> Result<Option<Done>, TrainError> {
+        let name = match &share {
+            Ok(Some(share)) => names(share),
+            _ => String::new(),
+        };
+        let local = match self.in_chunks() {
+            true => self.together(network, share, place)?,
+            false => match whole(share?) {
+                Some(batch) => Some(self.alone(network, &batch, place)?),
+                None => None,
+            },
+        };
+        let Some(Local { chunks, mut grads }) = local else {
+            return Ok(None);
+        };
+        let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(&name, e))?;
+        place.finite("norm of the gradient", norm, &name)?;
+        if let Some(factor) = clip_factor(norm, self.job.config.clip_norm) {
+            scale(network, &mut grads, factor).map_err(|e| place.error(&name, e))?;
+        }
+        self.update(network, &mut grads, lr)
+            .map_err(|e| place.error(&name, e))?;
+        Ok(Some(Done {
+            place,
+            lr,
+            chunks,
+            norm,
+        }))
+    }
+
+    /// The gradients of a whole batch.
+    fn alone(&self, network: &Network, batch: &Batch, place: Place) -> Result<Local, TrainError> {
+        let Passed { scores, grads } = self.passed(network, batch, self.seed(), place)?;
+        let chunks = vec![(batch.shape.n, scores)];
+        Ok(Local { chunks, grads })
+    }
+
+    /// Forward and backward of a batch or a chunk of one.
+    pub(super) fn passed(
+        &self,
+        network: &Network,
+        batch: &Batch,
+        seed: u64,
+        place: Place,
+    ) -> Result<Passed, TrainError> {
         let (heads, name) = (self.heads(batch), &batch.name);
         let taped = network
-            .forward(images(batch), self.seed(), heads)
+            .forward(images(batch), seed, heads)
             .map_err(|e| place.error(name, e))?;
         let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(name, e))?;
         place.finite("loss", loss.array().into(), name)?;
-        let mut grads = loss
+        let grads = loss
             .try_backward()
             .map_err(|e| place.error(name, LossError::from(e)))?;
-        let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(name, e))?;
-        place.finite("norm of the gradient", norm, name)?;
-        if let Some(factor) = clip_factor(norm, self.job.config.clip_norm) {
-            scale(network, &mut grads, factor).map_err(|e| place.error(name, e))?;
-        }
-        self.update(network, &mut grads, lr)
-            .map_err(|e| place.error(name, e))?;
-        Ok(Done {
-            place,
-            images: batch.shape.n,
-            lr,
-            scores,
-            norm,
-        })
+        Ok(Passed { scores, grads })
     }
 
     /// The outputs that the batch's loss needs.
@@ -178,6 +228,34 @@ impl Run<'_> {
         };
         Ok((scores, loss))
     }
+}
+
+/// This process's chunks of the next batch; `None` if interrupted.
+pub(super) fn share(
+    chunks: &[usize],
+    queue: &mut Batches<'_>,
+    place: Place,
+    observer: &dyn Observer,
+) -> Result<Option<Share>, TrainError> {
+    let mut share = Share::with_capacity(chunks.len());
+    for chunk in chunks {
+        let Some(batch) = queue.next() else {
+            let missing = BoxError::from("the data end before the epoch does");
+            return place.loaded(Err(missing)).map(|_| None);
+        };
+        share.push((*chunk, place.loaded(batch)?));
+    }
+    Ok((!observer.interrupted()).then_some(share))
+}
+
+/// The only chunk of a batch that is not cut.
+fn whole(share: Option<Share>) -> Option<Batch> {
+    share?.pop().map(|(_, batch)| batch)
+}
+
+fn names(share: &Share) -> String {
+    let names: Vec<&str> = share.iter().map(|(_, batch)| batch.name.as_str()).collect();
+    names.join(", ")
 }
 
 fn gradient_norm(network: &Network, grads: &mut Grads) -> Result<f64, BatchError> {

@@ -18,7 +18,7 @@ pub(super) struct Sums {
 }
 
 /// Results of a batch: from its labels if they are used, and from its masks if they are used.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Scores {
     /// Class loss and number of correct predictions.
     pub(super) class: Option<(f32, usize)>,
@@ -38,9 +38,9 @@ pub(super) struct Place {
 /// A completed step.
 pub(super) struct Done {
     pub(super) place: Place,
-    pub(super) images: usize,
     pub(super) lr: f64,
-    pub(super) scores: Scores,
+    /// Images and results of each chunk of the batch.
+    pub(super) chunks: Vec<(usize, Scores)>,
     /// Norm of the gradients before clipping.
     pub(super) norm: f64,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dfdx::prelude::{AsArray, Cpu, NoneTape, TensorFromVec};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Batch, Data, Metric, Observer, Phase, PhaseRecord};
 use super::loss::{ClassObjective, Logits, LossError};
@@ -10,12 +11,39 @@ use super::map_dice::ImageDice;
 use super::map_loss::{MapObjective, Masks};
 use super::run::Run;
 use super::tally::{Place, Scores, Sums, hits, images};
+use super::together::{Told, agree};
 use super::{BatchError, TrainError};
 use model::engine::Value;
 use model::network::Network;
 
 /// A phase's record and its additional metrics.
 type Validated = (Option<PhaseRecord>, BTreeMap<String, f64>);
+
+/// Results of a validation batch, as processes tell them.
+#[derive(Serialize, Deserialize)]
+struct Judged {
+    /// From 0.
+    number: usize,
+    told: Told,
+    /// Bits of the class scores, and the labels; both empty if classes are not evaluated.
+    logits: Vec<u32>,
+    labels: Vec<usize>,
+}
+
+impl Judged {
+    fn new(number: usize, batch: &Batch, scores: &Scores, logits: Option<Value>) -> Self {
+        Judged {
+            number,
+            told: Told::new(batch.shape.n, scores),
+            labels: logits.iter().flat_map(|_| &batch.labels).copied().collect(),
+            logits: logits
+                .into_iter()
+                .flat_map(|value| value.data)
+                .map(f32::to_bits)
+                .collect(),
+        }
+    }
+}
 
 impl Run<'_> {
     /// Evaluates the network (with the moving average of its weights, if there is one) on the validation batches;
@@ -45,20 +73,43 @@ impl Run<'_> {
         data: &mut dyn Data,
         observer: &mut dyn Observer,
     ) -> Result<Option<Validated>, TrainError> {
+        let own = self.judge_own(network, data, observer);
+        let Some(all) = agree(self.job.processes, own)? else {
+            return Ok(None);
+        };
+        let mut judged: Vec<Judged> = all.into_iter().flatten().collect();
+        judged.sort_by_key(|batch| batch.number);
+        let (mut sums, mut scored, mut labels) = (Sums::default(), vec![], vec![]);
+        for batch in judged {
+            sums.add(batch.told.images, &batch.told.scores());
+            scored.extend(batch.logits.into_iter().map(f32::from_bits));
+            labels.extend(batch.labels);
+        }
+        Ok(Some((Some(sums.means()), self.figures(&scored, &labels))))
+    }
+
+    /// The batches of this process; `None` if interrupted.
+    fn judge_own(
+        &self,
+        network: &Network,
+        data: &mut dyn Data,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Judged>>, TrainError> {
         let (epoch, batches, lr) = (
             self.epochs_done() + 1,
             data.validation_batches(),
             self.lr(data.train_batches()),
         );
-        let (mut sums, mut scored, mut labels) = (Sums::default(), vec![], vec![]);
-        for (i, batch) in data.validation().enumerate() {
+        let (rank, size) = (self.job.processes.rank(), self.job.processes.size());
+        let (mut sums, mut judged) = (Sums::default(), vec![]);
+        for (number, batch) in (rank..).step_by(size).zip(data.validation()) {
             if observer.interrupted() {
                 return Ok(None);
             }
             let place = Place {
                 phase: Phase::Validation,
                 epoch,
-                batch: i + 1,
+                batch: number + 1,
                 batches,
             };
             let batch = place.loaded(batch)?;
@@ -66,13 +117,10 @@ impl Run<'_> {
                 .evaluate(network, &batch)
                 .map_err(|e| place.error(&batch.name, e))?;
             sums.add(batch.shape.n, &scores);
-            if let Some(logits) = logits {
-                scored.extend(logits.data);
-                labels.extend(&batch.labels);
-            }
+            judged.push(Judged::new(number, &batch, &scores, logits));
             observer.batch(&sums.event(place, lr));
         }
-        Ok(Some((Some(sums.means()), self.figures(&scored, &labels))))
+        Ok(Some(judged))
     }
 
     /// A batch's results, and its class scores if they are evaluated.

@@ -242,6 +242,7 @@ fn run(
         meta: &Meta::new(["none", "weak", "strong"], preprocessing),
         checkpoints: &CheckpointDir::new(folder).unwrap(),
         resume,
+        processes: &collective::Alone,
     };
     fit(network, &job, &mut data, watch)
 }

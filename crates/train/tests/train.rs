@@ -222,6 +222,7 @@ impl Trial {
             meta: &meta(),
             checkpoints,
             resume: self.resume,
+            processes: &collective::Alone,
         };
         fit(network, &job, data, watch)
     }

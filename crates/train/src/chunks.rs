@@ -1,0 +1,183 @@
+//! A step in chunks: forward and backward chunk by chunk, on this process or another, then the sums over all.
+//!
+//! A chunk's gradients and the change of its running statistics are multiplied by its number of images, added up in the
+//! order that [`collective::sum`] fixes, and divided by the batch's images. Whoever computes a chunk, and on however many
+//! processes, the step is the same to the bit.
+
+use collective::Division;
+use collective::sum::{self, Own, Reducer};
+
+use super::TrainError;
+use super::event::Batch;
+use super::run::Run;
+use super::step::{Grads, Local, Passed};
+use super::tally::Place;
+use super::together::{Told, agree};
+use model::network::Network;
+use model::store::Group;
+use random::Rng;
+
+/// Buffers of a run whose batches are cut.
+#[derive(Default)]
+pub(super) struct Buffers {
+    /// Those of chunks whose sums have been added.
+    spare: Vec<Vec<f32>>,
+    /// The sum over all chunks: gradients, then changes of running statistics.
+    whole: Vec<f32>,
+    reducer: Reducer,
+}
+
+/// The part of a batch that this process computes.
+pub(super) type Share = Vec<(usize, Batch)>;
+
+/// What this process has computed of a step.
+struct Computed {
+    own: Own,
+    /// By chunk.
+    told: Vec<(usize, Told)>,
+    /// Those of the last chunk: where the optimizer will find the batch's.
+    grads: Option<Grads>,
+}
+
+impl Run<'_> {
+    /// Whether batches are cut, or shared with other processes.
+    pub(super) fn in_chunks(&self) -> bool {
+        self.job.config.chunks > 1 || self.job.processes.size() > 1
+    }
+
+    /// The gradients of a batch, whose running statistics the network has afterwards; `None` if a process was interrupted.
+    pub(super) fn together(
+        &mut self,
+        network: &mut Network,
+        share: Result<Option<Share>, TrainError>,
+        place: Place,
+    ) -> Result<Option<Local>, TrainError> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let local = self.together_in(&mut buffers, network, share, place);
+        self.buffers = buffers;
+        local
+    }
+
+    fn together_in(
+        &self,
+        buffers: &mut Buffers,
+        network: &mut Network,
+        share: Result<Option<Share>, TrainError>,
+        place: Place,
+    ) -> Result<Option<Local>, TrainError> {
+        let processes = self.job.processes;
+        let before = network.statistics();
+        let mut compute =
+            |share: Share| self.compute(network, &share, (&before, &mut buffers.spare), place);
+        let computed = share.and_then(|share| share.map(&mut compute).transpose());
+        let (own, told) = match computed {
+            Ok(Some(Computed { own, told, grads })) => (Some((own, grads)), Ok(Some(told))),
+            Ok(None) => (None, Ok(None)),
+            Err(error) => (None, Err(error)),
+        };
+        let (Some(all), Some((own, grads))) = (agree(processes, told)?, own) else {
+            network.set_statistics(&before);
+            return Ok(None);
+        };
+        let mut told: Vec<(usize, Told)> = all.into_iter().flatten().collect();
+        told.sort_by_key(|(chunk, _)| *chunk);
+        let mut filled = vec![false; self.job.config.chunks];
+        told.iter().for_each(|(chunk, _)| filled[*chunk] = true);
+        let map = network.store_map();
+        let len = Group::ALL.iter().map(|group| map.len(*group)).sum();
+        buffers.whole.resize(len, 0.0);
+        buffers
+            .reducer
+            .reduce(processes, &filled, &own, &mut buffers.whole)?;
+        buffers.spare.extend(own.into_iter().map(|(_, sum)| sum));
+        let images = told.iter().map(|(_, told)| told.images).sum::<usize>();
+        let grads = grads.unwrap_or_else(Grads::leaky);
+        let grads = spread(network, grads, (&before, &mut buffers.whole), images)
+            .map_err(|e| place.error("all chunks", e))?;
+        let chunks = told
+            .iter()
+            .map(|(_, told)| (told.images, told.scores()))
+            .collect();
+        Ok(Some(Local { chunks, grads }))
+    }
+
+    /// Forward and backward of this process's chunks.
+    fn compute(
+        &self,
+        network: &mut Network,
+        share: &Share,
+        (before, spare): (&[f32], &mut Vec<Vec<f32>>),
+        place: Place,
+    ) -> Result<Computed, TrainError> {
+        let (mut told, mut grads) = (vec![], None);
+        let mut leaf = |chunk: usize, spare: &mut Vec<Vec<f32>>| {
+            let Some((_, batch)) = share.iter().find(|(number, _)| *number == chunk) else {
+                return Ok(None);
+            };
+            network.set_statistics(before);
+            let passed = self.passed(network, batch, self.chunk_seed(chunk), place)?;
+            let Passed { scores, grads: new } = passed;
+            told.push((chunk, Told::new(batch.shape.n, &scores)));
+            let new = grads.insert(new);
+            let values = spare.pop().unwrap_or_default();
+            packed(network, new, (before, batch.shape.n), values)
+                .map(Some)
+                .map_err(|e| place.error(&batch.name, e))
+        };
+        let processes = self.job.processes;
+        let chunks = self.job.config.chunks;
+        let division = Division::new(chunks, processes.rank(), processes.size());
+        let mut own = vec![];
+        for node in sum::subtrees(chunks, &division.own) {
+            let sum = sum::fold(&node, &mut leaf, spare)?;
+            own.extend(sum.map(|sum| (node, sum)));
+        }
+        Ok(Computed { own, told, grads })
+    }
+
+    /// Seed of a chunk's dropout.
+    fn chunk_seed(&self, chunk: usize) -> u64 {
+        match chunk {
+            0 => self.seed(),
+            chunk => Rng::keyed(self.seed(), &[chunk as u64]).next_u64(),
+        }
+    }
+}
+
+/// Gradients, then changes of the running statistics, each times the number of images.
+fn packed(
+    network: &Network,
+    grads: &mut Grads,
+    (before, images): (&[f32], usize),
+    mut values: Vec<f32>,
+) -> Result<Vec<f32>, super::BatchError> {
+    let weight = images as f32;
+    values.clear();
+    for group in Group::TRAINABLE {
+        values.extend(network.gradient(grads, group)?.iter().map(|g| g * weight));
+    }
+    let after = network.statistics();
+    values.extend(after.iter().zip(before).map(|(a, b)| (a - b) * weight));
+    Ok(values)
+}
+
+/// Means over the batch, from sums: to the gradients, and to the network's running statistics.
+fn spread(
+    network: &mut Network,
+    mut grads: Grads,
+    (before, whole): (&[f32], &mut [f32]),
+    images: usize,
+) -> Result<Grads, super::BatchError> {
+    let images = images.max(1) as f32;
+    whole.iter_mut().for_each(|sum| *sum /= images);
+    let mut rest = &*whole;
+    for group in Group::TRAINABLE {
+        let grad = network.gradient(&mut grads, group)?;
+        let (own, others) = rest.split_at(grad.len());
+        grad.copy_from_slice(own);
+        rest = others;
+    }
+    let after: Vec<f32> = rest.iter().zip(before).map(|(d, b)| b + d).collect();
+    network.set_statistics(&after);
+    Ok(grads)
+}
