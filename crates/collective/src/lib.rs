@@ -12,12 +12,14 @@ mod alone;
 mod division;
 mod error;
 pub mod mpi;
+mod place;
 pub mod sum;
 pub mod threads;
 
 pub use alone::Alone;
 pub use division::{Division, within};
 pub use error::CollectiveError;
+pub use place::threads as threads_of;
 
 /// The processes of a job, seen from one of them.
 pub trait Collective: Send + Sync {

@@ -70,7 +70,8 @@ pub use error::DatasetError;
 pub use index::{Progress, index, index_with_progress};
 pub use left_out::{BadImage, LeftOut, Reason};
 pub use loader::{
-    Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Transform, class_weights,
+    Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Share, Transform,
+    class_weights,
 };
 pub use manifest::{ImageRecord, Manifest, MaskFault, PatientSource};
 pub use mask::{MaskConfig, MaskPlace, OnMask};

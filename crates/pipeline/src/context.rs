@@ -1,7 +1,8 @@
 //! What stages share: settings, the run's folder, progress, and the data, which are read when first requested.
 
 use anyhow::{Result, bail};
-use dataset::{Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Splits};
+use collective::{Alone, Collective};
+use dataset::{Crop, ImageRecord, IndexConfig, Loader, LoaderConfig, Manifest, Share, Splits};
 use imaging::{Fit, Frame};
 use report::{Document, Plane};
 
@@ -26,6 +27,8 @@ pub struct Context<'a> {
     pub progress: Progress,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
+    /// The processes that work on the run; [`Alone`] unless [`Context::on`] is called.
+    pub processes: &'a dyn Collective,
     indexed: &'a mut Indexed,
     data: Option<Data>,
 }
@@ -33,6 +36,18 @@ pub struct Context<'a> {
 /// The images of a data folder, indexed once for several runs in one process.
 #[derive(Debug, Default)]
 pub struct Indexed(Option<(IndexConfig, Manifest)>);
+
+impl Indexed {
+    /// Indexes the images of the settings ahead of the stage that needs them.
+    ///
+    /// # Errors
+    /// As [`dataset::index`].
+    pub(crate) fn read(&mut self, settings: &Settings, progress: Progress) -> Result<()> {
+        let config = &settings.data.index;
+        self.0 = Some((config.clone(), indexing::index(config, progress)?));
+        Ok(())
+    }
+}
 
 /// The data set as this run sees it.
 #[derive(Clone, Debug)]
@@ -100,9 +115,16 @@ impl<'a> Context<'a> {
             run,
             progress,
             interrupt,
+            processes: &Alone,
             indexed,
             data: None,
         }
+    }
+
+    /// The same, for one of the processes that work on the run.
+    #[must_use]
+    pub fn on(self, processes: &'a dyn Collective) -> Self {
+        Context { processes, ..self }
     }
 
     /// The data set, indexed at the first call. A resumed run checks that the data are those it began with.
@@ -193,6 +215,7 @@ impl<'a> Context<'a> {
                 self.settings.data.index.root.display()
             ),
             Some(_) => Ok(()),
+            None if self.processes.rank() > 0 => Ok(()),
             None => {
                 record.data_fingerprint = Some(found.into());
                 self.run.write_json(RUN, &record)
@@ -230,6 +253,15 @@ impl<'a> Context<'a> {
             drop_last: false,
             queue: 2,
             cache_bytes: image.cache_bytes,
+            share: Share::ALL,
+        }
+    }
+
+    /// The batches of this process where all processes take turns.
+    pub(crate) fn turns(&self) -> Share {
+        Share::Batches {
+            rank: self.processes.rank(),
+            size: self.processes.size(),
         }
     }
 

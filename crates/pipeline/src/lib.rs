@@ -18,6 +18,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
+mod cluster;
 mod context;
 mod describe;
 pub mod hash;
@@ -43,7 +44,7 @@ pub use describe::{describe, list};
 pub use indexing::index;
 pub use model::engine::Device;
 pub use names::beside;
-pub use run::{Finished, check_unchanged, run, run_in};
+pub use run::{Finished, check_unchanged, run, run_in, run_on};
 pub use run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, timestamp};
 pub use scored::patient_ids;
 pub use scoring::find as find_checkpoint;

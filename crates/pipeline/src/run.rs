@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use collective::{Alone, Collective};
 
+use crate::cluster::{self, Order};
 use crate::context::{Context, Indexed};
 use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, TIMINGS, make_folder};
 use crate::stages;
@@ -34,17 +36,37 @@ pub fn run(
     progress: Progress,
     interrupt: &Interrupt,
 ) -> Result<Finished> {
+    run_on(&Alone, request, resume, (progress, interrupt))
+}
+
+/// As [`run()`], on several processes: that of rank 0 runs and writes, and the others join it where a stage shares its
+/// work. All make this call with equal arguments.
+///
+/// # Errors
+/// As [`run()`]; what differs between the processes. After an error the others may be waiting:
+/// [`Collective::abort`] ends them.
+pub fn run_on(
+    processes: &dyn Collective,
+    request: &Request,
+    resume: bool,
+    (progress, interrupt): (Progress, &Interrupt),
+) -> Result<Finished> {
     let settings = settings::load(request)?;
     let start = Instant::now();
+    if processes.rank() > 0 {
+        let folder = cluster::follow(&settings, processes, interrupt)?;
+        return Ok(finished(&folder, &settings, start));
+    }
     let run = if resume {
         resumed(request, &settings)?
     } else {
         fresh(request, &settings)?
     };
     let mut indexed = Indexed::default();
-    let mut context = Context::new(&settings, &run, progress, interrupt, &mut indexed);
-    run_stages(&mut context, true)?;
-    Ok(finished(&run, &settings, start))
+    let context = Context::new(&settings, &run, progress, interrupt, &mut indexed);
+    run_stages(&mut context.on(processes), true)?;
+    Order::End.give(processes)?;
+    Ok(finished(run.path(), &settings, start))
 }
 
 /// Starts, continues or, if it is finished, skips the run of a folder that belongs to a larger one. `indexed` is passed
@@ -73,12 +95,12 @@ pub fn run_in(
         let mut context = Context::new(settings, &run, progress, interrupt, indexed);
         run_stages(&mut context, false)?;
     }
-    Ok(finished(&run, settings, start))
+    Ok(finished(run.path(), settings, start))
 }
 
-fn finished(run: &RunDir, settings: &Settings, start: Instant) -> Finished {
+fn finished(folder: &Path, settings: &Settings, start: Instant) -> Finished {
     Finished {
-        folder: run.path().into(),
+        folder: folder.into(),
         phantom: settings.data.phantom.is_some(),
         took: start.elapsed(),
     }
@@ -89,6 +111,12 @@ fn run_stages(context: &mut Context<'_>, alone: bool) -> Result<()> {
     let (settings, run, progress) = (context.settings, context.run, context.progress);
     progress.say(format!("{} in {}", settings.name, run.path().display()));
     progress.say(format!("device: {}", settings.device.words));
+    if context.processes.size() > 1 {
+        progress.say(format!(
+            "{} processes train together",
+            context.processes.size()
+        ));
+    }
     let done = keep_leading(run, &settings.stages)?;
     let total = settings.stages.len();
     for (i, stage) in settings.stages.iter().enumerate() {
@@ -210,7 +238,7 @@ pub fn check_unchanged(run: &RunDir, leaves: &[(String, String)], version: &str)
 }
 
 /// The first key whose value differs, with both values.
-fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<String> {
+pub(crate) fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<String> {
     let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().cloned().collect(),
         now.iter().cloned().collect(),

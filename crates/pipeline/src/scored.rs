@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use dataset::{Loader, Manifest, Sample, SampleKey, Transform};
+use collective::Collective;
+use dataset::{Loader, LoaderConfig, Manifest, Sample, SampleKey, Share, Transform};
 use inference::{Bundle, Input, Wanted};
 use model::graph::Hwc;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use terminal::Job;
 
+use crate::cluster::Order;
 use crate::context::{Context, Data};
 use crate::scoring;
 
@@ -50,26 +53,32 @@ impl Scored {
         trained: &Bundle,
         pass: Pass<'_>,
     ) -> Result<Self> {
-        let config = context.loader_config(false);
-        let mut loader = Loader::new(&data.manifest, pass.rows, config)?;
-        if let Some(transform) = pass.transform {
-            loader = loader.with_transform(transform);
+        // What changes the images cannot be told to other processes.
+        let shared = context.processes.size() > 1 && pass.transform.is_none();
+        if shared {
+            let order = Order::Score {
+                folder: context.run.path().into(),
+                rows: pass.rows.clone(),
+                features: pass.features.map(str::to_owned),
+            };
+            order.give(context.processes)?;
         }
-        let job = context
-            .progress
-            .job(&pass.words, "images", loader.len() as u64);
-        let wanted = Wanted {
-            map_of: None,
-            features: pass.features,
+        let share = match shared {
+            true => context.turns(),
+            false => Share::ALL,
+        };
+        let own = batches(context, data, trained, pass, share)?;
+        let all = match shared {
+            true => gathered(context.processes, own)?,
+            false => own,
         };
         let mut scored = Scored::default();
-        let by = (&job, context.interrupt);
-        scoring::each(trained, &loader, wanted, by, |batch, scores| {
-            scored.rows.extend(&batch.rows);
-            scored.labels.extend(&batch.labels);
-            scored.add(&scores.logits, scores.features);
-            Ok(())
-        })?;
+        for batch in all {
+            scored.rows.extend(batch.rows);
+            scored.labels.extend(batch.labels);
+            let floats = |bits: Vec<u32>| bits.into_iter().map(f32::from_bits).collect::<Vec<_>>();
+            scored.add(&floats(batch.logits), floats(batch.features));
+        }
         scored.patients = patient_ids(&data.manifest, &scored.rows);
         Ok(scored)
     }
@@ -78,6 +87,88 @@ impl Scored {
         self.logits.extend(logits.iter().map(|z| f64::from(*z)));
         self.features.extend(features);
     }
+}
+
+/// What a network says about a batch, as processes tell it: floats by their bits.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// Of the batch, from 0.
+    number: usize,
+    rows: Vec<usize>,
+    labels: Vec<usize>,
+    logits: Vec<u32>,
+    features: Vec<u32>,
+}
+
+/// Runs a network over this process's share of the images.
+fn batches(
+    context: &Context<'_>,
+    data: &Data,
+    trained: &Bundle,
+    pass: Pass<'_>,
+    share: Share,
+) -> Result<Vec<Told>> {
+    let config = LoaderConfig {
+        share,
+        ..context.loader_config(false)
+    };
+    let mut loader = Loader::new(&data.manifest, pass.rows, config)?;
+    if let Some(transform) = pass.transform {
+        loader = loader.with_transform(transform);
+    }
+    let job = context
+        .progress
+        .job(&pass.words, "images", loader.len() as u64);
+    let wanted = Wanted {
+        map_of: None,
+        features: pass.features,
+    };
+    let by = (&job, context.interrupt);
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    let mut told = vec![];
+    scoring::each(trained, &loader, wanted, by, |batch, scores| {
+        told.push(Told {
+            number: batch.number,
+            rows: batch.rows.clone(),
+            labels: batch.labels.clone(),
+            logits: bits(scores.logits),
+            features: bits(scores.features),
+        });
+        Ok(())
+    })?;
+    Ok(told)
+}
+
+/// The results of all processes, in the order of the batches.
+fn gathered(processes: &dyn Collective, own: Vec<Told>) -> Result<Vec<Told>> {
+    let words = processes.gather(&serde_json::to_vec(&own)?)?;
+    let mut all = Vec::new();
+    for word in words {
+        all.extend(serde_json::from_slice::<Vec<Told>>(&word)?);
+    }
+    all.sort_by_key(|batch| batch.number);
+    Ok(all)
+}
+
+/// Scores with rank 0, on another rank, its share of some images.
+///
+/// # Errors
+/// As [`Scored::of`].
+pub(crate) fn join(
+    context: &mut Context<'_>,
+    rows: Vec<usize>,
+    features: Option<&str>,
+) -> Result<()> {
+    let data = context.data_cloned()?;
+    let trained = scoring::trained(context)?;
+    let pass = Pass {
+        words: String::new(),
+        rows,
+        transform: None,
+        features,
+    };
+    let own = batches(context, &data, &trained, pass, context.turns())?;
+    gathered(context.processes, own).map(|_| ())
 }
 
 /// Images in memory, resized but not normalized, to be scored again and again, each time changed in another way.

@@ -4,13 +4,15 @@
 //! order that [`collective::sum`] fixes, and divided by the batch's images. Whoever computes a chunk, and on however many
 //! processes, the step is the same to the bit.
 
+use std::time::Instant;
+
 use collective::Division;
 use collective::sum::{self, Own, Reducer};
 
 use super::TrainError;
 use super::event::Batch;
 use super::run::Run;
-use super::step::{Grads, Local, Passed};
+use super::step::{Grads, Local, Passed, Spent};
 use super::tally::Place;
 use super::together::{Told, agree};
 use model::network::Network;
@@ -75,10 +77,12 @@ impl Run<'_> {
             Ok(None) => (None, Ok(None)),
             Err(error) => (None, Err(error)),
         };
+        let computed = Instant::now();
         let (Some(all), Some((own, grads))) = (agree(processes, told)?, own) else {
             network.set_statistics(&before);
             return Ok(None);
         };
+        let met = computed.elapsed();
         let mut told: Vec<(usize, Told)> = all.into_iter().flatten().collect();
         told.sort_by_key(|(chunk, _)| *chunk);
         let mut filled = vec![false; self.job.config.chunks];
@@ -98,7 +102,12 @@ impl Run<'_> {
             .iter()
             .map(|(_, told)| (told.images, told.scores()))
             .collect();
-        Ok(Some(Local { chunks, grads }))
+        let summed = computed.elapsed() - met;
+        Ok(Some(Local {
+            chunks,
+            grads,
+            spent: Spent { met, summed },
+        }))
     }
 
     /// Forward and backward of this process's chunks.

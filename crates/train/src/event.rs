@@ -183,6 +183,12 @@ pub struct EpochRecord {
     /// Seconds that training spent waiting for the next batch: what faster loading could save.
     #[serde(default)]
     pub waited: f64,
+    /// Seconds that training spent waiting for other processes to compute their chunks.
+    #[serde(default)]
+    pub met: f64,
+    /// Seconds that training spent adding up the chunks' gradients, on this process and between processes.
+    #[serde(default)]
+    pub summed: f64,
 }
 
 /// Means over the images of a phase.

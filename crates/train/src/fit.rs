@@ -96,5 +96,7 @@ fn epoch(
         seconds: start.elapsed().as_secs_f64(),
         images_per_second: trained.sums.images as f64 / train_seconds.max(1e-9),
         waited: trained.waited.as_secs_f64(),
+        met: trained.spent.met.as_secs_f64(),
+        summed: trained.spent.summed.as_secs_f64(),
     }))
 }

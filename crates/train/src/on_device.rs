@@ -9,6 +9,7 @@ use super::event::Batch;
 use super::loss::LossError;
 use super::map_loss::Truth;
 use super::run::Run;
+use super::step::Spent;
 use super::tally::{Done, Place, Scores, images};
 use super::{BatchError, TrainError, resident};
 use model::engine::EngineError;
@@ -248,6 +249,7 @@ impl OnDevice {
                 },
             )],
             norm: results.norm,
+            spent: Spent::default(),
         }))
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Trained {
     pub(super) lr: f64,
     /// Time spent waiting for batches that were not ready.
     pub(super) waited: Duration,
+    /// Time spent with other processes.
+    pub(super) spent: Spent,
 }
 
 /// Results and gradients of one pass.
@@ -42,6 +44,16 @@ pub(super) struct Passed {
 pub(super) struct Local {
     pub(super) chunks: Vec<(usize, Scores)>,
     pub(super) grads: Grads,
+    pub(super) spent: Spent,
+}
+
+/// Time that a step in chunks spends on anything but its chunks.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    /// Until all processes have computed theirs.
+    pub(super) met: Duration,
+    /// Adding up what they computed.
+    pub(super) summed: Duration,
 }
 
 impl Trained {
@@ -60,6 +72,8 @@ impl Trained {
         }
         self.steps += 1;
         self.grad_norm_sum += done.norm;
+        self.spent.met += done.spent.met;
+        self.spent.summed += done.spent.summed;
         observer.batch(&self.sums.event(done.place, done.lr));
     }
 }
@@ -148,9 +162,14 @@ impl Run<'_> {
                 None => None,
             },
         };
-        let Some(Local { chunks, mut grads }) = local else {
+        let Some(local) = local else {
             return Ok(None);
         };
+        let Local {
+            chunks,
+            mut grads,
+            spent,
+        } = local;
         let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(&name, e))?;
         place.finite("norm of the gradient", norm, &name)?;
         if let Some(factor) = clip_factor(norm, self.job.config.clip_norm) {
@@ -163,6 +182,7 @@ impl Run<'_> {
             lr,
             chunks,
             norm,
+            spent,
         }))
     }
 
@@ -170,7 +190,11 @@ impl Run<'_> {
     fn alone(&self, network: &Network, batch: &Batch, place: Place) -> Result<Local, TrainError> {
         let Passed { scores, grads } = self.passed(network, batch, self.seed(), place)?;
         let chunks = vec![(batch.shape.n, scores)];
-        Ok(Local { chunks, grads })
+        Ok(Local {
+            chunks,
+            grads,
+            spent: Spent::default(),
+        })
     }
 
     /// Forward and backward of a batch or a chunk of one.

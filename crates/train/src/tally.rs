@@ -2,6 +2,7 @@
 
 use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
 use super::map_dice::ImageDice;
+use super::step::Spent;
 use super::{BatchError, TrainError};
 use model::engine::Images;
 
@@ -43,6 +44,8 @@ pub(super) struct Done {
     pub(super) chunks: Vec<(usize, Scores)>,
     /// Norm of the gradients before clipping.
     pub(super) norm: f64,
+    /// Time spent with other processes.
+    pub(super) spent: Spent,
 }
 
 impl Sums {

@@ -205,6 +205,8 @@ fn timeless(history: &[EpochRecord]) -> Vec<String> {
             seconds: 0.0,
             images_per_second: 0.0,
             waited: 0.0,
+            met: 0.0,
+            summed: 0.0,
             ..record.clone()
         };
         format!("{record:?}")

@@ -4,17 +4,52 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use collective::mpi::{self, Mpi};
+use collective::{Alone, Collective};
 use terminal::{Interrupt, Interrupted, Progress};
 
-use super::{INTERRUPTED, request, set_threads};
+use super::{INTERRUPTED, report, request, set_threads};
 use crate::cli::PipelineArgs;
 
 pub(crate) fn run(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> {
-    if let Some(threads) = args.threads {
-        set_threads(threads)?;
+    let Some(launcher) = mpi::launcher() else {
+        return run_on(&Alone, args, interrupt);
+    };
+    let processes = Mpi::join(launcher)?;
+    let ended = run_on(&processes, args, interrupt);
+    // The others may be waiting for this process, which has something to say first.
+    match ended {
+        Ok(code) if code == ExitCode::SUCCESS => Ok(code),
+        Ok(_interrupted) => {
+            processes.abort(INTERRUPTED);
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        Err(error) => {
+            let error = error.context(format!("process {}", processes.rank()));
+            report(&error);
+            processes.abort(1);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Runs the pipeline as one of these processes; that of rank 0 alone speaks.
+fn run_on(
+    processes: &dyn Collective,
+    args: &PipelineArgs,
+    interrupt: &Interrupt,
+) -> Result<ExitCode> {
+    match args.threads {
+        Some(threads) => set_threads(threads)?,
+        None if processes.size() > 1 => set_threads(collective::threads_of(processes)?)?,
+        None => {}
     }
     let request = request(&args.settings, args.out.as_deref());
-    let ended = pipeline::run(&request, args.resume, Progress::Shown, interrupt);
+    let shown = (Progress::Shown, interrupt);
+    let ended = pipeline::run_on(processes, &request, args.resume, shown);
+    if processes.rank() > 0 {
+        return ended.map(|_| ExitCode::SUCCESS);
+    }
     end(args, ended.map(|finished| finished.folder))
 }
 

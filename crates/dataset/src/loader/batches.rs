@@ -1,6 +1,7 @@
 //! The thread that prepares batches ahead, and the iterator over them.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Batch {
     pub has_mask: Vec<bool>,
     /// Class of each image.
     pub labels: Vec<usize>,
+    /// Number of the batch in its epoch, from 0.
+    pub number: usize,
     /// Manifest row of each image.
     pub rows: Vec<usize>,
     /// Where each file's pixels are, and the inverse mapping to its own size; before any transform.
@@ -105,12 +108,18 @@ fn produce(shared: &Shared, epoch: u64, sender: &SyncSender<Result<Batch, Datase
         drop_last,
         ..
     } = shared.config;
-    for rows in shared.order(epoch).chunks(batch_size) {
+    for (number, rows) in shared.order(epoch).chunks(batch_size).enumerate() {
         if drop_last && rows.len() < batch_size {
             return;
         }
+        let rows = &rows[shared.config.share.of(number, rows.len())];
+        if rows.is_empty() {
+            continue;
+        }
         let start = Instant::now();
-        let batch = shared.batch(rows, epoch);
+        let batch = shared
+            .batch(rows, epoch)
+            .map(|batch| Batch { number, ..batch });
         tracing::debug!(
             epoch,
             first_row = rows.first(),
@@ -276,6 +285,7 @@ impl Shared {
             masks: self.with_masks.then(|| Vec::with_capacity(pixels)),
             has_mask: Vec::with_capacity(capacity),
             labels: Vec::with_capacity(capacity),
+            number: 0,
             rows: Vec::with_capacity(capacity),
             placements: Vec::with_capacity(capacity),
             len: 0,
@@ -287,6 +297,25 @@ impl Shared {
 }
 
 impl Batch {
+    /// Some of the images, by their positions, as a batch of its own; positions beyond the last are left out.
+    #[must_use]
+    pub fn part(&self, images: Range<usize>) -> Batch {
+        let (start, end) = (images.start.min(self.len), images.end.min(self.len));
+        let pixels = self.height * self.width;
+        let of =
+            |values: &[f32], per_image: usize| values[start * per_image..end * per_image].to_vec();
+        Batch {
+            images: of(&self.images, pixels * self.channels),
+            masks: self.masks.as_ref().map(|masks| of(masks, pixels)),
+            has_mask: self.has_mask[start..end].to_vec(),
+            labels: self.labels[start..end].to_vec(),
+            rows: self.rows[start..end].to_vec(),
+            placements: self.placements[start..end].to_vec(),
+            len: end - start,
+            ..*self
+        }
+    }
+
     fn push(&mut self, sample: Sample) {
         self.images.extend_from_slice(&sample.image);
         if let Some(masks) = &mut self.masks {

@@ -3,11 +3,13 @@
 mod batches;
 mod prepare;
 mod sample;
+mod share;
 
 use std::sync::Arc;
 
 pub use batches::{Batch, EpochBatches};
 pub use sample::{Sample, SampleKey, Transform};
+pub use share::Share;
 
 use prepare::{Cache, Files};
 
@@ -81,6 +83,8 @@ pub struct LoaderConfig {
     pub queue: usize,
     /// Memory for decoded and resized images, so that a file is not decoded again in every epoch.
     pub cache_bytes: usize,
+    /// The part of each epoch that this process reads.
+    pub share: Share,
 }
 
 impl Default for LoaderConfig {
@@ -100,6 +104,7 @@ impl Default for LoaderConfig {
             drop_last: false,
             queue: 2,
             cache_bytes: 1 << 30,
+            share: Share::ALL,
         }
     }
 }
@@ -185,7 +190,7 @@ impl Loader {
         EpochBatches::start(self.shared.clone(), epoch)
     }
 
-    /// Batches in an epoch.
+    /// Batches in an epoch, over all processes.
     pub fn batches_per_epoch(&self) -> usize {
         let config = &self.shared.config;
         match config.drop_last {
@@ -194,7 +199,14 @@ impl Loader {
         }
     }
 
-    /// Images in an epoch.
+    /// Images of a batch, counted from 0, over all processes.
+    pub fn batch_len(&self, batch: usize) -> usize {
+        let config = &self.shared.config;
+        let start = batch.saturating_mul(config.batch_size);
+        self.len().saturating_sub(start).min(config.batch_size)
+    }
+
+    /// Images in an epoch, over all processes.
     pub fn len(&self) -> usize {
         match self.shared.config.drop_last {
             true => self.batches_per_epoch() * self.shared.config.batch_size,

@@ -18,7 +18,7 @@ mod region;
 mod report;
 mod rules;
 mod stress;
-mod train;
+pub(crate) mod train;
 
 use anyhow::Result;
 use settings::StageId;

@@ -1,6 +1,7 @@
 //! Converts the loader's batches to those of the trainer.
 
 use augment::{BatchKey, BatchShape, Mix, Mixer};
+use collective::{Division, within};
 use dataset::{Loader, Manifest};
 use model::graph::Hwc;
 use morphology::{BorderWeights, Mask};
@@ -20,6 +21,8 @@ pub(super) struct Feed<'a> {
     pub(super) mixer: Option<Mixer>,
     /// The run's seed, which mixing is drawn from.
     pub(super) seed: u64,
+    /// How training batches are cut, and the chunks that the loader reads.
+    pub(super) division: Division,
 }
 
 /// How masks are passed to the trainer.
@@ -41,28 +44,59 @@ impl Feed<'_> {
         )
     }
 
-    /// The training batches of a pass over the images. They are mixed before the weights of their pixels are computed,
-    /// so that the weights belong to the mask that the loss sees.
+    /// The training batches of a pass over the images, or this process's chunks of them.
     fn training_batches(&self, pass: u64) -> Batches<'_> {
-        let Some(mixer) = self.mixer else {
-            return self.batches(&self.train, pass, self.masks);
-        };
-        let batches = self.train.epoch(pass).zip(0..);
-        Box::new(batches.map(move |(batch, number)| {
-            let mut batch = batch?;
-            let key = BatchKey {
-                seed: self.seed,
-                epoch: pass,
-                batch: number,
-            };
-            let mix = mixer.draw(key, (batch.height, batch.width));
-            let mixed = mixed(&mut batch, &mix)?;
-            let batch = convert(batch, self.manifest, self.masks)?;
-            Ok(Batch {
-                mixed: Some(mixed),
-                ..batch
-            })
+        let batches = self.train.epoch(pass);
+        Box::new(batches.flat_map(move |batch| {
+            match batch {
+                Ok(batch) => self
+                    .cut(batch)
+                    .into_iter()
+                    .map(|(chunk, part)| self.training_batch(pass, chunk, part))
+                    .collect(),
+                Err(error) => vec![Err(BoxError::from(error))],
+            }
         }))
+    }
+
+    /// The chunks, with their numbers, of what the loader has read of a batch.
+    fn cut(&self, batch: dataset::Batch) -> Vec<(usize, dataset::Batch)> {
+        if self.division.chunks == 1 {
+            return vec![(0, batch)];
+        }
+        let images = self.train.batch_len(batch.number);
+        let read = self.division.own_images(images);
+        let part = |chunk| {
+            let images = within(&read, &self.division.images(chunk, images));
+            (chunk, batch.part(images))
+        };
+        let own = self.division.own.clone().map(part);
+        own.filter(|(_, part)| part.len > 0).collect()
+    }
+
+    /// A batch or a chunk of one. It is mixed before the weights of its pixels are computed, so that the weights belong to
+    /// the mask that the loss sees.
+    fn training_batch(
+        &self,
+        pass: u64,
+        chunk: usize,
+        mut batch: dataset::Batch,
+    ) -> Result<Batch, BoxError> {
+        let Some(mixer) = self.mixer else {
+            return convert(batch, self.manifest, self.masks);
+        };
+        let key = BatchKey {
+            seed: self.seed,
+            epoch: pass,
+            batch: (batch.number * self.division.chunks + chunk) as u64,
+        };
+        let mix = mixer.draw(key, (batch.height, batch.width));
+        let mixed = mixed(&mut batch, &mix)?;
+        let batch = convert(batch, self.manifest, self.masks)?;
+        Ok(Batch {
+            mixed: Some(mixed),
+            ..batch
+        })
     }
 }
 
@@ -88,6 +122,14 @@ impl Data for Feed<'_> {
 
     fn validation_batches(&self) -> usize {
         self.validation.batches_per_epoch()
+    }
+
+    fn chunks(&self, batch: usize) -> Vec<usize> {
+        let per_pass = self.train.batches_per_epoch().max(1);
+        let images = self.train.batch_len(batch % per_pass);
+        let own = self.division.own.clone();
+        own.filter(|chunk| !self.division.images(*chunk, images).is_empty())
+            .collect()
     }
 }
 
@@ -209,6 +251,7 @@ mod tests {
             masks: Some(vec![0., 0., 1., 1., 1., 1., f32::NAN, 0.]),
             has_mask: vec![true; 2],
             labels: vec![3, 5],
+            number: 0,
             rows: vec![0, 1],
             placements: vec![],
             len: 2,

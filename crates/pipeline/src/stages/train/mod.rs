@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use augment::{Augmenter, Mixer, Raster};
-use dataset::{Loader, Split, Transform};
+use collective::Division;
+use dataset::{Loader, LoaderConfig, Share, Split, Transform};
 use formats::checkpoint::{
     Checkpoint, CheckpointDir, Inference, MapClasses, Meta, Origin, Preprocessing,
 };
 use model::network::Network;
 use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
+use crate::cluster::{self, Order};
 use crate::context::{Context, Data};
 use crate::initial::initial;
 use crate::regions;
@@ -27,6 +29,11 @@ use watch::Watch;
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let (mut network, loaded) = initial(context.settings, &data)?;
+    let order = Order::Train {
+        folder: context.run.path().into(),
+    };
+    order.give(context.processes)?;
+    cluster::compare(context, &data, &network)?;
     if let Some(report) = &loaded {
         context.progress.say(format!(
             "  encoder: {} pretrained tensors loaded",
@@ -45,6 +52,18 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         "train",
         &section::write(context, &network, &outcome, loaded.as_ref())?,
     )
+}
+
+/// Trains with rank 0, on another rank: writes nothing.
+pub(crate) fn join(context: &mut Context<'_>) -> Result<()> {
+    let data = context.data_cloned()?;
+    let (mut network, _) = initial(context.settings, &data)?;
+    cluster::compare(context, &data, &network)?;
+    let outcome = train(context, &data, &mut network)?;
+    match outcome.stopped {
+        Stopped::Interrupted => Err(Interrupted.into()),
+        Stopped::Completed | Stopped::EarlyStopped => Ok(()),
+    }
 }
 
 fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Outcome> {
@@ -66,8 +85,11 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         meta: &meta,
         checkpoints: &checkpoints,
         resume: true,
+        processes: context.processes,
     };
-    let [train, validation] = loaders(context, data)?;
+    let processes = context.processes;
+    let division = Division::new(settings.train.chunks, processes.rank(), processes.size());
+    let [train, validation] = loaders(context, data, &division)?;
     let mut feed = Feed {
         manifest: &data.manifest,
         train,
@@ -76,6 +98,7 @@ fn train(context: &Context<'_>, data: &Data, network: &mut Network) -> Result<Ou
         masks: mask_feed(settings, network)?,
         mixer: Mixer::new(&settings.augment)?,
         seed: settings.seed,
+        division,
     };
     let mut watch = Watch::new(context, settings.train.epochs);
     Ok(fit(network, &job, &mut feed, &mut watch)?)
@@ -95,12 +118,15 @@ fn mask_feed(settings: &Settings, network: &Network) -> Result<Option<MaskFeed>>
     }))
 }
 
-fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
+fn loaders(context: &Context<'_>, data: &Data, division: &Division) -> Result<[Loader; 2]> {
     let augmenter = Augmenter::new(&context.settings.augment)?;
     let train = Loader::new(
         &data.manifest,
         usable_rows(context.settings, data, Split::Train)?,
-        context.loader_config(true),
+        LoaderConfig {
+            share: Share::Chunks(division.clone()),
+            ..context.loader_config(true)
+        },
     )?;
     let train = if augmenter.is_identity() {
         train
@@ -112,7 +138,10 @@ fn loaders(context: &Context<'_>, data: &Data) -> Result<[Loader; 2]> {
         Loader::new(
             &data.manifest,
             usable_rows(context.settings, data, Split::Val)?,
-            context.loader_config(false),
+            LoaderConfig {
+                share: context.turns(),
+                ..context.loader_config(false)
+            },
         )?,
     ])
 }
@@ -250,7 +279,7 @@ fn save_model(context: &Context<'_>, data: &Data, outcome: &Outcome) -> Result<(
 
 fn history(epochs: &[EpochRecord]) -> String {
     let mut text = String::from(
-        "epoch,lr,loss,accuracy,map_loss,val_loss,val_accuracy,val_auc,val_map_loss,val_dice,grad_norm,seconds,images_per_second,waited\n",
+        "epoch,lr,loss,accuracy,map_loss,val_loss,val_accuracy,val_auc,val_map_loss,val_dice,grad_norm,seconds,images_per_second,waited,met,summed\n",
     );
     for e in epochs {
         let figure = |name| e.value(name).map_or_else(String::new, |v| v.to_string());
@@ -267,8 +296,8 @@ fn history(epochs: &[EpochRecord]) -> String {
         .map(figure)
         .join(",");
         text += &format!(
-            "{},{},{figures},{},{:.3},{:.3},{:.3}\n",
-            e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second, e.waited
+            "{},{},{figures},{},{:.3},{:.3},{:.3},{:.3},{:.3}\n",
+            e.epoch, e.lr, e.grad_norm, e.seconds, e.images_per_second, e.waited, e.met, e.summed
         );
     }
     text

@@ -89,8 +89,12 @@ fn network_table(
     row(
         "batch, epochs",
         format!(
-            "{} images, at most {}",
+            "{} images{}, at most {}",
             train.batch_size,
+            match train.chunks {
+                1 => String::new(),
+                chunks => format!(" in {chunks} chunks"),
+            },
             count(train.epochs, "epoch")
         ),
     )?;
@@ -226,11 +230,28 @@ fn course(context: &Context<'_>, outcome: &Outcome) -> String {
         ),
         _ => "The last epoch is the one evaluated below.".into(),
     };
+    let share = |part: f64| format::percent(part / seconds.max(1e-9), 1);
     format!(
-        "Training {end}, {} in total at {} images per second; {} of the time was spent waiting for images. {best}",
+        "Training {end}, {} in total at {} images per second; {} of the time was spent waiting for images{}. {best}",
         format::seconds(seconds),
         format::fixed(rate, 1),
-        format::percent(waited / seconds.max(1e-9), 1)
+        share(waited),
+        together(context, outcome, &share)
+    )
+}
+
+/// What became of the time where several processes trained together.
+fn together(context: &Context<'_>, outcome: &Outcome, share: &dyn Fn(f64) -> String) -> String {
+    let processes = context.processes.size();
+    if processes == 1 {
+        return String::new();
+    }
+    let met: f64 = outcome.history.iter().map(|e| e.met).sum();
+    let summed: f64 = outcome.history.iter().map(|e| e.summed).sum();
+    format!(
+        ", {} waiting until all of the {processes} processes had computed their chunks, and {} adding up gradients",
+        share(met),
+        share(summed)
     )
 }
 

@@ -18,12 +18,13 @@ pub(super) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub(super) fn new(context: &Context<'a>, epochs: usize) -> Self {
+        let first = context.processes.rank() == 0;
         Watch {
             progress: context.progress,
             interrupt: context.interrupt,
             epochs,
             job: None,
-            curves: Curves::of(context),
+            curves: first.then(|| Curves::of(context)).flatten(),
         }
     }
 
