@@ -100,7 +100,7 @@ MinJobAge=3600
 # A requeued task does not wait.
 BatchStartTimeout=10
 KillWait=5
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=65536 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """)
         # Nothing of control groups is used; this keeps slurmd from looking for them.
@@ -296,8 +296,10 @@ def main():
     # Short, because a socket's path must be.
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     program = arguments.program.resolve()
-    print(subprocess.getoutput("sinfo --version"), "in", folder, flush=True)
+    print(subprocess.getoutput("slurmd -V"), "in", folder, flush=True)
+    start = time.monotonic()
     run, images = prepared(program, folder, arguments.images)
+    print(f"network and images: {time.monotonic() - start:.1f} s", flush=True)
     with Cluster(folder, arguments.cpus) as cluster:
         p = Prediction(cluster, program, run, images, arguments.shards)
         start = time.monotonic()
