@@ -31,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ["predictions.csv", "predictions.jsonl", "predictions.parquet"]
-TINY = ["demo.phantom.train=[24,24]", "demo.phantom.test=[8,8]", "demo.phantom.size=64",
+TINY = ["demo.phantom.train=[24,24]", "demo.phantom.size=224",
         "demo.data.validation.fraction=0.3", "image.size=64", "train.epochs=1", "train.batch_size=8",
         "evaluate.bootstrap=50", "overlays.examples=2"]
 faults = []
@@ -97,7 +97,6 @@ SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=3600
-# A requeued task does not wait.
 BatchStartTimeout=10
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=65536 State=UNKNOWN
@@ -157,8 +156,9 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 class Prediction:
     """Predictions of the images into one folder."""
 
-    def __init__(self, cluster, program, run, images, shards):
-        self.cluster, self.program, self.run, self.images, self.shards = cluster, program, run, images, shards
+    def __init__(self, cluster, program, run, images, arguments):
+        self.cluster, self.program, self.run, self.images = cluster, program, run, images
+        self.shards, self.count = arguments.shards, arguments.images
         self.options = ["--allow-phantom-model", "--batch-size", "2"]
 
     def alone(self, out):
@@ -179,14 +179,10 @@ class Prediction:
     def in_the_middle(self, out):
         """A share that a process is predicting, and the process: some rows are there, and not all."""
         for shard in range(1, self.shards + 1):
-            own = len(self.images_list()) // self.shards
-            if 0 < self.lines(out, shard) < own // 2:
+            if 0 < self.lines(out, shard) < self.count // self.shards // 2:
                 for process in self.processes(out, shard):
                     return shard, process
         return None
-
-    def images_list(self):
-        return [p for p in self.images.rglob("*") if p.is_file()]
 
     def processes(self, out, shard):
         """The processes of this program that predict a share into the folder, by what they say of themselves."""
@@ -271,16 +267,12 @@ def stepped(p, one, folder):
 
 
 def prepared(program, folder, images):
-    """A run of the smallest network, and phantom radiographs."""
-    sets = lambda settings: [part for setting in settings for part in ("--set", setting)]
-    def train(name, settings):
-        command = [program, "pipeline", "pneumonia", "--demo", "--out", folder / name, *sets(settings)]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder)
-    train("runs", TINY)
-    drawn = [s for s in TINY if "phantom" not in s]
-    half = images // 2
-    train("drawn", [*drawn, f"demo.phantom.test=[{half},{half}]", "demo.phantom.train=[16,16]", "demo.phantom.size=224"])
-    test = next((folder / "drawn/.phantom").glob("*/images/test"))
+    """A run of the smallest network, and the phantom radiographs of its test split, which it has drawn."""
+    settings = [*TINY, f"demo.phantom.test=[{images // 2},{images // 2}]"]
+    command = [program, "pipeline", "pneumonia", "--demo", "--out", folder / "runs"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    test = next((folder / "runs/.phantom").glob("*/images/test"))
     return (folder / "runs/pneumonia/latest").resolve(), test
 
 
@@ -301,10 +293,10 @@ def main():
     run, images = prepared(program, folder, arguments.images)
     print(f"network and images: {time.monotonic() - start:.1f} s", flush=True)
     with Cluster(folder, arguments.cpus) as cluster:
-        p = Prediction(cluster, program, run, images, arguments.shards)
+        p = Prediction(cluster, program, run, images, arguments)
         start = time.monotonic()
         p.alone(folder / "one")
-        print(f"{len(p.images_list())} images in one process: {time.monotonic() - start:.1f} s", flush=True)
+        print(f"{arguments.images} images in one process: {time.monotonic() - start:.1f} s", flush=True)
         for what in (undisturbed, killed, requeued, stepped):
             what(p, folder / "one", folder)
     if faults:
