@@ -10,7 +10,7 @@ unless the tables and pictures of both are the same to the byte, also where
 
 * a task is ended with kill -9 and its share submitted again,
 * a task is requeued (scontrol requeue) in the middle of its share,
-* the merge comes too early: it must fail, name the shares, and leave the tables as they were,
+* the merge comes too early: it must fail, name the share, and write nothing,
 * the tasks are numbered from 0 in steps of 2, with --shard auto.
 
 Prints what it did and how long it took.
