@@ -1,6 +1,5 @@
 //! Joins the shards of a job in its tables, or says what they lack.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,13 +7,10 @@ use terminal::Interrupt;
 
 use crate::folder::Folder;
 use crate::journal::{Journals, rows};
+use crate::missing::{Incomplete, Missing, NAMED};
 use crate::record::{Part, Record};
 use crate::shard::Shard;
 use crate::table::{Columns, Tables};
-
-/// Numbers of missing rows that are named per shard, and shards that are described.
-const NAMED: usize = 5;
-const DESCRIBED: usize = 10;
 
 /// What came of joining a job's shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,30 +30,6 @@ pub struct Merged {
     pub images: usize,
     /// Those of images that could not be predicted.
     pub failed: usize,
-}
-
-/// What a job lacks; displayed in a line each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incomplete {
-    /// Images of the job.
-    pub images: usize,
-    /// Shards of the job.
-    pub shards: usize,
-    /// The shards that are incomplete; at least one.
-    pub missing: Vec<Missing>,
-}
-
-/// What a shard lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// The shard.
-    pub shard: Shard,
-    /// Its images.
-    pub images: usize,
-    /// Those that are missing; none if the process was stopped after the last one.
-    pub missing: usize,
-    /// The first rows that are missing, counted from 0.
-    pub first: Vec<usize>,
 }
 
 /// Joins the shards in a job's folder: writes the tables of a single process, to the byte, if every row of the job is
@@ -146,8 +118,13 @@ fn tables(folder: &Folder, record: &Record, parts: &[Part], interrupt: &Interrup
         let (line, found) = journals.next(division.owner(row), row)?;
         tables.push(line, &found).with_context(unwritable)?;
     }
-    let sums = journals.finish()?;
-    for ((shard, part), sum) in division.shards().zip(parts).zip(sums) {
+    unchanged(folder, record, parts, journals.finish()?)?;
+    tables.finish().with_context(unwritable)
+}
+
+/// Refuses journals whose checksums are not those of the records.
+fn unchanged(folder: &Folder, record: &Record, parts: &[Part], sums: Vec<String>) -> Result<()> {
+    for ((shard, part), sum) in record.division().shards().zip(parts).zip(sums) {
         ensure!(
             sum == part.sha256,
             "{} is not what {} says (damaged, or not copied completely); remove both and predict shard {shard} again",
@@ -155,60 +132,7 @@ fn tables(folder: &Folder, record: &Record, parts: &[Part], interrupt: &Interrup
             folder.part_record(shard).display()
         );
     }
-    tables.finish().with_context(unwritable)
-}
-
-impl fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let missing: usize = self.missing.iter().map(|shard| shard.missing).sum();
-        let (shards, images) = (self.shards, self.images);
-        let incomplete = self.missing.len();
-        writeln!(
-            f,
-            "{incomplete} of {shards} shards are incomplete, and {missing} of {images} images missing:"
-        )?;
-        for missing in self.missing.iter().take(DESCRIBED) {
-            writeln!(f, "  {missing}")?;
-        }
-        if incomplete > DESCRIBED {
-            writeln!(f, "  and {} more shards", incomplete - DESCRIBED)?;
-        }
-        write!(f, "shards to predict again: {}", self.numbers())
-    }
-}
-
-impl Incomplete {
-    /// The numbers of the shards as `3,5-7`, which Slurm's `--array` takes.
-    fn numbers(&self) -> String {
-        let mut runs: Vec<(usize, usize)> = vec![];
-        for index in self.missing.iter().map(|missing| missing.shard.index) {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == index => *last = index,
-                _ => runs.push((index, index)),
-            }
-        }
-        let runs = runs.into_iter().map(|(first, last)| match first == last {
-            true => first.to_string(),
-            false => format!("{first}-{last}"),
-        });
-        runs.collect::<Vec<_>>().join(",")
-    }
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shard, images, missing) = (self.shard, self.images, self.missing);
-        if missing == 0 {
-            return write!(f, "shard {shard}: stopped after its last image");
-        }
-        let first: Vec<String> = self.first.iter().map(ToString::to_string).collect();
-        let more = if missing > first.len() { ", …" } else { "" };
-        write!(
-            f,
-            "shard {shard}: {missing} of {images} images missing, rows {}{more} (counted from 0)",
-            first.join(", ")
-        )
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -467,26 +391,5 @@ mod tests {
         let error = format!("{:#}", merge(none.path(), &interrupt).unwrap_err());
         assert!(error.contains("not a folder of predictions"), "{error}");
         assert_eq!(fs::read_dir(none.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn shards_are_named_as_slurm_takes_them() {
-        let missing = |index| Missing {
-            shard: Shard { index, of: 40 },
-            images: 1,
-            missing: 1,
-            first: vec![index],
-        };
-        let incomplete = |indices: &[usize]| Incomplete {
-            images: 40,
-            shards: 40,
-            missing: indices.iter().copied().map(missing).collect(),
-        };
-        assert_eq!(incomplete(&[1, 3, 4, 5, 9]).numbers(), "1,3-5,9");
-        let many = incomplete(&(1..=40).collect::<Vec<_>>()).to_string();
-        assert!(
-            many.ends_with("and 30 more shards\nshards to predict again: 1-40"),
-            "{many}"
-        );
     }
 }

@@ -68,15 +68,7 @@ impl Share {
             (Share::Array, _, true) => Err(format!(
                 "{INDEX} is set, but Kubernetes does not tell the number of shares; give the Job's completions as auto/N"
             )),
-            (Share::Of(of), _, true) => {
-                let index = number(INDEX, variables)?;
-                Shard::new(index.saturating_add(1), of).ok_or_else(|| {
-                    format!(
-                        "{INDEX} is {index}, and the indices of auto/{of} are 0 to {}",
-                        of - 1
-                    )
-                })
-            }
+            (Share::Of(of), _, true) => of_index(of, variables),
         }
     }
 }
@@ -118,6 +110,15 @@ fn of_numbered_array(of: usize, variables: Variables<'_>) -> Result<Shard, Strin
     }
     let index = number(TASK, variables)?;
     Ok(Shard { index, of })
+}
+
+/// The share of an index of a Kubernetes Job.
+fn of_index(of: usize, variables: Variables<'_>) -> Result<Shard, String> {
+    let index = number(INDEX, variables)?;
+    Shard::new(index.saturating_add(1), of).ok_or_else(|| {
+        let last = of - 1;
+        format!("{INDEX} is {index}, and the indices of auto/{of} are 0 to {last}")
+    })
 }
 
 fn number(name: &str, variables: Variables<'_>) -> Result<usize, String> {
