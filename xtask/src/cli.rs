@@ -55,8 +55,16 @@ pub(crate) enum Command {
     ///
     /// Writes predictions.csv, .parquet and .jsonl, and overlays and masks under images/, to predictions/TIME/ or --out.
     /// The lines of .jsonl, which say everything that a prediction depends on, also go to stdout if it is not a terminal.
-    /// An image that cannot be predicted is a row with its reason, and the exit code is then 1.
+    /// An image that cannot be predicted is a row with its reason, and the exit code is then 1. With --shard it is 0 once
+    /// the share is complete, because a scheduler would run the share again in vain, and no lines go to stdout, which a
+    /// scheduler would store a second time.
     Predict(PredictArgs),
+    /// Join the shards of `predict` in a folder, or say what is missing
+    ///
+    /// `predict --shard` does so by itself where its share is the last one. This command checks that every image is there
+    /// exactly once and that all shards belong to the same job, and writes the tables that one process would write, to
+    /// the byte. If anything is missing it names it, writes nothing, and the exit code is 1.
+    Merge(MergeArgs),
     /// Compare finished runs on the same test images: differences with intervals and p-values, settings, disagreements
     ///
     /// Prints a report in Markdown. Runs whose test images differ are refused.
@@ -172,8 +180,9 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) batch_size: u16,
     /// Predict only the I-th of N shares of the images. Give all processes the same images and the same --out; the last
-    /// one joins the tables
-    #[arg(long, value_name = "I/N", requires = "out")]
+    /// one joins the tables. In a Slurm array, auto takes each task as a share. auto/N takes task I as the share I/N,
+    /// also where only some of the tasks run, and index I of a Kubernetes Indexed Job as (I + 1)/N
+    #[arg(long, value_name = "I/N", requires = "out", value_parser = shard)]
     pub(crate) shard: Option<predictions::Shard>,
     /// Predict no class where a person should decide, by the limit on errors that the network's evaluation has found
     #[arg(long)]
@@ -202,6 +211,12 @@ pub(crate) struct PredictArgs {
     /// Precision to compute in; auto is bf16 where the device multiplies it, and int8 needs a run with the stage "quantize"
     #[arg(long, default_value = "f32", value_parser = ["auto", "f32", "tf32", "bf16", "int8"])]
     pub(crate) precision: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The folder that was given to `predict` as --out
+    pub(crate) folder: PathBuf,
 }
 
 /// How a DICOM segmentation states where a class is.
@@ -645,6 +660,12 @@ pub(crate) enum What {
     Memory,
     /// Inference and training over several batches and image sizes: whether the cost per pixel stays the same
     Scale,
+}
+
+/// A share, as given or as the environment tells it: read here, so that what is wrong with it is wrong usage.
+fn shard(text: &str) -> Result<predictions::Shard, String> {
+    let share: predictions::Share = text.parse()?;
+    share.shard(&|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
 }
 
 /// A number from 1 to `most`.

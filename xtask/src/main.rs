@@ -59,6 +59,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> Result<ExitCode> {
         Command::List => print(&pipeline::list(&root())),
         Command::Describe { settings } => print(&pipeline::describe(&request(&settings, None))?),
         Command::Predict(args) => commands::predict::run(&args, interrupt),
+        Command::Merge(args) => commands::merge::run(&args, interrupt),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Ensemble(args) => commands::ensemble::run(&args),
         Command::Export(args) => commands::export::run(&args),

@@ -494,6 +494,7 @@ fn predicts(run: &Path) {
     assert_eq!(below(&overlays.path().join("images")).len(), 1);
     predicts_a_list(run, &image);
     predicts_in_shards(run, &phantoms.join("images"));
+    predicts_a_share_with_a_fault(run, &image);
     predicts_as_dicom(run, &image);
     #[cfg(target_os = "linux")]
     serves(run, &image);
@@ -643,11 +644,32 @@ fn predicts_in_shards(run: &Path, images: &Path) {
         command.arg("--out").arg(folder.path().join(out));
         finish(command)
     };
-    good(predict("one", &[]));
-    for shard in ["2/3", "1/3", "3/3"] {
-        good(predict("three", &["--shard", shard]));
-    }
     let (one, three) = (folder.path().join("one"), folder.path().join("three"));
+    let merge = || {
+        let mut command = xtask(&["merge"]);
+        command.arg(&three);
+        finish(command)
+    };
+    good(predict("one", &[]));
+    for shard in ["2/3", "1/3"] {
+        let output = good(predict("three", &["--shard", shard]));
+        assert!(output.stdout.is_empty());
+    }
+    let early = merge();
+    assert_eq!(early.status.code(), Some(1));
+    for part in [
+        "1 of 3 shards",
+        "shard 3/3: ",
+        "again: 3\n",
+        "is incomplete",
+    ] {
+        assert!(stderr(&early).contains(part), "{part}: {}", stderr(&early));
+    }
+    assert!(!three.join("predictions.csv").exists());
+    good(predict("three", &["--shard", "3/3"]));
+    same_results(&one, &three);
+    let table = String::from_utf8(good(merge()).stdout).unwrap();
+    assert!(table.trim_end().ends_with("predictions.csv"), "{table}");
     same_results(&one, &three);
     // As a killed process leaves it: the tables are missing, and the journal ends within a line.
     let part = one.join("parts/1-of-1.jsonl");
@@ -664,6 +686,32 @@ fn predicts_in_shards(run: &Path, images: &Path) {
     let other = predict("one", &["--no-pictures"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(stderr(&other).contains("another job"), "{}", stderr(&other));
+}
+
+/// A share with an image that cannot be predicted is complete all the same: a scheduler must not run it again.
+fn predicts_a_share_with_a_fault(run: &Path, image: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, out) = (folder.path().join("text.png"), folder.path().join("out"));
+    fs::write(&text, "no image").unwrap();
+    for index in ["0", "1"] {
+        let mut command = xtask(&["predict", "--allow-phantom-model", "--batch-size", "1"]);
+        command
+            .arg(run)
+            .arg(image)
+            .arg(&text)
+            .arg("--out")
+            .arg(&out);
+        command
+            .args(["--shard", "auto/2"])
+            .env("JOB_COMPLETION_INDEX", index);
+        let said = stderr(&good(finish(command)));
+        let faults = said.contains("1 of 1 images could not be predicted");
+        assert_eq!(faults, index == "1", "{said}");
+    }
+    let mut command = xtask(&["merge"]);
+    command.arg(&out);
+    let said = stderr(&good(finish(command)));
+    assert!(said.contains("1 of 2 images could not"), "{said}");
 }
 
 fn same_results(one: &Path, other: &Path) {

@@ -13,10 +13,7 @@ use crate::temporary::Temporary;
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = Temporary::beside(path)?;
     temporary.file().write_all(bytes)?;
-    temporary.file().sync_all()?;
-    fs::rename(temporary.path(), path)?;
-    temporary.renamed();
-    sync_folder(parent(path))
+    temporary.persist(path)
 }
 
 /// Reads a regular file of at most `most` bytes. Pipes and devices are rejected, because they may block or never end.

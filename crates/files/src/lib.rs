@@ -25,4 +25,4 @@ mod temporary;
 
 pub use durable::{create_folder, persist, persist_folder, read, sync_folder, write};
 pub use lock::{Lock, Locked};
-pub use temporary::{sweep, sweep_tree};
+pub use temporary::{Temporary, sweep, sweep_tree};

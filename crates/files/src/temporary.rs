@@ -5,15 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::durable::parent;
+use crate::durable::{parent, sync_folder};
 
 /// Prefix of the names of temporary files. They do not contain the target's name, which may already have the maximum
 /// length.
 const PREFIX: &str = ".writing-";
 const SUFFIX: &str = ".tmp";
 
-/// A temporary file, locked while it is being written, and removed unless it was renamed.
-pub(crate) struct Temporary {
+/// A file that is being written under a temporary name: locked meanwhile, and removed unless it is given its name with
+/// [`Temporary::persist`]. For files that are too long for [`write()`](crate::write()).
+#[derive(Debug)]
+pub struct Temporary {
     path: PathBuf,
     file: File,
     renamed: bool,
@@ -21,7 +23,10 @@ pub(crate) struct Temporary {
 
 impl Temporary {
     /// Creates a temporary file in the folder of `path`, because a rename is atomic only within one file system.
-    pub(crate) fn beside(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn beside(path: &Path) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -46,16 +51,21 @@ impl Temporary {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn file(&mut self) -> &mut File {
+    /// The file, open for writing.
+    pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    pub(crate) fn renamed(&mut self) {
+    /// Gives the file the name `path`, in the folder in which it was created; an existing file stays until the new one
+    /// is on the disk.
+    ///
+    /// # Errors
+    /// The system's. Nothing remains of the temporary file in that case.
+    pub fn persist(mut self, path: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, path)?;
         self.renamed = true;
+        sync_folder(parent(path))
     }
 }
 

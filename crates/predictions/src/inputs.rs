@@ -48,6 +48,8 @@ pub fn find(named: &[PathBuf], column: Option<&str>, stdin: &mut dyn Read) -> Re
     let total = paths.len();
     let mut seen = HashSet::new();
     paths.retain(|path| seen.insert(absolute(path)));
+    // As much memory as the paths, of which there may be millions.
+    drop(seen);
     if paths.len() < total {
         let twice = total - paths.len();
         notes.push(format!(
@@ -209,8 +211,11 @@ fn names(paths: &[PathBuf]) -> Vec<PathBuf> {
     };
     let root = paths.iter().fold(None, shared).unwrap_or_default();
     let relative = paths
-        .iter()
-        .map(|path| path.strip_prefix(&root).unwrap_or(path).to_owned());
+        .into_iter()
+        .map(|path| match path.strip_prefix(&root) {
+            Ok(inside) => inside.to_owned(),
+            Err(_) => path,
+        });
     pipeline::beside(&relative.collect::<Vec<_>>(), None)
 }
 

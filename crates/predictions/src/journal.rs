@@ -1,10 +1,12 @@
 //! What a process has predicted so far: a line of JSON per image, appended batch by batch.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use files::sha256::Running;
 use pipeline::predict::Prediction;
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +55,7 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the journal of the given batches of row numbers, or begins it. What a killed process left after the last
     /// complete batch is cut off.
-    pub(crate) fn open(path: &Path, batches: &[Vec<usize>]) -> Result<Self> {
+    pub(crate) fn open(path: &Path, batches: impl Iterator<Item = Range<usize>>) -> Result<Self> {
         let unusable = || format!("cannot open {}", path.display());
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -107,12 +109,12 @@ struct Kept {
     bytes: u64,
 }
 
-fn complete(file: &File, batches: &[Vec<usize>]) -> io::Result<Kept> {
+fn complete(file: &File, batches: impl Iterator<Item = Range<usize>>) -> io::Result<Kept> {
     let mut reader = BufReader::new(file);
     let mut kept = Kept::default();
     for batch in batches {
         let (mut bytes, mut failed) = (0, 0);
-        for &row in batch {
+        for row in batch.clone() {
             let mut line = vec![];
             let length = reader.read_until(b'\n', &mut line)?;
             let whole = line.ends_with(b"\n");
@@ -132,43 +134,124 @@ fn complete(file: &File, batches: &[Vec<usize>]) -> io::Result<Kept> {
 }
 
 /// The number of rows in a journal that another process may be writing.
-pub(crate) fn rows(path: &Path, batches: &[Vec<usize>]) -> Result<usize> {
+pub(crate) fn rows(path: &Path, batches: impl Iterator<Item = Range<usize>>) -> Result<usize> {
     let unusable = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(unusable)?;
     Ok(complete(&file, batches).with_context(unusable)?.rows)
 }
 
-/// The lines of several journals, in the order of their rows.
-pub(crate) struct Joined {
-    parts: Vec<(PathBuf, io::Lines<BufReader<File>>)>,
-}
+/// Bytes of all journals that are in memory at a time, about, and the least of one of them.
+const PIECES: usize = 64 << 20;
+const PIECE: usize = 1 << 14;
 
-impl Joined {
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
-        let open = |path: &PathBuf| {
-            let file = File::open(path);
-            let file = file.with_context(|| format!("cannot read {}", path.display()))?;
-            Ok((path.clone(), BufReader::new(file).lines()))
-        };
-        let parts = paths.iter().map(open).collect::<Result<_>>()?;
-        Ok(Joined { parts })
+/// Longest line, in bytes.
+const LINE: usize = 64 << 20;
+
+/// The lines of several journals, in the order of their rows.
+pub(crate) struct Journals(Vec<Lines>);
+
+impl Journals {
+    pub(crate) fn open(paths: Vec<PathBuf>) -> Self {
+        let piece = (PIECES / paths.len().max(1)).clamp(PIECE, 1 << 20);
+        let lines = paths.into_iter().map(|path| Lines::of(path, piece));
+        Journals(lines.collect())
     }
 
-    /// The next line of a part, which must be that of `row`.
-    pub(crate) fn next(&mut self, part: usize, row: usize) -> Result<(String, Row)> {
-        let (path, lines) = self.parts.get_mut(part).context("there is no such part")?;
-        let line = lines.next().transpose();
-        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
-        let line = line.with_context(|| format!("{} ends before row {row}", path.display()))?;
-        let found: Row = serde_json::from_str(&line)
-            .with_context(|| format!("{}: the line of row {row} is damaged", path.display()))?;
+    /// The next line of a journal, which must be that of `row`.
+    pub(crate) fn next(&mut self, journal: usize, row: usize) -> Result<(&str, Row)> {
+        let lines = self.0.get_mut(journal).context("there is no such part")?;
+        let shown = lines.path.display().to_string();
+        let line = lines
+            .next()
+            .with_context(|| format!("cannot read {shown}"))?;
+        let line = line.with_context(|| format!("{shown} ends before row {row}"))?;
+        let found: Row = serde_json::from_str(line)
+            .with_context(|| format!("{shown}: the line of row {row} is damaged"))?;
         ensure!(
             found.row == row,
-            "{} has row {} where row {row} is expected",
-            path.display(),
+            "{shown} has row {} where row {row} is expected",
             found.row
         );
         Ok((line, found))
+    }
+
+    /// The SHA-256 of each journal.
+    ///
+    /// # Errors
+    /// A journal has more lines.
+    pub(crate) fn finish(self) -> Result<Vec<String>> {
+        let sum = |mut lines: Lines| {
+            let shown = lines.path.display().to_string();
+            let more = lines
+                .next()
+                .with_context(|| format!("cannot read {shown}"))?;
+            ensure!(more.is_none(), "{shown} goes on after its last row");
+            Ok(lines.hash.hex())
+        };
+        self.0.into_iter().map(sum).collect()
+    }
+}
+
+/// The lines of a file, which is open only while a piece of it is read: there may be more journals than files that a
+/// process may have open.
+struct Lines {
+    path: PathBuf,
+    piece: usize,
+    /// What has been read and not been taken begins at `taken`.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// Bytes that have been read.
+    read: u64,
+    hash: Running,
+}
+
+impl Lines {
+    fn of(path: PathBuf, piece: usize) -> Self {
+        Lines {
+            path,
+            piece,
+            buffer: vec![],
+            taken: 0,
+            read: 0,
+            hash: Running::default(),
+        }
+    }
+
+    /// The next line, without its end; an error if the last line has none.
+    fn next(&mut self) -> io::Result<Option<&str>> {
+        let length = loop {
+            let rest = self.buffer.get(self.taken..).unwrap_or_default();
+            if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
+                break length;
+            }
+            let (empty, long) = (rest.is_empty(), rest.len() > LINE);
+            match self.fill()? {
+                true if long => return Err(io::Error::other("a line is too long")),
+                true => {}
+                false if empty => return Ok(None),
+                false => return Err(io::Error::other("its last line is incomplete")),
+            }
+        };
+        let line = self.taken..self.taken + length;
+        self.taken = line.end + 1;
+        let line = self.buffer.get(line).unwrap_or_default();
+        let line = std::str::from_utf8(line).map_err(io::Error::other)?;
+        Ok(Some(line))
+    }
+
+    /// Reads a piece; false at the end of the file.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let before = self.buffer.len();
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let piece = u64::try_from(self.piece).unwrap_or(u64::MAX);
+        let read = file.take(piece).read_to_end(&mut self.buffer)?;
+        self.hash
+            .update(self.buffer.get(before..).unwrap_or_default());
+        self.read += read as u64;
+        Ok(read > 0)
     }
 }
 
@@ -189,19 +272,20 @@ mod tests {
     fn a_journal_goes_on_after_its_last_complete_batch() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1-of-1.jsonl");
-        let batches = [vec![0, 1], vec![4, 5], vec![8]];
-        let write = |journal: &mut Journal, batch: &[usize]| {
-            let rows: Vec<Row> = batch.iter().map(|row| failed(*row)).collect();
+        let batches = [0..2, 4..6, 8..9];
+        let open = || Journal::open(&path, batches.iter().cloned()).unwrap();
+        let write = |journal: &mut Journal, batch: &Range<usize>| {
+            let rows: Vec<Row> = batch.clone().map(failed).collect();
             journal.append(&rows).unwrap();
         };
-        let mut journal = Journal::open(&path, &batches).unwrap();
+        let mut journal = open();
         batches.iter().for_each(|batch| write(&mut journal, batch));
         assert_eq!((journal.rows, journal.failed), (5, 5));
         let whole = std::fs::read(&path).unwrap();
         // Killed after any byte.
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let mut journal = Journal::open(&path, &batches).unwrap();
+            let mut journal = open();
             let rows = journal.rows;
             assert!(
                 rows == 5 || rows.is_multiple_of(2),
@@ -213,7 +297,28 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), whole, "after {cut} bytes");
         }
         // A file of another list is not gone on with.
-        let other = Journal::open(&path, &[vec![1, 2]]).unwrap();
+        let other = Journal::open(&path, std::iter::once(1..3)).unwrap();
         assert_eq!(other.rows, 0);
+    }
+
+    #[test]
+    fn lines_are_read_in_pieces_of_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let text = "one\n\nthree is longer\nµ\n";
+        std::fs::write(&path, text).unwrap();
+        for piece in 1..=text.len() + 1 {
+            let mut lines = Lines::of(path.clone(), piece);
+            let mut found = String::new();
+            while let Some(line) = lines.next().unwrap() {
+                found = found + line + "\n";
+            }
+            assert_eq!(found, text, "pieces of {piece}");
+            assert_eq!(lines.hash.hex(), files::sha256::hex(text.as_bytes()));
+        }
+        std::fs::write(&path, "one\ntw").unwrap();
+        let mut lines = Lines::of(path, 3);
+        assert_eq!(lines.next().unwrap(), Some("one"));
+        assert!(lines.next().unwrap_err().to_string().contains("incomplete"));
     }
 }

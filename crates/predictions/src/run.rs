@@ -1,5 +1,7 @@
 //! Predicts a shard of a job, and joins the shards once all are complete.
 
+use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -10,8 +12,9 @@ use rayon::prelude::*;
 use terminal::Interrupt;
 
 use crate::job::Job;
-use crate::journal::{Joined, Journal, Outcome, Row};
-use crate::table::{Columns, Tables};
+use crate::journal::{Journal, Outcome, Row};
+use crate::merge;
+use crate::record::Part;
 
 /// A shard that has been predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,47 +45,80 @@ pub fn run(
     interrupt: &Interrupt,
     each: &mut dyn FnMut(&Row, &str),
 ) -> Result<Finished> {
-    let batches = job.batches(job.shard());
-    let mut journal = Journal::open(&job.part(job.shard()), &batches)?;
+    let batches = || job.record().division().batches(job.shard());
+    let mut journal = Journal::open(&job.files().part(job.shard()), batches())?;
     let earlier = journal.rows;
-    let missing = missing(batches, earlier);
+    let missing: Vec<Range<usize>> = missing(batches(), earlier).collect();
+    if !missing.is_empty() {
+        forget_part(job)?;
+    }
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
         scope.spawn(move || read_ahead(job, predictor, missing, &sender));
         predict_all(job, predictor, &receiver, interrupt, &mut journal, each)
     })?;
+    keep_part(job, &journal)?;
     Ok(Finished {
         images: journal.rows,
         failed: journal.failed,
         earlier,
-        table: join(job, predictor)?,
+        table: merge::if_complete(job.files(), job.record(), interrupt)?,
     })
 }
 
 /// The batches after the first `done` rows, which are whole batches.
-fn missing(batches: Vec<Vec<usize>>, done: usize) -> Vec<Vec<usize>> {
+fn missing(
+    batches: impl Iterator<Item = Range<usize>>,
+    done: usize,
+) -> impl Iterator<Item = Range<usize>> {
     let mut rows = 0;
-    let complete = |batch: &Vec<usize>| {
+    batches.skip_while(move |batch| {
         rows += batch.len();
         rows <= done
+    })
+}
+
+/// Removes what says that the shard is complete.
+fn forget_part(job: &Job) -> Result<()> {
+    let path = job.files().part_record(job.shard());
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes that the shard is complete, and with which rows.
+fn keep_part(job: &Job, journal: &Journal) -> Result<()> {
+    let path = job.files().part(job.shard());
+    let sha256 = files::sha256::of_file(&path);
+    let part = Part {
+        failed: journal.failed,
+        sha256: sha256.with_context(|| format!("cannot read {}", path.display()))?,
+        job: job.record().clone(),
     };
-    batches.into_iter().skip_while(complete).collect()
+    part.write(job.files(), job.shard())
 }
 
 /// Reads and decodes the batches, one after the other, until nobody takes them any more.
 fn read_ahead<'p>(
     job: &Job,
     predictor: &'p Predictor,
-    batches: Vec<Vec<usize>>,
+    batches: Vec<Range<usize>>,
     sender: &SyncSender<Read<'p>>,
 ) {
     for batch in batches {
-        let read = |row: &usize| {
-            let image = job.images().get(*row).context("there is no such image");
-            let pending = image.and_then(|image| predictor.read(&image.path, &job.results(image)));
-            (*row, pending)
+        let read = |row: usize| {
+            let image = job.images().get(row).context("there is no such image");
+            let files = |image| job.files().results(image);
+            let pending = image.and_then(|image| predictor.read(&image.path, &files(image)));
+            (row, pending)
         };
-        if sender.send(batch.par_iter().map(read).collect()).is_err() {
+        if sender
+            .send(batch.into_par_iter().map(read).collect())
+            .is_err()
+        {
             break;
         }
     }
@@ -164,34 +200,4 @@ fn writable(job: &Job, row: Row) -> Row {
             &anyhow::anyhow!("its name is not Unicode, and cannot be written as JSON; rename it"),
         ),
     }
-}
-
-/// Joins the shards' journals if all are complete.
-fn join(job: &Job, predictor: &Predictor) -> Result<Option<PathBuf>> {
-    let _lock = job.joining()?;
-    for shard in job.shards() {
-        let (path, batches) = (job.part(shard), job.batches(shard));
-        let rows: usize = batches.iter().map(Vec::len).sum();
-        let complete = shard == job.shard()
-            || (path.exists() && crate::journal::rows(&path, &batches)? == rows);
-        if !complete {
-            return Ok(None);
-        }
-    }
-    let parts: Vec<PathBuf> = job.shards().map(|shard| job.part(shard)).collect();
-    let mut joined = Joined::open(&parts)?;
-    let columns = Columns::of(predictor);
-    let unwritable = || {
-        let folder = job.folder().display();
-        format!(
-            "cannot write the tables in {folder} (is the disk full?); the same command goes on from there"
-        )
-    };
-    let mut tables = Tables::create(job.folder(), &columns).with_context(unwritable)?;
-    for (row, part) in job.owners().enumerate() {
-        let (line, found) = joined.next(part, row)?;
-        tables.push(&line, &found).with_context(unwritable)?;
-    }
-    tables.finish().with_context(unwritable)?;
-    Ok(Some(job.folder().join("predictions.csv")))
 }

@@ -1,17 +1,19 @@
 //! The tables of results: a row per image, a column per fact, as CSV and as Parquet.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use files::Temporary;
 use parquet::basic::{ConvertedType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::Type;
 use pipeline::predict::{Prediction, Predictor};
+use serde::{Deserialize, Serialize};
 
 use crate::journal::{Outcome, Row};
 
@@ -31,14 +33,43 @@ struct Column {
     cell: Box<dyn Fn(&Row) -> Cell>,
 }
 
+/// What a network can have values of, which determines the columns of its results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    /// Classes of images; none where the network only segments.
+    pub(crate) classes: Vec<String>,
+    /// Whether it tells how unlike the training images an image is.
+    pub(crate) novelty: bool,
+    /// Whether it has a class map.
+    pub(crate) map: bool,
+    /// Classes of pixels; none where it does not segment.
+    pub(crate) pixel_classes: Vec<String>,
+    /// Whether it sees a region of the image.
+    pub(crate) region: bool,
+}
+
+impl Layout {
+    pub(crate) fn of(predictor: &Predictor) -> Self {
+        let network = predictor.networks().first();
+        let classes = |there: bool, classes: &[String]| match there {
+            true => classes.to_vec(),
+            false => vec![],
+        };
+        Layout {
+            classes: classes(network.classifies(), &network.meta().classes),
+            novelty: predictor.networks().has_novelty(),
+            map: network.has_map(),
+            pixel_classes: classes(network.segments(), network.map_classes()),
+            region: network.sees_region(),
+        }
+    }
+}
+
 /// The columns of a network's results.
 pub(crate) struct Columns(Vec<Column>);
 
 impl Columns {
-    /// Those that the network can have values in.
-    pub(crate) fn of(predictor: &Predictor) -> Self {
-        let network = predictor.networks().first();
-        let meta = network.meta();
+    pub(crate) fn of(layout: &Layout) -> Self {
         let mut columns = Columns(vec![]);
         columns.text("image", |row| {
             Some(match &row.outcome {
@@ -50,19 +81,19 @@ impl Columns {
             Outcome::Predicted(_) => None,
             Outcome::Failed { error, .. } => Some(error.clone()),
         });
-        if network.classifies() {
+        if !layout.classes.is_empty() {
             columns.about("class", |p| p.class.clone());
             columns.about("set", |p| Some(p.set.as_ref()?.join(";")));
             columns.about("abstains", |p| {
                 p.abstains.map(|abstains| abstains.to_string())
             });
-            if predictor.networks().has_novelty() {
+            if layout.novelty {
                 columns.number("novelty", |p| p.novelty);
                 columns.about("unlike_training", |p| {
                     p.unlike_training.map(|unlike| unlike.to_string())
                 });
             }
-            for class in meta.classes.clone() {
+            for class in layout.classes.clone() {
                 let of_class = class.clone();
                 columns.number(format!("probability_{class}"), move |p| {
                     let found = p.probabilities.iter().find(|p| p.class == of_class);
@@ -70,15 +101,10 @@ impl Columns {
                 });
             }
         }
-        if network.has_map() {
+        if layout.map {
             columns.number("green_share", |p| p.green_share);
         }
-        let pixel_classes = if network.segments() {
-            network.map_classes()
-        } else {
-            &[]
-        };
-        for class in pixel_classes {
+        for class in &layout.pixel_classes {
             let share = |p: &Prediction, class: &str| {
                 let mut found = p.segmentation.iter().flat_map(|found| &found.shares);
                 found.find(|share| share.class == class).cloned()
@@ -87,7 +113,7 @@ impl Columns {
             columns.number(format!("share_{class}"), move |p| Some(share(p, &a)?.share));
             columns.number(format!("area_mm2_{class}"), move |p| share(p, &b)?.area_mm2);
         }
-        if network.sees_region() {
+        if layout.region {
             columns.number("region_top", |p| Some(p.region.as_ref()?.top as f64));
             columns.number("region_left", |p| Some(p.region.as_ref()?.left as f64));
             columns.number("region_height", |p| Some(p.region.as_ref()?.height as f64));
@@ -168,28 +194,35 @@ fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// The endings of the tables; `predictions` comes before them.
+const ENDINGS: [&str; 3] = ["jsonl", "csv", "parquet"];
+
 /// `predictions.jsonl`, `.csv` and `.parquet`, written row by row: to temporary files, which replace those of an
 /// earlier attempt once all rows are there.
 pub(crate) struct Tables<'c> {
     columns: &'c Columns,
-    folder: PathBuf,
-    lines: std::io::BufWriter<File>,
+    /// The files and their names to be.
+    files: Vec<(Temporary, PathBuf)>,
+    lines: io::BufWriter<File>,
     csv: csv::Writer<File>,
     parquet: SerializedFileWriter<File>,
     group: Vec<Vec<Cell>>,
 }
 
-/// The files' names without their endings; the temporary ones are hidden.
-const NAME: &str = "predictions";
-const UNFINISHED: &str = ".predictions";
-
 impl<'c> Tables<'c> {
     pub(crate) fn create(folder: &Path, columns: &'c Columns) -> Result<Self> {
-        let create = |ending: &str| {
-            let path = folder.join(format!("{UNFINISHED}.{ending}"));
-            File::create(&path).with_context(|| format!("cannot write {}", path.display()))
+        let mut files = vec![];
+        let mut create = |ending: &str| {
+            let path = folder.join(format!("predictions.{ending}"));
+            let created = Temporary::beside(&path).and_then(|mut file| {
+                let open = file.file().try_clone()?;
+                files.push((file, path.clone()));
+                Ok(open)
+            });
+            created.with_context(|| format!("cannot write {}", path.display()))
         };
-        let mut csv = csv::Writer::from_writer(create("csv")?);
+        let [lines, csv, parquet] = ENDINGS.map(&mut create);
+        let mut csv = csv::Writer::from_writer(csv?);
         csv.write_record(columns.0.iter().map(|column| &column.name))?;
         // Dictionaries, which repeat no class name, are on by default.
         let properties =
@@ -198,11 +231,11 @@ impl<'c> Tables<'c> {
         let schema = Arc::new(columns.schema()?);
         Ok(Tables {
             columns,
-            folder: folder.into(),
-            lines: std::io::BufWriter::new(create("jsonl")?),
+            lines: io::BufWriter::new(lines?),
             csv,
-            parquet: SerializedFileWriter::new(create("parquet")?, schema, properties)?,
+            parquet: SerializedFileWriter::new(parquet?, schema, properties)?,
             group: vec![],
+            files,
         })
     }
 
@@ -240,10 +273,9 @@ impl<'c> Tables<'c> {
         self.lines.flush()?;
         self.csv.flush()?;
         self.parquet.close()?;
-        for ending in ["jsonl", "csv", "parquet"] {
-            let of = |name: &str| self.folder.join(format!("{name}.{ending}"));
-            let (from, to) = (of(UNFINISHED), of(NAME));
-            files::persist(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        for (file, path) in self.files {
+            let kept = file.persist(&path);
+            kept.with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub(crate) mod ensemble;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
+pub(crate) mod merge;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
 pub(crate) mod results;

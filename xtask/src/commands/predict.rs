@@ -1,5 +1,5 @@
 //! `cargo xtask predict`: tables of results, overlays, masks and DICOM results in a folder; a line of JSON per image on
-//! stdout if it is not a terminal.
+//! stdout if it is not a terminal and all images are predicted by this process.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -43,17 +43,25 @@ pub(crate) fn run(args: &PredictArgs, interrupt: &Interrupt) -> Result<ExitCode>
     terminal::say(&format!("device: {device}; precision: {precision}"));
     inputs.notes.iter().for_each(|note| terminal::say(note));
     let job = Job::open(&folder(args), inputs.images, &predictor, options)?;
-    let (finished, printed) = predict(&job, &predictor, interrupt)?;
+    let lines = args.shard.is_none() && !std::io::stdout().is_terminal();
+    let (finished, printed) = predict(&job, &predictor, lines, interrupt)?;
     conclude(&job, &finished)?;
     printed.context("not all predictions could be written to stdout")?;
-    if finished.failed > 0 {
-        bail!(
-            "{} of {} images could not be predicted; the column `error` of the table has the reasons",
-            finished.failed,
-            finished.images
-        );
+    let failures = failures(finished.failed, finished.images);
+    match (finished.failed, args.shard) {
+        (0, _) => {}
+        (_, None) => bail!(failures),
+        // A scheduler would run the share again, in vain.
+        (_, Some(_)) => terminal::say(&failures),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says how many images could not be predicted.
+pub(crate) fn failures(failed: usize, images: usize) -> String {
+    format!(
+        "{failed} of {images} images could not be predicted; the column `error` of the table has the reasons"
+    )
 }
 
 fn options(args: &PredictArgs) -> Options {
@@ -102,10 +110,11 @@ pub(crate) fn introduce(predictor: &Predictor) {
     terminal::say(INTENDED_USE);
 }
 
-/// Predicts the images; the second value is whether all of them could be printed to stdout.
+/// Predicts the images; the second value is whether all of them could be printed to stdout, if `lines` asks for it.
 fn predict(
     job: &Job,
     predictor: &Predictor,
+    lines: bool,
     interrupt: &Interrupt,
 ) -> Result<(Finished, std::io::Result<()>)> {
     let own = job.own_images();
@@ -116,7 +125,6 @@ fn predict(
         Progress::Shown
     };
     let bar = progress.job("predict", "images", own as u64);
-    let lines = !std::io::stdout().is_terminal();
     // All images are predicted even if stdout cannot be written to.
     let mut printed = Ok(());
     let mut each = |row: &Row, line: &str| {
@@ -150,10 +158,10 @@ fn conclude(job: &Job, finished: &Finished) -> Result<()> {
             print(&format!("{}\n", table.display()))?;
         }
         Some(table) => terminal::say(&table.display().to_string()),
-        None => terminal::say(&format!(
-            "{}: complete, but other shards are not",
+        None => terminal::say(&super::callable(&format!(
+            "this share is complete, others are not; `cargo xtask merge {}` says which",
             job.folder().display()
-        )),
+        ))),
     }
     Ok(())
 }
