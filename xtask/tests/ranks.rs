@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 /// The phantom run of which the ranks share everything that can be shared.
 const TINY: [&str; 11] = [
-    "demo.phantom.train=[24,24]",
+    "demo.phantom.train=[16,16]",
     "demo.phantom.test=[8,8]",
     "demo.phantom.size=64",
     "demo.data.validation.fraction=0.3",
     "image.size=32",
-    "train.epochs=3",
+    "train.epochs=2",
     "train.batch_size=8",
     "train.chunks=4",
     "evaluate.bootstrap=50",

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::thread;
+use std::time::Duration;
 
 use crate::CollectiveError;
 
@@ -27,6 +29,10 @@ const MAX_ERROR_STRING: usize = 512;
 const MAX_LIBRARY_VERSION_STRING: usize = 8192;
 /// The major version of the ABI that these declarations are of.
 const ABI: c_int = 1;
+
+/// How often a waiting process looks for the others before it sleeps in between, and for how long it sleeps.
+const YIELDS: u64 = 1000;
+const NAP: Duration = Duration::from_micros(50);
 
 fn handle(constant: usize) -> Handle {
     ptr::without_provenance_mut(constant)
@@ -64,6 +70,8 @@ functions! {
     library_version = "MPI_Get_library_version": fn(*mut c_char, *mut c_int);
     rank = "MPI_Comm_rank": fn(Handle, *mut c_int);
     size = "MPI_Comm_size": fn(Handle, *mut c_int);
+    ibarrier = "MPI_Ibarrier": fn(Handle, *mut Handle);
+    test = "MPI_Test": fn(*mut Handle, *mut c_int, *mut c_void);
     allgather = "MPI_Allgather": fn(*const c_void, c_int, Handle, *mut c_void, c_int, Handle, Handle);
     allgatherv = "MPI_Allgatherv_c": fn(*const c_void, Count, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
     alltoallv = "MPI_Alltoallv_c": fn(*const c_void, *const Count, *const Address, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
@@ -215,8 +223,31 @@ impl Library {
         Ok(first.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
+    /// Waits until all processes are here. MPI's own calls wait without giving the processor away, which here the
+    /// threads that read the next images need, and other processes where there are more than processors.
+    fn meet(&self) -> Result<(), CollectiveError> {
+        let (mut request, mut here) = (ptr::null_mut(), 0);
+        // SAFETY: MPI was started; MPI writes a request to the pointer.
+        let code = unsafe { (self.functions.ibarrier)(handle(COMM_WORLD), &mut request) };
+        self.done("wait for the other processes", code)?;
+        for tries in 0_u64.. {
+            // SAFETY: the request of above, until MPI says that it is done; the ABI's null ignores the status.
+            let code = unsafe { (self.functions.test)(&mut request, &mut here, ptr::null_mut()) };
+            self.done("wait for the other processes", code)?;
+            if here != 0 {
+                break;
+            }
+            match tries < YIELDS {
+                true => thread::yield_now(),
+                false => thread::sleep(NAP),
+            }
+        }
+        Ok(())
+    }
+
     /// One number of each process.
     pub(super) fn lengths(&self, own: u64, size: usize) -> Result<Vec<u64>, CollectiveError> {
+        self.meet()?;
         let mut all = vec![0_u64; size];
         let one = size_of::<u64>() as c_int;
         // SAFETY: eight bytes are read from `own` and eight per process written to `all`, whose length is the
@@ -268,6 +299,7 @@ impl Library {
     ) -> Result<(), CollectiveError> {
         fit("sent", to.fills(sent.len()))?;
         fit("received", from.fills(received.len()))?;
+        self.meet()?;
         // SAFETY: the pieces fill both buffers; both movements have a piece per process (`Mpi::exchange`).
         let code = unsafe {
             (self.functions.alltoallv)(
