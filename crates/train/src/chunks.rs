@@ -96,7 +96,7 @@ impl Run<'_> {
         buffers.spare.extend(own.into_iter().map(|(_, sum)| sum));
         let images = told.iter().map(|(_, told)| told.images).sum::<usize>();
         let grads = grads.unwrap_or_else(Grads::leaky);
-        let grads = spread(network, grads, (&before, &mut buffers.whole), images)
+        let grads = spread(network, grads, (&before, &buffers.whole), images)
             .map_err(|e| place.error("all chunks", e))?;
         let chunks = told
             .iter()
@@ -174,19 +174,21 @@ fn packed(
 fn spread(
     network: &mut Network,
     mut grads: Grads,
-    (before, whole): (&[f32], &mut [f32]),
+    (before, whole): (&[f32], &[f32]),
     images: usize,
 ) -> Result<Grads, super::BatchError> {
     let images = images.max(1) as f32;
-    whole.iter_mut().for_each(|sum| *sum /= images);
-    let mut rest = &*whole;
+    let mut rest = whole;
     for group in Group::TRAINABLE {
         let grad = network.gradient(&mut grads, group)?;
         let (own, others) = rest.split_at(grad.len());
-        grad.copy_from_slice(own);
+        grad.iter_mut()
+            .zip(own)
+            .for_each(|(grad, sum)| *grad = sum / images);
         rest = others;
     }
-    let after: Vec<f32> = rest.iter().zip(before).map(|(d, b)| b + d).collect();
+    let moved = rest.iter().zip(before).map(|(sum, b)| b + sum / images);
+    let after: Vec<f32> = moved.collect();
     network.set_statistics(&after);
     Ok(grads)
 }
