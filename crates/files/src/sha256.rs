@@ -16,9 +16,25 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// The checksum of bytes given in parts.
 pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    parts.into_iter().for_each(|part| hash.update(part));
-    digits(hash)
+    let mut sum = Sum::default();
+    parts.into_iter().for_each(|part| sum.add(part));
+    sum.hex()
+}
+
+/// The checksum of bytes that come one after another.
+#[derive(Clone, Debug, Default)]
+pub struct Sum(Sha256);
+
+impl Sum {
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all bytes that were added.
+    pub fn hex(self) -> String {
+        digits(self.0)
+    }
 }
 
 /// The checksum of a file's content, which is read in chunks.

@@ -230,6 +230,7 @@ impl<'a> Context<'a> {
             drop_last: false,
             queue: 2,
             cache_bytes: image.cache_bytes,
+            disk: image.disk.clone(),
         }
     }
 

@@ -1,14 +1,17 @@
 //! Rows → batches: decoded, resized, transformed and normalised ahead of the consumer.
 
 mod batches;
+mod disk;
 mod prepare;
 mod sample;
 
 use std::sync::Arc;
 
 pub use batches::{Batch, EpochBatches};
+pub use disk::DiskCache;
 pub use sample::{Sample, SampleKey, Transform};
 
+use disk::Disk;
 use prepare::{Cache, Files};
 
 use imaging::{Decoder, Fit, Frame, MaskCoding, Rect};
@@ -81,6 +84,8 @@ pub struct LoaderConfig {
     pub queue: usize,
     /// Memory for decoded and resized images, so that a file is not decoded again in every epoch.
     pub cache_bytes: usize,
+    /// Disk for those that do not fit in memory; not used for random crops, which are cut from whole images.
+    pub disk: Option<DiskCache>,
 }
 
 impl Default for LoaderConfig {
@@ -100,6 +105,7 @@ impl Default for LoaderConfig {
             drop_last: false,
             queue: 2,
             cache_bytes: 1 << 30,
+            disk: None,
         }
     }
 }
@@ -125,6 +131,7 @@ struct Shared {
     transform: Option<Transform>,
     decoder: Decoder,
     cache: Cache,
+    disk: Option<Arc<Disk>>,
 }
 
 impl Loader {
@@ -145,10 +152,17 @@ impl Loader {
             .iter()
             .map(|r| Files::of(manifest, r))
             .collect();
+        let coding = manifest.mask_coding().cloned().unwrap_or_default();
+        let random = config.crop.is_some_and(|crop| crop.random);
+        let disk = config.disk.as_ref().filter(|_| !random).map(|settings| {
+            let reading = (manifest.decoder(), &coding);
+            Arc::new(Disk::open(settings, reading, frame(&config), config.crop))
+        });
         let shared = Shared {
             cache: Cache::new(files.len(), config.cache_bytes),
+            disk,
             with_masks: manifest.has_masks(),
-            coding: manifest.mask_coding().cloned().unwrap_or_default(),
+            coding,
             transform: None,
             decoder: manifest.decoder(),
             config,
@@ -174,6 +188,7 @@ impl Loader {
             transform: Some(transform),
             decoder: old.decoder,
             cache: Cache::new(old.files.len(), old.config.cache_bytes),
+            disk: old.disk.clone(),
         };
         Self {
             shared: Arc::new(shared),
@@ -239,19 +254,16 @@ impl Shared {
     }
 
     fn frame(&self) -> Frame {
-        let LoaderConfig {
-            height,
-            width,
-            channels,
-            fit,
-            ..
-        } = self.config;
-        Frame {
-            height,
-            width,
-            channels,
-            fit,
-        }
+        frame(&self.config)
+    }
+}
+
+fn frame(config: &LoaderConfig) -> Frame {
+    Frame {
+        height: config.height,
+        width: config.width,
+        channels: config.channels,
+        fit: config.fit,
     }
 }
 
