@@ -76,12 +76,12 @@ impl Cache {
             damaged: AtomicBool::new(false),
             notice: None,
         };
-        for file in cache
-            .folder
-            .as_deref()
-            .map(pack::listed)
-            .unwrap_or_default()
-        {
+        let packs = cache.folder.as_deref().map(|folder| {
+            // What killed processes left.
+            files::sweep(folder);
+            pack::listed(folder)
+        });
+        for file in packs.unwrap_or_default() {
             match pack::table(&file, &cache.digest) {
                 Ok(table) => cache.add(file.into(), table),
                 // Another process has just replaced it.
@@ -186,7 +186,6 @@ impl Cache {
         let Ok(Locked::Mine(_lock)) = Lock::try_at(&folder.join(".lock")) else {
             return;
         };
-        files::sweep(&folder);
         let old = std::mem::take(&mut self.files);
         self.entries = 0;
         let mut places: Vec<(usize, Line)> =

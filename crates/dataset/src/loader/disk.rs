@@ -68,6 +68,8 @@ impl Disk {
             digest: sha256::hex(all.as_bytes()),
             state: Mutex::default(),
         };
+        // What killed processes left.
+        files::sweep(&disk.folder());
         for path in pack::listed(&disk.folder()) {
             // Gone or damaged: what was in it is decoded again.
             match pack::table(&path, &disk.digest) {
