@@ -149,10 +149,9 @@ pub(crate) fn mirrored(values: &[u8]) -> Vec<u8> {
 /// The grey values of an image as those of its small copy.
 pub(crate) fn reduced(values: &[f32], width: usize) -> Vec<u8> {
     let rows = part_means(values.chunks_exact(width), values.len() / width, width);
-    let small = rows.iter().flat_map(|row| {
-        let pixels = row.chunks_exact(1);
-        part_means(pixels, width, 1).into_iter().flatten()
-    });
+    let small = rows
+        .chunks_exact(width)
+        .flat_map(|row| part_means(row.chunks_exact(1), width, 1));
     small.map(|mean| (mean * 255.0).round() as u8).collect()
 }
 
@@ -178,15 +177,16 @@ fn hash(values: &[u8]) -> u64 {
     perceptual_hash(&(0..HASHED * HASHED).map(mean).collect::<Vec<_>>())
 }
 
-/// Divides `n` lines of `width` values into [`SIDE`] equal parts, and returns the mean line of each; a line that lies in
-/// several parts counts in each by its share.
-fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize) -> Vec<Vec<f32>> {
-    let mut means = vec![vec![0.0; width]; SIDE];
+/// Divides `n` lines of `width` values into [`SIDE`] equal parts, and returns the mean line of each, one after another; a
+/// line that lies in several parts counts in each by its share.
+fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize) -> Vec<f32> {
+    let mut means = vec![0.0; SIDE * width];
     let parts_per_line = SIDE as f64 / n as f64;
     for (i, line) in lines.enumerate() {
         let (start, end) = (i as f64 * parts_per_line, (i + 1) as f64 * parts_per_line);
         let last = (end.ceil() as usize).min(SIDE);
-        for (part, mean) in means.iter_mut().enumerate().take(last).skip(start as usize) {
+        let parts = means.chunks_exact_mut(width).enumerate();
+        for (part, mean) in parts.take(last).skip(start as usize) {
             let weight = (end.min((part + 1) as f64) - start.max(part as f64)) as f32;
             // Written over a line, so that the sums of its values are independent of one another and fast.
             mean.iter_mut()

@@ -442,3 +442,48 @@ fn another_first_dicom_file_changes_all_hashes() {
     set_time(&home.path().join("images/HN-1-0.dcm"), SystemTime::now());
     assert_eq!((reused(&config), reused(&config)), (0, 0));
 }
+
+/// Images whose pixels follow a formula, with masks.
+fn fixed(root: &Path) -> IndexConfig {
+    use image::{DynamicImage, ImageBuffer, Luma, Rgb};
+    let at = |x: u32, y: u32| (x * x + 3 * x * y + 7 * y) % 251;
+    let grey = ImageBuffer::from_fn(90, 70, |x, y| Luma([at(x, y) as u8]));
+    let deep: ImageBuffer<_, Vec<u16>> =
+        ImageBuffer::from_fn(50, 80, |x, y| Luma([(199 * at(x, y)) as u16]));
+    let colour = |x, y| Rgb([at(x, y) as u8, at(y, x) as u8, 9]);
+    let colour = ImageBuffer::from_fn(33, 65, colour);
+    let marked = ImageBuffer::from_fn(90, 70, |x, y| Luma([255 * u8::from(x < y)]));
+    let images = root.join("images");
+    save(&DynamicImage::ImageLuma8(grey), &images.join("grey.png"));
+    save(&DynamicImage::ImageLuma16(deep), &images.join("deep.png"));
+    save(&DynamicImage::ImageRgb8(colour), &images.join("colour.png"));
+    save(
+        &DynamicImage::ImageLuma8(marked),
+        &root.join("masks/grey.png"),
+    );
+    dicom_folder(root, &["HN-1"])
+}
+
+/// If this fails although images and masks are read as before (a new encoder writes other bytes), replace the digests;
+/// otherwise raise `INSPECTION` as well: caches hold what the former version learned.
+#[test]
+fn what_is_learned_of_a_file_is_what_version_1_learned() {
+    let home = tempfile::tempdir().unwrap();
+    let config = fixed(home.path());
+    index(&config).unwrap();
+    let kept = fs::read(&files(&home.path().join("cache"))[0]).unwrap();
+    // Without the mark and the digest of what depends on the folder's path.
+    let of_images = ::files::sha256::hex(&kept[16 + 64..]);
+    let masks = Some(MaskConfig::tree(home.path().join("masks")));
+    let manifest = index(&IndexConfig { masks, ..config }).unwrap();
+    let masks = manifest.rows().iter();
+    let masks: Vec<_> = masks.map(|r| (&r.mask_shares, &r.mask_sha256)).collect();
+    let of_masks = ::files::sha256::hex(format!("{masks:?}").as_bytes());
+    assert_eq!(
+        [of_images.as_str(), &of_masks],
+        [
+            "011a6928cee5f5cbed038fe8b005ffc2774922630cdeee527e8e5973dd1a0d42",
+            "22e05351eac0aa3457a0408fd6e77fe4a3549dbaf1638fa8ecfac14e0d9c98df"
+        ]
+    );
+}
