@@ -38,6 +38,13 @@ pub(crate) fn attributes(header: &Header) -> BTreeMap<String, String> {
     known.collect()
 }
 
+/// What the header of a DICOM file identifies, as salted hashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) patient: Option<String>,
+    pub(crate) study: Option<String>,
+}
+
 /// Replaces identifiers by hashes with a salt.
 pub(crate) struct Pseudonyms {
     salt: String,
@@ -64,12 +71,12 @@ impl Pseudonyms {
 
 /// Whether all files have the same Patient ID although they are of several studies: a placeholder of a program that
 /// removed the real ones.
-pub(crate) fn is_placeholder<'h>(headers: impl Iterator<Item = &'h Header>) -> bool {
+pub(crate) fn is_placeholder<'i>(identities: impl Iterator<Item = &'i Identity>) -> bool {
     let (mut patients, mut studies, mut files) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for header in headers {
+    for identity in identities {
         files += 1;
-        patients.insert(header.patient_id.as_ref().map(|id| id.reveal()));
-        studies.insert(header.study_uid.as_deref());
+        patients.insert(identity.patient.as_deref());
+        studies.insert(identity.study.as_deref());
     }
     files > 2 && patients.len() == 1 && studies.len() > 2 && !patients.contains(&None)
 }

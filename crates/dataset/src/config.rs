@@ -246,4 +246,8 @@ pub struct IndexConfig {
     /// How image files are read.
     #[serde(default)]
     pub decoder: Decoder,
+    /// Folder that keeps what was learned about each file, so that the next index opens only files that have changed;
+    /// `None`: nothing is kept. No result depends on it.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
 }

@@ -4,8 +4,8 @@
 pub(crate) const LEVELS: usize = 256;
 
 /// Number of pixels at each level.
-pub(crate) fn levels(values: &[f32]) -> [u32; LEVELS] {
-    let mut counts = [0; LEVELS];
+pub(crate) fn levels(values: &[f32]) -> Box<[u32]> {
+    let mut counts = vec![0; LEVELS].into_boxed_slice();
     for value in values {
         let level = (value * (LEVELS - 1) as f32).round() as usize;
         counts[level.min(LEVELS - 1)] += 1;
@@ -37,7 +37,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Adds an image's pixels.
-    pub(crate) fn add(&mut self, counts: &[u32; LEVELS]) {
+    pub(crate) fn add(&mut self, counts: &[u32]) {
         let pixels = counts.iter().map(|&n| f64::from(n)).sum::<f64>().max(1.0);
         for (sum, &count) in self.sums.iter_mut().zip(counts) {
             *sum += f64::from(count) / pixels;

@@ -1,6 +1,11 @@
-//! Data folder → manifest: every file opened, hashed and decoded once, in parallel.
+//! Data folder → manifest: every file opened, hashed and decoded once, in parallel, unless it has not changed since it
+//! was last indexed.
 
+mod cache;
+mod entry;
+mod inspect;
 mod patients;
+mod synthetic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,21 +13,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::acquisition::attributes;
+use crate::acquisition::Identity;
 use crate::config::{IndexConfig, OnBadImage};
 use crate::error::DatasetError;
-use crate::histogram::{Histogram, LEVELS, levels};
+use crate::histogram::Histogram;
 use crate::left_out::{self, BadImage, Reason};
-use crate::manifest::{ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSource};
+use crate::manifest::{ImageFacts, ImageRecord, Manifest, MaskFault, Masks, Parts, PatientSource};
 use crate::mask::{MaskConfig, OnMask};
 use crate::patient::{PatientFolders, PatientRules};
 use crate::scan::{Candidate, ClassFolder, Pattern, Scan, scan};
-use crate::small::Small;
+use crate::small::{Small, Values};
+use crate::split_name::Split;
 use crate::walk::names::FORMATS;
 use crate::walk::{Walk, relative};
-use files::sha256;
-use imaging::{Decoder, Header, Mask, intensities};
-use patients::{identify, patient};
+use cache::{AT_ONCE, Cache};
+use entry::{ImageEntry, MaskFacts};
+use inspect::{Learned, With};
+use patients::{Salting, identify, patient};
+
+pub use cache::Reused;
+pub(crate) use cache::{INSPECTION, StoredValues};
+#[doc(hidden)]
+pub use synthetic::synthetic;
 
 /// Called with (files done, files in total) after each file, from several threads at once.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
@@ -55,13 +67,19 @@ pub fn index_with_progress(
         .map(|masks| check_masks(config, masks));
     let masks = masks.transpose()?;
     let found = scan(config)?;
-    let with = With {
-        masks: masks.as_ref(),
-        rules: &rules,
-        decoder: config.decoder,
+    let mut inspection = Inspection::new(config, masks.as_ref(), &rules, found.classes.len());
+    let mut inspected = inspection.all(&found.candidates, progress)?;
+    identify(config, &mut inspection.salting, &mut inspected)?;
+    let Inspection {
+        histograms,
+        cache,
+        known,
+        ..
+    } = inspection;
+    let reused = Reused {
+        images: known,
+        notice: cache.close(&config.root, found.candidates.len()),
     };
-    let (mut inspected, histograms) = inspect_all(&found, &with, progress);
-    identify(config, &mut inspected)?;
     let sorted = sort_out(&found, masks.as_ref(), inspected);
     if let (OnBadImage::Fail, Some(bad)) = (config.on_bad_image, sorted.bad_images.first()) {
         let path = config.root.join(&bad.path);
@@ -96,6 +114,7 @@ pub fn index_with_progress(
         remarks: found.remarks,
         turned_images: sorted.turned,
         decoder: config.decoder,
+        reused,
     })
 }
 
@@ -130,190 +149,210 @@ fn same_folder(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Settings for the inspection of every image.
-struct With<'c> {
-    masks: Option<&'c Masks>,
+/// The inspection of all images, in the order of their paths.
+struct Inspection<'c> {
+    with: With<'c>,
     rules: &'c PatientRules,
-    decoder: Decoder,
+    cache: Cache,
+    salting: Salting<'c>,
+    /// By class.
+    histograms: Vec<Histogram>,
+    /// Number of images that were not opened.
+    known: usize,
 }
 
+/// An image, before the patients of all images are known.
 struct Inspected {
-    record: ImageRecord,
+    split: Option<Split>,
+    facts: ImageFacts,
     /// What the patient is known from, if it is.
     source: Option<PatientSource>,
-    /// What a DICOM file says about its image.
-    header: Option<Box<Header>>,
+    /// Of a DICOM file, what its header identifies.
+    identity: Option<Identity>,
+    burned_in: bool,
+    reveals: bool,
     turned: bool,
     depth: usize,
     fault: Option<MaskFault>,
 }
 
-fn inspect_all(
-    found: &Scan,
-    with: &With<'_>,
-    progress: Progress<'_>,
-) -> (Vec<Result<Inspected, BadImage>>, Vec<Histogram>) {
-    let done = AtomicUsize::new(0);
-    let total = found.candidates.len();
-    let inspect_one = |candidate: &Candidate| {
-        let inspected = inspect(candidate, with);
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-        inspected
-    };
-    let mut all = Vec::with_capacity(total);
-    let mut histograms = vec![Histogram::default(); found.classes.len()];
-    for candidates in found.candidates.chunks(AT_ONCE) {
-        let inspected: Vec<_> = candidates.par_iter().map(inspect_one).collect();
-        // In the order of the paths, so that threads do not change the last digits.
-        for image in inspected {
-            all.push(image.map(|(image, counts)| {
-                if !image.is_left_out(with.masks) {
-                    histograms[image.record.class].add(&counts);
-                }
-                image
-            }));
+impl<'c> Inspection<'c> {
+    fn new(
+        config: &'c IndexConfig,
+        masks: Option<&'c Masks>,
+        rules: &'c PatientRules,
+        classes: usize,
+    ) -> Self {
+        Self {
+            with: With {
+                masks,
+                decoder: config.decoder,
+            },
+            rules,
+            cache: Cache::open(config.cache.as_deref(), &config.root, config.decoder),
+            salting: Salting::new(config),
+            histograms: vec![Histogram::default(); classes],
+            known: 0,
         }
     }
-    (all, histograms)
-}
 
-/// Images whose grey values are counted before they are added up: 1 kB each.
-const AT_ONCE: usize = 4096;
+    fn all(
+        &mut self,
+        candidates: &[Candidate],
+        progress: Progress<'_>,
+    ) -> Result<Vec<Result<Inspected, BadImage>>, DatasetError> {
+        let done = AtomicUsize::new(0);
+        let mut all = Vec::with_capacity(candidates.len());
+        for some in candidates.chunks(AT_ONCE) {
+            let learn = |candidate: &Candidate| {
+                let learned = Learned::of(candidate, &self.with, Some(&self.cache));
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
+                learned
+            };
+            let mut learned: Vec<Learned> = some.par_iter().map(learn).collect();
+            self.salting
+                .hash_identifiers(&mut learned, some, &self.with)?;
+            self.keep(&mut learned);
+            self.known += learned.iter().filter(|image| image.known).count();
+            // In the order of the paths, so that threads do not change the last digits.
+            for (candidate, image) in some.iter().zip(learned) {
+                all.push(self.inspected(candidate, image));
+            }
+        }
+        Ok(all)
+    }
 
-/// An image, and its pixels by their grey value.
-fn inspect(
-    candidate: &Candidate,
-    with: &With<'_>,
-) -> Result<(Inspected, Box<[u32; LEVELS]>), BadImage> {
-    let bad = |reason| BadImage {
-        path: candidate.path.clone(),
-        reason,
-    };
-    let bytes = with.decoder.read(&candidate.file).map_err(bad)?;
-    let decoded = with.decoder.decode(&bytes).map_err(bad)?;
-    let (image, turned) = (decoded.pixels, decoded.turned);
-    let (width, height, color) = (image.width(), image.height(), image.color());
-    let values = intensities(image);
-    let (mean, std) = mean_and_std(&values);
-    let counts = Box::new(levels(&values));
-    let header = decoded.header;
-    let patient = patient(candidate, with.rules);
-    let mut attributes = header.as_deref().map(attributes).unwrap_or_default();
-    attributes.extend(candidate.attributes.clone());
-    let mut record = ImageRecord {
-        path: candidate.path.clone(),
-        split: candidate.split,
-        class: candidate.class,
-        patient: match &patient {
-            Some((key, _)) => key.clone(),
-            None => candidate.path.clone(),
-        },
-        attributes,
-        spacing: header.as_deref().and_then(|header| header.pixel_spacing),
-        masks: Vec::new(),
-        mask_shares: None,
-        mask_sha256: None,
-        region: None,
-        width,
-        height,
-        channels: color.channel_count(),
-        bit_depth: (color.bits_per_pixel() / u16::from(color.channel_count())) as u8,
-        range: range(&values),
-        mean,
-        std,
-        sha256: sha256::hex(&bytes),
-        small: Small::of(&values, width as usize),
-    };
-    let fault = with
-        .masks
-        .and_then(|masks| inspect_mask(masks, candidate, with.decoder, &mut record).err());
-    let inspected = Inspected {
-        record,
-        source: patient.map(|(_, source)| source),
-        header,
-        turned,
-        depth: candidate.depth,
-        fault,
-    };
-    Ok((inspected, counts))
+    /// Keeps what is new, and lets go of the small copies that are kept.
+    fn keep(&mut self, learned: &mut [Learned]) {
+        let new = learned.iter_mut().filter(|image| image.keep);
+        let (mut kept, mut values): (Vec<_>, Vec<_>) =
+            new.map(|image| (image.kept(), &mut image.values)).unzip();
+        let held = |values: &Option<Values>| values.as_ref().and_then(Values::read);
+        let entries = kept.drain(..).zip(&values);
+        let entries = entries.filter_map(|(entry, values)| match values {
+            Some(_) => Some((entry, held(values)?)),
+            None => Some((entry, vec![])),
+        });
+        let entries: Vec<_> = entries.collect();
+        if entries.len() != values.len() {
+            return;
+        }
+        for (value, stored) in values
+            .iter_mut()
+            .zip(self.cache.keep(&entries).into_iter().flatten())
+        {
+            **value = stored;
+        }
+    }
+
+    fn inspected(
+        &mut self,
+        candidate: &Candidate,
+        learned: Learned,
+    ) -> Result<Inspected, BadImage> {
+        let bad = |reason| BadImage {
+            path: candidate.path.clone(),
+            reason,
+        };
+        let image = learned.entry.image.map_err(bad)?;
+        let values = learned
+            .values
+            .ok_or_else(|| bad("its pixels are gone".to_owned()))?;
+        let mask = learned.entry.mask.map(|mask| mask.mask);
+        let levels = image.levels.clone();
+        let mut inspected = Inspected::new(candidate, (image, values), self.rules);
+        if let Some(masks) = self.with.masks {
+            inspected.add_mask(masks, candidate, mask);
+        }
+        if !inspected.is_left_out(self.with.masks) {
+            self.histograms[candidate.class].add(&levels);
+        }
+        Ok(inspected)
+    }
 }
 
 impl Inspected {
+    fn new(
+        candidate: &Candidate,
+        (image, values): (ImageEntry, Values),
+        rules: &PatientRules,
+    ) -> Self {
+        let dicom = image.dicom;
+        let patient = patient(candidate, rules);
+        let mut attributes = dicom
+            .as_ref()
+            .map(|d| d.attributes.clone())
+            .unwrap_or_default();
+        attributes.extend(candidate.attributes.clone());
+        let facts = ImageFacts {
+            path: candidate.path.clone(),
+            class: candidate.class,
+            patient: match &patient {
+                Some((key, _)) => key.clone(),
+                None => candidate.path.clone(),
+            },
+            attributes,
+            spacing: dicom.as_ref().and_then(|dicom| dicom.spacing),
+            masks: Vec::new(),
+            mask_shares: None,
+            mask_sha256: None,
+            width: image.width,
+            height: image.height,
+            channels: image.channels,
+            bit_depth: image.bit_depth,
+            range: image.range,
+            mean: image.mean,
+            std: image.std,
+            sha256: image.sha256,
+            small: Small::new(image.signature, values),
+        };
+        Self {
+            split: candidate.split,
+            facts,
+            source: patient.map(|(_, source)| source),
+            burned_in: dicom.as_ref().is_some_and(|dicom| dicom.burned_in),
+            reveals: dicom.as_ref().is_some_and(|dicom| dicom.reveals),
+            identity: dicom.map(|dicom| Identity {
+                patient: dicom.patient,
+                study: dicom.study,
+            }),
+            turned: image.turned,
+            depth: candidate.depth,
+            fault: None,
+        }
+    }
+
     /// Whether the image is left out because of its mask.
     fn is_left_out(&self, masks: Option<&Masks>) -> bool {
         let policy = |fault: &MaskFault| masks.map(|masks| masks.config.on(fault));
         self.fault.as_ref().and_then(policy) == Some(OnMask::Skip)
     }
-}
 
-/// Adds the mask to the record, or returns what is wrong with it.
-fn inspect_mask(
-    masks: &Masks,
-    candidate: &Candidate,
-    decoder: Decoder,
-    record: &mut ImageRecord,
-) -> Result<(), MaskFault> {
-    let files: Vec<PathBuf> = candidate.masks.iter().map(|m| masks.root.join(m)).collect();
-    let expected = candidate.expected_mask.as_ref().map(|m| masks.root.join(m));
-    let fault = |reason, missing| MaskFault {
-        image: record.path.clone(),
-        split: record.split,
-        file: files.first().cloned().or(expected).unwrap_or_default(),
-        reason,
-        missing,
-    };
-    if files.is_empty() {
-        return Err(fault("there is no such file".to_owned(), true));
-    }
-    match read_mask(&files, masks, decoder, record) {
-        Ok((mask, sha256)) => {
-            record.masks.clone_from(&candidate.masks);
-            record.mask_shares = mask.shares(masks.config.coding.classes());
-            record.mask_sha256 = Some(sha256);
-            Ok(())
+    /// Adds the mask, or what is wrong with it.
+    fn add_mask(
+        &mut self,
+        masks: &Masks,
+        candidate: &Candidate,
+        mask: Option<Result<MaskFacts, String>>,
+    ) {
+        let file = candidate.masks.first().or(candidate.expected_mask.as_ref());
+        let fault = |reason, missing| MaskFault {
+            image: candidate.path.clone(),
+            split: candidate.split,
+            file: file.map(|file| masks.root.join(file)).unwrap_or_default(),
+            reason,
+            missing,
+        };
+        match mask {
+            None => self.fault = Some(fault("there is no such file".to_owned(), true)),
+            Some(Err(reason)) => self.fault = Some(fault(reason, false)),
+            Some(Ok(mask)) => {
+                self.facts.masks.clone_from(&candidate.masks);
+                self.facts.mask_shares = mask.shares;
+                self.facts.mask_sha256 = Some(mask.sha256);
+            }
         }
-        Err(reason) => Err(fault(reason, false)),
     }
-}
-
-/// The mask and its hash: of the bytes of a single file, or of the hashes of several.
-fn read_mask(
-    files: &[PathBuf],
-    masks: &Masks,
-    decoder: Decoder,
-    record: &ImageRecord,
-) -> Result<(Mask, String), String> {
-    let bytes: Vec<_> = files
-        .iter()
-        .map(|f| decoder.read(f))
-        .collect::<Result<_, _>>()?;
-    let mask = Mask::of_bytes(&bytes, &masks.config.coding, decoder)?;
-    mask.check_size(record.width, record.height, masks.config.resize)?;
-    let hashes: Vec<String> = bytes.iter().map(|b| sha256::hex(b)).collect();
-    Ok((
-        mask,
-        match &hashes[..] {
-            [one] => one.clone(),
-            several => sha256::hex(several.concat().as_bytes()),
-        },
-    ))
-}
-
-fn range(values: &[f32]) -> [f64; 2] {
-    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let greatest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    [least, greatest].map(f64::from)
-}
-
-fn mean_and_std(values: &[f32]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let var = values
-        .iter()
-        .map(|&v| (f64::from(v) - mean).powi(2))
-        .sum::<f64>()
-        / n;
-    (mean, var.sqrt())
 }
 
 #[derive(Default)]
@@ -365,14 +404,14 @@ impl Sorted {
         }
         if !skip {
             self.turned += usize::from(image.turned);
-            self.revealing_paths += usize::from(image.reveals());
-            let burned_in = image.header.as_ref().and_then(|h| h.burned_in_annotation);
-            self.burned_in += usize::from(burned_in == Some(true));
+            self.revealing_paths += usize::from(image.reveals);
+            self.burned_in += usize::from(image.burned_in);
             match image.source {
                 Some(source) => *self.sources.entry(source).or_default() += 1,
-                None => self.unknown.push((image.record.path.clone(), image.depth)),
+                None => self.unknown.push((image.facts.path.clone(), image.depth)),
             }
-            self.records.push(image.record);
+            self.records
+                .push(ImageRecord::new(image.split, image.facts));
         }
         self.faults.extend(image.fault);
     }

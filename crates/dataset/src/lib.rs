@@ -48,6 +48,7 @@ mod loader;
 mod manifest;
 mod mask;
 mod notes;
+mod pack;
 mod patient;
 pub mod phantom;
 mod scan;
@@ -67,13 +68,15 @@ pub use eda::{
     SplitCount, SplitSummary,
 };
 pub use error::DatasetError;
-pub use index::{Progress, index, index_with_progress};
+#[doc(hidden)]
+pub use index::synthetic;
+pub use index::{Progress, Reused, index, index_with_progress};
 pub use left_out::{BadImage, LeftOut, Reason};
 pub use loader::{
-    Batch, Crop, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Share, Transform,
-    class_weights,
+    Batch, Crop, DiskCache, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Share,
+    Transform, class_weights,
 };
-pub use manifest::{ImageRecord, Manifest, MaskFault, PatientSource};
+pub use manifest::{ImageFacts, ImageRecord, Manifest, MaskFault, PatientSource};
 pub use mask::{MaskConfig, MaskPlace, OnMask};
 pub use patient::PatientFolders;
 pub use scan::{check_mask_pattern, table_text};

@@ -1,29 +1,43 @@
 //! The table of images: a Polars frame for queries, typed rows for code.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use polars::prelude::*;
 use serde::Serialize;
 
 use files::sha256;
-use imaging::{Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, PixelSpacing, Rect, UNKNOWN};
+use imaging::{
+    Decoder, Frame, Framed, ImageFile, Mask, MaskCoding, PixelSpacing, Rect, UNKNOWN, intensities,
+};
 
 use crate::error::DatasetError;
 use crate::histogram::Histogram;
+use crate::index::Reused;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
 use crate::patient::PatientFolders;
-use crate::small::Small;
+use crate::small::{Small, reduced};
 use crate::split_name::Split;
 
-/// One usable image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One usable image: what is known of its file, and what a run makes of it. Clones share the former.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ImageRecord {
-    /// Relative to [`Manifest::root`], '/'-separated.
-    pub path: String,
     /// The split it belongs to, if any.
     pub split: Option<Split>,
+    /// The part of the image that networks and baselines see, in its own pixels; all of it if `None`.
+    pub region: Option<Rect>,
+    facts: Arc<ImageFacts>,
+}
+
+/// What is known of an image, whatever a run makes of it; the fields of an [`ImageRecord`], which dereferences to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageFacts {
+    /// Relative to [`Manifest::root`], '/'-separated.
+    pub path: String,
     /// Label: index into [`Manifest::classes`].
     pub class: usize,
     /// Patient key; the path if the patient is unknown.
@@ -40,8 +54,6 @@ pub struct ImageRecord {
     pub mask_shares: Option<Vec<f64>>,
     /// SHA-256 of the mask file's bytes, hexadecimal; of the hashes if there are several files.
     pub mask_sha256: Option<String>,
-    /// The part of the image that networks and baselines see, in its own pixels; all of it if `None`.
-    pub region: Option<Rect>,
     /// Width in pixels, in the orientation that the file specifies.
     pub width: u32,
     /// Height in pixels, in the same orientation.
@@ -58,12 +70,30 @@ pub struct ImageRecord {
     pub std: f64,
     /// SHA-256 of the file's bytes, hexadecimal.
     pub sha256: String,
-    /// By which near-identical images are found: 4 kB per image.
-    #[serde(skip)]
+    /// By which near-identical images are found: 4 kB per image, in memory or in the index cache.
     pub(crate) small: Small,
 }
 
+impl Deref for ImageRecord {
+    type Target = ImageFacts;
+
+    fn deref(&self) -> &ImageFacts {
+        &self.facts
+    }
+}
+
 impl ImageRecord {
+    /// An image of which all is used.
+    pub(crate) fn new(split: Option<Split>, facts: ImageFacts) -> Self {
+        Self {
+            split,
+            region: None,
+            facts: Arc::new(facts),
+        }
+    }
+}
+
+impl ImageFacts {
     /// Whether there is a valid mask.
     pub fn has_mask(&self) -> bool {
         !self.masks.is_empty()
@@ -122,10 +152,10 @@ pub(crate) struct Masks {
     pub(crate) config: MaskConfig,
 }
 
-/// Every usable image of a data set, sorted by path and therefore the same on every machine.
+/// Every usable image of a data set, sorted by path and therefore the same on every machine. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    parts: Parts,
+    parts: Arc<Parts>,
     frame: DataFrame,
 }
 
@@ -155,12 +185,16 @@ pub(crate) struct Parts {
     pub(crate) remarks: Vec<String>,
     pub(crate) turned_images: usize,
     pub(crate) decoder: Decoder,
+    pub(crate) reused: Reused,
 }
 
 impl Manifest {
     pub(crate) fn from_parts(parts: Parts) -> Result<Self, DatasetError> {
         let frame = frame(&parts)?;
-        Ok(Self { parts, frame })
+        Ok(Self {
+            parts: Arc::new(parts),
+            frame,
+        })
     }
 
     /// The images, one per row of [`Manifest::frame`], in the same order.
@@ -366,16 +400,48 @@ impl Manifest {
         counts
     }
 
+    /// The values of an image's small copy; from the image itself if the index cache no longer has them.
+    ///
+    /// # Errors
+    /// [`DatasetError::Vanished`] if the image can no longer be read either, or has changed.
+    pub(crate) fn small_values<'r>(
+        &self,
+        record: &'r ImageRecord,
+    ) -> Result<Cow<'r, [u8]>, DatasetError> {
+        if let Some(values) = record.small.values() {
+            return Ok(values);
+        }
+        let file = self.image_file(record);
+        let read = || {
+            let decoded = self.decoder().decode(&self.decoder().read(&file)?)?;
+            let width = decoded.pixels.width() as usize;
+            let values = reduced(&intensities(decoded.pixels), width);
+            let same = record.small.signature().fits(&values);
+            same.then_some(values).ok_or("it has changed".to_owned())
+        };
+        let values = read().map_err(|reason| DatasetError::bad_image(&file, reason).vanished())?;
+        Ok(Cow::Owned(values))
+    }
+
+    /// What the index cache spared, and whether something was wrong with it. No result depends on it.
+    pub fn reused(&self) -> &Reused {
+        &self.parts.reused
+    }
+
     /// SHA-256 over classes, paths, labels and content hashes of images and masks: the same if the
     /// data are the same.
     pub fn fingerprint(&self) -> String {
-        let classes = self.classes().iter().map(|class| format!("{class}\n"));
-        let images = self.rows().iter().map(|r| {
+        let mut sum = sha256::Running::default();
+        for class in self.classes() {
+            sum.update(format!("{class}\n").as_bytes());
+        }
+        for r in self.rows() {
             let mask = r.mask_text().unwrap_or_default();
             let of_mask = r.mask_sha256.as_deref().unwrap_or("");
-            format!("{}\t{}\t{mask}\t{}{of_mask}\n", r.path, r.class, r.sha256)
-        });
-        sha256::hex(classes.chain(images).collect::<String>().as_bytes())
+            let line = format!("{}\t{}\t{mask}\t{}{of_mask}\n", r.path, r.class, r.sha256);
+            sum.update(line.as_bytes());
+        }
+        sum.hex()
     }
 
     /// The same images, each in the split that `split` assigns to its row.
@@ -383,11 +449,16 @@ impl Manifest {
         &self,
         split: impl Fn(usize) -> Option<Split>,
     ) -> Result<Self, DatasetError> {
-        let mut parts = self.parts.clone();
+        let mut parts = Parts::clone(&self.parts);
         for (row, record) in parts.records.iter_mut().enumerate() {
             record.split = split(row);
         }
-        Self::from_parts(parts)
+        let mut frame = self.frame.clone();
+        frame.with_column(split_column(&parts.records))?;
+        Ok(Self {
+            parts: Arc::new(parts),
+            frame,
+        })
     }
 
     /// The same images, of each of which only a part is used from now on; one region per row. Loaders and
@@ -403,7 +474,7 @@ impl Manifest {
             );
             return Err(DatasetError::setting("regions", regions.len(), &reason));
         }
-        let mut parts = self.parts.clone();
+        let mut parts = Parts::clone(&self.parts);
         for (record, region) in parts.records.iter_mut().zip(regions) {
             let inside = |from: usize, side: usize, of: u32| {
                 side > 0 && from.checked_add(side).is_some_and(|end| end <= of as usize)
@@ -420,7 +491,11 @@ impl Manifest {
             }
             record.region = Some(*region);
         }
-        Self::from_parts(parts)
+        // The frame has no column of regions.
+        Ok(Self {
+            parts: Arc::new(parts),
+            frame: self.frame.clone(),
+        })
     }
 
     /// Writes the frame as CSV, whole or not at all.
@@ -434,44 +509,56 @@ impl Manifest {
     }
 }
 
+fn split_column(records: &[ImageRecord]) -> Column {
+    text("split", records.iter().map(|r| r.split.map(Split::name)))
+}
+
+/// A column of texts, which are copied once, into the column.
+fn text<'t>(name: &str, values: impl Iterator<Item = Option<&'t str>>) -> Column {
+    StringChunked::from_iter_options(name.into(), values).into_column()
+}
+
 fn frame(parts: &Parts) -> Result<DataFrame, DatasetError> {
     let r = &parts.records;
-    let strings = |name: &str, of: &dyn Fn(&ImageRecord) -> String| {
-        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
-    };
-    let options = |name: &str, of: &dyn Fn(&ImageRecord) -> Option<String>| {
-        Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
-    };
+    fn strings<'p>(
+        name: &str,
+        parts: &'p Parts,
+        of: impl Fn(&'p ImageRecord) -> &'p str,
+    ) -> Column {
+        text(name, parts.records.iter().map(|record| Some(of(record))))
+    }
     let integers = |name: &str, of: &dyn Fn(&ImageRecord) -> u32| {
         Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
     };
     let reals = |name: &str, of: &dyn Fn(&ImageRecord) -> f64| {
         Column::new(name.into(), r.iter().map(of).collect::<Vec<_>>())
     };
+    let masks: StringChunked = r.iter().map(|record| record.mask_text()).collect();
     let mut columns = vec![
-        strings("path", &|r| r.path.clone()),
-        options("split", &|r| r.split.map(|split| split.to_string())),
-        strings("class", &|r| parts.classes[r.class].clone()),
+        strings("path", parts, |r| &r.path),
+        split_column(r),
+        strings("class", parts, |r| &parts.classes[r.class]),
         integers("label", &|r| r.class as u32),
-        strings("patient", &|r| r.patient.clone()),
-        options("mask", &ImageRecord::mask_text),
+        strings("patient", parts, |r| &r.patient),
+        masks.with_name("mask".into()).into_column(),
         integers("width", &|r| r.width),
         integers("height", &|r| r.height),
         integers("channels", &|r| u32::from(r.channels)),
         integers("bit_depth", &|r| u32::from(r.bit_depth)),
         reals("mean", &|r| r.mean),
         reals("std", &|r| r.std),
-        strings("sha256", &|r| r.sha256.clone()),
+        strings("sha256", parts, |r| &r.sha256),
         Column::new(
             "mask_share".into(),
-            r.iter().map(ImageRecord::mask_share).collect::<Vec<_>>(),
+            r.iter().map(|r| r.mask_share()).collect::<Vec<_>>(),
         ),
         reals("min", &|r| r.range[0]),
         reals("max", &|r| r.range[1]),
     ];
     let names: BTreeSet<&String> = r.iter().flat_map(|r| r.attributes.keys()).collect();
     for name in names {
-        columns.push(options(name, &|r| r.attributes.get(name).cloned()));
+        let values = r.iter().map(|r| r.attributes.get(name).map(String::as_str));
+        columns.push(text(name, values));
     }
     if r.iter().any(|r| r.spacing.is_some()) {
         let distances = |name: &str, of: fn(&PixelSpacing) -> f64| {

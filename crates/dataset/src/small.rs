@@ -1,9 +1,17 @@
 //! A small grey copy of each image, by which near-identical images are found.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::index::StoredValues;
 
 /// Side of the copy in pixels.
 pub(crate) const SIDE: usize = 64;
+
+/// Number of its values.
+pub(crate) const VALUES: usize = SIDE * SIDE;
 
 /// Side of what the perceptual hash is computed from.
 const HASHED: usize = 32;
@@ -11,54 +19,174 @@ const HASHED: usize = 32;
 /// Side of the block of low frequencies that the hash has the bits of.
 const LOW: usize = 8;
 
+/// Side, in pixels of the copy, of the blocks that are summed; as many blocks as pixels make a side.
+const BLOCK: usize = 8;
+
+/// Blocks in a copy.
+const BLOCKS: usize = (SIDE / BLOCK) * (SIDE / BLOCK);
+
 /// An image as [`SIDE`] × [`SIDE`] grey values, row by row: each the mean of its part of the image, whatever the aspect
-/// ratio. Clones share the values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Small(Arc<[u8]>);
+/// ratio. Clones share the values, which may be in a file rather than in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Small {
+    signature: Signature,
+    values: Values,
+}
+
+/// Where the grey values are.
+#[derive(Clone, Debug)]
+pub(crate) enum Values {
+    /// In memory: 4 kB per image.
+    Here(Arc<[u8]>),
+    /// In a file of the index cache.
+    Stored(StoredValues),
+}
+
+/// The signature has a checksum of the values.
+impl PartialEq for Small {
+    fn eq(&self, other: &Self) -> bool {
+        self.signature == other.signature
+    }
+}
+
+impl Values {
+    /// `None` if the file that holds them is gone.
+    pub(crate) fn read(&self) -> Option<Vec<u8>> {
+        match self {
+            Values::Here(values) => Some(values.to_vec()),
+            Values::Stored(stored) => stored.read(),
+        }
+    }
+}
+
+/// What is needed to decide whether two copies may be alike, without their values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Signature {
+    /// The perceptual hash.
+    pub(crate) hash: u64,
+    /// The perceptual hash of the mirror image.
+    pub(crate) mirrored_hash: u64,
+    /// Sum of the values.
+    pub(crate) sum: u32,
+    /// Sum of their squares, which is below 2³².
+    pub(crate) squares: u32,
+    /// Sums of the blocks of 8 × 8 values, row by row; in two halves, because serde's arrays are short.
+    blocks: [[u16; BLOCKS / 2]; 2],
+    /// CRC-32C of the values.
+    checksum: u32,
+}
 
 impl Small {
     /// From the grey values of an image in [0, 1], row by row, of at least one pixel.
     pub(crate) fn of(values: &[f32], width: usize) -> Self {
-        let rows = part_means(values.chunks_exact(width), values.len() / width, width);
-        let small = rows.iter().flat_map(|row| {
-            let pixels = row.chunks_exact(1);
-            part_means(pixels, width, 1).into_iter().flatten()
-        });
-        Self(small.map(|mean| (mean * 255.0).round() as u8).collect())
+        let values = reduced(values, width);
+        Self {
+            signature: Signature::of(&values),
+            values: Values::Here(values.into()),
+        }
     }
 
-    /// The grey values.
-    pub(crate) fn values(&self) -> &[u8] {
-        &self.0
+    /// Of values that are known, or elsewhere.
+    pub(crate) fn new(signature: Signature, values: Values) -> Self {
+        Self { signature, values }
     }
 
-    /// Left and right exchanged.
-    pub(crate) fn mirrored(&self) -> Self {
-        let rows = self.0.chunks_exact(SIDE);
-        Self(rows.flat_map(|row| row.iter().rev().copied()).collect())
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.signature
     }
 
-    /// Its perceptual hash.
-    pub(crate) fn hash(&self) -> u64 {
-        let at = |row: usize, column: usize| f64::from(self.0[row * SIDE + column]);
-        let mean = |i: usize| {
-            let (row, column) = (2 * (i / HASHED), 2 * (i % HASHED));
-            let sum = at(row, column) + at(row, column + 1) + at(row + 1, column);
-            (sum + at(row + 1, column + 1)) / 4.0
-        };
-        perceptual_hash(&(0..HASHED * HASHED).map(mean).collect::<Vec<_>>())
+    pub(crate) fn into_parts(self) -> (Signature, Values) {
+        (self.signature, self.values)
+    }
+
+    /// The grey values; `None` if the file that holds them is gone or damaged.
+    pub(crate) fn values(&self) -> Option<Cow<'_, [u8]>> {
+        match &self.values {
+            Values::Here(values) => Some(Cow::Borrowed(values)),
+            Values::Stored(stored) => {
+                let values = stored.read()?;
+                self.signature.fits(&values).then_some(Cow::Owned(values))
+            }
+        }
     }
 }
 
-/// Divides `n` lines of `width` values into [`SIDE`] equal parts, and returns the mean line of each; a line that lies in
-/// several parts counts in each by its share.
-fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize) -> Vec<Vec<f32>> {
-    let mut means = vec![vec![0.0; width]; SIDE];
+impl Signature {
+    fn of(values: &[u8]) -> Self {
+        Self {
+            hash: hash(values),
+            mirrored_hash: hash(&mirrored(values)),
+            sum: values.iter().map(|v| u32::from(*v)).sum(),
+            squares: values.iter().map(|v| u32::from(*v).pow(2)).sum(),
+            blocks: block_sums(values),
+            checksum: crc32c::crc32c(values),
+        }
+    }
+
+    /// Whether these are the values that the signature is of.
+    pub(crate) fn fits(&self, values: &[u8]) -> bool {
+        values.len() == VALUES && crc32c::crc32c(values) == self.checksum
+    }
+
+    /// The sums of the blocks, row by row.
+    pub(crate) fn blocks(&self) -> &[u16] {
+        self.blocks.as_flattened()
+    }
+
+    /// The sums of the blocks of the mirror image.
+    pub(crate) fn mirrored_blocks(&self) -> Vec<u16> {
+        let rows = self.blocks().chunks_exact(SIDE / BLOCK);
+        rows.flat_map(|row| row.iter().rev().copied()).collect()
+    }
+}
+
+/// Left and right exchanged.
+pub(crate) fn mirrored(values: &[u8]) -> Vec<u8> {
+    let rows = values.chunks_exact(SIDE);
+    rows.flat_map(|row| row.iter().rev().copied()).collect()
+}
+
+/// The grey values of an image as those of its small copy.
+pub(crate) fn reduced(values: &[f32], width: usize) -> Vec<u8> {
+    let rows = part_means(values.chunks_exact(width), values.len() / width, width);
+    let small = rows
+        .chunks_exact(width)
+        .flat_map(|row| part_means(row.chunks_exact(1), width, 1));
+    small.map(|mean| (mean * 255.0).round() as u8).collect()
+}
+
+fn block_sums(values: &[u8]) -> [[u16; BLOCKS / 2]; 2] {
+    let mut sums = [[0; BLOCKS / 2]; 2];
+    for (y, row) in values.chunks_exact(SIDE).enumerate() {
+        let of_row = &mut sums.as_flattened_mut()[y / BLOCK * (SIDE / BLOCK)..];
+        for (sum, part) in of_row.iter_mut().zip(row.chunks_exact(BLOCK)) {
+            *sum += part.iter().map(|v| u16::from(*v)).sum::<u16>();
+        }
+    }
+    sums
+}
+
+/// The perceptual hash of a small copy.
+fn hash(values: &[u8]) -> u64 {
+    let at = |row: usize, column: usize| f64::from(values[row * SIDE + column]);
+    let mean = |i: usize| {
+        let (row, column) = (2 * (i / HASHED), 2 * (i % HASHED));
+        let sum = at(row, column) + at(row, column + 1) + at(row + 1, column);
+        (sum + at(row + 1, column + 1)) / 4.0
+    };
+    perceptual_hash(&(0..HASHED * HASHED).map(mean).collect::<Vec<_>>())
+}
+
+/// Divides `n` lines of `width` values into [`SIDE`] equal parts, and returns the mean line of each, one after another; a
+/// line that lies in several parts counts in each by its share.
+fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize) -> Vec<f32> {
+    let mut means = vec![0.0; SIDE * width];
     let parts_per_line = SIDE as f64 / n as f64;
     for (i, line) in lines.enumerate() {
         let (start, end) = (i as f64 * parts_per_line, (i + 1) as f64 * parts_per_line);
         let last = (end.ceil() as usize).min(SIDE);
-        for (part, mean) in means.iter_mut().enumerate().take(last).skip(start as usize) {
+        let parts = means.chunks_exact_mut(width).enumerate();
+        for (part, mean) in parts.take(last).skip(start as usize) {
             let weight = (end.min((part + 1) as f64) - start.max(part as f64)) as f32;
             // Written over a line, so that the sums of its values are independent of one another and fast.
             mean.iter_mut()
@@ -84,13 +212,7 @@ fn perceptual_hash(grey: &[f64]) -> u64 {
 
 /// The lowest frequencies of the discrete cosine transform (type II) of 32 × 32 values, vertical by horizontal.
 fn low_frequencies(grey: &[f64]) -> Vec<f64> {
-    let wave = |k: usize, i: usize| {
-        let angle = std::f64::consts::PI * (k * (2 * i + 1)) as f64 / (2 * HASHED) as f64;
-        2.0 * angle.cos()
-    };
-    let waves: Vec<Vec<f64>> = (0..LOW)
-        .map(|k| (0..HASHED).map(|i| wave(k, i)).collect())
-        .collect();
+    let waves = waves();
     let transformed = |k: usize, values: &mut dyn Iterator<Item = f64>| -> f64 {
         values
             .zip(&waves[k])
@@ -106,6 +228,17 @@ fn low_frequencies(grey: &[f64]) -> Vec<f64> {
     let rows = columns.chunks_exact(HASHED);
     rows.flat_map(|row| (0..LOW).map(|k| transformed(k, &mut row.iter().copied())))
         .collect()
+}
+
+/// The cosines of the lowest frequencies, computed once.
+fn waves() -> &'static [Vec<f64>] {
+    static WAVES: OnceLock<Vec<Vec<f64>>> = OnceLock::new();
+    let wave = |k: usize, i: usize| {
+        let angle = std::f64::consts::PI * (k * (2 * i + 1)) as f64 / (2 * HASHED) as f64;
+        2.0 * angle.cos()
+    };
+    let of = |k: usize| (0..HASHED).map(|i| wave(k, i)).collect();
+    WAVES.get_or_init(|| (0..LOW).map(of).collect())
 }
 
 #[cfg(test)]
@@ -131,7 +264,7 @@ mod tests {
                 .map(|v| f32::from(v) / 255.0)
                 .collect();
             assert_eq!(
-                format!("{:016x}", Small::of(&image, SIDE).hash()),
+                format!("{:016x}", Small::of(&image, SIDE).signature().hash),
                 case.hash
             );
         }
@@ -142,7 +275,7 @@ mod tests {
         let check = |width: usize, height: usize, value: &dyn Fn(usize, usize) -> f32| {
             let at = |i: usize| value(i % width, i / width);
             let values: Vec<f32> = (0..width * height).map(at).collect();
-            Small::of(&values, width).values().to_vec()
+            reduced(&values, width)
         };
         // Columns of 2 pixels and rows of 3.
         let small = check(128, 192, &|x, y| ((x / 2 + y / 3) % 200) as f32 / 255.0);
@@ -159,9 +292,19 @@ mod tests {
 
     #[test]
     fn a_mirror_image_is_mirrored() {
-        let values: Vec<f32> = (0..SIDE * SIDE).map(|i| (i % 251) as f32 / 255.0).collect();
-        let small = Small::of(&values, SIDE);
-        assert_eq!(small.mirrored().values()[0], small.values()[SIDE - 1]);
-        assert_eq!(small.mirrored().mirrored(), small);
+        let values: Vec<u8> = (0..VALUES).map(|i| (i % 251) as u8).collect();
+        assert_eq!(mirrored(&values)[0], values[SIDE - 1]);
+        assert_eq!(mirrored(&mirrored(&values)), values);
+        let signature = Signature::of(&values);
+        let of_mirror = Signature::of(&mirrored(&values));
+        assert_eq!(signature.mirrored_hash, of_mirror.hash);
+        assert_eq!(signature.mirrored_blocks(), of_mirror.blocks());
+        assert_eq!(
+            signature.blocks()[1],
+            (0..8 * 8)
+                .map(|i| (8 + i % 8 + i / 8 * SIDE) % 251)
+                .sum::<usize>() as u16
+        );
+        assert!(signature.fits(&values) && !signature.fits(&mirrored(&values)));
     }
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{config, kaggle_like, picture, save};
 use dataset::{
-    Batch, DatasetError, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig, Sample,
-    SampleKey, SplitFolders, Transform, class_weights, index,
+    Batch, DatasetError, DiskCache, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig,
+    Sample, SampleKey, SplitFolders, Transform, class_weights, index,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
 use imaging::{Fit, Frame, Rect};
@@ -435,4 +435,176 @@ fn a_region_takes_the_place_of_the_whole_image() {
             .contains("cannot be combined with regions"),
         "{error}"
     );
+}
+
+/// Images with masks, and the settings of a loader that keeps them on the disk alone.
+fn on_disk(folder: &Path, bytes: u64) -> (Manifest, LoaderConfig) {
+    let images = folder.join("images");
+    kaggle_like(&images, [6, 2, 2]);
+    let wide: ImageBuffer<_, Vec<u16>> =
+        ImageBuffer::from_fn(24, 18, |x, y| Luma([(2500 * x + y) as u16]));
+    save(
+        &DynamicImage::ImageLuma16(wide),
+        &images.join("train/NORMAL/deep.png"),
+    );
+    for file in ["train/NORMAL/deep.png", "test/NORMAL/IM-0018-0000.png"] {
+        save(&common::half(), &folder.join("masks").join(file));
+    }
+    let manifest = index(&IndexConfig {
+        masks: Some(MaskConfig::tree(folder.join("masks"))),
+        ..config(&images)
+    });
+    let disk = DiskCache {
+        folder: folder.join("decoded"),
+        bytes,
+    };
+    let settings = LoaderConfig {
+        cache_bytes: 0,
+        disk: Some(disk),
+        ..settings()
+    };
+    (manifest.unwrap(), settings)
+}
+
+/// The batches of all rows, as text, in which unknown pixels are equal.
+fn all_batches(manifest: &Manifest, settings: &LoaderConfig, epoch: u64) -> String {
+    let rows = (0..manifest.rows().len()).collect();
+    let loader = Loader::new(manifest, rows, settings.clone()).unwrap();
+    format!("{:?}", batches(&loader.with_transform(noisy()), epoch))
+}
+
+fn packs(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![];
+    for folder in std::fs::read_dir(folder.join("decoded"))
+        .into_iter()
+        .flatten()
+    {
+        let packs = std::fs::read_dir(folder.unwrap().path()).unwrap();
+        found.extend(packs.map(|pack| pack.unwrap().path()));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn images_on_the_disk_are_those_of_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, settings) = on_disk(dir.path(), 1 << 30);
+    let plain = LoaderConfig {
+        disk: None,
+        ..settings.clone()
+    };
+    let expected = [0, 1].map(|epoch| all_batches(&manifest, &plain, epoch));
+    assert_eq!(all_batches(&manifest, &settings, 0), expected[0]);
+    assert_eq!(packs(dir.path()).len(), 1);
+    // From now on no file is opened.
+    for record in manifest.rows() {
+        std::fs::write(manifest.image_file(record), b"gone").unwrap();
+    }
+    for epoch in [0, 1] {
+        assert_eq!(
+            all_batches(&manifest, &settings, epoch),
+            expected[epoch as usize]
+        );
+    }
+    // Other settings find nothing there.
+    let wider = LoaderConfig {
+        width: 13,
+        ..settings.clone()
+    };
+    let loader = Loader::new(&manifest, vec![0], wider).unwrap();
+    assert!(loader.epoch(0).next().unwrap().is_err());
+}
+
+#[test]
+fn damaged_images_on_the_disk_are_decoded_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, settings) = on_disk(dir.path(), 1 << 30);
+    let expected = all_batches(&manifest, &settings, 0);
+    let whole = std::fs::read(&packs(dir.path())[0]).unwrap();
+    let cut = [0, 10, 200, whole.len() - 1].map(|n| whole[..n].to_vec());
+    let flipped = (0..whole.len()).step_by(whole.len() / 60).map(|at| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        bytes
+    });
+    for bytes in flipped.chain(cut) {
+        let all = packs(dir.path());
+        all.iter()
+            .skip(1)
+            .for_each(|pack| std::fs::remove_file(pack).unwrap());
+        std::fs::write(&all[0], bytes).unwrap();
+        assert_eq!(all_batches(&manifest, &settings, 0), expected);
+    }
+}
+
+#[test]
+fn the_disk_keeps_no_more_than_its_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, settings) = on_disk(dir.path(), 9_000);
+    let plain = LoaderConfig {
+        disk: None,
+        ..settings.clone()
+    };
+    let size = || {
+        packs(dir.path())
+            .iter()
+            .map(|p| p.metadata().unwrap().len())
+            .sum::<u64>()
+    };
+    all_batches(&manifest, &settings, 0);
+    let first = packs(dir.path());
+    assert!(
+        first.len() == 1 && (3_000..9_000).contains(&size()),
+        "{}",
+        size()
+    );
+    // Other settings take the place of the former, of which there is no room for both.
+    let wider = LoaderConfig {
+        width: 13,
+        ..settings.clone()
+    };
+    all_batches(&manifest, &wider, 0);
+    let second = packs(dir.path());
+    assert!(
+        second.len() == 1 && second != first && size() <= 9_000,
+        "{}",
+        size()
+    );
+    // What has no room is not kept, and not missed.
+    let larger = LoaderConfig {
+        height: 90,
+        ..settings.clone()
+    };
+    let expected = all_batches(
+        &manifest,
+        &LoaderConfig {
+            disk: None,
+            ..larger.clone()
+        },
+        0,
+    );
+    assert_eq!(all_batches(&manifest, &larger, 0), expected);
+    assert!(size() <= 9_000);
+    assert_eq!(
+        all_batches(&manifest, &settings, 3),
+        all_batches(&manifest, &plain, 3)
+    );
+}
+
+/// The key is the content that was indexed.
+#[test]
+fn a_file_that_was_changed_after_it_was_indexed_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, settings) = on_disk(dir.path(), 1 << 30);
+    let expected = all_batches(&manifest, &settings, 0);
+    packs(dir.path())
+        .iter()
+        .for_each(|pack| std::fs::remove_file(pack).unwrap());
+    let file = manifest.image_file(&manifest.rows()[1]);
+    let original = std::fs::read(&file).unwrap();
+    save(&picture(200), &file);
+    assert_ne!(all_batches(&manifest, &settings, 0), expected);
+    std::fs::write(&file, original).unwrap();
+    assert_eq!(all_batches(&manifest, &settings, 0), expected);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::DataSet;
 use crate::layout::Layout;
@@ -86,7 +86,7 @@ impl fmt::Display for PatientId {
 }
 
 /// Millimetres between the centres of neighbouring pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PixelSpacing {
     /// From row to row.
     pub rows_mm: f64,
@@ -104,7 +104,7 @@ impl PixelSpacing {
 }
 
 /// Where a distance between pixels was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpacingAt {
     /// In the patient, or calibrated: Pixel Spacing (0028,0030).

@@ -1,5 +1,7 @@
 //! Images and masks in a network's frame.
 
+mod kept;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 

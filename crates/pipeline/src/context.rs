@@ -254,6 +254,7 @@ impl<'a> Context<'a> {
             queue: 2,
             cache_bytes: image.cache_bytes,
             share: Share::ALL,
+            disk: image.disk.clone(),
         }
     }
 

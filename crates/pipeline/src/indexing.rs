@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
-use dataset::{BadImage, IndexConfig, Manifest};
+use dataset::{BadImage, IndexConfig, Manifest, Reused};
 use terminal::Progress;
+
+use crate::words::count;
 
 /// Indexes the images with a progress bar, and shows by what patients are told apart and a warning for each file that
 /// cannot be used.
@@ -20,9 +22,20 @@ pub fn index(config: &IndexConfig, progress: Progress) -> Result<Manifest> {
         // Threads report out of order; progress only moves forwards.
         job.at(last.fetch_max(done, Ordering::Relaxed).max(done) as u64);
     })?;
+    reused(manifest.reused(), progress);
     progress.say(format!("  {}", manifest.patients_in_words()));
     warn(&manifest, progress);
     Ok(manifest)
+}
+
+fn reused(reused: &Reused, progress: Progress) {
+    if reused.images > 0 {
+        let images = count(reused.images, "image");
+        progress.say(format!("  {images} unchanged since the last index"));
+    }
+    if let Some(notice) = &reused.notice {
+        progress.say(format!("  {notice}"));
+    }
 }
 
 fn warn(manifest: &Manifest, progress: Progress) {

@@ -131,7 +131,14 @@ pub(crate) fn checked(
     augmentation::mixing(&keys, &augment, train.wants_masks())?;
     let pretrained = paths.weights("model.pretrained", extra.pretrained.as_deref())?;
     let trained_with = network::trained_with(&keys, &model, pretrained.as_deref())?;
-    let image = image::image(&keys, &paths, image, &model, trained_with.as_ref())?;
+    let image = image::image(
+        &keys,
+        &paths,
+        image,
+        &model,
+        trained_with.as_ref(),
+        &request.runs(),
+    )?;
     let model = ModelSpec {
         in_channels: image.channels,
         ..model
@@ -250,6 +257,9 @@ fn resolved(
         for (name, path) in &data.regions {
             tree.put(&format!("data.regions.{name}"), text(path));
         }
+    }
+    if let (Some(_), Some(path)) = (tree.get("data.cache"), &data.index.cache) {
+        tree.put("data.cache", text(path));
     }
     if let Some(path) = pretrained {
         tree.put("model.pretrained", text(path));

@@ -1349,3 +1349,29 @@ fn inconsistent_labels_are_refused() {
     );
     check(&["data.csv.lables={}"], &["did you mean \"labels\"?"]);
 }
+
+#[test]
+fn caches_are_below_the_runs_unless_they_are_elsewhere_or_off() {
+    let root = workspace(GOOD);
+    let load = |set: &[&str]| settings::load(&request(root.path(), set));
+    let plain = load(&[]).unwrap();
+    let index = root.path().join("runs/.cache/index");
+    assert_eq!(
+        (plain.data.index.cache, plain.image.disk),
+        (Some(index), None)
+    );
+    let off = load(&["data.cache=none"]).unwrap();
+    assert_eq!(off.data.index.cache, None);
+    let here = root.path().join("elsewhere");
+    let set = format!("data.cache={}", here.display());
+    let elsewhere = load(&[&set, "image.cache=disk", "image.cache_disk_mib=10"]).unwrap();
+    assert_eq!(elsewhere.data.index.cache, Some(here));
+    let disk = elsewhere.image.disk.unwrap();
+    assert_eq!(disk.folder, root.path().join("runs/.cache/decoded"));
+    assert_eq!(disk.bytes, 10 << 20);
+    let error = load(&["image.cache_disk_mib=10"])
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("image.cache = \"disk\""), "{error}");
+}

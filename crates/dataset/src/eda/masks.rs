@@ -66,10 +66,10 @@ fn summary(manifest: &Manifest, split: Option<Split>, records: &[&ImageRecord]) 
     MaskSummary {
         split: split_name(split),
         images: records.len(),
-        with_mask: counted(ImageRecord::has_mask),
+        with_mask: counted(|r| r.has_mask()),
         missing,
         bad,
-        empty: counted(ImageRecord::mask_is_empty),
+        empty: counted(|r| r.mask_is_empty()),
         all_ignored: counted(|r| r.has_mask() && r.mask_shares.is_none()),
         areas: areas(names.unwrap_or_default(), records),
         foreground_by_class: foreground(manifest, records),

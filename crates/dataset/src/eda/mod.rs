@@ -83,10 +83,11 @@ pub struct Eda {
 }
 
 impl Eda {
-    /// Analyses a manifest, without reading any file.
+    /// Analyses a manifest. No image is read, except where its small copy is in an index cache that is gone or damaged.
     ///
     /// # Errors
-    /// A number of `bins` that is not possible, or a Polars error.
+    /// A number of `bins` that is not possible, an image that would have to be read again and cannot be, or a Polars
+    /// error.
     pub fn new(manifest: &Manifest, config: &EdaConfig) -> Result<Self, DatasetError> {
         if !(1..=LEVELS).contains(&config.bins) {
             let reason = format!("must be from 1 to {LEVELS}");
@@ -105,7 +106,7 @@ impl Eda {
             intensity: intensity::by_class(manifest, config)?,
             images_per_patient: counts::images_per_patient(manifest)?,
             duplicates: audit::duplicates(manifest)?,
-            near_copies: near_copies::of(manifest),
+            near_copies: near_copies::of(manifest)?,
             leaked_patients: audit::leaked_patients(manifest)?,
             bad_images: manifest.bad_images().to_vec(),
             left_out: manifest.left_out().to_vec(),

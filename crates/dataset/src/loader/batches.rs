@@ -203,6 +203,9 @@ impl Shared {
 
     fn prepare(&self, row: usize) -> Result<Prepared, DatasetError> {
         let (files, frame) = (&self.files[row], self.frame());
+        if let Some(kept) = self.disk.as_ref().and_then(|disk| disk.find(files, frame)) {
+            return Ok(Prepared::Framed(kept));
+        }
         tracing::trace!(image = %files.image.display(), "reading");
         let whole = Picture::read(
             &files.image,
@@ -216,9 +219,11 @@ impl Shared {
         }
         let part = self.crop(whole.size(), row, None);
         let framed = whole.framed(part, frame);
-        framed
-            .map(Prepared::Framed)
-            .map_err(|reason| self.bad(row, reason))
+        let framed = framed.map_err(|reason| self.bad(row, reason))?;
+        if let Some(disk) = &self.disk {
+            disk.keep(files, &framed);
+        }
+        Ok(Prepared::Framed(framed))
     }
 
     fn bad(&self, row: usize, reason: String) -> DatasetError {

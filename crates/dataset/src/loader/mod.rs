@@ -1,6 +1,7 @@
 //! Rows → batches: decoded, resized, transformed and normalised ahead of the consumer.
 
 mod batches;
+mod disk;
 mod prepare;
 mod sample;
 mod share;
@@ -8,9 +9,11 @@ mod share;
 use std::sync::Arc;
 
 pub use batches::{Batch, EpochBatches};
+pub use disk::DiskCache;
 pub use sample::{Sample, SampleKey, Transform};
 pub use share::Share;
 
+use disk::Disk;
 use prepare::{Cache, Files};
 
 use imaging::{Decoder, Fit, Frame, MaskCoding, Rect};
@@ -85,6 +88,8 @@ pub struct LoaderConfig {
     pub cache_bytes: usize,
     /// The part of each epoch that this process reads.
     pub share: Share,
+    /// Disk for those that do not fit in memory; not used for random crops, which are cut from whole images.
+    pub disk: Option<DiskCache>,
 }
 
 impl Default for LoaderConfig {
@@ -105,6 +110,7 @@ impl Default for LoaderConfig {
             queue: 2,
             cache_bytes: 1 << 30,
             share: Share::ALL,
+            disk: None,
         }
     }
 }
@@ -130,6 +136,7 @@ struct Shared {
     transform: Option<Transform>,
     decoder: Decoder,
     cache: Cache,
+    disk: Option<Arc<Disk>>,
 }
 
 impl Loader {
@@ -150,10 +157,17 @@ impl Loader {
             .iter()
             .map(|r| Files::of(manifest, r))
             .collect();
+        let coding = manifest.mask_coding().cloned().unwrap_or_default();
+        let random = config.crop.is_some_and(|crop| crop.random);
+        let disk = config.disk.as_ref().filter(|_| !random).map(|settings| {
+            let reading = (manifest.decoder(), &coding);
+            Arc::new(Disk::open(settings, reading, frame(&config), config.crop))
+        });
         let shared = Shared {
             cache: Cache::new(files.len(), config.cache_bytes),
+            disk,
             with_masks: manifest.has_masks(),
-            coding: manifest.mask_coding().cloned().unwrap_or_default(),
+            coding,
             transform: None,
             decoder: manifest.decoder(),
             config,
@@ -179,6 +193,7 @@ impl Loader {
             transform: Some(transform),
             decoder: old.decoder,
             cache: Cache::new(old.files.len(), old.config.cache_bytes),
+            disk: old.disk.clone(),
         };
         Self {
             shared: Arc::new(shared),
@@ -251,19 +266,16 @@ impl Shared {
     }
 
     fn frame(&self) -> Frame {
-        let LoaderConfig {
-            height,
-            width,
-            channels,
-            fit,
-            ..
-        } = self.config;
-        Frame {
-            height,
-            width,
-            channels,
-            fit,
-        }
+        frame(&self.config)
+    }
+}
+
+fn frame(config: &LoaderConfig) -> Frame {
+    Frame {
+        height: config.height,
+        width: config.width,
+        channels: config.channels,
+        fit: config.fit,
     }
 }
 

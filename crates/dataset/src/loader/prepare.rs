@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use files::sha256;
 use imaging::{Framed, Picture, Rect};
 
 use crate::{DatasetError, ImageRecord, Manifest};
@@ -15,6 +16,10 @@ pub(super) struct Files {
     pub(super) masks: Vec<PathBuf>,
     pub(super) label: usize,
     pub(super) region: Option<Rect>,
+    /// Of the image's content when it was indexed.
+    pub(super) sha256: String,
+    /// Of the mask's.
+    pub(super) mask_sha256: Option<String>,
 }
 
 impl Files {
@@ -24,7 +29,22 @@ impl Files {
             masks: manifest.mask_files(record),
             label: record.class,
             region: record.region,
+            sha256: record.sha256.clone(),
+            mask_sha256: record.mask_sha256.clone(),
         }
+    }
+
+    /// Whether the files have the content that was indexed.
+    pub(super) fn are_as_indexed(&self) -> bool {
+        let sums = self.masks.iter().map(|mask| sha256::of_file(mask).ok());
+        let sums: Option<Vec<String>> = sums.collect();
+        let mask = sums.map(|sums| match &sums[..] {
+            [] => None,
+            [one] => Some(one.clone()),
+            several => Some(sha256::hex(several.concat().as_bytes())),
+        });
+        sha256::of_file(&self.image).ok().as_ref() == Some(&self.sha256)
+            && mask.as_ref() == Some(&self.mask_sha256)
     }
 }
 

@@ -15,7 +15,7 @@ impl Scan {
         let mut first = BTreeMap::new();
         let mut second = vec![false; self.candidates.len()];
         let mut order: Vec<usize> = (0..self.candidates.len()).collect();
-        order.sort_by_key(|&i| self.candidates[i].file.is_symlink());
+        order.sort_by_cached_key(|&i| self.candidates[i].file.is_symlink());
         for i in order {
             let candidate = &self.candidates[i];
             let Some(id) = identity(&candidate.file) else {

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ImageRecord;
 use crate::manifest::Parts;
+use crate::{ImageFacts, ImageRecord};
 
 /// One row as (split, class, patient, content).
 type Row = (Option<Split>, usize, u32, u32);
@@ -14,10 +14,9 @@ fn manifest(classes: usize, rows: &[Row]) -> Manifest {
 }
 
 /// As [`manifest`], with each record changed by `adjust`.
-fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRecord)) -> Manifest {
-    let record = |(i, &(split, class, patient, content)): (usize, &Row)| ImageRecord {
+fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageFacts)) -> Manifest {
+    let facts = |(i, &(_, class, patient, content)): (usize, &Row)| ImageFacts {
         path: format!("{i:05}.png"),
-        split,
         class,
         patient: patient.to_string(),
         attributes: std::collections::BTreeMap::new(),
@@ -25,7 +24,6 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         masks: Vec::new(),
         mask_shares: None,
         mask_sha256: None,
-        region: None,
         width: 8,
         height: 8,
         channels: 1,
@@ -36,10 +34,10 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         sha256: content.to_string(),
         small: crate::small::Small::of(&[0.5], 1),
     };
-    let records = rows.iter().enumerate().map(record).enumerate();
-    let records = records.map(|(i, mut record)| {
-        adjust(i, &mut record);
-        record
+    let records = rows.iter().enumerate().map(|row| {
+        let mut facts = facts(row);
+        adjust(row.0, &mut facts);
+        ImageRecord::new(row.1.0, facts)
     });
     Manifest::from_parts(Parts {
         root: "data".into(),
@@ -60,6 +58,7 @@ fn manifest_of(classes: usize, rows: &[Row], adjust: impl Fn(usize, &mut ImageRe
         remarks: vec![],
         turned_images: 0,
         decoder: imaging::Decoder::default(),
+        reused: crate::Reused::default(),
     })
     .unwrap()
 }

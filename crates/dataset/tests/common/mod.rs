@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses only some of it")]
 #![allow(clippy::unwrap_used, reason = "a test's helper")]
 
+pub(crate) mod dicom;
+
 use std::path::{Path, PathBuf};
 
 use dataset::{IndexConfig, PatientRule, SplitFolders};

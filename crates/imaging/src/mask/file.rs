@@ -37,6 +37,15 @@ impl Mask {
         Ok(united)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_classes(width: usize, height: usize, classes: Vec<u8>) -> Self {
+        Self {
+            width,
+            height,
+            classes,
+        }
+    }
+
     fn decode(bytes: &[u8], coding: &MaskCoding, decoder: Decoder) -> Result<Self, String> {
         // The colours of a palette are only for display, unless they are what the classes are given by.
         let displayed = coding.has_colours() || coding.channel != Channel::Grey;

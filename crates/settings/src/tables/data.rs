@@ -41,6 +41,7 @@ pub(crate) struct Data {
     pub(crate) on_bad_image: OnBadImage,
     pub(crate) validation: Validation,
     pub(crate) limit_per_class: Option<usize>,
+    pub(crate) cache: Option<String>,
 }
 
 /// How images and classes are laid out below `dir`.
@@ -126,6 +127,7 @@ pub(crate) fn data(
         on_bad_image: raw.on_bad_image,
         aside: regions.iter().map(|(_, folder)| folder.clone()).collect(),
         decoder: Decoder::default(),
+        cache: cache(paths, raw.cache.as_deref(), runs),
     };
     let positive = raw.positive.map(named);
     Ok(DataSettings {
@@ -136,6 +138,15 @@ pub(crate) fn data(
         regions,
         phantom,
     })
+}
+
+/// The folder of the index cache: below that of all runs unless one is named.
+fn cache(paths: &Paths<'_>, named: Option<&str>, runs: &Path) -> Option<PathBuf> {
+    match named {
+        None => Some(runs.join(".cache/index")),
+        Some("none") => None,
+        Some(path) => Some(paths.full("data.cache", path)),
+    }
 }
 
 fn of_folder(paths: &Paths<'_>, raw: &Data) -> Result<Place, ConfigError> {

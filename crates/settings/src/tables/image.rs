@@ -1,5 +1,8 @@
 //! `[image]`: how images are prepared for the network.
 
+use std::path::Path;
+
+use dataset::DiskCache;
 use formats::weights::InputNormalization;
 use imaging::{Decoder, Equalize, Fit, Tones, Window};
 use model::build::{self, ModelSpec};
@@ -18,7 +21,9 @@ pub(crate) struct Image {
     pub(crate) crop: Option<Size>,
     pub(crate) channels: usize,
     pub(crate) normalization: Normalization,
+    pub(crate) cache: CacheName,
     pub(crate) cache_mib: usize,
+    pub(crate) cache_disk_mib: Option<u64>,
     pub(crate) max_megapixels: u64,
     pub(crate) frame: Option<u32>,
     pub(crate) window: Window,
@@ -35,7 +40,9 @@ impl Default for Image {
             crop: None,
             channels: 3,
             normalization: Normalization::Named("auto".into()),
+            cache: CacheName::Memory,
             cache_mib: 2048,
+            cache_disk_mib: None,
             max_megapixels: imaging::Decoder::DEFAULT_MEGAPIXELS,
             frame: None,
             window: Window::Auto,
@@ -44,6 +51,14 @@ impl Default for Image {
             region: Region::None,
         }
     }
+}
+
+/// Where decoded images are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CacheName {
+    Memory,
+    Disk,
 }
 
 /// `224` or `[height, width]`.
@@ -134,6 +149,8 @@ pub struct ImageSettings {
     pub std: Vec<f32>,
     /// Memory for caching decoded images.
     pub cache_bytes: usize,
+    /// Disk for decoded images that do not fit there.
+    pub disk: Option<DiskCache>,
     /// How image files are read, and up to what size.
     pub decoder: Decoder,
     /// The part of each image that the network sees; all of it if `None`.
@@ -146,6 +163,7 @@ pub(crate) fn image(
     raw: Image,
     spec: &ModelSpec,
     trained_with: Option<&InputNormalization>,
+    runs: &Path,
 ) -> Result<ImageSettings, ConfigError> {
     let Size(height, width) = raw.size;
     if raw.channels != 1 && raw.channels != 3 {
@@ -189,6 +207,7 @@ pub(crate) fn image(
         mean,
         std,
         cache_bytes: raw.cache_mib << 20,
+        disk: disk(keys, &raw, runs)?,
         decoder: Decoder {
             frame: raw.frame,
             tones,
@@ -196,6 +215,27 @@ pub(crate) fn image(
         },
         region: region(keys, paths, raw.region, tones)?,
     })
+}
+
+/// Below the folder of all runs, which share it.
+fn disk(keys: &Keys<'_>, raw: &Image, runs: &Path) -> Result<Option<DiskCache>, ConfigError> {
+    /// 64 GiB.
+    const DEFAULT_MIB: u64 = 1 << 16;
+    match (raw.cache, raw.cache_disk_mib) {
+        (CacheName::Memory, None) => Ok(None),
+        (CacheName::Memory, Some(_)) => Err(keys.refuse(
+            "image.cache_disk_mib",
+            "nothing is kept on the disk: set image.cache = \"disk\", or remove the key",
+        )),
+        (CacheName::Disk, mib) => {
+            let mib = mib.unwrap_or(DEFAULT_MIB);
+            keys.within("image.cache_disk_mib", mib, 1, 1 << 30)?;
+            Ok(Some(DiskCache {
+                folder: runs.join(".cache/decoded"),
+                bytes: mib << 20,
+            }))
+        }
+    }
 }
 
 /// With another input normalization than that of their training, the features of pretrained weights are meaningless.
