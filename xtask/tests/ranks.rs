@@ -208,6 +208,16 @@ fn mistakes_are_told_once_and_in_one_sentence() {
         output,
         &["2 processes train together, but train.chunks = 1"],
     );
+    // A rank with other settings.
+    let mut both = command(&mpi, Some(1), runs.path(), &[]);
+    let other = command(&mpi, None, runs.path(), &["--set", "pipeline.seed=8"]);
+    both.args([":", "-n", "1"])
+        .arg(other.get_program())
+        .args(other.get_args());
+    check(
+        both.output().unwrap(),
+        &["process 1 cannot train with process 0: its pipeline.seed is 8"],
+    );
     // A library that is none.
     let mut other = command(&mpi, Some(2), runs.path(), &[]);
     let output = other

@@ -141,8 +141,10 @@ fn differs(first: &Basis, other: &Basis) -> Option<String> {
         let (a, b) = (&first.version, &other.version);
         return Some(format!("it runs version {b}, process 0 version {a}"));
     }
-    if let Some(key) = difference(&first.settings, &other.settings) {
-        return Some(format!("its settings differ: {key}"));
+    if let Some([key, first, other]) = difference(&first.settings, &other.settings) {
+        return Some(format!(
+            "its {key} is {other}, that of process 0 is {first}"
+        ));
     }
     if first.data != other.data {
         return Some("it finds other images in its data folder".into());

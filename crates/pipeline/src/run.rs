@@ -221,9 +221,10 @@ fn resumed(request: &Request, settings: &Settings) -> Result<OwnRun> {
 /// The first key that differs from the folder's `resolved.toml`, or the versions.
 pub fn check_unchanged(run: &RunDir, leaves: &[(String, String)], version: &str) -> Result<()> {
     let began_with = settings::leaves(&run.file(RESOLVED), &run.read(RESOLVED)?)?;
-    if let Some(difference) = difference(&began_with, leaves) {
+    if let Some([key, before, now]) = difference(&began_with, leaves) {
         bail!(
-            "{} was started with other settings: {difference}; resume with the same settings, or start a new run",
+            "{} was started with other settings: {key} was {before}, now is {now}; resume with the same settings, or \
+             start a new run",
             run.path().display()
         );
     }
@@ -237,8 +238,11 @@ pub fn check_unchanged(run: &RunDir, leaves: &[(String, String)], version: &str)
     Ok(())
 }
 
-/// The first key whose value differs, with both values.
-pub(crate) fn difference(before: &[(String, String)], now: &[(String, String)]) -> Option<String> {
+/// The first key whose value differs, and both values.
+pub(crate) fn difference(
+    before: &[(String, String)],
+    now: &[(String, String)],
+) -> Option<[String; 3]> {
     let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (
         before.iter().cloned().collect(),
         now.iter().cloned().collect(),
@@ -252,9 +256,5 @@ pub(crate) fn difference(before: &[(String, String)], now: &[(String, String)]) 
         .keys()
         .chain(now.keys())
         .find(|key| before.get(*key) != now.get(*key))?;
-    Some(format!(
-        "{key} was {}, now is {}",
-        value(&before, key),
-        value(&now, key)
-    ))
+    Some([key.clone(), value(&before, key), value(&now, key)])
 }
