@@ -4,7 +4,7 @@
 pub(crate) const MOST_DISTANT: u32 = 9;
 
 /// From this number of hashes on, three long parts are faster than five short ones.
-const MANY: usize = 1 << 18;
+const MANY: usize = 1 << 15;
 
 /// Hashes that a query looks at before it goes on in steps.
 const AT_ONCE: usize = 1 << 14;
