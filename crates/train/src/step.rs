@@ -112,7 +112,7 @@ impl Run<'_> {
     ) -> Result<Option<Trained>, TrainError> {
         let batches = data.train_batches();
         let chunks: Vec<_> = (0..batches).map(|batch| data.chunks(batch)).collect();
-        let mut trained = Trained::default();
+        let (mut trained, mut interrupted) = (Trained::default(), false);
         let mut queue = data.train(epoch);
         for (i, chunks) in chunks.iter().enumerate() {
             let place = Place {
@@ -125,13 +125,14 @@ impl Run<'_> {
             let share = trained.waiting(|| share(chunks, &mut queue, place, observer));
             let done = match &mut device {
                 Some(device) => match whole(share?) {
-                    Some(batch) => device.step(self, network, &batch, lr, place)?,
-                    None => return Ok(None),
+                    Some(batch) => Some(device.step(self, network, &batch, lr, place)?),
+                    None => None,
                 },
-                None => match self.step(network, share, lr, place)? {
-                    Some(done) => Some(done),
-                    None => return Ok(None),
-                },
+                None => self.step(network, share, lr, place)?.map(Some),
+            };
+            let Some(done) = done else {
+                interrupted = true;
+                break;
             };
             done.iter().for_each(|done| trained.add(done, observer));
         }
@@ -140,7 +141,7 @@ impl Run<'_> {
             done.iter().for_each(|done| trained.add(done, observer));
             device.end(self, network)?;
         }
-        Ok(Some(trained))
+        Ok((!interrupted).then_some(trained))
     }
 
     /// Makes one step on the host: forward, backward, update. `None` if interrupted.
