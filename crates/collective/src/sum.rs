@@ -40,15 +40,21 @@ fn collect(node: &Range<usize>, own: &Range<usize>, found: &mut Vec<Range<usize>
     }
 }
 
-/// The sum over a subtree; `None` if none of its chunks has numbers. `leaf` returns a chunk's numbers, and `spare` takes
+/// Buffers that are no longer needed.
+pub type Spare = Vec<Vec<f32>>;
+
+/// Returns a chunk's numbers, or `None` for a chunk without images; may take a buffer from the spare ones.
+pub type Leaf<'a, E> = dyn FnMut(usize, &mut Spare) -> Result<Option<Vec<f32>>, E> + 'a;
+
+/// The sum over a subtree; `None` if none of its chunks has numbers. `spare` takes
 /// the buffers that are no longer needed.
 ///
 /// # Errors
 /// The first error of `leaf`.
 pub fn fold<E>(
     node: &Range<usize>,
-    leaf: &mut dyn FnMut(usize, &mut Vec<Vec<f32>>) -> Result<Option<Vec<f32>>, E>,
-    spare: &mut Vec<Vec<f32>>,
+    leaf: &mut Leaf<'_, E>,
+    spare: &mut Spare,
 ) -> Result<Option<Vec<f32>>, E> {
     if node.len() == 1 {
         return leaf(node.start, spare);
