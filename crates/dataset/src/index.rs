@@ -31,8 +31,8 @@ use entry::{ImageEntry, MaskFacts};
 use inspect::{Learned, With};
 use patients::{Salting, identify, patient};
 
+pub(crate) use cache::INSPECTION;
 pub use cache::Reused;
-pub(crate) use cache::{INSPECTION, StoredValues};
 #[doc(hidden)]
 pub use synthetic::synthetic;
 

@@ -1,11 +1,12 @@
 //! A small grey copy of each image, by which near-identical images are found.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::StoredValues;
+use crate::pack;
 
 /// Side of the copy in pixels.
 pub(crate) const SIDE: usize = 64;
@@ -40,6 +41,22 @@ pub(crate) enum Values {
     Here(Arc<[u8]>),
     /// In a file of the index cache.
     Stored(StoredValues),
+}
+
+/// The values of a small copy in a file of the cache.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredValues {
+    /// The file.
+    pub(crate) file: Arc<Path>,
+    /// Position of the first value in it.
+    pub(crate) at: u64,
+}
+
+impl StoredValues {
+    /// `None` if the file is gone or shorter.
+    fn read(&self) -> Option<Vec<u8>> {
+        pack::bytes(&self.file, self.at, VALUES)
+    }
 }
 
 /// The signature has a checksum of the values.

@@ -18,6 +18,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod baseline;
+mod basis;
 mod cluster;
 mod context;
 mod describe;
@@ -26,6 +27,7 @@ mod indexing;
 mod initial;
 pub mod measured;
 mod names;
+mod order;
 pub mod outputs;
 mod pictures;
 pub mod predict;

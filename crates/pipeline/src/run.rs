@@ -1,14 +1,15 @@
 //! Runs a pipeline's stages in order, and resumes an interrupted run.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use collective::{Alone, Collective};
 
-use crate::cluster::{self, Order};
+use crate::basis::difference;
+use crate::cluster;
 use crate::context::{Context, Indexed};
+use crate::order::Order;
 use crate::run_dir::{OwnRun, RESOLVED, RUN, RunDir, RunRecord, TIMINGS, make_folder};
 use crate::stages;
 use settings::{Request, Settings, StageId};
@@ -236,25 +237,4 @@ pub fn check_unchanged(run: &RunDir, leaves: &[(String, String)], version: &str)
         );
     }
     Ok(())
-}
-
-/// The first key whose value differs, and both values.
-pub(crate) fn difference(
-    before: &[(String, String)],
-    now: &[(String, String)],
-) -> Option<[String; 3]> {
-    let (before, now): (BTreeMap<_, _>, BTreeMap<_, _>) = (
-        before.iter().cloned().collect(),
-        now.iter().cloned().collect(),
-    );
-    let value = |map: &BTreeMap<String, String>, key: &String| {
-        map.get(key)
-            .cloned()
-            .unwrap_or_else(|| "its default".into())
-    };
-    let key = before
-        .keys()
-        .chain(now.keys())
-        .find(|key| before.get(*key) != now.get(*key))?;
-    Some([key.clone(), value(&before, key), value(&now, key)])
 }

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use terminal::Job;
 
-use crate::cluster::Order;
 use crate::context::{Context, Data};
+use crate::order::Order;
 use crate::scoring;
 
 /// A classifier's outputs on some images.

@@ -2,10 +2,9 @@
 //! weights of the last epoch.
 
 use super::TrainError;
-use super::chunks::Share;
 use super::event::{Data, Observer, Phase};
 use super::run::Run;
-use super::step::share;
+use super::share::{Share, share};
 use super::swa::Swa;
 use super::tally::{Place, images};
 use super::together::agree;

@@ -7,30 +7,18 @@
 use std::time::Instant;
 
 use collective::Division;
-use collective::sum::{self, Own, Reducer};
+use collective::sum::{self, Own, Spare};
 
 use super::TrainError;
-use super::event::Batch;
+use super::buffers::Buffers;
+use super::pass::{Grads, Local, Passed};
 use super::run::Run;
-use super::step::{Grads, Local, Passed, Spent};
-use super::tally::Place;
+use super::share::Share;
+use super::tally::{Place, Spent};
 use super::together::{Told, agree};
 use model::network::Network;
 use model::store::Group;
 use random::Rng;
-
-/// Buffers of a run whose batches are cut.
-#[derive(Default)]
-pub(super) struct Buffers {
-    /// Those of chunks whose sums have been added.
-    spare: Vec<Vec<f32>>,
-    /// The sum over all chunks: gradients, then changes of running statistics.
-    whole: Vec<f32>,
-    reducer: Reducer,
-}
-
-/// The part of a batch that this process computes.
-pub(super) type Share = Vec<(usize, Batch)>;
 
 /// What this process has computed of a step.
 struct Computed {
@@ -115,11 +103,11 @@ impl Run<'_> {
         &self,
         network: &mut Network,
         share: &Share,
-        (before, spare): (&[f32], &mut Vec<Vec<f32>>),
+        (before, spare): (&[f32], &mut Spare),
         place: Place,
     ) -> Result<Computed, TrainError> {
         let (mut told, mut grads) = (vec![], None);
-        let mut leaf = |chunk: usize, spare: &mut Vec<Vec<f32>>| {
+        let mut leaf = |chunk: usize, spare: &mut Spare| {
             let Some((_, batch)) = share.iter().find(|(number, _)| *number == chunk) else {
                 return Ok(None);
             };

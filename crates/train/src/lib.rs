@@ -25,6 +25,7 @@ pub mod swa;
 pub mod task;
 
 mod averaging;
+mod buffers;
 mod chunks;
 mod config;
 mod error;
@@ -33,8 +34,10 @@ mod fit;
 mod job;
 mod map_dice;
 mod on_device;
+mod pass;
 mod resume;
 mod run;
+mod share;
 mod step;
 mod tally;
 mod together;

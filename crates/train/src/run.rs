@@ -3,7 +3,7 @@
 use dfdx::prelude::{Cpu, Gradients};
 use serde::{Deserialize, Serialize};
 
-use super::chunks::Buffers;
+use super::buffers::Buffers;
 use super::ema::Ema;
 use super::event::{Data, EpochRecord};
 use super::job::{Job, Outcome, Stopped};

@@ -3,23 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use dfdx::prelude::{AsArray, Backward, Cpu, Gradients, OwnedTape, PutTape, TryAdd, TryMul};
-use dfdx::shapes::HasShape;
-
-use super::chunks::Share;
 use super::clip::{clip_factor, sum_of_squares};
-use super::event::{Batch, Batches, BoxError, Data, Observer, Phase};
-use super::loss::{Loss, LossError};
+use super::event::{Batch, Data, Observer, Phase};
 use super::on_device::OnDevice;
+use super::pass::{Grads, Local, Passed};
 use super::run::Run;
-use super::tally::{Done, Place, Scores, Sums, hits, images};
+use super::share::{Share, names, share, whole};
+use super::tally::{Done, Place, Spent, Sums};
 use super::{BatchError, TrainError};
-use model::network::{Heads, Network, Taped};
+use model::network::Network;
 use model::store::Group;
-
-/// The gradients of all parameters, as dfdx keeps them.
-pub(super) type Grads = Gradients<f32, Cpu>;
-type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
 /// Totals of an epoch's training.
 #[derive(Default)]
@@ -32,28 +25,6 @@ pub(super) struct Trained {
     pub(super) waited: Duration,
     /// Time spent with other processes.
     pub(super) spent: Spent,
-}
-
-/// Results and gradients of one pass.
-pub(super) struct Passed {
-    pub(super) scores: Scores,
-    pub(super) grads: Grads,
-}
-
-/// Results of a step's chunks, and the gradients of the batch.
-pub(super) struct Local {
-    pub(super) chunks: Vec<(usize, Scores)>,
-    pub(super) grads: Grads,
-    pub(super) spent: Spent,
-}
-
-/// Time that a step in chunks spends on anything but its chunks.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Spent {
-    /// Until all processes have computed theirs.
-    pub(super) met: Duration,
-    /// Adding up what they computed.
-    pub(super) summed: Duration,
 }
 
 impl Trained {
@@ -197,90 +168,6 @@ impl Run<'_> {
             spent: Spent::default(),
         })
     }
-
-    /// Forward and backward of a batch or a chunk of one.
-    pub(super) fn passed(
-        &self,
-        network: &Network,
-        batch: &Batch,
-        seed: u64,
-        place: Place,
-    ) -> Result<Passed, TrainError> {
-        let (heads, name) = (self.heads(batch), &batch.name);
-        let taped = network
-            .forward(images(batch), seed, heads)
-            .map_err(|e| place.error(name, e))?;
-        let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(name, e))?;
-        place.finite("loss", loss.array().into(), name)?;
-        let grads = loss
-            .try_backward()
-            .map_err(|e| place.error(name, LossError::from(e)))?;
-        Ok(Passed { scores, grads })
-    }
-
-    /// The outputs that the batch's loss needs.
-    fn heads(&self, batch: &Batch) -> Heads {
-        self.heads_of(self.job.config.wants_masks() && batch.masks.is_some())
-    }
-
-    /// The class loss, the map loss, or the class loss plus the weighted map loss.
-    fn loss(&self, taped: Taped, batch: &Batch) -> Result<(Scores, TapedLoss), LossError> {
-        let Taped { logits, maps, tape } = taped;
-        let mut tape = Some(tape); // for the first output; the others join it where losses are summed
-        let mut scores = Scores::default();
-        let mut loss = None;
-        if let Some(logits) = logits {
-            let targets = batch.targets();
-            let hits = hits(&logits.as_vec(), logits.shape().1, targets.dominant());
-            let logits = logits.put_tape(tape.take().unwrap_or_default());
-            let class_loss = self.objective.loss(logits, targets)?;
-            scores.class = Some((class_loss.array(), hits));
-            loss = Some(class_loss);
-        }
-        let maps = maps
-            .into_iter()
-            .map(|map| map.put_tape(tape.take().unwrap_or_default()))
-            .collect();
-        let map_loss = match batch.masks() {
-            Some(masks) => self.job.config.map.mean_loss(maps, &masks)?,
-            None => None,
-        };
-        scores.map_loss = map_loss.as_ref().map(|loss| loss.array());
-        let loss = match (loss, map_loss) {
-            (Some(loss), Some(map)) => loss.try_add(map.try_mul(self.job.config.map.weight)?)?,
-            (Some(loss), None) | (None, Some(loss)) => loss,
-            (None, None) => return Err(LossError::NoTruth),
-        };
-        Ok((scores, loss))
-    }
-}
-
-/// This process's chunks of the next batch; `None` if interrupted.
-pub(super) fn share(
-    chunks: &[usize],
-    queue: &mut Batches<'_>,
-    place: Place,
-    observer: &dyn Observer,
-) -> Result<Option<Share>, TrainError> {
-    let mut share = Share::with_capacity(chunks.len());
-    for chunk in chunks {
-        let Some(batch) = queue.next() else {
-            let missing = BoxError::from("the data end before the epoch does");
-            return place.loaded(Err(missing)).map(|_| None);
-        };
-        share.push((*chunk, place.loaded(batch)?));
-    }
-    Ok((!observer.interrupted()).then_some(share))
-}
-
-/// The only chunk of a batch that is not cut.
-fn whole(share: Option<Share>) -> Option<Batch> {
-    share?.pop().map(|(_, batch)| batch)
-}
-
-fn names(share: &Share) -> String {
-    let names: Vec<&str> = share.iter().map(|(_, batch)| batch.name.as_str()).collect();
-    names.join(", ")
 }
 
 fn gradient_norm(network: &Network, grads: &mut Grads) -> Result<f64, BatchError> {

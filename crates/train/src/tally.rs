@@ -1,8 +1,9 @@
 //! Results of a step, running sums over batches, and the position of a batch in the run.
 
+use std::time::Duration;
+
 use super::event::{Batch, BatchEvent, BoxError, Phase, PhaseRecord};
 use super::map_dice::ImageDice;
-use super::step::Spent;
 use super::{BatchError, TrainError};
 use model::engine::Images;
 
@@ -46,6 +47,15 @@ pub(super) struct Done {
     pub(super) norm: f64,
     /// Time spent with other processes.
     pub(super) spent: Spent,
+}
+
+/// Time that a step in chunks spends on anything but its chunks.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    /// Until all processes have computed theirs.
+    pub(super) met: Duration,
+    /// Adding up what they computed.
+    pub(super) summed: Duration,
 }
 
 impl Sums {

@@ -16,7 +16,7 @@ use imaging::Decoder;
 
 use super::entry::{Entry, Stamp};
 use crate::pack::{self, Line, Record, Unusable};
-use crate::small::{VALUES, Values};
+use crate::small::{StoredValues, VALUES, Values};
 
 /// Version of the entries and of what inspection yields. To be raised whenever an image or a mask is read differently:
 /// the test `what_is_learned_of_a_file_is_what_version_1_learned` fails then.
@@ -32,20 +32,6 @@ pub struct Reused {
     pub images: usize,
     /// What was wrong with the cache, as a sentence.
     pub notice: Option<String>,
-}
-
-/// The values of a small copy in a file of the cache.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredValues {
-    file: Arc<Path>,
-    at: u64,
-}
-
-impl StoredValues {
-    /// `None` if the file is gone or shorter.
-    pub(crate) fn read(&self) -> Option<Vec<u8>> {
-        pack::bytes(&self.file, self.at, VALUES)
-    }
 }
 
 /// The cache of one data folder, read with one decoder.

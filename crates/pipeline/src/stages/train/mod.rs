@@ -17,9 +17,10 @@ use formats::checkpoint::{
 use model::network::Network;
 use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
 
-use crate::cluster::{self, Order};
+use crate::basis::compare;
 use crate::context::{Context, Data};
 use crate::initial::initial;
+use crate::order::Order;
 use crate::regions;
 use feed::{Feed, MaskFeed};
 use settings::Settings;
@@ -33,7 +34,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         folder: context.run.path().into(),
     };
     order.give(context.processes)?;
-    cluster::compare(context, &data, &network)?;
+    compare(context, &data, &network)?;
     if let Some(report) = &loaded {
         context.progress.say(format!(
             "  encoder: {} pretrained tensors loaded",
@@ -58,7 +59,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 pub(crate) fn join(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let (mut network, _) = initial(context.settings, &data)?;
-    cluster::compare(context, &data, &network)?;
+    compare(context, &data, &network)?;
     let outcome = train(context, &data, &mut network)?;
     match outcome.stopped {
         Stopped::Interrupted => Err(Interrupted.into()),
