@@ -46,8 +46,7 @@ pub type Spare = Vec<Vec<f32>>;
 /// Returns a chunk's numbers, or `None` for a chunk without images; may take a buffer from the spare ones.
 pub type Leaf<'a, E> = dyn FnMut(usize, &mut Spare) -> Result<Option<Vec<f32>>, E> + 'a;
 
-/// The sum over a subtree; `None` if none of its chunks has numbers. `spare` takes
-/// the buffers that are no longer needed.
+/// The sum over a subtree; `None` if none of its chunks has numbers. `spare` takes the buffers that are no longer needed.
 ///
 /// # Errors
 /// The first error of `leaf`.

@@ -223,8 +223,8 @@ impl Library {
         Ok(first.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// Waits until all processes are here. MPI's own calls wait without giving the processor away, which here the
-    /// threads that read the next images need, and other processes where there are more than processors.
+    /// Waits until all processes are here. MPI's own calls are busy-waiting, on a processor that the threads that read
+    /// the next images need, and other processes where there are more processes than processors.
     fn meet(&self) -> Result<(), CollectiveError> {
         let (mut request, mut here) = (ptr::null_mut(), 0);
         // SAFETY: MPI was started; MPI writes a request to the pointer.
