@@ -40,7 +40,6 @@ mod config;
 mod eda;
 mod error;
 mod groups;
-mod hamming;
 mod histogram;
 mod index;
 mod left_out;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +14,11 @@ pub(crate) const SIDE: usize = 64;
 /// Number of its values.
 pub(crate) const VALUES: usize = SIDE * SIDE;
 
-/// Side of what the perceptual hash is computed from.
-const HASHED: usize = 32;
-
-/// Side of the block of low frequencies that the hash has the bits of.
-const LOW: usize = 8;
-
-/// Side, in pixels of the copy, of the blocks that are summed; as many blocks as pixels make a side.
-const BLOCK: usize = 8;
+/// Side, in pixels of the copy, of the blocks that are summed.
+pub(crate) const BLOCK: usize = 8;
 
 /// Blocks in a copy.
-const BLOCKS: usize = (SIDE / BLOCK) * (SIDE / BLOCK);
+pub(crate) const BLOCKS: usize = (SIDE / BLOCK) * (SIDE / BLOCK);
 
 /// An image as [`SIDE`] × [`SIDE`] grey values, row by row: each the mean of its part of the image, whatever the aspect
 /// ratio. Clones share the values, which may be in a file rather than in memory.
@@ -79,10 +73,6 @@ impl Values {
 /// What is needed to decide whether two copies may be alike, without their values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Signature {
-    /// The perceptual hash.
-    pub(crate) hash: u64,
-    /// The perceptual hash of the mirror image.
-    pub(crate) mirrored_hash: u64,
     /// Sum of the values.
     pub(crate) sum: u32,
     /// Sum of their squares, which is below 2³².
@@ -131,8 +121,6 @@ impl Small {
 impl Signature {
     fn of(values: &[u8]) -> Self {
         Self {
-            hash: hash(values),
-            mirrored_hash: hash(&mirrored(values)),
             sum: values.iter().map(|v| u32::from(*v)).sum(),
             squares: values.iter().map(|v| u32::from(*v).pow(2)).sum(),
             blocks: block_sums(values),
@@ -183,17 +171,6 @@ fn block_sums(values: &[u8]) -> [[u16; BLOCKS / 2]; 2] {
     sums
 }
 
-/// The perceptual hash of a small copy.
-fn hash(values: &[u8]) -> u64 {
-    let at = |row: usize, column: usize| f64::from(values[row * SIDE + column]);
-    let mean = |i: usize| {
-        let (row, column) = (2 * (i / HASHED), 2 * (i % HASHED));
-        let sum = at(row, column) + at(row, column + 1) + at(row + 1, column);
-        (sum + at(row + 1, column + 1)) / 4.0
-    };
-    perceptual_hash(&(0..HASHED * HASHED).map(mean).collect::<Vec<_>>())
-}
-
 /// Divides `n` lines of `width` values into [`SIDE`] equal parts, and returns the mean line of each, one after another; a
 /// line that lies in several parts counts in each by its share.
 fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize) -> Vec<f32> {
@@ -214,78 +191,9 @@ fn part_means<'l>(lines: impl Iterator<Item = &'l [f32]>, n: usize, width: usize
     means
 }
 
-/// The 64-bit perceptual hash of 32 × 32 grey values, row by row: bit for bit that of `imagehash.phash`, the first bit
-/// the highest (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions").
-///
-/// A bit says whether one of the 8 × 8 lowest frequencies of the discrete cosine transform is above their median.
-fn perceptual_hash(grey: &[f64]) -> u64 {
-    let low = low_frequencies(grey);
-    let mut sorted = low.clone();
-    sorted.sort_by(f64::total_cmp);
-    let median = (sorted[LOW * LOW / 2 - 1] + sorted[LOW * LOW / 2]) / 2.0;
-    let bit = |hash: u64, value: &f64| hash << 1 | u64::from(*value > median);
-    low.iter().fold(0, bit)
-}
-
-/// The lowest frequencies of the discrete cosine transform (type II) of 32 × 32 values, vertical by horizontal.
-fn low_frequencies(grey: &[f64]) -> Vec<f64> {
-    let waves = waves();
-    let transformed = |k: usize, values: &mut dyn Iterator<Item = f64>| -> f64 {
-        values
-            .zip(&waves[k])
-            .map(|(value, wave)| value * wave)
-            .sum()
-    };
-    let columns: Vec<f64> = (0..LOW * HASHED)
-        .map(|i| {
-            let mut column = grey.iter().skip(i % HASHED).step_by(HASHED).copied();
-            transformed(i / HASHED, &mut column)
-        })
-        .collect();
-    let rows = columns.chunks_exact(HASHED);
-    rows.flat_map(|row| (0..LOW).map(|k| transformed(k, &mut row.iter().copied())))
-        .collect()
-}
-
-/// The cosines of the lowest frequencies, computed once.
-fn waves() -> &'static [Vec<f64>] {
-    static WAVES: OnceLock<Vec<Vec<f64>>> = OnceLock::new();
-    let wave = |k: usize, i: usize| {
-        let angle = std::f64::consts::PI * (k * (2 * i + 1)) as f64 / (2 * HASHED) as f64;
-        2.0 * angle.cos()
-    };
-    let of = |k: usize| (0..HASHED).map(|i| wave(k, i)).collect();
-    WAVES.get_or_init(|| (0..LOW).map(of).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Case {
-        grey: Vec<u8>,
-        hash: String,
-    }
-
-    /// `tests/perceptual_hash.py` writes the fixture.
-    #[test]
-    fn hashes_are_those_of_imagehash() {
-        let text = include_str!("../tests/perceptual_hash.json");
-        for case in serde_json::from_str::<Vec<Case>>(text).unwrap() {
-            let grey: Vec<f64> = case.grey.iter().map(|v| f64::from(*v)).collect();
-            assert_eq!(format!("{:016x}", perceptual_hash(&grey)), case.hash);
-            // The same values as an image, each of four pixels.
-            let image: Vec<f32> = (0..SIDE * SIDE)
-                .map(|i| case.grey[i / SIDE / 2 * HASHED + i % SIDE / 2])
-                .map(|v| f32::from(v) / 255.0)
-                .collect();
-            assert_eq!(
-                format!("{:016x}", Small::of(&image, SIDE).signature().hash),
-                case.hash
-            );
-        }
-    }
 
     #[test]
     fn a_small_copy_has_the_means_of_equal_parts() {
@@ -314,7 +222,6 @@ mod tests {
         assert_eq!(mirrored(&mirrored(&values)), values);
         let signature = Signature::of(&values);
         let of_mirror = Signature::of(&mirrored(&values));
-        assert_eq!(signature.mirrored_hash, of_mirror.hash);
         assert_eq!(signature.mirrored_blocks(), of_mirror.blocks());
         assert_eq!(
             signature.blocks()[1],

@@ -467,7 +467,7 @@ fn fixed(root: &Path) -> IndexConfig {
 /// If this fails although images and masks are read as before (a new encoder writes other bytes), replace the digests;
 /// otherwise raise `INSPECTION` as well: caches hold what the former version learned.
 #[test]
-fn what_is_learned_of_a_file_is_what_version_1_learned() {
+fn what_is_learned_of_a_file_is_what_version_2_learned() {
     let home = tempfile::tempdir().unwrap();
     let config = fixed(home.path());
     index(&config).unwrap();

@@ -19,8 +19,8 @@ use crate::pack::{self, Line, Record, Unusable};
 use crate::small::{StoredValues, VALUES, Values};
 
 /// Version of the entries and of what inspection yields. To be raised whenever an image or a mask is read differently:
-/// the test `what_is_learned_of_a_file_is_what_version_1_learned` fails then.
-pub(crate) const INSPECTION: u32 = 1;
+/// the test `what_is_learned_of_a_file_is_what_version_2_learned` fails then.
+pub(crate) const INSPECTION: u32 = 2;
 
 /// Entries of a file.
 pub(super) const AT_ONCE: usize = 4096;

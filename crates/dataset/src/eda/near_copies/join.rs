@@ -1,0 +1,177 @@
+//! Pairs of images whose values in two tables differ in few bits.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::table::Table;
+
+/// Values of a task: with about two images of each, the coarse copies of a task stay in the cache.
+const VALUES: usize = 2048;
+
+/// Most images that one is compared with in a join, and most that are kept of them as candidates, so that the time is
+/// bounded where many images are alike.
+const COMPARED: u32 = 1 << 14;
+const CANDIDATES: u32 = 1000;
+
+/// Candidates of a task from which on [`FEW`] are kept for each image.
+const PLENTY: usize = 1 << 17;
+const FEW: u32 = 32;
+
+/// Pairs that may be near-identical: an image of the first table, one of the second.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub(super) pairs: Vec<[u32; 2]>,
+    /// Whether there are more.
+    pub(super) truncated: bool,
+}
+
+/// The pairs of different images in a table whose values differ in at most `radius` bits and whose coarse copies are near;
+/// each pair once.
+pub(super) fn within(table: &Table, radius: u32) -> Candidates {
+    joined(&Join::new([table, table], radius, true))
+}
+
+/// The same for pairs of one image from each of two tables with the same number of bits.
+pub(super) fn between(tables: [&Table; 2], radius: u32) -> Candidates {
+    joined(&Join::new(tables, radius, false))
+}
+
+/// The tables are read from the beginning to the end, once for each pattern of bits by which values may differ, instead of
+/// being asked for each image: what lies at `value ^ pattern` for neighbouring values lies close together. (The parts and
+/// patterns are those of multi-index hashing, Norouzi, Punjani & Fleet 2012.) The order of the pairs does not depend on the
+/// number of threads.
+fn joined(join: &Join<'_>) -> Candidates {
+    let tasks = (0..1_usize << join.own.bits()).into_par_iter().step_by(VALUES);
+    let found: Vec<Candidates> = tasks.map(|value| Task::new(join, value).run()).collect();
+    let mut all = Candidates::default();
+    for some in found {
+        all.pairs.extend(some.pairs);
+        all.truncated |= some.truncated;
+    }
+    all
+}
+
+struct Join<'t> {
+    own: &'t Table,
+    other: &'t Table,
+    flips: Vec<usize>,
+    /// Whether both tables are the same.
+    within: bool,
+}
+
+impl<'t> Join<'t> {
+    fn new([own, other]: [&'t Table; 2], radius: u32, within: bool) -> Self {
+        Self {
+            flips: flips(own.bits() as u32, radius),
+            own,
+            other,
+            within,
+        }
+    }
+}
+
+/// The images of some values of the first table.
+struct Task<'j> {
+    join: &'j Join<'j>,
+    values: Range<usize>,
+    /// The place of the first one, and how many each was compared with, and of these were kept.
+    first: usize,
+    compared: Vec<u32>,
+    kept: Vec<u32>,
+    found: Candidates,
+}
+
+impl<'j> Task<'j> {
+    fn new(join: &'j Join<'j>, from: usize) -> Self {
+        let values = from..(from + VALUES).min(1 << join.own.bits());
+        let places = join.own.of_range(&values);
+        Self {
+            join,
+            values,
+            first: places.start,
+            compared: vec![0; places.len()],
+            kept: vec![0; places.len()],
+            found: Candidates::default(),
+        }
+    }
+
+    fn run(mut self) -> Candidates {
+        let join = self.join;
+        for flip in &join.flips {
+            for value in self.values.clone() {
+                let own = join.own.of(value);
+                // Within a table each pair of values once.
+                if own.is_empty() || join.within && value ^ flip < value {
+                    continue;
+                }
+                let others = join.other.of(value ^ flip);
+                for place in own {
+                    let later = match join.within && *flip == 0 {
+                        true => place + 1..others.end,
+                        false => others.clone(),
+                    };
+                    self.compare(place, later);
+                }
+            }
+        }
+        self.found
+    }
+
+    /// Compares an image with others, up to the limits.
+    #[inline]
+    fn compare(&mut self, place: usize, others: Range<usize>) {
+        let join = self.join;
+        let compared = &mut self.compared[place - self.first];
+        let n = others.len().min((COMPARED - *compared) as usize);
+        self.found.truncated |= n < others.len();
+        *compared += n as u32;
+        let coarse = &join.own.coarse[place];
+        let some = others.start..others.start + n;
+        for (other, of_other) in some.clone().zip(&join.other.coarse[some]) {
+            if coarse.is_near(of_other) && !self.keep(place, other) {
+                break;
+            }
+        }
+    }
+
+    /// `false` if there is no room for another candidate of this image, from now on.
+    #[cold]
+    fn keep(&mut self, place: usize, other: usize) -> bool {
+        let pair = [self.join.own.images[place], self.join.other.images[other]];
+        // An image is not a copy of its own mirror image.
+        if pair[0] == pair[1] {
+            return true;
+        }
+        let most = match self.found.pairs.len() < PLENTY {
+            true => CANDIDATES,
+            false => FEW,
+        };
+        let kept = &mut self.kept[place - self.first];
+        if *kept >= most {
+            self.compared[place - self.first] = COMPARED;
+            self.found.truncated = true;
+            return false;
+        }
+        *kept += 1;
+        self.found.pairs.push(pair);
+        true
+    }
+}
+
+/// All patterns of at most `radius` set bits among the lowest `bits`, those with the fewest first.
+fn flips(bits: u32, radius: u32) -> Vec<usize> {
+    let mut all = vec![0];
+    let mut last = vec![0_usize];
+    for _ in 0..radius {
+        // Each pattern once: with a further bit above its highest.
+        let further = |flip: &usize| {
+            let above = usize::BITS - flip.leading_zeros();
+            let flip = *flip;
+            (above..bits).map(move |bit| flip | 1 << bit)
+        };
+        last = last.iter().flat_map(further).collect();
+        all.extend(&last);
+    }
+    all
+}

@@ -1,0 +1,106 @@
+//! Near-identical images: copies that were compressed again, resized, brightened, slightly cropped or mirrored.
+//!
+//! Two images are near-identical if their small copies correlate. Up to some thousands of images every pair is compared
+//! ([`every_pair`]), beyond that those pairs whose hashes are similar ([`hashed`]); in both cases a few numbers per image
+//! exclude most pairs ([`coarse`]), and the correlation of the
+//! small copies decides ([`correlation`]).
+
+mod coarse;
+mod correlation;
+mod every_pair;
+mod hashed;
+mod images;
+mod join;
+mod pairs;
+mod sign_hash;
+mod table;
+mod whitening;
+
+use serde::Serialize;
+
+use super::split_name;
+use crate::{DatasetError, ImageRecord, Manifest};
+use correlation::CORRELATION;
+use images::Images;
+use pairs::{Pair, Pairs};
+
+/// Up to this number of images every pair is compared, which takes about a second.
+const FEW: usize = 1 << 14;
+
+/// Pairs of near-identical images that are not byte-identical.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NearCopies {
+    /// Least correlation of the images reduced to 64 × 64 grey values, as they are or one of them mirrored.
+    pub min_correlation: f64,
+    /// Number of pairs. Of up to 16,384 images these are all; of more, pairs that correlate little more than the least
+    /// may be missing (docs/scaling.md has the shares that are found).
+    pub pairs: usize,
+    /// Pairs whose images are in different splits.
+    pub across_splits: usize,
+    /// Pairs whose images belong to different patients by name; 0 if patients are unknown.
+    pub across_patients: usize,
+    /// Pairs whose images have different labels.
+    pub across_classes: usize,
+    /// Whether some images have so many candidates that not all were compared: there may be more pairs.
+    pub truncated: bool,
+    /// The pairs, at most 500: those across splits, then those with different labels, then those across patients, each
+    /// the closest first.
+    pub closest: Vec<NearCopy>,
+}
+
+/// Two near-identical images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NearCopy {
+    /// In order.
+    pub paths: [String; 2],
+    /// "train", "val", "test" or "unassigned".
+    pub splits: [String; 2],
+    /// Their labels.
+    pub classes: [String; 2],
+    /// Correlation of their small grey copies, at most 1.
+    pub correlation: f64,
+    /// Whether one is the mirror image of the other.
+    pub mirrored: bool,
+    /// Whether they are in different splits.
+    pub crosses_splits: bool,
+    /// Whether they belong to different patients by name.
+    pub crosses_patients: bool,
+    /// Whether they have different labels.
+    pub crosses_classes: bool,
+}
+
+pub(super) fn of(manifest: &Manifest) -> Result<NearCopies, DatasetError> {
+    let images = Images::new(manifest);
+    let found = match images.len() <= FEW {
+        true => every_pair::search(&images)?,
+        false => hashed::search(&images)?,
+    };
+    Ok(named(&images, &found))
+}
+
+fn named(images: &Images<'_>, found: &Pairs) -> NearCopies {
+    NearCopies {
+        min_correlation: CORRELATION,
+        pairs: found.all,
+        across_splits: found.across_splits,
+        across_patients: found.across_patients,
+        across_classes: found.across_classes,
+        truncated: found.truncated,
+        closest: found.closest.iter().map(|p| near_copy(images, p)).collect(),
+    }
+}
+
+fn near_copy(images: &Images<'_>, pair: &Pair) -> NearCopy {
+    let records = pair.images.map(|i| images.record(i));
+    let class = |record: &ImageRecord| images.manifest.classes()[record.class].clone();
+    NearCopy {
+        paths: records.map(|record| record.path.clone()),
+        splits: records.map(|record| split_name(record.split)),
+        classes: records.map(class),
+        correlation: pair.correlation,
+        mirrored: pair.mirrored,
+        crosses_splits: pair.crosses_splits,
+        crosses_patients: pair.crosses_patients,
+        crosses_classes: pair.crosses_classes,
+    }
+}
