@@ -44,6 +44,8 @@ mod histogram;
 mod index;
 mod left_out;
 mod loader;
+#[cfg(test)]
+mod made_up;
 mod manifest;
 mod mask;
 mod notes;

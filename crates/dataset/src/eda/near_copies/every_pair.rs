@@ -19,7 +19,9 @@ pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
     let tasks = all.par_chunks(AT_ONCE);
     let found: Vec<_> = tasks.map(|some| pairs_of(images, some)).collect();
     let none = Ok(Pairs::default());
-    found.into_iter().fold(none, |all, some| Ok(all?.with(some?)))
+    found
+        .into_iter()
+        .fold(none, |all, some| Ok(all?.with(some?)))
 }
 
 /// The pairs of some images with later ones.

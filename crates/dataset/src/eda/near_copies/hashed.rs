@@ -49,7 +49,7 @@ enum Way {
 impl<'i, 'm> Search<'i, 'm> {
     fn new(images: &'i Images<'m>) -> Self {
         let bits = (images.len().max(2).ilog2() as usize).min(MOST_BITS);
-        let hash = SignHash::new(images, bits);
+        let hash = SignHash::of(images, bits);
         let (hashes, mirrored) = hash.of_all(images);
         Self {
             images,
@@ -86,7 +86,8 @@ impl<'i, 'm> Search<'i, 'm> {
             truncated: found.truncated,
             ..Pairs::default()
         });
-        some.into_iter().fold(none, |all, some| Ok(all?.with(some?)))
+        some.into_iter()
+            .fold(none, |all, some| Ok(all?.with(some?)))
     }
 
     /// Whether a pair could not be found by an earlier part, or by the same part in an earlier way.

@@ -42,7 +42,9 @@ pub(super) fn between(tables: [&Table; 2], radius: u32) -> Candidates {
 /// patterns are those of multi-index hashing, Norouzi, Punjani & Fleet 2012.) The order of the pairs does not depend on the
 /// number of threads.
 fn joined(join: &Join<'_>) -> Candidates {
-    let tasks = (0..1_usize << join.own.bits()).into_par_iter().step_by(VALUES);
+    let tasks = (0..1_usize << join.own.bits())
+        .into_par_iter()
+        .step_by(VALUES);
     let found: Vec<Candidates> = tasks.map(|value| Task::new(join, value).run()).collect();
     let mut all = Candidates::default();
     for some in found {
@@ -174,4 +176,80 @@ fn flips(bits: u32, radius: u32) -> Vec<usize> {
         all.extend(&last);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use random::Rng;
+    use rayon::ThreadPoolBuilder;
+
+    use super::super::coarse::Coarse;
+    use super::*;
+
+    fn table(bits: usize, values: &[u32]) -> Table {
+        let all_alike = vec![Coarse::default(); values.len()];
+        Table::new(bits, values.iter().copied(), all_alike.into_iter())
+    }
+
+    /// Pairs of different images whose values are near, by comparing all; within a table the first is the lower.
+    fn expected(own: &[u32], other: &[u32], within: bool) -> Vec<[u32; 2]> {
+        let mut pairs = vec![];
+        for (i, a) in own.iter().enumerate() {
+            for (j, b) in other.iter().enumerate() {
+                if (a ^ b).count_ones() <= 2 && i != j && !(within && i > j) {
+                    pairs.push([i as u32, j as u32]);
+                }
+            }
+        }
+        pairs
+    }
+
+    #[test]
+    fn a_join_has_the_pairs_that_share_a_part() {
+        let mut rng = Rng::stream(5, 5);
+        for (n, bits) in [(0, 4), (2, 1), (50, 3), (400, 9), (1500, 13)] {
+            let [own, other] = [(); 2].map(|()| {
+                let value = |_| rng.below(1 << bits) as u32;
+                (0..n).map(value).collect::<Vec<u32>>()
+            });
+            let [a, b] = [&own, &other].map(|values| table(bits, values));
+            for threads in [1, 3] {
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+                let (one, two) = pool
+                    .unwrap()
+                    .install(|| (within(&a, 2), between([&a, &b], 2)));
+                assert!(!one.truncated && !two.truncated);
+                let mut one = one.pairs;
+                one.iter_mut().for_each(|pair| pair.sort_unstable());
+                one.sort_unstable();
+                assert_eq!(one, expected(&own, &own, true), "{n} {bits}");
+                let mut two = two.pairs;
+                two.sort_unstable();
+                assert_eq!(two, expected(&own, &other, false), "{n} {bits}");
+            }
+        }
+    }
+
+    /// Each image has the first of the others up to the limit; beyond plenty, few.
+    #[test]
+    fn the_candidates_of_equal_images_are_limited() {
+        let n = 100_000;
+        let found = within(&table(14, &vec![9; n]), 2);
+        assert!(found.truncated);
+        let most = PLENTY + CANDIDATES as usize + n * FEW as usize;
+        assert!((PLENTY..=most).contains(&found.pairs.len()));
+        assert_eq!(found.pairs[..3], [[0, 1], [0, 2], [0, 3]]);
+    }
+
+    #[test]
+    fn patterns_have_few_bits_and_are_different() {
+        for (bits, radius, n) in [(13, 1, 14), (22, 2, 254), (21, 3, 1562), (5, 0, 1)] {
+            let mut all = flips(bits, radius);
+            let few = |flip: &usize| flip.count_ones() <= radius && *flip < 1 << bits;
+            assert!(all.iter().all(few));
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), n);
+        }
+    }
 }

@@ -14,6 +14,8 @@ mod join;
 mod pairs;
 mod sign_hash;
 mod table;
+#[cfg(test)]
+mod tests;
 mod whitening;
 
 use serde::Serialize;

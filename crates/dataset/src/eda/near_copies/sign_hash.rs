@@ -52,11 +52,16 @@ struct Directions {
 
 impl SignHash {
     /// For parts of `bits` bits.
-    pub(super) fn new(images: &Images<'_>, bits: usize) -> Self {
+    pub(super) fn of(images: &Images<'_>, bits: usize) -> Self {
         let step = images.len().div_ceil(SAMPLE).max(1);
         let sample = (0..images.len()).step_by(step);
-        let sample: Vec<_> = sample.map(|i| centred(images.signature(i as u32))).collect();
-        let whitening = Whitening::new(&sample, TAU);
+        let sample = sample.map(|i| centred(images.signature(i as u32)));
+        Self::new(&sample.collect::<Vec<_>>(), bits)
+    }
+
+    /// For a data set with the mean and covariance of `sample`.
+    pub(super) fn new(sample: &[[f64; BLOCKS]], bits: usize) -> Self {
+        let whitening = Whitening::new(sample, TAU);
         let mut rng = Rng::keyed(1, &[]);
         let parts = (0..PARTS).map(|_| Directions::new(bits, &whitening, &mut rng));
         Self {
@@ -71,10 +76,13 @@ impl SignHash {
         all.map(|image| self.both(images.signature(image))).unzip()
     }
 
-    fn both(&self, signature: &Signature) -> (Hash, Hash) {
+    /// The hash of an image, and of its mirror image.
+    pub(super) fn both(&self, signature: &Signature) -> (Hash, Hash) {
         let mut blocks = centred(signature);
         let hash = self.hash(&blocks);
-        blocks.chunks_exact_mut(SIDE / BLOCK).for_each(<[_]>::reverse);
+        blocks
+            .chunks_exact_mut(SIDE / BLOCK)
+            .for_each(<[_]>::reverse);
         (hash, self.hash(&blocks))
     }
 
@@ -120,13 +128,16 @@ impl Directions {
 
 /// Random directions at right angles (Gram and Schmidt).
 fn orthonormal(n: usize, rng: &mut Rng) -> Vec<[f64; BLOCKS]> {
-    let dot = |a: &[f64; BLOCKS], b: &[f64; BLOCKS]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let dot =
+        |a: &[f64; BLOCKS], b: &[f64; BLOCKS]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let mut directions: Vec<[f64; BLOCKS]> = vec![];
     for _ in 0..n {
         let mut new = [(); BLOCKS].map(|()| rng.normal());
         for other in &directions {
             let common = dot(&new, other);
-            new.iter_mut().zip(other).for_each(|(v, o)| *v -= common * o);
+            new.iter_mut()
+                .zip(other)
+                .for_each(|(v, o)| *v -= common * o);
         }
         let length = dot(&new, &new).sqrt();
         directions.push(new.map(|v| v / length));

@@ -23,7 +23,9 @@ impl Table {
         coarse: impl ExactSizeIterator<Item = Coarse>,
     ) -> Self {
         let mut starts = vec![0; (1 << bits) + 1];
-        values.clone().for_each(|value| starts[value as usize + 1] += 1);
+        values
+            .clone()
+            .for_each(|value| starts[value as usize + 1] += 1);
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }

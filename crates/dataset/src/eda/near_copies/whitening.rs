@@ -36,7 +36,9 @@ fn covariance<const D: usize>(vectors: &[[f64; D]], mean: &[f64; D]) -> Vec<[f64
         let mut centred = *vector;
         centred.iter_mut().zip(mean).for_each(|(v, m)| *v -= m);
         for (row, a) in sums.iter_mut().zip(centred) {
-            row.iter_mut().zip(centred).for_each(|(sum, b)| *sum += a * b);
+            row.iter_mut()
+                .zip(centred)
+                .for_each(|(sum, b)| *sum += a * b);
         }
     }
     let n = vectors.len().max(1) as f64;
@@ -107,7 +109,10 @@ mod tests {
         let whitening = Whitening::new(&[[0.25; 4]; 9], 0.5);
         assert_eq!(whitening.mean, [0.25; 4]);
         for (i, row) in whitening.inverse.iter().enumerate() {
-            assert_eq!(*row, std::array::from_fn(|j| if i == j { 2.0 } else { 0.0 }));
+            assert_eq!(
+                *row,
+                std::array::from_fn(|j| if i == j { 2.0 } else { 0.0 })
+            );
         }
         let none = Whitening::<4>::new(&[], 0.5);
         assert_eq!(none.inverse, whitening.inverse);

@@ -1,0 +1,214 @@
+use rayon::ThreadPoolBuilder;
+
+use super::coarse::{Coarse, centred};
+use super::images::Images;
+use super::pairs::Pairs;
+use super::sign_hash::{RADIUS, SignHash};
+use super::{every_pair, hashed, of};
+use crate::Manifest;
+use crate::made_up::{Row, manifest_of};
+use crate::small::{SIDE, Small, VALUES};
+use random::Rng;
+
+/// Points of the grid from which an image is interpolated, per side.
+const GRID: usize = 6;
+
+/// A smooth image of random grey values around `common`, that are below or above it by up to `spread`.
+fn smooth(rng: &mut Rng, common: impl Fn(usize) -> f32, spread: f32) -> Vec<f32> {
+    let mut grid: Vec<f32> = (0..GRID * GRID).map(common).collect();
+    let mut random = || 2.0 * spread * (rng.unit_f32() - 0.5);
+    grid.iter_mut().for_each(|value| *value += random());
+    let place = |i: usize| {
+        let place = i as f32 * (GRID - 1) as f32 / SIDE as f32;
+        (place as usize, place.fract())
+    };
+    let at = |pixel: usize| {
+        let ((row, down), (column, right)) = (place(pixel / SIDE), place(pixel % SIDE));
+        let value = |r: usize, c: usize| grid[(row + r) * GRID + column + c];
+        let [upper, lower] = [0, 1].map(|r| value(r, 0) * (1.0 - right) + value(r, 1) * right);
+        upper * (1.0 - down) + lower * down
+    };
+    (0..VALUES).map(at).collect()
+}
+
+/// An image with a pattern that it has in common with others, as radiographs have.
+fn radiograph(rng: &mut Rng) -> Vec<f32> {
+    smooth(rng, |i| 0.5 + 0.2 * (i as f32 * 0.9).sin(), 0.15)
+}
+
+/// The image plus as much of `change` as brings their correlation to `correlation`.
+fn changed(image: &[f32], change: &[f32], correlation: f32) -> Vec<f32> {
+    let centred = |values: &[f32]| {
+        let mean = values.iter().sum::<f32>() / VALUES as f32;
+        values.iter().map(|v| v - mean).collect::<Vec<f32>>()
+    };
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let (own, mut change) = (centred(image), centred(change));
+    let common = dot(&own, &change) / dot(&own, &own);
+    change
+        .iter_mut()
+        .zip(&own)
+        .for_each(|(c, o)| *c -= common * o);
+    let tangent = (1.0 - correlation * correlation).sqrt() / correlation;
+    let factor = tangent * (dot(&own, &own) / dot(&change, &change)).sqrt();
+    let pairs = image.iter().zip(&change);
+    pairs
+        .map(|(v, c)| (v + factor * c).clamp(0.0, 1.0))
+        .collect()
+}
+
+/// A manifest of images with these grey values, every one in a file of its own.
+fn manifest(images: &[Vec<f32>]) -> Manifest {
+    let row = |i: usize| -> Row { (None, i % 2, i as u32 / 3, i as u32) };
+    let rows: Vec<Row> = (0..images.len()).map(row).collect();
+    manifest_of(2, &rows, |i, facts| {
+        facts.small = Small::of(&images[i], SIDE)
+    })
+}
+
+/// Radiographs, of which each tenth is a changed copy of the one before, every other mirrored.
+fn with_copies(n: usize) -> Manifest {
+    let mut rng = Rng::stream(8, 8);
+    let mut images: Vec<Vec<f32>> = vec![];
+    for i in 0..n {
+        let new = radiograph(&mut rng);
+        images.push(match i % 10 {
+            9 => changed(&images[i - 1], &new, 0.998),
+            _ => new,
+        });
+        if i % 20 == 19 {
+            images[i].chunks_exact_mut(SIDE).for_each(<[_]>::reverse);
+        }
+    }
+    manifest(&images)
+}
+
+fn with_threads(threads: usize, search: impl Fn() -> Pairs + Sync) -> Pairs {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.unwrap().install(&search)
+}
+
+#[test]
+fn hashes_find_the_pairs_of_every_comparison_with_any_number_of_threads() {
+    for n in [20, 300, 3000] {
+        let manifest = with_copies(n);
+        let images = Images::new(&manifest);
+        let every = every_pair::search(&images).unwrap();
+        assert_eq!((every.all, every.truncated), (n / 10, false));
+        assert_eq!(
+            every.closest.iter().filter(|p| p.mirrored).count(),
+            every.closest.len() / 2
+        );
+        for threads in [1, 2, 3] {
+            let found = with_threads(threads, || hashed::search(&images).unwrap());
+            assert_eq!(found, every, "{n} images, {threads} threads");
+            assert_eq!(
+                with_threads(threads, || every_pair::search(&images).unwrap()),
+                every
+            );
+        }
+    }
+}
+
+/// With parts of as many bits as a million images have.
+#[test]
+fn hashes_of_changed_copies_share_a_part() {
+    let mut rng = Rng::stream(9, 9);
+    let radiographs: Vec<Vec<f32>> = (0..2000).map(|_| radiograph(&mut rng)).collect();
+    let small = |image: &Vec<f32>| Small::of(image, SIDE).into_parts().0;
+    let vectors: Vec<_> = radiographs
+        .iter()
+        .map(|image| centred(&small(image)))
+        .collect();
+    let hash = SignHash::new(&vectors, 19);
+    type Change = fn(&mut Rng) -> Vec<f32>;
+    let changes: [(&str, Change, [f64; 3]); 3] = [
+        ("light", |rng| smooth(rng, |_| 0.5, 0.5), [0.9, 0.97, 0.999]),
+        ("mark", mark, [0.9, 0.97, 0.999]),
+        (
+            "noise",
+            |rng| (0..VALUES).map(|_| rng.unit_f32()).collect(),
+            [0.999, 0.999, 0.999],
+        ),
+    ];
+    for (name, change, least) in changes {
+        for (correlation, least) in [0.985, 0.99, 0.997].into_iter().zip(least) {
+            let found = radiographs.iter().filter(|image| {
+                let copy = changed(image, &change(&mut rng), correlation);
+                let [a, b] = [small(image), small(&copy)].map(|signature| hash.both(&signature).0);
+                a.iter().zip(b).any(|(a, b)| (a ^ b).count_ones() <= RADIUS)
+            });
+            let share = found.count() as f64 / radiographs.len() as f64;
+            println!("{name}, {correlation}: {share:.4}");
+            assert!(share >= least, "{name}, {correlation}: {share}");
+        }
+    }
+}
+
+/// A square somewhere.
+fn mark(rng: &mut Rng) -> Vec<f32> {
+    let [top, left] = [(); 2].map(|()| rng.below(SIDE - 16));
+    let inside = |at: usize, from: usize| (from..from + 16).contains(&at);
+    let at = |i: usize| f32::from(u8::from(inside(i / SIDE, top) && inside(i % SIDE, left)));
+    (0..VALUES).map(at).collect()
+}
+
+/// Coarse copies of images that are near-identical are near, and those of most others are not.
+#[test]
+fn coarse_copies_of_near_identical_images_are_near() {
+    let mut rng = Rng::stream(10, 10);
+    let mut different = 0;
+    for i in 0..1000 {
+        let image = radiograph(&mut rng);
+        let change = match i % 2 {
+            0 => smooth(&mut rng, |_| 0.5, 0.5),
+            _ => mark(&mut rng),
+        };
+        let coarse = |image: &[f32]| Coarse::of(Small::of(image, SIDE).signature());
+        let own = coarse(&image);
+        // A little more than the least, because a value that is rounded to a byte, or that is not in 0..=1, differs.
+        assert!(own.is_near(&coarse(&changed(&image, &change, 0.9852))));
+        different += usize::from(!own.is_near(&coarse(&radiograph(&mut rng))));
+        let mut mirror = image;
+        mirror.chunks_exact_mut(SIDE).for_each(<[_]>::reverse);
+        assert!(own.mirrored().is_near(&coarse(&mirror)));
+    }
+    assert!(different > 990, "{different}");
+}
+
+/// The time is bounded where all images are alike, and what was not compared is stated.
+#[test]
+fn data_sets_of_like_images_are_cut_short() {
+    let mut rng = Rng::stream(11, 11);
+    let image = radiograph(&mut rng);
+    let nearly = |_| changed(&image, &smooth(&mut rng, |_| 0.5, 0.5), 0.9995);
+    let alike: Vec<Vec<f32>> = (0..10_000).map(nearly).collect();
+    for images in [alike, vec![image.clone(); 10_000]] {
+        let manifest = manifest(&images);
+        let images = Images::new(&manifest);
+        let found = hashed::search(&images).unwrap();
+        assert!(found.truncated && found.all > 100_000, "{}", found.all);
+        assert_eq!(found.closest.len(), 500);
+        let found = every_pair::search(&images).unwrap();
+        assert!(found.truncated && found.all > 9_000_000, "{}", found.all);
+    }
+}
+
+#[test]
+fn a_few_images_are_compared() {
+    let image = radiograph(&mut Rng::stream(12, 12));
+    let plain = vec![0.5; VALUES];
+    for (images, pairs) in [
+        (vec![], 0),
+        (vec![image.clone()], 0),
+        (vec![image.clone(), image.clone()], 1),
+        (vec![image.clone(), plain.clone()], 0),
+        (vec![plain.clone(), plain], 0),
+    ] {
+        let manifest = manifest(&images);
+        let found = of(&manifest).unwrap();
+        assert_eq!((found.pairs, found.truncated), (pairs, false));
+        let by_hash = hashed::search(&Images::new(&manifest)).unwrap();
+        assert_eq!((by_hash.all, by_hash.truncated), (pairs, false));
+    }
+}
