@@ -1,5 +1,7 @@
 //! Groups of rows: Polars groups by columns, and connected components of rows that share a value.
 
+use std::collections::HashMap;
+
 use polars::prelude::*;
 
 use crate::error::DatasetError;
@@ -39,10 +41,10 @@ pub(crate) fn linked_groups<'m>(
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
     let mut parent: Vec<usize> = (0..sorted.len()).collect();
-    let mut seen = std::collections::HashMap::new();
-    for (node, &row) in sorted.iter().enumerate() {
-        for (kind, link) in links(&manifest.rows()[row]).into_iter().enumerate() {
-            let first = *seen.entry((kind, link)).or_insert(node);
+    let by = |kind: usize| first_nodes(&sorted, |row| links(&manifest.rows()[row])[kind]);
+    let (by_one, by_other) = rayon::join(|| by(0), || by(1));
+    for firsts in [by_one, by_other] {
+        for (node, first) in firsts.into_iter().enumerate() {
             let (a, b) = (root(&mut parent, first), root(&mut parent, node));
             parent[a.max(b)] = a.min(b);
         }
@@ -53,6 +55,14 @@ pub(crate) fn linked_groups<'m>(
     }
     groups.retain(|group| !group.is_empty());
     groups
+}
+
+/// For each row the number of the first one with the same link.
+fn first_nodes<'m>(rows: &[usize], link: impl Fn(usize) -> &'m str) -> Vec<usize> {
+    let mut seen = HashMap::with_capacity(rows.len());
+    let rows = rows.iter().enumerate();
+    rows.map(|(node, &row)| *seen.entry(link(row)).or_insert(node))
+        .collect()
 }
 
 fn root(parent: &mut [usize], mut node: usize) -> usize {

@@ -103,7 +103,6 @@ fn altered_copies_are_found_across_splits() {
             let [test, train] = &pair.paths;
             assert!(test.starts_with("test/") && train.starts_with("train/"));
             assert!(pair.crosses_splits && pair.correlation >= found.min_correlation);
-            assert!(pair.distance <= found.max_distance);
         }
         let expected = "5 pairs of nearly identical images between splits";
         assert!(

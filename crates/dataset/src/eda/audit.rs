@@ -65,9 +65,10 @@ fn differ<T: Ord>(values: impl Iterator<Item = T>) -> bool {
     values.collect::<BTreeSet<_>>().len() > 1
 }
 
-pub(super) fn leaked_patients(manifest: &Manifest) -> Result<Vec<LeakedPatient>, DatasetError> {
+/// `in_splits` has the rows of each patient in each split.
+pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[Vec<usize>]) -> Vec<LeakedPatient> {
     let mut by_patient = BTreeMap::<&str, BTreeMap<_, usize>>::new();
-    for group in group_rows(manifest.frame(), &["patient", "split"])? {
+    for group in in_splits {
         let record = &manifest.rows()[group[0]];
         if record.split.is_some() {
             by_patient
@@ -79,9 +80,9 @@ pub(super) fn leaked_patients(manifest: &Manifest) -> Result<Vec<LeakedPatient>,
     let leaked = by_patient
         .into_iter()
         .filter(|(_, splits)| splits.len() > 1);
-    Ok(leaked
+    leaked
         .map(|(patient, splits)| leaked_patient(patient, splits))
-        .collect())
+        .collect()
 }
 
 fn leaked_patient(patient: &str, splits: BTreeMap<Option<crate::Split>, usize>) -> LeakedPatient {

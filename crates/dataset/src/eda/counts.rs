@@ -102,15 +102,15 @@ pub struct PatientSize {
     pub patients: usize,
 }
 
-pub(super) fn patients(manifest: &Manifest) -> Result<usize, DatasetError> {
-    Ok(group_rows(manifest.frame(), &["patient"])?.len())
-}
-
-pub(super) fn splits(manifest: &Manifest) -> Result<Vec<SplitSummary>, DatasetError> {
+/// `in_splits` has the rows of each patient in each split.
+pub(super) fn splits(
+    manifest: &Manifest,
+    in_splits: &[Vec<usize>],
+) -> Result<Vec<SplitSummary>, DatasetError> {
     let images = by_split_and_class(manifest, &["split", "class"])?;
     let patients = by_split_and_class(manifest, &["split", "class", "patient"])?;
     let mut split_patients = BTreeMap::<_, usize>::new();
-    for group in group_rows(manifest.frame(), &["split", "patient"])? {
+    for group in in_splits {
         *split_patients
             .entry(order(&manifest.rows()[group[0]]))
             .or_default() += 1;
@@ -251,13 +251,13 @@ pub(super) fn formats(manifest: &Manifest) -> Result<Vec<FormatCount>, DatasetEr
     Ok(formats)
 }
 
-pub(super) fn images_per_patient(manifest: &Manifest) -> Result<Vec<PatientSize>, DatasetError> {
+pub(super) fn images_per_patient(patients: &[Vec<usize>]) -> Vec<PatientSize> {
     let mut sizes = BTreeMap::<usize, usize>::new();
-    for group in group_rows(manifest.frame(), &["patient"])? {
-        *sizes.entry(group.len()).or_default() += 1;
+    for rows in patients {
+        *sizes.entry(rows.len()).or_default() += 1;
     }
-    Ok(sizes
+    sizes
         .into_iter()
         .map(|(images, patients)| PatientSize { images, patients })
-        .collect())
+        .collect()
 }

@@ -19,6 +19,7 @@ pub use intensity::ClassIntensity;
 pub use masks::{MaskArea, MaskSummary};
 pub use near_copies::{NearCopies, NearCopy};
 
+use crate::groups::group_rows;
 use crate::histogram::LEVELS;
 use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
 
@@ -93,21 +94,23 @@ impl Eda {
             let reason = format!("must be from 1 to {LEVELS}");
             return Err(DatasetError::setting("bins", config.bins, &reason));
         }
+        let by_patient = group_rows(manifest.frame(), &["patient"])?;
+        let in_splits = group_rows(manifest.frame(), &["split", "patient"])?;
         let mut eda = Self {
             classes: manifest.classes().to_vec(),
             images: manifest.rows().len(),
-            patients: counts::patients(manifest)?,
+            patients: by_patient.len(),
             patients_known: manifest.patients_are_known(),
             unmatched_patients: manifest.unmatched_patients(),
             patient_folders: manifest.patient_folders().cloned(),
-            splits: counts::splits(manifest)?,
+            splits: counts::splits(manifest, &in_splits)?,
             sizes: counts::sizes(manifest)?,
             formats: counts::formats(manifest)?,
             intensity: intensity::by_class(manifest, config)?,
-            images_per_patient: counts::images_per_patient(manifest)?,
+            images_per_patient: counts::images_per_patient(&by_patient),
             duplicates: audit::duplicates(manifest)?,
             near_copies: near_copies::of(manifest)?,
-            leaked_patients: audit::leaked_patients(manifest)?,
+            leaked_patients: audit::leaked_patients(manifest, &in_splits),
             bad_images: manifest.bad_images().to_vec(),
             left_out: manifest.left_out().to_vec(),
             turned_images: manifest.turned_images(),

@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::coarse::Coarse;
 use super::images::Images;
 use super::pairs::Pairs;
 use crate::DatasetError;
 
-/// Most candidates that an image is compared with, so that the time is bounded where all images are alike.
+/// Most candidates that an image is compared with, and about as many that all are, so that the time is bounded where all
+/// images are alike.
 const CANDIDATES: usize = 1000;
+const OF_ALL: usize = 1 << 22;
 
 /// Images of a task, which have the small copies that it reads in common.
 const AT_ONCE: usize = 64;
@@ -26,13 +27,14 @@ pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
 
 /// The pairs of some images with later ones.
 fn pairs_of(images: &Images<'_>, some: &[u32]) -> Result<Pairs, DatasetError> {
+    let most = CANDIDATES.min(OF_ALL / images.len());
     let mut pairs = vec![];
     let mut truncated = false;
     for image in some {
-        let later = near(&images.coarse, *image as usize);
-        truncated |= later.len() > CANDIDATES;
+        let later = near(images, *image as usize);
+        truncated |= later.len() > most;
         let pair = |other: u32| [*image, other];
-        pairs.extend(later.into_iter().take(CANDIDATES).map(pair));
+        pairs.extend(later.into_iter().take(most).map(pair));
     }
     let mut found = images.compared(pairs.into_iter())?;
     found.truncated |= truncated;
@@ -40,12 +42,14 @@ fn pairs_of(images: &Images<'_>, some: &[u32]) -> Result<Pairs, DatasetError> {
 }
 
 /// The later images that may be copies of one.
-fn near(coarse: &[Coarse], image: usize) -> Vec<u32> {
-    let own = coarse[image];
-    let mirrored = own.mirrored();
+fn near(images: &Images<'_>, image: usize) -> Vec<u32> {
+    let (coarse, fine) = (images.coarse[image], images.fine[image]);
+    let mirrored = (coarse.mirrored(), fine.mirrored());
     let mut near = vec![];
-    for (other, coarse) in coarse.iter().enumerate().skip(image + 1) {
-        if own.is_near(coarse) || mirrored.is_near(coarse) {
+    for (other, of_other) in images.coarse.iter().enumerate().skip(image + 1) {
+        let is_near = (coarse.is_near(of_other) && fine.is_near(&images.fine[other]))
+            || (mirrored.0.is_near(of_other) && mirrored.1.is_near(&images.fine[other]));
+        if is_near {
             near.push(other as u32);
         }
     }

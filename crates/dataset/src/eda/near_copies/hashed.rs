@@ -22,9 +22,9 @@ pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
     let mut found = Pairs::default();
     for part in 0..PARTS {
         let (plain, mirrored) = rayon::join(|| search.plain(part), || search.mirrored(part));
-        let as_they_are = within(&plain, RADIUS);
+        let as_they_are = within(&plain, &images.fine, RADIUS);
         found = found.with(search.compared(as_they_are, (part, Way::AsTheyAre))?);
-        let one_mirrored = between([&mirrored, &plain], RADIUS);
+        let one_mirrored = between(&mirrored, &plain, &images.fine, RADIUS);
         found = found.with(search.compared(one_mirrored, (part, Way::Mirrored))?);
     }
     Ok(found)
@@ -99,13 +99,14 @@ impl<'i, 'm> Search<'i, 'm> {
 
     fn finds(&self, [a, b]: [u32; 2], (part, way): (usize, Way)) -> bool {
         let [a, b] = [a, b].map(|image| image as usize);
-        let near = |a: Hash, b: Hash| (a[part] ^ b[part]).count_ones() <= RADIUS;
-        let (coarse, of_b) = (self.images.coarse[a], &self.images.coarse[b]);
+        let near = |a: &Hash, b: &Hash| (a[part] ^ b[part]).count_ones() <= RADIUS;
+        let (plain, mirrored) = (&self.hashes, &self.mirrored);
+        let (fine, of_b) = (&self.images.fine[a], &self.images.fine[b]);
         match way {
-            Way::AsTheyAre => near(self.hashes[a], self.hashes[b]) && coarse.is_near(of_b),
+            Way::AsTheyAre => near(&plain[a], &plain[b]) && fine.is_near(of_b),
             Way::Mirrored => {
-                (near(self.mirrored[a], self.hashes[b]) || near(self.hashes[a], self.mirrored[b]))
-                    && coarse.mirrored().is_near(of_b)
+                (near(&mirrored[a], &plain[b]) || near(&plain[a], &mirrored[b]))
+                    && fine.mirrored().is_near(of_b)
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::coarse::Coarse;
 use super::correlation::{CORRELATION, Statistics, correlation, may_be_alike, product};
+use super::outline::{Coarse, Fine};
 use super::pairs::{Pair, Pairs};
 use crate::small::{Signature, mirrored};
 use crate::{DatasetError, ImageRecord, Manifest};
@@ -20,6 +20,7 @@ pub(super) struct Images<'m> {
     /// Rows of the manifest.
     rows: Vec<u32>,
     pub(super) coarse: Vec<Coarse>,
+    pub(super) fine: Vec<Fine>,
 }
 
 impl<'m> Images<'m> {
@@ -28,13 +29,14 @@ impl<'m> Images<'m> {
         let coloured = |(row, record): (usize, &ImageRecord)| {
             let signature = record.small.signature();
             Statistics::of(signature)?;
-            Some((row as u32, Coarse::of(signature)))
+            Some((row as u32, (Coarse::of(signature), Fine::of(signature))))
         };
-        let (rows, coarse) = records.filter_map(coloured).unzip();
+        let (rows, (coarse, fine)) = records.filter_map(coloured).unzip();
         Self {
             manifest,
             rows,
             coarse,
+            fine,
         }
     }
 
@@ -104,11 +106,9 @@ impl<'i, 'm> Copies<'i, 'm> {
     /// `None` if the images are not near-identical, or their files are equal.
     fn similar(&mut self, images: [u32; 2]) -> Result<Option<Similar>, DatasetError> {
         let [a, b] = images.map(|image| self.images.record(image));
-        if a.sha256 == b.sha256 {
-            return Ok(None);
-        }
         for mirrored in [false, true] {
-            if !may_be_alike([a, b].map(|r| r.small.signature()), mirrored) {
+            let signatures = [a, b].map(|record| record.small.signature());
+            if !may_be_alike(signatures, mirrored) || a.sha256 == b.sha256 {
                 continue;
             }
             let correlation = self.correlation(images, mirrored)?;

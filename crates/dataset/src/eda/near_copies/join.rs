@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::outline::Fine;
 use super::table::Table;
 
 /// Values of a task: with about two images of each, the coarse copies of a task stay in the cache.
@@ -26,15 +27,29 @@ pub(super) struct Candidates {
     pub(super) truncated: bool,
 }
 
-/// The pairs of different images in a table whose values differ in at most `radius` bits and whose coarse copies are near;
-/// each pair once.
-pub(super) fn within(table: &Table, radius: u32) -> Candidates {
-    joined(&Join::new([table, table], radius, true))
+/// The pairs of different images in a table whose values differ in at most `radius` bits and whose outlines are near; each
+/// pair once.
+pub(super) fn within(table: &Table, fine: &[Fine], radius: u32) -> Candidates {
+    let flips = flips(table.bits() as u32, radius);
+    joined(&Join {
+        own: table,
+        other: table,
+        fine,
+        flips,
+        mirrored: false,
+    })
 }
 
-/// The same for pairs of one image from each of two tables with the same number of bits.
-pub(super) fn between(tables: [&Table; 2], radius: u32) -> Candidates {
-    joined(&Join::new(tables, radius, false))
+/// The same for an image of `mirrored`, a table of mirror images, and one of `table`, which has as many bits.
+pub(super) fn between(mirrored: &Table, table: &Table, fine: &[Fine], radius: u32) -> Candidates {
+    let flips = flips(table.bits() as u32, radius);
+    joined(&Join {
+        own: mirrored,
+        other: table,
+        fine,
+        flips,
+        mirrored: true,
+    })
 }
 
 /// The tables are read from the beginning to the end, once for each pattern of bits by which values may differ, instead of
@@ -57,18 +72,20 @@ fn joined(join: &Join<'_>) -> Candidates {
 struct Join<'t> {
     own: &'t Table,
     other: &'t Table,
+    /// By image.
+    fine: &'t [Fine],
     flips: Vec<usize>,
-    /// Whether both tables are the same.
-    within: bool,
+    /// Whether the images of the first table are mirrored; if not, both tables are the same.
+    mirrored: bool,
 }
 
-impl<'t> Join<'t> {
-    fn new([own, other]: [&'t Table; 2], radius: u32, within: bool) -> Self {
-        Self {
-            flips: flips(own.bits() as u32, radius),
-            own,
-            other,
-            within,
+impl Join<'_> {
+    /// Whether the fine outlines of two images are near.
+    fn is_near(&self, [own, other]: [u32; 2]) -> bool {
+        let [own, other] = [own, other].map(|image| &self.fine[image as usize]);
+        match self.mirrored {
+            true => own.mirrored().is_near(other),
+            false => own.is_near(other),
         }
     }
 }
@@ -104,12 +121,12 @@ impl<'j> Task<'j> {
             for value in self.values.clone() {
                 let own = join.own.of(value);
                 // Within a table each pair of values once.
-                if own.is_empty() || join.within && value ^ flip < value {
+                if own.is_empty() || !join.mirrored && value ^ flip < value {
                     continue;
                 }
                 let others = join.other.of(value ^ flip);
                 for place in own {
-                    let later = match join.within && *flip == 0 {
+                    let later = match !join.mirrored && *flip == 0 {
                         true => place + 1..others.end,
                         false => others.clone(),
                     };
@@ -128,7 +145,7 @@ impl<'j> Task<'j> {
         let n = others.len().min((COMPARED - *compared) as usize);
         self.found.truncated |= n < others.len();
         *compared += n as u32;
-        let coarse = &join.own.coarse[place];
+        let coarse = join.own.coarse[place];
         let some = others.start..others.start + n;
         for (other, of_other) in some.clone().zip(&join.other.coarse[some]) {
             if coarse.is_near(of_other) && !self.keep(place, other) {
@@ -137,12 +154,12 @@ impl<'j> Task<'j> {
         }
     }
 
-    /// `false` if there is no room for another candidate of this image, from now on.
+    /// Keeps a pair that may be near-identical; `false` if there is no room for another one of this image, from now on.
     #[cold]
     fn keep(&mut self, place: usize, other: usize) -> bool {
         let pair = [self.join.own.images[place], self.join.other.images[other]];
         // An image is not a copy of its own mirror image.
-        if pair[0] == pair[1] {
+        if pair[0] == pair[1] || !self.join.is_near(pair) {
             return true;
         }
         let most = match self.found.pairs.len() < PLENTY {
@@ -183,9 +200,10 @@ mod tests {
     use random::Rng;
     use rayon::ThreadPoolBuilder;
 
-    use super::super::coarse::Coarse;
+    use super::super::outline::Coarse;
     use super::*;
 
+    /// Of images that are all alike.
     fn table(bits: usize, values: &[u32]) -> Table {
         let all_alike = vec![Coarse::default(); values.len()];
         Table::new(bits, values.iter().copied(), all_alike.into_iter())
@@ -215,9 +233,9 @@ mod tests {
             let [a, b] = [&own, &other].map(|values| table(bits, values));
             for threads in [1, 3] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-                let (one, two) = pool
-                    .unwrap()
-                    .install(|| (within(&a, 2), between([&a, &b], 2)));
+                let fine = vec![Fine::default(); n];
+                let joins = || (within(&a, &fine, 2), between(&a, &b, &fine, 2));
+                let (one, two) = pool.unwrap().install(joins);
                 assert!(!one.truncated && !two.truncated);
                 let mut one = one.pairs;
                 one.iter_mut().for_each(|pair| pair.sort_unstable());
@@ -234,7 +252,7 @@ mod tests {
     #[test]
     fn the_candidates_of_equal_images_are_limited() {
         let n = 100_000;
-        let found = within(&table(14, &vec![9; n]), 2);
+        let found = within(&table(14, &vec![9; n]), &vec![Fine::default(); n], 2);
         assert!(found.truncated);
         let most = PLENTY + CANDIDATES as usize + n * FEW as usize;
         assert!((PLENTY..=most).contains(&found.pairs.len()));

@@ -2,15 +2,15 @@
 //!
 //! Two images are near-identical if their small copies correlate. Up to some thousands of images every pair is compared
 //! ([`every_pair`]), beyond that those pairs whose hashes are similar ([`hashed`]); in both cases a few numbers per image
-//! exclude most pairs ([`coarse`]), and the correlation of the
+//! exclude most pairs ([`outline`]), and the correlation of the
 //! small copies decides ([`correlation`]).
 
-mod coarse;
 mod correlation;
 mod every_pair;
 mod hashed;
 mod images;
 mod join;
+mod outline;
 mod pairs;
 mod sign_hash;
 mod table;

@@ -3,8 +3,8 @@
 use random::Rng;
 use rayon::prelude::*;
 
-use super::coarse::centred;
 use super::images::Images;
+use super::outline::centred;
 use super::whitening::Whitening;
 use crate::small::{BLOCK, BLOCKS, SIDE, Signature};
 

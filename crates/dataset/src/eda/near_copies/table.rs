@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::coarse::Coarse;
+use super::outline::Coarse;
 
 /// The images, those with the same value of a part next to each other.
 pub(super) struct Table {

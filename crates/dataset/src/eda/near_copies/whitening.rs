@@ -63,15 +63,18 @@ fn cholesky<const D: usize>(c: Vec<[f64; D]>) -> Vec<[f64; D]> {
     l
 }
 
-/// By forward substitution, a column of the unit matrix at a time.
+/// By forward substitution, a row at a time.
 fn inverse<const D: usize>(l: &[[f64; D]]) -> Vec<[f64; D]> {
-    let mut inverse = vec![[0.0; D]; D];
-    for column in 0..D {
-        for i in column..D {
-            let known = (column..i).map(|k| l[i][k] * inverse[k][column]);
-            let unit = f64::from(u8::from(i == column));
-            inverse[i][column] = (unit - known.sum::<f64>()) / l[i][i];
+    let mut inverse: Vec<[f64; D]> = vec![];
+    for (i, row) in l.iter().enumerate() {
+        let mut new = [0.0; D];
+        new[i] = 1.0;
+        for (factor, known) in row.iter().zip(&inverse) {
+            new.iter_mut()
+                .zip(known)
+                .for_each(|(n, k)| *n -= factor * k);
         }
+        inverse.push(new.map(|value| value / row[i]));
     }
     inverse
 }
