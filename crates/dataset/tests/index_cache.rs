@@ -482,7 +482,7 @@ fn what_is_learned_of_a_file_is_what_version_2_learned() {
     assert_eq!(
         [of_images.as_str(), &of_masks],
         [
-            "011a6928cee5f5cbed038fe8b005ffc2774922630cdeee527e8e5973dd1a0d42",
+            "a06e689b31e5ed3b7d41ead0eb35a1c1a31837c5fcf76c686484edbc927ceabd",
             "22e05351eac0aa3457a0408fd6e77fe4a3549dbaf1638fa8ecfac14e0d9c98df"
         ]
     );

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::config;
 use dataset::phantom::{ClassImages, PhantomConfig, PhantomFormat, generate};
-use dataset::{Eda, EdaConfig, NearCopies, index};
+use dataset::{Eda, EdaConfig, NearCopies, index, synthetic};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, Luma};
@@ -130,6 +130,18 @@ fn a_copy_with_another_label_is_named() {
             .iter()
             .any(|warning| warning.contains("with different labels"))
     );
+}
+
+/// More images than are compared each with each, whose small copies are in files.
+#[test]
+fn copies_among_many_images_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = synthetic(20_000, dir.path()).unwrap();
+    let eda = Eda::new(&manifest, &EdaConfig::default()).unwrap();
+    let found = eda.near_copies;
+    // One image in a hundred is a copy, and no pair besides is as similar.
+    assert_eq!((found.pairs, found.truncated), (200, false));
+    assert!(found.closest.iter().all(|pair| pair.correlation > 0.99));
 }
 
 /// Images of one colour have no correlation, and all of one image have a bounded number of comparisons.

@@ -9,7 +9,7 @@ use super::whitening::Whitening;
 use crate::small::{BLOCK, BLOCKS, SIDE, Signature};
 
 /// Parts of a hash.
-pub(super) const PARTS: usize = 6;
+pub(super) const PARTS: usize = 8;
 
 /// Most bits of a part.
 pub(super) const MOST_BITS: usize = 22;

@@ -123,8 +123,12 @@ fn hashes_of_changed_copies_share_a_part() {
     let hash = SignHash::new(&vectors, 19);
     type Change = fn(&mut Rng) -> Vec<f32>;
     let changes: [(&str, Change, [f64; 3]); 3] = [
-        ("light", |rng| smooth(rng, |_| 0.5, 0.5), [0.9, 0.97, 0.999]),
-        ("mark", mark, [0.9, 0.97, 0.999]),
+        (
+            "light",
+            |rng| smooth(rng, |_| 0.5, 0.5),
+            [0.975, 0.995, 0.999],
+        ),
+        ("mark", mark, [0.975, 0.995, 0.999]),
         (
             "noise",
             |rng| (0..VALUES).map(|_| rng.unit_f32()).collect(),

@@ -43,12 +43,11 @@ pub(super) fn write(
 
 fn explanation(found: &NearCopies) -> String {
     format!(
-        "Pairs of different files whose perceptual hashes differ in at most {} of 64 bits, and whose correlation is at \
-         least {} after reduction to 64×64 grey values (byte-identical files are counted above). Such images are copies \
+        "Pairs of different files whose correlation is at least {} after reduction to 64×64 grey values, as they are or \
+         one of them mirrored (byte-identical files are counted above). Such images are copies \
          that were compressed again, resized, brightened or mirrored, or neighbouring slices and frames: look at them \
          before removing any. A copy in both training and test makes results look better than they are; remove one of \
          its images, or put both into the same split (`data.validation.policy = \"list\"`).",
-        found.max_distance,
         format::fixed(found.min_correlation, 3),
     )
 }
