@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::outline::Fine;
 use super::table::Table;
 
-/// Values of a task: with about two images of each, the coarse copies of a task stay in the cache.
+/// Values of a task: with one or two images of each, the outlines of a task stay in the cache.
 const VALUES: usize = 2048;
 
 /// Most images that one is compared with in a join, and most that are kept of them as candidates, so that the time is

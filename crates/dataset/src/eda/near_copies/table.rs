@@ -11,12 +11,12 @@ pub(super) struct Table {
     starts: Vec<u32>,
     /// Ascending for each value.
     pub(super) images: Vec<u32>,
-    /// The coarse copies in the same order.
+    /// The coarse outlines in the same order.
     pub(super) coarse: Vec<Coarse>,
 }
 
 impl Table {
-    /// `values` and `coarse` have the value of `bits` bits and the coarse copy of each image, of fewer than 2³².
+    /// `values` and `coarse` have the value of `bits` bits and the coarse outline of each image, of fewer than 2³².
     pub(super) fn new(
         bits: usize,
         values: impl Iterator<Item = u32> + Clone,
