@@ -48,6 +48,7 @@ pub mod quantized;
 pub mod reference;
 pub mod region_pool;
 pub mod resize;
+pub mod update;
 
 mod buffer;
 mod map;

@@ -1,13 +1,14 @@
-//! A graph with weights and an engine, driven by dfdx: its trainable parameters are two flat dfdx tensors.
+//! A graph with weights and an engine, whose losses are dfdx's.
 //!
 //! This is the only file that uses dfdx's tape. A training forward pass records a single operation, "the trunk"; losses
-//! on its outputs are computed by dfdx, `loss.backward()` runs the trunk's closure, and the optimizers are dfdx's,
-//! applied to the flat tensors. Individual activations do not pass through dfdx.
+//! on its outputs are computed by dfdx, and `loss.backward()` runs the trunk's closure. Individual activations, weights
+//! and their gradients do not pass through dfdx.
 
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dfdx::prelude::{Cpu, Gradients, OwnedTape, SplitTape, Tape, Tensor, TensorFromVec, Trace};
+use dfdx::prelude::{Cpu, OwnedTape, Tape, Tensor, TensorFromVec};
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
@@ -23,19 +24,15 @@ pub type Logits = Tensor<(usize, usize), f32, Cpu>;
 /// A class map as a dfdx tensor, `[n, h, w, classes]`.
 pub type ClassMap = Tensor<(usize, usize, usize, usize), f32, Cpu>;
 
-/// A flat dfdx tensor.
-pub type Flat = Tensor<(usize,), f32, Cpu>;
-
-/// A gradient or moment as dfdx stores it (derefs to `Vec<f32>`).
-pub type Grad = <Cpu as dfdx::tensor::Storage<f32>>::Vec;
-
 /// A network ready to run and to train.
 pub struct Network {
     graph: Arc<Graph>,
     device: Cpu,
-    params: [Flat; 2],
     trunk: Arc<Mutex<Trunk>>,
 }
+
+/// All gradients, from [`Network::gradients`]; the network cannot run as long as they are held.
+pub struct NetworkGradients<'n>(MutexGuard<'n, Trunk>);
 
 /// The results of a training forward pass: outputs for losses, and the tape for the backward pass to the parameters.
 pub struct Taped {
@@ -91,20 +88,15 @@ pub enum NetworkError {
         /// Published names.
         known: String,
     },
-    /// dfdx could not update the parameters.
-    #[error("the optimizer's update failed: {0}")]
-    Update(String),
 }
 
 struct Trunk {
     engine: Box<dyn Engine>,
-    /// The engine's weights; trainable groups are copies of the dfdx tensors.
     store: ParamStore,
     grads: ParamStore,
-    /// Whether the dfdx tensors have changed since they were last copied.
-    stale: bool,
-    /// Error of the backward pass, which runs inside dfdx, whose error type cannot carry it.
-    error: Option<EngineError>,
+    /// Outcome of the last backward pass, which runs inside dfdx, whose error type cannot carry it. Until there is one,
+    /// there are no gradients.
+    backward: Result<(), EngineError>,
 }
 
 impl Network {
@@ -117,21 +109,17 @@ impl Network {
     /// Creates a network on the CPU with the given values.
     pub fn with_store(graph: Graph, store: ParamStore) -> Self {
         let graph = Arc::new(graph);
-        let device = Cpu::default();
-        let params = Group::TRAINABLE.map(|g| flat(&device, store.group(g).to_vec()));
         let grads = ParamStore::zeros(store.map().clone());
         let engine: Box<dyn Engine> = Box::new(CpuEngine::new(graph.clone(), Precision::F32));
         let trunk = Trunk {
             engine,
             store,
             grads,
-            stale: false,
-            error: None,
+            backward: Err(EngineError::NoForward),
         };
         Network {
             graph,
-            device,
-            params,
+            device: Cpu::default(),
             trunk: Arc::new(Mutex::new(trunk)),
         }
     }
@@ -181,18 +169,17 @@ impl Network {
 
     /// All current values: weights and running statistics.
     pub fn store(&self) -> ParamStore {
-        self.synced().store.clone()
+        lock(&self.trunk).store.clone()
     }
 
-    /// Replaces all values (with a loaded checkpoint, or the moving average for evaluation). The dfdx tensors keep
-    /// their identity, so an optimizer's moments remain associated with them.
+    /// Calls a function with all current values.
+    pub fn read<R>(&self, with: impl FnOnce(&ParamStore) -> R) -> R {
+        with(&lock(&self.trunk).store)
+    }
+
+    /// Replaces all values (with a loaded checkpoint, or the moving average for evaluation).
     pub fn set_store(&mut self, store: ParamStore) {
-        for (group, param) in Group::TRAINABLE.into_iter().zip(&mut self.params) {
-            param.copy_from(store.group(group));
-        }
-        let mut trunk = lock(&self.trunk);
-        trunk.store = store;
-        trunk.stale = false;
+        lock(&self.trunk).store = store;
     }
 
     /// The layout of all values.
@@ -227,7 +214,7 @@ impl Network {
     /// # Errors
     /// Images that the network cannot take.
     pub fn values(&self, x: Images<'_>, nodes: &[NodeId]) -> Result<Vec<Value>, NetworkError> {
-        let mut trunk = self.synced();
+        let mut trunk = lock(&self.trunk);
         let Trunk { engine, store, .. } = &mut *trunk;
         Ok(engine.infer(store, x, nodes)?)
     }
@@ -245,7 +232,7 @@ impl Network {
         of: OutputGradient<'_>,
         at: &[NodeId],
     ) -> Result<Sensitivities, NetworkError> {
-        let mut trunk = self.synced();
+        let mut trunk = lock(&self.trunk);
         let Trunk { engine, store, .. } = &mut *trunk;
         Ok(engine.sensitivities(store, x, of, at)?)
     }
@@ -257,7 +244,8 @@ impl Network {
     pub fn forward(&self, x: Images<'_>, seed: u64, heads: Heads) -> Result<Taped, NetworkError> {
         let ids = self.outputs(heads)?;
         let values = {
-            let mut trunk = self.synced();
+            let mut trunk = lock(&self.trunk);
+            trunk.backward = Err(EngineError::NoForward);
             let Trunk { engine, store, .. } = &mut *trunk;
             engine.forward(store, x, seed, &ids)?
         };
@@ -272,38 +260,37 @@ impl Network {
         Ok(Taped { logits, maps, tape })
     }
 
-    /// The gradient of a group after `loss.backward()` (clipping reads and scales it before the step).
+    /// The gradients of the trainable values after `loss.backward()`.
     ///
     /// # Errors
-    /// The error of the backward pass, if it failed.
-    pub fn gradient<'g>(
-        &self,
-        grads: &'g mut Gradients<f32, Cpu>,
-        group: Group,
-    ) -> Result<&'g mut Grad, NetworkError> {
-        if let Some(error) = lock(&self.trunk).error.take() {
-            return Err(error.into());
-        }
-        // dfdx allocates zeros here only when no backward pass reached the parameter.
-        grads
-            .get_or_alloc_mut(&self.params[group as usize])
-            .map_err(|_| EngineError::NoForward.into())
+    /// The error of the backward pass, if it failed or there was none.
+    pub fn gradients(&self) -> Result<NetworkGradients<'_>, NetworkError> {
+        let mut trunk = lock(&self.trunk);
+        mem::replace(&mut trunk.backward, Err(EngineError::NoForward))?;
+        trunk.backward = Ok(());
+        Ok(NetworkGradients(trunk))
     }
 
-    /// One optimizer step: calls `step` with each trainable group, its flat parameter and its gradient.
+    /// The same for gradients that are not of this network's last backward pass, but will be written.
+    pub fn gradients_to_write(&self) -> NetworkGradients<'_> {
+        let mut trunk = lock(&self.trunk);
+        trunk.backward = Ok(());
+        NetworkGradients(trunk)
+    }
+
+    /// Calls `step` with each trainable group, its values and their gradients.
     ///
     /// # Errors
-    /// As [`Network::gradient`], and errors of `step`.
+    /// As [`Network::gradients`].
     pub fn update(
         &mut self,
-        grads: &mut Gradients<f32, Cpu>,
-        mut step: impl FnMut(Group, &mut Flat, &Grad) -> Result<(), NetworkError>,
+        mut step: impl FnMut(Group, &mut [f32], &[f32]),
     ) -> Result<(), NetworkError> {
+        let mut gradients = self.gradients()?;
+        let Trunk { store, grads, .. } = &mut *gradients.0;
         for group in Group::TRAINABLE {
-            let grad = self.gradient(grads, group)?;
-            step(group, &mut self.params[group as usize], grad)?;
+            step(group, store.group_mut(group), grads.group(group));
         }
-        lock(&self.trunk).stale = true;
         Ok(())
     }
 
@@ -347,18 +334,6 @@ impl Network {
         })
     }
 
-    /// The trunk with the dfdx tensors' values copied in, if they have changed.
-    fn synced(&self) -> MutexGuard<'_, Trunk> {
-        let mut trunk = lock(&self.trunk);
-        if trunk.stale {
-            for (group, param) in Group::TRAINABLE.into_iter().zip(&self.params) {
-                param.copy_into(trunk.store.group_mut(group));
-            }
-            trunk.stale = false;
-        }
-        trunk
-    }
-
     fn matrix(&self, value: Value) -> Logits {
         let Nhwc { n, c, .. } = value.shape;
         self.device.tensor_from_vec(value.data, (n, c))
@@ -371,41 +346,45 @@ impl Network {
 
     /// Records the only operation on the tape, from the outputs' gradients to the parameters'.
     fn record(&self, logits: Option<&Logits>, maps: &[ClassMap]) -> OwnedTape<f32, Cpu> {
-        let (_, mut tape) = self.params[0].leaky_trace().split_tape();
-        let ghosts = [self.params[0].ghost(), self.params[1].ghost()];
+        let mut tape = OwnedTape::default();
         let logits = logits.map(|l| l.ghost());
         let maps: Vec<_> = maps.iter().map(|m| m.ghost()).collect();
         let trunk = self.trunk.clone();
-        tape.add_backward_op(move |grads| {
+        tape.add_backward_op(move |of_outputs| {
             // The outputs' gradients are only read here, so they can be taken.
             let mut output_grads = Vec::with_capacity(1 + maps.len());
             if let Some(logits) = &logits {
-                output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(logits)?));
+                output_grads.push(mem::take(&mut **of_outputs.get_or_alloc_mut(logits)?));
             }
             for map in &maps {
-                output_grads.push(mem::take(&mut **grads.get_or_alloc_mut(map)?));
+                output_grads.push(mem::take(&mut **of_outputs.get_or_alloc_mut(map)?));
             }
             let mut trunk = lock(&trunk);
             let Trunk {
                 engine,
                 store,
-                grads: own,
-                error,
-                ..
+                grads,
+                backward,
             } = &mut *trunk;
-            *error = engine.backward(store, &output_grads, own).err();
-            for (group, ghost) in Group::TRAINABLE.into_iter().zip(&ghosts) {
-                mem::swap(&mut **grads.get_or_alloc_mut(ghost)?, own.group_mut(group));
-            }
+            *backward = engine.backward(store, &output_grads, grads);
             Ok(())
         });
         tape
     }
 }
 
-fn flat(device: &Cpu, values: Vec<f32>) -> Flat {
-    let len = values.len();
-    device.tensor_from_vec(values, (len,))
+impl Deref for NetworkGradients<'_> {
+    type Target = ParamStore;
+
+    fn deref(&self) -> &ParamStore {
+        &self.0.grads
+    }
+}
+
+impl DerefMut for NetworkGradients<'_> {
+    fn deref_mut(&mut self) -> &mut ParamStore {
+        &mut self.0.grads
+    }
 }
 
 /// Locks the trunk. After a panic elsewhere the next forward pass overwrites all buffers, so a poisoned lock can be

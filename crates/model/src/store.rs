@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use kernels::update;
 use random::Rng;
 
 use crate::graph::{Graph, Init, ParamId};
@@ -146,6 +147,16 @@ impl ParamStore {
     pub fn group_mut(&mut self, group: Group) -> &mut Vec<f32> {
         self.version = next_version();
         &mut self.groups[group as usize]
+    }
+
+    /// Sum of the squares of a group's values, in double precision; it does not depend on the number of threads.
+    pub fn sum_of_squares(&self, group: Group) -> f64 {
+        update::sum_of_squares(self.group(group))
+    }
+
+    /// Moves a group's values towards others: `value += share · (other − value)`.
+    pub fn move_towards(&mut self, others: &ParamStore, group: Group, share: f32) {
+        update::move_average(self.group_mut(group), others.group(group), share);
     }
 
     /// Differs whenever values may differ; engines use it as the cache key of data derived from weights.

@@ -399,10 +399,10 @@ fn check_spec_trains(spec: &ModelSpec, side: usize, lr: f64) {
     let mut adam = Adam::new(lr, 1e-8);
     let mut losses = vec![];
     for i in 0..6 {
-        let mut step = step(&network, &batch);
+        let step = step(&network, &batch);
         losses.push(step.loss);
         if i == 0 {
-            let grads = gradients(&network, &mut step);
+            let grads = gradients(&network);
             for (id, param) in
                 named(network.graph()).filter(|(id, _)| network.graph().param(*id).role.trainable())
             {
@@ -413,7 +413,7 @@ fn check_spec_trains(spec: &ModelSpec, side: usize, lr: f64) {
                 );
             }
         }
-        adam.update(&mut network, &mut step);
+        adam.update(&mut network);
     }
     assert!(
         losses.iter().all(|l| l.is_finite()) && losses[5] < 0.9 * losses[0],

@@ -56,6 +56,16 @@ fn squeeze_excite(g: &mut GraphBuilder, x: NodeId, init: Init) -> NodeId {
     g.scale_channels("se.scale", x, s)
 }
 
+/// A step of gradient descent.
+fn descend(network: &mut Network, lr: f32) {
+    let step = |_: Group, values: &mut [f32], gradients: &[f32]| {
+        for (value, gradient) in values.iter_mut().zip(gradients) {
+            *value -= lr * gradient;
+        }
+    };
+    network.update(step).unwrap();
+}
+
 /// The network of [`every_op`] on every engine.
 fn networks(seed: u64) -> Vec<Network> {
     let graph = every_op();
@@ -126,10 +136,11 @@ fn check_gradients_from(
     first: [usize; 2],
 ) {
     let device = network.device_name();
-    let mut grads = loss(network, x).backward();
+    loss(network, x).backward();
+    let gradients = network.gradients().unwrap().clone();
     for group in Group::TRAINABLE {
-        let analytic = network.gradient(&mut grads, group).unwrap().to_vec();
-        for (i, analytic) in analytic.iter().enumerate().skip(first[group as usize]) {
+        let analytic = gradients.group(group).iter();
+        for (i, analytic) in analytic.enumerate().skip(first[group as usize]) {
             let mut at = |delta: f32| {
                 let mut moved = store.clone();
                 moved.group_mut(group)[i] += delta;
@@ -281,10 +292,10 @@ fn a_frozen_encoder_computes_as_in_inference_and_has_no_gradients() {
             // The CUDA engine records the second pass and replays the third.
             let frozen = loss(&network, x);
             assert!((frozen.array() - unfrozen).abs() > 1e-3);
-            let mut grads = frozen.backward();
+            frozen.backward();
+            let gradients = network.gradients().unwrap().clone();
             for (group, len) in Group::TRAINABLE.into_iter().zip([decayed, plain]) {
-                let grads = network.gradient(&mut grads, group).unwrap();
-                let (encoder, rest) = grads.split_at(len);
+                let (encoder, rest) = gradients.group(group).split_at(len);
                 assert!(encoder.iter().all(|g| *g == 0.0), "{group:?}");
                 assert!(rest.iter().any(|g| *g != 0.0), "{group:?}");
             }
@@ -295,8 +306,9 @@ fn a_frozen_encoder_computes_as_in_inference_and_has_no_gradients() {
         network.freeze_encoder(false);
         let thawed = loss(&network, x);
         assert_eq!(thawed.array(), unfrozen);
-        let mut grads = thawed.backward();
-        let encoder = &network.gradient(&mut grads, Group::Decayed).unwrap()[..decayed];
+        thawed.backward();
+        let gradients = network.gradients().unwrap().clone();
+        let encoder = &gradients.group(Group::Decayed)[..decayed];
         assert!(encoder.iter().any(|g| *g != 0.0));
         assert_ne!(buffers(&network), store.group(Group::Buffers));
     }
@@ -312,10 +324,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
         pool.install(|| {
             let network = Network::new(every_op(), 9);
             let (data, shape) = images(5, 16);
-            let mut grads = loss(&network, Images { data: &data, shape }).backward();
-            Group::TRAINABLE
-                .map(|g| network.gradient(&mut grads, g).unwrap().to_vec())
-                .to_vec()
+            loss(&network, Images { data: &data, shape }).backward();
+            let gradients = network.gradients().unwrap();
+            Group::TRAINABLE.map(|group| gradients.group(group).to_vec())
         })
     };
     assert_eq!(run(1), run(2));
@@ -334,20 +345,8 @@ fn check_optimizer_steps_affect_the_next_pass(mut network: Network) {
     let x = Images { data: &data, shape };
     let before = loss(&network, x).array();
     for _ in 0..20 {
-        let mut grads = loss(&network, x).backward();
-        let sgd = SgdConfig {
-            lr: 0.02,
-            momentum: None,
-            weight_decay: None,
-        };
-        let mut velocity = Gradients::leaky();
-        network
-            .update(&mut grads, |_, param, grad| {
-                sgd.try_update(param, velocity.get_or_alloc_mut(param).unwrap(), grad)
-                    .unwrap();
-                Ok(())
-            })
-            .unwrap();
+        loss(&network, x).backward();
+        descend(&mut network, 0.02);
     }
     let after = loss(&network, x).array();
     assert!(after < 0.8 * before, "{before} → {after}");
@@ -456,19 +455,8 @@ fn bf16_is_close_to_f32_and_trains() {
         let taped = narrow.forward(images, step, Heads::Logits).unwrap();
         let loss = taped.logits.unwrap().put_tape(taped.tape).square().mean();
         losses.push(loss.array());
-        let mut grads = loss.backward();
-        narrow
-            .update(&mut grads, |_, param, grad| {
-                let values = param
-                    .as_vec()
-                    .iter()
-                    .zip(grad.iter())
-                    .map(|(p, g)| p - 0.05 * g)
-                    .collect::<Vec<_>>();
-                param.copy_from(&values);
-                Ok(())
-            })
-            .unwrap();
+        loss.backward();
+        descend(&mut narrow, 0.05);
     }
     assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
 }

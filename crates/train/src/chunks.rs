@@ -11,7 +11,7 @@ use collective::sum::{self, Own, Spare};
 
 use super::TrainError;
 use super::buffers::Buffers;
-use super::pass::{Grads, Local, Passed};
+use super::pass::Local;
 use super::run::Run;
 use super::share::Share;
 use super::tally::{Place, Spent};
@@ -25,8 +25,6 @@ struct Computed {
     own: Own,
     /// By chunk.
     told: Vec<(usize, Told)>,
-    /// Those of the last chunk: where the optimizer will find the batch's.
-    grads: Option<Grads>,
 }
 
 impl Run<'_> {
@@ -35,7 +33,8 @@ impl Run<'_> {
         self.job.config.chunks > 1 || self.job.processes.size() > 1
     }
 
-    /// The gradients of a batch, whose running statistics the network has afterwards; `None` if a process was interrupted.
+    /// Forward and backward of a batch, whose gradients and running statistics the network has afterwards; `None` if a
+    /// process was interrupted.
     pub(super) fn together(
         &mut self,
         network: &mut Network,
@@ -61,12 +60,12 @@ impl Run<'_> {
             |share: Share| self.compute(network, &share, (&before, &mut buffers.spare), place);
         let computed = share.and_then(|share| share.map(&mut compute).transpose());
         let (own, told) = match computed {
-            Ok(Some(Computed { own, told, grads })) => (Some((own, grads)), Ok(Some(told))),
+            Ok(Some(Computed { own, told })) => (Some(own), Ok(Some(told))),
             Ok(None) => (None, Ok(None)),
             Err(error) => (None, Err(error)),
         };
         let computed = Instant::now();
-        let (Some(all), Some((own, grads))) = (agree(processes, told)?, own) else {
+        let (Some(all), Some(own)) = (agree(processes, told)?, own) else {
             network.set_statistics(&before);
             return Ok(None);
         };
@@ -88,9 +87,7 @@ impl Run<'_> {
             .reduce(processes, &filled, &own, &mut buffers.whole)?;
         buffers.spare.extend(own.into_iter().map(|(_, sum)| sum));
         let images = told.iter().map(|(_, told)| told.images).sum::<usize>();
-        let grads = grads.unwrap_or_else(Grads::leaky);
-        let grads = spread(network, grads, (&before, &buffers.whole), images)
-            .map_err(|e| place.error("all chunks", e))?;
+        spread(network, (&before, &buffers.whole), images);
         let chunks = told
             .iter()
             .map(|(_, told)| (told.images, told.scores()))
@@ -98,7 +95,6 @@ impl Run<'_> {
         let summed = computed.elapsed() - met;
         Ok(Some(Local {
             chunks,
-            grads,
             spent: Spent { met, summed },
         }))
     }
@@ -111,18 +107,16 @@ impl Run<'_> {
         (before, spare): (&[f32], &mut Spare),
         place: Place,
     ) -> Result<Computed, TrainError> {
-        let (mut told, mut grads) = (vec![], None);
+        let mut told = vec![];
         let mut leaf = |chunk: usize, spare: &mut Spare| {
             let Some((_, batch)) = share.iter().find(|(number, _)| *number == chunk) else {
                 return Ok(None);
             };
             network.set_statistics(before);
-            let passed = self.passed(network, batch, self.chunk_seed(chunk), place)?;
-            let Passed { scores, grads: new } = passed;
+            let scores = self.passed(network, batch, self.chunk_seed(chunk), place)?;
             told.push((chunk, Told::new(batch.shape.n, &scores)));
-            let new = grads.insert(new);
             let values = spare.pop().unwrap_or_default();
-            packed(network, new, (before, batch.shape.n), values)
+            packed(network, (before, batch.shape.n), values)
                 .map(Some)
                 .map_err(|e| place.error(&batch.name, e))
         };
@@ -134,7 +128,7 @@ impl Run<'_> {
             let sum = sum::fold(&node, &mut leaf, spare)?;
             own.extend(sum.map(|sum| (node, sum)));
         }
-        Ok(Computed { own, told, grads })
+        Ok(Computed { own, told })
     }
 
     /// Seed of a chunk's dropout.
@@ -149,39 +143,35 @@ impl Run<'_> {
 /// Gradients, then changes of the running statistics, each times the number of images.
 fn packed(
     network: &Network,
-    grads: &mut Grads,
     (before, images): (&[f32], usize),
     mut values: Vec<f32>,
 ) -> Result<Vec<f32>, super::BatchError> {
     let weight = images as f32;
     values.clear();
+    let gradients = network.gradients()?;
     for group in Group::TRAINABLE {
-        values.extend(network.gradient(grads, group)?.iter().map(|g| g * weight));
+        values.extend(gradients.group(group).iter().map(|g| g * weight));
     }
+    drop(gradients);
     let after = network.statistics();
     values.extend(after.iter().zip(before).map(|(a, b)| (a - b) * weight));
     Ok(values)
 }
 
-/// Means over the batch, from sums: to the gradients, and to the network's running statistics.
-fn spread(
-    network: &mut Network,
-    mut grads: Grads,
-    (before, whole): (&[f32], &[f32]),
-    images: usize,
-) -> Result<Grads, super::BatchError> {
+/// Means over the batch, from sums: to the network's gradients and running statistics.
+fn spread(network: &mut Network, (before, whole): (&[f32], &[f32]), images: usize) {
     let images = images.max(1) as f32;
     let mut rest = whole;
+    let mut gradients = network.gradients_to_write();
     for group in Group::TRAINABLE {
-        let grad = network.gradient(&mut grads, group)?;
-        let (own, others) = rest.split_at(grad.len());
-        grad.iter_mut()
-            .zip(own)
-            .for_each(|(grad, sum)| *grad = sum / images);
+        let gradients = gradients.group_mut(group);
+        let (own, others) = rest.split_at(gradients.len());
+        let means = gradients.iter_mut().zip(own);
+        means.for_each(|(gradient, sum)| *gradient = sum / images);
         rest = others;
     }
+    drop(gradients);
     let moved = rest.iter().zip(before).map(|(sum, b)| b + sum / images);
     let after: Vec<f32> = moved.collect();
     network.set_statistics(&after);
-    Ok(grads)
 }

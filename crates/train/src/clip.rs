@@ -1,8 +1,11 @@
 //! Global-norm gradient clipping (Pascanu 2013; PyTorch's `clip_grad_norm_`).
 
-/// Sum of squares in f64, added in storage order so that it does not depend on the number of threads.
-pub fn sum_of_squares(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v).powi(2)).sum()
+use model::store::{Group, ParamStore};
+
+/// Norm of the gradients of all trainable values together; it does not depend on the number of threads.
+pub fn norm(gradients: &ParamStore) -> f64 {
+    let squares = Group::TRAINABLE.map(|group| gradients.sum_of_squares(group));
+    squares.iter().sum::<f64>().sqrt()
 }
 
 /// The factor that scales a gradient of this norm down to `max_norm`; `None` if no clipping is needed (a `max_norm`

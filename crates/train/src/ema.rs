@@ -37,10 +37,7 @@ impl Ema {
     pub fn update(&mut self, values: &ParamStore) {
         let share = self.share();
         for group in Group::ALL {
-            let average = self.average.group_mut(group).iter_mut();
-            average
-                .zip(values.group(group))
-                .for_each(|(a, v)| *a += share * (v - *a));
+            self.average.move_towards(values, group, share);
         }
         self.updates += 1;
     }

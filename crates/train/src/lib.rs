@@ -5,11 +5,11 @@
 //! settings, the initial weights and the batches: dropout is drawn from (seed, step), all sums have a fixed order, and
 //! a run killed at any time resumes from its last epoch with bit-identical results.
 //!
-//! The losses are dfdx tensor operations, and the steps apply dfdx's update rules to the network's flat parameters. A
-//! GPU computes both itself ([`resident`]) and matches dfdx's results.
+//! The losses are dfdx tensor operations, and the steps apply a rule of [`model::engine::recipe::Update`] to the network's
+//! weights. A GPU computes both itself ([`resident`]), with the same results.
 //!
-//! A crate of its own because networks run in many places that never train one, and dfdx's losses and optimizers have
-//! one user. `tests/train.rs` has a complete example: a [`Data`] in memory, a [`Job`], and a call of [`fit`].
+//! A crate of its own because networks run in many places that never train one, and dfdx's losses have one user.
+//! `tests/train.rs` has a complete example: a [`Data`] in memory, a [`Job`], and a call of [`fit`].
 
 pub mod clip;
 pub mod ema;

@@ -1,20 +1,15 @@
-//! Adam, AdamW, SGD and RMSprop: dfdx's update rules on the network's flat parameters, with moments that can be saved.
+//! Adam, AdamW, SGD and RMSprop on a network's weights, with moments that can be saved.
 //!
-//! dfdx's rules agree with PyTorch's at any learning rate (SGD's velocity accumulates gradients, and the learning rate
-//! is applied afterwards), except for RMSprop, where dfdx adds epsilon under the root, as TensorFlow does. Weight decay
-//! applies to kernels and matrices only ([`Group::Decayed`]), as in timm.
+//! The rules ([`Update`]) agree with PyTorch's at any learning rate (SGD's velocity accumulates gradients, and
+//! the learning rate is applied afterwards), except for RMSprop, which adds epsilon under the root, as TensorFlow does.
+//! Weight decay applies to kernels and matrices only ([`Group::Decayed`]), as in timm.
 
 use std::ops::Range;
 
-use dfdx::prelude::{
-    AdamConfig, Cpu, CpuError, Gradients, Momentum, RMSpropConfig, SgdConfig, Storage,
-    TensorFromVec, WeightDecay,
-};
-use serde::{Deserialize, Serialize};
-
-use model::engine::recipe::EncoderStep;
-use model::network::{Flat, Grad, Network, NetworkError};
+use model::engine::recipe::{EncoderStep, Moment, Update};
+use model::network::{Network, NetworkError};
 use model::store::{Group, ParamMap};
+use serde::{Deserialize, Serialize};
 
 /// `[train.optimizer]`: `name = "adam" | "adamw" | "sgd" | "rmsprop"` and the settings of that optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -233,12 +228,38 @@ impl OptimizerConfig {
             .map(|(_, key, must)| (key, must))
     }
 
-    /// Names of the buffers of one group, in the order of dfdx's arguments.
-    fn moments(&self) -> &'static [&'static str] {
+    /// The update rule; the learning rate is passed with each step.
+    pub fn update(&self) -> Update {
         match self {
-            OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => &["moment1", "moment2"],
-            OptimizerConfig::Sgd(_) => &["velocity"],
-            OptimizerConfig::RmsProp(_) => &["velocity", "mean_square", "mean"],
+            OptimizerConfig::Adam(c) => Update::Adam {
+                betas: c.betas,
+                eps: c.eps,
+                weight_decay: c.weight_decay,
+            },
+            OptimizerConfig::AdamW(c) => Update::AdamW {
+                betas: c.betas,
+                eps: c.eps,
+                weight_decay: c.weight_decay,
+            },
+            OptimizerConfig::Sgd(c) => Update::Sgd {
+                momentum: c.momentum,
+                nesterov: c.nesterov,
+                weight_decay: c.weight_decay,
+            },
+            OptimizerConfig::RmsProp(c) => Update::RmsProp {
+                alpha: c.alpha,
+                eps: c.eps,
+                momentum: c.momentum,
+                weight_decay: c.weight_decay,
+            },
+        }
+    }
+
+    /// Names of a group's two moments.
+    fn moments(&self) -> [&'static str; 2] {
+        match self {
+            OptimizerConfig::Adam(_) | OptimizerConfig::AdamW(_) => ["moment1", "moment2"],
+            OptimizerConfig::Sgd(_) | OptimizerConfig::RmsProp(_) => ["velocity", "mean_square"],
         }
     }
 }
@@ -247,9 +268,10 @@ impl OptimizerConfig {
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
+    update: Update,
     steps: u64,
-    /// For each trainable group, one buffer per moment.
-    moments: [Vec<Grad>; 2],
+    /// For each trainable group, its first and second moment; empty if the rule does not have it.
+    moments: [[Vec<f32>; 2]; 2],
     encoder: Encoder,
 }
 
@@ -266,32 +288,22 @@ struct Encoder {
 /// A range of a group's values that is updated in the same way.
 struct Part {
     range: Range<usize>,
-    /// Number of its steps, including this one.
-    step: u64,
-    lr: f64,
+    at: Moment,
 }
 
 impl Optimizer {
     /// Creates the optimizer with zero moments, for the parameter layout of `map`.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn new(config: OptimizerConfig, map: &ParamMap) -> Result<Self, CpuError> {
-        let zeros = |group| {
-            let one = |_: &&str| Storage::<f32>::try_alloc_len(&Cpu::default(), map.len(group));
-            config
-                .moments()
-                .iter()
-                .map(one)
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let moments = [zeros(Group::TRAINABLE[0])?, zeros(Group::TRAINABLE[1])?];
-        Ok(Optimizer {
+    pub fn new(config: OptimizerConfig, map: &ParamMap) -> Self {
+        let update = config.update();
+        let used = update.moments();
+        let zeros = |group| used.map(|used| vec![0.0; if used { map.len(group) } else { 0 }]);
+        Optimizer {
             config,
+            update,
             steps: 0,
-            moments,
+            moments: Group::TRAINABLE.map(zeros),
             encoder: Encoder::default(),
-        })
+        }
     }
 
     /// The same for a network whose encoder has the first `lens` values of each trainable group.
@@ -333,20 +345,14 @@ impl Optimizer {
         self.steps
     }
 
-    /// Makes one step of the whole network at learning rate `lr`.
+    /// Makes one step of the whole network at learning rate `lr`, with its gradients times `scale`.
     ///
     /// # Errors
-    /// The backward pass or the update failed.
-    pub fn step(
-        &mut self,
-        network: &mut Network,
-        grads: &mut Gradients<f32, Cpu>,
-        lr: f64,
-    ) -> Result<(), NetworkError> {
+    /// The backward pass failed.
+    pub fn step(&mut self, network: &mut Network, lr: f64, scale: f32) -> Result<(), NetworkError> {
         self.begin();
-        network.update(grads, |group, param, grad| {
-            self.update(group, param, grad, lr)
-        })
+        network
+            .update(|group, values, gradients| self.update(group, values, gradients, (lr, scale)))
     }
 
     /// Counts a step; one [`Optimizer::update`] per group follows.
@@ -355,127 +361,64 @@ impl Optimizer {
         self.encoder.steps += u64::from(!self.encoder.frozen);
     }
 
-    /// Updates one group.
+    /// Updates one group at a learning rate, with its gradients times a scale.
     ///
-    /// # Errors
-    /// dfdx's update failed; the group may then be partially updated.
+    /// # Panics
+    /// If values or gradients are not as long as the group.
     pub fn update(
         &mut self,
         group: Group,
-        param: &mut Flat,
-        grad: &Grad,
-        lr: f64,
-    ) -> Result<(), NetworkError> {
-        let len = grad.len();
+        values: &mut [f32],
+        gradients: &[f32],
+        (lr, scale): (f64, f32),
+    ) {
         let cut = self.divided()[group as usize];
-        let whole = Part {
-            range: cut..len,
-            step: self.steps,
-            lr,
+        let encoder = self.encoder_step(lr).map(|own| Part {
+            range: 0..cut,
+            at: Moment {
+                step: own.number,
+                lr: own.lr,
+            },
+        });
+        let step = self.steps;
+        let rest = Part {
+            range: cut..gradients.len(),
+            at: Moment { step, lr },
         };
-        let done = match cut {
-            0 => self.apply(group, (whole.step, lr), param, grad),
-            _ => {
-                let encoder = self.encoder_step(lr).map(|step| Part {
-                    range: 0..cut,
-                    step: step.number,
-                    lr: step.lr,
-                });
-                let parts = encoder.into_iter().chain([whole]);
-                let mut parts = parts.filter(|part| !part.range.is_empty());
-                parts.try_for_each(|part| self.update_part(group, &part, param, grad))
-            }
-        };
-        done.map_err(|error| NetworkError::Update(error.to_string()))
-    }
-
-    /// Updates a part of a group: dfdx's rules take whole tensors, so the part is copied out and back.
-    fn update_part(
-        &mut self,
-        group: Group,
-        part: &Part,
-        param: &mut Flat,
-        grad: &Grad,
-    ) -> Result<(), CpuError> {
-        let range = || part.range.clone();
-        let cut_out = |values: &[f32]| -> Result<Grad, CpuError> {
-            let mut buffer: Grad =
-                Storage::<f32>::try_alloc_len(&Cpu::default(), part.range.len())?;
-            buffer.copy_from_slice(&values[range()]);
-            Ok(buffer)
-        };
-        let mut values = param.as_vec();
-        let mut own: Flat =
-            Cpu::default().try_tensor_from_vec(values[range()].to_vec(), (part.range.len(),))?;
-        let of_part = self.moments[group as usize]
-            .iter()
-            .map(|moment| cut_out(moment));
-        let of_part = of_part.collect::<Result<Vec<_>, _>>()?;
-        let whole = std::mem::replace(&mut self.moments[group as usize], of_part);
-        let done = self.apply(group, (part.step, part.lr), &mut own, &cut_out(grad)?);
-        let of_part = std::mem::replace(&mut self.moments[group as usize], whole);
-        for (moment, updated) in self.moments[group as usize].iter_mut().zip(of_part) {
-            moment[range()].copy_from_slice(&updated);
-        }
-        values[range()].copy_from_slice(&own.as_vec());
-        param.copy_from(&values);
-        done
-    }
-
-    /// Applies the rule, in its step of this number and learning rate, to a tensor whose moments are those of `group`.
-    fn apply(
-        &mut self,
-        group: Group,
-        (step, lr): (u64, f64),
-        param: &mut Flat,
-        grad: &Grad,
-    ) -> Result<(), CpuError> {
-        let t = i32::try_from(step).unwrap_or(i32::MAX);
-        let decays = |factor: f64| group == Group::Decayed && factor > 0.0;
-        let l2 = |factor| decays(factor).then_some(WeightDecay::L2(factor));
-        let moments = self.moments[group as usize].as_mut_slice();
-        match (&self.config, moments) {
-            (OptimizerConfig::Adam(c), [m, v]) => {
-                adam(lr, c.betas, c.eps, l2(c.weight_decay)).try_update(t, param, m, v, grad)
-            }
-            (OptimizerConfig::AdamW(c), [m, v]) => {
-                let decay =
-                    decays(c.weight_decay).then_some(WeightDecay::Decoupled(c.weight_decay));
-                adam(lr, c.betas, c.eps, decay).try_update(t, param, m, v, grad)
-            }
-            (OptimizerConfig::Sgd(c), [v]) => {
-                sgd(lr, c, l2(c.weight_decay)).try_update(param, v, grad)
-            }
-            (OptimizerConfig::RmsProp(c), [v, square, mean]) => {
-                rmsprop(lr, c, l2(c.weight_decay)).try_update(param, v, square, mean, grad)
-            }
-            _ => Ok(()), // unreachable: `new` allocates as many moments as the rule has
+        let parts = encoder.into_iter().chain([rest]);
+        for Part { range, at } in parts.filter(|part| !part.range.is_empty()) {
+            let moments = self.moments[group as usize].each_mut();
+            let moments = moments.map(|moment| match moment.is_empty() {
+                true => &mut moment[..],
+                false => &mut moment[range.clone()],
+            });
+            let weights = (&mut values[range.clone()], moments);
+            self.update
+                .apply(group, at, weights, (&gradients[range], scale));
         }
     }
 
     /// Moments by name (`moment1.0` …), as saved in checkpoints.
     pub fn state(&self) -> impl Iterator<Item = (String, &[f32])> {
-        self.moments
-            .iter()
-            .enumerate()
-            .flat_map(|(group, buffers)| {
-                let names = self.config.moments().iter();
-                names
-                    .zip(buffers)
-                    .map(move |(name, buffer)| (format!("{name}.{group}"), buffer.as_slice()))
-            })
+        let groups = self.moments.iter().enumerate();
+        let named = groups.flat_map(|(group, moments)| {
+            let names = self.config.moments().into_iter();
+            let names = names.map(move |name| format!("{name}.{group}"));
+            names.zip(moments.iter().map(Vec::as_slice))
+        });
+        named.filter(|(_, moment)| !moment.is_empty())
     }
 
-    /// A group's moment, in the order of [`Optimizer::state`]'s names; the CUDA engine's first and second are 0 and 1.
+    /// A group's first (0) or second (1) moment; `None` if the rule does not have it.
     pub fn moment(&self, group: Group, index: usize) -> Option<&[f32]> {
         let moment = self.moments.get(group as usize)?.get(index)?;
-        Some(moment.as_slice())
+        (!moment.is_empty()).then_some(moment)
     }
 
     /// Mutable access to a group's moment, to store what a device computed.
     pub fn moment_mut(&mut self, group: Group, index: usize) -> Option<&mut [f32]> {
         let moment = self.moments.get_mut(group as usize)?.get_mut(index)?;
-        Some(moment.as_mut_slice())
+        (!moment.is_empty()).then_some(moment)
     }
 
     /// Resumes from saved moments after `steps` steps, of which `encoder_steps` changed the encoder; `find` returns a
@@ -490,49 +433,16 @@ impl Optimizer {
     ) -> Result<(), String> {
         self.steps = steps;
         self.encoder.steps = encoder_steps;
-        for (group, buffers) in self.moments.iter_mut().enumerate() {
-            for (name, buffer) in self.config.moments().iter().zip(buffers) {
+        for (group, moments) in self.moments.iter_mut().enumerate() {
+            let named = self.config.moments().into_iter().zip(moments);
+            for (name, moment) in named.filter(|(_, moment)| !moment.is_empty()) {
                 let name = format!("{name}.{group}");
                 match find(&name) {
-                    Some(saved) if saved.len() == buffer.len() => **buffer = saved,
+                    Some(saved) if saved.len() == moment.len() => *moment = saved,
                     _ => return Err(name),
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn adam(lr: f64, betas: [f64; 2], eps: f64, weight_decay: Option<WeightDecay>) -> AdamConfig {
-    AdamConfig {
-        lr,
-        betas,
-        eps,
-        weight_decay,
-    }
-}
-
-fn sgd(lr: f64, c: &Sgd, weight_decay: Option<WeightDecay>) -> SgdConfig {
-    let momentum = match (c.momentum > 0.0, c.nesterov) {
-        (false, _) => None,
-        (true, false) => Some(Momentum::Classic(c.momentum)),
-        (true, true) => Some(Momentum::Nesterov(c.momentum)),
-    };
-    SgdConfig {
-        lr,
-        momentum,
-        weight_decay,
-    }
-}
-
-fn rmsprop(lr: f64, c: &RmsProp, weight_decay: Option<WeightDecay>) -> RMSpropConfig {
-    let momentum = (c.momentum > 0.0).then_some(c.momentum);
-    RMSpropConfig {
-        lr,
-        alpha: c.alpha,
-        eps: c.eps,
-        momentum,
-        centered: false,
-        weight_decay,
     }
 }

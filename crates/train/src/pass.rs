@@ -1,6 +1,6 @@
 //! Forward and backward of a batch, or of a chunk of one, on the host.
 
-use dfdx::prelude::{AsArray, Backward, Cpu, Gradients, OwnedTape, PutTape, TryAdd, TryMul};
+use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, PutTape, TryAdd, TryMul};
 use dfdx::shapes::HasShape;
 
 use super::TrainError;
@@ -10,42 +10,32 @@ use super::run::Run;
 use super::tally::{Place, Scores, Spent, hits, images};
 use model::network::{Heads, Network, Taped};
 
-/// The gradients of all parameters, as dfdx keeps them.
-pub(super) type Grads = Gradients<f32, Cpu>;
 type TapedLoss = Loss<OwnedTape<f32, Cpu>>;
 
-/// Results and gradients of one pass.
-pub(super) struct Passed {
-    pub(super) scores: Scores,
-    pub(super) grads: Grads,
-}
-
-/// Results of a step's chunks, and the gradients of the batch.
+/// Results of a step's chunks, whose gradients the network has.
 pub(super) struct Local {
     pub(super) chunks: Vec<(usize, Scores)>,
-    pub(super) grads: Grads,
     pub(super) spent: Spent,
 }
 
 impl Run<'_> {
-    /// Forward and backward of a batch or a chunk of one.
+    /// Forward and backward of a batch or a chunk of one; the network has the gradients afterwards.
     pub(super) fn passed(
         &self,
         network: &Network,
         batch: &Batch,
         seed: u64,
         place: Place,
-    ) -> Result<Passed, TrainError> {
+    ) -> Result<Scores, TrainError> {
         let (heads, name) = (self.heads(batch), &batch.name);
         let taped = network
             .forward(images(batch), seed, heads)
             .map_err(|e| place.error(name, e))?;
         let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(name, e))?;
         place.finite("loss", loss.array().into(), name)?;
-        let grads = loss
-            .try_backward()
+        loss.try_backward()
             .map_err(|e| place.error(name, LossError::from(e)))?;
-        Ok(Passed { scores, grads })
+        Ok(scores)
     }
 
     /// The outputs that the batch's loss needs.

@@ -3,8 +3,7 @@
 use super::TrainConfig;
 use super::loss::{ClassLoss, ClassObjective, LossError};
 use super::map_loss::{MapLoss, MapObjective};
-use super::optimizer::OptimizerConfig;
-use model::engine::recipe::{ClassKind, ClassTerm, MapKind, MapTerm, Recipe, Update};
+use model::engine::recipe::{ClassKind, ClassTerm, MapKind, MapTerm, Recipe};
 
 /// The recipe of a run with this class loss, for a network that outputs `maps` class maps (see
 /// [`model::graph::Graph::maps`]) of `map_classes` channels. The class weights are not part of it: they are in device
@@ -23,40 +22,13 @@ pub fn recipe(
     // Without a class loss, the map loss is the whole loss.
     let weight = if classifies { config.map.weight } else { 1.0 };
     Ok(Recipe {
-        update: update(&config.optimizer),
+        update: config.optimizer.update(),
         encoder: [0; 2],
         clip_norm: config.clip_norm,
         averages: config.ema > 0.0,
         class: classifies.then(|| class_term(objective)),
         map: map.map(|term| MapTerm { weight, ..term }),
     })
-}
-
-/// An optimizer's update rule; the learning rate is passed with each step.
-pub fn update(config: &OptimizerConfig) -> Update {
-    match config {
-        OptimizerConfig::Adam(c) => Update::Adam {
-            betas: c.betas,
-            eps: c.eps,
-            weight_decay: c.weight_decay,
-        },
-        OptimizerConfig::AdamW(c) => Update::AdamW {
-            betas: c.betas,
-            eps: c.eps,
-            weight_decay: c.weight_decay,
-        },
-        OptimizerConfig::Sgd(c) => Update::Sgd {
-            momentum: c.momentum,
-            nesterov: c.nesterov,
-            weight_decay: c.weight_decay,
-        },
-        OptimizerConfig::RmsProp(c) => Update::RmsProp {
-            alpha: c.alpha,
-            eps: c.eps,
-            momentum: c.momentum,
-            weight_decay: c.weight_decay,
-        },
-    }
 }
 
 /// A class loss without its class weights.

@@ -1,13 +1,12 @@
 //! The state of a run: everything that determines how it continues.
 
-use dfdx::prelude::{Cpu, Gradients};
 use serde::{Deserialize, Serialize};
 
 use super::buffers::Buffers;
 use super::ema::Ema;
 use super::event::{Data, EpochRecord};
 use super::job::{Job, Outcome, Stopped};
-use super::loss::{ClassObjective, LossError, same_length};
+use super::loss::{ClassObjective, same_length};
 use super::map_loss::MapObjective;
 use super::monitor::{Figures, Mode, Monitor};
 use super::optimizer::Optimizer;
@@ -82,9 +81,7 @@ impl<'a> Run<'a> {
             },
             stopping,
             schedule: Schedule::new(config.schedule.clone(), config.optimizer.lr(), watched),
-            optimizer: Optimizer::new(config.optimizer.clone(), store.map())
-                .map_err(LossError::from)?
-                .with_encoder(encoder),
+            optimizer: Optimizer::new(config.optimizer.clone(), store.map()).with_encoder(encoder),
             ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store)),
             swa: None,
             monitor,
@@ -152,17 +149,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes a step with these gradients.
+    /// Makes a step with the network's gradients times `scale`.
     pub(super) fn update(
         &mut self,
         network: &mut Network,
-        grads: &mut Gradients<f32, Cpu>,
         lr: f64,
+        scale: f32,
     ) -> Result<(), NetworkError> {
-        self.optimizer.step(network, grads, lr)?;
+        self.optimizer.step(network, lr, scale)?;
         self.steps += 1;
         if let Some(ema) = &mut self.ema {
-            ema.update(&network.store());
+            network.read(|store| ema.update(store));
         }
         Ok(())
     }

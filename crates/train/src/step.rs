@@ -1,18 +1,17 @@
-//! One pass over the training batches: forward, backward and update, on the host with dfdx or on a device that makes
+//! One pass over the training batches: forward, backward and update, on the host or on a device that makes
 //! whole training steps.
 
 use std::time::{Duration, Instant};
 
-use super::clip::{clip_factor, sum_of_squares};
+use super::TrainError;
+use super::clip::{clip_factor, norm};
 use super::event::{Batch, Data, Observer, Phase};
 use super::on_device::OnDevice;
-use super::pass::{Grads, Local, Passed};
+use super::pass::Local;
 use super::run::Run;
 use super::share::{Share, names, share, whole};
 use super::tally::{Done, Place, Spent, Sums};
-use super::{BatchError, TrainError};
 use model::network::Network;
-use model::store::Group;
 
 /// Totals of an epoch's training.
 #[derive(Default)]
@@ -137,18 +136,13 @@ impl Run<'_> {
         let Some(local) = local else {
             return Ok(None);
         };
-        let Local {
-            chunks,
-            mut grads,
-            spent,
-        } = local;
-        let norm = gradient_norm(network, &mut grads).map_err(|e| place.error(&name, e))?;
+        let norm = network.gradients().map(|gradients| norm(&gradients));
+        let norm = norm.map_err(|e| place.error(&name, e))?;
         place.finite("norm of the gradient", norm, &name)?;
-        if let Some(factor) = clip_factor(norm, self.job.config.clip_norm) {
-            scale(network, &mut grads, factor).map_err(|e| place.error(&name, e))?;
-        }
-        self.update(network, &mut grads, lr)
+        let scale = clip_factor(norm, self.job.config.clip_norm).unwrap_or(1.0);
+        self.update(network, lr, scale)
             .map_err(|e| place.error(&name, e))?;
+        let Local { chunks, spent } = local;
         Ok(Some(Done {
             place,
             lr,
@@ -158,32 +152,12 @@ impl Run<'_> {
         }))
     }
 
-    /// The gradients of a whole batch.
+    /// Forward and backward of a whole batch.
     fn alone(&self, network: &Network, batch: &Batch, place: Place) -> Result<Local, TrainError> {
-        let Passed { scores, grads } = self.passed(network, batch, self.seed(), place)?;
-        let chunks = vec![(batch.shape.n, scores)];
+        let scores = self.passed(network, batch, self.seed(), place)?;
         Ok(Local {
-            chunks,
-            grads,
+            chunks: vec![(batch.shape.n, scores)],
             spent: Spent::default(),
         })
     }
-}
-
-fn gradient_norm(network: &Network, grads: &mut Grads) -> Result<f64, BatchError> {
-    let mut squares = 0.0;
-    for group in Group::TRAINABLE {
-        squares += sum_of_squares(network.gradient(grads, group)?);
-    }
-    Ok(squares.sqrt())
-}
-
-fn scale(network: &Network, grads: &mut Grads, factor: f32) -> Result<(), BatchError> {
-    for group in Group::TRAINABLE {
-        network
-            .gradient(grads, group)?
-            .iter_mut()
-            .for_each(|g| *g *= factor);
-    }
-    Ok(())
 }

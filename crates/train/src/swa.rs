@@ -43,10 +43,7 @@ impl Swa {
         self.count += 1;
         let share = 1.0 / self.count as f32;
         for group in Group::TRAINABLE {
-            let average = self.average.group_mut(group).iter_mut();
-            average
-                .zip(values.group(group))
-                .for_each(|(a, v)| *a += share * (v - *a));
+            self.average.move_towards(values, group, share);
         }
     }
 

@@ -168,7 +168,7 @@ fn check_training(
         .zip(tolerances)
         .enumerate()
     {
-        let mut step = step(network, batch);
+        let step = step(network, batch);
         println!(
             "{}: loss {} is {}, expected {expected}",
             fixture.name,
@@ -182,9 +182,9 @@ fn check_training(
             step.loss
         );
         if i == 0 {
-            check_gradients(fixture, network, &mut step);
+            check_gradients(fixture, network, &step);
         }
-        adam.update(network, &mut step);
+        adam.update(network);
     }
     check_state(fixture, network);
 }
@@ -193,7 +193,7 @@ fn check_training(
 /// at 2x2 to 6x6 pixels, one pre-activation within rounding error of ReLU's kink changes everything upstream of it. In
 /// B1, `x_0_1.conv2` has a pre-activation of 8e-6 where the rounding error is 4e-5. Individual operations are tested to
 /// 1e-4 in `kernels`.
-fn check_gradients(fixture: &Fixture<'_>, network: &Network, step: &mut Step) {
+fn check_gradients(fixture: &Fixture<'_>, network: &Network, step: &Step) {
     close(
         "train logits",
         &step.logits,
@@ -201,7 +201,7 @@ fn check_gradients(fixture: &Fixture<'_>, network: &Network, step: &mut Step) {
         1e-3,
     );
     let graph = network.graph();
-    let grads = gradients(network, step);
+    let grads = gradients(network);
     let (names, expected) = (fixture.names("grad_names"), fixture.flat("train/grad_l2"));
     let norms: Vec<f32> = names
         .iter()

@@ -15,7 +15,7 @@ mod fixtures_common;
 use std::collections::BTreeMap;
 
 use cuda_host::engines;
-use fixtures_common::{Adam, Batch, gradients, id, l2, named, step};
+use fixtures_common::{Adam, Batch, descend, gradients, id, l2, named, step};
 use model::build::{ModelSpec, build};
 use model::engine::Value;
 use model::graph::Nhwc;
@@ -151,48 +151,37 @@ fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
     let mut adam = Adam::new(1e-5, 1e-4);
     let later = later_tolerance(network, 1.5e-4);
     for (i, expected) in expected.iter().enumerate() {
-        let mut step = step(network, batch);
+        let step = step(network, batch);
         close(
             &format!("loss {}", i + 1),
             f64::from(step.loss),
             *expected,
             if i == 0 { 1e-5 } else { later },
         );
-        adam.update(network, &mut step);
+        adam.update(network);
     }
 }
 
 fn check_sgd_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
     let later = later_tolerance(network, 1e-4);
     for (i, expected) in expected.iter().enumerate() {
-        let mut step = step(network, batch);
+        let step = step(network, batch);
         close(
             &format!("SGD loss {}", i + 1),
             f64::from(step.loss),
             *expected,
             if i == 0 { 1e-5 } else { later },
         );
-        network
-            .update(&mut step.grads, |_, param, grad| {
-                let values = param.as_vec();
-                let stepped: Vec<f32> = values
-                    .iter()
-                    .zip(grad.iter())
-                    .map(|(p, g)| p - 1e-4 * g)
-                    .collect();
-                param.copy_from(&stepped);
-                Ok(())
-            })
-            .unwrap();
+        descend(network, 1e-4);
     }
 }
 
 fn check_first_step(network: &Network, batch: &Batch, expected: &Expected) {
-    let mut step = step(network, batch);
+    let step = step(network, batch);
     for (a, b) in step.logits.iter().zip(&expected.train_logits) {
         close("train logits", f64::from(*a), f64::from(*b), 1e-3);
     }
-    let grads = gradients(network, &mut step);
+    let grads = gradients(network);
     let norms = |store: &ParamStore, names: &BTreeMap<String, f64>| {
         for (name, norm) in names {
             close(

@@ -8,9 +8,10 @@
 
 use std::path::Path;
 
-use dfdx::prelude::{Cpu, Storage, TensorFromVec};
+use dfdx::prelude::{
+    AdamConfig, Cpu, Momentum, RMSpropConfig, SgdConfig, Storage, TensorFromVec, WeightDecay,
+};
 use model::graph::{GraphBuilder, Init};
-use model::network::{Flat, Grad};
 use model::store::{Group, ParamMap};
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -43,20 +44,11 @@ fn layout(n: usize) -> ParamMap {
     ParamMap::new(&g.finish(1).unwrap())
 }
 
-fn tensor(values: &[f32]) -> Flat {
-    Cpu::default().tensor_from_vec(values.to_vec(), (values.len(),))
-}
-
-fn gradient(values: &[f32]) -> Grad {
-    let mut grad: Grad = Storage::<f32>::try_alloc_len(&Cpu::default(), values.len()).unwrap();
-    grad.copy_from_slice(values);
-    grad
-}
-
+/// The values after each step.
 fn steps(
     optimizer: &mut Optimizer,
     group: Group,
-    param: &mut Flat,
+    values: &mut [f32],
     grads: &[f32],
     rates: &[f64],
 ) -> Vec<f32> {
@@ -64,20 +56,18 @@ fn steps(
     let mut after = vec![];
     for (grad, lr) in grads.chunks(n).zip(rates) {
         optimizer.begin();
-        optimizer
-            .update(group, param, &gradient(grad), *lr)
-            .unwrap();
-        after.extend(param.as_vec());
+        optimizer.update(group, values, grad, (*lr, 1.0));
+        after.extend(values.iter());
     }
     after
 }
 
 fn check(config: &OptimizerConfig, start: &[f32], grads: &[f32], rates: &[f64], expected: &[f32]) {
-    let mut optimizer = Optimizer::new(config.clone(), &layout(start.len())).unwrap();
+    let mut optimizer = Optimizer::new(config.clone(), &layout(start.len()));
     let found = steps(
         &mut optimizer,
         Group::Decayed,
-        &mut tensor(start),
+        &mut start.to_vec(),
         grads,
         rates,
     );
@@ -113,9 +103,9 @@ fn a_frozen_encoder_starts_late_as_in_pytorch() {
     assert_eq!(r.frozen.len(), 3);
     let n = r.start.len();
     for case in &r.frozen {
-        let optimizer = Optimizer::new(case.config.clone(), &layout(n)).unwrap();
+        let optimizer = Optimizer::new(case.config.clone(), &layout(n));
         let mut optimizer = optimizer.with_encoder([n / 2, 0]);
-        let mut param = tensor(&r.start);
+        let mut param = r.start.clone();
         let mut found = vec![];
         for (i, (grad, lr)) in r.grads.chunks(n).zip(&r.rates).enumerate() {
             optimizer.freeze_encoder(i < r.frozen_steps);
@@ -140,9 +130,9 @@ fn a_learning_rate_of_the_encoders_own_matches_pytorchs_parameter_groups() {
     let n = r.start.len();
     for case in &r.scaled {
         assert_eq!(case.config.encoder_lr_scale(), 0.1);
-        let optimizer = Optimizer::new(case.config.clone(), &layout(n)).unwrap();
+        let optimizer = Optimizer::new(case.config.clone(), &layout(n));
         let mut optimizer = optimizer.with_encoder([n / 2, 0]);
-        let mut param = tensor(&r.start);
+        let mut param = r.start.clone();
         let found = steps(
             &mut optimizer,
             Group::Decayed,
@@ -197,14 +187,8 @@ fn weight_decay_does_not_apply_to_biases_and_norms() {
         let config: OptimizerConfig =
             serde_json::from_str(&format!(r#"{{"name": "{name}", "weight_decay": 0.5}}"#)).unwrap();
         let after = |group| {
-            let mut optimizer = Optimizer::new(config.clone(), &layout(2)).unwrap();
-            steps(
-                &mut optimizer,
-                group,
-                &mut tensor(&[1.0, -2.0]),
-                &[0.0; 2],
-                &[0.1],
-            )
+            let mut optimizer = Optimizer::new(config.clone(), &layout(2));
+            steps(&mut optimizer, group, &mut [1.0, -2.0], &[0.0; 2], &[0.1])
         };
         assert_eq!(after(Group::Plain), [1.0, -2.0], "{name}");
         assert_ne!(after(Group::Decayed), [1.0, -2.0], "{name}");
@@ -216,15 +200,15 @@ fn a_restored_optimizer_continues_bit_for_bit() {
     let r = reference();
     for Case { config, .. } in &r.cases {
         let map = layout(r.start.len());
-        let mut whole = Optimizer::new(config.clone(), &map).unwrap();
-        let mut param = tensor(&r.start);
+        let mut whole = Optimizer::new(config.clone(), &map);
+        let mut param = r.start.clone();
         let expected = steps(&mut whole, Group::Plain, &mut param, &r.grads, &r.rates);
 
         let (mut first, mut second) = (
-            Optimizer::new(config.clone(), &map).unwrap(),
-            Optimizer::new(config.clone(), &map).unwrap(),
+            Optimizer::new(config.clone(), &map),
+            Optimizer::new(config.clone(), &map),
         );
-        let mut param = tensor(&r.start);
+        let mut param = r.start.clone();
         let half = 3 * r.start.len();
         let mut found = steps(
             &mut first,
@@ -251,7 +235,133 @@ fn a_restored_optimizer_continues_bit_for_bit() {
             &r.rates[3..],
         ));
         assert_eq!(found, expected, "{config:?}");
-        assert!(second.restore((1, 1), |_| Some(vec![0.0])).is_err());
+        // SGD without momentum has nothing to restore.
+        let refused = second.restore((1, 1), |_| Some(vec![0.0])).is_err();
+        assert_eq!(refused, !saved.is_empty(), "{config:?}");
+    }
+}
+
+/// Values for several tasks of a parallel update, and the last of them incomplete.
+fn many(seed: u64) -> Vec<f32> {
+    let mut rng = random::Rng::stream(seed, 0);
+    (0..40_001).map(|_| rng.normal_f32()).collect()
+}
+
+/// dfdx's step number `t` of a rule.
+fn dfdx_step(
+    config: &OptimizerConfig,
+    t: i32,
+    lr: f64,
+    values: &[f32],
+    grads: &[f32],
+    moments: &mut [Vec<f32>; 2],
+) -> Vec<f32> {
+    let device = Cpu::default();
+    let buffer = |values: &[f32]| {
+        let mut buffer = Storage::<f32>::try_alloc_len(&device, values.len()).unwrap();
+        buffer.copy_from_slice(values);
+        buffer
+    };
+    let mut param = device.tensor_from_vec(values.to_vec(), (values.len(),));
+    let (grad, [first, second]) = (buffer(grads), &*moments);
+    let (mut first, mut second, mut unused) = (buffer(first), buffer(second), buffer(grads));
+    let l2 = |decay: f64| (decay > 0.0).then_some(WeightDecay::L2(decay));
+    let classic = |momentum: f64| (momentum > 0.0).then_some(Momentum::Classic(momentum));
+    match config {
+        OptimizerConfig::Adam(c) => AdamConfig {
+            lr,
+            betas: c.betas,
+            eps: c.eps,
+            weight_decay: l2(c.weight_decay),
+        }
+        .try_update(t, &mut param, &mut first, &mut second, &grad),
+        OptimizerConfig::AdamW(c) => AdamConfig {
+            lr,
+            betas: c.betas,
+            eps: c.eps,
+            weight_decay: Some(WeightDecay::Decoupled(c.weight_decay)),
+        }
+        .try_update(t, &mut param, &mut first, &mut second, &grad),
+        OptimizerConfig::Sgd(c) => SgdConfig {
+            lr,
+            momentum: match c.nesterov {
+                true => Some(Momentum::Nesterov(c.momentum)),
+                false => classic(c.momentum),
+            },
+            weight_decay: l2(c.weight_decay),
+        }
+        .try_update(&mut param, &mut first, &grad),
+        OptimizerConfig::RmsProp(c) => RMSpropConfig {
+            lr,
+            alpha: c.alpha,
+            eps: c.eps,
+            momentum: (c.momentum > 0.0).then_some(c.momentum),
+            centered: false,
+            weight_decay: l2(c.weight_decay),
+        }
+        .try_update(&mut param, &mut first, &mut second, &mut unused, &grad),
+    }
+    .unwrap();
+    *moments = [first.to_vec(), second.to_vec()];
+    param.as_vec()
+}
+
+/// Whether with one thread or several.
+#[test]
+fn steps_are_dfdx_s_to_the_bit() {
+    let (start, grads) = (many(1), many(2));
+    for json in [
+        r#"{"name": "adam"}"#,
+        r#"{"name": "adam", "weight_decay": 0.01}"#,
+        r#"{"name": "adamw", "weight_decay": 0.05}"#,
+        r#"{"name": "sgd", "momentum": 0}"#,
+        r#"{"name": "sgd", "momentum": 0.9, "weight_decay": 0.01}"#,
+        r#"{"name": "sgd", "momentum": 0.9, "nesterov": true}"#,
+        r#"{"name": "rmsprop", "weight_decay": 0.01}"#,
+        r#"{"name": "rmsprop", "momentum": 0.9}"#,
+    ] {
+        let config: OptimizerConfig = serde_json::from_str(json).unwrap();
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let mut optimizer = Optimizer::new(config.clone(), &layout(start.len()));
+            let (mut found, mut expected) = (start.clone(), start.clone());
+            let mut moments = [vec![0.0; start.len()], vec![0.0; start.len()]];
+            pool.build().unwrap().install(|| {
+                for t in 1..=3 {
+                    let lr = 0.01 * f64::from(t);
+                    optimizer.begin();
+                    optimizer.update(Group::Decayed, &mut found, &grads, (lr, 1.0));
+                    expected = dfdx_step(&config, t, lr, &expected, &grads, &mut moments);
+                    let differ = found.iter().zip(&expected).position(|(a, b)| a != b);
+                    assert_eq!(differ, None, "{json}, step {t}");
+                }
+            });
+            for (index, moment) in moments.iter().enumerate() {
+                if let Some(found) = optimizer.moment(Group::Decayed, index) {
+                    assert_eq!(found, moment, "{json}");
+                }
+            }
+        }
+    }
+}
+
+/// Clipping multiplies the gradients of a step.
+#[test]
+fn a_scale_acts_on_the_gradients() {
+    let (start, grads) = (many(1), many(2));
+    let halved: Vec<f32> = grads.iter().map(|g| 0.5 * g).collect();
+    for name in ["adam", "adamw", "sgd", "rmsprop"] {
+        let config: OptimizerConfig =
+            serde_json::from_str(&format!(r#"{{"name": "{name}", "weight_decay": 0.1}}"#)).unwrap();
+        let after = |grads: &[f32], scale| {
+            let mut optimizer = Optimizer::new(config.clone(), &layout(start.len()));
+            let mut values = start.clone();
+            optimizer.begin();
+            optimizer.update(Group::Decayed, &mut values, grads, (0.01, scale));
+            values
+        };
+        assert_eq!(after(&grads, 0.5), after(&halved, 1.0), "{name}");
+        assert_ne!(after(&grads, 0.5), start, "{name}");
     }
 }
 

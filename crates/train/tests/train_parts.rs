@@ -12,7 +12,7 @@ use std::sync::Arc;
 use model::graph::{GraphBuilder, Init};
 use model::store::{Group, ParamMap, ParamStore};
 use serde_json::{Value, json};
-use train::clip::{clip_factor, sum_of_squares};
+use train::clip::{clip_factor, norm};
 use train::ema::Ema;
 use train::monitor::Monitor;
 use train::schedule::{Moment, Schedule, ScheduleConfig};
@@ -127,12 +127,17 @@ fn step_and_constant() {
     assert_eq!(schedule(json!({}), "constant").lr(at(9, 9)), 1.0);
 }
 
-#[test]
-fn the_moving_average_warms_up() {
+/// As many decayed values as plain ones.
+fn layout(n: usize) -> Arc<ParamMap> {
     let mut g = GraphBuilder::new(1);
     let x = g.input();
-    g.linear("fc", x, 1, Init::Constant(0.0));
-    let map = Arc::new(ParamMap::new(&g.finish(1).unwrap()));
+    g.linear("fc", x, n, Init::Constant(0.0));
+    Arc::new(ParamMap::new(&g.finish(1).unwrap()))
+}
+
+#[test]
+fn the_moving_average_warms_up() {
+    let map = layout(1);
     let filled = |value| {
         let mut store = ParamStore::zeros(map.clone());
         Group::ALL
@@ -153,7 +158,10 @@ fn the_moving_average_warms_up() {
 #[test]
 fn clipping_matches_pytorch() {
     // torch.nn.utils.clip_grad_norm_ on [3, -4] and [12], max_norm 2.6: norm 13, factor 0.19999998461…
-    let norm = (sum_of_squares(&[3.0, -4.0]) + sum_of_squares(&[12.0])).sqrt();
+    let mut gradients = ParamStore::zeros(layout(2));
+    *gradients.group_mut(Group::Decayed) = vec![3.0, -4.0];
+    *gradients.group_mut(Group::Plain) = vec![12.0, 0.0];
+    let norm = norm(&gradients);
     assert_eq!(norm, 13.0);
     assert!((clip_factor(norm, 2.6).unwrap() - 0.199_999_98).abs() < 1e-7);
     assert_eq!(clip_factor(norm, 14.0), None);

@@ -7,6 +7,7 @@ pub mod convolution;
 pub mod normalization;
 pub mod simple;
 pub mod spatial;
+pub mod update;
 
 use crate::{Nhwc, Window};
 

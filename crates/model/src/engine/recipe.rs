@@ -4,6 +4,10 @@
 //!
 //! This module does not depend on the crate `train`, which converts its settings to a recipe (`train::resident`).
 
+use kernels::update::{self, Kind, Rates, Rule, Weights};
+
+use crate::store::Group;
+
 /// The operations of every step of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
@@ -22,7 +26,7 @@ pub struct Recipe {
     pub map: Option<MapTerm>,
 }
 
-/// An update rule, in dfdx's arithmetic. Weight decay applies to the group `Decayed` only.
+/// An update rule. Weight decay applies to the group `Decayed` only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
     /// Kingma and Ba 2015, with weight decay as an L2 penalty in the gradient.
@@ -65,22 +69,122 @@ pub enum Update {
     },
 }
 
+/// When a step is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// Its learning rate.
+    pub lr: f64,
+}
+
 impl Update {
+    /// Makes a step of values of a group, and of their moments (empty if the rule does not have them), with gradients
+    /// times a scale.
+    ///
+    /// # Panics
+    /// If lengths differ.
+    pub fn apply(
+        &self,
+        group: Group,
+        at: Moment,
+        (values, moments): (&mut [f32], [&mut [f32]; 2]),
+        (gradients, scale): (&[f32], f32),
+    ) {
+        let (mut rule, mut rates) = (self.rule(), self.rates(at));
+        if group != Group::Decayed {
+            rule.penalty = 0.0;
+            rates.shrinkage = 0.0;
+        }
+        update::update(&rule, &rates, Weights { values, moments }, gradients, scale);
+    }
+
     /// Whether the rule has a first and a second moment: Adam has both; for the others the first is the velocity, if
     /// there is momentum, and the second RMSprop's mean square.
     pub fn moments(&self) -> [bool; 2] {
+        self.rule().moments()
+    }
+
+    /// The rule, its settings rounded to f32.
+    pub(in crate::engine) fn rule(&self) -> Rule {
+        let rule = |kind, weight_decay: f64| Rule {
+            kind,
+            penalty: weight_decay as f32,
+            epsilon: 0.0,
+            keep: [0.0; 2],
+            take: [0.0; 2],
+            nesterov: false,
+        };
+        let adam = |betas: [f64; 2], eps: f64, penalty| {
+            let keep = betas.map(|beta| beta as f32);
+            Rule {
+                epsilon: eps as f32,
+                keep,
+                take: keep.map(|beta| 1.0 - beta),
+                ..rule(Kind::Adam, penalty)
+            }
+        };
         match *self {
-            Update::Adam { .. } | Update::AdamW { .. } => [true, true],
-            Update::Sgd { momentum, .. } => [momentum > 0.0, false],
-            Update::RmsProp { momentum, .. } => [momentum > 0.0, true],
+            Update::Adam {
+                betas,
+                eps,
+                weight_decay,
+            } => adam(betas, eps, weight_decay),
+            Update::AdamW { betas, eps, .. } => adam(betas, eps, 0.0),
+            Update::Sgd {
+                momentum,
+                nesterov,
+                weight_decay,
+            } => Rule {
+                keep: [momentum as f32, 0.0],
+                nesterov,
+                ..rule(Kind::Sgd, weight_decay)
+            },
+            Update::RmsProp {
+                alpha,
+                eps,
+                momentum,
+                weight_decay,
+            } => Rule {
+                epsilon: eps as f32,
+                keep: [momentum as f32, alpha as f32],
+                take: [0.0, 1.0 - alpha as f32],
+                ..rule(Kind::RmsProp, weight_decay)
+            },
+        }
+    }
+
+    /// What of a step depends on when it is made.
+    pub(in crate::engine) fn rates(&self, Moment { step, lr }: Moment) -> Rates {
+        let t = i32::try_from(step).unwrap_or(i32::MAX);
+        let rates = Rates {
+            rate: lr as f32,
+            ..Rates::default()
+        };
+        let correction = |betas: [f64; 2]| betas.map(|beta| (1.0 - (beta as f32).powi(t)).recip());
+        match *self {
+            Update::Adam { betas, .. } => Rates {
+                correction: correction(betas),
+                ..rates
+            },
+            Update::AdamW {
+                betas,
+                weight_decay,
+                ..
+            } => Rates {
+                correction: correction(betas),
+                shrinkage: (weight_decay * lr) as f32,
+                ..rates
+            },
+            Update::Sgd { .. } | Update::RmsProp { .. } => rates,
         }
     }
 
     pub(in crate::engine) fn kernel(&self) -> &'static str {
-        match self {
-            Update::Adam { .. } | Update::AdamW { .. } => "update_adam",
-            Update::Sgd { .. } => "update_sgd",
-            Update::RmsProp { .. } => "update_rmsprop",
+        match self.rule().kind {
+            Kind::Adam => "update_adam",
+            Kind::Sgd => "update_sgd",
+            Kind::RmsProp => "update_rmsprop",
         }
     }
 }

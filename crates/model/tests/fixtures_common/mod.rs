@@ -7,6 +7,7 @@
 
 use dfdx::prelude::*;
 use model::engine::Images;
+use model::engine::recipe::{Moment, Update};
 use model::graph::Nhwc;
 use model::graph::{Graph, ParamId};
 use model::network::{Heads, Network};
@@ -32,10 +33,10 @@ impl Batch {
 pub struct Step {
     pub loss: f32,
     pub logits: Vec<f32>,
-    pub grads: Gradients<f32, Cpu>,
 }
 
-/// Runs a forward pass in training mode, the mean cross-entropy of the logits, and a backward pass.
+/// Runs a forward pass in training mode, the mean cross-entropy of the logits, and a backward pass; the network has the
+/// gradients.
 pub fn step(network: &Network, batch: &Batch) -> Step {
     let taped = network.forward(batch.images(), 0, Heads::Logits).unwrap();
     let scores = taped.logits.unwrap();
@@ -49,58 +50,69 @@ pub fn step(network: &Network, batch: &Batch) -> Step {
     let target = Cpu::default().tensor_from_vec(onehot, (n, classes));
     let loss = (scores.put_tape(taped.tape).log_softmax::<Axis<1>>() * target).sum::<Rank0, _>()
         * (-1.0 / n as f32);
-    Step {
+    let step = Step {
         loss: loss.array(),
         logits,
-        grads: loss.backward(),
-    }
+    };
+    loss.backward();
+    step
 }
 
 /// All parameters' gradients.
-pub fn gradients(network: &Network, step: &mut Step) -> ParamStore {
-    let mut store = ParamStore::zeros(network.store().map().clone());
-    for group in Group::TRAINABLE {
-        let grad = network.gradient(&mut step.grads, group).unwrap();
-        store.group_mut(group).copy_from_slice(grad);
-    }
-    store
+pub fn gradients(network: &Network) -> ParamStore {
+    network.gradients().unwrap().clone()
 }
 
-/// dfdx's Adam with its moments.
+/// A step of gradient descent without momentum.
+pub fn descend(network: &mut Network, lr: f32) {
+    let step = |_: Group, values: &mut [f32], gradients: &[f32]| {
+        for (value, gradient) in values.iter_mut().zip(gradients) {
+            *value -= lr * gradient;
+        }
+    };
+    network.update(step).unwrap();
+}
+
+/// Adam with its moments.
 pub struct Adam {
-    config: AdamConfig,
-    moments: [Gradients<f32, Cpu>; 2],
-    t: i32,
+    rule: Update,
+    lr: f64,
+    moments: [[Vec<f32>; 2]; 2],
+    t: u64,
 }
 
 impl Adam {
     pub fn new(lr: f64, eps: f64) -> Self {
-        let config = AdamConfig {
-            lr,
-            betas: [0.9, 0.999],
-            eps,
-            weight_decay: None,
-        };
         Adam {
-            config,
-            moments: [Gradients::leaky(), Gradients::leaky()],
+            rule: Update::Adam {
+                betas: [0.9, 0.999],
+                eps,
+                weight_decay: 0.0,
+            },
+            lr,
+            moments: Default::default(),
             t: 0,
         }
     }
 
-    pub fn update(&mut self, network: &mut Network, step: &mut Step) {
+    pub fn update(&mut self, network: &mut Network) {
         self.t += 1;
-        let [first, second] = &mut self.moments;
-        network
-            .update(&mut step.grads, |_, param, grad| {
-                let (m, v) = (
-                    first.get_or_alloc_mut(param).unwrap(),
-                    second.get_or_alloc_mut(param).unwrap(),
-                );
-                self.config.try_update(self.t, param, m, v, grad).unwrap();
-                Ok(())
-            })
-            .unwrap();
+        let (rule, at) = (
+            self.rule,
+            Moment {
+                step: self.t,
+                lr: self.lr,
+            },
+        );
+        let step = |group: Group, values: &mut [f32], gradients: &[f32]| {
+            let moments = self.moments[group as usize].each_mut();
+            let moments = moments.map(|moment| {
+                moment.resize(values.len(), 0.0);
+                &mut moment[..]
+            });
+            rule.apply(group, at, (values, moments), (gradients, 1.0));
+        };
+        network.update(step).unwrap();
     }
 }
 

@@ -1,5 +1,5 @@
 //! Everything that a training step does on a device outside the network, on the host (`cuda_host`) and on a GPU if
-//! there is one, compared with the dfdx path: losses with their gradients and hits, clipping, update rules, moving
+//! there is one, compared with the host: losses with their gradients and hits, clipping, update rules, moving
 //! average, and the rejection of steps that are not finite.
 //!
 //! On the host every case runs with blocks and threads in both orders and must give identical bits. Memory is filled

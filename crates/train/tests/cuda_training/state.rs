@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use dfdx::prelude::{Cpu, Storage, TensorFromVec};
 use model::engine::cuda::driver::{Address, Driver, Recording};
 use model::engine::cuda::step::{Board, controls_len, results_len};
 use model::engine::cuda::update::{Groups, State, update};
 use model::engine::recipe::Recipe;
 use model::engine::recipe::{EncoderStep, Results, Step};
 use model::graph::{Graph, GraphBuilder, Init};
-use model::network::{Flat, Grad};
 use model::store::{Group, ParamMap, ParamStore};
-use train::clip::{clip_factor, sum_of_squares};
+use train::clip::clip_factor;
 use train::ema::Ema;
 use train::loss::ClassObjective;
 use train::optimizer::Optimizer;
@@ -59,14 +57,10 @@ pub(crate) fn gradients(map: &ParamMap, step: u64) -> [Vec<f32>; 2] {
     })
 }
 
-pub(crate) fn tensor(values: &[f32]) -> Flat {
-    Cpu::default().tensor_from_vec(values.to_vec(), (values.len(),))
-}
-
-pub(crate) fn gradient(values: &[f32]) -> Grad {
-    let mut grad: Grad = Storage::<f32>::try_alloc_len(&Cpu::default(), values.len()).unwrap();
-    grad.copy_from_slice(values);
-    grad
+/// Norm of both groups together, added up in storage order.
+pub(crate) fn norm(grads: &[Vec<f32>; 2]) -> f64 {
+    let squares = grads.iter().flatten().map(|g| f64::from(*g).powi(2));
+    squares.sum::<f64>().sqrt()
 }
 
 /// Groups in one contiguous buffer; the gaps between them are NaN.
@@ -100,7 +94,7 @@ impl HostState {
         let store = random_store(map, 7);
         HostState {
             ema: (config.ema > 0.0).then(|| Ema::new(config.ema, store.clone())),
-            optimizer: Optimizer::new(config.optimizer.clone(), map).unwrap(),
+            optimizer: Optimizer::new(config.optimizer.clone(), map),
             config: config.clone(),
             store,
         }
@@ -108,23 +102,17 @@ impl HostState {
 
     /// Makes a step as `Run::step` and `Run::update` do; returns the gradient norm.
     pub(crate) fn step(&mut self, grads: &[Vec<f32>; 2], lr: f64) -> f64 {
-        let mut grads = grads.clone();
-        let squares = sum_of_squares(&grads[0]) + sum_of_squares(&grads[1]);
-        if let Some(factor) = clip_factor(squares.sqrt(), self.config.clip_norm) {
-            grads.iter_mut().flatten().for_each(|g| *g *= factor);
-        }
+        let norm = norm(grads);
+        let scale = clip_factor(norm, self.config.clip_norm).unwrap_or(1.0);
         self.optimizer.begin();
-        for (group, grad) in Group::TRAINABLE.into_iter().zip(&grads) {
-            let mut param = tensor(self.store.group(group));
-            self.optimizer
-                .update(group, &mut param, &gradient(grad), lr)
-                .unwrap();
-            *self.store.group_mut(group) = param.as_vec();
+        for (group, grads) in Group::TRAINABLE.into_iter().zip(grads) {
+            let values = self.store.group_mut(group);
+            self.optimizer.update(group, values, grads, (lr, scale));
         }
         if let Some(ema) = &mut self.ema {
             ema.update(&self.store);
         }
-        squares.sqrt()
+        norm
     }
 
     /// How the next step updates the encoder.

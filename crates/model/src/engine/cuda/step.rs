@@ -6,8 +6,9 @@
 //! controls.
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
-use crate::engine::recipe::{MapTerm, Recipe, Results, Step, Terms, Update};
+use crate::engine::recipe::{MapTerm, Moment, Recipe, Results, Step, Terms};
 use crate::graph::NodeId;
+use kernels::update::{Rates, Rule};
 
 /// The two regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Recipe {
     /// The controls of a step, [`controls_len`] values, ready to be uploaded. Some are integers stored as the bits of
     /// an f32: they must be copied, not computed with.
     pub fn controls(&self, step: &Step<'_>) -> Vec<f32> {
+        let rates = |step, lr| self.update.rates(Moment { step, lr });
         let controls = Controls {
             clip_norm: self.clip_norm,
             ema_share: step.ema_share,
@@ -45,10 +47,9 @@ impl Recipe {
             share: step.mixed.unwrap_or(1.0),
             map_weight: self.map.map_or(0.0, |term| term.weight),
             terms: self.map.map_or(Terms::default(), |term| term.kind.terms()),
-            encoder: step
-                .encoder
-                .map(|own| self.update.controls(own.number, own.lr).rates),
-            ..self.update.controls(step.number, step.lr)
+            rule: self.update.rule(),
+            rates: rates(step.number, step.lr),
+            encoder: step.encoder.map(|own| rates(own.number, own.lr)),
         };
         let mut words = controls.words().to_vec();
         if let Some(term) = self.map {
@@ -69,15 +70,10 @@ fn map_words(term: &MapTerm, known: &[usize]) -> impl Iterator<Item = f32> {
 }
 
 /// The kernels' `Controls`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Controls {
     clip_norm: f64,
+    rule: Rule,
     rates: Rates,
-    penalty: f32,
-    epsilon: f32,
-    keep: [f32; 2],
-    take: [f32; 2],
-    nesterov: bool,
     ema_share: f32,
     smoothing: f32,
     map_weight: f32,
@@ -88,14 +84,6 @@ struct Controls {
     encoder: Option<Rates>,
 }
 
-/// The settings of an update that depend on the learning rate and on the number of the step.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Rates {
-    rate: f32,
-    shrinkage: f32,
-    correction: [f32; 2],
-}
-
 impl Controls {
     /// The kernels assert the same size for their struct.
     const LEN: usize = 30;
@@ -103,7 +91,7 @@ impl Controls {
     /// The words in the order of the kernels' struct.
     fn words(&self) -> [f32; Self::LEN] {
         let [low, high] = halves(self.clip_norm);
-        let (t, rates) = (self.terms, self.rates);
+        let (t, rule, rates) = (self.terms, self.rule, self.rates);
         let encoder = self.encoder.unwrap_or_default();
         [
             low,
@@ -117,13 +105,13 @@ impl Controls {
             encoder.correction[0],
             encoder.correction[1],
             f32::from_bits(self.encoder.is_none().into()),
-            self.penalty,
-            self.epsilon,
-            self.keep[0],
-            self.take[0],
-            self.keep[1],
-            self.take[1],
-            f32::from_bits(self.nesterov.into()),
+            rule.penalty,
+            rule.epsilon,
+            rule.keep[0],
+            rule.take[0],
+            rule.keep[1],
+            rule.take[1],
+            f32::from_bits(rule.nesterov.into()),
             self.ema_share,
             self.smoothing,
             self.map_weight,
@@ -137,75 +125,6 @@ impl Controls {
             f32::from_bits(self.mixed.into()),
             self.share,
         ]
-    }
-}
-
-impl Update {
-    /// The rule's settings, each rounded to f32 where dfdx rounds it.
-    fn controls(&self, step: u64, lr: f64) -> Controls {
-        let rates = Rates {
-            rate: lr as f32,
-            ..Rates::default()
-        };
-        let rate = Controls {
-            rates,
-            ..Controls::default()
-        };
-        match *self {
-            Update::Adam {
-                betas,
-                eps,
-                weight_decay,
-            } => Controls {
-                penalty: weight_decay as f32,
-                ..adam(rates, betas, eps, step)
-            },
-            Update::AdamW {
-                betas,
-                eps,
-                weight_decay,
-            } => {
-                let shrinkage = (weight_decay * lr) as f32;
-                adam(Rates { shrinkage, ..rates }, betas, eps, step)
-            }
-            Update::Sgd {
-                momentum,
-                nesterov,
-                weight_decay,
-            } => Controls {
-                penalty: weight_decay as f32,
-                keep: [momentum as f32, 0.0],
-                nesterov,
-                ..rate
-            },
-            Update::RmsProp {
-                alpha,
-                eps,
-                momentum,
-                weight_decay,
-            } => Controls {
-                penalty: weight_decay as f32,
-                epsilon: eps as f32,
-                keep: [momentum as f32, alpha as f32],
-                take: [0.0, 1.0 - alpha as f32],
-                ..rate
-            },
-        }
-    }
-}
-
-fn adam(rates: Rates, betas: [f64; 2], eps: f64, step: u64) -> Controls {
-    let t = i32::try_from(step).unwrap_or(i32::MAX);
-    let keep = betas.map(|beta| beta as f32);
-    Controls {
-        epsilon: eps as f32,
-        keep,
-        take: keep.map(|beta| 1.0 - beta),
-        rates: Rates {
-            correction: keep.map(|beta| (1.0 - beta.powi(t)).recip()),
-            ..rates
-        },
-        ..Controls::default()
     }
 }
 

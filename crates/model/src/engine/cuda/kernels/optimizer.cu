@@ -5,8 +5,8 @@
 // (for weights and averages) Buffers one after another, each starting at a multiple of GROUP elements, as in `Groups`
 // on the host. The gaps between groups are neither read nor written.
 //
-// The rules are dfdx's, operation by operation in f32, so that equal gradients give results bit-identical to the
-// host's.
+// The rules are those of the host's `kernels::update`, operation by operation in f32, so that equal gradients give equal
+// bits.
 
 namespace training {
 
