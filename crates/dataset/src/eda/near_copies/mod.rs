@@ -2,8 +2,7 @@
 //!
 //! Two images are near-identical if their small copies correlate. Up to some thousands of images every pair is compared
 //! ([`every_pair`]), beyond that those pairs whose hashes are similar ([`hashed`]); in both cases a few numbers per image
-//! exclude most pairs ([`outline`]), and the correlation of the
-//! small copies decides ([`correlation`]).
+//! exclude most pairs ([`outline`]), and the correlation of the small copies decides ([`correlation`]).
 
 mod correlation;
 mod every_pair;
