@@ -5,7 +5,7 @@ mod cache;
 mod entry;
 mod inspect;
 mod patients;
-mod synthetic;
+pub(crate) mod synthetic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Steps of optimizers, and what belongs to them: sums of squares and moving averages, over all weights at a time.
 //!
-//! The order of operations is that of dfdx's optimizers and of the CUDA kernels: all three give the same bits. A pass
-//! over the weights of a network is bound by memory, which plain loops reach; no SIMD is chosen here.
+//! The order of operations is that of dfdx's optimizers and of the CUDA kernels: all three give the same bits. These are
+//! plain loops: a step of a whole network's weights takes some milliseconds, most of them for reading and writing memory.
 
 use rayon::prelude::*;
 

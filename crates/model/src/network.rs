@@ -271,7 +271,7 @@ impl Network {
         Ok(NetworkGradients(trunk))
     }
 
-    /// The same for gradients that are not of this network's last backward pass, but will be written.
+    /// The gradients, to be replaced by those of a whole batch of which this network saw a part.
     pub fn gradients_to_write(&self) -> NetworkGradients<'_> {
         let mut trunk = lock(&self.trunk);
         trunk.backward = Ok(());

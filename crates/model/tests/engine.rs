@@ -1,12 +1,14 @@
 //! Tests of every engine through the dfdx bridge: gradients against finite differences, and independence of batching,
 //! other outputs and threads. The CUDA engine runs on the host (`cuda_host`).
 
-#![allow(clippy::unwrap_used)] // clippy does not recognize test helpers as tests
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy does not recognize test helpers as tests
 
 mod cuda_host;
+mod fixtures_common;
 
 use cuda_host::engines;
 use dfdx::prelude::*;
+use fixtures_common::descend;
 use kernels::{Activation, Nhwc, Padding};
 use model::engine::{Images, Precision};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation, NodeId};
@@ -54,16 +56,6 @@ fn squeeze_excite(g: &mut GraphBuilder, x: NodeId, init: Init) -> NodeId {
     let s = g.conv("se.expand", s, 6, 1, 1, Padding::Symmetric(0), true, init);
     let s = g.activation("se.gate", s, Activation::Sigmoid);
     g.scale_channels("se.scale", x, s)
-}
-
-/// A step of gradient descent.
-fn descend(network: &mut Network, lr: f32) {
-    let step = |_: Group, values: &mut [f32], gradients: &[f32]| {
-        for (value, gradient) in values.iter_mut().zip(gradients) {
-            *value -= lr * gradient;
-        }
-    };
-    network.update(step).unwrap();
 }
 
 /// The network of [`every_op`] on every engine.

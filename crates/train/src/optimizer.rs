@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use model::engine::recipe::{EncoderStep, Moment, Update};
+use model::engine::recipe::{Update, UpdateStep};
 use model::network::{Network, NetworkError};
 use model::store::{Group, ParamMap};
 use serde::{Deserialize, Serialize};
@@ -288,7 +288,7 @@ struct Encoder {
 /// A range of a group's values that is updated in the same way.
 struct Part {
     range: Range<usize>,
-    at: Moment,
+    step: UpdateStep,
 }
 
 impl Optimizer {
@@ -333,8 +333,8 @@ impl Optimizer {
     }
 
     /// How a step at the learning rate `lr` updates the encoder; `None` while it is frozen.
-    pub fn encoder_step(&self, lr: f64) -> Option<EncoderStep> {
-        (!self.encoder.frozen).then_some(EncoderStep {
+    pub fn encoder_step(&self, lr: f64) -> Option<UpdateStep> {
+        (!self.encoder.frozen).then_some(UpdateStep {
             number: self.encoder.steps,
             lr: lr * self.config.encoder_lr_scale(),
         })
@@ -373,20 +373,19 @@ impl Optimizer {
         (lr, scale): (f64, f32),
     ) {
         let cut = self.divided()[group as usize];
-        let encoder = self.encoder_step(lr).map(|own| Part {
+        let encoder = self.encoder_step(lr).map(|step| Part {
             range: 0..cut,
-            at: Moment {
-                step: own.number,
-                lr: own.lr,
-            },
+            step,
         });
-        let step = self.steps;
         let rest = Part {
             range: cut..gradients.len(),
-            at: Moment { step, lr },
+            step: UpdateStep {
+                number: self.steps,
+                lr,
+            },
         };
         let parts = encoder.into_iter().chain([rest]);
-        for Part { range, at } in parts.filter(|part| !part.range.is_empty()) {
+        for Part { range, step } in parts.filter(|part| !part.range.is_empty()) {
             let moments = self.moments[group as usize].each_mut();
             let moments = moments.map(|moment| match moment.is_empty() {
                 true => &mut moment[..],
@@ -394,7 +393,7 @@ impl Optimizer {
             });
             let weights = (&mut values[range.clone()], moments);
             self.update
-                .apply(group, at, weights, (&gradients[range], scale));
+                .apply(group, step, weights, (&gradients[range], scale));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::split_name::Split;
 use imaging::Decoder;
 
 /// Points of the grid from which an image is interpolated, per side.
-const GRID: usize = 6;
+pub(crate) const GRID: usize = 6;
 
 /// A manifest of `rows` images that do not exist, with their small copies in an index cache in `folder`: two classes,
 /// about three images of a patient, a test split of a fifth. All images have a common pattern, as radiographs have; one
@@ -133,7 +133,7 @@ fn drawn(number: usize) -> (Candidate, Entry, Small) {
 }
 
 /// The value at a pixel of what a grid of points is interpolated to.
-fn at(grid: &[f32], pixel: usize) -> f32 {
+pub(crate) fn at(grid: &[f32], pixel: usize) -> f32 {
     let place = |i: usize| {
         let place = i as f32 * (GRID - 1) as f32 / SIDE as f32;
         (place as usize, place.fract())

@@ -69,15 +69,6 @@ pub enum Update {
     },
 }
 
-/// When a step is made.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
-    /// Number of the step, from 1.
-    pub step: u64,
-    /// Its learning rate.
-    pub lr: f64,
-}
-
 impl Update {
     /// Makes a step of values of a group, and of their moments (empty if the rule does not have them), with gradients
     /// times a scale.
@@ -87,11 +78,11 @@ impl Update {
     pub fn apply(
         &self,
         group: Group,
-        at: Moment,
+        step: UpdateStep,
         (values, moments): (&mut [f32], [&mut [f32]; 2]),
         (gradients, scale): (&[f32], f32),
     ) {
-        let (mut rule, mut rates) = (self.rule(), self.rates(at));
+        let (mut rule, mut rates) = (self.rule(), self.rates(step));
         if group != Group::Decayed {
             rule.penalty = 0.0;
             rates.shrinkage = 0.0;
@@ -154,9 +145,9 @@ impl Update {
         }
     }
 
-    /// What of a step depends on when it is made.
-    pub(in crate::engine) fn rates(&self, Moment { step, lr }: Moment) -> Rates {
-        let t = i32::try_from(step).unwrap_or(i32::MAX);
+    /// What of a step depends on its number and learning rate.
+    pub(in crate::engine) fn rates(&self, UpdateStep { number, lr }: UpdateStep) -> Rates {
+        let t = i32::try_from(number).unwrap_or(i32::MAX);
         let rates = Rates {
             rate: lr as f32,
             ..Rates::default()
@@ -322,12 +313,12 @@ pub struct Step<'a> {
     /// then divided by the number of images, not by the sum of their weights.
     pub mixed: Option<f32>,
     /// How the values of [`Recipe::encoder`] are updated; `None` leaves them and their moments as they are.
-    pub encoder: Option<EncoderStep>,
+    pub encoder: Option<UpdateStep>,
 }
 
-/// A step of the encoder's values.
+/// A step of some values by an update rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EncoderStep {
+pub struct UpdateStep {
     /// Number of the step among those that change them, from 1.
     pub number: u64,
     /// Learning rate.

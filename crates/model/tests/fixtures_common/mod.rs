@@ -7,7 +7,7 @@
 
 use dfdx::prelude::*;
 use model::engine::Images;
-use model::engine::recipe::{Moment, Update};
+use model::engine::recipe::{Update, UpdateStep};
 use model::graph::Nhwc;
 use model::graph::{Graph, ParamId};
 use model::network::{Heads, Network};
@@ -97,20 +97,18 @@ impl Adam {
 
     pub fn update(&mut self, network: &mut Network) {
         self.t += 1;
-        let (rule, at) = (
-            self.rule,
-            Moment {
-                step: self.t,
-                lr: self.lr,
-            },
-        );
+        let rule = self.rule;
+        let now = UpdateStep {
+            number: self.t,
+            lr: self.lr,
+        };
         let step = |group: Group, values: &mut [f32], gradients: &[f32]| {
             let moments = self.moments[group as usize].each_mut();
             let moments = moments.map(|moment| {
                 moment.resize(values.len(), 0.0);
                 &mut moment[..]
             });
-            rule.apply(group, at, (values, moments), (gradients, 1.0));
+            rule.apply(group, now, (values, moments), (gradients, 1.0));
         };
         network.update(step).unwrap();
     }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use model::engine::cuda::driver::{Address, Driver, Recording};
 use model::engine::cuda::step::{Board, controls_len, results_len};
 use model::engine::cuda::update::{Groups, State, update};
-use model::engine::recipe::Recipe;
-use model::engine::recipe::{EncoderStep, Results, Step};
+use model::engine::recipe::{Recipe, Results, Step, UpdateStep};
 use model::graph::{Graph, GraphBuilder, Init};
 use model::store::{Group, ParamMap, ParamStore};
 use train::clip::clip_factor;
@@ -116,8 +115,8 @@ impl HostState {
     }
 
     /// How the next step updates the encoder.
-    pub(crate) fn encoder_step(&self, lr: f64) -> Option<EncoderStep> {
-        let next = |step: EncoderStep| EncoderStep {
+    pub(crate) fn encoder_step(&self, lr: f64) -> Option<UpdateStep> {
+        let next = |step: UpdateStep| UpdateStep {
             number: step.number + 1,
             ..step
         };

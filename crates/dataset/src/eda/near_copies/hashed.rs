@@ -14,9 +14,9 @@ const AT_ONCE: usize = 4096;
 
 /// The near-identical images among many.
 ///
-/// Those are candidates whose hashes differ in at most [`RADIUS`] bits of a part, as they are or one mirrored. A part has
-/// at least half as many values as there are images, so that the number of others that an image is compared with hardly
-/// grows with theirs: with the square of the number of bits.
+/// Those are candidates whose hashes differ in at most [`RADIUS`] bits of a part, as they are or one mirrored. A part of b
+/// bits has about as many values as there are images, so that an image is compared with a number of others that grows as
+/// b² only.
 pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
     let search = Search::new(images);
     let mut found = Pairs::default();

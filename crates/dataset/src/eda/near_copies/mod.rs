@@ -33,8 +33,10 @@ const FEW: usize = 1 << 14;
 pub struct NearCopies {
     /// Least correlation of the images reduced to 64 × 64 grey values, as they are or one of them mirrored.
     pub min_correlation: f64,
-    /// Number of pairs. Of up to 16,384 images these are all; of more, pairs that correlate little more than the least
-    /// may be missing (docs/scaling.md has the shares that are found).
+    /// Whether every pair of images was compared. Of more than 16,384 images those with similar hashes are, so that
+    /// pairs that correlate little more than the least may be missing (docs/scaling.md has the shares that are found).
+    pub exhaustive: bool,
+    /// Number of pairs.
     pub pairs: usize,
     /// Pairs whose images are in different splits.
     pub across_splits: usize,
@@ -82,6 +84,7 @@ pub(super) fn of(manifest: &Manifest) -> Result<NearCopies, DatasetError> {
 fn named(images: &Images<'_>, found: &Pairs) -> NearCopies {
     NearCopies {
         min_correlation: CORRELATION,
+        exhaustive: images.len() <= FEW,
         pairs: found.all,
         across_splits: found.across_splits,
         across_patients: found.across_patients,

@@ -22,7 +22,7 @@ const SAMPLE: usize = 1 << 16;
 
 /// Standard deviation of what near-identical images differ by in one coordinate. The squared distance of images that
 /// correlate by 0.985 is 0.03, that is 0.02² in each of 64 coordinates. Twice that finds more of the pairs that differ in
-/// single blocks, and hardly fewer of those that differ in light (measured on radiographs from 0.01 to 0.06).
+/// single blocks, and hardly fewer of those that differ in illumination (measured on radiographs from 0.01 to 0.06).
 const TAU: f64 = 0.04;
 
 /// The hash of an image: parts of some bits, each a random selection of what the image is like.
@@ -37,7 +37,7 @@ pub(super) type Hash = [u32; PARTS];
 /// mostly agree (Charikar 2002, "Similarity estimation techniques from rounding algorithms"; whitening or rotating before
 /// the sign: Gong & Lazebnik 2011, "Iterative quantization").
 ///
-/// Of copies that were changed by light or a mark, the hashes of 99 % share a part of 19 bits at a correlation of 0.985,
+/// Of copies that were changed by uneven illumination or a mark, the hashes of 99 % share a part of 19 bits at a correlation of 0.985,
 /// 99.9 % at 0.99 and all at 0.997 (on images with a common pattern; docs/scaling.md has other changes and images, of which
 /// the worst at 0.985, other values in each block, is found in 73 %).
 pub(super) struct SignHash {

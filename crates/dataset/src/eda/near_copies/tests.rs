@@ -6,29 +6,17 @@ use super::pairs::Pairs;
 use super::sign_hash::{RADIUS, SignHash};
 use super::{every_pair, hashed, of};
 use crate::Manifest;
+use crate::index::synthetic::{GRID, at};
 use crate::made_up::{Row, manifest_of};
 use crate::small::{SIDE, Small, VALUES};
 use random::Rng;
-
-/// Points of the grid from which an image is interpolated, per side.
-const GRID: usize = 6;
 
 /// A smooth image of random grey values around `common`, that are below or above it by up to `spread`.
 fn smooth(rng: &mut Rng, common: impl Fn(usize) -> f32, spread: f32) -> Vec<f32> {
     let mut grid: Vec<f32> = (0..GRID * GRID).map(common).collect();
     let mut random = || 2.0 * spread * (rng.unit_f32() - 0.5);
     grid.iter_mut().for_each(|value| *value += random());
-    let place = |i: usize| {
-        let place = i as f32 * (GRID - 1) as f32 / SIDE as f32;
-        (place as usize, place.fract())
-    };
-    let at = |pixel: usize| {
-        let ((row, down), (column, right)) = (place(pixel / SIDE), place(pixel % SIDE));
-        let value = |r: usize, c: usize| grid[(row + r) * GRID + column + c];
-        let [upper, lower] = [0, 1].map(|r| value(r, 0) * (1.0 - right) + value(r, 1) * right);
-        upper * (1.0 - down) + lower * down
-    };
-    (0..VALUES).map(at).collect()
+    (0..VALUES).map(|pixel| at(&grid, pixel)).collect()
 }
 
 /// An image with a pattern that it has in common with others, as radiographs have.
@@ -124,7 +112,7 @@ fn hashes_of_changed_copies_share_a_part() {
     type Change = fn(&mut Rng) -> Vec<f32>;
     let changes: [(&str, Change, [f64; 3]); 3] = [
         (
-            "light",
+            "uneven illumination",
             |rng| smooth(rng, |_| 0.5, 0.5),
             [0.975, 0.995, 0.999],
         ),

@@ -6,7 +6,7 @@
 //! controls.
 
 use super::driver::{Address, Arg, DeviceError, Driver, Launch};
-use crate::engine::recipe::{MapTerm, Moment, Recipe, Results, Step, Terms};
+use crate::engine::recipe::{MapTerm, Recipe, Results, Step, Terms, UpdateStep};
 use crate::graph::NodeId;
 use kernels::update::{Rates, Rule};
 
@@ -38,7 +38,10 @@ impl Recipe {
     /// The controls of a step, [`controls_len`] values, ready to be uploaded. Some are integers stored as the bits of
     /// an f32: they must be copied, not computed with.
     pub fn controls(&self, step: &Step<'_>) -> Vec<f32> {
-        let rates = |step, lr| self.update.rates(Moment { step, lr });
+        let own = UpdateStep {
+            number: step.number,
+            lr: step.lr,
+        };
         let controls = Controls {
             clip_norm: self.clip_norm,
             ema_share: step.ema_share,
@@ -48,8 +51,8 @@ impl Recipe {
             map_weight: self.map.map_or(0.0, |term| term.weight),
             terms: self.map.map_or(Terms::default(), |term| term.kind.terms()),
             rule: self.update.rule(),
-            rates: rates(step.number, step.lr),
-            encoder: step.encoder.map(|own| rates(own.number, own.lr)),
+            rates: self.update.rates(own),
+            encoder: step.encoder.map(|encoder| self.update.rates(encoder)),
         };
         let mut words = controls.words().to_vec();
         if let Some(term) = self.map {

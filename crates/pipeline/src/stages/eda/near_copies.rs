@@ -42,9 +42,16 @@ pub(super) fn write(
 }
 
 fn explanation(found: &NearCopies) -> String {
+    let missing = match found.exhaustive {
+        true => "",
+        false => {
+            " Not every pair was compared, because there are many images: some that correlate little more than that may \
+             be missing."
+        }
+    };
     format!(
         "Pairs of different files whose correlation is at least {} after reduction to 64×64 grey values, as they are or \
-         one of them mirrored (byte-identical files are counted above). Such images are copies \
+         one of them mirrored (byte-identical files are counted above).{missing} Such images are copies \
          that were compressed again, resized, brightened or mirrored, or neighbouring slices and frames: look at them \
          before removing any. A copy in both training and test makes results look better than they are; remove one of \
          its images, or put both into the same split (`data.validation.policy = \"list\"`).",
