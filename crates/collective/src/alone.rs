@@ -36,6 +36,4 @@ impl Collective for Alone {
     fn complete(&self, values: &mut [f32], lens: &[usize]) -> Result<(), CollectiveError> {
         check("sent", lens, values.len())
     }
-
-    fn abort(&self, _code: u8) {}
 }

@@ -52,10 +52,6 @@ pub trait Collective: Send + Sync {
     /// # Errors
     /// As [`Collective::exchange`].
     fn complete(&self, values: &mut [f32], lens: &[usize]) -> Result<(), CollectiveError>;
-
-    /// Ends all processes of the job with this exit code: the way out of an error that the others do not know of and
-    /// would wait for. Returns only where there are no others.
-    fn abort(&self, code: u8);
 }
 
 /// Whether lengths add up to that of a slice.

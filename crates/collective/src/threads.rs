@@ -95,7 +95,8 @@ impl Hall {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.abort(0);
+        self.hall.lock().broken = true;
+        self.hall.changed.notify_all();
     }
 }
 
@@ -152,11 +153,6 @@ impl Collective for Seat {
             place = rest;
         }
         Ok(())
-    }
-
-    fn abort(&self, _code: u8) {
-        self.hall.lock().broken = true;
-        self.hall.changed.notify_all();
     }
 }
 

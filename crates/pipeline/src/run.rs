@@ -44,8 +44,8 @@ pub fn run(
 /// work. All make this call with equal arguments.
 ///
 /// # Errors
-/// As [`run()`]; what differs between the processes. After an error the others may be waiting:
-/// [`Collective::abort`] ends them.
+/// As [`run()`]; what differs between the processes. After an error the others may be waiting for this one:
+/// the caller ends them ([`collective::mpi::Mpi::abort`]).
 pub fn run_on(
     processes: &dyn Collective,
     request: &Request,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use collective::mpi::{self, Mpi};
@@ -11,26 +13,41 @@ use terminal::{Interrupt, Interrupted, Progress};
 use super::{INTERRUPTED, report, request, set_threads};
 use crate::cli::PipelineArgs;
 
+/// How long a process that cannot go on waits for the others to come to the same end: they reach it together, but for
+/// what a busy machine delays.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the launcher may take to forward what a process has said.
+const FORWARDED: Duration = Duration::from_millis(500);
+
 pub(crate) fn run(args: &PipelineArgs, interrupt: &Interrupt) -> Result<ExitCode> {
     let Some(launcher) = mpi::launcher() else {
         return run_on(&Alone, args, interrupt);
     };
     let processes = Mpi::join(launcher)?;
-    let ended = run_on(&processes, args, interrupt);
-    // The others may be waiting for this process, which has something to say first.
-    match ended {
+    match run_on(&processes, args, interrupt) {
         Ok(code) if code == ExitCode::SUCCESS => Ok(code),
-        Ok(_interrupted) => {
-            processes.abort(INTERRUPTED);
-            Ok(ExitCode::from(INTERRUPTED))
-        }
-        Err(error) => {
-            let error = error.context(format!("process {}", processes.rank()));
-            report(&error);
-            processes.abort(1);
-            Ok(ExitCode::FAILURE)
-        }
+        Ok(_interrupted) => Ok(leave(&processes, INTERRUPTED, None)),
+        Err(error) => Ok(leave(&processes, 1, Some(error))),
     }
+}
+
+/// Ends a process that cannot go on, and with it the job. Where all have come to the same error, rank 0 speaks for them
+/// and each ends by itself; otherwise this one says why, and ends those that may be waiting for it.
+fn leave(processes: &Mpi, code: u8, error: Option<anyhow::Error>) -> ExitCode {
+    let error = error.map(|error| error.context(format!("process {}", processes.rank())));
+    let first = processes.rank() == 0;
+    if first {
+        error.iter().for_each(report);
+    }
+    if !processes.all_leave(PATIENCE) {
+        if !first {
+            error.iter().for_each(report);
+        }
+        thread::sleep(FORWARDED);
+        processes.abort(code);
+    }
+    ExitCode::from(code)
 }
 
 /// Runs the pipeline as one of these processes; that of rank 0 alone speaks.

@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::CollectiveError;
 
@@ -19,6 +19,7 @@ type Count = i64;
 /// `MPI_Aint`.
 type Address = isize;
 
+const COMM_NULL: usize = 0x100;
 const COMM_WORLD: usize = 0x101;
 const ERRORS_RETURN: usize = 0x143;
 const FLOAT: usize = 0x210;
@@ -33,6 +34,8 @@ const ABI: c_int = 1;
 /// How often a waiting process looks for the others before it sleeps in between, and for how long it sleeps.
 const YIELDS: u64 = 1000;
 const NAP: Duration = Duration::from_micros(50);
+/// The same for a process that has nothing left to do.
+const LONG_NAP: Duration = Duration::from_millis(5);
 
 fn handle(constant: usize) -> Handle {
     ptr::without_provenance_mut(constant)
@@ -70,6 +73,7 @@ functions! {
     library_version = "MPI_Get_library_version": fn(*mut c_char, *mut c_int);
     rank = "MPI_Comm_rank": fn(Handle, *mut c_int);
     size = "MPI_Comm_size": fn(Handle, *mut c_int);
+    dup = "MPI_Comm_dup": fn(Handle, *mut Handle);
     ibarrier = "MPI_Ibarrier": fn(Handle, *mut Handle);
     test = "MPI_Test": fn(*mut Handle, *mut c_int, *mut c_void);
     allgather = "MPI_Allgather": fn(*const c_void, c_int, Handle, *mut c_void, c_int, Handle, Handle);
@@ -103,10 +107,18 @@ impl Movement {
     }
 }
 
+/// A communicator of its own for the processes that have nothing left to do, so that they cannot be taken for others
+/// which still share work.
+struct Leaving(Handle);
+
+// SAFETY: MPI's handles belong to the process, not to a thread, and the library's lock makes the threads take turns.
+unsafe impl Send for Leaving {}
+
 /// A loaded library.
 pub(super) struct Library {
     functions: Functions,
     path: PathBuf,
+    leaving: Leaving,
     _loaded: libloading::Library,
 }
 
@@ -139,6 +151,7 @@ impl Library {
         let library = Library {
             functions: Functions::of(&loaded, path)?,
             path: path.into(),
+            leaving: Leaving(handle(COMM_NULL)),
             _loaded: loaded,
         };
         let (mut major, mut minor) = (0, 0);
@@ -159,7 +172,7 @@ impl Library {
     }
 
     /// Starts MPI. From then on errors are returned, where MPI's default is to end the job without a word of ours.
-    pub(super) fn start(&self) -> Result<(), CollectiveError> {
+    pub(super) fn start(&mut self) -> Result<(), CollectiveError> {
         let (mut already, mut provided) = (0, 0);
         // SAFETY: allowed before initialization; the pointer is valid.
         let code = unsafe { (self.functions.initialized)(&mut already) };
@@ -185,7 +198,10 @@ impl Library {
         // SAFETY: predefined handles.
         let code =
             unsafe { (self.functions.set_errhandler)(handle(COMM_WORLD), handle(ERRORS_RETURN)) };
-        self.done("return errors", code)
+        self.done("return errors", code)?;
+        // SAFETY: MPI writes a communicator to the pointer, which inherits the error handler.
+        let code = unsafe { (self.functions.dup)(handle(COMM_WORLD), &mut self.leaving.0) };
+        self.done("copy the communicator", code)
     }
 
     /// Ends MPI; waits for the other processes.
@@ -226,15 +242,9 @@ impl Library {
     /// Waits until all processes are here. MPI's own calls are busy-waiting, on a processor that the threads that read
     /// the next images need, and other processes where there are more processes than processors.
     fn meet(&self) -> Result<(), CollectiveError> {
-        let (mut request, mut here) = (ptr::null_mut(), 0);
-        // SAFETY: MPI was started; MPI writes a request to the pointer.
-        let code = unsafe { (self.functions.ibarrier)(handle(COMM_WORLD), &mut request) };
-        self.done("wait for the other processes", code)?;
+        let mut barrier = self.barrier(handle(COMM_WORLD))?;
         for tries in 0_u64.. {
-            // SAFETY: the request of above, until MPI says that it is done; the ABI's null ignores the status.
-            let code = unsafe { (self.functions.test)(&mut request, &mut here, ptr::null_mut()) };
-            self.done("wait for the other processes", code)?;
-            if here != 0 {
+            if self.passed(&mut barrier)? {
                 break;
             }
             match tries < YIELDS {
@@ -243,6 +253,37 @@ impl Library {
             }
         }
         Ok(())
+    }
+
+    /// Whether all processes make this call, their last, before the time is over.
+    pub(super) fn all_leave(&self, patience: Duration) -> Result<bool, CollectiveError> {
+        let start = Instant::now();
+        let mut barrier = self.barrier(self.leaving.0)?;
+        while !self.passed(&mut barrier)? {
+            if start.elapsed() > patience {
+                return Ok(false);
+            }
+            thread::sleep(LONG_NAP);
+        }
+        Ok(true)
+    }
+
+    fn barrier(&self, processes: Handle) -> Result<Handle, CollectiveError> {
+        let mut request = ptr::null_mut();
+        // SAFETY: MPI was started; a communicator of it; MPI writes a request to the pointer.
+        let code = unsafe { (self.functions.ibarrier)(processes, &mut request) };
+        self.done("wait for the other processes", code)?;
+        Ok(request)
+    }
+
+    /// Whether all processes have come to a barrier, which [`Self::barrier`] has begun.
+    fn passed(&self, barrier: &mut Handle) -> Result<bool, CollectiveError> {
+        let mut passed = 0;
+        // SAFETY: a request, which MPI sets to null when it is done (testing that again is allowed); the ABI's null
+        // ignores the status.
+        let code = unsafe { (self.functions.test)(barrier, &mut passed, ptr::null_mut()) };
+        self.done("wait for the other processes", code)?;
+        Ok(passed != 0)
     }
 
     /// One number of each process.

@@ -8,6 +8,7 @@ mod library;
 use std::env;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::{Collective, CollectiveError, check};
 use library::{Library, Movement};
@@ -55,7 +56,7 @@ impl Mpi {
         Self::with(Library::find(launcher, &candidates())?)
     }
 
-    fn with(library: Library) -> Result<Self, CollectiveError> {
+    fn with(mut library: Library) -> Result<Self, CollectiveError> {
         library.start()?;
         let (rank, size) = library.place()?;
         let version = library.version()?;
@@ -75,6 +76,18 @@ impl Mpi {
     /// The library's file.
     pub fn library(&self) -> PathBuf {
         self.lock().path().to_path_buf()
+    }
+
+    /// Whether all processes of the job make this call within about this time. It is the last call of a process that
+    /// cannot go on: where all cannot, the job can end without [`Mpi::abort`], and what they have said is not lost.
+    pub fn all_leave(&self, patience: Duration) -> bool {
+        self.lock().all_leave(patience).unwrap_or(false)
+    }
+
+    /// Ends all processes of the job with this exit code: the way out of an error that the others do not know of and
+    /// would wait for. The launcher may lose what a process has said just before.
+    pub fn abort(&self, code: u8) {
+        self.lock().abort(code.into());
     }
 
     fn lock(&self) -> MutexGuard<'_, Library> {
@@ -137,12 +150,6 @@ impl Collective for Mpi {
             return Err(CollectiveError::Lengths { what: "sent" });
         }
         self.lock().complete(values, &Movement::new(lens))
-    }
-
-    fn abort(&self, code: u8) {
-        if self.size > 1 {
-            self.lock().abort(code.into());
-        }
     }
 }
 
