@@ -2,83 +2,86 @@
 
 use rayon::prelude::*;
 
+use super::hashes::Hashes;
 use super::images::Images;
-use super::join::{Candidates, between, within};
+use super::join::{Candidates, near};
+use super::outline::centred;
 use super::pairs::Pairs;
-use super::sign_hash::{Hash, MOST_BITS, PARTS, RADIUS, SignHash};
+use super::sign_hash::{MOST_BITS, PARTS, RADIUS, SignHash};
 use super::table::Table;
+use super::views::{View, Views};
 use crate::DatasetError;
+
+/// Images of which mean and covariance are computed, at most about.
+const SAMPLE: usize = 1 << 16;
 
 /// Pairs that a thread compares at a time.
 const AT_ONCE: usize = 4096;
 
+/// Tables that are made at a time.
+const TABLES: usize = 2;
+
 /// The near-identical images among many.
 ///
-/// Those are candidates whose hashes differ in at most [`RADIUS`] bits of a part, as they are or one mirrored. A part of b
-/// bits has about as many values as there are images, so that an image is compared with a number of others that grows as
-/// b² only.
+/// Those are candidates of which two views have hashes that differ in at most [`RADIUS`] bits of a part. A part of b bits
+/// has about as many values as there are views, so that a view is compared with a number of others that grows as b only.
 pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
     let search = Search::new(images);
     let mut found = Pairs::default();
-    for part in 0..PARTS {
-        let (plain, mirrored) = rayon::join(|| search.plain(part), || search.mirrored(part));
-        let as_they_are = within(&plain, &images.fine, RADIUS);
-        found = found.with(search.compared(as_they_are, (part, Way::AsTheyAre))?);
-        let one_mirrored = between(&mirrored, &plain, &images.fine, RADIUS);
-        found = found.with(search.compared(one_mirrored, (part, Way::Mirrored))?);
+    for parts in (0..PARTS).collect::<Vec<_>>().chunks(TABLES) {
+        let tables: Vec<Table> = parts.par_iter().map(|part| search.table(*part)).collect();
+        for (part, table) in parts.iter().zip(&tables) {
+            let candidates = near(table, &images.fine, RADIUS);
+            found = found.with(search.compared(candidates, *part)?);
+        }
     }
     Ok(found)
+}
+
+/// Indices among `n`, at equal distances.
+fn sample(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).step_by(n.div_ceil(SAMPLE).max(1))
 }
 
 struct Search<'i, 'm> {
     images: &'i Images<'m>,
     bits: usize,
-    hashes: Vec<Hash>,
-    /// Of the mirror images.
-    mirrored: Vec<Hash>,
-}
-
-/// How a pair was found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
-    AsTheyAre,
-    /// With one of the images mirrored.
-    Mirrored,
+    views: Views,
+    hashes: Hashes,
 }
 
 impl<'i, 'm> Search<'i, 'm> {
     fn new(images: &'i Images<'m>) -> Self {
-        let bits = (images.len().max(2).ilog2() as usize).min(MOST_BITS);
-        let hash = SignHash::of(images, bits);
-        let (hashes, mirrored) = hash.of_all(images);
+        let some = sample(images.len()).map(|i| centred(images.signature(i as u32)));
+        let views = Views::new(images, &some.collect::<Vec<_>>());
+        let all = views.all();
+        let bits = (all.len().max(1).ilog2() as usize + 1).min(MOST_BITS);
+        let some = sample(all.len()).map(|i| all[i].blocks(images));
+        let hash = SignHash::new(&some.collect::<Vec<_>>(), bits);
+        let hashes = Hashes::new(all.len(), |view| hash.of(&all[view].blocks(images)));
         Self {
             images,
             bits,
             hashes,
-            mirrored,
+            views,
         }
     }
 
-    fn plain(&self, part: usize) -> Table {
-        let values = self.hashes.iter().map(|hash| hash[part]);
-        Table::new(self.bits, values, self.images.coarse.iter().copied())
+    fn table(&self, part: usize) -> Table {
+        let values = self.hashes.of_part(part);
+        let outline = |view: View| view.coarse(self.images);
+        Table::new(self.bits, values, self.views.all(), outline)
     }
 
-    fn mirrored(&self, part: usize) -> Table {
-        let values = self.mirrored.iter().map(|hash| hash[part]);
-        let coarse = self.images.coarse.iter().map(|coarse| coarse.mirrored());
-        Table::new(self.bits, values, coarse)
-    }
-
-    /// Of candidates, the pairs that are near-identical and were not found before.
-    fn compared(&self, found: Candidates, by: (usize, Way)) -> Result<Pairs, DatasetError> {
+    /// Of candidates, the pairs that are near-identical and were not found by an earlier part.
+    fn compared(&self, found: Candidates, part: usize) -> Result<Pairs, DatasetError> {
         let mut pairs = found.pairs;
         pairs.par_iter_mut().for_each(|pair| pair.sort_unstable());
-        // Pairs with images in common follow one another, and one that was found with either image mirrored is there once.
+        // Pairs with images in common follow one another, and one of which two pairs of views are near is there once.
         pairs.par_sort_unstable();
         pairs.dedup();
         let some = pairs.par_chunks(AT_ONCE).map(|some| {
-            let new = some.iter().copied().filter(|pair| self.is_new(*pair, by));
+            let new = some.iter().copied().filter(|pair| self.is_new(*pair, part));
             self.images.compared(new)
         });
         let some: Vec<_> = some.collect();
@@ -90,24 +93,18 @@ impl<'i, 'm> Search<'i, 'm> {
             .fold(none, |all, some| Ok(all?.with(some?)))
     }
 
-    /// Whether a pair could not be found by an earlier part, or by the same part in an earlier way.
-    fn is_new(&self, pair: [u32; 2], by: (usize, Way)) -> bool {
-        let ways = (0..=by.0).flat_map(|part| [(part, Way::AsTheyAre), (part, Way::Mirrored)]);
-        let mut earlier = ways.take_while(|way| *way < by);
-        !earlier.any(|way| self.finds(pair, way))
+    /// Whether a pair could not be found by an earlier part.
+    fn is_new(&self, [a, b]: [u32; 2], part: usize) -> bool {
+        let views = self.views.of(a);
+        let mut both = views.flat_map(|a| self.views.of(b).map(move |b| [a, b]));
+        !both.any(|views| self.are_near(views, part))
     }
 
-    fn finds(&self, [a, b]: [u32; 2], (part, way): (usize, Way)) -> bool {
-        let [a, b] = [a, b].map(|image| image as usize);
-        let near = |a: &Hash, b: &Hash| (a[part] ^ b[part]).count_ones() <= RADIUS;
-        let (plain, mirrored) = (&self.hashes, &self.mirrored);
-        let (fine, of_b) = (&self.images.fine[a], &self.images.fine[b]);
-        match way {
-            Way::AsTheyAre => near(&plain[a], &plain[b]) && fine.is_near(of_b),
-            Way::Mirrored => {
-                (near(&mirrored[a], &plain[b]) || near(&plain[a], &mirrored[b]))
-                    && fine.mirrored().is_near(of_b)
-            }
-        }
+    /// Whether two views are near by one of the parts before `part`.
+    fn are_near(&self, views: [usize; 2], part: usize) -> bool {
+        let [a, b] = views.map(|view| self.hashes.of_view(view, part));
+        let mut parts = a.zip(b);
+        let [a, b] = views.map(|view| self.views.all()[view]);
+        parts.any(|(a, b)| (a ^ b).count_ones() <= RADIUS) && a.is_near(b, &self.images.fine)
     }
 }

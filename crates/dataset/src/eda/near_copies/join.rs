@@ -1,4 +1,4 @@
-//! Pairs of images whose values in two tables differ in few bits.
+//! Pairs of images whose values in a table differ in few bits.
 
 use std::ops::Range;
 
@@ -7,19 +7,19 @@ use rayon::prelude::*;
 use super::outline::Fine;
 use super::table::Table;
 
-/// Values of a task: with one or two images of each, the outlines of a task stay in the cache.
+/// Values of a task: with two or three views of each, the outlines of a task stay in the cache.
 const VALUES: usize = 2048;
 
-/// Most images that one is compared with in a join, and most that are kept of them as candidates, so that the time is
+/// Most views that one is compared with in a join, and most that are kept of them as candidates, so that the time is
 /// bounded where many images are alike.
 const COMPARED: u32 = 1 << 14;
 const CANDIDATES: u32 = 1000;
 
-/// Candidates of a task from which on [`FEW`] are kept for each image.
+/// Candidates of a task from which on [`FEW`] are kept for each view.
 const PLENTY: usize = 1 << 17;
 const FEW: u32 = 32;
 
-/// Pairs that may be near-identical: an image of the first table, one of the second.
+/// Pairs of images that may be near-identical.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) pairs: Vec<[u32; 2]>,
@@ -27,40 +27,21 @@ pub(super) struct Candidates {
     pub(super) truncated: bool,
 }
 
-/// The pairs of different images in a table whose values differ in at most `radius` bits and whose outlines are near; each
-/// pair once.
-pub(super) fn within(table: &Table, fine: &[Fine], radius: u32) -> Candidates {
-    let flips = flips(table.bits() as u32, radius);
-    joined(&Join {
-        own: table,
-        other: table,
-        fine,
-        flips,
-        mirrored: false,
-    })
-}
-
-/// The same for an image of `mirrored`, a table of mirror images, and one of `table`, which has as many bits.
-pub(super) fn between(mirrored: &Table, table: &Table, fine: &[Fine], radius: u32) -> Candidates {
-    let flips = flips(table.bits() as u32, radius);
-    joined(&Join {
-        own: mirrored,
-        other: table,
-        fine,
-        flips,
-        mirrored: true,
-    })
-}
-
-/// The tables are read from the beginning to the end, once for each pattern of bits by which values may differ, instead of
-/// being asked for each image: what lies at `value ^ pattern` for neighbouring values lies close together. (The parts and
+/// The pairs of different images of which two views have values in the table that differ in at most `radius` bits, and near
+/// outlines; a pair is there twice if that holds for both views of both.
+///
+/// The table is read from the beginning to the end, once for each pattern of bits by which values may differ, instead of
+/// being asked for each view: what lies at `value ^ pattern` for neighbouring values lies close together. (The parts and
 /// patterns are those of multi-index hashing, Norouzi, Punjani & Fleet 2012.) The order of the pairs does not depend on the
 /// number of threads.
-fn joined(join: &Join<'_>) -> Candidates {
-    let tasks = (0..1_usize << join.own.bits())
-        .into_par_iter()
-        .step_by(VALUES);
-    let found: Vec<Candidates> = tasks.map(|value| Task::new(join, value).run()).collect();
+pub(super) fn near(table: &Table, fine: &[Fine], radius: u32) -> Candidates {
+    let join = Join {
+        table,
+        fine,
+        flips: flips(table.bits() as u32, radius),
+    };
+    let tasks = (0..1_usize << table.bits()).into_par_iter().step_by(VALUES);
+    let found: Vec<Candidates> = tasks.map(|value| Task::new(&join, value).run()).collect();
     let mut all = Candidates::default();
     for some in found {
         all.pairs.extend(some.pairs);
@@ -70,27 +51,13 @@ fn joined(join: &Join<'_>) -> Candidates {
 }
 
 struct Join<'t> {
-    own: &'t Table,
-    other: &'t Table,
+    table: &'t Table,
     /// By image.
     fine: &'t [Fine],
     flips: Vec<usize>,
-    /// Whether the images of the first table are mirrored; if not, both tables are the same.
-    mirrored: bool,
 }
 
-impl Join<'_> {
-    /// Whether the fine outlines of two images are near.
-    fn is_near(&self, [own, other]: [u32; 2]) -> bool {
-        let [own, other] = [own, other].map(|image| &self.fine[image as usize]);
-        match self.mirrored {
-            true => own.mirrored().is_near(other),
-            false => own.is_near(other),
-        }
-    }
-}
-
-/// The images of some values of the first table.
+/// The views of some values of the table.
 struct Task<'j> {
     join: &'j Join<'j>,
     values: Range<usize>,
@@ -103,8 +70,8 @@ struct Task<'j> {
 
 impl<'j> Task<'j> {
     fn new(join: &'j Join<'j>, from: usize) -> Self {
-        let values = from..(from + VALUES).min(1 << join.own.bits());
-        let places = join.own.of_range(&values);
+        let values = from..(from + VALUES).min(1 << join.table.bits());
+        let places = join.table.of_range(&values);
         Self {
             join,
             values,
@@ -116,19 +83,19 @@ impl<'j> Task<'j> {
     }
 
     fn run(mut self) -> Candidates {
-        let join = self.join;
-        for flip in &join.flips {
+        let table = self.join.table;
+        for flip in &self.join.flips {
             for value in self.values.clone() {
-                let own = join.own.of(value);
-                // Within a table each pair of values once.
-                if own.is_empty() || !join.mirrored && value ^ flip < value {
+                let own = table.of(value);
+                // Each pair of values once.
+                if own.is_empty() || value ^ flip < value {
                     continue;
                 }
-                let others = join.other.of(value ^ flip);
+                let others = table.of(value ^ flip);
                 for place in own {
-                    let later = match !join.mirrored && *flip == 0 {
-                        true => place + 1..others.end,
-                        false => others.clone(),
+                    let later = match *flip {
+                        0 => place + 1..others.end,
+                        _ => others.clone(),
                     };
                     self.compare(place, later);
                 }
@@ -137,29 +104,30 @@ impl<'j> Task<'j> {
         self.found
     }
 
-    /// Compares an image with others, up to the limits.
+    /// Compares a view with others, up to the limits.
     #[inline]
     fn compare(&mut self, place: usize, others: Range<usize>) {
-        let join = self.join;
+        let coarse = &self.join.table.coarse;
         let compared = &mut self.compared[place - self.first];
         let n = others.len().min((COMPARED - *compared) as usize);
         self.found.truncated |= n < others.len();
         *compared += n as u32;
-        let coarse = join.own.coarse[place];
+        let own = coarse[place];
         let some = others.start..others.start + n;
-        for (other, of_other) in some.clone().zip(&join.other.coarse[some]) {
-            if coarse.is_near(of_other) && !self.keep(place, other) {
+        for (other, of_other) in some.clone().zip(&coarse[some]) {
+            if own.is_near(of_other) && !self.keep(place, other) {
                 break;
             }
         }
     }
 
-    /// Keeps a pair that may be near-identical; `false` if there is no room for another one of this image, from now on.
+    /// Keeps a pair that may be near-identical; `false` if there is no room for another one of this view, from now on.
     #[cold]
     fn keep(&mut self, place: usize, other: usize) -> bool {
-        let pair = [self.join.own.images[place], self.join.other.images[other]];
+        let join = self.join;
+        let [own, of_other] = [place, other].map(|place| join.table.views[place]);
         // An image is not a copy of its own mirror image.
-        if pair[0] == pair[1] || !self.join.is_near(pair) {
+        if own.image == of_other.image || !own.is_near(of_other, join.fine) {
             return true;
         }
         let most = match self.found.pairs.len() < PLENTY {
@@ -173,7 +141,7 @@ impl<'j> Task<'j> {
             return false;
         }
         *kept += 1;
-        self.found.pairs.push(pair);
+        self.found.pairs.push([own.image, of_other.image]);
         true
     }
 }
@@ -201,20 +169,29 @@ mod tests {
     use rayon::ThreadPoolBuilder;
 
     use super::super::outline::Coarse;
+    use super::super::views::View;
     use super::*;
+    use crate::small::{SIDE, Small};
 
-    /// Of images that are all alike.
-    fn table(bits: usize, values: &[u32]) -> Table {
-        let all_alike = vec![Coarse::default(); values.len()];
-        Table::new(bits, values.iter().copied(), all_alike.into_iter())
+    /// What [`near`] finds among views that are all alike, each of an image of its own.
+    fn of(bits: usize, values: &[u32]) -> Candidates {
+        let n = values.len();
+        let view = |image: u32| View {
+            image,
+            mirrored: image % 3 == 0,
+        };
+        let views: Vec<View> = (0..n as u32).map(view).collect();
+        let alike = |_| Coarse::default();
+        let table = Table::new(bits, values.iter().copied(), &views, alike);
+        near(&table, &vec![Fine::default(); n], 2)
     }
 
-    /// Pairs of different images whose values are near, by comparing all; within a table the first is the lower.
-    fn expected(own: &[u32], other: &[u32], within: bool) -> Vec<[u32; 2]> {
+    /// By comparing all.
+    fn expected(values: &[u32]) -> Vec<[u32; 2]> {
         let mut pairs = vec![];
-        for (i, a) in own.iter().enumerate() {
-            for (j, b) in other.iter().enumerate() {
-                if (a ^ b).count_ones() <= 2 && i != j && !(within && i > j) {
+        for (i, a) in values.iter().enumerate() {
+            for (j, b) in values.iter().enumerate().skip(i + 1) {
+                if (a ^ b).count_ones() <= 2 {
                     pairs.push([i as u32, j as u32]);
                 }
             }
@@ -226,33 +203,38 @@ mod tests {
     fn a_join_has_the_pairs_that_share_a_part() {
         let mut rng = Rng::stream(5, 5);
         for (n, bits) in [(0, 4), (2, 1), (50, 3), (400, 9), (1500, 13)] {
-            let [own, other] = [(); 2].map(|()| {
-                let value = |_| rng.below(1 << bits) as u32;
-                (0..n).map(value).collect::<Vec<u32>>()
-            });
-            let [a, b] = [&own, &other].map(|values| table(bits, values));
+            let value = |_| rng.below(1 << bits) as u32;
+            let values: Vec<u32> = (0..n).map(value).collect();
             for threads in [1, 3] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-                let fine = vec![Fine::default(); n];
-                let joins = || (within(&a, &fine, 2), between(&a, &b, &fine, 2));
-                let (one, two) = pool.unwrap().install(joins);
-                assert!(!one.truncated && !two.truncated);
-                let mut one = one.pairs;
-                one.iter_mut().for_each(|pair| pair.sort_unstable());
-                one.sort_unstable();
-                assert_eq!(one, expected(&own, &own, true), "{n} {bits}");
-                let mut two = two.pairs;
-                two.sort_unstable();
-                assert_eq!(two, expected(&own, &other, false), "{n} {bits}");
+                let found = pool.unwrap().install(|| of(bits, &values));
+                assert!(!found.truncated);
+                let mut pairs = found.pairs;
+                pairs.iter_mut().for_each(|pair| pair.sort_unstable());
+                pairs.sort_unstable();
+                assert_eq!(pairs, expected(&values), "{n} {bits}");
             }
         }
+    }
+
+    /// Two views of an image are no pair, and views that are turned differently are compared mirrored.
+    #[test]
+    fn views_are_compared_as_they_are_turned() {
+        let view = |image, mirrored| View { image, mirrored };
+        let views = [view(0, false), view(0, true), view(1, true), view(2, false)];
+        let bright_left = |pixel: usize| f32::from(u8::from(pixel % SIDE < SIDE / 2));
+        let image: Vec<f32> = (0..SIDE * SIDE).map(bright_left).collect();
+        let left = Fine::of(Small::of(&image, SIDE).signature());
+        let table = Table::new(1, [0; 4].into_iter(), &views, |_| Coarse::default());
+        let found = near(&table, &[left, left.mirrored(), left], 0);
+        assert_eq!(found.pairs, [[0, 1], [0, 2], [1, 2]]);
     }
 
     /// Each image has the first of the others up to the limit; beyond plenty, few.
     #[test]
     fn the_candidates_of_equal_images_are_limited() {
         let n = 100_000;
-        let found = within(&table(14, &vec![9; n]), &vec![Fine::default(); n], 2);
+        let found = of(14, &vec![9; n]);
         assert!(found.truncated);
         let most = PLENTY + CANDIDATES as usize + n * FEW as usize;
         assert!((PLENTY..=most).contains(&found.pairs.len()));

@@ -7,6 +7,7 @@
 mod correlation;
 mod every_pair;
 mod hashed;
+mod hashes;
 mod images;
 mod join;
 mod outline;
@@ -15,6 +16,7 @@ mod sign_hash;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 mod whitening;
 
 use serde::Serialize;

@@ -4,7 +4,7 @@ use super::correlation::CORRELATION;
 use crate::small::{BLOCK, BLOCKS, SIDE, Signature, VALUES};
 
 /// Blocks of a signature per side.
-const ROW: usize = SIDE / BLOCK;
+pub(super) const ROW: usize = SIDE / BLOCK;
 
 /// What a length of 1 is in the integers that are stored; a difference is at most twice that, and fits in 16 bits.
 const SCALE: f64 = 16_000.0;
@@ -39,6 +39,12 @@ impl<const S: usize> Outline<S> {
         // A block is a coordinate already. A part has the mean of its blocks times the square root of their number.
         let root = (ROW / S) as f64;
         Self(parts.map(|row| row.map(|sum| (sum / root * SCALE).round() as i16)))
+    }
+
+    /// Of equal parts, for tests.
+    #[cfg(test)]
+    pub(super) fn filled(part: i16) -> Self {
+        Self([[part; S]; S])
     }
 
     /// Of the mirror image.

@@ -1,24 +1,24 @@
 //! Hashes by which near-identical images are found among many.
 
 use random::Rng;
-use rayon::prelude::*;
 
-use super::images::Images;
-use super::outline::centred;
 use super::whitening::Whitening;
-use crate::small::{BLOCK, BLOCKS, SIDE, Signature};
+use crate::small::BLOCKS;
 
 /// Parts of a hash.
-pub(super) const PARTS: usize = 8;
+pub(super) const PARTS: usize = OF_TRANSFORM * TRANSFORMS;
 
-/// Most bits of a part.
-pub(super) const MOST_BITS: usize = 22;
+/// Most bits of a part: with more, parts of a transform would have more bits in common than a few.
+pub(super) const MOST_BITS: usize = 24;
 
 /// Bits of a part of a hash in which near-identical images may differ.
-pub(super) const RADIUS: u32 = 2;
+pub(super) const RADIUS: u32 = 1;
 
-/// Images of which mean and covariance are computed, at most about.
-const SAMPLE: usize = 1 << 16;
+/// Transforms, parts that are taken from each, and by how many of its rows the next part begins later.
+const TRANSFORMS: usize = 12;
+const OF_TRANSFORM: usize = 3;
+const STEP: usize = 20;
+const _: () = assert!((OF_TRANSFORM - 1) * STEP + MOST_BITS <= BLOCKS);
 
 /// Standard deviation of what near-identical images differ by in one coordinate. The squared distance of images that
 /// correlate by 0.985 is 0.03, that is 0.02² in each of 64 coordinates. Twice that finds more of the pairs that differ in
@@ -28,125 +28,97 @@ const TAU: f64 = 0.04;
 /// The hash of an image: parts of some bits, each a random selection of what the image is like.
 pub(super) type Hash = [u32; PARTS];
 
+/// A number for each transform.
+type Lanes<T> = [T; TRANSFORMS];
+
 /// The hash function of a data set.
 ///
 /// Images of one kind have much in common, so that single properties, such as the brightness of a corner, tell few of them
-/// apart, and depend on one another. The means of an image's blocks ([`centred`]) are therefore whitened with the
-/// covariance of the data set; a bit is the sign of such a vector's product with a random direction. The directions of a
-/// part are orthogonal, so that the bits of different images are nearly independent, while those of near-identical images
-/// mostly agree (Charikar 2002, "Similarity estimation techniques from rounding algorithms"; whitening or rotating before
-/// the sign: Gong & Lazebnik 2011, "Iterative quantization").
-///
-/// Of copies that were changed by uneven illumination or a mark, the hashes of 99 % share a part of 19 bits at a correlation of 0.985,
-/// 99.9 % at 0.99 and all at 0.997 (on images with a common pattern; docs/scaling.md has other changes and images, of which
-/// the worst at 0.985, other values in each block, is found in 73 %).
+/// apart, and depend on one another. The means of an image's blocks
+/// ([`centred`](super::outline::centred)) are therefore whitened with the covariance of the data set; a bit is the sign
+/// of such a vector's product with a random direction. The directions of a part are orthogonal, so that the bits of
+/// different images are nearly independent, while those of near-identical images mostly agree (Charikar 2002, "Similarity
+/// estimation techniques from rounding algorithms"; whitening or rotating before the sign: Gong & Lazebnik 2011,
+/// "Iterative quantization"). They are the rows of a Hadamard matrix with random signs, of which all products are computed
+/// at once (Andoni et al. 2015, "Practical and optimal LSH for angular distance").
 pub(super) struct SignHash {
-    mean: [f32; BLOCKS],
-    parts: Vec<Directions>,
-}
-
-/// What the bits of a part are computed with.
-struct Directions {
     bits: usize,
-    /// By block, its factors for each bit: in this order the sums of a part are vectorised.
-    factors: Vec<[f32; MOST_BITS]>,
-    /// Added before the sign is taken, so that many images near the mean have the same bits.
-    offsets: [f32; MOST_BITS],
+    mean: [f64; BLOCKS],
+    /// The whitening matrix by columns: in this order the sums are vectorised.
+    whitening: Vec<[f32; BLOCKS]>,
+    /// By block.
+    signs: Vec<Lanes<f32>>,
+    /// By row: added before the sign is taken, so that many images near the mean have the same bits.
+    offsets: Vec<Lanes<f32>>,
 }
 
 impl SignHash {
-    /// For parts of `bits` bits.
-    pub(super) fn of(images: &Images<'_>, bits: usize) -> Self {
-        let step = images.len().div_ceil(SAMPLE).max(1);
-        let sample = (0..images.len()).step_by(step);
-        let sample = sample.map(|i| centred(images.signature(i as u32)));
-        Self::new(&sample.collect::<Vec<_>>(), bits)
-    }
-
-    /// For a data set with the mean and covariance of `sample`.
+    /// For parts of `bits` bits, and a data set with the mean and covariance of `sample`.
     pub(super) fn new(sample: &[[f64; BLOCKS]], bits: usize) -> Self {
         let whitening = Whitening::new(sample, TAU);
         let mut rng = Rng::keyed(1, &[]);
-        let parts = (0..PARTS).map(|_| Directions::new(bits, &whitening, &mut rng));
+        let mut lanes = |of: &mut dyn FnMut(&mut Rng) -> f32| -> Vec<Lanes<f32>> {
+            let mut lane = || [(); TRANSFORMS].map(|()| of(&mut rng));
+            (0..BLOCKS).map(|_| lane()).collect()
+        };
+        let column = |block: usize| std::array::from_fn(|i| whitening.inverse[i][block] as f32);
+        // The rows of the matrix have the length 8.
+        let most = 0.1 * (BLOCKS as f64).sqrt();
         Self {
-            mean: whitening.mean.map(|mean| mean as f32),
-            parts: parts.collect(),
+            bits,
+            mean: whitening.mean,
+            whitening: (0..BLOCKS).map(column).collect(),
+            signs: lanes(&mut |rng| [-1.0, 1.0][rng.below(2)]),
+            offsets: lanes(&mut |rng| rng.range(-most, most) as f32),
         }
     }
 
-    /// The hashes of all images, and of their mirror images.
-    pub(super) fn of_all(&self, images: &Images<'_>) -> (Vec<Hash>, Vec<Hash>) {
-        let all = (0..images.len() as u32).into_par_iter();
-        all.map(|image| self.both(images.signature(image))).unzip()
-    }
-
-    /// The hash of an image, and of its mirror image.
-    pub(super) fn both(&self, signature: &Signature) -> (Hash, Hash) {
-        let mut blocks = centred(signature);
-        let hash = self.hash(&blocks);
-        blocks
-            .chunks_exact_mut(SIDE / BLOCK)
-            .for_each(<[_]>::reverse);
-        (hash, self.hash(&blocks))
-    }
-
-    fn hash(&self, blocks: &[f64; BLOCKS]) -> Hash {
-        let mut centred = [0.0; BLOCKS];
-        for ((value, block), mean) in centred.iter_mut().zip(blocks).zip(&self.mean) {
-            *value = *block as f32 - mean;
+    /// The hash of an image with these means of its blocks.
+    pub(super) fn of(&self, blocks: &[f64; BLOCKS]) -> Hash {
+        let mut white = [0.0_f32; BLOCKS];
+        for ((column, block), mean) in self.whitening.iter().zip(blocks).zip(&self.mean) {
+            let value = (block - mean) as f32;
+            let products = white.iter_mut().zip(column);
+            products.for_each(|(sum, factor)| *sum += factor * value);
         }
-        let mut hash = Hash::default();
-        for (value, part) in hash.iter_mut().zip(&self.parts) {
-            *value = part.value(&centred);
+        let mut rows = [[0.0; TRANSFORMS]; BLOCKS];
+        for ((row, signs), value) in rows.iter_mut().zip(&self.signs).zip(white) {
+            *row = signs.map(|sign| sign * value);
+        }
+        hadamard(&mut rows);
+        for (row, offsets) in rows.iter_mut().zip(&self.offsets) {
+            row.iter_mut().zip(offsets).for_each(|(v, o)| *v += o);
+        }
+        self.parts(&rows)
+    }
+
+    /// The signs: those of the first rows of each transform are one part, those of later rows another.
+    fn parts(&self, rows: &[Lanes<f32>; BLOCKS]) -> Hash {
+        let mut hash = [0; PARTS];
+        for (i, parts) in hash.chunks_exact_mut(TRANSFORMS).enumerate() {
+            for (bit, row) in rows[i * STEP..][..self.bits].iter().enumerate() {
+                let signs = parts.iter_mut().zip(row);
+                signs.for_each(|(part, v)| *part |= u32::from(*v > 0.0) << bit);
+            }
         }
         hash
     }
 }
 
-impl Directions {
-    fn new(bits: usize, whitening: &Whitening<BLOCKS>, rng: &mut Rng) -> Self {
-        let mut factors = vec![[0.0; MOST_BITS]; BLOCKS];
-        for (bit, direction) in orthonormal(bits, rng).iter().enumerate() {
-            for (block, factors) in factors.iter_mut().enumerate() {
-                let rows = direction.iter().zip(&whitening.inverse);
-                factors[bit] = rows.map(|(d, row)| d * row[block]).sum::<f64>() as f32;
+/// The product with Sylvester's Hadamard matrix: of the columns, each on its own.
+fn hadamard(rows: &mut [Lanes<f32>; BLOCKS]) {
+    let mut half = 1;
+    while half < BLOCKS {
+        for pair in rows.chunks_exact_mut(2 * half) {
+            let (upper, lower) = pair.split_at_mut(half);
+            for (a, b) in upper.iter_mut().zip(lower) {
+                for (a, b) in a.iter_mut().zip(b) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
             }
         }
-        Self {
-            bits,
-            factors,
-            offsets: [(); MOST_BITS].map(|()| rng.range(-0.1, 0.1) as f32),
-        }
+        half *= 2;
     }
-
-    fn value(&self, centred: &[f32; BLOCKS]) -> u32 {
-        let mut sums = self.offsets;
-        for (factors, value) in self.factors.iter().zip(centred) {
-            let products = sums.iter_mut().zip(factors);
-            products.for_each(|(sum, factor)| *sum += factor * value);
-        }
-        let signs = sums.iter().take(self.bits).enumerate();
-        signs.fold(0, |value, (bit, sum)| value | u32::from(*sum > 0.0) << bit)
-    }
-}
-
-/// Random directions at right angles (Gram and Schmidt).
-fn orthonormal(n: usize, rng: &mut Rng) -> Vec<[f64; BLOCKS]> {
-    let dot =
-        |a: &[f64; BLOCKS], b: &[f64; BLOCKS]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-    let mut directions: Vec<[f64; BLOCKS]> = vec![];
-    for _ in 0..n {
-        let mut new = [(); BLOCKS].map(|()| rng.normal());
-        for other in &directions {
-            let common = dot(&new, other);
-            new.iter_mut()
-                .zip(other)
-                .for_each(|(v, o)| *v -= common * o);
-        }
-        let length = dot(&new, &new).sqrt();
-        directions.push(new.map(|v| v / length));
-    }
-    directions
 }
 
 #[cfg(test)]
@@ -154,13 +126,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directions_are_at_right_angles() {
-        let directions = orthonormal(MOST_BITS, &mut Rng::keyed(3, &[]));
-        for (i, a) in directions.iter().enumerate() {
-            for (j, b) in directions.iter().enumerate() {
-                let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
-                assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-9);
+    fn the_transforms_rows_are_at_right_angles() {
+        let columns: Vec<Vec<f32>> = (0..BLOCKS)
+            .map(|column| {
+                let mut rows = [[0.0; TRANSFORMS]; BLOCKS];
+                rows[column] = [1.0; TRANSFORMS];
+                hadamard(&mut rows);
+                assert!(rows.iter().all(|row| row.iter().all(|v| *v == row[0])));
+                rows.map(|row| row[0]).to_vec()
+            })
+            .collect();
+        for (i, a) in columns.iter().enumerate() {
+            for (j, b) in columns.iter().enumerate() {
+                let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert_eq!(dot, if i == j { BLOCKS as f32 } else { 0.0 });
             }
+        }
+    }
+
+    /// Parts of all numbers of bits: every bit is set in about half of the hashes of random vectors, and two bits of a part
+    /// agree in about half.
+    #[test]
+    fn bits_are_independent() {
+        let mut rng = Rng::stream(4, 4);
+        let vectors: Vec<[f64; BLOCKS]> = (0..2000)
+            .map(|_| [(); BLOCKS].map(|()| rng.normal()))
+            .collect();
+        for bits in [1, 4, 14, 20, MOST_BITS] {
+            let hash = SignHash::new(&vectors, bits);
+            let hashes: Vec<Hash> = vectors.iter().map(|vector| hash.of(vector)).collect();
+            let places: Vec<[usize; 2]> = (0..PARTS)
+                .flat_map(|part| (0..bits).map(move |bit| [part, bit]))
+                .collect();
+            let is_set = |hash: &Hash, [part, bit]: [usize; 2]| hash[part] >> bit & 1 == 1;
+            let half = |holds: &dyn Fn(&Hash) -> bool| {
+                let n = hashes.iter().filter(|hash| holds(hash)).count();
+                (850..1150).contains(&n)
+            };
+            for pair in places.windows(2) {
+                assert!(half(&|hash| is_set(hash, pair[0])), "{bits} {pair:?}");
+                let agree = |hash: &Hash| is_set(hash, pair[0]) == is_set(hash, pair[1]);
+                assert!(pair[0][0] != pair[1][0] || half(&agree), "{bits} {pair:?}");
+            }
+            assert!(hashes.iter().flatten().all(|value| *value < 1 << bits));
         }
     }
 }

@@ -1,49 +1,91 @@
-//! Images ordered by a part of their hashes.
+//! Views ordered by a part of their hashes.
 
 use std::ops::Range;
 
-use super::outline::Coarse;
+use rayon::prelude::*;
 
-/// The images, those with the same value of a part next to each other.
+use super::outline::Coarse;
+use super::views::View;
+
+/// The views, those with the same value of a part next to each other.
 pub(super) struct Table {
     bits: usize,
-    /// Where the images of each value begin; one more at the end.
+    /// Where the views of each value begin; one more at the end.
     starts: Vec<u32>,
-    /// Ascending for each value.
-    pub(super) images: Vec<u32>,
+    /// In their order before, for each value.
+    pub(super) views: Vec<View>,
     /// The coarse outlines in the same order.
     pub(super) coarse: Vec<Coarse>,
 }
 
+/// The views whose values have the same high bits.
+struct Group<'t> {
+    /// Their values and they, and the place of the first.
+    rows: &'t [(u32, View)],
+    first: u32,
+    /// What of the table is theirs; for each value, where its views end.
+    ends: &'t mut [u32],
+    views: &'t mut [View],
+    coarse: &'t mut [Coarse],
+}
+
 impl Table {
-    /// `values` and `coarse` have the value of `bits` bits and the coarse outline of each image, of fewer than 2³².
+    /// `values` has the value of `bits` bits of each of fewer than 2³² views.
+    ///
+    /// They are first put into groups by the high bits, and each group then in order: at no time to so many places that
+    /// the processor's caches would not have them.
     pub(super) fn new(
         bits: usize,
         values: impl Iterator<Item = u32> + Clone,
-        coarse: impl ExactSizeIterator<Item = Coarse>,
+        all: &[View],
+        outline: impl Fn(View) -> Coarse + Sync,
     ) -> Self {
-        let mut starts = vec![0; (1 << bits) + 1];
-        values
-            .clone()
-            .for_each(|value| starts[value as usize + 1] += 1);
-        for i in 1..starts.len() {
-            starts[i] += starts[i - 1];
-        }
+        let low = bits / 2;
+        let high = |value: u32| (value >> low) as usize;
+        let mut starts = vec![0; (1 << (bits - low)) + 1];
+        values.clone().for_each(|v| starts[high(v) + 1] += 1);
+        (1..starts.len()).for_each(|group| starts[group] += starts[group - 1]);
         let mut next = starts.clone();
-        let mut images = vec![0; coarse.len()];
-        let mut sorted = vec![Coarse::default(); coarse.len()];
-        for (image, (value, coarse)) in values.zip(coarse).enumerate() {
-            let place = &mut next[value as usize];
-            images[*place as usize] = image as u32;
-            sorted[*place as usize] = coarse;
+        let mut rows = vec![(0, View::default()); all.len()];
+        for (value, view) in values.zip(all) {
+            let place = &mut next[high(value)];
+            rows[*place as usize] = (value, *view);
             *place += 1;
         }
-        Self {
+        let mut table = Self {
             bits,
-            starts,
-            images,
-            coarse: sorted,
-        }
+            starts: vec![0; (1 << bits) + 1],
+            views: vec![View::default(); all.len()],
+            coarse: vec![Coarse::default(); all.len()],
+        };
+        table
+            .groups(low, &rows, &starts)
+            .into_par_iter()
+            .for_each(|group| group.order(&outline));
+        table
+    }
+
+    fn groups<'t>(
+        &'t mut self,
+        low: usize,
+        mut rows: &'t [(u32, View)],
+        starts: &[u32],
+    ) -> Vec<Group<'t>> {
+        let (mut views, mut coarse) = (self.views.as_mut_slice(), self.coarse.as_mut_slice());
+        let groups = starts
+            .windows(2)
+            .zip(self.starts[1..].chunks_exact_mut(1 << low));
+        let group = |(range, ends): (&[u32], &'t mut [u32])| {
+            let len = (range[1] - range[0]) as usize;
+            Some(Group {
+                rows: rows.split_off(..len)?,
+                first: range[0],
+                ends,
+                views: views.split_off_mut(..len)?,
+                coarse: coarse.split_off_mut(..len)?,
+            })
+        };
+        groups.map_while(group).collect()
     }
 
     /// Bits of a value.
@@ -51,13 +93,65 @@ impl Table {
         self.bits
     }
 
-    /// Where the images of a value are.
+    /// Where the views of a value are.
     pub(super) fn of(&self, value: usize) -> Range<usize> {
         self.starts[value] as usize..self.starts[value + 1] as usize
     }
 
-    /// Where the images of neighbouring values are.
+    /// Where the views of neighbouring values are.
     pub(super) fn of_range(&self, values: &Range<usize>) -> Range<usize> {
         self.starts[values.start] as usize..self.starts[values.end] as usize
+    }
+}
+
+impl Group<'_> {
+    fn order(self, outline: impl Fn(View) -> Coarse) {
+        let low = |value: u32| value as usize & (self.ends.len() - 1);
+        let mut next = vec![0; self.ends.len()];
+        self.rows.iter().for_each(|(v, _)| next[low(*v)] += 1);
+        let mut start = 0;
+        for n in &mut next {
+            start += std::mem::replace(n, start);
+        }
+        for (value, view) in self.rows {
+            let place = &mut next[low(*value)];
+            self.views[*place as usize] = *view;
+            self.coarse[*place as usize] = outline(*view);
+            *place += 1;
+        }
+        // Where the next view of a value would be, if it had another one.
+        let ends = self.ends.iter_mut().zip(next);
+        ends.for_each(|(end, next)| *end = self.first + next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use random::Rng;
+
+    use super::*;
+
+    #[test]
+    fn views_of_a_value_lie_together_in_their_order() {
+        let mut rng = Rng::stream(13, 13);
+        for (n, bits) in [(0, 1), (1, 1), (3, 2), (1000, 9), (5000, 11), (40, 20)] {
+            let values: Vec<u32> = (0..n).map(|_| rng.below(1 << bits) as u32).collect();
+            let view = |image| View {
+                image,
+                mirrored: image % 3 == 0,
+            };
+            let views: Vec<View> = (0..n as u32).map(view).collect();
+            let outline = |view: View| Coarse::filled(view.image as i16);
+            let table = Table::new(bits, values.iter().copied(), &views, outline);
+            let mut expected: Vec<(u32, View)> = values.iter().copied().zip(views).collect();
+            expected.sort_by_key(|(value, _)| *value);
+            let mut found = vec![];
+            for value in 0..1 << bits {
+                found.extend(table.of(value).map(|at| (value as u32, table.views[at])));
+            }
+            assert_eq!(found, expected);
+            let outlines = table.views.iter().map(|view| outline(*view));
+            assert!(outlines.eq(table.coarse));
+        }
     }
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use rayon::ThreadPoolBuilder;
 
 use super::images::Images;
@@ -5,10 +7,10 @@ use super::outline::{Coarse, Fine, centred};
 use super::pairs::Pairs;
 use super::sign_hash::{RADIUS, SignHash};
 use super::{every_pair, hashed, of};
-use crate::Manifest;
 use crate::index::synthetic::{GRID, at};
 use crate::made_up::{Row, manifest_of};
-use crate::small::{SIDE, Small, VALUES};
+use crate::small::{BLOCK, BLOCKS, SIDE, Small, VALUES};
+use crate::{IndexConfig, Manifest, SplitFolders, index};
 use random::Rng;
 
 /// A smooth image of random grey values around `common`, that are below or above it by up to `spread`.
@@ -98,41 +100,115 @@ fn hashes_find_the_pairs_of_every_comparison_with_any_number_of_threads() {
     }
 }
 
-/// With parts of as many bits as a million images have.
-#[test]
-fn hashes_of_changed_copies_share_a_part() {
+/// A kind of change, and the least shares of changed copies that are to be found, by [`CORRELATIONS`].
+type Change = (&'static str, fn(&mut Rng) -> Vec<f32>, [f64; 3]);
+
+const CORRELATIONS: [f32; 3] = [0.985, 0.99, 0.997];
+
+/// Bits of the parts of a million images.
+const BITS: usize = 20;
+
+/// The shares of images whose hashes have a part in common with those of changed copies.
+fn check_shares(what: &str, images: &[Vec<f32>], changes: &[Change]) {
     let mut rng = Rng::stream(9, 9);
-    let radiographs: Vec<Vec<f32>> = (0..2000).map(|_| radiograph(&mut rng)).collect();
     let small = |image: &Vec<f32>| Small::of(image, SIDE).into_parts().0;
-    let vectors: Vec<_> = radiographs
-        .iter()
-        .map(|image| centred(&small(image)))
-        .collect();
-    let hash = SignHash::new(&vectors, 19);
-    type Change = fn(&mut Rng) -> Vec<f32>;
-    let changes: [(&str, Change, [f64; 3]); 3] = [
-        (
-            "uneven illumination",
-            |rng| smooth(rng, |_| 0.5, 0.5),
-            [0.975, 0.995, 0.999],
-        ),
-        ("mark", mark, [0.975, 0.995, 0.999]),
-        (
-            "noise",
-            |rng| (0..VALUES).map(|_| rng.unit_f32()).collect(),
-            [0.999, 0.999, 0.999],
-        ),
-    ];
+    let vectors: Vec<_> = images.iter().map(|image| centred(&small(image))).collect();
+    let hash = SignHash::new(&vectors, BITS);
     for (name, change, least) in changes {
-        for (correlation, least) in [0.985, 0.99, 0.997].into_iter().zip(least) {
-            let found = radiographs.iter().filter(|image| {
+        for (correlation, least) in CORRELATIONS.into_iter().zip(least) {
+            let found = images.iter().filter(|image| {
                 let copy = changed(image, &change(&mut rng), correlation);
-                let [a, b] = [small(image), small(&copy)].map(|signature| hash.both(&signature).0);
+                let [a, b] = [image, &copy].map(|image| hash.of(&centred(&small(image))));
                 a.iter().zip(b).any(|(a, b)| (a ^ b).count_ones() <= RADIUS)
             });
-            let share = found.count() as f64 / radiographs.len() as f64;
-            println!("{name}, {correlation}: {share:.4}");
-            assert!(share >= least, "{name}, {correlation}: {share}");
+            let share = found.count() as f64 / images.len() as f64;
+            println!("{what}, {name}, {correlation}: {share:.4}");
+            assert!(share >= *least, "{what}, {name}, {correlation}: {share}");
+        }
+    }
+}
+
+fn illumination(rng: &mut Rng) -> Vec<f32> {
+    smooth(rng, |_| 0.5, 0.5)
+}
+
+fn noise(rng: &mut Rng) -> Vec<f32> {
+    (0..VALUES).map(|_| rng.unit_f32()).collect()
+}
+
+/// Another value in each of the blocks of a signature.
+fn blocks(rng: &mut Rng) -> Vec<f32> {
+    let values: Vec<f32> = (0..BLOCKS).map(|_| rng.unit_f32()).collect();
+    let block = |pixel: usize| pixel / SIDE / BLOCK * (SIDE / BLOCK) + pixel % SIDE / BLOCK;
+    (0..VALUES).map(|pixel| values[block(pixel)]).collect()
+}
+
+#[test]
+fn hashes_of_changed_copies_share_a_part() {
+    let mut rng = Rng::stream(8, 9);
+    let radiographs: Vec<Vec<f32>> = (0..2000).map(|_| radiograph(&mut rng)).collect();
+    let changes: [Change; 3] = [
+        ("illumination", illumination, [0.99, 0.995, 0.999]),
+        ("mark", mark, [0.99, 0.995, 0.999]),
+        ("noise", noise, [0.999, 0.999, 0.999]),
+    ];
+    check_shares("made-up images", &radiographs, &changes);
+}
+
+/// The images of a folder of the shared data.
+fn shared(folder: &str) -> Manifest {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let root = root.join(folder);
+    assert!(root.exists(), "{} is missing", root.display());
+    let splits = match folder {
+        "brain_tumor" => SplitFolders::new(Some("Training"), None, Some("Testing")),
+        _ => SplitFolders::default(),
+    };
+    let config = IndexConfig {
+        root,
+        splits,
+        ..IndexConfig::default()
+    };
+    index(&config).unwrap()
+}
+
+#[test]
+#[ignore = "reads images of ../shared"]
+fn shared_hashes_of_changed_images_share_a_part() {
+    let changes: [Change; 4] = [
+        ("illumination", illumination, [0.93, 0.98, 0.995]),
+        ("mark", mark, [0.94, 0.98, 0.995]),
+        ("noise", noise, [0.999, 0.999, 0.999]),
+        ("blocks", blocks, [0.72, 0.88, 0.995]),
+    ];
+    for folder in ["chest_xray", "brain_tumor"] {
+        let manifest = shared(folder);
+        let some = manifest.rows().iter().step_by(2);
+        let images: Vec<Vec<f32>> = some
+            .map(|record| {
+                let values = manifest.small_values(record).unwrap();
+                values.iter().map(|v| f32::from(*v) / 255.0).collect()
+            })
+            .collect();
+        check_shares(folder, &images, &changes);
+    }
+}
+
+/// The pairs that every comparison finds are all found by the hashes, though these need not.
+#[test]
+#[ignore = "reads images of ../shared"]
+fn shared_hashes_find_the_near_copies_of_every_comparison() {
+    for (folder, pairs) in [("chest_xray", 0), ("brain_tumor", 182)] {
+        let manifest = shared(folder);
+        let images = Images::new(&manifest);
+        let every = every_pair::search(&images).unwrap();
+        let found = hashed::search(&images).unwrap();
+        assert_eq!((every.all, found.all), (pairs, pairs), "{folder}");
+        for threads in [1, 3] {
+            assert_eq!(
+                with_threads(threads, || hashed::search(&images).unwrap()),
+                found
+            );
         }
     }
 }
