@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Checks deploy/slurm on a cluster of one node: shares that are killed and requeued give the tables of a single process.
+"""Checks deploy/slurm on a cluster of one node: what is killed and requeued gives the files of a single process.
 
     apt-get install slurm-wlm munge          # nothing needs to run or to be configured
+    tools/install_mpich.sh target/mpich      # for training
     python3 tools/check_slurm.py --program target/release/eff-unet [--images 640] [--shards 8]
 
 Starts munged, slurmctld and slurmd with a configuration of their own in a temporary folder, trains the smallest network
@@ -12,6 +13,10 @@ unless the tables and pictures of both are the same to the byte, also where
 * a task is requeued (scontrol requeue) in the middle of its share,
 * the merge comes too early: it must fail, name the share, and write nothing,
 * the tasks are numbered from 0 in steps of 2, with --shard auto.
+
+Then trains on two tasks, by mpiexec and by srun, and fails unless model, metrics and predictions are the same to the byte
+as those of a process without MPI, also where the job is requeued in the middle of a training by mpiexec. (By srun, MPICH
+would meet the shared memory of the killed processes, which has the same name.)
 
 Prints what it did and how long it took.
 """
@@ -266,6 +271,61 @@ def stepped(p, one, folder):
     check("SLURM_ARRAY_TASK_COUNT=3;" in said, f"it says {[l for l in said.splitlines() if 'error' in l][:1]}")
 
 
+class Training:
+    """Runs of a small network on two tasks."""
+
+    FILES = ["model.safetensors", "metrics.json", "predictions.csv"]
+
+    def __init__(self, cluster, program, mpich):
+        self.cluster, self.program, self.mpich = cluster, program, mpich
+        settings = [*TINY, "train.epochs=6", "train.chunks=2", "train.early_stopping.enabled=false",
+                    "demo.phantom.train=[40,40]", "demo.phantom.test=[12,12]", "demo.phantom.size=64",
+                    "pipeline.stages=['index','train','evaluate']"]
+        self.options = ["pneumonia", "--demo", *(part for setting in settings for part in ("--set", setting))]
+
+    def alone(self, out):
+        subprocess.run([self.program, "pipeline", *self.options, "--out", out], check=True, capture_output=True)
+
+    def submit(self, out, launcher):
+        more = {"EFF_UNET": str(self.program), "LAUNCHER": launcher, "PATH": f"{self.mpich}/bin:{os.environ['PATH']}",
+                "LD_LIBRARY_PATH": f"{self.mpich}/lib"}
+        line = ["sbatch", "--parsable", "-N", "1", "--ntasks-per-node=2", str(ROOT / "deploy/slurm/train.sbatch")]
+        return self.cluster.call(*line, *self.options, "--out", str(out), **more).strip()
+
+    def runs(self, out):
+        return [run for run in (out / "pneumonia").glob("2*") if run.is_dir() and not run.is_symlink()]
+
+    def same(self, one, other):
+        pair = [self.runs(out) for out in (one, other)]
+        return [len(runs) for runs in pair] == [1, 1] and all(
+            filecmp.cmp(pair[0][0] / name, pair[1][0] / name, shallow=False) for name in self.FILES)
+
+
+def trained(t, one, folder):
+    for launcher in ("mpiexec", "srun --mpi=pmi2"):
+        print(f"training on two tasks by {launcher}", flush=True)
+        start, out = time.monotonic(), folder / f"train-{launcher.split()[0]}"
+        job = t.submit(out, launcher)
+        states = t.cluster.ended(job)
+        check(states == {"COMPLETED": 1}, f"job {states} after {time.monotonic() - start:.1f} s")
+        check("2 processes train together" in log_of(t.cluster, job), "two processes trained together")
+        check(t.same(one, out), "model, metrics and predictions are those of one process")
+
+
+def trained_again(t, one, folder):
+    print("scontrol requeue in the middle of a training by mpiexec", flush=True)
+    out = folder / "train-requeued"
+    job = t.submit(out, "mpiexec")
+    begun = lambda: [run for run in t.runs(out) if (run / "checkpoints/last.safetensors").exists()]
+    wait("a checkpoint", begun, every=0.01)
+    t.cluster.call("scontrol", "requeue", job)
+    states = t.cluster.ended(job)
+    check(states == {"COMPLETED": 1} and t.cluster.states(job)[0][3] == "1", f"job {states}, restarted once")
+    said = log_of(t.cluster, job)
+    check("[1/3] index: already done" in said and said.count(" 6/6: ") == 1, "it went on after the last complete epoch")
+    check(t.same(one, out), "model, metrics and predictions are those of one process")
+
+
 def prepared(program, folder, images):
     """A run of the smallest network, and the phantom radiographs of its test split, which it has drawn."""
     settings = [*TINY, f"demo.phantom.test=[{images // 2},{images // 2}]"]
@@ -281,6 +341,8 @@ def main():
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/eff-unet")
     parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--mpich", type=Path, default=ROOT / "target/mpich", help="installed by tools/install_mpich.sh")
+    parser.add_argument("--only", choices=["predict", "train"])
     parser.add_argument("--cpus", type=int, default=8, help="of the node as Slurm sees it: 4 a task")
     arguments = parser.parse_args()
     if missing := [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]:
@@ -290,15 +352,24 @@ def main():
     program = arguments.program.resolve()
     print(subprocess.getoutput("slurmd -V"), "in", folder, flush=True)
     start = time.monotonic()
-    run, images = prepared(program, folder, arguments.images)
-    print(f"network and images: {time.monotonic() - start:.1f} s", flush=True)
+    if arguments.only != "train":
+        run, images = prepared(program, folder, arguments.images)
+        print(f"network and images: {time.monotonic() - start:.1f} s", flush=True)
     with Cluster(folder, arguments.cpus) as cluster:
-        p = Prediction(cluster, program, run, images, arguments)
-        start = time.monotonic()
-        p.alone(folder / "one")
-        print(f"{arguments.images} images in one process: {time.monotonic() - start:.1f} s", flush=True)
-        for what in (undisturbed, killed, requeued, stepped):
-            what(p, folder / "one", folder)
+        if arguments.only != "train":
+            p = Prediction(cluster, program, run, images, arguments)
+            start = time.monotonic()
+            p.alone(folder / "one")
+            print(f"{arguments.images} images in one process: {time.monotonic() - start:.1f} s", flush=True)
+            for what in (undisturbed, killed, requeued, stepped):
+                what(p, folder / "one", folder)
+        if arguments.only != "predict" and (arguments.mpich / "bin/mpiexec").exists():
+            t = Training(cluster, program, arguments.mpich.resolve())
+            t.alone(folder / "trained")
+            for what in (trained, trained_again):
+                what(t, folder / "trained", folder)
+        elif arguments.only != "predict":
+            print(f"skipped, because {arguments.mpich} has no mpiexec: training")
     if faults:
         sys.exit(f"{len(faults)} faults; the files are in {folder}")
     shutil.rmtree(folder)

@@ -117,6 +117,8 @@ fn a_run_on_any_number_of_processes_leaves_the_same_bytes() {
         check_equal(&found, &alone, &format!("{processes} processes"));
         // Only rank 0 speaks.
         assert_eq!(said.matches("train: ").count(), 1, "{said}");
+        let warning = "batch norm takes its statistics from chunks of 2 images";
+        assert_eq!(said.matches(warning).count(), 1, "{said}");
     }
 }
 

@@ -23,19 +23,20 @@ const LAUNCHERS: [(&str, &str); 3] = [
     ("PMI_FD", "mpiexec"),
 ];
 
-/// Variables in which launchers state the number of processes.
+/// Variables in which launchers state the number of processes. The launcher's own come first: where `mpiexec` starts its
+/// helpers by Slurm, there is one task on each machine for Slurm, whatever the number of processes.
 const SIZES: [&str; 3] = ["PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
 
 /// What started this process as one of several, if anything did. A job of one process needs no library.
 pub fn launcher() -> Option<&'static str> {
-    if SIZES
-        .iter()
-        .any(|size| env::var(size).is_ok_and(|size| size == "1"))
-    {
-        return None;
-    }
-    let set = |(variable, _): &&(&str, &str)| env::var_os(variable).is_some();
-    LAUNCHERS.iter().find(set).map(|(_, name)| *name)
+    launcher_by(|variable| env::var(variable).ok())
+}
+
+fn launcher_by(value: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let size = SIZES.iter().find_map(|size| value(size));
+    let set = |(variable, _): &&(&str, &str)| value(variable).is_some();
+    let launcher = LAUNCHERS.iter().find(set).map(|(_, name)| *name);
+    launcher.filter(|_| size.as_deref() != Some("1"))
 }
 
 /// The processes of an MPI job. MPI ends when it is dropped.
@@ -181,6 +182,31 @@ fn candidates() -> Vec<PathBuf> {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_launchers_number_of_processes_counts() {
+        let launcher = |variables: &[(&str, &str)]| {
+            launcher_by(|name| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(launcher(&[]), None);
+        assert_eq!(launcher(&[("SLURM_STEP_NUM_TASKS", "4")]), None);
+        let rank = ("PMI_RANK", "0");
+        assert_eq!(launcher(&[rank]), Some("mpiexec"));
+        assert_eq!(launcher(&[rank, ("PMI_SIZE", "1")]), None);
+        // mpiexec within a job of Slurm, which it uses to start a helper on each machine.
+        let helper = ("SLURM_STEP_NUM_TASKS", "1");
+        assert_eq!(
+            launcher(&[rank, helper, ("PMI_SIZE", "2")]),
+            Some("mpiexec")
+        );
+        // Slurm's own launcher.
+        let rank = ("PMIX_RANK", "0");
+        assert_eq!(launcher(&[rank, helper]), None);
+        assert!(launcher(&[rank, ("SLURM_STEP_NUM_TASKS", "2")]).is_some());
+    }
 
     #[test]
     fn a_library_that_is_not_mpi_is_refused_in_one_sentence() {

@@ -15,7 +15,7 @@ use formats::checkpoint::{
     Checkpoint, CheckpointDir, Inference, MapClasses, Meta, Origin, Preprocessing,
 };
 use model::network::Network;
-use train::{EpochRecord, Job, Metric, Outcome, Stopped, fit};
+use train::{EpochRecord, Job, Metric, Outcome, Stopped, TrainConfig, fit};
 
 use crate::basis::compare;
 use crate::context::{Context, Data};
@@ -41,6 +41,9 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
             report.applied.len()
         ));
     }
+    if let Some(warning) = few_images(&context.settings.train) {
+        context.progress.say(format!("  {warning}"));
+    }
     let outcome = train(context, &data, &mut network)?;
     context
         .run
@@ -53,6 +56,21 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
         "train",
         &section::write(context, &network, &outcome, loaded.as_ref())?,
     )
+}
+
+/// Said where batch norm's statistics are those of few images.
+fn few_images(config: &TrainConfig) -> Option<String> {
+    /// What data-parallel training commonly gives each process at least. The demo of chest radiographs (AUC 0.996) does
+    /// not learn from chunks of two.
+    const FEW: usize = 8;
+    let images = config.batch_size / config.chunks;
+    (config.chunks > 1 && images < FEW).then(|| {
+        let enough = FEW * config.chunks;
+        format!(
+            "warning: batch norm takes its statistics from chunks of {images} images; with so few a network may not \
+             learn: train.batch_size = {enough} gives chunks of {FEW}"
+        )
+    })
 }
 
 /// Trains with rank 0, on another rank: writes nothing.
