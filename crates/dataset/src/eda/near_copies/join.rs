@@ -178,7 +178,7 @@ mod tests {
         let n = values.len();
         let view = |image: u32| View {
             image,
-            mirrored: image % 3 == 0,
+            mirrored: image.is_multiple_of(3),
         };
         let views: Vec<View> = (0..n as u32).map(view).collect();
         let alike = |_| Coarse::default();

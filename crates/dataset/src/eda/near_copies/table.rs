@@ -138,7 +138,7 @@ mod tests {
             let values: Vec<u32> = (0..n).map(|_| rng.below(1 << bits) as u32).collect();
             let view = |image| View {
                 image,
-                mirrored: image % 3 == 0,
+                mirrored: image.is_multiple_of(3),
             };
             let views: Vec<View> = (0..n as u32).map(view).collect();
             let outline = |view: View| Coarse::filled(view.image as i16);
