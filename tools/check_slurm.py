@@ -312,7 +312,7 @@ def trained(t, one, folder):
         check(t.same(one, out), "model, metrics and predictions are those of one process")
 
 
-def trained_again(t, one, folder):
+def training_requeued(t, one, folder):
     print("scontrol requeue in the middle of a training by mpiexec", flush=True)
     out = folder / "train-requeued"
     job = t.submit(out, "mpiexec")
@@ -366,7 +366,7 @@ def main():
         if arguments.only != "predict" and (arguments.mpich / "bin/mpiexec").exists():
             t = Training(cluster, program, arguments.mpich.resolve())
             t.alone(folder / "trained")
-            for what in (trained, trained_again):
+            for what in (trained, training_requeued):
                 what(t, folder / "trained", folder)
         elif arguments.only != "predict":
             print(f"skipped, because {arguments.mpich} has no mpiexec: training")

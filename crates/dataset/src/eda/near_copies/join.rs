@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::outline::Fine;
 use super::table::Table;
 
-/// Values of a task: with two or three views of each, the outlines of a task stay in the cache.
+/// Values of a task: with about one view of each, the outlines of a task stay in the cache.
 const VALUES: usize = 2048;
 
 /// Most views that one is compared with in a join, and most that are kept of them as candidates, so that the time is

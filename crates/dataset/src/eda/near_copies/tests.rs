@@ -194,7 +194,7 @@ fn shared_hashes_of_changed_images_share_a_part() {
     }
 }
 
-/// The pairs that every comparison finds are all found by the hashes, though these need not.
+/// On these images the hashes find all pairs that comparing every pair finds.
 #[test]
 #[ignore = "reads images of ../shared"]
 fn shared_hashes_find_the_near_copies_of_every_comparison() {

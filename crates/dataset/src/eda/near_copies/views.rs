@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::correlation::CORRELATION;
 use super::images::Images;
 use super::outline::{Coarse, Fine, ROW, centred};
+use super::whitening::covariance;
 use crate::small::BLOCKS;
 
 /// Steps of the power iteration: which direction comes out decides only how many images are turned both ways.
@@ -20,8 +21,8 @@ pub(super) struct View {
 
 /// One or two views of each image.
 ///
-/// Of two images of which one is near-identical to the other or to its mirror image, there are two views that are
-/// near-identical. It is therefore enough to compare views.
+/// If an image is near-identical to another one or to its mirror image, a view of the one is near-identical to a view of
+/// the other: it is enough to compare views.
 pub(super) struct Views {
     all: Vec<View>,
     /// Where the views of each image begin; one more at the end.
@@ -94,8 +95,9 @@ struct Sides {
 }
 
 impl Sides {
-    /// An image whose product is so small is turned both ways. Near-identical images are vectors of a distance of √(2 (1 −
-    /// correlation)) at most, and so are their products: if they have different signs, one of them is at most half of that.
+    /// An image whose product is within this of zero is turned both ways. Near-identical images are vectors at most
+    /// √(2 (1 − correlation)) apart, and their products differ by no more: if their signs differ, one of the two products
+    /// is within half of that.
     fn margin() -> f64 {
         (0.5 * (1.0 - CORRELATION)).sqrt() * 1.001
     }
@@ -104,9 +106,10 @@ impl Sides {
         let sample: Vec<_> = sample.iter().map(asymmetry).collect();
         let mut rng = Rng::keyed(2, &[]);
         let mut direction = unit([(); BLOCKS / 2].map(|()| rng.normal()));
-        let moments = moments(&sample);
+        // Not around the mean: an asymmetry that all images share tells which way they are turned.
+        let moments = covariance(&sample, &[0.0; BLOCKS / 2]);
         for _ in 0..STEPS {
-            direction = unit(moments.map(|row| dot(&row, &direction)));
+            direction = unit(std::array::from_fn(|i| dot(&moments[i], &direction)));
         }
         Self { direction }
     }
@@ -127,19 +130,6 @@ fn asymmetry(blocks: &[f64; BLOCKS]) -> [f64; BLOCKS / 2] {
         let (row, column) = (i / (ROW / 2) * ROW, i % (ROW / 2));
         (blocks[row + column] - blocks[row + ROW - 1 - column]) * std::f64::consts::FRAC_1_SQRT_2
     })
-}
-
-/// The sums of the products of two coordinates.
-fn moments<const D: usize>(vectors: &[[f64; D]]) -> [[f64; D]; D] {
-    let mut sums = [[0.0; D]; D];
-    for vector in vectors {
-        for (row, a) in sums.iter_mut().zip(vector) {
-            row.iter_mut()
-                .zip(vector)
-                .for_each(|(sum, b)| *sum += a * b);
-        }
-    }
-    sums
 }
 
 fn dot<const D: usize>(a: &[f64; D], b: &[f64; D]) -> f64 {

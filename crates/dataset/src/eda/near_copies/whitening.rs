@@ -30,7 +30,8 @@ fn mean<const D: usize>(vectors: &[[f64; D]]) -> [f64; D] {
     sum.map(|sum| sum / vectors.len().max(1) as f64)
 }
 
-fn covariance<const D: usize>(vectors: &[[f64; D]], mean: &[f64; D]) -> Vec<[f64; D]> {
+/// The mean products of two coordinates, around `mean`.
+pub(super) fn covariance<const D: usize>(vectors: &[[f64; D]], mean: &[f64; D]) -> Vec<[f64; D]> {
     let mut sums = vec![[0.0; D]; D];
     for vector in vectors {
         let mut centred = *vector;

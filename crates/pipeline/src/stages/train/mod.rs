@@ -60,8 +60,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
 
 /// Said where batch norm's statistics are those of few images.
 fn few_images(config: &TrainConfig) -> Option<String> {
-    /// What data-parallel training commonly gives each process at least. The demo of chest radiographs (AUC 0.996) does
-    /// not learn from chunks of two.
+    /// The statistics of fewer images are noisy. The demo of chest radiographs does not learn in chunks of two.
     const FEW: usize = 8;
     let images = config.batch_size / config.chunks;
     (config.chunks > 1 && images < FEW).then(|| {
