@@ -89,7 +89,7 @@ pub enum Precision {
     /// computes in `f32`.
     Tf32,
     /// Factors rounded to bf16 (8 bits of precision): twice the products per second on a CPU that has AVX512_BF16; on
-    /// others the same result at no gain.
+    /// others the same accuracy, a little slower than `f32`.
     Bf16,
 }
 

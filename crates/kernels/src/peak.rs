@@ -3,7 +3,7 @@
 
 use crate::Precision;
 use crate::parallel::{for_each, part, workers};
-use crate::simd::{Bf16, F32, Factors, Kernel, Simd, dispatch, lanes};
+use crate::simd::{Bf16Alone, Bf16Pairs, F32, Factors, Kernel, Simd, dispatch, lanes, pairs_bf16};
 use std::marker::PhantomData;
 
 /// Vectors that are summed at a time: enough independent sums to hide the latency of an addition or a product.
@@ -15,7 +15,8 @@ const PRODUCTS: usize = 4096;
 pub fn multiply(precision: Precision, rounds: usize) -> usize {
     match precision {
         Precision::F32 | Precision::Tf32 => multiply_with::<F32>(rounds),
-        Precision::Bf16 => multiply_with::<Bf16>(rounds),
+        Precision::Bf16 if pairs_bf16() => multiply_with::<Bf16Pairs>(rounds),
+        Precision::Bf16 => multiply_with::<Bf16Alone>(rounds),
     }
 }
 

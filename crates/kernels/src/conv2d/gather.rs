@@ -107,7 +107,7 @@ impl Gather {
     fn narrowed<F: Factors>(self) -> usize {
         let (bands, _) = self.tasks(Panels::new(self.out.c).count);
         let pixels = self.out.pixels().div_ceil(PIXELS).div_ceil(bands) * PIXELS;
-        if F::EACH == 1 {
+        if F::IN_PLACE {
             0
         } else {
             pixels * row_words::<F>(self.source.c)
@@ -136,7 +136,7 @@ impl Gather {
         scratch: &mut [f32],
     ) {
         assert!(
-            F::EACH == 1 || self.is_pointwise(),
+            F::IN_PLACE || self.is_pointwise(),
             "narrow factors for a window"
         );
         assert!(
@@ -244,7 +244,7 @@ fn row_words<F: Factors>(channels: usize) -> usize {
 impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        if F::EACH > 1 {
+        if !F::IN_PLACE {
             self.narrow(s);
         }
         for index in self.group.clone() {
@@ -324,9 +324,9 @@ impl<F: Factors> Task<'_, F> {
     ) -> [[S::V; V]; P] {
         let c = self.gather.source.c;
         let words = c.div_ceil(F::EACH);
-        let (values, first, row) = match F::EACH {
-            1 => (self.source, first, c),
-            _ => (
+        let (values, first, row) = match F::IN_PLACE {
+            true => (self.source, first, c),
+            false => (
                 &*self.narrowed,
                 first - self.pixels.start,
                 row_words::<F>(c),

@@ -28,7 +28,7 @@ pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, Panels, packed_len};
 pub(crate) use weight::WeightGradient;
 
-use crate::simd::{Bf16, F32, Factors};
+use crate::simd::{Bf16Alone, Bf16Pairs, F32, Factors, pairs_bf16};
 use crate::{Accumulate, Epilogue, Nhwc, Precision, Window, size};
 use winograd::{Product, WinogradGradient};
 
@@ -40,8 +40,12 @@ macro_rules! with_factors {
                 let $factors = F32;
                 $body
             }
+            Precision::Bf16 if pairs_bf16() => {
+                let $factors = Bf16Pairs;
+                $body
+            }
             Precision::Bf16 => {
-                let $factors = Bf16;
+                let $factors = Bf16Alone;
                 $body
             }
         }

@@ -1,7 +1,7 @@
 //! Weights in the order in which the tiles read them.
 
 use crate::parallel::{Shared, for_each};
-use crate::simd::{Factors, bf16, lanes};
+use crate::simd::{Factors, lanes};
 use crate::size;
 use std::ops::Range;
 
@@ -97,10 +97,10 @@ pub(crate) fn pack<F: Factors>(
                 channels.clone(),
                 into,
             );
-            if F::EACH == 2 {
+            if !F::IN_PLACE {
                 let mut upper = [0.0; WIDEST * 16];
                 let upper = &mut upper[..channels.len()];
-                if input + 1 < inputs {
+                if F::EACH == 2 && input + 1 < inputs {
                     copy_row(
                         w,
                         order,
@@ -112,7 +112,7 @@ pub(crate) fn pack<F: Factors>(
                     );
                 }
                 for (word, upper) in into.iter_mut().zip(upper) {
-                    *word = f32::from_bits(bf16(*upper) << 16 | bf16(*word));
+                    *word = F::word(*word, *upper);
                 }
             }
             rest.fill(0.0);

@@ -39,7 +39,7 @@ impl<F: Factors> WeightGradient<F> {
         let ys = window.fitted(xs, cout);
         let pointwise =
             window.kernel == [1, 1] && window.stride == 1 && ys.with_channels(xs.c) == xs;
-        assert!(F::EACH == 1 || pointwise, "narrow factors for a window");
+        assert!(F::IN_PLACE || pointwise, "narrow factors for a window");
         // A 1×1 convolution does not depend on rows, so its pixels can be split anywhere.
         let flat = |shape: Nhwc| Nhwc {
             n: 1,
@@ -95,7 +95,7 @@ impl<F: Factors> WeightGradient<F> {
 
     /// Words for a task's pixels, where these are converted rather than read in place.
     fn narrowed(self) -> usize {
-        if F::EACH == 1 {
+        if F::IN_PLACE {
             0
         } else {
             BAND / F::EACH * (CHANNELS + self.panels.width())
@@ -213,7 +213,7 @@ impl<F: Factors> Kernel for Task<'_, F> {
                 rows: row * rows..((row + 1) * rows).min(ys.n * ys.h),
                 columns: part(ys.w, column_bands, column),
             };
-            if F::EACH == 1 {
+            if F::IN_PLACE {
                 self.band(s, &band);
             } else {
                 self.narrow_band(s, &band.columns);
@@ -253,7 +253,7 @@ impl<F: Factors> Task<'_, F> {
         }
     }
 
-    /// Sums a pointwise convolution's pixels, two neighbours per word.
+    /// Sums a pointwise convolution's pixels as words.
     #[inline(always)]
     fn narrow_band<S: Simd>(&mut self, s: S, pixels: &Range<usize>) {
         let WeightGradient { xs, ys, panels, .. } = self.plan;
@@ -262,7 +262,7 @@ impl<F: Factors> Task<'_, F> {
         let (dy, x) = (dy.as_mut_ptr(), x.as_mut_ptr());
         // SAFETY: a band has room for the words of its pixels, in rows of whole vectors.
         unsafe {
-            pair_rows(
+            word_rows::<S, F>(
                 s,
                 &self.dy[..ys.len()],
                 ys.c,
@@ -277,7 +277,7 @@ impl<F: Factors> Task<'_, F> {
             let run = first..channels.end.min(first + CHANNELS);
             // SAFETY: as above.
             unsafe {
-                pair_rows(
+                word_rows::<S, F>(
                     s,
                     &self.x[..xs.len()],
                     xs.c,
@@ -307,16 +307,32 @@ impl<F: Factors> Task<'_, F> {
         dy: *const f32,
     ) -> usize {
         let (_, vectors) = self.plan.panels.panel(self.panel);
-        match (vectors, left) {
-            (1, 16..) => self.narrow_tile::<S, 16, 1>(s, first, c, words, x, dy),
-            (1, 4..) => self.narrow_tile::<S, 4, 1>(s, first, c, words, x, dy),
-            (1, _) => self.narrow_tile::<S, 1, 1>(s, first, c, words, x, dy),
-            (2, 8..) => self.narrow_tile::<S, 8, 2>(s, first, c, words, x, dy),
-            (2, 4..) => self.narrow_tile::<S, 4, 2>(s, first, c, words, x, dy),
-            (2, _) => self.narrow_tile::<S, 1, 2>(s, first, c, words, x, dy),
-            (_, 8..) => self.narrow_tile::<S, 8, 3>(s, first, c, words, x, dy),
-            (_, 4..) => self.narrow_tile::<S, 4, 3>(s, first, c, words, x, dy),
-            (_, _) => self.narrow_tile::<S, 1, 3>(s, first, c, words, x, dy),
+        match vectors {
+            1 => self.narrow_tiles_of::<S, 1>(s, first, c, left, words, x, dy),
+            2 => self.narrow_tiles_of::<S, 2>(s, first, c, left, words, x, dy),
+            _ => self.narrow_tiles_of::<S, 3>(s, first, c, left, words, x, dy),
+        }
+    }
+
+    /// Sums a tile of the next channels, of which `left` are left; returns their number.
+    #[inline(always)]
+    fn narrow_tiles_of<S: Simd, const V: usize>(
+        &self,
+        s: S,
+        first: usize,
+        c: usize,
+        left: usize,
+        words: usize,
+        x: *const f32,
+        dy: *const f32,
+    ) -> usize {
+        let tallest = tallest::<S, V>(s);
+        match left {
+            16.. if tallest == 16 => self.narrow_tile::<S, 16, V>(s, first, c, words, x, dy),
+            8.. if tallest == 8 => self.narrow_tile::<S, 8, V>(s, first, c, words, x, dy),
+            6.. if tallest == 6 => self.narrow_tile::<S, 6, V>(s, first, c, words, x, dy),
+            4.. => self.narrow_tile::<S, 4, V>(s, first, c, words, x, dy),
+            _ => self.narrow_tile::<S, 1, V>(s, first, c, words, x, dy),
         }
     }
 
@@ -336,7 +352,7 @@ impl<F: Factors> Task<'_, F> {
             self.plan.panels.width(),
             s.mask(S::LANES),
         );
-        // SAFETY: `words` rows of `CHANNELS` inputs and of the panel's gradients were paired.
+        // SAFETY: `words` rows of `CHANNELS` inputs and of the panel's gradients were written.
         unsafe { outer_products::<S, F, R, V>(s, x, CHANNELS, dy, width, words, mask, &mut acc) };
         self.add_tile(s, 0, first + c, &acc);
         R
@@ -446,13 +462,13 @@ fn inside(columns: &Range<usize>, k: usize, pad: usize, stride: usize, len: usiz
     columns.start.max(first)..columns.end.min(end).max(columns.start.max(first))
 }
 
-/// Packs some channels of `pixels` into words of two neighbouring pixels, `step` words per row; an odd last pixel is
+/// Writes some channels of `pixels` as words, `step` per row, of one pixel or of two neighbours; an odd last pixel is
 /// paired with zero.
 ///
 /// # Safety
 /// `to` has room for as many rows of whole vectors.
 #[inline(always)]
-unsafe fn pair_rows<S: Simd>(
+unsafe fn word_rows<S: Simd, F: Factors>(
     s: S,
     values: &[f32],
     c: usize,
@@ -462,19 +478,19 @@ unsafe fn pair_rows<S: Simd>(
     step: usize,
 ) {
     let values = &values[pixels.start * c..pixels.end * c];
-    for (row, pair) in values.chunks(2 * c).enumerate() {
+    for (row, pixels) in values.chunks(F::EACH * c).enumerate() {
         for_vectors!(s, channels.len(), |at, mask| {
-            let from = pair.as_ptr().wrapping_add(channels.start + at);
+            let from = pixels.as_ptr().wrapping_add(channels.start + at);
             // SAFETY: the mask ends with the channels of a pixel, of which there are one or two; the caller guarantees
             // `to`.
             unsafe {
-                let upper = if pair.len() > c {
+                let high = if pixels.len() > c {
                     s.load(from.add(c), mask)
                 } else {
                     s.splat(0.0)
                 };
-                let word = s.pair(s.load(from, mask), upper);
-                s.store(to.add(row * step + at), s.mask(S::LANES), word);
+                let words = F::words(s, s.load(from, mask), high);
+                s.store(to.add(row * step + at), s.mask(S::LANES), words);
             }
         });
     }

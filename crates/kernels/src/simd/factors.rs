@@ -1,6 +1,6 @@
-//! The factors of products: `f32`, or bf16 or `i16` in pairs.
+//! The factors of products: `f32`, bf16 alone or in pairs, or `i16` in pairs.
 
-use super::{Kernel, Simd, dispatch, dispatch_bf16, dispatch_i16};
+use super::{Kernel, Simd, bf16, dispatch, dispatch_bf16_alone, dispatch_bf16_pairs, dispatch_i16};
 
 /// How the factors of an inner product are stored. A word has 32 bits and holds [`Words::EACH`] numbers that are
 /// adjacent along the summed axis; vectors of words have the type of `f32` vectors whatever they hold.
@@ -17,6 +17,15 @@ pub(crate) trait Words: Copy + Send + Sync {
 
 /// Factors that are made from `f32` numbers by rounding each.
 pub(crate) trait Factors: Words {
+    /// Whether they are the numbers themselves, which can then be read in place.
+    const IN_PLACE: bool;
+
+    /// A word of numbers that are adjacent along the summed axis; `high` is used only if there are two in a word.
+    fn word(low: f32, high: f32) -> f32;
+
+    /// Each lane's [`Factors::word`].
+    fn words<S: Simd>(s: S, low: S::V, high: S::V) -> S::V;
+
     /// Writes neighbouring numbers: `LANES / EACH` words.
     ///
     /// # Safety
@@ -28,9 +37,14 @@ pub(crate) trait Factors: Words {
 #[derive(Clone, Copy)]
 pub(crate) struct F32;
 
-/// bf16, two per word, with sums in `f32`.
+/// bf16, two per word, with sums in `f32`: for machines that have instructions for them.
 #[derive(Clone, Copy)]
-pub(crate) struct Bf16;
+pub(crate) struct Bf16Pairs;
+
+/// bf16, each in a word of its own, where it is an `f32` number: for machines that multiply only those. A product is then
+/// as fast as in `f32`, and only the rounding of factors is added.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Alone;
 
 /// `i16`, two per word, with exact sums in `i32`.
 #[derive(Clone, Copy)]
@@ -50,6 +64,18 @@ impl Words for F32 {
 }
 
 impl Factors for F32 {
+    const IN_PLACE: bool = true;
+
+    #[inline(always)]
+    fn word(low: f32, _: f32) -> f32 {
+        low
+    }
+
+    #[inline(always)]
+    fn words<S: Simd>(_: S, low: S::V, _: S::V) -> S::V {
+        low
+    }
+
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
         // SAFETY: the caller guarantees it.
@@ -57,7 +83,7 @@ impl Factors for F32 {
     }
 }
 
-impl Words for Bf16 {
+impl Words for Bf16Pairs {
     const EACH: usize = 2;
 
     #[inline(always)]
@@ -66,15 +92,61 @@ impl Words for Bf16 {
     }
 
     fn dispatch<K: Kernel>(kernel: K) {
-        dispatch_bf16(kernel);
+        dispatch_bf16_pairs(kernel);
     }
 }
 
-impl Factors for Bf16 {
+impl Factors for Bf16Pairs {
+    const IN_PLACE: bool = false;
+
+    #[inline(always)]
+    fn word(low: f32, high: f32) -> f32 {
+        f32::from_bits(bf16(high) << 16 | bf16(low))
+    }
+
+    #[inline(always)]
+    fn words<S: Simd>(s: S, low: S::V, high: S::V) -> S::V {
+        s.pair(low, high)
+    }
+
     #[inline(always)]
     unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
         // SAFETY: the caller guarantees it.
         unsafe { s.store_narrow(to, value) };
+    }
+}
+
+impl Words for Bf16Alone {
+    const EACH: usize = 1;
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+        s.mul_add(a, b, c)
+    }
+
+    fn dispatch<K: Kernel>(kernel: K) {
+        dispatch_bf16_alone(kernel);
+    }
+}
+
+impl Factors for Bf16Alone {
+    const IN_PLACE: bool = false;
+
+    /// The upper half of a word whose lower half is zero is the number itself.
+    #[inline(always)]
+    fn word(low: f32, _: f32) -> f32 {
+        Bf16Pairs::word(0.0, low)
+    }
+
+    #[inline(always)]
+    fn words<S: Simd>(s: S, low: S::V, _: S::V) -> S::V {
+        s.pair(s.splat(0.0), low)
+    }
+
+    #[inline(always)]
+    unsafe fn store<S: Simd>(s: S, to: *mut f32, value: S::V) {
+        // SAFETY: the caller guarantees it.
+        unsafe { s.store(to, s.mask(S::LANES), Self::words(s, value, value)) };
     }
 }
 

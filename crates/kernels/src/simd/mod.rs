@@ -11,7 +11,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use factors::{Bf16, F32, Factors, I16, Words};
+pub(crate) use factors::{Bf16Alone, Bf16Pairs, F32, Factors, I16, Words};
 pub(crate) use kinds::{Kind, with_kind};
 pub(crate) use math::{activate, activate_all, activation_gradient};
 pub(crate) use portable::{Portable, bf16, byte, pair_i16};
@@ -53,13 +53,17 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// bf16 numbers in pairs: lane `i` holds `low[i]` in its lower half and `high[i]` in its upper, rounded to nearest
     /// even. Such vectors, and the words that they are stored as, have the type of `f32` but are not `f32` numbers.
     fn pair(self, low: Self::V, high: Self::V) -> Self::V;
-    /// `a_low · b_low + a_high · b_high + c` of pairs `a` and `b`, and `f32` `c`.
-    fn dot(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// Writes neighbouring lanes as pairs: half as many words as lanes.
+    /// `a_low · b_low + a_high · b_high + c` of pairs `a` and `b`, and `f32` `c`. For sets that [`dispatch_bf16_pairs`] picks.
+    fn dot(self, _a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("bf16 numbers are multiplied in pairs")
+    }
+    /// Writes neighbouring lanes as pairs: half as many words as lanes. For sets that [`dispatch_bf16_pairs`] picks.
     ///
     /// # Safety
     /// `LANES / 2` words at `to` are writable.
-    unsafe fn store_narrow(self, to: *mut f32, value: Self::V);
+    unsafe fn store_narrow(self, _to: *mut f32, _value: Self::V) {
+        unreachable!("bf16 numbers are written in pairs")
+    }
     /// 2ⁿ, where the lowest nine bits of each lane are the number n + 127 in 1..=254.
     fn power_of_two(self, biased: Self::V) -> Self::V;
     /// `a_low · b_low + a_high · b_high + c` of pairs of `i16` and of `i32` numbers `c`, exact unless it wraps. Such
@@ -148,7 +152,7 @@ fn found() -> (Option<x86::Avx512>, Option<x86::Avx2>) {
     })
 }
 
-/// Whether this machine has instructions that multiply bf16 pairs; otherwise they are emulated.
+/// Whether this machine has instructions that multiply bf16 pairs; otherwise bf16 is emulated, which is slower than `f32`.
 pub fn multiplies_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return found_bf16().is_some();
@@ -156,18 +160,46 @@ pub fn multiplies_bf16() -> bool {
     false
 }
 
+/// Whether bf16 numbers are multiplied in pairs: where there are instructions for it, and by portable code, so that what
+/// is common to both is tested on every machine.
+pub(crate) fn pairs_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return found_bf16().is_some() || matches!(found(), (None, None));
+    #[cfg(not(target_arch = "x86_64"))]
+    true
+}
+
 #[cfg(target_arch = "x86_64")]
 fn found_bf16() -> Option<x86::Avx512<true>> {
     found().0.and_then(|_| x86::Avx512::detect_bf16())
 }
 
-/// Like [`dispatch`], for a kernel that multiplies bf16 pairs: uses the instructions for them where available.
-pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
+/// Like [`dispatch`], for a kernel that multiplies bf16 pairs.
+///
+/// # Panics
+/// Panics unless [`pairs_bf16`].
+pub(crate) fn dispatch_bf16_pairs<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = found_bf16() {
-        return x86::with_avx512_bf16(kernel, simd);
+    match found_bf16() {
+        Some(simd) => return x86::with_avx512_bf16(kernel, simd),
+        None => assert!(pairs_bf16(), "bf16 numbers in pairs"),
     }
-    dispatch(kernel);
+    kernel.run(Portable);
+}
+
+/// Like [`dispatch`], for a kernel that multiplies bf16 numbers one by one.
+///
+/// # Panics
+/// Panics if [`pairs_bf16`].
+pub(crate) fn dispatch_bf16_alone<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    match found() {
+        (Some(simd), _) => return x86::with_avx512(kernel, simd),
+        (None, Some(simd)) => return x86::with_avx2(kernel, simd),
+        (None, None) => {}
+    }
+    let _ = kernel;
+    unreachable!("bf16 numbers alone");
 }
 
 /// Like [`dispatch`], for a kernel that multiplies `i16` pairs: uses the instruction for them where available.

@@ -193,31 +193,20 @@ impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
     }
     #[inline(always)]
     fn dot(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: `self` is proof of the feature, `BF16` of the one for bf16; pairs may have any bit pattern.
+        assert!(BF16, "a set that multiplies pairs of bf16");
+        // SAFETY: `BF16` is proof of the feature; pairs may have any bit pattern.
         unsafe {
-            if BF16 {
-                let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
-                return _mm512_dpbf16_ps(c, pairs(a), pairs(b));
-            }
-            let low = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(x)));
-            let mask = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
-            let high = |x| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), mask));
-            self.mul_add(low(a), low(b), self.mul_add(high(a), high(b), c))
+            let pairs = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
+            _mm512_dpbf16_ps(c, pairs(a), pairs(b))
         }
     }
     #[inline(always)]
     unsafe fn store_narrow(self, to: *mut f32, value: __m512) {
-        // SAFETY: `self` is proof of the feature; the caller guarantees eight words.
+        assert!(BF16, "a set that multiplies pairs of bf16");
+        // SAFETY: `BF16` is proof of the feature; the caller guarantees eight words.
         unsafe {
-            if BF16 {
-                let halves = _mm512_cvtneps_pbh(value);
-                return _mm256_storeu_si256(
-                    to.cast(),
-                    std::mem::transmute::<__m256bh, __m256i>(halves),
-                );
-            }
-            let upper = _mm512_srli_epi32::<16>(self.rounded(value));
-            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
+            let halves = _mm512_cvtneps_pbh(value);
+            _mm256_storeu_si256(to.cast(), std::mem::transmute::<__m256bh, __m256i>(halves));
         }
     }
 
@@ -392,27 +381,6 @@ impl Simd for Avx2 {
             _mm256_castsi256_ps(_mm256_or_si256(low, high))
         }
     }
-    #[inline(always)]
-    fn dot(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        // SAFETY: `self` is proof of the feature.
-        unsafe {
-            let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(x)));
-            let mask = _mm256_set1_epi32(0xFFFF_0000_u32 as i32);
-            let high = |x| _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(x), mask));
-            self.mul_add(low(a), low(b), self.mul_add(high(a), high(b), c))
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_narrow(self, to: *mut f32, value: __m256) {
-        // SAFETY: `self` is proof of the feature; the caller guarantees four words.
-        unsafe {
-            let upper = _mm256_srli_epi32::<16>(self.rounded(value));
-            let halves = _mm256_packus_epi32(upper, upper);
-            let halves = _mm256_permute4x64_epi64::<0b10_00>(halves);
-            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(halves));
-        }
-    }
-
     arithmetic_i16!(__m256: _mm256_castps_si256, _mm256_castsi256_ps, add_i16 = _mm256_add_epi16,
         sub_i16 = _mm256_sub_epi16, mul_high_i16 = _mm256_mulhrs_epi16);
 

@@ -1,9 +1,9 @@
 //! The gradient of the weights: at each point, the product of the transformed input's transpose with the transformed
 //! gradient, summed over tiles and transformed back to taps once.
 
-use super::tiling::Tiling;
+use super::tiling::{Patch, Tiling};
 use super::transform::{
-    self, Grid, IN, Input, Load, OutputGradient, Over, POINTS, Store, both_axes,
+    self, Axis, Grid, IN, Input, Load, Narrow, OutputGradient, Over, POINTS, Store, both_axes,
 };
 use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::{Inputs, Run};
@@ -12,7 +12,6 @@ use crate::conv2d::tile::{outer_products, tallest};
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
 use crate::simd::{Factors, Kernel, Simd, dispatch, for_vectors};
 use crate::{Accumulate, size};
-use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Target number of tasks, so that a few cores get equal shares.
@@ -29,7 +28,7 @@ const PARTIALS: usize = 1 << 21;
 /// The plan of a weight gradient, which depends on shapes alone.
 #[derive(Clone, Copy)]
 pub(in crate::conv2d) struct WeightGradient<F> {
-    factors: PhantomData<F>,
+    factors: F,
     tiling: Tiling,
     inputs: Inputs,
     panels: Panels,
@@ -43,7 +42,7 @@ pub(in crate::conv2d) struct WeightGradient<F> {
 }
 
 impl<F: Factors> WeightGradient<F> {
-    pub(in crate::conv2d) fn new(_: F, conv: Conv2d) -> Self {
+    pub(in crate::conv2d) fn new(factors: F, conv: Conv2d) -> Self {
         let Conv2d {
             xs, inputs, cout, ..
         } = conv;
@@ -63,7 +62,7 @@ impl<F: Factors> WeightGradient<F> {
             TILES_OF_LARGE
         };
         Self {
-            factors: PhantomData,
+            factors,
             tiling,
             inputs,
             panels,
@@ -256,12 +255,7 @@ impl<F: Factors> Task<'_, F> {
             let patch = tiling.input(tile, inputs.parts()[run.part], self.x[run.part], self.zeros);
             let to = to.shifted(i / F::EACH * CHANNELS);
             // SAFETY: a row at each point has whole vectors for all channels.
-            unsafe {
-                match i % F::EACH {
-                    0 => patch.transform(s, Input, run.first, run.count, to, S::LANES),
-                    _ => patch.transform(s, Input, run.first, run.count, Over(to), S::LANES),
-                }
-            }
+            unsafe { self.points(s, &patch, Input, run.first..run.first + run.count, i, to) };
         }
         self.fill_word(
             s,
@@ -279,26 +273,7 @@ impl<F: Factors> Task<'_, F> {
             let patch = self.plan.tiling.output(tile, self.dy, self.zeros);
             let to = to.shifted(i / F::EACH * width);
             // SAFETY: as above.
-            unsafe {
-                match i % F::EACH {
-                    0 => patch.transform(
-                        s,
-                        OutputGradient,
-                        channels.start,
-                        channels.len(),
-                        to,
-                        S::LANES,
-                    ),
-                    _ => patch.transform(
-                        s,
-                        OutputGradient,
-                        channels.start,
-                        channels.len(),
-                        Over(to),
-                        S::LANES,
-                    ),
-                }
-            }
+            unsafe { self.points(s, &patch, OutputGradient, channels.clone(), i, to) };
         }
         self.fill_word(
             s,
@@ -306,6 +281,34 @@ impl<F: Factors> Task<'_, F> {
             channels.len(),
             to.shifted(tiles.len() / F::EACH * width),
         );
+    }
+
+    /// Transforms some channels of the tile with this index in its word.
+    ///
+    /// # Safety
+    /// `to` has whole vectors for all of the channels at each point.
+    #[inline(always)]
+    unsafe fn points<S: Simd, const N: usize>(
+        &self,
+        s: S,
+        patch: &Patch<'_, N>,
+        axis: impl Axis<N, IN>,
+        channels: Range<usize>,
+        index: usize,
+        to: Grid,
+    ) {
+        let (first, count) = (channels.start, channels.len());
+        // SAFETY: the caller guarantees it.
+        unsafe {
+            match (F::EACH, index % F::EACH) {
+                (1, _) => {
+                    let to = Narrow(to, self.plan.factors);
+                    patch.transform(s, axis, first, count, to, S::LANES);
+                }
+                (_, 0) => patch.transform(s, axis, first, count, to, S::LANES),
+                (_, _) => patch.transform(s, axis, first, count, Over(to), S::LANES),
+            }
+        }
     }
 
     /// Fills the last row's words with zeros where there are too few tiles.

@@ -105,7 +105,14 @@ impl<F: Factors> Product<F> {
     }
 
     pub(in crate::conv2d) fn pack(&self, w: &[f32], packed: &mut [f32]) {
-        weights::transform::<F>(w, self.direction, &self.from, &self.to, packed);
+        weights::transform(
+            self.factors,
+            w,
+            self.direction,
+            &self.from,
+            &self.to,
+            packed,
+        );
     }
 
     pub(in crate::conv2d) fn scratch(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The weights at their points, in the order in which products read them: for each panel of output channels, each point
 //! and each word of input channels, the panel's vectors.
 
-use super::transform::{Grid, IN, Load, Over, POINTS, Weight, both_axes};
+use super::transform::{Grid, IN, Load, Narrow, Over, POINTS, Weight, both_axes};
 use crate::conv2d::inputs::Inputs;
 use crate::parallel::{Shared, for_each};
 use crate::simd::{Factors, Kernel, Simd, dispatch, lanes};
@@ -48,6 +48,7 @@ pub(crate) fn offset(words: usize, panel: &Range<usize>, point: usize) -> usize 
 
 /// Transforms `w` into `points`; `inputs` and `outputs` are the product's.
 pub(in crate::conv2d) fn transform<F: Factors>(
+    factors: F,
     w: &[f32],
     direction: Direction,
     inputs: &Inputs,
@@ -58,11 +59,11 @@ pub(in crate::conv2d) fn transform<F: Factors>(
     let points = Shared::new(&mut points[..len::<F>(inputs, outputs)]);
     for_each(outputs.runs(lanes()) * blocks, |task| {
         dispatch(Task {
+            factors,
             w,
             direction,
             inputs,
             outputs,
-            each: F::EACH,
             vector: task / blocks,
             block: task % blocks,
             points,
@@ -70,24 +71,23 @@ pub(in crate::conv2d) fn transform<F: Factors>(
     });
 }
 
-struct Task<'a> {
+struct Task<'a, F> {
+    factors: F,
     w: &'a [f32],
     direction: Direction,
     inputs: &'a Inputs,
     outputs: &'a Inputs,
-    /// Channels per word.
-    each: usize,
     vector: usize,
     block: usize,
     points: Shared<'a, f32>,
 }
 
-impl Kernel for Task<'_> {
+impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let all = self.inputs.runs(self.each);
+        let all = self.inputs.runs(F::EACH);
         let words = self.block * WORDS..all.min((self.block + 1) * WORDS);
-        let word = |index| self.inputs.run(self.each, index);
+        let word = |index| self.inputs.run(F::EACH, index);
         let last = word(words.end - 1);
         let channels = word(words.start).channel..last.channel + last.count;
         let outputs = self.outputs.run(S::LANES, self.vector);
@@ -109,8 +109,10 @@ impl Kernel for Task<'_> {
             // SAFETY: the vector of a word at each point, which no other task writes; there are nine vectors of taps
             // for each channel, and zeros for more than there are channels.
             unsafe {
-                both_axes(s, Weight, &taps(0), &mut to);
-                if self.each == MAX {
+                if F::EACH == 1 {
+                    both_axes(s, Weight, &taps(0), &mut Narrow(to, self.factors));
+                } else {
+                    both_axes(s, Weight, &taps(0), &mut to);
                     let upper = if run.count == MAX {
                         taps(1)
                     } else {
@@ -123,7 +125,7 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<F> Task<'_, F> {
     /// `taps[input · 9 + tap][output]` of some channels.
     fn gather(
         &self,
