@@ -544,34 +544,42 @@ fn joined_inputs() {
     }
 }
 
-/// Enough pixels for 3×3 convolutions to be computed by patches whose edges are inside the images: with one input, with
-/// several parts, with parts that are read doubled, with and without padding.
 #[test]
-fn patches() {
-    for (i, widths) in [[8, 16, 24], [40, 8, 72], [16, 48, 16]]
-        .into_iter()
-        .enumerate()
-    {
-        let mut g = GraphBuilder::new(2);
-        let conv = |g: &mut GraphBuilder, name: &str, x, cout, padding| {
-            g.conv(name, x, cout, 3, 1, padding, true, INIT)
-        };
-        let same = Padding::Symmetric(1);
-        let input = g.input();
-        let a = conv(&mut g, "a", input, widths[0], same);
-        let small = g.max_pool("pool", a, 2, 2, Padding::Symmetric(0));
-        let small = conv(&mut g, "small", small, widths[1], same);
-        let near = g.upsample2x("near", small, Interpolation::Nearest);
-        let joined = g.concat("concat", &[near, a]);
-        let y = conv(&mut g, "joined", joined, widths[2], same);
-        let y = g.batch_norm("bn", y, 1e-3, 0.1);
-        let y = g.activation("act", y, Activation::Silu);
-        let padding = [Padding::Symmetric(0), Padding::Same, Padding::Symmetric(1)][i];
-        let y = conv(&mut g, "alone", y, widths[0], padding);
-        g.publish("op", y);
-        let name = format!("patches {widths:?}");
-        check(&name, &g.finish(1).unwrap(), 8, (20, 36), 2e-4);
-    }
+fn patches_without_padding() {
+    patches([8, 16, 24], Padding::Symmetric(0));
+}
+
+#[test]
+fn patches_with_padding_as_needed() {
+    patches([40, 8, 72], Padding::Same);
+}
+
+#[test]
+fn patches_with_padding() {
+    patches([16, 48, 16], Padding::Symmetric(1));
+}
+
+/// Enough pixels for 3×3 convolutions to be computed by patches whose edges are inside the images: with one input, with
+/// several parts, with parts that are read doubled.
+fn patches(widths: [usize; 3], padding: Padding) {
+    let mut g = GraphBuilder::new(2);
+    let conv = |g: &mut GraphBuilder, name: &str, x, cout, padding| {
+        g.conv(name, x, cout, 3, 1, padding, true, INIT)
+    };
+    let same = Padding::Symmetric(1);
+    let input = g.input();
+    let a = conv(&mut g, "a", input, widths[0], same);
+    let small = g.max_pool("pool", a, 2, 2, Padding::Symmetric(0));
+    let small = conv(&mut g, "small", small, widths[1], same);
+    let near = g.upsample2x("near", small, Interpolation::Nearest);
+    let joined = g.concat("concat", &[near, a]);
+    let y = conv(&mut g, "joined", joined, widths[2], same);
+    let y = g.batch_norm("bn", y, 1e-3, 0.1);
+    let y = g.activation("act", y, Activation::Silu);
+    let y = conv(&mut g, "alone", y, widths[0], padding);
+    g.publish("op", y);
+    let name = format!("patches {widths:?}");
+    check(&name, &g.finish(1).unwrap(), 8, (20, 36), 2e-4);
 }
 
 /// 3×3 convolutions to a few channels that no other convolution reads, followed by a class-activation head.
