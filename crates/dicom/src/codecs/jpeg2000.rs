@@ -37,12 +37,12 @@ pub(crate) fn decode(bytes: &[u8], layout: &Layout) -> Result<Samples, String> {
                 .to_owned(),
         );
     }
-    let mut samples = vec![0; pixels * n];
+    let (mut samples, container) = (vec![0; pixels * n], size.container());
     for (i, component) in components.iter().enumerate() {
         let places = samples.iter_mut().skip(i).step_by(n);
         places
             .zip(component.samples())
-            .for_each(|(place, &value)| *place = size.container(value));
+            .for_each(|(place, &value)| *place = container(value));
     }
     Ok(size.shape.contained(samples, layout, size.signed))
 }
@@ -100,13 +100,11 @@ impl Size {
         Ok(())
     }
 
-    /// A sample's container. The decoder adds half of the range to signed samples, too.
-    fn container(&self, value: f32) -> u16 {
-        let range = 1_i32 << self.shape.precision;
-        let value = (value.round() as i32).clamp(0, range - 1);
-        match self.signed {
-            true => (value - range / 2) as u16,
-            false => value as u16,
-        }
+    /// From a sample to its container. The decoder adds half of the range to signed samples, too.
+    fn container(&self) -> impl Fn(f32) -> u16 {
+        let range = 1_u32 << self.shape.precision;
+        let (greatest, half) = ((range - 1) as f32, if self.signed { range / 2 } else { 0 });
+        // To the nearest number; `round` is a call where the instruction set is the oldest.
+        move |value| ((value.clamp(0.0, greatest) + 0.5) as u32).wrapping_sub(half) as u16
     }
 }
