@@ -94,6 +94,33 @@ fn only_the_model_and_the_benchmarks_depend_on_kernels() {
     assert_eq!(knowing, ["bench", "model"]);
 }
 
+/// A file that neither `tests/main.rs` nor `Cargo.toml` lists would not be run.
+#[test]
+fn programs_of_all_tests_list_every_file() {
+    let mut found = 0;
+    for folder in fs::read_dir(root().join("crates")).unwrap() {
+        let folder = folder.unwrap().path();
+        let tests = folder.join("tests");
+        let Ok(main) = fs::read_to_string(tests.join("main.rs")) else {
+            continue;
+        };
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        found += 1;
+        for file in fs::read_dir(&tests).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let listed = main.contains(&format!("mod {name};\n"))
+                || manifest.contains(&format!("\"tests/{name}.rs\""));
+            assert!(
+                listed || path.extension().is_none_or(|kind| kind != "rs"),
+                "{} is listed neither in main.rs nor in Cargo.toml",
+                path.display()
+            );
+        }
+    }
+    assert!(found > 0, "no tests/main.rs");
+}
+
 #[test]
 fn modules_have_no_cyclic_dependencies() {
     let mut wrong = vec![];

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::dicom::{ACCESSION, BIRTH, NAME, Planted, write};
-use common::{picture, save};
+use crate::common::dicom::{ACCESSION, BIRTH, NAME, Planted, write};
+use crate::common::{picture, save};
 use dataset::{
     DataLayout, Eda, EdaConfig, IndexConfig, Manifest, PatientRule, PatientSource, SplitFolders,
     index,

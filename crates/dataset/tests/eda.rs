@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
-use common::{config, kaggle_like};
+use crate::common::{config, kaggle_like, picture, save};
 use dataset::{Eda, EdaConfig, IndexConfig, Manifest, OfficialVal, SplitPolicy, Splits, index};
 
 /// train 4 normal, 8 pneumonia; a patient in train and test; two pairs of copies.
@@ -23,7 +21,7 @@ fn faulty(dir: &std::path::Path) -> Manifest {
     );
     for i in 0..3 {
         let name = format!("train/PNEUMONIA/person4_virus_{}.jpeg", 50 + i);
-        common::save(&common::picture(200 + i), &dir.join(name));
+        save(&picture(200 + i), &dir.join(name));
     }
     index(&config(dir)).unwrap()
 }

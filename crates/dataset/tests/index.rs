@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{config, kaggle_like, picture, save};
+use crate::common::{config, kaggle_like, picture, save};
 use dataset::{
     DataLayout, Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, OnBadImage, PatientRule, Reason,
     Split, SplitFolders, SplitPolicy, Splits, index, index_with_progress,

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::dicom::{Planted, write};
-use common::{config, half, kaggle_like, picture, save};
+use crate::common::dicom::{Planted, write};
+use crate::common::{config, half, kaggle_like, mask, picture, save};
 use dataset::{
     DataLayout, Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, SplitFolders, SplitPolicy,
     Splits, index,
@@ -201,7 +199,7 @@ fn masks_are_read_again_on_their_own() {
     let before = index(&config).unwrap();
     fs::remove_file(&masks[0]).unwrap();
     fs::write(&masks[1], b"no mask either").unwrap();
-    save(&common::mask(|x, y| if x < y { 255 } else { 0 }), &masks[2]);
+    save(&mask(|x, y| if x < y { 255 } else { 0 }), &masks[2]);
     let after = index(&config).unwrap();
     assert_eq!(after.reused().images, 17);
     assert_eq!(after.mask_faults().len(), before.mask_faults().len() + 2);

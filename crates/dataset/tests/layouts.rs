@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 
-use common::{half, mask, picture, save};
+use crate::common::{half, mask, picture, save};
 use dataset::{
     CsvLayout, DataLayout, IndexConfig, Manifest, MaskConfig, MaskPlace, PatientRule, Reason,
     SplitFolders, index,

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{config, kaggle_like, picture, save};
+use crate::common::{config, half, kaggle_like, picture, save};
 use dataset::{
     Batch, DatasetError, DiskCache, IndexConfig, Loader, LoaderConfig, Manifest, MaskConfig,
     Sample, SampleKey, SplitFolders, Transform, class_weights, index,
@@ -448,7 +446,7 @@ fn on_disk(folder: &Path, bytes: u64) -> (Manifest, LoaderConfig) {
         &images.join("train/NORMAL/deep.png"),
     );
     for file in ["train/NORMAL/deep.png", "test/NORMAL/IM-0018-0000.png"] {
-        save(&common::half(), &folder.join("masks").join(file));
+        save(&half(), &folder.join("masks").join(file));
     }
     let manifest = index(&IndexConfig {
         masks: Some(MaskConfig::tree(folder.join("masks"))),

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 
-use common::{config, half, kaggle_like, picture, save, shared};
+use crate::common::{config, half, kaggle_like, picture, save, shared};
 use dataset::phantom::{CellsConfig, HeadsConfig, generate_cells, generate_heads};
 use dataset::{
     CountOrder, Crop, DataLayout, Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, MaskConfig,

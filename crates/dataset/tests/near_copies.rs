@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 
-use common::config;
+use crate::common::{config, save};
 use dataset::phantom::{ClassImages, PhantomConfig, PhantomFormat, generate};
 use dataset::{Eda, EdaConfig, NearCopies, index, synthetic};
 use image::codecs::jpeg::JpegEncoder;
@@ -155,14 +153,14 @@ fn many_equal_images_and_plain_ones_are_no_problem() {
         let Luma([value]) = *image.get_pixel(x, y);
         image.put_pixel(x, y, Luma([value + 1 + (i / 400) as u8]));
         let class = ["NORMAL", "PNEUMONIA"][i as usize % 2];
-        common::save(
+        save(
             &image.into(),
             &dir.path().join(format!("train/{class}/{i:04}.png")),
         );
         if i < 4 {
             let plain = GrayImage::from_pixel(20, 20, Luma([i as u8 / 2 * 90]));
             let path = dir.path().join(format!("test/{class}/plain-{i}.png"));
-            common::save(&plain.into(), &path);
+            save(&plain.into(), &path);
         }
     }
     let settings = dataset::IndexConfig {

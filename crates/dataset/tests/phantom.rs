@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::LazyLock;
 
-use common::config;
+use crate::common::config;
 use dataset::phantom::{ClassImages, Phantom, PhantomConfig, PhantomFormat, generate};
 use dataset::{Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, index};
 use imaging::{Decoder, Fit, Frame};

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -68,6 +66,29 @@ fn rows() {
     timed("manifest.csv", || analysed.write_csv(&csv).unwrap());
     timed("fingerprint", || analysed.fingerprint());
     timed("EDA as JSON", || serde_json::to_vec(&eda).unwrap().len());
+}
+
+#[test]
+#[ignore = "measures with gigabytes on the disk; docs/scaling.md has the command"]
+fn twice_the_rows() {
+    let rows = number("ROWS", 1_000_000);
+    let made = [rows, 2 * rows].map(|rows| {
+        let folder = folder();
+        (synthetic(rows, folder.path()).unwrap(), folder)
+    });
+    for round in 1..=3 {
+        let seconds = made.each_ref().map(|(manifest, _)| {
+            println!("{} rows", manifest.rows().len());
+            let start = Instant::now();
+            analysis(manifest);
+            start.elapsed().as_secs_f64()
+        });
+        let [once, twice] = seconds;
+        println!(
+            "round {round}: {once:.1} and {twice:.1} s, {:.2} times",
+            twice / once
+        );
+    }
 }
 
 fn analysis(manifest: &Manifest) -> (Manifest, Eda) {

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{config, shared};
+use crate::common::{config, shared};
 use dataset::{
     Eda, EdaConfig, IndexConfig, Loader, LoaderConfig, MaskConfig, Split, SplitFolders,
     SplitPolicy, Splits, index,

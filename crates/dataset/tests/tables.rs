@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
-mod common;
-
 use std::path::Path;
 
-use common::{half, picture, save};
+use crate::common::{half, picture, save};
 use dataset::{
     Blank, CsvLayout, DataLayout, IndexConfig, LabelConfig, Manifest, MaskConfig, MaskPlace,
     Reason, Split, Uncertain, index,

@@ -1,13 +1,11 @@
 //! Compressed frames: streams of CharLS, OpenJPEG and libjpeg (`streams/make.py`), and of RLE by hand.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::support::*;
 use dicom::{ReadOptions, Window};
-use support::*;
 
 #[derive(serde::Deserialize)]
 struct Stream {

@@ -1,10 +1,8 @@
 //! Colour images (PS3.3, C.7.6.3.1).
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod support;
-
+use crate::support::*;
 use dicom::Window;
-use support::*;
 
 const PLANAR: u32 = 0x0028_0006;
 

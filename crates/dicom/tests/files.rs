@@ -1,10 +1,8 @@
 //! Files: their outside, transfer syntaxes, frames, headers, limits and damage.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod support;
-
+use crate::support::*;
 use dicom::{ReadOptions, SpacingAt, Window, is_dicom, read as read_bytes};
-use support::*;
 
 fn sample() -> File {
     File::grey(&[0, 1000, 2000, 4095], 12, false)

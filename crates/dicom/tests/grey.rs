@@ -1,10 +1,8 @@
 //! Grey images: what stored values become, by the formulas of PS3.3, C.7.6.3, C.11.1 and C.11.2.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod support;
-
+use crate::support::*;
 use dicom::{ReadOptions, Window};
-use support::*;
 
 const SLOPE: u32 = 0x0028_1053;
 const INTERCEPT: u32 = 0x0028_1052;

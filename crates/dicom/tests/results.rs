@@ -1,14 +1,12 @@
 //! Results as DICOM files: what they contain of their source, their pixels, and that equal results are equal files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-mod support;
-
+use crate::support::*;
 use dicom::write::{
     Capture, Classification, MeasuredSegment, NOTICE, Network, Report, SegmentPixels, Segmentation,
     Source, WrittenSegmentation, report, secondary_capture, segmentation,
 };
 use dicom::{ReadOptions, Window, read as read_bytes};
-use support::*;
 
 const ROWS: u16 = 3;
 const COLUMNS: u16 = 5;

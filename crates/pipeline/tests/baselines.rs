@@ -1,11 +1,9 @@
 //! What a network is compared with, on phantoms.
 #![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
-mod tiny;
-
 use std::fs;
 
-use tiny::{metrics, run};
+use crate::tiny::{metrics, run};
 
 #[test]
 fn pretrained_weights_bring_the_baseline_of_the_frozen_encoder() {

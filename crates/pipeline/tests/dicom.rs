@@ -1,15 +1,14 @@
 //! DICOM in and out: radiographs train and predict as PNG files of the same pixels do, and results become DICOM files.
 #![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
-mod small;
-mod tiny;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use dataset::phantom::{ClassImages, PhantomConfig, PhantomFormat, generate};
 use dicom::ReadOptions;
 use pipeline::predict::{Prediction, Predictor, Segments};
+
+use crate::{small, tiny};
 
 /// Patients by file names, so that DICOM headers do not change the splits.
 const PATIENTS: &str =

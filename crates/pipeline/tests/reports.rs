@@ -1,13 +1,11 @@
 //! What the stage `report` writes: the HTML file, the model card and the checklists of a run on phantoms.
 #![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
-mod tiny;
-
 use std::fs;
 use std::path::Path;
 
+use crate::tiny::{metrics, run};
 use pipeline::stages::Metrics;
-use tiny::{metrics, run};
 
 const OVERLAYS: &str = "pipeline.stages=['index', 'train', 'evaluate', 'overlays', 'report']";
 

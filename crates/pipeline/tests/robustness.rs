@@ -1,15 +1,13 @@
 //! What the stages after the evaluation find on phantoms.
 #![allow(clippy::unwrap_used)] // helpers of tests; clippy.toml lets only #[test] functions
 
-mod tiny;
-
 use std::fs;
 
+use crate::tiny::{metrics, run};
 use formats::checkpoint::Checkpoint;
 use model::engine::{Device, Precision};
 use pipeline::measured::{Alone, Quantized};
 use pipeline::predict::{InferencePrecision, Predictor};
-use tiny::{metrics, run};
 
 const STAGES: &str = "pipeline.stages=['index', 'train', 'evaluate', 'novelty', 'stress', 'probe', 'explain', 'report']";
 

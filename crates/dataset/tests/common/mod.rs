@@ -1,5 +1,4 @@
 //! Helpers that create small data folders.
-#![allow(dead_code, reason = "each test file uses only some of it")]
 #![allow(clippy::unwrap_used, reason = "a test's helper")]
 
 pub(crate) mod dicom;

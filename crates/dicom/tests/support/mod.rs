@@ -1,5 +1,4 @@
 //! Writes DICOM files element by element.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use dicom::{DicomImage, ReadOptions, Window};
 
@@ -8,7 +7,6 @@ pub(crate) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(crate) const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 pub(crate) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 pub(crate) const RLE: &str = "1.2.840.10008.1.2.5";
-pub(crate) const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
 
 pub(crate) const PIXELS: u32 = 0x7FE0_0010;
 
