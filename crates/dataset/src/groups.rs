@@ -1,8 +1,9 @@
-//! Groups of rows: Polars groups by columns, and connected components of rows that share a value.
+//! Groups of rows: Polars groups by columns, rows of equal values, and connected components of rows that share one.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use polars::prelude::*;
+use rayon::prelude::*;
 
 use crate::error::DatasetError;
 use crate::manifest::{ImageRecord, Manifest};
@@ -41,10 +42,9 @@ pub(crate) fn linked_groups<'m>(
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
     let mut parent: Vec<usize> = (0..sorted.len()).collect();
-    let by = |kind: usize| first_nodes(&sorted, |row| links(&manifest.rows()[row])[kind]);
-    let (by_one, by_other) = rayon::join(|| by(0), || by(1));
-    for firsts in [by_one, by_other] {
-        for (node, first) in firsts.into_iter().enumerate() {
+    for kind in 0..2 {
+        let link = |node: usize| links(&manifest.rows()[sorted[node]])[kind];
+        for (node, first) in first_equals(sorted.len(), link).into_iter().enumerate() {
             let (a, b) = (root(&mut parent, first), root(&mut parent, node));
             parent[a.max(b)] = a.min(b);
         }
@@ -57,12 +57,27 @@ pub(crate) fn linked_groups<'m>(
     groups
 }
 
-/// For each row the number of the first one with the same link.
-fn first_nodes<'m>(rows: &[usize], link: impl Fn(usize) -> &'m str) -> Vec<usize> {
-    let mut seen = HashMap::with_capacity(rows.len());
-    let rows = rows.iter().enumerate();
-    rows.map(|(node, &row)| *seen.entry(link(row)).or_insert(node))
-        .collect()
+/// For each number below `len` the first one with the same value.
+///
+/// Equal values are found by sorting their hashes: a map of millions of strings, whose entries are far apart in memory,
+/// takes several times as long.
+pub(crate) fn first_equals<'m>(len: usize, value: impl Fn(usize) -> &'m str + Sync) -> Vec<usize> {
+    let state = RandomState::new();
+    let numbers = (0..len).into_par_iter();
+    let mut hashes: Vec<(u64, usize)> = numbers.map(|i| (state.hash_one(value(i)), i)).collect();
+    hashes.par_sort_unstable();
+    let mut firsts: Vec<usize> = (0..len).collect();
+    for equal in hashes.chunk_by(|a, b| a.0 == b.0).filter(|c| c.len() > 1) {
+        // Other values have the same hash about never.
+        let mut distinct: Vec<usize> = vec![];
+        for &(_, i) in equal {
+            match distinct.iter().find(|&&first| value(first) == value(i)) {
+                Some(&first) => firsts[i] = first,
+                None => distinct.push(i),
+            }
+        }
+    }
+    firsts
 }
 
 fn root(parent: &mut [usize], mut node: usize) -> usize {

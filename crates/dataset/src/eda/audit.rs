@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::split_name;
-use crate::groups::group_rows;
+use crate::groups::{first_equals, group_rows};
 use crate::{DatasetError, Manifest};
 
 /// Files with the same bytes.
@@ -67,19 +67,25 @@ fn differ<T: Ord>(values: impl Iterator<Item = T>) -> bool {
 
 /// `in_splits` has the rows of each patient in each split.
 pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[Vec<usize>]) -> Vec<LeakedPatient> {
+    let record = |group: &Vec<usize>| &manifest.rows()[group[0]];
+    let of_splits = in_splits
+        .iter()
+        .filter(|group| record(group).split.is_some());
+    let groups: Vec<&Vec<usize>> = of_splits.collect();
     let mut by_patient = BTreeMap::<&str, BTreeMap<_, usize>>::new();
-    for group in in_splits {
-        let record = &manifest.rows()[group[0]];
-        if record.split.is_some() {
-            by_patient
-                .entry(&record.patient)
-                .or_default()
-                .insert(record.split, group.len());
+    let firsts = first_equals(groups.len(), |i| &record(groups[i]).patient);
+    for (i, first) in firsts
+        .into_iter()
+        .enumerate()
+        .filter(|(i, first)| first != i)
+    {
+        for group in [groups[first], groups[i]] {
+            let record = record(group);
+            let splits = by_patient.entry(&record.patient).or_default();
+            splits.insert(record.split, group.len());
         }
     }
-    let leaked = by_patient
-        .into_iter()
-        .filter(|(_, splits)| splits.len() > 1);
+    let leaked = by_patient.into_iter();
     leaked
         .map(|(patient, splits)| leaked_patient(patient, splits))
         .collect()
