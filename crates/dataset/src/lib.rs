@@ -52,6 +52,7 @@ mod notes;
 mod pack;
 mod patient;
 pub mod phantom;
+mod same;
 mod scan;
 mod small;
 mod split;

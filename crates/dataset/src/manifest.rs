@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polars::prelude::*;
 use serde::Serialize;
@@ -20,6 +20,7 @@ use crate::index::Reused;
 use crate::left_out::{BadImage, LeftOut};
 use crate::mask::MaskConfig;
 use crate::patient::PatientFolders;
+use crate::same::{Facts, FirstOfSame};
 use crate::small::{Small, reduced};
 use crate::split_name::Split;
 
@@ -157,6 +158,7 @@ pub(crate) struct Masks {
 pub struct Manifest {
     parts: Arc<Parts>,
     frame: DataFrame,
+    first_of_same: Arc<OnceLock<FirstOfSame>>,
 }
 
 /// Everything in a manifest that is not derived.
@@ -194,6 +196,7 @@ impl Manifest {
         Ok(Self {
             parts: Arc::new(parts),
             frame,
+            first_of_same: Arc::default(),
         })
     }
 
@@ -444,6 +447,16 @@ impl Manifest {
         sum.hex()
     }
 
+    /// Rows of the same patients and of the same files; determined once for all manifests of the same images.
+    pub(crate) fn first_of_same(&self) -> &FirstOfSame {
+        let facts = |row: usize| Facts {
+            patient: &self.rows()[row].patient,
+            file: &self.rows()[row].sha256,
+        };
+        self.first_of_same
+            .get_or_init(|| FirstOfSame::of(self.rows().len(), facts))
+    }
+
     /// The same images, each in the split that `split` assigns to its row.
     pub(crate) fn in_splits(
         &self,
@@ -458,6 +471,7 @@ impl Manifest {
         Ok(Self {
             parts: Arc::new(parts),
             frame,
+            first_of_same: Arc::clone(&self.first_of_same),
         })
     }
 
@@ -495,6 +509,7 @@ impl Manifest {
         Ok(Self {
             parts: Arc::new(parts),
             frame: self.frame.clone(),
+            first_of_same: Arc::clone(&self.first_of_same),
         })
     }
 

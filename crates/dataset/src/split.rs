@@ -4,7 +4,7 @@ use random::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
-use crate::groups::{linked_groups, same_patient_or_file};
+use crate::groups::linked_groups;
 use crate::manifest::Manifest;
 use crate::split_name::Split;
 
@@ -265,7 +265,7 @@ fn remedy(manifest: &Manifest, policy: &SplitPolicy, split: Split, all: bool) ->
 /// Why a draw leaves a split empty: indivisible groups are not separated.
 fn together(manifest: &Manifest) -> String {
     let rows: Vec<usize> = (0..manifest.rows().len()).collect();
-    let groups = linked_groups(manifest, &rows, same_patient_or_file);
+    let groups = linked_groups(manifest, &rows);
     format!(
         "images of one patient and copies of a file stay in one split, so the {} images form {} \
          indivisible groups; each class needs more of them, or the shares must change",
@@ -359,7 +359,7 @@ fn without_test_patients(
     let mut is_test = vec![false; manifest.rows().len()];
     test.iter().for_each(|&row| is_test[row] = true);
     let mut leaked = vec![false; manifest.rows().len()];
-    for group in linked_groups(manifest, &both, same_patient_or_file) {
+    for group in linked_groups(manifest, &both) {
         let leaks = group.iter().any(|&row| is_test[row]);
         group.iter().for_each(|&row| leaked[row] = leaks);
     }
@@ -383,7 +383,7 @@ fn draw(
     targets: &[f64],
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
-    let mut groups = linked_groups(manifest, pool, same_patient_or_file);
+    let mut groups = linked_groups(manifest, pool);
     Rng::keyed(seed, &[]).shuffle(&mut groups);
     // Groups are in random order: classes next to each other are read faster than those in the records.
     let classes: Vec<usize> = manifest.rows().iter().map(|r| r.class).collect();

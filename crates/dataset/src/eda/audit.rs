@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::split_name;
-use crate::groups::{first_equals, group_rows};
+use crate::groups::{first_positions, group_rows};
 use crate::{DatasetError, Manifest};
 
 /// Files with the same bytes.
@@ -73,7 +73,8 @@ pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[Vec<usize>]) -> 
         .filter(|group| record(group).split.is_some());
     let groups: Vec<&Vec<usize>> = of_splits.collect();
     let mut by_patient = BTreeMap::<&str, BTreeMap<_, usize>>::new();
-    let firsts = first_equals(groups.len(), |i| &record(groups[i]).patient);
+    let same = &manifest.first_of_same().patient;
+    let firsts = first_positions(groups.iter().map(|group| same[group[0]]), same.len());
     for (i, first) in firsts
         .into_iter()
         .enumerate()

@@ -6,7 +6,7 @@ use random::Rng;
 
 use super::{CountOrder, SplitLists, Splits};
 use crate::error::DatasetError;
-use crate::groups::{linked_groups, same_patient_or_file};
+use crate::groups::linked_groups;
 use crate::manifest::Manifest;
 
 pub(super) fn splits(
@@ -61,7 +61,7 @@ fn refuse_parted(manifest: &Manifest, splits: &Splits) -> Result<(), DatasetErro
     splits.val.iter().for_each(|&row| split_of[row] = 1);
     splits.test.iter().for_each(|&row| split_of[row] = 2);
     let all: Vec<usize> = (0..split_of.len()).collect();
-    let groups = linked_groups(manifest, &all, same_patient_or_file);
+    let groups = linked_groups(manifest, &all);
     let parted = |group: &&Vec<usize>| group.iter().any(|&row| split_of[row] != split_of[group[0]]);
     let Some(group) = groups.iter().find(parted) else {
         return Ok(());
@@ -73,7 +73,7 @@ fn refuse_parted(manifest: &Manifest, splits: &Splits) -> Result<(), DatasetErro
 
 fn by_seed(manifest: &Manifest, val: usize, test: usize, seed: u64) -> Splits {
     let all: Vec<usize> = (0..manifest.rows().len()).collect();
-    let mut groups = linked_groups(manifest, &all, same_patient_or_file);
+    let mut groups = linked_groups(manifest, &all);
     Rng::keyed(seed, &[]).shuffle(&mut groups);
     let (mut of_val, mut of_test, mut of_train) = (vec![], vec![], vec![]);
     for group in groups {

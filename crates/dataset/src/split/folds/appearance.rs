@@ -2,7 +2,7 @@
 
 use random::Rng;
 
-use crate::groups::{linked_groups, same_patient_or_file};
+use crate::groups::linked_groups;
 use crate::manifest::Manifest;
 
 /// Measurements of a group of images.
@@ -22,7 +22,7 @@ pub(super) fn draw(
     folds: usize,
     seed: u64,
 ) -> Vec<Vec<usize>> {
-    let groups = linked_groups(manifest, pool, same_patient_or_file);
+    let groups = linked_groups(manifest, pool);
     let mut points: Vec<Point> = groups
         .iter()
         .map(|group| measured(manifest, group))

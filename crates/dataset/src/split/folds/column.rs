@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::DatasetError;
-use crate::groups::{linked_groups, same_patient_or_file};
+use crate::groups::linked_groups;
 use crate::manifest::Manifest;
 
 /// Divides `pool` into `folds`: the values of the attribute, those with the most images first, each to the fold with the
@@ -25,7 +25,7 @@ pub(super) fn draw(
         return Err(DatasetError::setting("folds_by column", name, &reason));
     }
     let mut by_value = BTreeMap::<Option<&str>, Vec<usize>>::new();
-    for group in linked_groups(manifest, pool, same_patient_or_file) {
+    for group in linked_groups(manifest, pool) {
         let value = most_frequent(manifest, &group, name);
         by_value.entry(value).or_default().extend(group);
     }

@@ -8,7 +8,7 @@ use random::Rng;
 
 use super::{FoldBy, OfficialVal, Splits, training_pool};
 use crate::error::DatasetError;
-use crate::groups::{linked_groups, same_patient_or_file};
+use crate::groups::linked_groups;
 use crate::manifest::Manifest;
 
 /// Fold `fold`, from 1, is validation, the other folds are training; the test is the folders'.
@@ -51,7 +51,7 @@ pub(super) fn splits(
 /// two folds differ by its largest group at most.
 fn draw(manifest: &Manifest, pool: &[usize], folds: usize, seed: u64) -> Vec<Vec<usize>> {
     let totals = manifest.class_counts(pool);
-    let mut groups = linked_groups(manifest, pool, same_patient_or_file);
+    let mut groups = linked_groups(manifest, pool);
     Rng::keyed(seed, &[]).shuffle(&mut groups);
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let mut parts = vec![Vec::new(); folds];
