@@ -18,10 +18,19 @@ pub(super) struct Table {
     pub(super) coarse: Vec<Coarse>,
 }
 
+/// A view with its value and its coarse outline, so that all is moved together: outlines read image by image, in the order
+/// of a table, would each be a miss of the processor's caches.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    value: u32,
+    view: View,
+    coarse: Coarse,
+}
+
 /// The views whose values have the same high bits.
 struct Group<'t> {
-    /// Their values and they, and the place of the first.
-    rows: &'t [(u32, View)],
+    /// They, and the place of the first.
+    rows: &'t [Row],
     first: u32,
     /// What of the table is theirs; for each value, where its views end.
     ends: &'t mut [u32],
@@ -38,7 +47,7 @@ impl Table {
         bits: usize,
         values: impl Iterator<Item = u32> + Clone,
         all: &[View],
-        outline: impl Fn(View) -> Coarse + Sync,
+        outline: impl Fn(View) -> Coarse,
     ) -> Self {
         let low = bits / 2;
         let high = |value: u32| (value >> low) as usize;
@@ -46,10 +55,14 @@ impl Table {
         values.clone().for_each(|v| starts[high(v) + 1] += 1);
         (1..starts.len()).for_each(|group| starts[group] += starts[group - 1]);
         let mut next = starts.clone();
-        let mut rows = vec![(0, View::default()); all.len()];
-        for (value, view) in values.zip(all) {
-            let place = &mut next[high(value)];
-            rows[*place as usize] = (value, *view);
+        let mut rows = vec![Row::default(); all.len()];
+        for (value, &view) in values.zip(all) {
+            let (place, coarse) = (&mut next[high(value)], outline(view));
+            rows[*place as usize] = Row {
+                value,
+                view,
+                coarse,
+            };
             *place += 1;
         }
         let mut table = Self {
@@ -61,16 +74,11 @@ impl Table {
         table
             .groups(low, &rows, &starts)
             .into_par_iter()
-            .for_each(|group| group.order(&outline));
+            .for_each(Group::order);
         table
     }
 
-    fn groups<'t>(
-        &'t mut self,
-        low: usize,
-        mut rows: &'t [(u32, View)],
-        starts: &[u32],
-    ) -> Vec<Group<'t>> {
+    fn groups<'t>(&'t mut self, low: usize, mut rows: &'t [Row], starts: &[u32]) -> Vec<Group<'t>> {
         let (mut views, mut coarse) = (self.views.as_mut_slice(), self.coarse.as_mut_slice());
         let groups = starts
             .windows(2)
@@ -105,18 +113,18 @@ impl Table {
 }
 
 impl Group<'_> {
-    fn order(self, outline: impl Fn(View) -> Coarse) {
+    fn order(self) {
         let low = |value: u32| value as usize & (self.ends.len() - 1);
         let mut next = vec![0; self.ends.len()];
-        self.rows.iter().for_each(|(v, _)| next[low(*v)] += 1);
+        self.rows.iter().for_each(|row| next[low(row.value)] += 1);
         let mut start = 0;
         for n in &mut next {
             start += std::mem::replace(n, start);
         }
-        for (value, view) in self.rows {
-            let place = &mut next[low(*value)];
-            self.views[*place as usize] = *view;
-            self.coarse[*place as usize] = outline(*view);
+        for row in self.rows {
+            let place = &mut next[low(row.value)];
+            self.views[*place as usize] = row.view;
+            self.coarse[*place as usize] = row.coarse;
             *place += 1;
         }
         // Where the next view of a value would be, if it had another one.
