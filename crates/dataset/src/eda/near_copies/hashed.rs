@@ -28,8 +28,10 @@ const TABLES: usize = 2;
 pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
     let search = Search::new(images);
     let mut found = Pairs::default();
+    let mut tables = [(); TABLES].map(|()| Table::default());
     for parts in (0..PARTS).collect::<Vec<_>>().chunks(TABLES) {
-        let tables: Vec<Table> = parts.par_iter().map(|part| search.table(*part)).collect();
+        let made = tables.par_iter_mut().zip(parts);
+        made.for_each(|(table, part)| search.make(table, *part));
         for (part, table) in parts.iter().zip(&tables) {
             let candidates = near(table, &images.fine, RADIUS);
             found = found.with(search.compared(candidates, *part)?);
@@ -67,10 +69,11 @@ impl<'i, 'm> Search<'i, 'm> {
         }
     }
 
-    fn table(&self, part: usize) -> Table {
+    /// Makes the table of a part.
+    fn make(&self, table: &mut Table, part: usize) {
         let values = self.hashes.of_part(part);
         let outline = |view: View| view.coarse(self.images);
-        Table::new(self.bits, values, self.views.all(), outline)
+        table.make(self.bits, values, self.views.all(), outline);
     }
 
     /// Of candidates, the pairs that are near-identical and were not found by an earlier part.

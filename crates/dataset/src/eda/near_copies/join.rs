@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::outline::Fine;
+use super::outline::{Fine, Half};
 use super::table::Table;
 
 /// Values of a task: with about one view of each, the outlines of a task stay in the cache.
@@ -107,14 +107,14 @@ impl<'j> Task<'j> {
     /// Compares a view with others, up to the limits.
     #[inline]
     fn compare(&mut self, place: usize, others: Range<usize>) {
-        let coarse = &self.join.table.coarse;
+        let sums = &self.join.table.sums;
         let compared = &mut self.compared[place - self.first];
         let n = others.len().min((COMPARED - *compared) as usize);
         self.found.truncated |= n < others.len();
         *compared += n as u32;
-        let own = coarse[place];
+        let own = sums[place];
         let some = others.start..others.start + n;
-        for (other, of_other) in some.clone().zip(&coarse[some]) {
+        for (other, of_other) in some.clone().zip(&sums[some]) {
             if own.is_near(of_other) && !self.keep(place, other) {
                 break;
             }
@@ -124,10 +124,14 @@ impl<'j> Task<'j> {
     /// Keeps a pair that may be near-identical; `false` if there is no room for another one of this view, from now on.
     #[cold]
     fn keep(&mut self, place: usize, other: usize) -> bool {
-        let join = self.join;
-        let [own, of_other] = [place, other].map(|place| join.table.views[place]);
+        let Join { table, fine, .. } = *self.join;
+        let halves = |place: usize| [&table.sums[place], &table.differences[place]];
+        if !Half::are_near(halves(place), halves(other)) {
+            return true;
+        }
+        let [own, of_other] = [place, other].map(|place| table.views[place]);
         // An image is not a copy of its own mirror image.
-        if own.image == of_other.image || !own.is_near(of_other, join.fine) {
+        if own.image == of_other.image || !own.is_near(of_other, fine) {
             return true;
         }
         let most = match self.found.pairs.len() < PLENTY {
@@ -182,7 +186,8 @@ mod tests {
         };
         let views: Vec<View> = (0..n as u32).map(view).collect();
         let alike = |_| Coarse::default();
-        let table = Table::new(bits, values.iter().copied(), &views, alike);
+        let mut table = Table::default();
+        table.make(bits, values.iter().copied(), &views, alike);
         near(&table, &vec![Fine::default(); n], 2)
     }
 
@@ -225,7 +230,8 @@ mod tests {
         let bright_left = |pixel: usize| f32::from(u8::from(pixel % SIDE < SIDE / 2));
         let image: Vec<f32> = (0..SIDE * SIDE).map(bright_left).collect();
         let left = Fine::of(Small::of(&image, SIDE).signature());
-        let table = Table::new(1, [0; 4].into_iter(), &views, |_| Coarse::default());
+        let mut table = Table::default();
+        table.make(1, [0; 4].into_iter(), &views, |_| Coarse::default());
         let found = near(&table, &[left, left.mirrored(), left], 0);
         assert_eq!(found.pairs, [[0, 1], [0, 2], [1, 2]]);
     }

@@ -23,14 +23,16 @@ const _: () = assert!(2.0 * (1.0 - CORRELATION) * SCALE * SCALE < 2772.0 * 2772.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outline<const S: usize>([[i16; S]; S]);
 
-/// What is compared first: 4 × 8 parts. Of two neighbours in a row there are their sum and their difference, divided by √2;
-/// the sums are the outline of 4 × 4 parts, by which most pairs are excluded, and with the differences, which lie in the
-/// same cache line, nearly all others.
+/// What is compared first: 4 × 8 parts. Of two neighbours in a row there are their sum and their difference, divided by √2:
+/// the sums are the outline of 4 × 4 parts, by which most pairs are excluded, and the differences exclude most others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Coarse {
-    sums: Outline<4>,
-    differences: Outline<4>,
+    pub(super) sums: Half,
+    pub(super) differences: Half,
 }
+
+/// The sums or the differences.
+pub(super) type Half = Outline<4>;
 
 /// What is compared then.
 pub(super) type Fine = Outline<ROW>;
@@ -61,8 +63,11 @@ impl Coarse {
     /// Whether the images may be near-identical.
     #[inline]
     pub(super) fn is_near(&self, other: &Self) -> bool {
-        let distance = self.sums.distance(&other.sums);
-        distance <= FARTHEST && distance + self.differences.distance(&other.differences) <= FARTHEST
+        self.sums.is_near(&other.sums)
+            && Half::are_near(
+                [&self.sums, &self.differences],
+                [&other.sums, &other.differences],
+            )
     }
 
     /// Of equal sums, for tests.
@@ -102,6 +107,12 @@ impl<const S: usize> Outline<S> {
     #[inline]
     pub(super) fn is_near(&self, other: &Self) -> bool {
         self.distance(other) <= FARTHEST
+    }
+
+    /// The same by the outlines of two images together, whose coordinates are different ones.
+    #[inline]
+    pub(super) fn are_near(own: [&Self; 2], others: [&Self; 2]) -> bool {
+        own[0].distance(others[0]) + own[1].distance(others[1]) <= FARTHEST
     }
 
     #[inline]

@@ -4,18 +4,26 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::outline::Coarse;
+use super::outline::{Coarse, Half};
 use super::views::View;
 
+/// High bits by which views are put into groups, at most: with more groups, writing to them in turn would need more pages
+/// than a processor's TLB has entries.
+const HIGH: usize = 10;
+
 /// The views, those with the same value of a part next to each other.
+#[derive(Default)]
 pub(super) struct Table {
     bits: usize,
     /// Where the views of each value begin; one more at the end.
     starts: Vec<u32>,
     /// In their order before, for each value.
     pub(super) views: Vec<View>,
-    /// The coarse outlines in the same order.
-    pub(super) coarse: Vec<Coarse>,
+    /// Their coarse outlines in the same order.
+    pub(super) sums: Vec<Half>,
+    pub(super) differences: Vec<Half>,
+    /// They in groups, while the table is made.
+    rows: Vec<Row>,
 }
 
 /// A view with its value and its coarse outline, so that all is moved together: outlines read image by image, in the order
@@ -35,62 +43,70 @@ struct Group<'t> {
     /// What of the table is theirs; for each value, where its views end.
     ends: &'t mut [u32],
     views: &'t mut [View],
-    coarse: &'t mut [Coarse],
+    sums: &'t mut [Half],
+    differences: &'t mut [Half],
 }
 
 impl Table {
-    /// `values` has the value of `bits` bits of each of fewer than 2³² views.
+    /// Makes it anew in the same memory; the system takes longer to hand out new memory than it takes to fill it. `values`
+    /// has the value of `bits` bits of each of fewer than 2³² views.
     ///
     /// They are first put into groups by the high bits, and each group then in order: at no time to so many places that
     /// the processor's caches would not have them.
-    pub(super) fn new(
+    pub(super) fn make(
+        &mut self,
         bits: usize,
         values: impl Iterator<Item = u32> + Clone,
         all: &[View],
         outline: impl Fn(View) -> Coarse,
-    ) -> Self {
-        let low = bits / 2;
+    ) {
+        let low = bits.saturating_sub(HIGH);
         let high = |value: u32| (value >> low) as usize;
         let mut starts = vec![0; (1 << (bits - low)) + 1];
         values.clone().for_each(|v| starts[high(v) + 1] += 1);
         (1..starts.len()).for_each(|group| starts[group] += starts[group - 1]);
         let mut next = starts.clone();
-        let mut rows = vec![Row::default(); all.len()];
+        self.resize(bits, all.len());
         for (value, &view) in values.zip(all) {
             let (place, coarse) = (&mut next[high(value)], outline(view));
-            rows[*place as usize] = Row {
+            self.rows[*place as usize] = Row {
                 value,
                 view,
                 coarse,
             };
             *place += 1;
         }
-        let mut table = Self {
-            bits,
-            starts: vec![0; (1 << bits) + 1],
-            views: vec![View::default(); all.len()],
-            coarse: vec![Coarse::default(); all.len()],
-        };
-        table
-            .groups(low, &rows, &starts)
+        self.groups(low, &starts)
             .into_par_iter()
             .for_each(Group::order);
-        table
     }
 
-    fn groups<'t>(&'t mut self, low: usize, mut rows: &'t [Row], starts: &[u32]) -> Vec<Group<'t>> {
-        let (mut views, mut coarse) = (self.views.as_mut_slice(), self.coarse.as_mut_slice());
+    fn resize(&mut self, bits: usize, views: usize) {
+        self.bits = bits;
+        self.starts.resize((1 << bits) + 1, 0);
+        self.views.resize(views, View::default());
+        self.sums.resize(views, Half::default());
+        self.differences.resize(views, Half::default());
+        self.rows.resize(views, Row::default());
+    }
+
+    fn groups(&mut self, low: usize, starts: &[u32]) -> Vec<Group<'_>> {
+        let (mut rows, mut views) = (self.rows.as_slice(), self.views.as_mut_slice());
+        let (mut sums, mut differences) =
+            (self.sums.as_mut_slice(), self.differences.as_mut_slice());
         let groups = starts
             .windows(2)
             .zip(self.starts[1..].chunks_exact_mut(1 << low));
-        let group = |(range, ends): (&[u32], &'t mut [u32])| {
+        let group = |(range, ends)| {
+            let range: &[u32] = range;
             let len = (range[1] - range[0]) as usize;
             Some(Group {
                 rows: rows.split_off(..len)?,
                 first: range[0],
                 ends,
                 views: views.split_off_mut(..len)?,
-                coarse: coarse.split_off_mut(..len)?,
+                sums: sums.split_off_mut(..len)?,
+                differences: differences.split_off_mut(..len)?,
             })
         };
         groups.map_while(group).collect()
@@ -124,7 +140,8 @@ impl Group<'_> {
         for row in self.rows {
             let place = &mut next[low(row.value)];
             self.views[*place as usize] = row.view;
-            self.coarse[*place as usize] = row.coarse;
+            self.sums[*place as usize] = row.coarse.sums;
+            self.differences[*place as usize] = row.coarse.differences;
             *place += 1;
         }
         // Where the next view of a value would be, if it had another one.
@@ -141,7 +158,7 @@ mod tests {
 
     #[test]
     fn views_of_a_value_lie_together_in_their_order() {
-        let mut rng = Rng::stream(13, 13);
+        let (mut rng, mut table) = (Rng::stream(13, 13), Table::default());
         for (n, bits) in [(0, 1), (1, 1), (3, 2), (1000, 9), (5000, 11), (40, 20)] {
             let values: Vec<u32> = (0..n).map(|_| rng.below(1 << bits) as u32).collect();
             let view = |image| View {
@@ -150,7 +167,7 @@ mod tests {
             };
             let views: Vec<View> = (0..n as u32).map(view).collect();
             let outline = |view: View| Coarse::filled(view.image as i16);
-            let table = Table::new(bits, values.iter().copied(), &views, outline);
+            table.make(bits, values.iter().copied(), &views, outline);
             let mut expected: Vec<(u32, View)> = values.iter().copied().zip(views).collect();
             expected.sort_by_key(|(value, _)| *value);
             let mut found = vec![];
@@ -158,8 +175,9 @@ mod tests {
                 found.extend(table.of(value).map(|at| (value as u32, table.views[at])));
             }
             assert_eq!(found, expected);
-            let outlines = table.views.iter().map(|view| outline(*view));
-            assert!(outlines.eq(table.coarse));
+            let coarse = table.sums.iter().zip(&table.differences);
+            let coarse = coarse.map(|(&sums, &differences)| Coarse { sums, differences });
+            assert!(coarse.eq(table.views.iter().map(|view| outline(*view))));
         }
     }
 }
