@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use dataset::{
@@ -51,7 +52,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
 fn rows() {
     let (rows, folder) = (number("ROWS", 1_000_000), folder());
     println!("{rows} rows");
-    let manifest = timed("making them", || synthetic(rows, folder.path()).unwrap());
+    let manifest = timed("making them", || made(rows, folder.path()));
     forget_peak();
     let start = Instant::now();
     let (analysed, eda) = analysis(&manifest);
@@ -74,7 +75,7 @@ fn twice_the_rows() {
     let rows = number("ROWS", 1_000_000);
     let made = [rows, 2 * rows].map(|rows| {
         let folder = folder();
-        (synthetic(rows, folder.path()).unwrap(), folder)
+        (made(rows, folder.path()), folder)
     });
     for round in 1..=3 {
         let seconds = made.each_ref().map(|(manifest, _)| {
@@ -89,6 +90,13 @@ fn twice_the_rows() {
             twice / once
         );
     }
+}
+
+/// Rows whose small copies are on the disk: while gigabytes are still being written, all else is slower.
+fn made(rows: usize, folder: &Path) -> Manifest {
+    let manifest = synthetic(rows, folder).unwrap();
+    let _ = Command::new("sync").status();
+    manifest
 }
 
 fn analysis(manifest: &Manifest) -> (Manifest, Eda) {
