@@ -104,7 +104,7 @@ impl Size {
     fn container(&self) -> impl Fn(f32) -> u16 {
         let range = 1_u32 << self.shape.precision;
         let (greatest, half) = ((range - 1) as f32, if self.signed { range / 2 } else { 0 });
-        // To the nearest number; `round` is a call where the instruction set is the oldest.
+        // To the nearest number; `round` is a function call without SSE 4.1.
         move |value| ((value.clamp(0.0, greatest) + 0.5) as u32).wrapping_sub(half) as u16
     }
 }
