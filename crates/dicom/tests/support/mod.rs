@@ -1,4 +1,5 @@
 //! Writes DICOM files element by element.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use dicom::{DicomImage, ReadOptions, Window};
 

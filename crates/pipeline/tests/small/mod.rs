@@ -1,4 +1,5 @@
 //! The smallest network with all results.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use formats::checkpoint::{Checkpoint, MapClasses, Meta, Preprocessing};
 use model::graph::{GraphBuilder, Init, Padding};

@@ -1,4 +1,5 @@
 //! A pipeline that trains and evaluates a classifier on phantoms in about a second.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
