@@ -25,7 +25,7 @@ fn indices(group: &GroupsIndicator<'_>) -> Vec<usize> {
     }
 }
 
-/// For each of `keys`, which are below `end`, the position of the first one like it.
+/// For each of `keys`, which are below `end`, the position of the first equal one.
 pub(crate) fn first_positions(keys: impl Iterator<Item = usize>, end: usize) -> Vec<usize> {
     let mut first = vec![usize::MAX; end];
     let positions = keys.enumerate().map(|(position, key)| {

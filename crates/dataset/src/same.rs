@@ -32,14 +32,14 @@ impl FirstOfSame {
     }
 }
 
-/// For each number the first one with the same value, from their hashes.
+/// For each index the first one with an equal value, given the values' hashes.
 ///
-/// Equal values are found by sorting: a map of millions of strings, whose entries are far apart in memory, takes longer.
+/// Sorting hashes finds equal values without a map of millions of strings, whose entries are far apart in memory.
 fn first_equals<'m>(mut hashes: Vec<(u64, usize)>, value: impl Fn(usize) -> &'m str) -> Vec<usize> {
     hashes.par_sort_unstable();
     let mut firsts: Vec<usize> = (0..hashes.len()).collect();
     for equal in hashes.chunk_by(|a, b| a.0 == b.0).filter(|c| c.len() > 1) {
-        // Other values have the same hash about never.
+        // Different values almost never have the same hash.
         let mut distinct: Vec<usize> = vec![];
         for &(_, i) in equal {
             match distinct.iter().find(|&&first| value(first) == value(i)) {

@@ -153,15 +153,11 @@ pub(crate) fn mirrored(values: &[u8]) -> Vec<u8> {
 
 /// The grey values of an image as those of its small copy.
 pub(crate) fn reduced(values: &[f32], width: usize) -> Vec<u8> {
-    let byte = |mean: f32| (mean * 255.0 + 0.5) as u8;
-    if (values.len(), width) == (VALUES, SIDE) {
-        return values.iter().map(|value| byte(*value)).collect();
-    }
     let rows = part_means(values.chunks_exact(width), values.len() / width, width);
     let small = rows
         .chunks_exact(width)
         .flat_map(|row| part_means(row.chunks_exact(1), width, 1));
-    small.map(byte).collect()
+    small.map(|mean| (mean * 255.0).round() as u8).collect()
 }
 
 fn block_sums(values: &[u8]) -> [[u16; BLOCKS / 2]; 2] {

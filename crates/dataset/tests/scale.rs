@@ -69,6 +69,7 @@ fn rows() {
     timed("EDA as JSON", || serde_json::to_vec(&eda).unwrap().len());
 }
 
+/// Rows of the same patient or file are determined once for a manifest, and are thus part of the first round only.
 #[test]
 #[ignore = "measures with gigabytes on the disk; docs/scaling.md has the command"]
 fn twice_the_rows() {

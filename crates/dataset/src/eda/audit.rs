@@ -86,8 +86,8 @@ pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[Vec<usize>]) -> 
             splits.insert(record.split, group.len());
         }
     }
-    let leaked = by_patient.into_iter();
-    leaked
+    by_patient
+        .into_iter()
         .map(|(patient, splits)| leaked_patient(patient, splits))
         .collect()
 }

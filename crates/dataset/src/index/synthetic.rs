@@ -136,7 +136,7 @@ fn drawn(number: usize) -> (Candidate, Entry, Small) {
 pub(crate) fn at(grid: &[f32], pixel: usize) -> f32 {
     let place = |i: usize| {
         let place = i as f32 * (GRID - 1) as f32 / SIDE as f32;
-        (place as usize, place - (place as usize) as f32)
+        (place as usize, place.fract())
     };
     let ((row, down), (column, right)) = (place(pixel / SIDE), place(pixel % SIDE));
     let value = |r: usize, c: usize| grid[(row + r) * GRID + column + c];

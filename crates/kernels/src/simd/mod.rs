@@ -55,14 +55,14 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn pair(self, low: Self::V, high: Self::V) -> Self::V;
     /// `a_low · b_low + a_high · b_high + c` of pairs `a` and `b`, and `f32` `c`. For sets that [`dispatch_bf16_pairs`] picks.
     fn dot(self, _a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
-        unreachable!("bf16 numbers are multiplied in pairs")
+        unreachable!("an instruction set that does not multiply bf16 in pairs")
     }
     /// Writes neighbouring lanes as pairs: half as many words as lanes. For sets that [`dispatch_bf16_pairs`] picks.
     ///
     /// # Safety
     /// `LANES / 2` words at `to` are writable.
     unsafe fn store_narrow(self, _to: *mut f32, _value: Self::V) {
-        unreachable!("bf16 numbers are written in pairs")
+        unreachable!("an instruction set that does not multiply bf16 in pairs")
     }
     /// 2ⁿ, where the lowest nine bits of each lane are the number n + 127 in 1..=254.
     fn power_of_two(self, biased: Self::V) -> Self::V;
@@ -182,7 +182,7 @@ pub(crate) fn dispatch_bf16_pairs<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     match found_bf16() {
         Some(simd) => return x86::with_avx512_bf16(kernel, simd),
-        None => assert!(pairs_bf16(), "bf16 numbers in pairs"),
+        None => assert!(pairs_bf16(), "bf16 is not multiplied in pairs here"),
     }
     kernel.run(Portable);
 }
@@ -199,7 +199,7 @@ pub(crate) fn dispatch_bf16_alone<K: Kernel>(kernel: K) {
         (None, None) => {}
     }
     let _ = kernel;
-    unreachable!("bf16 numbers alone");
+    unreachable!("portable code multiplies bf16 in pairs");
 }
 
 /// Like [`dispatch`], for a kernel that multiplies `i16` pairs: uses the instruction for them where available.

@@ -109,7 +109,7 @@ impl<const S: usize> Outline<S> {
         self.distance(other) <= FARTHEST
     }
 
-    /// The same by the outlines of two images together, whose coordinates are different ones.
+    /// The same for images of which each is described by two outlines, with different coordinates.
     #[inline]
     pub(super) fn are_near(own: [&Self; 2], others: [&Self; 2]) -> bool {
         own[0].distance(others[0]) + own[1].distance(others[1]) <= FARTHEST

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::outline::{Coarse, Half};
 use super::views::View;
 
-/// High bits by which views are put into groups, at most: with more groups, writing to them in turn would need more pages
-/// than a processor's TLB has entries.
+/// High bits by which views are put into groups, at most: so few that the pages that are written to in turn fit in the
+/// processor's TLB.
 const HIGH: usize = 10;
 
 /// The views, those with the same value of a part next to each other.
@@ -22,12 +22,12 @@ pub(super) struct Table {
     /// Their coarse outlines in the same order.
     pub(super) sums: Vec<Half>,
     pub(super) differences: Vec<Half>,
-    /// They in groups, while the table is made.
+    /// The views in groups, while the table is made.
     rows: Vec<Row>,
 }
 
-/// A view with its value and its coarse outline, so that all is moved together: outlines read image by image, in the order
-/// of a table, would each be a miss of the processor's caches.
+/// A view with its value and its coarse outline. They are moved together, because reading the outlines of images in the
+/// order of a table would miss the caches each time.
 #[derive(Clone, Copy, Default)]
 struct Row {
     value: u32,
@@ -37,7 +37,7 @@ struct Row {
 
 /// The views whose values have the same high bits.
 struct Group<'t> {
-    /// They, and the place of the first.
+    /// Its views, and the place of the first.
     rows: &'t [Row],
     first: u32,
     /// What of the table is theirs; for each value, where its views end.
@@ -48,8 +48,7 @@ struct Group<'t> {
 }
 
 impl Table {
-    /// Makes it anew in the same memory; the system takes longer to hand out new memory than it takes to fill it. `values`
-    /// has the value of `bits` bits of each of fewer than 2³² views.
+    /// Makes it anew, in the memory that it has, because the system would have to map and clear new memory. `values` has the value of `bits` bits of each of fewer than 2³² views.
     ///
     /// They are first put into groups by the high bits, and each group then in order: at no time to so many places that
     /// the processor's caches would not have them.
