@@ -5,8 +5,10 @@ mod kept;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, GenericImage};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3, U16, U16x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, GenericImage, ImageBuffer, Luma, Pixel, Rgb};
 
 use crate::decode::{Decoder, to_grey, without_alpha};
 use crate::error::ImagingError;
@@ -276,19 +278,43 @@ fn in_frame(image: &DynamicImage, placement: &Placement) -> Result<DynamicImage,
 }
 
 /// Bilinear, with a filter that widens with the reduction (Pillow's `BILINEAR`): otherwise fine ribs and noise alias
-/// into patterns that a network learns.
+/// into patterns that a network learns. The image is one of [`of_channels`].
 fn resized(image: &DynamicImage, to: Rect) -> Result<DynamicImage, String> {
     let (height, width) = (to.height as u32, to.width as u32);
     if (image.height(), image.width()) == (height, width) {
         return Ok(image.clone());
     }
+    let size = (width, height);
+    // `Resizer::resize` would do the same, and be compiled for thirteen types of pixels.
+    match image {
+        DynamicImage::ImageLuma8(_) => resized_as::<U8, Luma<u8>>(image, size).map(Into::into),
+        DynamicImage::ImageRgb8(_) => resized_as::<U8x3, Rgb<u8>>(image, size).map(Into::into),
+        DynamicImage::ImageLuma16(_) => resized_as::<U16, Luma<u16>>(image, size).map(Into::into),
+        DynamicImage::ImageRgb16(_) => resized_as::<U16x3, Rgb<u16>>(image, size).map(Into::into),
+        other => Err(format!("pixels of type {:?}", other.color())),
+    }
+    .map_err(|error| format!("cannot be resized: {error}"))
+}
+
+/// An image whose pixels are of type `T`, called `P` by `image`, resized to a width and a height.
+fn resized_as<T, P>(
+    image: &DynamicImage,
+    (width, height): (u32, u32),
+) -> Result<ImageBuffer<P, Vec<P::Subpixel>>, String>
+where
+    T: PixelTrait<Component = P::Subpixel>,
+    P: Pixel,
+{
+    let from = TypedImageRef::<T>::from_buffer(image.width(), image.height(), image.as_bytes())
+        .map_err(|error| error.to_string())?;
+    let mut to = TypedImage::new(width, height);
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false);
-    let mut out = DynamicImage::new(width, height, image.color());
-    let done = Resizer::new().resize(image, &mut out, &options);
-    done.map_err(|error| format!("cannot be resized: {error}"))?;
-    Ok(out)
+    let done = Resizer::new().resize_typed(&from, &mut to, &options);
+    done.map_err(|error| error.to_string())?;
+    let values = T::components(to.pixels()).to_vec();
+    ImageBuffer::from_raw(width, height, values).ok_or_else(|| "too few values".to_owned())
 }
 
 /// The mask in the frame, by nearest pixel because classes cannot be interpolated; unknown in the border.

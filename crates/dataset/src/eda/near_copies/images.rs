@@ -25,13 +25,16 @@ pub(super) struct Images<'m> {
 
 impl<'m> Images<'m> {
     pub(super) fn new(manifest: &'m Manifest) -> Self {
-        let records = manifest.rows().par_iter().enumerate();
-        let coloured = |(row, record): (usize, &ImageRecord)| {
-            let signature = record.small.signature();
-            Statistics::of(signature)?;
-            Some((row as u32, (Coarse::of(signature), Fine::of(signature))))
-        };
-        let (rows, (coarse, fine)) = records.filter_map(coloured).unzip();
+        let signature = |row: u32| manifest.rows()[row as usize].small.signature();
+        let all = (0..manifest.rows().len() as u32).into_par_iter();
+        let coloured = all.filter(|row| Statistics::of(signature(*row)).is_some());
+        let rows: Vec<u32> = coloured.collect();
+        let (mut coarse, mut fine) = (vec![], vec![]);
+        let outlines = rows.par_iter().map(|row| {
+            let signature = signature(*row);
+            (Coarse::of(signature), Fine::of(signature))
+        });
+        outlines.unzip_into_vecs(&mut coarse, &mut fine);
         Self {
             manifest,
             rows,

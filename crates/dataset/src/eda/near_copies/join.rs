@@ -15,6 +15,9 @@ const VALUES: usize = 2048;
 const COMPARED: u32 = 1 << 14;
 const CANDIDATES: u32 = 1000;
 
+/// Views of a value, of which there are hardly ever more.
+const USUAL: usize = 4;
+
 /// Candidates of a task from which on [`FEW`] are kept for each view.
 const PLENTY: usize = 1 << 17;
 const FEW: u32 = 32;
@@ -60,48 +63,82 @@ struct Join<'t> {
 /// The views of some values of the table.
 struct Task<'j> {
     join: &'j Join<'j>,
-    values: Range<usize>,
+    /// The value of each view, in the order of the table.
+    values: Vec<usize>,
     /// The place of the first one, and how many each was compared with, and of these were kept.
     first: usize,
     compared: Vec<u32>,
     kept: Vec<u32>,
+    /// Room for the pairs of a pattern: the places of two views.
+    pairs: Vec<[u32; 2]>,
     found: Candidates,
 }
 
 impl<'j> Task<'j> {
     fn new(join: &'j Join<'j>, from: usize) -> Self {
-        let values = from..(from + VALUES).min(1 << join.table.bits());
-        let places = join.table.of_range(&values);
+        let table = join.table;
+        let values = from..(from + VALUES).min(1 << table.bits());
+        let places = table.of_range(&values);
+        let of_views = values.flat_map(|value| table.of(value).map(move |_| value));
         Self {
             join,
-            values,
+            values: of_views.collect(),
             first: places.start,
             compared: vec![0; places.len()],
             kept: vec![0; places.len()],
+            pairs: vec![[0; 2]; (places.len() + 1) * USUAL],
             found: Candidates::default(),
         }
     }
 
     fn run(mut self) -> Candidates {
-        let table = self.join.table;
+        let sums = &self.join.table.sums;
         for flip in &self.join.flips {
-            for value in self.values.clone() {
-                let own = table.of(value);
-                // Each pair of values once.
-                if own.is_empty() || value ^ flip < value {
-                    continue;
-                }
-                let others = table.of(value ^ flip);
-                for place in own {
-                    let later = match *flip {
-                        0 => place + 1..others.end,
-                        _ => others.clone(),
-                    };
-                    self.compare(place, later);
+            for i in 0..self.pair(*flip) {
+                let [place, other] = self.pairs[i].map(|place| place as usize);
+                if sums[place].is_near(&sums[other]) {
+                    self.keep(place, other);
                 }
             }
         }
         self.found
+    }
+
+    /// Finds the pairs of views whose values differ by `flip`, and returns their number. Views that have more than the
+    /// usual number of others, or have had, are compared at once instead.
+    ///
+    /// How many views a value has cannot be predicted, and a wrong prediction takes as long as comparing several. So there
+    /// is no branch for the usual numbers: as many pairs are written as there may be, and the next ones over what was too
+    /// much.
+    fn pair(&mut self, flip: usize) -> usize {
+        // Each pair of values once, seen from the lower one.
+        let is_lower = |value: usize| value ^ flip >= value;
+        let lowest = self.values.first().copied().unwrap_or_default();
+        if flip >= VALUES && !is_lower(lowest) {
+            return 0;
+        }
+        let mut len = 0;
+        for i in 0..self.values.len() {
+            let (place, value) = (self.first + i, self.values[i]);
+            let others = self.join.table.of(value ^ flip);
+            let from = match flip {
+                0 => place + 1,
+                _ => others.start,
+            };
+            let n = (others.end - from) * usize::from(is_lower(value));
+            let compared = &mut self.compared[i];
+            if n > USUAL || *compared > COMPARED - USUAL as u32 {
+                self.compare(place, from..from + n);
+                continue;
+            }
+            *compared += n as u32;
+            let pairs = self.pairs[len..][..USUAL].iter_mut();
+            pairs
+                .zip(from..)
+                .for_each(|(pair, other)| *pair = [place as u32, other as u32]);
+            len += n;
+        }
+        len
     }
 
     /// Compares a view with others, up to the limits.

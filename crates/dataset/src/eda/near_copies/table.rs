@@ -26,13 +26,11 @@ pub(super) struct Table {
     rows: Vec<Row>,
 }
 
-/// A view with its value and its coarse outline. They are moved together, because reading the outlines of images in the
-/// order of a table would miss the caches each time.
+/// A view with its value.
 #[derive(Clone, Copy, Default)]
 struct Row {
     value: u32,
     view: View,
-    coarse: Coarse,
 }
 
 /// The views whose values have the same high bits.
@@ -48,7 +46,8 @@ struct Group<'t> {
 }
 
 impl Table {
-    /// Makes it anew, in the memory that it has, because the system would have to map and clear new memory. `values` has the value of `bits` bits of each of fewer than 2³² views.
+    /// Makes it anew, in the memory that it has, because the system would have to map and clear new memory. `values` has
+    /// the value of `bits` bits of each of fewer than 2³² views.
     ///
     /// They are first put into groups by the high bits, and each group then in order: at no time to so many places that
     /// the processor's caches would not have them.
@@ -57,7 +56,7 @@ impl Table {
         bits: usize,
         values: impl Iterator<Item = u32> + Clone,
         all: &[View],
-        outline: impl Fn(View) -> Coarse,
+        outline: impl Fn(View) -> Coarse + Sync,
     ) {
         let low = bits.saturating_sub(HIGH);
         let high = |value: u32| (value >> low) as usize;
@@ -67,17 +66,13 @@ impl Table {
         let mut next = starts.clone();
         self.resize(bits, all.len());
         for (value, &view) in values.zip(all) {
-            let (place, coarse) = (&mut next[high(value)], outline(view));
-            self.rows[*place as usize] = Row {
-                value,
-                view,
-                coarse,
-            };
+            let place = &mut next[high(value)];
+            self.rows[*place as usize] = Row { value, view };
             *place += 1;
         }
         self.groups(low, &starts)
             .into_par_iter()
-            .for_each(Group::order);
+            .for_each(|group| group.order(&outline));
     }
 
     fn resize(&mut self, bits: usize, views: usize) {
@@ -128,7 +123,7 @@ impl Table {
 }
 
 impl Group<'_> {
-    fn order(self) {
+    fn order(self, outline: impl Fn(View) -> Coarse) {
         let low = |value: u32| value as usize & (self.ends.len() - 1);
         let mut next = vec![0; self.ends.len()];
         self.rows.iter().for_each(|row| next[low(row.value)] += 1);
@@ -139,9 +134,12 @@ impl Group<'_> {
         for row in self.rows {
             let place = &mut next[low(row.value)];
             self.views[*place as usize] = row.view;
-            self.sums[*place as usize] = row.coarse.sums;
-            self.differences[*place as usize] = row.coarse.differences;
             *place += 1;
+        }
+        // In a loop of its own: reads of outlines miss the caches, but none has to wait for another one.
+        for ((view, sums), differences) in self.views.iter().zip(self.sums).zip(self.differences) {
+            let coarse = outline(*view);
+            (*sums, *differences) = (coarse.sums, coarse.differences);
         }
         // Where the next view of a value would be, if it had another one.
         let ends = self.ends.iter_mut().zip(next);
