@@ -87,6 +87,13 @@ proptest! {
         conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
     }
 
+    /// The same to few channels, from enough that their forward pass has a path of its own.
+    #[test]
+    fn few_agrees(n in 1..3usize, h in 1..9usize, w in 1..30usize, c in 8..40usize, cout in 1..5usize,
+                  window in windows(), activation in activations()) {
+        conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
+    }
+
     /// bf16 factors, rounded before they are multiplied: the sums are as exact as in `f32`.
     #[test]
     fn narrow_pointwise_agrees(xs in shapes(), cout in 1..200usize) {

@@ -3,19 +3,21 @@
 //! [`Conv2d`] is a convolution of given shapes: it states how much scratch it needs and runs the forward and backward
 //! passes. Weights are packed first, in the order in which the chosen path reads them; for inference that is done once.
 //!
-//! There are two paths; `Path::of` chooses between them:
+//! There are three paths; `Path::of` and `Path::forward` choose between them:
 //! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so
 //!   the inner product of a window with the weights is a few runs of contiguous memory, read in place with a tile of
 //!   pixels × output channels in registers. The input's gradient is the same with the weights rotated by 180° and
 //!   transposed; `weight` is the weights' gradient, with a tile of input × output channels in registers and pixels in
 //!   the inner loop. A 1×1 convolution is the case of a single run.
 //! - `winograd`: 3×3 convolutions of stride 1 with a quarter of the products.
+//! - `few`: the forward pass to very few channels.
 
 #![allow(
     clippy::needless_range_loop,
     reason = "tiles are arrays of arrays that share their indices"
 )]
 
+mod few;
 mod gather;
 pub(crate) mod inputs;
 mod pack;
@@ -30,6 +32,7 @@ pub(crate) use weight::WeightGradient;
 
 use crate::simd::{Bf16Alone, Bf16Pairs, F32, Factors, pairs_bf16};
 use crate::{Accumulate, Epilogue, Nhwc, Precision, Window, size};
+use few::Few;
 use winograd::{Product, WinogradGradient};
 
 /// Runs `$body` with the factors of a precision.
@@ -59,6 +62,8 @@ pub enum Path {
     Gather,
     /// F(4×4, 3×3).
     Winograd,
+    /// A direct sum with input channels in the lanes, to few output channels.
+    Few,
 }
 
 impl Path {
@@ -68,6 +73,15 @@ impl Path {
             Path::Winograd
         } else {
             Path::Gather
+        }
+    }
+
+    /// The path of a forward pass.
+    fn forward(xs: Nhwc, inputs: &Inputs, cout: usize, window: Window) -> Self {
+        if few::suits(xs, inputs, cout, window) {
+            Path::Few
+        } else {
+            Path::of(xs, xs.c, window)
         }
     }
 }
@@ -82,10 +96,12 @@ pub struct Conv2d {
     inputs: Inputs,
     cout: usize,
     window: Window,
-    /// Path of the forward pass and the weights' gradient, which read the input.
+    /// Path of the forward pass.
     path: Path,
-    /// Path of the input's gradient, which reads the output's.
+    /// Path of the input's gradient, which reads the output's. Never [`Path::Few`], as that of the weights' gradient.
     path_back: Path,
+    /// Path of the weights' gradient.
+    path_weight: Path,
     forward_precision: Precision,
     input_precision: Precision,
     weight_precision: Precision,
@@ -103,13 +119,15 @@ impl Conv2d {
             "conv2d: nothing to do for {xs:?} to {cout} channels"
         );
         size([window.taps(), xs.c, cout]);
+        let inputs = Inputs::whole(xs.c);
         Self {
             xs,
-            inputs: Inputs::whole(xs.c),
+            inputs,
             cout,
             window,
-            path: Path::of(xs, xs.c, window),
+            path: Path::forward(xs, &inputs, cout, window),
             path_back: Path::of(xs, cout, window),
+            path_weight: Path::of(xs, xs.c, window),
             forward_precision: Precision::F32,
             input_precision: Precision::F32,
             weight_precision: Precision::F32,
@@ -123,7 +141,11 @@ impl Conv2d {
     /// width is odd.
     pub fn joined(self, inputs: Inputs) -> Self {
         inputs.check(self.xs);
-        Self { inputs, ..self }
+        Self {
+            inputs,
+            path: Path::forward(self.xs, &inputs, self.cout, self.window),
+            ..self
+        }
     }
 
     /// The same convolution with factors of another precision. Windows that are neither 1×1 nor computed by Winograd
@@ -135,13 +157,14 @@ impl Conv2d {
     /// Like [`Conv2d::with_precision`], with one precision for the forward pass and one for both gradients.
     pub fn with_precisions(self, forward: Precision, backward: Precision) -> Self {
         let narrow = |path, precision| match path {
+            Path::Few => Precision::F32,
             Path::Gather if self.window != Window::POINT => Precision::F32,
             _ => precision,
         };
         Self {
             forward_precision: narrow(self.path, forward),
             input_precision: narrow(self.path_back, backward),
-            weight_precision: narrow(self.path, backward),
+            weight_precision: narrow(self.path_weight, backward),
             ..self
         }
     }
@@ -175,6 +198,7 @@ impl Conv2d {
                 with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .packed_len())
             }
+            Path::Few => self.few().packed_len(),
         }
     }
 
@@ -192,6 +216,7 @@ impl Conv2d {
                 with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .pack(w, packed))
             }
+            Path::Few => self.few().pack(w, packed),
         }
     }
 
@@ -206,6 +231,7 @@ impl Conv2d {
                 with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .scratch())
             }
+            Path::Few => 0,
         }
     }
 
@@ -237,13 +263,17 @@ impl Conv2d {
                 with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .run_forward(x, packed, finish, y, scratch))
             }
+            Path::Few => {
+                let (x, _) = self.join(x, scratch);
+                self.few().run(x, packed, epilogue, y);
+            }
         }
     }
 
     /// Length of the weights packed for [`Conv2d::backward_input`].
     pub fn backward_packed_len(self) -> usize {
         match self.path_back {
-            Path::Gather => with_factors!(self.input_precision, |f| self
+            Path::Gather | Path::Few => with_factors!(self.input_precision, |f| self
                 .gather_backward()
                 .packed_len(f)),
             Path::Winograd => {
@@ -257,12 +287,9 @@ impl Conv2d {
     pub fn pack_backward(self, w: &[f32], packed: &mut [f32]) {
         self.check_weights("pack_backward", w.len());
         match self.path_back {
-            Path::Gather => with_factors!(self.input_precision, |f| self.gather_backward().pack(
-                f,
-                w,
-                Order::Backward,
-                packed
-            )),
+            Path::Gather | Path::Few => with_factors!(self.input_precision, |f| self
+                .gather_backward()
+                .pack(f, w, Order::Backward, packed)),
             Path::Winograd => {
                 with_factors!(self.input_precision, |f| Product::backward(f, self)
                     .pack(w, packed))
@@ -273,7 +300,7 @@ impl Conv2d {
     /// Scratch of [`Conv2d::backward_input`].
     pub fn backward_input_scratch(self) -> usize {
         match self.path_back {
-            Path::Gather => {
+            Path::Gather | Path::Few => {
                 self.joining_scratch()
                     + with_factors!(self.input_precision, |f| self.gather_backward().scratch(f))
             }
@@ -303,7 +330,7 @@ impl Conv2d {
                 with_factors!(self.input_precision, |f| Product::backward(f, self)
                     .run_backward(dy, packed, dx, scratch))
             }
-            (Path::Gather, [dx]) if self.inputs.is_whole() => {
+            (Path::Gather | Path::Few, [dx]) if self.inputs.is_whole() => {
                 let finish = Finish {
                     bias: None,
                     activation: None,
@@ -313,7 +340,7 @@ impl Conv2d {
                     .gather_backward()
                     .run(f, dy, packed, finish, dx.data, scratch));
             }
-            (Path::Gather, dx) => {
+            (Path::Gather | Path::Few, dx) => {
                 let (whole, scratch) = scratch.split_at_mut(self.xs.len());
                 let (large, scratch) = scratch.split_at_mut(self.joining_scratch() - whole.len());
                 let finish = Finish {
@@ -331,8 +358,8 @@ impl Conv2d {
 
     /// Scratch of [`Conv2d::backward_weight`].
     pub fn backward_weight_scratch(self) -> usize {
-        match self.path {
-            Path::Gather => {
+        match self.path_weight {
+            Path::Gather | Path::Few => {
                 self.joining_scratch()
                     + with_factors!(self.weight_precision, |f| self.weight_gradient(f).scratch())
             }
@@ -359,8 +386,8 @@ impl Conv2d {
         );
         self.check_output("backward_weight", dy.len());
         self.check_weights("backward_weight", dw.len());
-        match self.path {
-            Path::Gather => {
+        match self.path_weight {
+            Path::Gather | Path::Few => {
                 let (x, scratch) = self.join(x, scratch);
                 with_factors!(self.weight_precision, |f| self
                     .weight_gradient(f)
@@ -371,6 +398,10 @@ impl Conv2d {
                     .run(x, dy, dw, acc, scratch))
             }
         }
+    }
+
+    fn few(self) -> Few {
+        Few::new(self.xs, self.cout, self.window)
     }
 
     fn gather(self) -> Gather {

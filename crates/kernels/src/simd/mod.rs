@@ -48,6 +48,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, fused where the machine does so.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The sum of all lanes.
+    fn sum(self, x: Self::V) -> f32;
     /// `value` where `x > 0`, else zero.
     fn where_positive(self, x: Self::V, value: Self::V) -> Self::V;
     /// bf16 numbers in pairs: lane `i` holds `low[i]` in its lower half and `high[i]` in its upper, rounded to nearest

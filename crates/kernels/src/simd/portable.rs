@@ -121,6 +121,10 @@ impl Simd for Portable {
         self.add(self.mul(a, b), c)
     }
     #[inline(always)]
+    fn sum(self, x: [f32; 8]) -> f32 {
+        x.iter().sum()
+    }
+    #[inline(always)]
     fn where_positive(self, x: [f32; 8], value: [f32; 8]) -> [f32; 8] {
         zip(x, value, |x, value| if x > 0.0 { value } else { 0.0 })
     }

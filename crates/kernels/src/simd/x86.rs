@@ -165,6 +165,11 @@ impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm512_reduce_add_ps(x) }
+    }
+    #[inline(always)]
     fn where_positive(self, x: __m512, value: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
         unsafe {
@@ -358,6 +363,15 @@ impl Simd for Avx2 {
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sum(self, x: __m256) -> f32 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
     }
     #[inline(always)]
     fn where_positive(self, x: __m256, value: __m256) -> __m256 {

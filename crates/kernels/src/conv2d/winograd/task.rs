@@ -77,6 +77,25 @@ pub(super) struct Task<'a, F> {
     pub(super) sums: Shared<'a, f32>,
 }
 
+/// What is done to a pixel as it is written.
+#[derive(Clone, Copy)]
+struct Last<V> {
+    bias: V,
+    limits: [V; 2],
+}
+
+const NO_LIMITS: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+/// The limits to which an activation clamps; `None` if it is a curve.
+fn limits(activation: Option<Activation>) -> Option<[f32; 2]> {
+    match activation {
+        None => Some(NO_LIMITS),
+        Some(Activation::Relu) => Some([0.0, f32::INFINITY]),
+        Some(Activation::Relu6) => Some([0.0, 6.0]),
+        Some(Activation::Sigmoid | Activation::Silu) => None,
+    }
+}
+
 impl<F: Factors> Kernel for Task<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
@@ -242,34 +261,63 @@ impl<F: Factors> Task<'_, F> {
             let tile = product.tiling.tile(tiles.start + i);
             match doubled {
                 true => self.write_halved(s, tile, run, &pixels.0, mask),
-                false => self.write_tile(s, tile, run, &mut pixels.0, bias, mask),
+                false => self.write_tile(s, tile, run, &pixels.0, bias, mask),
             }
         }
     }
 
     /// Writes the pixels that are inside.
+    ///
+    /// An activation that is a clamp is applied between the sums, which are in registers, and the store. The others need
+    /// the registers: they take the pixels from memory.
     #[inline(always)]
     fn write_tile<S: Simd>(
         &self,
         s: S,
         tile: [usize; 3],
         run: Run,
-        pixels: &mut [[S::V; OUT]; OUT],
+        pixels: &[[S::V; OUT]; OUT],
         bias: S::V,
         mask: S::Mask,
     ) {
-        for row in pixels.iter_mut() {
+        let activation = self.call.activation;
+        if let Some(limits) = limits(activation) {
+            let last = Last {
+                bias,
+                limits: [s.splat(limits[0]), s.splat(limits[1])],
+            };
+            return self.write_inside(s, tile, run, pixels, last, mask);
+        }
+        let mut active = *pixels;
+        for row in active.iter_mut() {
             for pixel in row.iter_mut() {
                 *pixel = s.add(*pixel, bias);
             }
-            activate_all(s, self.call.activation, row);
+            activate_all(s, activation, row);
         }
+        let last = Last {
+            bias: s.splat(0.0),
+            limits: [s.splat(NO_LIMITS[0]), s.splat(NO_LIMITS[1])],
+        };
+        self.write_inside(s, tile, run, &active, last, mask);
+    }
+
+    /// Compiled twice, so that the pixels of a tile that is inside stay in registers.
+    #[inline(always)]
+    fn write_inside<S: Simd>(
+        &self,
+        s: S,
+        tile: [usize; 3],
+        run: Run,
+        pixels: &[[S::V; OUT]; OUT],
+        last: Last<S::V>,
+        mask: S::Mask,
+    ) {
         let Nhwc { h, w, .. } = self.call.product.tiling.out;
         let [_, top, left] = tile;
-        // Compiled twice, so that the pixels of a tile that is inside stay in registers.
         match h - top >= OUT && w - left >= OUT {
-            true => self.write_pixels(s, tile, [OUT, OUT], run, pixels, mask),
-            false => self.write_pixels(s, tile, [h - top, w - left], run, pixels, mask),
+            true => self.write_pixels(s, tile, [OUT, OUT], run, pixels, last, mask),
+            false => self.write_pixels(s, tile, [h - top, w - left], run, pixels, last, mask),
         }
     }
 
@@ -281,6 +329,10 @@ impl<F: Factors> Task<'_, F> {
         [rows, columns]: [usize; 2],
         run: Run,
         pixels: &[[S::V; OUT]; OUT],
+        Last {
+            bias,
+            limits: [low, high],
+        }: Last<S::V>,
         mask: S::Mask,
     ) {
         let Nhwc { h, w, .. } = self.call.product.tiling.out;
@@ -289,8 +341,10 @@ impl<F: Factors> Task<'_, F> {
         for y in 0..OUT.min(rows) {
             for x in 0..OUT.min(columns) {
                 let at = first + (y * w + x) * c;
+                // NaN passes through from the second argument.
+                let value = s.min(high, s.max(low, s.add(pixels[y][x], bias)));
                 // SAFETY: a pixel inside, whose channels the mask ends with and no other task writes.
-                unsafe { self.write(s, run.part, at, mask, pixels[y][x]) };
+                unsafe { self.write(s, run.part, at, mask, value) };
             }
         }
     }

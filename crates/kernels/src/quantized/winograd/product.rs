@@ -356,6 +356,7 @@ impl Task<'_> {
         let left = self.plan.outputs.channels() - channel;
         // SAFETY: the mask ends with the channels.
         let offset = unsafe { self.finish.offset(s, channel, s.mask(left)) };
+        let factor = self.finish.factor(s);
         let factors = self.factors[channel..].as_ptr().cast_mut();
         let sums = self.sums.wrapping_add((vector - panel.start) * S::LANES);
         for (i, tile) in tiles.enumerate() {
@@ -369,8 +370,11 @@ impl Task<'_> {
             let mut pixels = Pixels([[s.splat(0.0); OUT]; OUT]);
             // SAFETY: `products` wrote the tile's sums at every point, and each has factors of all channels.
             unsafe { both_axes(s, Output, &from, &mut pixels) };
-            for pixel in pixels.0.iter_mut().flatten() {
-                *pixel = s.add(s.mul(*pixel, self.finish.factor(s)), offset);
+            // By index, so that the pixels stay in registers.
+            for y in 0..OUT {
+                for x in 0..OUT {
+                    pixels.0[y][x] = s.add(s.mul(pixels.0[y][x], factor), offset);
+                }
             }
             self.write(s, self.plan.tiling.tile(tile), channel, &pixels.0);
         }
