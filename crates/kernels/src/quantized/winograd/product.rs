@@ -23,6 +23,8 @@ const TASKS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::quantized) struct Winograd {
     inputs: Inputs,
+    /// The widened input, whose words follow one another whatever the parts: vectors of them are full but for the last.
+    words: Inputs,
     outputs: Inputs,
     tiling: Tiling,
     pad: [usize; 2],
@@ -50,6 +52,7 @@ impl Winograd {
         let outputs = Inputs::whole(cout);
         Some(Self {
             inputs,
+            words: Inputs::whole(2 * inputs.runs(2)),
             outputs,
             tiling,
             pad,
@@ -99,7 +102,7 @@ impl Winograd {
     /// written together, then fall into different sets of the cache.
     fn point(&self) -> usize {
         const LINE: usize = 16;
-        let words = self.inputs.runs(2 * lanes()) * self.block * lanes();
+        let words = self.words.runs(2 * lanes()) * self.block * lanes();
         (words.div_ceil(LINE) | 1) * LINE
     }
 
@@ -226,7 +229,7 @@ impl Task<'_> {
             let tile = (tiles.start + i).min(tiles.end - 1);
             let row = self.row(s, tile);
             let [_, _, left] = self.plan.tiling.tile(tile);
-            let mut from = Grid {
+            let from = Grid {
                 first: self
                     .strip
                     .as_mut_ptr()
@@ -236,15 +239,11 @@ impl Task<'_> {
             };
             let first = i / block * POINTS * point + i % block * S::LANES;
             let mut to = Grid::points(self.inputs.wrapping_add(first), point);
-            for part in self.plan.inputs.parts() {
-                let words = part.channels.div_ceil(2);
-                for at in (0..words).step_by(S::LANES) {
-                    // SAFETY: the strip has the tile's pixels, and slack for whole vectors; the points have these
-                    // vectors for each tile of a chunk.
-                    unsafe { both_axes(s, Input, &from.shifted(at), &mut to) };
-                    to = to.shifted(block * S::LANES);
-                }
-                from = from.shifted(words);
+            for at in (0..pixel).step_by(S::LANES) {
+                // SAFETY: the strip has the tile's pixels, and slack for whole vectors; the points have these vectors
+                // for each tile of a chunk.
+                unsafe { both_axes(s, Input, &from.shifted(at), &mut to) };
+                to = to.shifted(block * S::LANES);
             }
         }
     }
@@ -329,7 +328,7 @@ impl Task<'_> {
                 // SAFETY: `input` wrote the block's vectors at the point, `w` has as many words as the product reads,
                 // and `sums` has room for whole blocks.
                 unsafe {
-                    let inputs = &self.plan.inputs;
+                    let inputs = &self.plan.words;
                     let sums = multiply_point::<S, I16, P, V>(s, x, S::LANES, inputs, w);
                     for p in 0..P {
                         for v in 0..V {
