@@ -302,7 +302,8 @@ impl<F: Factors> Task<'_, F> {
         self.write_inside(s, tile, run, &active, last, mask);
     }
 
-    /// Compiled twice, so that the pixels of a tile that is inside stay in registers.
+    /// Compiled twice, so that the pixels of a tile that is inside stay in registers; where their number is not known, they
+    /// are indexed in memory.
     #[inline(always)]
     fn write_inside<S: Simd>(
         &self,
@@ -317,7 +318,10 @@ impl<F: Factors> Task<'_, F> {
         let [_, top, left] = tile;
         match h - top >= OUT && w - left >= OUT {
             true => self.write_pixels(s, tile, [OUT, OUT], run, pixels, last, mask),
-            false => self.write_pixels(s, tile, [h - top, w - left], run, pixels, last, mask),
+            false => {
+                let pixels = *pixels;
+                self.write_pixels(s, tile, [h - top, w - left], run, &pixels, last, mask);
+            }
         }
     }
 
@@ -367,6 +371,8 @@ impl<F: Factors> Task<'_, F> {
         );
         let (top, left) = (top / 2, left / 2);
         let first = ((n * h + top) * w + left) * c + run.first;
+        // As in `write_inside`.
+        let pixels = *pixels;
         for y in 0..(OUT / 2).min(h - top) {
             for x in 0..(OUT / 2).min(w - left) {
                 let [upper, lower] = [&pixels[2 * y], &pixels[2 * y + 1]];

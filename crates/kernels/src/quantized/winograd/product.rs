@@ -23,8 +23,6 @@ const TASKS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::quantized) struct Winograd {
     inputs: Inputs,
-    /// The widened input, whose words follow one another whatever the parts: vectors of them are full but for the last.
-    words: Inputs,
     outputs: Inputs,
     tiling: Tiling,
     pad: [usize; 2],
@@ -52,7 +50,6 @@ impl Winograd {
         let outputs = Inputs::whole(cout);
         Some(Self {
             inputs,
-            words: Inputs::whole(2 * inputs.runs(2)),
             outputs,
             tiling,
             pad,
@@ -88,6 +85,11 @@ impl Winograd {
         size([workers(), self.task_scratch()])
     }
 
+    /// The widened input, whose words follow one another whatever the parts: vectors of them are full but for the last.
+    fn words(&self) -> Inputs {
+        Inputs::whole(2 * self.inputs.runs(2))
+    }
+
     /// Columns of the input under a row of tiles.
     fn columns(&self) -> usize {
         self.tiling.columns() * OUT + IN - OUT
@@ -102,7 +104,7 @@ impl Winograd {
     /// written together, then fall into different sets of the cache.
     fn point(&self) -> usize {
         const LINE: usize = 16;
-        let words = self.words.runs(2 * lanes()) * self.block * lanes();
+        let words = self.words().runs(2 * lanes()) * self.block * lanes();
         (words.div_ceil(LINE) | 1) * LINE
     }
 
@@ -319,6 +321,7 @@ impl Task<'_> {
             "a block or panel of another size"
         );
         let (words, block) = (self.plan.inputs.runs(2), self.plan.point());
+        let inputs = self.plan.words();
         for point in 0..POINTS {
             let w = weights::offset(words, panel, point);
             let w = self.points[w..][..words * V * S::LANES].as_ptr();
@@ -328,8 +331,7 @@ impl Task<'_> {
                 // SAFETY: `input` wrote the block's vectors at the point, `w` has as many words as the product reads,
                 // and `sums` has room for whole blocks.
                 unsafe {
-                    let inputs = &self.plan.words;
-                    let sums = multiply_point::<S, I16, P, V>(s, x, S::LANES, inputs, w);
+                    let sums = multiply_point::<S, I16, P, V>(s, x, S::LANES, &inputs, w);
                     for p in 0..P {
                         for v in 0..V {
                             let to = to.add((p * V + v) * S::LANES);
