@@ -268,6 +268,28 @@ fn large_cases_agree() {
     simple_cases(xs).iter().for_each(check_case);
 }
 
+/// To few channels, whose path joins the parts.
+#[test]
+fn few_of_parts_agrees() {
+    let (xs, window) = (
+        Nhwc {
+            n: 2,
+            h: 10,
+            w: 14,
+            c: 13,
+        },
+        Window {
+            kernel: [3, 3],
+            stride: 1,
+            padding: Padding::Symmetric(1),
+        },
+    );
+    let parts = [(8, true), (5, false)].map(|(channels, doubled)| InputPart { channels, doubled });
+    joined_case(xs, &parts, 3, window)
+        .iter()
+        .for_each(check_case);
+}
+
 /// So many weights that Winograd's tiles go through one point at a time, and more tiles than it holds.
 #[test]
 fn heavy_winograd_agrees() {

@@ -3,7 +3,6 @@
 //! The other paths hold output channels in the lanes of a vector; here most lanes would be empty. This one holds the input
 //! channels of a pixel, and adds up the lanes at the end.
 
-use super::inputs::Inputs;
 use crate::parallel::{Shared, for_each, part};
 use crate::simd::{Kernel, Simd, activate_all, for_vectors, lanes};
 use crate::{Epilogue, Nhwc, Window, size};
@@ -17,10 +16,11 @@ const PIXELS: usize = 4;
 const TASKS: usize = 32;
 
 /// Whether this path is faster than the others: not for a single tap, whose few products take less than adding up lanes,
-/// nor where most lanes would be empty here too, nor for parts, which would have to be joined first.
-pub(super) fn suits(xs: Nhwc, inputs: &Inputs, cout: usize, window: Window) -> bool {
+/// nor where most lanes would be empty here too. Whether the input is in parts, which have to be joined first, plays no
+/// part: results must not depend on it.
+pub(super) fn suits(xs: Nhwc, cout: usize, window: Window) -> bool {
     const MIN: usize = 8;
-    cout <= MOST && xs.c >= MIN && window.kernel != [1, 1] && inputs.is_whole()
+    cout <= MOST && xs.c >= MIN && window.kernel != [1, 1]
 }
 
 #[derive(Clone, Copy)]

@@ -77,8 +77,8 @@ impl Path {
     }
 
     /// The path of a forward pass.
-    fn forward(xs: Nhwc, inputs: &Inputs, cout: usize, window: Window) -> Self {
-        if few::suits(xs, inputs, cout, window) {
+    fn forward(xs: Nhwc, cout: usize, window: Window) -> Self {
+        if few::suits(xs, cout, window) {
             Path::Few
         } else {
             Path::of(xs, xs.c, window)
@@ -119,13 +119,12 @@ impl Conv2d {
             "conv2d: nothing to do for {xs:?} to {cout} channels"
         );
         size([window.taps(), xs.c, cout]);
-        let inputs = Inputs::whole(xs.c);
         Self {
             xs,
-            inputs,
+            inputs: Inputs::whole(xs.c),
             cout,
             window,
-            path: Path::forward(xs, &inputs, cout, window),
+            path: Path::forward(xs, cout, window),
             path_back: Path::of(xs, cout, window),
             path_weight: Path::of(xs, xs.c, window),
             forward_precision: Precision::F32,
@@ -141,11 +140,7 @@ impl Conv2d {
     /// width is odd.
     pub fn joined(self, inputs: Inputs) -> Self {
         inputs.check(self.xs);
-        Self {
-            inputs,
-            path: Path::forward(self.xs, &inputs, self.cout, self.window),
-            ..self
-        }
+        Self { inputs, ..self }
     }
 
     /// The same convolution with factors of another precision. Windows that are neither 1×1 nor computed by Winograd
@@ -231,7 +226,7 @@ impl Conv2d {
                 with_factors!(self.forward_precision, |f| Product::forward(f, self)
                     .scratch())
             }
-            Path::Few => 0,
+            Path::Few => self.joining_scratch(),
         }
     }
 
