@@ -9,7 +9,7 @@
 mod common;
 
 use common::*;
-use kernels::conv2d::InputPart;
+use kernels::conv2d::{Conv2d, InputPart};
 use kernels::*;
 use proptest::prelude::*;
 
@@ -87,11 +87,11 @@ proptest! {
         conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
     }
 
-    /// The same to few channels, from enough that their forward pass has a path of its own.
+    /// The same to few channels, from enough that inference has a path of its own for them.
     #[test]
     fn few_agrees(n in 1..3usize, h in 1..9usize, w in 1..30usize, c in 8..40usize, cout in 1..5usize,
                   window in windows(), activation in activations()) {
-        conv2d_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
+        inference_case(Nhwc { n, h, w, c }, cout, window, activation).iter().for_each(check_case);
     }
 
     /// bf16 factors, rounded before they are multiplied: the sums are as exact as in `f32`.
@@ -285,7 +285,8 @@ fn few_of_parts_agrees() {
         },
     );
     let parts = [(8, true), (5, false)].map(|(channels, doubled)| InputPart { channels, doubled });
-    joined_case(xs, &parts, 3, window)
+    let conv = Conv2d::new(xs, 3, window).for_inference();
+    parts_case(conv, &parts, 3, window)
         .iter()
         .for_each(check_case);
 }

@@ -26,7 +26,7 @@ fn cases() -> Vec<Case> {
     let mut cases = simple_cases(xs);
     cases.extend(conv2d_case(xs, 40, window, Some(Activation::Silu)));
     cases.extend(conv2d_case(xs, 72, Window::POINT, None));
-    cases.extend(conv2d_case(xs, 2, window, None));
+    cases.extend(inference_case(xs, 2, window, None));
     cases.extend(conv2d_case(
         Nhwc {
             n: 2,

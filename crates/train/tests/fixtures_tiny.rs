@@ -101,11 +101,7 @@ fn check_network(mut network: Network, expected: &Expected) {
     check_eval(&network, &batch, expected);
     check_first_step(&network, &batch, expected);
     network.set_store(store(&graph));
-    let later = match expected.spec.architecture.as_str() {
-        "eff_unet_keras" => 1e-3,
-        _ => later_tolerance(&network, 1.5e-4),
-    };
-    check_losses(&mut network, &batch, &expected.losses, later);
+    check_losses(&mut network, &batch, &expected.losses);
     network.set_store(store(&graph));
     check_sgd_losses(&mut network, &batch, &expected.sgd_losses);
 }
@@ -144,9 +140,6 @@ fn check_summary(name: &str, value: &Value, expected: &Summary) {
 /// After the first step, the tolerance of the losses is set by rounding: the CPU engine deviates by up to 5e-5 after
 /// Adam's steps (PyTorch in single precision by 3e-5) and, with images changed by 1e-7, from itself by 9e-5 after SGD's;
 /// an engine that sums in another order rounds differently.
-///
-/// `eff_unet_keras` enlarges rounding most: its losses, which fall by 9e-3 a step, change by up to 7e-4 after Adam's steps
-/// if its images change by 1e-7 to 5e-7 of their values, with AVX-512 and with AVX2.
 fn later_tolerance(network: &Network, cpu: f64) -> f64 {
     match network.device_name() {
         "cpu" => cpu,
@@ -154,8 +147,9 @@ fn later_tolerance(network: &Network, cpu: f64) -> f64 {
     }
 }
 
-fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64], later: f64) {
+fn check_losses(network: &mut Network, batch: &Batch, expected: &[f64]) {
     let mut adam = Adam::new(1e-5, 1e-4);
+    let later = later_tolerance(network, 1.5e-4);
     for (i, expected) in expected.iter().enumerate() {
         let step = step(network, batch);
         close(

@@ -3,14 +3,14 @@
 //! [`Conv2d`] is a convolution of given shapes: it states how much scratch it needs and runs the forward and backward
 //! passes. Weights are packed first, in the order in which the chosen path reads them; for inference that is done once.
 //!
-//! There are three paths; `Path::of` and `Path::forward` choose between them:
+//! There are three paths; `Path::of` and [`Conv2d::for_inference`] choose between them:
 //! - `gather`: a sum of matrix products with no im2col buffer. In NHWC the `cin` values of a pixel are contiguous, so
 //!   the inner product of a window with the weights is a few runs of contiguous memory, read in place with a tile of
 //!   pixels × output channels in registers. The input's gradient is the same with the weights rotated by 180° and
 //!   transposed; `weight` is the weights' gradient, with a tile of input × output channels in registers and pixels in
 //!   the inner loop. A 1×1 convolution is the case of a single run.
 //! - `winograd`: 3×3 convolutions of stride 1 with a quarter of the products.
-//! - `few`: the forward pass to very few channels.
+//! - `few`: the forward pass to very few channels, in inference.
 
 #![allow(
     clippy::needless_range_loop,
@@ -75,15 +75,6 @@ impl Path {
             Path::Gather
         }
     }
-
-    /// The path of a forward pass.
-    fn forward(xs: Nhwc, cout: usize, window: Window) -> Self {
-        if few::suits(xs, cout, window) {
-            Path::Few
-        } else {
-            Path::of(xs, xs.c, window)
-        }
-    }
 }
 
 /// A convolution from an input of shape `xs` to `cout` channels.
@@ -96,12 +87,10 @@ pub struct Conv2d {
     inputs: Inputs,
     cout: usize,
     window: Window,
-    /// Path of the forward pass.
+    /// Path of the forward pass and the weights' gradient, which read the input.
     path: Path,
-    /// Path of the input's gradient, which reads the output's. Never [`Path::Few`], as that of the weights' gradient.
+    /// Path of the input's gradient, which reads the output's.
     path_back: Path,
-    /// Path of the weights' gradient.
-    path_weight: Path,
     forward_precision: Precision,
     input_precision: Precision,
     weight_precision: Precision,
@@ -124,9 +113,8 @@ impl Conv2d {
             inputs: Inputs::whole(xs.c),
             cout,
             window,
-            path: Path::forward(xs, cout, window),
+            path: Path::of(xs, xs.c, window),
             path_back: Path::of(xs, cout, window),
-            path_weight: Path::of(xs, xs.c, window),
             forward_precision: Precision::F32,
             input_precision: Precision::F32,
             weight_precision: Precision::F32,
@@ -141,6 +129,18 @@ impl Conv2d {
     pub fn joined(self, inputs: Inputs) -> Self {
         inputs.check(self.xs);
         Self { inputs, ..self }
+    }
+
+    /// The same convolution with the fastest path of a forward pass alone: that of the weights' gradient, which is then a
+    /// direct sum, may be slower. Must precede [`Conv2d::with_precisions`].
+    pub fn for_inference(self) -> Self {
+        match few::suits(self.xs, self.cout, self.window) {
+            true => Self {
+                path: Path::Few,
+                ..self
+            },
+            false => self,
+        }
     }
 
     /// The same convolution with factors of another precision. Windows that are neither 1×1 nor computed by Winograd
@@ -159,7 +159,7 @@ impl Conv2d {
         Self {
             forward_precision: narrow(self.path, forward),
             input_precision: narrow(self.path_back, backward),
-            weight_precision: narrow(self.path_weight, backward),
+            weight_precision: narrow(self.path, backward),
             ..self
         }
     }
@@ -353,7 +353,7 @@ impl Conv2d {
 
     /// Scratch of [`Conv2d::backward_weight`].
     pub fn backward_weight_scratch(self) -> usize {
-        match self.path_weight {
+        match self.path {
             Path::Gather | Path::Few => {
                 self.joining_scratch()
                     + with_factors!(self.weight_precision, |f| self.weight_gradient(f).scratch())
@@ -381,7 +381,7 @@ impl Conv2d {
         );
         self.check_output("backward_weight", dy.len());
         self.check_weights("backward_weight", dw.len());
-        match self.path_weight {
+        match self.path {
             Path::Gather | Path::Few => {
                 let (x, scratch) = self.join(x, scratch);
                 with_factors!(self.weight_precision, |f| self

@@ -131,13 +131,35 @@ pub(crate) fn conv2d_case(
     window: Window,
     activation: Option<Activation>,
 ) -> Option<Case> {
-    let ys = window.output(xs, cout)?;
+    window.output(xs, cout)?;
+    let conv = Conv2d::new(xs, cout, window);
+    conv_case(conv, cout, window, activation)
+}
+
+/// The same with the path of inference.
+pub(crate) fn inference_case(
+    xs: Nhwc,
+    cout: usize,
+    window: Window,
+    activation: Option<Activation>,
+) -> Option<Case> {
+    window.output(xs, cout)?;
+    let conv = Conv2d::new(xs, cout, window).for_inference();
+    conv_case(conv, cout, window, activation)
+}
+
+fn conv_case(
+    conv: Conv2d,
+    cout: usize,
+    window: Window,
+    activation: Option<Activation>,
+) -> Option<Case> {
+    let (xs, ys) = (conv.input(), conv.output());
     let taps = window.kernel[0] * window.kernel[1];
     let mut random = Random::new((xs.len() * 31 + cout) as u64);
     let bias: Vec<f32> = random.tensor(cout);
     let wide_bias = wide(&bias);
     let with_bias = activation.is_some();
-    let conv = Conv2d::new(xs, cout, window);
     Some(Case {
         name: format!("conv2d {xs:?} to {cout}, {window:?}, {activation:?}"),
         inputs: vec![random.tensor(xs.len()), random.tensor(taps * xs.c * cout)],
@@ -230,6 +252,18 @@ pub(crate) fn joined_case(
     cout: usize,
     window: Window,
 ) -> Option<Case> {
+    window.output(xs, cout)?;
+    parts_case(Conv2d::new(xs, cout, window), parts, cout, window)
+}
+
+/// A convolution whose input is in parts.
+pub(crate) fn parts_case(
+    conv: Conv2d,
+    parts: &[InputPart],
+    cout: usize,
+    window: Window,
+) -> Option<Case> {
+    let xs = conv.input();
     let (ys, parts) = (window.output(xs, cout)?, parts.to_vec());
     let inputs = Inputs::joined(&parts)?;
     let shape = move |part: &InputPart| Nhwc {
@@ -245,7 +279,7 @@ pub(crate) fn joined_case(
         .map(|p| random.tensor(shape(p).len()))
         .collect();
     tensors.push(random.tensor(taps * xs.c * cout));
-    let conv = Conv2d::new(xs, cout, window).joined(inputs);
+    let conv = conv.joined(inputs);
     let join = {
         let parts = parts.clone();
         move |i: &[Vec<f64>]| {

@@ -217,7 +217,12 @@ impl Plan {
     pub fn conv2d(&self, graph: &Graph, id: NodeId) -> Option<Conv2d> {
         let (xs, inputs, out_channels, window) = self.dense(graph, id)?;
         let [forward, backward] = self.precisions();
-        let conv = Conv2d::new(xs, out_channels, window).with_precisions(forward, backward);
+        let conv = Conv2d::new(xs, out_channels, window);
+        let conv = match self.mode {
+            Mode::Train => conv,
+            Mode::Infer | Mode::Sensitivity => conv.for_inference(),
+        };
+        let conv = conv.with_precisions(forward, backward);
         Some(inputs.map_or(conv, |inputs| conv.joined(inputs)))
     }
 

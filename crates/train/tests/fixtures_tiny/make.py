@@ -176,7 +176,7 @@ CASES = [
     whole("unet_2015", 32, lambda: UNet2015(4, 1)),
     whole("unet_2015_valid", 188, lambda: UNet2015(4, 0)),
     whole("unetpp_2018", 32, lambda: UNetPP2018(4)),
-    ({"architecture": "eff_unet_keras"}, 64, EffUNetKeras),
+    ({"architecture": "eff_unet_keras"}, 128, EffUNetKeras),
 ]
 
 
