@@ -16,6 +16,7 @@ use cli::Command;
 use commands::{INTERRUPTED, own_source, print, report, request, root};
 
 fn main() -> ExitCode {
+    decoding::keep_freed_memory();
     let interrupt = Interrupt::default();
     let cli = cli::parse();
     log(cli.verbose);

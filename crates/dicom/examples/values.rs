@@ -33,6 +33,8 @@ enum What {
 }
 
 fn main() -> io::Result<()> {
+    // As the program does.
+    decoding::keep_freed_memory();
     let mut out = io::stdout().lock();
     for line in io::stdin().lock().lines() {
         let question = serde_json::from_str(&line?)?;
