@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use kernels::conv2d::{Conv2d, Path};
-use kernels::{Activation, Nhwc};
+use kernels::{Activation, Nhwc, Precision};
 use model::graph::{Graph, Hwc, NodeId, Op};
 use model::plan::{Mode, Plan, Step};
 use serde::Serialize;
@@ -49,6 +49,8 @@ pub struct Timing {
     pub part: Part,
     /// Its minimum work.
     pub work: Work,
+    /// Precision of its factors.
+    pub precision: Precision,
     /// Median duration in seconds.
     pub seconds: f64,
 }
@@ -177,6 +179,17 @@ impl Layer {
         self.conv.map(Conv2d::path) == Some(Path::Winograd)
     }
 
+    fn precision(&self, part: Part) -> Precision {
+        let [forward, input, weight] = self
+            .conv
+            .map_or([Precision::F32; 3], |conv| conv.precisions());
+        match part {
+            Part::Forward => forward,
+            Part::Input => input,
+            Part::Weight => weight,
+        }
+    }
+
     fn describe(&self) -> String {
         let activation = self.activation.map(|a| format!(" + {a:?}").to_lowercase());
         let inputs: Vec<String> = self.inputs.iter().map(|x| image(*x)).collect();
@@ -200,6 +213,7 @@ impl Layer {
             timings.push(Timing {
                 part,
                 work,
+                precision: self.precision(part),
                 seconds,
             });
         });
@@ -235,7 +249,7 @@ fn time(repeats: usize, call: &mut dyn FnMut()) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Device, Precision, Task};
+    use super::super::{Device, Task};
     use super::*;
 
     fn work() -> Workload {

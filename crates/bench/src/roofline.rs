@@ -49,12 +49,16 @@ impl Roofline {
         })
     }
 
-    /// The seconds that a call needs at least: by its `f32` products, of which Winograd's algorithm needs a quarter, or by
-    /// its bytes in memory.
+    /// The seconds that a call needs at least: by its products, of which Winograd's algorithm needs a quarter, or by its
+    /// bytes in memory.
     pub fn floor(&self, row: &Row, timing: &Timing) -> f64 {
+        let speed = match timing.precision {
+            Precision::F32 | Precision::Tf32 => self.f32,
+            Precision::Bf16 => self.bf16,
+        };
         match timing.work {
-            Work::Flops(n) if row.winograd => n as f64 / 4.0 / self.f32,
-            Work::Flops(n) => n as f64 / self.f32,
+            Work::Flops(n) if row.winograd => n as f64 / 4.0 / speed,
+            Work::Flops(n) => n as f64 / speed,
             Work::Bytes(n) => n as f64 / self.memory,
         }
     }
@@ -91,19 +95,23 @@ mod tests {
             second_level: 3.0,
             memory: 2.0,
         };
-        let row = |winograd, work| Row {
+        let row = |winograd, work, precision| Row {
             operation: String::new(),
             winograd,
             count: 3,
             timings: vec![Timing {
                 part: Part::Forward,
                 work,
+                precision,
                 seconds: 9.0,
             }],
         };
-        assert_eq!(roofline.floor_of(&row(false, Work::Flops(400))), 12.0);
-        assert_eq!(roofline.floor_of(&row(true, Work::Flops(400))), 3.0);
-        assert_eq!(roofline.floor_of(&row(false, Work::Bytes(8))), 12.0);
+        let [f32, bf16] = [Precision::F32, Precision::Bf16];
+        let floor = |winograd, work, precision| roofline.floor_of(&row(winograd, work, precision));
+        assert_eq!(floor(false, Work::Flops(400), f32), 12.0);
+        assert_eq!(floor(true, Work::Flops(400), f32), 3.0);
+        assert_eq!(floor(false, Work::Flops(400), bf16), 6.0);
+        assert_eq!(floor(false, Work::Bytes(8), bf16), 12.0);
     }
 
     #[test]

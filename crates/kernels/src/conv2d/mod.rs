@@ -174,6 +174,15 @@ impl Conv2d {
         self.path
     }
 
+    /// Precision of the factors of the forward pass, the input's gradient and the weights' gradient.
+    pub fn precisions(self) -> [Precision; 3] {
+        [
+            self.forward_precision,
+            self.input_precision,
+            self.weight_precision,
+        ]
+    }
+
     /// Whether weights packed for the forward pass of `other` can be used for this one's.
     pub fn packs_as(self, other: Self) -> bool {
         let key = |c: Self| (c.path, c.forward_precision, c.inputs, c.cout, c.window);

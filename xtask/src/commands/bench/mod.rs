@@ -195,14 +195,26 @@ impl<'a> Bench<'a> {
         }
         set_threads(self.threads)?;
         results.roofline = Some(Roofline::measure());
+        // Int8 has no operations of its own in a plan without codes.
+        let float = self
+            .precisions()
+            .into_iter()
+            .filter(|p| p.float().is_some());
+        let float: Vec<InferencePrecision> = float.collect();
         for case in [Task::Infer, Task::Train].map(case) {
-            let work = self.workload(case, F32);
-            let progress = Progress::Shown.job("bench", "operations", 0);
-            let rows = time_ops(&work, interrupt, &mut |done, of| {
-                progress.set_total(of as u64);
-                progress.at(done as u64);
-            })?;
-            results.ops.push(Ops { case, rows });
+            for precision in &float {
+                let work = self.workload(case, *precision);
+                let progress = Progress::Shown.job("bench", "operations", 0);
+                let rows = time_ops(&work, interrupt, &mut |done, of| {
+                    progress.set_total(of as u64);
+                    progress.at(done as u64);
+                })?;
+                results.ops.push(Ops {
+                    case,
+                    precision: *precision,
+                    rows,
+                });
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use bench::ops::Row;
 use bench::roofline::Roofline;
-use bench::{Accuracy, Measurement, Memory, launches, median};
+use bench::{Accuracy, InferencePrecision, Measurement, Memory, launches, median};
 use serde::{Serialize, Serializer};
 
 use super::peers::Peer;
@@ -42,10 +42,11 @@ pub(super) struct Results {
     pub(super) launches: Vec<Launches>,
 }
 
-/// The operations of inference or of a training step.
+/// The operations of inference or of a training step in one precision.
 #[derive(Debug, Serialize)]
 pub(super) struct Ops {
     pub(super) case: Case,
+    pub(super) precision: InferencePrecision,
     pub(super) rows: Vec<Row>,
 }
 

@@ -7,7 +7,7 @@ use bench::roofline::Roofline;
 use bench::{Accuracy, InferencePrecision, Task, launches};
 
 use super::machine::Machine;
-use super::plan::{Case, Cases, F32, Program};
+use super::plan::{Case, Cases, Program};
 use super::results::{Launches, Ops, Results};
 use super::table::{Table, mebibytes, milliseconds, significant};
 
@@ -49,9 +49,14 @@ pub(super) fn tables(results: &Results, cases: &Cases) -> String {
     }
     if let Some(roofline) = &results.roofline {
         let _ = write!(text, "\n{}", limits(roofline));
-        for Ops { case, rows } in &results.ops {
-            let _ = write!(text, "\n{}", ops(*case, rows, roofline));
-            text += &whole_call(results, *case);
+        for Ops {
+            case,
+            precision,
+            rows,
+        } in &results.ops
+        {
+            let _ = write!(text, "\n{}", ops(*case, *precision, rows, roofline));
+            text += &whole_call(results, *case, *precision);
         }
     }
     for Launches { precision, rows } in &results.launches {
@@ -209,7 +214,7 @@ fn limits(roofline: &Roofline) -> String {
 
 /// Most expensive first: the parts of one operation, then the total of all of them in a call, and what it takes at least
 /// by the measured limits.
-fn ops(case: Case, rows: &[Row], roofline: &Roofline) -> Table {
+fn ops(case: Case, precision: InferencePrecision, rows: &[Row], roofline: &Roofline) -> Table {
     let total: f64 = rows.iter().map(Row::seconds).sum();
     let header = [
         "operation",
@@ -222,7 +227,7 @@ fn ops(case: Case, rows: &[Row], roofline: &Roofline) -> Table {
         "least ms",
     ];
     let title = format!(
-        "operations, {case}: each timed on its own, ms per operation, with GFLOP/s (of a direct convolution, where it is by \
+        "operations, {case}, {precision}: each timed on its own, ms per operation, with GFLOP/s (of a direct convolution, where it is by \
          Winograd's algorithm) or GB/s"
     );
     let mut table = Table::new(title, &header);
@@ -280,8 +285,8 @@ fn launches(precision: &str, rows: &[launches::Row]) -> Table {
 }
 
 /// The time of a whole call, to compare with the sum of the operations.
-fn whole_call(results: &Results, case: Case) -> String {
-    let seconds = results.seconds(case, &Program::This(F32));
+fn whole_call(results: &Results, case: Case, precision: InferencePrecision) -> String {
+    let seconds = results.seconds(case, &Program::This(precision));
     let more = match case.task {
         Task::Infer => "copies and colder caches",
         Task::Train => "the loss, the optimizer, copies and colder caches",
@@ -341,6 +346,8 @@ fn share(seconds: f64, total: f64) -> String {
 mod tests {
     use super::super::results::tests::{CASE, results};
     use super::*;
+    use crate::commands::bench::plan::F32;
+    use bench::Precision;
 
     #[test]
     fn peers_are_listed_below_ours_with_ratios() {
@@ -408,6 +415,7 @@ training step, batch 2, 64x64
             timings: vec![Timing {
                 part: Part::Forward,
                 work: Work::Flops(1_000_000_000),
+                precision: Precision::F32,
                 seconds,
             }],
         };
@@ -419,7 +427,7 @@ training step, batch 2, 64x64
             memory: 2e9,
         };
         let rows = [row("conv", 2, 0.5), row("a", 1, 1e-4), row("b", 3, 1e-4)];
-        let text = ops(CASE, &rows, &roofline).to_string();
+        let text = ops(CASE, F32, &rows, &roofline).to_string();
         // Two convolutions of 10^9 operations each, a quarter of which is left.
         let conv = text.lines().find(|line| line.starts_with("  conv"));
         assert!(conv.is_some_and(|line| line.ends_with(" 500")), "{text}");
