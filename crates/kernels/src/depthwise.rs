@@ -7,7 +7,7 @@ mod tile;
 mod weight;
 
 use crate::parallel::{Shared, for_each, part};
-use crate::simd::dispatch;
+use crate::simd::Element;
 use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 use axis::{Axis, Direction};
 use tile::Task;
@@ -25,6 +25,18 @@ pub fn forward(
     window: Window,
     epilogue: Epilogue<'_>,
     y: &mut [f32],
+) {
+    run_forward(x, xs, w, window, epilogue, y);
+}
+
+/// [`forward`], for any element.
+pub(crate) fn run_forward<T: Element>(
+    x: &[T],
+    xs: Nhwc,
+    w: &[f32],
+    window: Window,
+    epilogue: Epilogue<'_>,
+    y: &mut [T],
 ) {
     let ys = check("depthwise::forward", x.len(), xs, w.len(), window, y.len());
     let Epilogue { bias, activation } = epilogue;
@@ -140,7 +152,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn run(&self, source: &[f32], w: &[f32], out: &mut [f32]) {
+    fn run<T: Element>(&self, source: &[T], w: &[f32], out: &mut [T]) {
         let [rows, columns] = self.axes;
         assert_eq!(source.len(), self.n * rows.read * columns.read * self.c);
         assert_eq!(out.len(), self.n * rows.written * columns.written * self.c);
@@ -148,7 +160,7 @@ impl Plan<'_> {
         let out = Shared::new(out);
         for_each(bands * blocks, |task| {
             let sixteens = part(self.c.div_ceil(16), blocks, task % blocks);
-            dispatch(Task {
+            T::dispatch(Task {
                 plan: self,
                 source,
                 w,

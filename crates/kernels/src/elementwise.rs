@@ -3,11 +3,16 @@
 use crate::map::{Map, Rows, map, map_rows};
 use crate::parallel::{Shared, for_each};
 use crate::reduce::{Terms, store, sum_pixels};
-use crate::simd::Simd;
+use crate::simd::{Element, Simd};
 use crate::{Accumulate, Nhwc, size};
 
 /// `y = a + b`.
 pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
+    sum(a, b, y);
+}
+
+/// [`add`], for any element.
+pub(crate) fn sum<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
     map(Sum, [a, b], y, Accumulate::Replace);
 }
 
@@ -18,6 +23,11 @@ pub fn accumulate(dy: &[f32], dx: &mut [f32], acc: Accumulate) {
 
 /// `y[n, …, c] = x[n, …, c] · s[n, c]`: the scale of squeeze-and-excitation.
 pub fn scale_channels_forward(x: &[f32], xs: Nhwc, s: &[f32], y: &mut [f32]) {
+    scale(x, xs, s, y);
+}
+
+/// [`scale_channels_forward`], for any element.
+pub(crate) fn scale<T: Element>(x: &[T], xs: Nhwc, s: &[f32], y: &mut [T]) {
     let rows = per_image(xs, x.len());
     map_rows(Product, [x], [s], rows, y, Accumulate::Replace);
 }

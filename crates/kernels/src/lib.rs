@@ -34,6 +34,7 @@
 
 pub mod activation;
 pub mod batch_norm;
+pub mod bf16;
 pub mod bias;
 pub mod concat;
 pub mod conv2d;

@@ -3,7 +3,7 @@
 use crate::Accumulate;
 use crate::parallel::{CHUNK, Shared, Source, for_each};
 use crate::reduce::{WIDE, pixels_per_row};
-use crate::simd::{Kernel, Simd, dispatch, for_vectors};
+use crate::simd::{Element, Kernel, Simd, for_vectors};
 
 /// A function of `N` values and of `C` parameters of their channel.
 pub(crate) trait Map<const N: usize, const C: usize>: Copy + Send + Sync {
@@ -19,10 +19,10 @@ pub(crate) struct Rows {
 }
 
 /// `out[i] (+)= f(inputs[..][i])`.
-pub(crate) fn map<const N: usize>(
+pub(crate) fn map<X: Element, Y: Element, const N: usize>(
     f: impl Map<N, 0>,
-    inputs: [&[f32]; N],
-    out: &mut [f32],
+    inputs: [&[X]; N],
+    out: &mut [Y],
     acc: Accumulate,
 ) {
     let rows = Rows {
@@ -43,12 +43,12 @@ pub(crate) fn map_in_place(f: impl Map<1, 0>, x: &mut [f32]) {
 }
 
 /// `out[i] (+)= f(inputs[..][i], params[..][sample, channel])`.
-pub(crate) fn map_rows<const N: usize, const C: usize>(
+pub(crate) fn map_rows<X: Element, Y: Element, const N: usize, const C: usize>(
     f: impl Map<N, C>,
-    inputs: [&[f32]; N],
+    inputs: [&[X]; N],
     params: [&[f32]; C],
     rows: Rows,
-    out: &mut [f32],
+    out: &mut [Y],
     acc: Accumulate,
 ) {
     for input in inputs {
@@ -72,12 +72,12 @@ pub(crate) fn map_rows<const N: usize, const C: usize>(
     );
 }
 
-fn run<M: Map<N, C>, const N: usize, const C: usize>(
+fn run<M: Map<N, C>, X: Element, Y: Element, const N: usize, const C: usize>(
     f: M,
-    inputs: [Source; N],
+    inputs: [Source<X>; N],
     params: [&[f32]; C],
     rows: Rows,
-    out: Shared<'_, f32>,
+    out: Shared<'_, Y>,
     acc: Accumulate,
 ) {
     if out.len() == 0 {
@@ -91,7 +91,7 @@ fn run<M: Map<N, C>, const N: usize, const C: usize>(
         let start = n * rows.sample + first;
         let inputs = inputs.map(|input| Source(input.0.wrapping_add(start)));
         let params = params.map(|params| &params[n * rows.channels..][..rows.channels]);
-        dispatch(Chunk {
+        Y::dispatch(Chunk {
             f,
             inputs,
             params,
@@ -103,18 +103,20 @@ fn run<M: Map<N, C>, const N: usize, const C: usize>(
     });
 }
 
-struct Chunk<'a, M, const N: usize, const C: usize> {
+struct Chunk<'a, M, X, Y, const N: usize, const C: usize> {
     f: M,
-    inputs: [Source; N],
+    inputs: [Source<X>; N],
     params: [&'a [f32]; C],
     channels: usize,
     /// The chunk's first value: a pointer, because an input may be the output itself.
-    out: *mut f32,
+    out: *mut Y,
     len: usize,
     add: bool,
 }
 
-impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C> {
+impl<M: Map<N, C>, X: Element, Y: Element, const N: usize, const C: usize> Kernel
+    for Chunk<'_, M, X, Y, N, C>
+{
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let pixels = pixels_per_row(self.channels);
@@ -134,7 +136,9 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Kernel for Chunk<'_, M, N, C>
     }
 }
 
-impl<M: Map<N, C>, const N: usize, const C: usize> Chunk<'_, M, N, C> {
+impl<M: Map<N, C>, X: Element, Y: Element, const N: usize, const C: usize>
+    Chunk<'_, M, X, Y, N, C>
+{
     /// Rows of `width` values, for which there are as many of each parameter; the last row may be shorter.
     #[inline(always)]
     fn rows<S: Simd>(&self, s: S, params: [&[f32]; C], width: usize) {
@@ -147,7 +151,7 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Chunk<'_, M, N, C> {
                 // disjoint.
                 unsafe {
                     for (value, input) in values.iter_mut().zip(self.inputs) {
-                        *value = s.load(input.0.add(row + at), mask);
+                        *value = X::load(s, input.0.add(row + at), mask);
                     }
                     for (param, from) in of_channel.iter_mut().zip(params) {
                         *param = s.load(from.as_ptr().add(at), mask);
@@ -155,9 +159,9 @@ impl<M: Map<N, C>, const N: usize, const C: usize> Chunk<'_, M, N, C> {
                     let to = self.out.add(row + at);
                     let mut value = self.f.apply(s, values, of_channel);
                     if self.add {
-                        value = s.add(value, s.load(to, mask));
+                        value = s.add(value, Y::load(s, to, mask));
                     }
-                    s.store(to, mask, value);
+                    Y::store(s, to, mask, value);
                 }
             });
             row += width;

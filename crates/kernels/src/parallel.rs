@@ -115,9 +115,9 @@ impl<'a, T> Shared<'a, T> {
 
 /// An input that tasks read value by value, and which may be the output itself.
 #[derive(Clone, Copy)]
-pub(crate) struct Source(pub(crate) *const f32);
+pub(crate) struct Source<T>(pub(crate) *const T);
 
 // SAFETY: only read, and only values that no other task writes.
-unsafe impl Send for Source {}
+unsafe impl<T: Sync> Send for Source<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Source {}
+unsafe impl<T: Sync> Sync for Source<T> {}

@@ -4,7 +4,7 @@ use crate::bias::Value;
 use crate::map::{Map, Rows, map_rows};
 use crate::parallel::{Shared, for_each};
 use crate::reduce::{store, sum_pixels};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Element, Kernel, Simd, dispatch};
 use crate::{Accumulate, Nhwc, Window};
 
 /// The largest value under each window and, in `argmax`, its pixel within the image (`row · w + column`).
@@ -78,6 +78,11 @@ pub fn max_pool_backward(
 
 /// Mean over each image's pixels; `y` is `[n, c]`.
 pub fn global_avg_forward(x: &[f32], xs: Nhwc, y: &mut [f32]) {
+    global_avg(x, xs, y);
+}
+
+/// [`global_avg_forward`], for any element.
+pub(crate) fn global_avg<T: Element>(x: &[T], xs: Nhwc, y: &mut [f32]) {
     assert_eq!(
         x.len(),
         xs.len(),
@@ -112,7 +117,8 @@ pub fn global_avg_backward(dy: &[f32], xs: Nhwc, dx: &mut [f32], acc: Accumulate
         sample: xs.h * xs.w * xs.c,
         channels: xs.c,
     };
-    map_rows(Share(1.0 / (xs.h * xs.w) as f32), [], [dy], rows, dx, acc);
+    let share = Share(1.0 / (xs.h * xs.w) as f32);
+    map_rows::<f32, _, 0, 1>(share, [], [dy], rows, dx, acc);
 }
 
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use crate::Accumulate;
 use crate::parallel::{CHUNK, Shared, for_each, part};
-use crate::simd::{Kernel, Simd, dispatch, for_vectors, prefetch};
+use crate::simd::{Element, Kernel, Simd, dispatch, for_vectors, prefetch};
 
 /// Rows that are summed in `f32` before the sum moves to `f64`.
 const BLOCK: usize = 64;
@@ -25,9 +25,9 @@ pub(crate) trait Terms<const N: usize, const C: usize, const R: usize>:
 /// Returns, for each channel, the `R` sums of the terms over all pixels: `sums[r · channels + c]`.
 ///
 /// Pixels are summed in `f32` over [`BLOCK`] rows, then in `f64`.
-pub(crate) fn sum_pixels<const N: usize, const C: usize, const R: usize>(
+pub(crate) fn sum_pixels<X: Element, const N: usize, const C: usize, const R: usize>(
     f: impl Terms<N, C, R>,
-    inputs: [&[f32]; N],
+    inputs: [&[X]; N],
     params: [&[f32]; C],
     channels: usize,
 ) -> Vec<f64> {
@@ -103,16 +103,16 @@ pub(crate) fn store(values: &[f64], into: &mut [f32], acc: Accumulate) {
     }
 }
 
-struct Part<'a, T, const N: usize, const C: usize> {
+struct Part<'a, T, X, const N: usize, const C: usize> {
     f: T,
-    inputs: [&'a [f32]; N],
+    inputs: [&'a [X]; N],
     params: [&'a [f32]; C],
     /// Values of a row; the last one may be shorter.
     width: usize,
     sums: &'a mut [f64],
 }
 
-impl<T, const N: usize, const C: usize> Part<'_, T, N, C> {
+impl<T, X: Element, const N: usize, const C: usize> Part<'_, T, X, N, C> {
     #[inline(always)]
     fn strips<S: Simd, const R: usize>(&mut self, s: S)
     where
@@ -187,8 +187,8 @@ impl<T, const N: usize, const C: usize> Part<'_, T, N, C> {
                     let from = row + i * self.width + first + at;
                     let mut values = [s.splat(0.0); N];
                     for (value, input) in values.iter_mut().zip(self.inputs) {
-                        *value = s.load(input.as_ptr().add(from), mask);
-                        prefetch(input.as_ptr().wrapping_add(from + AHEAD));
+                        *value = X::load(s, input.as_ptr().add(from), mask);
+                        prefetch(input.as_ptr().wrapping_add(from + AHEAD).cast());
                     }
                     let terms = self.f.terms(s, values, params);
                     for (sum, term) in sums.iter_mut().zip(terms) {
@@ -206,8 +206,8 @@ impl<T, const N: usize, const C: usize> Part<'_, T, N, C> {
 /// Ties the number of terms to the kernel.
 struct WithTerms<P, const R: usize>(P);
 
-impl<T: Terms<N, C, R>, const N: usize, const C: usize, const R: usize> Kernel
-    for WithTerms<Part<'_, T, N, C>, R>
+impl<T: Terms<N, C, R>, X: Element, const N: usize, const C: usize, const R: usize> Kernel
+    for WithTerms<Part<'_, T, X, N, C>, R>
 {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {

@@ -4,7 +4,7 @@
 //! channels of a pixel, and adds up the lanes at the end.
 
 use crate::parallel::{Shared, for_each, part};
-use crate::simd::{Kernel, Simd, activate_all, for_vectors, lanes};
+use crate::simd::{Element, Kernel, Simd, activate_all, for_vectors, lanes};
 use crate::{Epilogue, Nhwc, Window, size};
 use std::ops::Range;
 
@@ -67,7 +67,13 @@ impl Few {
     }
 
     /// `y = act(conv(x, w) + bias)`.
-    pub(super) fn run(self, x: &[f32], packed: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+    pub(super) fn run<X: Element>(
+        self,
+        x: &[X],
+        packed: &[f32],
+        epilogue: Epilogue<'_>,
+        y: &mut [f32],
+    ) {
         assert!(
             x.len() == self.source.len() && y.len() == self.out.len(),
             "{} values for {:?} or {} for {:?}",
@@ -105,9 +111,9 @@ impl Few {
 }
 
 /// Some rows of the output.
-struct Task<'a> {
+struct Task<'a, X> {
     few: Few,
-    x: &'a [f32],
+    x: &'a [X],
     packed: &'a [f32],
     /// Of the pixels of a tile, one after another.
     bias: &'a [f32; PIXELS * MOST],
@@ -124,7 +130,7 @@ struct Taps {
     columns: Range<usize>,
 }
 
-impl Kernel for Task<'_> {
+impl<X: Element> Kernel for Task<'_, X> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         match self.few.out.c {
@@ -137,7 +143,7 @@ impl Kernel for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<X: Element> Task<'_, X> {
     #[inline(always)]
     fn all_rows<S: Simd, const O: usize>(&self, s: S) {
         for row in self.rows.clone() {
@@ -222,7 +228,7 @@ impl Task<'_> {
                     }
                     for p in 0..P {
                         // SAFETY: the tap is inside for all pixels of the tile, and the mask ends with the pixel.
-                        let value = unsafe { s.load(x.add(p * step + at), mask) };
+                        let value = unsafe { X::load(s, x.add(p * step + at), mask) };
                         for o in 0..O {
                             sums[p][o] = s.mul_add(value, weights[o], sums[p][o]);
                         }

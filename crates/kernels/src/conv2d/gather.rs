@@ -3,8 +3,8 @@
 use super::pack::{Order, Panels, pack, packed_len};
 use super::tile::multiply_run;
 use crate::parallel::{Shared, for_each_with, part, workers};
-use crate::simd::{Factors, Kernel, Simd, activate_all, for_vectors};
-use crate::{Accumulate, Activation, Nhwc, Window, size};
+use crate::simd::{Element, Factors, Kernel, Simd, activate_all, for_vectors};
+use crate::{Accumulate, Activation, Epilogue, Nhwc, Window, size};
 use std::marker::PhantomData;
 
 /// Values of a source band, which a task reads again for each panel of weights: half an L2 cache.
@@ -20,6 +20,17 @@ pub(crate) struct Finish<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     pub(crate) activation: Option<Activation>,
     pub(crate) acc: Accumulate,
+}
+
+impl<'a> Finish<'a> {
+    /// Of a forward pass.
+    pub(crate) fn new(epilogue: Epilogue<'a>) -> Self {
+        Self {
+            bias: epilogue.bias,
+            activation: epilogue.activation,
+            acc: Accumulate::Replace,
+        }
+    }
 }
 
 /// How the rows of pixels are laid out in the output.
@@ -125,19 +136,24 @@ impl Gather {
         }
     }
 
-    /// Computes `out` from `source` with packed weights. Narrow factors are for pointwise convolutions only.
-    pub(crate) fn run<F: Factors>(
+    /// Computes `out` from `source` with packed weights. Narrow factors, and with them sources that are not `f32`, are for
+    /// pointwise convolutions only.
+    pub(crate) fn run<F: Factors, X: Element, Y: Element>(
         self,
         factors: F,
-        source: &[f32],
+        source: &[X],
         packed: &[f32],
         finish: Finish<'_>,
-        out: &mut [f32],
+        out: &mut [Y],
         scratch: &mut [f32],
     ) {
         assert!(
             F::IN_PLACE || self.is_pointwise(),
             "narrow factors for a window"
+        );
+        assert!(
+            !F::IN_PLACE || F::in_place(source, self.source.c).is_some(),
+            "a source of other numbers than the factors"
         );
         assert!(
             source.len() == self.source.len() && out.len() == self.out_len(),
@@ -169,9 +185,10 @@ impl Gather {
             scratch,
             self.narrowed::<F>(),
             |task, scratch| {
-                F::dispatch(Task::<F> {
+                F::dispatch(Task::<F, X, Y> {
                     gather: self,
                     source,
+                    words: F::in_place(source, self.source.c),
                     narrowed: scratch,
                     zeros,
                     packed,
@@ -221,15 +238,17 @@ impl Gather {
     }
 }
 
-struct Task<'a, F> {
+struct Task<'a, F, X, Y> {
     gather: Gather,
-    source: &'a [f32],
-    /// The task's pixels as words.
+    source: &'a [X],
+    /// The source as words, if it can be read in place.
+    words: Option<&'a [f32]>,
+    /// Otherwise the task's pixels as words.
     narrowed: &'a mut [f32],
     zeros: &'a [f32],
     packed: &'a [f32],
     finish: Finish<'a>,
-    out: Shared<'a, f32>,
+    out: Shared<'a, Y>,
     panels: Panels,
     pixels: std::ops::Range<usize>,
     group: std::ops::Range<usize>,
@@ -241,10 +260,10 @@ fn row_words<F: Factors>(channels: usize) -> usize {
     channels.next_multiple_of(16) / F::EACH
 }
 
-impl<F: Factors> Kernel for Task<'_, F> {
+impl<F: Factors, X: Element, Y: Element> Kernel for Task<'_, F, X, Y> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        if !F::IN_PLACE {
+        if self.words.is_none() {
             self.narrow(s);
         }
         for index in self.group.clone() {
@@ -271,7 +290,7 @@ struct Corners<const P: usize> {
     inside: bool,
 }
 
-impl<F: Factors> Task<'_, F> {
+impl<F: Factors, X: Element, Y: Element> Task<'_, F, X, Y> {
     /// Writes the task's pixels as words.
     #[inline(always)]
     fn narrow<S: Simd>(&mut self, s: S) {
@@ -284,7 +303,7 @@ impl<F: Factors> Task<'_, F> {
             for_vectors!(s, c, |at, mask| {
                 // SAFETY: the mask ends with the pixel; a row of words has room for whole vectors.
                 unsafe {
-                    let value = s.load(pixel.as_ptr().add(at), mask);
+                    let value = X::load(s, pixel.as_ptr().add(at), mask);
                     F::store(s, words.as_mut_ptr().add(at / F::EACH), value);
                 }
             });
@@ -324,9 +343,9 @@ impl<F: Factors> Task<'_, F> {
     ) -> [[S::V; V]; P] {
         let c = self.gather.source.c;
         let words = c.div_ceil(F::EACH);
-        let (values, first, row) = match F::IN_PLACE {
-            true => (self.source, first, c),
-            false => (
+        let (values, first, row) = match self.words {
+            Some(source) => (source, first, words),
+            None => (
                 &*self.narrowed,
                 first - self.pixels.start,
                 row_words::<F>(c),
@@ -387,11 +406,10 @@ impl<F: Factors> Task<'_, F> {
         if gap || row >= source.h || column >= source.w {
             return self.zeros.as_ptr();
         }
-        // SAFETY: a pixel of the source, whose length `run` checked against its shape.
+        // SAFETY: a pixel of the source, whose length `run` checked against its shape, and which windows read in place.
         unsafe {
-            self.source
-                .as_ptr()
-                .add((image + row * source.w + column) * source.c)
+            let values = self.words.unwrap_or_default().as_ptr();
+            values.add((image + row * source.w + column) * source.c)
         }
     }
 
@@ -469,14 +487,14 @@ impl<F: Factors> Task<'_, F> {
                 values[v] = s.add(values[v], bias[v]);
                 if self.finish.acc == Accumulate::Add {
                     // SAFETY: the masked channels of an output pixel that no other task writes.
-                    let before = unsafe { s.load(to.add(v * S::LANES), masks[v]) };
+                    let before = unsafe { Y::load(s, to.add(v * S::LANES), masks[v]) };
                     values[v] = s.add(values[v], before);
                 }
             }
             activate_all(s, self.finish.activation, &mut values);
             for v in 0..V {
                 // SAFETY: as above.
-                unsafe { s.store(to.add(v * S::LANES), masks[v], values[v]) };
+                unsafe { Y::store(s, to.add(v * S::LANES), masks[v], values[v]) };
             }
         }
     }

@@ -30,6 +30,7 @@ pub use inputs::{InputPart, Inputs, PartGradient};
 pub(crate) use pack::{Order, Panels, packed_len};
 pub(crate) use weight::WeightGradient;
 
+use crate::bf16::{self, Bf16};
 use crate::simd::{Bf16Alone, Bf16Pairs, F32, Factors, pairs_bf16};
 use crate::{Accumulate, Epilogue, Nhwc, Precision, Window, size};
 use few::Few;
@@ -43,11 +44,20 @@ macro_rules! with_factors {
                 let $factors = F32;
                 $body
             }
-            Precision::Bf16 if pairs_bf16() => {
+            Precision::Bf16 => with_narrow_factors!(|$factors| $body),
+        }
+    };
+}
+
+/// Runs `$body` with the factors of bf16.
+macro_rules! with_narrow_factors {
+    (|$factors:ident| $body:expr) => {
+        match pairs_bf16() {
+            true => {
                 let $factors = Bf16Pairs;
                 $body
             }
-            Precision::Bf16 => {
+            false => {
                 let $factors = Bf16Alone;
                 $body
             }
@@ -248,14 +258,9 @@ impl Conv2d {
         y: &mut [f32],
         scratch: &mut [f32],
     ) {
-        self.inputs
-            .check_lens("conv2d::forward", self.xs, x.iter().map(|x| x.len()));
+        self.check_parts("forward", x);
         self.check_output("forward", y.len());
-        let finish = Finish {
-            bias: epilogue.bias,
-            activation: epilogue.activation,
-            acc: Accumulate::Replace,
-        };
+        let finish = Finish::new(epilogue);
         match self.path {
             Path::Gather => {
                 let (x, scratch) = self.join(x, scratch);
@@ -272,6 +277,79 @@ impl Conv2d {
                 self.few().run(x, packed, epilogue, y);
             }
         }
+    }
+
+    /// Whether [`Conv2d::forward_bf16`] can write an output of this kind: rounded, except to few channels, or as numbers.
+    pub fn reads_bf16(self, rounded: bool) -> bool {
+        let pairs = self.forward_precision == Precision::Bf16;
+        match self.path {
+            Path::Winograd => pairs && rounded,
+            Path::Gather => pairs && rounded && self.inputs.is_whole(),
+            Path::Few => !rounded && self.inputs.is_whole(),
+        }
+    }
+
+    /// Like [`Conv2d::forward`], of bf16 values.
+    ///
+    /// # Panics
+    /// Also panics unless the convolution [reads bf16](Conv2d::reads_bf16).
+    pub fn forward_bf16(
+        self,
+        x: &[&[Bf16]],
+        packed: &[f32],
+        epilogue: Epilogue<'_>,
+        y: bf16::Output<'_>,
+        scratch: &mut [f32],
+    ) {
+        self.check_parts("forward_bf16", x);
+        self.check_output("forward_bf16", y.len());
+        let rounded = matches!(y, bf16::Output::Bf16(_));
+        assert!(
+            self.reads_bf16(rounded),
+            "conv2d::forward_bf16: {self:?} does not read bf16"
+        );
+        let finish = Finish::new(epilogue);
+        match (self.path, y) {
+            (Path::Gather, bf16::Output::Bf16(y)) => {
+                with_narrow_factors!(|f| self.gather().run(f, x[0], packed, finish, y, scratch))
+            }
+            (Path::Winograd, bf16::Output::Bf16(y)) => {
+                with_narrow_factors!(
+                    |f| Product::forward(f, self).run_forward(x, packed, finish, y, scratch)
+                )
+            }
+            (_, bf16::Output::F32(y)) => self.few().run(x[0], packed, epilogue, y),
+            (Path::Few, bf16::Output::Bf16(_)) => unreachable!("as `reads_bf16` said"),
+        }
+    }
+
+    /// Whether [`Conv2d::forward_to_bf16`] is there for this convolution.
+    pub fn writes_bf16(self) -> bool {
+        self.path == Path::Gather
+    }
+
+    /// Like [`Conv2d::forward`], with the results rounded to bf16.
+    ///
+    /// # Panics
+    /// Also panics unless the convolution [writes bf16](Conv2d::writes_bf16).
+    pub fn forward_to_bf16(
+        self,
+        x: &[&[f32]],
+        packed: &[f32],
+        epilogue: Epilogue<'_>,
+        y: &mut [Bf16],
+        scratch: &mut [f32],
+    ) {
+        self.check_parts("forward_to_bf16", x);
+        self.check_output("forward_to_bf16", y.len());
+        assert!(
+            self.writes_bf16(),
+            "conv2d::forward_to_bf16: {self:?} does not write bf16"
+        );
+        let (finish, (x, scratch)) = (Finish::new(epilogue), self.join(x, scratch));
+        with_factors!(self.forward_precision, |f| self
+            .gather()
+            .run(f, x, packed, finish, y, scratch));
     }
 
     /// Length of the weights packed for [`Conv2d::backward_input`].
@@ -383,11 +461,7 @@ impl Conv2d {
         acc: Accumulate,
         scratch: &mut [f32],
     ) {
-        self.inputs.check_lens(
-            "conv2d::backward_weight",
-            self.xs,
-            x.iter().map(|x| x.len()),
-        );
+        self.check_parts("backward_weight", x);
         self.check_output("backward_weight", dy.len());
         self.check_weights("backward_weight", dw.len());
         match self.path {
@@ -440,6 +514,12 @@ impl Conv2d {
                 (joined, scratch)
             }
         }
+    }
+
+    fn check_parts<X>(self, name: &str, x: &[&[X]]) {
+        let lens = x.iter().map(|x| x.len());
+        self.inputs
+            .check_lens(&format!("conv2d::{name}"), self.xs, lens);
     }
 
     fn check_output(self, name: &str, len: usize) {

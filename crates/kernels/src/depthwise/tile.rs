@@ -13,13 +13,13 @@ use super::axis::Axis;
 use super::{MAX_TAPS, Plan, for_columns};
 use crate::Accumulate;
 use crate::parallel::Shared;
-use crate::simd::{Kernel, Simd, activate_all, prefetch};
+use crate::simd::{Element, Kernel, Simd, activate_all, prefetch};
 use std::ops::Range;
 
 /// Pixels of a tile.
 const PIXELS: usize = 8;
-/// Values of a line of the caches.
-const LINE: usize = 16;
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
 
 /// Taps that read neighbouring pixels of a row of the source.
 #[derive(Clone, Copy)]
@@ -56,17 +56,17 @@ impl Runs {
 }
 
 /// Some rows (over all images) and channels of the output.
-pub(super) struct Task<'a> {
+pub(super) struct Task<'a, T> {
     pub(super) plan: &'a Plan<'a>,
-    pub(super) source: &'a [f32],
+    pub(super) source: &'a [T],
     pub(super) w: &'a [f32],
     pub(super) rows: Range<usize>,
     pub(super) channels: Range<usize>,
     /// The task writes its rows' channels alone.
-    pub(super) out: Shared<'a, f32>,
+    pub(super) out: Shared<'a, T>,
 }
 
-impl Kernel for Task<'_> {
+impl<E: Element> Kernel for Task<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let columns = self.plan.axes[1];
@@ -90,7 +90,7 @@ const fn span(taps: usize, step: usize) -> usize {
     (PIXELS - 1) * step + taps
 }
 
-impl Task<'_> {
+impl<E: Element> Task<'_, E> {
     /// The runs of a class's pixels in `row`: rows of the kernel, or single taps.
     fn runs(&self, row: usize, class: usize, taps: usize) -> Runs {
         let ([rows, columns], c) = (self.plan.axes, self.plan.c);
@@ -196,16 +196,8 @@ impl Task<'_> {
         mask: S::Mask,
     ) {
         let (c, read) = (self.plan.c, self.plan.axes[1].read);
-        // SAFETY: of whole vectors all lanes are readable.
-        let load = |from: *const f32| unsafe {
-            if FULL {
-                s.load_all(from)
-            } else {
-                s.load(from, mask)
-            }
-        };
         // Narrow images are short enough for the caches, and a loss with it.
-        if at.is_multiple_of(LINE) && self.plan.axes[1].written > 2 * PIXELS {
+        if at.is_multiple_of(LINE / size_of::<E>()) && self.plan.axes[1].written > 2 * PIXELS {
             self.prefetch(runs, place, at);
         }
         let mut acc = [s.splat(0.0); PIXELS];
@@ -214,7 +206,9 @@ impl Task<'_> {
             let weight = self.w.as_ptr().wrapping_add(run.weight + at);
             let mut weights = [s.splat(0.0); T];
             for t in 0..T {
-                weights[t] = load(weight.wrapping_offset(t as isize * runs.weight_step));
+                let weight = weight.wrapping_offset(t as isize * runs.weight_step);
+                // SAFETY: as for the pixels.
+                weights[t] = unsafe { load::<S, f32, FULL>(s, weight, mask) };
             }
             let mut x = self
                 .source
@@ -227,7 +221,8 @@ impl Task<'_> {
                 let inside =
                     INSIDE || (column.wrapping_add_unsigned(i * runs.distance) as usize) < read;
                 if i < span(T, STEP) && inside {
-                    let value = load(x);
+                    // SAFETY: the pixel is inside, and the caller guarantees its channels.
+                    let value = unsafe { load::<S, E, FULL>(s, x, mask) };
                     for t in 0..T {
                         if i >= t && (i - t).is_multiple_of(STEP) && (i - t) / STEP < PIXELS {
                             let p = (i - t) / STEP;
@@ -254,7 +249,7 @@ impl Task<'_> {
             .wrapping_offset(place.shift * c as isize);
         for row in 0..rows.step() {
             for i in 0..PIXELS * columns.step() {
-                prefetch(x.wrapping_add((row * columns.read + i) * c));
+                prefetch(x.wrapping_add((row * columns.read + i) * c).cast());
             }
         }
         let to = self
@@ -262,7 +257,7 @@ impl Task<'_> {
             .pointer()
             .wrapping_add(place.to + columns.written * c + at);
         for p in 0..PIXELS {
-            prefetch(to.wrapping_add(p * place.to_step));
+            prefetch(to.wrapping_add(p * place.to_step).cast());
         }
     }
 
@@ -289,7 +284,8 @@ impl Task<'_> {
             for p in 0..PIXELS {
                 if p < place.count {
                     // SAFETY: channels of a pixel that only this task accesses.
-                    sums[p] = unsafe { s.add(sums[p], s.load(to.add(p * place.to_step), mask)) };
+                    sums[p] =
+                        unsafe { s.add(sums[p], E::load(s, to.add(p * place.to_step), mask)) };
                 }
             }
         }
@@ -297,8 +293,24 @@ impl Task<'_> {
         for p in 0..PIXELS {
             if p < place.count {
                 // SAFETY: as above.
-                unsafe { s.store(to.add(p * place.to_step), mask, sums[p]) };
+                unsafe { E::store(s, to.add(p * place.to_step), mask, sums[p]) };
             }
+        }
+    }
+}
+
+/// A vector, of which all lanes are readable if `FULL`, else those of `mask`.
+///
+/// # Safety
+/// They are.
+#[inline(always)]
+unsafe fn load<S: Simd, T: Element, const FULL: bool>(s: S, from: *const T, mask: S::Mask) -> S::V {
+    // SAFETY: the caller guarantees it.
+    unsafe {
+        if FULL {
+            T::load_all(s, from)
+        } else {
+            T::load(s, from, mask)
         }
     }
 }

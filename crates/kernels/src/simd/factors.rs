@@ -1,6 +1,8 @@
 //! The factors of products: `f32`, bf16 alone or in pairs, or `i16` in pairs.
 
-use super::{Kernel, Simd, bf16, dispatch, dispatch_bf16_alone, dispatch_bf16_pairs, dispatch_i16};
+use super::{
+    Element, Kernel, Simd, bf16, dispatch, dispatch_bf16_alone, dispatch_bf16_pairs, dispatch_i16,
+};
 
 /// How the factors of an inner product are stored. A word has 32 bits and holds [`Words::EACH`] numbers that are
 /// adjacent along the summed axis; vectors of words have the type of `f32` vectors whatever they hold.
@@ -17,8 +19,11 @@ pub(crate) trait Words: Copy + Send + Sync {
 
 /// Factors that are made from `f32` numbers by rounding each.
 pub(crate) trait Factors: Words {
-    /// Whether they are the numbers themselves, which can then be read in place.
+    /// Whether they are `f32` numbers themselves, which can then be read in place.
     const IN_PLACE: bool;
+
+    /// Values in rows of `row` as words, if their memory can be read as that.
+    fn in_place<X: Element>(values: &[X], row: usize) -> Option<&[f32]>;
 
     /// A word of numbers that are adjacent along the summed axis; `high` is used only if there are two in a word.
     fn word(low: f32, high: f32) -> f32;
@@ -66,6 +71,10 @@ impl Words for F32 {
 impl Factors for F32 {
     const IN_PLACE: bool = true;
 
+    fn in_place<X: Element>(values: &[X], _: usize) -> Option<&[f32]> {
+        X::numbers(values)
+    }
+
     #[inline(always)]
     fn word(low: f32, _: f32) -> f32 {
         low
@@ -99,6 +108,10 @@ impl Words for Bf16Pairs {
 impl Factors for Bf16Pairs {
     const IN_PLACE: bool = false;
 
+    fn in_place<X: Element>(values: &[X], row: usize) -> Option<&[f32]> {
+        X::pairs(values, row)
+    }
+
     #[inline(always)]
     fn word(low: f32, high: f32) -> f32 {
         f32::from_bits(bf16(high) << 16 | bf16(low))
@@ -131,6 +144,10 @@ impl Words for Bf16Alone {
 
 impl Factors for Bf16Alone {
     const IN_PLACE: bool = false;
+
+    fn in_place<X: Element>(_: &[X], _: usize) -> Option<&[f32]> {
+        None
+    }
 
     /// The upper half of a word whose lower half is zero is the number itself.
     #[inline(always)]

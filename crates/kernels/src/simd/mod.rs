@@ -4,6 +4,7 @@
 //! calls in a loop: it is then compiled separately inside each of the functions below that enable an instruction set.
 //! Vectors carry a [`Simd::Mask`] so that a row's last few channels need no second loop.
 
+mod element;
 mod factors;
 pub(crate) mod kinds;
 mod math;
@@ -11,6 +12,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use element::Element;
 pub(crate) use factors::{Bf16Alone, Bf16Pairs, F32, Factors, I16, Words};
 pub(crate) use kinds::{Kind, with_kind};
 pub(crate) use math::{activate, activate_all, activation_gradient};
@@ -88,6 +90,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `count` bytes at `from` are readable, or `2 · LANES` if it is larger.
     unsafe fn load_bytes_as_i16(self, from: *const u8, count: usize) -> Self::V;
+    /// `LANES` bf16 numbers as `f32`.
+    ///
+    /// # Safety
+    /// The lanes of `mask` at `from` are readable.
+    unsafe fn load_bf16(self, from: *const u16, mask: Self::Mask) -> Self::V;
+    /// Rounds to the nearest bf16 numbers, ties to even; those below the least normal one may become zero.
+    ///
+    /// # Safety
+    /// The lanes of `mask` at `to` are writable.
+    unsafe fn store_bf16(self, to: *mut u16, mask: Self::Mask, value: Self::V);
     /// `LANES` bytes as `f32` numbers.
     ///
     /// # Safety
@@ -202,6 +214,15 @@ pub(crate) fn dispatch_bf16_alone<K: Kernel>(kernel: K) {
     }
     let _ = kernel;
     unreachable!("portable code multiplies bf16 in pairs");
+}
+
+/// Like [`dispatch`], for a kernel that writes bf16 numbers: uses the instruction that rounds to them where available.
+pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = found_bf16() {
+        return x86::with_avx512_bf16(kernel, simd);
+    }
+    dispatch(kernel);
 }
 
 /// Like [`dispatch`], for a kernel that multiplies `i16` pairs: uses the instruction for them where available.

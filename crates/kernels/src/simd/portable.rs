@@ -200,6 +200,19 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16, mask: usize) -> [f32; 8] {
+        let mut halves = [0u16; 8];
+        // SAFETY: the caller guarantees the first `mask` numbers, and there is room for them.
+        unsafe { std::ptr::copy_nonoverlapping(from, halves.as_mut_ptr(), mask) };
+        halves.map(|half| f32::from_bits(u32::from(half) << 16))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, mask: usize, value: [f32; 8]) {
+        let halves = value.map(|value| bf16(value) as u16);
+        // SAFETY: the caller guarantees the first `mask` numbers.
+        unsafe { std::ptr::copy_nonoverlapping(halves.as_ptr(), to, mask) };
+    }
+    #[inline(always)]
     unsafe fn load_bytes(self, from: *const u8, mask: usize) -> [f32; 8] {
         let mut bytes = [0u8; 8];
         // SAFETY: the caller guarantees the first `mask` bytes, and there is room for them.

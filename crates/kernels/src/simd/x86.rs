@@ -263,6 +263,26 @@ impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16, mask: __mmask16) -> __m512 {
+        // SAFETY: `self` is proof of the feature; masked-off numbers are not accessed.
+        unsafe {
+            let halves = _mm256_maskz_loadu_epi16(mask, from.cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, mask: __mmask16, value: __m512) {
+        // SAFETY: as above, and `BF16` is proof of the instruction that rounds.
+        unsafe {
+            let halves = if BF16 {
+                std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value))
+            } else {
+                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(self.rounded(value)))
+            };
+            _mm256_mask_storeu_epi16(to.cast(), mask, halves);
+        }
+    }
+    #[inline(always)]
     unsafe fn load_bytes(self, from: *const u8, mask: __mmask16) -> __m512 {
         // SAFETY: as above.
         unsafe {
@@ -438,6 +458,39 @@ impl Simd for Avx2 {
                 _mm_loadu_si128(bytes.as_ptr().cast())
             };
             _mm256_castsi256_ps(_mm256_cvtepu8_epi16(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const u16, mask: Mask256) -> __m256 {
+        // SAFETY: `self` is proof of the feature; the caller guarantees the numbers, of which at most eight are read.
+        unsafe {
+            let halves = if mask.full {
+                _mm_loadu_si128(from.cast())
+            } else {
+                let mut halves = [0u16; 8];
+                std::ptr::copy_nonoverlapping(from, halves.as_mut_ptr(), mask.count());
+                _mm_loadu_si128(halves.as_ptr().cast())
+            };
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16, mask: Mask256, value: __m256) {
+        // SAFETY: as above.
+        unsafe {
+            let upper = _mm256_srli_epi32::<16>(self.rounded(value));
+            let (low, high) = (
+                _mm256_castsi256_si128(upper),
+                _mm256_extracti128_si256::<1>(upper),
+            );
+            let halves = _mm_packus_epi32(low, high);
+            if mask.full {
+                _mm_storeu_si128(to.cast(), halves);
+            } else {
+                let mut all = [0u16; 8];
+                _mm_storeu_si128(all.as_mut_ptr().cast(), halves);
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, mask.count());
+            }
         }
     }
     #[inline(always)]

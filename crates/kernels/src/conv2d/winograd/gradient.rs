@@ -291,7 +291,7 @@ impl<F: Factors> Task<'_, F> {
     unsafe fn points<S: Simd, const N: usize>(
         &self,
         s: S,
-        patch: &Patch<'_, N>,
+        patch: &Patch<'_, f32, N>,
         axis: impl Axis<N, IN>,
         channels: Range<usize>,
         index: usize,

@@ -14,7 +14,7 @@ use crate::conv2d::Conv2d;
 use crate::conv2d::gather::Finish;
 use crate::conv2d::inputs::{Inputs, PartGradient};
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
-use crate::simd::{Factors, lanes};
+use crate::simd::{Element, Factors, lanes};
 use crate::{Activation, size};
 
 /// Target number of tasks, so that a few cores get equal shares.
@@ -166,12 +166,12 @@ impl<F: Factors> Product<F> {
         self.inputs() + size([POINTS, self.layout().tiles, vectors, lanes()])
     }
 
-    pub(in crate::conv2d) fn run_forward(
+    pub(in crate::conv2d) fn run_forward<X: Element, Y: Element>(
         &self,
-        x: &[&[f32]],
+        x: &[&[X]],
         packed: &[f32],
         finish: Finish<'_>,
-        y: &mut [f32],
+        y: &mut [Y],
         scratch: &mut [f32],
     ) {
         let cout = self.tiling.out.c;
@@ -203,13 +203,13 @@ impl<F: Factors> Product<F> {
         self.run(&[dy], packed, None, None, &out, scratch);
     }
 
-    fn run(
+    fn run<X: Element, Y: Element>(
         &self,
-        source: &[&[f32]],
+        source: &[&[X]],
         points: &[f32],
         bias: Option<&[f32]>,
         activation: Option<Activation>,
-        out: &[Out<'_>],
+        out: &[Out<'_, Y>],
         scratch: &mut [f32],
     ) {
         assert!(
@@ -222,7 +222,7 @@ impl<F: Factors> Product<F> {
             product: self,
             layout: self.layout(),
             source,
-            zeros,
+            zeros: X::of_words(zeros),
             points,
             bias,
             activation,
@@ -235,7 +235,7 @@ impl<F: Factors> Product<F> {
     }
 
     /// Each task takes its tiles through all points.
-    fn run_tasks(&self, call: &Call<'_, F>, scratch: &mut [f32]) {
+    fn run_tasks<X: Element, Y: Element>(&self, call: &Call<'_, F, X, Y>, scratch: &mut [f32]) {
         let (tiles, panels) = (self.tiling.count(), weights::panels(&self.to));
         for_each_with(
             self.bands * self.groups,
@@ -260,7 +260,7 @@ impl<F: Factors> Product<F> {
     }
 
     /// A chunk at a time: transforms all its tiles, multiplies them at each point, and transforms all sums back.
-    fn run_whole(&self, call: &Call<'_, F>, scratch: &mut [f32]) {
+    fn run_whole<X: Element, Y: Element>(&self, call: &Call<'_, F, X, Y>, scratch: &mut [f32]) {
         let (inputs, sums) = scratch.split_at_mut(self.inputs());
         let (inputs, sums) = (Shared::new(inputs), Shared::new(sums));
         let (tiles, chunk) = (self.tiling.count(), self.chunk * self.block);

@@ -5,26 +5,26 @@ use super::transform::{Grid, IN, Input, Narrow, OUT, Output, Pixels, Place, both
 use super::weights::{self, PANEL};
 use crate::conv2d::inputs::{Inputs, Run};
 use crate::parallel::Shared;
-use crate::simd::{Factors, Kernel, Simd, Words, activate_all};
+use crate::simd::{Element, Factors, Kernel, Simd, Words, activate_all};
 use crate::{Accumulate, Activation, Nhwc};
 use std::ops::Range;
 
 /// A tensor that is written.
-pub(super) struct Out<'a> {
-    pub(super) data: Shared<'a, f32>,
+pub(super) struct Out<'a, Y> {
+    pub(super) data: Shared<'a, Y>,
     pub(super) acc: Accumulate,
 }
 
 /// What all tasks of a product have in common.
-pub(super) struct Call<'a, F> {
+pub(super) struct Call<'a, F, X, Y> {
     pub(super) product: &'a Product<F>,
     pub(super) layout: Layout,
-    pub(super) source: &'a [&'a [f32]],
-    pub(super) zeros: &'a [f32],
+    pub(super) source: &'a [&'a [X]],
+    pub(super) zeros: &'a [X],
     pub(super) points: &'a [f32],
     pub(super) bias: Option<&'a [f32]>,
     pub(super) activation: Option<Activation>,
-    pub(super) out: &'a [Out<'a>],
+    pub(super) out: &'a [Out<'a, Y>],
 }
 
 /// The steps that a task does.
@@ -62,8 +62,8 @@ impl Steps {
 
 /// Some steps for some tiles, panels and points. The tasks that run at a time write different parts of the transformed
 /// input, the sums and the output.
-pub(super) struct Task<'a, F> {
-    pub(super) call: &'a Call<'a, F>,
+pub(super) struct Task<'a, F, X, Y> {
+    pub(super) call: &'a Call<'a, F, X, Y>,
     pub(super) steps: Steps,
     pub(super) tiles: Range<usize>,
     /// Tiles whose points are held at a time.
@@ -96,7 +96,7 @@ fn limits(activation: Option<Activation>) -> Option<[f32; 2]> {
     }
 }
 
-impl<F: Factors> Kernel for Task<'_, F> {
+impl<F: Factors, X: Element, Y: Element> Kernel for Task<'_, F, X, Y> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for start in self.tiles.clone().step_by(self.chunk) {
@@ -117,7 +117,7 @@ impl<F: Factors> Kernel for Task<'_, F> {
     }
 }
 
-impl<F: Factors> Task<'_, F> {
+impl<F: Factors, X: Element, Y: Element> Task<'_, F, X, Y> {
     /// Transforms the source under some tiles, in blocks: for each point and vector of channels the vectors of all tiles.
     #[inline(always)]
     fn input<S: Simd>(&self, s: S, tiles: Range<usize>) {
@@ -393,10 +393,10 @@ impl<F: Factors> Task<'_, F> {
         unsafe {
             let to = out.data.pointer().add(at);
             let value = match out.acc {
-                Accumulate::Add => s.add(value, s.load(to, mask)),
+                Accumulate::Add => s.add(value, Y::load(s, to, mask)),
                 Accumulate::Replace => value,
             };
-            s.store(to, mask, value);
+            Y::store(s, to, mask, value);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::transform::{Axis, IN, Load, OUT, Place, both_axes};
 use crate::Nhwc;
 use crate::conv2d::Conv2d;
 use crate::conv2d::inputs::InputPart;
-use crate::simd::{Simd, for_vectors};
+use crate::simd::{Element, Simd, for_vectors};
 
 /// Tiles image by image and row by row; those at the lower and right border may extend beyond it.
 #[derive(Clone, Copy, Debug)]
@@ -51,13 +51,13 @@ impl Tiling {
     }
 
     /// The pixels under a tile of a part of the source; a doubled one has half its height and width.
-    pub(crate) fn input<'a>(
+    pub(crate) fn input<'a, X: Element>(
         self,
         index: usize,
         part: InputPart,
-        values: &'a [f32],
-        zeros: &'a [f32],
-    ) -> Patch<'a, IN> {
+        values: &'a [X],
+        zeros: &'a [X],
+    ) -> Patch<'a, X, IN> {
         let [n, y, x] = self.tile(index);
         let first = [y.wrapping_sub(self.pad[0]), x.wrapping_sub(self.pad[1])];
         let shift = u32::from(part.doubled);
@@ -78,7 +78,7 @@ impl Tiling {
         index: usize,
         values: &'a [f32],
         zeros: &'a [f32],
-    ) -> Patch<'a, OUT> {
+    ) -> Patch<'a, f32, OUT> {
         let [n, y, x] = self.tile(index);
         Patch {
             values,
@@ -92,10 +92,10 @@ impl Tiling {
 }
 
 /// `N` × `N` pixels of an image, of which those beyond its border are zero.
-pub(crate) struct Patch<'a, const N: usize> {
-    values: &'a [f32],
+pub(crate) struct Patch<'a, X, const N: usize> {
+    values: &'a [X],
     /// As many as a pixel has channels.
-    zeros: &'a [f32],
+    zeros: &'a [X],
     /// As the convolution reads it, after any doubling.
     shape: Nhwc,
     /// 1 where a pixel is read as 2×2, else 0.
@@ -105,7 +105,7 @@ pub(crate) struct Patch<'a, const N: usize> {
     first: [usize; 2],
 }
 
-impl<const N: usize> Patch<'_, N> {
+impl<X: Element, const N: usize> Patch<'_, X, N> {
     fn inside(&self) -> bool {
         let [y, x] = self.first;
         y < self.shape.h && x < self.shape.w && y + N <= self.shape.h && x + N <= self.shape.w
@@ -192,7 +192,7 @@ impl<const N: usize> Patch<'_, N> {
         }
     }
 
-    fn pixels(&self) -> [[*const f32; N]; N] {
+    fn pixels(&self) -> [[*const X; N]; N] {
         let mut pixels = [[self.zeros.as_ptr(); N]; N];
         for (y, row) in pixels.iter_mut().enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
@@ -207,54 +207,54 @@ impl<const N: usize> Patch<'_, N> {
 }
 
 /// Pixels at equal steps, of which the channels selected by `mask` are read.
-struct Dense<M> {
-    first: *const f32,
+struct Dense<X, M> {
+    first: *const X,
     row: usize,
     column: usize,
     mask: M,
 }
 
-impl<S: Simd> Load<S> for Dense<S::Mask> {
+impl<S: Simd, X: Element> Load<S> for Dense<X, S::Mask> {
     /// # Safety
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         // SAFETY: the caller guarantees it.
-        unsafe { s.load(self.first.add(y * self.row + x * self.column), self.mask) }
+        unsafe { X::load(s, self.first.add(y * self.row + x * self.column), self.mask) }
     }
 }
 
 /// Pixels at steps of their own for rows and columns, of which the channels selected by `mask` are read.
-struct Doubled<'a, M, const N: usize> {
-    first: *const f32,
+struct Doubled<'a, X, M, const N: usize> {
+    first: *const X,
     rows: &'a [usize; N],
     columns: &'a [usize; N],
     mask: M,
 }
 
-impl<S: Simd, const N: usize> Load<S> for Doubled<'_, S::Mask, N> {
+impl<S: Simd, X: Element, const N: usize> Load<S> for Doubled<'_, X, S::Mask, N> {
     /// # Safety
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         // SAFETY: the caller guarantees it.
-        unsafe { s.load(self.first.add(self.rows[y] + self.columns[x]), self.mask) }
+        unsafe { X::load(s, self.first.add(self.rows[y] + self.columns[x]), self.mask) }
     }
 }
 
 /// Pixels at arbitrary addresses, of which the channels from `at` selected by `mask` are read.
-struct Scattered<'a, M, const N: usize> {
-    pixels: &'a [[*const f32; N]; N],
+struct Scattered<'a, X, M, const N: usize> {
+    pixels: &'a [[*const X; N]; N],
     at: usize,
     mask: M,
 }
 
-impl<S: Simd, const N: usize> Load<S> for Scattered<'_, S::Mask, N> {
+impl<S: Simd, X: Element, const N: usize> Load<S> for Scattered<'_, X, S::Mask, N> {
     /// # Safety
     /// Those channels are readable in each pixel.
     #[inline(always)]
     unsafe fn load(&self, s: S, y: usize, x: usize) -> S::V {
         // SAFETY: the caller guarantees it.
-        unsafe { s.load(self.pixels[y][x].add(self.at), self.mask) }
+        unsafe { X::load(s, self.pixels[y][x].add(self.at), self.mask) }
     }
 }
