@@ -4,6 +4,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use crate::bf16::Bf16;
 use crate::size;
 
 /// The size of a huge page on x86-64 and most others.
@@ -76,6 +77,20 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// The same memory as bf16 numbers, two for each value.
+    pub fn bf16(&self) -> &[Bf16] {
+        // SAFETY: the values are initialized, two bytes of any value are a `Bf16`, and its alignment is smaller.
+        unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), 2 * self.len) }
+    }
+
+    /// The same memory as bf16 numbers to be written, two for each value.
+    pub fn bf16_mut(&mut self) -> &mut [Bf16] {
+        // SAFETY: as in `bf16`; the buffer is borrowed exclusively, and any four bytes are an `f32`.
+        unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast(), 2 * self.len) }
+    }
+}
+
 impl Default for Buffer {
     fn default() -> Self {
         Self {
@@ -145,6 +160,15 @@ mod tests {
             assert_eq!(buffer.at_least(2 * len).len(), 2 * len);
         }
         assert!(Buffer::default().is_empty() && Buffer::zeros(0).is_empty());
+    }
+
+    #[test]
+    fn the_numbers_are_the_halves_of_the_values() {
+        let mut buffer = Buffer::zeros(2);
+        buffer.bf16_mut()[3] = Bf16::nearest(1.5);
+        assert_eq!(buffer[..], [0.0, 1.5]);
+        assert_eq!(buffer.bf16()[3], Bf16::nearest(1.5));
+        assert!(Buffer::default().bf16().is_empty());
     }
 
     #[test]

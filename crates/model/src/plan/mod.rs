@@ -129,6 +129,23 @@ impl Plan {
         Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)
     }
 
+    /// A plan for inference on the CPU that stores all values as bf16 except those that must be f32, and the images.
+    pub fn bf16(
+        graph: &Graph,
+        batch: (usize, usize, usize),
+        outputs: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
+        let none = vec![false; graph.nodes.len()];
+        let flow = Flow {
+            needed: &none,
+            loaded: outputs,
+            read: &[],
+        };
+        let kinds = |readers: &Readers| kinds::bf16_kinds(graph, readers);
+        let plan = Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)?;
+        Ok(plan.with_precision(Precision::Bf16))
+    }
+
     /// A plan for the gradients, in inference mode, of the value of `of` with respect to the values of `at`; its outputs
     /// are the value of `of` and then those of `at`. All values are f32.
     pub fn sensitivities(

@@ -3,6 +3,7 @@
 use std::mem;
 
 use kernels::Buffer;
+use kernels::bf16::Bf16;
 
 use crate::plan::SlotId;
 
@@ -31,6 +32,11 @@ impl Buffers {
     /// A slot as bytes.
     pub(super) fn bytes(&self, slot: SlotId) -> &[u8] {
         self.slots[slot.index()].bytes()
+    }
+
+    /// A slot as bf16 numbers.
+    pub(super) fn bf16(&self, slot: SlotId) -> &[Bf16] {
+        self.slots[slot.index()].bf16()
     }
 
     /// Takes a slot's buffer out, so that it can be written while others are read; return it with [`Buffers::put`].

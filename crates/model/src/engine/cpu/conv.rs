@@ -1,9 +1,11 @@
 //! Convolutions (dense, depthwise, transposed) and linear layers.
 
+use kernels::bf16::{self, Output};
 use kernels::{
     Accumulate, Activation, Epilogue, Window, conv_transpose2x2, depthwise, linear, quantized,
 };
 
+use super::narrow::Form;
 use super::pass::{Done, Pass};
 use crate::engine::nodes::activation;
 use crate::engine::operations::Convolutions;
@@ -15,8 +17,10 @@ impl Convolutions for Pass<'_> {
     fn forward_conv(&mut self, conv: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
         let activation = activation(self.graph, act);
         let out = act.or(norm).unwrap_or(conv);
-        if self.runs_on_codes(conv) {
-            return forward_codes(self, conv, out, activation);
+        match self.form(conv, out) {
+            Form::Codes => return forward_codes(self, conv, out, activation),
+            Form::Bf16 | Form::ToBf16 => return forward_bf16(self, conv, out, activation),
+            Form::F32 => {}
         }
         self.write(out, |pass, y, scratch| {
             let ready = pass
@@ -192,6 +196,43 @@ fn forward_codes(
             let scratch = scratch.at_least(quantized::depthwise::forward_scratch(xs, window));
             let weight = &ready.weight;
             quantized::depthwise::forward(parts[0], xs, window, weight, epilogue, y, scratch);
+        }
+    })
+}
+
+/// A convolution that reads or writes bf16, with the same epilogue.
+fn forward_bf16(
+    pass: &mut Pass<'_>,
+    conv: NodeId,
+    out: NodeId,
+    activation: Option<Activation>,
+) -> Done {
+    pass.write_bf16(out, |pass, y, scratch| {
+        let Some(ready) = pass.prepared.get(conv) else {
+            unreachable!("plans with bf16 are for inference")
+        };
+        let (weight, bias) = (&ready.weight, ready.bias.as_deref());
+        let epilogue = Epilogue { bias, activation };
+        let xs = pass.shape(pass.input(conv, 0));
+        let op = &pass.graph.node(conv).op;
+        match (
+            pass.plan.conv2d(pass.graph, conv),
+            pass.bf16_parts(conv),
+            y,
+            op,
+        ) {
+            (Some(conv), Some(parts), y, _) => {
+                let scratch = scratch.at_least(conv.forward_scratch());
+                conv.forward_bf16(&parts, weight, epilogue, y, scratch);
+            }
+            (Some(dense), None, Output::Bf16(y), _) => {
+                let scratch = scratch.at_least(dense.forward_scratch());
+                dense.forward_to_bf16(&pass.parts(conv), weight, epilogue, y, scratch);
+            }
+            (None, Some(parts), Output::Bf16(y), Op::Depthwise { window }) => {
+                bf16::depthwise(parts[0], xs, weight, *window, epilogue, y);
+            }
+            _ => unreachable!("another form"),
         }
     })
 }

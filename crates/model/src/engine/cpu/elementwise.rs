@@ -1,8 +1,10 @@
 //! Activations, sums, scales, dropout and drop path.
 
+use kernels::bf16::{self, Output};
 use kernels::{Accumulate, Activation, Nhwc, activation, elementwise, quantized};
 use random::Rng;
 
+use super::narrow::Form;
 use super::pass::{Done, Pass};
 use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
@@ -22,20 +24,25 @@ impl Elementwise for Pass<'_> {
     }
 
     fn forward_add(&mut self, id: NodeId) -> Done {
-        if self.runs_on_codes(id) {
-            return self.write_coded(id, |pass, y, _| {
+        match self.form(id, id) {
+            Form::Codes => self.write_coded(id, |pass, y, _| {
                 if let Some([a, b]) = pass.quantized_parts(id).as_deref() {
                     quantized::add(*a, *b, y);
                 }
-            });
+            }),
+            Form::Bf16 => self.write_bf16(id, |pass, y, _| {
+                if let (Some([a, b]), Output::Bf16(y)) = (pass.bf16_parts(id).as_deref(), y) {
+                    bf16::add(a, b, y);
+                }
+            }),
+            Form::F32 | Form::ToBf16 => self.write(id, |pass, y, _| {
+                elementwise::add(
+                    pass.value(pass.input(id, 0)),
+                    pass.value(pass.input(id, 1)),
+                    y,
+                )
+            }),
         }
-        self.write(id, |pass, y, _| {
-            elementwise::add(
-                pass.value(pass.input(id, 0)),
-                pass.value(pass.input(id, 1)),
-                y,
-            )
-        })
     }
 
     fn backward_add(&mut self, id: NodeId) -> Done {
@@ -72,16 +79,21 @@ impl Elementwise for Pass<'_> {
 
     fn forward_scale(&mut self, id: NodeId) -> Done {
         let (x, s) = (self.input(id, 0), self.input(id, 1));
-        if self.runs_on_codes(id) {
-            return self.write_coded(id, |pass, y, _| {
+        match self.form(id, id) {
+            Form::Codes => self.write_coded(id, |pass, y, _| {
                 if let Some(codes) = pass.quantized(x) {
                     quantized::scale_channels(codes, pass.shape(x), pass.value(s), y);
                 }
-            });
+            }),
+            Form::Bf16 => self.write_bf16(id, |pass, y, _| {
+                if let (Some(values), Output::Bf16(y)) = (pass.bf16(x), y) {
+                    bf16::scale_channels(values, pass.shape(x), pass.value(s), y);
+                }
+            }),
+            Form::F32 | Form::ToBf16 => self.write(id, |pass, y, _| {
+                elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
+            }),
         }
-        self.write(id, |pass, y, _| {
-            elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
-        })
     }
 
     fn backward_scale(&mut self, id: NodeId) -> Done {

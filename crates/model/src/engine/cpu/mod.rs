@@ -8,6 +8,7 @@ mod buffers;
 mod codes;
 mod conv;
 mod elementwise;
+mod narrow;
 mod norm;
 mod pass;
 mod prepared;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use kernels::{Buffer, Precision};
 
 use self::buffers::Buffers;
-use self::codes::{Codes, Widened};
+use self::codes::Codes;
+use self::narrow::Widened;
 use self::pass::Pass;
 use self::prepared::Prepared;
 use self::saved::Saved;
@@ -114,6 +116,9 @@ impl CpuEngine {
             (Mode::Sensitivity, [of, at @ ..], _) => Plan::sensitivities(graph, batch, *of, at)?,
             (Mode::Infer, _, Some(codes)) => {
                 Plan::quantized(graph, &codes.coded(), batch, outputs)?
+            }
+            (Mode::Infer, _, None) if self.precision == Precision::Bf16 => {
+                Plan::bf16(graph, batch, outputs)?
             }
             _ => Plan::with_frozen(graph, Kind::F32, mode, batch, outputs, frozen)?,
         };

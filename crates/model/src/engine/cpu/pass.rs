@@ -7,7 +7,8 @@ use kernels::conv2d::PartGradient;
 use kernels::{Accumulate, Buffer, Nhwc};
 
 use super::buffers::Buffers;
-use super::codes::{Codes, Widened};
+use super::codes::Codes;
+use super::narrow::Widened;
 use super::prepared::Prepared;
 use super::saved::Saved;
 use crate::engine::operations::Fallible;
@@ -55,13 +56,14 @@ impl Pass<'_> {
 
     /// Copies a value out.
     pub(super) fn copy_out(&self, id: NodeId) -> Value {
-        let data = match self.quantized(id) {
-            None => self.value(id).to_vec(),
-            Some(codes) => {
-                let mut data = vec![0.0; codes.data.len()];
-                kernels::quantized::dequantize(codes, &mut data);
-                data
-            }
+        let data = if let Some(codes) = self.quantized(id) {
+            let mut data = vec![0.0; codes.data.len()];
+            kernels::quantized::dequantize(codes, &mut data);
+            data
+        } else if let Some(rounded) = self.bf16(id) {
+            rounded.iter().map(|value| value.get()).collect()
+        } else {
+            self.value(id).to_vec()
         };
         Value {
             data,
@@ -98,10 +100,10 @@ impl Pass<'_> {
         self.plan.shapes[id.index()]
     }
 
-    /// A node's value. The plan has a buffer for every value that a step reads; if it is stored as codes, it has been
-    /// widened before the step.
+    /// A node's value. The plan has a buffer for every value that a step reads; if it is not stored as `f32`, it
+    /// has been widened before the step.
     pub(super) fn value(&self, id: NodeId) -> &[f32] {
-        if self.is_coded(id) {
+        if self.is_narrow(id) {
             let widened = self.widened.get(id);
             return widened.map_or(&[], |value| &value[..self.shape(id).len()]);
         }
@@ -125,7 +127,7 @@ impl Pass<'_> {
         id: NodeId,
         body: impl FnOnce(&Self, &mut [f32], &mut Buffer),
     ) -> Done {
-        if self.is_coded(id) {
+        if self.is_narrow(id) {
             return self.write_widened(id, body);
         }
         let Some(slot) = self.plan.values[id.index()] else {

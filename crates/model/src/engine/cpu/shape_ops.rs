@@ -1,7 +1,7 @@
 //! Operations that change height, width or the channel count without parameters: pools, upsampling, concat, crop.
 
 use kernels::region_pool::RegionPool;
-use kernels::{Window, concat, crop, pool, quantized, resize};
+use kernels::{Window, bf16, concat, crop, pool, quantized, resize};
 
 use super::pass::{Done, Pass};
 use crate::engine::operations::ShapeOps;
@@ -36,9 +36,11 @@ impl ShapeOps for Pass<'_> {
     fn forward_global_avg_pool(&mut self, id: NodeId) -> Done {
         self.write(id, |pass, y, _| {
             let x = pass.input(id, 0);
-            match pass.quantized(x) {
-                Some(codes) => quantized::global_avg_pool(codes, pass.shape(x), y),
-                None => pool::global_avg_forward(pass.value(x), pass.shape(x), y),
+            let xs = pass.shape(x);
+            match (pass.quantized(x), pass.bf16(x)) {
+                (Some(codes), _) => quantized::global_avg_pool(codes, xs, y),
+                (None, Some(values)) => bf16::global_avg_pool(values, xs, y),
+                (None, None) => pool::global_avg_forward(pass.value(x), xs, y),
             }
         })
     }
