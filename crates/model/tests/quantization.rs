@@ -1,4 +1,4 @@
-//! Inference in 8-bit codes beside inference in f32.
+//! Inference on maps of 8-bit codes and of bf16 beside inference in f32.
 #![allow(
     clippy::unwrap_used,
     reason = "a test fails by panicking, and clippy does not recognize its helpers"
@@ -7,7 +7,7 @@
 use kernels::{Activation, Nhwc, Padding};
 use model::build::{ModelSpec, architectures, build, encoders, heads};
 use model::calibration::Calibration;
-use model::engine::{Images, Value};
+use model::engine::{Images, Precision, Value};
 use model::graph::{Graph, GraphBuilder, Init, Interpolation};
 use model::network::Network;
 use model::quantization::Ranges;
@@ -59,15 +59,23 @@ fn difference(a: &Value, b: &Value) -> f64 {
     (error / power).sqrt()
 }
 
-/// Compares the map, or the scores where there is none, which must differ, but by no more than `limit`.
-fn compare(name: &str, graph: Graph, limit: f64) {
-    let network = Network::new(graph, 1);
+fn bf16(graph: Graph) -> Network {
+    Network::new(graph, 1).with_precision(Precision::Bf16)
+}
+
+/// Compares the map, or the scores where there is none, which must differ, but by no more than the limits for codes and
+/// for bf16.
+fn compare(name: &str, graph: Graph, [codes, rounded]: [f64; 2]) {
+    let network = Network::new(graph.clone(), 1);
     let ranges = ranges(&network);
     assert!(!ranges.is_empty() && ranges.check(network.graph()).is_ok());
     let plain = outputs(&network, 2).pop().unwrap();
-    let quantized = outputs(&network.quantized(&ranges), 2).pop().unwrap();
-    let found = difference(&plain, &quantized);
-    assert!(0.0 < found && found <= limit, "{name}: {found}");
+    let differs = |stored: &Network, limit: f64| {
+        let found = difference(&plain, &outputs(stored, 2).pop().unwrap());
+        assert!(0.0 < found && found <= limit, "{name}: {found}");
+    };
+    differs(&network.quantized(&ranges), codes);
+    differs(&bf16(graph), rounded);
 }
 
 /// Two encoders of each family; the others are the same blocks. Weights are random, and a deep network of ReLU6 enlarges
@@ -82,7 +90,7 @@ fn every_family_of_encoders_gives_nearly_the_same_map() {
             ..ModelSpec::default()
         };
         let limit = if name.contains("lite") { 0.4 } else { 0.1 };
-        compare(name, build(&spec).unwrap(), limit);
+        compare(name, build(&spec).unwrap(), [limit, 0.08]);
     }
 }
 
@@ -100,7 +108,7 @@ fn every_architecture_gives_nearly_the_same_map() {
         let graph = built.unwrap();
         // One of them takes other sizes only.
         if graph.shapes(SIZE, SIZE).is_ok() {
-            compare(architecture.name, graph, 0.4);
+            compare(architecture.name, graph, [0.4, 0.06]);
         }
     }
 }
@@ -136,8 +144,8 @@ fn every_operation() -> Graph {
 }
 
 #[test]
-fn every_operation_reads_and_writes_codes() {
-    compare("every operation", every_operation(), 0.02);
+fn every_operation_reads_and_writes_codes_and_bf16() {
+    compare("every operation", every_operation(), [0.02, 0.01]);
 }
 
 #[test]
@@ -151,15 +159,42 @@ fn without_ranges_the_outputs_are_those_of_f32() {
 fn an_image_has_the_same_outputs_in_any_batch_and_with_any_number_of_threads() {
     let network = Network::new(every_operation(), 1);
     let ranges = ranges(&network);
-    let network = network.quantized(&ranges);
-    let three = outputs(&network, 3);
-    let one = outputs(&network, 1);
-    for (one, three) in one.iter().zip(&three) {
-        assert_eq!(one.data, three.data[..one.data.len()]);
+    for network in [network.quantized(&ranges), bf16(every_operation())] {
+        let three = outputs(&network, 3);
+        let one = outputs(&network, 1);
+        for (one, three) in one.iter().zip(&three) {
+            assert_eq!(one.data, three.data[..one.data.len()]);
+        }
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let alone = alone.build().unwrap().install(|| outputs(&network, 3));
+        assert_eq!(alone, three);
     }
-    let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
-    let alone = alone.build().unwrap().install(|| outputs(&network, 3));
-    assert_eq!(alone, three);
+}
+
+/// A map that is asked for is what it is stored as.
+#[test]
+fn maps_that_are_copied_out_are_bf16_numbers() {
+    let mut g = GraphBuilder::new(3);
+    let x = g.conv(
+        "first",
+        g.input(),
+        8,
+        3,
+        1,
+        Padding::Same,
+        true,
+        Init::Normal(0.4),
+    );
+    g.publish("features", x);
+    let x = g.conv("second", x, 8, 3, 1, Padding::Same, true, Init::Normal(0.4));
+    let x = g.global_avg_pool("gap", x);
+    g.publish("logits", x);
+    let network = bf16(g.finish(8).unwrap());
+    let (data, shape) = images(1, 3, 9);
+    let images = Images { data: &data, shape };
+    let values = network.infer(images, &["features", "logits"]).unwrap();
+    let rounded = |value: &Value| value.data.iter().all(|x| x.to_bits() & 0xFFFF == 0);
+    assert!(rounded(&values[0]) && !rounded(&values[1]));
 }
 
 #[test]

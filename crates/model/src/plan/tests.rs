@@ -173,6 +173,31 @@ fn sensitivities_keep_the_requested_gradients_and_only_what_they_need() {
 }
 
 #[test]
+fn maps_of_bf16_take_half_the_memory_and_images_and_vectors_stay_f32() {
+    let graph = encoder_decoder();
+    let outputs = [graph.output("logits").unwrap()];
+    let f32 = Plan::new(&graph, Mode::Infer, 2, 64, 64, &outputs).unwrap();
+    let bf16 = Plan::bf16(&graph, (2, 64, 64), &outputs).unwrap();
+    assert_eq!(bf16.precision, kernels::Precision::Bf16);
+    let kind = |name: &str| {
+        let node = graph.nodes.iter().position(|node| node.name == name);
+        bf16.kinds[node.unwrap()]
+    };
+    assert_eq!(bf16.kinds[0], Kind::F32);
+    assert_eq!(
+        (kind("encoder.first.act"), kind("pool")),
+        (Kind::Bf16, Kind::F32)
+    );
+    let image = 4 * bf16.shapes[0].len();
+    assert!(
+        2 * (bf16.bytes() - image) <= f32.bytes(),
+        "{} of {}",
+        bf16.bytes(),
+        f32.bytes()
+    );
+}
+
+#[test]
 fn inference_needs_far_less_memory_than_the_sum_of_values() {
     let (_, plan) = plan(Mode::Infer, &["logits"]);
     let all: usize = plan.shapes.iter().map(|s| 4 * s.len()).sum();
