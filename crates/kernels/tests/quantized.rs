@@ -127,8 +127,37 @@ impl Dense {
         (sums.iter().sum::<f64>() / sums.len() as f64).sqrt() + 1e-2
     }
 
+    fn conv(&self) -> QuantizedConv {
+        QuantizedConv::new(self.xs, self.inputs, self.cout(), self.window).unwrap()
+    }
+
+    /// The weights as they are rounded where the sum is direct: an output channel's, times the scales of the parts that they
+    /// are multiplied with, have 127 steps up to the largest.
+    fn rounded_weights(&self) -> Vec<f64> {
+        let (cin, cout) = (self.xs.c, self.cout());
+        let parts = self.parts.iter().zip(self.inputs.parts());
+        let scales = parts.flat_map(|((_, affine), part)| {
+            std::iter::repeat_n(f64::from(affine.scale), part.channels)
+        });
+        let scales: Vec<f64> = scales.collect();
+        let scale = |i: usize| scales[i / cout % cin];
+        let scaled = |i: usize| f64::from(self.weights[i]) * scale(i);
+        let mut largest = vec![0f64; cout];
+        for i in 0..self.weights.len() {
+            largest[i % cout] = largest[i % cout].max(scaled(i).abs());
+        }
+        let round = |i: usize| {
+            let step = largest[i % cout] / 127.0;
+            (scaled(i) / step).round() * step / scale(i)
+        };
+        (0..self.weights.len()).map(round).collect()
+    }
+
     fn expected(&self) -> Vec<f64> {
-        let w = wide(&self.weights);
+        let w = match self.conv().is_winograd() {
+            true => wide(&self.weights),
+            false => self.rounded_weights(),
+        };
         let mut y = conv::conv2d_forward(&self.input(), self.xs, &w, self.cout(), self.window);
         for (i, y) in y.iter_mut().enumerate() {
             *y = activated(*y + f64::from(self.bias[i % self.cout()]), self.activation);
@@ -137,7 +166,7 @@ impl Dense {
     }
 
     fn run(&self, y: Output<'_>) {
-        let conv = QuantizedConv::new(self.xs, self.inputs, self.cout(), self.window).unwrap();
+        let conv = self.conv();
         let affines: Vec<_> = self.parts.iter().map(|part| part.1).collect();
         let mut packed = vec![f32::NAN; conv.packed_len()];
         conv.pack(&self.weights, &affines, &mut packed);
@@ -157,9 +186,14 @@ impl Dense {
         conv.forward(&parts, &packed, epilogue, y, &mut scratch);
     }
 
-    /// The result as numbers agrees with the reference within `mean` (root mean square) and `single` of the sums' size, and as codes
-    /// it is that result, rounded.
-    fn check(&self, mean: f64, single: f64) {
+    /// The result as numbers agrees with the reference, and as codes it is that result, rounded. Winograd's points are
+    /// rounded, too.
+    fn check(&self) {
+        // Root mean square and largest error, of the sums' size.
+        let (mean, single) = match self.conv().is_winograd() {
+            true => (5e-3, 0.1),
+            false => (1e-5, 1e-4),
+        };
         let expected = self.expected();
         let name = format!("{:?} to {} {:?}", self.xs, self.cout(), self.window);
         let mut y = vec![f32::NAN; expected.len()];
@@ -227,20 +261,20 @@ proptest! {
     #[test]
     fn convolution_agrees(xs in shapes(), cout in 1..70usize, window in windows(), activation in activations()) {
         if let Some(case) = Dense::new(xs, &whole(xs.c), cout, window, activation) {
-            case.check(5e-3, 0.1);
+            case.check();
         }
     }
 
     #[test]
     fn pointwise_agrees(xs in shapes(), cout in 1..200usize, activation in activations()) {
-        Dense::new(xs, &whole(xs.c), cout, Window::POINT, activation).unwrap().check(1e-4, 1e-3);
+        Dense::new(xs, &whole(xs.c), cout, Window::POINT, activation).unwrap().check();
     }
 
     #[test]
     fn winograd_agrees(n in 1..3usize, h in 8..19usize, w in 8..30usize, c in 8..80usize, cout in 8..90usize,
                        padding in 0..3usize) {
         let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(padding) };
-        Dense::new(Nhwc { n, h, w, c }, &whole(c), cout, window, None).unwrap().check(5e-3, 0.1);
+        Dense::new(Nhwc { n, h, w, c }, &whole(c), cout, window, None).unwrap().check();
     }
 
     #[test]
@@ -250,7 +284,7 @@ proptest! {
         let c = parts.iter().map(|part| part.channels).sum();
         let kernel = if point { [1, 1] } else { [3, 3] };
         let window = Window { kernel, stride: 1, padding: Padding::Same };
-        Dense::new(Nhwc { n, h: 2 * h, w: 2 * w, c }, &parts, cout, window, None).unwrap().check(5e-3, 0.1);
+        Dense::new(Nhwc { n, h: 2 * h, w: 2 * w, c }, &parts, cout, window, None).unwrap().check();
     }
 
     #[test]
@@ -503,10 +537,10 @@ fn every_instruction_set_agrees() {
     }
 }
 
-/// Rounding an input to its code changes it by up to half a step, evenly distributed: the result differs from that of
-/// the numbers themselves by what that predicts, and hardly more, since the weights are rounded far less.
+/// Rounding an input to its code changes it by up to half a step, evenly distributed, and so does rounding a weight: the
+/// result differs from that of the numbers themselves by what that predicts. Winograd's weights are rounded far less.
 #[test]
-fn the_error_is_that_of_the_inputs_codes() {
+fn the_error_is_that_of_the_codes() {
     for (kernel, c) in [(1, 96), (3, 32), (3, 6)] {
         let xs = Nhwc {
             n: 1,
@@ -548,8 +582,19 @@ fn the_error_is_that_of_the_inputs_codes() {
             .zip(&expected)
             .map(|(y, e)| (f64::from(*y) - e).powi(2));
         let mean = (errors.sum::<f64>() / y.len() as f64).sqrt();
-        let squares: f64 = w.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / cout as f64;
-        let predicted = f64::from(affine.scale) * (squares / 12.0).sqrt();
+        let squares = |x: &[f32]| x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        let of_inputs = f64::from(affine.scale).powi(2) * squares(&w) / cout as f64;
+        let of_weights = |channel: usize| {
+            let weights = w.iter().skip(channel).step_by(cout);
+            let largest = weights.fold(0f32, |m, w| m.max(w.abs()));
+            let taps = (kernel * kernel) as f64;
+            (f64::from(largest) / 127.0).powi(2) * taps * squares(&x) / xs.pixels() as f64
+        };
+        let of_weights = match conv.is_winograd() {
+            true => 0.0,
+            false => (0..cout).map(of_weights).sum::<f64>() / cout as f64,
+        };
+        let predicted = ((of_inputs + of_weights) / 12.0).sqrt();
         assert!(
             (0.8..1.1).contains(&(mean / predicted)),
             "{mean} for {predicted}"

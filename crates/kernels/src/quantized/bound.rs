@@ -1,15 +1,12 @@
 //! How finely weights are rounded.
 
-/// Weights are `i16`.
-const LARGEST: f64 = i16::MAX as f64;
-
-/// The factor by which `terms` weights are multiplied before they are rounded to integers: as large as `i16` allows, and
-/// such that no sum of their products with integers of magnitude up to `input`, nor any part of the sum, leaves `i32`.
+/// The factor by which `terms` weights are multiplied before they are rounded to integers: none is then beyond `limit`, and
+/// it is such that no sum of their products with integers of magnitude up to `input`, nor any part of the sum, leaves `i32`.
 /// `largest` and `sum` are those of the weights' magnitudes. NaN if a weight is not finite.
 ///
 /// Rounding changes a weight by at most ½, so the magnitudes of the rounded ones add up to at most
 /// `factor · sum + terms / 2`; here `terms` is subtracted in full, which leaves room for the rounding of `sum` itself.
-pub(super) fn factor(largest: f64, sum: f64, terms: usize, input: i32) -> f64 {
+pub(super) fn factor(limit: f64, largest: f64, sum: f64, terms: usize, input: i32) -> f64 {
     if !sum.is_finite() {
         return f64::NAN;
     }
@@ -17,7 +14,7 @@ pub(super) fn factor(largest: f64, sum: f64, terms: usize, input: i32) -> f64 {
         return 1.0;
     }
     let room = f64::from(i32::MAX) / f64::from(input) - terms as f64;
-    (LARGEST / largest).min(room / sum)
+    (limit / largest).min(room / sum)
 }
 
 /// Whether [`factor`] leaves at least 6 bits to weights that are all of a size; others have more.
@@ -44,7 +41,7 @@ mod tests {
                 let weights: Vec<f64> = (0..terms).map(weight).collect();
                 let magnitudes = weights.iter().map(|w| w.abs());
                 let largest = magnitudes.clone().fold(0.0, f64::max);
-                let factor = factor(largest, magnitudes.sum(), terms, input);
+                let factor = factor(f64::from(i16::MAX), largest, magnitudes.sum(), terms, input);
                 let sum: i64 = weights
                     .iter()
                     .map(|w| i64::from(rounded(*w, factor)).abs())

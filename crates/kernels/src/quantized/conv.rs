@@ -51,6 +51,11 @@ impl QuantizedConv {
         })
     }
 
+    /// Whether it is computed by Winograd's algorithm, at whose points weights have up to 16 bits. Otherwise they have 8.
+    pub fn is_winograd(&self) -> bool {
+        matches!(self.path, Path::Winograd(_))
+    }
+
     /// Shape of the output.
     pub fn output(&self) -> Nhwc {
         self.window.fitted(self.xs, self.cout)
@@ -58,10 +63,7 @@ impl QuantizedConv {
 
     /// Whether weights packed for `other` can be used for this one, if their inputs have the same codes.
     pub fn packs_as(&self, other: &Self) -> bool {
-        let key = |c: &Self| {
-            let winograd = matches!(c.path, Path::Winograd(_));
-            (winograd, c.inputs, c.cout, c.window)
-        };
+        let key = |c: &Self| (c.is_winograd(), c.inputs, c.cout, c.window);
         key(self) == key(other)
     }
 
@@ -84,13 +86,9 @@ impl QuantizedConv {
             parts.len() == self.inputs.parts().len() && packed.len() >= self.packed_len(),
             "quantized::pack: not one code per part, or too little room"
         );
-        let mut scales = [0.0; Inputs::MAX];
-        for (scale, part) in scales.iter_mut().zip(parts) {
-            *scale = part.scale;
-        }
         match self.path {
-            Path::Gather(gather) => gather.pack(weights, &scales, packed),
-            Path::Winograd(winograd) => winograd.pack(weights, &scales, packed),
+            Path::Gather(gather) => gather.pack(weights, parts, packed),
+            Path::Winograd(winograd) => winograd.pack(weights, parts, packed),
         }
     }
 

@@ -1,18 +1,23 @@
 //! Any window: each output pixel gathers from the input pixels under its window.
 //!
-//! A task has a band of output rows and some panels of output channels. It widens the input under the band once, with its
-//! padding, so that each row of each window is one run of words, and then multiplies as the `f32` kernel does.
+//! Codes are multiplied as they are, four to a word, by weights of 8 bits. The codes of real 0 that this adds to a sum are
+//! the same for every window, because that is what pads it, too: they are subtracted at the end.
+//!
+//! A task has a band of output rows and some panels of output channels. It copies the input under the band once, with its
+//! padding, so that each row of each window is one run of words, and then multiplies as the `f32` kernel does. A pointwise
+//! convolution of one tensor reads that in place.
 
-use super::Quantized;
+use super::band::{self, Rectangle, Source};
 use super::bound;
-use super::widen::{self, Rectangle, Source};
 use super::write::Finish;
+use super::{Affine, Quantized};
 use crate::conv2d::Inputs;
 use crate::conv2d::Panels;
 use crate::conv2d::tile::multiply_run;
 use crate::parallel::{Shared, for_each, for_each_with, part, workers};
-use crate::simd::{I16, Kernel, Simd, Words, lanes, pair_i16};
+use crate::simd::{Bytes, Kernel, Simd, Words, lanes};
 use crate::{Nhwc, Window, size};
+use std::mem;
 use std::ops::Range;
 
 /// Words of a band, which a task reads again for each panel of weights: half an L2 cache.
@@ -21,8 +26,10 @@ const BAND: usize = 64 * 1024;
 const TASKS: usize = 16;
 /// A multiple of every tile's number of pixels.
 const PIXELS: usize = 24;
-/// The largest magnitude of `code − zero`.
+/// The largest magnitude of a code, and of `code − zero`.
 const INPUT: i32 = 255;
+/// The largest magnitude of a weight.
+const WEIGHT: f64 = i8::MAX as f64;
 
 /// The plan of a convolution, which depends on shapes alone.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +97,7 @@ impl Gather {
     fn divide(&mut self) {
         let row = self.out.w;
         self.unit = if row == 1 { PIXELS } else { 1 };
-        let words = size([self.stride, self.stride, self.inputs.runs(2)]);
+        let words = size([self.stride, self.stride, self.pixel()]);
         let pixels = (BAND / words)
             .clamp(4 * PIXELS, 4096)
             .min(self.out.pixels().div_ceil(TASKS).max(8 * PIXELS));
@@ -132,7 +139,7 @@ impl Gather {
 
     /// Words per pixel.
     fn pixel(&self) -> usize {
-        self.inputs.runs(2)
+        self.inputs.runs(Bytes::EACH)
     }
 
     /// Rows of the packed weights.
@@ -145,24 +152,31 @@ impl Gather {
         self.out.c.next_multiple_of(16)
     }
 
-    /// The scale of each output channel, then the panels.
+    /// The scale of each output channel, what the codes of real 0 add to its sums (negated), then the panels.
     pub(super) fn packed_len(&self) -> usize {
-        size([self.rows() + 1, self.outputs()])
+        size([self.rows() + 2, self.outputs()])
     }
 
-    /// Packs `w`; `scales` are those of the parts.
-    pub(super) fn pack(&self, w: &[f32], scales: &[f32], packed: &mut [f32]) {
+    /// Packs `w` for parts of these codes.
+    pub(super) fn pack(&self, w: &[f32], codes: &[Affine], packed: &mut [f32]) {
         let (factors, panels) = packed.split_at_mut(self.outputs());
+        let (zeros, panels) = panels.split_at_mut(self.outputs());
         factors.fill(0.0);
-        let (factors, panels) = (Shared::new(factors), Shared::new(panels));
+        zeros.fill(0.0);
+        let (factors, zeros, panels) = (
+            Shared::new(factors),
+            Shared::new(zeros),
+            Shared::new(panels),
+        );
         let all = Panels::new(self.out.c);
         for_each(all.count, |index| {
             let (start, vectors) = all.panel(index);
             let (channels, width) = (all.channels(index), vectors * lanes());
             // SAFETY: panels are disjoint, as are their channels.
-            let (factors, panel) = unsafe {
+            let (factors, zeros, panel) = unsafe {
                 (
                     factors.part(channels.clone()),
+                    zeros.part(channels.clone()),
                     panels.part(self.rows() * start..self.rows() * (start + width)),
                 )
             };
@@ -171,12 +185,13 @@ impl Gather {
                 let column = Column {
                     gather: self,
                     w,
-                    scales,
+                    codes,
                     channel,
                 };
                 let factor = column.factor();
                 factors[i] = (1.0 / factor) as f32;
-                column.pack(factor, &mut panel[i..], width);
+                let zero = column.pack(factor, &mut panel[i..], width);
+                zeros[i] = f32::from_bits(zero as u32);
             }
         });
     }
@@ -185,11 +200,22 @@ impl Gather {
         size([workers(), self.task_scratch()])
     }
 
+    /// Whether a task reads its band in place.
+    fn in_place(&self, parts: &[Quantized<'_>]) -> bool {
+        let aligned = |part: &Quantized<'_>| part.data.as_ptr().cast::<f32>().is_aligned();
+        self.kernel == [1, 1]
+            && (self.stride, self.pad) == (1, [0, 0])
+            && (self.xs.n, self.xs.w) == (1, 1)
+            && self.xs.c.is_multiple_of(Bytes::EACH)
+            && parts.len() == 1
+            && parts.iter().all(aligned)
+    }
+
     fn task_scratch(&self) -> usize {
         let rows =
             (self.out.h.div_ceil(self.unit).div_ceil(self.bands) * self.unit).min(self.out.h);
         let band = self.rectangle(0, 0..rows);
-        widen::words(band.rows, band.columns, self.pixel())
+        size([band.rows, band.columns, self.pixel()])
     }
 
     pub(super) fn run(
@@ -204,19 +230,22 @@ impl Gather {
             "too little scratch or packed weights"
         );
         let (factors, weights) = packed.split_at(self.outputs());
+        let (zeros, weights) = weights.split_at(self.outputs());
+        let in_place = self.in_place(parts);
         let panels = Panels::new(self.out.c);
         let tasks = self.out.n * self.bands * self.groups;
         for_each_with(tasks, scratch, self.task_scratch(), |task, scratch| {
             let (band, group) = (task / self.groups, task % self.groups);
-            I16::dispatch(Task {
+            Bytes::dispatch(Task {
                 gather: self,
                 source: Source {
                     inputs: &self.inputs,
                     xs: self.xs,
                     parts,
-                    shift: false,
                 },
+                in_place,
                 factors,
+                zeros,
                 weights,
                 finish,
                 n: band / self.bands,
@@ -233,13 +262,14 @@ impl Gather {
 struct Column<'a> {
     gather: &'a Gather,
     w: &'a [f32],
-    scales: &'a [f32],
+    codes: &'a [Affine],
     channel: usize,
 }
 
 impl Column<'_> {
-    /// Calls `visit` with the row of the packed panel, which half of it, and the weight times its part's scale.
-    fn each(&self, mut visit: impl FnMut(usize, usize, f64)) {
+    /// Calls `visit` with the row of the packed panel, which of its bytes, the weight times its part's scale, and the
+    /// part's code of zero.
+    fn each(&self, mut visit: impl FnMut(usize, usize, f64, u8)) {
         let Gather {
             inputs,
             out,
@@ -249,45 +279,49 @@ impl Column<'_> {
         let (cin, pixel) = (inputs.channels(), self.gather.pixel());
         for tap in 0..kernel[0] * kernel[1] {
             let (mut input, mut row) = (tap * cin, tap * pixel);
-            for (part, scale) in inputs.parts().iter().zip(self.scales) {
+            for (part, code) in inputs.parts().iter().zip(self.codes) {
                 for i in 0..part.channels {
                     let weight = f64::from(self.w[(input + i) * out.c + self.channel]);
-                    visit(row + i / 2, i % 2, weight * f64::from(*scale));
+                    let (row, byte) = (row + i / Bytes::EACH, i % Bytes::EACH);
+                    visit(row, byte, weight * f64::from(code.scale), code.zero);
                 }
-                (input, row) = (input + part.channels, row + part.channels.div_ceil(2));
+                let words = part.channels.div_ceil(Bytes::EACH);
+                (input, row) = (input + part.channels, row + words);
             }
         }
     }
 
     fn factor(&self) -> f64 {
         let (mut largest, mut sum, mut terms) = (0f64, 0.0, 0);
-        self.each(|_, _, weight| {
+        self.each(|_, _, weight, _| {
             largest = largest.max(weight.abs());
             sum += weight.abs();
             terms += 1;
         });
-        bound::factor(largest, sum, terms, INPUT)
+        bound::factor(WEIGHT, largest, sum, terms, INPUT)
     }
 
-    /// Writes the channel's column of a panel, whose rows are `width` words.
-    fn pack(&self, factor: f64, panel: &mut [f32], width: usize) {
-        let mut low = 0;
-        self.each(|row, half, weight| {
-            let rounded = bound::rounded(weight, factor);
-            panel[row * width] = match half {
-                0 => pair_i16(rounded, 0),
-                _ => pair_i16(low, rounded),
-            };
-            low = rounded;
+    /// Writes the channel's column of a panel, whose rows are `width` words. Returns what is added to its sums.
+    fn pack(&self, factor: f64, panel: &mut [f32], width: usize) -> i32 {
+        let mut zeros = 0;
+        self.each(|row, byte, weight, zero| {
+            // At most 127, because of the factor.
+            let rounded = bound::rounded(weight, factor) as i8;
+            zeros += i32::from(zero) * i32::from(rounded);
+            let word = &mut panel[row * width];
+            *word = f32::from_bits(word.to_bits() | u32::from(rounded as u8) << (8 * byte));
         });
+        -zeros
     }
 }
 
 struct Task<'a> {
     gather: &'a Gather,
     source: Source<'a>,
-    /// The factor of each channel's sums.
+    in_place: bool,
+    /// The factor of each channel's sums, and what is added to them before.
     factors: &'a [f32],
+    zeros: &'a [f32],
     weights: &'a [f32],
     finish: Finish<'a>,
     n: usize,
@@ -301,17 +335,23 @@ struct Task<'a> {
 
 impl Kernel for Task<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let band = self.gather.rectangle(self.n, self.rows.clone());
-        self.source.widen(s, band, self.words);
+    fn run<S: Simd>(mut self, s: S) {
+        let band = match self.in_place {
+            true => &self.source.parts[0].data[self.rows.start * self.gather.xs.c..],
+            false => {
+                let band = self.gather.rectangle(self.n, self.rows.clone());
+                self.source
+                    .copy(band, band::bytes(mem::take(&mut self.words)))
+            }
+        };
         for index in self.group.clone() {
             let wide = S::REGISTERS >= 32;
             match self.panels.panel(index) {
-                (c, 1) if wide => self.panel::<S, 12, 1>(s, c),
-                (c, 2) if wide => self.panel::<S, 12, 2>(s, c),
-                (c, 3) if wide => self.panel::<S, 8, 3>(s, c),
-                (c, 1) => self.panel::<S, 8, 1>(s, c),
-                (c, _) => self.panel::<S, 6, 2>(s, c),
+                (c, 1) if wide => self.panel::<S, 12, 1>(s, band, c),
+                (c, 2) if wide => self.panel::<S, 12, 2>(s, band, c),
+                (c, 3) if wide => self.panel::<S, 8, 3>(s, band, c),
+                (c, 1) => self.panel::<S, 8, 1>(s, band, c),
+                (c, _) => self.panel::<S, 6, 2>(s, band, c),
             }
         }
     }
@@ -320,25 +360,27 @@ impl Kernel for Task<'_> {
 impl Task<'_> {
     /// All pixels of the task for the `V` vectors of output channels from `channel`.
     #[inline(always)]
-    fn panel<S: Simd, const P: usize, const V: usize>(&self, s: S, channel: usize) {
+    fn panel<S: Simd, const P: usize, const V: usize>(&self, s: S, band: &[u8], channel: usize) {
         let (out, rows) = (self.gather.out, self.gather.rows());
         let w = &self.weights[rows * channel..rows * (channel + V * S::LANES)];
         let channels = self.channels::<S, V>(s, channel);
         let pixels = self.rows.len() * out.w;
         let start = (self.n * out.h + self.rows.start) * out.w;
-        let mut corners = Corners::new(self.gather, self.words);
+        let mut corners = Corners::new(self.gather, band);
+        let mut sums = Sums([[[0.0; WIDEST]; V]; P]);
         for first in (0..pixels).step_by(P) {
             let count = P.min(pixels - first);
             let x = corners.next::<P>(count);
             // SAFETY: windows of pixels of the band.
-            let sums = unsafe { self.tile::<S, P, V>(s, x, w) };
+            unsafe { self.tile::<S, P, V>(s, x, w, &mut sums) };
             let to = (start + first) * out.c + channel;
             // SAFETY: channels of pixels that no other task writes.
-            unsafe { self.finish_tile(s, count, to, &channels, sums) };
+            unsafe { self.finish_tile(s, count, to, &channels, &sums) };
         }
     }
 
-    /// The sums of the windows that start at `x`.
+    /// The sums of the windows that start at `x`. They are stored, because they are then taken by an index that is not known
+    /// to the compiler: it would otherwise keep them in memory during the products.
     ///
     /// # Safety
     /// The windows are in the band.
@@ -348,7 +390,8 @@ impl Task<'_> {
         s: S,
         mut x: [*const f32; P],
         w: &[f32],
-    ) -> [[S::V; V]; P] {
+        into: &mut Sums<P, V>,
+    ) {
         let (row, run) = (
             self.gather.row(),
             self.gather.kernel[1] * self.gather.pixel(),
@@ -356,13 +399,18 @@ impl Task<'_> {
         let (mut w, mut sums) = (w.as_ptr(), [[s.splat(0.0); V]; P]);
         for _ in 0..self.gather.kernel[0] {
             // SAFETY: the caller guarantees the windows; together, their rows read the panel once.
-            sums = unsafe { multiply_run::<S, I16, P, V>(s, &x, run, w, sums) };
+            sums = unsafe { multiply_run::<S, Bytes, P, V>(s, &x, run, w, sums) };
             w = w.wrapping_add(run * V * S::LANES);
             for x in &mut x {
                 *x = x.wrapping_add(row);
             }
         }
-        sums
+        for p in 0..P {
+            for v in 0..V {
+                // SAFETY: there is room for the widest vector.
+                unsafe { s.store(into.0[p][v].as_mut_ptr(), s.mask(S::LANES), sums[p][v]) };
+            }
+        }
     }
 
     /// What is done to the sums of the channels from `channel`.
@@ -372,6 +420,7 @@ impl Task<'_> {
         let left = self.gather.out.c - channel - (V - 1) * S::LANES;
         masks[V - 1] = s.mask(left);
         let (mut factors, mut offsets) = ([s.splat(0.0); V], [s.splat(0.0); V]);
+        let mut zeros = [s.splat(0.0); V];
         for v in 0..V {
             let at = channel + v * S::LANES;
             // SAFETY: the masks end with the channels.
@@ -379,9 +428,11 @@ impl Task<'_> {
                 let factor = s.load(self.factors.as_ptr().add(at), masks[v]);
                 factors[v] = s.mul(factor, self.finish.factor(s));
                 offsets[v] = self.finish.offset(s, at, masks[v]);
+                zeros[v] = s.load(self.zeros.as_ptr().add(at), masks[v]);
             }
         }
         Channels {
+            zeros,
             factors,
             offsets,
             masks,
@@ -400,14 +451,16 @@ impl Task<'_> {
         count: usize,
         to: usize,
         channels: &Channels<S, V>,
-        sums: [[S::V; V]; P],
+        sums: &Sums<P, V>,
     ) {
         let c = self.gather.out.c;
-        // A single loop of unknown length: the compiler then keeps the sums in registers until here.
         for p in 0..count {
-            let (mut values, mut at) = (sums[p], [0; V]);
+            let (mut values, mut at) = ([s.splat(0.0); V], [0; V]);
             for v in 0..V {
-                let value = s.mul(s.float_of_i32(values[v]), channels.factors[v]);
+                // SAFETY: a vector of sums.
+                let sum = unsafe { s.load_all(sums.0[p][v].as_ptr()) };
+                let sum = s.add_i32(sum, channels.zeros[v]);
+                let value = s.mul(s.float_of_i32(sum), channels.factors[v]);
                 values[v] = s.add(value, channels.offsets[v]);
                 at[v] = to + p * c + v * S::LANES;
             }
@@ -422,8 +475,16 @@ impl Task<'_> {
     }
 }
 
+/// Lanes of the widest vector.
+const WIDEST: usize = 16;
+
+/// The sums of a tile.
+#[repr(align(64))]
+struct Sums<const P: usize, const V: usize>([[[f32; WIDEST]; V]; P]);
+
 /// What is done to the sums of `V` vectors of output channels.
 struct Channels<S: Simd, const V: usize> {
+    zeros: [S::V; V],
     factors: [S::V; V],
     offsets: [S::V; V],
     masks: [S::Mask; V],
@@ -444,10 +505,10 @@ struct Corners {
 
 impl Corners {
     #[inline(always)]
-    fn new(gather: &Gather, band: &[f32]) -> Self {
+    fn new(gather: &Gather, band: &[u8]) -> Self {
         let (width, step) = (gather.out.w, gather.stride * gather.pixel());
         Self {
-            next: band.as_ptr(),
+            next: band.as_ptr().cast(),
             left: width,
             width,
             step,

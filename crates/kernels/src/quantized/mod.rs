@@ -12,6 +12,7 @@
 )]
 
 mod affine;
+mod band;
 mod bound;
 mod conv;
 pub mod depthwise;

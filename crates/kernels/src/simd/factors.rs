@@ -1,7 +1,8 @@
-//! The factors of products: `f32`, bf16 alone or in pairs, or `i16` in pairs.
+//! The factors of products: `f32`, bf16 alone or in pairs, `i16` in pairs, or bytes.
 
 use super::{
-    Element, Kernel, Simd, bf16, dispatch, dispatch_bf16_alone, dispatch_bf16_pairs, dispatch_i16,
+    Element, Kernel, Simd, bf16, dispatch, dispatch_bf16_alone, dispatch_bf16_pairs,
+    dispatch_integers,
 };
 
 /// How the factors of an inner product are stored. A word has 32 bits and holds [`Words::EACH`] numbers that are
@@ -54,6 +55,10 @@ pub(crate) struct Bf16Alone;
 /// `i16`, two per word, with exact sums in `i32`.
 #[derive(Clone, Copy)]
 pub(crate) struct I16;
+
+/// Unsigned bytes and signed ones, four per word, with exact sums in `i32`.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes;
 
 impl Words for F32 {
     const EACH: usize = 1;
@@ -176,6 +181,19 @@ impl Words for I16 {
     }
 
     fn dispatch<K: Kernel>(kernel: K) {
-        dispatch_i16(kernel);
+        dispatch_integers(kernel);
+    }
+}
+
+impl Words for Bytes {
+    const EACH: usize = 4;
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+        s.dot_bytes(a, b, c)
+    }
+
+    fn dispatch<K: Kernel>(kernel: K) {
+        dispatch_integers(kernel);
     }
 }

@@ -13,7 +13,7 @@ mod portable;
 mod x86;
 
 pub(crate) use element::Element;
-pub(crate) use factors::{Bf16Alone, Bf16Pairs, F32, Factors, I16, Words};
+pub(crate) use factors::{Bf16Alone, Bf16Pairs, Bytes, F32, Factors, I16, Words};
 pub(crate) use kinds::{Kind, with_kind};
 pub(crate) use math::{activate, activate_all, activation_gradient};
 pub(crate) use portable::{Portable, bf16, byte, pair_i16};
@@ -73,6 +73,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `a_low · b_low + a_high · b_high + c` of pairs of `i16` and of `i32` numbers `c`, exact unless it wraps. Such
     /// vectors, too, have the type of `f32`.
     fn dot_i16(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c` plus the products of the four unsigned bytes of `a` with the signed bytes of `b`, of `i32` numbers `c`; exact
+    /// unless it wraps.
+    fn dot_bytes(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a + b` of `i16` numbers; wraps.
     fn add_i16(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a − b` of `i16` numbers; wraps.
@@ -83,6 +86,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn times_128_i16(self, a: Self::V) -> Self::V;
     /// The `i16` numbers as `f32`, in order.
     fn floats_of_i16(self, x: Self::V) -> [Self::V; 2];
+    /// `a + b` of `i32` numbers; wraps.
+    fn add_i32(self, a: Self::V, b: Self::V) -> Self::V;
     /// The `f32` nearest to each `i32`.
     fn float_of_i32(self, x: Self::V) -> Self::V;
     /// `2 · LANES` bytes as `i16` numbers; zeros after the first `count`.
@@ -225,8 +230,8 @@ pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) {
     dispatch(kernel);
 }
 
-/// Like [`dispatch`], for a kernel that multiplies `i16` pairs: uses the instruction for them where available.
-pub(crate) fn dispatch_i16<K: Kernel>(kernel: K) {
+/// Like [`dispatch`], for a kernel that multiplies `i16` pairs or bytes: uses the instructions for them where available.
+pub(crate) fn dispatch_integers<K: Kernel>(kernel: K) {
     #[cfg(target_arch = "x86_64")]
     if let (Some(_), _) = found()
         && let Some(simd) = x86::Avx512::detect_vnni()

@@ -162,6 +162,16 @@ impl Simd for Portable {
         zip(c, products, |c, p| bits(number(c).wrapping_add(number(p))))
     }
     #[inline(always)]
+    fn dot_bytes(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        let products = zip(a, b, |a, b| {
+            let (a, b) = (a.to_bits().to_le_bytes(), b.to_bits().to_le_bytes());
+            let product = |i: usize| i32::from(a[i]) * i32::from(b[i] as i8);
+            bits(product(0) + product(1) + product(2) + product(3))
+        });
+        let number = |x: f32| x.to_bits() as i32;
+        zip(c, products, |c, p| bits(number(c).wrapping_add(number(p))))
+    }
+    #[inline(always)]
     fn add_i16(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip_halves(a, b, i16::wrapping_add)
     }
@@ -183,6 +193,11 @@ impl Simd for Portable {
     fn floats_of_i16(self, x: [f32; 8]) -> [[f32; 8]; 2] {
         let number = |i: usize| f32::from(halves(x[i / 2])[i % 2]);
         [0, 8].map(|first| std::array::from_fn(|i| number(first + i)))
+    }
+    #[inline(always)]
+    fn add_i32(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        let number = |x: f32| x.to_bits() as i32;
+        zip(a, b, |a, b| bits(number(a).wrapping_add(number(b))))
     }
     #[inline(always)]
     fn float_of_i32(self, x: [f32; 8]) -> [f32; 8] {

@@ -246,6 +246,31 @@ impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
         }
     }
     #[inline(always)]
+    fn dot_bytes(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature, `VNNI` of that instruction.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|x| _mm512_castps_si512(x));
+            _mm512_castsi512_ps(if VNNI {
+                _mm512_dpbusd_epi32(c, a, b)
+            } else {
+                // Bytes at even places, then those at odd ones, as pairs of `i16`.
+                let even_a = _mm512_and_si512(a, _mm512_set1_epi16(0xFF));
+                let even_b = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b));
+                let (odd_a, odd_b) = (_mm512_srli_epi16::<8>(a), _mm512_srai_epi16::<8>(b));
+                let c = _mm512_add_epi32(c, _mm512_madd_epi16(even_a, even_b));
+                _mm512_add_epi32(c, _mm512_madd_epi16(odd_a, odd_b))
+            })
+        }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let sum = _mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_castsi512_ps(sum)
+        }
+    }
+    #[inline(always)]
     fn float_of_i32(self, x: __m512) -> __m512 {
         // SAFETY: `self` is proof of the feature.
         unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(x)) }
@@ -439,6 +464,27 @@ impl Simd for Avx2 {
         unsafe {
             let [a, b, c] = [a, b, c].map(|x| _mm256_castps_si256(x));
             _mm256_castsi256_ps(_mm256_add_epi32(c, _mm256_madd_epi16(a, b)))
+        }
+    }
+    #[inline(always)]
+    fn dot_bytes(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|x| _mm256_castps_si256(x));
+            // Bytes at even places, then those at odd ones, as pairs of `i16`.
+            let even_a = _mm256_and_si256(a, _mm256_set1_epi16(0xFF));
+            let even_b = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b));
+            let (odd_a, odd_b) = (_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+            let c = _mm256_add_epi32(c, _mm256_madd_epi16(even_a, even_b));
+            _mm256_castsi256_ps(_mm256_add_epi32(c, _mm256_madd_epi16(odd_a, odd_b)))
+        }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` is proof of the feature.
+        unsafe {
+            let sum = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b));
+            _mm256_castsi256_ps(sum)
         }
     }
     #[inline(always)]

@@ -11,7 +11,7 @@ use crate::conv2d::winograd::weights;
 use crate::parallel::{for_each_with, part, workers};
 use crate::quantized::widen::{self, Rectangle, Source};
 use crate::quantized::write::Finish;
-use crate::quantized::{Quantized, bound};
+use crate::quantized::{Affine, Quantized, bound};
 use crate::simd::{I16, Kernel, Simd, Words, lanes};
 use crate::{Nhwc, Window, size};
 use std::ops::Range;
@@ -70,11 +70,11 @@ impl Winograd {
         size([POINTS, self.inputs.runs(2) + 1, self.channels()])
     }
 
-    pub(in crate::quantized) fn pack(&self, w: &[f32], scales: &[f32], packed: &mut [f32]) {
+    pub(in crate::quantized) fn pack(&self, w: &[f32], codes: &[Affine], packed: &mut [f32]) {
         let (factors, points) = packed[..self.packed_len()].split_at_mut(POINTS * self.channels());
         Weights {
             w,
-            scales,
+            codes,
             inputs: &self.inputs,
             outputs: &self.outputs,
         }

@@ -5,14 +5,14 @@ use crate::conv2d::Inputs;
 use crate::conv2d::winograd::transform::POINTS;
 use crate::conv2d::winograd::weights::{PANEL, offset, panel};
 use crate::parallel::{Shared, for_each};
-use crate::quantized::bound;
+use crate::quantized::{Affine, bound};
 use crate::simd::{lanes, pair_i16};
 
-/// The weights of a convolution and the scales of its input's parts.
+/// The weights of a convolution and the codes of its input's parts.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
     pub(super) w: &'a [f32],
-    pub(super) scales: &'a [f32],
+    pub(super) codes: &'a [Affine],
     pub(super) inputs: &'a Inputs,
     pub(super) outputs: &'a Inputs,
 }
@@ -54,9 +54,9 @@ impl Weights<'_> {
     /// Calls `visit` with the index of the word, which half of it, and the transformed weights of each input channel.
     fn each(&self, output: usize, mut visit: impl FnMut(usize, usize, [f64; POINTS])) {
         let (mut input, mut word) = (0, 0);
-        for (part, scale) in self.inputs.parts().iter().zip(self.scales) {
+        for (part, code) in self.inputs.parts().iter().zip(self.codes) {
             for i in 0..part.channels {
-                let points = self.transformed(input + i, output, *scale);
+                let points = self.transformed(input + i, output, code.scale);
                 visit(word + i / 2, i % 2, points);
             }
             (input, word) = (input + part.channels, word + part.channels.div_ceil(2));
@@ -74,7 +74,13 @@ impl Weights<'_> {
             terms += 1;
         });
         std::array::from_fn(|point| {
-            bound::factor(largest[point], sums[point], terms, LARGEST[point])
+            bound::factor(
+                i16::MAX.into(),
+                largest[point],
+                sums[point],
+                terms,
+                LARGEST[point],
+            )
         })
     }
 
