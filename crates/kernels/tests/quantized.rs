@@ -147,8 +147,8 @@ impl Dense {
             largest[i % cout] = largest[i % cout].max(scaled(i).abs());
         }
         let round = |i: usize| {
-            let step = largest[i % cout] / 127.0;
-            (scaled(i) / step).round() * step / scale(i)
+            let factor = 127.0 / largest[i % cout];
+            (scaled(i) * factor).round() / factor / scale(i)
         };
         (0..self.weights.len()).map(round).collect()
     }
@@ -275,6 +275,16 @@ proptest! {
                        padding in 0..3usize) {
         let window = Window { kernel: [3, 3], stride: 1, padding: Padding::Symmetric(padding) };
         Dense::new(Nhwc { n, h, w, c }, &whole(c), cout, window, None).unwrap().check();
+    }
+
+    #[test]
+    fn few_channels_agree(n in 1..3usize, h in 1..12usize, w in 1..30usize, cout in 1..5usize, activation in activations(),
+                          c in proptest::sample::select(vec![16, 32, 64, 128]), kernel in [1..6usize, 1..6usize],
+                          padding in 0..3usize) {
+        let window = Window { kernel, stride: 1, padding: Padding::Symmetric(padding) };
+        if let Some(case) = Dense::new(Nhwc { n, h, w, c }, &whole(c), cout, window, activation) {
+            case.check();
+        }
     }
 
     #[test]
@@ -419,9 +429,11 @@ fn cases() -> Vec<Dense> {
         stride,
         padding: Padding::Symmetric(k / 2),
     };
+    let narrow = Nhwc { c: 16, ..xs };
     [window(1, 1), window(3, 1), window(3, 2)]
         .into_iter()
         .filter_map(|window| Dense::new(xs, &parts, 40, window, Some(Activation::Relu)))
+        .chain(Dense::new(narrow, &whole(16), 2, window(3, 1), None))
         .chain(Dense::new(
             Nhwc {
                 n: 2,

@@ -9,7 +9,7 @@ use crate::{Epilogue, Nhwc, Window, size};
 use std::ops::Range;
 
 /// Maximum number of output channels.
-const MOST: usize = 4;
+pub(crate) const MOST: usize = 4;
 /// Pixels of a tile: its sums are in registers.
 const PIXELS: usize = 4;
 /// Target number of tasks, so that a few cores get equal shares.
@@ -18,7 +18,7 @@ const TASKS: usize = 32;
 /// Whether this path is faster than the others: not for a single tap, whose few products take less than adding up lanes,
 /// nor where most lanes would be empty here too. Whether the input is in parts, which have to be joined first, plays no
 /// part: results must not depend on it.
-pub(super) fn suits(xs: Nhwc, cout: usize, window: Window) -> bool {
+pub(crate) fn suits(xs: Nhwc, cout: usize, window: Window) -> bool {
     const MIN: usize = 8;
     cout <= MOST && xs.c >= MIN && window.kernel != [1, 1]
 }

@@ -17,7 +17,7 @@
     reason = "tiles are arrays of arrays that share their indices"
 )]
 
-mod few;
+pub(crate) mod few;
 mod gather;
 pub(crate) mod inputs;
 mod pack;

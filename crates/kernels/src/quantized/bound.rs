@@ -1,5 +1,10 @@
 //! How finely weights are rounded.
 
+/// The largest magnitude of a code, and of `code − zero`.
+pub(super) const CODE: i32 = 255;
+/// The largest magnitude of a weight in a byte.
+pub(super) const BYTE: f64 = i8::MAX as f64;
+
 /// The factor by which `terms` weights are multiplied before they are rounded to integers: none is then beyond `limit`, and
 /// it is such that no sum of their products with integers of magnitude up to `input`, nor any part of the sum, leaves `i32`.
 /// `largest` and `sum` are those of the weights' magnitudes. NaN if a weight is not finite.

@@ -1,5 +1,6 @@
 //! Dense convolution.
 
+use super::few::Few;
 use super::gather::Gather;
 use super::winograd::Winograd;
 use super::write::Finish;
@@ -7,6 +8,7 @@ use super::{Affine, Output, Quantized};
 use crate::conv2d::Inputs;
 use crate::conv2d::winograd::suits;
 use crate::{Epilogue, Nhwc, Window, size};
+use std::mem;
 
 /// A convolution of an input of bytes, from shape `xs` to `cout` channels. Its input may be in parts, as for
 /// [`crate::conv2d::Conv2d`].
@@ -23,6 +25,7 @@ pub struct QuantizedConv {
 enum Path {
     Gather(Gather),
     Winograd(Winograd),
+    Few(Few),
 }
 
 impl QuantizedConv {
@@ -38,9 +41,12 @@ impl QuantizedConv {
         );
         size([window.taps(), xs.c, cout]);
         inputs.check(xs);
-        let path = match suits(xs, xs.c, window) {
-            true => Path::Winograd(Winograd::new(xs, inputs, cout, window)?),
-            false => Path::Gather(Gather::new(xs, inputs, cout, window)?),
+        let path = match Few::new(xs, inputs, cout, window) {
+            Some(few) => Path::Few(few),
+            None if suits(xs, xs.c, window) => {
+                Path::Winograd(Winograd::new(xs, inputs, cout, window)?)
+            }
+            None => Path::Gather(Gather::new(xs, inputs, cout, window)?),
         };
         Some(Self {
             xs,
@@ -63,7 +69,8 @@ impl QuantizedConv {
 
     /// Whether weights packed for `other` can be used for this one, if their inputs have the same codes.
     pub fn packs_as(&self, other: &Self) -> bool {
-        let key = |c: &Self| (c.is_winograd(), c.inputs, c.cout, c.window);
+        let path = |c: &Self| mem::discriminant(&c.path);
+        let key = |c: &Self| (path(c), c.inputs, c.cout, c.window);
         key(self) == key(other)
     }
 
@@ -72,6 +79,7 @@ impl QuantizedConv {
         match self.path {
             Path::Gather(gather) => gather.packed_len(),
             Path::Winograd(winograd) => winograd.packed_len(),
+            Path::Few(few) => few.packed_len(),
         }
     }
 
@@ -89,6 +97,7 @@ impl QuantizedConv {
         match self.path {
             Path::Gather(gather) => gather.pack(weights, parts, packed),
             Path::Winograd(winograd) => winograd.pack(weights, parts, packed),
+            Path::Few(few) => few.pack(weights, parts[0], packed),
         }
     }
 
@@ -97,6 +106,7 @@ impl QuantizedConv {
         match self.path {
             Path::Gather(gather) => gather.scratch(),
             Path::Winograd(winograd) => winograd.scratch(),
+            Path::Few(few) => few.scratch(),
         }
     }
 
@@ -124,6 +134,7 @@ impl QuantizedConv {
         match self.path {
             Path::Gather(gather) => gather.run(parts, packed, finish, scratch),
             Path::Winograd(winograd) => winograd.run(parts, packed, finish, scratch),
+            Path::Few(few) => few.run(parts, packed, finish, scratch),
         }
     }
 }

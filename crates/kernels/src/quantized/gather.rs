@@ -26,10 +26,6 @@ const BAND: usize = 64 * 1024;
 const TASKS: usize = 16;
 /// A multiple of every tile's number of pixels.
 const PIXELS: usize = 24;
-/// The largest magnitude of a code, and of `code − zero`.
-const INPUT: i32 = 255;
-/// The largest magnitude of a weight.
-const WEIGHT: f64 = i8::MAX as f64;
 
 /// The plan of a convolution, which depends on shapes alone.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +47,7 @@ pub(super) struct Gather {
 impl Gather {
     /// `None` if the weights would be rounded too coarsely.
     pub(super) fn new(xs: Nhwc, inputs: Inputs, cout: usize, window: Window) -> Option<Self> {
-        if !bound::suffices(size([window.taps(), xs.c]), INPUT) {
+        if !bound::suffices(size([window.taps(), xs.c]), bound::CODE) {
             return None;
         }
         let pad = [window.pad_before(0, xs.h), window.pad_before(1, xs.w)];
@@ -298,7 +294,7 @@ impl Column<'_> {
             sum += weight.abs();
             terms += 1;
         });
-        bound::factor(WEIGHT, largest, sum, terms, INPUT)
+        bound::factor(bound::BYTE, largest, sum, terms, bound::CODE)
     }
 
     /// Writes the channel's column of a panel, whose rows are `width` words. Returns what is added to its sums.

@@ -17,6 +17,7 @@ mod bound;
 mod conv;
 pub mod depthwise;
 mod elementwise;
+mod few;
 mod gather;
 mod reduce;
 mod widen;
