@@ -345,9 +345,11 @@ fn check_depthwise(xs: Nhwc, window: Window, activation: Option<Activation>) {
         bias: Some(&bias),
         activation,
     };
+    let mut packed = vec![f32::NAN; quantized::depthwise::packed_len(xs.c, window)];
+    quantized::depthwise::pack(&w, xs.c, window, affine, &mut packed);
     let run = |y: Output<'_>| {
         let mut scratch = vec![f32::NAN; quantized::depthwise::forward_scratch(xs, window)];
-        quantized::depthwise::forward(x, xs, window, &w, epilogue, y, &mut scratch);
+        quantized::depthwise::forward(x, xs, window, &packed, epilogue, y, &mut scratch);
     };
     let mut y = vec![f32::NAN; ys.len()];
     run(Output::F32(&mut y));
@@ -471,7 +473,10 @@ fn depthwise_bits() -> Vec<u32> {
         affine,
     };
     let y_out = Output::F32(&mut y);
-    quantized::depthwise::forward(x, xs, window, &w, Epilogue::default(), y_out, &mut scratch);
+    let mut packed = vec![f32::NAN; quantized::depthwise::packed_len(xs.c, window)];
+    quantized::depthwise::pack(&w, xs.c, window, affine, &mut packed);
+    let epilogue = Epilogue::default();
+    quantized::depthwise::forward(x, xs, window, &packed, epilogue, y_out, &mut scratch);
     y.iter().map(|y| y.to_bits()).collect()
 }
 

@@ -4,6 +4,8 @@
 //! the range with the least squared error: a few large values are then clipped where that makes the steps for all others
 //! finer (as PyTorch's `HistogramObserver` does). A map for which even that error is large stays `f32`.
 
+use std::iter;
+
 use kernels::quantized;
 use rayon::prelude::*;
 
@@ -59,7 +61,7 @@ impl Calibration {
 /// values have 1.5e-5, values with long tails some 1e-3.
 const MAX_NOISE: f64 = 2.5e-3;
 
-/// The nodes whose values may be coded: in every combination of outputs that is computed, as that decides which
+/// The nodes whose values may be coded, the images among them: in every combination of outputs that is computed, as that decides which
 /// operations are fused.
 fn coded_nodes(graph: &Graph, batch: (usize, usize, usize)) -> Result<Vec<NodeId>, ShapeError> {
     let published: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
@@ -69,7 +71,7 @@ fn coded_nodes(graph: &Graph, batch: (usize, usize, usize)) -> Result<Vec<NodeId
     let mut coded = vec![false; graph.nodes.len()];
     for outputs in [usual.collect(), published] {
         let plan = Plan::quantized(graph, &vec![true; graph.nodes.len()], batch, &outputs)?;
-        for id in plan.steps.iter().map(Step::last) {
+        for id in iter::once(NodeId::INPUT).chain(plan.steps.iter().map(Step::last)) {
             coded[id.index()] |= plan.kinds[id.index()] == Kind::U8;
         }
     }

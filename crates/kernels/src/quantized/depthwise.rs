@@ -7,7 +7,7 @@
 
 use super::widen::{self, Rectangle, Source};
 use super::write::Finish;
-use super::{Output, Quantized};
+use super::{Affine, Output, Quantized};
 use crate::conv2d::Inputs;
 use crate::depthwise::MAX_TAPS;
 use crate::parallel::{for_each_with, part, workers};
@@ -63,12 +63,7 @@ impl Plan {
     }
 
     fn channels(&self) -> usize {
-        self.xs.c.next_multiple_of(CHANNELS)
-    }
-
-    /// The factor of each channel's sums, then for each tap the weights of pairs of channels.
-    fn packed(&self) -> usize {
-        self.channels() + size([self.window.taps(), self.channels() / 2])
+        channels(self.xs.c)
     }
 
     /// The input under a band; the last vector of a pixel may reach beyond it.
@@ -78,18 +73,44 @@ impl Plan {
     }
 }
 
-/// Scratch of [`forward`].
-pub fn forward_scratch(xs: Nhwc, window: Window) -> usize {
-    let plan = Plan::new(xs, window);
-    plan.packed() + size([workers(), plan.task_scratch()])
+/// Channels as whole vectors.
+fn channels(c: usize) -> usize {
+    c.next_multiple_of(CHANNELS)
 }
 
-/// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`, and `w` is `[kh, kw, c]`.
+/// Length of the weights packed for [`forward`]: the factor of each channel's sums, then for each tap the weights of pairs of
+/// channels.
+pub fn packed_len(c: usize, window: Window) -> usize {
+    channels(c) + size([window.taps(), channels(c) / 2])
+}
+
+/// Packs `weights`, `[kh, kw, c]`, for an input of this code.
+pub fn pack(weights: &[f32], c: usize, window: Window, code: Affine, packed: &mut [f32]) {
+    assert!(
+        weights.len() == size([window.taps(), c]) && packed.len() >= packed_len(c, window),
+        "quantized::depthwise: length of the weights of {c} channels, or too little room"
+    );
+    dispatch(Pack {
+        c,
+        taps: window.taps(),
+        scale: code.scale,
+        weights,
+        packed: &mut packed[..packed_len(c, window)],
+    });
+}
+
+/// Scratch of [`forward`].
+pub fn forward_scratch(xs: Nhwc, window: Window) -> usize {
+    size([workers(), Plan::new(xs, window).task_scratch()])
+}
+
+/// `y = act(depthwise(x, w) + bias)`; `y` has shape `window.output(xs, xs.c)`, and `packed` is from [`pack`] with the code of
+/// `x`.
 pub fn forward(
     x: Quantized<'_>,
     xs: Nhwc,
     window: Window,
-    weights: &[f32],
+    packed: &[f32],
     epilogue: Epilogue<'_>,
     y: Output<'_>,
     scratch: &mut [f32],
@@ -100,7 +121,7 @@ pub fn forward(
         "quantized::depthwise: length of x or y for {xs:?}"
     );
     assert!(
-        weights.len() == size([window.taps(), xs.c])
+        packed.len() >= packed_len(xs.c, window)
             && epilogue.bias.is_none_or(|bias| bias.len() == xs.c),
         "quantized::depthwise: length of the weights or the bias for {xs:?}"
     );
@@ -111,13 +132,6 @@ pub fn forward(
     if plan.ys.is_empty() {
         return;
     }
-    let (packed, scratch) = scratch.split_at_mut(plan.packed());
-    dispatch(Pack {
-        plan: &plan,
-        scale: x.affine.scale,
-        weights,
-        packed,
-    });
     let (factors, weights) = packed.split_at(plan.channels());
     let (inputs, finish) = (Inputs::whole(xs.c), Finish::new(epilogue, y));
     let tasks = xs.n * plan.bands;
@@ -142,7 +156,8 @@ pub fn forward(
 
 /// Rounds the weights.
 struct Pack<'a> {
-    plan: &'a Plan,
+    c: usize,
+    taps: usize,
     /// Of the input's code.
     scale: f32,
     weights: &'a [f32],
@@ -153,9 +168,9 @@ impl Kernel for Pack<'_> {
     /// Plain loops over channels, which the compiler vectorises for the enabled instruction set.
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let (c, taps) = (self.plan.xs.c, self.plan.window.taps());
+        let (c, taps) = (self.c, self.taps);
         self.packed.fill(0.0);
-        let (sums, words) = self.packed.split_at_mut(self.plan.channels());
+        let (sums, words) = self.packed.split_at_mut(channels(c));
         for tap in self.weights.chunks_exact(c) {
             for (sum, weight) in sums.iter_mut().zip(tap) {
                 *sum += weight.abs();
@@ -163,7 +178,7 @@ impl Kernel for Pack<'_> {
         }
         // Rounding adds ½ per tap at most; the sum's own rounding is far less than the other half.
         let room = LARGEST - taps as f32;
-        let half = self.plan.channels() / 2;
+        let half = channels(c) / 2;
         for (tap, words) in self
             .weights
             .chunks_exact(c)

@@ -6,6 +6,8 @@ use crate::conv2d::{InputPart, Inputs};
 use crate::simd::Simd;
 use crate::size;
 
+/// Codes that are widened at a time at least.
+const BLOCK: usize = 16;
 /// Words beyond the last pixel, which a whole vector may reach.
 const SLACK: usize = 16;
 
@@ -92,10 +94,10 @@ impl Source<'_> {
             let first = ((n * h + y) * w + columns.start) * c;
             return run(s, *part, self.shift, first, columns.len() * c, to);
         }
-        // Part by part if each has whole pairs and at least a vector of them: its last vector then overlaps the one
-        // before it instead of reaching into the next part.
+        // Part by part if each has whole pairs and at least a block of them: its last block then overlaps the one before it
+        // instead of reaching into the next part.
         let parts = || self.parts.iter().zip(self.inputs.parts());
-        if parts().all(|(_, shape)| shape.channels % 2 == 0 && shape.channels >= 2 * S::LANES) {
+        if parts().all(|(_, shape)| shape.channels % 2 == 0 && shape.channels >= BLOCK) {
             let mut word = 0;
             for (part, shape) in parts() {
                 let to = &mut to[word..];
@@ -125,7 +127,13 @@ impl Source<'_> {
         columns: std::ops::Range<usize>,
         to: &mut [f32],
     ) {
-        let (pixel, channels, vector) = (self.pixel(), shape.channels, 2 * S::LANES);
+        let (pixel, channels) = (self.pixel(), shape.channels);
+        // Codes of a vector, or half of one.
+        let block = match channels >= 2 * S::LANES {
+            true => 2 * S::LANES,
+            false => BLOCK,
+        };
+        let mask = s.mask(block / 2);
         let (zero, double) = (part.zero_pairs(s), u32::from(shape.doubled));
         let row = offset(shape, self.xs, [n, y, 0]);
         let from = &part.data[row..];
@@ -133,7 +141,7 @@ impl Source<'_> {
             return;
         };
         assert!(
-            channels >= vector
+            channels >= block
                 && channels % 2 == 0
                 && ((last >> double) + 1) * channels <= from.len()
                 && (columns.len() - 1) * pixel + channels / 2 <= to.len(),
@@ -145,14 +153,14 @@ impl Source<'_> {
             let to = to.as_mut_ptr().wrapping_add(i * pixel);
             let mut at = 0;
             while at < channels {
-                let first = at.min(channels - vector);
-                // SAFETY: whole vectors within the pixel's channels, which were checked to be within both slices.
+                let first = at.min(channels - block);
+                // SAFETY: whole blocks within the pixel's channels, which were checked to be within both slices.
                 unsafe {
-                    let codes = s.load_bytes_as_i16(from.add(first), vector);
+                    let codes = s.load_bytes_as_i16(from.add(first), block);
                     let value = self.shifted(s, s.sub_i16(codes, zero));
-                    s.store(to.add(first / 2), s.mask(S::LANES), value);
+                    s.store(to.add(first / 2), mask, value);
                 }
-                at += vector;
+                at += block;
             }
         }
     }

@@ -45,26 +45,20 @@ pub(super) fn kinds(graph: &Graph, features: Kind, readers: &Readers) -> Vec<Kin
         .collect()
 }
 
-/// The kind of every node's value if the values of nodes for which `coded` holds are stored as codes, except those that
-/// stay f32 in any case: the images, and what [`kinds`] leaves in f32.
+/// The kind of every node's value if the values of nodes for which `coded` holds are stored as codes, except what [`kinds`]
+/// leaves in f32.
 pub(super) fn coded_kinds(graph: &Graph, coded: &[bool], readers: &Readers) -> Vec<Kind> {
-    with_numbers(graph, kinds(graph, Kind::U8, readers), |id| {
-        !coded[id.index()]
-    })
+    let mut kinds = kinds(graph, Kind::U8, readers);
+    for (kind, coded) in kinds.iter_mut().zip(coded) {
+        *kind = if *coded { *kind } else { Kind::F32 };
+    }
+    kinds
 }
 
 /// The kind of every node's value in inference with bf16 maps on the CPU: the images stay f32, too.
 pub(super) fn bf16_kinds(graph: &Graph, readers: &Readers) -> Vec<Kind> {
-    with_numbers(graph, kinds(graph, Kind::Bf16, readers), |_| false)
-}
-
-/// `kinds` with f32 for the images and where `number` holds.
-fn with_numbers(graph: &Graph, mut kinds: Vec<Kind>, number: impl Fn(NodeId) -> bool) -> Vec<Kind> {
-    for id in graph.ids() {
-        if matches!(graph.node(id).op, Op::Input { .. }) || number(id) {
-            kinds[id.index()] = Kind::F32;
-        }
-    }
+    let mut kinds = kinds(graph, Kind::Bf16, readers);
+    kinds[NodeId::INPUT.index()] = Kind::F32;
     kinds
 }
 

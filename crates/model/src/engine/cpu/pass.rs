@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::mem;
 
 use kernels::conv2d::PartGradient;
+use kernels::quantized::{Output, quantize};
 use kernels::{Accumulate, Buffer, Nhwc};
 
 use super::buffers::Buffers;
@@ -44,6 +45,12 @@ impl Fallible for Pass<'_> {
 impl Pass<'_> {
     /// Copies the images into the input's buffer.
     pub(super) fn load(&mut self, images: &[f32]) -> Done {
+        if self.is_coded(NodeId::INPUT) {
+            return self.write_coded(NodeId::INPUT, |_, y, _| match y {
+                Output::F32(y) => y.copy_from_slice(images),
+                Output::U8(y, affine) => quantize(images, affine, y),
+            });
+        }
         self.write(NodeId::INPUT, |_, y, _| y.copy_from_slice(images))
     }
 

@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use kernels::Buffer;
 use kernels::batch_norm;
 use kernels::conv2d::Conv2d;
-use kernels::quantized::{Affine, QuantizedConv};
+use kernels::quantized::{Affine, QuantizedConv, depthwise};
+use kernels::{Buffer, Window};
 
 use super::codes::Codes;
 use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, norm_numbers};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, Op};
 use crate::plan::{Plan, Step};
 use crate::store::ParamStore;
 
@@ -40,6 +40,8 @@ pub(super) enum Form {
     Dense(Conv2d),
     /// A dense convolution of codes, whose meaning is part of the packed weights.
     Quantized(Box<QuantizedConv>, Vec<Affine>),
+    /// The same of a depthwise one, of so many channels.
+    QuantizedDepthwise(usize, Window, Affine),
 }
 
 impl Form {
@@ -49,6 +51,14 @@ impl Form {
         if let Some((conv, affines)) = quantized.zip(affines) {
             return Form::Quantized(Box::new(conv), affines);
         }
+        let node = graph.node(id);
+        if let (Op::Depthwise { window }, true) = (&node.op, plan.reads_codes(id))
+            && let Some([code]) = codes
+                .and_then(|codes| codes.of_sources(plan, id))
+                .as_deref()
+        {
+            return Form::QuantizedDepthwise(node.channels, *window, *code);
+        }
         plan.conv2d(graph, id).map_or(Form::Depthwise, Form::Dense)
     }
 
@@ -57,6 +67,9 @@ impl Form {
         match (self, other) {
             (Form::Dense(a), Form::Dense(b)) => a.packs_as(*b),
             (Form::Quantized(a, x), Form::Quantized(b, y)) => a.packs_as(b) && x == y,
+            (Form::QuantizedDepthwise(a, x, p), Form::QuantizedDepthwise(b, y, q)) => {
+                (a, x, p) == (b, y, q)
+            }
             (Form::Depthwise, Form::Depthwise) => true,
             _ => false,
         }
@@ -67,11 +80,15 @@ impl Form {
             Form::Depthwise => weight.len(),
             Form::Dense(conv) => conv.packed_len(),
             Form::Quantized(conv, _) => conv.packed_len(),
+            Form::QuantizedDepthwise(c, window, _) => depthwise::packed_len(*c, *window),
         });
         match self {
             Form::Depthwise => ready.copy_from_slice(weight),
             Form::Dense(conv) => conv.pack(weight, &mut ready),
             Form::Quantized(conv, affines) => conv.pack(weight, affines, &mut ready),
+            Form::QuantizedDepthwise(c, window, code) => {
+                depthwise::pack(weight, *c, *window, *code, &mut ready)
+            }
         }
         ready
     }
