@@ -1,5 +1,5 @@
-//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward passes; and inference on 8-bit codes
-//! ([`quantized`]).
+//! Kernels for convolutional networks on the CPU: `f32`, NHWC, forward and backward passes; and inference on maps of bf16
+//! ([`bf16`](mod@bf16)) and of 8-bit codes ([`quantized`]).
 //!
 //! Functions read and write slices; the crate has no notion of graphs, parameters or devices. The layout is NHWC
 //! because a 1×1 convolution is then one matrix product over the whole batch, and a depthwise one vectorises over
@@ -77,7 +77,7 @@ pub enum Accumulate {
     Add,
 }
 
-/// Precision of the factors that convolutions multiply. Sums are `f32`, and on a CPU so is all data in memory.
+/// Precision of the factors that convolutions multiply. Sums are `f32`.
 #[derive(
     Clone, Copy, Default, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize,
 )]

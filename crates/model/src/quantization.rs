@@ -1,7 +1,6 @@
 //! Post-training quantization: which values inference stores as 8-bit codes, and the range that the codes cover.
 //!
-//! Weights are not part of it: the kernels derive integer weights from the `f32` ones, with as many bits as their sums
-//! leave room for. What has to be learned from images is the range of each feature map ([`crate::calibration`]).
+//! Weights are not part of it: the kernels derive integer weights from the `f32` ones. What has to be learned from images is the range of each feature map ([`crate::calibration`]).
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
-//! Inference on feature maps of bytes: a quarter of the memory traffic, and two products of integers in a lane where
-//! there is one of `f32`.
+//! Inference on feature maps of bytes: a quarter of the memory traffic, and two or four products of integers in a lane
+//! where there is one of `f32`.
 //!
-//! A tensor has an affine code ([`Affine`]); real 0, which pads convolutions, is always one of its codes. Convolutions
-//! multiply codes and weights as pairs of `i16` and sum in `i32`. Weights are rounded with as many bits as leave no sum
-//! of any input beyond `i32` (`bound`), so all sums are exact, and the same with any instruction set. What follows a
-//! sum (scale, bias, activation, the output's code) is `f32`.
+//! A tensor has an affine code ([`Affine`]); real 0, which pads convolutions, is always one of its codes. Direct
+//! convolutions (`gather`, `few`) multiply codes by weights of 8 bits, four in a lane; Winograd's algorithm multiplies
+//! transformed codes and weights as pairs of `i16`. Sums are `i32`. Weights are rounded with as many bits as leave no sum of
+//! any input beyond that (`bound`), so all sums are exact, and the same with any instruction set. What follows a sum
+//! (scale, bias, activation, the output's code) is `f32`.
 
 #![allow(
     clippy::needless_range_loop,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum InferencePrecision {
-    /// Floating-point factors; maps in memory are f32, or bf16 on a GPU in bf16.
+    /// Floating-point factors; in bf16 maps in memory are bf16, too, otherwise f32.
     Float(Precision),
     /// Maps in memory are 8-bit codes and factors are integers, on the CPU, for a network whose ranges are known.
     Int8,
