@@ -236,7 +236,7 @@ def compare_speed(ours, rounds=9):
             pairs.append((own, 1e3 * (time.perf_counter() - start)))
         ratios = [theirs / own for own, theirs in pairs[1:]]
         own, theirs = (statistics.median(column) for column in zip(*pairs[1:]))
-        print(f"| {name.name} | {own:.2f} | {theirs:.2f} | {statistics.median(ratios):.1f} | {min(ratios):.1f} |", flush=True)
+        print(f"| {name.name} | {own:.2f} | {theirs:.2f} | {statistics.median(ratios):.2f} | {min(ratios):.2f} |", flush=True)
 
 
 def main():
