@@ -1,5 +1,9 @@
 //! The memory of an image is used again for the next one. In a program of its own, because it concerns the whole process.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and clippy does not recognize its helpers"
+)]
 
 /// Pages that the system has given this process so far, without reading them from a disk.
 fn faults() -> u64 {
