@@ -5,25 +5,10 @@
 //! [`forward_to_bf16`](crate::conv2d::Conv2d::forward_to_bf16) are the dense convolutions.
 
 use crate::map::{Map, map};
-use crate::simd::{self, Simd};
+use crate::simd::Simd;
 use crate::{Accumulate, Epilogue, Nhwc, Window};
 
-/// A number of which the upper half of an `f32` is stored: 8 bits of precision.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[repr(transparent)]
-pub struct Bf16(u16);
-
-impl Bf16 {
-    /// The nearest number, ties to even; NaN stays NaN.
-    pub fn nearest(value: f32) -> Self {
-        Self(simd::bf16(value) as u16)
-    }
-
-    /// The number, exactly.
-    pub fn get(self) -> f32 {
-        f32::from_bits(u32::from(self.0) << 16)
-    }
-}
+pub use crate::simd::Bf16;
 
 /// Where a convolution of bf16 values writes its results.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use crate::bf16::Bf16;
+use crate::simd::Bf16;
 use crate::size;
 
 /// The size of a huge page on x86-64 and most others.

@@ -1,7 +1,23 @@
 //! Numbers as they are stored in memory.
 
-use super::{Kernel, Simd, dispatch, dispatch_bf16};
-use crate::bf16::Bf16;
+use super::{Kernel, Simd, bf16, dispatch, dispatch_bf16};
+
+/// A number of which the upper half of an `f32` is stored: 8 bits of precision.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub struct Bf16(u16);
+
+impl Bf16 {
+    /// The nearest number, ties to even; NaN stays NaN.
+    pub fn nearest(value: f32) -> Self {
+        Self(bf16(value) as u16)
+    }
+
+    /// The number, exactly.
+    pub fn get(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+}
 
 /// A number in memory, which kernels compute with as `f32`.
 pub(crate) trait Element: Copy + Send + Sync + 'static {

@@ -12,6 +12,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use element::Bf16;
 pub(crate) use element::Element;
 pub(crate) use factors::{Bf16Alone, Bf16Pairs, Bytes, F32, Factors, I16, Words};
 pub(crate) use kinds::{Kind, with_kind};

@@ -6,7 +6,7 @@
 use std::mem;
 
 use kernels::bf16::{self, Bf16};
-use kernels::quantized::{self, Output};
+use kernels::quantized::{self, Output, Quantized};
 use kernels::{Buffer, conv2d::Conv2d};
 
 use super::pass::{Done, Pass};
@@ -168,6 +168,47 @@ impl Pass<'_> {
         let y = match self.kind(id) {
             Kind::Bf16 => bf16::Output::Bf16(&mut buffer.bf16_mut()[..len]),
             _ => bf16::Output::F32(&mut buffer[..len]),
+        };
+        body(self, y, &mut scratch);
+        *self.scratch = scratch;
+        self.buffers.put(slot, buffer);
+        Ok(())
+    }
+
+    /// Whether a node's value is stored as codes.
+    pub(super) fn is_coded(&self, id: NodeId) -> bool {
+        self.plan.kinds[id.index()] == Kind::U8
+    }
+
+    /// A node's value as codes, if that is how it is stored.
+    pub(super) fn quantized(&self, id: NodeId) -> Option<Quantized<'_>> {
+        let affine = self.codes?.get(id).filter(|_| self.is_coded(id))?;
+        let slot = self.plan.values[id.index()]?;
+        let data = &self.buffers.bytes(slot)[..self.shape(id).len()];
+        Some(Quantized { data, affine })
+    }
+
+    /// The values of a node's sources as codes, if all are.
+    pub(super) fn quantized_parts(&self, id: NodeId) -> Option<Vec<Quantized<'_>>> {
+        let sources = self.plan.sources[id.index()].iter();
+        sources.map(|source| self.quantized(source.node)).collect()
+    }
+
+    /// Writes a node's value in the form in which it is stored.
+    pub(super) fn write_coded(
+        &mut self,
+        id: NodeId,
+        body: impl FnOnce(&Self, Output<'_>, &mut Buffer),
+    ) -> Done {
+        let Some(slot) = self.plan.values[id.index()] else {
+            return Ok(());
+        };
+        let (mut buffer, mut scratch) = (self.buffers.take(slot), mem::take(self.scratch));
+        let len = self.shape(id).len();
+        let affine = self.codes.and_then(|codes| codes.get(id));
+        let y = match affine.filter(|_| self.is_coded(id)) {
+            Some(affine) => Output::U8(&mut buffer.bytes_mut()[..len], affine),
+            None => Output::F32(&mut buffer[..len]),
         };
         body(self, y, &mut scratch);
         *self.scratch = scratch;
