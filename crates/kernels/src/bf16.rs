@@ -4,9 +4,7 @@
 //! the nearest. Sums are `f32`. [`Conv2d::forward_bf16`](crate::conv2d::Conv2d::forward_bf16) and
 //! [`forward_to_bf16`](crate::conv2d::Conv2d::forward_to_bf16) are the dense convolutions.
 
-use crate::map::{Map, map};
-use crate::simd::Simd;
-use crate::{Accumulate, Epilogue, Nhwc, Window};
+use crate::{Epilogue, Nhwc, Window};
 
 pub use crate::simd::Bf16;
 
@@ -31,12 +29,12 @@ impl Output<'_> {
 
 /// The numbers as `f32`.
 pub fn widen(x: &[Bf16], y: &mut [f32]) {
-    map(Same, [x], y, Accumulate::Replace);
+    crate::elementwise::convert(x, y);
 }
 
 /// The nearest bf16 numbers; those below the least normal one may become zero.
 pub fn narrow(x: &[f32], y: &mut [Bf16]) {
-    map(Same, [x], y, Accumulate::Replace);
+    crate::elementwise::convert(x, y);
 }
 
 /// `y = a + b`.
@@ -64,14 +62,4 @@ pub fn depthwise(
     y: &mut [Bf16],
 ) {
     crate::depthwise::run_forward(x, xs, w, window, epilogue, y);
-}
-
-#[derive(Clone, Copy)]
-struct Same;
-
-impl Map<1, 0> for Same {
-    #[inline(always)]
-    fn apply<S: Simd>(self, _: S, [value]: [S::V; 1], _: [S::V; 0]) -> S::V {
-        value
-    }
 }

@@ -21,6 +21,11 @@ pub fn accumulate(dy: &[f32], dx: &mut [f32], acc: Accumulate) {
     map(Same, [dy], dx, acc);
 }
 
+/// `y = x`, of another kind of element.
+pub(crate) fn convert<X: Element, Y: Element>(x: &[X], y: &mut [Y]) {
+    map(Same, [x], y, Accumulate::Replace);
+}
+
 /// `y[n, …, c] = x[n, …, c] · s[n, c]`: the scale of squeeze-and-excitation.
 pub fn scale_channels_forward(x: &[f32], xs: Nhwc, s: &[f32], y: &mut [f32]) {
     scale(x, xs, s, y);

@@ -4,6 +4,7 @@ use super::Quantized;
 use crate::Nhwc;
 use crate::conv2d::{InputPart, Inputs};
 use crate::simd::{Bytes, Words};
+use std::ops::Range;
 
 pub(super) use super::widen::Rectangle;
 
@@ -24,40 +25,33 @@ pub(super) fn bytes(words: &mut [f32]) -> &mut [u8] {
 }
 
 impl Source<'_> {
+    /// Bytes per pixel.
+    fn pixel(&self) -> usize {
+        Bytes::EACH * self.inputs.runs(Bytes::EACH)
+    }
+
     /// Writes the rectangle's pixels row after row, those beyond the image as zeros; returns them.
     pub(super) fn copy<'a>(&self, from: Rectangle, to: &'a mut [u8]) -> &'a [u8] {
-        let Nhwc { h, w, .. } = self.xs;
-        let pixel = Bytes::EACH * self.inputs.runs(Bytes::EACH);
+        let (pixel, (before, inside)) = (self.pixel(), from.columns_of(self.xs.w));
         let to = &mut to[..from.rows * from.columns * pixel];
-        let inside = |at: isize, len: usize| at.clamp(0, len as isize) as usize;
-        let [top, left] = from.first;
-        let start = inside(left, w);
-        let end = inside(left + from.columns as isize, w).max(start);
-        // Columns before the image; all if none is inside.
-        let before = if start == end {
-            from.columns
-        } else {
-            (start as isize - left) as usize
-        };
         for (i, row) in to.chunks_exact_mut(from.columns * pixel).enumerate() {
-            let y = top + i as isize;
-            if y < 0 || y >= h as isize {
+            let y = from.first[0] + i as isize;
+            if y < 0 || y >= self.xs.h as isize {
                 self.zeros(row);
                 continue;
             }
             let (outside, row) = row.split_at_mut(before * pixel);
             self.zeros(outside);
-            let (row, outside) = row.split_at_mut((end - start) * pixel);
+            let (row, outside) = row.split_at_mut(inside.len() * pixel);
             self.zeros(outside);
-            self.row([from.n, y as usize], start..end, row);
+            self.row([from.n, y as usize], inside.clone(), row);
         }
         to
     }
 
     /// Pixels of zeros.
     fn zeros(&self, to: &mut [u8]) {
-        let mut first = 0;
-        let pixel = Bytes::EACH * self.inputs.runs(Bytes::EACH);
+        let (mut first, pixel) = (0, self.pixel());
         for (part, shape) in self.parts.iter().zip(self.inputs.parts()) {
             let end = first + shape.channels.next_multiple_of(Bytes::EACH);
             for pixel in to.chunks_exact_mut(pixel) {
@@ -68,15 +62,14 @@ impl Source<'_> {
     }
 
     /// Some pixels of a row.
-    fn row(&self, [n, y]: [usize; 2], columns: std::ops::Range<usize>, to: &mut [u8]) {
+    fn row(&self, [n, y]: [usize; 2], columns: Range<usize>, to: &mut [u8]) {
         let (xs, whole) = (self.xs, self.inputs.is_whole());
         if let ([part], true) = (self.parts, whole && xs.c.is_multiple_of(Bytes::EACH)) {
             let first = ((n * xs.h + y) * xs.w + columns.start) * xs.c;
             to.copy_from_slice(&part.data[first..][..to.len()]);
             return;
         }
-        let pixel = Bytes::EACH * self.inputs.runs(Bytes::EACH);
-        let mut at = 0;
+        let (mut at, pixel) = (0, self.pixel());
         for (part, shape) in self.parts.iter().zip(self.inputs.parts()) {
             let InputPart { channels, doubled } = *shape;
             let shift = u32::from(doubled);

@@ -5,6 +5,7 @@ use crate::Nhwc;
 use crate::conv2d::{InputPart, Inputs};
 use crate::simd::Simd;
 use crate::size;
+use std::ops::Range;
 
 /// Codes that are widened at a time at least.
 const BLOCK: usize = 16;
@@ -33,6 +34,22 @@ pub(super) struct Rectangle {
     pub(super) columns: usize,
 }
 
+impl Rectangle {
+    /// Of its columns, how many come before an image of width `w`, all if none is inside; and which columns of the image are
+    /// inside.
+    #[inline(always)]
+    pub(super) fn columns_of(self, w: usize) -> (usize, Range<usize>) {
+        let inside = |at: isize| at.clamp(0, w as isize) as usize;
+        let left = self.first[1];
+        let start = inside(left);
+        let end = inside(left + self.columns as isize).max(start);
+        match start == end {
+            true => (self.columns, start..end),
+            false => ((start as isize - left) as usize, start..end),
+        }
+    }
+}
+
 /// Words of a rectangle's pixels, of so many words each.
 pub(super) fn words(rows: usize, columns: usize, pixel: usize) -> usize {
     size([rows, columns, pixel]) + SLACK
@@ -55,40 +72,30 @@ impl Source<'_> {
             from.rows,
             from.columns
         );
-        let inside = |at: isize, len: usize| at.clamp(0, len as isize) as usize;
-        let [top, left] = from.first;
-        let start = inside(left, w);
-        let end = inside(left + from.columns as isize, w).max(start);
-        // Columns before the image; all if none is inside.
-        let before = if start == end {
-            from.columns
-        } else {
-            (start as isize - left) as usize
-        };
+        let (before, inside) = from.columns_of(w);
         // From the first row to the last: a vector may reach beyond its pixel, into what is written next.
         for row in 0..from.rows {
-            let y = top + row as isize;
+            let y = from.first[0] + row as isize;
             let to = &mut to[row * from.columns * pixel..];
             if y < 0 || y >= h as isize {
                 to[..from.columns * pixel].fill(0.0);
                 continue;
             }
             to[..before * pixel].fill(0.0);
-            self.row(s, from.n, y as usize, start..end, &mut to[before * pixel..]);
-            to[(before + end - start) * pixel..from.columns * pixel].fill(0.0);
+            self.row(
+                s,
+                from.n,
+                y as usize,
+                inside.clone(),
+                &mut to[before * pixel..],
+            );
+            to[(before + inside.len()) * pixel..from.columns * pixel].fill(0.0);
         }
     }
 
     /// Writes the pixels of one row.
     #[inline(always)]
-    fn row<S: Simd>(
-        &self,
-        s: S,
-        n: usize,
-        y: usize,
-        columns: std::ops::Range<usize>,
-        to: &mut [f32],
-    ) {
+    fn row<S: Simd>(&self, s: S, n: usize, y: usize, columns: Range<usize>, to: &mut [f32]) {
         let (Nhwc { h, w, c, .. }, pixel) = (self.xs, self.pixel());
         if let ([part], true) = (self.parts, self.inputs.is_whole() && c % 2 == 0) {
             let first = ((n * h + y) * w + columns.start) * c;
@@ -124,7 +131,7 @@ impl Source<'_> {
         part: Quantized<'_>,
         shape: InputPart,
         [n, y]: [usize; 2],
-        columns: std::ops::Range<usize>,
+        columns: Range<usize>,
         to: &mut [f32],
     ) {
         let (pixel, channels) = (self.pixel(), shape.channels);

@@ -119,19 +119,24 @@ impl Plan {
         batch: (usize, usize, usize),
         outputs: &[NodeId],
     ) -> Result<Plan, ShapeError> {
-        let none = vec![false; graph.nodes.len()];
-        let flow = Flow {
-            needed: &none,
-            loaded: outputs,
-            read: &[],
-        };
         let kinds = |readers: &Readers| kinds::coded_kinds(graph, coded, readers);
-        Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)
+        Plan::for_inference(graph, kinds, batch, outputs)
     }
 
     /// A plan for inference on the CPU that stores all values as bf16 except those that must be f32, and the images.
     pub fn bf16(
         graph: &Graph,
+        batch: (usize, usize, usize),
+        outputs: &[NodeId],
+    ) -> Result<Plan, ShapeError> {
+        let kinds = |readers: &Readers| kinds::bf16_kinds(graph, readers);
+        let plan = Plan::for_inference(graph, kinds, batch, outputs)?;
+        Ok(plan.with_precision(Precision::Bf16))
+    }
+
+    fn for_inference(
+        graph: &Graph,
+        kinds: impl FnOnce(&Readers) -> Vec<Kind>,
         batch: (usize, usize, usize),
         outputs: &[NodeId],
     ) -> Result<Plan, ShapeError> {
@@ -141,9 +146,7 @@ impl Plan {
             loaded: outputs,
             read: &[],
         };
-        let kinds = |readers: &Readers| kinds::bf16_kinds(graph, readers);
-        let plan = Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)?;
-        Ok(plan.with_precision(Precision::Bf16))
+        Plan::with_flow(graph, kinds, Mode::Infer, batch, outputs, &none, &flow)
     }
 
     /// A plan for the gradients, in inference mode, of the value of `of` with respect to the values of `at`; its outputs
