@@ -3,8 +3,8 @@
 /// Keeps freed memory for the next image: up to 64 MiB per arena of the allocator, in blocks of up to 16 MiB.
 ///
 /// By default, glibc returns the memory of a radiograph to the system when it is freed. The next radiograph then gets new
-/// pages, which the system clears and maps one by one when they are first written: a third of the time that reading a
-/// folder of uncompressed DICOM files takes. Larger blocks, such as the activations of training, are still returned.
+/// pages, which the system clears and maps one by one when they are first written: a quarter of the time that reading
+/// a folder of uncompressed DICOM files takes. Larger blocks, such as the activations of training, are still returned.
 ///
 /// To be called once, before other threads start. It does nothing where the C library is not glibc.
 pub fn keep_freed_memory() {

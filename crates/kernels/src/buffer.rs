@@ -75,9 +75,7 @@ impl Buffer {
         // SAFETY: as in `bytes`; the buffer is borrowed exclusively, and any four bytes are an `f32`.
         unsafe { std::slice::from_raw_parts_mut(self.data.as_ptr().cast(), 4 * self.len) }
     }
-}
 
-impl Buffer {
     /// The same memory as bf16 numbers, two for each value.
     pub fn bf16(&self) -> &[Bf16] {
         // SAFETY: the values are initialized, two bytes of any value are a `Bf16`, and its alignment is smaller.

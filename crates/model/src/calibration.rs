@@ -61,8 +61,8 @@ impl Calibration {
 /// values have 1.5e-5, values with long tails some 1e-3.
 const MAX_NOISE: f64 = 2.5e-3;
 
-/// The nodes whose values may be coded, the images among them: in every combination of outputs that is computed, as that decides which
-/// operations are fused.
+/// The nodes whose values may be coded, the images among them: in every combination of outputs that is computed, as that
+/// decides which operations are fused.
 fn coded_nodes(graph: &Graph, batch: (usize, usize, usize)) -> Result<Vec<NodeId>, ShapeError> {
     let published: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
     let usual = ["logits", "map"]

@@ -1,6 +1,7 @@
 //! Post-training quantization: which values inference stores as 8-bit codes, and the range that the codes cover.
 //!
-//! Weights are not part of it: the kernels derive integer weights from the `f32` ones. What has to be learned from images is the range of each feature map ([`crate::calibration`]).
+//! Weights are not part of it: the kernels derive integer weights from the `f32` ones. What has to be learned from images
+//! is the range of each feature map, and of the images ([`crate::calibration`]).
 
 use std::collections::BTreeMap;
 

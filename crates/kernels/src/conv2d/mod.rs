@@ -279,7 +279,7 @@ impl Conv2d {
         }
     }
 
-    /// Whether [`Conv2d::forward_bf16`] can write an output of this kind: rounded, except to few channels, or as numbers.
+    /// Whether [`Conv2d::forward_bf16`] is there for this convolution, with an output that is `rounded` to bf16 or else is `f32`.
     pub fn reads_bf16(self, rounded: bool) -> bool {
         let pairs = self.forward_precision == Precision::Bf16;
         match self.path {

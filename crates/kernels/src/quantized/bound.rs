@@ -3,7 +3,7 @@
 /// The largest magnitude of a code, and of `code − zero`.
 pub(super) const CODE: i32 = 255;
 /// The largest magnitude of a weight in a byte.
-pub(super) const BYTE: f64 = i8::MAX as f64;
+const BYTE: f64 = i8::MAX as f64;
 
 /// The factor by which `terms` weights are multiplied before they are rounded to integers: none is then beyond `limit`, and
 /// it is such that no sum of their products with integers of magnitude up to `input`, nor any part of the sum, leaves `i32`.
@@ -20,6 +20,13 @@ pub(super) fn factor(limit: f64, largest: f64, sum: f64, terms: usize, input: i3
     }
     let room = f64::from(i32::MAX) / f64::from(input) - terms as f64;
     (limit / largest).min(room / sum)
+}
+
+/// The [`factor`] of weights that are multiplied with codes in bytes.
+pub(super) fn of_bytes(weights: &[f64]) -> f64 {
+    let largest = weights.iter().fold(0f64, |most, w| most.max(w.abs()));
+    let sum = weights.iter().map(|w| w.abs()).sum();
+    factor(BYTE, largest, sum, weights.len(), CODE)
 }
 
 /// Whether [`factor`] leaves at least 6 bits to weights that are all of a size; others have more.

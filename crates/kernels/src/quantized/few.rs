@@ -81,12 +81,10 @@ impl Few {
         for channel in 0..self.out.c {
             let scale = f64::from(code.scale);
             let weights = w.iter().skip(channel).step_by(self.out.c);
-            let weights = || weights.clone().map(|w| f64::from(*w) * scale);
-            let largest = weights().fold(0.0, |m: f64, w| m.max(w.abs()));
-            let sum = weights().map(f64::abs).sum();
-            let terms = w.len() / self.out.c;
-            let factor = bound::factor(bound::BYTE, largest, sum, terms, bound::CODE);
-            let rounded: Vec<i8> = weights().map(|w| bound::rounded(w, factor) as i8).collect();
+            let weights: Vec<f64> = weights.map(|w| f64::from(*w) * scale).collect();
+            let factor = bound::of_bytes(&weights);
+            let rounded = weights.iter().map(|w| bound::rounded(*w, factor) as i8);
+            let rounded: Vec<i8> = rounded.collect();
             let zero: i32 = rounded.iter().map(|w| i32::from(*w)).sum();
             factors[channel] = (1.0 / factor) as f32;
             zeros[channel] = f32::from_bits((-zero * i32::from(code.zero)) as u32);

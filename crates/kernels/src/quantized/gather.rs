@@ -288,13 +288,9 @@ impl Column<'_> {
     }
 
     fn factor(&self) -> f64 {
-        let (mut largest, mut sum, mut terms) = (0f64, 0.0, 0);
-        self.each(|_, _, weight, _| {
-            largest = largest.max(weight.abs());
-            sum += weight.abs();
-            terms += 1;
-        });
-        bound::factor(bound::BYTE, largest, sum, terms, bound::CODE)
+        let mut weights = vec![];
+        self.each(|_, _, weight, _| weights.push(weight));
+        bound::of_bytes(&weights)
     }
 
     /// Writes the channel's column of a panel, whose rows are `width` words. Returns what is added to its sums.

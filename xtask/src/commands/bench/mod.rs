@@ -195,7 +195,7 @@ impl<'a> Bench<'a> {
         }
         set_threads(self.threads)?;
         results.roofline = Some(Roofline::measure());
-        // Int8 has no operations of its own in a plan without codes.
+        // Operations are those of a floating-point plan; int8 is measured in whole calls only.
         let float = self
             .precisions()
             .into_iter()

@@ -227,8 +227,8 @@ fn ops(case: Case, precision: InferencePrecision, rows: &[Row], roofline: &Roofl
         "least ms",
     ];
     let title = format!(
-        "operations, {case}, {precision}: each timed on its own, ms per operation, with GFLOP/s (of a direct convolution, where it is by \
-         Winograd's algorithm) or GB/s"
+        "operations, {case}, {precision}: each timed on its own, ms per operation, with GFLOP/s (of a direct convolution, \
+         where it is by Winograd's algorithm) or GB/s"
     );
     let mut table = Table::new(title, &header);
     let (shown, small): (Vec<&Row>, Vec<&Row>) = rows

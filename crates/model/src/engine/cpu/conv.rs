@@ -5,7 +5,7 @@ use kernels::{
     Accumulate, Activation, Epilogue, Window, conv_transpose2x2, depthwise, linear, quantized,
 };
 
-use super::narrow::Form;
+use super::narrow::Operands;
 use super::pass::{Done, Pass};
 use crate::engine::nodes::activation;
 use crate::engine::operations::Convolutions;
@@ -17,10 +17,10 @@ impl Convolutions for Pass<'_> {
     fn forward_conv(&mut self, conv: NodeId, norm: Option<NodeId>, act: Option<NodeId>) -> Done {
         let activation = activation(self.graph, act);
         let out = act.or(norm).unwrap_or(conv);
-        match self.form(conv, out) {
-            Form::Codes => return forward_codes(self, conv, out, activation),
-            Form::Bf16 | Form::ToBf16 => return forward_bf16(self, conv, out, activation),
-            Form::F32 => {}
+        match self.operands(conv, out) {
+            Operands::Codes => return forward_codes(self, conv, out, activation),
+            Operands::Bf16 | Operands::ToBf16 => return forward_bf16(self, conv, out, activation),
+            Operands::F32 => {}
         }
         self.write(out, |pass, y, scratch| {
             let ready = pass

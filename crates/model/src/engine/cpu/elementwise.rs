@@ -4,7 +4,7 @@ use kernels::bf16::{self, Output};
 use kernels::{Accumulate, Activation, Nhwc, activation, elementwise, quantized};
 use random::Rng;
 
-use super::narrow::Form;
+use super::narrow::Operands;
 use super::pass::{Done, Pass};
 use crate::engine::operations::Elementwise;
 use crate::graph::NodeId;
@@ -24,18 +24,18 @@ impl Elementwise for Pass<'_> {
     }
 
     fn forward_add(&mut self, id: NodeId) -> Done {
-        match self.form(id, id) {
-            Form::Codes => self.write_coded(id, |pass, y, _| {
+        match self.operands(id, id) {
+            Operands::Codes => self.write_coded(id, |pass, y, _| {
                 if let Some([a, b]) = pass.quantized_parts(id).as_deref() {
                     quantized::add(*a, *b, y);
                 }
             }),
-            Form::Bf16 => self.write_bf16(id, |pass, y, _| {
+            Operands::Bf16 => self.write_bf16(id, |pass, y, _| {
                 if let (Some([a, b]), Output::Bf16(y)) = (pass.bf16_parts(id).as_deref(), y) {
                     bf16::add(a, b, y);
                 }
             }),
-            Form::F32 | Form::ToBf16 => self.write(id, |pass, y, _| {
+            Operands::F32 | Operands::ToBf16 => self.write(id, |pass, y, _| {
                 elementwise::add(
                     pass.value(pass.input(id, 0)),
                     pass.value(pass.input(id, 1)),
@@ -79,18 +79,18 @@ impl Elementwise for Pass<'_> {
 
     fn forward_scale(&mut self, id: NodeId) -> Done {
         let (x, s) = (self.input(id, 0), self.input(id, 1));
-        match self.form(id, id) {
-            Form::Codes => self.write_coded(id, |pass, y, _| {
+        match self.operands(id, id) {
+            Operands::Codes => self.write_coded(id, |pass, y, _| {
                 if let Some(codes) = pass.quantized(x) {
                     quantized::scale_channels(codes, pass.shape(x), pass.value(s), y);
                 }
             }),
-            Form::Bf16 => self.write_bf16(id, |pass, y, _| {
+            Operands::Bf16 => self.write_bf16(id, |pass, y, _| {
                 if let (Some(values), Output::Bf16(y)) = (pass.bf16(x), y) {
                     bf16::scale_channels(values, pass.shape(x), pass.value(s), y);
                 }
             }),
-            Form::F32 | Form::ToBf16 => self.write(id, |pass, y, _| {
+            Operands::F32 | Operands::ToBf16 => self.write(id, |pass, y, _| {
                 elementwise::scale_channels_forward(pass.value(x), pass.shape(x), pass.value(s), y);
             }),
         }

@@ -15,7 +15,7 @@ use crate::plan::{Kind, Step};
 
 /// What a step reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Operands {
     /// Numbers in `f32`, which are widened before the step and narrowed after it as far as they are stored otherwise.
     F32,
     /// Numbers in `f32`, and the result as bf16.
@@ -75,7 +75,7 @@ impl Pass<'_> {
     }
 
     /// What a step reads and writes whose first node is `first` and whose last, the one that is written, is `last`.
-    pub(super) fn form(&self, first: NodeId, last: NodeId) -> Form {
+    pub(super) fn operands(&self, first: NodeId, last: NodeId) -> Operands {
         let sources = &self.plan.sources[first.index()];
         let (mut all, mut none) = (!sources.is_empty(), true);
         for source in sources {
@@ -89,23 +89,25 @@ impl Pass<'_> {
         };
         let codes = self.codes.is_some();
         match self.graph.node(first).op {
-            _ if none && !rounded => Form::F32,
+            _ if none && !rounded => Operands::F32,
             Op::Conv2d { .. } if codes && self.plan.quantized_conv(self.graph, first).is_some() => {
-                Form::Codes
+                Operands::Codes
             }
             Op::Depthwise { .. } | Op::Add | Op::GlobalAvgPool
                 if codes && self.plan.reads_codes(first) =>
             {
-                Form::Codes
+                Operands::Codes
             }
             // The factors are a vector, which is never coded.
-            Op::ScaleChannels if self.is_coded(self.input(first, 0)) => Form::Codes,
-            Op::Conv2d { .. } if all && conv(&|conv| conv.reads_bf16(rounded)) => Form::Bf16,
-            Op::Conv2d { .. } if none && rounded && conv(&Conv2d::writes_bf16) => Form::ToBf16,
-            Op::Depthwise { .. } | Op::Add if all && rounded => Form::Bf16,
-            Op::GlobalAvgPool if all && !rounded => Form::Bf16,
-            Op::ScaleChannels if rounded && self.bf16(self.input(first, 0)).is_some() => Form::Bf16,
-            _ => Form::F32,
+            Op::ScaleChannels if self.is_coded(self.input(first, 0)) => Operands::Codes,
+            Op::Conv2d { .. } if all && conv(&|conv| conv.reads_bf16(rounded)) => Operands::Bf16,
+            Op::Conv2d { .. } if none && rounded && conv(&Conv2d::writes_bf16) => Operands::ToBf16,
+            Op::Depthwise { .. } | Op::Add if all && rounded => Operands::Bf16,
+            Op::GlobalAvgPool if all && !rounded => Operands::Bf16,
+            Op::ScaleChannels if rounded && self.bf16(self.input(first, 0)).is_some() => {
+                Operands::Bf16
+            }
+            _ => Operands::F32,
         }
     }
 
@@ -113,7 +115,7 @@ impl Pass<'_> {
     pub(super) fn widen_sources(&mut self, step: &Step) {
         self.widened.used = 0;
         let (first, last) = (step.first(), step.last());
-        if self.form(first, last) != Form::F32 {
+        if self.operands(first, last) != Operands::F32 {
             return;
         }
         let mut widened = mem::take(self.widened);
