@@ -44,7 +44,7 @@ impl Division {
 }
 
 /// The `index`-th of `of` parts of `0..len`, which differ by at most one in length.
-pub(crate) fn part(len: usize, index: usize, of: usize) -> Range<usize> {
+pub fn part(len: usize, index: usize, of: usize) -> Range<usize> {
     let start = |index| len * index / of.max(1);
     start(index)..start(index + 1)
 }

@@ -17,7 +17,7 @@ pub mod sum;
 pub mod threads;
 
 pub use alone::Alone;
-pub use division::{Division, within};
+pub use division::{Division, part, within};
 pub use error::CollectiveError;
 pub use place::threads as threads_of;
 
@@ -28,6 +28,10 @@ pub trait Collective: Send + Sync {
 
     /// Number of processes.
     fn size(&self) -> usize;
+
+    /// Tells whether this process computes at the same time, from now on: calls then leave the processors to it as far as
+    /// they can, and take longer.
+    fn computing(&self, _computing: bool) {}
 
     /// The bytes of every process, in the order of their ranks; lengths may differ.
     ///

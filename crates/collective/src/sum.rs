@@ -1,9 +1,11 @@
 //! Sums over the chunks of a batch, in an order that depends on the number of chunks alone.
 //!
 //! The chunks are the leaves of a binary tree, which halves their range until one is left. A process adds up the largest
-//! subtrees that lie among its own chunks ([`fold`]); the sums of these subtrees are what processes send each other, and
+//! subtrees that lie among its own chunks ([`Parts`]); the sums of these subtrees are what processes send each other, and
 //! the upper part of the tree is added where they arrive ([`Reducer::reduce`]). Floating-point addition is not associative, so
 //! another order would give other bits.
+//!
+//! A sum can be made in pieces, one after the other, while the numbers of a process's last chunk are still being computed.
 //!
 //! Each process adds up one piece of the numbers for all. A process that has one subtree, as where chunks and processes
 //! are powers of two, sends `(size − 1) / size` of its numbers once for the sums, and as many for the results: as much as
@@ -22,7 +24,7 @@ fn halves(range: &Range<usize>) -> [Range<usize>; 2] {
 }
 
 /// The largest subtrees of the tree over `chunks` chunks whose chunks all lie in `own`, in their order.
-pub fn subtrees(chunks: usize, own: &Range<usize>) -> Vec<Range<usize>> {
+fn subtrees(chunks: usize, own: &Range<usize>) -> Vec<Range<usize>> {
     let mut found = vec![];
     collect(&(0..chunks), own, &mut found);
     found
@@ -50,7 +52,7 @@ pub type Leaf<'a, E> = dyn FnMut(usize, &mut Spare) -> Result<Option<Vec<f32>>, 
 ///
 /// # Errors
 /// The first error of `leaf`.
-pub fn fold<E>(
+fn fold<E>(
     node: &Range<usize>,
     leaf: &mut Leaf<'_, E>,
     spare: &mut Spare,
@@ -75,9 +77,101 @@ fn add(sum: &mut [f32], values: &[f32]) {
     sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += v);
 }
 
-/// What one process contributes to a sum: its subtrees with their sums, in the order of [`subtrees`], those without
-/// numbers left out.
-pub type Own = Vec<(Range<usize>, Vec<f32>)>;
+/// What one process contributes to a sum: its subtrees with their sums, in their order, those without numbers left out.
+pub type Own<'p> = Vec<(Range<usize>, &'p [f32])>;
+
+/// What a process has computed for a sum: all but the numbers of its last chunk.
+#[derive(Debug, Default)]
+pub struct Parts {
+    complete: Vec<(Range<usize>, Vec<f32>)>,
+    /// The subtree with the last chunk, and the sums of the subtrees on the way there, from the root.
+    open: Option<(Range<usize>, Vec<Vec<f32>>)>,
+}
+
+impl Parts {
+    /// Adds up the numbers of the chunks `own`, except the last one that has numbers, whose number is returned. `filled[k]`
+    /// says whether chunk `k` has numbers; `leaf` is asked only for these.
+    ///
+    /// # Errors
+    /// The first error of `leaf`.
+    pub fn without_last<E>(
+        filled: &[bool],
+        own: &Range<usize>,
+        leaf: &mut Leaf<'_, E>,
+        spare: &mut Spare,
+    ) -> Result<(Self, Option<usize>), E> {
+        let last = own.clone().rev().find(|chunk| filled[*chunk]);
+        let mut parts = Parts::default();
+        let mut leaf = |chunk: usize, spare: &mut Spare| match filled[chunk] {
+            true => leaf(chunk, spare),
+            false => Ok(None),
+        };
+        for node in filled_subtrees(filled, own) {
+            match last.filter(|last| node.contains(last)) {
+                Some(last) => {
+                    let lefts = lefts(&node, last, &mut leaf, spare)?;
+                    parts.open = Some((node, lefts));
+                }
+                None => {
+                    let sum = fold(&node, &mut leaf, spare)?;
+                    parts.complete.extend(sum.map(|sum| (node, sum)));
+                }
+            }
+        }
+        Ok((parts, last))
+    }
+
+    /// Zeros, for a process that could not compute its chunks but takes part in the sum.
+    pub fn zeros(filled: &[bool], own: &Range<usize>, len: usize) -> Self {
+        let nodes = filled_subtrees(filled, own).into_iter();
+        Parts {
+            complete: nodes.map(|node| (node, vec![0.0; len])).collect(),
+            open: None,
+        }
+    }
+
+    /// A piece of the numbers, completed by the last chunk's numbers of this piece, which become a sum.
+    pub fn piece<'p>(&'p self, piece: &Range<usize>, last: &'p mut [f32]) -> Own<'p> {
+        let complete = self.complete.iter();
+        let mut own: Own<'p> = complete
+            .map(|(node, sum)| (node.clone(), &sum[piece.clone()]))
+            .collect();
+        if let Some((node, lefts)) = &self.open {
+            for left in lefts.iter().rev() {
+                add(last, &left[piece.clone()]);
+            }
+            own.push((node.clone(), last));
+        }
+        own
+    }
+
+    /// The buffers, for the next sum.
+    pub fn into_spare(self, spare: &mut Spare) {
+        spare.extend(self.complete.into_iter().map(|(_, sum)| sum));
+        spare.extend(self.open.into_iter().flat_map(|(_, lefts)| lefts));
+    }
+}
+
+/// The sums of the subtrees to the left of the way from a node to a chunk, after which there are no numbers.
+fn lefts<E>(
+    node: &Range<usize>,
+    chunk: usize,
+    leaf: &mut Leaf<'_, E>,
+    spare: &mut Spare,
+) -> Result<Vec<Vec<f32>>, E> {
+    let (mut node, mut found) = (node.clone(), vec![]);
+    while node.len() > 1 {
+        let [left, right] = halves(&node);
+        node = match right.contains(&chunk) {
+            true => {
+                found.extend(fold(&left, leaf, spare)?);
+                right
+            }
+            false => left,
+        };
+    }
+    Ok(found)
+}
 
 /// Adds up what processes contribute; keeps its buffers from one sum to the next.
 #[derive(Debug, Default)]
@@ -96,7 +190,7 @@ impl Reducer {
         &mut self,
         processes: &dyn Collective,
         filled: &[bool],
-        own: &Own,
+        own: &Own<'_>,
         whole: &mut [f32],
     ) -> Result<(), CollectiveError> {
         let (rank, size, len) = (processes.rank(), processes.size(), whole.len());
@@ -113,7 +207,7 @@ impl Reducer {
         self.received.resize(expected.iter().sum(), 0.0);
         let sent = match own.as_slice() {
             // The pieces of one sum lie in the order of the ranks already.
-            [(_, sum)] => sum,
+            [(_, sum)] => *sum,
             several => {
                 self.sent.clear();
                 for to in 0..size {
@@ -194,14 +288,16 @@ mod tests {
             let mut leaf = |chunk: usize, _: &mut Vec<Vec<f32>>| {
                 Ok::<_, Infallible>(filled[chunk].then(|| numbers(chunk, len)))
             };
-            let mut own = vec![];
-            for node in subtrees(chunks, &division.own) {
-                let sum = fold(&node, &mut leaf, &mut vec![]).unwrap();
-                own.extend(sum.map(|sum| (node, sum)));
-            }
+            let own = &division.own;
+            let (parts, last) = Parts::without_last(filled, own, &mut leaf, &mut vec![]).unwrap();
             let mut whole = vec![f32::NAN; len];
             let mut reducer = Reducer::default();
-            reducer.reduce(processes, filled, &own, &mut whole).unwrap();
+            for piece in [0..len / 3, len / 3..len] {
+                let last = last.map(|chunk| numbers(chunk, len)[piece.clone()].to_vec());
+                let mut last = last.unwrap_or_default();
+                let (own, whole) = (parts.piece(&piece, &mut last), &mut whole[piece]);
+                reducer.reduce(processes, filled, &own, whole).unwrap();
+            }
             whole
         })
     }
@@ -246,9 +342,29 @@ mod tests {
         assert_eq!(summed(4, 1, 8, &filled), [expected]);
     }
 
+    /// A process that has nothing to add takes part all the same.
+    #[test]
+    fn zeros_fit_into_every_sum() {
+        let filled = [true, true, false, true, true];
+        for size in 1..=5 {
+            let sums = threads::run(size, |processes| {
+                let own = Division::new(5, processes.rank(), size).own;
+                let parts = Parts::zeros(&filled, &own, 4);
+                let mut whole = [f32::NAN; 4];
+                let own = parts.piece(&(0..4), &mut []);
+                let mut reducer = Reducer::default();
+                reducer
+                    .reduce(processes, &filled, &own, &mut whole)
+                    .unwrap();
+                whole
+            });
+            assert_eq!(sums, vec![[0.0; 4]; size]);
+        }
+    }
+
     #[test]
     fn processes_that_disagree_are_told_so() {
-        let own = vec![(0..1, vec![1.0; 3])];
+        let own = vec![(0..1, &[1.0; 3][..])];
         let mut reducer = Reducer::default();
         let error = reducer
             .reduce(&crate::Alone, &[true, true], &own, &mut [0.0; 3])

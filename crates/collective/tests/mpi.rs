@@ -67,27 +67,27 @@ fn all(output: &Output) -> String {
     )
 }
 
-/// Sums over chunks, of numbers whose sum depends on the order.
+/// Sums over chunks, of numbers whose sum depends on the order, in two pieces.
 fn work(group: &dyn Collective) -> Vec<f32> {
     let len = 1000;
-    let division = Division::new(CHUNKS, group.rank(), group.size());
-    let mut leaf = |chunk: usize, _: &mut Vec<Vec<f32>>| {
+    let own = Division::new(CHUNKS, group.rank(), group.size()).own;
+    let numbers = |chunk: usize| -> Vec<f32> {
         let value = |i: usize| ((chunk * 7 + i) as f32).sin() * 10_f32.powi((chunk + i) as i32 % 6);
-        Ok::<_, Infallible>(Some((0..len).map(value).collect()))
+        (0..len).map(value).collect()
     };
-    let mut own = vec![];
-    for node in sum::subtrees(CHUNKS, &division.own) {
-        own.extend(
-            sum::fold(&node, &mut leaf, &mut vec![])
-                .unwrap()
-                .map(|sum| (node, sum)),
-        );
-    }
+    let mut leaf = |chunk: usize, _: &mut Vec<Vec<f32>>| Ok::<_, Infallible>(Some(numbers(chunk)));
+    let filled = [true; CHUNKS];
+    let (parts, last) = sum::Parts::without_last(&filled, &own, &mut leaf, &mut vec![]).unwrap();
+    let last = last.map(numbers).unwrap_or_default();
     let mut whole = vec![0.0; len];
     let mut reducer = sum::Reducer::default();
-    reducer
-        .reduce(group, &[true; CHUNKS], &own, &mut whole)
-        .unwrap();
+    for piece in [0..300, 300..len] {
+        let mut last = last[piece.clone()].to_vec();
+        let own = parts.piece(&piece, &mut last);
+        reducer
+            .reduce(group, &filled, &own, &mut whole[piece])
+            .unwrap();
+    }
     whole
 }
 

@@ -107,10 +107,60 @@ pub fn backward_train(
     dbeta: &mut [f32],
     acc: Accumulate,
 ) {
-    let channels = Channels::new(gamma, beta, mean, var, eps);
-    let sums = channels.parameter_gradients(z, dy, mean, activation, dgamma, dbeta, acc);
+    let norm = Normalization {
+        gamma,
+        beta,
+        mean,
+        var,
+        eps,
+    };
+    let sums = backward_sums(z, dy, norm, activation);
     let c = gamma.len();
-    let per_pixel = c as f64 / z.len() as f64;
+    store(&sums[..c], dbeta, acc);
+    store(&sums[c..], dgamma, acc);
+    backward_input(z, dy, norm, activation, (&sums, z.len() / c), dz);
+}
+
+/// A normalization: its parameters, and the statistics that it uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalization<'a> {
+    /// Factor by channel.
+    pub gamma: &'a [f32],
+    /// Summand by channel.
+    pub beta: &'a [f32],
+    /// Mean by channel.
+    pub mean: &'a [f32],
+    /// Biased variance by channel.
+    pub var: &'a [f32],
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// The sums over all pixels that the gradients of `y = act(batch_norm(z))` consist of, with g the gradient of the
+/// normalized value: `Σ g` by channel, which is beta's gradient, then `Σ g · (z − mean) / √(var + eps)`, gamma's. Those of
+/// images whose statistics are taken together add up.
+pub fn backward_sums(
+    z: &[f32],
+    dy: &[f32],
+    norm: Normalization<'_>,
+    activation: Option<Activation>,
+) -> Vec<f64> {
+    Channels::new(norm).sums(z, dy, norm.mean, activation)
+}
+
+/// The input's gradient of `y = act(batch_norm(z))`, where mean and variance are those of `pixels` pixels, of which `z` has
+/// some or all, from the sums over all of them ([`backward_sums`]). `dz` is overwritten.
+pub fn backward_input(
+    z: &[f32],
+    dy: &[f32],
+    norm: Normalization<'_>,
+    activation: Option<Activation>,
+    (sums, pixels): (&[f64], usize),
+    dz: &mut [f32],
+) {
+    let channels = Channels::new(norm);
+    let c = norm.gamma.len();
+    let per_pixel = 1.0 / pixels as f64;
     let mut through_var = vec![0.0; c];
     let mut through_mean = vec![0.0; c];
     for i in 0..c {
@@ -121,7 +171,7 @@ pub fn backward_train(
     let params = [
         &*channels.scale,
         &channels.shift,
-        mean,
+        norm.mean,
         &through_mean,
         &through_var,
     ];
@@ -154,8 +204,17 @@ pub fn backward_eval(
     dbeta: &mut [f32],
     acc: Accumulate,
 ) {
-    let channels = Channels::new(gamma, beta, mean, var, eps);
-    channels.parameter_gradients(z, dy, mean, activation, dgamma, dbeta, acc);
+    let channels = Channels::new(Normalization {
+        gamma,
+        beta,
+        mean,
+        var,
+        eps,
+    });
+    let sums = channels.sums(z, dy, mean, activation);
+    let c = gamma.len();
+    store(&sums[..c], dbeta, acc);
+    store(&sums[c..], dgamma, acc);
     let (scale, shift) = (&channels.scale, &channels.shift);
     backward_eval_input(z, dy, scale, shift, activation, dz, Accumulate::Replace);
 }
@@ -208,7 +267,14 @@ struct Channels {
 }
 
 impl Channels {
-    fn new(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32], eps: f32) -> Self {
+    fn new(norm: Normalization<'_>) -> Self {
+        let Normalization {
+            gamma,
+            beta,
+            mean,
+            var,
+            eps,
+        } = norm;
         let (mut scale, mut shift) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
         fold(gamma, beta, mean, var, eps, &mut scale, &mut shift);
         Self {
@@ -218,16 +284,13 @@ impl Channels {
         }
     }
 
-    /// Writes `dbeta = Σ g` and `dgamma = Σ g · (z − mean) / √(var + eps)` with g the gradient of `a`; returns both.
-    fn parameter_gradients(
+    /// `Σ g` and `Σ g · (z − mean) / √(var + eps)` with g the gradient of `a`.
+    fn sums(
         &self,
         z: &[f32],
         dy: &[f32],
         mean: &[f32],
         activation: Option<Activation>,
-        dgamma: &mut [f32],
-        dbeta: &mut [f32],
-        acc: Accumulate,
     ) -> Vec<f64> {
         let c = self.scale.len();
         let params = [&*self.scale, &self.shift, mean];
@@ -240,8 +303,6 @@ impl Channels {
         for (sum, deviation) in sums[c..].iter_mut().zip(&self.deviation) {
             *sum *= f64::from(*deviation);
         }
-        store(&sums[..c], dbeta, acc);
-        store(&sums[c..], dgamma, acc);
         sums
     }
 }

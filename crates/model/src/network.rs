@@ -12,8 +12,8 @@ use dfdx::prelude::{Cpu, OwnedTape, Tape, Tensor, TensorFromVec};
 use kernels::Nhwc;
 
 use crate::engine::cpu::CpuEngine;
-use crate::engine::{Device, Engine, EngineError, Images, OutputGradient, Precision, Resident};
-use crate::engine::{Sensitivities, Value};
+use crate::engine::{Chunk, Device, Engine, EngineError, Exchange, Images, Lockstep};
+use crate::engine::{OutputGradient, Precision, Resident, Sensitivities, Value};
 use crate::graph::{Graph, NodeId};
 use crate::quantization::Ranges;
 use crate::store::{Group, ParamMap, ParamStore};
@@ -90,13 +90,26 @@ pub enum NetworkError {
     },
 }
 
+/// Called during backward passes: [`crate::engine::Watch`].
+pub type Watch = Box<dyn FnMut(&ParamStore, NodeId) + Send>;
+
 struct Trunk {
     engine: Box<dyn Engine>,
     store: ParamStore,
     grads: ParamStore,
+    watch: Option<Watch>,
+    chunks: Chunks,
     /// Outcome of the last backward pass, which runs inside dfdx, whose error type cannot carry it. Until there is one,
     /// there are no gradients.
     backward: Result<(), EngineError>,
+}
+
+/// Of each chunk of the last [`Network::forward_chunks`]: the outputs' gradients, once its loss has gone backward, and then
+/// the parameters'.
+#[derive(Default)]
+struct Chunks {
+    output_grads: Vec<Vec<Vec<f32>>>,
+    grads: Vec<ParamStore>,
 }
 
 impl Network {
@@ -115,6 +128,8 @@ impl Network {
             engine,
             store,
             grads,
+            watch: None,
+            chunks: Chunks::default(),
             backward: Err(EngineError::NoForward),
         };
         Network {
@@ -249,6 +264,95 @@ impl Network {
             let Trunk { engine, store, .. } = &mut *trunk;
             engine.forward(store, x, seed, &ids)?
         };
+        Ok(self.taped(values, heads, |trunk, output_grads| {
+            let Trunk {
+                engine,
+                store,
+                grads,
+                watch,
+                backward,
+                ..
+            } = trunk;
+            let watch = watch.as_mut().map(|watch| &mut **watch as _);
+            *backward = engine.backward(store, &output_grads, grads, watch);
+        }))
+    }
+
+    /// Sets or removes what is told of gradients that are final during backward passes, and returns what was.
+    pub fn watch_backward(&mut self, watch: Option<Watch>) -> Option<Watch> {
+        mem::replace(&mut lock(&self.trunk).watch, watch)
+    }
+
+    /// Training forward pass of several chunks of a batch, whose batch norms take their statistics from all of them, those
+    /// of other processes included; the running statistics move once. After `loss.backward()` of each chunk,
+    /// [`Network::backward_chunks`] computes the parameters' gradients.
+    ///
+    /// # Errors
+    /// As [`Network::forward`]; an engine that cannot do this; an exchange that failed.
+    pub fn forward_chunks(
+        &mut self,
+        chunks: &[Chunk<'_>],
+        heads: Heads,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Vec<Taped>, NetworkError> {
+        let ids = self.outputs(heads)?;
+        let values = {
+            let mut trunk = lock(&self.trunk);
+            let Trunk {
+                engine,
+                store,
+                chunks: of_chunks,
+                backward,
+                ..
+            } = &mut *trunk;
+            *backward = Err(EngineError::NoForward);
+            of_chunks.output_grads = vec![vec![]; chunks.len()];
+            let zeros = || ParamStore::zeros(store.map().clone());
+            of_chunks.grads.resize_with(chunks.len(), zeros);
+            lockstep(&mut **engine)?.forward(store, chunks, &ids, exchange)?
+        };
+        let taped = values.into_iter().enumerate().map(|(chunk, values)| {
+            self.taped(values, heads, move |trunk, output_grads| {
+                trunk.chunks.output_grads[chunk] = output_grads;
+            })
+        });
+        Ok(taped.collect())
+    }
+
+    /// Backward pass of the chunks of the last [`Network::forward_chunks`]: each chunk's summands of the gradients of the
+    /// sum of all losses, passed to `each` in the order of the chunks.
+    ///
+    /// # Errors
+    /// No forward pass before it, a chunk whose loss has not gone backward, or an exchange that failed.
+    pub fn backward_chunks(
+        &mut self,
+        exchange: &mut dyn Exchange,
+        each: impl FnMut(&ParamStore),
+    ) -> Result<(), NetworkError> {
+        let mut trunk = lock(&self.trunk);
+        let Trunk {
+            engine,
+            store,
+            chunks,
+            ..
+        } = &mut *trunk;
+        lockstep(&mut **engine)?.backward(
+            store,
+            &chunks.output_grads,
+            &mut chunks.grads,
+            exchange,
+        )?;
+        chunks.grads.iter().for_each(each);
+        Ok(())
+    }
+
+    /// Outputs as tensors, and a tape with one operation, which passes the outputs' gradients to `deliver`.
+    fn taped(
+        &self,
+        values: Vec<Value>,
+        heads: Heads,
+        deliver: impl FnOnce(&mut Trunk, Vec<Vec<f32>>) + 'static,
+    ) -> Taped {
         let mut values = values.into_iter();
         let logits = if heads.logits() {
             values.next().map(|v| self.matrix(v))
@@ -256,8 +360,8 @@ impl Network {
             None
         };
         let maps: Vec<ClassMap> = values.map(|v| self.map(v)).collect();
-        let tape = self.record(logits.as_ref(), &maps);
-        Ok(Taped { logits, maps, tape })
+        let tape = self.record(logits.as_ref(), &maps, deliver);
+        Taped { logits, maps, tape }
     }
 
     /// The gradients of the trainable values after `loss.backward()`.
@@ -345,7 +449,12 @@ impl Network {
     }
 
     /// Records the only operation on the tape, from the outputs' gradients to the parameters'.
-    fn record(&self, logits: Option<&Logits>, maps: &[ClassMap]) -> OwnedTape<f32, Cpu> {
+    fn record(
+        &self,
+        logits: Option<&Logits>,
+        maps: &[ClassMap],
+        deliver: impl FnOnce(&mut Trunk, Vec<Vec<f32>>) + 'static,
+    ) -> OwnedTape<f32, Cpu> {
         let mut tape = OwnedTape::default();
         let logits = logits.map(|l| l.ghost());
         let maps: Vec<_> = maps.iter().map(|m| m.ghost()).collect();
@@ -359,14 +468,7 @@ impl Network {
             for map in &maps {
                 output_grads.push(mem::take(&mut **of_outputs.get_or_alloc_mut(map)?));
             }
-            let mut trunk = lock(&trunk);
-            let Trunk {
-                engine,
-                store,
-                grads,
-                backward,
-            } = &mut *trunk;
-            *backward = engine.backward(store, &output_grads, grads);
+            deliver(&mut lock(&trunk), output_grads);
             Ok(())
         });
         tape
@@ -385,6 +487,11 @@ impl DerefMut for NetworkGradients<'_> {
     fn deref_mut(&mut self) -> &mut ParamStore {
         &mut self.0.grads
     }
+}
+
+fn lockstep(engine: &mut dyn Engine) -> Result<&mut dyn Lockstep, EngineError> {
+    let device = engine.device();
+    engine.lockstep().ok_or(EngineError::NoLockstep { device })
 }
 
 /// Locks the trunk. After a panic elsewhere the next forward pass overwrites all buffers, so a poisoned lock can be

@@ -82,7 +82,9 @@ fn run_on(
         .map(|(i, v)| normal(v.data.len(), 20 + i as u64))
         .collect();
     let mut grads = ParamStore::zeros(params.map().clone());
-    engine.backward(&params, &output_grads, &mut grads).unwrap();
+    engine
+        .backward(&params, &output_grads, &mut grads, None)
+        .unwrap();
     Results {
         inferred,
         values,

@@ -100,7 +100,7 @@ fn step(engine: &mut CudaEngine, graph: &Graph, xs: Nhwc, output: NodeId) -> Ran
     let dy = normal(y.len(), 3);
     let mut grads = ParamStore::zeros(params.map().clone());
     engine
-        .backward(&params, std::slice::from_ref(&dy), &mut grads)
+        .backward(&params, std::slice::from_ref(&dy), &mut grads, None)
         .unwrap();
     let ids = graph.nodes.iter().flat_map(|n| n.params.clone());
     let trained = ids.filter(|id| graph.param(*id).role.trainable());

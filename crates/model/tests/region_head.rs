@@ -71,7 +71,7 @@ fn region_pool_agrees_with_pytorch() {
     close("logits", &logits[0].data, &expected);
     let mut grads = ParamStore::zeros(params.map().clone());
     let dy = [vec![1.0, -2.0, 0.5, 3.0]];
-    engine.backward(&params, &dy, &mut grads).unwrap();
+    engine.backward(&params, &dy, &mut grads, None).unwrap();
     for (name, expected) in GRADIENTS {
         let found = grads.get(graph.find_param(name).unwrap());
         close(name, found, expected);

@@ -2,7 +2,9 @@
 //! weights of the last epoch.
 
 use super::TrainError;
+use super::chunks::filled;
 use super::event::{Data, Observer, Phase};
+use super::lockstep::Exchanged;
 use super::run::Run;
 use super::share::{Share, share};
 use super::swa::Swa;
@@ -70,9 +72,9 @@ impl Run<'_> {
         }
         let mut means = Means::new(&norms, &values);
         let batches = data.train_batches();
-        let chunks: Vec<_> = (0..batches).map(|batch| data.chunks(batch)).collect();
+        let counts: Vec<_> = (0..batches).map(|batch| data.train_images(batch)).collect();
         let mut queue = data.train(epoch);
-        for (i, chunks) in chunks.iter().enumerate() {
+        for (i, count) in counts.into_iter().enumerate() {
             let place = Place {
                 phase: Phase::Train,
                 epoch,
@@ -90,8 +92,12 @@ impl Run<'_> {
                 });
                 found.collect()
             };
-            let own = share(chunks, &mut queue, place, observer);
-            let own = own.and_then(|share| share.map(&mut statistics).transpose());
+            let chunks = self.own_chunks(|| count);
+            let own = share(&chunks, &mut queue, place, observer);
+            let own = match config.sync_batch_norm {
+                true => self.shared_statistics(network, own, (count, &norms, &values), place),
+                false => own.and_then(|share| share.map(&mut statistics).transpose()),
+            };
             let Some(all) = agree(self.job.processes, own)? else {
                 return Ok(false);
             };
@@ -103,6 +109,29 @@ impl Run<'_> {
         means.write(&norms, &mut values);
         network.set_store(values);
         Ok(true)
+    }
+
+    /// The statistics of a batch of `images` whose chunks share them, which one process tells; `None` if one was
+    /// interrupted.
+    fn shared_statistics(
+        &self,
+        network: &mut Network,
+        share: Result<Option<Share>, TrainError>,
+        (images, norms, values): (usize, &[Norm], &ParamStore),
+        place: Place,
+    ) -> Result<Option<Vec<Statistics>>, TrainError> {
+        network.set_store(values.clone());
+        let filled = filled(&self.division(), images);
+        let mut exchange = Exchanged::new(self.job.processes, &filled);
+        let seed = |chunk| self.statistics_seed(place.batch - 1, chunk);
+        let passed = self.forward_chunks(network, share, &mut exchange, seed, place)?;
+        let teller = filled.iter().position(|filled| *filled);
+        let told = passed.map(|(share, _)| {
+            let own = share.iter().filter(|(chunk, _)| Some(*chunk) == teller);
+            own.map(|(chunk, _)| (*chunk, found(norms, &network.store())))
+                .collect()
+        });
+        Ok(told)
     }
 
     /// Seed of the dropout of a chunk of a batch, both from 0.

@@ -1,30 +1,64 @@
-//! A step in chunks: forward and backward chunk by chunk, on this process or another, then the sums over all.
+//! A step in chunks: forward and backward chunk by chunk, on this process or another, and the sums over all.
 //!
 //! A chunk's gradients and the change of its running statistics are multiplied by its number of images, added up in the
 //! order that [`collective::sum`] fixes, and divided by the batch's images. Whoever computes a chunk, and on however many
 //! processes, the step is the same to the bit.
+//!
+//! The sums are made bucket by bucket ([`super::buckets`]) by a thread of their own, while the backward pass of this
+//! process's last chunk computes the next ones. Chunks whose batch norms share their statistics are computed together
+//! ([`super::lockstep`]), and their sums are made afterwards.
 
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::Instant;
 
-use collective::Division;
-use collective::sum::{self, Own, Spare};
+use collective::sum::{Parts, Reducer, Spare};
+use collective::{Collective, CollectiveError, Division};
 
 use super::TrainError;
+use super::buckets::{Buckets, sending};
 use super::buffers::Buffers;
+use super::event::Batch;
 use super::pass::Local;
 use super::run::Run;
 use super::share::Share;
 use super::tally::{Place, Spent};
 use super::together::{Told, agree};
+use model::graph::NodeId;
 use model::network::Network;
-use model::store::Group;
+use model::store::ParamStore;
 use random::Rng;
 
-/// What this process has computed of a step.
-struct Computed {
-    own: Own,
-    /// By chunk.
-    told: Vec<(usize, Told)>,
+/// Results of chunks, with their numbers.
+type AllTold = Vec<(usize, Told)>;
+
+/// A step's sums over all processes.
+pub(super) struct Step<'a> {
+    pub(super) processes: &'a dyn Collective,
+    pub(super) buckets: &'a Buckets,
+    /// The chunks of this process.
+    pub(super) division: Division,
+    /// By chunk, whether it has images.
+    pub(super) filled: Vec<bool>,
+    /// The running statistics before the step.
+    pub(super) before: Vec<f32>,
+}
+
+/// What this process adds to them.
+pub(super) struct Own<'s> {
+    pub(super) parts: Parts,
+    pub(super) last: Last<'s>,
+    pub(super) told: AllTold,
+}
+
+/// The last chunk of a process.
+pub(super) enum Last<'s> {
+    /// There is none, or the process could not compute its chunks.
+    Missing,
+    /// Its number and images.
+    ToCompute(usize, &'s Batch),
+    /// Its numbers, in the order of the buckets.
+    Computed(Vec<f32>),
 }
 
 impl Run<'_> {
@@ -33,16 +67,33 @@ impl Run<'_> {
         self.job.config.chunks > 1 || self.job.processes.size() > 1
     }
 
-    /// Forward and backward of a batch, whose gradients and running statistics the network has afterwards; `None` if a
-    /// process was interrupted.
+    /// The chunks of a batch that this process computes; `images` is asked for the batch's number of images if it is cut.
+    pub(super) fn own_chunks(&self, images: impl FnOnce() -> usize) -> Vec<usize> {
+        if !self.in_chunks() {
+            return vec![0];
+        }
+        let (division, images) = (self.division(), images());
+        let own = division.own.clone();
+        own.filter(|chunk| !division.images(*chunk, images).is_empty())
+            .collect()
+    }
+
+    pub(super) fn division(&self) -> Division {
+        let processes = self.job.processes;
+        Division::new(self.job.config.chunks, processes.rank(), processes.size())
+    }
+
+    /// Forward and backward of a batch of `images`, whose gradients and running statistics the network has afterwards;
+    /// `None` if a process was interrupted.
     pub(super) fn together(
         &mut self,
         network: &mut Network,
+        images: usize,
         share: Result<Option<Share>, TrainError>,
         place: Place,
     ) -> Result<Option<Local>, TrainError> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let local = self.together_in(&mut buffers, network, share, place);
+        let local = self.together_in(&mut buffers, network, images, share, place);
         self.buffers = buffers;
         local
     }
@@ -51,88 +102,197 @@ impl Run<'_> {
         &self,
         buffers: &mut Buffers,
         network: &mut Network,
+        images: usize,
         share: Result<Option<Share>, TrainError>,
         place: Place,
     ) -> Result<Option<Local>, TrainError> {
-        let processes = self.job.processes;
-        let before = network.statistics();
-        let mut compute =
-            |share: Share| self.compute(network, &share, (&before, &mut buffers.spare), place);
-        let computed = share.and_then(|share| share.map(&mut compute).transpose());
-        let (own, told) = match computed {
-            Ok(Some(Computed { own, told })) => (Some(own), Ok(Some(told))),
-            Ok(None) => (None, Ok(None)),
-            Err(error) => (None, Err(error)),
+        let all = || Buckets::new(network.graph(), &network.store_map());
+        let buckets = buffers.buckets.take().unwrap_or_else(all);
+        let division = self.division();
+        let step = Step {
+            processes: self.job.processes,
+            buckets: &buckets,
+            filled: filled(&division, images),
+            division,
+            before: network.statistics(),
         };
-        let computed = Instant::now();
-        let (Some(all), Some(own)) = (agree(processes, told)?, own) else {
-            network.set_statistics(&before);
+        let local = self.step_together(&step, buffers, network, share, place);
+        if !matches!(local, Ok(Some(_))) {
+            network.set_statistics(&step.before);
+        }
+        buffers.buckets = Some(buckets);
+        local
+    }
+
+    fn step_together(
+        &self,
+        step: &Step<'_>,
+        buffers: &mut Buffers,
+        network: &mut Network,
+        share: Result<Option<Share>, TrainError>,
+        place: Place,
+    ) -> Result<Option<Local>, TrainError> {
+        let start = Instant::now();
+        let share = match (self.job.config.sync_batch_norm, share) {
+            (true, share) => {
+                let own = self.in_lockstep(network, share, (step, &mut buffers.spare), place)?;
+                let Some(own) = own else { return Ok(None) };
+                return self.summed(network, Ok(Some(own)), (step, buffers), (place, start));
+            }
+            (false, share) => share,
+        };
+        let kept; // the batches, of which the last chunk's is still to be computed
+        let own = match share {
+            Ok(Some(share)) => {
+                kept = share;
+                let own = self.all_but_last(network, &kept, (step, &mut buffers.spare), place);
+                own.map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.summed(network, own, (step, buffers), (place, start))
+    }
+
+    /// The last chunk, the sums, and what all processes tell of theirs.
+    fn summed(
+        &self,
+        network: &mut Network,
+        own: Result<Option<Own<'_>>, TrainError>,
+        (step, buffers): (&Step<'_>, &mut Buffers),
+        (place, start): (Place, Instant),
+    ) -> Result<Option<Local>, TrainError> {
+        // A process that could not compute its chunks takes part in the sums all the same: the others wait for it.
+        let (own, failed) = match own {
+            Ok(Some(own)) => (own, None),
+            Ok(None) => (step.nothing(), Some(Ok(None))),
+            Err(error) => (step.nothing(), Some(Err(error))),
+        };
+        let Own {
+            parts,
+            last,
+            mut told,
+        } = own;
+        let Buffers {
+            spare,
+            whole,
+            reducer,
+            ..
+        } = buffers;
+        whole.resize(step.buckets.len(), 0.0);
+        let (to, from) = channel();
+        let (last, computing, sums) = thread::scope(|scope| {
+            step.processes.computing(true);
+            let sums = scope.spawn(|| step.sum(&parts, from, (reducer, whole)));
+            let last = self.last(network, last, (step, to), place);
+            step.processes.computing(false);
+            (last, start.elapsed(), sums.join())
+        });
+        parts.into_spare(spare);
+        let sums = sums.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let summing = start.elapsed() - computing;
+        let own = failed.unwrap_or_else(|| {
+            last.map(|last| {
+                told.extend(last);
+                Some((computing, told))
+            })
+        });
+        if let Err(lost) = sums {
+            return Err(own.err().unwrap_or_else(|| lost.into()));
+        }
+        let Some(all) = agree(step.processes, own)? else {
             return Ok(None);
         };
-        let met = computed.elapsed();
-        let mut told: Vec<(usize, Told)> = all.into_iter().flatten().collect();
+        let slowest = all.iter().map(|(computing, _)| *computing).max();
+        let met = slowest.unwrap_or_default().saturating_sub(computing);
+        let met = met.min(summing);
+        let mut told: AllTold = all.into_iter().flat_map(|(_, told)| told).collect();
         told.sort_by_key(|(chunk, _)| *chunk);
-        let mut filled = vec![false; self.job.config.chunks];
-        for (chunk, _) in &told {
-            // A number that comes from another process: one that does not exist makes the sums disagree.
-            if let Some(filled) = filled.get_mut(*chunk) {
-                *filled = true;
-            }
-        }
-        let map = network.store_map();
-        let len = Group::ALL.iter().map(|group| map.len(*group)).sum();
-        buffers.whole.resize(len, 0.0);
-        buffers
-            .reducer
-            .reduce(processes, &filled, &own, &mut buffers.whole)?;
-        buffers.spare.extend(own.into_iter().map(|(_, sum)| sum));
         let images = told.iter().map(|(_, told)| told.images).sum::<usize>();
-        spread(network, (&before, &buffers.whole), images);
-        let chunks = told
-            .iter()
-            .map(|(_, told)| (told.images, told.scores()))
-            .collect();
-        let summed = computed.elapsed() - met;
+        step.spread(network, whole, images);
+        let chunks = told.iter().map(|(_, told)| (told.images, told.scores()));
         Ok(Some(Local {
-            chunks,
-            spent: Spent { met, summed },
+            chunks: chunks.collect(),
+            spent: Spent {
+                met,
+                summed: summing - met,
+            },
         }))
     }
 
-    /// Forward and backward of this process's chunks.
-    fn compute(
+    /// Forward and backward of this process's chunks except the last.
+    fn all_but_last<'s>(
         &self,
         network: &mut Network,
-        share: &Share,
-        (before, spare): (&[f32], &mut Spare),
+        share: &'s Share,
+        (step, spare): (&Step<'_>, &mut Spare),
         place: Place,
-    ) -> Result<Computed, TrainError> {
+    ) -> Result<Own<'s>, TrainError> {
         let mut told = vec![];
-        let mut leaf = |chunk: usize, spare: &mut Spare| {
-            let Some((_, batch)) = share.iter().find(|(number, _)| *number == chunk) else {
+        let batch = |chunk| share.iter().find(|(number, _)| *number == chunk);
+        let mut leaf = |chunk: usize, spare: &mut Spare| -> Result<_, TrainError> {
+            let Some((_, batch)) = batch(chunk) else {
                 return Ok(None);
             };
-            network.set_statistics(before);
+            network.set_statistics(&step.before);
             let scores = self.passed(network, batch, self.chunk_seed(chunk), place)?;
             told.push((chunk, Told::new(batch.shape.n, &scores)));
-            let values = spare.pop().unwrap_or_default();
-            packed(network, (before, batch.shape.n), values)
-                .map(Some)
-                .map_err(|e| place.error(&batch.name, e))
+            let (mut values, weight) = (spare.pop().unwrap_or_default(), batch.shape.n as f32);
+            let gradients = network.gradients();
+            let gradients = gradients.map_err(|e| place.error(&batch.name, e))?;
+            step.pack(&gradients, weight, &mut values);
+            drop(gradients);
+            values.extend(step.moved(network, weight));
+            Ok(Some(values))
         };
-        let processes = self.job.processes;
-        let chunks = self.job.config.chunks;
-        let division = Division::new(chunks, processes.rank(), processes.size());
-        let mut own = vec![];
-        for node in sum::subtrees(chunks, &division.own) {
-            let sum = sum::fold(&node, &mut leaf, spare)?;
-            own.extend(sum.map(|sum| (node, sum)));
-        }
-        Ok(Computed { own, told })
+        let own = &step.division.own;
+        let (parts, last) = Parts::without_last(&step.filled, own, &mut leaf, spare)?;
+        let last = last
+            .and_then(batch)
+            .map_or(Last::Missing, |(chunk, batch)| {
+                Last::ToCompute(*chunk, batch)
+            });
+        Ok(Own { parts, last, told })
+    }
+
+    /// Sends the buckets of this process's last chunk, if they are to be computed as soon as they are.
+    fn last(
+        &self,
+        network: &mut Network,
+        last: Last<'_>,
+        (step, to): (&Step<'_>, Sender<Vec<f32>>),
+        place: Place,
+    ) -> Result<Option<(usize, Told)>, TrainError> {
+        // Nobody receives what is sent if the exchange has failed, which the receiver reports.
+        let send = |values| drop(to.send(values));
+        let (chunk, batch) = match last {
+            Last::Missing => return Ok(None),
+            Last::Computed(values) => {
+                let places = step.buckets.places();
+                places.for_each(|place| send(values[place].to_vec()));
+                return Ok(None);
+            }
+            Last::ToCompute(chunk, batch) => (chunk, batch),
+        };
+        let weight = batch.shape.n as f32;
+        network.set_statistics(&step.before);
+        network.watch_backward(Some(sending(step.buckets, weight, to.clone())));
+        let scores = self.passed(network, batch, self.chunk_seed(chunk), place);
+        let watch = network.watch_backward(None);
+        let scores = scores?;
+        let gradients = network.gradients();
+        let gradients = gradients.map_err(|e| place.error(&batch.name, e))?;
+        // Not every engine tells of gradients during the pass.
+        watch
+            .into_iter()
+            .for_each(|mut watch| watch(&gradients, NodeId::INPUT));
+        drop(gradients);
+        send(step.moved(network, weight).collect());
+        Ok(Some((chunk, Told::new(batch.shape.n, &scores))))
     }
 
     /// Seed of a chunk's dropout.
-    fn chunk_seed(&self, chunk: usize) -> u64 {
+    pub(super) fn chunk_seed(&self, chunk: usize) -> u64 {
         match chunk {
             0 => self.seed(),
             chunk => Rng::keyed(self.seed(), &[chunk as u64]).next_u64(),
@@ -140,38 +300,60 @@ impl Run<'_> {
     }
 }
 
-/// Gradients, then changes of the running statistics, each times the number of images.
-fn packed(
-    network: &Network,
-    (before, images): (&[f32], usize),
-    mut values: Vec<f32>,
-) -> Result<Vec<f32>, super::BatchError> {
-    let weight = images as f32;
-    values.clear();
-    let gradients = network.gradients()?;
-    for group in Group::TRAINABLE {
-        values.extend(gradients.group(group).iter().map(|g| g * weight));
-    }
-    drop(gradients);
-    let after = network.statistics();
-    values.extend(after.iter().zip(before).map(|(a, b)| (a - b) * weight));
-    Ok(values)
+/// By chunk, whether it has images.
+pub(super) fn filled(division: &Division, images: usize) -> Vec<bool> {
+    let filled = |chunk| !division.images(chunk, images).is_empty();
+    (0..division.chunks).map(filled).collect()
 }
 
-/// Means over the batch, from sums: to the network's gradients and running statistics.
-fn spread(network: &mut Network, (before, whole): (&[f32], &[f32]), images: usize) {
-    let images = images.max(1) as f32;
-    let mut rest = whole;
-    let mut gradients = network.gradients_to_write();
-    for group in Group::TRAINABLE {
-        let gradients = gradients.group_mut(group);
-        let (own, others) = rest.split_at(gradients.len());
-        let means = gradients.iter_mut().zip(own);
-        means.for_each(|(gradient, sum)| *gradient = sum / images);
-        rest = others;
+impl Step<'_> {
+    /// What a process adds that could not compute its chunks: nobody uses the sums.
+    fn nothing(&self) -> Own<'static> {
+        Own {
+            parts: Parts::zeros(&self.filled, &self.division.own, self.buckets.len()),
+            last: Last::Missing,
+            told: vec![],
+        }
     }
-    drop(gradients);
-    let moved = rest.iter().zip(before).map(|(sum, b)| b + sum / images);
-    let after: Vec<f32> = moved.collect();
-    network.set_statistics(&after);
+
+    /// The sums over all processes, bucket by bucket, as those of this process's last chunk arrive.
+    fn sum(
+        &self,
+        parts: &Parts,
+        from: Receiver<Vec<f32>>,
+        (reducer, whole): (&mut Reducer, &mut [f32]),
+    ) -> Result<(), CollectiveError> {
+        for place in self.buckets.places() {
+            // None arrives if the chunk cannot be computed: nobody uses the sums then.
+            let mut last = from.recv().unwrap_or_else(|_| vec![0.0; place.len()]);
+            let own = parts.piece(&place, &mut last);
+            reducer.reduce(self.processes, &self.filled, &own, &mut whole[place])?;
+        }
+        Ok(())
+    }
+
+    /// A chunk's gradients times `weight`, in the order of the buckets.
+    pub(super) fn pack(&self, gradients: &ParamStore, weight: f32, values: &mut Vec<f32>) {
+        values.clear();
+        self.buckets.pack(gradients, weight, values);
+    }
+
+    /// By how much the running statistics have moved, times `weight`.
+    pub(super) fn moved(&self, network: &Network, weight: f32) -> impl Iterator<Item = f32> {
+        let after = network.statistics().into_iter().zip(&self.before);
+        after.map(move |(after, before)| (after - before) * weight)
+    }
+
+    /// Means over the batch, from sums: to the network's gradients and running statistics.
+    fn spread(&self, network: &mut Network, whole: &[f32], images: usize) {
+        let images = images.max(1) as f32;
+        let mut gradients = network.gradients_to_write();
+        let moved = self.buckets.spread(whole, images, &mut gradients);
+        drop(gradients);
+        let after = moved
+            .iter()
+            .zip(&self.before)
+            .map(|(sum, b)| b + sum / images);
+        network.set_statistics(&after.collect::<Vec<_>>());
+    }
 }

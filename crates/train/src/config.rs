@@ -41,6 +41,10 @@ pub struct TrainConfig {
     /// statistics. Several processes share a batch's chunks, and the result depends on their number no more than on that
     /// of threads.
     pub chunks: usize,
+    /// Whether batch norm takes its statistics from all chunks of a batch instead, on the CPU: a step is then that of the
+    /// whole batch, up to rounding and losses that depend on several images. All chunks of a process are in memory at
+    /// once, and processes exchange numbers at every norm. Default false.
+    pub sync_batch_norm: bool,
     /// What is trained: `classify`, `segment` (the map alone, from masks) or `both`. If omitted: `both` if `map.loss`
     /// is on, otherwise `classify`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,7 @@ impl Default for TrainConfig {
             epochs: 40,
             batch_size: 8,
             chunks: 1,
+            sync_batch_norm: false,
             loss: ClassLoss::default(),
             class_weights: ClassWeights::default(),
             label_smoothing: 0.0,
@@ -137,6 +142,11 @@ impl TrainConfig {
                 (1..=self.batch_size).contains(&self.chunks),
                 "chunks",
                 "from 1 to batch_size",
+            ),
+            (
+                self.chunks > 1 || !self.sync_batch_norm,
+                "sync_batch_norm",
+                "false if chunks = 1: batch norm then takes its statistics from the whole batch anyway",
             ),
             (
                 share(self.label_smoothing.into()),

@@ -84,10 +84,10 @@ pub trait Data {
     fn train_batches(&self) -> usize;
     /// Number of validation batches, over all processes; 0 for none.
     fn validation_batches(&self) -> usize;
-    /// The chunks, counted from 0, of a training batch, counted from 0, that [`Data::train`] yields. A batch with fewer
-    /// images than chunks lacks some.
-    fn chunks(&self, _batch: usize) -> Vec<usize> {
-        vec![0]
+    /// Number of images of a training batch, counted from 0, over all processes. Only asked where batches are cut: a batch
+    /// with fewer images than chunks lacks some.
+    fn train_images(&self, _batch: usize) -> usize {
+        1
     }
 }
 

@@ -25,6 +25,7 @@ pub mod swa;
 pub mod task;
 
 mod averaging;
+mod buckets;
 mod buffers;
 mod chunks;
 mod config;
@@ -32,6 +33,7 @@ mod error;
 mod event;
 mod fit;
 mod job;
+mod lockstep;
 mod map_dice;
 mod on_device;
 mod pass;

@@ -40,9 +40,10 @@ struct Pending {
 }
 
 impl OnDevice {
-    /// Returns `None` for an engine that leaves losses and updates to the host.
+    /// Returns `None` for an engine that leaves losses and updates to the host, and where batches are cut or shared with
+    /// other processes: gradients are then added up on the host.
     pub(super) fn new(run: &Run<'_>, network: &Network) -> Result<Option<Self>, TrainError> {
-        if network.resident(|_| ()).is_none() {
+        if run.in_chunks() || network.resident(|_| ()).is_none() {
             return Ok(None);
         }
         let (graph, config) = (network.graph(), run.job.config);

@@ -31,15 +31,31 @@ impl Run<'_> {
         let taped = network
             .forward(images(batch), seed, heads)
             .map_err(|e| place.error(name, e))?;
-        let (scores, loss) = self.loss(taped, batch).map_err(|e| place.error(name, e))?;
+        self.went_back(taped, batch, None, place)
+    }
+
+    /// The loss of a forward pass, and the backward pass from it, times a weight if there is one.
+    pub(super) fn went_back(
+        &self,
+        taped: Taped,
+        batch: &Batch,
+        weight: Option<f32>,
+        place: Place,
+    ) -> Result<Scores, TrainError> {
+        let name = &batch.name;
+        let error = |e: LossError| place.error(name, e);
+        let (scores, loss) = self.loss(taped, batch).map_err(error)?;
         place.finite("loss", loss.array().into(), name)?;
-        loss.try_backward()
-            .map_err(|e| place.error(name, LossError::from(e)))?;
+        let loss = match weight {
+            Some(weight) => loss.try_mul(weight).map_err(|e| error(e.into()))?,
+            None => loss,
+        };
+        loss.try_backward().map_err(|e| error(e.into()))?;
         Ok(scores)
     }
 
     /// The outputs that the batch's loss needs.
-    fn heads(&self, batch: &Batch) -> Heads {
+    pub(super) fn heads(&self, batch: &Batch) -> Heads {
         self.heads_of(self.job.config.wants_masks() && batch.masks.is_some())
     }
 

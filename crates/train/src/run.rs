@@ -250,16 +250,16 @@ fn encoder(
     Ok([decayed, plain])
 }
 
-/// A GPU's steps are whole batches, and a process without a chunk would only wait.
+/// A process without a chunk would only wait, and a GPU computes a chunk after another.
 fn check_processes(network: &Network, job: &Job<'_>) -> Result<(), TrainError> {
     let (processes, chunks) = (job.processes.size(), job.config.chunks);
     if processes > chunks {
         return Err(TrainError::Processes { processes, chunks });
     }
-    match chunks > 1 && network.resident(|_| ()).is_some() {
+    match job.config.sync_batch_norm && network.resident(|_| ()).is_some() {
         true => Err(TrainError::Config {
-            key: "chunks".into(),
-            must: "1 on a GPU, which computes whole batches",
+            key: "sync_batch_norm".into(),
+            must: "false on a GPU",
         }),
         false => Ok(()),
     }

@@ -81,10 +81,10 @@ impl Run<'_> {
         mut device: Option<&mut OnDevice>,
     ) -> Result<Option<Trained>, TrainError> {
         let batches = data.train_batches();
-        let chunks: Vec<_> = (0..batches).map(|batch| data.chunks(batch)).collect();
+        let images: Vec<_> = (0..batches).map(|batch| data.train_images(batch)).collect();
         let (mut trained, mut interrupted) = (Trained::default(), false);
         let mut queue = data.train(epoch);
-        for (i, chunks) in chunks.iter().enumerate() {
+        for (i, images) in images.into_iter().enumerate() {
             let place = Place {
                 phase: Phase::Train,
                 epoch,
@@ -92,13 +92,14 @@ impl Run<'_> {
                 batches,
             };
             let lr = self.lr(batches);
-            let share = trained.waiting(|| share(chunks, &mut queue, place, observer));
+            let chunks = self.own_chunks(|| images);
+            let share = trained.waiting(|| share(&chunks, &mut queue, place, observer));
             let done = match &mut device {
                 Some(device) => match whole(share?) {
                     Some(batch) => Some(device.step(self, network, &batch, lr, place)?),
                     None => None,
                 },
-                None => self.step(network, share, lr, place)?.map(Some),
+                None => self.step(network, images, share, lr, place)?.map(Some),
             };
             let Some(done) = done else {
                 interrupted = true;
@@ -118,6 +119,7 @@ impl Run<'_> {
     fn step(
         &mut self,
         network: &mut Network,
+        images: usize,
         share: Result<Option<Share>, TrainError>,
         lr: f64,
         place: Place,
@@ -127,7 +129,7 @@ impl Run<'_> {
             _ => String::new(),
         };
         let local = match self.in_chunks() {
-            true => self.together(network, share, place)?,
+            true => self.together(network, images, share, place)?,
             false => match whole(share?) {
                 Some(batch) => Some(self.alone(network, &batch, place)?),
                 None => None,

@@ -10,9 +10,11 @@
 #[path = "../../model/tests/cuda_host/mod.rs"]
 mod cuda_host;
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use collective::{Alone, Collective, Division, threads};
 use cuda_host::{Host, gpu};
 use formats::checkpoint::{CheckpointDir, Meta, Preprocessing};
 use model::engine::Precision;
@@ -119,13 +121,52 @@ impl Bars {
     }
 }
 
-impl Data for Bars {
+/// What a process reads of them.
+struct Shared {
+    bars: Bars,
+    division: Division,
+    turn: (usize, usize),
+}
+
+/// Some images of a batch.
+fn part(batch: &Batch, images: Range<usize>) -> Batch {
+    let pixels = images.start * SIZE * SIZE..images.end * SIZE * SIZE;
+    let of_pixels = |values: &Vec<f32>| values[pixels.clone()].to_vec();
+    Batch {
+        images: of_pixels(&batch.images),
+        labels: batch.labels[images.clone()].to_vec(),
+        mixed: batch.mixed.as_ref().map(|mixed| Mixed {
+            partners: mixed.partners[images.clone()].to_vec(),
+            ..*mixed
+        }),
+        masks: batch.masks.as_ref().map(of_pixels),
+        pixel_weights: batch.pixel_weights.as_ref().map(of_pixels),
+        mask_size: batch.mask_size,
+        shape: Nhwc {
+            n: images.len(),
+            ..batch.shape
+        },
+        name: batch.name.clone(),
+    }
+}
+
+impl Data for Shared {
     fn train(&mut self, epoch: usize) -> Batches<'_> {
-        Box::new((1..=4).map(move |i| Ok(self.batch(epoch, i))))
+        let chunks = (1..=4).flat_map(move |number| {
+            let batch = self.bars.batch(epoch, number);
+            let images = |chunk| self.division.images(chunk, batch.shape.n);
+            let own = self.division.own.clone().map(images);
+            let own = own.filter(|images| !images.is_empty());
+            own.map(|images| Ok(part(&batch, images)))
+                .collect::<Vec<_>>()
+        });
+        Box::new(chunks)
     }
 
     fn validation(&mut self) -> Batches<'_> {
-        Box::new((1..=1).map(|i| Ok(self.batch(0, i))))
+        let (rank, size) = self.turn;
+        let own = (0..1).filter(move |number| number % size == rank);
+        Box::new(own.map(|number| Ok(self.bars.batch(0, number + 1))))
     }
 
     fn train_batches(&self) -> usize {
@@ -134,6 +175,10 @@ impl Data for Bars {
 
     fn validation_batches(&self) -> usize {
         1
+    }
+
+    fn train_images(&self, batch: usize) -> usize {
+        self.bars.batch(1, batch + 1).shape.n
     }
 }
 
@@ -185,8 +230,9 @@ impl Engine for Plain {
         params: &ParamStore,
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
+        watch: Option<model::engine::Watch<'_>>,
     ) -> Result<(), EngineError> {
-        self.0.backward(params, output_grads, grads)
+        self.0.backward(params, output_grads, grads, watch)
     }
 
     fn freeze_encoder(&mut self, frozen: bool) {
@@ -228,7 +274,18 @@ fn run(
     network: &mut Network,
     folder: &Path,
     config: &Json,
-    mut data: Bars,
+    data: Bars,
+    watch: &mut Watch,
+    resume: bool,
+) -> Result<Outcome, TrainError> {
+    run_on(&Alone, (network, folder), config, data, watch, resume)
+}
+
+fn run_on(
+    processes: &dyn Collective,
+    (network, folder): (&mut Network, &Path),
+    config: &Json,
+    bars: Bars,
     watch: &mut Watch,
     resume: bool,
 ) -> Result<Outcome, TrainError> {
@@ -242,7 +299,12 @@ fn run(
         meta: &Meta::new(["none", "weak", "strong"], preprocessing),
         checkpoints: &CheckpointDir::new(folder).unwrap(),
         resume,
-        processes: &collective::Alone,
+        processes,
+    };
+    let mut data = Shared {
+        bars,
+        division: Division::new(config.chunks, processes.rank(), processes.size()),
+        turn: (processes.rank(), processes.size()),
     };
     fit(network, &job, &mut data, watch)
 }
@@ -404,6 +466,45 @@ fn runs_on_the_device_match_the_cpu() {
             let expected = trained(Network::new(graph(), 11), config);
             let found = trained(resident(Precision::F32, driver()), config);
             check_ended(&what, &found, &expected, 1e-3);
+        }
+    }
+}
+
+/// In chunks the device computes gradients and the host adds them up, for one process or several with a device each.
+#[test]
+fn devices_that_share_batches_match_the_cpu() {
+    for (device, driver) in devices(Precision::F32) {
+        for (i, config) in configs().iter().enumerate() {
+            let mut config = config.clone();
+            config["chunks"] = json!(2);
+            let what = format!("{device}, configuration {i} in chunks");
+            let expected = trained(Network::new(graph(), 11), &config);
+            let found = trained(resident(Precision::F32, driver()), &config);
+            // Not the hits: two images have nearly equal scores, and batch norm over two images enlarges rounding.
+            for group in Group::ALL {
+                let values = |ended: &Ended| ended.store.group(group).to_vec();
+                close(&what, &values(&found), &values(&expected), 1e-3);
+            }
+            let losses = |ended: &Ended| ended.events.iter().map(|e| e.loss as f32).collect();
+            let [losses, others]: [Vec<f32>; 2] = [losses(&found), losses(&expected)];
+            close(&what, &losses, &others, 1e-3);
+            let folder = tempfile::tempdir().unwrap();
+            let drivers = Mutex::new(vec![driver(), driver()]);
+            let stores = threads::run(2, |processes| {
+                let driver = drivers.lock().unwrap().pop().unwrap();
+                let mut network = resident(Precision::F32, driver);
+                let mut watch = Watch::default();
+                let place = (&mut network, folder.path());
+                run_on(processes, place, &config, BARS, &mut watch, false).unwrap();
+                network.store()
+            });
+            for store in &stores {
+                assert_eq!(
+                    weights(store),
+                    weights(&found.store),
+                    "{what}, two processes"
+                );
+            }
         }
     }
 }

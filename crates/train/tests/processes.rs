@@ -28,17 +28,17 @@ const SIZE: usize = 8;
 const BATCHES: [usize; 4] = [8, 8, 6, 3];
 const VALIDATION: [usize; 3] = [8, 8, 5];
 
-/// conv, batch norm, ReLU and dropout, if `plain` only conv and ReLU; then the class map, its mean and class scores.
-fn graph(plain: bool) -> Graph {
+/// conv, ReLU, and, if wanted, batch norm and dropout; then the class map, its mean and class scores.
+fn graph_with(norm: bool, dropout: bool) -> Graph {
     let mut g = GraphBuilder::new(1);
     let x = g.input();
     let same = Padding::Symmetric(1);
     let mut x = g.conv("conv", x, 6, 3, 1, same, false, Init::Normal(0.4));
-    if !plain {
+    if norm {
         x = g.batch_norm("bn", x, 1e-5, 0.1);
     }
     x = g.activation("act", x, Activation::Relu);
-    if !plain {
+    if dropout {
         x = g.dropout("drop", x, 0.2);
     }
     let none = Padding::Symmetric(0);
@@ -48,6 +48,10 @@ fn graph(plain: bool) -> Graph {
     let logits = g.linear("head", x, 2, Init::Normal(0.7));
     g.publish("logits", logits);
     g.finish(1).unwrap()
+}
+
+fn graph() -> Graph {
+    graph_with(true, true)
 }
 
 /// Noise, with a bright bar in the images of class 1: what one process reads of it.
@@ -104,8 +108,9 @@ impl Bars {
 impl Data for Bars {
     fn train(&mut self, epoch: usize) -> Batches<'_> {
         let own = (0..BATCHES.len()).flat_map(move |number| {
-            let chunks = self.chunks(number).into_iter();
             let images = |chunk| self.division.images(chunk, BATCHES[number]);
+            let own = self.division.own.clone();
+            let chunks = own.filter(|chunk| !images(*chunk).is_empty());
             let batches: Vec<_> = chunks
                 .map(|chunk| match (epoch, number) {
                     (2, 2) if self.broken_on == Some(self.rank) => Err("a.png: truncated".into()),
@@ -130,10 +135,8 @@ impl Data for Bars {
         VALIDATION.len()
     }
 
-    fn chunks(&self, batch: usize) -> Vec<usize> {
-        let own = self.division.own.clone();
-        own.filter(|chunk| !self.division.images(*chunk, BATCHES[batch]).is_empty())
-            .collect()
+    fn train_images(&self, batch: usize) -> usize {
+        BATCHES[batch]
     }
 }
 
@@ -229,6 +232,8 @@ fn configs() -> Vec<Value> {
         ),
         with(json!({ "chunks": 3, "swa": { "epochs": 2 } })),
         with(json!({ "chunks": 8, "task": "segment", "map": { "loss": "dice" } })),
+        with(json!({ "sync_batch_norm": true, "map": { "loss": "bce" } })),
+        with(json!({ "sync_batch_norm": true, "chunks": 5, "swa": { "epochs": 2 } })),
     ]
 }
 
@@ -236,7 +241,7 @@ fn configs() -> Vec<Value> {
 fn the_bits_of_a_run_do_not_depend_on_the_number_of_processes() {
     for config in configs() {
         let folder = tempfile::tempdir().unwrap();
-        let graph = graph(false);
+        let graph = graph();
         let run = |size: usize| {
             let folder = folder.path().join(size.to_string());
             let ended = trained((&folder, size, &graph), &config, as_planned);
@@ -259,14 +264,17 @@ fn the_bits_of_a_run_do_not_depend_on_the_number_of_processes() {
 #[test]
 fn a_run_goes_on_with_another_number_of_processes() {
     let folder = tempfile::tempdir().unwrap();
-    let (config, graph) = (&configs()[0], graph(false));
-    let whole = trained(
-        (&folder.path().join("whole"), 1, &graph),
-        config,
-        as_planned,
-    );
-    for (before, after) in [(1, 4), (4, 2), (2, 1)] {
-        let folder = folder.path().join(format!("{before}-{after}"));
+    for (i, config) in configs().into_iter().enumerate() {
+        goes_on(&folder.path().join(i.to_string()), &config);
+    }
+}
+
+fn goes_on(folder: &Path, config: &Value) {
+    let graph = graph();
+    let whole = trained((&folder.join("whole"), 1, &graph), config, as_planned);
+    let chunks = config["chunks"].as_u64().unwrap() as usize;
+    for (before, after) in [(1, chunks), (chunks, 2), (2, 1)] {
+        let folder = folder.join(format!("{before}-{after}"));
         // In the second epoch, by one process alone.
         let stop = |rank: usize, _: &mut Bars, watch: &mut Watch| {
             watch.stop_at = (rank + 1 == before).then_some(8);
@@ -289,18 +297,21 @@ fn a_run_goes_on_with_another_number_of_processes() {
 fn the_error_of_one_process_ends_all_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let broken = |_: usize, data: &mut Bars, _: &mut Watch| data.broken_on = Some(1);
-    let ended = trained((folder.path(), 3, &graph(false)), &configs()[0], broken);
-    let words = |ended: &Ended| ended.outcome.as_ref().unwrap_err().to_string();
-    let all: Vec<String> = ended.iter().map(words).collect();
-    let own = "training batch 3 of epoch 2 could not be loaded: a.png: truncated";
-    assert_eq!(all[1], own);
-    for other in [&all[0], &all[2]] {
-        assert!(
-            other.contains("process 1") && other.contains(own),
-            "{other}"
-        );
+    for (i, config) in configs().into_iter().enumerate() {
+        let folder = folder.path().join(i.to_string());
+        let ended = trained((&folder, 3, &graph()), &config, broken);
+        let words = |ended: &Ended| ended.outcome.as_ref().unwrap_err().to_string();
+        let all: Vec<String> = ended.iter().map(words).collect();
+        let own = "training batch 3 of epoch 2 could not be loaded: a.png: truncated";
+        assert_eq!(all[1], own);
+        for other in [&all[0], &all[2]] {
+            assert!(
+                other.contains("process 1") && other.contains(own),
+                "{other}"
+            );
+        }
+        assert!(folder.join("last.safetensors").is_file());
     }
-    assert!(folder.path().join("last.safetensors").is_file());
 }
 
 #[test]
@@ -308,7 +319,7 @@ fn a_process_without_a_chunk_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = configs()[0].clone();
     config["chunks"] = json!(2);
-    for ended in trained((folder.path(), 3, &graph(false)), &config, as_planned) {
+    for ended in trained((folder.path(), 3, &graph()), &config, as_planned) {
         let error = ended.outcome.unwrap_err().to_string();
         assert!(
             error.contains("3 processes") && error.contains("train.chunks = 2"),
@@ -317,32 +328,36 @@ fn a_process_without_a_chunk_is_refused() {
     }
 }
 
-/// Without batch norm and dropout a cut batch has the gradient of the whole one, up to rounding.
+/// Without dropout a cut batch has the gradient of the whole one, up to rounding, if its batch norms take their statistics
+/// from all chunks or there are none.
 #[test]
 fn chunks_have_the_gradient_of_their_batch() {
-    let folder = tempfile::tempdir().unwrap();
-    let graph = graph(true);
-    let run = |chunks: usize| {
-        let folder = folder.path().join(chunks.to_string());
-        let config = json!({
-            "epochs": 2, "batch_size": 8, "chunks": chunks, "optimizer": { "name": "sgd", "lr": 0.1 },
-            "map": { "loss": "bce" }, "restore_best": false,
-        });
-        trained((&folder, 1, &graph), &config, as_planned).remove(0)
-    };
-    let whole = run(1);
-    for chunks in [2, 3, 8] {
-        let cut = run(chunks);
-        let pairs = cut
-            .weights
-            .iter()
-            .flatten()
-            .zip(whole.weights.iter().flatten());
-        for (a, b) in pairs.map(|(a, b)| (f32::from_bits(*a), f32::from_bits(*b))) {
-            assert!(
-                (a - b).abs() <= 1e-5 * b.abs().max(0.1),
-                "{chunks}: {a} {b}"
-            );
+    for norm in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = graph_with(norm, false);
+        let run = |chunks: usize, sync: bool| {
+            let folder = folder.path().join(format!("{chunks}-{sync}"));
+            let config = json!({
+                "epochs": 2, "batch_size": 8, "chunks": chunks, "optimizer": { "name": "sgd", "lr": 0.1 },
+                "map": { "loss": "bce" }, "restore_best": false, "sync_batch_norm": sync,
+            });
+            let weights = trained((&folder, 1, &graph), &config, as_planned)
+                .remove(0)
+                .weights;
+            let values = weights.into_iter().flatten().map(f32::from_bits);
+            values.collect::<Vec<_>>()
+        };
+        let whole = run(1, false);
+        let farthest = |cut: &[f32]| {
+            let pairs = cut.iter().zip(&whole);
+            let distances = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(0.1));
+            distances.fold(0.0, f32::max)
+        };
+        for chunks in [2, 3, 8] {
+            let apart = farthest(&run(chunks, norm));
+            assert!(apart <= 1e-5, "{chunks} chunks, norm {norm}: {apart}");
         }
+        // Statistics of each chunk are others.
+        assert!(!norm || farthest(&run(8, false)) > 1e-2);
     }
 }

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,9 +33,13 @@ const MAX_LIBRARY_VERSION_STRING: usize = 8192;
 /// The major version of the ABI that these declarations are of.
 const ABI: c_int = 1;
 
-/// How often a waiting process looks for the others before it sleeps in between, and for how long it sleeps.
-const YIELDS: u64 = 1000;
+/// For how long a process looks for others that may still be computing, or for data that are under way, before it sleeps in
+/// between, and for how long it sleeps. Data move only while it looks.
+const EXPECTED: Duration = Duration::from_micros(200);
+const UNDER_WAY: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_micros(50);
+/// How long it sleeps while it computes: each time the processor loses what it has of the computation in its caches.
+const NAP_WHILE_COMPUTING: Duration = Duration::from_micros(300);
 /// The same for a process that has nothing left to do.
 const LONG_NAP: Duration = Duration::from_millis(5);
 
@@ -78,7 +84,8 @@ functions! {
     test = "MPI_Test": fn(*mut Handle, *mut c_int, *mut c_void);
     allgather = "MPI_Allgather": fn(*const c_void, c_int, Handle, *mut c_void, c_int, Handle, Handle);
     allgatherv = "MPI_Allgatherv_c": fn(*const c_void, Count, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
-    alltoallv = "MPI_Alltoallv_c": fn(*const c_void, *const Count, *const Address, Handle, *mut c_void, *const Count, *const Address, Handle, Handle);
+    iallgatherv = "MPI_Iallgatherv_c": fn(*const c_void, Count, Handle, *mut c_void, *const Count, *const Address, Handle, Handle, *mut Handle);
+    ialltoallv = "MPI_Ialltoallv_c": fn(*const c_void, *const Count, *const Address, Handle, *mut c_void, *const Count, *const Address, Handle, Handle, *mut Handle);
 }
 
 /// Lengths and starts of the pieces of a buffer, one for each rank.
@@ -119,6 +126,7 @@ pub(super) struct Library {
     functions: Functions,
     path: PathBuf,
     leaving: Leaving,
+    computing: Arc<AtomicBool>,
     _loaded: libloading::Library,
 }
 
@@ -152,6 +160,7 @@ impl Library {
             functions: Functions::of(&loaded, path)?,
             path: path.into(),
             leaving: Leaving(handle(COMM_NULL)),
+            computing: Arc::default(),
             _loaded: loaded,
         };
         let (mut major, mut minor) = (0, 0);
@@ -165,6 +174,11 @@ impl Library {
                 minor,
             }),
         }
+    }
+
+    /// To be set while this process computes at the same time.
+    pub(super) fn computing(&self) -> Arc<AtomicBool> {
+        self.computing.clone()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -239,16 +253,25 @@ impl Library {
         Ok(first.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// Waits until all processes are here. MPI's own calls are busy-waiting, on a processor that the threads that read
-    /// the next images need, and other processes where there are more processes than processors.
+    /// Waits until all processes are here.
     fn meet(&self) -> Result<(), CollectiveError> {
-        let mut barrier = self.barrier(handle(COMM_WORLD))?;
-        for tries in 0_u64.. {
-            if self.passed(&mut barrier)? {
-                break;
-            }
-            match tries < YIELDS {
-                true => thread::yield_now(),
+        let barrier = self.barrier(handle(COMM_WORLD))?;
+        self.wait(barrier, EXPECTED, "wait for the other processes")
+    }
+
+    /// Waits for a request. MPI's own calls are busy-waiting, on a processor that the threads that read the next images or
+    /// go on computing need, and other processes where there are more processes than processors.
+    fn wait(
+        &self,
+        mut request: Handle,
+        awake: Duration,
+        what: &'static str,
+    ) -> Result<(), CollectiveError> {
+        let start = Instant::now();
+        while !self.passed(&mut request, what)? {
+            match self.computing.load(Ordering::Relaxed) {
+                true => thread::sleep(NAP_WHILE_COMPUTING),
+                false if start.elapsed() < awake => thread::yield_now(),
                 false => thread::sleep(NAP),
             }
         }
@@ -259,7 +282,7 @@ impl Library {
     pub(super) fn all_leave(&self, patience: Duration) -> Result<bool, CollectiveError> {
         let start = Instant::now();
         let mut barrier = self.barrier(self.leaving.0)?;
-        while !self.passed(&mut barrier)? {
+        while !self.passed(&mut barrier, "wait for the other processes")? {
             if start.elapsed() > patience {
                 return Ok(false);
             }
@@ -276,13 +299,13 @@ impl Library {
         Ok(request)
     }
 
-    /// Whether all processes have come to a barrier, which [`Self::barrier`] has begun.
-    fn passed(&self, barrier: &mut Handle) -> Result<bool, CollectiveError> {
+    /// Whether a request is done.
+    fn passed(&self, request: &mut Handle, what: &'static str) -> Result<bool, CollectiveError> {
         let mut passed = 0;
         // SAFETY: a request, which MPI sets to null when it is done (testing that again is allowed); the ABI's null
         // ignores the status.
-        let code = unsafe { (self.functions.test)(barrier, &mut passed, ptr::null_mut()) };
-        self.done("wait for the other processes", code)?;
+        let code = unsafe { (self.functions.test)(request, &mut passed, ptr::null_mut()) };
+        self.done(what, code)?;
         Ok(passed != 0)
     }
 
@@ -338,12 +361,15 @@ impl Library {
         (sent, to): (&[f32], &Movement),
         (received, from): (&mut [f32], &Movement),
     ) -> Result<(), CollectiveError> {
+        const WHAT: &str = "exchange gradients";
         fit("sent", to.fills(sent.len()))?;
         fit("received", from.fills(received.len()))?;
         self.meet()?;
-        // SAFETY: the pieces fill both buffers; both movements have a piece per process (`Mpi::exchange`).
+        let mut request = ptr::null_mut();
+        // SAFETY: the pieces fill both buffers; both movements have a piece per process (`Mpi::exchange`). All four live
+        // until the request is done: `wait` returns no earlier, unless MPI has ended the request with an error.
         let code = unsafe {
-            (self.functions.alltoallv)(
+            (self.functions.ialltoallv)(
                 sent.as_ptr().cast(),
                 to.counts.as_ptr(),
                 to.starts.as_ptr(),
@@ -353,9 +379,11 @@ impl Library {
                 from.starts.as_ptr(),
                 handle(FLOAT),
                 handle(COMM_WORLD),
+                &mut request,
             )
         };
-        self.done("exchange gradients", code)
+        self.done(WHAT, code)?;
+        self.wait(request, UNDER_WAY, WHAT)
     }
 
     /// Fills in the pieces of the other processes.
@@ -364,10 +392,13 @@ impl Library {
         values: &mut [f32],
         pieces: &Movement,
     ) -> Result<(), CollectiveError> {
+        const WHAT: &str = "distribute sums";
         fit("received", pieces.fills(values.len()))?;
-        // SAFETY: the pieces fill `values`, which holds this process's piece in its place.
+        let mut request = ptr::null_mut();
+        // SAFETY: the pieces fill `values`, which holds this process's piece in its place; both live until the request is
+        // done, as above.
         let code = unsafe {
-            (self.functions.allgatherv)(
+            (self.functions.iallgatherv)(
                 handle(IN_PLACE),
                 0,
                 handle(FLOAT),
@@ -376,9 +407,11 @@ impl Library {
                 pieces.starts.as_ptr(),
                 handle(FLOAT),
                 handle(COMM_WORLD),
+                &mut request,
             )
         };
-        self.done("distribute sums", code)
+        self.done(WHAT, code)?;
+        self.wait(request, UNDER_WAY, WHAT)
     }
 
     /// What MPI says about an error code.

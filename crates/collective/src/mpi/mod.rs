@@ -7,7 +7,8 @@ mod library;
 
 use std::env;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Collective, CollectiveError, check};
@@ -43,6 +44,7 @@ fn launcher_by(value: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
 pub struct Mpi {
     // The ABI lets threads take turns: the lock makes them.
     library: Mutex<Library>,
+    computing: Arc<AtomicBool>,
     rank: usize,
     size: usize,
     version: String,
@@ -62,6 +64,7 @@ impl Mpi {
         let (rank, size) = library.place()?;
         let version = library.version()?;
         Ok(Mpi {
+            computing: library.computing(),
             library: Mutex::new(library),
             rank,
             size,
@@ -109,6 +112,10 @@ impl Collective for Mpi {
 
     fn size(&self) -> usize {
         self.size
+    }
+
+    fn computing(&self, computing: bool) {
+        self.computing.store(computing, Ordering::Relaxed);
     }
 
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {

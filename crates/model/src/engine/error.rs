@@ -42,6 +42,18 @@ pub enum EngineError {
         /// The engine's device.
         device: &'static str,
     },
+    /// Training of several chunks at once with an engine that cannot.
+    #[error(
+        "batch norms share their statistics on the CPU only, and this network runs on {device}: set \
+         train.sync_batch_norm = false, or train with --device cpu"
+    )]
+    NoLockstep {
+        /// The engine's device.
+        device: &'static str,
+    },
+    /// Chunks of a batch that are trained together could not share their numbers.
+    #[error("the statistics of the batch norms could not be shared: {0}")]
+    Exchange(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The device of the CUDA engine failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

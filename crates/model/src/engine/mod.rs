@@ -11,6 +11,7 @@ pub mod resident;
 
 mod device;
 mod error;
+mod lockstep;
 mod memory;
 mod nodes;
 mod operations;
@@ -22,12 +23,17 @@ mod written;
 pub use device::{Choice, Device};
 pub use error::EngineError;
 pub use kernels::Precision;
+pub use lockstep::{Chunk, Exchange, Lockstep};
 pub use precision::{InferencePrecision, UnknownPrecision};
 pub use resident::Resident;
 pub use values::{Images, OutputGradient, Sensitivities, Sensitivity, Value};
 
 use crate::graph::NodeId;
 use crate::store::ParamStore;
+
+/// Called during a backward pass, as gradients become final: the gradients, and the first of the nodes whose parameters'
+/// gradients will not change any more, as those of all nodes after it.
+pub type Watch<'a> = &'a mut (dyn FnMut(&ParamStore, NodeId) + Send);
 
 /// Runs one graph forward and backward.
 pub trait Engine: Send {
@@ -53,12 +59,13 @@ pub trait Engine: Send {
     ) -> Result<Vec<Value>, EngineError>;
 
     /// Gradients of the last [`Engine::forward`]: `output_grads` are those of its outputs, in their order. Replaces
-    /// the trainable groups of `grads`.
+    /// the trainable groups of `grads`. `watch` may be told of gradients that are final before the others.
     fn backward(
         &mut self,
         params: &ParamStore,
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
+        watch: Option<Watch<'_>>,
     ) -> Result<(), EngineError>;
 
     /// Gradients of the function that [`Engine::infer`] computes (running statistics, no dropout): of
@@ -84,6 +91,11 @@ pub trait Engine: Send {
     /// Whether training leaves the encoder as it is ([`Graph::in_encoder`](crate::graph::Graph::in_encoder)): its
     /// forward pass is then that of inference, and its parameters' gradients are zero. False at first.
     fn freeze_encoder(&mut self, frozen: bool);
+
+    /// Training of several chunks at once, if the engine can.
+    fn lockstep(&mut self) -> Option<&mut dyn Lockstep> {
+        None
+    }
 
     /// Training resident on the engine's device, if it has one of its own.
     fn resident(&mut self) -> Option<&mut dyn Resident> {

@@ -19,19 +19,27 @@ pub(super) trait Pass<'a>: Convolutions + Norms + Elementwise + ShapeOps {
 
     /// Called before each step, forward and backward.
     fn begin(&mut self, _step: &Step) {}
+
+    /// Called after a step backward, also one without a gradient to propagate, with the number of steps before it.
+    fn end(&mut self, _before: usize) {}
 }
 
 /// Runs all steps forward; the input's value must already be written.
 pub(super) fn forward<'a, P: Pass<'a>>(pass: &mut P) -> Result<(), P::Error> {
     for step in &pass.plan().steps {
-        pass.begin(step);
-        match *step {
-            Step::Single(id) => forward_node(pass, id)?,
-            Step::NormAct { norm, act } => pass.forward_norm(norm, Some(act))?,
-            Step::ConvNormAct { conv, norm, act } => pass.forward_conv(conv, norm, act)?,
-        }
+        forward_step(pass, step)?;
     }
     Ok(())
+}
+
+/// Runs a step forward.
+pub(super) fn forward_step<'a, P: Pass<'a>>(pass: &mut P, step: &Step) -> Result<(), P::Error> {
+    pass.begin(step);
+    match *step {
+        Step::Single(id) => forward_node(pass, id),
+        Step::NormAct { norm, act } => pass.forward_norm(norm, Some(act)),
+        Step::ConvNormAct { conv, norm, act } => pass.forward_conv(conv, norm, act),
+    }
 }
 
 fn forward_node<'a, P: Pass<'a>>(pass: &mut P, id: NodeId) -> Result<(), P::Error> {
@@ -63,21 +71,38 @@ pub(super) fn backward<'a, P: Pass<'a>, G>(
     gradients: impl IntoIterator<Item = G>,
     load: impl Fn(&mut P, NodeId, G) -> Result<(), P::Error>,
 ) -> Result<(), P::Error> {
+    load_gradients(pass, gradients, load)?;
+    for (before, step) in pass.plan().steps.iter().enumerate().rev() {
+        backward_step(pass, step)?;
+        pass.end(before);
+    }
+    Ok(())
+}
+
+/// Writes the outputs' gradients, with which a backward pass begins.
+pub(super) fn load_gradients<'a, P: Pass<'a>, G>(
+    pass: &mut P,
+    gradients: impl IntoIterator<Item = G>,
+    load: impl Fn(&mut P, NodeId, G) -> Result<(), P::Error>,
+) -> Result<(), P::Error> {
     pass.written().clear();
     for (id, gradient) in pass.plan().outputs.iter().zip(gradients) {
         load(pass, *id, gradient)?;
     }
-    for step in pass.plan().steps.iter().rev() {
-        if pass.written().has(step.last()) {
-            pass.begin(step);
-            match *step {
-                Step::Single(id) => backward_node(pass, id)?,
-                Step::NormAct { norm, act } => pass.backward_norm(norm, Some(act))?,
-                Step::ConvNormAct { .. } => unreachable!("training plans do not fold convolutions"),
-            }
-        }
-    }
     Ok(())
+}
+
+/// Runs a step backward, if its value has a gradient.
+pub(super) fn backward_step<'a, P: Pass<'a>>(pass: &mut P, step: &Step) -> Result<(), P::Error> {
+    if !pass.written().has(step.last()) {
+        return Ok(());
+    }
+    pass.begin(step);
+    match *step {
+        Step::Single(id) => backward_node(pass, id),
+        Step::NormAct { norm, act } => pass.backward_norm(norm, Some(act)),
+        Step::ConvNormAct { .. } => unreachable!("training plans do not fold convolutions"),
+    }
 }
 
 fn backward_node<'a, P: Pass<'a>>(pass: &mut P, id: NodeId) -> Result<(), P::Error> {

@@ -8,6 +8,8 @@ mod buffers;
 mod codes;
 mod conv;
 mod elementwise;
+mod lane;
+mod lockstep;
 mod narrow;
 mod norm;
 mod pass;
@@ -19,16 +21,17 @@ use std::collections::HashMap;
 use std::iter;
 use std::sync::Arc;
 
-use kernels::{Buffer, Precision};
+use kernels::Precision;
 
-use self::buffers::Buffers;
 use self::codes::Codes;
-use self::narrow::Widened;
-use self::pass::Pass;
+use self::lane::Lane;
+use self::pass::{Pass, Watched};
 use self::prepared::Prepared;
-use self::saved::Saved;
 use super::written::Written;
-use super::{Engine, EngineError, Images, OutputGradient, Sensitivities, Value, memory, walk};
+use super::{
+    Engine, EngineError, Images, Lockstep, OutputGradient, Sensitivities, Value, Watch, memory,
+    walk,
+};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Kind, Mode, Plan, Step};
 use crate::quantization::Ranges;
@@ -40,16 +43,15 @@ pub struct CpuEngine {
     precision: Precision,
     /// What codes mean, if inference stores values as codes.
     codes: Option<Codes>,
-    widened: Widened,
     plans: HashMap<PlanKey, Arc<Plan>>,
-    buffers: Buffers,
-    saved: Saved,
+    /// One, and one for each further chunk of passes in lockstep.
+    lanes: Vec<Lane>,
     prepared: Prepared,
-    scratch: Buffer,
     /// Whether training leaves the encoder as it is.
     frozen_encoder: bool,
     /// Plan and seed of the last training forward pass, for the backward pass that may follow.
     last: Option<(Arc<Plan>, u64)>,
+    last_in_lockstep: Option<lockstep::Last>,
 }
 
 /// Checks that a training step of `batch` images fits into this machine's memory.
@@ -73,19 +75,16 @@ type PlanKey = (Mode, usize, usize, usize, Vec<NodeId>);
 impl CpuEngine {
     /// Creates an engine for one graph; buffers are allocated at the first call.
     pub fn new(graph: Arc<Graph>, precision: Precision) -> Self {
-        let saved = Saved::new(&graph);
         CpuEngine {
+            lanes: vec![Lane::new(&graph)],
             graph,
             precision,
             codes: None,
-            widened: Widened::default(),
             plans: HashMap::new(),
-            buffers: Buffers::default(),
-            saved,
             prepared: Prepared::default(),
-            scratch: Buffer::default(),
             frozen_encoder: false,
             last: None,
+            last_in_lockstep: None,
         }
     }
 
@@ -97,6 +96,12 @@ impl CpuEngine {
             codes,
             ..CpuEngine::new(graph, Precision::F32)
         }
+    }
+
+    /// Buffers are shared by all passes, so that a new one loses a pending backward pass.
+    fn forget(&mut self) {
+        self.last = None;
+        self.last_in_lockstep = None;
     }
 
     fn plan(
@@ -131,7 +136,7 @@ impl CpuEngine {
 
     /// Runs all forward steps and copies the outputs out.
     fn run(&mut self, plan: &Plan, params: &ParamStore, x: Images<'_>, seed: u64) -> Vec<Value> {
-        self.buffers.fit(&plan.slots);
+        self.lanes[0].buffers.fit(&plan.slots);
         let mut pass = self.pass(plan, params, seed);
         kernels::in_pool(|| {
             let Ok(()) = pass.load(x.data);
@@ -141,19 +146,14 @@ impl CpuEngine {
     }
 
     fn pass<'a>(&'a mut self, plan: &'a Plan, params: &'a ParamStore, seed: u64) -> Pass<'a> {
-        Pass {
-            graph: &self.graph,
-            plan,
-            params,
-            grads: None,
-            buffers: &mut self.buffers,
-            saved: &mut self.saved,
-            prepared: &self.prepared,
-            codes: self.codes.as_ref(),
-            widened: &mut self.widened,
-            scratch: &mut self.scratch,
-            seed,
-        }
+        let Self {
+            graph,
+            codes,
+            prepared,
+            lanes,
+            ..
+        } = self;
+        lanes[0].pass((graph, plan, params), (prepared, codes.as_ref()), seed)
     }
 }
 
@@ -173,6 +173,12 @@ impl<'a> walk::Pass<'a> for Pass<'a> {
     fn begin(&mut self, step: &Step) {
         self.widen_sources(step);
     }
+
+    fn end(&mut self, before: usize) {
+        if let (Some(watched), Some(grads)) = (&mut self.watched, &self.grads) {
+            watched.tell(grads, before);
+        }
+    }
 }
 
 impl Engine for CpuEngine {
@@ -186,7 +192,7 @@ impl Engine for CpuEngine {
         x: Images<'_>,
         outputs: &[NodeId],
     ) -> Result<Vec<Value>, EngineError> {
-        self.last = None; // the buffers are shared, so a pending backward pass is lost
+        self.forget();
         let plan = self.plan(Mode::Infer, x, outputs)?;
         self.prepared
             .refresh(&self.graph, &plan, self.codes.as_ref(), params);
@@ -200,9 +206,10 @@ impl Engine for CpuEngine {
         seed: u64,
         outputs: &[NodeId],
     ) -> Result<Vec<Value>, EngineError> {
+        self.forget();
         let plan = self.plan(Mode::Train, x, outputs)?;
         let values = self.run(&plan, params, x, seed);
-        norm::update_running(&self.graph, &plan, &self.saved, params);
+        norm::update_running(&self.graph, &plan, &self.lanes[0].saved, params);
         self.last = Some((plan, seed));
         Ok(values)
     }
@@ -212,15 +219,12 @@ impl Engine for CpuEngine {
         params: &ParamStore,
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
+        watch: Option<Watch<'_>>,
     ) -> Result<(), EngineError> {
         let (plan, seed) = self.last.take().ok_or(EngineError::NoForward)?;
-        for group in Group::TRAINABLE {
-            let values = grads.group_mut(group);
-            values.clear(); // parameters that this pass does not reach have gradient zero
-            values.resize(params.map().len(group), 0.0);
-        }
         let mut pass = Pass {
-            grads: Some(grads),
+            grads: Some(cleared(grads)),
+            watched: watch.map(|watch| Watched::new(watch, &plan)),
             ..self.pass(&plan, params, seed)
         };
         kernels::in_pool(|| {
@@ -238,7 +242,7 @@ impl Engine for CpuEngine {
         of: OutputGradient<'_>,
         at: &[NodeId],
     ) -> Result<Sensitivities, EngineError> {
-        self.last = None; // the buffers are shared, so a pending backward pass is lost
+        self.forget();
         let outputs: Vec<NodeId> = iter::once(of.of).chain(at.iter().copied()).collect();
         let plan = self.plan(Mode::Sensitivity, x, &outputs)?;
         of.check(plan.shapes[of.of.index()].len())?;
@@ -259,7 +263,19 @@ impl Engine for CpuEngine {
         if frozen != self.frozen_encoder {
             self.frozen_encoder = frozen;
             self.plans.clear();
-            self.last = None;
+            self.forget();
         }
     }
+
+    fn lockstep(&mut self) -> Option<&mut dyn Lockstep> {
+        Some(self)
+    }
+}
+
+/// Gradients of zero: parameters that a pass does not reach have no others.
+fn cleared(grads: &mut ParamStore) -> &mut ParamStore {
+    for group in Group::TRAINABLE {
+        grads.group_mut(group).fill(0.0);
+    }
+    grads
 }

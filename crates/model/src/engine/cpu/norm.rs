@@ -1,9 +1,10 @@
 //! Batch norm with the activation that follows it.
 
+use kernels::batch_norm::Normalization;
 use kernels::{Accumulate, batch_norm, elementwise};
 
 use super::pass::{Done, Pass};
-use super::saved::Saved;
+use super::saved::{Saved, Statistics};
 use crate::engine::nodes::{BETA, GAMMA, MEAN, VAR, activation, norm_numbers};
 use crate::engine::operations::Norms;
 use crate::graph::{Graph, NodeId, Op};
@@ -13,27 +14,45 @@ use crate::store::ParamStore;
 impl Norms for Pass<'_> {
     /// `y = act(norm(x))`: batch statistics in training, running ones in inference and where frozen.
     fn forward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
-        let x = self.input(norm, 0);
         if self.plan.trains(norm) {
-            let mut statistics = std::mem::take(&mut self.saved.statistics[norm.index()]);
-            batch_norm::statistics(
-                self.value(x),
-                self.shape(x).c,
-                &mut statistics.0,
-                &mut statistics.1,
-            );
-            self.saved.statistics[norm.index()] = statistics;
+            self.take_statistics(norm);
         }
+        self.normalize(norm, act)
+    }
+
+    /// Gradient through the activation and the statistics that the forward pass used.
+    fn backward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
+        match self.plan.trains(norm) {
+            true => backward_batch(self, norm, act),
+            false => backward_running(self, norm, act),
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Takes the statistics of a norm's input.
+    pub(super) fn take_statistics(&mut self, norm: NodeId) {
+        let x = self.input(norm, 0);
+        let mut statistics = std::mem::take(&mut self.saved.statistics[norm.index()]);
+        let Statistics { mean, var, pixels } = &mut statistics;
+        batch_norm::statistics(self.value(x), self.shape(x).c, mean, var);
+        *pixels = self.shape(x).pixels();
+        self.saved.statistics[norm.index()] = statistics;
+    }
+
+    /// `y = act(norm(x))` with the statistics that were taken, or the running ones.
+    pub(super) fn normalize(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
+        let x = self.input(norm, 0);
         let activation = activation(self.graph, act);
         self.write(act.unwrap_or(norm), |pass, y, scratch| {
             let (scale, shift) = scratch
                 .at_least(2 * pass.shape(x).c)
                 .split_at_mut(pass.shape(x).c);
             let (mean, var) = match pass.plan.trains(norm) {
-                true => (
-                    &pass.saved.statistics[norm.index()].0[..],
-                    &pass.saved.statistics[norm.index()].1[..],
-                ),
+                true => {
+                    let taken = &pass.saved.statistics[norm.index()];
+                    (&taken.mean[..], &taken.var[..])
+                }
                 false => (pass.param(norm, MEAN), pass.param(norm, VAR)),
             };
             batch_norm::fold(
@@ -49,58 +68,64 @@ impl Norms for Pass<'_> {
         })
     }
 
-    /// Gradient through the activation and the statistics that the forward pass used.
-    fn backward_norm(&mut self, norm: NodeId, act: Option<NodeId>) -> Done {
-        match self.plan.trains(norm) {
-            true => backward_batch(self, norm, act),
-            false => backward_running(self, norm, act),
+    /// The sums that the gradients of a norm with batch statistics consist of ([`batch_norm::backward_sums`]), over the
+    /// images of this pass; writes the parameters' gradients, which are these sums.
+    pub(super) fn norm_sums(&mut self, norm: NodeId, act: Option<NodeId>) -> Vec<f64> {
+        let (x, out) = (self.input(norm, 0), act.unwrap_or(norm));
+        let activation = activation(self.graph, act);
+        let (z, dy) = (self.value(x), self.grad(out));
+        let sums = batch_norm::backward_sums(z, dy, self.normalization(norm), activation);
+        let Ok(()) = self.with_param_grads(|pass, grads| {
+            let (gamma, beta) = (pass.param_id(norm, GAMMA), pass.param_id(norm, BETA));
+            let (dgamma, dbeta) = grads.get_pair_mut(gamma, beta);
+            let written = dbeta.iter_mut().chain(dgamma);
+            written.zip(&sums).for_each(|(d, sum)| *d = *sum as f32);
+            Ok(())
+        });
+        sums
+    }
+
+    /// The gradient of the input of a norm with batch statistics, from the sums over all images that these are taken from.
+    pub(super) fn norm_input(&mut self, norm: NodeId, act: Option<NodeId>, sums: &[f64]) -> Done {
+        let (x, out) = (self.input(norm, 0), act.unwrap_or(norm));
+        let activation = activation(self.graph, act);
+        self.write_replaced(x, |pass, dz| {
+            let pixels = pass.saved.statistics[norm.index()].pixels;
+            let (z, dy) = (pass.value(x), pass.grad(out));
+            let normalization = pass.normalization(norm);
+            batch_norm::backward_input(z, dy, normalization, activation, (sums, pixels), dz);
+        })
+    }
+
+    fn normalization(&self, norm: NodeId) -> Normalization<'_> {
+        let taken = &self.saved.statistics[norm.index()];
+        Normalization {
+            gamma: self.param(norm, GAMMA),
+            beta: self.param(norm, BETA),
+            mean: &taken.mean,
+            var: &taken.var,
+            eps: norm_numbers(self.graph, norm).0,
         }
+    }
+
+    /// Writes a value's gradient with a `body` that can only replace.
+    fn write_replaced(&mut self, x: NodeId, body: impl FnOnce(&Self, &mut [f32])) -> Done {
+        self.write_grad(x, |pass, dx, acc, scratch| match acc {
+            Accumulate::Replace => body(pass, dx),
+            Accumulate::Add => {
+                // Only needed if another node also reads the norm's input, which is not so in any network here.
+                let dz = scratch.at_least(dx.len());
+                body(pass, dz);
+                elementwise::accumulate(dz, dx, Accumulate::Add);
+            }
+        })
     }
 }
 
 /// Gradient through activation and batch statistics.
 fn backward_batch(pass: &mut Pass<'_>, norm: NodeId, act: Option<NodeId>) -> Done {
-    let (x, out) = (pass.input(norm, 0), act.unwrap_or(norm));
-    let activation = activation(pass.graph, act);
-    pass.with_param_grads(|pass, grads| {
-        let (gamma, beta) = (pass.param_id(norm, GAMMA), pass.param_id(norm, BETA));
-        let (dgamma, dbeta) = grads.get_pair_mut(gamma, beta);
-        pass.write_grad(x, |pass, dx, acc, scratch| {
-            let (mean, var) = &pass.saved.statistics[norm.index()];
-            let (z, dy, gamma, beta) = (
-                pass.value(x),
-                pass.grad(out),
-                pass.param(norm, GAMMA),
-                pass.param(norm, BETA),
-            );
-            let (eps, _) = norm_numbers(pass.graph, norm);
-            let mut run = |dz: &mut [f32]| {
-                batch_norm::backward_train(
-                    z,
-                    dy,
-                    gamma,
-                    beta,
-                    mean,
-                    var,
-                    eps,
-                    activation,
-                    dz,
-                    dgamma,
-                    dbeta,
-                    Accumulate::Replace,
-                );
-            };
-            match acc {
-                Accumulate::Replace => run(dx),
-                Accumulate::Add => {
-                    // Only needed if another node also reads the norm's input, which is not so in any network here.
-                    let dz = scratch.at_least(dx.len());
-                    run(dz);
-                    elementwise::accumulate(dz, dx, Accumulate::Add);
-                }
-            }
-        })
-    })
+    let sums = pass.norm_sums(norm, act);
+    pass.norm_input(norm, act, &sums)
 }
 
 /// Gradient through activation and running statistics, which are constants. The parameters get none: no norm with
@@ -136,9 +161,8 @@ pub(super) fn update_running(graph: &Graph, plan: &Plan, saved: &Saved, params: 
             continue;
         }
         let node = graph.node(id);
-        let (mean, var) = &saved.statistics[id.index()];
-        let count = plan.shapes[id.index()].pixels();
+        let Statistics { mean, var, pixels } = &saved.statistics[id.index()];
         let (running_mean, running_var) = params.get_pair_mut(node.params[MEAN], node.params[VAR]);
-        batch_norm::update_running(running_mean, running_var, mean, var, count, momentum);
+        batch_norm::update_running(running_mean, running_var, mean, var, *pixels, momentum);
     }
 }

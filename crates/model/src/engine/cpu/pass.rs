@@ -13,7 +13,7 @@ use super::narrow::Widened;
 use super::prepared::Prepared;
 use super::saved::Saved;
 use crate::engine::operations::Fallible;
-use crate::engine::{Sensitivity, Value};
+use crate::engine::{Sensitivity, Value, Watch};
 use crate::graph::{Graph, NodeId, ParamId};
 use crate::plan::Plan;
 use crate::store::ParamStore;
@@ -28,6 +28,8 @@ pub(super) struct Pass<'a> {
     pub(super) params: &'a ParamStore,
     /// The parameters' gradients, in a backward pass.
     pub(super) grads: Option<&'a mut ParamStore>,
+    /// Who is told of gradients that are final.
+    pub(super) watched: Option<Watched<'a>>,
     pub(super) buffers: &'a mut Buffers,
     pub(super) saved: &'a mut Saved,
     pub(super) prepared: &'a Prepared,
@@ -36,6 +38,29 @@ pub(super) struct Pass<'a> {
     pub(super) widened: &'a mut Widened,
     pub(super) scratch: &'a mut Buffer,
     pub(super) seed: u64,
+}
+
+/// Tells of the parameters' gradients that are final.
+pub(super) struct Watched<'a> {
+    watch: Watch<'a>,
+    /// By number of steps that are still to be run backward, the first node from which on none of them is.
+    done: Vec<NodeId>,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(watch: Watch<'a>, plan: &Plan) -> Self {
+        let mut done = vec![NodeId::INPUT];
+        for step in &plan.steps {
+            let after = NodeId(step.last().max(step.first()).0 + 1);
+            done.push(after.max(done[done.len() - 1]));
+        }
+        Watched { watch, done }
+    }
+
+    /// Tells of the gradients while `before` steps are still to be run.
+    pub(super) fn tell(&mut self, grads: &ParamStore, before: usize) {
+        (self.watch)(grads, self.done[before]);
+    }
 }
 
 impl Fallible for Pass<'_> {

@@ -88,7 +88,7 @@ fn run(engine: &mut dyn Engine, graph: &Graph) -> Result<Results, EngineError> {
             .map(|v| ("a training pass".into(), v.data)),
     );
     let mut grads = ParamStore::zeros(params.map().clone());
-    engine.backward(&params, &output_grads, &mut grads)?;
+    engine.backward(&params, &output_grads, &mut grads, None)?;
     for group in Group::TRAINABLE {
         results.push(("a gradient".into(), grads.group(group).to_vec()));
     }

@@ -50,7 +50,7 @@ use self::memory_map::MemoryMap;
 use self::pass::Pass;
 use self::session::Session;
 use self::variants::Elements;
-use super::{Engine, EngineError, Images, Resident, Value};
+use super::{Engine, EngineError, Images, Resident, Value, Watch};
 use crate::graph::{Graph, NodeId};
 use crate::plan::{Kind, Mode, Plan};
 use crate::store::{Group, ParamMap, ParamStore};
@@ -529,6 +529,7 @@ impl Engine for CudaEngine {
         params: &ParamStore,
         output_grads: &[Vec<f32>],
         grads: &mut ParamStore,
+        _watch: Option<Watch<'_>>,
     ) -> Result<(), EngineError> {
         let planned = self.last.take().ok_or(EngineError::NoForward)?;
         self.send_weights(&planned, params)?;

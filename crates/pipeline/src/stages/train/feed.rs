@@ -124,12 +124,9 @@ impl Data for Feed<'_> {
         self.validation.batches_per_epoch()
     }
 
-    fn chunks(&self, batch: usize) -> Vec<usize> {
+    fn train_images(&self, batch: usize) -> usize {
         let per_pass = self.train.batches_per_epoch().max(1);
-        let images = self.train.batch_len(batch % per_pass);
-        let own = self.division.own.clone();
-        own.filter(|chunk| !self.division.images(*chunk, images).is_empty())
-            .collect()
+        self.train.batch_len(batch % per_pass)
     }
 }
 

@@ -63,11 +63,12 @@ fn few_images(config: &TrainConfig) -> Option<String> {
     /// The statistics of fewer images are noisy. The demo of chest radiographs does not learn in chunks of two.
     const FEW: usize = 8;
     let images = config.batch_size / config.chunks;
-    (config.chunks > 1 && images < FEW).then(|| {
+    (config.chunks > 1 && !config.sync_batch_norm && images < FEW).then(|| {
         let enough = FEW * config.chunks;
         format!(
             "warning: batch norm takes its statistics from chunks of {images} images; with so few a network may not \
-             learn: train.batch_size = {enough} gives chunks of {FEW}"
+             learn: train.batch_size = {enough} gives chunks of {FEW}, and train.sync_batch_norm = true statistics of \
+             all chunks"
         )
     })
 }
