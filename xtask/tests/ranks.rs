@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The phantom run of which the ranks share everything that can be shared.
 const TINY: [&str; 11] = [
@@ -22,12 +22,17 @@ const TINY: [&str; 11] = [
     "train.batch_size=8",
     "train.chunks=4",
     "evaluate.bootstrap=50",
-    "pipeline.stages=['index','train','evaluate']",
+    "pipeline.stages=['index','eda','train','evaluate']",
     "train.early_stopping.enabled=false",
 ];
 
 /// Files whose bytes must not depend on the processes.
-const FILES: [&str; 3] = ["model.safetensors", "metrics.json", "predictions.csv"];
+const FILES: [&str; 4] = [
+    "model.safetensors",
+    "metrics.json",
+    "predictions.csv",
+    "eda.json",
+];
 
 /// `mpiexec`, and the library with the standard ABI beside it.
 fn mpi() -> Option<(PathBuf, PathBuf)> {
@@ -120,6 +125,103 @@ fn a_run_on_any_number_of_processes_leaves_the_same_bytes() {
         let warning = "batch norm takes its statistics from chunks of 2 images";
         assert_eq!(said.matches(warning).count(), 1, "{said}");
     }
+}
+
+/// Batch norm with the statistics of all chunks: the same bytes too, and no warning of small chunks.
+#[test]
+fn chunks_that_share_statistics_leave_the_same_bytes() {
+    let Some(mpi) = mpi() else { return };
+    let runs = tempfile::tempdir().unwrap();
+    let run = |processes: Option<usize>| {
+        let out = runs.path().join(format!("{processes:?}"));
+        let more = ["--set", "train.sync_batch_norm=true"];
+        let output = command(&mpi, processes, &out, &more).output().unwrap();
+        assert!(output.status.success(), "{processes:?}: {}", words(&output));
+        assert!(!words(&output).contains("batch norm takes"));
+        files(&out)
+    };
+    let alone = run(None);
+    for processes in [2, 4] {
+        check_equal(
+            &run(Some(processes)),
+            &alone,
+            &format!("{processes} processes"),
+        );
+    }
+}
+
+/// The folder with the splits below another, whose files are made old: recent ones are not kept in the index cache.
+fn splits_below(folder: &Path) -> Option<PathBuf> {
+    let mut splits = folder.join("train").is_dir().then(|| folder.to_path_buf());
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let found = splits_below(&path);
+            splits = splits.or(found);
+        } else {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+                .unwrap();
+        }
+    }
+    splits
+}
+
+/// Each process opens a part of the images for the cache, from which all have the index.
+#[test]
+fn processes_share_out_the_index() {
+    let Some(mpi) = mpi() else { return };
+    let runs = tempfile::tempdir().unwrap();
+    let only_index = ["--set", "pipeline.stages=['index']"];
+    let drawn = runs.path().join("drawn");
+    let output = command(&mpi, None, &drawn, &only_index).output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+    let data = splits_below(&drawn.join(".phantom")).unwrap();
+    let index = |processes: Option<usize>, out: &Path| {
+        let program = env!("CARGO_BIN_EXE_eff-unet");
+        let mut command = match processes {
+            None => Command::new(program),
+            Some(n) => {
+                let mut command = Command::new(&mpi.0);
+                command.args(["-n", &n.to_string(), program]);
+                command
+            }
+        };
+        command
+            .env(collective::mpi::LIBRARY, &mpi.1)
+            .args([
+                "pipeline",
+                "pneumonia",
+                "--set",
+                "pipeline.stages=['index']",
+                "--set",
+                "model.pretrained=none",
+                "--set",
+                "train.chunks=4",
+            ])
+            .arg("--data")
+            .arg(&data)
+            .arg("--out")
+            .arg(out);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", words(&output));
+        let manifest = fs::read(out.join("pneumonia/latest/manifest.csv")).unwrap();
+        (manifest, words(&output))
+    };
+    let (alone, _) = index(None, &runs.path().join("alone"));
+    let together = runs.path().join("together");
+    let (shared, said) = index(Some(3), &together);
+    assert!(shared == alone);
+    assert!(!said.contains("unchanged"), "{said}");
+    let caches = fs::read_dir(together.join(".cache/index")).unwrap();
+    let packs = |cache: fs::DirEntry| fs::read_dir(cache.path()).unwrap().count();
+    let packs: usize = caches.map(|cache| packs(cache.unwrap())).sum();
+    assert_eq!(packs, 3);
+    let (again, said) = index(Some(2), &together);
+    assert!(
+        again == alone && said.contains("64 images unchanged"),
+        "{said}"
+    );
 }
 
 /// The processes that run this test's program below another.

@@ -10,6 +10,12 @@ use crate::split_name::Split;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
+    /// Processes that analyse a data set together could not.
+    #[error("the processes that analyse the images together could not: {reason}")]
+    Together {
+        /// Why.
+        reason: String,
+    },
     /// The data folder itself is missing.
     #[error("no data folder at {}: give the folder that holds the images", path.display())]
     NoDataFolder {

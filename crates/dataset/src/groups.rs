@@ -49,11 +49,17 @@ pub(crate) fn linked_groups(manifest: &Manifest, rows: &[usize]) -> Vec<Vec<usiz
             parent[a.max(b)] = a.min(b);
         }
     }
-    let mut groups: Vec<Vec<usize>> = vec![Vec::new(); sorted.len()];
+    // A root is the first of its group.
+    let mut groups: Vec<Vec<usize>> = vec![];
+    let mut place = vec![0; sorted.len()];
     for (node, &row) in sorted.iter().enumerate() {
-        groups[root(&mut parent, node)].push(row);
+        let first = root(&mut parent, node);
+        if first == node {
+            place[node] = groups.len();
+            groups.push(vec![]);
+        }
+        groups[place[first]].push(row);
     }
-    groups.retain(|group| !group.is_empty());
     groups
 }
 

@@ -60,12 +60,7 @@ pub fn index_with_progress(
     config: &IndexConfig,
     progress: Progress<'_>,
 ) -> Result<Manifest, DatasetError> {
-    let rules = PatientRules::compile(&config.patients)?;
-    let masks = config
-        .masks
-        .as_ref()
-        .map(|masks| check_masks(config, masks));
-    let masks = masks.transpose()?;
+    let (rules, masks) = checked(config)?;
     let found = scan(config)?;
     let mut inspection = Inspection::new(config, masks.as_ref(), &rules, found.classes.len());
     let mut inspected = inspection.all(&found.candidates, progress)?;
@@ -116,6 +111,36 @@ pub fn index_with_progress(
         decoder: config.decoder,
         reused,
     })
+}
+
+/// Learns what an index needs to know of the `part`-th of `of` parts of the images, and keeps it in the index cache: several
+/// processes share out the work, and each then indexes all images without opening them. Returns the number of images that
+/// were known before. Without a cache nothing is done.
+///
+/// # Errors
+/// As [`index_with_progress`], except for what single images or masks lack.
+pub fn index_part(
+    config: &IndexConfig,
+    (part, of): (usize, usize),
+    progress: Progress<'_>,
+) -> Result<usize, DatasetError> {
+    if config.cache.is_none() {
+        return Ok(0);
+    }
+    let (rules, masks) = checked(config)?;
+    let found = scan(config)?;
+    let own = &found.candidates[collective::part(found.candidates.len(), part, of)];
+    let mut inspection = Inspection::new(config, masks.as_ref(), &rules, found.classes.len());
+    inspection.all(own, progress)?;
+    Ok(inspection.known)
+}
+
+/// Patient rules and masks of the settings.
+fn checked(config: &IndexConfig) -> Result<(PatientRules, Option<Masks>), DatasetError> {
+    let rules = PatientRules::compile(&config.patients)?;
+    let masks = config.masks.as_ref();
+    let masks = masks.map(|masks| check_masks(config, masks)).transpose()?;
+    Ok((rules, masks))
 }
 
 fn check_masks(config: &IndexConfig, masks: &MaskConfig) -> Result<Masks, DatasetError> {

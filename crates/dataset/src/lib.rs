@@ -72,7 +72,7 @@ pub use eda::{
 pub use error::DatasetError;
 #[doc(hidden)]
 pub use index::synthetic;
-pub use index::{Progress, Reused, index, index_with_progress};
+pub use index::{Progress, Reused, index, index_part, index_with_progress};
 pub use left_out::{BadImage, LeftOut, Reason};
 pub use loader::{
     Batch, Crop, DiskCache, EpochBatches, Loader, LoaderConfig, Sample, SampleKey, Share,

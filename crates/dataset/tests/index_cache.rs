@@ -10,7 +10,7 @@ use crate::common::dicom::{Planted, write};
 use crate::common::{config, half, kaggle_like, mask, picture, save};
 use dataset::{
     DataLayout, Eda, EdaConfig, IndexConfig, Manifest, MaskConfig, SplitFolders, SplitPolicy,
-    Splits, index,
+    Splits, index, index_part,
 };
 use imaging::{Decoder, Window};
 
@@ -134,6 +134,24 @@ fn reused(config: &IndexConfig) -> usize {
     assert_eq!(manifest.reused().notice, None);
     assert_same(&manifest, &cold(config));
     manifest.reused().images
+}
+
+/// Processes that learn a part each leave a cache by which each indexes all without opening an image.
+#[test]
+fn an_index_can_be_shared_out() {
+    let home = Home::new();
+    let config = home.config();
+    let alone = index(&IndexConfig {
+        cache: None,
+        ..home.config()
+    });
+    let part = |part| index_part(&config, (part, 3), &|_, _| {}).unwrap();
+    assert_eq!((0..3).map(part).sum::<usize>(), 0);
+    let shared = index(&config).unwrap();
+    assert_eq!(all(&shared), all(&alone.unwrap()));
+    let images = files(&home.images()).len();
+    assert_eq!(shared.reused().images, images);
+    assert_eq!((0..3).map(part).sum::<usize>(), images);
 }
 
 #[test]

@@ -24,16 +24,18 @@ pub(crate) fn follow(
     interrupt: &Interrupt,
 ) -> Result<PathBuf> {
     let mut indexed = Indexed::default();
-    if settings.data.phantom.is_none() {
-        // While rank 0 does the same.
-        indexed.read(settings, Progress::Silent)?;
-    }
     let mut last = PathBuf::new();
     loop {
         let order = Order::next(processes)?;
         let folder = match &order {
             Order::End => return Ok(last),
-            Order::Train { folder } | Order::Score { folder, .. } => folder.clone(),
+            Order::Index => {
+                indexed.read_together(settings, Progress::Silent, processes)?;
+                continue;
+            }
+            Order::Train { folder }
+            | Order::Analyse { folder, .. }
+            | Order::Score { folder, .. } => folder.clone(),
         };
         let run = RunDir::open(&folder)
             .context("the run's folder cannot be read, which all processes of a job must share")?;
@@ -43,7 +45,8 @@ pub(crate) fn follow(
             Order::Score { rows, features, .. } => {
                 scored::join(&mut context, rows, features.as_deref())?;
             }
-            _ => stages::train::join(&mut context)?,
+            Order::Analyse { images, .. } => stages::eda::take_part(&mut context, &images)?,
+            Order::Train { .. } | Order::Index | Order::End => stages::train::join(&mut context)?,
         }
         last = folder;
     }

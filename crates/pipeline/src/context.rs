@@ -8,6 +8,7 @@ use report::{Document, Plane};
 
 use crate::indexing;
 use crate::names::{self, file_names};
+use crate::order::Order;
 use crate::pictures::plane;
 use crate::regions::Regions;
 use crate::run_dir::{RUN, RunDir};
@@ -38,14 +39,20 @@ pub struct Context<'a> {
 pub struct Indexed(Option<(IndexConfig, Manifest)>);
 
 impl Indexed {
-    /// Indexes the images of the settings ahead of the stage that needs them.
+    /// Indexes the images of the settings with the other processes, which all make this call.
     ///
     /// # Errors
     /// As [`dataset::index`].
-    pub(crate) fn read(&mut self, settings: &Settings, progress: Progress) -> Result<()> {
+    pub(crate) fn read_together(
+        &mut self,
+        settings: &Settings,
+        progress: Progress,
+        processes: &dyn Collective,
+    ) -> Result<Manifest> {
         let config = &settings.data.index;
-        self.0 = Some((config.clone(), indexing::index(config, progress)?));
-        Ok(())
+        let manifest = indexing::index_together(config, progress, processes)?;
+        self.0 = Some((config.clone(), manifest.clone()));
+        Ok(manifest)
     }
 }
 
@@ -153,7 +160,14 @@ impl<'a> Context<'a> {
             Some((config, manifest)) if config == settings.index => manifest,
             _ => {
                 self.make_phantom()?;
-                indexing::index(&settings.index, self.progress)?
+                match (self.processes.size(), self.processes.rank()) {
+                    (2.., 0) => {
+                        Order::Index.give(self.processes)?;
+                        self.indexed
+                            .read_together(self.settings, self.progress, self.processes)?
+                    }
+                    _ => indexing::index(&settings.index, self.progress)?,
+                }
             }
         };
         self.indexed.0 = Some((settings.index.clone(), as_shipped.clone()));

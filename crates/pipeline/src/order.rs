@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 /// What rank 0 tells the others to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
+    /// Share in indexing the images.
+    Index,
+    /// Share in the analysis of the images.
+    Analyse {
+        /// The run's folder.
+        folder: PathBuf,
+        /// The fingerprint of the images.
+        images: String,
+    },
     /// Join the training of the run in this folder.
     Train {
         /// The run's folder, which all processes can read.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::patients::InSplit;
 use super::split_name;
-use crate::groups::{first_positions, group_rows};
-use crate::{DatasetError, Manifest};
+use crate::Manifest;
+use crate::groups::first_positions;
 
 /// Files with the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,12 +42,17 @@ pub struct SplitCount {
     pub images: usize,
 }
 
-pub(super) fn duplicates(manifest: &Manifest) -> Result<Vec<DuplicateGroup>, DatasetError> {
-    let groups = group_rows(manifest.frame(), &["sha256"])?;
-    let duplicates = groups.iter().filter(|group| group.len() > 1);
-    Ok(duplicates
+pub(super) fn duplicates(manifest: &Manifest) -> Vec<DuplicateGroup> {
+    let mut groups = BTreeMap::<usize, Vec<usize>>::new();
+    let firsts = manifest.first_of_same().file.iter().enumerate();
+    for (row, first) in firsts.filter(|(row, first)| row != *first) {
+        let group = groups.entry(*first).or_insert_with(|| vec![*first]);
+        group.push(row);
+    }
+    let duplicates = groups.values();
+    duplicates
         .map(|group| duplicate_group(manifest, group))
-        .collect())
+        .collect()
 }
 
 fn duplicate_group(manifest: &Manifest, group: &[usize]) -> DuplicateGroup {
@@ -65,25 +71,19 @@ fn differ<T: Ord>(values: impl Iterator<Item = T>) -> bool {
     values.collect::<BTreeSet<_>>().len() > 1
 }
 
-/// `in_splits` has the rows of each patient in each split.
-pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[Vec<usize>]) -> Vec<LeakedPatient> {
-    let record = |group: &Vec<usize>| &manifest.rows()[group[0]];
-    let of_splits = in_splits
-        .iter()
-        .filter(|group| record(group).split.is_some());
-    let groups: Vec<&Vec<usize>> = of_splits.collect();
+pub(super) fn leaked_patients(manifest: &Manifest, in_splits: &[InSplit]) -> Vec<LeakedPatient> {
+    let used: Vec<&InSplit> = in_splits.iter().filter(|own| own.split.is_some()).collect();
     let mut by_patient = BTreeMap::<&str, BTreeMap<_, usize>>::new();
-    let same = &manifest.first_of_same().patient;
-    let firsts = first_positions(groups.iter().map(|group| same[group[0]]), same.len());
+    let firsts = first_positions(used.iter().map(|own| own.first), manifest.rows().len());
     for (i, first) in firsts
         .into_iter()
         .enumerate()
         .filter(|(i, first)| first != i)
     {
-        for group in [groups[first], groups[i]] {
-            let record = record(group);
-            let splits = by_patient.entry(&record.patient).or_default();
-            splits.insert(record.split, group.len());
+        for own in [used[first], used[i]] {
+            let patient = &manifest.rows()[own.first].patient;
+            let splits = by_patient.entry(patient).or_default();
+            splits.insert(own.split, own.images);
         }
     }
     by_patient

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 use serde::Serialize;
 
+use super::patients::{self, InSplit, split_place};
 use super::split_name;
 use crate::groups::group_rows;
-use crate::{DatasetError, ImageRecord, Manifest};
+use crate::{DatasetError, ImageRecord, Manifest, Split};
 
 /// One split (or the images in none).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -102,76 +103,57 @@ pub struct PatientSize {
     pub patients: usize,
 }
 
-/// `in_splits` has the rows of each patient in each split.
+/// `in_splits` has each patient in each split.
 pub(super) fn splits(
     manifest: &Manifest,
-    in_splits: &[Vec<usize>],
+    in_splits: &[InSplit],
 ) -> Result<Vec<SplitSummary>, DatasetError> {
-    let images = by_split_and_class(manifest, &["split", "class"])?;
-    let patients = by_split_and_class(manifest, &["split", "class", "patient"])?;
-    let mut split_patients = BTreeMap::<_, usize>::new();
-    for group in in_splits {
-        *split_patients
-            .entry(order(&manifest.rows()[group[0]]))
-            .or_default() += 1;
+    let images = images_of_classes(manifest)?;
+    let patients = patients::in_classes(manifest);
+    let mut summaries = vec![];
+    for own in in_splits.chunk_by(|a, b| a.split == b.split) {
+        let split = own.first().and_then(|own| own.split);
+        let classes = |class| {
+            let key = (split_place(split), class);
+            let images = images.get(&key).copied().unwrap_or_default();
+            (images, patients.get(&key).copied().unwrap_or_default())
+        };
+        summaries.push(summary(manifest, split, own.len(), classes));
     }
-    Ok(split_patients
-        .into_iter()
-        .map(|(split, n)| summary(manifest, split, n, &images, &patients))
-        .collect())
+    Ok(summaries)
 }
 
-/// Sort key of a split; unassigned images come last.
-type SplitOrder = (bool, Option<crate::Split>);
-
-fn order(record: &ImageRecord) -> SplitOrder {
-    (record.split.is_none(), record.split)
-}
-
-#[derive(Default)]
-struct Tally {
-    rows: usize,
-    groups: usize,
-}
-
-fn by_split_and_class(
-    manifest: &Manifest,
-    keys: &[&str],
-) -> Result<BTreeMap<(SplitOrder, usize), Tally>, DatasetError> {
-    let mut tallies = BTreeMap::<_, Tally>::new();
-    for group in group_rows(manifest.frame(), keys)? {
+/// Number of images by split and class.
+fn images_of_classes(manifest: &Manifest) -> Result<BTreeMap<(u32, usize), usize>, DatasetError> {
+    let groups = group_rows(manifest.frame(), &["split", "class"])?;
+    let group = |group: &Vec<usize>| {
         let record = &manifest.rows()[group[0]];
-        let tally = tallies.entry((order(record), record.class)).or_default();
-        tally.rows += group.len();
-        tally.groups += 1;
-    }
-    Ok(tallies)
+        ((split_place(record.split), record.class), group.len())
+    };
+    Ok(groups.iter().map(group).collect())
 }
 
+/// `classes` gives the numbers of images and patients of a class.
 fn summary(
     manifest: &Manifest,
-    split: SplitOrder,
+    split: Option<Split>,
     patients: usize,
-    images_of: &BTreeMap<(SplitOrder, usize), Tally>,
-    patients_of: &BTreeMap<(SplitOrder, usize), Tally>,
+    classes: impl Fn(usize) -> (usize, usize),
 ) -> SplitSummary {
-    let classes = 0..manifest.classes().len();
-    let counts: Vec<usize> = classes
-        .map(|class| images_of.get(&(split, class)).map_or(0, |t| t.rows))
-        .collect();
-    let images: usize = counts.iter().sum();
-    let class_count = |(class, &count): (usize, &usize)| ClassCount {
+    let counts: Vec<(usize, usize)> = (0..manifest.classes().len()).map(classes).collect();
+    let images: usize = counts.iter().map(|(images, _)| images).sum();
+    let class_count = |(class, &(count, patients)): (usize, &(usize, usize))| ClassCount {
         class: manifest.classes()[class].clone(),
         images: count,
-        patients: patients_of.get(&(split, class)).map_or(0, |t| t.groups),
+        patients,
         share: count as f64 / images.max(1) as f64,
     };
     SplitSummary {
-        split: split_name(split.1),
+        split: split_name(split),
         images,
         patients,
         classes: counts.iter().enumerate().map(class_count).collect(),
-        imbalance: imbalance(&counts),
+        imbalance: imbalance(&counts.iter().map(|(images, _)| *images).collect::<Vec<_>>()),
     }
 }
 
@@ -251,10 +233,11 @@ pub(super) fn formats(manifest: &Manifest) -> Result<Vec<FormatCount>, DatasetEr
     Ok(formats)
 }
 
-pub(super) fn images_per_patient(patients: &[Vec<usize>]) -> Vec<PatientSize> {
+/// `images` has the number of images of each patient.
+pub(super) fn images_per_patient(images: &[usize]) -> Vec<PatientSize> {
     let mut sizes = BTreeMap::<usize, usize>::new();
-    for rows in patients {
-        *sizes.entry(rows.len()).or_default() += 1;
+    for images in images {
+        *sizes.entry(*images).or_default() += 1;
     }
     sizes
         .into_iter()

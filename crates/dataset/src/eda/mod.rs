@@ -9,8 +9,10 @@ mod counts;
 mod intensity;
 mod masks;
 mod near_copies;
+mod patients;
 mod warnings;
 
+use collective::{Alone, Collective};
 use serde::Serialize;
 
 pub use audit::{DuplicateGroup, LeakedPatient, SplitCount};
@@ -19,7 +21,6 @@ pub use intensity::ClassIntensity;
 pub use masks::{MaskArea, MaskSummary};
 pub use near_copies::{NearCopies, NearCopy};
 
-use crate::groups::group_rows;
 use crate::histogram::LEVELS;
 use crate::{BadImage, DatasetError, LeftOut, Manifest, PatientFolders};
 
@@ -84,22 +85,43 @@ pub struct Eda {
 }
 
 impl Eda {
-    /// Analyses a manifest. No image is read, except where its small copy is in an index cache that is gone or damaged.
+    /// [`Eda::over`] by one process.
     ///
     /// # Errors
-    /// A number of `bins` that is not possible, an image that would have to be read again and cannot be, or a Polars
-    /// error.
+    /// As [`Eda::over`].
     pub fn new(manifest: &Manifest, config: &EdaConfig) -> Result<Self, DatasetError> {
+        Self::over(&Alone, manifest, config)
+    }
+
+    /// Takes part in the analysis that another process makes by [`Eda::over`], of an equal manifest.
+    ///
+    /// # Errors
+    /// As [`Eda::over`].
+    pub fn take_part(processes: &dyn Collective, manifest: &Manifest) -> Result<(), DatasetError> {
+        near_copies::of(manifest, processes).map(drop)
+    }
+
+    /// Analyses a manifest, of which the search for near-identical images, by far the longest part, is shared out among
+    /// processes: all others make the call [`Eda::take_part`]. No image is read, except where its small copy is in an index cache that is gone or damaged.
+    ///
+    /// # Errors
+    /// A number of `bins` that is not possible, an image that would have to be read again and cannot be, a Polars error, or
+    /// processes that cannot reach each other.
+    pub fn over(
+        processes: &dyn Collective,
+        manifest: &Manifest,
+        config: &EdaConfig,
+    ) -> Result<Self, DatasetError> {
         if !(1..=LEVELS).contains(&config.bins) {
             let reason = format!("must be from 1 to {LEVELS}");
             return Err(DatasetError::setting("bins", config.bins, &reason));
         }
-        let by_patient = group_rows(manifest.frame(), &["patient"])?;
-        let in_splits = group_rows(manifest.frame(), &["split", "patient"])?;
+        let in_splits = patients::in_splits(manifest);
+        let of_patients = patients::images(manifest);
         let mut eda = Self {
             classes: manifest.classes().to_vec(),
             images: manifest.rows().len(),
-            patients: by_patient.len(),
+            patients: of_patients.len(),
             patients_known: manifest.patients_are_known(),
             unmatched_patients: manifest.unmatched_patients(),
             patient_folders: manifest.patient_folders().cloned(),
@@ -107,9 +129,9 @@ impl Eda {
             sizes: counts::sizes(manifest)?,
             formats: counts::formats(manifest)?,
             intensity: intensity::by_class(manifest, config)?,
-            images_per_patient: counts::images_per_patient(&by_patient),
-            duplicates: audit::duplicates(manifest)?,
-            near_copies: near_copies::of(manifest)?,
+            images_per_patient: counts::images_per_patient(&of_patients),
+            duplicates: audit::duplicates(manifest),
+            near_copies: near_copies::of(manifest, processes)?,
             leaked_patients: audit::leaked_patients(manifest, &in_splits),
             bad_images: manifest.bad_images().to_vec(),
             left_out: manifest.left_out().to_vec(),

@@ -2,8 +2,8 @@
 
 mod near_copies;
 
-use anyhow::Result;
-use dataset::{EdaConfig, Split};
+use anyhow::{Result, bail};
+use dataset::{Eda, EdaConfig, Split};
 use report::text::escape;
 use report::{
     Align, ClassDistribution, Document, Histogram, HistogramSeries, ImageGrid, SplitCounts, Table,
@@ -11,12 +11,20 @@ use report::{
 };
 
 use crate::context::{Context, Data};
+use crate::order::Order;
 use crate::pictures::spread;
 use crate::words::count;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
-    let eda = dataset::Eda::new(&data.manifest, &EdaConfig::default())?;
+    if context.processes.size() > 1 {
+        let order = Order::Analyse {
+            folder: context.run.path().into(),
+            images: data.manifest.fingerprint(),
+        };
+        order.give(context.processes)?;
+    }
+    let eda = Eda::over(context.processes, &data.manifest, &EdaConfig::default())?;
     context.run.write_json("eda.json", &eda)?;
     let mut section = Document::fragment();
     section.heading(2, "Exploratory analysis");
@@ -30,6 +38,18 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     }
     intensity(context, &eda, &mut section)?;
     context.section("eda", &section)
+}
+
+/// Takes part in the analysis by rank 0 of images with this fingerprint, on another rank.
+pub(crate) fn take_part(context: &mut Context<'_>, images: &str) -> Result<()> {
+    let data = context.data_cloned()?;
+    if data.manifest.fingerprint() != images {
+        let rank = context.processes.rank();
+        bail!(
+            "process {rank} cannot analyse with process 0: it finds other images in its data folder"
+        );
+    }
+    Ok(Eda::take_part(context.processes, &data.manifest)?)
 }
 
 fn class_figure(context: &Context<'_>, data: &Data, section: &mut Document) -> Result<()> {

@@ -4,7 +4,7 @@
 //! So a stage's text and figures are next to the code that computes the numbers.
 
 mod augment_preview;
-mod eda;
+pub(crate) mod eda;
 mod evaluate;
 mod evaluate_segmentation;
 mod explain;

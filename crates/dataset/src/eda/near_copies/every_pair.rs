@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::Turn;
 use super::images::Images;
 use super::pairs::Pairs;
 use crate::DatasetError;
@@ -14,11 +15,12 @@ const OF_ALL: usize = 1 << 22;
 /// Images of a task, which have the small copies that it reads in common.
 const AT_ONCE: usize = 64;
 
-/// All near-identical images.
-pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
+/// All near-identical images, of which this process compares its share.
+pub(super) fn search(images: &Images<'_>, turn: Turn) -> Result<Pairs, DatasetError> {
     let all: Vec<u32> = (0..images.len() as u32).collect();
-    let tasks = all.par_chunks(AT_ONCE);
-    let found: Vec<_> = tasks.map(|some| pairs_of(images, some)).collect();
+    let tasks = all.par_chunks(AT_ONCE).enumerate();
+    let own = tasks.filter(|(task, _)| turn.is_own(*task));
+    let found: Vec<_> = own.map(|(_, some)| pairs_of(images, some)).collect();
     let none = Ok(Pairs::default());
     found
         .into_iter()

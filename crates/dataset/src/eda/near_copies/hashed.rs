@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::Turn;
 use super::hashes::Hashes;
 use super::images::Images;
 use super::join::{Candidates, near};
@@ -18,24 +19,19 @@ const SAMPLE: usize = 1 << 16;
 /// Pairs that a thread compares at a time.
 const AT_ONCE: usize = 4096;
 
-/// Tables that are made at a time.
-const TABLES: usize = 2;
-
 /// The near-identical images among many.
 ///
 /// Those are candidates of which two views have hashes that differ in at most [`RADIUS`] bits of a part. A part of b bits
 /// has about as many values as there are views, so that a view is compared with a number of others that grows as b only.
-pub(super) fn search(images: &Images<'_>) -> Result<Pairs, DatasetError> {
+/// A process searches by every so many-th part.
+pub(super) fn search(images: &Images<'_>, turn: Turn) -> Result<Pairs, DatasetError> {
     let search = Search::new(images);
     let mut found = Pairs::default();
-    let mut tables = [(); TABLES].map(|()| Table::default());
-    for parts in (0..PARTS).collect::<Vec<_>>().chunks(TABLES) {
-        let made = tables.par_iter_mut().zip(parts);
-        made.for_each(|(table, part)| search.make(table, *part));
-        for (part, table) in parts.iter().zip(&tables) {
-            let candidates = near(table, &images.fine, RADIUS);
-            found = found.with(search.compared(candidates, *part)?);
-        }
+    let mut table = Table::default();
+    for part in (0..PARTS).filter(|part| turn.is_own(*part)) {
+        search.make(&mut table, part);
+        let candidates = near(&table, &images.fine, RADIUS);
+        found = found.with(search.compared(candidates, part)?);
     }
     Ok(found)
 }
@@ -71,7 +67,7 @@ impl<'i, 'm> Search<'i, 'm> {
 
     /// Makes the table of a part.
     fn make(&self, table: &mut Table, part: usize) {
-        let values = self.hashes.of_part(part);
+        let values = |views| self.hashes.of_part(part, views);
         let outline = |view: View| view.coarse(self.images);
         table.make(self.bits, values, self.views.all(), outline);
     }

@@ -1,5 +1,7 @@
 //! The hashes of many views.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::sign_hash::{Hash, PARTS};
@@ -11,7 +13,6 @@ const BLOCK: usize = 1024;
 /// read one after the other.
 pub(super) struct Hashes {
     blocks: Vec<Vec<[u32; BLOCK]>>,
-    len: usize,
 }
 
 impl Hashes {
@@ -28,14 +29,14 @@ impl Hashes {
         };
         Self {
             blocks: starts.map(block).collect(),
-            len,
         }
     }
 
-    /// The values of a part.
-    pub(super) fn of_part(&self, part: usize) -> impl Iterator<Item = u32> + Clone {
-        let values = self.blocks.iter().flat_map(move |block| &block[part]);
-        values.copied().take(self.len)
+    /// The values of a part of some views.
+    pub(super) fn of_part(&self, part: usize, views: Range<usize>) -> impl Iterator<Item = u32> {
+        let blocks = self.blocks.iter().skip(views.start / BLOCK);
+        let values = blocks.flat_map(move |block| &block[part]).copied();
+        values.skip(views.start % BLOCK).take(views.len())
     }
 
     /// The values of the first parts of a view.
@@ -58,7 +59,10 @@ mod tests {
             let hashes = Hashes::new(len, |view| std::array::from_fn(|part| value(view, part)));
             for part in [0, 1, PARTS - 1] {
                 let values: Vec<u32> = (0..len).map(|view| value(view, part)).collect();
-                assert_eq!(hashes.of_part(part).collect::<Vec<_>>(), values);
+                for views in [0..len, len / 2..len, len.min(7)..len.min(BLOCK + 2)] {
+                    let found: Vec<u32> = hashes.of_part(part, views.clone()).collect();
+                    assert_eq!(found, values[views]);
+                }
             }
             for view in (0..len).step_by(500) {
                 let values: Vec<u32> = (0..3).map(|part| value(view, part)).collect();

@@ -10,6 +10,9 @@ use super::table::Table;
 /// Values of a task: with about one view of each, the outlines of a task stay in the cache.
 const VALUES: usize = 2048;
 
+/// Least run of values that are lower than their neighbours for which these are looked up one by one.
+const SHORT: usize = 16;
+
 /// Most views that one is compared with in a join, and most that are kept of them as candidates, so that the time is
 /// bounded where many images are alike.
 const COMPARED: u32 = 1 << 14;
@@ -63,6 +66,8 @@ struct Join<'t> {
 /// The views of some values of the table.
 struct Task<'j> {
     join: &'j Join<'j>,
+    /// Its values.
+    range: Range<usize>,
     /// The value of each view, in the order of the table.
     values: Vec<usize>,
     /// The place of the first one, and how many each was compared with, and of these were kept.
@@ -74,14 +79,34 @@ struct Task<'j> {
     found: Candidates,
 }
 
+impl Join<'_> {
+    /// Whether the coarse outlines of two views are near.
+    fn are_near(&self, places: [usize; 2]) -> bool {
+        let Table {
+            sums, differences, ..
+        } = self.table;
+        let [own, others] = places.map(|place| [&sums[place], &differences[place]]);
+        Half::are_near(own, others)
+    }
+
+    /// Whether the fine outlines of two views are near. An image is not a copy of its own mirror image.
+    fn may_be_copies(&self, places: [usize; 2]) -> bool {
+        let [own, other] = places.map(|place| self.table.views[place]);
+        own.image != other.image && own.is_near(other, self.fine)
+    }
+}
+
 impl<'j> Task<'j> {
     fn new(join: &'j Join<'j>, from: usize) -> Self {
         let table = join.table;
         let values = from..(from + VALUES).min(1 << table.bits());
         let places = table.of_range(&values);
-        let of_views = values.flat_map(|value| table.of(value).map(move |_| value));
+        let of_views = values
+            .clone()
+            .flat_map(|value| table.of(value).map(move |_| value));
         Self {
             join,
+            range: values,
             values: of_views.collect(),
             first: places.start,
             compared: vec![0; places.len()],
@@ -92,16 +117,31 @@ impl<'j> Task<'j> {
     }
 
     fn run(mut self) -> Candidates {
-        let sums = &self.join.table.sums;
-        for flip in &self.join.flips {
-            for i in 0..self.pair(*flip) {
+        let join = self.join;
+        let sums = &join.table.sums;
+        for flip in &join.flips {
+            let mut len = self.pair(*flip);
+            len = self.filter(len, |[a, b]| sums[a].is_near(&sums[b]));
+            len = self.filter(len, |pair| join.are_near(pair));
+            len = self.filter(len, |pair| join.may_be_copies(pair));
+            for i in 0..len {
                 let [place, other] = self.pairs[i].map(|place| place as usize);
-                if sums[place].is_near(&sums[other]) {
-                    self.keep(place, other);
-                }
+                self.keep(place, other);
             }
         }
         self.found
+    }
+
+    /// Keeps of the first `len` pairs those that are near, and returns their number. There is no branch, because which are
+    /// near cannot be predicted, and so that reads that miss the caches do not wait for one another.
+    fn filter(&mut self, len: usize, is_near: impl Fn([usize; 2]) -> bool) -> usize {
+        let mut near = 0;
+        for i in 0..len {
+            let pair = self.pairs[i];
+            self.pairs[near] = pair;
+            near += usize::from(is_near(pair.map(|place| place as usize)));
+        }
+        near
     }
 
     /// Finds the pairs of views whose values differ by `flip`, and returns their number. Views that have more than the
@@ -111,34 +151,49 @@ impl<'j> Task<'j> {
     /// is no branch for the usual numbers: as many pairs are written as there may be, and the next ones over what was too
     /// much.
     fn pair(&mut self, flip: usize) -> usize {
-        // Each pair of values once, seen from the lower one.
-        let is_lower = |value: usize| value ^ flip >= value;
-        let lowest = self.values.first().copied().unwrap_or_default();
-        if flip >= VALUES && !is_lower(lowest) {
-            return 0;
-        }
         let mut len = 0;
-        for i in 0..self.values.len() {
-            let (place, value) = (self.first + i, self.values[i]);
-            let others = self.join.table.of(value ^ flip);
-            let from = match flip {
-                0 => place + 1,
-                _ => others.start,
-            };
-            let n = (others.end - from) * usize::from(is_lower(value));
-            let compared = &mut self.compared[i];
-            if n > USUAL || *compared > COMPARED - USUAL as u32 {
-                self.compare(place, from..from + n);
-                continue;
+        for own in self.lower(flip) {
+            for place in own {
+                let value = self.values[place - self.first];
+                // Where neighbours are not in runs, a value that is not the lower one is passed over here.
+                let is_lower = value ^ flip >= value;
+                let others = self.join.table.of(value ^ flip);
+                let from = match flip {
+                    0 => place + 1,
+                    _ => others.start,
+                };
+                let n = (others.end - from) * usize::from(is_lower);
+                let compared = &mut self.compared[place - self.first];
+                if n > USUAL || *compared > COMPARED - USUAL as u32 {
+                    self.compare(place, from..from + n);
+                    continue;
+                }
+                *compared += n as u32;
+                let pairs = self.pairs[len..][..USUAL].iter_mut();
+                pairs
+                    .zip(from..)
+                    .for_each(|(pair, other)| *pair = [place as u32, other as u32]);
+                len += n;
             }
-            *compared += n as u32;
-            let pairs = self.pairs[len..][..USUAL].iter_mut();
-            pairs
-                .zip(from..)
-                .for_each(|(pair, other)| *pair = [place as u32, other as u32]);
-            len += n;
         }
         len
+    }
+
+    /// The places of views whose values are lower than those that differ by `flip`, so that each pair of values is seen
+    /// once. Values that do not have the pattern's highest bit come in runs; where these are short, all are returned.
+    fn lower(&self, flip: usize) -> Vec<Range<usize>> {
+        let highest = flip.checked_ilog2().map_or(0, |bit| 1 << bit);
+        let own = &self.range;
+        match highest {
+            0..SHORT => vec![self.join.table.of_range(own)],
+            SHORT..VALUES => own
+                .clone()
+                .step_by(2 * highest)
+                .map(|start| self.join.table.of_range(&(start..start + highest)))
+                .collect(),
+            _ if own.start & highest != 0 => vec![],
+            _ => vec![self.join.table.of_range(own)],
+        }
     }
 
     /// Compares a view with others, up to the limits.
@@ -152,7 +207,10 @@ impl<'j> Task<'j> {
         let own = sums[place];
         let some = others.start..others.start + n;
         for (other, of_other) in some.clone().zip(&sums[some]) {
-            if own.is_near(of_other) && !self.keep(place, other) {
+            let pair = [place, other];
+            let is_near =
+                own.is_near(of_other) && self.join.are_near(pair) && self.join.may_be_copies(pair);
+            if is_near && !self.keep(place, other) {
                 break;
             }
         }
@@ -161,16 +219,6 @@ impl<'j> Task<'j> {
     /// Keeps a pair that may be near-identical; `false` if there is no room for another one of this view, from now on.
     #[cold]
     fn keep(&mut self, place: usize, other: usize) -> bool {
-        let Join { table, fine, .. } = *self.join;
-        let halves = |place: usize| [&table.sums[place], &table.differences[place]];
-        if !Half::are_near(halves(place), halves(other)) {
-            return true;
-        }
-        let [own, of_other] = [place, other].map(|place| table.views[place]);
-        // An image is not a copy of its own mirror image.
-        if own.image == of_other.image || !own.is_near(of_other, fine) {
-            return true;
-        }
         let most = match self.found.pairs.len() < PLENTY {
             true => CANDIDATES,
             false => FEW,
@@ -182,7 +230,8 @@ impl<'j> Task<'j> {
             return false;
         }
         *kept += 1;
-        self.found.pairs.push([own.image, of_other.image]);
+        let images = [place, other].map(|place| self.join.table.views[place].image);
+        self.found.pairs.push(images);
         true
     }
 }
@@ -224,7 +273,7 @@ mod tests {
         let views: Vec<View> = (0..n as u32).map(view).collect();
         let alike = |_| Coarse::default();
         let mut table = Table::default();
-        table.make(bits, values.iter().copied(), &views, alike);
+        table.make(bits, |range| values[range].iter().copied(), &views, alike);
         near(&table, &vec![Fine::default(); n], 2)
     }
 
@@ -268,7 +317,8 @@ mod tests {
         let image: Vec<f32> = (0..SIDE * SIDE).map(bright_left).collect();
         let left = Fine::of(Small::of(&image, SIDE).signature());
         let mut table = Table::default();
-        table.make(1, [0; 4].into_iter(), &views, |_| Coarse::default());
+        let zeros = |views: Range<usize>| views.map(|_| 0);
+        table.make(1, zeros, &views, |_| Coarse::default());
         let found = near(&table, &[left, left.mirrored(), left], 0);
         assert_eq!(found.pairs, [[0, 1], [0, 2], [1, 2]]);
     }

@@ -19,6 +19,7 @@ mod tests;
 mod views;
 mod whitening;
 
+use collective::Collective;
 use serde::Serialize;
 
 use super::split_name;
@@ -74,13 +75,59 @@ pub struct NearCopy {
     pub crosses_classes: bool,
 }
 
-pub(super) fn of(manifest: &Manifest) -> Result<NearCopies, DatasetError> {
+/// Each of some processes searches for a part of the pairs; all find the same.
+pub(super) fn of(
+    manifest: &Manifest,
+    processes: &dyn Collective,
+) -> Result<NearCopies, DatasetError> {
     let images = Images::new(manifest);
-    let found = match images.len() <= FEW {
-        true => every_pair::search(&images)?,
-        false => hashed::search(&images)?,
+    let turn = Turn {
+        rank: processes.rank(),
+        size: processes.size(),
     };
-    Ok(named(&images, &found))
+    let own = match images.len() <= FEW {
+        true => every_pair::search(&images, turn),
+        false => hashed::search(&images, turn),
+    };
+    Ok(named(&images, &gathered(processes, own)?))
+}
+
+/// Which pieces of the work are this process's: every `size`-th.
+#[derive(Clone, Copy)]
+struct Turn {
+    rank: usize,
+    size: usize,
+}
+
+impl Turn {
+    #[cfg(test)]
+    const ALL: Turn = Turn { rank: 0, size: 1 };
+
+    fn is_own(self, piece: usize) -> bool {
+        piece % self.size == self.rank
+    }
+}
+
+/// What all processes have found.
+fn gathered(
+    processes: &dyn Collective,
+    own: Result<Pairs, DatasetError>,
+) -> Result<Pairs, DatasetError> {
+    if processes.size() == 1 {
+        return own;
+    }
+    let failed = |e: &dyn std::fmt::Display| DatasetError::Together {
+        reason: e.to_string(),
+    };
+    // A process that has failed sends its reason: the others wait for it.
+    let word = own.as_ref().map_err(ToString::to_string);
+    let word = postcard::to_stdvec(&word).map_err(|e| failed(&e))?;
+    let words = processes.gather(&word).map_err(|e| failed(&e))?;
+    own?;
+    words.iter().try_fold(Pairs::default(), |all, word| {
+        let word: Result<Pairs, String> = postcard::from_bytes(word).map_err(|e| failed(&e))?;
+        Ok(all.with(word.map_err(|e| failed(&e))?))
+    })
 }
 
 fn named(images: &Images<'_>, found: &Pairs) -> NearCopies {

@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 /// Most pairs that are listed.
 const LISTED: usize = 500;
 
 /// Two near-identical images by their positions, in ascending order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pair {
     pub(super) images: [u32; 2],
     pub(super) correlation: f64,
@@ -17,7 +19,7 @@ pub(super) struct Pair {
 }
 
 /// Numbers of pairs, and those to list.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pairs {
     pub(super) all: usize,
     pub(super) across_splits: usize,

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
+use collective::part;
 use rayon::prelude::*;
 
 use super::outline::{Coarse, Half};
 use super::views::View;
 
-/// High bits by which views are put into groups, at most: so few that the pages that are written to in turn fit in the
-/// processor's TLB.
-const HIGH: usize = 10;
+/// High bits by which views are put into groups, at most: so few that the pages that are written to in turn, two for each
+/// group, fit in the processor's TLB, and so many that a group of a million views fits in its second-level cache.
+const HIGH: usize = 9;
 
 /// The views, those with the same value of a part next to each other.
 #[derive(Default)]
@@ -22,8 +23,9 @@ pub(super) struct Table {
     /// Their coarse outlines in the same order.
     pub(super) sums: Vec<Half>,
     pub(super) differences: Vec<Half>,
-    /// The views in groups, while the table is made.
+    /// The views in groups, while the table is made, and their outlines.
     rows: Vec<Row>,
+    outlines: Vec<Coarse>,
 }
 
 /// A view with its value.
@@ -37,6 +39,7 @@ struct Row {
 struct Group<'t> {
     /// Its views, and the place of the first.
     rows: &'t [Row],
+    outlines: &'t [Coarse],
     first: u32,
     /// What of the table is theirs; for each value, where its views end.
     ends: &'t mut [u32],
@@ -45,47 +48,97 @@ struct Group<'t> {
     differences: &'t mut [Half],
 }
 
+/// Some views, and for each group the places that are theirs.
+struct Segment<'t> {
+    views: Range<usize>,
+    rows: Vec<&'t mut [Row]>,
+    outlines: Vec<&'t mut [Coarse]>,
+}
+
 impl Table {
     /// Makes it anew, in the memory that it has, because the system would have to map and clear new memory. `values` has
-    /// the value of `bits` bits of each of fewer than 2³² views.
+    /// the values of `bits` bits of some of the views, which are fewer than 2³².
     ///
     /// They are first put into groups by the high bits, and each group then in order: at no time to so many places that
-    /// the processor's caches would not have them.
-    pub(super) fn make(
+    /// the processor's caches would not have them. Outlines go along, because reading them here and there afterwards would
+    /// miss the caches for each, the more so the more there are.
+    pub(super) fn make<V: Iterator<Item = u32>>(
         &mut self,
         bits: usize,
-        values: impl Iterator<Item = u32> + Clone,
+        values: impl Fn(Range<usize>) -> V + Sync,
         all: &[View],
         outline: impl Fn(View) -> Coarse + Sync,
     ) {
         let low = bits.saturating_sub(HIGH);
         let high = |value: u32| (value >> low) as usize;
-        let mut starts = vec![0; (1 << (bits - low)) + 1];
-        values.clone().for_each(|v| starts[high(v) + 1] += 1);
-        (1..starts.len()).for_each(|group| starts[group] += starts[group - 1]);
-        let mut next = starts.clone();
+        let n = rayon::current_num_threads();
+        let segments = (0..n).into_par_iter().map(|i| part(all.len(), i, n));
+        let counted = segments.map(|views| {
+            let mut counts = vec![0; 1 << (bits - low)];
+            values(views.clone()).for_each(|v| counts[high(v)] += 1);
+            (views, counts)
+        });
+        let counted: Vec<(Range<usize>, Vec<u32>)> = counted.collect();
         self.resize(bits, all.len());
-        for (value, &view) in values.zip(all) {
-            let place = &mut next[high(value)];
-            self.rows[*place as usize] = Row { value, view };
-            *place += 1;
+        self.segments(&counted).into_par_iter().for_each(|segment| {
+            let Segment {
+                views,
+                mut rows,
+                mut outlines,
+            } = segment;
+            let mut next = vec![0; rows.len()];
+            for (value, &view) in values(views.clone()).zip(&all[views]) {
+                let group = high(value);
+                let place = next[group];
+                rows[group][place] = Row { value, view };
+                outlines[group][place] = outline(view);
+                next[group] += 1;
+            }
+        });
+        let mut starts = vec![0; (1 << (bits - low)) + 1];
+        for (_, counts) in &counted {
+            let sums = starts[1..].iter_mut().zip(counts);
+            sums.for_each(|(sum, count)| *sum += count);
         }
+        (1..starts.len()).for_each(|group| starts[group] += starts[group - 1]);
         self.groups(low, &starts)
             .into_par_iter()
-            .for_each(|group| group.order(&outline));
+            .for_each(Group::order);
     }
 
     fn resize(&mut self, bits: usize, views: usize) {
         self.bits = bits;
         self.starts.resize((1 << bits) + 1, 0);
-        self.views.resize(views, View::default());
-        self.sums.resize(views, Half::default());
-        self.differences.resize(views, Half::default());
-        self.rows.resize(views, Row::default());
+        fit(&mut self.views, views);
+        fit(&mut self.sums, views);
+        fit(&mut self.differences, views);
+        fit(&mut self.rows, views);
+        fit(&mut self.outlines, views);
+    }
+
+    /// The places of each group, in the order of the segments.
+    fn segments(&mut self, counted: &[(Range<usize>, Vec<u32>)]) -> Vec<Segment<'_>> {
+        let (mut rows, mut outlines) = (self.rows.as_mut_slice(), self.outlines.as_mut_slice());
+        let segment = |(views, _): &(Range<usize>, Vec<u32>)| Segment {
+            views: views.clone(),
+            rows: vec![],
+            outlines: vec![],
+        };
+        let mut segments: Vec<Segment<'_>> = counted.iter().map(segment).collect();
+        let groups = counted.first().map_or(0, |(_, counts)| counts.len());
+        for group in 0..groups {
+            for (segment, (_, counts)) in segments.iter_mut().zip(counted) {
+                let len = counts[group] as usize;
+                segment.rows.extend(rows.split_off_mut(..len));
+                segment.outlines.extend(outlines.split_off_mut(..len));
+            }
+        }
+        segments
     }
 
     fn groups(&mut self, low: usize, starts: &[u32]) -> Vec<Group<'_>> {
-        let (mut rows, mut views) = (self.rows.as_slice(), self.views.as_mut_slice());
+        let (mut rows, mut outlines) = (self.rows.as_slice(), self.outlines.as_slice());
+        let mut views = self.views.as_mut_slice();
         let (mut sums, mut differences) =
             (self.sums.as_mut_slice(), self.differences.as_mut_slice());
         let groups = starts
@@ -96,6 +149,7 @@ impl Table {
             let len = (range[1] - range[0]) as usize;
             Some(Group {
                 rows: rows.split_off(..len)?,
+                outlines: outlines.split_off(..len)?,
                 first: range[0],
                 ends,
                 views: views.split_off_mut(..len)?,
@@ -122,8 +176,16 @@ impl Table {
     }
 }
 
+/// New elements are written by all threads: the system maps and clears their memory meanwhile, which takes longer.
+fn fit<T: Default + Send>(elements: &mut Vec<T>, len: usize) {
+    if elements.len() != len {
+        let new = (0..len).into_par_iter().map(|_| T::default());
+        new.collect_into_vec(elements);
+    }
+}
+
 impl Group<'_> {
-    fn order(self, outline: impl Fn(View) -> Coarse) {
+    fn order(self) {
         let low = |value: u32| value as usize & (self.ends.len() - 1);
         let mut next = vec![0; self.ends.len()];
         self.rows.iter().for_each(|row| next[low(row.value)] += 1);
@@ -131,15 +193,13 @@ impl Group<'_> {
         for n in &mut next {
             start += std::mem::replace(n, start);
         }
-        for row in self.rows {
-            let place = &mut next[low(row.value)];
-            self.views[*place as usize] = row.view;
-            *place += 1;
-        }
-        // In a loop of its own: reads of outlines miss the caches, but none has to wait for another one.
-        for ((view, sums), differences) in self.views.iter().zip(self.sums).zip(self.differences) {
-            let coarse = outline(*view);
-            (*sums, *differences) = (coarse.sums, coarse.differences);
+        for (row, coarse) in self.rows.iter().zip(self.outlines) {
+            let next = &mut next[low(row.value)];
+            let place = *next as usize;
+            self.views[place] = row.view;
+            self.sums[place] = coarse.sums;
+            self.differences[place] = coarse.differences;
+            *next += 1;
         }
         // Where the next view of a value would be, if it had another one.
         let ends = self.ends.iter_mut().zip(next);
@@ -164,7 +224,7 @@ mod tests {
             };
             let views: Vec<View> = (0..n as u32).map(view).collect();
             let outline = |view: View| Coarse::filled(view.image as i16);
-            table.make(bits, values.iter().copied(), &views, outline);
+            table.make(bits, |range| values[range].iter().copied(), &views, outline);
             let mut expected: Vec<(u32, View)> = values.iter().copied().zip(views).collect();
             expected.sort_by_key(|(value, _)| *value);
             let mut found = vec![];

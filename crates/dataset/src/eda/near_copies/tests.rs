@@ -1,12 +1,13 @@
 use std::path::Path;
 
+use collective::{Alone, threads};
 use rayon::ThreadPoolBuilder;
 
 use super::images::Images;
 use super::outline::{Coarse, Fine, centred};
 use super::pairs::Pairs;
 use super::sign_hash::{RADIUS, SignHash};
-use super::{every_pair, hashed, of};
+use super::{Turn, every_pair, hashed, of};
 use crate::index::synthetic::{GRID, at};
 use crate::made_up::{Row, manifest_of};
 use crate::small::{BLOCK, BLOCKS, SIDE, Small, VALUES};
@@ -83,17 +84,17 @@ fn hashes_find_the_pairs_of_every_comparison_with_any_number_of_threads() {
     for n in [20, 300, 3000] {
         let manifest = with_copies(n);
         let images = Images::new(&manifest);
-        let every = every_pair::search(&images).unwrap();
+        let every = every_pair::search(&images, Turn::ALL).unwrap();
         assert_eq!((every.all, every.truncated), (n / 10, false));
         assert_eq!(
             every.closest.iter().filter(|p| p.mirrored).count(),
             every.closest.len() / 2
         );
         for threads in [1, 2, 3] {
-            let found = with_threads(threads, || hashed::search(&images).unwrap());
+            let found = with_threads(threads, || hashed::search(&images, Turn::ALL).unwrap());
             assert_eq!(found, every, "{n} images, {threads} threads");
             assert_eq!(
-                with_threads(threads, || every_pair::search(&images).unwrap()),
+                with_threads(threads, || every_pair::search(&images, Turn::ALL).unwrap()),
                 every
             );
         }
@@ -201,12 +202,12 @@ fn shared_hashes_find_the_near_copies_of_every_comparison() {
     for (folder, pairs) in [("chest_xray", 0), ("brain_tumor", 182)] {
         let manifest = shared(folder);
         let images = Images::new(&manifest);
-        let every = every_pair::search(&images).unwrap();
-        let found = hashed::search(&images).unwrap();
+        let every = every_pair::search(&images, Turn::ALL).unwrap();
+        let found = hashed::search(&images, Turn::ALL).unwrap();
         assert_eq!((every.all, found.all), (pairs, pairs), "{folder}");
         for threads in [1, 3] {
             assert_eq!(
-                with_threads(threads, || hashed::search(&images).unwrap()),
+                with_threads(threads, || hashed::search(&images, Turn::ALL).unwrap()),
                 found
             );
         }
@@ -265,11 +266,19 @@ fn data_sets_of_like_images_are_cut_short() {
         assert!(found.truncated && found.all > least, "{}", found.all);
         assert_eq!(found.closest.len(), 500);
     };
-    check(&alike, |images| hashed::search(images).unwrap(), 100_000);
-    check(&equal, |images| hashed::search(images).unwrap(), 100_000);
     check(
         &alike,
-        |images| every_pair::search(images).unwrap(),
+        |images| hashed::search(images, Turn::ALL).unwrap(),
+        100_000,
+    );
+    check(
+        &equal,
+        |images| hashed::search(images, Turn::ALL).unwrap(),
+        100_000,
+    );
+    check(
+        &alike,
+        |images| every_pair::search(images, Turn::ALL).unwrap(),
         3_000_000,
     );
 }
@@ -286,9 +295,35 @@ fn a_few_images_are_compared() {
         (vec![plain.clone(), plain], 0),
     ] {
         let manifest = manifest(&images);
-        let found = of(&manifest).unwrap();
+        let found = of(&manifest, &Alone).unwrap();
         assert_eq!((found.pairs, found.truncated), (pairs, false));
-        let by_hash = hashed::search(&Images::new(&manifest)).unwrap();
+        let by_hash = hashed::search(&Images::new(&manifest), Turn::ALL).unwrap();
         assert_eq!((by_hash.all, by_hash.truncated), (pairs, false));
+    }
+}
+
+/// Several processes share out the search, and all find what one finds.
+#[test]
+fn the_pairs_do_not_depend_on_the_number_of_processes() {
+    let mut rng = Rng::stream(14, 14);
+    let image = radiograph(&mut rng);
+    let like = |i: usize, rng: &mut Rng| match i % 4 {
+        0 => changed(&image, &smooth(rng, |_| 0.5, 0.5), 0.996),
+        _ => radiograph(rng),
+    };
+    let images: Vec<Vec<f32>> = (0..300).map(|i| like(i, &mut rng)).collect();
+    let manifest = manifest(&images);
+    let alone = of(&manifest, &Alone).unwrap();
+    assert!(alone.pairs > 500, "{}", alone.pairs);
+    let all = Images::new(&manifest);
+    let by_hash = hashed::search(&all, Turn::ALL).unwrap();
+    assert!(by_hash.all > 500, "{}", by_hash.all);
+    for size in [2, 3, 5] {
+        for found in threads::run(size, |processes| of(&manifest, processes).unwrap()) {
+            assert_eq!(found, alone, "{size}");
+        }
+        let turns = (0..size).map(|rank| hashed::search(&all, Turn { rank, size }).unwrap());
+        let together = turns.reduce(Pairs::with).unwrap();
+        assert_eq!(together.closest, by_hash.closest, "{size}");
     }
 }
