@@ -93,19 +93,6 @@ impl Run<'_> {
         place: Place,
     ) -> Result<Option<Local>, TrainError> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let local = self.together_in(&mut buffers, network, images, share, place);
-        self.buffers = buffers;
-        local
-    }
-
-    fn together_in(
-        &self,
-        buffers: &mut Buffers,
-        network: &mut Network,
-        images: usize,
-        share: Result<Option<Share>, TrainError>,
-        place: Place,
-    ) -> Result<Option<Local>, TrainError> {
         let all = || Buckets::new(network.graph(), &network.store_map());
         let buckets = buffers.buckets.take().unwrap_or_else(all);
         let division = self.division();
@@ -116,15 +103,17 @@ impl Run<'_> {
             division,
             before: network.statistics(),
         };
-        let local = self.step_together(&step, buffers, network, share, place);
+        let local = self.own_and_others(&step, &mut buffers, network, share, place);
         if !matches!(local, Ok(Some(_))) {
             network.set_statistics(&step.before);
         }
         buffers.buckets = Some(buckets);
+        self.buffers = buffers;
         local
     }
 
-    fn step_together(
+    /// This process's chunks, and the sums over those of all processes.
+    fn own_and_others(
         &self,
         step: &Step<'_>,
         buffers: &mut Buffers,
@@ -133,14 +122,11 @@ impl Run<'_> {
         place: Place,
     ) -> Result<Option<Local>, TrainError> {
         let start = Instant::now();
-        let share = match (self.job.config.sync_batch_norm, share) {
-            (true, share) => {
-                let own = self.in_lockstep(network, share, (step, &mut buffers.spare), place)?;
-                let Some(own) = own else { return Ok(None) };
-                return self.summed(network, Ok(Some(own)), (step, buffers), (place, start));
-            }
-            (false, share) => share,
-        };
+        if self.job.config.sync_batch_norm {
+            let own = self.in_lockstep(network, share, (step, &mut buffers.spare), place)?;
+            let Some(own) = own else { return Ok(None) };
+            return self.summed(network, Ok(Some(own)), (step, buffers), (place, start));
+        }
         let kept; // the batches, of which the last chunk's is still to be computed
         let own = match share {
             Ok(Some(share)) => {
@@ -255,7 +241,7 @@ impl Run<'_> {
         Ok(Own { parts, last, told })
     }
 
-    /// Sends the buckets of this process's last chunk, if they are to be computed as soon as they are.
+    /// Sends the buckets of this process's last chunk, each as soon as it is computed.
     fn last(
         &self,
         network: &mut Network,
