@@ -9,7 +9,8 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use collective::mpi::{self, Mpi};
@@ -144,4 +145,99 @@ fn a_process_that_aborts_ends_the_others() {
     if let Some(output) = members("a_process_that_aborts_ends_the_others", "aborts", 2) {
         assert!(!output.status.success(), "{}", all(&output));
     }
+}
+
+/// The functions that are needed of a library.
+const FUNCTIONS: [&str; 16] = [
+    "Initialized",
+    "Init_thread",
+    "Finalize",
+    "Abort",
+    "Comm_set_errhandler",
+    "Error_string",
+    "Get_library_version",
+    "Comm_rank",
+    "Comm_size",
+    "Comm_dup",
+    "Ibarrier",
+    "Test",
+    "Allgather",
+    "Allgatherv_c",
+    "Iallgatherv_c",
+    "Ialltoallv_c",
+];
+
+/// A library of stubs that states this version of the ABI.
+fn library(folder: &Path, functions: &[&str], version: i32) -> Option<PathBuf> {
+    let stubs = functions
+        .iter()
+        .map(|name| format!("int MPI_{name}(void) {{ return 1; }}\n"));
+    let stated = format!(
+        "int MPI_Abi_get_version(int *major, int *minor) {{ *major = {version}; *minor = 3; return 0; }}\n"
+    );
+    let (source, library) = (
+        folder.join("stubs.c"),
+        folder.join(format!("stubs{version}.so")),
+    );
+    fs::write(&source, stubs.collect::<String>() + &stated).unwrap();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .status();
+    match made {
+        Ok(status) if status.success() => Some(library),
+        _ => {
+            eprintln!("SKIPPED: there is no C compiler");
+            None
+        }
+    }
+}
+
+/// Another version of the ABI, and a library without one of the functions.
+#[test]
+fn libraries_that_do_not_suit_are_refused_in_one_sentence() {
+    if env::var_os(MEMBER).is_some_and(|what| what == "refused") {
+        println!("\nrefused: {}", Mpi::join("mpiexec").err().unwrap());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let said = |library: PathBuf| {
+        let output = Command::new(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "libraries_that_do_not_suit_are_refused_in_one_sentence",
+            ])
+            .args(["--nocapture", "--test-threads=1"])
+            .env(MEMBER, "refused")
+            .env(mpi::LIBRARY, library)
+            .output()
+            .unwrap();
+        let said = all(&output);
+        assert!(output.status.success(), "{said}");
+        let line = said.lines().find(|line| line.starts_with("refused: "));
+        line.unwrap().to_owned()
+    };
+    let Some(other) = library(folder.path(), &FUNCTIONS, 2) else {
+        return;
+    };
+    let words = said(other);
+    assert!(
+        words.ends_with("has version 2.3 of MPI's standard ABI, but this program needs version 1"),
+        "{words}"
+    );
+    for missing in FUNCTIONS {
+        let others: Vec<&str> = FUNCTIONS
+            .into_iter()
+            .filter(|name| *name != missing)
+            .collect();
+        let words = said(library(folder.path(), &others, 1).unwrap());
+        assert!(
+            words.contains(&format!("has no function MPI_{missing}: ")),
+            "{words}"
+        );
+    }
+    // With all of them the library is used, and says that it cannot start.
+    let words = said(library(folder.path(), &FUNCTIONS, 1).unwrap());
+    assert!(words.contains("MPI could not start"), "{words}");
 }
