@@ -57,15 +57,10 @@ fn mpi() -> Option<(PathBuf, PathBuf)> {
     }
 }
 
-/// The run on so many processes under `mpiexec`; with `None` without it.
-fn command(
-    mpi: &(PathBuf, PathBuf),
-    processes: Option<usize>,
-    out: &Path,
-    more: &[&str],
-) -> Command {
+/// The program on so many processes under `mpiexec`; with `None` without it.
+fn start(mpi: &(PathBuf, PathBuf), processes: Option<usize>) -> Command {
     let program = env!("CARGO_BIN_EXE_eff-unet");
-    let mut command = match processes {
+    match processes {
         None => Command::new(program),
         Some(n) => {
             let mut command = Command::new(&mpi.0);
@@ -74,7 +69,17 @@ fn command(
                 .env(collective::mpi::LIBRARY, &mpi.1);
             command
         }
-    };
+    }
+}
+
+/// The run of the demo, as [`start`].
+fn command(
+    mpi: &(PathBuf, PathBuf),
+    processes: Option<usize>,
+    out: &Path,
+    more: &[&str],
+) -> Command {
+    let mut command = start(mpi, processes);
     command
         .args(["pipeline", "pneumonia", "--demo", "--out"])
         .arg(out)
@@ -178,17 +183,8 @@ fn processes_share_out_the_index() {
     assert!(output.status.success(), "{}", words(&output));
     let data = splits_below(&drawn.join(".phantom")).unwrap();
     let index = |processes: Option<usize>, out: &Path| {
-        let program = env!("CARGO_BIN_EXE_eff-unet");
-        let mut command = match processes {
-            None => Command::new(program),
-            Some(n) => {
-                let mut command = Command::new(&mpi.0);
-                command.args(["-n", &n.to_string(), program]);
-                command
-            }
-        };
+        let mut command = start(&mpi, processes);
         command
-            .env(collective::mpi::LIBRARY, &mpi.1)
             .args([
                 "pipeline",
                 "pneumonia",

@@ -5,7 +5,8 @@
 //! the upper part of the tree is added where they arrive ([`Reducer::reduce`]). Floating-point addition is not associative, so
 //! another order would give other bits.
 //!
-//! A sum can be made in pieces, one after the other, while the numbers of a process's last chunk are still being computed.
+//! A sum can be made for one range of the numbers after the other, while those of a process's last chunk are still being
+//! computed.
 //!
 //! Each process adds up one piece of the numbers for all. A process that has one subtree, as where chunks and processes
 //! are powers of two, sends `(size − 1) / size` of its numbers once for the sums, and as many for the results: as much as
@@ -130,15 +131,16 @@ impl Parts {
         }
     }
 
-    /// A piece of the numbers, completed by the last chunk's numbers of this piece, which become a sum.
-    pub fn piece<'p>(&'p self, piece: &Range<usize>, last: &'p mut [f32]) -> Own<'p> {
+    /// What the process contributes to a range of the numbers, given the last chunk's numbers of this range, to which others
+    /// are added.
+    pub fn of_range<'p>(&'p self, range: &Range<usize>, last: &'p mut [f32]) -> Own<'p> {
         let complete = self.complete.iter();
         let mut own: Own<'p> = complete
-            .map(|(node, sum)| (node.clone(), &sum[piece.clone()]))
+            .map(|(node, sum)| (node.clone(), &sum[range.clone()]))
             .collect();
         if let Some((node, lefts)) = &self.open {
             for left in lefts.iter().rev() {
-                add(last, &left[piece.clone()]);
+                add(last, &left[range.clone()]);
             }
             own.push((node.clone(), last));
         }
@@ -295,7 +297,7 @@ mod tests {
             for piece in [0..len / 3, len / 3..len] {
                 let last = last.map(|chunk| numbers(chunk, len)[piece.clone()].to_vec());
                 let mut last = last.unwrap_or_default();
-                let (own, whole) = (parts.piece(&piece, &mut last), &mut whole[piece]);
+                let (own, whole) = (parts.of_range(&piece, &mut last), &mut whole[piece]);
                 reducer.reduce(processes, filled, &own, whole).unwrap();
             }
             whole
@@ -351,7 +353,7 @@ mod tests {
                 let own = Division::new(5, processes.rank(), size).own;
                 let parts = Parts::zeros(&filled, &own, 4);
                 let mut whole = [f32::NAN; 4];
-                let own = parts.piece(&(0..4), &mut []);
+                let own = parts.of_range(&(0..4), &mut []);
                 let mut reducer = Reducer::default();
                 reducer
                     .reduce(processes, &filled, &own, &mut whole)

@@ -68,7 +68,7 @@ fn all(output: &Output) -> String {
     )
 }
 
-/// Sums over chunks, of numbers whose sum depends on the order, in two pieces.
+/// Sums over chunks, of numbers whose sum depends on the order, for two ranges.
 fn work(group: &dyn Collective) -> Vec<f32> {
     let len = 1000;
     let own = Division::new(CHUNKS, group.rank(), group.size()).own;
@@ -84,7 +84,7 @@ fn work(group: &dyn Collective) -> Vec<f32> {
     let mut reducer = sum::Reducer::default();
     for piece in [0..300, 300..len] {
         let mut last = last[piece.clone()].to_vec();
-        let own = parts.piece(&piece, &mut last);
+        let own = parts.of_range(&piece, &mut last);
         reducer
             .reduce(group, &filled, &own, &mut whole[piece])
             .unwrap();

@@ -10,12 +10,6 @@ use crate::split_name::Split;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// Processes that analyse a data set together could not.
-    #[error("the processes that analyse the images together could not: {reason}")]
-    Together {
-        /// Why.
-        reason: String,
-    },
     /// The data folder itself is missing.
     #[error("no data folder at {}: give the folder that holds the images", path.display())]
     NoDataFolder {
@@ -159,6 +153,12 @@ pub enum DatasetError {
     /// A Polars frame operation failed.
     #[error("data frame: {0}")]
     Frame(#[from] polars::error::PolarsError),
+    /// Processes that analyse a data set together could not.
+    #[error("the processes could not analyse the images together: {reason}")]
+    Together {
+        /// Why.
+        reason: String,
+    },
 }
 
 fn class_suffix(class: &Option<String>) -> String {

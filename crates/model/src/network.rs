@@ -336,6 +336,9 @@ impl Network {
             chunks,
             ..
         } = &mut *trunk;
+        if chunks.output_grads.iter().any(Vec::is_empty) {
+            return Err(EngineError::NoForward.into());
+        }
         lockstep(&mut **engine)?.backward(
             store,
             &chunks.output_grads,

@@ -9,7 +9,7 @@ use settings::Settings;
 use terminal::{Interrupt, Progress};
 
 use crate::context::{Context, Indexed};
-use crate::order::Order;
+use crate::order::{Order, Work};
 use crate::run_dir::RunDir;
 use crate::scored;
 use crate::stages;
@@ -27,26 +27,24 @@ pub(crate) fn follow(
     let mut last = PathBuf::new();
     loop {
         let order = Order::next(processes)?;
-        let folder = match &order {
+        let (folder, work) = match order {
             Order::End => return Ok(last),
             Order::Index => {
                 indexed.read_together(settings, Progress::Silent, processes)?;
                 continue;
             }
-            Order::Train { folder }
-            | Order::Analyse { folder, .. }
-            | Order::Score { folder, .. } => folder.clone(),
+            Order::In { folder, work } => (folder, work),
         };
         let run = RunDir::open(&folder)
             .context("the run's folder cannot be read, which all processes of a job must share")?;
         let context = Context::new(settings, &run, Progress::Silent, interrupt, &mut indexed);
         let mut context = context.on(processes);
-        match order {
-            Order::Score { rows, features, .. } => {
+        match work {
+            Work::Analyse { images } => stages::eda::take_part(&mut context, &images)?,
+            Work::Train => stages::train::join(&mut context)?,
+            Work::Score { rows, features } => {
                 scored::join(&mut context, rows, features.as_deref())?;
             }
-            Order::Analyse { images, .. } => stages::eda::take_part(&mut context, &images)?,
-            Order::Train { .. } | Order::Index | Order::End => stages::train::join(&mut context)?,
         }
         last = folder;
     }

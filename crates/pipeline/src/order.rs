@@ -6,37 +6,52 @@ use anyhow::{Context as _, Result};
 use collective::Collective;
 use serde::{Deserialize, Serialize};
 
+use crate::run_dir::RunDir;
+
 /// What rank 0 tells the others to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// Share in indexing the images.
     Index,
-    /// Share in the analysis of the images.
-    Analyse {
-        /// The run's folder.
-        folder: PathBuf,
-        /// The fingerprint of the images.
-        images: String,
-    },
-    /// Join the training of the run in this folder.
-    Train {
+    /// Share in the work of a stage.
+    In {
         /// The run's folder, which all processes can read.
         folder: PathBuf,
-    },
-    /// Score a share of these images with the network that the run has trained.
-    Score {
-        /// The run's folder.
-        folder: PathBuf,
-        /// Rows of the manifest.
-        rows: Vec<usize>,
-        /// The output whose pooled features are wanted.
-        features: Option<String>,
+        /// What there is to do.
+        work: Work,
     },
     /// The run is complete.
     End,
 }
 
+/// Work of a stage that processes share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// Analyse the images.
+    Analyse {
+        /// Their fingerprint.
+        images: String,
+    },
+    /// Train the network.
+    Train,
+    /// Score a share of these images with the network that the run has trained.
+    Score {
+        /// Rows of the manifest.
+        rows: Vec<usize>,
+        /// The output whose pooled features are wanted.
+        features: Option<String>,
+    },
+}
+
 impl Order {
+    /// To share in the work of a stage of this run.
+    pub(crate) fn on(run: &RunDir, work: Work) -> Self {
+        Order::In {
+            folder: run.path().into(),
+            work,
+        }
+    }
+
     /// Gives the order to all other processes; on rank 0.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use terminal::Job;
 
 use crate::context::{Context, Data};
-use crate::order::Order;
+use crate::order::{Order, Work};
 use crate::scoring;
 
 /// A classifier's outputs on some images.
@@ -56,12 +56,11 @@ impl Scored {
         // What changes the images cannot be told to other processes.
         let shared = context.processes.size() > 1 && pass.transform.is_none();
         if shared {
-            let order = Order::Score {
-                folder: context.run.path().into(),
+            let work = Work::Score {
                 rows: pass.rows.clone(),
                 features: pass.features.map(str::to_owned),
             };
-            order.give(context.processes)?;
+            Order::on(context.run, work).give(context.processes)?;
         }
         let share = match shared {
             true => context.turns(),

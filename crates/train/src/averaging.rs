@@ -92,7 +92,7 @@ impl Run<'_> {
                 });
                 found.collect()
             };
-            let chunks = self.own_chunks(|| count);
+            let chunks = self.own_chunks(count);
             let own = share(&chunks, &mut queue, place, observer);
             let own = match config.sync_batch_norm {
                 true => self.shared_statistics(network, own, (count, &norms, &values), place),

@@ -33,7 +33,7 @@ use random::Rng;
 type AllTold = Vec<(usize, Told)>;
 
 /// A step's sums over all processes.
-pub(super) struct Step<'a> {
+pub(super) struct StepSums<'a> {
     pub(super) processes: &'a dyn Collective,
     pub(super) buckets: &'a Buckets,
     /// The chunks of this process.
@@ -44,8 +44,8 @@ pub(super) struct Step<'a> {
     pub(super) before: Vec<f32>,
 }
 
-/// What this process adds to them.
-pub(super) struct Own<'s> {
+/// What this process has computed for them.
+pub(super) struct Computed<'s> {
     pub(super) parts: Parts,
     pub(super) last: Last<'s>,
     pub(super) told: AllTold,
@@ -58,7 +58,7 @@ pub(super) enum Last<'s> {
     /// Its number and images.
     ToCompute(usize, &'s Batch),
     /// Its numbers, in the order of the buckets.
-    Computed(Vec<f32>),
+    Known(Vec<f32>),
 }
 
 impl Run<'_> {
@@ -67,15 +67,11 @@ impl Run<'_> {
         self.job.config.chunks > 1 || self.job.processes.size() > 1
     }
 
-    /// The chunks of a batch that this process computes; `images` is asked for the batch's number of images if it is cut.
-    pub(super) fn own_chunks(&self, images: impl FnOnce() -> usize) -> Vec<usize> {
-        if !self.in_chunks() {
-            return vec![0];
-        }
-        let (division, images) = (self.division(), images());
-        let own = division.own.clone();
-        own.filter(|chunk| !division.images(*chunk, images).is_empty())
-            .collect()
+    /// The chunks of a batch of `images` that this process computes.
+    pub(super) fn own_chunks(&self, images: usize) -> Vec<usize> {
+        let division = self.division();
+        let filled = filled(&division, images);
+        division.own.filter(|chunk| filled[*chunk]).collect()
     }
 
     pub(super) fn division(&self) -> Division {
@@ -96,7 +92,7 @@ impl Run<'_> {
         let all = || Buckets::new(network.graph(), &network.store_map());
         let buckets = buffers.buckets.take().unwrap_or_else(all);
         let division = self.division();
-        let step = Step {
+        let step = StepSums {
             processes: self.job.processes,
             buckets: &buckets,
             filled: filled(&division, images),
@@ -115,7 +111,7 @@ impl Run<'_> {
     /// This process's chunks, and the sums over those of all processes.
     fn own_and_others(
         &self,
-        step: &Step<'_>,
+        step: &StepSums<'_>,
         buffers: &mut Buffers,
         network: &mut Network,
         share: Result<Option<Share>, TrainError>,
@@ -144,8 +140,8 @@ impl Run<'_> {
     fn summed(
         &self,
         network: &mut Network,
-        own: Result<Option<Own<'_>>, TrainError>,
-        (step, buffers): (&Step<'_>, &mut Buffers),
+        own: Result<Option<Computed<'_>>, TrainError>,
+        (step, buffers): (&StepSums<'_>, &mut Buffers),
         (place, start): (Place, Instant),
     ) -> Result<Option<Local>, TrainError> {
         // A process that could not compute its chunks takes part in the sums all the same: the others wait for it.
@@ -154,7 +150,7 @@ impl Run<'_> {
             Ok(None) => (step.nothing(), Some(Ok(None))),
             Err(error) => (step.nothing(), Some(Err(error))),
         };
-        let Own {
+        let Computed {
             parts,
             last,
             mut told,
@@ -211,9 +207,9 @@ impl Run<'_> {
         &self,
         network: &mut Network,
         share: &'s Share,
-        (step, spare): (&Step<'_>, &mut Spare),
+        (step, spare): (&StepSums<'_>, &mut Spare),
         place: Place,
-    ) -> Result<Own<'s>, TrainError> {
+    ) -> Result<Computed<'s>, TrainError> {
         let mut told = vec![];
         let batch = |chunk| share.iter().find(|(number, _)| *number == chunk);
         let mut leaf = |chunk: usize, spare: &mut Spare| -> Result<_, TrainError> {
@@ -238,7 +234,7 @@ impl Run<'_> {
             .map_or(Last::Missing, |(chunk, batch)| {
                 Last::ToCompute(*chunk, batch)
             });
-        Ok(Own { parts, last, told })
+        Ok(Computed { parts, last, told })
     }
 
     /// Sends the buckets of this process's last chunk, each as soon as it is computed.
@@ -246,14 +242,14 @@ impl Run<'_> {
         &self,
         network: &mut Network,
         last: Last<'_>,
-        (step, to): (&Step<'_>, Sender<Vec<f32>>),
+        (step, to): (&StepSums<'_>, Sender<Vec<f32>>),
         place: Place,
     ) -> Result<Option<(usize, Told)>, TrainError> {
         // Nobody receives what is sent if the exchange has failed, which the receiver reports.
         let send = |values| drop(to.send(values));
         let (chunk, batch) = match last {
             Last::Missing => return Ok(None),
-            Last::Computed(values) => {
+            Last::Known(values) => {
                 let places = step.buckets.places();
                 places.for_each(|place| send(values[place].to_vec()));
                 return Ok(None);
@@ -292,10 +288,10 @@ pub(super) fn filled(division: &Division, images: usize) -> Vec<bool> {
     (0..division.chunks).map(filled).collect()
 }
 
-impl Step<'_> {
+impl StepSums<'_> {
     /// What a process adds that could not compute its chunks: nobody uses the sums.
-    fn nothing(&self) -> Own<'static> {
-        Own {
+    fn nothing(&self) -> Computed<'static> {
+        Computed {
             parts: Parts::zeros(&self.filled, &self.division.own, self.buckets.len()),
             last: Last::Missing,
             told: vec![],
@@ -312,7 +308,7 @@ impl Step<'_> {
         for place in self.buckets.places() {
             // None arrives if the chunk cannot be computed: nobody uses the sums then.
             let mut last = from.recv().unwrap_or_else(|_| vec![0.0; place.len()]);
-            let own = parts.piece(&place, &mut last);
+            let own = parts.of_range(&place, &mut last);
             reducer.reduce(self.processes, &self.filled, &own, &mut whole[place])?;
         }
         Ok(())

@@ -84,8 +84,8 @@ pub trait Data {
     fn train_batches(&self) -> usize;
     /// Number of validation batches, over all processes; 0 for none.
     fn validation_batches(&self) -> usize;
-    /// Number of images of a training batch, counted from 0, over all processes. Only asked where batches are cut: a batch
-    /// with fewer images than chunks lacks some.
+    /// Number of images of a training batch, counted from 0, over all processes: a batch with fewer images than
+    /// chunks lacks some. Where batches are not cut, any number above 0 will do.
     fn train_images(&self, _batch: usize) -> usize {
         1
     }

@@ -7,7 +7,7 @@ use model::engine::{Chunk, Exchange};
 use model::network::{Network, Taped};
 
 use super::TrainError;
-use super::chunks::{Last, Own, Step};
+use super::chunks::{Computed, Last, StepSums};
 use super::run::Run;
 use super::share::{Share, names};
 use super::tally::{Place, images};
@@ -20,9 +20,9 @@ impl Run<'_> {
         &self,
         network: &mut Network,
         share: Result<Option<Share>, TrainError>,
-        (step, spare): (&Step<'_>, &mut Spare),
+        (step, spare): (&StepSums<'_>, &mut Spare),
         place: Place,
-    ) -> Result<Option<Own<'static>>, TrainError> {
+    ) -> Result<Option<Computed<'static>>, TrainError> {
         let mut exchange = Exchanged::new(step.processes, &step.filled);
         let seed = |chunk| self.chunk_seed(chunk);
         let Some((share, taped)) =
@@ -63,8 +63,8 @@ impl Run<'_> {
         let mut leaf = |_: usize, _: &mut Spare| Ok::<_, TrainError>(packed.next());
         let own = &step.division.own;
         let (parts, _) = Parts::without_last(&step.filled, own, &mut leaf, spare)?;
-        let last = packed.next().map_or(Last::Missing, Last::Computed);
-        Ok(Some(Own { parts, last, told }))
+        let last = packed.next().map_or(Last::Missing, Last::Known);
+        Ok(Some(Computed { parts, last, told }))
     }
 
     /// Forward of this process's chunks; `None` if a process was interrupted.

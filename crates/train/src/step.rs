@@ -92,7 +92,7 @@ impl Run<'_> {
                 batches,
             };
             let lr = self.lr(batches);
-            let chunks = self.own_chunks(|| images);
+            let chunks = self.own_chunks(images);
             let share = trained.waiting(|| share(&chunks, &mut queue, place, observer));
             let done = match &mut device {
                 Some(device) => match whole(share?) {

@@ -40,7 +40,7 @@ const UNDER_WAY: Duration = Duration::from_secs(1);
 const NAP: Duration = Duration::from_micros(50);
 /// How long it sleeps while it computes: each time the processor loses what it has of the computation in its caches.
 const NAP_WHILE_COMPUTING: Duration = Duration::from_micros(300);
-/// The same for a process that has nothing left to do.
+/// How long it sleeps when it has nothing left to do.
 const LONG_NAP: Duration = Duration::from_millis(5);
 
 fn handle(constant: usize) -> Handle {

@@ -11,18 +11,15 @@ use report::{
 };
 
 use crate::context::{Context, Data};
-use crate::order::Order;
+use crate::order::{Order, Work};
 use crate::pictures::spread;
 use crate::words::count;
 
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     if context.processes.size() > 1 {
-        let order = Order::Analyse {
-            folder: context.run.path().into(),
-            images: data.manifest.fingerprint(),
-        };
-        order.give(context.processes)?;
+        let images = data.manifest.fingerprint();
+        Order::on(context.run, Work::Analyse { images }).give(context.processes)?;
     }
     let eda = Eda::over(context.processes, &data.manifest, &EdaConfig::default())?;
     context.run.write_json("eda.json", &eda)?;

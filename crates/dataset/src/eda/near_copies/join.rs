@@ -155,7 +155,7 @@ impl<'j> Task<'j> {
         for own in self.lower(flip) {
             for place in own {
                 let value = self.values[place - self.first];
-                // Where neighbours are not in runs, a value that is not the lower one is passed over here.
+                // Each pair of values once, seen from the lower one.
                 let is_lower = value ^ flip >= value;
                 let others = self.join.table.of(value ^ flip);
                 let from = match flip {

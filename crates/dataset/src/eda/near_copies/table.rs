@@ -81,19 +81,9 @@ impl Table {
         let counted: Vec<(Range<usize>, Vec<u32>)> = counted.collect();
         self.resize(bits, all.len());
         self.segments(&counted).into_par_iter().for_each(|segment| {
-            let Segment {
-                views,
-                mut rows,
-                mut outlines,
-            } = segment;
-            let mut next = vec![0; rows.len()];
-            for (value, &view) in values(views.clone()).zip(&all[views]) {
-                let group = high(value);
-                let place = next[group];
-                rows[group][place] = Row { value, view };
-                outlines[group][place] = outline(view);
-                next[group] += 1;
-            }
+            let views = segment.views.clone();
+            let valued = values(views.clone()).zip(&all[views]);
+            segment.fill(valued, high, &outline);
         });
         let mut starts = vec![0; (1 << (bits - low)) + 1];
         for (_, counts) in &counted {
@@ -173,6 +163,25 @@ impl Table {
     /// Where the views of neighbouring values are.
     pub(super) fn of_range(&self, values: &Range<usize>) -> Range<usize> {
         self.starts[values.start] as usize..self.starts[values.end] as usize
+    }
+}
+
+impl Segment<'_> {
+    /// Puts each view, with its value, into the group that `high` gives.
+    fn fill<'v>(
+        mut self,
+        valued: impl Iterator<Item = (u32, &'v View)>,
+        high: impl Fn(u32) -> usize,
+        outline: impl Fn(View) -> Coarse,
+    ) {
+        let mut next = vec![0; self.rows.len()];
+        for (value, &view) in valued {
+            let group = high(value);
+            let place = next[group];
+            self.rows[group][place] = Row { value, view };
+            self.outlines[group][place] = outline(view);
+            next[group] += 1;
+        }
     }
 }
 

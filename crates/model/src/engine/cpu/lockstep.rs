@@ -21,8 +21,7 @@ impl Lockstep for CpuEngine {
         outputs: &[NodeId],
         exchange: &mut dyn Exchange,
     ) -> Result<Vec<Vec<Value>>, EngineError> {
-        self.last = None;
-        self.last_in_lockstep = None;
+        self.forget();
         let plan =
             |chunk: &Chunk<'_>| Ok((self.plan(Mode::Train, chunk.images, outputs)?, chunk.seed));
         let planned: Last = chunks
@@ -110,19 +109,13 @@ fn norm_of(passes: &[Pass<'_>], step: &Step) -> Option<(NodeId, Option<NodeId>)>
 /// Runs the steps of all chunks. Numbers are exchanged outside of the pool, whose threads must not wait: another process
 /// may be a thread of this one.
 fn forward(passes: &mut [Pass<'_>], exchange: &mut dyn Exchange) -> Result<(), EngineError> {
-    let mut rest = steps(passes);
-    while let Some(first) = rest.first() {
-        let Some((norm, act)) = norm_of(passes, first) else {
-            let plain = rest.iter().position(|step| norm_of(passes, step).is_some());
-            let (plain, others) = rest.split_at(plain.unwrap_or(rest.len()));
+    for step in steps(passes) {
+        let Some((norm, act)) = norm_of(passes, step) else {
             kernels::in_pool(|| {
                 for pass in passes.iter_mut() {
-                    for step in plain {
-                        let Ok(()) = walk::forward_step(pass, step);
-                    }
+                    let Ok(()) = walk::forward_step(pass, step);
                 }
             });
-            rest = others;
             continue;
         };
         let own = kernels::in_pool(|| {
@@ -139,26 +132,23 @@ fn forward(passes: &mut [Pass<'_>], exchange: &mut dyn Exchange) -> Result<(), E
                 let Ok(()) = pass.normalize(norm, act);
             }
         });
-        rest = &rest[1..];
     }
     Ok(())
 }
 
 fn backward(passes: &mut [Pass<'_>], exchange: &mut dyn Exchange) -> Result<(), EngineError> {
-    let mut rest = steps(passes);
     // Whether a norm has a gradient is the same for all chunks, which have the same outputs.
     let norm = |passes: &[Pass<'_>], step: &Step| {
         let reached = |pass: &Pass<'_>| pass.saved.written.has(step.last());
         norm_of(passes, step).filter(|_| passes.iter().all(reached))
     };
-    while let Some((last, before)) = rest.split_last() {
-        let Some((norm, act)) = norm(passes, last) else {
+    for step in steps(passes).iter().rev() {
+        let Some((norm, act)) = norm(passes, step) else {
             kernels::in_pool(|| {
                 for pass in passes.iter_mut() {
-                    let Ok(()) = walk::backward_step(pass, last);
+                    let Ok(()) = walk::backward_step(pass, step);
                 }
             });
-            rest = before;
             continue;
         };
         let own = kernels::in_pool(|| {
@@ -171,7 +161,6 @@ fn backward(passes: &mut [Pass<'_>], exchange: &mut dyn Exchange) -> Result<(), 
                 let Ok(()) = pass.norm_input(norm, act, &sums);
             }
         });
-        rest = before;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use train::{EpochRecord, Job, Metric, Outcome, Stopped, TrainConfig, fit};
 use crate::basis::compare;
 use crate::context::{Context, Data};
 use crate::initial::initial;
-use crate::order::Order;
+use crate::order::{Order, Work};
 use crate::regions;
 use feed::{Feed, MaskFeed};
 use settings::Settings;
@@ -30,10 +30,7 @@ use watch::Watch;
 pub(super) fn run(context: &mut Context<'_>) -> Result<()> {
     let data = context.data_cloned()?;
     let (mut network, loaded) = initial(context.settings, &data)?;
-    let order = Order::Train {
-        folder: context.run.path().into(),
-    };
-    order.give(context.processes)?;
+    Order::on(context.run, Work::Train).give(context.processes)?;
     compare(context, &data, &network)?;
     if let Some(report) = &loaded {
         context.progress.say(format!(
